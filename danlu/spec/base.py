@@ -1,0 +1,41 @@
+"""The base of every specification.
+
+A specification is a frozen pydantic model: typed, validated when it is read, equal when its
+fields are equal. Where a part can be swapped, its specifications carry a literal ``kind`` and
+form a union; the class that a specification builds takes the same names as keyword arguments
+(see ``danlu.nn.registry``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Spec(BaseModel):
+    """Frozen, strict about unknown keys, and picky about numbers (no NaN, no infinity)."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """The fields but ``kind``: the keyword arguments of the class that this builds."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
+
+
+def _shorthand(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+# A union member may be written as its kind alone: `norm: rms` means `norm: {kind: rms}`.
+# Use as `Norm = Annotated[RMSNorm | LayerNorm, ByKind, Shorthand]`.
+ByKind = Field(discriminator="kind")
+Shorthand = BeforeValidator(_shorthand)
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]

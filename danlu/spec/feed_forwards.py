@@ -1,0 +1,34 @@
+"""Specifications of feed-forward layers; built by ``danlu.nn.feed_forwards``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from danlu.spec.base import ByKind, PositiveInt, Shorthand, Spec
+
+
+class MLP(Spec):
+    """Two linear maps with an activation between: W₂ act(W₁ x).
+
+    ``hidden`` is the inner width; left out, four times the model's width.
+    """
+
+    kind: Literal["mlp"] = "mlp"
+    activation: Literal["relu", "gelu", "gelu-tanh", "relu2", "silu"] = "gelu"
+    hidden: PositiveInt | None = None
+
+
+class GLU(Spec):
+    """A gated feed-forward W₂ (act(W_g x) ⊙ W_v x) (Shazeer 2020); ``silu`` is SwiGLU.
+
+    ``hidden`` is the inner width; left out, 8/3 of the model's width, rounded up to a
+    multiple of ``multiple``, so that it holds as many parameters as the plain layer.
+    """
+
+    kind: Literal["glu"] = "glu"
+    activation: Literal["silu", "gelu", "gelu-tanh", "relu", "sigmoid", "none"] = "silu"
+    hidden: PositiveInt | None = None
+    multiple: PositiveInt = 16
+
+
+FeedForward = Annotated[MLP | GLU, ByKind, Shorthand]
