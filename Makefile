@@ -1,0 +1,69 @@
+# make run     install, train a small language model on real text, show what it learned
+# make test    everything that must hold: style, types, layers, tests
+# make install the installing alone;  make bench: see bench/README.md
+#
+# PYTHON=python3.12 chooses the interpreter, VENV=dir the environment.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install run lint test format bench clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# On a terminal pip shows its own progress; in a log it stays quiet.
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt $$([ -t 1 ] || echo --quiet)
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+
+install: $(VENV)/.installed
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"danlu needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12")'
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# A stamp for each set of packages, so that a second call has nothing to do.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing danlu and PyTorch into $(VENV): about a minute, more on a slow line"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing danlu, PyTorch and the test tools into $(VENV): a minute or two"
+	@$(PIP) --editable '.[test]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing danlu, PyTorch and the rivals of the benchmarks into $(VENV)"
+	@$(PIP) --editable '.[bench]'
+	@touch $(VENV)/.installed $@
+
+run: install
+	@$(BIN)/danlu train
+
+lint: $(VENV)/.installed-test
+	@echo "ruff";         $(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	@echo "mypy";         $(BIN)/mypy --no-error-summary
+	@echo "import-linter"; out=$$($(BIN)/lint-imports 2>&1) || { echo "$$out"; exit 1; }
+
+test: lint
+	@$(BIN)/python -m pytest -q
+
+format: $(VENV)/.installed-test
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+# NANOGPT=<checkout of nanoGPT> and TEXT=<a text file> bring in the rivals that are no package.
+bench: $(VENV)/.installed-bench
+	@$(BIN)/python -m bench.startup
+	@$(BIN)/python -m bench.step_time $(if $(NANOGPT),--nanogpt '$(NANOGPT)')
+ifneq ($(and $(NANOGPT),$(TEXT)),)
+	@$(BIN)/python -m bench.time_to_quality --nanogpt '$(NANOGPT)' --text '$(TEXT)'
+else
+	@echo "Time to quality: give NANOGPT=<checkout> and TEXT=<file>; see bench/README.md"
+endif
+
+clean:
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
