@@ -45,15 +45,16 @@ run: install
 	@$(BIN)/danlu train
 
 lint: $(VENV)/.installed-test
-	@echo "ruff";         $(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
-	@echo "mypy";         $(BIN)/mypy --no-error-summary
-	@echo "import-linter"; out=$$($(BIN)/lint-imports 2>&1) || { echo "$$out"; exit 1; }
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
 test: lint
 	@$(BIN)/python -m pytest -q
 
 format: $(VENV)/.installed-test
-	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix .; $(BIN)/ruff format .
 
 # NANOGPT=<checkout of nanoGPT> and TEXT=<a text file> bring in the rivals that are no package.
 bench: $(VENV)/.installed-bench

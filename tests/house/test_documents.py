@@ -1,0 +1,53 @@
+"""What the documents promise exists: targets, verbs, pages, entries."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import danlu
+from tests.conftest import ROOT
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "bench" / "README.md", *(ROOT / "docs").glob("*.md")]
+
+
+def code(path: Path) -> str:
+    """The document's code: fenced blocks and `spans`, a line each."""
+    text = path.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    return "\n".join([*blocks, *spans])
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    wanted = {t for path in DOCUMENTS for t in re.findall(r"^\$? ?make ([a-z]+)", code(path), flags=re.MULTILINE)}
+    assert {"run", "test", "install"} <= wanted <= targets
+
+
+def verbs() -> list[str]:
+    found = {v for path in DOCUMENTS for v in re.findall(r"^\$? ?danlu ([a-z]+)\b", code(path), flags=re.MULTILINE)}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_verbs_in_the_documents_exist(verb: str) -> None:
+    command = [sys.executable, "-c", "from danlu.cli.main import main; main()", verb, "--help"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (document.parent / link).exists()] == []
+
+
+def test_changelog_knows_this_version() -> None:
+    headings = re.findall(r"^## \[?([\w.]+)\]?", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert headings and headings[0] == danlu.__version__
