@@ -1,0 +1,73 @@
+"""Generation of text, one token after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from danlu.models.decoder import Decoder
+
+
+def pick(
+    logits: torch.Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Draw the next token: logits (batch, vocabulary) → ids (batch, 1).
+
+    ``temperature`` divides the logits (0: the likeliest token); ``top_k`` keeps the k likeliest;
+    ``top_p`` the smallest set whose probability reaches p (Holtzman et al. 2020).
+    """
+    if temperature == 0:
+        return logits.argmax(dim=-1, keepdim=True)
+    logits = logits / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        lowest = logits.topk(top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < lowest, float("-inf"))
+    probabilities = logits.softmax(dim=-1)
+    if top_p is not None and top_p < 1:
+        ordered, order = probabilities.sort(dim=-1, descending=True)
+        before = ordered.cumsum(dim=-1) - ordered  # the mass of likelier tokens; the first is always kept
+        ordered = ordered.masked_fill(before >= top_p, 0.0)
+        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered)
+    return torch.multinomial(probabilities, 1, generator=generator)
+
+
+@torch.no_grad()
+def generate(
+    model: Decoder,
+    tokens: torch.Tensor,
+    *,
+    count: int,
+    context: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+) -> Iterator[torch.Tensor]:
+    """Yield ``count`` tokens, each (batch, 1), that continue ``tokens`` (batch, positions).
+
+    Keys and values are cached. When ``context`` positions are full, the cache is filled anew from the
+    last half of them, so that no position is beyond those trained on.
+    """
+    generator = torch.Generator(device=tokens.device).manual_seed(seed)
+    training = model.training
+    model.eval()
+    try:
+        tokens = tokens[:, -context:]
+        caches = model.caches(tokens.shape[0], context)
+        new = tokens
+        for _ in range(count):
+            if caches[0].length + new.shape[1] > context:
+                new = tokens[:, -max(1, context // 2) :]
+                caches = model.caches(tokens.shape[0], context)
+            logits = model(new, caches=caches)[:, -1]
+            new = pick(logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+            tokens = torch.cat((tokens, new), dim=1)[:, -context:]
+            yield new
+    finally:
+        model.train(training)

@@ -1,0 +1,96 @@
+"""Feed-forward layers: plain and gated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from danlu import spec
+from danlu.nn.linear import Linear
+from danlu.nn.registry import builds
+
+
+class _SquaredReLU(torch.autograd.Function):
+    """max(x, 0)², keeping max(x, 0) alone for the backward pass 2·max(x, 0)·dy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        positive = x.relu()
+        ctx.save_for_backward(positive)
+        return positive.square()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        (positive,) = ctx.saved_tensors
+        return grads[0] * (2 * positive)
+
+
+def squared_relu(x: torch.Tensor) -> torch.Tensor:
+    """max(x, 0)² (So et al. 2021)."""
+    return x.relu().square() if torch.compiler.is_compiling() else _SquaredReLU.apply(x)
+
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu-tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu2": squared_relu,
+    "silu": F.silu,
+    "sigmoid": torch.sigmoid,
+    "none": lambda x: x,
+}
+
+
+@builds(spec.MLP)
+class MLP(nn.Module):
+    """W₂ act(W₁ x); ``hidden`` is the inner width, 4·width if left out. Shapes: (…, width) → (…, width)."""
+
+    def __init__(
+        self, width: int, *, activation: str = "gelu", hidden: int | None = None, bias: bool = False
+    ) -> None:
+        super().__init__()
+        hidden = hidden or 4 * width
+        self.up = Linear(width, hidden, bias=bias)
+        self.down = Linear(hidden, width, bias=bias)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(self.activation(self.up(x)))
+
+    def flops(self, tokens: int) -> int:
+        return self.up.flops(tokens) + self.down.flops(tokens)
+
+
+@builds(spec.GLU)
+class GLU(nn.Module):
+    """W₂ (act(W_g x) ⊙ W_v x) (Shazeer 2020, eq. 5). Shapes: (…, width) → (…, width).
+
+    ``hidden`` is the inner width; left out, 8/3·width rounded up to a multiple of ``multiple``, which
+    holds as many parameters as the plain layer.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        activation: str = "silu",
+        hidden: int | None = None,
+        multiple: int = 16,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        hidden = hidden or -(-8 * width // (3 * multiple)) * multiple
+        self.gate = Linear(width, hidden, bias=bias)
+        self.up = Linear(width, hidden, bias=bias)
+        self.down = Linear(hidden, width, bias=bias)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(self.activation(self.gate(x)) * self.up(x))
+
+    def flops(self, tokens: int) -> int:
+        return self.gate.flops(tokens) + self.up.flops(tokens) + self.down.flops(tokens)

@@ -1,0 +1,30 @@
+"""Linear maps and embeddings whose float32 weights serve activations of any precision."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` computing in the precision of its input.
+
+    The weight stays in float32 (the master copy that the optimizer updates) and is cast at use, so
+    its gradient arrives in float32. Under FSDP2's mixed precision the weight already has the input's
+    type and the cast does nothing.
+
+    Shapes: (…, in) → (…, out).
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return F.linear(x, self.weight.to(x.dtype), bias)
+
+    def flops(self, tokens: int) -> int:
+        """FLOPs of the forward pass for ``tokens`` rows (a multiplication and an addition are two)."""
+        return 2 * tokens * self.in_features * self.out_features
+
+
+class Embedding(nn.Embedding):
+    """``nn.Embedding``; token ids (…) → vectors (…, width) in the weight's type."""

@@ -1,0 +1,95 @@
+"""Positions: rotations of queries and keys, and learned vectors added to the embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn as nn
+
+from danlu import spec
+from danlu.nn.registry import builds
+
+
+class _Rotate(torch.autograd.Function):
+    """(x₁, x₂) → (x₁ cos − x₂ sin, x₂ cos + x₁ sin), written straight into a contiguous result.
+
+    The backward pass is the rotation by the opposite angle, so nothing but cos and sin is kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(cos, sin)
+        half = x.shape[-1] // 2
+        x1, x2 = x[..., :half], x[..., half:]
+        y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        torch.mul(x1, cos, out=y[..., :half]).addcmul_(x2, sin, value=-1)
+        torch.mul(x2, cos, out=y[..., half:]).addcmul_(x1, sin)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _Rotate.apply(grads[0], cos, -sin), None, None
+
+
+def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Turn the pair (x_i, x_{i+d/2}) by the angle with the given cosine and sine.
+
+    Shapes: ``x`` (…, positions, d); ``cos``, ``sin`` (positions, d/2) → (…, positions, d).
+    """
+    if torch.compiler.is_compiling() or x.is_cuda:
+        x1, x2 = x.chunk(2, dim=-1)
+        return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)
+    return _Rotate.apply(x, cos, sin)
+
+
+@builds(spec.Rotary)
+class Rotary(nn.Module):
+    """Rotary positions (Su et al. 2021, eq. 34): pair i turns by position · base^(−2i/d).
+
+    Args: ``size`` of a head (even); ``base``; ``layout``: ``half`` pairs i with i + d/2 (LLaMA, NeoX),
+    ``interleaved`` 2i with 2i + 1 (GPT-J); the same up to a permutation of the dimensions of q and k.
+    """
+
+    def __init__(self, size: int, *, base: float = 10000.0, layout: str = "half") -> None:
+        super().__init__()
+        if size % 2:
+            raise ValueError(f"size = {size}: rotary positions turn pairs, so a head's size must be even")
+        self.size, self.base, self.layout = size, base, layout
+        self._cache: tuple[Any, torch.Tensor, torch.Tensor] | None = None
+
+    def angles(self, positions: torch.Tensor) -> torch.Tensor:
+        """Angles in radians, float32: positions (T,) → (T, size/2)."""
+        index = torch.arange(0, self.size, 2, device=positions.device, dtype=torch.float32)
+        return positions.float()[:, None] * self.base ** (-index / self.size)
+
+    def table(self, start: int, stop: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines and sines (stop − start, size/2) in the type of ``like``, kept between calls."""
+        key = (start, stop, like.dtype, like.device)
+        if self._cache is None or self._cache[0] != key:
+            angles = self.angles(torch.arange(start, stop, device=like.device))
+            self._cache = (key, angles.cos().to(like.dtype), angles.sin().to(like.dtype))
+        return self._cache[1], self._cache[2]
+
+    def forward(self, x: torch.Tensor, start: int = 0) -> torch.Tensor:
+        """Rotate ``x`` (batch, heads, positions, size), whose first position is ``start``."""
+        cos, sin = self.table(start, start + x.shape[-2], x)
+        if self.layout == "half":
+            return rotate(x, cos, sin)
+        apart = torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
+        return rotate(apart, cos, sin).unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+
+
+@builds(spec.Learned)
+class Learned(nn.Embedding):
+    """A learned vector for each of ``length`` positions: (T) positions from ``start`` → (T, width)."""
+
+    def __init__(self, width: int, *, length: int) -> None:
+        super().__init__(length, width)
+
+    def at(self, start: int, count: int) -> torch.Tensor:
+        """The vectors of positions start … start + count − 1, shape (count, width)."""
+        if start + count > self.num_embeddings:
+            raise ValueError(f"position {start + count - 1} is beyond the {self.num_embeddings} learned ones")
+        return self.weight[start : start + count]
