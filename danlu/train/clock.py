@@ -1,0 +1,74 @@
+"""Active seconds, by what they were spent on. No torch here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+Part = Literal["startup", "compile", "data", "train", "optimizer", "evaluation", "checkpoint", "other"]
+PARTS: tuple[str, ...] = get_args(Part)
+
+
+class Clock:
+    """Adds up seconds by part: ``with clock("data"): ...``.
+
+    Parts nest and every second counts once, for the innermost; seconds outside all parts count
+    nowhere, so that waiting between two processes of one run is not active time. ``parts``: the
+    ``state()`` of an earlier process, to go on from. For one thread.
+    """
+
+    def __init__(
+        self, parts: Mapping[str, float] | None = None, timer: Callable[[], float] = time.perf_counter
+    ) -> None:
+        given = dict(parts or {})
+        unknown = sorted(given.keys() - set(PARTS))
+        if unknown:
+            raise ValueError(f"a clock has no part {unknown[0]!r}; its parts are {', '.join(PARTS)}")
+        self._seconds = {part: float(given.get(part, 0.0)) for part in PARTS}
+        self._timer = timer
+        self._since = 0.0
+        self._running: list[str] = []
+        self._spans = {part: _Span(self, part) for part in PARTS}
+
+    def __call__(self, part: Part) -> _Span:
+        """A context that counts for ``part``; raises ``KeyError`` for an unknown one."""
+        return self._spans[part]
+
+    def _settle(self) -> None:
+        now = self._timer()
+        if self._running:
+            self._seconds[self._running[-1]] += now - self._since
+        self._since = now
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by part until now, with the part that is running."""
+        self._settle()
+        return dict(self._seconds)
+
+    @property
+    def active(self) -> float:
+        """Seconds in all parts until now."""
+        return sum(self.seconds.values())
+
+    def state(self) -> dict[str, float]:
+        """What a later process passes as ``parts``."""
+        return self.seconds
+
+
+class _Span:
+    """Entered any number of times: what is running is kept by the clock, so no object a time."""
+
+    __slots__ = ("_clock", "_part")
+
+    def __init__(self, clock: Clock, part: str) -> None:
+        self._clock, self._part = clock, part
+
+    def __enter__(self) -> None:
+        self._clock._settle()
+        self._clock._running.append(self._part)
+
+    def __exit__(self, *_: object) -> None:
+        self._clock._settle()
+        self._clock._running.pop()

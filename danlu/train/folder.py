@@ -1,0 +1,249 @@
+"""A run's folder: its files, its lock, and small files written whole or not at all.
+
+No torch here: the verbs that only read (``danlu runs``, ``show``, ``compare``) use this module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import re
+import socket
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from danlu.train.errors import RunError, cannot_write
+
+EXPERIMENT, ENVIRONMENT, METRICS, SUMMARY = "experiment.yaml", "environment.json", "metrics.jsonl", "summary.json"
+CHECKPOINTS, LOCK = "checkpoints", ".lock"
+_ASIDE = ".writing"  # the suffix of a small file that is not yet whole
+
+# JSON has no NaN and no infinity. They are written as these strings, which `float()` also reads
+# in Python, and read back as floats; so no text value in a record may be one of the three.
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+class RunFolder:
+    """The folder of one run. ``RunFolder(path)`` only names its files; it touches nothing."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.experiment = self.path / EXPERIMENT
+        self.environment = self.path / ENVIRONMENT
+        self.metrics = self.path / METRICS
+        self.summary = self.path / SUMMARY
+        self.checkpoints = self.path / CHECKPOINTS
+        self._lock: _Lock | None = None
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @classmethod
+    def create_or_open(
+        cls,
+        path: str | os.PathLike[str],
+        experiment_yaml: str,
+        difference: Callable[[str, str], str] | None = None,
+    ) -> RunFolder:
+        """Make the folder, or open it to resume, and hold its lock until ``close`` or the end of the process.
+
+        ``difference(old, new)`` says in words how the experiment found differs from the one
+        wanted, and returns "" where they mean the same; without it the texts are compared.
+        Raises ``RunError`` if another process holds the folder, if it holds another experiment,
+        if it holds files that are no run's, or if it cannot be written.
+        """
+        run = cls(path)
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+            run._lock = _Lock(run.path / LOCK)
+        except OSError as error:
+            raise cannot_write(run.path, error) from error
+        try:
+            run._settle(experiment_yaml, difference or first_difference)
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def _settle(self, experiment_yaml: str, difference: Callable[[str, str], str]) -> None:
+        for left in self.path.glob(f".*{_ASIDE}"):  # of a process that was killed: nobody else writes here
+            left.unlink()
+        if self.experiment.exists():
+            found = difference(self.experiment.read_text(encoding="utf-8"), experiment_yaml)
+            if found:
+                raise RunError(
+                    f"{self.experiment} holds another experiment: {found}; "
+                    "name another folder for this run, or repeat the experiment that is there"
+                )
+            return
+        strangers = sorted(entry.name for entry in self.path.iterdir() if not entry.name.startswith("."))
+        if strangers:
+            raise RunError(
+                f"{self.path} holds {strangers[0]!r} but no {EXPERIMENT}, so it is not a run's folder; "
+                "name an empty or a new folder"
+            )
+        write_atomically(self.experiment, experiment_yaml.encode())
+
+    def close(self) -> None:
+        """Let another process open the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Lock:
+    """An exclusive ``flock``: the kernel frees it when the process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        import fcntl  # not on Windows, where the reading verbs should still work
+
+        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # A forked child (a loader's worker) shares the lock and would keep it after we are killed.
+        os.register_at_fork(after_in_child=self.release)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._file, 200).decode(errors="replace").strip() or "another process"
+            self.release()
+            raise RunError(
+                f"{path.parent} is in use by {holder}; wait until it ends, stop it, or name another folder"
+            ) from None
+        except OSError as error:  # a file system without locks
+            warnings.warn(f"{path} cannot be locked ({error}): run one process in it at a time", stacklevel=4)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+
+    def release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def first_difference(old: str, new: str) -> str:
+    """The first line that differs between two texts, in words; "" where they are equal."""
+    if old == new:
+        return ""
+    lines = list(difflib.ndiff(old.splitlines(), new.splitlines()))
+    there = next((line[2:].strip() for line in lines if line.startswith("- ")), None)
+    here = next((line[2:].strip() for line in lines if line.startswith("+ ")), None)
+    return f"it says {there!r}, this one {here!r}" if there and here else f"only one of the two says {there or here!r}"
+
+
+def new_run(root: str | os.PathLike[str], recipe: str) -> Path:
+    """Make an empty folder ``root/<recipe>-<YYYYmmdd-HHMMSS>``, with ``-2``, ``-3``, ... if it is taken."""
+    stem = re.sub(r"[^\w.+-]+", "-", recipe).strip("-.") or "run"
+    stem = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    count = 1
+    while True:
+        path = Path(root) / (stem if count == 1 else f"{stem}-{count}")
+        try:
+            path.mkdir(parents=True)  # atomic: two processes in one second get two folders
+            return path
+        except FileExistsError:
+            count += 1
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+def list_runs(root: str | os.PathLike[str]) -> list[RunFolder]:
+    """The runs at any depth under ``root``, oldest first."""
+    found: list[tuple[float, str]] = []
+    for folder, inside, files in os.walk(root):
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        if EXPERIMENT in files:
+            inside.clear()  # a run holds no runs
+            found.append((os.stat(os.path.join(folder, EXPERIMENT)).st_mtime, folder))
+    return [RunFolder(folder) for _, folder in sorted(found)]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a small file aside, flush it to the disk, and put it in place: whole or not at all.
+
+    Raises ``RunError`` if that fails; what was at ``path`` before is then still there.
+    """
+    aside = path.with_name(f".{path.name}{_ASIDE}")
+    try:
+        with open(aside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise cannot_write(path, error, len(data)) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable: a rename alone may be lost with the power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Strict JSON; a NaN or an infinity becomes the string "NaN", "Infinity" or "-Infinity"."""
+    try:
+        return json.dumps(value, allow_nan=False, indent=indent, default=_plain)
+    except ValueError:  # rare, so the tree is only rebuilt then
+        return json.dumps(_spell(value), allow_nan=False, indent=indent, default=_plain)
+
+
+def from_json(text: str | bytes) -> Any:
+    """The inverse of ``to_json``. Raises ``ValueError`` for what is not JSON."""
+    value = json.loads(text)
+    marks = ("NaN", "Infinity") if isinstance(text, str) else (b"NaN", b"Infinity")
+    return _unspell(value) if any(mark in text for mark in marks) else value  # type: ignore[operator]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """``value`` as an indented JSON file, written atomically. Raises ``RunError``."""
+    write_atomically(path, (to_json(value, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises ``RunError`` if it is missing or not JSON."""
+    try:
+        return from_json(path.read_bytes())
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; name a folder that holds a run") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read as JSON ({error}); restore it, or start the run anew") from None
+
+
+def _plain(value: Any) -> Any:
+    """A numpy or torch scalar as a number; a path as text."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item"):
+        return _spell(value.item())
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
+
+
+def _spell(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _spell(inner) for key, inner in value.items()}
+    return [_spell(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _unspell(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NON_FINITE.get(value, value)
+    if isinstance(value, dict):
+        return {key: _unspell(inner) for key, inner in value.items()}
+    return [_unspell(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,59 @@
+"""A polite end: SIGTERM and Ctrl-C become a request that the trainer answers with a checkpoint.
+
+A request is answered where somebody polls ``requested``: between steps, in evaluation, after
+compiling. It is a courtesy; what a run can rely on is its periodic checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupt:
+    """``with Interrupt() as interrupt:`` and poll ``interrupt.requested``.
+
+    Ctrl-C after any request raises ``KeyboardInterrupt`` at once; a repeated SIGTERM changes
+    nothing, since schedulers repeat themselves. Outside the main thread, where Python allows no
+    handlers, it does nothing. Leaving the block restores the handlers found.
+    """
+
+    def __init__(self) -> None:
+        self.requested: str | None = None  # the name of the first signal
+        self._found: dict[int, Any] = {}
+        self._owner = os.getpid()
+
+    def __enter__(self) -> Interrupt:
+        self._owner = os.getpid()
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._found[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._found.items():
+            # None: set by C code that Python cannot name; the default is the nearest there is.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._found.clear()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:
+            self._hand_on(number, frame)
+        elif self.requested is None:
+            self.requested = signal.Signals(number).name
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        """In a forked child (a loader's worker) behave as if we had never been here, or it would not die."""
+        handler = self._found[number]
+        if callable(handler):
+            handler(number, frame)
+        elif handler != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
