@@ -10,15 +10,40 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from danlu.spec.schema import accepts, adapt
 
 
 class Spec(BaseModel):
-    """Frozen, strict about unknown keys, and picky about numbers (no NaN, no infinity)."""
+    """Frozen, strict about unknown keys and about types (no text for a number, no boolean for a
+    whole number), and picky about numbers (no NaN, no infinity)."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        protected_namespaces=(),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_meant(cls, given: Any) -> Any:
+        """``norm: {gain: false}`` keeps the default's kind; ``window: none`` is None; and so on
+        (``danlu.spec.schema.adapt``), the same in Python, in YAML and on the command line."""
+        if not isinstance(given, dict):
+            return given
+        meant = {}
+        for name, value in given.items():
+            if to := accepts(cls).get(name):
+                value = adapt(value, to)
+                default = getattr(cls.model_fields[name].default, "kind", None)
+                if isinstance(value, dict) and len(to.kinds) > 1 and default in to.kinds:
+                    value = {"kind": default, **value}
+            meant[name] = value
+        return meant
 
     def settings(self) -> dict[str, Any]:
         """The fields but ``kind``: the keyword arguments of the class that this builds."""

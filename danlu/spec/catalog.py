@@ -1,0 +1,96 @@
+"""Recipes and ideas: YAML files inside the package.
+
+A recipe is an experiment: ``summary``, ``source`` and any of the experiment's sections, over
+``base`` or over the defaults. An idea is a patch: ``statement``, ``source``, ``family``,
+``patch`` and ``expect`` (what should change).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from danlu.spec.errors import SpecError, did_you_mean
+from danlu.spec.overrides import nested
+from danlu.spec.text import brief, read_mapping
+
+ABOUT_RECIPE = ("summary", "source")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An experiment by name."""
+
+    name: str
+    summary: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A small change to an experiment, what it claims, and where it comes from."""
+
+    name: str
+    statement: str
+    source: str
+    family: str
+    patch: Mapping[str, Any]
+    expect: str
+
+
+@lru_cache(maxsize=None)
+def names(shelf: str) -> tuple[str, ...]:
+    """What stands on a shelf of the catalog (``recipes``, ``ideas``), in alphabetical order."""
+    folder = resources.files("danlu") / "catalog" / shelf
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """The mapping of a recipe as it is written."""
+    return _read("recipes", name)
+
+
+@lru_cache(maxsize=None)
+def idea(name: str) -> Idea:
+    """An idea by name. Raises SpecError with the nearest name if there is none."""
+    written = _read("ideas", name)
+    wanted = {"statement", "source", "family", "patch", "expect"}
+    if problems := sorted(wanted ^ set(written)):
+        raise SpecError(f"idea {name}: {', '.join(problems)} missing or unknown; an idea has {sorted(wanted)}")
+    if not isinstance(written["patch"], Mapping) or not written["patch"]:
+        raise SpecError(f"idea {name}: patch = {brief(written['patch'])} is not a mapping of fields")
+    texts = {key: _line(written[key]) for key in wanted - {"patch"}}
+    return Idea(name=name, patch=nested(written["patch"]), **texts)
+
+
+def recipes() -> list[Recipe]:
+    """Every recipe, by name."""
+    found = []
+    for name in names("recipes"):
+        written = read_recipe(name)
+        found.append(Recipe(name, *(_line(written.get(about, "")) for about in ABOUT_RECIPE)))
+    return found
+
+
+def ideas() -> list[Idea]:
+    """Every idea, by family and name."""
+    return sorted((idea(name) for name in names("ideas")), key=lambda found: (found.family, found.name))
+
+
+def _line(text: Any) -> str:
+    return " ".join(str(text).split())
+
+
+def _read(shelf: str, name: str) -> dict[str, Any]:
+    single = shelf.removesuffix("s")
+    known = names(shelf)
+    if name not in known:
+        sign = "+" if single == "idea" else ""
+        hint = did_you_mean(name, known, sign)
+        raise SpecError(f"there is no {single} named {name}{hint or '.'} {shelf.title()}: {', '.join(known)}")
+    return read_mapping(resources.files("danlu") / "catalog" / shelf / f"{name}.yaml", f"{single} {name}")

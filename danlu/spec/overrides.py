@@ -1,0 +1,125 @@
+"""Patches: how one layer of an experiment is laid over another.
+
+Mappings merge; a mapping of another kind replaces the old one wholly, since the fields of two
+kinds have nothing to do with each other; anything else is replaced. An experiment under
+construction is a nested dict that always holds every field, so that a patch may name any one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from danlu.spec.errors import SpecError
+from danlu.spec.schema import Accepts, accepts, adapt, defaults
+from danlu.spec.text import parse
+from danlu.spec.train import BOUNDS
+
+OVERRIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
+
+
+def merge(old: Mapping[str, Any], patch: Mapping[str, Any], spec: type[BaseModel]) -> dict[str, Any]:
+    """``patch`` laid over ``old``, both mappings of ``spec``. Unknown fields stay: the validation
+    at the end names them."""
+    merged = dict(old)
+    for name, value in patch.items():
+        if (to := accepts(spec).get(name)) is None:
+            merged[name] = value
+            continue
+        value, before = adapt(value, to), old.get(name)
+        part_before = to.spec_of(before)
+        kind_before = before.get("kind") if part_before and isinstance(before, Mapping) else None
+        part = to.spec_of(value, kind_before) if isinstance(value, Mapping) else None
+        if part is None:
+            merged[name] = value
+        else:
+            base = before if part is part_before and isinstance(before, Mapping) else defaults(part)
+            merged[name] = merge(base, value, part)
+    return merged
+
+
+def nested(patch: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
+    """Dotted keys opened up: ``{model.norm.gain: false}`` → ``{model: {norm: {gain: false}}}``."""
+    opened: dict[str, Any] = {}
+    for key, value in patch.items():
+        if isinstance(value, Mapping):
+            value = nested(value, f"{inside}{key}.")
+        *path, last = key.split(".")
+        if not all((*path, last)):
+            raise SpecError(f"{inside}{key} is not a field: a dot needs a name on either side")
+        for part in reversed((*path, last)):
+            value = {part: value}
+        _unite(opened, value, inside)
+    return opened
+
+
+def _unite(into: dict[str, Any], more: Mapping[str, Any], inside: str) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _unite(into[key], value, f"{inside}{key}.")
+        elif key in into:
+            raise SpecError(f"{inside}{key} is given twice")
+        else:
+            into[key] = value
+
+
+def leaves(patch: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
+    """Every value of a nested mapping by its dotted name."""
+    found: dict[str, Any] = {}
+    for key, value in patch.items():
+        if isinstance(value, Mapping) and value:
+            found |= leaves(value, f"{inside}{key}.")
+        else:
+            found[f"{inside}{key}"] = value
+    return found
+
+
+def bounds_in(patch: Mapping[str, Any]) -> set[str]:
+    """The bounds of the run (steps, tokens, seconds) that a patch sets."""
+    train = patch.get("train")
+    given = train if isinstance(train, Mapping) else {}
+    return {bound for bound in BOUNDS if given.get(bound) not in (None, "none")}
+
+
+def clear_bounds(patch: dict[str, Any], keep: set[str]) -> dict[str, Any]:
+    """A patch that bounds the run takes away the bounds laid below it, but those in ``keep``:
+    any one of the three ends a run, so an inherited one would cut the new one short."""
+    if not bounds_in(patch):
+        return patch
+    return patch | {"train": dict.fromkeys(set(BOUNDS) - keep) | patch["train"]}
+
+
+def parse_override(word: str, current: Mapping[str, Any], root: type[BaseModel]) -> dict[str, Any]:
+    """``train.steps=2k`` → ``{train: {steps: ...}}``. Where only text can stand the value is taken
+    as it is, so that ``data.corpus=*.txt`` needs no quotes; elsewhere it is read as YAML."""
+    match = OVERRIDE.fullmatch(word)
+    if match is None:
+        raise SpecError(f"{word!r} is not a field=value")
+    key, text = match.groups()
+    to = _field(key.split("."), current, root)
+    if not text.strip():
+        none = f"; for none write {key}=none" if to is not None and to.none else ""
+        raise SpecError(f"{key} has no value: write {key}=VALUE{none}")
+    if to is not None and to.only_text:
+        return nested({key: text})
+    try:
+        return nested({key: parse(text)})
+    except SpecError as error:
+        raise SpecError(f"{key} = {text!r}: {error}") from None
+
+
+def _field(path: list[str], current: Mapping[str, Any], spec: type[BaseModel]) -> Accepts | None:
+    """What the field at ``path`` accepts, the kinds being those chosen so far."""
+    part: type[BaseModel] | None = spec
+    value: Any = current
+    to = None
+    for name in path:
+        to = accepts(part).get(name) if part is not None else None
+        if to is None:
+            return None
+        value = value.get(name) if isinstance(value, Mapping) else None
+        part = to.spec_of(value)
+    return to

@@ -1,0 +1,148 @@
+"""From words to an experiment: ``tiny +swiglu optimizer.lr=1e-3``.
+
+The first word names a recipe, a YAML file or a run's folder (``tiny`` when it is left out);
+``+idea`` and ``field=value`` are laid over it in the order given. What comes out is checked as
+a whole, once, at the end: the words between may pass through states that no run could have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from danlu.spec import catalog
+from danlu.spec.errors import SpecError, did_you_mean
+from danlu.spec.experiment import Experiment
+from danlu.spec.explain import explain, label_of
+from danlu.spec.overrides import (
+    OVERRIDE,
+    bounds_in,
+    clear_bounds,
+    leaves,
+    merge,
+    nested,
+    parse_override,
+)
+from danlu.spec.schema import defaults
+from danlu.spec.text import brief, is_file_name, read_mapping
+
+DEFAULT = "tiny"
+RUN_FILE = "experiment.yaml"
+
+
+def resolve(words: Sequence[str] = ()) -> Experiment:
+    """The experiment that the words mean. Raises SpecError, a sentence for each problem."""
+    words = list(words)
+    named = bool(words) and not (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]))
+    draft = _Draft()
+    draft.read(words[0] if named else DEFAULT)
+    own_bounds: set[str] = set()
+    for word in words[1 if named else 0 :]:
+        if word.startswith("+"):
+            draft.think(word[1:])
+        elif OVERRIDE.fullmatch(word):
+            patch = parse_override(word, draft.values, Experiment)
+            own_bounds |= bounds_in(patch)
+            draft.lay(patch, keep=own_bounds)
+        else:
+            raise SpecError(_stray(word))
+    return draft.check()
+
+
+def validate(values: Mapping[str, Any]) -> Experiment:
+    """The experiment of a nested mapping over the defaults, with the errors of ``resolve``."""
+    draft = _Draft()
+    draft.lay(nested(values))
+    return draft.check()
+
+
+class _Draft:
+    """An experiment under construction: every field's value, and the file that it comes from."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = defaults(Experiment)
+        self.labels: dict[str, str] = {}
+
+    def lay(self, patch: dict[str, Any], label: str = "", keep: set[str] | None = None) -> None:
+        patch = clear_bounds(patch, keep or set())
+        self.values = merge(self.values, patch, Experiment)
+        for name in leaves(patch):
+            for above in range(name.count(".")):  # a value that became a mapping has no label now
+                self.labels.pop(name.rsplit(".", above + 1)[0], None)
+            self.labels[name] = label
+
+    def read(self, word: str) -> None:
+        """Lay a recipe, a file or a run over the defaults, its bases first."""
+        chain: list[tuple[str, dict[str, Any]]] = []
+        seen: list[str] = []
+        below: str | None = word
+        folder = Path()
+        while below is not None:
+            label, key, values, folder = _open(below, folder)
+            if key in seen:
+                raise SpecError(f"{label}: base goes round in a circle: {' → '.join([*seen, key])}")
+            seen.append(key)
+            below = values.pop("base", None)
+            if below is not None and not isinstance(below, str):
+                raise SpecError(f"{label}: base = {brief(below)} is not the name of a recipe or a file")
+            chain.append((label, values))
+        for label, values in reversed(chain):
+            for about in catalog.ABOUT_RECIPE:
+                values.pop(about, None)
+            try:
+                self.lay(nested(values), label)
+            except SpecError as error:
+                raise SpecError(f"{label}: {error}") from None
+
+    def think(self, name: str) -> None:
+        """Lay an idea over the experiment; one that changes nothing is a mistake."""
+        idea, before = catalog.idea(name), self.values
+        self.lay(dict(idea.patch), f"idea {name}")
+        if self.values == before:
+            already = ", ".join(f"{field} = {brief(value)}" for field, value in leaves(idea.patch).items())
+            raise SpecError(f"+{name} changes nothing: the experiment already has {already}")
+
+    def check(self) -> Experiment:
+        try:
+            return Experiment.model_validate(self.values)
+        except ValidationError as error:
+            sentences = explain(error, self.values, Experiment)
+        lines = []
+        for name, sentence in sentences.items():
+            label = label_of(name, self.labels)
+            lines.append(f"{label}: {sentence}" if label else sentence)
+        raise SpecError("\n".join(lines))
+
+
+def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
+    """A name or a path → what errors call it, its identity, its fields, where its base is sought."""
+    if word in catalog.names("recipes"):
+        return f"recipe {word}", word, catalog.read_recipe(word), Path()
+    path = folder / word
+    if path.is_dir():
+        if not (path / RUN_FILE).is_file():
+            raise SpecError(f"{path} is a folder without {RUN_FILE}: not a run")
+        path /= RUN_FILE
+    elif not is_file_name(word):
+        known = catalog.names("recipes")
+        if path.is_file():
+            raise SpecError(f"{path} is not a YAML file: its name must end in .yaml")
+        hint = did_you_mean(word, known)
+        if word in catalog.names("ideas"):
+            hint = f"; did you mean the idea +{word}?"
+        raise SpecError(
+            f"there is no recipe, YAML file or run named {word}{hint or '.'} Recipes: {', '.join(known)}"
+        )
+    return str(path), str(path.resolve()), read_mapping(path, str(path)), path.parent
+
+
+def _stray(word: str) -> str:
+    sentence = f"{word!r} is neither +idea nor field=value"
+    if word in catalog.names("ideas"):
+        return f"{sentence}; did you mean +{word}?"
+    if word in catalog.names("recipes"):
+        return f"{sentence}: a recipe comes first, and only one"
+    return f"{sentence}{did_you_mean(word, catalog.names('ideas'), '+')}"
