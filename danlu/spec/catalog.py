@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -41,7 +41,7 @@ class Idea:
     expect: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def names(shelf: str) -> tuple[str, ...]:
     """What stands on a shelf of the catalog (``recipes``, ``ideas``), in alphabetical order."""
     folder = resources.files("danlu") / "catalog" / shelf
@@ -55,13 +55,13 @@ def read_recipe(name: str) -> dict[str, Any]:
     return _read("recipes", name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def idea(name: str) -> Idea:
     """An idea by name. Raises SpecError with the nearest name if there is none."""
     written = _read("ideas", name)
     wanted = {"statement", "source", "family", "patch", "expect"}
     if problems := sorted(wanted ^ set(written)):
-        raise SpecError(f"idea {name}: {', '.join(problems)} missing or unknown; an idea has {sorted(wanted)}")
+        raise SpecError(f"idea {name}: missing or unknown: {', '.join(problems)}")
     if not isinstance(written["patch"], Mapping) or not written["patch"]:
         raise SpecError(f"idea {name}: patch = {brief(written['patch'])} is not a mapping of fields")
     texts = {key: _line(written[key]) for key in wanted - {"patch"}}

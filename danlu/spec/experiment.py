@@ -7,7 +7,7 @@ from pydantic import model_validator
 from danlu.spec.base import Spec
 from danlu.spec.data import Data
 from danlu.spec.models import Decoder, Model
-from danlu.spec.optim import Optimizer, Muon, Schedule
+from danlu.spec.optim import Muon, Optimizer, Schedule
 from danlu.spec.positions import Learned
 from danlu.spec.train import BOUNDS, Train
 
@@ -36,9 +36,7 @@ class Experiment(Spec):
             )
         train = self.train
         if all(getattr(train, bound) is None for bound in BOUNDS):
-            raise ValueError(
-                "nothing bounds the run; set one of train.steps, train.tokens, train.seconds"
-            )
+            raise ValueError("nothing bounds the run; set one of train.steps, train.tokens, train.seconds")
         if train.microbatch is not None and train.batch % train.microbatch:
             raise ValueError(
                 f"train.microbatch = {train.microbatch} does not divide train.batch = {train.batch}"

@@ -134,7 +134,9 @@ def _walk(given: Mapping[str, Any], spec: type[BaseModel], prefix: str) -> Itera
             yield from _walk(value, part, f"{prefix}{name}.")
 
 
-def _kind_with(wrong: str, above: list[str], owner: type[BaseModel] | None, root: type[BaseModel]) -> str | None:
+def _kind_with(
+    wrong: str, above: list[str], owner: type[BaseModel] | None, root: type[BaseModel]
+) -> str | None:
     """Another kind of the same part that has the field."""
     to: Accepts | None = None
     part: type[BaseModel] | None = root

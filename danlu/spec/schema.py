@@ -10,7 +10,7 @@ import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
@@ -73,7 +73,7 @@ def kinds_of(spec: type[BaseModel]) -> tuple[str, ...]:
     return get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
 
 
-@lru_cache(maxsize=None)
+@cache
 def accepts(spec: type[BaseModel]) -> dict[str, Accepts]:
     """What every field of a specification takes, by name."""
     return {name: _read(field.annotation, field.metadata) for name, field in spec.model_fields.items()}

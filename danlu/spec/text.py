@@ -34,18 +34,16 @@ class Readable(Protocol):
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             where = f"line {key_node.start_mark.line + 1}"
             if not isinstance(key, str):
                 raise _Refused(f"{where}: the key {key!r} is not text")
             if key in seen:
                 raise _Refused(f"{where}: {key} is given twice")
-            seen[key] = self.construct_object(value_node, deep=deep)  # type: ignore[no-untyped-call]
+            seen[key] = self.construct_object(value_node, deep=deep)
         return seen
 
 
@@ -65,6 +63,7 @@ def _decimal(kind: Callable[[str], Any]) -> Callable[[Any, yaml.ScalarNode], Any
 # PyYAML's own would take 010 for octal and 1:30 for sexagesimal.
 _Loader.add_constructor("tag:yaml.org,2002:int", _decimal(int))
 _Loader.add_constructor("tag:yaml.org,2002:float", _decimal(float))
+_Loader.yaml_implicit_resolvers = {}  # none of PyYAML's
 for _tag, (_pattern, _first) in SCALARS.items():
     _anchored = re.compile(rf"(?:{_pattern.pattern})\Z")
     _Loader.add_implicit_resolver(_tag, _anchored, _first)
@@ -75,7 +74,7 @@ _Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 def parse(text: str) -> Any:
     """The value of a YAML text. Raises SpecError with the line and what is wrong there."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader with fewer types)
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader with fewer types
     except _Refused as error:
         raise SpecError(str(error)) from None
     except yaml.MarkedYAMLError as error:
@@ -108,9 +107,7 @@ def read_mapping(file: Readable, name: str) -> dict[str, Any]:
 
 def dump(value: Mapping[str, Any]) -> str:
     """YAML of a nested mapping, in its own order, that reads back as the same values."""
-    return yaml.dump(
-        dict(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**9, default_flow_style=False
-    )
+    return _write(dict(value), flow=False)
 
 
 def brief(value: Any) -> str:
@@ -118,10 +115,15 @@ def brief(value: Any) -> str:
     if isinstance(value, str):
         shown = repr(value)
     else:
-        shown = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9, sort_keys=False)
-        shown = shown.removesuffix("\n").removesuffix("\n...")
+        shown = _write(value, flow=True).removesuffix("\n").removesuffix("\n...")
     shown = "none" if shown == "null" else shown
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def _write(value: Any, flow: bool) -> str:
+    return yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**9, default_flow_style=flow
+    )
 
 
 def is_file_name(word: str) -> bool:

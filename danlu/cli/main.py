@@ -1,0 +1,86 @@
+"""The command ``danlu``: its verbs, and what happens to their errors.
+
+A verb is a function with typer's annotations in a module of this folder that imports typer and
+``danlu.cli.output`` alone; what it calls is imported inside the function. To add one, name it
+in ``VERBS``. Any ``danlu.spec.errors.DanluError`` becomes ``danlu: sentence`` on stderr and its
+exit code (2); any other exception is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from danlu import __version__
+from danlu.cli import show
+
+VERBS: tuple[Callable[..., Any], ...] = (show.show, show.diff, show.recipes, show.ideas)
+
+# rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.
+app = typer.Typer(name="danlu", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def _danlu(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """A laboratory for training neural networks.
+
+    An EXPERIMENT is a recipe's name, a YAML file or a run's folder, then any +idea and
+    field=value: danlu show tiny +swiglu optimizer.lr=1e-3
+    """
+    if version:
+        print(f"danlu {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for _verb in VERBS:
+    app.command()(_verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line (``sys.argv`` if no arguments are given) and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without – or Greek is no reason to fail
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        result = app(args=arguments, prog_name="danlu", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except BrokenPipeError:  # `danlu ideas | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        print("danlu: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        sentences = _sentences(error)
+        if sentences is None:
+            raise
+        for sentence in sentences.splitlines():
+            print(f"danlu: {sentence}", file=sys.stderr)
+        return int(getattr(error, "exit_code", 2))
+
+
+def _sentences(error: Exception) -> str | None:
+    """What to tell the person, or None if the error is a defect of ours."""
+    if hasattr(error, "format_message"):  # typer's: an option or a verb that does not exist
+        verb = getattr(getattr(error, "ctx", None), "command_path", "danlu")
+        return f"{error.format_message()} (see {verb} --help)"
+    from danlu.spec.errors import DanluError  # here, since help has no use for specifications
+
+    return str(error) if isinstance(error, DanluError) else None
+
+
+if __name__ == "__main__":
+    main()

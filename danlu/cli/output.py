@@ -1,0 +1,45 @@
+"""How verbs speak: results on stdout, plain when piped, coloured YAML on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def on_terminal() -> bool:
+    """Whether stdout is a terminal that may be coloured (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def print_json(value: Any) -> None:
+    """One JSON document. Not-a-number has no JSON and is refused."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_yaml(text: str) -> None:
+    """YAML, coloured on a terminal, byte for byte elsewhere."""
+    if not on_terminal():
+        print(text, end="")
+        return
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    Console(highlight=False).print(Syntax(text.rstrip("\n"), "yaml", background_color="default"))
+
+
+def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
+    """Columns under one another; on a terminal each row is cut to one line."""
+    if not rows:
+        return
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    width = shutil.get_terminal_size().columns if on_terminal() else None
+    for row in rows:
+        cells = [cell.ljust(size) for cell, size in zip(row, widths, strict=True)]
+        line = indent + "  ".join(cells).rstrip()
+        if width is not None and len(line) > width:
+            line = f"{line[: width - 1]}…"
+        print(line)
