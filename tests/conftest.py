@@ -1,4 +1,4 @@
-"""What every test stands on: its own cache, fixed randomness, and the corpus of the field where it is at hand."""
+"""What every test stands on: its own cache, fixed randomness, the corpus of the field where it is at hand."""
 
 from __future__ import annotations
 

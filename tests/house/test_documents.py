@@ -12,7 +12,12 @@ import pytest
 import danlu
 from tests.conftest import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "bench" / "README.md", *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "bench" / "README.md",
+    *(ROOT / "docs").glob("*.md"),
+]
 
 
 def code(path: Path) -> str:
@@ -25,12 +30,16 @@ def code(path: Path) -> str:
 
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    wanted = {t for path in DOCUMENTS for t in re.findall(r"^\$? ?make ([a-z]+)", code(path), flags=re.MULTILINE)}
+    wanted = {
+        t for path in DOCUMENTS for t in re.findall(r"^\$? ?make ([a-z]+)", code(path), flags=re.MULTILINE)
+    }
     assert {"run", "test", "install"} <= wanted <= targets
 
 
 def verbs() -> list[str]:
-    found = {v for path in DOCUMENTS for v in re.findall(r"^\$? ?danlu ([a-z]+)\b", code(path), flags=re.MULTILINE)}
+    found = {
+        v for path in DOCUMENTS for v in re.findall(r"^\$? ?danlu ([a-z]+)\b", code(path), flags=re.MULTILINE)
+    }
     return sorted(found)
 
 

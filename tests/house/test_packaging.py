@@ -30,7 +30,16 @@ def requirements() -> list[Requirement]:
 
 def written_files() -> Iterator[str]:
     """Every file where a version of torch could be written, relative to the root."""
-    for pattern in ("*.toml", "*.txt", "*.md", "Makefile", ".ci/run", "docs/**/*.md", "bench/**/*", "danlu/**/*"):
+    for pattern in (
+        "*.toml",
+        "*.txt",
+        "*.md",
+        "Makefile",
+        ".ci/run",
+        "docs/**/*.md",
+        "bench/**/*",
+        "danlu/**/*",
+    ):
         for path in sorted(ROOT.glob(pattern)):
             if path.suffix in {".toml", ".txt", ".md", ".py", ".yaml", ""} and path.is_file():
                 yield str(path.relative_to(ROOT))
@@ -43,7 +52,9 @@ def test_dependency_has_both_bounds_and_a_tested_version(requirement: Requiremen
     (tested,) = [c for c in CONSTRAINTS if canonicalize_name(c.name) == canonicalize_name(requirement.name)]
     for bound in tested.specifier:
         if bound.operator == "==":
-            assert bound.version in requirement.specifier, f"constraints.txt pins {tested} outside {requirement}"
+            assert bound.version in requirement.specifier, (
+                f"constraints.txt pins {tested} outside {requirement}"
+            )
 
 
 def test_torch_is_written_with_both_bounds_everywhere() -> None:

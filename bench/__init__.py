@@ -1,0 +1,1 @@
+"""Benchmarks: danlu beside the fastest peers, in one run, as ratios."""
