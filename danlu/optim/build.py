@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn as nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from danlu import spec
+from danlu.optim.adamw import AdamW
 from danlu.optim.groups import Role, by_role
 from danlu.optim.muon import Muon
 
@@ -17,8 +18,7 @@ Named = Iterable[tuple[str, nn.Parameter]]
 
 
 def _adamw(groups: list[dict[str, Any]], lr: float, s: spec.AdamW | spec.Muon) -> AdamW:
-    # fused: one pass over memory; the same mathematics as the plain loop
-    return AdamW(groups, lr=lr, betas=(s.beta1, s.beta2), eps=s.eps, weight_decay=0.0, fused=True)
+    return AdamW(groups, lr=lr, betas=(s.beta1, s.beta2), eps=s.eps, weight_decay=0.0)
 
 
 def build(s: spec.Optimizer, model: nn.Module) -> list[Optimizer]:

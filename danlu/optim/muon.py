@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
+
+from danlu.optim.base import Rule
 
 
 def orthogonalise(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
@@ -28,7 +29,7 @@ def orthogonalise(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-class Muon(Optimizer):
+class Muon(Rule):
     """Muon (Jordan 2024) for matrices: B ← μB + g; θ ← (1 − ηλ)θ − η √max(1, rows/columns) · NS(g + μB).
 
     Matrices of one shape are handled together, as one batch of products.
@@ -78,8 +79,22 @@ class Muon(Optimizer):
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, grads)
         nesterov = torch._foreach_add(grads, buffers, alpha=momentum)
-        update = orthogonalise(torch.stack(nesterov), group["steps"])
+        update = self._orthogonal(nesterov, group["steps"])
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
         scale = max(1.0, shape[0] / shape[1]) ** 0.5
-        torch._foreach_add_(params, list(update.unbind(0)), alpha=-lr * scale)
+        torch._foreach_add_(params, update, alpha=-lr * scale)
+
+    @staticmethod
+    def _orthogonal(matrices: list[torch.Tensor], steps: int) -> list[torch.Tensor]:
+        if not hasattr(matrices[0], "full_tensor"):
+            return list(orthogonalise(torch.stack(matrices), steps).unbind(0))
+        # Sharded (FSDP2): the iteration needs whole matrices, so every process gathers them and keeps its rows.
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        sharded = [m for m in matrices if isinstance(m, DTensor)]
+        whole = orthogonalise(torch.stack([m.full_tensor() for m in sharded]), steps).unbind(0)
+        return [
+            distribute_tensor(w.contiguous(), m.device_mesh, m.placements, src_data_rank=None)
+            for w, m in zip(whole, sharded, strict=True)
+        ]

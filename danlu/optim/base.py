@@ -1,0 +1,32 @@
+"""The base of our optimizers: torch's own, without a slow first call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+
+
+class Rule(Optimizer):
+    """An ordinary ``torch.optim.Optimizer``.
+
+    PyTorch imports its compiler (about two seconds) the first time that an optimizer takes parameters or
+    clears gradients, only to keep the compiler away from these two methods; here they are called as they
+    are, so that a run that compiles nothing starts in half the time.
+    """
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own; see ``torch.optim.Optimizer.add_param_group``."""
+        plain = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
+        plain(self, param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or set them to zero."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                if set_to_none:
+                    p.grad = None
+                else:
+                    p.grad.detach_().zero_()
