@@ -16,8 +16,10 @@ class RunError(DanluError):
 def cannot_write(path: Path, error: OSError, needed: int | None = None) -> RunError:
     """The sentence for an ``OSError`` met while writing ``path``, ``needed`` bytes in all."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    sentence = f"disk full while writing {path}" if full else f"cannot write {path} ({error.strerror or error})"
-    figures = [f"needs about {needed / 1e6:.1f} MB"] if needed is not None else []
+    sentence = f"disk full while writing {path}"
+    if not full:
+        sentence = f"cannot write {path} ({error.strerror or error})"
+    figures = [f"needs about {max(needed / 1e6, 0.1):.1f} MB"] if needed is not None else []
     existing = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
     if existing is not None:
         figures.append(f"{shutil.disk_usage(existing).free / 1e6:.1f} MB free")

@@ -6,8 +6,6 @@ No torch here: the verbs that only read (``danlu runs``, ``show``, ``compare``) 
 from __future__ import annotations
 
 import difflib
-import json
-import math
 import os
 import re
 import socket
@@ -15,17 +13,18 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from danlu.train import steps
 from danlu.train.errors import RunError, cannot_write
+from danlu.train.files import clean_aside, from_json, read_json, to_json, write_atomically, write_json
 
-EXPERIMENT, ENVIRONMENT, METRICS, SUMMARY = "experiment.yaml", "environment.json", "metrics.jsonl", "summary.json"
-CHECKPOINTS, LOCK = "checkpoints", ".lock"
-_ASIDE = ".writing"  # the suffix of a small file that is not yet whole
+__all__ = [
+    "RunFolder", "first_difference", "from_json", "list_runs", "new_run", "read_json", "to_json",
+    "write_atomically", "write_json",
+]  # fmt: skip
 
-# JSON has no NaN and no infinity. They are written as these strings, which `float()` also reads
-# in Python, and read back as floats; so no text value in a record may be one of the three.
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+EXPERIMENT, ENVIRONMENT, METRICS = "experiment.yaml", "environment.json", "metrics.jsonl"
+SUMMARY, LOCK = "summary.json", ".lock"
 
 
 class RunFolder:
@@ -37,7 +36,7 @@ class RunFolder:
         self.environment = self.path / ENVIRONMENT
         self.metrics = self.path / METRICS
         self.summary = self.path / SUMMARY
-        self.checkpoints = self.path / CHECKPOINTS
+        self.checkpoints = self.path / steps.CHECKPOINTS
         self._lock: _Lock | None = None
 
     def __repr__(self) -> str:
@@ -61,18 +60,17 @@ class RunFolder:
         try:
             run.path.mkdir(parents=True, exist_ok=True)
             run._lock = _Lock(run.path / LOCK)
-        except OSError as error:
-            raise cannot_write(run.path, error) from error
-        try:
             run._settle(experiment_yaml, difference or first_difference)
-        except BaseException:
+        except BaseException as error:
             run.close()
+            if isinstance(error, OSError):
+                raise cannot_write(run.path, error) from error
             raise
         return run
 
     def _settle(self, experiment_yaml: str, difference: Callable[[str, str], str]) -> None:
-        for left in self.path.glob(f".*{_ASIDE}"):  # of a process that was killed: nobody else writes here
-            left.unlink()
+        clean_aside(self.path)  # left by a process that was killed: under the lock nobody else writes here
+        steps.clean(self.path)
         if self.experiment.exists():
             found = difference(self.experiment.read_text(encoding="utf-8"), experiment_yaml)
             if found:
@@ -137,7 +135,9 @@ def first_difference(old: str, new: str) -> str:
     lines = list(difflib.ndiff(old.splitlines(), new.splitlines()))
     there = next((line[2:].strip() for line in lines if line.startswith("- ")), None)
     here = next((line[2:].strip() for line in lines if line.startswith("+ ")), None)
-    return f"it says {there!r}, this one {here!r}" if there and here else f"only one of the two says {there or here!r}"
+    if there and here:
+        return f"it says {there!r}, this one {here!r}"
+    return f"only one of the two says {there or here!r}"
 
 
 def new_run(root: str | os.PathLike[str], recipe: str) -> Path:
@@ -165,85 +165,3 @@ def list_runs(root: str | os.PathLike[str]) -> list[RunFolder]:
             inside.clear()  # a run holds no runs
             found.append((os.stat(os.path.join(folder, EXPERIMENT)).st_mtime, folder))
     return [RunFolder(folder) for _, folder in sorted(found)]
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a small file aside, flush it to the disk, and put it in place: whole or not at all.
-
-    Raises ``RunError`` if that fails; what was at ``path`` before is then still there.
-    """
-    aside = path.with_name(f".{path.name}{_ASIDE}")
-    try:
-        with open(aside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise cannot_write(path, error, len(data)) from error
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable: a rename alone may be lost with the power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def to_json(value: Any, indent: int | None = None) -> str:
-    """Strict JSON; a NaN or an infinity becomes the string "NaN", "Infinity" or "-Infinity"."""
-    try:
-        return json.dumps(value, allow_nan=False, indent=indent, default=_plain)
-    except ValueError:  # rare, so the tree is only rebuilt then
-        return json.dumps(_spell(value), allow_nan=False, indent=indent, default=_plain)
-
-
-def from_json(text: str | bytes) -> Any:
-    """The inverse of ``to_json``. Raises ``ValueError`` for what is not JSON."""
-    value = json.loads(text)
-    marks = ("NaN", "Infinity") if isinstance(text, str) else (b"NaN", b"Infinity")
-    return _unspell(value) if any(mark in text for mark in marks) else value  # type: ignore[operator]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """``value`` as an indented JSON file, written atomically. Raises ``RunError``."""
-    write_atomically(path, (to_json(value, indent=1) + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises ``RunError`` if it is missing or not JSON."""
-    try:
-        return from_json(path.read_bytes())
-    except FileNotFoundError:
-        raise RunError(f"{path} is missing; name a folder that holds a run") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read as JSON ({error}); restore it, or start the run anew") from None
-
-
-def _plain(value: Any) -> Any:
-    """A numpy or torch scalar as a number; a path as text."""
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if hasattr(value, "item"):
-        return _spell(value.item())
-    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
-
-
-def _spell(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {key: _spell(inner) for key, inner in value.items()}
-    return [_spell(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _unspell(value: Any) -> Any:
-    if isinstance(value, str):
-        return _NON_FINITE.get(value, value)
-    if isinstance(value, dict):
-        return {key: _unspell(inner) for key, inner in value.items()}
-    return [_unspell(inner) for inner in value] if isinstance(value, list) else value

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from danlu.train.errors import RunError, cannot_write
-from danlu.train.folder import from_json, to_json, write_atomically
+from danlu.train.files import from_json, to_json, write_atomically
 
 Row = dict[str, Any]
 
@@ -26,9 +27,7 @@ class MetricsFile:
     ``close`` raise ``RunError``.
     """
 
-    def __init__(
-        self, path: Path, every: float = 0.5, timer: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, path: Path, every: float = 0.5, timer: Callable[[], float] = time.monotonic) -> None:
         self.path = path
         self._every, self._timer, self._written = every, timer, timer()
         self._lines: list[str] = []
@@ -50,10 +49,8 @@ class MetricsFile:
         now = self._timer()
         if now - self._written >= self._every:
             self._written = now
-            try:
+            with suppress(OSError):  # kept in memory: tried again later, raised by flush
                 self._write()
-            except OSError:
-                pass  # kept in memory: tried again at the next row, raised by flush
 
     def _write(self) -> None:
         data = "".join(self._lines).encode()
@@ -68,7 +65,10 @@ class MetricsFile:
         self._lines.clear()
 
     def flush(self, durable: bool = False) -> None:
-        """Write what is gathered; ``durable``: down to the disk, as before a checkpoint. Raises ``RunError``."""
+        """Write what is gathered; ``durable``: down to the disk, as before a checkpoint.
+
+        Raises ``RunError`` if it cannot be written; the rows are then still kept.
+        """
         try:
             self._write()
             if durable:
@@ -131,8 +131,9 @@ def _rows(path: Path) -> list[tuple[Row, bytes]]:
         if _is_row(row):
             rows.append((row, line))
         elif number < len(lines):
+            start = line[:60].decode(errors="replace")
             raise RunError(
-                f"{path}, line {number}: not a JSON object with a 'step' ({line[:60].decode(errors='replace')!r}); "
+                f"{path}, line {number}: not a JSON object with a 'step' ({start!r}); "
                 "the file was damaged: delete that line to go on without it"
             )
     return rows
