@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
 from danlu.spec.errors import either, nearest
-from danlu.spec.schema import Accepts, accepts
+from danlu.spec.schema import Accepts, accepts, kinds_of
 from danlu.spec.text import brief
 
 # What other frameworks call our fields.
@@ -23,29 +24,36 @@ ALIASES = {
 }  # fmt: skip
 
 
+class _Place(NamedTuple):
+    """Where a problem is: the path as a user writes it, the specification that the last name
+    belongs to, what it accepts, and the specification that stands there (if one does)."""
+
+    path: list[str]
+    owner: type[BaseModel] | None
+    to: Accepts | None
+    part: type[BaseModel] | None
+
+
 def explain(error: ValidationError, given: Mapping[str, Any], root: type[BaseModel]) -> dict[str, str]:
     """One sentence for each field at fault, by the field's dotted name (``""``: the whole)."""
     said: dict[str, str] = {}
     for problem in error.errors(include_url=False):
-        path, owner, to = _locate(problem["loc"], root)
-        name = ".".join(path)
+        place = _locate(problem["loc"], root)
+        name = ".".join(place.path)
         if problem["type"] == "extra_forbidden":
-            said.setdefault(name, _unknown(path, owner, given, root))
+            said.setdefault(name, _unknown(place, given, root))
         elif problem["type"] in ("value_error", "assertion_error"):
-            sentence = str(problem["ctx"]["error"])
-            said.setdefault(name, f"{name}: {sentence}" if name else sentence)
+            said.setdefault(name, _refused(str(problem["ctx"]["error"]), name, place.part))
         elif problem["type"] == "missing":
-            said.setdefault(name, f"{name} is missing; allowed: {to.describe() if to else 'a value'}")
+            allowed = place.to.describe() if place.to else "a value"
+            said.setdefault(name, f"{name} is missing; allowed: {allowed}")
         else:
-            said.setdefault(name, _wrong(name, problem["input"], to))
+            said.setdefault(name, _wrong(name, problem["input"], place.to))
     return said
 
 
-def _locate(
-    loc: tuple[int | str, ...], root: type[BaseModel]
-) -> tuple[list[str], type[BaseModel] | None, Accepts | None]:
-    """pydantic's location → the path as a user writes it, the specification that the last name
-    belongs to, and what it accepts. pydantic mixes in the names of union members."""
+def _locate(loc: tuple[int | str, ...], root: type[BaseModel]) -> _Place:
+    """Read pydantic's location, which mixes the names of union members into the path."""
     path: list[str] = []
     owner: type[BaseModel] | None = None
     part: type[BaseModel] | None = root
@@ -54,14 +62,27 @@ def _locate(
         if isinstance(element, int):
             path.append(str(element))
             to = to.items if to else None
-            part = to.spec_of({}) if to else None
+            part = to.specs[0] if to and len(to.specs) == 1 else None
         elif part is not None and (element in part.model_fields or step == len(loc) - 1):
             path.append(element)
             owner, to = part, accepts(part).get(element)
             part = to.specs[0] if to and len(to.specs) == 1 else None
         elif part is None and to is not None and element in to.kinds:
             part = to.kinds[element]
-    return path, owner, to
+    return _Place(path, owner, to, part)
+
+
+def _refused(sentence: str, name: str, part: type[BaseModel] | None) -> str:
+    """A validator's own sentence; its names are those of its part and become whole ones."""
+    if not name:
+        return sentence
+
+    def whole(match: re.Match[str]) -> str:
+        first = match[0].partition(".")[0]
+        return f"{name}.{match[0]}" if part and first in part.model_fields else match[0]
+
+    said = re.sub(r"\b[a-z_]\w*(?:(?:\.[a-z_]\w*)+|(?= = ))", whole, sentence)
+    return said if said != sentence else f"{name}: {sentence}"
 
 
 def _wrong(name: str, value: Any, to: Accepts | None) -> str:
@@ -76,31 +97,27 @@ def _wrong(name: str, value: Any, to: Accepts | None) -> str:
     return f"{name} = {brief(value)} is not {to.describe()}" + (f"; did you mean {hint}?" if hint else "")
 
 
-def _unknown(
-    path: list[str], owner: type[BaseModel] | None, given: Mapping[str, Any], root: type[BaseModel]
-) -> str:
-    *above, wrong = path
+def _unknown(place: _Place, given: Mapping[str, Any], root: type[BaseModel]) -> str:
+    owner = place.owner
+    *above, wrong = place.path
     inside = ".".join(above)
     prefix = f"{inside}." if inside else ""
     fields = list(owner.model_fields) if owner else []
-    kind = owner.model_fields["kind"].default if owner and "kind" in fields else None
-    place = inside or "an experiment"
-    if kind is not None:
-        place += f" (kind {kind})"
-    sentence = f"{'.'.join(path)} is not a field of {place}"
-    if other := _kind_with(wrong, above, owner, root):
+    kinds = kinds_of(owner) if owner else ()
+    whole = (inside or "an experiment") + (f" (kind {kinds[0]})" if len(kinds) == 1 else "")
+    sentence = f"{prefix}{wrong} is not a field of {whole}"
+    if other := _kind_with(wrong, above, given, root):
         sentence += f", but of kind {other}; write {inside}={other} first."
-    elif hint := " or ".join(_meant(wrong, prefix, fields, given)):
+    elif hint := " or ".join(_meant(wrong, prefix, fields, list(_walk(given, root)))):
         sentence += f"; did you mean {hint}?"
     else:
         sentence += "."
     return f"{sentence} Fields: {', '.join(f for f in fields if f != 'kind')}"
 
 
-def _meant(wrong: str, prefix: str, fields: list[str], given: Mapping[str, Any]) -> list[str]:
+def _meant(wrong: str, prefix: str, fields: list[str], known: list[str]) -> list[str]:
     """The fields that were probably meant: the same name elsewhere, then the nearest spelling here,
     then the nearest spelling anywhere."""
-    known = _known(given)
     for word in (wrong, ALIASES.get(wrong, wrong)):
         same = [name for name in known if name.rpartition(".")[2] == word]
         if same:
@@ -113,15 +130,8 @@ def _meant(wrong: str, prefix: str, fields: list[str], given: Mapping[str, Any])
     return []
 
 
-def _known(given: Mapping[str, Any]) -> list[str]:
-    """Every dotted name of the experiment's present parts, sections before fields. Names that
-    nobody knows are in ``given`` too; those of the specifications alone are wanted."""
-    from danlu.spec.experiment import Experiment  # what is known is asked only once something is wrong
-
-    return list(_walk(given, Experiment, ""))
-
-
-def _walk(given: Mapping[str, Any], spec: type[BaseModel], prefix: str) -> Iterator[str]:
+def _walk(given: Mapping[str, Any], spec: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted name of the parts that the experiment has now."""
     for name, to in accepts(spec).items():
         if name == "kind":
             continue
@@ -134,19 +144,17 @@ def _walk(given: Mapping[str, Any], spec: type[BaseModel], prefix: str) -> Itera
             yield from _walk(value, part, f"{prefix}{name}.")
 
 
-def _kind_with(
-    wrong: str, above: list[str], owner: type[BaseModel] | None, root: type[BaseModel]
-) -> str | None:
-    """Another kind of the same part that has the field."""
-    to: Accepts | None = None
+def _kind_with(wrong: str, above: list[str], given: Mapping[str, Any], root: type[BaseModel]) -> str | None:
+    """Another kind of the part at ``above`` that has the field."""
+    to = Accepts(specs=(root,))
     part: type[BaseModel] | None = root
+    value: Any = given
     for name in above:
-        to = accepts(part).get(name) if part else None
-        part = to.specs[0] if to and to.specs else None
-    for kind, spec in (to.kinds if to else {}).items():
-        if spec is not owner and wrong in spec.model_fields:
-            return kind
-    return None
+        if part is None or (found := accepts(part).get(name)) is None:
+            return None
+        to, value = found, value.get(name)
+        part = to.spec_of(value)
+    return next((kind for kind, spec in to.kinds.items() if wrong in spec.model_fields), None)
 
 
 def label_of(name: str, labels: Mapping[str, str]) -> str:
