@@ -1,0 +1,163 @@
+"""``environment.json``: on what a run was carried out, and what of it a resumed run must find again.
+
+Importing this module does not import torch; ``environment`` does.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import danlu
+
+# What a bitwise resume stands on: the place in the record, and its name in a sentence.
+_MATTERS = {
+    ("versions", "torch"): "torch",
+    ("versions", "python"): "python",
+    ("versions", "numpy"): "numpy",
+    ("versions", "danlu"): "danlu",
+    ("source", "commit"): "the commit of danlu's source",
+    ("cpu", "model"): "the processor",
+    ("cpu", "capability"): "the instruction set that torch uses",
+    ("cpu", "threads"): "the number of threads",
+    ("devices",): "the devices",
+    ("cuda", "version"): "CUDA",
+    ("cuda", "cudnn"): "cuDNN",
+    ("processes",): "the number of processes",
+    ("settings", "deterministic"): "torch's deterministic setting",
+    ("settings", "float32_precision"): "the precision of float32 products",
+    ("data",): "the data",
+}
+_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile", "bf16", "sve", "i8mm")
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG",
+              "CUDA_VISIBLE_DEVICES", "TORCH_LOGS")  # fmt: skip
+
+
+def environment(dataset_record: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``environment.json`` records; a JSON object. Never fails for what it cannot find out.
+
+    ``dataset_record``: the data's names and hashes. ``choices``: what was left to danlu and how it
+    was settled (kernels, compilation, precision, threads); a resumed run takes them from here.
+    """
+    import torch
+
+    source = Path(danlu.__file__).parents[1]
+    cuda = torch.cuda.is_available()
+    return {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": list(sys.argv),
+        "folder": os.getcwd(),
+        "versions": {"python": platform.python_version(), "danlu": danlu.__version__}
+        | {name: _version(name) for name in ("torch", "numpy", "safetensors", "pydantic")},
+        "source": git(source) if (source / ".git").exists() else None,  # not of a repository around a .venv
+        "git": git(Path.cwd()),
+        "machine": platform.node(),
+        "system": platform.platform(),
+        "cpu": {
+            **_processor(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+        },
+        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
+        "cuda": {"version": torch.version.cuda, "cudnn": torch.backends.cudnn.version()} if cuda else None,
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "settings": {
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "float32_precision": torch.get_float32_matmul_precision(),
+            "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        },
+        "data": dict(dataset_record),
+        "choices": dict(choices),
+    }
+
+
+def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Sentences on what a bitwise resume needs and no longer finds; none if all is as it was.
+
+    ``old``: as read from ``environment.json``. ``new``: of this process.
+    """
+    found = {name: (_at(old, place), _at(new, place)) for place, name in _MATTERS.items()}
+    before, now = old.get("choices") or {}, new.get("choices") or {}
+    for name in sorted({*before, *now}):
+        found[f"the choice of {name}"] = (before.get(name), now.get(name))
+    return [
+        f"{name}: {_say(was)} before, {_say(here)} now; the run goes on, but not bit for bit as without the stop"
+        for name, (was, here) in found.items()
+        if _listed(was) != _listed(here)
+    ]
+
+
+def git(folder: Path, timeout: float = 1.0) -> dict[str, Any] | None:
+    """Root, commit and dirtiness of the checkout that holds ``folder``; None if it is in none.
+
+    None too if git is missing or takes longer than ``timeout`` seconds.
+    """
+    root = next((place for place in (folder, *folder.parents) if (place / ".git").exists()), None)
+    if root is None:
+        return None
+    # One call gives both. Untracked files are left out: looking for them can take long.
+    command = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    try:
+        said = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # never in the way of the user's own git
+        ).stdout
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return None
+    lines = said.splitlines()
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), None)
+    return {"root": str(root), "commit": commit, "dirty": any(not line.startswith("#") for line in lines)}
+
+
+def _version(name: str) -> str | None:
+    """The imported module's version where there is one: what is running, not what is installed."""
+    running = getattr(sys.modules.get(name), "__version__", None)
+    try:
+        return str(running or metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> dict[str, Any]:
+    """Name and relevant flags of the first processor, as Linux tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()
+    except OSError:
+        return {"model": platform.processor() or platform.machine(), "flags": []}
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = set((facts.get("flags") or facts.get("Features") or "").split())
+    return {
+        "model": facts.get("model name") or platform.machine(),
+        "flags": [flag for flag in _FLAGS if flag in flags],
+    }
+
+
+def _at(record: Any, place: tuple[str, ...]) -> Any:
+    for key in place:
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return record
+
+
+def _listed(value: Any) -> Any:
+    """As JSON gives it back: lists for tuples."""
+    if isinstance(value, Mapping):
+        return {str(key): _listed(inner) for key, inner in value.items()}
+    return [_listed(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _say(value: Any) -> str:
+    text = "none" if value in (None, [], {}) else str(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,227 @@
+"""Checkpoints of several processes: each writes its own shards, any other number reads them.
+
+The shards are written and read by PyTorch's distributed checkpoint through its safetensors
+storage; its default storage would leave a pickled ``.metadata``. What is added here: the order of
+``danlu.train.steps`` over all processes, sums, and names checked before anything is read.
+Processes talk through the default group, which needs a CPU backend (``gloo`` or ``cpu:gloo,cuda:nccl``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from danlu.train import checkpoint, steps
+from danlu.train.errors import RunError, cannot_write
+from danlu.train.steps import step_folder
+
+__all__ = ["flatten", "load_full", "load_sharded", "save_sharded", "unflatten"]
+
+T = TypeVar("T")
+
+
+def flatten(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors by group and name as tensors by ``group/name``."""
+    return {f"{group}/{name}": tensor for group, named in tensors.items() for name, tensor in named.items()}
+
+
+def unflatten(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The inverse of ``flatten``, but for groups without tensors."""
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        group, _, inner = name.partition("/")
+        groups.setdefault(group, {})[inner] = tensor
+    return groups
+
+
+def save_sharded(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    *,
+    keep: int = 2,
+    protect: Collection[int] = (),
+) -> Path:
+    """Write the checkpoint of ``step``; called by all processes, with the same names.
+
+    ``tensors``: by name, plain (the same on all processes) or ``DTensor``. ``state`` is that of
+    rank 0. Otherwise as ``checkpoint.save``. Raises ``RunError`` on every process if one of them
+    cannot write; the checkpoints before are then untouched.
+    """
+    aside = step_folder(folder, step).with_name(f".writing-step-{step}")
+    needed = sum(_local(tensor).nbytes for tensor in tensors.values())
+    try:
+        _on_first(lambda: steps.begin(folder, step))
+        # A process may hold no row of a small tensor, and see no alias there; the first one has rows of all.
+        aliases = _on_first(lambda: checkpoint.find_aliases({n: _local(t) for n, t in tensors.items()}))
+        once: dict[str, Any] = {name: tensor for name, tensor in tensors.items() if name not in aliases}
+        _everywhere(lambda: _write_shards(aside, once, needed))
+        files: dict[str, Any] = {}
+        for mine in _everywhere(lambda: _sums(aside)):
+            files.update(mine)
+        shapes = {n: [str(t.dtype).removeprefix("torch."), list(t.shape)] for n, t in tensors.items()}
+        content = {
+            "layout": "sharded", "processes": _size(), "files": files, "tensors": shapes,
+            "aliases": aliases, "state": dict(state),
+        }  # fmt: skip
+        return _on_first(lambda: steps.publish(folder, step, content, keep, protect))
+    finally:
+        if _rank() == 0:
+            with suppress(OSError):
+                steps.clean(folder)
+
+
+def load_sharded(folder: Path, template: Mapping[str, Tensor], step: int | None = None) -> dict[str, Any]:
+    """Fill the tensors of ``template`` in place and return the state; called by all processes.
+
+    The number of processes and the sharding may differ from those that saved. Raises
+    ``RunError`` on every process if there is no checkpoint, if a file is missing, truncated or
+    altered, or if the names, shapes or dtypes are not those of the template.
+    """
+    step = _on_first(lambda: steps.choose(folder, step))
+    content = _on_first(lambda: steps.read_content(folder, step))
+    if content["layout"] == "whole":  # of one process
+        _everywhere(lambda: _fill(template, flatten(checkpoint.load(folder, step)[0]), folder, step))
+        return _state(content)
+    names = sorted(content["files"])
+    # Each process sums some of the files, so that all are read once.
+    _everywhere(lambda: steps.verify(folder, step, names[_rank() :: _size()], content["files"]))
+    _everywhere(lambda: _compare(template, content["tensors"], folder, step))
+    aliases = content["aliases"]
+    once: dict[str, Any] = {name: tensor for name, tensor in template.items() if name not in aliases}
+    if once:
+        load(once, storage_reader=HuggingFaceStorageReader(str(step_folder(folder, step))))
+    with torch.no_grad():
+        for alias, kept in aliases.items():
+            template[alias].copy_(template[kept])  # the same memory, as a rule
+    return _state(content)
+
+
+def load_full(
+    folder: Path, step: int | None = None, prefixes: tuple[str, ...] | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All tensors, whole and on the CPU, and the state; by any one process, without a process group.
+
+    ``prefixes``: only names that start with one of them. Raises ``RunError`` as ``checkpoint.load``.
+    """
+    step = steps.choose(folder, step)
+    content = steps.read_content(folder, step)
+    if content["layout"] == "whole":
+        flat = flatten(checkpoint.load(folder, step)[0])
+        return {n: t for n, t in flat.items() if prefixes is None or n.startswith(prefixes)}, content["state"]
+    steps.verify(folder, step, sorted(content["files"]), content["files"])
+    aliases = content["aliases"]
+    wanted = [name for name in content["tensors"] if prefixes is None or name.startswith(prefixes)]
+    once: dict[str, Any] = {}
+    for name in dict.fromkeys(aliases.get(name, name) for name in wanted):
+        dtype, shape = content["tensors"][name]
+        once[name] = torch.empty(shape, dtype=getattr(torch, dtype))
+    if once:
+        reader = HuggingFaceStorageReader(str(step_folder(folder, step)))
+        load(once, storage_reader=reader, no_dist=True)
+    return {name: once[aliases.get(name, name)] for name in wanted}, content["state"]
+
+
+def _write_shards(aside: Path, tensors: dict[str, Any], needed: int) -> None:
+    writer = HuggingFaceStorageWriter(str(aside), save_distributed=True)
+    try:
+        save(tensors, storage_writer=writer)  # flushes its files to the disk
+    except CheckpointException as error:
+        for trouble, _ in error.failures.values():
+            if isinstance(trouble, OSError):
+                raise cannot_write(aside, trouble, needed) from error
+        raise RunError(f"cannot write {aside}: {error}") from error
+
+
+def _sums(aside: Path) -> dict[str, dict[str, Any]]:
+    """Size and sum of the files of this process, which PyTorch names by rank, counting from 1."""
+    found = {}
+    for path in sorted(aside.glob(f"shard-{_rank() + 1:05d}-*.safetensors")):
+        with open(path, "rb") as file:
+            total = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.name] = {"size": os.fstat(file.fileno()).st_size, "sha256": total}
+    return found
+
+
+def _compare(template: Mapping[str, Tensor], saved: dict[str, Any], folder: Path, step: int) -> None:
+    where = step_folder(folder, step)
+    for name in sorted(saved.keys() | template.keys()):
+        wanted = template.get(name)
+        if wanted is None or name not in saved:
+            lacks = f"{where} lacks {name!r}" if wanted is not None else f"{where} has {name!r} too"
+            raise RunError(
+                f"{lacks}, so it is of another model or optimizer; use the experiment that saved it"
+            )
+        found = (saved[name][0], tuple(saved[name][1]))
+        need = (str(wanted.dtype).removeprefix("torch."), tuple(wanted.shape))
+        if found != need:  # PyTorch would convert the dtype without a word
+            raise RunError(f"{where}: {name!r} is {found}, {need} expected; use the experiment that saved it")
+
+
+def _fill(template: Mapping[str, Tensor], whole: dict[str, Tensor], folder: Path, step: int) -> None:
+    shapes = {n: [str(t.dtype).removeprefix("torch."), list(t.shape)] for n, t in whole.items()}
+    _compare(template, shapes, folder, step)
+    with torch.no_grad():
+        for name, target in template.items():
+            source = whole[name].to(target.device)
+            if isinstance(target, DTensor):  # each process has read the whole: nothing to send
+                source = distribute_tensor(source, target.device_mesh, target.placements, src_data_rank=None)
+            target.copy_(source)
+
+
+def _local(tensor: Tensor) -> Tensor:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _state(content: dict[str, Any]) -> dict[str, Any]:
+    state: dict[str, Any] = content["state"]
+    return state
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def _everywhere(work: Callable[[], T]) -> list[T]:
+    """The results of all processes; if the work fails on one, all raise, and none waits for it forever."""
+    result: Any = None
+    trouble: Exception | None = None
+    try:
+        result = work()
+    except OSError as error:
+        trouble = cannot_write(Path(error.filename or "the checkpoint"), error)
+    except Exception as error:
+        trouble = error
+    outcomes = [(result, str(trouble) if trouble else None)]
+    if _size() > 1:
+        outcomes *= _size()
+        dist.all_gather_object(outcomes, (result, str(trouble) if trouble else None))
+    if trouble:
+        raise trouble
+    for _, said in outcomes:
+        if said is not None:
+            raise RunError(said)
+    return [each for each, _ in outcomes]
+
+
+def _on_first(work: Callable[[], T]) -> T:
+    """The result of rank 0, on all."""
+    return _everywhere(lambda: work() if _rank() == 0 else None)[0]  # type: ignore[return-value]
