@@ -2,8 +2,9 @@
 
     python -m bench.startup
 
-The first step is counted when it is done, as seen from outside: the run's metrics hold its line. ``cold``
-starts with an empty cache (the corpus is read and encoded), ``warm`` finds it encoded.
+The first step is counted when it is done, as seen from outside: the run's metrics hold its line, which makes
+the number an upper bound (lines are gathered for up to half a second). ``cold`` starts with an empty cache
+(the corpus is read and encoded), ``warm`` finds it encoded.
 """
 
 from __future__ import annotations

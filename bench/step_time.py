@@ -164,30 +164,41 @@ def load(path: Path) -> Any:
 
 
 def danlu_step(shape: Shape, row: Row, nanogpt: Path | None) -> Step:
-    """nanoGPT's architecture from recipe ``nanogpt-char``, through danlu's own trainer."""
-    # API: from here to the end of the function, to be matched to danlu.train.
-    from danlu.models import build
-    from danlu.spec.read import read_experiment
-    from danlu.train.step import Stepper
+    """nanoGPT's architecture, from recipe ``nanogpt-char``, with danlu's own model, loss and optimizer."""
+    # API: to the end of the function; what danlu.train does in an update.
+    import torch
 
-    experiment = read_experiment(
-        "nanogpt-char",
-        f"model.layers={shape.layers}",
-        f"model.width={shape.width}",
-        f"model.mixer.heads={shape.heads}",
-        f"data.context={shape.context}",
-        f"train.batch={shape.batch}",
-        f"train.precision={row.precision}",
-        f"train.compile={str(row.compiled).lower()}",
-        "model.dropout=0",
-        "train.steps=1000000",
+    from danlu import optim
+    from danlu.models import build
+    from danlu.spec import resolve
+    from danlu.tasks import loss_sum
+    from danlu.train.machine import PRECISIONS, keep_memory
+
+    keep_memory()
+    experiment = resolve(
+        [
+            "nanogpt-char",
+            f"model.layers={shape.layers}",
+            f"model.width={shape.width}",
+            f"model.mixer.heads={shape.heads}",
+            f"data.context={shape.context}",
+        ]
     )
-    model = build(experiment.model, vocabulary=VOCABULARY, context=shape.context)
-    stepper = Stepper(experiment, model)
-    x, y = batch(shape)
+    model = build(experiment.model, VOCABULARY, shape.context)
+    model.compute = PRECISIONS[row.precision]
+    if row.compiled:
+        for block in model.blocks:
+            block.compile()
+    optimizers = optim.build(experiment.optimizer, model)
+    (x, y), parameters = batch(shape), list(model.parameters())
 
     def step() -> None:
-        stepper(x, y)
+        loss = loss_sum(model, x, y) / shape.tokens
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, experiment.train.clip)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
 
     return step
 
