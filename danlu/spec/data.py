@@ -4,9 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from danlu.spec.base import PositiveInt, Spec
+from danlu.spec.errors import did_you_mean
+
+_SMALLEST_BPE = 257  # the byte values and the separator
+
+
+def bpe_size(tokenizer: str) -> int | None:
+    """The SIZE of ``bpe:SIZE``; None for every other tokenizer."""
+    kind, colon, size = tokenizer.partition(":")
+    return int(size) if kind == "bpe" and colon and size.isascii() and size.isdigit() else None
+
+
+def _known_tokenizer(tokenizer: str) -> str:
+    if tokenizer in ("bytes", "characters") or tokenizer.endswith(".json"):
+        return tokenizer
+    size = bpe_size(tokenizer)
+    if size is None:
+        raise ValueError(
+            f"{tokenizer!r} is no tokenizer: it is bytes, characters, bpe:SIZE (such as bpe:4096) or the "
+            f"path of a tokenizer.json{did_you_mean(tokenizer, ['bytes', 'characters', 'bpe:4096'])}"
+        )
+    if size < _SMALLEST_BPE:
+        raise ValueError(f"{tokenizer!r} is too small: byte-level BPE takes at least {_SMALLEST_BPE} ids")
+    return tokenizer
 
 
 class Data(Spec):
@@ -23,7 +46,7 @@ class Data(Spec):
     """
 
     corpus: str = "python-stdlib"
-    tokenizer: str = "bytes"
+    tokenizer: Annotated[str, AfterValidator(_known_tokenizer)] = "bytes"
     context: PositiveInt = 256
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     documents: Literal["join", "separate"] = "join"

@@ -1,0 +1,148 @@
+"""From tokens to batches: training windows in random order, held-out windows in order.
+
+A batch is a pure function of (tokens, context, batch, seed, step). There is no loader whose state
+could be lost, so a run that resumes at step N reads exactly what it would have read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from danlu.data.errors import DataError
+from danlu.data.tokens import Tokens
+
+Ids = NDArray[np.int64]
+
+_STREAM = 0x64617461  # "data": keeps this random stream apart from others with the same seed
+
+
+class Batches:
+    """Training batches over ``tokens``.
+
+    An epoch cuts the stream into ``windows`` consecutive windows of ``context`` tokens, from an
+    offset drawn for that epoch, and visits each exactly once in an order drawn for that epoch; so
+    the cuts fall elsewhere every time. Samples are numbered through: a batch may begin in one
+    epoch and end in the next.
+
+    ``separator``: the id that begins a document; needed only by ``document_ids``.
+
+    Raises DataError where the tokens do not fill one window.
+    """
+
+    def __init__(
+        self, tokens: Tokens, *, context: int, batch: int, seed: int, separator: int | None = None
+    ) -> None:
+        if context < 1 or batch < 1 or seed < 0:
+            raise ValueError(
+                f"context {context} and batch {batch} must be positive and seed {seed} not negative"
+            )
+        if len(tokens) <= context:
+            raise DataError(
+                f"{tokens.path} holds {len(tokens)} tokens, too few for a context of {context}, which takes "
+                f"{context + 1}: lower data.context or train on more text"
+            )
+        self.tokens, self.context, self.batch, self.seed, self.separator = (
+            tokens,
+            context,
+            batch,
+            seed,
+            separator,
+        )
+        # One window less than would fit leaves room for `context` offsets and more, up to the one at
+        # which the last window ends with the last token: no token is left out of every epoch.
+        self.windows = max(1, (len(tokens) - context) // context)
+        self._offsets = len(tokens) - self.windows * context
+        # Only a memo: an order is always drawn anew from (seed, epoch). Two, as a batch may span two.
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+
+    def at(self, step: int) -> tuple[Ids, Ids]:
+        """The inputs and targets of global batch ``step`` (from 0): int64 [batch, context] each."""
+        return self.rows(step, 0, self.batch)
+
+    def rows(self, step: int, start: int, stop: int) -> tuple[Ids, Ids]:
+        """Rows ``start`` to ``stop`` of the global batch: what one rank of several needs.
+
+        Returns inputs and targets, int64 [stop - start, context], the targets one token later.
+        """
+        if not (0 <= start <= stop <= self.batch and step >= 0):
+            raise ValueError(
+                f"step {step} must not be negative, rows {start}:{stop} must lie in a batch of {self.batch}"
+            )
+        out = np.empty((stop - start, self.context + 1), np.int64)
+        begins = self.starts(step)[start:stop].tolist()
+        for row, begin in enumerate(begins):
+            out[row] = self.tokens.ids[begin : begin + self.context + 1]
+        # A file too large to be verified when it is opened may be damaged; on an accelerator such an
+        # id would end in an error that names nothing.
+        if out.size and int(out.max()) >= self.tokens.vocabulary:
+            for row, begin in enumerate(begins):
+                self.tokens.check(out[row], begin)
+        return out[:, :-1].copy(), out[:, 1:].copy()
+
+    def starts(self, step: int) -> Ids:
+        """The position in the token stream at which each row of batch ``step`` begins: int64 [batch]."""
+        samples = range(step * self.batch, (step + 1) * self.batch)
+        starts = np.empty(self.batch, np.int64)
+        for row, sample in enumerate(samples):
+            epoch, place = divmod(sample, self.windows)
+            offset, order = self._order(epoch)
+            starts[row] = offset + int(order[place]) * self.context
+        return starts
+
+    def epoch(self, step: int) -> float:
+        """How many times the text has been seen before batch ``step``."""
+        return step * self.batch / self.windows
+
+    def document_ids(self, inputs: Ids) -> Ids:
+        """``document_ids`` with this object's separator."""
+        if self.separator is None:
+            raise ValueError("Batches was built without a separator")
+        return document_ids(inputs, self.separator)
+
+    def _draw_order(self, epoch: int) -> tuple[int, NDArray[Any]]:
+        random = np.random.default_rng([_STREAM, self.seed, epoch])
+        offset = int(random.integers(self._offsets))
+        return offset, random.permutation(self.windows)
+
+
+def held_out_windows(
+    tokens: Tokens, context: int, limit_tokens: int | None = None
+) -> Iterator[tuple[Ids, Ids, NDArray[np.bool_]]]:
+    """Consecutive windows in which every token after the first is predicted exactly once.
+
+    Yields inputs and targets, int64 [context], and a mask, bool [context], that is False on the
+    padding (id 0) at the end of the last window. ``limit_tokens``: predict only so many tokens, from the
+    beginning.
+
+    Raises DataError where there is nothing to predict.
+    """
+    predicted = len(tokens) - 1 if limit_tokens is None else min(len(tokens) - 1, limit_tokens)
+    if context < 1 or predicted < 1:
+        raise DataError(
+            f"{tokens.path} holds {len(tokens)} tokens: with context {context} and limit {limit_tokens} none is predicted"
+        )
+    return _windows(tokens, context, predicted)
+
+
+def _windows(tokens: Tokens, context: int, predicted: int) -> Iterator[tuple[Ids, Ids, NDArray[np.bool_]]]:
+    for start in range(0, predicted, context):
+        count = min(context, predicted - start)
+        span = tokens.ids[start : start + count + 1].astype(np.int64)
+        tokens.check(span, start)
+        inputs, targets = np.zeros(context, np.int64), np.zeros(context, np.int64)
+        inputs[:count], targets[:count] = span[:-1], span[1:]
+        yield inputs, targets, np.arange(context) < count
+
+
+def document_ids(inputs: NDArray[Any], separator: int) -> Ids:
+    """Numbers the documents within each row: int64, shaped like ``inputs`` [batch, context].
+
+    A separator begins a document and counts to it. Tokens attend to one another under
+    ``documents: separate`` only where their numbers agree.
+    """
+    return np.cumsum(inputs == separator, axis=-1, dtype=np.int64)

@@ -1,0 +1,73 @@
+"""The cache of prepared corpora: entries that are either whole or not there.
+
+An entry is written in a folder aside, flushed to the disk and renamed into place. Two processes
+may prepare the same corpus at once (the first to finish wins), and one that is killed leaves
+only a folder aside, which is cleared away when it has grown old.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from danlu.data.errors import DataError
+
+_ASIDE = ".aside-"
+_OLD = 86_400.0  # seconds without a write after which a folder aside has no writer any more
+
+
+def cache_folder() -> Path:
+    """``$DANLU_CACHE``, or ``~/.cache/danlu``."""
+    return Path(os.environ.get("DANLU_CACHE") or "~/.cache/danlu").expanduser()
+
+
+@contextmanager
+def new_entry(entry: Path) -> Iterator[Path]:
+    """An empty folder to fill, which becomes ``entry`` when the block ends without an error.
+
+    Raises DataError where the cache cannot be written, as on a full disk.
+    """
+    aside = None
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        _clear_old(entry.parent)
+        aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=entry.parent))
+        yield aside
+        for file in aside.iterdir():
+            _flush(file)
+        _flush(aside)
+        try:
+            os.rename(aside, entry)
+        except OSError:
+            # Another process was faster. What it wrote is the same, since the name says from what.
+            if not entry.is_dir():
+                raise
+        _flush(entry.parent)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the cache {entry.parent}: {error.strerror or error}; DANLU_CACHE names another folder"
+        ) from error
+    finally:
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _clear_old(folder: Path) -> None:
+    for aside in folder.glob(f"{_ASIDE}*"):
+        with suppress(OSError):  # another process may be clearing it too
+            newest = max(path.stat().st_mtime for path in [aside, *aside.iterdir()])
+            if time.time() - newest > _OLD:
+                shutil.rmtree(aside, ignore_errors=True)

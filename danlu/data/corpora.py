@@ -1,0 +1,160 @@
+"""Corpora: what a name, file, folder or glob stands for, as a sorted list of files."""
+
+from __future__ import annotations
+
+import glob
+import os
+import platform
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from danlu.data.errors import DataError
+from danlu.data.sources import READERS, Document, Reader, arrow_folder
+from danlu.spec.errors import did_you_mean, either
+
+
+class SourceFile(NamedTuple):
+    """A file of a corpus, as it was found: enough to notice that it has changed."""
+
+    name: str  # relative to the corpus, with forward slashes
+    size: int  # bytes
+    modified: int  # nanoseconds
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """``files``, relative to ``root``, sorted by name; ``ignored`` counts files of other kinds."""
+
+    name: str
+    root: Path
+    files: tuple[SourceFile, ...]
+    version: str | None = None
+    ignored: int = 0
+    single: bool = False  # one file that the user named
+    reader: Reader | None = None  # reads the root as a whole; otherwise each file by its suffix
+
+    def documents(self, field: str) -> Iterator[Document]:
+        """All documents in order; ``field`` names the text in .jsonl and .parquet."""
+        if self.reader is not None:
+            yield from self.reader(self.root, field)
+            return
+        for file in self.files:
+            path = self.root / file.name
+            yield from READERS[path.suffix.lower()](path, field)
+
+
+def find_corpus(name: str) -> Corpus:
+    """The corpus that ``name`` stands for: a known name, or a file, folder or glob.
+
+    Raises DataError where there is none, with the nearest spelling.
+    """
+    if name in NAMED:
+        return NAMED[name]()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _folder(name, path)
+    if path.is_file():
+        if path.suffix.lower() not in READERS:
+            raise DataError(
+                f"{path} is of no kind that can be read: a corpus is {either(sorted(READERS))}, or a folder of them"
+            )
+        return Corpus(name, path.parent, (_stat(path.parent, path.name),), single=True)
+    if glob.has_magic(name):
+        return _glob(name)
+    siblings = [str(path.with_name(other)) for other in _names_beside(path)]
+    raise DataError(
+        f"there is no corpus {name!r}: no such file or folder, and the corpora known by name are "
+        f"{', '.join(NAMED)}{did_you_mean(name, [*NAMED, *siblings])}"
+    )
+
+
+def python_stdlib() -> Corpus:
+    """The running interpreter's own library: its ``.py`` files without tests and site packages."""
+    root = Path(sysconfig.get_path("stdlib"))
+    files = tuple(file for file in _walk(root, skip=_NOT_LIBRARY) if file.name.endswith(".py"))
+    if not files:
+        raise DataError(
+            f"python-stdlib: this Python keeps no sources in {root}; name a text file as data.corpus"
+        )
+    return Corpus(
+        "python-stdlib",
+        root,
+        files,
+        version=f"{platform.python_implementation()} {platform.python_version()}",
+    )
+
+
+NAMED: dict[str, Callable[[], Corpus]] = {"python-stdlib": python_stdlib}
+
+_NOT_LIBRARY = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})
+
+
+def _folder(name: str, path: Path) -> Corpus:
+    if (path / "dataset_dict.json").is_file():
+        splits = sorted(state.parent.name for state in path.glob("*/state.json"))
+        if not splits:
+            raise DataError(f"{path} has a dataset_dict.json, but no dataset in a folder beside it")
+        if len(splits) > 1:
+            raise DataError(
+                f"{path} holds several datasets, {', '.join(splits)}: name one, such as {path / splits[0]}"
+            )
+        path = path / splits[0]
+    if (path / "state.json").is_file() and (path / "dataset_info.json").is_file():
+        return Corpus(name, path, tuple(_walk(path)), reader=arrow_folder)
+    found = list(_walk(path))
+    files = tuple(file for file in found if Path(file.name).suffix.lower() in READERS)
+    if not files:
+        raise DataError(
+            f"{path} holds none of the files that can be read, {either(sorted(READERS))}, among its {len(found)}"
+        )
+    return Corpus(name, path, files, ignored=len(found) - len(files))
+
+
+def _glob(name: str) -> Corpus:
+    pattern = os.path.expanduser(name)
+    paths = sorted(Path(found) for found in glob.glob(pattern, recursive=True) if os.path.isfile(found))
+    if not paths:
+        raise DataError(f"no file matches {name!r}")
+    for path in paths:
+        if path.suffix.lower() not in READERS:
+            raise DataError(
+                f"{path}, which {name!r} matches, is of no kind that can be read: {either(sorted(READERS))}"
+            )
+    # Names relative to the folder that they share, so that the corpus may be moved as a whole.
+    root = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
+    files = (_stat(root, Path(os.path.relpath(path, root)).as_posix()) for path in paths)
+    return Corpus(name, root, tuple(sorted(files)))
+
+
+def _walk(root: Path, skip: frozenset[str] = frozenset()) -> Iterator[SourceFile]:
+    """The files under ``root``, sorted by name; hidden files and folders are not looked at."""
+    files = []
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name in skip:
+                    continue
+                # A link to a file is followed; a link to a folder is not, since it may lead in circles.
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(f"{folder}{entry.name}/")
+                elif entry.is_file():
+                    found = entry.stat()
+                    files.append(SourceFile(folder + entry.name, found.st_size, found.st_mtime_ns))
+    yield from sorted(files)
+
+
+def _stat(root: Path, name: str) -> SourceFile:
+    found = (root / name).stat()
+    return SourceFile(name, found.st_size, found.st_mtime_ns)
+
+
+def _names_beside(path: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(path.parent))[:1000]
+    except OSError:
+        return []

@@ -1,0 +1,221 @@
+"""Prepare: from a specification to tokens on disk, once; afterwards from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.data.cache import cache_folder, new_entry
+from danlu.data.corpora import Corpus, find_corpus
+from danlu.data.errors import DataError
+from danlu.data.leaks import HeldOutLines
+from danlu.data.split import HELD_OUT, TRAIN, split_documents
+from danlu.data.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
+from danlu.data.tokens import Tokens, TokenWriter, open_tokens
+from danlu.spec.data import Data, bpe_size
+
+# Part of every cache name: raise it whenever the same text would become other tokens.
+FORMAT = 1
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A prepared corpus.
+
+    ``train`` and ``held_out`` are streams in which the separator begins every document.
+    ``record`` says, in JSON, what they were made from: see ``docs/data.md``.
+    """
+
+    tokenizer: Tokenizer
+    train: Tokens
+    held_out: Tokens
+    record: dict[str, Any]
+    folder: Path
+
+
+def prepare(spec: Data, *, cache: Path | None = None, progress: Progress | None = None) -> Dataset:
+    """The tokens of ``spec``: made on first use, read from the cache afterwards.
+
+    ``cache``: the cache's folder; by default ``$DANLU_CACHE`` or ``~/.cache/danlu``.
+    ``progress``: is told, in one line each, what takes time and what was left out.
+
+    Raises DataError, naming the file and the place, for text that cannot be read, a package that
+    is missing, and too little text for ``spec.context``.
+    """
+    progress = progress or (lambda line: None)
+    try:
+        corpus = find_corpus(spec.corpus)
+        entry = (cache or cache_folder()) / "data" / _entry_name(spec, corpus)
+        if not entry.is_dir():
+            with new_entry(entry) as folder:
+                _make(spec, corpus, folder, progress)
+        dataset = _open(entry)
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or spec.corpus}: {error.strerror or error}") from error
+    if len(dataset.train) <= spec.context:
+        raise DataError(
+            f"the training text of {spec.corpus} makes {len(dataset.train)} tokens, too few for a context of "
+            f"{spec.context}, which takes {spec.context + 1}: lower data.context or train on more text"
+        )
+    return dataset
+
+
+def _entry_name(spec: Data, corpus: Corpus) -> str:
+    """Names a cache entry by everything that its content depends on.
+
+    Files count by path, size and time of change, so that nothing need be read; what was read is
+    recorded by hash.
+    """
+    tokenizer = spec.tokenizer
+    if tokenizer.endswith(".json"):
+        try:
+            tokenizer = hashlib.sha256(Path(tokenizer).expanduser().read_bytes()).hexdigest()
+        except OSError as error:
+            raise DataError(f"cannot read the tokenizer {tokenizer}: {error.strerror}") from error
+    elif bpe_size(tokenizer) is not None:
+        tokenizer += f" {_version('tokenizers')}"
+    parts = [
+        FORMAT,
+        corpus.name,
+        corpus.version,
+        str(corpus.root.resolve()),
+        corpus.files,
+        tokenizer,
+        spec.held_out,
+        spec.text,
+    ]
+    fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+    readable = "".join(c if c.isalnum() and c.isascii() else "-" for c in Path(corpus.name).stem)
+    return f"{readable[:40].strip('-') or 'corpus'}-{fingerprint}"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _open(entry: Path) -> Dataset:
+    try:
+        tokenizer = load_tokenizer(entry / "tokenizer.json")
+        train, held_out = open_tokens(entry / "train.tokens"), open_tokens(entry / "held_out.tokens")
+        path = entry / "record.json"
+        try:
+            record = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise DataError(f"{path} is not JSON: {error}") from None
+    except DataError as error:
+        raise DataError(f"{error}; delete {entry}, and it is prepared anew") from error
+    return Dataset(tokenizer, train, held_out, record, entry)
+
+
+def _make(spec: Data, corpus: Corpus, folder: Path, progress: Progress) -> None:
+    """Writes the four files of a cache entry into ``folder``; text streams through, several times."""
+    size = sum(file.size for file in corpus.files)
+    progress(f"{corpus.name}: reading {len(corpus.files):,} file(s), {size / 1e6:,.1f} MB")
+    what = str(corpus.root / corpus.files[0].name) if corpus.single else corpus.name
+    split = split_documents(lambda: corpus.documents(spec.text), spec.held_out, what)
+
+    def side(which: int) -> Iterator[Iterable[str]]:
+        return split.take(corpus.documents(spec.text), which)
+
+    leaks = HeldOutLines(side(HELD_OUT))
+    tokenizer = build_tokenizer(
+        spec.tokenizer, lambda: chain.from_iterable(map(leaks.remove_from, side(TRAIN)))
+    )
+    leaks.removed_lines = leaks.removed_bytes = 0  # counted when the tokenizer was trained, too
+    tokenizer.save(folder / "tokenizer.json")
+    progress(f"{corpus.name}: encoding as {tokenizer.name}, vocabulary {tokenizer.vocabulary:,}")
+    training = map(leaks.remove_from, side(TRAIN))
+    splits = {
+        "train": _write(folder / "train.tokens", training, tokenizer),
+        "held_out": _write(folder / "held_out.tokens", side(HELD_OUT), tokenizer),
+    }
+    _unchanged(spec, corpus)
+    record = {
+        "format": FORMAT,
+        "corpus": corpus.name,
+        "path": str(corpus.root.resolve()),
+        "version": corpus.version,
+        "files": len(corpus.files),
+        "ignored_files": corpus.ignored,
+        "documents": len(split.sides),
+        "empty_documents": split.empty,
+        "cut_at_byte": split.cut,
+        "held_out": spec.held_out,
+        "held_out_share": split.held_out,
+        "removed_lines": leaks.removed_lines,
+        "removed_bytes": leaks.removed_bytes,
+        "tokenizer": {
+            "name": tokenizer.name,
+            "vocabulary": tokenizer.vocabulary,
+            "separator": tokenizer.separator,
+        },
+        "splits": splits,
+    }
+    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    for line in _remarks(record):
+        progress(f"{corpus.name}: {line}")
+
+
+def _write(path: Path, documents: Iterable[Iterable[str]], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Encodes documents into a token file; returns what the record says about it."""
+    text, size, count, unknown = hashlib.sha256(), 0, 0, 0
+    separator = np.array([tokenizer.separator])
+    with TokenWriter(path, tokenizer.vocabulary) as writer:
+        for pieces in documents:
+            begun = False  # a document whose every line was removed is left out
+            for piece in pieces:
+                if not begun:
+                    begun = True
+                    count += 1
+                    text.update(b"\xff")  # never part of UTF-8: where a document begins counts, too
+                    writer.write(separator)
+                data = piece.encode()
+                text.update(data)
+                size += len(data)
+                ids = tokenizer.encode(piece)
+                if tokenizer.unknown is not None:
+                    unknown += int(np.count_nonzero(ids == tokenizer.unknown))
+                writer.write(ids)
+    return {
+        "documents": count,
+        "bytes": size,
+        "tokens": writer.count,
+        "unknown": unknown,
+        "text_sha256": text.hexdigest(),
+        "tokens_sha256": writer.hash,
+    }
+
+
+def _unchanged(spec: Data, corpus: Corpus) -> None:
+    """The text was read several times: it must have been the same text."""
+    now = find_corpus(spec.corpus).files
+    if now != corpus.files:
+        changed = sorted(set(now) ^ set(corpus.files))[0].name
+        raise DataError(f"{corpus.root / changed} changed while it was read: prepare the corpus again")
+
+
+def _remarks(record: dict[str, Any]) -> Iterator[str]:
+    if record["ignored_files"]:
+        yield f"{record['ignored_files']:,} files of other kinds were not read"
+    if record["empty_documents"]:
+        yield f"{record['empty_documents']:,} of {record['documents']:,} documents are empty and were left out"
+    if record["removed_lines"]:
+        yield f"{record['removed_lines']:,} training lines also occur in the held-out text and were removed"
+    if record["held_out_share"] > 2 * record["held_out"]:
+        yield f"the documents are so large that {record['held_out_share']:.0%} of the text is held out"
+    for name, split in record["splits"].items():
+        if split["unknown"]:
+            yield f"{split['unknown']:,} characters of the {name} text are unknown to the tokenizer"
