@@ -19,6 +19,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
 
 install: $(VENV)/.installed
+	@echo "danlu is installed: $(BIN)/danlu"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"danlu needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}: try make PYTHON=python3.12")'
@@ -41,7 +42,7 @@ $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) --editable '.[bench]'
 	@touch $(VENV)/.installed $@
 
-run: install
+run: $(VENV)/.installed
 	@$(BIN)/danlu train
 
 lint: $(VENV)/.installed-test
