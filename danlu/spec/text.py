@@ -69,6 +69,13 @@ for _tag, (_pattern, _first) in SCALARS.items():
     _Loader.add_implicit_resolver(_tag, _anchored, _first)
     _Dumper.add_implicit_resolver(_tag, _anchored, _first)  # so that such text is quoted
 _Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
+# Plain, PyYAML would write line breaks such as U+0085 in a form that it reads back as others.
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"'
+    ),
+)
 
 
 def parse(text: str) -> Any:

@@ -1,0 +1,141 @@
+"""Every mistake is answered by its field, its value, what is allowed, and the nearest spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from danlu.spec import SpecError, resolve, validate
+
+Write = Callable[[str, str], str]
+
+CASES = {
+    # unknown fields
+    "optimizer.lrr=1": [
+        "optimizer.lrr is not a field of optimizer (kind muon)",
+        "did you mean optimizer.lr?",
+    ],
+    "lr=3e-4": ["lr is not a field of an experiment", "did you mean optimizer.lr?"],
+    "model.window=8": ["model.window is not a field", "did you mean model.mixer.window?"],
+    "n_layer=3": ["n_layer is not a field", "did you mean model.layers?"],
+    "model.eps=1": ["model.eps is not a field", "model.norm.eps"],
+    "modle.width=3": ["modle is not a field of an experiment", "did you mean model?"],
+    "model.norm.bias=true": ["model.norm.bias is not a field of model.norm (kind rms)", "model.norm=layer"],
+    "schedule.zzz=1": ["schedule.zzz is not a field of schedule.", "Fields: warmup, "],
+    # types
+    "train.steps=many": ["train.steps = 'many' is not a whole number greater than 0, or none"],
+    "train.steps=10.5": ["train.steps = 10.5 is not a whole number greater than 0"],
+    "train.steps=1.2345k": ["train.steps = '1.2345k' is not a whole number"],
+    "train.seed=true": ["train.seed = true is not a whole number"],
+    "model.layers=true": ["model.layers = true is not a whole number greater than 0"],
+    "optimizer.lr=true": ["optimizer.lr = true is not a number greater than 0"],
+    "optimizer.lr=nan": ["optimizer.lr = 'nan' is not a number greater than 0"],
+    "optimizer.lr=1e999": ["optimizer.lr = .inf is not a number greater than 0"],
+    "model.tied=1": ["model.tied = 1 is not true or false"],
+    "model.tied=yes": ["model.tied = 'yes' is not true or false"],
+    "train.compile=sometimes": ["train.compile = 'sometimes' is not auto, true or false"],
+    "data=3": ["data = 3 is not a mapping of corpus, "],
+    "model.mixer.heads.x=3": ["model.mixer.heads = {x: 3} is not a whole number"],
+    # bounds
+    "train.batch=0": ["train.batch = 0 is not a whole number greater than 0"],
+    "model.dropout=1.0": ["model.dropout = 1.0 is not a number at least 0 and less than 1"],
+    "schedule.floor=2": ["schedule.floor = 2", "is not a number at least 0 and at most 1"],
+    # kinds and words
+    "optimizer=adam": ["optimizer.kind = 'adam' is not adamw or muon", "did you mean adamw?"],
+    "model.norm=3": ["model.norm = 3 is not rms or layer"],
+    "model.norm=none": ["model.norm.kind = 'none' is not rms or layer"],
+    "schedule.kind=cosin": ["schedule.kind = 'cosin' is not constant, linear or cosine", "mean cosine?"],
+    "model.kind=decodr": ["model.kind = 'decodr' is not decoder", "did you mean decoder?"],
+    # combinations: the validators' own sentences, with whole names
+    "model.mixer.heads=3": ["model.mixer.heads = 3 does not divide model.width = 128"],
+    "model.mixer.kv_heads=3": [
+        "model.mixer.kv_heads = 3 does not divide model.mixer.heads = 4; allowed: 1, 2, 4"
+    ],
+    "model.mixer.window=999": ["model.mixer.window = 999 is longer than data.context = 128"],
+    "train.microbatch=5": ["train.microbatch = 5 does not divide train.batch = 32"],
+    "train.seconds=none": ["nothing bounds the run", "train.steps, train.tokens, train.seconds"],
+    # words
+    "tinny": ["no recipe, YAML file or run named tinny", "did you mean tiny?", "Recipes: "],
+    "swiglu": ["no recipe", "did you mean the idea +swiglu?"],
+    "+swigul": ["there is no idea named swigul", "did you mean +swiglu?"],
+    "train.steps=": ["train.steps has no value", "train.steps=none"],
+    "optimizer={lr: [1": ["optimizer = '{lr: [1': line 1: not readable as YAML"],
+    "train..steps=3": ["train..steps is not a field: a dot needs a name on either side"],
+    "absent.yaml": ["absent.yaml: there is no such file"],
+}
+
+
+@pytest.mark.parametrize("word", CASES)
+def test_a_mistake_is_named(word: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        resolve([word])
+    said = str(caught.value)
+    for part in CASES[word]:
+        assert part in said
+    assert len(said.splitlines()) == 1
+    assert not any(jargon in said for jargon in ("pydantic", "input_value", "http", "Input should", "tag"))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("swiglu", "did you mean +swiglu?"), ("gpt2-124m", "a recipe comes first"), ("lr", "is neither +idea")],
+)
+def test_a_stray_word_after_the_first(word: str, said: str) -> None:
+    with pytest.raises(SpecError, match="neither") as caught:
+        resolve(["tiny", word])
+    assert said in str(caught.value)
+
+
+def test_every_problem_has_its_line() -> None:
+    with pytest.raises(SpecError) as caught:
+        resolve(["tiny", "model.widht=3", "train.batch=0", "optimizer=adam"])
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [
+        "model.widht", "optimizer.kind", "train.batch",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("train:\n  steps: 3\n  steps: 4\n", "line 3: steps is given twice"),
+        ("train: {steps: 3}\ntrain.steps: 4\n", "train.steps is given twice"),
+        ("train:\n\tsteps: 3\n", "line 2: not readable as YAML"),
+        ("train: [1\n", "not readable as YAML"),
+        ("3: 4\n", "line 1: the key 3 is not text"),
+        ("- 1\n- 2\n", "holds [1, 2], not a mapping"),
+        ("just words\n", "holds 'just words', not a mapping"),
+        ("train: *missing\n", "not readable as YAML"),
+        ("train: !!python/object/apply:os.getcwd []\n", "not readable as YAML"),
+        ("train: {stepz: 3}\n", "train.stepz is not a field of train; did you mean train.steps?"),
+        ("train:\n", "train = none is not a mapping of steps, "),
+        ("base: 3\n", "base = 3 is not the name of a recipe or a file"),
+        ("data: {corpus: 2024}\n", "data.corpus = 2024 is not text"),
+    ],
+)
+def test_a_file_is_named_with_its_mistake(write: Write, text: str, said: str) -> None:
+    path = write("mine.yaml", text)
+    with pytest.raises(SpecError) as caught:
+        resolve([path])
+    assert str(caught.value).startswith(path)
+    assert said in str(caught.value)
+
+
+def test_a_file_that_is_not_text(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("binary") / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(SpecError, match="not text in UTF-8"):
+        resolve([str(path)])
+
+
+def test_folders_and_other_files(write: Write) -> None:
+    notes = write("folder/notes.txt", "hello")
+    with pytest.raises(SpecError, match="not a YAML file"):
+        resolve([notes])
+    with pytest.raises(SpecError, match=r"a folder without experiment\.yaml"):
+        resolve([notes.removesuffix("notes.txt")])
+
+
+def test_a_mapping_from_python_is_checked_alike() -> None:
+    with pytest.raises(SpecError, match=r"did you mean optimizer\.lr"):
+        validate({"optimizer.lrr": 3.0})

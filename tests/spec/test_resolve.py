@@ -1,0 +1,163 @@
+"""Which layer wins, how mappings merge, what ideas and bases do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from danlu.spec import (
+    GLU,
+    AdamW,
+    Experiment,
+    LayerNorm,
+    NoPosition,
+    RMSNorm,
+    Schedule,
+    SpecError,
+    catalog,
+    difference,
+    resolve,
+    to_yaml,
+)  # fmt: skip
+
+Write = Callable[[str, str], str]
+
+
+def test_tiny_is_the_default() -> None:
+    assert resolve() == resolve(["tiny"])
+    assert resolve(["train.batch=8"]) == resolve(["tiny", "train.batch=8"])
+    assert resolve(["+swiglu"]) == resolve(["tiny", "+swiglu"])
+
+
+@pytest.mark.parametrize("name", catalog.names("recipes"))
+def test_every_recipe_resolves_and_says_where_it_comes_from(name: str) -> None:
+    recipe = next(recipe for recipe in catalog.recipes() if recipe.name == name)
+    assert resolve([name])
+    assert recipe.summary and recipe.source and len(recipe.summary) <= 110
+
+
+@pytest.mark.parametrize("name", catalog.names("ideas"))
+def test_every_idea_changes_some_recipe(name: str) -> None:
+    changed = []
+    for base in ("tiny", "nanogpt-char", "llama-15m"):
+        try:
+            changed.append(resolve([base, f"+{name}"]) != resolve([base]))
+        except SpecError as error:
+            assert f"+{name} changes nothing" in str(error)
+    assert changed and all(changed)
+
+
+def test_an_idea_that_changes_nothing_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"\+qk-norm changes nothing.*model\.mixer\.qk_norm\.when = 'after'"):
+        resolve(["tiny", "+qk-norm"])
+    with pytest.raises(SpecError, match="changes nothing"):
+        resolve(["tiny", "+swiglu", "+swiglu"])
+
+
+def test_ideas_compose_with_overrides_in_order() -> None:
+    both = resolve(["tiny", "+swiglu", "+mqa"])
+    assert isinstance(both.model.feed_forward, GLU) and both.model.mixer.kv_heads == 1
+    assert resolve(["tiny", "+mqa", "model.mixer.kv_heads=2"]).model.mixer.kv_heads == 2
+    assert resolve(["tiny", "model.mixer.kv_heads=2", "+mqa"]).model.mixer.kv_heads == 1
+    assert resolve(["tiny", "train.batch=8", "train.batch=16"]).train.batch == 16
+
+
+def test_states_between_two_words_need_not_be_possible() -> None:
+    experiment = resolve(["tiny", "model.width=96", "model.mixer.heads=3"])
+    assert (experiment.model.width, experiment.model.mixer.heads) == (96, 3)
+
+
+def test_another_kind_replaces_the_old_mapping_wholly() -> None:
+    assert resolve(["tiny", "model.norm.eps=0.5", "model.norm=layer"]).model.norm == LayerNorm()
+    assert resolve(["tiny", "model.norm.kind=layer", "model.norm.bias=true"]).model.norm == LayerNorm(
+        bias=True
+    )
+    assert resolve(["tiny", "optimizer={kind: adamw, lr: 1e-3}"]).optimizer == AdamW(lr=1e-3)
+
+
+def test_the_same_kind_merges() -> None:
+    assert resolve(["tiny", "model.norm=rms"]).model.norm == RMSNorm(gain=False)
+    assert resolve(["tiny", "model.norm.eps=0.5"]).model.norm == RMSNorm(gain=False, eps=0.5)
+    # A schedule's kind is one of its fields: no reason to forget its warm-up.
+    schedule = resolve(["tiny", "schedule.warmup=0.5", "schedule.kind=cosine"]).schedule
+    assert schedule == Schedule(kind="cosine", warmup=0.5, floor=0.0)
+    assert resolve(["tiny", "schedule.warmup=0.5", "schedule=cosine"]).schedule == schedule
+
+
+def test_a_bound_takes_the_place_of_the_inherited_one(write: Write) -> None:
+    def bounds(*words: str) -> tuple[object, ...]:
+        train = resolve(words).train
+        return train.steps, train.tokens, train.seconds
+
+    assert bounds("tiny", "train.steps=10") == (10, None, None)
+    assert bounds("tiny", "train.steps=10", "train.seconds=5") == (10, None, 5.0)
+    assert bounds("tiny", "train={steps: 10, tokens: 2k}") == (10, 2000, None)
+    assert bounds("nanogpt-char", "train.batch=24") == (2000, None, None)
+    assert bounds("nanogpt-char", "train.tokens=1M", "train.steps=none") == (None, 1_000_000, None)
+    derived = write("derived.yaml", "base: nanogpt-char\ntrain: {seconds: 3, tokens: 4k}\n")
+    assert bounds(derived) == (None, 4000, 3.0)
+    assert bounds(derived, "train.steps=7") == (7, None, None)
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("optimizer.lr=3e-4", 3e-4), ("optimizer.lr=1E-3", 1e-3), ("optimizer.lr=1", 1.0),
+        ("optimizer.lr=.5", 0.5),
+        ("train.steps=2M", 2_000_000), ("train.steps=64k", 64_000), ("train.steps=1.5k", 1500),
+        ("train.steps=1e6", 1_000_000), ("train.steps=1_000", 1000), ("train.steps=010", 10),
+        ("train.seed=-1", -1), ("model.mixer.window=none", None), ("model.mixer.window=null", None),
+        ("model.position=none", NoPosition()), ("model.position=null", NoPosition()),
+        ("model.feed_forward={kind: glu, activation: none}", GLU(activation="none")),
+        ("data.corpus=2024", "2024"), ("data.corpus=a/*.txt", "a/*.txt"), ("data.corpus=a=b: c", "a=b: c"),
+        ("data.corpus=no", "no"), ("data.corpus=none", "none"), ("data.tokenizer=bpe:512", "bpe:512"),
+        ("train.compile=false", False), ("train.compile=auto", "auto"),
+    ],
+)  # fmt: skip
+def test_values_mean_what_they_say(word: str, value: object) -> None:
+    found: object = resolve(["nanogpt-char", word])
+    for name in word.partition("=")[0].split("."):
+        found = getattr(found, name)
+    assert found == value and type(found) is type(value)
+
+
+def test_a_file_over_a_file_over_a_recipe(write: Write) -> None:
+    write("low.yaml", "base: tiny\nsummary: mine\nmodel: {layers: 2, width: 64}\n")
+    top = write("deep/top.yaml", "base: ../low.yaml\nmodel.layers: 3\n")
+    experiment = resolve([top])
+    assert (experiment.model.layers, experiment.model.width) == (3, 64)
+    assert experiment.optimizer == resolve(["tiny"]).optimizer
+
+
+def test_bases_that_go_round_are_refused(write: Write) -> None:
+    write("a.yaml", "base: b.yaml\n")
+    path = write("b.yaml", "base: a.yaml\n")
+    with pytest.raises(SpecError, match="base goes round in a circle"):
+        resolve([path])
+
+
+def test_a_file_without_base_stands_on_the_defaults(write: Write) -> None:
+    assert resolve([write("empty.yaml", "")]) == Experiment()
+
+
+def test_paths_of_corpora_stay_relative_to_the_working_directory(write: Write) -> None:
+    assert resolve([write("deep/x.yaml", "data: {corpus: texts/a.txt}\n")]).data.corpus == "texts/a.txt"
+
+
+def test_a_run_is_an_experiment(write: Write) -> None:
+    experiment = resolve(["nanogpt-char", "+rms-norm"])
+    run = write("run/experiment.yaml", to_yaml(experiment)).removesuffix("experiment.yaml")
+    assert resolve([run]) == experiment
+    assert difference(experiment, resolve([run, "train.seed=3"])) == [("train.seed", 0, 3)]
+
+
+def test_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from danlu.spec import resolve, to_yaml, catalog; to_yaml(resolve(['tiny', '+swiglu']));"
+        "catalog.ideas(); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
