@@ -124,7 +124,8 @@ def held_out_windows(
     predicted = len(tokens) - 1 if limit_tokens is None else min(len(tokens) - 1, limit_tokens)
     if context < 1 or predicted < 1:
         raise DataError(
-            f"{tokens.path} holds {len(tokens)} tokens: with context {context} and limit {limit_tokens} none is predicted"
+            f"{tokens.path} holds {len(tokens)} tokens: with a context of {context} and a limit of "
+            f"{limit_tokens} none is predicted"
         )
     return _windows(tokens, context, predicted)
 

@@ -50,7 +50,8 @@ def new_entry(entry: Path) -> Iterator[Path]:
         _flush(entry.parent)
     except OSError as error:
         raise DataError(
-            f"cannot write the cache {entry.parent}: {error.strerror or error}; DANLU_CACHE names another folder"
+            f"cannot write the cache {entry.parent}: {error.strerror or error}; "
+            "DANLU_CACHE may name another folder"
         ) from error
     finally:
         if aside is not None:

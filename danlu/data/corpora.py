@@ -59,7 +59,8 @@ def find_corpus(name: str) -> Corpus:
     if path.is_file():
         if path.suffix.lower() not in READERS:
             raise DataError(
-                f"{path} is of no kind that can be read: a corpus is {either(sorted(READERS))}, or a folder of them"
+                f"{path} is of no kind that can be read: a corpus is {either(sorted(READERS))}, "
+                "or a folder of them"
             )
         return Corpus(name, path.parent, (_stat(path.parent, path.name),), single=True)
     if glob.has_magic(name):
@@ -108,7 +109,7 @@ def _folder(name: str, path: Path) -> Corpus:
     files = tuple(file for file in found if Path(file.name).suffix.lower() in READERS)
     if not files:
         raise DataError(
-            f"{path} holds none of the files that can be read, {either(sorted(READERS))}, among its {len(found)}"
+            f"none of the {len(found)} files in {path} can be read: a corpus is {either(sorted(READERS))}"
         )
     return Corpus(name, path, files, ignored=len(found) - len(files))
 

@@ -28,22 +28,21 @@ def normalised_lines(text: str) -> list[str]:
     return [" ".join(line.split()) if len(line) >= LONG else "" for line in folded.splitlines()]
 
 
-def _keys(lines: list[str]) -> NDArray[np.uint64]:
+def _digests(lines: list[str]) -> bytes:
     """64-bit hashes, the same in every process (unlike ``hash``). A chance collision, one in
     10^11 per line for a million held-out lines, would remove a line too many."""
-    digests = [hashlib.blake2b(line.encode(), digest_size=8).digest() for line in lines]
-    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+    return b"".join([hashlib.blake2b(line.encode(), digest_size=8).digest() for line in lines])
 
 
 class HeldOutLines:
     """The long lines of the held-out documents, as 8 bytes each."""
 
     def __init__(self, documents: Iterable[Iterable[str]]) -> None:
-        parts = [np.empty(0, np.uint64)]
+        digests = bytearray()
         for pieces in documents:
             for piece in pieces:
-                parts.append(_keys([line for line in normalised_lines(piece) if len(line) >= LONG]))
-        self._known = np.unique(np.concatenate(parts))
+                digests += _digests([line for line in normalised_lines(piece) if len(line) >= LONG])
+        self._known = np.unique(np.frombuffer(digests, "<u8"))
         self.removed_lines = 0
         self.removed_bytes = 0
 
@@ -52,18 +51,19 @@ class HeldOutLines:
         for piece in pieces:
             lines = normalised_lines(piece)
             long = [place for place, line in enumerate(lines) if len(line) >= LONG]
-            leaked = self._contains(_keys([lines[place] for place in long])) if long else np.zeros(0, bool)
+            leaked = self._contains(_digests([lines[place] for place in long]))
             if leaked.any():
                 kept = piece.splitlines(keepends=True)
+                self.removed_lines += int(leaked.sum())
                 for place in compress(long, leaked.tolist()):
-                    self.removed_lines += 1
                     self.removed_bytes += len(kept[place].encode())
                     kept[place] = ""
                 piece = "".join(kept)
             if piece:
                 yield piece
 
-    def _contains(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    def _contains(self, digests: bytes) -> NDArray[np.bool_]:
+        keys = np.frombuffer(digests, "<u8")
         if not len(self._known):
             return np.zeros(len(keys), bool)
         place = np.searchsorted(self._known, keys)

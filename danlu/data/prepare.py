@@ -25,6 +25,8 @@ from danlu.spec.data import Data, bpe_size
 # Part of every cache name: raise it whenever the same text would become other tokens.
 FORMAT = 1
 
+_GROUP = 1 << 20  # characters
+
 Progress = Callable[[str], None]
 
 
@@ -171,32 +173,46 @@ def _make(spec: Data, corpus: Corpus, folder: Path, progress: Progress) -> None:
 
 def _write(path: Path, documents: Iterable[Iterable[str]], tokenizer: Tokenizer) -> dict[str, Any]:
     """Encodes documents into a token file; returns what the record says about it."""
-    text, size, count, unknown = hashlib.sha256(), 0, 0, 0
-    separator = np.array([tokenizer.separator])
+    text, size, count, unknown, stood_for = hashlib.sha256(), 0, 0, 0, 0
+    separator, token_bytes = np.array([tokenizer.separator]), tokenizer.token_bytes
     with TokenWriter(path, tokenizer.vocabulary) as writer:
-        for pieces in documents:
-            begun = False  # a document whose every line was removed is left out
-            for piece in pieces:
-                if not begun:
-                    begun = True
+        for group in _groups(documents):
+            for (begins, piece), ids in zip(group, tokenizer.encode_all([p for _, p in group]), strict=True):
+                if begins:
                     count += 1
                     text.update(b"\xff")  # never part of UTF-8: where a document begins counts, too
                     writer.write(separator)
                 data = piece.encode()
                 text.update(data)
                 size += len(data)
-                ids = tokenizer.encode(piece)
+                writer.write(ids)
+                stood_for += int(token_bytes[ids].sum())
                 if tokenizer.unknown is not None:
                     unknown += int(np.count_nonzero(ids == tokenizer.unknown))
-                writer.write(ids)
     return {
         "documents": count,
         "bytes": size,
         "tokens": writer.count,
+        "token_bytes": stood_for,
         "unknown": unknown,
         "text_sha256": text.hexdigest(),
         "tokens_sha256": writer.hash,
     }
+
+
+def _groups(documents: Iterable[Iterable[str]]) -> Iterator[list[tuple[bool, str]]]:
+    """Pieces of text, and whether each begins a document, in groups worth encoding in parallel.
+    A document without a piece, since every line of it was removed, does not appear."""
+    group: list[tuple[bool, str]] = []
+    size = 0
+    for pieces in documents:
+        for number, piece in enumerate(pieces):
+            group.append((number == 0, piece))
+            size += len(piece)
+            if size >= _GROUP:
+                yield group
+                group, size = [], 0
+    yield group
 
 
 def _unchanged(spec: Data, corpus: Corpus) -> None:
@@ -211,11 +227,16 @@ def _remarks(record: dict[str, Any]) -> Iterator[str]:
     if record["ignored_files"]:
         yield f"{record['ignored_files']:,} files of other kinds were not read"
     if record["empty_documents"]:
-        yield f"{record['empty_documents']:,} of {record['documents']:,} documents are empty and were left out"
+        yield f"{record['empty_documents']:,} of {record['documents']:,} documents are empty: left out"
     if record["removed_lines"]:
         yield f"{record['removed_lines']:,} training lines also occur in the held-out text and were removed"
     if record["held_out_share"] > 2 * record["held_out"]:
         yield f"the documents are so large that {record['held_out_share']:.0%} of the text is held out"
     for name, split in record["splits"].items():
         if split["unknown"]:
-            yield f"{split['unknown']:,} characters of the {name} text are unknown to the tokenizer"
+            yield f"{split['unknown']:,} tokens of the {name} text are unknown to the tokenizer"
+        if split["token_bytes"] != split["bytes"]:
+            yield (
+                f"the tokens of the {name} text stand for {split['token_bytes']:,} of its "
+                f"{split['bytes']:,} bytes: bits per byte are approximate"
+            )

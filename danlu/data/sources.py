@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from danlu.data.errors import DataError
 from danlu.spec.errors import did_you_mean
@@ -33,7 +33,7 @@ def text_file(path: Path, field: str) -> Iterator[Document]:
 
 
 def _read_text(path: Path) -> Iterator[str]:
-    with open(path, "rb") as file:
+    with _open(path) as file:
         offset, rest = 0, b""
         while block := file.read(PIECE):
             block = rest + block
@@ -42,6 +42,13 @@ def _read_text(path: Path) -> Iterator[str]:
             offset, rest = offset + end, block[end:]
         if rest:
             yield _decode(rest, path, offset)
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _character_end(block: bytes) -> int:
@@ -66,7 +73,7 @@ def _decode(block: bytes, path: Path, offset: int, place: str = "") -> str:
 
 def json_lines(path: Path, field: str) -> Iterator[Document]:
     """Every line of a JSON Lines file is a document: the string in its ``field``."""
-    with open(path, "rb") as file:
+    with _open(path) as file:
         offset = 0
         for number, line in enumerate(file, 1):
             yield Document(f"{path}, line {number}", _read_line(line, path, number, offset, field))
@@ -102,7 +109,7 @@ def parquet_file(path: Path, field: str) -> Iterator[Document]:
             _check_column(path, file.schema_arrow, field)
             batches = file.iter_batches(batch_size=1024, columns=[field])
             yield from _rows(path, batches, 0, field)
-    except arrow.ArrowException as error:
+    except (arrow.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {_first_line(error)}") from error
 
 
@@ -166,7 +173,8 @@ def _text(value: object, place: str, field: str) -> str:
 def _no_field(place: str, what: str, field: str, names: Iterable[str]) -> str:
     names = list(names)
     listed = ", ".join(map(repr, names)) or "none"
-    return f"{place} has no {what} {field!r}: it has {listed}{did_you_mean(field, names)}; set data.text to the one to read"
+    meant = did_you_mean(field, names)
+    return f"{place} has no {what} {field!r}, only {listed}{meant}; data.text names the {what} to read"
 
 
 def _kind(value: object) -> str:

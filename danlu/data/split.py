@@ -11,7 +11,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,9 @@ class Split:
 
     def take(self, documents: Iterable[Document], side: int) -> Iterator[Iterable[str]]:
         """The text of each document of one side, in pieces. The other side is not read."""
-        for document, its_side in zip(documents, self.sides.tolist(), strict=True):
+        for document, its_side in zip_longest(documents, self.sides.tolist()):
+            if document is None or its_side is None:
+                raise DataError(f"the corpus changed while it was read: it had {len(self.sides)} documents")
             if its_side == EMPTY:
                 continue
             if self.cut is not None:

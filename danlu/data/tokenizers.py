@@ -45,6 +45,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> Ids:
         """The ids of ``text``: int64 [tokens]; never the separator."""
 
+    def encode_all(self, texts: Sequence[str]) -> Iterable[Ids]:
+        """The ids of each text, as ``encode`` gives them."""
+
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
         """The text of ``ids``; separators add nothing; broken UTF-8 becomes U+FFFD."""
 
@@ -60,6 +63,12 @@ class _Saved:
 
     def _json(self) -> dict[str, Any]:
         raise NotImplementedError
+
+    def encode(self, text: str) -> Ids:
+        raise NotImplementedError
+
+    def encode_all(self, texts: Sequence[str]) -> Iterable[Ids]:
+        return map(self.encode, texts)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         Path(path).write_text(json.dumps({"danlu": 1, **self._json()}, ensure_ascii=False), encoding="utf-8")
@@ -149,7 +158,6 @@ class Pretrained(_Saved):
     as ordinary text.
     """
 
-    unknown = None
     _CUSTOMARY = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[SEP]")
 
     def __init__(self, content: str, name: str, where: str = "the tokenizer") -> None:
@@ -167,6 +175,8 @@ class Pretrained(_Saved):
         size = max(names.values(), default=-1) + 1
         self.separator = next((names[token] for token in self._CUSTOMARY if token in names), size)
         self.vocabulary = max(size, self.separator + 1)
+        model = json.loads(content)["model"]
+        self.unknown: int | None = names.get(model.get("unk_token"), model.get("unk_id"))
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, name: str) -> Pretrained:
@@ -202,7 +212,12 @@ class Pretrained(_Saved):
         return lengths
 
     def encode(self, text: str) -> Ids:
-        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+        return next(iter(self.encode_all([text])))
+
+    def encode_all(self, texts: Sequence[str]) -> Iterable[Ids]:
+        # In Rust, on all cores.
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return (np.array(encoding.ids, np.int64) for encoding in encoded)
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
         kept = [i for i in self._checked(ids).tolist() if i != self.separator]

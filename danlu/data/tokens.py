@@ -96,7 +96,8 @@ def open_tokens(path: str | os.PathLike[str], *, verify: bool | None = None) -> 
         raise DataError(f"{path} has token format {version} (byte 8); this version of danlu reads {FORMAT}")
     if not 0 < vocabulary <= 1 << 32 or width != id_type(vocabulary).itemsize:
         raise DataError(
-            f"{path} says {width} bytes an id (byte 12) and a vocabulary of {vocabulary} (byte 16), which do not agree"
+            f"{path} says {width} bytes an id (byte 12) and a vocabulary of {vocabulary} (byte 16), "
+            "which do not agree"
         )
     if size != HEADER + count * width:
         what = "cut short" if size < HEADER + count * width else "longer than it was written"
@@ -121,7 +122,7 @@ def _verify(tokens: Tokens, header: bytes) -> None:
     for start in range(0, len(tokens), _CHUNK):
         chunk = tokens.ids[start : start + _CHUNK]
         tokens.check(chunk, start)
-        digest.update(chunk)
+        digest.update(chunk.data)
     digest.update(header[:32])
     if digest.hexdigest() != tokens.hash:
         raise DataError(
@@ -157,7 +158,7 @@ class TokenWriter:
                 f"for {self.path} near position {self.count}"
             )
         chunk = np.ascontiguousarray(ids, self._type)
-        self._digest.update(chunk)
+        self._digest.update(chunk.data)
         self._file.write(chunk.data)
         self.count += int(chunk.size)
 
