@@ -49,7 +49,7 @@ lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@out=$$($(BIN)/lint-imports 2>&1) || { echo "$$out"; exit 1; }; grep Contracts: <<< "$$out"
 
 test: lint
 	@$(BIN)/python -m pytest -q
