@@ -30,6 +30,10 @@ class AdamW(Rule):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
+    def new_state(self, p: torch.Tensor) -> dict[str, torch.Tensor]:
+        step = torch.zeros((), dtype=torch.float32, device=p.device)
+        return {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p), "step": step}
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
         loss = None
@@ -42,9 +46,7 @@ class AdamW(Rule):
                 continue
             for p in params:
                 if not self.state[p]:
-                    self.state[p]["exp_avg"] = torch.zeros_like(p)
-                    self.state[p]["exp_avg_sq"] = torch.zeros_like(p)
-                    self.state[p]["step"] = torch.zeros((), dtype=torch.float32, device=p.device)
+                    self.state[p] = self.new_state(p)
             states = [self.state[p] for p in params]
             steps = [state["step"] for state in states]
             torch._foreach_add_(steps, 1)

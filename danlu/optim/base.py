@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 
@@ -30,3 +31,14 @@ class Rule(Optimizer):
                     p.grad = None
                 else:
                     p.grad.detach_().zero_()
+
+    def new_state(self, p: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The state of a parameter that was never updated; each rule says its own."""
+        return {}
+
+    def prepare(self) -> None:
+        """Give every parameter its state now, so that a checkpoint can be read into it."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if not self.state[p]:
+                    self.state[p] = self.new_state(p)

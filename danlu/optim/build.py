@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn as nn
-from torch.optim import Optimizer
 
 from danlu import spec
 from danlu.optim.adamw import AdamW
+from danlu.optim.base import Rule
 from danlu.optim.groups import Role, by_role
 from danlu.optim.muon import Muon
 
@@ -21,7 +21,7 @@ def _adamw(groups: list[dict[str, Any]], lr: float, s: spec.AdamW | spec.Muon) -
     return AdamW(groups, lr=lr, betas=(s.beta1, s.beta2), eps=s.eps, weight_decay=0.0)
 
 
-def build(s: spec.Optimizer, model: nn.Module) -> list[Optimizer]:
+def build(s: spec.Optimizer, model: nn.Module) -> list[Rule]:
     """The optimizers that together update every parameter of ``model`` once.
 
     Every group carries ``peak``, the rate that a schedule multiplies, and ``names``, its parameters'.
@@ -36,7 +36,7 @@ def build(s: spec.Optimizer, model: nn.Module) -> list[Optimizer]:
             _group(roles, decayed, weight_decay=s.weight_decay),
             _group(roles, kept, weight_decay=0.0),
         ]
-        optimizers: list[Optimizer] = [_adamw([g for g in groups if g["params"]], s.lr, s)]
+        optimizers: list[Rule] = [_adamw([g for g in groups if g["params"]], s.lr, s)]
     else:
         matrices = [_group(roles, ["kernel"])]
         rest = [_group(roles, [role for role in roles if role != "kernel"])]
@@ -55,7 +55,7 @@ def _group(roles: dict[Role, dict[str, nn.Parameter]], chosen: list[Role], **set
     return {"params": list(named.values()), "names": list(named), **settings}
 
 
-def state_tensors(optimizers: list[Optimizer]) -> dict[str, torch.Tensor]:
+def state_tensors(optimizers: list[Rule]) -> dict[str, torch.Tensor]:
     """The optimizers' state as one flat mapping: ``PARAMETER/KEY`` → tensor."""
     return {
         f"{name}/{key}": value
@@ -66,7 +66,7 @@ def state_tensors(optimizers: list[Optimizer]) -> dict[str, torch.Tensor]:
     }
 
 
-def load_state_tensors(optimizers: list[Optimizer], tensors: dict[str, torch.Tensor]) -> None:
+def load_state_tensors(optimizers: list[Rule], tensors: dict[str, torch.Tensor]) -> None:
     """Put back what ``state_tensors`` gave."""
     by_name: dict[str, dict[str, torch.Tensor]] = {}
     for path, tensor in tensors.items():

@@ -54,6 +54,9 @@ class Muon(Rule):
                 if p.ndim != 2:
                     raise ValueError(f"Muon is for matrices; a parameter has the shape {tuple(p.shape)}")
 
+    def new_state(self, p: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"momentum": torch.zeros_like(p)}
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
         loss = None
@@ -73,7 +76,7 @@ class Muon(Rule):
         momentum, lr = group["momentum"], group["lr"]
         for p in params:
             if not self.state[p]:
-                self.state[p]["momentum"] = torch.zeros_like(p)
+                self.state[p] = self.new_state(p)
         buffers = [self.state[p]["momentum"] for p in params]
         grads = [p.grad for p in params]
         torch._foreach_mul_(buffers, momentum)

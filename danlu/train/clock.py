@@ -41,6 +41,10 @@ class Clock:
             self._seconds[self._running[-1]] += now - self._since
         self._since = now
 
+    def add(self, part: Part, seconds: float) -> None:
+        """Count seconds that were spent before this clock could see them: an earlier process's, an import's."""
+        self._seconds[part] += seconds
+
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds by part until now, with the part that is running."""

@@ -89,7 +89,7 @@ def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     for name in sorted({*before, *now}):
         found[f"the choice of {name}"] = (before.get(name), now.get(name))
     return [
-        f"{name}: {_say(was)} before, {_say(here)} now; the run goes on, but not bit for bit as without the stop"
+        f"{name}: {_say(was)} before, {_say(here)} now, so the run goes on, but not bit for bit"
         for name, (was, here) in found.items()
         if _listed(was) != _listed(here)
     ]

@@ -108,12 +108,12 @@ class _Lock:
 
         self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         # A forked child (a loader's worker) shares the lock and would keep it after we are killed.
-        os.register_at_fork(after_in_child=self.release)
+        os.register_at_fork(after_in_child=self._drop)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(self._file, 200).decode(errors="replace").strip() or "another process"
-            self.release()
+            self._drop()
             raise RunError(
                 f"{path.parent} is in use by {holder}; wait until it ends, stop it, or name another folder"
             ) from None
@@ -123,6 +123,12 @@ class _Lock:
         os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
     def release(self) -> None:
+        if self._file is not None:
+            # Emptied, not removed: two processes could then lock two files of one name.
+            os.ftruncate(self._file, 0)
+        self._drop()
+
+    def _drop(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None

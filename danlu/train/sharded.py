@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,7 +69,7 @@ def save_sharded(
         _on_first(lambda: steps.begin(folder, step))
         # A process may hold no row of a small tensor, and see no alias there; the first one has rows of all.
         aliases = _on_first(lambda: checkpoint.find_aliases({n: _local(t) for n, t in tensors.items()}))
-        once: dict[str, Any] = {name: tensor for name, tensor in tensors.items() if name not in aliases}
+        once: dict[str, Any] = {name: _own(tensor) for name, tensor in tensors.items() if name not in aliases}
         _everywhere(lambda: _write_shards(aside, once, needed))
         files: dict[str, Any] = {}
         for mine in _everywhere(lambda: _sums(aside)):
@@ -104,7 +105,7 @@ def load_sharded(folder: Path, template: Mapping[str, Tensor], step: int | None 
     aliases = content["aliases"]
     once: dict[str, Any] = {name: tensor for name, tensor in template.items() if name not in aliases}
     if once:
-        load(once, storage_reader=HuggingFaceStorageReader(str(step_folder(folder, step))))
+        _read_shards(once, step_folder(folder, step), together=True)
     with torch.no_grad():
         for alias, kept in aliases.items():
             template[alias].copy_(template[kept])  # the same memory, as a rule
@@ -131,20 +132,34 @@ def load_full(
         dtype, shape = content["tensors"][name]
         once[name] = torch.empty(shape, dtype=getattr(torch, dtype))
     if once:
-        reader = HuggingFaceStorageReader(str(step_folder(folder, step)))
-        load(once, storage_reader=reader, no_dist=True)
+        _read_shards(once, step_folder(folder, step), together=False)
     return {name: once[aliases.get(name, name)] for name in wanted}, content["state"]
 
 
 def _write_shards(aside: Path, tensors: dict[str, Any], needed: int) -> None:
     writer = HuggingFaceStorageWriter(str(aside), save_distributed=True)
     try:
-        save(tensors, storage_writer=writer)  # flushes its files to the disk
+        with _quiet():
+            save(tensors, storage_writer=writer)  # flushes its files to the disk
     except CheckpointException as error:
         for trouble, _ in error.failures.values():
             if isinstance(trouble, OSError):
                 raise cannot_write(aside, trouble, needed) from error
         raise RunError(f"cannot write {aside}: {error}") from error
+
+
+def _read_shards(tensors: dict[str, Any], path: Path, together: bool) -> None:
+    reader = HuggingFaceStorageReader(str(path))
+    with _quiet():
+        load(tensors, storage_reader=reader, no_dist=not (together and dist.is_initialized()))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without PyTorch's warning that a process without a group is on its own: here it is meant to be."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield
 
 
 def _sums(aside: Path) -> dict[str, dict[str, Any]]:
@@ -181,6 +196,15 @@ def _fill(template: Mapping[str, Tensor], whole: dict[str, Tensor], folder: Path
             if isinstance(target, DTensor):  # each process has read the whole: nothing to send
                 source = distribute_tensor(source, target.device_mesh, target.placements, src_data_rank=None)
             target.copy_(source)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """The tensor alone and contiguous in its memory, as safetensors wants it: itself, as a rule."""
+    local, tensor = _local(tensor), tensor.detach()
+    if isinstance(tensor, DTensor):
+        return tensor if local.is_contiguous() else tensor.contiguous()
+    alone = local.untyped_storage().nbytes() == local.nbytes
+    return tensor if alone and local.is_contiguous() else tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _local(tensor: Tensor) -> Tensor:

@@ -1,0 +1,79 @@
+"""How a run is followed on a terminal: a line that moves, and plain lines where nothing can move."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+PLAIN_EVERY = 5.0  # seconds between plain lines
+
+
+class Progress:
+    """Tells a person on stderr how a run goes; see ``danlu.train.trainer.Reporter``."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._bar: Any = None
+        self._told = 0.0
+        self._first: tuple[float, int, float] | None = None  # when, tokens, progress: speed since then
+        self._metric = ""
+
+    def message(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, style="dim", highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None:
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = (now, row["tokens"], progress)
+        if "bits_per_byte" in row:
+            self._metric = f"{row['bits_per_byte']:.4f} bits/byte"
+        loss = f"loss {row['loss']:.4f}" if "loss" in row else ""
+        start, tokens, done = self._first
+        speed = (row["tokens"] - tokens) / (now - start) if now > start else 0.0
+        left = (1 - progress) * (now - start) / (progress - done) if progress > done else None
+        parts = [f"step {row['step']}", loss, self._metric]
+        if speed:
+            parts.append(f"{speed:,.0f} tokens/s")
+        if utilisation is not None:
+            parts.append(f"{utilisation:.0%} of ceiling")
+        if left is not None and progress < 1:
+            parts.append(f"{_duration(left)} left")
+        text = " · ".join(part for part in parts if part)
+        if self._live:
+            self._draw(progress, text)
+        elif now - self._told >= PLAIN_EVERY or "bits_per_byte" in row or row["step"] == 1:
+            self._told = now
+            print(f"{progress:4.0%}  {text}", file=sys.stderr, flush=True)
+
+    def _draw(self, progress: float, text: str) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bar
+
+            columns = (
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.description}"),
+            )
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=1.0)
+        self._bar.update(self._task, completed=progress, description=text)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

@@ -1,0 +1,82 @@
+"""The verb ``train``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.show import AsJson, Words
+
+
+def train(
+    words: Words = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="The run's folder; the same command again resumes it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Train an experiment: danlu train tiny optimizer.lr=1e-3 --run runs/first"""
+    from danlu.spec.words import resolve
+
+    words = words or []
+    wanted = resolve(words)
+    from danlu.cli.progress import Progress
+    from danlu.train.run import SIGNAL_EXIT
+    from danlu.train.run import train as carry_out
+
+    progress = Progress()
+    try:
+        summary = carry_out(wanted, run, progress, name=_name(words))
+    finally:
+        progress.close()
+    if summary is None:  # not the first of several processes
+        return 0
+    stopped = summary.pop("stopped")
+    if stopped:
+        print(
+            f"{stopped}: saved step {summary['steps']}; the same command with --run {summary['run']} goes on",
+            file=sys.stderr,
+        )
+        return SIGNAL_EXIT[stopped]
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        _tell(summary)
+    return 0
+
+
+def _name(words: list[str]) -> str:
+    """A name for the run's folder: the recipe and the ideas."""
+    named = [word for word in words[:1] if "=" not in word and not word.startswith("+")] or ["tiny"]
+    return "".join([Path(named[0]).stem, *(word for word in words if word.startswith("+"))])
+
+
+def _tell(summary: dict[str, Any]) -> None:
+    seconds = {part: value for part, value in summary["active_seconds"].items() if value >= 0.05}
+    metric, best = summary["metric"], summary["best"]
+    print()
+    print(
+        f"  held-out   {metric['value']:.4f} bits per byte (best {best['value']:.4f} at step {best['step']})"
+    )
+    print(f"  loss       {summary['loss']:.4f} nats per token after {summary['steps']:,} steps")
+    print(
+        f"  speed      {summary['tokens_per_second']:,.0f} tokens/s, "
+        f"{summary['utilisation']:.0%} of this machine's measured matrix-product ceiling"
+    )
+    print(
+        f"  time       {summary['wall_seconds']:.1f} s: "
+        + ", ".join(f"{part} {value:.1f}" for part, value in seconds.items())
+    )
+    print(f"  run        {summary['run']}")
+    if summary["sample"]:
+        print("\n  sample")
+        for line in summary["sample"].splitlines():
+            print(f"  │ {line}")
+    print("\nTry next:")
+    print(f'  danlu sample {summary["run"]} --prompt "def "')
+    print("  danlu train tiny +swiglu        # the same with another feed-forward; `danlu ideas` lists more")
+    print(f"  danlu profile {summary['run']}  # where the time goes")

@@ -1,0 +1,105 @@
+"""Several processes: data parallel (DDP) and sharded (FSDP2), under ``torchrun``; one process is the case of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn as nn
+
+from danlu.train.machine import PRECISIONS
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among ``count``: its ``rank`` and its ``device``."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes and speaks."""
+        return self.rank == 0
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over all processes (in place)."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(tensor)
+        return tensor
+
+    def share(self, value: Any) -> Any:
+        """The first process's value, for all."""
+        if self.count == 1:
+            return value
+        import torch.distributed as dist
+
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.count > 1:
+            import torch.distributed as dist
+
+            dist.barrier()
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[Processes]:
+    """Join the group that ``torchrun`` announces through the environment, or be the only process."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(0, 1, device)
+        return
+    import torch.distributed as dist
+
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), count, device)
+    finally:
+        dist.destroy_process_group()
+
+
+def distribute(model: nn.Module, kind: str, group: Processes, precision: str) -> nn.Module:
+    """The model as every process runs it: itself alone, wrapped in DDP, or sharded in place by FSDP2.
+
+    Under FSDP2 every block, and the rest together, is a unit: parameters are gathered in ``precision``
+    where they are used, gradients are summed in float32, masters stay sharded in float32.
+    """
+    if group.count == 1:
+        return model
+    if kind == "ddp":
+        from torch.nn.parallel import DistributedDataParallel
+
+        ids = [group.device.index] if group.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=ids)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(group.device.type, (group.count,))
+    policy = MixedPrecisionPolicy(param_dtype=PRECISIONS[precision], reduce_dtype=torch.float32)
+    for block in model.blocks:  # type: ignore[union-attr]
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
+    return model
+
+
+def hold_gradients(model: nn.Module, hold: bool) -> Any:
+    """A context for a backward pass that is not the update's last: gradients are summed over processes
+    once an update, not once a pass."""
+    if hasattr(model, "set_requires_gradient_sync"):  # FSDP2
+        model.set_requires_gradient_sync(not hold)
+        return nullcontext()
+    return model.no_sync() if hold and hasattr(model, "no_sync") else nullcontext()

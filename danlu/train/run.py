@@ -1,0 +1,236 @@
+"""One run, from an experiment to its summary."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import danlu
+from danlu import data, optim, spec
+from danlu.models import Decoder, build
+from danlu.nn.kernels import choose
+from danlu.spec.replay import difference, to_yaml
+from danlu.spec.words import resolve
+from danlu.train import steps
+from danlu.train.clock import Clock
+from danlu.train.environment import differs, environment
+from danlu.train.errors import RunError
+from danlu.train.folder import RunFolder, new_run, read_json, write_json
+from danlu.train.interrupt import Interrupt
+from danlu.train.load import TOKENIZER, generate_text, load_run
+from danlu.train.machine import PRECISIONS, ceiling, keep_memory, pick_device, pick_precision
+from danlu.train.metrics import MetricsFile
+from danlu.train.parallel import Processes, distribute, processes
+from danlu.train.trainer import Reporter, Trainer
+
+SIGNAL_EXIT = {"SIGTERM": 143, "SIGINT": 130}
+SAMPLE_TOKENS = 200
+COMPILE_PAYS_AFTER = 500  # updates on a GPU: a compilation costs some tens of seconds there
+
+
+def train(
+    experiment: spec.Experiment,
+    folder: Path | None,
+    reporter: Reporter,
+    *,
+    name: str = "run",
+    interrupt: Interrupt | None = None,
+) -> dict[str, Any] | None:
+    """Carry out ``experiment`` in ``folder`` (a new one under ``runs/`` if None); resume what is there.
+
+    Returns the summary that is also written to ``summary.json``: ``run``, ``metric`` {name, value}, ``best``
+    {step, value}, ``loss`` (nats a token of the last update), ``steps``, ``tokens``, ``tokens_per_second``,
+    ``utilisation`` (of the machine's measured ceiling of matrix products), ``flops``, ``parameters``,
+    ``active_seconds`` by part, ``wall_seconds``, ``sample``, and ``stopped``: the signal that ended it early.
+    Of several processes the first returns it, the others None. Raises ``RunError`` or ``DataError`` with one sentence.
+    """
+    clock = Clock()
+    clock.add("startup", time.perf_counter() - danlu.STARTED)
+    with (interrupt or Interrupt()) as heard, clock("startup"):
+        try:
+            device = pick_device(experiment.train.device)
+        except ValueError as error:
+            raise RunError(str(error)) from None
+        keep_memory()
+        with processes(device) as group:
+            opened = on_first(group, lambda: _open(experiment, folder, name))
+            try:
+                return _train(experiment, opened, group, clock, heard, reporter)
+            finally:
+                opened.close()
+
+
+def on_first(group: Processes, work: Callable[[], Any]) -> Any:
+    """Do ``work`` in the first process and tell its error to all; others get a folder without a lock."""
+    result, error = None, None
+    if group.first:
+        try:
+            result = work()
+        except Exception as caught:
+            error = caught
+    path, told = group.share((getattr(result, "path", None), error))
+    if told is not None:
+        raise told
+    return result if group.first else RunFolder(path)
+
+
+def _open(experiment: spec.Experiment, folder: Path | None, name: str) -> RunFolder:
+    if folder is None:
+        folder = new_run("runs", name)
+    return RunFolder.create_or_open(folder, to_yaml(experiment), lambda old, new: _differs(folder, experiment))
+
+
+def _differs(folder: Path, experiment: spec.Experiment) -> str:
+    """What this experiment would change in the run that is there, in words."""
+    before = resolve([str(RunFolder(folder).experiment)])
+    return "; ".join(f"{field} is {old} there and {new} here" for field, old, new in difference(before, experiment))
+
+
+def _train(
+    experiment: spec.Experiment,
+    folder: RunFolder,
+    group: Processes,
+    clock: Clock,
+    interrupt: Interrupt,
+    reporter: Reporter,
+) -> dict[str, Any] | None:
+    if not group.first:
+        group.wait()  # the first process prepares the data, the others find it prepared
+    dataset = data.prepare(experiment.data, progress=reporter.message if group.first else None)
+    if group.first:
+        group.wait()
+    resumed = group.share(steps.latest_step(folder.path) is not None)
+    record = read_json(folder.environment) if group.first and folder.environment.exists() else None
+    if record is not None and record.get("data") != dataset.record:
+        raise RunError(
+            f"{folder.path} was trained on other data: the corpus {experiment.data.corpus} or its split changed "
+            "since; name another folder, or bring the corpus back"
+        )
+    choices = group.share(record["choices"] if record else _choose(experiment, group))
+    torch.manual_seed(experiment.train.seed)
+    model: Decoder = build(experiment.model, dataset.tokenizer.vocabulary, experiment.data.context)
+    model.to(group.device)
+    model.compute = PRECISIONS[choices["precision"]]
+    model.recompute = experiment.train.recompute
+    parameters = sum(p.numel() for p in model.parameters())
+    if choices["compile"]:
+        for block in model.blocks:
+            block.compile()
+    wrapped = distribute(model, experiment.train.parallel, group, choices["precision"])
+    trainer = Trainer(
+        experiment,
+        dataset,
+        list(
+            data.held_out_windows(
+                dataset.held_out, experiment.data.context, limit_tokens=experiment.train.evaluate_tokens
+            )
+        ),
+        model,
+        wrapped,
+        optim.build(experiment.optimizer, model),
+        group,
+        clock,
+        folder,
+        interrupt,
+        reporter,
+        choices,
+    )
+    if resumed:
+        trainer.resume()
+    metrics = _record(folder, dataset, choices, record, trainer, reporter) if group.first else None
+    if group.first:
+        _announce(experiment, dataset, parameters, choices, trainer, reporter, resumed)
+    try:
+        signal = trainer.fit(metrics)
+    finally:
+        if metrics is not None:
+            metrics.close()
+    group.wait()
+    return _summary(trainer, parameters, signal) if group.first else None
+
+
+def _choose(experiment: spec.Experiment, group: Processes) -> dict[str, Any]:
+    """What the experiment left open, settled once: a resumed run takes the same."""
+    train = experiment.train
+    precision = pick_precision(train.precision, group.device)
+    kernel = choose(group.device.type, PRECISIONS[precision], masked=False)
+    compiled = train.compile
+    if compiled == "auto":
+        # On the CPU eager steps were measured as fast as compiled ones (bench/results/step_time.json).
+        long = train.steps is None or train.steps >= COMPILE_PAYS_AFTER
+        compiled = group.device.type == "cuda" and long
+    return {
+        "device": group.device.type,
+        "precision": precision,
+        "compile": compiled,
+        "attention": kernel.kernel,
+        "threads": torch.get_num_threads(),
+        "ceiling_flops": ceiling(group.device, precision),
+    }
+
+
+def _record(
+    folder: RunFolder,
+    dataset: data.Dataset,
+    choices: dict[str, Any],
+    record: dict[str, Any] | None,
+    trainer: Trainer,
+    reporter: Reporter,
+) -> MetricsFile:
+    """Write down where the run happens, or compare it with where it began; open its metrics."""
+    now = environment(dataset.record, {**choices, "threads": torch.get_num_threads()})
+    if record is None:
+        dataset.tokenizer.save(folder.path / TOKENIZER)
+        write_json(folder.environment, now)
+    else:
+        for sentence in differs(record, now):
+            reporter.message(f"warning: {sentence}")
+    metrics = MetricsFile(folder.metrics)
+    metrics.truncate_after(trainer.position.step)
+    return metrics
+
+
+def _announce(
+    experiment: spec.Experiment,
+    dataset: data.Dataset,
+    parameters: int,
+    choices: dict[str, Any],
+    trainer: Trainer,
+    reporter: Reporter,
+    resumed: bool,
+) -> None:
+    reporter.message(
+        f"{parameters / 1e6:.2f} M parameters · {len(dataset.train):,} training tokens of {experiment.data.corpus} · "
+        f"{choices['precision']} on {choices['device']} · {trainer.folder.path}"
+    )
+    if resumed:
+        reporter.message(f"resuming after step {trainer.position.step}")
+
+
+def _summary(trainer: Trainer, parameters: int, signal: str | None) -> dict[str, Any]:
+    now, clock, folder = trainer.position, trainer.clock, trainer.folder
+    with clock("other"):
+        sample = None if signal else generate_text(load_run(folder.path, now.step), "", count=SAMPLE_TOKENS)
+    summary = {
+        "run": os.fspath(folder.path),
+        "metric": {"name": "bits_per_byte", "value": now.metric},
+        "best": {"step": now.best_step, "value": now.best},
+        "loss": now.loss,
+        "steps": now.step,
+        "tokens": now.tokens,
+        "tokens_per_second": now.tokens / now.seconds if now.seconds else None,
+        "utilisation": trainer.utilisation(),
+        "flops": trainer.flops_per_token * now.tokens,
+        "parameters": parameters,
+        "active_seconds": {part: round(value, 3) for part, value in clock.seconds.items()},
+        "wall_seconds": round(time.perf_counter() - danlu.STARTED, 3),
+        "sample": sample,
+        "stopped": signal,
+    }
+    write_json(folder.summary, summary)
+    return summary

@@ -1,0 +1,341 @@
+"""The loop: update, log, evaluate, checkpoint, until a bound is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+from danlu import optim, spec
+from danlu.data import Batches, Dataset, document_ids
+from danlu.optim.base import Rule
+from danlu.tasks import loss_sum
+from danlu.train import checkpoint
+from danlu.train.clock import Clock
+from danlu.train.errors import RunError
+from danlu.train.evaluate import Stopped, Window, evaluate
+from danlu.train.folder import RunFolder
+from danlu.train.interrupt import Interrupt
+from danlu.train.metrics import MetricsFile
+from danlu.train.parallel import Processes, hold_gradients
+from danlu.train.precision import LossScale, first_non_finite, total_norm
+
+
+class Reporter(Protocol):
+    """Who is told how it goes; the command line draws it."""
+
+    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
+@dataclass
+class Position:
+    """Where a run stands: all that a checkpoint must carry beside tensors."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0  # of updates: what train.seconds bounds
+    evaluated: int = 0  # the last step evaluated
+    saved: int = 0  # the last step saved
+    loss: float = float("nan")  # of the last update, nats a token
+    metric: float = float("nan")  # of the last evaluation
+    best: float = float("inf")
+    best_step: int = 0
+    since: list[float] = field(default_factory=lambda: [0.0, 0.0])  # loss and updates since the last row
+
+
+class Trainer:
+    """Trains ``model`` in ``folder``; see ``danlu.train.run.train``, which puts one together."""
+
+    def __init__(
+        self,
+        experiment: spec.Experiment,
+        dataset: Dataset,
+        windows: Sequence[Window],
+        model: nn.Module,
+        wrapped: nn.Module,
+        optimizers: list[Rule],
+        group: Processes,
+        clock: Clock,
+        folder: RunFolder,
+        interrupt: Interrupt,
+        reporter: Reporter,
+        choices: dict[str, Any],
+    ) -> None:
+        self.experiment, self.dataset, self.windows = experiment, dataset, windows
+        self.model, self.wrapped, self.optimizers = model, wrapped, optimizers
+        self.group, self.clock, self.folder = group, clock, folder
+        self.interrupt, self.reporter = interrupt, reporter
+        self.precision, self.compiled = choices["precision"], choices["compile"]
+        self.ceiling = choices["ceiling_flops"] * group.count
+        train, data = experiment.train, experiment.data
+        if train.batch % group.count:
+            raise RunError(f"train.batch = {train.batch} cannot be shared among {group.count} processes")
+        self.rows = train.batch // group.count  # sequences of an update that fall to this process
+        self.micro = train.microbatch or self.rows
+        if self.rows % self.micro:
+            raise RunError(
+                f"train.microbatch = {train.microbatch} does not divide the {self.rows} sequences "
+                f"of a process (train.batch = {train.batch} over {group.count})"
+            )
+        self.batches = Batches(dataset.train, context=data.context, batch=train.batch, seed=train.seed)
+        self.position = Position()
+        self.scale = LossScale.of(self.precision)
+        self.named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.sharded = any(hasattr(p, "full_tensor") for _, p in self.named)
+        self.warm = False
+
+    # ---------------------------------------------------------------- the loop
+
+    def fit(self, metrics: MetricsFile | None) -> str | None:
+        """Run to the end; returns the name of a signal if one ended it early. Raises ``RunError``."""
+        self.metrics = metrics
+        while True:
+            try:
+                self._look()
+            except Stopped:
+                self._save()
+                return self.interrupt.requested
+            finished, signal = self.group.share((self.progress() >= 1, self.interrupt.requested))
+            if finished or signal:
+                if self.position.saved < self.position.step:
+                    self._save()
+                return None if finished else signal
+            self._update()
+
+    def progress(self) -> float:
+        """The share of the run that is done, by the bound that is nearest."""
+        train, now = self.experiment.train, self.position
+        shares = [
+            done / bound
+            for done, bound in (
+                (now.step, train.steps),
+                (now.tokens, train.tokens),
+                (now.seconds, train.seconds),
+            )
+            if bound is not None
+        ]
+        return min(1.0, max(shares))
+
+    def _look(self) -> None:
+        """Evaluate and save where it is due. Asks nothing but the position, so that a resumed run repeats
+        what an interrupted one left undone."""
+        train, now = self.experiment.train, self.position
+        last = self.group.share(self.progress() >= 1)
+        due = last or (train.evaluate_every is not None and now.step % train.evaluate_every == 0)
+        improved = False
+        if due and now.evaluated < now.step:
+            improved = self._evaluate()
+        due = last or (train.checkpoint_every is not None and now.step % train.checkpoint_every == 0)
+        if now.saved < now.step and (due or improved):
+            self._save()
+
+    # ---------------------------------------------------------------- one update
+
+    def _update(self) -> None:
+        train, now = self.experiment.train, self.position
+        before = self.clock.seconds
+        # Every random stream is derived from the seed: dropout in step 7 is the same after a resume.
+        torch.manual_seed(hash((train.seed, now.step, self.group.rank)) & 0x7FFFFFFF)
+        progress = self.group.share(self.progress()) if train.seconds is not None else self.progress()
+        factor = optim.factor(self.experiment.schedule, progress, now.step)
+        loss = self._gradients()
+        with self.clock("optimizer"):
+            skipped = not self._check_and_clip(loss)
+            if not skipped:
+                for optimizer in self.optimizers:
+                    for settings in optimizer.param_groups:
+                        settings["lr"] = settings["peak"] * factor
+                    optimizer.step()
+            for _, p in self.named:
+                p.grad = None
+        now.step += 1
+        now.tokens += train.batch * self.experiment.data.context
+        after = self.clock.seconds
+        now.seconds += sum(after[part] - before[part] for part in ("data", "train", "optimizer"))
+        now.loss = loss
+        now.since[0] += loss
+        now.since[1] += 1
+        if now.step % train.log_every == 0 or now.step == 1:
+            self._log(factor)
+
+    def _gradients(self) -> float:
+        """Fill the gradients; the loss of the global batch in nats a token."""
+        train, context = self.experiment.train, self.experiment.data.context
+        first = self.group.rank * self.rows
+        tokens = train.batch * context
+        total = torch.zeros((), device=self.group.device)
+        for start in range(0, self.rows, self.micro):
+            with self.clock("data"):
+                arrays = self.batches.rows(
+                    self.position.step, first + start, first + start + self.micro
+                )
+                inputs, targets = (self._to_device(array) for array in arrays)
+                documents = self._documents(arrays[0])
+            last = start + self.micro == self.rows
+            part = "train" if self.warm or not self.compiled else "compile"
+            with self.clock(part), hold_gradients(self.wrapped, hold=not last):  # type: ignore[arg-type]
+                loss = loss_sum(self.wrapped, inputs, targets, documents=documents)
+                # DDP and FSDP2 average over processes; the loss is a sum over all of them
+                (loss * (self.scale.scale * self.group.count / tokens)).backward()
+                total += loss.detach()
+            self.warm = True
+        with self.clock("train"):
+            return float(self.group.sum(total)) / tokens
+
+    def _check_and_clip(self, loss: float) -> bool:
+        """Make the gradients those of the loss, clipped; False when an overflow in float16 skips the update.
+
+        Raises ``RunError`` that names the tensor when something is not finite: the weights are untouched.
+        """
+        gradients = [p.grad for _, p in self.named if p.grad is not None]
+        norm = float(total_norm(gradients)) / self.scale.scale
+        self.norm = norm
+        if not (np.isfinite(norm) and np.isfinite(loss)):
+            if np.isfinite(loss):
+                try:
+                    return bool(self.scale.overflowed())  # in float16: halve the scale, skip the update
+                except FloatingPointError:
+                    pass
+            raise RunError(self._not_finite(loss))
+        self.scale.went_well(self.precision)
+        clip = self.experiment.train.clip
+        factor = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
+        if factor != 1.0 or self.scale.scale != 1.0:
+            torch._foreach_mul_(gradients, factor / self.scale.scale)
+        return True
+
+    def _not_finite(self, loss: float) -> str:
+        grads = ((name, p.grad) for name, p in self.named if p.grad is not None)
+        found = first_non_finite(grads)
+        weights = first_non_finite((name, p.detach()) for name, p in self.named)
+        what = f"the gradient of {found}" if found else f"the loss is {loss} (or the gradient norm overflowed)"
+        if weights:
+            what = f"the weight {weights}"
+        return (
+            f"step {self.position.step + 1}: {what}; nothing was updated. "
+            f"The last checkpoint is of step {self.position.saved}. A lower optimizer.lr, a longer warm-up or "
+            "train.precision=float32 often help"
+        )
+
+    # ---------------------------------------------------------------- what is kept
+
+    def _log(self, factor: float) -> None:
+        now = self.position
+        row = {
+            "step": now.step,
+            "tokens": now.tokens,
+            "seconds": round(self.clock.active, 4),
+            "flops": self.flops_per_token * now.tokens,
+            "loss": now.since[0] / now.since[1],
+            "grad_norm": self.norm,
+            "lr": factor * float(self.optimizers[0].param_groups[0]["peak"]),
+        }
+        now.since = [0.0, 0.0]
+        self._tell(row)
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.append(row)
+        if self.group.first:
+            self.reporter.row(row, self.progress(), self.utilisation())
+
+    @property
+    def flops_per_token(self) -> int:
+        """FLOPs of forward and backward for one token: three times the forward pass."""
+        context = self.experiment.data.context
+        return 3 * self.model.flops(1, context) // context  # type: ignore[operator]
+
+    def utilisation(self) -> float | None:
+        """FLOP/s of the updates so far as a share of the machine's measured ceiling."""
+        now = self.position
+        return self.flops_per_token * now.tokens / now.seconds / self.ceiling if now.seconds else None
+
+    def _evaluate(self) -> bool:
+        """Score held-out text; whether it is the best so far."""
+        now = self.position
+        with self.clock("evaluation"):
+            score = evaluate(
+                self.wrapped,
+                self.windows,
+                self.dataset.tokenizer.token_bytes,
+                self.group,
+                rows=self.micro,
+                documents=self._documents,
+                stop=lambda: self.interrupt.requested is not None,
+            )
+        now.evaluated, now.metric = now.step, score.bits_per_byte
+        self._tell(
+            {
+                "step": now.step,
+                "tokens": now.tokens,
+                "seconds": round(self.clock.active, 4),
+                "bits_per_byte": score.bits_per_byte,
+                "held_out_loss": score.loss,
+            }
+        )
+        if score.bits_per_byte < now.best:
+            now.best, now.best_step = score.bits_per_byte, now.step
+            return True
+        return False
+
+    def _save(self) -> None:
+        now, keep = self.position, self.experiment.train.keep
+        with self.clock("checkpoint"):
+            if self.metrics is not None:
+                self.metrics.flush(durable=True)
+            before, now.saved = now.saved, now.step
+            best = {now.best_step} if now.best_step else set()
+            state = {
+                "position": asdict(now),
+                "scale": self.scale.state(),
+                "clock": self.clock.state(),
+                "processes": self.group.count,
+            }
+            try:
+                if self.sharded:
+                    from danlu.train import sharded  # imports torch.distributed
+
+                    flat = sharded.flatten(self.tensors())
+                    sharded.save_sharded(self.folder.path, now.step, flat, state, keep=keep, protect=best)
+                elif self.group.first:
+                    checkpoint.save(self.folder.path, now.step, self.tensors(), state, keep=keep, protect=best)
+            except BaseException:
+                now.saved = before
+                raise
+            self.group.wait()
+
+    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Everything that must be kept, by file and name."""
+        return {"model": dict(self.model.state_dict()), "optimizer": optim.state_tensors(self.optimizers)}
+
+    def resume(self) -> None:
+        """Stand where the latest checkpoint was. Raises ``RunError`` if it is damaged."""
+        path = self.folder.path
+        if self.sharded:
+            from danlu.train import sharded
+
+            for optimizer in self.optimizers:
+                optimizer.prepare()
+            state = sharded.load_sharded(path, sharded.flatten(self.tensors()))
+        else:
+            tensors, state = checkpoint.load(path)
+            self.model.load_state_dict(tensors["model"])
+            optim.load_state_tensors(self.optimizers, tensors.get("optimizer", {}))
+        self.position = Position(**state["position"])
+        self.scale = LossScale(**state["scale"])
+        for part, seconds in state["clock"].items():
+            self.clock.add(part, seconds)
+
+    def _documents(self, inputs: np.ndarray) -> torch.Tensor | None:
+        if self.experiment.data.documents == "join":
+            return None
+        return self._to_device(document_ids(inputs, self.dataset.tokenizer.separator))
+
+    def _to_device(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(self.group.device, non_blocking=True)
+
