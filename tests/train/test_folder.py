@@ -1,0 +1,165 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from danlu.train import files
+from danlu.train.errors import RunError
+from danlu.train.folder import RunFolder, from_json, list_runs, new_run, read_json, to_json, write_atomically
+
+HOLD = """
+import sys
+from danlu.train.folder import RunFolder
+run = RunFolder.create_or_open(sys.argv[1], "a: 1\\n")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def hold(path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_folder(tmp_path):
+    process = hold(tmp_path / "run")
+    try:
+        with pytest.raises(RunError, match=f"in use by process {process.pid} on "):
+            RunFolder.create_or_open(tmp_path / "run", "a: 1\n")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    with RunFolder.create_or_open(tmp_path / "run", "a: 1\n"):  # kill -9 has freed it
+        pass
+
+
+def test_a_forked_child_that_outlives_the_run_does_not_hold_the_lock(tmp_path):
+    run = RunFolder.create_or_open(tmp_path / "run", "a: 1\n")
+    ready, said = os.pipe()
+    wait, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go)
+        os.write(said, b"!")
+        os.read(wait, 1)  # until the parent closes its end
+        os._exit(0)
+    try:
+        os.read(ready, 1)
+        run.close()
+        RunFolder.create_or_open(tmp_path / "run", "a: 1\n").close()
+    finally:
+        os.close(go)
+        os.waitpid(child, 0)
+        for handle in (ready, said, wait):
+            os.close(handle)
+
+
+def test_the_same_experiment_is_opened_again_and_another_refused(tmp_path):
+    RunFolder.create_or_open(tmp_path, "model: a\nsteps: 1\n").close()
+    RunFolder.create_or_open(tmp_path, "model: a\nsteps: 1\n").close()
+    with pytest.raises(RunError, match="it says 'steps: 1', this one 'steps: 2'"):
+        RunFolder.create_or_open(tmp_path, "model: a\nsteps: 2\n")
+    with pytest.raises(RunError, match="only one of the two says 'seed: 1'"):
+        RunFolder.create_or_open(tmp_path, "model: a\nsteps: 1\nseed: 1\n")
+    with pytest.raises(RunError, match="1, not 2"):
+        RunFolder.create_or_open(tmp_path, "steps: 2\n", difference=lambda old, new: "train.steps = 1, not 2")
+    RunFolder.create_or_open(tmp_path, "steps: 2\n", difference=lambda old, new: "").close()
+    assert (tmp_path / "experiment.yaml").read_text() == "model: a\nsteps: 1\n"
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("chapter")
+    with pytest.raises(RunError, match=r"thesis\.tex"):
+        RunFolder.create_or_open(tmp_path, "a: 1\n")
+    assert not (tmp_path / "experiment.yaml").exists()
+
+
+def test_opening_removes_what_killed_processes_left(tmp_path):
+    RunFolder.create_or_open(tmp_path, "a: 1\n").close()
+    (tmp_path / ".summary.json.writing").write_text("{")
+    (tmp_path / "checkpoints" / ".writing-step-5").mkdir(parents=True)
+    (tmp_path / "checkpoints" / ".mine").mkdir()
+    RunFolder.create_or_open(tmp_path, "a: 1\n").close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "checkpoints", "experiment.yaml"]
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [".mine"]
+
+
+@pytest.mark.parametrize("stage", ["fsync", "replace"])
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, stage):
+    path = tmp_path / "summary.json"
+    write_atomically(path, b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, stage, fail)
+    with pytest.raises(RunError, match="disk full while writing"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_new_runs_get_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda _: "20260102-030405")
+    names = [new_run(tmp_path / "runs", "lm/tiny model").name for _ in range(3)]
+    stem = "lm-tiny-model-20260102-030405"
+    assert names == [stem, f"{stem}-2", f"{stem}-3"]
+    RunFolder.create_or_open(tmp_path / "runs" / stem, "a: 1\n").close()  # empty: may become a run
+
+
+def test_runs_are_found_at_any_depth_oldest_first(tmp_path):
+    for place, name in enumerate(["late", "sweep/early", "sweep/middle"]):
+        RunFolder.create_or_open(tmp_path / name, "a: 1\n").close()
+        age = [3, 1, 2][place]
+        os.utime(tmp_path / name / "experiment.yaml", (age, age))
+    (tmp_path / "empty").mkdir()
+    assert [run.path.name for run in list_runs(tmp_path)] == ["early", "middle", "late"]
+    assert list_runs(tmp_path / "nowhere") == []
+
+
+WORDS = {"NaN", "Infinity", "-Infinity"}  # the three texts that stand for numbers
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text().filter(lambda text: text not in WORDS),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=50)
+@given(values)
+def test_json_keeps_every_float(value):
+    text = to_json(value)
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert repr(from_json(text)) == repr(value)
+    assert repr(from_json(text.encode())) == repr(value)
+
+
+def test_scalars_of_libraries_and_errors(tmp_path):
+    import numpy as np
+
+    assert from_json(to_json({"a": np.float32(0.5), "b": np.float32("inf")})) == {"a": 0.5, "b": math.inf}
+    with pytest.raises(TypeError, match="set"):
+        to_json({"a": {1}})
+    with pytest.raises(RunError, match="is missing"):
+        read_json(tmp_path / "summary.json")
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(RunError, match=r"summary\.json cannot be read as JSON"):
+        read_json(tmp_path / "summary.json")
+
+
+def test_no_torch():
+    code = "import danlu.train.folder, danlu.train.metrics, danlu.train.clock, danlu.train.environment, sys"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)

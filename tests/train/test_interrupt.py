@@ -1,0 +1,71 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from danlu.train.interrupt import SIGNALS, Interrupt
+
+
+def send(number):
+    os.kill(os.getpid(), number)  # Python runs the handler before the next line
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_is_a_request(number):
+    found = [signal.getsignal(each) for each in SIGNALS]
+    with Interrupt() as interrupt:
+        assert interrupt.requested is None
+        send(number)
+        assert interrupt.requested == signal.Signals(number).name
+        send(signal.SIGTERM)  # schedulers repeat themselves
+        assert interrupt.requested == signal.Signals(number).name
+    assert [signal.getsignal(each) for each in SIGNALS] == found
+
+
+@pytest.mark.parametrize("first", SIGNALS)
+def test_ctrl_c_after_a_request_ends_at_once(first):
+    found = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Interrupt():
+        send(first)
+        send(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is found
+
+
+def test_outside_the_main_thread_nothing_happens():
+    found = [signal.getsignal(each) for each in SIGNALS]
+    seen = []
+
+    def work():
+        with Interrupt() as interrupt:
+            seen.append([signal.getsignal(each) for each in SIGNALS])
+            seen.append(interrupt.requested)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [found, None]
+
+
+def test_a_forked_child_dies_of_sigterm_as_before():
+    with Interrupt() as interrupt:
+        child = os.fork()
+        if child == 0:
+            send(signal.SIGTERM)
+            os._exit(7)  # only if the signal was swallowed
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM
+        assert interrupt.requested is None
+
+
+def test_a_forked_child_sees_ctrl_c_as_before():
+    with Interrupt():
+        child = os.fork()
+        if child == 0:
+            try:
+                send(signal.SIGINT)
+            except KeyboardInterrupt:
+                os._exit(5)
+            os._exit(7)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 5
