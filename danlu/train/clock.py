@@ -42,7 +42,7 @@ class Clock:
         self._since = now
 
     def add(self, part: Part, seconds: float) -> None:
-        """Count seconds that were spent before this clock could see them: an earlier process's, an import's."""
+        """Count seconds spent before this clock could see them: those of an earlier process, of an import."""
         self._seconds[part] += seconds
 
     @property

@@ -53,6 +53,12 @@ def test_a_later_process_goes_on():
     assert set(second.state()) == set(PARTS)
 
 
+def test_seconds_from_elsewhere():
+    clock = Clock()
+    clock.add("startup", 2.5)
+    assert clock.seconds["startup"] == clock.active == 2.5
+
+
 def test_unknown_parts():
     with pytest.raises(ValueError, match="'lunch'"):
         Clock({"lunch": 1.0})
