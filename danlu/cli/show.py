@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from danlu.cli.output import print_json, print_table, print_yaml
-
-if TYPE_CHECKING:
-    from danlu.spec import Experiment
 
 Words = Annotated[
     list[str] | None,
@@ -40,11 +37,11 @@ def show(words: Words = None, as_json: AsJson = False) -> None:
 
 def diff(a: Side, b: Side, as_json: AsJson = False) -> None:
     """Show where two experiments differ: danlu diff tiny "tiny +swiglu"."""
-    from danlu.spec import difference
+    from danlu.spec import difference, resolve
     from danlu.spec.replay import MISSING
     from danlu.spec.text import brief
 
-    rows = difference(_quoted(a), _quoted(b))
+    rows = difference(resolve(a), resolve(b))
     if as_json:
         found = []
         for field, left, right in rows:
@@ -89,20 +86,3 @@ def ideas(as_json: AsJson = False) -> None:
         print(family)
         members = [idea for idea in found if idea.family == family]
         print_table([(f"+{idea.name}".ljust(width + 1), idea.statement) for idea in members], indent="  ")
-
-
-def _quoted(text: str) -> Experiment:
-    """The experiment that one quoted string of words means; a path may hold spaces."""
-    import shlex
-    from pathlib import Path
-
-    from danlu.spec import SpecError, resolve
-
-    if Path(text).exists():
-        return resolve([text])
-    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
-    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""  # C:\path stays as it is
-    try:
-        return resolve(list(lexer))
-    except ValueError as error:
-        raise SpecError(f"{text!r} is not a list of words: {error}") from None

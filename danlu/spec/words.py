@@ -7,6 +7,7 @@ a whole, once, at the end: the words between may pass through states that no run
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ DEFAULT = "tiny"
 RUN_FILE = "experiment.yaml"
 
 
-def resolve(words: Sequence[str] = ()) -> Experiment:
-    """The experiment that the words mean. Raises SpecError, a sentence for each problem."""
-    words = list(words)
+def resolve(words: Sequence[str] | str = ()) -> Experiment:
+    """The experiment that the words mean, a list or one string of them. Raises SpecError, a
+    sentence for each problem."""
+    words = split(words) if isinstance(words, str) else list(words)
     named = bool(words) and not (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]))
     draft = _Draft()
     draft.read(words[0] if named else DEFAULT)
@@ -50,6 +52,19 @@ def resolve(words: Sequence[str] = ()) -> Experiment:
         else:
             raise SpecError(_stray(word))
     return draft.check()
+
+
+def split(text: str) -> list[str]:
+    """The words of one string, as a shell would split it: quotes keep spaces together. A file or
+    folder that exists is one word, spaces or not."""
+    if text and Path(text).exists():
+        return [text]
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""  # C:\path stays as it is
+    try:
+        return list(lexer)
+    except ValueError as error:
+        raise SpecError(f"{text!r} is not a list of words: {str(error).lower()}") from None
 
 
 def validate(values: Mapping[str, Any]) -> Experiment:

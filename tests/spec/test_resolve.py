@@ -161,3 +161,12 @@ def test_no_torch() -> None:
         "catalog.ideas(); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_string_is_split_as_a_shell_would(write: Write) -> None:
+    assert resolve("tiny  +swiglu train.batch=8") == resolve(["tiny", "+swiglu", "train.batch=8"])
+    assert resolve("data.corpus='my file.txt'").data.corpus == "my file.txt"
+    assert resolve("data.corpus=C:\\x#y").data.corpus == "C:\\x#y"
+    path = write("a folder/mine.yaml", "train: {steps: 3}\n")
+    assert resolve(path).train.steps == 3
+    assert resolve("") == resolve()
