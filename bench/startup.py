@@ -2,9 +2,9 @@
 
     python -m bench.startup
 
-The first step is counted when it is done, as seen from outside: the run's metrics hold its line, which makes
-the number an upper bound (lines are gathered for up to half a second). ``cold`` starts with an empty cache
-(the corpus is read and encoded), ``warm`` finds it encoded.
+The first step is counted when it is done: the run's own clock at step 1, which starts with danlu's first
+line, and before it the interpreter's start, measured apart. ``cold`` starts with an empty cache (the corpus is
+read and encoded), ``warm`` finds it encoded.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.common import danlu_command, machine, save, show, spread, verdict
@@ -24,43 +26,29 @@ FIRST_STEP, HELP = 4.0, 0.3  # seconds
 
 
 def first_step(folder: Path, cache: Path) -> float:
-    """Seconds from the command to the first line of training in the run's metrics."""
+    """Seconds from danlu's first line to the end of the first step, by the run's own clock."""
     run = folder / "run"
-    command = [
-        *danlu_command(), "train", "tiny", "train.steps=1", "train.log_every=1", "train.compile=false",
-        "--run", str(run), "--json",
-    ]  # fmt: skip
-    start = time.perf_counter()
-    with (folder / "log").open("w") as log:
-        environment = os.environ | {"DANLU_CACHE": str(cache)}
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            while not stepped(run / "metrics.jsonl"):
-                if process.poll() is not None and not stepped(run / "metrics.jsonl"):
-                    raise SystemExit(
-                        f"{' '.join(command)} ended before its first step:\n{(folder / 'log').read_text()}"
-                    )
-                time.sleep(0.005)
-            return time.perf_counter() - start
-        finally:
-            process.wait()
-
-
-def stepped(metrics: Path) -> bool:
-    """Whether a whole line of the metrics belongs to step 1 or later."""
-    if not metrics.exists():
-        return False
-    lines = [
-        line for line in metrics.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
-    ]
-    return any(json.loads(line).get("step", 0) >= 1 for line in lines)
-
-
-def help_seconds() -> float:
-    start = time.perf_counter()
-    subprocess.run(
-        [*danlu_command(), "--help"], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    settings = ["train.steps=1", "train.log_every=1", "train.compile=false"]
+    command = [*danlu_command(), "train", "tiny", *settings, "--run", str(run), "--json"]
+    result = subprocess.run(
+        command,
+        env=os.environ | {"DANLU_CACHE": str(cache)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    if result.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with status {result.returncode}:\n{result.stderr}")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    # API: a row of training has `step`, and `seconds`: active seconds until then, start-up included.
+    return next(float(row["seconds"]) for row in rows if row["step"] == 1 and "seconds" in row)
+
+
+def wall(command: list[str]) -> float:
+    """Seconds of a whole command."""
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
@@ -70,16 +58,18 @@ def main() -> None:
     rounds = parser.parse_args().rounds
 
     about = machine()
-    help_seconds()  # write the bytecode, fill the disk's cache
+    help_command = [*danlu_command(), "--help"]
+    wall(help_command)  # write the bytecode, fill the disk's cache
+    interpreter = median(wall([sys.executable, "-c", "pass"]) for _ in range(10))
     with tempfile.TemporaryDirectory() as temporary:
         folders = [Path(temporary) / str(number) for number in range(rounds + 1)]
         for folder in folders:
             folder.mkdir()
         cache = Path(temporary) / "cache"
-        cold, *warm = [first_step(folder, cache) for folder in folders]
+        cold, *warm = [interpreter + first_step(folder, cache) for folder in folders]
     results: dict[str, Any] = {
         "machine": about,
-        "help": spread([help_seconds() for _ in range(10)]) | {"bar": HELP},
+        "help": spread([wall(help_command) for _ in range(10)]) | {"bar": HELP},
         "first_step_cold": spread([cold]) | {"bar": FIRST_STEP},
         "first_step_warm": spread(warm) | {"bar": FIRST_STEP},
     }

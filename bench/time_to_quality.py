@@ -103,7 +103,6 @@ def run_danlu(
 def nats_per_character(reported: dict[str, Any], held_out: str) -> float:
     """The reported bits per byte as nats per character of this text."""
     metric = reported["metric"]
-    # API: the metric's name.
     assert "byte" in metric["name"], f"the run reports {metric['name']}, not bits per byte"
     return float(metric["value"]) * math.log(2) * len(held_out.encode("utf-8")) / len(held_out)
 
@@ -113,7 +112,6 @@ def differences(run: Path, characters: int) -> list[str]:
     import yaml
 
     experiment = yaml.safe_load((run / "experiment.yaml").read_text(encoding="utf-8"))
-    experiment = experiment.get("experiment", experiment)
     data, training = experiment["data"], experiment["train"]
     found = [
         f"context: nanoGPT is trained and evaluated with {CONTEXT} characters, danlu with {data['context']}"
