@@ -28,7 +28,9 @@ def print_yaml(text: str) -> None:
     from rich.console import Console
     from rich.syntax import Syntax
 
-    Console(highlight=False).print(Syntax(text.rstrip("\n"), "yaml", background_color="default"))
+    Console(highlight=False).print(
+        Syntax(text.rstrip("\n"), "yaml", theme="ansi_dark", background_color="default")
+    )
 
 
 def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:

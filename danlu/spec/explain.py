@@ -49,7 +49,8 @@ def explain(error: ValidationError, given: Mapping[str, Any], root: type[BaseMod
             said.setdefault(name, f"{name} is missing; allowed: {allowed}")
         else:
             said.setdefault(name, _wrong(name, problem["input"], place.to))
-    return said
+    # Of a union, pydantic reports every member's refusal: the deepest is the one that was meant.
+    return {name: text for name, text in said.items() if not any(n.startswith(f"{name}.") for n in said)}
 
 
 def _locate(loc: tuple[int | str, ...], root: type[BaseModel]) -> _Place:

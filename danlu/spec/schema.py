@@ -63,7 +63,7 @@ class Accepts:
         if self.none:
             choices.append("none")
         *rest, last = choices or ["anything"]
-        joiner = ", or " if any(" " in choice for choice in rest) else " or "
+        joiner = ", or " if any(" " in choice for choice in rest) or (rest and "," in last) else " or "
         return f"{', '.join(rest)}{joiner}{last}" if rest else last
 
 
