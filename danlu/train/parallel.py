@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn as nn
 
 from danlu.train.machine import PRECISIONS
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,22 @@ class Processes:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def on_first(self, work: Callable[[], T]) -> T:
+        """Do ``work`` in the first process; its result, or the error it raises, is everybody's."""
+        result: Any = None
+        error: Exception | None = None
+        if self.first:
+            try:
+                result = work()
+            except Exception as caught:
+                if self.count == 1:
+                    raise
+                error = caught
+        result, error = self.share((result, error))
+        if error is not None:
+            raise error
+        return result
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.count > 1:
@@ -65,7 +83,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(dist.get_rank(), count, device)
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,31 +57,25 @@ def train(
             raise RunError(str(error)) from None
         keep_memory()
         with processes(device) as group:
-            opened = on_first(group, lambda: _open(experiment, folder, name))
+            opened = _open(experiment, folder, name, group)
             try:
                 return _train(experiment, opened, group, clock, heard, reporter)
             finally:
                 opened.close()
 
 
-def on_first(group: Processes, work: Callable[[], Any]) -> Any:
-    """Do ``work`` in the first process and tell its error to all; others get a folder without a lock."""
-    result, error = None, None
-    if group.first:
-        try:
-            result = work()
-        except Exception as caught:
-            error = caught
-    path, told = group.share((getattr(result, "path", None), error))
-    if told is not None:
-        raise told
-    return result if group.first else RunFolder(path)
+def _open(experiment: spec.Experiment, folder: Path | None, name: str, group: Processes) -> RunFolder:
+    """The run's folder, which the first process makes and locks."""
+    opened: list[RunFolder] = []
 
+    def make() -> Path:
+        path = folder or new_run("runs", name)
+        text = to_yaml(experiment)
+        opened.append(RunFolder.create_or_open(path, text, lambda old, new: _differs(path, experiment)))
+        return path
 
-def _open(experiment: spec.Experiment, folder: Path | None, name: str) -> RunFolder:
-    if folder is None:
-        folder = new_run("runs", name)
-    return RunFolder.create_or_open(folder, to_yaml(experiment), lambda old, new: _differs(folder, experiment))
+    path = group.on_first(make)
+    return opened[0] if opened else RunFolder(path)
 
 
 def _differs(folder: Path, experiment: spec.Experiment) -> str:
@@ -169,7 +162,6 @@ def _choose(experiment: spec.Experiment, group: Processes) -> dict[str, Any]:
         "precision": precision,
         "compile": compiled,
         "attention": kernel.kernel,
-        "threads": torch.get_num_threads(),
         "ceiling_flops": ceiling(group.device, precision),
     }
 
@@ -183,7 +175,7 @@ def _record(
     reporter: Reporter,
 ) -> MetricsFile:
     """Write down where the run happens, or compare it with where it began; open its metrics."""
-    now = environment(dataset.record, {**choices, "threads": torch.get_num_threads()})
+    now = environment(dataset.record, choices)
     if record is None:
         dataset.tokenizer.save(folder.path / TOKENIZER)
         write_json(folder.environment, now)

@@ -302,12 +302,14 @@ class Trainer:
 
                     flat = sharded.flatten(self.tensors())
                     sharded.save_sharded(self.folder.path, now.step, flat, state, keep=keep, protect=best)
-                elif self.group.first:
-                    checkpoint.save(self.folder.path, now.step, self.tensors(), state, keep=keep, protect=best)
+                else:
+                    path, tensors = self.folder.path, self.tensors()
+                    self.group.on_first(
+                        lambda: checkpoint.save(path, now.step, tensors, state, keep=keep, protect=best)
+                    )
             except BaseException:
                 now.saved = before
                 raise
-            self.group.wait()
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Everything that must be kept, by file and name."""

@@ -1,0 +1,57 @@
+"""The verb ``profile``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.output import print_json, print_table
+from danlu.cli.show import AsJson, Words
+
+ADVICE = {
+    "data": "the batches: a faster disk, or a tokenised cache in memory",
+    "forward": "forward passes: a larger train.microbatch, train.precision=bfloat16, train.compile=true",
+    "backward": "backward passes: a larger train.microbatch, train.precision=bfloat16, no train.recompute",
+    "optimizer": "the update: a larger train.batch makes fewer of them; optimizer=adamw costs less than muon",
+}
+
+
+def profile(
+    words: Words = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Updates to time.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show where a training step's time goes: danlu profile tiny train.batch=64"""
+    from danlu.spec import resolve
+    from danlu.train.profile import profile as measure
+
+    found = measure(resolve(words or []), steps=steps)
+    if as_json:
+        print_json(found)
+    else:
+        _tell(found)
+
+
+def _tell(found: dict[str, Any]) -> None:
+    seconds = found["seconds"]
+    whole = sum(seconds.values())
+    rows = [(part, f"{1e3 * value:8.2f} ms", f"{value / whole:5.1%}") for part, value in seconds.items()]
+    print_table([*rows, ("step", f"{1e3 * whole:8.2f} ms", f"{found['tokens_per_second']:,.0f} tokens/s")])
+    part = found["bottleneck"]
+    print(f"\nbottleneck: {part}, {seconds[part] / whole:.0%} of the step. What shortens {ADVICE[part]}")
+    print(
+        f"roofline: {found['flops'] / 1e9:.1f} GFLOP and {found['bytes'] / 1e6:.0f} MB a step, "
+        f"{found['intensity']:.0f} FLOP/byte; utilisation {found['utilisation']:.0%} of the "
+        f"{found['ceiling'] / 1e9:.0f} GFLOP/s that a large {found['precision']} product reaches here"
+    )
+    ridge = found["ceiling"] / found["bandwidth"]
+    print(
+        f"  {found['bound']}-bound: memory moves {found['bandwidth'] / 1e9:.1f} GB/s, "
+        f"so that {ridge:.0f} FLOP/byte would balance the two"
+    )
+    print(f"attention: {found['kernel']['kernel']}, {found['kernel']['why']}")
+    print("\ndearest operators")
+    print_table(
+        [(f"{o['share']:5.1%}", o["operator"], f"{o['calls']} calls") for o in found["operators"]], indent="  "
+    )

@@ -1,0 +1,39 @@
+"""The verb ``sample``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danlu.cli.output import print_json
+from danlu.cli.show import AsJson
+
+
+def sample(
+    run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
+    prompt: Annotated[str, typer.Option("--prompt", help="The text to continue.")] = "",
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="How many tokens to write.")] = 300,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0, help="Divides the logits; 0 takes the likeliest token.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Keep the k likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option("--top-p", min=0, max=1, help="Keep the smallest set of this probability.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed writes the same text.")] = 0,
+    step: Annotated[int | None, typer.Option("--step", help="A checkpoint; the best if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a trained model write: danlu sample runs/first --prompt "def " """
+    from danlu.train.load import generate_text, load_run
+
+    loaded = load_run(run, step)
+    text = generate_text(
+        loaded, prompt, count=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+    )
+    if as_json:
+        print_json({"run": str(run), "step": loaded.step, "prompt": prompt, "text": text})
+    else:
+        print(prompt + text)
