@@ -3,8 +3,8 @@
     python -m bench.startup
 
 The first step is counted when it is done: the run's own clock at step 1, which starts with danlu's first
-line, and before it the interpreter's start, measured apart. ``cold`` starts with an empty cache (the corpus is
-read and encoded), ``warm`` finds it encoded.
+line, and before it the interpreter's start, measured apart. ``cold`` starts with an empty cache (the corpus
+is read and encoded), ``warm`` finds it encoded.
 """
 
 from __future__ import annotations
