@@ -4,8 +4,8 @@
 """
 
 from danlu.data.batches import Batches, document_ids, held_out_windows
+from danlu.data.dataset import Dataset, prepare
 from danlu.data.errors import DataError
-from danlu.data.prepare import Dataset, prepare
 from danlu.data.tokenizers import Tokenizer, load_tokenizer
 from danlu.data.tokens import Tokens, open_tokens
 

@@ -1,4 +1,4 @@
-"""Prepare: from a specification to tokens on disk, once; afterwards from the cache."""
+"""A dataset: from a specification to tokens on disk, once; afterwards from the cache."""
 
 from __future__ import annotations
 
@@ -133,10 +133,7 @@ def _make(spec: Data, corpus: Corpus, folder: Path, progress: Progress) -> None:
         return split.take(corpus.documents(spec.text), which)
 
     leaks = HeldOutLines(side(HELD_OUT))
-    tokenizer = build_tokenizer(
-        spec.tokenizer, lambda: chain.from_iterable(map(leaks.remove_from, side(TRAIN)))
-    )
-    leaks.removed_lines = leaks.removed_bytes = 0  # counted when the tokenizer was trained, too
+    tokenizer = build_tokenizer(spec.tokenizer, lambda: chain.from_iterable(side(TRAIN)))
     tokenizer.save(folder / "tokenizer.json")
     progress(f"{corpus.name}: encoding as {tokenizer.name}, vocabulary {tokenizer.vocabulary:,}")
     training = map(leaks.remove_from, side(TRAIN))
