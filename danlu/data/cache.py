@@ -59,6 +59,8 @@ def new_entry(entry: Path) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
+    if os.name == "nt":  # flushes neither folders nor files that are open for reading
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

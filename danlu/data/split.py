@@ -116,11 +116,13 @@ def _place_to_cut(document: Document, size: int, share: float) -> int:
         data = piece.encode()
         if start + len(data) > wanted:
             place = wanted - start
-            line = data.rfind(b"\n", max(0, place - near), place) + 1
-            while place > 0 and data[place] & 0xC0 == 0x80:
+            if line := data.rfind(b"\n", max(0, place - near), place) + 1:
+                place = line
+            elif start and place < near:
+                place = 0  # pieces begin where lines do
+            while data[place] & 0xC0 == 0x80:
                 place -= 1
-            # A piece begins where a line does.
-            cut = start + (line or (0 if place < near else place)) if start else line or place
+            cut = start + place
             break
         start += len(data)
     if not 0 < cut < size:

@@ -134,8 +134,8 @@ def _verify(tokens: Tokens, header: bytes) -> None:
 class TokenWriter:
     """Writes a token file in chunks; a context manager.
 
-    The header is written last and the file is flushed to the disk, so that a writer that was
-    killed leaves a file that ``open_tokens`` refuses.
+    The header is written last, so that a writer that fails leaves a file that ``open_tokens``
+    refuses.
     """
 
     def __init__(self, path: str | os.PathLike[str], vocabulary: int) -> None:
@@ -175,7 +175,5 @@ class TokenWriter:
                 self.hash = self._digest.hexdigest()
                 self._file.seek(0)
                 self._file.write(fields + self._digest.digest())
-                self._file.flush()
-                os.fsync(self._file.fileno())
         finally:
             self._file.close()

@@ -1,3 +1,6 @@
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,8 +11,6 @@ from danlu.data import Batches, DataError, Tokens, document_ids, held_out_window
 
 def stream(length: int) -> Tokens:
     """Tokens each of which is its own position, so that a batch tells where it was cut."""
-    from pathlib import Path
-
     return Tokens(Path("some.tokens"), length, "", np.arange(length, dtype=np.uint32))
 
 
@@ -64,7 +65,7 @@ def test_a_batch_depends_on_seed_and_step_alone(length, context, batch, seed, st
 def test_ranks_partition_the_batch(length, context, batch, seed, step, ranks):
     batches = make(length, context, batch, seed)
     bounds = [batch * rank // ranks for rank in range(ranks + 1)]
-    parts = [batches.rows(step, start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+    parts = [batches.rows(step, start, stop) for start, stop in pairwise(bounds)]
     for whole, part in zip(batches.at(step), zip(*parts, strict=True), strict=True):
         np.testing.assert_array_equal(np.concatenate(part), whole)
 
