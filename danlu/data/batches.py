@@ -37,10 +37,8 @@ class Batches:
     def __init__(
         self, tokens: Tokens, *, context: int, batch: int, seed: int, separator: int | None = None
     ) -> None:
-        if context < 1 or batch < 1 or seed < 0:
-            raise ValueError(
-                f"context {context} and batch {batch} must be positive and seed {seed} not negative"
-            )
+        if context < 1 or batch < 1:
+            raise ValueError(f"context {context} and batch {batch} must be positive")
         if len(tokens) <= context:
             raise DataError(
                 f"{tokens.path} holds {len(tokens)} tokens, too few for a context of {context}, which takes "
@@ -105,7 +103,7 @@ class Batches:
         return document_ids(inputs, self.separator)
 
     def _draw_order(self, epoch: int) -> tuple[int, NDArray[Any]]:
-        random = np.random.default_rng([_STREAM, self.seed, epoch])
+        random = np.random.default_rng([_STREAM, self.seed % 2**64, epoch])  # takes no negative numbers
         offset = int(random.integers(self._offsets))
         return offset, random.permutation(self.windows)
 

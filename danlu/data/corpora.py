@@ -51,6 +51,8 @@ def find_corpus(name: str) -> Corpus:
 
     Raises DataError where there is none, with the nearest spelling.
     """
+    if not name.strip():
+        raise DataError(f"data.corpus is empty: name a file, a folder or {either(NAMED)}")
     if name in NAMED:
         return NAMED[name]()
     path = Path(name).expanduser()

@@ -174,7 +174,8 @@ def _no_field(place: str, what: str, field: str, names: Iterable[str]) -> str:
     names = list(names)
     listed = ", ".join(map(repr, names[:12])) + (", …" if len(names) > 12 else "")
     only = f"only {listed}" if names else "nor any other"
-    return f"{place} has no {what} {field!r}, {only}; data.text names the one to read{did_you_mean(field, names)}"
+    meant = did_you_mean(field, names)
+    return f"{place} has no {what} {field!r}, {only}; data.text names the one to read{meant}"
 
 
 def _kind(value: object) -> str:

@@ -45,7 +45,7 @@ class Data(Spec):
     ``separate`` also forbids attention across the separator.
     """
 
-    corpus: Annotated[str, Field(min_length=1)] = "python-stdlib"
+    corpus: str = "python-stdlib"
     tokenizer: Annotated[str, AfterValidator(_known_tokenizer)] = "bytes"
     context: PositiveInt = 256
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1

@@ -76,6 +76,11 @@ def test_what_is_missing_is_named_with_the_nearest_spelling(tmp_path):
         match=r"no corpus 'python-stdlb'.* known by name are python-stdlib; did you mean python-stdlib\?",
     ):
         find_corpus("python-stdlb")
+    for name in ("", " "):
+        with pytest.raises(DataError, match="data.corpus is empty"):
+            find_corpus(name)
+    with pytest.raises(DataError, match="no corpus"):
+        find_corpus("\0")
     fill(tmp_path, "shakespeare.txt")
     with pytest.raises(DataError, match=r"did you mean .*/shakespeare\.txt\?"):
         find_corpus(str(tmp_path / "shakespear.txt"))
