@@ -77,7 +77,7 @@ def test_what_is_missing_is_named_with_the_nearest_spelling(tmp_path):
     ):
         find_corpus("python-stdlb")
     for name in ("", " "):
-        with pytest.raises(DataError, match="data.corpus is empty"):
+        with pytest.raises(DataError, match=r"data\.corpus is empty"):
             find_corpus(name)
     with pytest.raises(DataError, match="no corpus"):
         find_corpus("\0")
