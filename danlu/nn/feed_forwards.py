@@ -24,6 +24,7 @@ class _SquaredReLU(torch.autograd.Function):
         return positive.square()
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
         (positive,) = ctx.saved_tensors
         return grads[0] * (2 * positive)

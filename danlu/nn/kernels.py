@@ -38,6 +38,7 @@ def choose(device: str, dtype: torch.dtype, *, masked: bool = False) -> Choice:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is made in inference mode could not be kept for a backward pass
 def visible(
     queries: int, keys: int, offset: int, window: int | None, device: torch.device
 ) -> torch.Tensor:
@@ -49,6 +50,7 @@ def visible(
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def _bias(
     queries: int, keys: int, offset: int, window: int | None, dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:

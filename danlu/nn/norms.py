@@ -30,6 +30,7 @@ class _RMS(torch.autograd.Function):
         return y
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
         (dy,) = grads
         y, scale = ctx.saved_tensors

@@ -66,7 +66,8 @@ class Rotary(nn.Module):
 
     def table(self, start: int, stop: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines (stop − start, size/2) in the type of ``like``, kept between calls."""
-        key = (start, stop, like.dtype, like.device)
+        # A table made in inference mode could not be kept for a backward pass, hence the last part.
+        key = (start, stop, like.dtype, like.device, torch.is_inference_mode_enabled())
         if self._cache is None or self._cache[0] != key:
             angles = self.angles(torch.arange(start, stop, device=like.device))
             self._cache = (key, angles.cos().to(like.dtype), angles.sin().to(like.dtype))
