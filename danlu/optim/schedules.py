@@ -20,7 +20,7 @@ def factor(s: spec.Schedule, progress: float, step: int = 0) -> float:
         return max(progress / s.warmup, 0.01)
     if s.kind == "constant":
         return 1.0
-    start = s.warmup if s.warmup_steps is None else 0.0
+    start = s.warmup if s.warmup_steps is None else progress * s.warmup_steps / max(step, 1)
     if s.kind == "linear":
         start = max(start, 1.0 - s.decay)
     if progress <= start:
