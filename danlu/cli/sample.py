@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,12 +28,15 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Let a trained model write: danlu sample runs/first --prompt "def " """
-    from danlu.train.load import generate_text, load_run
+    from danlu.train.load import generate_text, load_run, unknown_characters
 
     loaded = load_run(run, step)
     text = generate_text(
         loaded, prompt, count=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
     )
+    if unknown := unknown_characters(loaded, prompt):
+        some = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
+        print(f"the run's tokenizer does not know {some}; the model saw a placeholder there", file=sys.stderr)
     if as_json:
         print_json({"run": str(run), "step": loaded.step, "prompt": prompt, "text": text})
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,13 +36,13 @@ def train(
         return 0
     stopped = summary.pop("stopped")
     if stopped:
-        print(
-            f"{stopped}: saved step {summary['steps']}; the same command with --run {summary['run']} goes on",
-            file=sys.stderr,
-        )
+        done = f"saved step {summary['steps']}" if summary["steps"] else "nothing was trained yet"
+        print(f"{stopped}: {done}; the same command with --run {summary['run']} goes on", file=sys.stderr)
         return SIGNAL_EXIT[stopped]
     if as_json:
-        print(json.dumps(summary))
+        from danlu.train.files import to_json
+
+        print(to_json(summary))
     else:
         _tell(summary)
     return 0

@@ -35,7 +35,7 @@ def load_run(path: Path, step: int | None = None) -> LoadedRun:
     """
     folder = RunFolder(path)
     if not folder.experiment.is_file():
-        raise RunError(f"{path} is no run's folder: it has no {folder.experiment.name}; `danlu runs` lists runs")
+        raise RunError(f"{path} is no run's folder: it has no {folder.experiment.name}")
     experiment = resolve([str(folder.experiment)])
     tokenizer = load_tokenizer(path / TOKENIZER)
     if step is None:
@@ -48,6 +48,12 @@ def load_run(path: Path, step: int | None = None) -> LoadedRun:
     return LoadedRun(experiment, model.eval().requires_grad_(False), tokenizer, step)
 
 
+def unknown_characters(run: LoadedRun, text: str) -> list[str]:
+    """The characters of ``text`` that the run's tokenizer cannot tell from one another."""
+    known = run.tokenizer
+    return [c for c in dict.fromkeys(text) if c != "\ufffd" and "\ufffd" in known.decode(known.encode(c))]
+
+
 def generate_text(
     run: LoadedRun,
     prompt: str,
@@ -58,9 +64,20 @@ def generate_text(
     top_p: float | None = None,
     seed: int = 0,
 ) -> str:
-    """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty)."""
+    """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty).
+
+    Raises ``RunError`` for a prompt that is no text, a ``top_p`` or a ``seed`` out of range.
+    """
     from danlu.models import generate
 
+    if top_p is not None and not 0 < top_p <= 1:
+        raise RunError(f"top_p = {top_p} keeps no token; allowed: above 0, at most 1")
+    if not -(2**63) <= seed < 2**63:
+        raise RunError(f"seed = {seed} does not fit 64 bits")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise RunError(f"the prompt is not UTF-8 at character {error.start}") from None
     ids = [run.tokenizer.separator, *(int(i) for i in run.tokenizer.encode(prompt))]
     tokens = generate(
         run.model,

@@ -8,6 +8,8 @@ import time
 
 import torch
 
+from danlu.train.errors import RunError
+
 
 def keep_memory() -> None:
     """Ask the C library to keep freed memory instead of handing it back (glibc on Linux; else nothing).
@@ -28,10 +30,16 @@ def keep_memory() -> None:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device for ``auto``, ``cpu`` or ``cuda``. Raises ValueError when there is no such device."""
+    """The device for ``auto``, ``cpu`` or ``cuda``. Raises ``RunError`` when there is no such device."""
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ValueError("train.device = cuda, but PyTorch sees no GPU here; allowed: cpu, auto")
+        raise RunError("train.device = cuda, but PyTorch sees no GPU here; allowed: cpu, auto")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def check_seed(seed: int) -> None:
+    """Raises ``RunError`` for a number that PyTorch takes for no seed: one beyond 64 bits."""
+    if not -(2**63) <= seed < 2**63:
+        raise RunError(f"train.seed = {seed} is too large; allowed: {-(2**63)} to {2**63 - 1}")
 
 
 def fast_bfloat16(device: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""Several processes: data parallel (DDP) and sharded (FSDP2), under ``torchrun``; one process is the case of one."""
+"""Several processes under ``torchrun``: data parallel (DDP) and sharded (FSDP2); one is the case of one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from typing import Any, TypeVar
 import torch
 import torch.nn as nn
 
+from danlu.spec.errors import DanluError
 from danlu.train.machine import PRECISIONS
 
 T = TypeVar("T")
+
+
+class ToldElsewhere(DanluError):
+    """A mistake that the first process tells; the others end with its exit code and say nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Processes:
         return box[0]
 
     def on_first(self, work: Callable[[], T]) -> T:
-        """Do ``work`` in the first process; its result, or the error it raises, is everybody's."""
+        """Do ``work`` in the first process; its result is everybody's; if it fails, all end."""
         result: Any = None
         error: Exception | None = None
         if self.first:
@@ -60,8 +65,18 @@ class Processes:
                 error = caught
         result, error = self.share((result, error))
         if error is not None:
-            raise error
+            raise self.told(error) if isinstance(error, DanluError) else error
         return result
+
+    def only_first(self, work: Callable[[], T]) -> T | None:
+        """``on_first`` for a result that stays in the first process; None in the others."""
+        found: list[T] = []
+        self.on_first(lambda: found.append(work()))
+        return found[0] if found else None
+
+    def told(self, error: DanluError) -> DanluError:
+        """What to raise for an error that every process meets: the error itself in the first alone."""
+        return error if self.first else ToldElsewhere()
 
     def wait(self) -> None:
         """Until every process is here."""

@@ -14,7 +14,7 @@ from danlu import data, optim, spec
 from danlu.models import Decoder, build
 from danlu.nn.kernels import choose
 from danlu.tasks import loss_sum
-from danlu.train.machine import PRECISIONS, ceiling, keep_memory, pick_device, pick_precision
+from danlu.train.machine import PRECISIONS, ceiling, check_seed, keep_memory, pick_device, pick_precision
 from danlu.train.precision import total_norm
 
 
@@ -56,6 +56,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     ``operators``: the dearest, with their share of the step.
     """
     train, context = experiment.train, experiment.data.context
+    check_seed(train.seed)
     device = pick_device(train.device)
     keep_memory()
     precision = pick_precision(train.precision, device)

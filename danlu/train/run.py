@@ -19,11 +19,12 @@ from danlu.train import steps
 from danlu.train.clock import Clock
 from danlu.train.environment import differs, environment
 from danlu.train.errors import RunError
-from danlu.train.folder import RunFolder, new_run, read_json, write_json
+from danlu.train.folder import RunFolder, new_run, read_json, write_atomically, write_json
 from danlu.train.interrupt import Interrupt
 from danlu.train.load import TOKENIZER, generate_text, load_run
-from danlu.train.machine import PRECISIONS, ceiling, keep_memory, pick_device, pick_precision
+from danlu.train.machine import PRECISIONS, ceiling, check_seed, keep_memory, pick_device, pick_precision
 from danlu.train.metrics import MetricsFile
+from danlu.train.metrics import read as metrics_of
 from danlu.train.parallel import Processes, distribute, processes
 from danlu.train.trainer import Reporter, Trainer
 
@@ -46,20 +47,23 @@ def train(
     {step, value}, ``loss`` (nats a token of the last update), ``steps``, ``tokens``, ``tokens_per_second``,
     ``utilisation`` (of the machine's measured ceiling of matrix products), ``flops``, ``parameters``,
     ``active_seconds`` by part, ``wall_seconds``, ``sample``, and ``stopped``: the signal that ended it early.
-    Of several processes the first returns it, the others None. Raises ``RunError`` or ``DataError`` with one sentence.
+    Of several processes the first returns it, the others None. Raises ``RunError`` or ``DataError`` with one
+    sentence.
     """
     clock = Clock()
     clock.add("startup", time.perf_counter() - danlu.STARTED)
-    with (interrupt or Interrupt()) as heard, clock("startup"):
-        try:
-            device = pick_device(experiment.train.device)
-        except ValueError as error:
-            raise RunError(str(error)) from None
+    with interrupt or Interrupt() as heard, clock("startup"):
+        check_seed(experiment.train.seed)
+        device = pick_device(experiment.train.device)
         keep_memory()
         with processes(device) as group:
+            # Before the folder, so that a mistake in the data leaves none behind. The first process prepares
+            # the data, the others find it prepared.
+            dataset = group.only_first(lambda: data.prepare(experiment.data, progress=reporter.message))
+            dataset = dataset or data.prepare(experiment.data)
             opened = _open(experiment, folder, name, group)
             try:
-                return _train(experiment, opened, group, clock, heard, reporter)
+                return _train(experiment, dataset, opened, group, clock, heard, reporter)
             finally:
                 opened.close()
 
@@ -80,30 +84,27 @@ def _open(experiment: spec.Experiment, folder: Path | None, name: str, group: Pr
 
 def _differs(folder: Path, experiment: spec.Experiment) -> str:
     """What this experiment would change in the run that is there, in words."""
-    before = resolve([str(RunFolder(folder).experiment)])
-    return "; ".join(f"{field} is {old} there and {new} here" for field, old, new in difference(before, experiment))
+    there = RunFolder(folder)
+    if not there.environment.exists() and steps.latest_step(folder) is None:
+        write_atomically(there.experiment, to_yaml(experiment).encode())  # it never began: nothing to protect
+        return ""
+    before = resolve([str(there.experiment)])
+    return "; ".join(
+        f"{field} is {old} there and {new} here" for field, old, new in difference(before, experiment)
+    )
 
 
 def _train(
     experiment: spec.Experiment,
+    dataset: data.Dataset,
     folder: RunFolder,
     group: Processes,
     clock: Clock,
     interrupt: Interrupt,
     reporter: Reporter,
 ) -> dict[str, Any] | None:
-    if not group.first:
-        group.wait()  # the first process prepares the data, the others find it prepared
-    dataset = data.prepare(experiment.data, progress=reporter.message if group.first else None)
-    if group.first:
-        group.wait()
     resumed = group.share(steps.latest_step(folder.path) is not None)
-    record = read_json(folder.environment) if group.first and folder.environment.exists() else None
-    if record is not None and record.get("data") != dataset.record:
-        raise RunError(
-            f"{folder.path} was trained on other data: the corpus {experiment.data.corpus} or its split changed "
-            "since; name another folder, or bring the corpus back"
-        )
+    record = group.on_first(lambda: _earlier(folder, dataset, experiment))
     choices = group.share(record["choices"] if record else _choose(experiment, group))
     torch.manual_seed(experiment.train.seed)
     model: Decoder = build(experiment.model, dataset.tokenizer.vocabulary, experiment.data.context)
@@ -135,7 +136,12 @@ def _train(
     )
     if resumed:
         trainer.resume()
-    metrics = _record(folder, dataset, choices, record, trainer, reporter) if group.first else None
+    finished = group.on_first(lambda: _finished(trainer) if resumed else None)
+    if finished is not None:
+        if group.first:
+            reporter.message(f"{folder.path} is finished, {finished['steps']:,} steps: nothing left to train")
+        return finished if group.first else None
+    metrics = group.only_first(lambda: _record(folder, dataset, choices, record, trainer, reporter))
     if group.first:
         _announce(experiment, dataset, parameters, choices, trainer, reporter, resumed)
     try:
@@ -145,6 +151,30 @@ def _train(
             metrics.close()
     group.wait()
     return _summary(trainer, parameters, signal) if group.first else None
+
+
+def _earlier(folder: RunFolder, dataset: data.Dataset, experiment: spec.Experiment) -> dict[str, Any] | None:
+    """What an earlier process wrote down about this run. Raises ``RunError`` if the data is not the same."""
+    if not folder.environment.exists():
+        return None
+    record: dict[str, Any] = read_json(folder.environment)
+    # By content: where the corpus lies does not matter.
+    if any(record["data"].get(part) != dataset.record[part] for part in ("tokenizer", "splits")):
+        raise RunError(
+            f"{folder.path} was trained on other data: the corpus {experiment.data.corpus} or its split "
+            "changed since; name another folder, or bring the corpus back"
+        )
+    return record
+
+
+def _finished(trainer: Trainer) -> dict[str, Any] | None:
+    """The summary of a run that has nothing left to do."""
+    now, path = trainer.position, trainer.folder.summary
+    if trainer.progress() < 1 or now.evaluated < now.step or not path.exists():
+        return None
+    summary: dict[str, Any] = read_json(path)
+    whole = summary.get("steps") == now.step and summary.get("stopped") is None
+    return summary | {"run": os.fspath(trainer.folder.path)} if whole else None
 
 
 def _choose(experiment: spec.Experiment, group: Processes) -> dict[str, Any]:
@@ -180,10 +210,12 @@ def _record(
         dataset.tokenizer.save(folder.path / TOKENIZER)
         write_json(folder.environment, now)
     else:
-        for sentence in differs(record, now):
+        for sentence in differs(record, now | {"data": record["data"]}):
             reporter.message(f"warning: {sentence}")
     metrics = MetricsFile(folder.metrics)
     metrics.truncate_after(trainer.position.step)
+    # If a signal cut an evaluation off, and kill -9 the saving of its repetition, its row is there already.
+    trainer.told = {row["step"] for row in metrics_of(folder.metrics) if "bits_per_byte" in row}
     return metrics
 
 
@@ -197,7 +229,8 @@ def _announce(
     resumed: bool,
 ) -> None:
     reporter.message(
-        f"{parameters / 1e6:.2f} M parameters · {len(dataset.train):,} training tokens of {experiment.data.corpus} · "
+        f"{parameters / 1e6:.2f} M parameters · "
+        f"{len(dataset.train):,} training tokens of {experiment.data.corpus} · "
         f"{choices['precision']} on {choices['device']} · {trainer.folder.path}"
     )
     if resumed:

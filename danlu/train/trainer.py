@@ -74,13 +74,17 @@ class Trainer:
         self.ceiling = choices["ceiling_flops"] * group.count
         train, data = experiment.train, experiment.data
         if train.batch % group.count:
-            raise RunError(f"train.batch = {train.batch} cannot be shared among {group.count} processes")
+            raise group.told(
+                RunError(f"train.batch = {train.batch} cannot be shared among {group.count} processes")
+            )
         self.rows = train.batch // group.count  # sequences of an update that fall to this process
         self.micro = train.microbatch or self.rows
         if self.rows % self.micro:
-            raise RunError(
-                f"train.microbatch = {train.microbatch} does not divide the {self.rows} sequences "
-                f"of a process (train.batch = {train.batch} over {group.count})"
+            raise group.told(
+                RunError(
+                    f"train.microbatch = {train.microbatch} does not divide the {self.rows} sequences "
+                    f"of a process (train.batch = {train.batch} over {group.count})"
+                )
             )
         self.batches = Batches(dataset.train, context=data.context, batch=train.batch, seed=train.seed)
         self.position = Position()
@@ -88,6 +92,7 @@ class Trainer:
         self.named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.sharded = any(hasattr(p, "full_tensor") for _, p in self.named)
         self.warm = False
+        self.told: set[int] = set()  # steps whose evaluation is in the metrics already
 
     # ---------------------------------------------------------------- the loop
 
@@ -127,11 +132,15 @@ class Trainer:
         train, now = self.experiment.train, self.position
         last = self.group.share(self.progress() >= 1)
         due = last or (train.evaluate_every is not None and now.step % train.evaluate_every == 0)
-        improved = False
-        if due and now.evaluated < now.step:
-            improved = self._evaluate()
+        evaluates = due and now.evaluated < now.step
+        improved = evaluates and self._evaluate()
         due = last or (train.checkpoint_every is not None and now.step % train.checkpoint_every == 0)
-        if now.saved < now.step and (due or improved):
+        if now.saved < now.step:
+            if due or improved:
+                self._save()
+        elif (
+            evaluates
+        ):  # saved when a signal cut the evaluation off: that checkpoint does not know its outcome
             self._save()
 
     # ---------------------------------------------------------------- one update
@@ -171,9 +180,7 @@ class Trainer:
         total = torch.zeros((), device=self.group.device)
         for start in range(0, self.rows, self.micro):
             with self.clock("data"):
-                arrays = self.batches.rows(
-                    self.position.step, first + start, first + start + self.micro
-                )
+                arrays = self.batches.rows(self.position.step, first + start, first + start + self.micro)
                 inputs, targets = (self._to_device(array) for array in arrays)
                 documents = self._documents(arrays[0])
             last = start + self.micro == self.rows
@@ -198,10 +205,11 @@ class Trainer:
         if not (np.isfinite(norm) and np.isfinite(loss)):
             if np.isfinite(loss):
                 try:
-                    return bool(self.scale.overflowed())  # in float16: halve the scale, skip the update
+                    self.scale.overflowed()  # in float16: halve the scale, skip the update
+                    return False
                 except FloatingPointError:
                     pass
-            raise RunError(self._not_finite(loss))
+            raise self.group.told(RunError(self._not_finite(loss)))
         self.scale.went_well(self.precision)
         clip = self.experiment.train.clip
         factor = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
@@ -213,13 +221,19 @@ class Trainer:
         grads = ((name, p.grad) for name, p in self.named if p.grad is not None)
         found = first_non_finite(grads)
         weights = first_non_finite((name, p.detach()) for name, p in self.named)
-        what = f"the gradient of {found}" if found else f"the loss is {loss} (or the gradient norm overflowed)"
         if weights:
             what = f"the weight {weights}"
+        elif found:
+            what = f"the gradient of {found}"
+        elif np.isfinite(loss):
+            what = "every gradient is finite, but their norm overflowed"
+        else:
+            what = f"the loss is {loss}"
+        saved = self.position.saved
         return (
             f"step {self.position.step + 1}: {what}; nothing was updated. "
-            f"The last checkpoint is of step {self.position.saved}. A lower optimizer.lr, a longer warm-up or "
-            "train.precision=float32 often help"
+            + (f"The last checkpoint is of step {saved}. " if saved else "There is no checkpoint yet. ")
+            + "A lower optimizer.lr, a longer warm-up or train.precision=float32 often help"
         )
 
     # ---------------------------------------------------------------- what is kept
@@ -239,7 +253,7 @@ class Trainer:
         self._tell(row)
 
     def _tell(self, row: dict[str, Any]) -> None:
-        if self.metrics is not None:
+        if self.metrics is not None and not ("bits_per_byte" in row and row["step"] in self.told):
             self.metrics.append(row)
         if self.group.first:
             self.reporter.row(row, self.progress(), self.utilisation())
@@ -286,8 +300,8 @@ class Trainer:
     def _save(self) -> None:
         now, keep = self.position, self.experiment.train.keep
         with self.clock("checkpoint"):
-            if self.metrics is not None:
-                self.metrics.flush(durable=True)
+            metrics = self.metrics
+            self.group.on_first(lambda: metrics.flush(durable=True) if metrics is not None else None)
             before, now.saved = now.saved, now.step
             best = {now.best_step} if now.best_step else set()
             state = {
@@ -340,4 +354,3 @@ class Trainer:
 
     def _to_device(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(self.group.device, non_blocking=True)
-
