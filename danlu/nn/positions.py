@@ -64,10 +64,10 @@ class Rotary(nn.Module):
         index = torch.arange(0, self.size, 2, device=positions.device, dtype=torch.float32)
         return positions.float()[:, None] * self.base ** (-index / self.size)
 
+    @torch.inference_mode(False)  # a table made in inference mode could not be kept for a backward pass
     def table(self, start: int, stop: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines (stop − start, size/2) in the type of ``like``, kept between calls."""
-        # A table made in inference mode could not be kept for a backward pass, hence the last part.
-        key = (start, stop, like.dtype, like.device, torch.is_inference_mode_enabled())
+        key = (start, stop, like.dtype, like.device)
         if self._cache is None or self._cache[0] != key:
             angles = self.angles(torch.arange(start, stop, device=like.device))
             self._cache = (key, angles.cos().to(like.dtype), angles.sin().to(like.dtype))
