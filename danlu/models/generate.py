@@ -31,8 +31,8 @@ def pick(
     probabilities = logits.softmax(dim=-1)
     if top_p is not None and top_p < 1:
         ordered, order = probabilities.sort(dim=-1, descending=True)
-        before = ordered.cumsum(dim=-1) - ordered  # the mass of likelier tokens; the first is always kept
-        ordered = ordered.masked_fill(before >= top_p, 0.0)
+        before = ordered.cumsum(dim=-1) - ordered  # the mass of likelier tokens
+        ordered[..., 1:].masked_fill_(before[..., 1:] >= top_p, 0.0)  # the first is always kept
         probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered)
     return torch.multinomial(probabilities, 1, generator=generator)
 
