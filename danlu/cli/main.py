@@ -21,7 +21,15 @@ from danlu.cli.profile import profile
 from danlu.cli.sample import sample
 from danlu.cli.train import train
 
-VERBS: tuple[Callable[..., Any], ...] = (train, sample, profile, show.show, show.diff, show.recipes, show.ideas)
+VERBS: tuple[Callable[..., Any], ...] = (
+    train,
+    sample,
+    profile,
+    show.show,
+    show.diff,
+    show.recipes,
+    show.ideas,
+)
 
 # rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.
 app = typer.Typer(name="danlu", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

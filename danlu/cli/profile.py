@@ -53,5 +53,6 @@ def _tell(found: dict[str, Any]) -> None:
     print(f"attention: {found['kernel']['kernel']}, {found['kernel']['why']}")
     print("\ndearest operators")
     print_table(
-        [(f"{o['share']:5.1%}", o["operator"], f"{o['calls']} calls") for o in found["operators"]], indent="  "
+        [(f"{o['share']:5.1%}", o["operator"], f"{o['calls']} calls") for o in found["operators"]],
+        indent="  ",
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn as nn
@@ -21,6 +23,8 @@ class Decoder(nn.Module):
     does not say its own; the rest as in ``danlu.spec.Decoder``. Parameters are float32; activations have
     the type of ``compute`` (set it to bfloat16 or float16 for speed; see ``danlu.train.precision``).
     """
+
+    blocks: Sequence[Block]  # a ModuleList, whose own type forgets what it holds
 
     def __init__(
         self,
@@ -50,7 +54,7 @@ class Decoder(nn.Module):
             self.position = Learned(width, length=position.length or context)
         self.embedding_norm = build(norm, width) if embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.blocks = nn.ModuleList(
+        blocks = [
             Block(
                 width,
                 mixer=mixer,
@@ -61,7 +65,8 @@ class Decoder(nn.Module):
                 dropout=dropout,
             )
             for _ in range(layers)
-        )
+        ]
+        self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.norm = build(norm, width)
         self.readout = Linear(width, vocabulary, bias=False)
         if tied:

@@ -50,9 +50,7 @@ class Attention(nn.Module):
         self.scale = scale or self.size**-0.5
         self.qkv = Linear(width, (heads + 2 * self.kv_heads) * self.size, bias=bias)
         self.out = Linear(heads * self.size, width, bias=bias)
-        self.rotary: Rotary | None = (
-            build(position, self.size) if isinstance(position, spec.Rotary) else None
-        )
+        self.rotary: Rotary | None = build(position, self.size) if isinstance(position, spec.Rotary) else None
         self.norm_after = qk_norm is not None and qk_norm.when == "after"
         self.q_norm = self.k_norm = None
         if qk_norm is not None:

@@ -39,9 +39,7 @@ def choose(device: str, dtype: torch.dtype, *, masked: bool = False) -> Choice:
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # what is made in inference mode could not be kept for a backward pass
-def visible(
-    queries: int, keys: int, offset: int, window: int | None, device: torch.device
-) -> torch.Tensor:
+def visible(queries: int, keys: int, offset: int, window: int | None, device: torch.device) -> torch.Tensor:
     """Boolean mask (queries, keys): True where the query at offset + i may see the key at j."""
     i = torch.arange(queries, device=device)[:, None] + offset
     j = torch.arange(keys, device=device)
@@ -126,7 +124,9 @@ class _Plain(torch.autograd.Function):
             dv[:, low:high].baddbmm_(p.transpose(1, 2), dy_block)
             dp = torch.bmm(dy_block, v[:, low:high].transpose(1, 2))
             ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
-            dq[:, :, start:stop] = torch.bmm(ds, k[:, low:high]).mul_(scale).view(n, repeat, stop - start, size)
+            dq[:, :, start:stop] = (
+                torch.bmm(ds, k[:, low:high]).mul_(scale).view(n, repeat, stop - start, size)
+            )
             dk[:, low:high].baddbmm_(ds.transpose(1, 2), q_block, alpha=scale)
         return dq, dk, dv, None, None, None, None
 
@@ -176,5 +176,11 @@ def attend(
         if different is not None:
             mask = (mask & ~different)[:, None]
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, is_causal=mask is None and queries > 1, scale=scale, enable_gqa=groups != heads
+        q,
+        k,
+        v,
+        attn_mask=mask,
+        is_causal=mask is None and queries > 1,
+        scale=scale,
+        enable_gqa=groups != heads,
     )

@@ -1,4 +1,4 @@
-"""Optimizers and schedules: ``AdamW`` and ``Muon`` are ordinary optimizers; ``build`` makes what a specification names."""
+"""Optimizers, ordinary ``torch.optim.Optimizer`` classes, and schedules; ``build`` makes what is specified."""
 
 from danlu.optim.adamw import AdamW
 from danlu.optim.build import build, load_state_tensors, state_tensors
@@ -6,4 +6,14 @@ from danlu.optim.groups import by_role, role
 from danlu.optim.muon import Muon, orthogonalise
 from danlu.optim.schedules import factor
 
-__all__ = ["AdamW", "Muon", "build", "by_role", "factor", "load_state_tensors", "orthogonalise", "role", "state_tensors"]
+__all__ = [
+    "AdamW",
+    "Muon",
+    "build",
+    "by_role",
+    "factor",
+    "load_state_tensors",
+    "orthogonalise",
+    "role",
+    "state_tensors",
+]

@@ -35,7 +35,7 @@ class AdamW(Rule):
         return {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p), "step": step}
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -52,7 +52,7 @@ class AdamW(Rule):
             torch._foreach_add_(steps, 1)
             torch._fused_adamw_(
                 params,
-                [p.grad for p in params],
+                [p.grad for p in params if p.grad is not None],
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [],

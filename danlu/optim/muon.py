@@ -58,7 +58,7 @@ class Muon(Rule):
         return {"momentum": torch.zeros_like(p)}
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -78,11 +78,11 @@ class Muon(Rule):
             if not self.state[p]:
                 self.state[p] = self.new_state(p)
         buffers = [self.state[p]["momentum"] for p in params]
-        grads = [p.grad for p in params]
+        grads = [p.grad for p in params if p.grad is not None]
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, grads)
         nesterov = torch._foreach_add(grads, buffers, alpha=momentum)
-        update = self._orthogonal(nesterov, group["steps"])
+        update = self._orthogonal(list(nesterov), group["steps"])
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
         scale = max(1.0, shape[0] / shape[1]) ** 0.5
@@ -92,7 +92,7 @@ class Muon(Rule):
     def _orthogonal(matrices: list[torch.Tensor], steps: int) -> list[torch.Tensor]:
         if not hasattr(matrices[0], "full_tensor"):
             return list(orthogonalise(torch.stack(matrices), steps).unbind(0))
-        # Sharded (FSDP2): the iteration needs whole matrices, so every process gathers them and keeps its rows.
+        # Sharded (FSDP2): the iteration needs whole matrices, so all processes gather them and keep their rows.
         from torch.distributed.tensor import DTensor, distribute_tensor
 
         sharded = [m for m in matrices if isinstance(m, DTensor)]

@@ -9,6 +9,7 @@ from danlu.spec.base import (
     Fraction,
     NonNegativeFloat,
     PositiveFloat,
+    PositiveInt,
     Probability,
     Shorthand,
     Spec,
@@ -38,7 +39,7 @@ class Muon(Spec):
     lr: PositiveFloat = 0.02
     momentum: Probability = 0.95
     weight_decay: NonNegativeFloat = 0.0
-    steps: Annotated[int, "Newton–Schulz iterations"] = 5
+    steps: PositiveInt = 5  # Newton–Schulz iterations
     adamw_lr: PositiveFloat = 3e-3
     beta1: Probability = 0.9
     beta2: Probability = 0.95
@@ -55,6 +56,6 @@ class Schedule(Spec):
 
     kind: Literal["constant", "linear", "cosine"] = "cosine"
     warmup: Fraction = 0.02
-    warmup_steps: int | None = None
+    warmup_steps: PositiveInt | None = None
     floor: Fraction = 0.1
     decay: Fraction = 1.0

@@ -129,7 +129,7 @@ def distribute(model: nn.Module, kind: str, group: Processes, precision: str) ->
     return model
 
 
-def hold_gradients(model: nn.Module, hold: bool) -> Any:
+def hold_gradients(model: Any, hold: bool) -> Any:
     """A context for a backward pass that is not the update's last: gradients are summed over processes
     once an update, not once a pass."""
     if hasattr(model, "set_requires_gradient_sync"):  # FSDP2

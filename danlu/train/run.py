@@ -184,7 +184,7 @@ def _choose(experiment: spec.Experiment, group: Processes) -> dict[str, Any]:
     kernel = choose(group.device.type, PRECISIONS[precision], masked=False)
     compiled = train.compile
     if compiled == "auto":
-        # On the CPU eager steps were measured as fast as compiled ones (bench/results/step_time.json).
+        # On the CPU eager steps were measured as fast as compiled ones (bench/results/).
         long = train.steps is None or train.steps >= COMPILE_PAYS_AFTER
         compiled = group.device.type == "cuda" and long
     return {
