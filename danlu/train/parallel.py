@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -101,6 +102,9 @@ def processes(device: torch.device) -> Iterator[Processes]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(dist.get_rank(), count, device)
+    except ToldElsewhere:
+        time.sleep(1)  # torchrun ends the others when one has ended: the first must have spoken by then
+        raise
     finally:
         dist.destroy_process_group()
 

@@ -1,0 +1,106 @@
+"""Minute experiments, and what two runs of one are compared by."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from danlu import spec
+from danlu.spec import resolve
+from danlu.train import checkpoint, metrics
+from danlu.train import run as runs
+
+WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "and", "then", "ran", "away", "from", "sky", "river"]
+SIZE = [  # everything that matters here, so that retuning the recipe changes no test
+    "tiny", "model.layers=1", "model.width=16", "model.mixer.heads=2", "model.norm.gain=true",
+    "model.tied=true", "model.init={std: none, embedding: 0.02, readout: none, branch: depth}",
+    "data.context=16", "optimizer.lr=0.02", "optimizer.adamw_lr=3e-3", "train.batch=8",
+    "train.evaluate_every=none", "train.precision=float32", "train.device=cpu",
+]  # fmt: skip
+
+
+def corpus(folder: Path, documents: int = 24, seed: int = 1) -> Path:
+    """A JSON Lines file of small documents, some 400 bytes each, no two the same."""
+    draw = random.Random(seed)
+    path = folder / "corpus.jsonl"
+    texts = (" ".join(draw.choice(WORDS) for _ in range(90)) + ".\n" for _ in range(documents))
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return path
+
+
+def words(path: Path, *more: str) -> list[str]:
+    """The words of a minute experiment on the corpus at ``path``."""
+    return [*SIZE, f"data.corpus={path}", *more]
+
+
+class Told:
+    """Keeps what a run tells a person."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.messages: list[str] = []
+
+    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None:
+        self.rows.append(row)
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def run(path: Path, folder: Path, *more: str, told: Told | None = None) -> dict[str, Any]:
+    """Carry out a minute experiment; the summary."""
+    return go(resolve(words(path, *more)), folder, told)
+
+
+def go(experiment: spec.Experiment, folder: Path, told: Told | None = None) -> dict[str, Any]:
+    torch.set_num_threads(1)  # a second thread only waits where matrices are this small
+    # What costs most in a minute run and nothing here is about: measuring the machine, writing a sample.
+    with patch.object(runs, "ceiling", lambda *_: 1e11), patch.object(runs, "SAMPLE_TOKENS", 8):
+        summary = runs.train(experiment, folder, told or Told())
+    assert summary is not None
+    return summary
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The metrics, all fields but the wall clock's."""
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in metrics.read(folder / "metrics.jsonl")
+    ]
+
+
+def losses(folder: Path) -> list[float]:
+    return [row["loss"] for row in rows(folder) if "loss" in row]
+
+
+def left(folder: Path, step: int | None = None) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Every tensor and all else that a checkpoint holds, but what the clock says."""
+    groups, state = checkpoint.load(folder, step)
+    state = {**state, "position": dict(state["position"])}
+    del state["clock"], state["position"]["seconds"]
+    return {f"{group}/{name}": t for group, named in groups.items() for name, t in named.items()}, state
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """Bit for bit: the steps kept, weights, the optimizer's state, positions, metrics."""
+    steps = checkpoint.list_steps(one)
+    assert steps == checkpoint.list_steps(other)
+    for step in steps:
+        (here, state), (there, its_state) = left(one, step), left(other, step)
+        assert state == its_state
+        assert here.keys() == there.keys() and any(name.startswith("optimizer/") for name in here)
+        for name, tensor in here.items():
+            bits = [t.contiguous().reshape(-1).view(torch.uint8) for t in (tensor, there[name])]
+            assert tensor.dtype == there[name].dtype and torch.equal(*bits), f"{name} at step {step}"
+    assert rows(one) == rows(other)
+
+
+def close(one: list[float], other: list[float], bound: float = 1e-5) -> None:
+    assert len(one) == len(other) > 1
+    worst = max(abs(a - b) / max(abs(a), 1) for a, b in zip(one, other, strict=True))
+    assert worst <= bound, (worst, one, other)

@@ -1,0 +1,188 @@
+"""kill -9 at random moments, the same command again: the run that was never interrupted, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.train import small
+
+KILLS = 20
+RUN = [
+    "train.steps=12", "train.checkpoint_every=4", "train.evaluate_every=3", "train.evaluate_tokens=400",
+    "train.log_every=2", "train.microbatch=4", "model.dropout=0.1", "train.precision=bfloat16",
+    "data.documents=separate", "optimizer=muon",
+]  # fmt: skip
+
+
+# ------------------------------------------------------------ the child: dies by its own hand, anywhere
+
+
+class Death:
+    """Counts the calls that move a run on or touch the disk, and ends the process at the chosen one."""
+
+    def __init__(self, at: int | None, half: bool) -> None:
+        self.at, self.half, self.count = at, half, 0
+        self.places: set[str] = set()
+
+    def here(self, place: str) -> None:
+        self.places.add(place)
+        self.count += 1
+        if self.count == self.at:
+            print(place, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.here(f"before {name}")
+            if name == "write" and self.half and self.count + 1 == self.at:
+                real(args[0], bytes(args[1])[: len(args[1]) // 2])  # a torn line
+                self.here("in write")
+            result = real(*args, **kwargs)
+            self.here(f"after {name}")
+            return result
+
+        setattr(owner, name, call)
+
+
+def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
+    """Train, and die at event ``at`` if it comes."""
+    import torch
+
+    from danlu import data
+    from danlu.spec import resolve
+    from danlu.train import checkpoint, evaluate, files, metrics, run, steps
+    from danlu.train.trainer import Trainer
+
+    assert torch.get_num_threads() == 1
+    metrics.MetricsFile.__init__.__defaults__ = (0.0, *metrics.MetricsFile.__init__.__defaults__[1:])
+    death = Death(at, half)
+    places = [
+        (data, "prepare"), (run, "build"), (run, "write_json"), (run, "load_run"),
+        (Trainer, "_gradients"), (Trainer, "_check_and_clip"), (Trainer, "_tell"), (Trainer, "resume"),
+        (evaluate, "loss_sum"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
+        (checkpoint, "_bytes"), (steps, "begin"), (steps, "publish"), (steps, "prune"),
+        (files, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),
+    ]  # fmt: skip
+    for owner, name in places:
+        death.around(owner, name)
+    run.train(resolve(words), folder, small.Told())
+    print(json.dumps({"events": death.count, "places": sorted(death.places)}), flush=True)
+
+
+def fork(words: list[str], folder: Path, at: int | None, half: bool) -> tuple[bool, str]:
+    """Whether a forked child lived to the end, and what it said."""
+    said, saying = os.pipe()
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            os.close(said)
+            os.dup2(saying, 1)
+            child(words, folder, at, half)
+            code = 0
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    os.close(saying)
+    with os.fdopen(said) as file:
+        text = file.read()
+    _, status = os.waitpid(process, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL, status
+        return False, text
+    assert os.waitstatus_to_exitcode(status) == 0, f"a child of seed {folder} failed: {text}"
+    return True, text
+
+
+def driver(corpus: Path, folder: Path, seed: int) -> None:
+    """Fork one child after another from a process that has one thread and PyTorch loaded."""
+    import torch
+
+    torch.set_num_threads(1)
+    words = small.words(corpus, *RUN)
+    draw = random.Random(seed)
+    _, text = fork(words, folder / "whole", None, False)
+    whole = json.loads(text)
+    deaths: list[str] = []
+    finished, done = 0, False
+    while len(deaths) < KILLS or not done:
+        at = draw.randint(1, whole["events"] // 2)
+        done, text = fork(words, folder / f"killed-{finished}", at, draw.random() < 0.5)
+        if done:
+            finished += 1
+        else:
+            deaths.append(text.strip())
+    print(json.dumps({"deaths": deaths, "finished": finished, **whole}))
+
+
+def test_twenty_deaths_leave_no_trace(tmp_path: Path) -> None:
+    corpus = small.corpus(tmp_path)
+    command = [sys.executable, "-m", "tests.train.test_kill", str(corpus), str(tmp_path), "7"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert result.returncode == 0, result.stderr + result.stdout
+    told = json.loads(result.stdout.splitlines()[-1])
+    assert len(told["deaths"]) >= KILLS and told["finished"] >= 1
+    for place in ("prepare", "_gradients", "loss_sum", "_bytes", "publish", "replace", "write", "_tell"):
+        assert f"before {place}" in told["places"]  # a kill can come there
+    assert len(set(told["deaths"])) >= KILLS // 3, told["deaths"]
+    for number in range(told["finished"]):
+        small.assert_same(tmp_path / "whole", tmp_path / f"killed-{number}")
+
+
+# ------------------------------------------------------------ the command itself, by the clock
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_command_killed_at_random_times(tmp_path: Path) -> None:
+    corpus = small.corpus(tmp_path)
+    run = [word for word in RUN if not word.startswith("train.steps")]
+    words = small.words(corpus, *run, "train.steps=300", "train.keep=1")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+    def command(folder: str) -> list[str]:
+        return [sys.executable, "-m", "danlu", "train", *words, "--run", str(tmp_path / folder), "--json"]
+
+    def start(folder: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command(folder), stdout=pipe, stderr=pipe, text=True, env=environment, cwd=tmp_path
+        )
+
+    whole = start("whole")
+    _, errors = whole.communicate(timeout=300)
+    assert whole.returncode == 0, errors
+    draw = random.Random(3)
+    kills = 0
+    while True:
+        process = start("killed")
+        try:
+            _, errors = process.communicate(timeout=draw.uniform(0.2, 4.5) if kills < KILLS else 300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            continue
+        assert process.returncode == 0, errors
+        small.assert_same(tmp_path / "whole", tmp_path / "killed")
+        if kills >= KILLS:
+            break
+        for path in sorted((tmp_path / "killed").rglob("*"), reverse=True):  # done too soon: once more
+            path.rmdir() if path.is_dir() else path.unlink()
+
+
+if __name__ == "__main__":
+    driver(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
