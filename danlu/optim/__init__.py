@@ -1,4 +1,4 @@
-"""Optimizers, ordinary ``torch.optim.Optimizer`` classes, and schedules; ``build`` makes what is specified."""
+"""Optimizers, ordinary ``torch.optim.Optimizer`` classes, and schedules; ``build`` makes those specified."""
 
 from danlu.optim.adamw import AdamW
 from danlu.optim.build import build, load_state_tensors, state_tensors

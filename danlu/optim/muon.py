@@ -92,7 +92,7 @@ class Muon(Rule):
     def _orthogonal(matrices: list[torch.Tensor], steps: int) -> list[torch.Tensor]:
         if not hasattr(matrices[0], "full_tensor"):
             return list(orthogonalise(torch.stack(matrices), steps).unbind(0))
-        # Sharded (FSDP2): the iteration needs whole matrices, so all processes gather them and keep their rows.
+        # Sharded (FSDP2): the iteration needs whole matrices, so all gather them and keep their rows.
         from torch.distributed.tensor import DTensor, distribute_tensor
 
         sharded = [m for m in matrices if isinstance(m, DTensor)]

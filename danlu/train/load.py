@@ -35,7 +35,9 @@ def load_run(path: Path, step: int | None = None) -> LoadedRun:
     """
     folder = RunFolder(path)
     if not folder.experiment.is_file():
-        raise RunError(f"{path} is no run's folder: it has no {folder.experiment.name}")
+        raise RunError(
+            f"{path} is no run's folder (it has no {folder.experiment.name}); name the one that danlu train printed"
+        )
     experiment = resolve([str(folder.experiment)])
     tokenizer = load_tokenizer(path / TOKENIZER)
     if step is None:
