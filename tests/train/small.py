@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -52,15 +54,21 @@ class Told:
         self.messages.append(text)
 
 
+@contextmanager
+def quick() -> Iterator[None]:
+    """Without what costs most in a minute run and few tests are about: measuring the machine, a long sample."""
+    torch.set_num_threads(1)  # a second thread only waits where matrices are this small
+    with patch.object(runs, "ceiling", lambda *_: 1e11), patch.object(runs, "SAMPLE_TOKENS", 8):
+        yield
+
+
 def run(path: Path, folder: Path, *more: str, told: Told | None = None) -> dict[str, Any]:
     """Carry out a minute experiment; the summary."""
     return go(resolve(words(path, *more)), folder, told)
 
 
 def go(experiment: spec.Experiment, folder: Path, told: Told | None = None) -> dict[str, Any]:
-    torch.set_num_threads(1)  # a second thread only waits where matrices are this small
-    # What costs most in a minute run and nothing here is about: measuring the machine, writing a sample.
-    with patch.object(runs, "ceiling", lambda *_: 1e11), patch.object(runs, "SAMPLE_TOKENS", 8):
+    with quick():
         summary = runs.train(experiment, folder, told or Told())
     assert summary is not None
     return summary

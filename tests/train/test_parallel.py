@@ -1,0 +1,164 @@
+"""Two processes under torchrun do what one does: the same losses, checkpoints for each other, one voice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from danlu.spec.errors import DanluError
+from danlu.train import checkpoint, steps
+from danlu.train.errors import RunError
+from danlu.train.load import generate_text, load_run
+from danlu.train.parallel import Processes, ToldElsewhere, processes
+from tests.conftest import ROOT
+from tests.train import small
+
+RUN = [
+    "optimizer=adamw", "train.steps=6", "train.log_every=1", "train.evaluate_every=3",
+    "train.checkpoint_every=3", "train.evaluate_tokens=400", "train.keep=5",
+]  # fmt: skip
+BOUND = 1e-5
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return small.corpus(tmp_path)
+
+
+def torchrun(folder: Path, corpus: Path, *more: str, limit: float = 120) -> subprocess.CompletedProcess[str]:
+    """The command as docs/training.md gives it, two processes."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+        "-m", "danlu", "--", "train", *small.words(corpus, *RUN, *more), "--run", str(folder),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=folder.parent, timeout=limit
+    )
+
+
+def agree(one: Path, other: Path) -> None:
+    here, there = small.rows(one), small.rows(other)
+    assert [row["step"] for row in here] == [row["step"] for row in there]
+    for a, b in zip(here, there, strict=True):
+        assert a.keys() == b.keys()
+        for name in ("loss", "grad_norm", "bits_per_byte", "held_out_loss"):
+            if name in a:
+                assert a[name] == pytest.approx(b[name], rel=BOUND), (name, a, b)
+        assert all(a[name] == b[name] for name in ("step", "tokens"))
+
+
+def test_ddp_is_one_process_and_its_run_goes_on_in_one(tmp_path: Path, corpus: Path) -> None:
+    done = torchrun(tmp_path / "two", corpus, "train.microbatch=2")  # two passes in each process
+    assert done.returncode == 0, done.stderr
+    small.run(corpus, tmp_path / "one", *RUN, "train.microbatch=2")
+    agree(tmp_path / "two", tmp_path / "one")
+    assert done.stderr.count("M parameters") == 1 and done.stdout.count("Try next") == 1
+    # From step 3 on in one process: what is left of the run is the same to rounding.
+    run = tmp_path / "two"
+    (run / "summary.json").unlink()
+    shutil.rmtree(run / "checkpoints" / "step-6")
+    told = small.Told()
+    small.run(corpus, run, *RUN, "train.microbatch=2", told=told)
+    assert any("the number of processes: 2 before, 1 now" in text for text in told.messages)
+    agree(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["train.microbatch=1"], ["data.documents=separate", "model.layers=2"]])
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_are_one(tmp_path: Path, corpus: Path, kind: str, more: list[str]) -> None:
+    more = [*more, f"train.parallel={kind}"]
+    done = torchrun(tmp_path / "two", corpus, *more)
+    assert done.returncode == 0, done.stderr
+    small.run(corpus, tmp_path / "one", *RUN, *more)
+    agree(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_fsdp_and_one_process_go_on_from_each_other(tmp_path: Path, corpus: Path) -> None:
+    more = ["train.parallel=fsdp", "model.layers=2"]
+    small.run(corpus, tmp_path / "one", *RUN, *more)
+    assert torchrun(tmp_path / "two", corpus, *more).returncode == 0
+    record = steps.read_content(tmp_path / "two", 6)
+    assert record["layout"] == "sharded" and record["processes"] == 2
+    loaded = load_run(tmp_path / "two")  # sampled by one process
+    whole = checkpoint.load(tmp_path / "one", loaded.step, only={"model"})[0]["model"]
+    assert whole.keys() == loaded.model.state_dict().keys()
+    for name, tensor in loaded.model.state_dict().items():
+        torch.testing.assert_close(tensor, whole[name], rtol=1e-3, atol=1e-5)
+    assert len(generate_text(loaded, "the ", count=10))
+
+    for run in ("one", "two"):  # back to step 3
+        (tmp_path / run / "summary.json").unlink()
+        shutil.rmtree(tmp_path / run / "checkpoints" / "step-6")
+    small.run(corpus, tmp_path / "two", *RUN, *more)
+    done = torchrun(tmp_path / "one", corpus, *more)
+    assert done.returncode == 0 and "resuming after step 3" in done.stderr, done.stderr
+    agree(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_the_same_two_processes_resume_bit_for_bit(tmp_path: Path, corpus: Path) -> None:
+    for kind in ("ddp", "fsdp"):
+        more = [f"train.parallel={kind}", "model.dropout=0.1", "optimizer=muon"]
+        assert torchrun(tmp_path / kind, corpus, *more).returncode == 0
+        before = small.left(tmp_path / kind), small.rows(tmp_path / kind)
+        (tmp_path / kind / "summary.json").unlink()
+        shutil.rmtree(tmp_path / kind / "checkpoints" / "step-6")
+        done = torchrun(tmp_path / kind, corpus, *more)
+        assert done.returncode == 0 and "resuming after step 3" in done.stderr, done.stderr
+        (tensors, state), rows = before
+        again, its_state = small.left(tmp_path / kind)
+        assert state == its_state and rows == small.rows(tmp_path / kind)
+        assert all(torch.equal(tensors[name], again[name]) for name in tensors), kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train.clip=0.5"], "train.clip is 1.0 there and 0.5 here"),
+        (["train.batch=3"], "train.batch = 3 cannot be shared among 2 processes"),
+        (["data.corpus=nowhere.txt"], "there is no corpus 'nowhere.txt'"),
+    ],
+)
+def test_an_error_is_told_once_and_ends_all(
+    tmp_path: Path, corpus: Path, words: list[str], said: str
+) -> None:
+    run = tmp_path / "run"
+    if "clip" in words[0]:
+        small.run(corpus, run, *RUN)
+    done = torchrun(run, corpus, *words, limit=60)  # and not the half hour that a group waits
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if line.startswith("danlu:")]
+    assert len(told) == 1 and said in told[0], done.stderr
+    # The one traceback is torchrun's own, about a process that ended with 2.
+    assert done.stderr.count("Traceback") <= 1 and "exitcode  : 2" in done.stderr
+
+
+# ------------------------------------------------------------ one process
+
+
+def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with processes(torch.device("cpu")) as group:
+        assert (group.rank, group.count, group.first) == (0, 1, True)
+        assert group.share("x") == "x" and float(group.sum(torch.tensor(2.0))) == 2
+        assert group.only_first(lambda: 3) == 3
+        with pytest.raises(RunError, match="why"):
+            group.on_first(lambda: (_ for _ in ()).throw(RunError("why")))
+
+
+def test_the_others_are_silent_about_what_the_first_tells() -> None:
+    error = RunError("why")
+    assert Processes(0, 2, torch.device("cpu")).told(error) is error
+    silent = Processes(1, 2, torch.device("cpu")).told(error)
+    assert isinstance(silent, ToldElsewhere) and isinstance(silent, DanluError)
+    assert str(silent) == "" and silent.exit_code == error.exit_code
