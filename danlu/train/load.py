@@ -36,7 +36,7 @@ def load_run(path: Path, step: int | None = None) -> LoadedRun:
     folder = RunFolder(path)
     if not folder.experiment.is_file():
         raise RunError(
-            f"{path} is no run's folder (it has no {folder.experiment.name}); name the one that danlu train printed"
+            f"{path} is no run's folder (it has no {folder.experiment.name}); danlu train prints its run's"
         )
     experiment = resolve([str(folder.experiment)])
     tokenizer = load_tokenizer(path / TOKENIZER)
