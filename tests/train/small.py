@@ -56,7 +56,7 @@ class Told:
 
 @contextmanager
 def quick() -> Iterator[None]:
-    """Without what costs most in a minute run and few tests are about: measuring the machine, a long sample."""
+    """Without what costs most in a minute run: measuring the machine, writing a long sample."""
     torch.set_num_threads(1)  # a second thread only waits where matrices are this small
     with patch.object(runs, "ceiling", lambda *_: 1e11), patch.object(runs, "SAMPLE_TOKENS", 8):
         yield
