@@ -11,7 +11,8 @@ def factor(s: spec.Schedule, progress: float, step: int = 0) -> float:
     """What multiplies the peak rate at ``progress`` ∈ [0, 1] of the run.
 
     ``step`` counts finished updates and serves ``warmup_steps``. The first update has a rate above
-    zero: warm-up over n steps gives 1/n, 2/n, … 1. At progress 1 the factor is ``floor`` exactly.
+    zero: warm-up over n steps gives 1/n, 2/n, … 1. At progress 1 the factor is ``floor`` exactly (of a
+    constant one: 1).
     """
     if s.warmup_steps is not None:
         if step < s.warmup_steps:
@@ -20,6 +21,7 @@ def factor(s: spec.Schedule, progress: float, step: int = 0) -> float:
         return max(progress / s.warmup, 0.01)
     if s.kind == "constant":
         return 1.0
+    # Warm-up in steps ended at this share of the run, as far as its pace so far tells.
     start = s.warmup if s.warmup_steps is None else progress * s.warmup_steps / max(step, 1)
     if s.kind == "linear":
         start = max(start, 1.0 - s.decay)

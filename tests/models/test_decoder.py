@@ -155,6 +155,24 @@ def test_dropout_acts_in_training_alone(make):
     assert torch.equal(model(text), first)
 
 
+def test_dropout_acts_on_the_embedding_and_on_every_branch(make):
+    """Each time it silences a share of 0.4 of the numbers (within five standard errors), and raises the
+    others by 1/0.6."""
+    model = make(dropout=0.4, width=64)
+    seen = []
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.register_forward_hook(lambda _, given, result: seen.append((given[0], result)))
+    model(tokens(8))
+    assert len(seen) == 1 + 2 * len(model.blocks)
+    assert not torch.equal(seen[0][0], seen[1][0])
+    for given, result in seen:
+        silent = result == 0
+        share = silent.double().mean().item()
+        assert abs(share - 0.4) <= 5 * math.sqrt(0.4 * 0.6 / silent.numel())
+        torch.testing.assert_close(result[~silent], given[~silent] / 0.6)
+
+
 @pytest.mark.parametrize("qk_norm", [None, spec.QKNorm()])
 def test_bfloat16_is_close_to_float32(make, qk_norm):
     """A forward pass rounds some ten times a layer, to 2⁻⁹ of each number on average and at random:
