@@ -138,9 +138,8 @@ class Trainer:
         if now.saved < now.step:
             if due or improved:
                 self._save()
-        elif (
-            evaluates
-        ):  # saved when a signal cut the evaluation off: that checkpoint does not know its outcome
+        elif evaluates:
+            # Saved when a signal cut the evaluation off: that checkpoint does not know the outcome.
             self._save()
 
     # ---------------------------------------------------------------- one update
