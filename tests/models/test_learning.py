@@ -32,7 +32,7 @@ def test_a_page_is_learnt_by_heart(optimizer, dtype):
     model = build(spec.Decoder(layers=2, width=64, mixer=mixer, init=spec.Init(branch="zero")), 128, 64)
     model.compute = dtype
     optimizers = build_optimizers(optimizer, model)
-    for _ in range(150):
+    for _ in range(100):
         loss = loss_sum(model, inputs, targets) / 256
         loss.backward()
         for each in optimizers:
