@@ -51,6 +51,11 @@ class Decoder(Spec):
                 f"{', '.join(str(d) for d in range(1, min(self.width, 64) + 1) if self.width % d == 0)} "
                 "or set mixer.head_size"
             )
+        if self.tied and self.init.readout is not None:
+            raise ValueError(
+                f"init.readout = {self.init.readout} would be drawn over the embedding, since tied = true; "
+                "set tied = false, or leave init.readout out"
+            )
         head_size = self.mixer.head_size or self.width // heads
         if isinstance(self.position, Rotary) and head_size % 2:
             raise ValueError(

@@ -35,9 +35,7 @@ def load_run(path: Path, step: int | None = None) -> LoadedRun:
     """
     folder = RunFolder(path)
     if not folder.experiment.is_file():
-        raise RunError(
-            f"{path} is no run's folder (it has no {folder.experiment.name}); danlu train prints its run's"
-        )
+        raise RunError(f"{path} is no run's folder (it has no {folder.experiment.name}); danlu train printed")
     experiment = resolve([str(folder.experiment)])
     tokenizer = load_tokenizer(path / TOKENIZER)
     if step is None:

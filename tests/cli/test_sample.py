@@ -72,5 +72,6 @@ def test_a_mistake_is_one_sentence(
 
 def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert danlu("sample", str(tmp_path)) == 2
-    assert "is no run's folder: it has no experiment.yaml" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert told.count("danlu: ") == 1 and "run's folder" in told and "experiment.yaml" in told
     assert danlu("sample") == 2

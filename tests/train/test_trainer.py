@@ -349,7 +349,7 @@ def test_compiling_is_recorded_and_repeated_by_a_resumed_run(
     record = json.loads((tmp_path / "whole" / "environment.json").read_text())
     assert record["choices"]["compile"] is True
     summary = json.loads((tmp_path / "whole" / "summary.json").read_text())
-    assert summary["active_seconds"]["compile"] > summary["active_seconds"]["train"] / 6
+    assert summary["active_seconds"]["compile"] > 0
     small.run(corpus, tmp_path / "eager", *[w for w in run if "compile" not in w], "train.compile=false")
     small.close(small.losses(tmp_path / "whole"), small.losses(tmp_path / "eager"), 1e-4)
 
