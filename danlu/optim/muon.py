@@ -64,15 +64,16 @@ class Muon(Rule):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            shapes: dict[torch.Size, list[torch.Tensor]] = {}
+            # A matrix and the transpose of another of its shape are orthogonalised in one batch.
+            shapes: dict[tuple[int, ...], list[torch.Tensor]] = {}
             for p in group["params"]:
                 if p.grad is not None:
-                    shapes.setdefault(p.shape, []).append(p)
-            for shape, params in shapes.items():
-                self._update(group, shape, params)
+                    shapes.setdefault(tuple(sorted(p.shape)), []).append(p)
+            for params in shapes.values():
+                self._update(group, params)
         return loss
 
-    def _update(self, group: dict[str, Any], shape: torch.Size, params: list[torch.Tensor]) -> None:
+    def _update(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
         momentum, lr = group["momentum"], group["lr"]
         for p in params:
             if not self.state[p]:
@@ -85,18 +86,21 @@ class Muon(Rule):
         update = self._orthogonal(list(nesterov), group["steps"])
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
-        scale = max(1.0, shape[0] / shape[1]) ** 0.5
-        torch._foreach_add_(params, update, alpha=-lr * scale)
+        scales = [-lr * max(1.0, p.shape[0] / p.shape[1]) ** 0.5 for p in params]
+        torch._foreach_mul_(update, scales)
+        torch._foreach_add_(params, update)
 
     @staticmethod
     def _orthogonal(matrices: list[torch.Tensor], steps: int) -> list[torch.Tensor]:
         if not hasattr(matrices[0], "full_tensor"):
-            return list(orthogonalise(torch.stack(matrices), steps).unbind(0))
+            wide = [m if m.shape[0] <= m.shape[1] else m.mT for m in matrices]
+            updates = orthogonalise(torch.stack(wide), steps).unbind(0)
+            return [u if u.shape == m.shape else u.mT for u, m in zip(updates, matrices, strict=True)]
         # Sharded (FSDP2): the iteration needs whole matrices, so all gather them and keep their rows.
         from torch.distributed.tensor import DTensor, distribute_tensor
 
         sharded = [m for m in matrices if isinstance(m, DTensor)]
-        whole = orthogonalise(torch.stack([m.full_tensor() for m in sharded]), steps).unbind(0)
+        whole = Muon._orthogonal([m.full_tensor() for m in sharded], steps)
         return [
             distribute_tensor(w.contiguous(), m.device_mesh, m.placements, src_data_rank=None)
             for w, m in zip(whole, sharded, strict=True)
