@@ -89,8 +89,7 @@ class _Plain(torch.autograd.Function):
         # q (n, r·T, d) holds r query heads for each of the n key heads of k (n, S, d) and v (n, S, e)
         n, repeat, queries, _ = q.shape
         keys = k.shape[1]
-        y = torch.empty(*q.shape[:-1], v.shape[-1], dtype=v.dtype, device=v.device)
-        weights = []
+        mixed, weights = [], []
         for start, stop, low, high in _blocks(queries, keys, offset, window):
             bias = _bias(stop - start, high - low, offset + start - low, window, q.dtype, q.device)
             if repeat > 1:
@@ -101,8 +100,9 @@ class _Plain(torch.autograd.Function):
             q_block = q[:, :, start:stop].reshape(n, repeat * (stop - start), -1)
             scores = torch.baddbmm(bias, q_block, k[:, low:high].transpose(1, 2), alpha=scale)
             p = torch.softmax(scores, dim=-1)
-            y[:, :, start:stop] = torch.bmm(p, v[:, low:high]).view(n, repeat, stop - start, -1)
+            mixed.append(torch.bmm(p, v[:, low:high]).view(n, repeat, stop - start, -1))
             weights.append(p)
+        y = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=2)
         ctx.save_for_backward(q, k, v, *weights)
         ctx.settings = scale, window, offset
         return y
@@ -114,20 +114,26 @@ class _Plain(torch.autograd.Function):
         q, k, v, *weights = ctx.saved_tensors
         scale, window, offset = ctx.settings
         n, repeat, queries, size = q.shape
-        whole = _blocks(queries, k.shape[1], offset, window)
+        blocks = _blocks(queries, k.shape[1], offset, window)
         dq = torch.empty_like(q)
-        dk, dv = torch.zeros_like(k), torch.zeros_like(v)
-        for (start, stop, low, high), p in zip(whole, weights, strict=True):
+        whole = len(blocks) == 1 and blocks[0][2:] == (0, k.shape[1])
+        dk, dv = (
+            (torch.empty_like(k), torch.empty_like(v))
+            if whole
+            else (torch.zeros_like(k), torch.zeros_like(v))
+        )
+        for (start, stop, low, high), p in zip(blocks, weights, strict=True):
             rows = repeat * (stop - start)
             dy_block = dy[:, :, start:stop].reshape(n, rows, -1)
             q_block = q[:, :, start:stop].reshape(n, rows, size)
-            dv[:, low:high].baddbmm_(p.transpose(1, 2), dy_block)
             dp = torch.bmm(dy_block, v[:, low:high].transpose(1, 2))
             ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
-            dq[:, :, start:stop] = (
-                torch.bmm(ds, k[:, low:high]).mul_(scale).view(n, repeat, stop - start, size)
-            )
-            dk[:, low:high].baddbmm_(ds.transpose(1, 2), q_block, alpha=scale)
+            part = torch.bmm(ds, k[:, low:high]).view(n, repeat, stop - start, size)
+            torch.mul(part, scale, out=dq[:, :, start:stop])
+            # beta = 0 overwrites: a single block has nothing to add to
+            beta = 0 if whole else 1
+            dv[:, low:high].baddbmm_(p.transpose(1, 2), dy_block, beta=beta)
+            dk[:, low:high].baddbmm_(ds.transpose(1, 2), q_block, beta=beta, alpha=scale)
         return dq, dk, dv, None, None, None, None
 
 

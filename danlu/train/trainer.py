@@ -24,6 +24,8 @@ from danlu.train.metrics import MetricsFile
 from danlu.train.parallel import Processes, hold_gradients
 from danlu.train.precision import LossScale, first_non_finite, total_norm
 
+EVALUATION_TOKENS = 4096  # in one pass of the evaluation, where no gradients need memory
+
 
 class Reporter(Protocol):
     """Who is told how it goes; the command line draws it."""
@@ -277,7 +279,7 @@ class Trainer:
                 self.windows,
                 self.dataset.tokenizer.token_bytes,
                 self.group,
-                rows=self.micro,
+                rows=max(self.micro, EVALUATION_TOKENS // self.experiment.data.context),
                 documents=self._documents,
                 stop=lambda: self.interrupt.requested is not None,
             )
