@@ -14,7 +14,7 @@ from danlu import optim, spec
 from danlu.data import Batches, Dataset, document_ids
 from danlu.optim.base import Rule
 from danlu.tasks import loss_sum
-from danlu.train import checkpoint
+from danlu.train import checkpoint, steps
 from danlu.train.clock import Clock
 from danlu.train.errors import RunError
 from danlu.train.evaluate import Stopped, Window, evaluate
@@ -345,6 +345,9 @@ class Trainer:
             optim.load_state_tensors(self.optimizers, tensors.get("optimizer", {}))
         self.position = Position(**state["position"])
         self.scale = LossScale(**state["scale"])
+        if self.group.first:  # a process that died after its last checkpoint may not have come to this
+            now = self.position
+            steps.prune(path, self.experiment.train.keep, {now.best_step} if now.best_step else set())
         for part, seconds in state["clock"].items():
             self.clock.add(part, seconds)
 

@@ -35,7 +35,7 @@ def test_diff() -> None:
     done = danlu("diff", "tiny", "tiny optimizer.lr=1e-4 data.corpus='my file.txt'")
     assert [line.split(maxsplit=2) for line in done.stdout.splitlines()[1:]] == [
         ["data.corpus", "python-stdlib", "my file.txt"],
-        ["optimizer.lr", "0.02", "0.0001"],
+        ["optimizer.lr", "0.03", "0.0001"],
     ]
     assert danlu("diff", "tiny", "tiny").stdout == "no difference\n"
     rows = json.loads(danlu("diff", "tiny", "tiny model.norm=layer", "--json").stdout)

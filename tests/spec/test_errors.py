@@ -54,7 +54,7 @@ CASES = {
         "model.mixer.kv_heads = 3 does not divide model.mixer.heads = 4; allowed: 1, 2, 4"
     ],
     "model.mixer.window=999": ["model.mixer.window = 999 is longer than data.context = 128"],
-    "train.microbatch=5": ["train.microbatch = 5 does not divide train.batch = 32"],
+    "train.microbatch=5": ["train.microbatch = 5 does not divide train.batch = 8"],
     "train.seconds=none": ["nothing bounds the run", "train.steps, train.tokens, train.seconds"],
     # words
     "tinny": ["no recipe, YAML file or run named tinny", "did you mean tiny?", "Recipes: "],

@@ -14,7 +14,7 @@ import torch
 
 from danlu import spec
 from danlu.spec import resolve
-from danlu.train import checkpoint, metrics
+from danlu.train import checkpoint, metrics, trainer
 from danlu.train import run as runs
 
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "and", "then", "ran", "away", "from", "sky", "river"]
@@ -58,7 +58,11 @@ class Told:
 def quick() -> Iterator[None]:
     """Without what costs most in a minute run: measuring the machine, writing a long sample."""
     torch.set_num_threads(1)  # a second thread only waits where matrices are this small
-    with patch.object(runs, "ceiling", lambda *_: 1e11), patch.object(runs, "SAMPLE_TOKENS", 8):
+    with (
+        patch.object(runs, "ceiling", lambda *_: 1e11),
+        patch.object(runs, "SAMPLE_TOKENS", 8),
+        patch.object(trainer, "EVALUATION_TOKENS", 1),  # so that something can happen between two passes
+    ):
         yield
 
 
