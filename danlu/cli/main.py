@@ -60,7 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without – or Greek is no reason to fail
-    sys.exit(_run(arguments))
+    code = _run(arguments)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # One of several processes: PyTorch's threads sometimes abort while the interpreter takes them down.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -106,6 +107,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
         time.sleep(1)  # torchrun ends the others when one has ended: the first must have spoken by then
         raise
     finally:
+        gc.collect()  # DDP's reducer must go before the group that it talks through
         dist.destroy_process_group()
 
 

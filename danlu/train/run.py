@@ -149,8 +149,9 @@ def _train(
     finally:
         if metrics is not None:
             metrics.close()
-    group.wait()
-    return _summary(trainer, parameters, signal) if group.first else None
+    summary = _summary(trainer, parameters, signal) if group.first else None
+    group.wait()  # nobody takes the group down while another still works
+    return summary
 
 
 def _earlier(folder: RunFolder, dataset: data.Dataset, experiment: spec.Experiment) -> dict[str, Any] | None:
