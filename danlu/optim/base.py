@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,9 +37,30 @@ class Rule(Optimizer):
         """The state of a parameter that was never updated; each rule says its own."""
         return {}
 
+    def update(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
+        """Update the parameters of ``group`` that have a gradient; each has its state."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """Update every parameter that has a gradient; the closure's loss, if one is given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            self._give_state(params)
+            if params:
+                self.update(group, params)
+        return loss
+
     def prepare(self) -> None:
         """Give every parameter its state now, so that a checkpoint can be read into it."""
         for group in self.param_groups:
-            for p in group["params"]:
-                if not self.state[p]:
-                    self.state[p] = self.new_state(p)
+            self._give_state(group["params"])
+
+    def _give_state(self, params: list[torch.Tensor]) -> None:
+        for p in params:
+            if not self.state[p]:
+                self.state[p] = self.new_state(p)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -57,27 +57,16 @@ class Muon(Rule):
     def new_state(self, p: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"momentum": torch.zeros_like(p)}
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> Any:
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            # A matrix and the transpose of another of its shape are orthogonalised in one batch.
-            shapes: dict[tuple[int, ...], list[torch.Tensor]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    shapes.setdefault(tuple(sorted(p.shape)), []).append(p)
-            for params in shapes.values():
-                self._update(group, params)
-        return loss
+    def update(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
+        # A matrix and the transpose of another of its shape are orthogonalised in one batch.
+        shapes: dict[tuple[int, ...], list[torch.Tensor]] = {}
+        for p in params:
+            shapes.setdefault(tuple(sorted(p.shape)), []).append(p)
+        for alike in shapes.values():
+            self._update(group, alike)
 
     def _update(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
         momentum, lr = group["momentum"], group["lr"]
-        for p in params:
-            if not self.state[p]:
-                self.state[p] = self.new_state(p)
         buffers = [self.state[p]["momentum"] for p in params]
         grads = [p.grad for p in params if p.grad is not None]
         torch._foreach_mul_(buffers, momentum)
