@@ -10,12 +10,13 @@ from danlu.spec.base import ByKind, PositiveInt, Shorthand, Spec
 class MLP(Spec):
     """Two linear maps with an activation between: W₂ act(W₁ x).
 
-    ``hidden`` is the inner width; left out, four times the model's width.
+    ``hidden`` is the inner width; left out, four times the model's width. ``biases``: left out, as the model.
     """
 
     kind: Literal["mlp"] = "mlp"
     activation: Literal["relu", "gelu", "gelu-tanh", "relu2", "silu"] = "gelu"
     hidden: PositiveInt | None = None
+    biases: bool | None = None
 
 
 class GLU(Spec):
@@ -23,12 +24,14 @@ class GLU(Spec):
 
     ``hidden`` is the inner width; left out, 8/3 of the model's width, rounded up to a
     multiple of ``multiple``, so that it holds as many parameters as the plain layer.
+    ``biases``: left out, as the model.
     """
 
     kind: Literal["glu"] = "glu"
     activation: Literal["silu", "gelu", "gelu-tanh", "relu", "sigmoid", "none"] = "silu"
     hidden: PositiveInt | None = None
     multiple: PositiveInt = 16
+    biases: bool | None = None
 
 
 FeedForward = Annotated[MLP | GLU, ByKind, Shorthand]

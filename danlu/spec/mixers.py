@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from danlu.spec.base import PositiveFloat, PositiveInt, Spec
-
-
-class QKNorm(Spec):
-    """Root-mean-square norm of queries and keys over the head, after the positions
-    (``after``) or before them (``before``); ``gain`` gives each a learned gain."""
-
-    when: Literal["before", "after"] = "before"
-    eps: PositiveFloat = 1e-6
-    gain: bool = False
+from danlu.spec.attention import Attention
+from danlu.spec.base import ByKind, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Shorthand, Spec
 
 
-class Attention(Spec):
-    """Multi-head causal attention (Vaswani et al. 2017, eq. 1); with ``kv_heads`` fewer than
-    ``heads``, grouped-query attention (Ainslie et al. 2023).
+class LatentAttention(Spec):
+    """Multi-head latent attention (DeepSeek-V2 2024, section 2.1): keys and values of all heads are made of
+    one latent vector of ``latent`` numbers a position, the only thing cached beside ``rotary_size`` shared
+    rotated numbers.
 
-    ``window`` counts the visible positions, the present one included. ``scale`` multiplies
-    q·k; left out, 1/√(head size).
+    ``head_size``: of a query's part without position; ``value_size`` of a value (left out: both
+    width/heads). ``query_latent``: queries through a latent of their own. ``scale`` multiplies q·k; left
+    out, 1/√(head_size + rotary_size). Decoding absorbs the up-projections into queries and outputs.
     """
 
-    kind: Literal["attention"] = "attention"
+    kind: Literal["latent"] = "latent"
     heads: PositiveInt = 4
-    kv_heads: PositiveInt | None = None
     head_size: PositiveInt | None = None
-    window: PositiveInt | None = None
-    qk_norm: QKNorm | None = None
+    value_size: PositiveInt | None = None
+    latent: PositiveInt = 32
+    query_latent: PositiveInt | None = None
+    rotary_size: Annotated[int, Field(ge=2, multiple_of=2)] = 16
     scale: PositiveFloat | None = None
+    eps: PositiveFloat = 1e-6
+
+
+class VQAttention(Spec):
+    """Transformer-VQ (Lingle 2023): attention over keys quantised to ``codes`` code words, in linear time.
+
+    ``block``: positions of a block; the present and the previous block are attended to position by
+    position, everything before through the code words. ``key_size`` and ``value_size`` of a head (left
+    out: width/heads). ``decay``: of the moving averages that are the code words; ``commitment``: weight
+    of the loss that draws keys to them.
+    """
+
+    kind: Literal["vq"] = "vq"
+    heads: PositiveInt = 1
+    codes: PositiveInt = 64
+    key_size: PositiveInt | None = None
+    value_size: PositiveInt | None = None
+    block: PositiveInt = 32
+    decay: Fraction = 0.99
+    commitment: NonNegativeFloat = 1e-4
+
+
+class LRU(Spec):
+    """Linear recurrent unit (Orvieto et al. 2023): h = λ⊙h + γ⊙Bx over ``state`` complex numbers (left out:
+    the width), eigenvalues drawn from the ring ``r_min`` ≤ |λ| ≤ ``r_max`` with phases up to ``max_phase``;
+    then GELU and a gate (GLU)."""
+
+    kind: Literal["lru"] = "lru"
+    state: PositiveInt | None = None
+    r_min: Fraction = 0.9
+    r_max: Fraction = 0.999
+    max_phase: PositiveFloat = 6.28
 
     @model_validator(mode="after")
-    def _groups(self) -> Attention:
-        if self.kv_heads is not None and self.heads % self.kv_heads:
+    def _ring(self) -> LRU:
+        if not self.r_min < self.r_max < 1:
             raise ValueError(
-                f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}; "
-                f"allowed: {', '.join(str(d) for d in range(1, self.heads + 1) if self.heads % d == 0)}"
+                f"r_min = {self.r_min} and r_max = {self.r_max} are no ring inside the unit circle; "
+                "allowed: r_min below r_max below 1"
             )
         return self
 
 
-Mixer = Attention
+Mixer = Annotated[Attention | LatentAttention | VQAttention | LRU, ByKind, Shorthand]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, Spec
+from danlu.spec.attention import Attention
+from danlu.spec.base import (
+    ByKind,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Shorthand,
+    Spec,
+)
+from danlu.spec.compatible import check_layer, check_network
 from danlu.spec.feed_forwards import MLP, FeedForward
-from danlu.spec.mixers import Attention, Mixer
+from danlu.spec.mixers import Mixer
 from danlu.spec.norms import Norm, RMSNorm
 from danlu.spec.positions import Position, Rotary
+from danlu.spec.residuals import Placement, Plain, Residual
 
 
 class Init(Spec):
@@ -25,44 +36,111 @@ class Init(Spec):
     branch: Literal["same", "depth", "zero"] = "depth"
 
 
-class Decoder(Spec):
-    """A decoder-only transformer with norms before each branch."""
+class Layer(Spec):
+    """What a layer of a ``pattern`` has other than the model: its ``mixer``, or only the ``window`` of it
+    (a number, or ``full``), its ``position``, its ``feed_forward``."""
 
-    kind: Literal["decoder"] = "decoder"
+    mixer: Mixer | None = None
+    window: PositiveInt | Literal["full"] | None = None
+    position: Position | None = None
+    feed_forward: FeedForward | None = None
+
+
+class Parts(NamedTuple):
+    """The parts of one layer."""
+
+    mixer: Mixer
+    position: Position
+    feed_forward: FeedForward
+
+
+class Network(Spec):
+    """What every transformer has.
+
+    ``pattern``: layers that differ, repeated from the first to the last (``[{window: 64}, {window: 64},
+    {window: full, position: none}]``). ``placement`` of the norms and how a branch joins the ``residual``
+    stream. ``embedding_width``: of a smaller embedding, projected to the width (ALBERT; OPT-350m);
+    ``embedding_scale`` multiplies the embedding (Gemma: √width), ``logit_scale`` the logits (Cohere; T5:
+    1/√width); ``softcap`` c bounds them by c·tanh(z/c). ``bias``: of the linear maps; ``readout_bias``: of
+    the last. ``dropout``: of the embedding and of each branch.
+    """
+
+    kind: str
     layers: PositiveInt = 4
     width: PositiveInt = 128
     mixer: Mixer = Attention()
     feed_forward: FeedForward = MLP()
     norm: Norm = RMSNorm()
+    placement: Placement = "pre"
+    residual: Residual = Plain()
     position: Position = Rotary()
+    pattern: Annotated[tuple[Layer, ...], Field(min_length=1)] | None = None
     embedding_norm: bool = False
+    embedding_width: PositiveInt | None = None
+    embedding_scale: PositiveFloat | None = None
     bias: bool = False
     tied: bool = True
+    readout_bias: bool = False
     dropout: Probability = 0.0
     softcap: PositiveFloat | None = None
+    logit_scale: PositiveFloat | None = None
     init: Init = Init()
 
+    causal: ClassVar[bool] = True
+
+    def parts(self) -> list[Parts]:
+        """The parts of each layer, the pattern opened up."""
+        pattern = self.pattern or (Layer(),)
+        found = []
+        for i in range(self.layers):
+            layer = pattern[i % len(pattern)]
+            mixer = layer.mixer or self.mixer
+            if layer.window is not None:
+                window = None if layer.window == "full" else layer.window
+                mixer = mixer.model_copy(update={"window": window})
+            found.append(Parts(mixer, layer.position or self.position, layer.feed_forward or self.feed_forward))
+        return found
+
     @model_validator(mode="after")
-    def _shapes(self) -> Decoder:
-        heads = self.mixer.heads
-        if self.mixer.head_size is None and self.width % heads:
-            raise ValueError(
-                f"mixer.heads = {heads} does not divide width = {self.width}; choose heads among "
-                f"{', '.join(str(d) for d in range(1, min(self.width, 64) + 1) if self.width % d == 0)} "
-                "or set mixer.head_size"
-            )
-        if self.tied and self.init.readout is not None:
-            raise ValueError(
-                f"init.readout = {self.init.readout} would be drawn over the embedding, since tied = true; "
-                "set tied = false, or leave init.readout out"
-            )
-        head_size = self.mixer.head_size or self.width // heads
-        if isinstance(self.position, Rotary) and head_size % 2:
-            raise ValueError(
-                f"rotary positions turn pairs of dimensions, and a head has {head_size} "
-                f"(width = {self.width}, mixer.heads = {heads}); allowed: an even head size"
-            )
+    def _fits(self) -> Network:
+        for i, layer in enumerate(self.pattern or ()):
+            mixer = layer.mixer or self.mixer
+            if layer.window is not None and not isinstance(mixer, Attention):
+                raise ValueError(
+                    f"pattern.{i}.window = {layer.window} is of kind attention, and this layer's mixer is "
+                    f"{mixer.kind}; leave the window out, or give the layer its own mixer"
+                )
+        for parts in dict.fromkeys(self.parts()):
+            check_layer(self.width, parts, causal=self.causal)
+        check_network(self)
         return self
 
 
-Model = Decoder
+class Decoder(Network):
+    """A decoder-only transformer: each position sees those before it."""
+
+    kind: Literal["decoder"] = "decoder"
+
+
+class Encoder(Network):
+    """An encoder-only transformer (BERT, Devlin et al. 2019): every position sees every other.
+
+    ``segments``: kinds of token told apart by an embedding of their own (BERT: 2). ``transform``: a linear
+    map, this activation and a norm before the readout (BERT's head)."""
+
+    kind: Literal["encoder"] = "encoder"
+    segments: Annotated[int, Field(ge=0)] = 0
+    transform: Literal["relu", "gelu", "gelu-tanh", "silu"] | None = None
+
+    causal: ClassVar[bool] = False
+
+
+class EncoderDecoder(Network):
+    """An encoder and a decoder that attends to it (Vaswani et al. 2017; T5, Raffel et al. 2020) on one
+    embedding; ``layers`` is the decoder's depth, ``encoder_layers`` the encoder's (left out: the same)."""
+
+    kind: Literal["encoder-decoder"] = "encoder-decoder"
+    encoder_layers: PositiveInt | None = None
+
+
+Model = Annotated[Decoder | Encoder | EncoderDecoder, ByKind, Shorthand]

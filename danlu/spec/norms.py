@@ -1,27 +1,79 @@
-"""Specifications of normalisations; built by ``danlu.nn.norms``."""
+"""Specifications of normalisations y = a·(x − μ)/σ + b; built by ``danlu.nn.norms``.
+
+They differ in what μ and σ are taken over: ``rms`` and ``layer`` over the features of one position,
+``group`` over groups of its features, ``instance`` over the positions of one sequence, ``batch`` over
+the positions of all sequences.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from danlu.spec.base import ByKind, PositiveFloat, Shorthand, Spec
+from danlu.spec.base import ByKind, Fraction, PositiveFloat, PositiveInt, Shorthand, Spec
 
 
 class RMSNorm(Spec):
-    """Root-mean-square norm (Zhang & Sennrich 2019, eq. 4)."""
+    """Root-mean-square norm: μ = 0, σ² = mean x² (Zhang & Sennrich 2019, eq. 4). With ``around_one`` the
+    gain is 1 + w (Gemma), so that weight decay draws it to 1."""
 
+    across_positions: ClassVar[bool] = False
     kind: Literal["rms"] = "rms"
     eps: PositiveFloat = 1e-5
     gain: bool = True
+    around_one: bool = False
 
 
 class LayerNorm(Spec):
-    """Layer norm (Ba, Kiros & Hinton 2016, eq. 4)."""
+    """Layer norm (Ba, Kiros & Hinton 2016, eq. 4); ``around_one`` as for ``rms``."""
 
+    across_positions: ClassVar[bool] = False
     kind: Literal["layer"] = "layer"
     eps: PositiveFloat = 1e-5
     gain: bool = True
     bias: bool = False
+    around_one: bool = False
 
 
-Norm = Annotated[RMSNorm | LayerNorm, ByKind, Shorthand]
+class GroupNorm(Spec):
+    """Group norm (Wu & He 2018, eq. 7): the features of a position in ``groups`` groups."""
+
+    across_positions: ClassVar[bool] = False
+    kind: Literal["group"] = "group"
+    groups: PositiveInt = 4
+    eps: PositiveFloat = 1e-5
+    gain: bool = True
+    bias: bool = True
+
+
+class InstanceNorm(Spec):
+    """Instance norm (Ulyanov et al. 2016): each feature over the positions of its sequence."""
+
+    across_positions: ClassVar[bool] = True
+    kind: Literal["instance"] = "instance"
+    eps: PositiveFloat = 1e-5
+    gain: bool = True
+    bias: bool = True
+
+
+class BatchNorm(Spec):
+    """Batch norm (Ioffe & Szegedy 2015, algorithm 1): each feature over all sequences and positions;
+    in evaluation by running averages, in which a new batch weighs ``momentum``."""
+
+    across_positions: ClassVar[bool] = True
+    kind: Literal["batch"] = "batch"
+    eps: PositiveFloat = 1e-5
+    momentum: Fraction = 0.1
+    gain: bool = True
+    bias: bool = True
+
+
+Norm = Annotated[RMSNorm | LayerNorm | GroupNorm | InstanceNorm | BatchNorm, ByKind, Shorthand]
+
+
+class FiLM(Spec):
+    """Feature-wise linear modulation (Perez et al. 2018, eq. 2): layer norm whose a and b are computed
+    from a condition of ``condition`` numbers."""
+
+    kind: Literal["film"] = "film"
+    condition: PositiveInt = 16
+    eps: PositiveFloat = 1e-5

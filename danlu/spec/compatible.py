@@ -1,0 +1,173 @@
+"""Which parts go together: each combination that cannot work is refused in a sentence that says why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from danlu.spec.attention import Attention
+from danlu.spec.mixers import LRU, LatentAttention, VQAttention
+from danlu.spec.positions import NoPosition, ReRotary, Rotary
+from danlu.spec.residuals import DeepNorm
+
+if TYPE_CHECKING:
+    from danlu.spec.experiment import Experiment
+    from danlu.spec.models import Network, Parts
+
+
+def check_layer(width: int, parts: Parts, *, causal: bool) -> None:
+    """Raises ValueError where the parts of one layer contradict one another or the width."""
+    mixer, position = parts.mixer, parts.position
+    if isinstance(mixer, LRU):
+        if not causal:
+            raise ValueError(
+                "mixer.kind = lru runs from left to right, and an encoder looks both ways; "
+                "use kind decoder, or another mixer"
+            )
+        return
+    if isinstance(mixer, VQAttention) and not causal:
+        raise ValueError(
+            "mixer.kind = vq sums up the blocks before its own, and an encoder looks both ways; "
+            "use kind decoder, or another mixer"
+        )
+    _check_heads(width, mixer)
+    if isinstance(mixer, LatentAttention):
+        if not isinstance(position, Rotary | NoPosition) and position.acts_on != "embedding":
+            raise ValueError(
+                f"mixer.kind = latent turns its {mixer.rotary_size} shared numbers by rotary positions; "
+                f"position.kind = {position.kind} has no place in it; allowed: rotary, learned, sinusoidal, none"
+            )
+        if isinstance(position, Rotary) and position.fraction != 1:
+            raise ValueError(
+                f"position.fraction = {position.fraction} with mixer.kind = latent: the part that turns is "
+                "mixer.rotary_size; set fraction = 1"
+            )
+    elif isinstance(mixer, VQAttention):
+        if position.acts_on in ("heads", "scores"):
+            raise ValueError(
+                f"mixer.kind = vq has relative positions of its own within its blocks, and a quantised key "
+                f"cannot carry one: position.kind = {position.kind} is not possible; allowed: none, learned, "
+                "sinusoidal"
+            )
+    else:
+        _check_attention(width, mixer, parts)
+
+
+def _check_heads(width: int, mixer: Attention | LatentAttention | VQAttention) -> None:
+    sizes = {
+        "attention": ("head_size",),
+        "latent": ("head_size", "value_size"),
+        "vq": ("key_size", "value_size"),
+    }[mixer.kind]
+    missing = [name for name in sizes if getattr(mixer, name) is None]
+    if missing and width % mixer.heads:
+        allowed = ", ".join(str(d) for d in range(1, min(width, 64) + 1) if width % d == 0)
+        raise ValueError(
+            f"mixer.heads = {mixer.heads} does not divide width = {width}; choose heads among {allowed} "
+            f"or set mixer.{missing[0]}"
+        )
+
+
+def _check_attention(width: int, mixer: Attention, parts: Parts) -> None:
+    position = parts.position
+    size = mixer.head_size or width // mixer.heads
+    if isinstance(position, Rotary):
+        turned = int(size * position.fraction)
+        if position.fraction == 1 and size % 2:
+            raise ValueError(
+                f"rotary positions turn pairs of dimensions, and a head has {size} "
+                f"(width = {width}, mixer.heads = {mixer.heads}); allowed: an even head size"
+            )
+        if turned < 2:
+            raise ValueError(
+                f"position.fraction = {position.fraction} of a head of {size} leaves no pair to turn; "
+                f"allowed: {2 / size:g} or more"
+            )
+    if isinstance(position, ReRotary):
+        if size % 2:
+            raise ValueError(f"position.kind = rerope turns pairs of dimensions, and a head has {size}")
+        if mixer.qk_norm is not None and mixer.qk_norm.when == "after":
+            raise ValueError(
+                "mixer.qk_norm.when = after: rectified rotary positions turn queries and keys inside the "
+                "scores, so that no norm can follow; set mixer.qk_norm.when = before"
+            )
+
+
+def check_network(model: Network) -> None:
+    """Raises ValueError where parts of the whole contradict one another."""
+    if model.tied and model.init.readout is not None:
+        raise ValueError(
+            f"init.readout = {model.init.readout} would be drawn over the embedding, since tied = true; "
+            "set tied = false, or leave init.readout out"
+        )
+    causal = model.causal
+    if causal and model.norm.across_positions:
+        raise ValueError(
+            f"norm.kind = {model.norm.kind} takes its mean over positions, so that each would see the future; "
+            "allowed in a decoder: rms, layer, group (in kind encoder also batch, instance)"
+        )
+    if model.norm.kind == "group" and model.width % model.norm.groups:
+        raise ValueError(f"norm.groups = {model.norm.groups} does not divide width = {model.width}")
+    if isinstance(model.residual, DeepNorm) and model.placement != "post":
+        raise ValueError(
+            f"residual.kind = deepnorm weighs the stream before the norm that follows the sum; with "
+            f"placement = {model.placement} there is none; set placement = post"
+        )
+    if isinstance(model.residual, DeepNorm) and model.init.branch != "same":
+        raise ValueError(
+            f"residual.kind = deepnorm draws the branches with a gain of its own; "
+            f"init.branch = {model.init.branch} would change it; set init.branch = same"
+        )
+    mixers, position = [parts.mixer for parts in model.parts()], model.position
+    if all(isinstance(mixer, LRU) for mixer in mixers) and position.acts_on in ("heads", "scores"):
+        raise ValueError(
+            f"position.kind = {position.kind} acts in attention, and every mixer is an lru, which has none; "
+            "set position = none"
+        )
+
+
+def check_experiment(experiment: Experiment) -> None:
+    """Raises ValueError where model, data, task and training contradict one another."""
+    model, data, task, train = experiment.model, experiment.data, experiment.task, experiment.train
+    if task.model != model.kind:
+        raise ValueError(
+            f"task.kind = {task.kind} is a task for an {task.model}, and model.kind = {model.kind}; "
+            f"set model.kind = {task.model}, or task.kind = {TASK_OF[model.kind]}"
+        )
+    for i, parts in enumerate(model.parts()):
+        window = getattr(parts.mixer, "window", None)
+        if window is not None and window > data.context:
+            own = model.pattern is not None
+            place = f"model.pattern.{i % len(model.pattern)}" if own and model.pattern else "model.mixer"
+            raise ValueError(
+                f"{place}.window = {window} is longer than data.context = {data.context}; "
+                f"allowed: 1 to {data.context}, or {'full' if own else 'none'} for full attention"
+            )
+        if isinstance(parts.mixer, VQAttention | LRU) and data.documents == "separate":
+            raise ValueError(
+                f"data.documents = separate, and mixer.kind = {parts.mixer.kind} carries what it read across "
+                "documents; set data.documents = join"
+            )
+        if isinstance(parts.mixer, VQAttention | LRU) and task.kind == "prefix":
+            raise ValueError(
+                f"task.kind = prefix lets the prefix see itself both ways, and mixer.kind = {parts.mixer.kind} "
+                "runs from left to right"
+            )
+        if isinstance(parts.mixer, VQAttention) and train.recompute:
+            raise ValueError(
+                "train.recompute = true runs a layer twice, and mixer.kind = vq counts its keys as it runs; "
+                "set train.recompute = false"
+            )
+    if task.kind == "prefix" and task.length >= data.context:
+        raise ValueError(
+            f"task.length = {task.length} leaves nothing to predict of data.context = {data.context}; "
+            f"allowed: less than {data.context}"
+        )
+    length = getattr(model.position, "length", None)
+    if length is not None and length < data.context:
+        raise ValueError(
+            f"model.position.length = {length} is shorter than data.context = {data.context}; "
+            f"allowed: {data.context} or more"
+        )
+
+
+TASK_OF = {"decoder": "causal", "encoder": "masked", "encoder-decoder": "spans"}

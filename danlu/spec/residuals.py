@@ -1,0 +1,67 @@
+"""Specifications of how a branch joins the residual stream; built by ``danlu.nn.residuals``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from danlu.spec.base import ByKind, PositiveFloat, Shorthand, Spec
+
+# Where the norms stand: before a branch; after the sum; before the branch and after it; after the branch
+# alone (OLMo 2); mixer and feed-forward side by side with one norm (GPT-J) or one each (GPT-NeoX).
+Placement = Literal["pre", "post", "double", "output", "parallel", "parallel-two"]
+
+
+class Plain(Spec):
+    """x + f(x) (He et al. 2016)."""
+
+    kind: Literal["plain"] = "plain"
+
+
+class Halved(Spec):
+    """(x + f(x))/√2, which keeps the variance (Song et al. 2021, NCSN++ ``skip_rescale``)."""
+
+    kind: Literal["sqrt2"] = "sqrt2"
+
+
+class ReZero(Spec):
+    """x + a f(x), one learned a for each branch, 0 at the start (Bachlechner et al. 2021, eq. 1)."""
+
+    kind: Literal["rezero"] = "rezero"
+
+
+class LayerScale(Spec):
+    """x + a ⊙ f(x), a learned number for each feature, ``init`` at the start (Touvron et al. 2021, eq. 4)."""
+
+    kind: Literal["layer-scale"] = "layer-scale"
+    init: PositiveFloat = 0.1
+
+
+class DeepNorm(Spec):
+    """norm(αx + f(x)) with the value path drawn with Xavier gain β (Wang et al. 2022, figure 2).
+
+    ``alpha`` and ``beta`` left out: the paper's for the number of layers, or with ``rule: adam`` those that
+    keep one update of Adam bounded (Su 2021): α = √(2N), β = 1/√(2N)."""
+
+    kind: Literal["deepnorm"] = "deepnorm"
+    alpha: PositiveFloat | None = None
+    beta: PositiveFloat | None = None
+    rule: Literal["paper", "adam"] = "paper"
+
+    def constants(
+        self, layers: int, other: int | None = None, side: Literal["encoder", "decoder"] = "decoder"
+    ) -> tuple[float, float]:
+        """α and β for ``layers`` layers (of one stack alone), or, where ``other`` counts the layers of the
+        other stack of an encoder-decoder, for the ``side`` that has ``layers``."""
+        n = layers
+        if self.rule == "adam":
+            alpha, beta = (2 * n) ** 0.5, (2 * n) ** -0.5
+        elif other is None:
+            alpha, beta = (2 * n) ** 0.25, (8 * n) ** -0.25
+        elif side == "encoder":
+            alpha, beta = 0.81 * (n**4 * other) ** 0.0625, 0.87 * (n**4 * other) ** -0.0625
+        else:
+            alpha, beta = (3 * n) ** 0.25, (12 * n) ** -0.25
+        return self.alpha or alpha, self.beta or beta
+
+
+Residual = Annotated[Plain | Halved | ReZero | LayerScale | DeepNorm, ByKind, Shorthand]

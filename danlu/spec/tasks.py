@@ -1,0 +1,57 @@
+"""Specifications of tasks: what is predicted from what; carried out by ``danlu.tasks``."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from danlu.spec.base import ByKind, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Shorthand, Spec
+
+ZLoss = NonNegativeFloat
+
+
+class Causal(Spec):
+    """Predict each token from those before it. ``z_loss`` weighs (ln Σe^z)², added to each token's loss
+    (PaLM: 1e-4), which keeps the logits from drifting."""
+
+    model: ClassVar[str] = "decoder"
+    kind: Literal["causal"] = "causal"
+    z_loss: ZLoss = 0.0
+
+
+class Prefix(Spec):
+    """Prefix language modelling (Raffel et al. 2020, section 3.2.1): the first ``length`` tokens of a
+    sequence see one another and are not predicted."""
+
+    model: ClassVar[str] = "decoder"
+    kind: Literal["prefix"] = "prefix"
+    length: PositiveInt = 32
+    z_loss: ZLoss = 0.0
+
+
+class Masked(Spec):
+    """Masked language modelling (Devlin et al. 2019, section 3.1): a share ``rate`` of the tokens is
+    predicted; of these ``mask`` are shown as the mask token, ``random`` as a random one, the rest as
+    they are."""
+
+    model: ClassVar[str] = "encoder"
+    kind: Literal["masked"] = "masked"
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    mask: Fraction = 0.8
+    random: Fraction = 0.1
+    z_loss: ZLoss = 0.0
+
+
+class Spans(Spec):
+    """Span corruption (Raffel et al. 2020, section 3.1.4): spans of ``mean`` tokens on average, a share
+    ``rate`` of the text, are replaced by one sentinel each; the decoder writes each sentinel and its span."""
+
+    model: ClassVar[str] = "encoder-decoder"
+    kind: Literal["spans"] = "spans"
+    rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    mean: PositiveFloat = 3.0
+    z_loss: ZLoss = 0.0
+
+
+Task = Annotated[Causal | Prefix | Masked | Spans, ByKind, Shorthand]
