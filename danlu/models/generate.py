@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from danlu.models.decoder import Decoder
+from danlu.models.encoder_decoder import EncoderDecoder
 
 
 def pick(
@@ -39,11 +40,12 @@ def pick(
 
 @torch.no_grad()
 def generate(
-    model: Decoder,
+    model: Decoder | EncoderDecoder,
     tokens: torch.Tensor,
     *,
     count: int,
     context: int,
+    memory: torch.Tensor | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -51,11 +53,13 @@ def generate(
 ) -> Iterator[torch.Tensor]:
     """Yield ``count`` tokens, each (batch, 1), that continue ``tokens`` (batch, positions).
 
-    Keys and values are cached. When ``context`` positions are full, the cache is filled anew from the
+    ``memory``: of the encoder, that an encoder-decoder attends to (``model.encode(tokens)``). Keys and values
+    are cached. When ``context`` positions are full, the cache is filled anew from the
     last half of them, so that no position is beyond those trained on.
     """
     generator = torch.Generator(device=tokens.device).manual_seed(seed)
     training = model.training
+    attended = {} if memory is None else {"memory": memory}
     model.eval()
     try:
         tokens = tokens[:, -context:]
@@ -65,7 +69,7 @@ def generate(
             if caches[0].length + new.shape[1] > context:
                 new = tokens[:, -max(1, context // 2) :]
                 caches = model.caches(tokens.shape[0], context)
-            logits = model(new, caches=caches)[:, -1]
+            logits = model(new, caches=caches, **attended)[:, -1]
             new = pick(logits, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
             tokens = torch.cat((tokens, new), dim=1)[:, -context:]
             yield new

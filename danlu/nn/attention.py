@@ -1,6 +1,8 @@
-"""Attention as a pipeline: project → normalise q, k → position → kernel → project."""
+"""Attention as a pipeline: project → normalise q, k → position → kernel → gate → project."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn as nn
@@ -9,95 +11,206 @@ from danlu import spec
 from danlu.nn.cache import KVCache
 from danlu.nn.kernels import attend
 from danlu.nn.linear import Linear
-from danlu.nn.norms import RMSNorm
-from danlu.nn.positions import Rotary
+from danlu.nn.qk_norm import HeadNorm
 from danlu.nn.registry import build, builds
+from danlu.nn.scope import Scope
 
 
 @builds(spec.Attention)
 class Attention(nn.Module):
-    """Causal multi-head attention (Vaswani et al. 2017), grouped-query where ``kv_heads < heads``
-    (Ainslie et al. 2023).
+    """Multi-head attention (Vaswani et al. 2017), grouped-query where ``kv_heads < heads`` (Ainslie et al.
+    2023), with the parts of ``spec.Attention``: norms of queries and keys, windows and sparse patterns,
+    soft-capped scores, softmax and its kin, gates.
 
     Args:
         width: of the input and output.
-        position: a rotary specification, or anything else for no rotation.
+        position: a specification; what acts on the embedding is the model's business and ignored here. A
+            module, where layers share one.
         heads, kv_heads, head_size: query heads, key/value heads (default: heads), size of one
             (default: width/heads).
-        window: visible positions, the present one included; None for all.
-        qk_norm: RMS norm of queries and keys over the head, before or after the rotation.
         scale: of q·k; default 1/√head_size.
+        bias, biases: whether linear maps have biases; ``biases`` (none, inputs, all) has the last word.
     Shapes: (batch, positions, width) → the same.
     """
 
     def __init__(
         self,
         width: int,
-        position: spec.Spec | None = None,
+        position: spec.Spec | nn.Module | None = None,
         *,
         heads: int = 4,
         kv_heads: int | None = None,
         head_size: int | None = None,
         window: int | None = None,
+        sparse: spec.Sparse | None = None,
         qk_norm: spec.QKNorm | None = None,
         scale: float | None = None,
+        log_n: int | None = None,
+        softcap: float | None = None,
+        weights: spec.Weights | None = None,
+        gate: spec.Gate | None = None,
+        biases: spec.attention.Biases | None = None,
         bias: bool = False,
     ) -> None:
         super().__init__()
         self.heads, self.kv_heads = heads, kv_heads or heads
         self.size = head_size or width // heads
-        self.window = window
+        self.window, self.sparse, self.log_n, self.softcap = window, sparse, log_n, softcap
         self.scale = scale or self.size**-0.5
-        self.qkv = Linear(width, (heads + 2 * self.kv_heads) * self.size, bias=bias)
-        self.out = Linear(heads * self.size, width, bias=bias)
-        self.rotary: Rotary | None = build(position, self.size) if isinstance(position, spec.Rotary) else None
-        self.norm_after = qk_norm is not None and qk_norm.when == "after"
+        biases = biases or ("all" if bias else "none")
+        self._project(width, biases != "none")
+        self.out = Linear(heads * self.size, width, bias=biases == "all")
+        self._place(position)
         self.q_norm = self.k_norm = None
+        self.norm_after = qk_norm is not None and qk_norm.when == "after"
         if qk_norm is not None:
-            self.q_norm = RMSNorm(self.size, eps=qk_norm.eps, gain=qk_norm.gain)
-            self.k_norm = RMSNorm(self.size, eps=qk_norm.eps, gain=qk_norm.gain)
+            settings = qk_norm.model_dump(exclude={"when", "of"})
+            self.k_norm = HeadNorm(self.kv_heads, self.size, **settings)
+            self.q_norm = HeadNorm(heads, self.size, **settings) if qk_norm.of == "both" else None
+        plain = weights is None or isinstance(weights, spec.Softmax)
+        self.weights: nn.Module | None = None if plain or weights is None else build(weights, heads)
+        self.gate = None if gate is None else build(gate, width, heads, self.size)
 
-    def _place(self, q: torch.Tensor, k: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalise and rotate queries and keys (batch, heads, positions, size)."""
-        steps = [self._normalise, self._rotate]
-        for step in reversed(steps) if self.norm_after else steps:
-            q, k = step(q, k, start)
-        return q, k
+    def _project(self, width: int, bias: bool) -> None:
+        rows = (self.heads * self.size, self.kv_heads * self.size, self.kv_heads * self.size)
+        self.qkv = Linear(width, sum(rows), bias=bias, rows=rows)
 
-    def _normalise(self, q: torch.Tensor, k: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.q_norm is None or self.k_norm is None:
-            return q, k
-        return self.q_norm(q), self.k_norm(k)
+    def _place(self, position: spec.Spec | nn.Module | None) -> None:
+        """Positions that turn queries and keys (``position``), or that are added to scores (``relative``)."""
+        self.position: nn.Module | None = None
+        self.relative: tuple[nn.Module, ...] = ()  # not a submodule where the model owns it
+        if isinstance(position, nn.Module):
+            self.relative = (position,)
+        elif position is not None and position.acts_on == "heads":  # type: ignore[attr-defined]
+            self.position = build(position, self.size)
+        elif position is not None and position.acts_on == "scores":  # type: ignore[attr-defined]
+            self.position = build(position, self.heads, self.size)
+            self.relative = (self.position,)
 
-    def _rotate(self, q: torch.Tensor, k: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return (q, k) if self.rotary is None else (self.rotary(q, start), self.rotary(k, start))
+    def _ready(self, x: torch.Tensor, norm: HeadNorm | None, start: int) -> torch.Tensor:
+        """Queries or keys (batch, heads, positions, size), normalised and turned."""
+        if norm is not None and not self.norm_after:
+            x = norm(x)
+        if self.position is not None and not self.relative:
+            x = self.position(x, start)
+        return norm(x) if norm is not None and self.norm_after else x
 
     def forward(
-        self,
-        x: torch.Tensor,
-        *,
-        documents: torch.Tensor | None = None,
-        cache: KVCache | None = None,
+        self, x: torch.Tensor, scope: Scope | None = None, cache: KVCache | None = None
     ) -> torch.Tensor:
-        """``documents``: (batch, positions) integers that attention does not cross; ``cache``: the keys
-        and values of earlier positions, to which those of ``x`` are appended."""
+        """``cache``: the keys and values of earlier positions, to which those of ``x`` are appended."""
         batch, length, _ = x.shape
+        scope = scope or Scope()
         heads = self.qkv(x).view(batch, length, -1, self.size).transpose(1, 2)
         q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
         start = cache.length if cache is not None else 0
-        q, k = self._place(q, k, start)
+        q, k = self._ready(q, self.q_norm, start), self._ready(k, self.k_norm, start)
         if cache is not None:
             k, v = cache.append(k, v)
-        y = attend(q, k, v, scale=self.scale, window=self.window, documents=documents)
-        return self.out(y.transpose(1, 2).reshape(batch, length, -1))
+            if start:  # the prefix is behind; a window may have let its keys go
+                scope = Scope(scope.causal, 0, scope.documents)
+        if self.log_n is not None:
+            q = q * self._log_scale(start, length, scope, q)
+        return self._mix(x, q, k, v, scope)
+
+    def _mix(
+        self, x: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scope: Scope
+    ) -> torch.Tensor:
+        bias = products = None
+        for relative in self.relative:
+            products = getattr(relative, "products", None)
+            if products is None:
+                bias = relative.bias(q, k.shape[2], k.shape[2] - q.shape[2], scope.causal)  # type: ignore[operator]
+        y = attend(
+            q,
+            k,
+            v,
+            scale=self.scale,
+            scope=scope,
+            window=self.window,
+            sparse=self.sparse,
+            bias=bias,
+            softcap=self.softcap,
+            weigh=self.weights,
+            products=products,
+        )
+        if self.gate is not None:
+            y = self.gate(x, y)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _log_scale(self, start: int, length: int, scope: Scope, like: torch.Tensor) -> torch.Tensor:
+        """max(1, ln n/ln log_n) for each query's n visible positions (Su 2021): (length, 1)."""
+        assert self.log_n is not None
+        n = torch.arange(start + 1, start + length + 1, device=like.device).float()
+        if not scope.causal:
+            n = torch.full_like(n, length)
+        if self.window is not None:
+            n = n.clamp(max=self.window)
+        return (n.log() / math.log(self.log_n)).clamp(min=1).to(like.dtype)[:, None]
 
     def cache(self, batch: int, length: int) -> KVCache:
         """An empty cache for ``length`` positions."""
-        return KVCache(batch, self.kv_heads, length, self.size)
+        return KVCache(batch, self.kv_heads, length, self.size, window=self.window)
+
+    def cache_numbers(self, length: int) -> int:
+        """Numbers held for one sequence of ``length`` positions."""
+        return 2 * self.kv_heads * self.size * min(length, self.window or length)
+
+    def value_path(self) -> list[torch.Tensor]:
+        """The weights that values flow through."""
+        return [self.qkv.weight[-self.kv_heads * self.size :], self.out.weight]
+
+    def needs(self) -> str | None:
+        """The part that no fused kernel can run, by name."""
+        if self.softcap is not None:
+            return "softcap"
+        if self.weights is not None:
+            return f"weights = {type(self.weights).__name__}"
+        if any(hasattr(relative, "products") for relative in self.relative):
+            return "position = rerope"
+        return None
 
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass over ``batch`` sequences: the projections and,
         in attention, every pair of positions (the common convention, though a kernel may skip those
         that are masked)."""
         pairs = 4 * batch * self.heads * self.size * length * length
-        return self.qkv.flops(batch * length) + self.out.flops(batch * length) + pairs
+        gate = 0 if self.gate is None else self.gate.flops(batch * length)
+        return self.qkv.flops(batch * length) + self.out.flops(batch * length) + pairs + gate
+
+
+class CrossAttention(Attention):
+    """Attention whose keys and values come from another sequence, the ``memory``; no positions, no mask.
+
+    Args as ``Attention``'s; what belongs to a single sequence (window, sparse, log_n, position) is ignored.
+    """
+
+    def __init__(self, width: int, *, bias: bool = False, **settings: object) -> None:
+        alone = {"window": None, "sparse": None, "log_n": None}
+        super().__init__(width, None, bias=bias, **(settings | alone))  # type: ignore[arg-type]
+
+    def _project(self, width: int, bias: bool) -> None:
+        rows = self.kv_heads * self.size
+        self.q = Linear(width, self.heads * self.size, bias=bias)
+        self.kv = Linear(width, 2 * rows, bias=bias, rows=(rows, rows))
+
+    def keys_and_values(self, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of ``memory`` (batch, S, width): two (batch, kv_heads, S, size)."""
+        kv = self.kv(memory).unflatten(-1, (-1, self.size)).transpose(1, 2)
+        k, v = kv.split((self.kv_heads, self.kv_heads), dim=1)
+        return (k if self.k_norm is None else self.k_norm(k)), v
+
+    def attend_to(self, x: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """(batch, T, width) → the same, over keys and values of the memory."""
+        q = self.q(x).unflatten(-1, (-1, self.size)).transpose(1, 2)
+        q = q if self.q_norm is None else self.q_norm(q)
+        return self._mix(x, q, k, v, Scope(causal=False))
+
+    def value_path(self) -> list[torch.Tensor]:
+        return [self.kv.weight[-self.kv_heads * self.size :], self.out.weight]
+
+    def flops_over(self, batch: int, length: int, memory: int) -> int:
+        """FLOPs of the matrix products over a memory of ``memory`` positions."""
+        pairs = 4 * batch * self.heads * self.size * length * memory
+        tokens = batch * length
+        return self.q.flops(tokens) + self.kv.flops(batch * memory) + self.out.flops(tokens) + pairs

@@ -1,17 +1,42 @@
-"""A block: norms, a mixer and a feed-forward layer on a residual stream."""
+"""A block: mixer and feed-forward on a residual stream, norms where the placement says."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn as nn
 
 from danlu import spec
-from danlu.nn.cache import KVCache
+from danlu.nn.attention import CrossAttention
 from danlu.nn.registry import build
+from danlu.nn.scope import Scope
+
+
+class BlockCache:
+    """What a block keeps of earlier positions: its mixer's cache, and keys and values of a memory."""
+
+    def __init__(self, mixer: Any) -> None:
+        self.mixer = mixer
+        self.memory: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    @property
+    def length(self) -> int:
+        """Positions seen so far."""
+        return int(self.mixer.length)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held."""
+        return self.mixer.bytes + sum(t.numel() * t.element_size() for t in self.memory or ())
 
 
 class Block(nn.Module):
-    """x + mixer(norm(x)), then x + feed_forward(norm(x)): norms before each branch (pre-norm).
+    """A mixer, attention over a memory where there is one (``cross``), and a feed-forward layer, each a
+    branch f that joins the stream x by ``residual`` with norms by ``placement``:
+
+    pre f(N(x)); post N(x + f(x)); double N(f(N(x))); output N(f(x)) (OLMo 2); parallel: mixer and
+    feed-forward of the same N(x), summed (GPT-J); parallel-two: each of its own norm (GPT-NeoX).
 
     Shapes: (batch, positions, width) → the same.
     """
@@ -23,27 +48,94 @@ class Block(nn.Module):
         mixer: spec.Mixer,
         feed_forward: spec.FeedForward,
         norm: spec.Norm,
-        position: spec.Position,
+        position: spec.Position | nn.Module | None = None,
+        placement: spec.Placement = "pre",
+        residual: spec.Residual | None = None,
         bias: bool = False,
         dropout: float = 0.0,
+        cross: spec.Attention | None = None,
     ) -> None:
         super().__init__()
-        self.mixer_norm = build(norm, width)
+        self.placement = placement
+        self.parallel = placement.startswith("parallel")
+        residual = residual or spec.Plain()
+        names = ["mixer", "cross", "feed_forward"] if cross is not None else ["mixer", "feed_forward"]
         self.mixer = build(mixer, width, position, bias=bias)
-        self.feed_forward_norm = build(norm, width)
+        self.cross = None if cross is None else CrossAttention(width, bias=bias, **cross.settings())
         self.feed_forward = build(feed_forward, width, bias=bias)
+        for name in names:
+            if not (placement == "parallel" and name == "feed_forward"):
+                setattr(self, f"{name}_norm", build(norm, width))
+            if placement == "double":
+                setattr(self, f"{name}_out_norm", build(norm, width))
+            if not (self.parallel and name == "feed_forward"):
+                setattr(self, f"{name}_residual", build(residual, width))
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(
-        self, x: torch.Tensor, documents: torch.Tensor | None = None, cache: KVCache | None = None
+        self,
+        x: torch.Tensor,
+        scope: Scope | None = None,
+        cache: BlockCache | None = None,
+        memory: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        x = x + self.dropout(self.mixer(self.mixer_norm(x), documents=documents, cache=cache))
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        """``memory`` (batch, S, width) is what ``cross`` attends to."""
+        held = None if cache is None else cache.mixer
+        if self.parallel:
+            h = self.mixer_norm(x)
+            branch = self.mixer(h, scope, held)
+            x = self._attend_to(x, cache, memory)
+            h = h if self.placement == "parallel" else self.feed_forward_norm(x)
+            return self.mixer_residual(x, self.dropout(branch + self.feed_forward(h)))
+        x = self._join("mixer", x, self.mixer(self._before("mixer", x), scope, held))
+        x = self._attend_to(x, cache, memory)
+        return self._join("feed_forward", x, self.feed_forward(self._before("feed_forward", x)))
 
-    def branch_ends(self) -> tuple[nn.Linear, nn.Linear]:
+    def _attend_to(
+        self, x: torch.Tensor, cache: BlockCache | None, memory: torch.Tensor | None
+    ) -> torch.Tensor:
+        if self.cross is None:
+            return x
+        if cache is not None and cache.memory is not None:
+            k, v = cache.memory
+        elif memory is None:
+            raise ValueError("this block attends to a memory, and none was given")
+        else:
+            k, v = self.cross.keys_and_values(memory)
+            if cache is not None:
+                cache.memory = k, v
+        return self._join("cross", x, self.cross.attend_to(self._before("cross", x), k, v))
+
+    def _before(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        if self.placement in ("post", "output"):
+            return x
+        return getattr(self, f"{name}_norm")(x)  # type: ignore[no-any-return]
+
+    def _join(self, name: str, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        if self.placement == "double":
+            branch = getattr(self, f"{name}_out_norm")(branch)
+        elif self.placement == "output":
+            branch = getattr(self, f"{name}_norm")(branch)
+        x = getattr(self, f"{name}_residual")(x, self.dropout(branch))
+        return getattr(self, f"{name}_norm")(x) if self.placement == "post" else x  # type: ignore[no-any-return]
+
+    def parts(self) -> list[Any]:
+        """The branches: mixer, attention to the memory, feed-forward."""
+        return [part for part in (self.mixer, self.cross, self.feed_forward) if part is not None]
+
+    def branch_ends(self) -> list[nn.Linear]:
         """The last map of each residual branch, where initialisations act."""
-        return self.mixer.out, self.feed_forward.down
+        return [part.out for part in self.parts()]
 
-    def flops(self, batch: int, length: int) -> int:
+    def value_path(self) -> list[torch.Tensor]:
+        """The weights that values flow through, in every branch."""
+        return [weight for part in self.parts() for weight in part.value_path()]
+
+    def cache(self, batch: int, length: int) -> BlockCache:
+        """An empty cache for ``length`` positions."""
+        return BlockCache(self.mixer.cache(batch, length))
+
+    def flops(self, batch: int, length: int, memory: int = 0) -> int:
         """FLOPs of the matrix products of a forward pass."""
-        return self.mixer.flops(batch, length) + self.feed_forward.flops(batch * length)
+        cross = 0 if self.cross is None else self.cross.flops_over(batch, length, memory)
+        return self.mixer.flops(batch, length) + cross + self.feed_forward.flops(batch * length)

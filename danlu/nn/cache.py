@@ -8,29 +8,48 @@ import torch
 class KVCache:
     """Keys and values of one attention layer, filled from the left.
 
-    Holds at most ``length`` positions of ``heads`` heads of ``size`` numbers for ``batch`` sequences.
+    Holds at most ``length`` positions of ``heads`` heads for ``batch`` sequences, keys of ``size`` numbers
+    and values of ``value_size`` (left out: the same); with a ``window`` no more than the next query sees.
     """
 
-    def __init__(self, batch: int, heads: int, length: int, size: int) -> None:
-        self.shape = (batch, heads, length, size)
-        self.length = 0
+    def __init__(
+        self,
+        batch: int,
+        heads: int,
+        length: int,
+        size: int,
+        value_size: int | None = None,
+        window: int | None = None,
+    ) -> None:
+        self.shape = (batch, heads, min(length, window or length))
+        self.sizes = (size, value_size or size)
+        self.limit = length
+        self.length = 0  # positions seen, those that a window has let go included
         self._keys: torch.Tensor | None = None
         self._values: torch.Tensor | None = None
 
     def append(self, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add (batch, heads, new, size) keys and values; return those of all positions so far.
+        """Add (batch, heads, new, size) keys and values; return those that the new positions may see, the
+        new ones last.
 
         Raises ValueError when the new positions do not fit.
         """
         if self._keys is None or self._values is None:
-            self._keys, self._values = k.new_empty(self.shape), v.new_empty(self.shape)
-        stop = self.length + k.shape[2]
-        if stop > self.shape[2]:
-            raise ValueError(f"the cache holds {self.shape[2]} positions; {stop} were asked for")
-        self._keys[:, :, self.length : stop] = k
-        self._values[:, :, self.length : stop] = v
+            self._keys, self._values = (k.new_empty(*self.shape, size) for size in self.sizes)
+        held, stop = min(self.length, self.shape[2]), self.length + k.shape[2]
+        if stop > self.limit:
+            raise ValueError(f"the cache holds {self.limit} positions; {stop} were asked for")
         self.length = stop
-        return self._keys[:, :, :stop], self._values[:, :, :stop]
+        if stop <= self.shape[2]:
+            self._keys[:, :, held:stop] = k
+            self._values[:, :, held:stop] = v
+            return self._keys[:, :, :stop], self._values[:, :, :stop]
+        keys, values = (
+            torch.cat((old[:, :, :held], new), dim=2) for old, new in ((self._keys, k), (self._values, v))
+        )
+        self._keys.copy_(keys[:, :, -self.shape[2] :])
+        self._values.copy_(values[:, :, -self.shape[2] :])
+        return keys, values
 
     @property
     def bytes(self) -> int:

@@ -12,10 +12,17 @@ class Linear(nn.Linear):
 
     The weight stays in float32 (the master copy that the optimizer updates) and is cast at use, so
     its gradient arrives in float32. Under FSDP2's mixed precision the weight already has the input's
-    type and the cast does nothing.
+    type and the cast does nothing. ``rows``: the heights of the matrices that stand one above another in
+    the weight, for initialisations that look at a matrix's shape.
 
     Shapes: (…, in) → (…, out).
     """
+
+    def __init__(
+        self, inputs: int, outputs: int, bias: bool = True, rows: tuple[int, ...] | None = None
+    ) -> None:
+        super().__init__(inputs, outputs, bias=bias)
+        self.rows = rows or (outputs,)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)

@@ -12,8 +12,8 @@ Role = Literal["embedding", "readout", "kernel", "gain", "bias"]
 def role(name: str, parameter: nn.Parameter) -> Role:
     """The role of a parameter, told from its name in the model and its shape."""
     parts = name.split(".")
-    if parts[0] in ("embedding", "position"):
-        return "embedding"
+    if not {"embedding", "position", "segments"}.isdisjoint(parts[:-1]):
+        return "embedding" if parameter.ndim >= 2 else "gain"
     if parts[0] == "readout":
         return "readout"
     if parts[-1] == "bias":

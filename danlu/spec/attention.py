@@ -33,7 +33,9 @@ class QKNorm(Spec):
         if self.per_head and self.over == "width":
             raise ValueError("per_head = true with over = width: a gain over the width has a number for each")
         if self.norm == "l2" and self.gain:
-            raise ValueError("norm = l2 has no gain; set gain = false, or norm = rms, which is √size times it")
+            raise ValueError(
+                "norm = l2 has no gain; set gain = false, or norm = rms, which is √size times it"
+            )
         if self.when == "after" and self.over == "width":
             raise ValueError("over = width is taken before the positions; set when = before")
         return self

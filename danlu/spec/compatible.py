@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from danlu.spec.attention import Attention
+from danlu.spec.attention import Attention, HeadGate
 from danlu.spec.mixers import LRU, LatentAttention, VQAttention
-from danlu.spec.positions import NoPosition, ReRotary, Rotary
+from danlu.spec.positions import NoPosition, ReRotary, Rotary, T5Buckets
 from danlu.spec.residuals import DeepNorm
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def check_layer(width: int, parts: Parts, *, causal: bool) -> None:
         if not isinstance(position, Rotary | NoPosition) and position.acts_on != "embedding":
             raise ValueError(
                 f"mixer.kind = latent turns its {mixer.rotary_size} shared numbers by rotary positions; "
-                f"position.kind = {position.kind} has no place in it; allowed: rotary, learned, sinusoidal, none"
+                f"position.kind = {position.kind} has no place in it; "
+                "allowed: rotary, learned, sinusoidal, none"
             )
         if isinstance(position, Rotary) and position.fraction != 1:
             raise ValueError(
@@ -69,6 +70,11 @@ def _check_heads(width: int, mixer: Attention | LatentAttention | VQAttention) -
 
 def _check_attention(width: int, mixer: Attention, parts: Parts) -> None:
     position = parts.position
+    if isinstance(mixer.gate, HeadGate) and width % mixer.heads:
+        raise ValueError(
+            f"mixer.gate.kind = heads reads a slice of the width for each head, and "
+            f"mixer.heads = {mixer.heads} does not divide width = {width}; use kind elements"
+        )
     size = mixer.head_size or width // mixer.heads
     if isinstance(position, Rotary):
         turned = int(size * position.fraction)
@@ -102,8 +108,8 @@ def check_network(model: Network) -> None:
     causal = model.causal
     if causal and model.norm.across_positions:
         raise ValueError(
-            f"norm.kind = {model.norm.kind} takes its mean over positions, so that each would see the future; "
-            "allowed in a decoder: rms, layer, group (in kind encoder also batch, instance)"
+            f"norm.kind = {model.norm.kind} takes its mean over positions, so that each would see the "
+            "future; allowed in a decoder: rms, layer, group (in kind encoder also batch, instance)"
         )
     if model.norm.kind == "group" and model.width % model.norm.groups:
         raise ValueError(f"norm.groups = {model.norm.groups} does not divide width = {model.width}")
@@ -117,11 +123,33 @@ def check_network(model: Network) -> None:
             f"residual.kind = deepnorm draws the branches with a gain of its own; "
             f"init.branch = {model.init.branch} would change it; set init.branch = same"
         )
+    _check_stacks(model)
     mixers, position = [parts.mixer for parts in model.parts()], model.position
     if all(isinstance(mixer, LRU) for mixer in mixers) and position.acts_on in ("heads", "scores"):
         raise ValueError(
             f"position.kind = {position.kind} acts in attention, and every mixer is an lru, which has none; "
             "set position = none"
+        )
+
+
+def _check_stacks(model: Network) -> None:
+    mixers = [parts.mixer for parts in model.parts()]
+    if model.kind == "encoder-decoder":
+        for mixer in mixers:
+            if not isinstance(mixer, Attention):
+                raise ValueError(
+                    f"mixer.kind = {mixer.kind} in an encoder-decoder: its blocks also attend to the "
+                    "encoder, for which only kind attention is built; set mixer = attention"
+                )
+    position = model.position
+    if (
+        isinstance(position, T5Buckets)
+        and position.shared
+        and len({m.heads for m in mixers if isinstance(m, Attention)}) > 1
+    ):
+        raise ValueError(
+            "position.shared = true gives every layer the same table, and the layers have different "
+            "numbers of heads; set position.shared = false"
         )
 
 
@@ -149,8 +177,8 @@ def check_experiment(experiment: Experiment) -> None:
             )
         if isinstance(parts.mixer, VQAttention | LRU) and task.kind == "prefix":
             raise ValueError(
-                f"task.kind = prefix lets the prefix see itself both ways, and mixer.kind = {parts.mixer.kind} "
-                "runs from left to right"
+                f"task.kind = prefix lets the prefix see itself both ways, and "
+                f"mixer.kind = {parts.mixer.kind} runs from left to right"
             )
         if isinstance(parts.mixer, VQAttention) and train.recompute:
             raise ValueError(

@@ -98,7 +98,9 @@ class Network(Spec):
             if layer.window is not None:
                 window = None if layer.window == "full" else layer.window
                 mixer = mixer.model_copy(update={"window": window})
-            found.append(Parts(mixer, layer.position or self.position, layer.feed_forward or self.feed_forward))
+            found.append(
+                Parts(mixer, layer.position or self.position, layer.feed_forward or self.feed_forward)
+            )
         return found
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from danlu.spec.base import ByKind, NonNegativeFloat, PositiveFloat, PositiveInt, Shorthand, Spec
 
@@ -42,6 +42,11 @@ class YaRN(Spec):
     attention: PositiveFloat | None = None
     whole: bool = True
 
+    @model_validator(mode="after")
+    def _ramp(self) -> YaRN:
+        _slow_below_fast(self.slow, self.fast)
+        return self
+
 
 class Llama3(Spec):
     """Llama 3's scaling: waves longer than original/``slow`` divided by ``factor``, those shorter than
@@ -52,6 +57,16 @@ class Llama3(Spec):
     original: PositiveInt = 8192
     slow: PositiveFloat = 1.0
     fast: PositiveFloat = 4.0
+
+    @model_validator(mode="after")
+    def _blend(self) -> Llama3:
+        _slow_below_fast(self.slow, self.fast)
+        return self
+
+
+def _slow_below_fast(slow: float, fast: float) -> None:
+    if not slow < fast:
+        raise ValueError(f"slow = {slow} is not below fast = {fast}, and the ramp is between them")
 
 
 Scaling = Annotated[Interpolation | NTK | YaRN | Llama3, ByKind, Shorthand]
@@ -71,6 +86,14 @@ class Rotary(Spec):
     layout: Literal["half", "interleaved"] = "half"
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     scaling: Scaling | None = None
+
+    @model_validator(mode="after")
+    def _falling(self) -> Rotary:
+        if isinstance(self.scaling, YaRN) and self.base <= 1:
+            raise ValueError(
+                f"base = {self.base} gives no slow pairs for scaling.kind = yarn; allowed: more than 1"
+            )
+        return self
 
 
 class ReRotary(Spec):
@@ -127,6 +150,15 @@ class T5Buckets(Spec):
     distance: PositiveInt = 128
     shared: bool = True
 
+    @model_validator(mode="after")
+    def _beyond_the_exact(self) -> T5Buckets:
+        if self.distance <= self.buckets // 2:
+            raise ValueError(
+                f"distance = {self.distance} leaves nothing to the logarithmic half of buckets = "
+                f"{self.buckets}; allowed: more than {self.buckets // 2}"
+            )
+        return self
+
 
 class ALiBi(Spec):
     """−m·(i − j) added to the scores, m = 2^(−8h/H) for head h of H (Press et al. 2022)."""
@@ -146,7 +178,7 @@ class Kerple(Spec):
 
 class Sandwich(Spec):
     """The product of the sinusoids of both positions, which depends on their distance alone, added to the
-    scores (Chi et al. 2023): a fixed number of ``size`` sinusoids, weighted by head."""
+    scores (Chi et al. 2023): vectors of ``size`` numbers, times ``weight`` · H/(8h) for head h of H."""
 
     acts_on: ClassVar[ActsOn] = "scores"
     kind: Literal["sandwich"] = "sandwich"

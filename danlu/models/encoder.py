@@ -1,0 +1,54 @@
+"""An encoder-only transformer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from danlu import spec
+from danlu.models.ends import Ends
+from danlu.models.initialise import draw
+from danlu.models.stack import Stack
+from danlu.nn import Embedding, builds
+from danlu.nn.scope import Scope
+
+
+@builds(spec.Encoder)
+class Encoder(Ends, Stack):
+    """An encoder-only transformer (Devlin et al. 2019): token ids (batch, positions) → logits (batch,
+    positions, vocabulary), every position seeing every other.
+
+    Args as ``danlu.models.Decoder``'s, ``settings`` the fields of ``danlu.spec.Encoder``.
+    """
+
+    def __init__(self, vocabulary: int, context: int, **settings: Any) -> None:
+        network = spec.Encoder(**settings)
+        super().__init__(network, context, causal=False)
+        self.segments = Embedding(network.segments, network.width) if network.segments else None
+        self.make_ends(vocabulary, network)
+        self.initialise(network.init)
+
+    def initialise(self, init: spec.Init) -> None:
+        """Draw every weight from torch's global generator, in the order of the modules."""
+        draw(self, init, self.readout)
+        self.draw_readout(init)
+        self.finish(init)
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        *,
+        documents: torch.Tensor | None = None,
+        segments: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Logits in float32. ``documents``: (batch, positions) integers that attention does not cross;
+        ``segments``: (batch, positions) kinds of token (left out: all of the first)."""
+        x = self.embed(tokens)
+        if self.segments is not None:
+            x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
+        return self.read(self.body(x.to(self.compute), Scope(False, 0, documents)))
+
+    def flops(self, batch: int, length: int) -> int:
+        """FLOPs of the matrix products of a forward pass (a training step costs three times that)."""
+        return self.body_flops(batch, length) + self.end_flops(batch * length)

@@ -1,0 +1,71 @@
+"""The two ends of a transformer: the embedding of tokens, and the readout."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn as nn
+
+from danlu import spec
+from danlu.nn import Embedding, Linear, build
+from danlu.nn.feed_forwards import ACTIVATIONS
+
+
+class Ends(nn.Module):
+    """Token ids → vectors, the stream → logits; a base class of the models.
+
+    Parameters are float32; activations have the type of ``compute`` (set it to bfloat16 or float16 for speed;
+    see ``danlu.train.precision``).
+    """
+
+    def make_ends(self, vocabulary: int, network: spec.Network) -> None:
+        """Add the modules: embedding, projections, what stands before the readout, the readout."""
+        self.compute = torch.float32
+        self.softcap, self.logit_scale = network.softcap, network.logit_scale
+        self.embedding_scale = network.embedding_scale
+        width, narrow = network.width, network.embedding_width
+        self.embedding = Embedding(vocabulary, narrow or width)
+        self.embedding_projection = self.readout_projection = self.transform = self.transform_norm = None
+        if narrow is not None:
+            self.embedding_projection = Linear(narrow, width, bias=False)
+            self.readout_projection = Linear(width, narrow, bias=False)
+        activation = getattr(network, "transform", None)
+        if activation is not None:
+            self.transform = Linear(width, width, bias=network.bias)
+            self.transform_norm = build(network.norm, width)
+            self.activation = ACTIVATIONS[activation]
+        self.readout = Linear(narrow or width, vocabulary, bias=network.readout_bias)
+        if network.tied:
+            self.readout.weight = self.embedding.weight
+
+    @torch.no_grad()
+    def draw_readout(self, init: spec.Init) -> None:
+        """The initial weights of a readout that is not tied to the embedding."""
+        if self.readout.weight is not self.embedding.weight:
+            std = init.std or self.readout.in_features**-0.5
+            nn.init.normal_(self.readout.weight, std=std if init.readout is None else init.readout)
+        if self.readout.bias is not None:
+            nn.init.zeros_(self.readout.bias)
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(batch, positions) → (batch, positions, width)."""
+        x = self.embedding(tokens)
+        if self.embedding_scale is not None:
+            x = x * self.embedding_scale
+        return x if self.embedding_projection is None else self.embedding_projection(x)  # type: ignore[no-any-return]
+
+    def read(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, positions, width) → logits (batch, positions, vocabulary), in float32 (or float64)."""
+        if self.transform is not None and self.transform_norm is not None:
+            x = self.transform_norm(self.activation(self.transform(x)))
+        if self.readout_projection is not None:
+            x = self.readout_projection(x)
+        logits = self.readout(x)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        if self.logit_scale is not None:
+            logits = logits * self.logit_scale
+        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+
+    def end_flops(self, tokens: int) -> int:
+        """FLOPs of the matrix products at both ends."""
+        maps = (self.embedding_projection, self.transform, self.readout_projection, self.readout)
+        return sum(end.flops(tokens) for end in maps if end is not None)

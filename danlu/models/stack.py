@@ -1,0 +1,113 @@
+"""A stack of blocks on embedded tokens: the body of every transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn as nn
+from torch.utils.checkpoint import checkpoint
+
+from danlu import spec
+from danlu.models.initialise import draw_deepnorm, scale_branches
+from danlu.nn import Block, build
+from danlu.nn.block import BlockCache
+from danlu.nn.scope import Scope
+
+
+class Stack(nn.Module):
+    """Positions, blocks, a last norm (none after post-norm blocks, whose output is normed already).
+
+    Args: ``network``: the specification; ``context``: of a learned table of positions that does not say its
+    own; ``layers``: if other than the network's; ``cross``: whether blocks attend to a memory; ``other``: how
+    many layers the other stack of an encoder-decoder has, which DeepNorm's constants ask for.
+    """
+
+    blocks: Sequence[Block]  # a ModuleList, whose own type forgets what it holds
+
+    def __init__(
+        self,
+        network: spec.Network,
+        context: int,
+        *,
+        causal: bool,
+        layers: int | None = None,
+        cross: bool = False,
+        other: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.causal, self.recompute = causal, False
+        if layers is not None and layers != network.layers:
+            network = network.model_copy(update={"layers": layers})
+        self.position: nn.Module | None = None
+        shared = isinstance(network.position, spec.T5Buckets) and network.position.shared
+        if network.position.acts_on == "embedding":
+            self.position = build(network.position, network.width, context)
+        elif shared:
+            heads = {
+                parts.mixer.heads for parts in network.parts() if isinstance(parts.mixer, spec.Attention)
+            }
+            self.position = build(network.position, *heads, 0)
+        self.embedding_norm = build(network.norm, network.width) if network.embedding_norm else nn.Identity()
+        self.dropout = nn.Dropout(network.dropout) if network.dropout else nn.Identity()
+        residual, beta = network.residual, None
+        if isinstance(residual, spec.DeepNorm):
+            side: Literal["encoder", "decoder"] = "decoder" if causal else "encoder"
+            alpha, beta = residual.constants(network.layers, other, side)
+            residual = spec.DeepNorm(alpha=alpha, beta=beta, rule=residual.rule)
+        blocks = [
+            Block(
+                network.width,
+                mixer=parts.mixer,
+                feed_forward=parts.feed_forward,
+                norm=network.norm,
+                position=self.position if shared and parts.position == network.position else parts.position,
+                placement=network.placement,
+                residual=residual,
+                bias=network.bias,
+                dropout=network.dropout,
+                cross=cast(spec.Attention, parts.mixer) if cross else None,
+            )
+            for parts in network.parts()
+        ]
+        self.beta = beta
+        self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
+        self.norm = nn.Identity() if network.placement == "post" else build(network.norm, network.width)
+
+    def finish(self, init: spec.Init) -> None:
+        """The initial weights of the branches, once all weights are drawn."""
+        if self.beta is not None:
+            draw_deepnorm(self.blocks, self.beta)
+        scale_branches(self.blocks, init)
+
+    def body(
+        self,
+        x: torch.Tensor,
+        scope: Scope,
+        caches: Sequence[BlockCache] | None = None,
+        memory: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Embedded tokens (batch, positions, width), positions not yet added → the stream, normed."""
+        if self.position is not None and hasattr(self.position, "at"):
+            start = caches[0].length if caches else 0
+            x = x + self.position.at(start, x.shape[1]).to(x.dtype)  # type: ignore[operator]
+        x = self.dropout(self.embedding_norm(x))
+        for i, block in enumerate(self.blocks):
+            if self.recompute and self.training:
+                x = checkpoint(block, x, scope, None, memory, use_reentrant=False)
+            else:
+                x = block(x, scope, caches[i] if caches else None, memory)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def caches(self, batch: int, length: int) -> list[BlockCache]:
+        """Empty caches of what each block keeps, one for each layer."""
+        return [block.cache(batch, length) for block in self.blocks]
+
+    def cache_numbers(self, length: int) -> int:
+        """Numbers that the caches hold for one sequence of ``length`` positions."""
+        return sum(cast(Any, block.mixer).cache_numbers(length) for block in self.blocks)
+
+    def body_flops(self, batch: int, length: int, memory: int = 0) -> int:
+        """FLOPs of the matrix products of a forward pass through the blocks."""
+        return sum(block.flops(batch, length, memory) for block in self.blocks)

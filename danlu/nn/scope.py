@@ -1,0 +1,100 @@
+"""What a position may see, as the model and the task say; patterns of single layers narrow it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from danlu import spec
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What every layer has in common.
+
+    ``causal``: a position sees itself and those before it, else all. ``prefix``: so many first positions see
+    one another all the same. ``documents``: (batch, positions) integers; attention does not cross from one
+    to another.
+    """
+
+    causal: bool = True
+    prefix: int = 0
+    documents: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """Which keys a query sees by their places alone: hashable, so that masks are made once.
+
+    Query i stands at position ``offset`` + i, the keys at 0 … ``keys`` − 1.
+    """
+
+    queries: int
+    keys: int
+    causal: bool = True
+    prefix: int = 0
+    window: int | None = None
+    sparse: spec.Sparse | None = None
+
+    @property
+    def offset(self) -> int:
+        return self.keys - self.queries
+
+    @property
+    def full(self) -> bool:
+        """Whether every query sees every key."""
+        free = self.window is None and self.sparse is None
+        return free and (not self.causal or self.queries == 1 or self.prefix >= self.keys)
+
+    @property
+    def plainly_causal(self) -> bool:
+        """Whether this is the triangle that fused kernels know."""
+        free = self.window is None and self.sparse is None and self.prefix <= 1
+        return free and self.causal and self.offset == 0
+
+    def keys_of(self, start: int, stop: int) -> tuple[int, int]:
+        """The range of keys outside which queries ``start`` to ``stop`` see nothing."""
+        low, high = 0, self.keys
+        if self.causal:
+            high = min(
+                self.keys, max(stop + self.offset, self.prefix if start + self.offset < self.prefix else 0)
+            )
+        if self.window is not None:
+            low = max(0, start + self.offset - self.window + 1)
+            high = min(high, stop + self.offset + self.window - 1)
+        return low, high
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is made in inference mode could not be kept for a backward pass
+def visible(span: Span, device: torch.device) -> torch.Tensor:
+    """Boolean mask (queries, keys): True where the query may see the key.
+
+    A window of w: the distance is less than w. Strided (Child et al. 2019): less than the stride, or a
+    multiple of it. Fixed: the same block, or among the last columns of another.
+    """
+    i = torch.arange(span.queries, device=device)[:, None] + span.offset
+    j = torch.arange(span.keys, device=device)
+    mask = torch.ones(span.queries, span.keys, dtype=torch.bool, device=device)
+    if span.causal:
+        mask = (j <= i) | ((i < span.prefix) & (j < span.prefix))
+    if span.window is not None:
+        mask = mask & ((i - j).abs() < span.window)
+    if isinstance(span.sparse, spec.Strided):
+        mask = mask & (((i - j).abs() < span.sparse.stride) | ((i - j) % span.sparse.stride == 0))
+    elif isinstance(span.sparse, spec.Fixed):
+        block, columns = span.sparse.block, span.sparse.columns
+        mask = mask & ((i // block == j // block) | (j % block >= block - columns))
+    return mask
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def hiding(span: Span, start: int, stop: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """What hides the keys from queries ``start`` to ``stop`` when it is added to their scores: 0 where
+    visible, −∞ elsewhere; (stop − start, keys of ``span.keys_of(start, stop)``)."""
+    low, high = span.keys_of(start, stop)
+    seen = visible(span, device)[start:stop, low:high]
+    return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, float("-inf"))
