@@ -100,7 +100,7 @@ class LatentAttention(nn.Module):
             self.q_down = Linear(width, query_latent, bias=bias)
             self.q_norm = RMSNorm(query_latent, eps=eps)
             self.q_up = Linear(query_latent, queries, bias=False)
-        self.kv_down = Linear(width, latent + rotary_size, bias=bias)
+        self.kv_down = Linear(width, latent + rotary_size, bias=bias, rows=(latent, rotary_size))
         self.kv_norm = RMSNorm(latent, eps=eps)
         self.kv_up = Linear(latent, heads * (self.head_size + self.value_size), bias=False)
         self.out = Linear(heads * self.value_size, width, bias=bias)
@@ -108,10 +108,10 @@ class LatentAttention(nn.Module):
         self.rotary: nn.Module | None = rotary
 
     def forward(
-        self, x: torch.Tensor, scope: Scope = Scope(), cache: LatentCache | None = None
+        self, x: torch.Tensor, scope: Scope | None = None, cache: LatentCache | None = None
     ) -> torch.Tensor:
-        """``scope``: what a position may see; ``cache``: of earlier positions, to which those of ``x`` are
-        appended."""
+        """``scope``: what a position may see (left out: itself and those before it); ``cache``: of earlier
+        positions, to which those of ``x`` are appended."""
         start = cache.length if cache is not None else 0
         q, kept = self._queries(x, start), self._kept(x, start)
         if cache is not None:
@@ -144,7 +144,7 @@ class LatentAttention(nn.Module):
         )
         return keys, values
 
-    def _expanded(self, q: torch.Tensor, kept: torch.Tensor, scope: Scope) -> torch.Tensor:
+    def _expanded(self, q: torch.Tensor, kept: torch.Tensor, scope: Scope | None) -> torch.Tensor:
         """Attention with keys and values of every head: queries (batch, heads, T, ·) at the last T of the
         positions kept (batch, S, ·) → (batch, heads, T, value_size)."""
         c, r = kept.split((self.latent, self.rotary_size), dim=-1)
@@ -153,7 +153,7 @@ class LatentAttention(nn.Module):
         k = torch.cat((k, r[:, None].expand(-1, self.heads, -1, -1)), dim=-1)
         return attend(q, k, v, scale=self.scale, scope=scope)
 
-    def _absorbed(self, q: torch.Tensor, kept: torch.Tensor, scope: Scope) -> torch.Tensor:
+    def _absorbed(self, q: torch.Tensor, kept: torch.Tensor, scope: Scope | None) -> torch.Tensor:
         """The same with one key [c ; r] and one value c for all heads: K is multiplied into the queries
         and V into what comes out."""
         keys, values = (w.to(q.dtype) for w in self._up())
