@@ -1,4 +1,7 @@
-"""Normalisations y = a·(x − μ)/σ + b over the last dimension."""
+"""Normalisations y = a·(x − μ)/σ + b of activations (…, positions, width).
+
+They differ in what μ and σ are taken over and in where a and b come from.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,13 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from danlu import spec
+from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
+
+
+def _exact(x: torch.Tensor) -> torch.dtype:
+    """The type for statistics: float32, or float64 where ``x`` has it."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 class _RMS(torch.autograd.Function):
@@ -22,8 +31,7 @@ class _RMS(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, eps: float) -> torch.Tensor:
         width = x.shape[-1]
-        exact = torch.promote_types(x.dtype, torch.float32)
-        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact).square()
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_exact(x)).square()
         scale = torch.rsqrt(square / width + eps)
         y = x * scale.to(x.dtype)
         ctx.save_for_backward(y, scale.to(x.dtype))
@@ -48,38 +56,228 @@ def rms_norm(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
     return _RMS.apply(x, eps)
 
 
-@builds(spec.RMSNorm)
-class RMSNorm(nn.Module):
-    """Root-mean-square norm (Zhang & Sennrich 2019, eq. 4): a · x / √(mean x² + ε).
+class _Norm(nn.Module):
+    """y = a·(x − μ)/σ + b: what all norms share. A norm says what μ and σ are in ``standardise``.
 
-    Args: ``width`` of the last dimension; ``eps``; ``gain``: whether a is learned (initially 1).
-    Shapes: (…, width) → (…, width).
+    ``gain``, ``bias``: whether a and b are learned, float32 parameters of these names, (width,).
+    With ``around_one`` the parameter ``gain`` holds w, initially 0, and a = 1 + w.
     """
 
-    def __init__(self, width: int, *, eps: float = 1e-5, gain: bool = True) -> None:
+    def __init__(self, width: int, eps: float, gain: bool, bias: bool, around_one: bool = False) -> None:
         super().__init__()
         self.eps = eps
-        self.gain = nn.Parameter(torch.ones(width)) if gain else None
+        self.around_one = around_one
+        start = torch.zeros if around_one else torch.ones
+        self.gain = nn.Parameter(start(width)) if gain else None
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+
+    def standardise(self, x: torch.Tensor) -> torch.Tensor:
+        """(x − μ)/σ in the type of ``x`` or a more exact one."""
+        raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = rms_norm(x, self.eps)
-        return y if self.gain is None else y * self.gain.to(x.dtype)
+        # 1 + w rounded to bfloat16 would lose a small w, so Gemma multiplies before the cast.
+        y = self.standardise(x.to(_exact(x)) if self.around_one else x)
+        a, b = self.affine(y.dtype)
+        y = y if a is None else y * a
+        return (y if b is None else y + b).to(x.dtype)
+
+    def affine(self, dtype: torch.dtype) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """a and b in ``dtype``; None where they are not learned."""
+        a, b = (p if p is None else p.to(dtype) for p in (self.gain, self.bias))
+        return (1 + a if self.around_one and a is not None else a), b
+
+
+@builds(spec.RMSNorm)
+class RMSNorm(_Norm):
+    """Root-mean-square norm (Zhang & Sennrich 2019, eq. 4): a · x / √(mean x² + ε).
+
+    Args: ``width`` of the last dimension; ``eps``; ``gain``: whether a is learned (initially 1);
+    ``around_one``: a = 1 + w with w learned (initially 0) and multiplied in float32 (Gemma).
+    Shapes: (…, width) → (…, width), in the type of the input.
+    """
+
+    def __init__(self, width: int, *, eps: float = 1e-5, gain: bool = True, around_one: bool = False) -> None:
+        super().__init__(width, eps, gain, False, around_one)
+
+    def standardise(self, x: torch.Tensor) -> torch.Tensor:
+        return rms_norm(x, self.eps)
 
 
 @builds(spec.LayerNorm)
-class LayerNorm(nn.Module):
+class LayerNorm(_Norm):
     """Layer norm (Ba, Kiros & Hinton 2016, eq. 4): a · (x − μ)/√(σ² + ε) + b, biased variance.
 
-    Args: ``width`` of the last dimension; ``eps``; ``gain`` and ``bias``: whether a and b are learned.
-    Shapes: (…, width) → (…, width).
+    Args: ``width`` of the last dimension; ``eps``; ``gain`` and ``bias``: whether a and b are learned;
+    ``around_one`` as in ``RMSNorm``.
+    Shapes: (…, width) → (…, width), in the type of the input.
     """
 
-    def __init__(self, width: int, *, eps: float = 1e-5, gain: bool = True, bias: bool = False) -> None:
-        super().__init__()
-        self.eps = eps
-        self.gain = nn.Parameter(torch.ones(width)) if gain else None
-        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+    def __init__(
+        self,
+        width: int,
+        *,
+        eps: float = 1e-5,
+        gain: bool = True,
+        bias: bool = False,
+        around_one: bool = False,
+    ) -> None:
+        super().__init__(width, eps, gain, bias, around_one)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gain, bias = (p if p is None else p.to(x.dtype) for p in (self.gain, self.bias))
-        return F.layer_norm(x, x.shape[-1:], gain, bias, self.eps)
+        """The same formula in one kernel of PyTorch's."""
+        dtype = _exact(x) if self.around_one else x.dtype
+        return F.layer_norm(x.to(dtype), x.shape[-1:], *self.affine(dtype), self.eps).to(x.dtype)
+
+
+@builds(spec.GroupNorm)
+class GroupNorm(_Norm):
+    """Group norm (Wu & He 2018, eq. 7): layer norm within each of ``groups`` groups of neighbouring
+    features of one position, so that no position sees another.
+
+    Args: ``width`` of the last dimension; ``groups``, which divides it; ``eps``; ``gain`` and ``bias``:
+    whether a and b are learned. Raises ValueError where ``groups`` does not divide ``width``.
+    Shapes: (…, width) → (…, width), in the type of the input.
+    """
+
+    def __init__(
+        self, width: int, *, groups: int = 4, eps: float = 1e-5, gain: bool = True, bias: bool = True
+    ) -> None:
+        if width % groups:
+            raise ValueError(f"groups = {groups} does not divide width = {width}")
+        super().__init__(width, eps, gain, bias)
+        self.groups = groups
+
+    def standardise(self, x: torch.Tensor) -> torch.Tensor:
+        grouped = x.unflatten(-1, (self.groups, -1))
+        return F.layer_norm(grouped, grouped.shape[-1:], eps=self.eps).flatten(-2)
+
+
+@builds(spec.InstanceNorm)
+class InstanceNorm(_Norm):
+    """Instance norm (Ulyanov et al. 2016): each feature over the positions of its own sequence, in
+    training and in evaluation alike; every position sees all others, later ones too, and one alone
+    becomes b.
+
+    Args: ``width`` of the last dimension; ``eps``; ``gain`` and ``bias``: whether a and b are learned.
+    Shapes: (…, positions, width) → the same, in the type of the input; statistics in float32.
+    """
+
+    def __init__(self, width: int, *, eps: float = 1e-5, gain: bool = True, bias: bool = True) -> None:
+        super().__init__(width, eps, gain, bias)
+
+    def standardise(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.to(_exact(x))
+        variance, mean = torch.var_mean(x, dim=-2, correction=0, keepdim=True)
+        return (x - mean) * torch.rsqrt(variance + self.eps)
+
+
+@builds(spec.BatchNorm)
+class BatchNorm(_Norm):
+    """Batch norm (Ioffe & Szegedy 2015, algorithm 1): each feature over all sequences and positions.
+
+    In training by the moments of the batch (biased variance), so that what one sequence becomes depends
+    on the others; in evaluation by the running averages ``mean`` and ``variance`` (buffers, float32), a
+    fixed linear map. A training forward moves them: a new batch weighs ``momentum``, and its variance is
+    the unbiased one (PyTorch's convention). They are as old as about 1/momentum forward passes, and each
+    pass counts, so that accumulated parts of a batch are batches of their own.
+
+    Args: ``width`` of the last dimension; ``eps``; ``momentum``; ``gain`` and ``bias``: whether a and b are
+    learned. Shapes: (…, width) → (…, width), in the type of the input. Raises ValueError in training for a
+    single row, which has no variance.
+    """
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        gain: bool = True,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(width, eps, gain, bias)
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+
+    def standardise(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.to(_exact(x))
+        if self.training:
+            mean, variance = self._moments(x)
+        else:
+            mean, variance = self.mean.to(x.dtype), self.variance.to(x.dtype)
+        return (x - mean) * torch.rsqrt(variance + self.eps)
+
+    def _moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and biased variance of the batch, which the running averages take in."""
+        rows = x.numel() // x.shape[-1]
+        if rows < 2:
+            raise ValueError(f"batch norm in training needs two rows or more; the batch has {rows}")
+        variance, mean = torch.var_mean(x, dim=tuple(range(x.ndim - 1)), correction=0)
+        with torch.no_grad():
+            unbiased = variance * (rows / (rows - 1))
+            self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
+            self.variance.lerp_(unbiased.to(self.variance.dtype), self.momentum)
+        return mean, variance
+
+
+@torch.no_grad()
+def fold(norm: BatchNorm, linear: nn.Linear) -> Linear:
+    """One linear layer that does what ``linear`` and then ``norm`` do in evaluation.
+
+    With s = a/√(variance + ε): weight s·W and bias s·(c − mean) + b, computed in float64 and given in the
+    weight's type; a, b, c are 1, 0, 0 where they are not learned. The two modules stay as they are.
+
+    Raises ValueError while ``norm`` is in training, where it is not a linear map, and where the sizes
+    differ.
+    """
+    if norm.training:
+        raise ValueError("a batch norm in training depends on its batch and cannot be folded; call .eval()")
+    if linear.out_features != norm.mean.numel():
+        raise ValueError(f"the linear layer has {linear.out_features} outputs, the norm {norm.mean.numel()}")
+    a, b = norm.affine(torch.float64)
+    scale = torch.rsqrt(norm.variance.double() + norm.eps)
+    scale = scale if a is None else scale * a
+    shift = -norm.mean.double() if linear.bias is None else linear.bias.double() - norm.mean.double()
+    shift = scale * shift if b is None else scale * shift + b
+    weight = linear.weight
+    folded = Linear(linear.in_features, linear.out_features).to(weight)
+    folded.weight.copy_(scale[:, None] * weight.double())
+    folded.bias.copy_(shift)
+    return folded
+
+
+@builds(spec.FiLM)
+class FiLM(nn.Module):
+    """Feature-wise linear modulation (Perez et al. 2018, eq. 2) of a layer norm: a·(x − μ)/σ + b, where
+    (a − 1, b) is a linear map of a condition, 0 at the start.
+
+    Args: ``width`` of the last dimension; ``condition``: numbers in a condition; ``eps``.
+    Shapes: (batch, …, width) and (batch, condition) → (batch, …, width), in the type of the input.
+    """
+
+    def __init__(self, width: int, *, condition: int = 16, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.generator = Linear(condition, 2 * width)
+        self.initialise_own()
+
+    def initialise_own(self) -> None:
+        """Start as layer norm, whatever the condition."""
+        nn.init.zeros_(self.generator.weight)
+        nn.init.zeros_(self.generator.bias)
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        exact = _exact(x)
+        generated = self.generator(condition.to(x.dtype)).to(exact)
+        a, b = generated.view(-1, *[1] * (x.ndim - 2), 2 * x.shape[-1]).chunk(2, dim=-1)
+        y = F.layer_norm(x.to(exact), x.shape[-1:], eps=self.eps)
+        return ((1 + a) * y + b).to(x.dtype)
+
+    def flops(self, batch: int) -> int:
+        """FLOPs of the generator in a forward pass."""
+        return self.generator.flops(batch)

@@ -1,0 +1,113 @@
+"""How a branch joins the residual stream: each class maps (x, f(x)) to the stream after it.
+
+Shapes: ``x`` and ``branch`` (…, width), of one type → the same. Learned numbers are float32 and cast at use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+import torch.nn as nn
+
+from danlu import spec
+from danlu.nn.registry import builds
+
+
+@builds(spec.Plain)
+class Plain(nn.Module):
+    """x + f(x) (He et al. 2016, eq. 1)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+
+    def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        return x + branch
+
+
+@builds(spec.Halved)
+class Halved(nn.Module):
+    """(x + f(x))/√2, which keeps the variance of two independent terms of equal variance (Song et al.
+    2021, NCSN++, ``skip_rescale``)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+
+    def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        return (x + branch) * math.sqrt(0.5)
+
+
+@builds(spec.ReZero)
+class ReZero(nn.Module):
+    """x + a f(x), one learned a, 0 at the start (Bachlechner et al. 2021, eq. 1).
+
+    The branch must not start at zero as well: a and f would then be each other's gradient, 0 for ever.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(x, self.gain.to(x.dtype), branch)
+
+
+@builds(spec.LayerScale)
+class LayerScale(nn.Module):
+    """x + a ⊙ f(x), a learned number for each feature, ``init`` at the start (Touvron et al. 2021, eq. 4)."""
+
+    def __init__(self, width: int, *, init: float = 0.1) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.full((width,), init))
+
+    def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(x, self.gain.to(x.dtype), branch)
+
+
+@builds(spec.DeepNorm)
+class DeepNorm(nn.Module):
+    """αx + f(x), to be followed by a norm (Wang et al. 2022, figure 2).
+
+    Args: ``alpha``; ``beta``: the gain that ``deepnorm_initialise`` draws the branch with, only kept here;
+    ``rule``: where the two come from. α and β depend on the number of layers, which a layer does not know:
+    the model takes them from ``spec.DeepNorm.constants``. Left out, both are 1, plain post-norm.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        alpha: float | None = None,
+        beta: float | None = None,
+        rule: Literal["paper", "adam"] = "paper",
+    ) -> None:
+        super().__init__()
+        self.alpha = 1.0 if alpha is None else alpha
+        self.beta = 1.0 if beta is None else beta
+        self.rule = rule
+
+    def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        return torch.add(branch, x, alpha=self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha:g}, beta={self.beta:g}, rule={self.rule}"
+
+
+def deepnorm_initialise(
+    value_path: Iterable[torch.Tensor], others: Iterable[torch.Tensor], beta: float
+) -> None:
+    """Draw weights anew, in place, by Xavier's normal distribution: those of the value path (of v, of the
+    last map, of the feed-forward) with gain ``beta``, the ``others`` (of q and k) with gain 1
+    (Wang et al. 2022, figure 2).
+
+    Each tensor is (out, in), a whole weight or a view of one; the fans are its own two sizes. Values and
+    then others are drawn from torch's global generator, in order. Raises ValueError for a tensor that is
+    not a matrix.
+    """
+    for weights, gain in ((value_path, beta), (others, 1.0)):
+        for weight in weights:
+            if weight.ndim != 2:
+                raise ValueError(f"a weight of shape {tuple(weight.shape)} is not a matrix (out, in)")
+            nn.init.xavier_normal_(weight.detach(), gain=gain)
