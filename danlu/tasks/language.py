@@ -1,4 +1,4 @@
-"""Language modelling: batch → loss, and loss → bits per byte."""
+"""What a prediction of tokens costs: nats, the z-loss, bits per byte."""
 
 from __future__ import annotations
 
@@ -8,25 +8,30 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+IGNORED = -100  # the target of a position that predicts nothing: what cross_entropy leaves out
 
-def loss_sum(
-    model: nn.Module,
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
-    *,
-    documents: torch.Tensor | None = None,
-    mask: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """The sum over tokens of −log p(target), in nats: a float32 scalar.
 
-    Shapes: ``inputs``, ``targets`` (batch, positions), int64; ``mask`` the same, bool: which targets
-    count. A sum and not a mean, so that the loss per token of a global batch is the same however the
-    batch is divided among passes and processes.
+def nats_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The sum over the targets of −log p(target), in nats: a scalar of the logits' type.
+
+    Shapes: ``logits`` (batch, positions, vocabulary); ``targets`` (batch, positions), int64, ``IGNORED``
+    where nothing is predicted. A sum and not a mean, so that the loss per token of a global batch is the
+    same however the batch is divided among passes and processes.
     """
-    logits = model(inputs, documents=documents)
-    if mask is not None:
-        targets = targets.masked_fill(~mask, -100)
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def z_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The sum over the targets of (ln Σe^z)² of the logits z (Chowdhery et al. 2022, PaLM, section 5):
+    zero where the logits are the logarithms of probabilities. Shapes as in ``nats_sum``."""
+    normaliser = logits.logsumexp(dim=-1)
+    return normaliser.masked_fill(targets == IGNORED, 0.0).square().sum()
+
+
+def loss_sum(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """``nats_sum`` of what ``model`` makes of ``inputs`` (batch, positions): the loss of a decoder that is
+    used without a task."""
+    return nats_sum(model(inputs), targets)
 
 
 def bits_per_byte(nats: float, bytes_: int) -> float:

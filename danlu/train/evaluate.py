@@ -9,7 +9,9 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from danlu.tasks import bits_per_byte, loss_sum
+from danlu.data import Dataset, held_out_windows
+from danlu.tasks import IGNORED, Example, Task, bits_per_byte, held_out_keys
+from danlu.train.errors import RunError
 from danlu.train.parallel import Processes
 
 Window = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -26,22 +28,35 @@ class Stopped(Exception):
     """A signal came during the evaluation; nothing was recorded."""
 
 
+def held_out(task: Task, dataset: Dataset, limit_tokens: int | None) -> list[Window]:
+    """The windows of held-out text of which ``task`` predicts something: (inputs, targets, mask), arrays
+    (context,). Raises ``RunError`` if there is none."""
+    windows = held_out_windows(dataset.held_out, task.context, limit_tokens=limit_tokens)
+    taken = [window for window in windows if task.takes(window[2])]
+    if not taken:
+        raise RunError(
+            f"nothing of the held-out text can be scored: it has {len(dataset.held_out)} tokens, of which "
+            f"train.evaluate_tokens = {limit_tokens or 'none'} are read, and the task needs more of one "
+            f"window of {task.context}; lower data.context or raise data.held_out"
+        )
+    return taken
+
+
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
+    task: Task,
     windows: Sequence[Window],
-    token_bytes: np.ndarray,
     group: Processes,
     *,
     rows: int,
-    documents: Callable[[np.ndarray], torch.Tensor | None] = lambda inputs: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Score:
-    """Score ``model`` on windows of held-out text, ``rows`` at a time, shared among the processes.
+    """Score ``model`` at ``task`` on ``windows`` of held-out text, ``rows`` at a time, shared among the
+    processes.
 
-    Each window is (inputs, targets, mask), three arrays (context,); ``token_bytes`` (vocabulary,) gives the
-    bytes of text that a token stands for. Raises ``Stopped`` when ``stop()`` turns true between two passes;
-    with several processes it is only asked between evaluations.
+    What is random in a window depends on its place alone. Raises ``Stopped`` when ``stop()`` turns true
+    between two passes; with several processes it is only asked between evaluations.
     """
     training = model.training
     model.eval()
@@ -52,19 +67,11 @@ def evaluate(
         for start in range(0, len(windows), rows * group.count):
             if group.count == 1 and stop():
                 raise Stopped
-            whole = windows[start : start + rows * group.count]
-            mine = whole[group.rank :: group.count] or [_blank(whole[0])]
-            inputs, targets, mask = (np.stack(part) for part in zip(*mine, strict=True))
-            loss = loss_sum(
-                model,
-                torch.from_numpy(inputs).to(group.device),
-                torch.from_numpy(targets).to(group.device),
-                mask=torch.from_numpy(mask).to(group.device),
-                documents=documents(inputs),
-            )
-            nats += loss.double().cpu()
-            tokens += int(mask.sum())
-            bytes_ += int(token_bytes[targets[mask]].sum())
+            places = range(start, min(start + rows * group.count, len(windows)))
+            example = _example(task, windows, places[group.rank :: group.count], spare=start)
+            nats += _nats(model, task, example, group.device)
+            tokens += int((example["targets"] != IGNORED).sum())
+            bytes_ += task.bytes_of(example["targets"])
     finally:
         model.train(training)
     sums = group.sum(torch.tensor([float(nats), tokens, bytes_], dtype=torch.float64, device=group.device))
@@ -72,6 +79,20 @@ def evaluate(
     return Score(bits_per_byte(total, int(size)), total / count)
 
 
-def _blank(window: Window) -> Window:
-    inputs, targets, mask = window
-    return inputs, targets, np.zeros_like(mask)
+def _example(task: Task, windows: Sequence[Window], places: Sequence[int], spare: int) -> Example:
+    """The windows at ``places``; where there are none, the one at ``spare`` with nothing to predict."""
+    mine = places or [spare]
+    inputs, targets, mask = (np.stack(part) for part in zip(*(windows[i] for i in mine), strict=True))
+    example = task.example(inputs, targets, held_out_keys(mine), mask)
+    if not places:
+        example["targets"] = np.full_like(example["targets"], IGNORED)
+    return example
+
+
+def _nats(model: nn.Module, task: Task, example: Example, device: torch.device) -> torch.Tensor:
+    return task.loss(model, to_device(example, device)).nats.double().cpu()
+
+
+def to_device(example: Example, device: torch.device) -> dict[str, torch.Tensor]:
+    """The example's arrays as tensors on ``device``."""
+    return {name: torch.from_numpy(part).to(device, non_blocking=True) for name, part in example.items()}

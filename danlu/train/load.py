@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import torch
 
-from danlu import spec
+from danlu import spec, tasks
 from danlu.data import Tokenizer, load_tokenizer
-from danlu.models import Decoder, build
+from danlu.models import Model, build
 from danlu.spec.words import resolve
 from danlu.train import checkpoint, steps
 from danlu.train.errors import RunError
@@ -23,7 +24,8 @@ class LoadedRun:
     """What a run left: ``model`` holds the weights of ``step``, in evaluation mode."""
 
     experiment: spec.Experiment
-    model: Decoder
+    task: tasks.Task
+    model: Model
     tokenizer: Tokenizer
     step: int
 
@@ -43,9 +45,10 @@ def load_run(path: Path, step: int | None = None) -> LoadedRun:
         best = int(position["best_step"])
         step = best if steps.step_folder(path, best).is_dir() else int(position["step"])
     tensors, _ = checkpoint.load(path, step, only={"model"})
-    model: Decoder = build(experiment.model, tokenizer.vocabulary, experiment.data.context)
+    task: tasks.Task = tasks.build(experiment.task, tokenizer, experiment.data)
+    model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
     model.load_state_dict(tensors["model"])
-    return LoadedRun(experiment, model.eval().requires_grad_(False), tokenizer, step)
+    return LoadedRun(experiment, task, model.eval().requires_grad_(False), tokenizer, step)
 
 
 def unknown_characters(run: LoadedRun, text: str) -> list[str]:
@@ -66,10 +69,16 @@ def generate_text(
 ) -> str:
     """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty).
 
-    Raises ``RunError`` for a prompt that is no text, a ``top_p`` or a ``seed`` out of range.
+    An encoder-decoder ends where the span ends that it fills in after the prompt. Raises ``RunError`` for a
+    run whose model continues no text, a prompt that is no text, a ``top_p`` or a ``seed`` out of range.
     """
-    from danlu.models import generate
+    from danlu.models import Encoder, EncoderDecoder, generate
 
+    if isinstance(run.model, Encoder) or not run.task.continues:
+        raise RunError(
+            f"the run's task is {run.experiment.task.kind} and its model an encoder, which fills gaps in a "
+            "text and does not continue one; danlu sample takes a run of a decoder or an encoder-decoder"
+        )
     if top_p is not None and not 0 < top_p <= 1:
         raise RunError(f"top_p = {top_p} keeps no token; allowed: above 0, at most 1")
     if not -(2**63) <= seed < 2**63:
@@ -78,15 +87,21 @@ def generate_text(
         prompt.encode()
     except UnicodeEncodeError as error:
         raise RunError(f"the prompt is not UTF-8 at character {error.start}") from None
-    ids = [run.tokenizer.separator, *(int(i) for i in run.tokenizer.encode(prompt))]
+    given = run.task.prompt(run.tokenizer.encode(prompt).tolist())
+    begin, context, memory = torch.from_numpy(given["tokens"]), run.task.lengths[0], None
+    if isinstance(run.model, EncoderDecoder):
+        memory = run.model.encode(torch.from_numpy(given["encoder_tokens"]))
+        count = min(count, context - begin.shape[1])  # further than this it has never written
     tokens = generate(
         run.model,
-        torch.tensor([ids]),
+        begin,
         count=count,
-        context=run.experiment.data.context,
+        context=context,
+        memory=memory,
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
         seed=seed,
     )
-    return run.tokenizer.decode([int(token) for token in tokens])
+    ids = takewhile(lambda token: token < run.tokenizer.vocabulary, map(int, tokens))
+    return run.tokenizer.decode(list(ids))

@@ -10,10 +10,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from danlu import data, optim, spec
-from danlu.models import Decoder, build
+from danlu import data, optim, spec, tasks
+from danlu.models import Model, build
 from danlu.nn.kernels import choose
-from danlu.tasks import loss_sum
+from danlu.train.evaluate import to_device
 from danlu.train.machine import PRECISIONS, ceiling, check_seed, keep_memory, pick_device, pick_precision
 from danlu.train.precision import total_norm
 
@@ -62,7 +62,8 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     precision = pick_precision(train.precision, device)
     dataset = data.prepare(experiment.data)
     torch.manual_seed(train.seed)
-    model: Decoder = build(experiment.model, dataset.tokenizer.vocabulary, context).to(device)
+    task: tasks.Task = tasks.build(experiment.task, dataset.tokenizer, experiment.data)
+    model: Model = build(experiment.model, task.vocabulary, max(task.lengths)).to(device)
     model.compute, model.recompute = PRECISIONS[precision], train.recompute
     optimizers = optim.build(experiment.optimizer, model)
     rows = train.microbatch or train.batch
@@ -83,10 +84,12 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
         box: dict[str, Any] = {}
 
         def read() -> None:
-            box["batch"] = [torch.from_numpy(a).to(device) for a in batches.at(i)]
+            keys = tasks.training_keys(train.seed, i, 0, rows)
+            box["example"] = to_device(task.example(*batches.at(i), keys), device)
 
         def forward() -> None:
-            box["loss"] = loss_sum(model, *box["batch"]) / (rows * context)
+            nats, penalty = task.loss(model, box["example"])
+            box["loss"] = (nats if penalty is None else nats + penalty) / (rows * task.count)
 
         parts: list[tuple[str, Callable[[], Any]]] = [
             ("data", read),
@@ -108,7 +111,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     operators = _operators(lambda: step(steps + 1))
     seconds = {name: sorted(values[:steps])[steps // 2] for name, values in times.items()}
     whole = sum(seconds.values())
-    flops = 3 * model.flops(rows, context)
+    flops = 3 * model.flops(rows, *task.lengths)
     peak, bus = ceiling(device, precision), bandwidth(device)
     return {
         "seconds": seconds,

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 import danlu
-from danlu import data, optim, spec
-from danlu.models import Decoder, build
+from danlu import data, optim, spec, tasks
+from danlu.models import Model, build
 from danlu.nn.kernels import choose
 from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
@@ -19,6 +19,7 @@ from danlu.train import steps
 from danlu.train.clock import Clock
 from danlu.train.environment import differs, environment
 from danlu.train.errors import RunError
+from danlu.train.evaluate import Window, held_out
 from danlu.train.folder import RunFolder, new_run, read_json, write_atomically, write_json
 from danlu.train.interrupt import Interrupt
 from danlu.train.load import TOKENIZER, generate_text, load_run
@@ -61,9 +62,14 @@ def train(
             # the data, the others find it prepared.
             dataset = group.only_first(lambda: data.prepare(experiment.data, progress=reporter.message))
             dataset = dataset or data.prepare(experiment.data)
+            task: tasks.Task = tasks.build(experiment.task, dataset.tokenizer, experiment.data)
+            try:
+                windows = held_out(task, dataset, experiment.train.evaluate_tokens)
+            except RunError as error:
+                raise group.told(error) from None
             opened = _open(experiment, folder, name, group)
             try:
-                return _train(experiment, dataset, opened, group, clock, heard, reporter)
+                return _train(experiment, task, dataset, windows, opened, group, clock, heard, reporter)
             finally:
                 opened.close()
 
@@ -96,7 +102,9 @@ def _differs(folder: Path, experiment: spec.Experiment) -> str:
 
 def _train(
     experiment: spec.Experiment,
+    task: tasks.Task,
     dataset: data.Dataset,
+    windows: list[Window],
     folder: RunFolder,
     group: Processes,
     clock: Clock,
@@ -107,7 +115,7 @@ def _train(
     record = group.on_first(lambda: _earlier(folder, dataset, experiment))
     choices = group.share(record["choices"] if record else _choose(experiment, group))
     torch.manual_seed(experiment.train.seed)
-    model: Decoder = build(experiment.model, dataset.tokenizer.vocabulary, experiment.data.context)
+    model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
     model.to(group.device)
     model.compute = PRECISIONS[choices["precision"]]
     model.recompute = experiment.train.recompute
@@ -118,12 +126,9 @@ def _train(
     wrapped = distribute(model, experiment.train.parallel, group, choices["precision"])
     trainer = Trainer(
         experiment,
+        task,
         dataset,
-        list(
-            data.held_out_windows(
-                dataset.held_out, experiment.data.context, limit_tokens=experiment.train.evaluate_tokens
-            )
-        ),
+        windows,
         model,
         wrapped,
         optim.build(experiment.optimizer, model),
@@ -241,7 +246,8 @@ def _announce(
 def _summary(trainer: Trainer, parameters: int, signal: str | None) -> dict[str, Any]:
     now, clock, folder = trainer.position, trainer.clock, trainer.folder
     with clock("other"):
-        sample = None if signal else generate_text(load_run(folder.path, now.step), "", count=SAMPLE_TOKENS)
+        writes = trainer.task.continues and not signal
+        sample = generate_text(load_run(folder.path, now.step), "", count=SAMPLE_TOKENS) if writes else None
     summary = {
         "run": os.fspath(folder.path),
         "metric": {"name": "bits_per_byte", "value": now.metric},

@@ -11,13 +11,14 @@ import torch
 import torch.nn as nn
 
 from danlu import optim, spec
-from danlu.data import Batches, Dataset, document_ids
+from danlu.data import Batches, Dataset
+from danlu.nn import after_update
 from danlu.optim.base import Rule
-from danlu.tasks import loss_sum
+from danlu.tasks import Task, training_keys
 from danlu.train import checkpoint, steps
 from danlu.train.clock import Clock
 from danlu.train.errors import RunError
-from danlu.train.evaluate import Stopped, Window, evaluate
+from danlu.train.evaluate import Stopped, Window, evaluate, to_device
 from danlu.train.folder import RunFolder
 from danlu.train.interrupt import Interrupt
 from danlu.train.metrics import MetricsFile
@@ -56,6 +57,7 @@ class Trainer:
     def __init__(
         self,
         experiment: spec.Experiment,
+        task: Task,
         dataset: Dataset,
         windows: Sequence[Window],
         model: nn.Module,
@@ -68,7 +70,7 @@ class Trainer:
         reporter: Reporter,
         choices: dict[str, Any],
     ) -> None:
-        self.experiment, self.dataset, self.windows = experiment, dataset, windows
+        self.experiment, self.task, self.windows = experiment, task, windows
         self.model, self.wrapped, self.optimizers = model, wrapped, optimizers
         self.group, self.clock, self.folder = group, clock, folder
         self.interrupt, self.reporter = interrupt, reporter
@@ -161,6 +163,7 @@ class Trainer:
                     for settings in optimizer.param_groups:
                         settings["lr"] = settings["peak"] * factor
                     optimizer.step()
+                after_update(self.model)
             for _, p in self.named:
                 p.grad = None
         now.step += 1
@@ -174,23 +177,25 @@ class Trainer:
             self._log(factor)
 
     def _gradients(self) -> float:
-        """Fill the gradients; the loss of the global batch in nats a token."""
-        train, context = self.experiment.train, self.experiment.data.context
+        """Fill the gradients; the loss of the global batch in nats a predicted token, penalties left out."""
+        train, step = self.experiment.train, self.position.step
         first = self.group.rank * self.rows
-        tokens = train.batch * context
+        tokens = train.batch * self.task.count
         total = torch.zeros((), device=self.group.device)
         for start in range(0, self.rows, self.micro):
             with self.clock("data"):
-                arrays = self.batches.rows(self.position.step, first + start, first + start + self.micro)
-                inputs, targets = (self._to_device(array) for array in arrays)
-                documents = self._documents(arrays[0])
+                rows = first + start, first + start + self.micro
+                keys = training_keys(train.seed, step, *rows)
+                arrays = self.task.example(*self.batches.rows(step, *rows), keys)
+                example = to_device(arrays, self.group.device)
             last = start + self.micro == self.rows
             part = "train" if self.warm or not self.compiled else "compile"
             with self.clock(part), hold_gradients(self.wrapped, hold=not last):  # type: ignore[arg-type]
-                loss = loss_sum(self.wrapped, inputs, targets, documents=documents)
+                nats, penalty = self.task.loss(self.wrapped, example)
+                loss = nats if penalty is None else nats + penalty
                 # DDP and FSDP2 average over processes; the loss is a sum over all of them
                 (loss * (self.scale.scale * self.group.count / tokens)).backward()
-                total += loss.detach()
+                total += nats.detach()
             self.warm = True
         with self.clock("train"):
             return float(self.group.sum(total)) / tokens
@@ -261,9 +266,8 @@ class Trainer:
 
     @property
     def flops_per_token(self) -> int:
-        """FLOPs of forward and backward for one token: three times the forward pass."""
-        context = self.experiment.data.context
-        return 3 * self.model.flops(1, context) // context  # type: ignore[operator]
+        """FLOPs of forward and backward for one token of text: three times the forward pass."""
+        return 3 * self.model.flops(1, *self.task.lengths) // self.task.context  # type: ignore[operator]
 
     def utilisation(self) -> float | None:
         """FLOP/s of the updates so far as a share of the machine's measured ceiling."""
@@ -276,11 +280,10 @@ class Trainer:
         with self.clock("evaluation"):
             score = evaluate(
                 self.wrapped,
+                self.task,
                 self.windows,
-                self.dataset.tokenizer.token_bytes,
                 self.group,
-                rows=max(self.micro, EVALUATION_TOKENS // self.experiment.data.context),
-                documents=self._documents,
+                rows=max(self.micro, EVALUATION_TOKENS // self.task.context),
                 stop=lambda: self.interrupt.requested is not None,
             )
         now.evaluated, now.metric = now.step, score.bits_per_byte
@@ -350,11 +353,3 @@ class Trainer:
             steps.prune(path, self.experiment.train.keep, {now.best_step} if now.best_step else set())
         for part, seconds in state["clock"].items():
             self.clock.add(part, seconds)
-
-    def _documents(self, inputs: np.ndarray) -> torch.Tensor | None:
-        if self.experiment.data.documents == "join":
-            return None
-        return self._to_device(document_ids(inputs, self.dataset.tokenizer.separator))
-
-    def _to_device(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(self.group.device, non_blocking=True)

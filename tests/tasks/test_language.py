@@ -1,4 +1,4 @@
-"""The loss against torch's cross-entropy, and bits per byte against what is known."""
+"""The loss against torch's cross-entropy, the z-loss against its derivative, bits against what is known."""
 
 from __future__ import annotations
 
@@ -10,86 +10,80 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danlu.tasks import bits_per_byte, loss_sum
-
-
-class Table(torch.nn.Module):
-    """Logits that do not depend on the tokens, and a note of what came with them."""
-
-    def __init__(self, batch, positions, vocabulary):
-        super().__init__()
-        self.logits = torch.nn.Parameter(torch.randn(batch, positions, vocabulary, dtype=torch.float64))
-        self.documents = None
-
-    def forward(self, tokens, *, documents=None):
-        self.documents = documents
-        return self.logits
-
+from danlu.tasks import IGNORED, bits_per_byte, loss_sum, nats_sum, z_sum
+from tests.tasks.fakes import Table
 
 cases = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**31))
 
 
 def example(batch, positions, vocabulary, seed):
     torch.manual_seed(seed)
-    ids = torch.randint(vocabulary, (batch, positions))
-    return Table(batch, positions, vocabulary), ids
+    logits = torch.randn(batch, positions, vocabulary, dtype=torch.float64, requires_grad=True)
+    return logits, torch.randint(vocabulary, (batch, positions))
 
 
 @settings(max_examples=50, deadline=None)
 @given(cases)
 def test_the_sum_is_the_mean_times_the_count(case):
-    model, targets = example(*case)
-    got = loss_sum(model, targets, targets)
-    expected = F.cross_entropy(model.logits.transpose(1, 2), targets) * targets.numel()
+    logits, targets = example(*case)
+    got = nats_sum(logits, targets)
+    expected = F.cross_entropy(logits.transpose(1, 2), targets) * targets.numel()
     torch.testing.assert_close(got, expected)
     assert got.shape == ()
-    (a,), (b,) = (torch.autograd.grad(loss, model.logits) for loss in (got, expected))
+    (a,), (b,) = (torch.autograd.grad(loss, logits) for loss in (got, expected))
     torch.testing.assert_close(a, b)
 
 
 @settings(max_examples=50, deadline=None)
 @given(cases, st.floats(0, 1))
-def test_a_mask_chooses_the_targets_that_count(case, share):
-    model, targets = example(*case)
-    mask = torch.rand(targets.shape) < share
-    got = loss_sum(model, targets, targets, mask=mask)
-    each = F.cross_entropy(model.logits.transpose(1, 2), targets, reduction="none")
-    torch.testing.assert_close(got, each[mask].sum())
-    (gradient,) = torch.autograd.grad(got, model.logits)
-    assert (gradient[~mask] == 0).all()
+def test_ignored_targets_do_not_count(case, share):
+    logits, targets = example(*case)
+    counted = torch.rand(targets.shape) < share
+    targets = targets.masked_fill(~counted, IGNORED)
+    got = nats_sum(logits, targets) + z_sum(logits, targets)
+    each = -logits.log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    torch.testing.assert_close(got, (each + logits.logsumexp(-1) ** 2)[counted].sum())
+    (gradient,) = torch.autograd.grad(got, logits)
+    assert (gradient[~counted] == 0).all()
 
 
 def test_a_batch_in_parts_is_the_batch():
     """The sum of the parts' sums: no part counts more for having fewer tokens."""
-    model, targets = example(4, 6, 7, 0)
-    mask = torch.rand(4, 6) < 0.5
-    whole = loss_sum(model, targets, targets, mask=mask)
-
-    def part(rows):
-        class Rows(torch.nn.Module):
-            def forward(self, tokens, *, documents=None):
-                return model.logits[rows]
-
-        return loss_sum(Rows(), targets[rows], targets[rows], mask=mask[rows])
-
-    torch.testing.assert_close(part(slice(0, 1)) + part(slice(1, 4)), whole)
+    logits, targets = example(4, 6, 7, 0)
+    targets = targets.masked_fill(torch.rand(4, 6) < 0.5, IGNORED)
+    parts = [nats_sum(logits[rows], targets[rows]) for rows in (slice(0, 1), slice(1, 4))]
+    torch.testing.assert_close(sum(parts), nats_sum(logits, targets))
 
 
-def test_nothing_masked_in_is_nothing():
-    model, targets = example(2, 3, 5, 0)
-    loss = loss_sum(model, targets, targets, mask=torch.zeros(2, 3, dtype=torch.bool))
+def test_nothing_predicted_is_nothing():
+    logits, _ = example(2, 3, 5, 0)
+    targets = torch.full((2, 3), IGNORED)
+    loss = nats_sum(logits, targets) + z_sum(logits, targets)
     loss.backward()
     assert loss == 0
-    assert (model.logits.grad == 0).all()
+    assert (logits.grad == 0).all()
 
 
-def test_documents_reach_the_model():
-    model, targets = example(2, 3, 5, 0)
-    documents = torch.zeros(2, 3, dtype=torch.int64)
-    loss_sum(model, targets, targets, documents=documents)
-    assert model.documents is documents
-    loss_sum(model, targets, targets)
-    assert model.documents is None
+@settings(max_examples=20, deadline=None)
+@given(cases)
+def test_the_gradient_of_the_z_loss(case):
+    """d/dz (ln Σe^z)² = 2 · ln Σe^z · softmax(z)."""
+    logits, targets = example(*case)
+    (gradient,) = torch.autograd.grad(z_sum(logits, targets), logits)
+    expected = 2 * logits.logsumexp(-1, keepdim=True) * logits.softmax(-1)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_the_z_loss_by_differences():
+    logits, targets = example(2, 3, 4, 0)
+    targets[0, 1] = IGNORED
+    assert torch.autograd.gradcheck(lambda z: z_sum(z, targets), (logits,))
+
+
+def test_logarithms_of_probabilities_have_no_z_loss():
+    logits, targets = example(2, 3, 4, 0)
+    assert z_sum(logits.log_softmax(-1), targets).item() == pytest.approx(0, abs=1e-25)
+    assert z_sum(logits.log_softmax(-1) + 3, targets).item() == pytest.approx(6 * 9, rel=1e-12)
 
 
 @pytest.mark.parametrize("vocabulary", [2, 27, 256, 50257])

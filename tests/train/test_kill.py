@@ -71,7 +71,7 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
     places = [
         (data, "prepare"), (run, "build"), (run, "write_json"), (run, "load_run"),
         (Trainer, "_gradients"), (Trainer, "_check_and_clip"), (Trainer, "_tell"), (Trainer, "resume"),
-        (evaluate, "loss_sum"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
+        (evaluate, "_nats"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
         (checkpoint, "_bytes"), (steps, "begin"), (steps, "publish"), (steps, "prune"),
         (files, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),
     ]  # fmt: skip
@@ -135,7 +135,7 @@ def test_twenty_deaths_leave_no_trace(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr + result.stdout
     told = json.loads(result.stdout.splitlines()[-1])
     assert len(told["deaths"]) >= KILLS and told["finished"] >= 1
-    for place in ("prepare", "_gradients", "loss_sum", "_bytes", "publish", "replace", "write", "_tell"):
+    for place in ("prepare", "_gradients", "_nats", "_bytes", "publish", "replace", "write", "_tell"):
         assert f"before {place}" in told["places"]  # a kill can come there
     assert len(set(told["deaths"])) >= KILLS // 3, told["deaths"]
     for number in range(told["finished"]):

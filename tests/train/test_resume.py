@@ -81,8 +81,8 @@ def assert_same_but_steps(one: Path, other: Path) -> None:
     ("owner", "name", "number", "saved"),
     [
         (Trainer, "_update", 3, 3),  # in training
-        (evaluate, "loss_sum", 2, 4),  # in the first evaluation
-        (evaluate, "loss_sum", 6, 8),  # in the last
+        (evaluate, "_nats", 2, 4),  # in the first evaluation
+        (evaluate, "_nats", 6, 8),  # in the last
         (Trainer, "_save", 1, 4),  # in a checkpoint
         (runs, "build", 1, 0),  # in the start
         (runs.data, "prepare", 1, 0),  # in the data
@@ -114,7 +114,7 @@ def test_sigterm_in_an_evaluation_and_death_in_its_repetition(
 ) -> None:
     """The repeated evaluation's row reached the disk, the checkpoint that knows of it did not."""
     run = tmp_path / "run"
-    at_call(monkeypatch, evaluate, "loss_sum", 6 if last else 2, terminate)
+    at_call(monkeypatch, evaluate, "_nats", 6 if last else 2, terminate)
     assert small.run(corpus, run, *RUN)["stopped"] == "SIGTERM"
     monkeypatch.undo()
     for _ in range(2):
@@ -133,7 +133,7 @@ def test_the_best_is_known_after_an_evaluation_cut_off(
 ) -> None:
     """Its checkpoint was saved before the outcome; a death right after must not forget the outcome."""
     run = tmp_path / "run"
-    at_call(monkeypatch, evaluate, "loss_sum", 6, terminate)
+    at_call(monkeypatch, evaluate, "_nats", 6, terminate)
     small.run(corpus, run, *RUN)
     monkeypatch.undo()
     small.run(corpus, run, *RUN)

@@ -1,0 +1,59 @@
+"""Prediction of each token from those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from danlu import spec
+from danlu.data import Tokenizer
+from danlu.nn import builds
+from danlu.tasks.base import Example, Ids, Key, Task
+from danlu.tasks.language import IGNORED
+
+
+@builds(spec.Causal)
+class Causal(Task):
+    """Every token is predicted from those before it in its row."""
+
+    def __init__(self, tokenizer: Tokenizer, data: spec.Data, *, z_loss: float = 0.0) -> None:
+        super().__init__(tokenizer, data, z_loss=z_loss, count=data.context, lengths=(data.context,))
+
+    def example(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
+        if mask is not None:
+            targets = np.where(mask, targets, IGNORED)
+        return {"tokens": inputs, "targets": targets, **self.documents(inputs)}
+
+    def takes(self, mask: NDArray[np.bool_]) -> bool:
+        return bool(mask.any())
+
+
+@builds(spec.Prefix)
+class Prefix(Task):
+    """The first ``length`` tokens of a row see one another; the others are predicted from those before
+    them (Raffel et al. 2020, section 3.2.1). With ``length`` 1 it is ``Causal``."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, data: spec.Data, *, length: int = 32, z_loss: float = 0.0
+    ) -> None:
+        # The last token of the prefix predicts the first one after it: length − 1 targets are given away.
+        self.given = length - 1
+        super().__init__(
+            tokenizer,
+            data,
+            z_loss=z_loss,
+            count=data.context - self.given,
+            lengths=(data.context,),
+            scope={"prefix": length},
+        )
+
+    def example(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
+        targets = targets.copy() if mask is None else np.where(mask, targets, IGNORED)
+        targets[:, : self.given] = IGNORED
+        return {"tokens": inputs, "targets": targets, **self.documents(inputs)}
+
+    def takes(self, mask: NDArray[np.bool_]) -> bool:
+        return bool(mask[self.given :].any())
