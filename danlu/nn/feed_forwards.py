@@ -48,13 +48,24 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 @builds(spec.MLP)
 class MLP(nn.Module):
-    """W₂ act(W₁ x); ``hidden`` is the inner width, 4·width if left out. Shapes: (…, width) → (…, width)."""
+    """W₂ act(W₁ x). Shapes: (…, width) → (…, width), in the type of the input.
+
+    ``hidden`` is the inner width, 4·width if left out; ``biases``: whether the maps have biases, left out:
+    as ``bias``, what the model has everywhere. ``activation``: a key of ``ACTIVATIONS``.
+    """
 
     def __init__(
-        self, width: int, *, activation: str = "gelu", hidden: int | None = None, bias: bool = False
+        self,
+        width: int,
+        *,
+        activation: str = "gelu",
+        hidden: int | None = None,
+        biases: bool | None = None,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         hidden = hidden or 4 * width
+        bias = bias if biases is None else biases
         self.up = Linear(width, hidden, bias=bias)
         self.down = Linear(hidden, width, bias=bias)
         self.activation = ACTIVATIONS[activation]
@@ -62,16 +73,26 @@ class MLP(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.down(self.activation(self.up(x)))
 
+    @property
+    def out(self) -> Linear:
+        """The last map of the branch."""
+        return self.down
+
+    def value_path(self) -> list[torch.Tensor]:
+        """The weights through which values flow."""
+        return [self.up.weight, self.down.weight]
+
     def flops(self, tokens: int) -> int:
         return self.up.flops(tokens) + self.down.flops(tokens)
 
 
 @builds(spec.GLU)
 class GLU(nn.Module):
-    """W₂ (act(W_g x) ⊙ W_v x) (Shazeer 2020, eq. 5). Shapes: (…, width) → (…, width).
+    """W₂ (act(W_g x) ⊙ W_v x) (Shazeer 2020, eqs. 5 and 6). Shapes: (…, width) → (…, width), in the type
+    of the input.
 
     ``hidden`` is the inner width; left out, 8/3·width rounded up to a multiple of ``multiple``, which
-    holds as many parameters as the plain layer.
+    holds as many parameters as the plain layer. ``biases`` and ``activation`` as in ``MLP``.
     """
 
     def __init__(
@@ -81,9 +102,11 @@ class GLU(nn.Module):
         activation: str = "silu",
         hidden: int | None = None,
         multiple: int = 16,
+        biases: bool | None = None,
         bias: bool = False,
     ) -> None:
         super().__init__()
+        bias = bias if biases is None else biases
         hidden = hidden or -(-8 * width // (3 * multiple)) * multiple
         self.gate = Linear(width, hidden, bias=bias)
         self.up = Linear(width, hidden, bias=bias)
@@ -92,6 +115,15 @@ class GLU(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.down(self.activation(self.gate(x)) * self.up(x))
+
+    @property
+    def out(self) -> Linear:
+        """The last map of the branch."""
+        return self.down
+
+    def value_path(self) -> list[torch.Tensor]:
+        """The weights through which values flow; the gate multiplies them."""
+        return [self.gate.weight, self.up.weight, self.down.weight]
 
     def flops(self, tokens: int) -> int:
         return self.gate.flops(tokens) + self.up.flops(tokens) + self.down.flops(tokens)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
+from danlu import spec
 from danlu.nn import GLU, MLP, Embedding, Linear, squared_relu
 
 FORMULAS = {
@@ -62,6 +67,69 @@ def test_glu_is_its_formula(activation, bias):
     gate, value = (x @ m.weight.T + (m.bias if bias else 0) for m in (layer.gate, layer.up))
     expected = (FORMULAS[activation](gate) * value) @ layer.down.weight.T + (layer.down.bias if bias else 0)
     torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
+
+
+KINDS = [
+    (cls, part.model_fields["activation"].annotation) for cls, part in ((MLP, spec.MLP), (GLU, spec.GLU))
+]
+CHOICES = [(cls, activation) for cls, allowed in KINDS for activation in get_args(allowed)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(CHOICES),
+    st.lists(st.integers(1, 3), max_size=3),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from([None, False, True]),
+    st.booleans(),
+    st.integers(0, 2**31),
+)
+def test_every_shape(choice, shape, width, hidden, biases, bias, seed):
+    """Each position is served by itself, in every shape; ``biases`` go before ``bias``."""
+    cls, activation = choice
+    torch.manual_seed(seed)
+    layer = cls(width, activation=activation, hidden=hidden, biases=biases, bias=bias).double()
+    x = torch.randn(*shape, width, dtype=torch.float64)
+    y = layer(x)
+    assert y.shape == x.shape
+    alone = torch.stack([layer(row) for row in x.reshape(-1, width)]).view_as(x)
+    torch.testing.assert_close(y, alone, rtol=1e-12, atol=1e-12)
+    has = bias if biases is None else biases
+    assert all((m.bias is not None) == has for m in layer.children() if isinstance(m, Linear))
+    matrices = [m for m in layer.modules() if isinstance(m, Linear)]
+    assert layer.flops(7) == sum(2 * 7 * m.weight.numel() for m in matrices)
+
+
+@pytest.mark.parametrize(("cls", "activation"), CHOICES)
+def test_gradcheck(cls, activation):
+    layer = cls(3, activation=activation, hidden=4, biases=True).double()
+    names = [name for name, _ in layer.named_parameters()]
+
+    def call(x, *parameters):
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
+
+    x = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    assert gradcheck(call, (x, *(p.detach().requires_grad_() for p in layer.parameters())))
+
+
+def test_relatives():
+    """A gate equal to the value: none gives the square, relu the squared ReLU."""
+    for activation, formula in (("none", torch.square), ("relu", squared_relu)):
+        glu = GLU(4, activation=activation, hidden=6)
+        glu.up.weight.data.copy_(glu.gate.weight)
+        x = torch.randn(3, 4)
+        torch.testing.assert_close(glu(x), glu.down(formula(glu.up(x))), rtol=1e-6, atol=1e-6)
+
+
+def test_the_path_of_values_is_every_weight():
+    """Values flow through all of a feed-forward, and the branch ends in ``out``."""
+    for layer in (MLP(4, biases=True), GLU(4, biases=True)):
+        path = {id(w) for w in layer.value_path()}
+        assert path == {id(p) for p in layer.parameters() if p.ndim == 2}
+        layer.out.weight.data.zero_()
+        layer.out.bias.data.zero_()
+        assert (layer(torch.randn(2, 4)) == 0).all()
 
 
 @pytest.mark.parametrize("width", [8, 48, 64, 100, 768])
