@@ -1,4 +1,4 @@
-"""Positions: rotations of queries and keys, and learned vectors added to the embedding."""
+"""Rotary positions: queries and keys turned, so that their product depends on the distance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
-from danlu.nn.registry import builds
+from danlu.nn.positions.scaling import frequencies
+from danlu.nn.registry import build, builds
 
 
 class _Rotate(torch.autograd.Function):
@@ -44,51 +45,65 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 @builds(spec.Rotary)
 class Rotary(nn.Module):
-    """Rotary positions (Su et al. 2021, eq. 34): pair i turns by position · base^(−2i/d).
+    """Rotary positions (Su et al. 2021, arXiv:2104.09864, eq. 34): pair i turns by position · base^(−2i/d).
 
-    Args: ``size`` of a head (even); ``base``; ``layout``: ``half`` pairs i with i + d/2 (LLaMA, NeoX),
-    ``interleaved`` 2i with 2i + 1 (GPT-J); the same up to a permutation of the dimensions of q and k.
+    Args:
+        size: of a head; even, unless only a fraction of it turns.
+        base: of the frequencies.
+        layout: ``half`` pairs i with i + d/2 (LLaMA, NeoX), ``interleaved`` 2i with 2i + 1 (GPT-J); the same
+            up to a permutation of the dimensions of q and k.
+        fraction: only the first d = ⌊size · fraction⌋ dimensions turn, rounded down to an even number
+            (NeoX, GPT-J, Phi); that d is also the one in the angles.
+        scaling: of the angles, for contexts longer than the one trained at.
+    Raises ValueError where no pair is left to turn.
     """
 
-    def __init__(self, size: int, *, base: float = 10000.0, layout: str = "half") -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        base: float = 10000.0,
+        layout: str = "half",
+        fraction: float = 1.0,
+        scaling: spec.Scaling | None = None,
+    ) -> None:
         super().__init__()
-        if size % 2:
+        if fraction == 1 and size % 2:
             raise ValueError(f"size = {size}: rotary positions turn pairs, so a head's size must be even")
         self.size, self.base, self.layout = size, base, layout
+        self.turned = int(size * fraction) // 2 * 2
+        if not self.turned:
+            raise ValueError(f"fraction = {fraction} of a head of {size} leaves no pair to turn")
+        self.scaling = None if scaling is None else build(scaling)
         self._cache: tuple[Any, torch.Tensor, torch.Tensor] | None = None
 
     def angles(self, positions: torch.Tensor) -> torch.Tensor:
-        """Angles in radians, float32: positions (T,) → (T, size/2)."""
-        index = torch.arange(0, self.size, 2, device=positions.device, dtype=torch.float32)
-        return positions.float()[:, None] * self.base ** (-index / self.size)
+        """Angles in radians, float32: positions (T,) → (T, d/2) for the d dimensions that turn."""
+        of = frequencies if self.scaling is None else self.scaling.frequencies
+        return positions.float()[:, None] * of(self.base, self.turned, positions.device)
 
     @torch.inference_mode(False)  # a table made in inference mode could not be kept for a backward pass
     def table(self, start: int, stop: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines (stop − start, size/2) in the type of ``like``, kept between calls."""
+        """Cosines and sines (stop − start, d/2) in the type of ``like``, kept between calls; a scaling may
+        multiply both by a factor."""
         key = (start, stop, like.dtype, like.device)
         if self._cache is None or self._cache[0] != key:
             angles = self.angles(torch.arange(start, stop, device=like.device))
-            self._cache = (key, angles.cos().to(like.dtype), angles.sin().to(like.dtype))
+            cos, sin = angles.cos(), angles.sin()
+            if self.scaling is not None:
+                cos, sin = cos * self.scaling.amplitude, sin * self.scaling.amplitude
+            self._cache = (key, cos.to(like.dtype), sin.to(like.dtype))
         return self._cache[1], self._cache[2]
 
     def forward(self, x: torch.Tensor, start: int = 0) -> torch.Tensor:
         """Rotate ``x`` (batch, heads, positions, size), whose first position is ``start``."""
+        if self.turned < self.size:
+            return torch.cat((self._turn(x[..., : self.turned], start), x[..., self.turned :]), dim=-1)
+        return self._turn(x, start)
+
+    def _turn(self, x: torch.Tensor, start: int) -> torch.Tensor:
         cos, sin = self.table(start, start + x.shape[-2], x)
         if self.layout == "half":
             return rotate(x, cos, sin)
         apart = torch.cat((x[..., 0::2], x[..., 1::2]), dim=-1)
         return rotate(apart, cos, sin).unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
-
-
-@builds(spec.Learned)
-class Learned(nn.Embedding):
-    """A learned vector for each of ``length`` positions: (T) positions from ``start`` → (T, width)."""
-
-    def __init__(self, width: int, *, length: int) -> None:
-        super().__init__(length, width)
-
-    def at(self, start: int, count: int) -> torch.Tensor:
-        """The vectors of positions start … start + count − 1, shape (count, width)."""
-        if start + count > self.num_embeddings:
-            raise ValueError(f"position {start + count - 1} is beyond the {self.num_embeddings} learned ones")
-        return self.weight[start : start + count]
