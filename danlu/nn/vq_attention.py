@@ -94,8 +94,9 @@ def attend_blocks(
 
 
 def _windows(x: torch.Tensor, block: int) -> torch.Tensor:
-    """Each block with the one before it: (B, H, (n + 1)·L, d) → (B, H, n, 2L, d), a view."""
-    return x.unfold(2, 2 * block, block).mT
+    """Each block with the one before it: (B, H, (n + 1)·L, d) → (B, H, n, 2L, d)."""
+    x = x.unflatten(2, (-1, block))
+    return torch.cat((x[:, :, :-1], x[:, :, 1:]), dim=3)
 
 
 def _near(q: Queries, k: torch.Tensor, relative: torch.Tensor, rows: int, row: int) -> torch.Tensor:
@@ -226,7 +227,7 @@ class VQAttention(nn.Module):
         self.key_size, self.value_size = key_size or width // heads, value_size or width // heads
         self.scale = self.key_size**-0.25
         self.sizes = (heads * self.key_size, heads * self.key_size, heads * self.value_size)
-        self.qkv = Linear(width, sum(self.sizes), bias=bias)
+        self.qkv = Linear(width, sum(self.sizes), bias=bias, rows=self.sizes)
         self.out = Linear(heads * self.value_size, width, bias=bias)
         self.relative = Linear(width + width % 2, heads * self.key_size, bias=False)
         # vectors rather than matrices: optimizers treat them as they treat gains
@@ -236,12 +237,16 @@ class VQAttention(nn.Module):
         self.register_buffer("_sinusoids", sinusoids(block + 1, width + width % 2), persistent=False)
         self.auxiliary: torch.Tensor | None = None
 
-    def forward(self, x: torch.Tensor, scope: Scope = Scope(), cache: VQCache | None = None) -> torch.Tensor:
-        """``cache``: of earlier positions, to which those of ``x`` are added.
+    def forward(
+        self, x: torch.Tensor, scope: Scope | None = None, cache: VQCache | None = None
+    ) -> torch.Tensor:
+        """``scope``: what a position may see (left out: itself and those before it); ``cache``: of earlier
+        positions, to which those of ``x`` are added.
 
         In training sets ``auxiliary``, the weighted commitment loss, and gathers for the codebook.
         Raises ValueError for a scope other than plainly causal.
         """
+        scope = scope or Scope()
         if not scope.causal or scope.prefix > 1 or scope.documents is not None:
             raise ValueError(
                 "VQAttention sums up all blocks before its own: it can neither look ahead (an encoder, "
