@@ -1,0 +1,166 @@
+"""Models of Hugging Face's transformers in and out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import torch.nn as nn
+
+from danlu import spec
+from danlu.data import load_tokenizer
+from danlu.interop import folder as folders
+from danlu.interop.errors import InteropError
+from danlu.interop.families import FAMILIES
+from danlu.interop.family import Family, Read
+from danlu.interop.normal import normal
+from danlu.interop.tensors import Tensors, canonical, come, go
+from danlu.models import build
+from danlu.spec.errors import did_you_mean
+from danlu.spec.text import brief
+from danlu.train.load import TOKENIZER, load_run
+
+
+class Imported(NamedTuple):
+    """A model taken over: danlu's, in evaluation mode; the experiment that describes it (its data, its
+    optimizer are danlu's defaults); what was left out because logits don't depend on it."""
+
+    model: Any
+    experiment: spec.Experiment
+    notes: tuple[str, ...] = ()
+
+
+class Trained(Protocol):
+    """What ``to_huggingface`` writes: anything with a model and its experiment."""
+
+    @property
+    def model(self) -> Any: ...
+    @property
+    def experiment(self) -> spec.Experiment: ...
+
+
+def from_huggingface(source: nn.Module | str | os.PathLike[str]) -> Imported:
+    """The danlu model of a transformers model, or of a folder that its ``save_pretrained`` wrote.
+
+    A folder is read without transformers: ``config.json``, safetensors (one file or several with an
+    index); its ``tokenizer.json``, if there is one, becomes ``data.tokenizer``. Weights become float32.
+    Raises InteropError, naming it, for anything that danlu has no part for: an unknown model type, a field
+    or a value of the config, a tensor too many or too few.
+    """
+    if isinstance(source, nn.Module):
+        config = json.loads(source.config.to_json_string(use_diff=False))  # type: ignore[union-attr, operator]
+        return take_over(config, source.state_dict())
+    path = Path(source)
+    config = folders.read_config(path)
+    family_of(config)  # an unknown model is told before its weights are read
+    imported = take_over(config, folders.read_tensors(path))
+    if not (path / folders.TOKENIZER).is_file():
+        return imported
+    data = imported.experiment.data.model_copy(update={"tokenizer": str(path / folders.TOKENIZER)})
+    return imported._replace(experiment=imported.experiment.model_copy(update={"data": data}))
+
+
+def take_over(config: Mapping[str, Any], found: Mapping[str, torch.Tensor]) -> Imported:
+    """The danlu model of a ``config.json`` and tensors by name; see ``from_huggingface``."""
+    family = family_of(config)
+    read = family.read(config)
+    named, tied, notes = canonical(dict(found), family, read.experiment.model.tied)
+    if tied != read.experiment.model.tied:
+        read = _untied(read)
+    if types := sorted({str(t.dtype).removeprefix("torch.") for t in named.values()} - {"float32"}):
+        notes.append(f"weights of {', '.join(types)} are now float32")
+    with torch.random.fork_rng(devices=[]):
+        model = build(read.experiment.model, read.vocabulary, read.experiment.data.context)
+    shapes = {name: tensor.shape for name, tensor in _own(model, tied).items()}
+    model.load_state_dict(come(named, family.tensors, read.normal, shapes), strict=False)
+    return Imported(model.eval(), read.experiment, (*read.notes, *notes))
+
+
+def to_huggingface(
+    source: Trained | str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    family: str | None = None,
+    step: int | None = None,
+) -> Family:
+    """Write a folder that transformers loads (``AutoModel….from_pretrained``), and return its family.
+
+    ``source``: a run's folder (of ``step``, or of its best checkpoint), or anything with a ``model`` and an
+    ``experiment``: a loaded run, what ``from_huggingface`` gave. ``family``: a ``model_type``; left out, the
+    first that has this very model, which is decided on the specification: written as a config and read
+    back, it must be the same. Raises InteropError naming the fields that no family has, or if ``folder``
+    holds a model already.
+    """
+    if isinstance(source, str | os.PathLike):
+        source = load_run(Path(source), step)
+    model, experiment = source.model, source.experiment
+    n = normal(experiment.model, model.embedding.weight.shape[0], experiment.data.context)
+    chosen = choose(n, family)
+    tensors = go(_own(model, experiment.model.tied), chosen.tensors, n)
+    tokenizer, separator = _tokenizer(source)
+    special = {"bos_token_id": separator, "eos_token_id": separator, "pad_token_id": None}
+    config = {**chosen.write(n), **special, "torch_dtype": "float32"}
+    folders.write(Path(folder), config, tensors, tokenizer)
+    return chosen
+
+
+def family_of(config: Mapping[str, Any]) -> Family:
+    """The family of a ``config.json``. Raises InteropError with those there are."""
+    kind = config.get("model_type")
+    if isinstance(kind, str) and kind in FAMILIES:
+        return FAMILIES[kind]
+    hint = did_you_mean(kind, FAMILIES) if isinstance(kind, str) else ""
+    said = "has no model_type" if kind is None else f"is of model_type {brief(kind)}"
+    raise InteropError(
+        f"the model {said}, which danlu does not read{hint}. Known: {', '.join(sorted(FAMILIES))}"
+    )
+
+
+def choose(n: dict[str, Any], name: str | None = None) -> Family:
+    """The family ``name``, or the first, that has the model of this normal form. Raises InteropError."""
+    if name is not None and name not in FAMILIES:
+        raise InteropError(f"there is no family {name!r}{did_you_mean(name, FAMILIES)}. Known: {_known()}")
+    misses = {}
+    for family in FAMILIES.values() if name is None else [FAMILIES[name]]:
+        misses[family.model_type] = family.misses(n)
+        if not misses[family.model_type]:
+            return family
+    nowhere = set.intersection(*(set(missed) for missed in misses.values()))
+    near = min(misses, key=lambda kind: len(misses[kind]))
+    fields = {f: pair for f, pair in misses[near].items() if not nowhere or f in nowhere}
+    said = "; ".join(
+        f"{f} = {brief(wanted)} ({near} has {brief(has)})" for f, (wanted, has) in fields.items()
+    )
+    who = f"the family {name}" if name else "any family of transformers that danlu writes"
+    raise InteropError(f"the model is not of {who}: {said}")
+
+
+def _known() -> str:
+    return ", ".join(sorted(FAMILIES))
+
+
+def _untied(read: Read) -> Read:
+    model = read.experiment.model.model_copy(update={"tied": False})
+    return read._replace(experiment=read.experiment.model_copy(update={"model": model}))
+
+
+def _own(model: nn.Module, tied: bool) -> Tensors:
+    """The tensors of a danlu model, a tied readout once."""
+    return {name: t for name, t in model.state_dict().items() if not (tied and name == "readout.weight")}
+
+
+def _tokenizer(source: Trained) -> tuple[str | None, int | None]:
+    """The text of a ``tokenizer.json`` that the tokenizers library reads, if the source has one, and the id
+    that begins and ends documents."""
+    tokenizer = getattr(source, "tokenizer", None)
+    if tokenizer is None and source.experiment.data.tokenizer.endswith(TOKENIZER):
+        path = Path(source.experiment.data.tokenizer)
+        tokenizer = load_tokenizer(path) if path.is_file() else None
+    if tokenizer is None:
+        return None, None
+    inner = getattr(tokenizer, "_tokenizer", None)  # bytes and characters have none
+    return (None if inner is None else inner.to_str()), int(tokenizer.separator)
