@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
-from danlu.nn.positions.rotary import Rotary
+from danlu.nn.positions.rotary import Rotary, rotate
 from danlu.nn.registry import builds
 
 
@@ -31,8 +31,10 @@ class ReRotary(nn.Module):
         queries, keys = q.shape[-2], k.shape[-2]
         # Every query is far from the keys before `near`, none from those at `far` or after.
         near, far = max(0, offset - self.window + 1), min(keys, max(0, offset + queries - self.window))
-        turned = self.rotary(k[..., near:, :], near)
-        close = self.rotary(q, offset) @ turned.transpose(-1, -2)
+        cos, sin = self.rotary.table(near, max(keys, offset + queries), q)
+        turned = rotate(k[..., near:, :], cos[: keys - near], sin[: keys - near])
+        own = slice(offset - near, offset - near + queries)
+        close = rotate(q, cos[own], sin[own]) @ turned.transpose(-1, -2)
         if not far:
             return close
         flat = self._by_window(q) @ k[..., :far, :].transpose(-1, -2)
