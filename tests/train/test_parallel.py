@@ -71,7 +71,17 @@ def test_ddp_is_one_process_and_its_run_goes_on_in_one(tmp_path: Path, corpus: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [[], ["train.microbatch=1"], ["data.documents=separate", "model.layers=2"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        ["train.microbatch=1"],
+        ["data.documents=separate", "model.layers=2"],
+        ["+masked-lm", "data.documents=separate", "task.z_loss=0.01", "train.microbatch=2"],
+        ["+span-corruption", "model.encoder_layers=2"],
+    ],
+    ids=" ".join,
+)
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_two_processes_are_one(tmp_path: Path, corpus: Path, kind: str, more: list[str]) -> None:
     more = [*more, f"train.parallel={kind}"]
