@@ -52,13 +52,20 @@ class Spans(Task):
         )
 
     def example(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
-        rows = [self._corrupt(row, np.random.default_rng(key)) for row, key in zip(inputs, keys, strict=True)]
-        seen, written = (np.stack(part) for part in zip(*rows, strict=True))
-        begin = np.full((len(rows), 1), self.separator)
+        lengths = np.stack([self._draw(np.random.default_rng(key)) for key in keys])
+        turns = np.tile([False, True], len(keys) * self.spans)
+        left_out = np.repeat(turns, lengths.ravel()).reshape(inputs.shape)
+        begins = np.diff(left_out, prepend=False) & left_out
+        sentinels = self.first_sentinel - 1 + np.cumsum(begins, axis=1)
+        # Of each position what each side gets, if anything: a sentinel where a span begins, and the token.
+        seen = np.where(begins, sentinels, inputs)[begins | ~left_out]
+        written = np.stack([sentinels, inputs], axis=-1)[np.stack([begins, left_out], axis=-1)]
+        rows, begin, end = len(keys), self.separator, self.vocabulary - 1
+        written = np.pad(written.reshape(rows, -1), [(0, 0), (1, 1)], constant_values=((0, 0), (begin, end)))
         return {
-            "tokens": np.concatenate([begin, written[:, :-1]], axis=1),
-            "targets": written,
-            "encoder_tokens": seen,
+            "tokens": written[:, :-1],
+            "targets": written[:, 1:],
+            "encoder_tokens": seen.reshape(rows, -1),
         }
 
     def prompt(self, text: Sequence[int]) -> Example:
@@ -70,16 +77,10 @@ class Spans(Task):
             "encoder_tokens": np.array([[*seen, self.first_sentinel]]),
         }
 
-    def _corrupt(self, text: Ids, draw: np.random.Generator) -> tuple[Ids, Ids]:
-        """What the encoder sees of ``text`` [context], and what the decoder writes."""
-        noise = random_lengths(self.noise, self.spans, draw)
-        kept = random_lengths(self.context - self.noise, self.spans, draw)
-        left_out = np.repeat(np.tile([False, True], self.spans), np.stack([kept, noise], axis=1).ravel())
-        # Both texts have a sentinel wherever one of the other's spans lies.
-        seen = np.insert(text[~left_out], np.cumsum(kept), self.first_sentinel + np.arange(self.spans))
-        places = np.concatenate([[0], np.cumsum(noise)])
-        written = np.insert(text[left_out], places, self.first_sentinel + np.arange(self.spans + 1))
-        return seen, written
+    def _draw(self, draw: np.random.Generator) -> Ids:
+        """Lengths of what is kept and what is left out, in turn: [spans, 2]."""
+        left_out = random_lengths(self.noise, self.spans, draw)
+        return np.stack([random_lengths(self.context - self.noise, self.spans, draw), left_out], axis=1)
 
 
 def span_counts(length: int, rate: float, mean: float) -> tuple[int, int]:
