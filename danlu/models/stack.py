@@ -45,17 +45,16 @@ class Stack(nn.Module):
         if network.position.acts_on == "embedding":
             self.position = build(network.position, network.width, context)
         elif shared:
-            heads = {
-                parts.mixer.heads for parts in network.parts() if isinstance(parts.mixer, spec.Attention)
-            }
-            self.position = build(network.position, *heads, 0)
+            mixer = next(p.mixer for p in network.parts() if isinstance(p.mixer, spec.Attention))
+            size = mixer.head_size or network.width // mixer.heads
+            self.position = build(network.position, mixer.heads, size)
         self.embedding_norm = build(network.norm, network.width) if network.embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(network.dropout) if network.dropout else nn.Identity()
         residual, beta = network.residual, None
         if isinstance(residual, spec.DeepNorm):
             side: Literal["encoder", "decoder"] = "decoder" if causal else "encoder"
             alpha, beta = residual.constants(network.layers, other, side)
-            residual = spec.DeepNorm(alpha=alpha, beta=beta, rule=residual.rule)
+            residual = residual.model_copy(update={"alpha": alpha, "beta": beta})
         blocks = [
             Block(
                 network.width,

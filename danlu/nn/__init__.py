@@ -12,18 +12,33 @@ from danlu.nn.cache import KVCache
 from danlu.nn.feed_forwards import GLU, MLP, squared_relu
 from danlu.nn.gates import ElementGate, HeadGate
 from danlu.nn.kernels import attend
+from danlu.nn.latent_attention import LatentAttention, LatentCache
 from danlu.nn.linear import Embedding, Linear
-from danlu.nn.norms import LayerNorm, RMSNorm, rms_norm
-from danlu.nn.positions import Learned, Rotary, rotate
+from danlu.nn.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, RMSNorm, fold, rms_norm
+from danlu.nn.positions import (
+    ALiBi,
+    Kerple,
+    Learned,
+    Relative,
+    ReRotary,
+    Rotary,
+    Sandwich,
+    Sinusoidal,
+    T5Buckets,
+    rotate,
+)
 from danlu.nn.registry import build, builds
-from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero
+from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero, deepnorm_initialise
 from danlu.nn.scope import Scope
+from danlu.nn.vq_attention import VQAttention
 from danlu.nn.weights import Clipped, Sinks, SoftmaxOne
 
 __all__ = [
     "GLU",
     "MLP",
+    "ALiBi",
     "Attention",
+    "BatchNorm",
     "Block",
     "BlockCache",
     "Clipped",
@@ -31,25 +46,39 @@ __all__ = [
     "DeepNorm",
     "ElementGate",
     "Embedding",
+    "FiLM",
+    "GroupNorm",
     "Halved",
     "HeadGate",
+    "InstanceNorm",
     "KVCache",
+    "Kerple",
+    "LatentAttention",
+    "LatentCache",
     "LayerNorm",
     "LayerScale",
     "Learned",
     "Linear",
     "Plain",
     "RMSNorm",
+    "ReRotary",
     "ReZero",
+    "Relative",
     "Rotary",
+    "Sandwich",
     "Scope",
     "Sinks",
+    "Sinusoidal",
     "SoftmaxOne",
+    "T5Buckets",
+    "VQAttention",
     "after_update",
     "attend",
     "auxiliary",
     "build",
     "builds",
+    "deepnorm_initialise",
+    "fold",
     "rms_norm",
     "rotate",
     "squared_relu",

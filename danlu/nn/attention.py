@@ -176,6 +176,7 @@ class Attention(nn.Module):
         that are masked)."""
         pairs = 4 * batch * self.heads * self.size * length * length
         gate = 0 if self.gate is None else self.gate.flops(batch * length)
+        pairs += sum(p.flops(batch, length) for p in self.relative if hasattr(p, "flops"))  # type: ignore[operator]
         return self.qkv.flops(batch * length) + self.out.flops(batch * length) + pairs + gate
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -41,16 +40,17 @@ class Measured(NamedTuple):
     plain: float
 
 
-@cache
-def table(device: str, dtype: str, masked: bool) -> tuple[Measured, ...]:
-    """What was measured (``python -m bench.kernels``), by length; empty where nothing was."""
+def _read() -> dict[tuple[str, str, bool], tuple[Measured, ...]]:
     found = read_mapping(resources.files("danlu") / "catalog" / "kernels.yaml", "the table of kernels")
-    rows = [
-        Measured(row["length"], row["sdpa"], row["plain"])
-        for row in found["measured"]
-        if (row["device"], row["dtype"], row["masked"]) == (device, dtype, masked)
-    ]
-    return tuple(sorted(rows))
+    rows: dict[tuple[str, str, bool], tuple[Measured, ...]] = {}
+    for row in sorted(found["measured"], key=lambda row: row["length"]):
+        key = row["device"], row["dtype"], row["masked"]
+        rows[key] = (*rows.get(key, ()), Measured(row["length"], row["sdpa"], row["plain"]))
+    return rows
+
+
+# What `python -m bench.kernels` measured, by (device, dtype, masked), in the order of lengths.
+MEASURED = _read()
 
 
 def choose(
@@ -74,7 +74,7 @@ def choose(
         return Choice(
             "plain", "a learned bias needs its gradient, which the fused kernel takes from no fast path"
         )
-    rows = table(device, name, masked)
+    rows = MEASURED.get((device, name, masked), ())
     if not rows:
         return Choice("sdpa", f"nothing was measured for {name} on {device}: PyTorch's own choice")
     near = min(rows, key=lambda row: abs(math.log(row.length / max(length, 1))))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from danlu.spec.attention import Attention, HeadGate
 from danlu.spec.mixers import LRU, LatentAttention, VQAttention
 from danlu.spec.positions import NoPosition, ReRotary, Rotary, T5Buckets
-from danlu.spec.residuals import DeepNorm
+from danlu.spec.residuals import DeepNorm, ReZero
 
 if TYPE_CHECKING:
     from danlu.spec.experiment import Experiment
@@ -123,6 +123,11 @@ def check_network(model: Network) -> None:
             f"residual.kind = deepnorm draws the branches with a gain of its own; "
             f"init.branch = {model.init.branch} would change it; set init.branch = same"
         )
+    if isinstance(model.residual, ReZero) and model.init.branch == "zero":
+        raise ValueError(
+            "residual.kind = rezero starts each branch with a factor of 0; with init.branch = zero the "
+            "branch is 0 too, neither has a gradient, and nothing is ever learned; set init.branch = same"
+        )
     _check_stacks(model)
     mixers, position = [parts.mixer for parts in model.parts()], model.position
     if all(isinstance(mixer, LRU) for mixer in mixers) and position.acts_on in ("heads", "scores"):
@@ -185,6 +190,11 @@ def check_experiment(experiment: Experiment) -> None:
                 "train.recompute = true runs a layer twice, and mixer.kind = vq counts its keys as it runs; "
                 "set train.recompute = false"
             )
+    if model.norm.kind == "batch" and train.recompute:
+        raise ValueError(
+            "train.recompute = true runs a layer twice, and norm.kind = batch moves its running averages "
+            "each time; set train.recompute = false"
+        )
     if task.kind == "prefix" and task.length >= data.context:
         raise ValueError(
             f"task.length = {task.length} leaves nothing to predict of data.context = {data.context}; "

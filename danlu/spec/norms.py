@@ -7,9 +7,19 @@ the positions of all sequences.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
+
+from pydantic import model_validator
 
 from danlu.spec.base import ByKind, Fraction, PositiveFloat, PositiveInt, Shorthand, Spec
+
+Gained = TypeVar("Gained", "RMSNorm", "LayerNorm")
+
+
+def _with_gain(norm: Gained) -> Gained:
+    if norm.around_one and not norm.gain:
+        raise ValueError("around_one = true is about the gain, and gain = false; set gain = true")
+    return norm
 
 
 class RMSNorm(Spec):
@@ -22,6 +32,10 @@ class RMSNorm(Spec):
     gain: bool = True
     around_one: bool = False
 
+    @model_validator(mode="after")
+    def _gain(self) -> RMSNorm:
+        return _with_gain(self)
+
 
 class LayerNorm(Spec):
     """Layer norm (Ba, Kiros & Hinton 2016, eq. 4); ``around_one`` as for ``rms``."""
@@ -32,6 +46,10 @@ class LayerNorm(Spec):
     gain: bool = True
     bias: bool = False
     around_one: bool = False
+
+    @model_validator(mode="after")
+    def _gain(self) -> LayerNorm:
+        return _with_gain(self)
 
 
 class GroupNorm(Spec):
