@@ -29,11 +29,14 @@ def normal(model: spec.Model, vocabulary: int, context: int) -> Normal:
     layers = [_layer(model, parts, context) for parts in model.parts()]
     whole |= layers[0]
     whole["pattern"] = None if all(layer == layers[0] for layer in layers) else layers
-    if whole["kind"] == "encoder-decoder":
-        whole["encoder_layers"] = model.layers if whole["encoder_layers"] is None else whole["encoder_layers"]
-        whole["bias"] = model.bias  # of the cross-attention
-    if whole["kind"] == "encoder" and whole["transform"] is not None:
-        whole["bias"] = model.bias  # of the transform
+    if isinstance(model, spec.EncoderDecoder):
+        whole["encoder_layers"] = model.encoder_layers or model.layers
+    # Beside the layers' maps, cross-attention and transform ask for it.
+    asked = whole["kind"] == "encoder-decoder" or whole.get("transform") is not None
+    everywhere = all(
+        part["mixer"].get("biases") == "all" and part["feed_forward"]["biases"] for part in layers
+    )
+    whole["bias"] = model.bias if asked else everywhere
     for name in ("embedding_scale", "logit_scale"):
         if whole[name] == 1:
             whole[name] = None

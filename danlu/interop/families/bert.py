@@ -54,8 +54,13 @@ BERT = Family(
         Field("type_vocab_size", "segments", 2),
         Field("layer_norm_eps", "norm.eps", 1e-12),
         Custom(_activation, _word),
-        Only(is_decoder=False, add_cross_attention=False, position_embedding_type="absolute"),
-        Field("tie_word_embeddings", "tied", True),
+        # Untied, transformers has two biases, one of which is not used.
+        Only(
+            tie_word_embeddings=True,
+            is_decoder=False,
+            add_cross_attention=False,
+            position_embedding_type="absolute",
+        ),
         Dropout("hidden_dropout_prob"),
         NoDropout("attention_probs_dropout_prob"),
         Init(),

@@ -35,10 +35,11 @@ GPT_NEOX = Family(
         Map("gpt_neox.layers.{i}.mlp.dense_h_to_4h", "blocks.{i}.feed_forward.up"),
         Map("gpt_neox.layers.{i}.mlp.dense_4h_to_h", "blocks.{i}.feed_forward.down"),
         Map("gpt_neox.final_layer_norm", "norm"),
-        Map("lm_head", "readout"),
+        Map("embed_out", "readout"),
     ),
     embedding="gpt_neox.embed_in.weight",
     prefix="gpt_neox.",
-    renamed={"embed_out.weight": "lm_head.weight"},  # before transformers 5
+    readout="embed_out.weight",
+    renamed={"lm_head.weight": "embed_out.weight"},  # transformers 5 has one name in files, one in memory
     unused={r"\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)$": ""},  # causal masks, frequencies
 )

@@ -1,0 +1,96 @@
+"""Families of decoders before LLaMA: the same logits and tokens as transformers, and the way back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+from danlu.interop import InteropError, from_huggingface  # noqa: E402
+from danlu.interop.huggingface import family_of  # noqa: E402
+from tests.interop.family import VOCABULARY, check, make  # noqa: E402
+
+
+def gpt2(**more: Any) -> Any:
+    return transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_positions=48, n_embd=32, n_layer=2, n_head=4, **more
+    )
+
+
+def opt(**more: Any) -> Any:
+    settings: dict[str, Any] = dict(
+        vocab_size=VOCABULARY, max_position_embeddings=48, hidden_size=32, ffn_dim=80, num_hidden_layers=2
+    )
+    return transformers.OPTConfig(num_attention_heads=4, **settings, **more)
+
+
+def gpt_neox(**more: Any) -> Any:
+    settings: dict[str, Any] = dict(
+        vocab_size=VOCABULARY, max_position_embeddings=48, hidden_size=64, intermediate_size=96
+    )
+    return transformers.GPTNeoXConfig(num_hidden_layers=2, num_attention_heads=4, **settings, **more)
+
+
+def gptj(**more: Any) -> Any:
+    return transformers.GPTJConfig(
+        vocab_size=VOCABULARY, n_positions=48, n_embd=48, n_layer=2, n_head=3, rotary_dim=6, **more
+    )
+
+
+def phi(**more: Any) -> Any:
+    settings: dict[str, Any] = dict(
+        vocab_size=VOCABULARY, max_position_embeddings=48, hidden_size=64, intermediate_size=96
+    )
+    return transformers.PhiConfig(num_hidden_layers=2, num_attention_heads=4, **settings, **more)
+
+
+def falcon(**more: Any) -> Any:
+    settings: dict[str, Any] = dict(vocab_size=VOCABULARY, max_position_embeddings=48, hidden_size=64)
+    return transformers.FalconConfig(num_hidden_layers=2, num_attention_heads=4, **settings, **more)
+
+
+def bloom(**more: Any) -> Any:
+    return transformers.BloomConfig(vocab_size=VOCABULARY, hidden_size=48, n_layer=2, n_head=6, **more)
+
+
+def mpt(**more: Any) -> Any:
+    attention = transformers.models.mpt.configuration_mpt.MptAttentionConfig(**more)
+    return transformers.MptConfig(
+        vocab_size=VOCABULARY, d_model=48, n_heads=6, n_layers=2, max_seq_len=48, attn_config=attention
+    )
+
+
+MEMBERS: dict[str, Any] = {
+    "gpt2": gpt2(),
+    "gpt2-untied-relu-unscaled": gpt2(
+        n_inner=40, activation_function="relu", scale_attn_weights=False, tie_word_embeddings=False
+    ),
+    "opt": opt(),
+    "opt-350m": opt(do_layer_norm_before=False, word_embed_proj_dim=16),
+    "opt-no-biases": opt(enable_bias=False, layer_norm_elementwise_affine=False, tie_word_embeddings=False),
+    "gpt_neox": gpt_neox(),
+    "gpt_neox-sequential": gpt_neox(use_parallel_residual=False, attention_bias=False, hidden_act="gelu_new"),
+    "gpt_neox-linear": gpt_neox(
+        rope_parameters={"rope_type": "linear", "factor": 3.0, "rope_theta": 5000.0}, tie_word_embeddings=True
+    ),
+    "gptj": gptj(),
+    "gptj-silu": gptj(n_inner=40, activation_function="silu"),
+    "phi": phi(),
+    "phi-groups": phi(num_key_value_heads=2, hidden_act="gelu"),
+    "falcon-7b": falcon(),
+    "falcon-40b": falcon(new_decoder_architecture=True, num_kv_heads=2, bias=True),
+    "falcon-11b": falcon(new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=1),
+    "falcon-sequential": falcon(multi_query=False, parallel_attn=False, bias=True, tie_word_embeddings=False),
+    "bloom": bloom(),
+    "mpt": mpt(),
+    "mpt-scaled": mpt(softmax_scale=0.3),
+}
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_family(name: str, tmp_path: Path) -> None:
+    check(MEMBERS[name], tmp_path)
