@@ -51,7 +51,7 @@ class Ends(nn.Module):
         x = self.embedding(tokens)
         if self.embedding_scale is not None:
             x = x * self.embedding_scale
-        return x if self.embedding_projection is None else self.embedding_projection(x)  # type: ignore[no-any-return]
+        return x if self.embedding_projection is None else self.embedding_projection(x)
 
     def read(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, positions, width) → logits (batch, positions, vocabulary), in float32 (or float64)."""

@@ -24,6 +24,10 @@ def draw(model: nn.Module, init: spec.Init, readout: nn.Module | None) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding | Learned):
             nn.init.normal_(module.weight, std=init.embedding)
+    _draw_own(model)
+
+
+def _draw_own(model: nn.Module) -> None:
     for module in model.modules():
         own = getattr(module, "initialise_own", None)
         if callable(own):
@@ -47,5 +51,6 @@ def draw_deepnorm(blocks: Sequence[Block], beta: float) -> None:
             if isinstance(module, Linear):
                 for matrix in module.weight.split(module.rows):
                     nn.init.xavier_normal_(matrix)
+        _draw_own(block)
         for matrix in block.value_path():
             matrix.mul_(beta)

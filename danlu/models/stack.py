@@ -97,7 +97,7 @@ class Stack(nn.Module):
                 x = checkpoint(block, x, scope, None, memory, use_reentrant=False)
             else:
                 x = block(x, scope, caches[i] if caches else None, memory)
-        return self.norm(x)  # type: ignore[no-any-return]
+        return self.norm(x)
 
     def caches(self, batch: int, length: int) -> list[BlockCache]:
         """Empty caches of what each block keeps, one for each layer."""

@@ -14,6 +14,7 @@ from danlu.nn.gates import ElementGate, HeadGate
 from danlu.nn.kernels import attend
 from danlu.nn.latent_attention import LatentAttention, LatentCache
 from danlu.nn.linear import Embedding, Linear
+from danlu.nn.lru import LRU, StateCache
 from danlu.nn.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, RMSNorm, fold, rms_norm
 from danlu.nn.positions import (
     ALiBi,
@@ -29,12 +30,14 @@ from danlu.nn.positions import (
 )
 from danlu.nn.registry import build, builds
 from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero, deepnorm_initialise
+from danlu.nn.scan import scan
 from danlu.nn.scope import Scope
 from danlu.nn.vq_attention import VQAttention
 from danlu.nn.weights import Clipped, Sinks, SoftmaxOne
 
 __all__ = [
     "GLU",
+    "LRU",
     "MLP",
     "ALiBi",
     "Attention",
@@ -70,6 +73,7 @@ __all__ = [
     "Sinks",
     "Sinusoidal",
     "SoftmaxOne",
+    "StateCache",
     "T5Buckets",
     "VQAttention",
     "after_update",
@@ -81,5 +85,6 @@ __all__ = [
     "fold",
     "rms_norm",
     "rotate",
+    "scan",
     "squared_relu",
 ]  # fmt: skip

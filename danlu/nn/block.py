@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -82,11 +83,10 @@ class Block(nn.Module):
         """``memory`` (batch, S, width) is what ``cross`` attends to."""
         held = None if cache is None else cache.mixer
         if self.parallel:
-            h = self.mixer_norm(x)
+            h = self._run("mixer_norm", x)
             branch = self.mixer(h, scope, held)
-            x = self._attend_to(x, cache, memory)
-            h = h if self.placement == "parallel" else self.feed_forward_norm(x)
-            return self.mixer_residual(x, self.dropout(branch + self.feed_forward(h)))
+            h = h if self.placement == "parallel" else self._run("feed_forward_norm", x)
+            return self._run("mixer_residual", x, self.dropout(branch + self.feed_forward(h)))
         x = self._join("mixer", x, self.mixer(self._before("mixer", x), scope, held))
         x = self._attend_to(x, cache, memory)
         return self._join("feed_forward", x, self.feed_forward(self._before("feed_forward", x)))
@@ -109,15 +109,19 @@ class Block(nn.Module):
     def _before(self, name: str, x: torch.Tensor) -> torch.Tensor:
         if self.placement in ("post", "output"):
             return x
-        return getattr(self, f"{name}_norm")(x)  # type: ignore[no-any-return]
+        return self._run(f"{name}_norm", x)
 
     def _join(self, name: str, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
         if self.placement == "double":
-            branch = getattr(self, f"{name}_out_norm")(branch)
+            branch = self._run(f"{name}_out_norm", branch)
         elif self.placement == "output":
-            branch = getattr(self, f"{name}_norm")(branch)
-        x = getattr(self, f"{name}_residual")(x, self.dropout(branch))
-        return getattr(self, f"{name}_norm")(x) if self.placement == "post" else x  # type: ignore[no-any-return]
+            branch = self._run(f"{name}_norm", branch)
+        x = self._run(f"{name}_residual", x, self.dropout(branch))
+        return self._run(f"{name}_norm", x) if self.placement == "post" else x
+
+    def _run(self, name: str, *inputs: torch.Tensor) -> torch.Tensor:
+        part: Callable[..., torch.Tensor] = getattr(self, name)
+        return part(*inputs)
 
     def parts(self) -> list[Any]:
         """The branches: mixer, attention to the memory, feed-forward."""

@@ -140,6 +140,12 @@ def check_network(model: Network) -> None:
 def _check_stacks(model: Network) -> None:
     mixers = [parts.mixer for parts in model.parts()]
     if model.kind == "encoder-decoder":
+        if model.placement.startswith("parallel"):
+            raise ValueError(
+                f"placement = {model.placement} runs mixer and feed-forward side by side, and in an "
+                "encoder-decoder the attention to the encoder stands between them; allowed: pre, post, double, "
+                "output"
+            )
         for mixer in mixers:
             if not isinstance(mixer, Attention):
                 raise ValueError(
