@@ -143,8 +143,8 @@ def _check_stacks(model: Network) -> None:
         if model.placement.startswith("parallel"):
             raise ValueError(
                 f"placement = {model.placement} runs mixer and feed-forward side by side, and in an "
-                "encoder-decoder the attention to the encoder stands between them; allowed: pre, post, double, "
-                "output"
+                "encoder-decoder the attention to the encoder stands between them; allowed: pre, post, "
+                "double, output"
             )
         for mixer in mixers:
             if not isinstance(mixer, Attention):
