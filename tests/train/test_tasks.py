@@ -19,6 +19,7 @@ from danlu.train.errors import RunError
 from danlu.train.evaluate import evaluate, held_out
 from danlu.train.load import generate_text, load_run
 from danlu.train.parallel import Processes
+from danlu.train.profile import profile
 from danlu.train.trainer import Trainer
 from tests.train import small
 from tests.train.test_resume import Died, at_call, die
@@ -220,3 +221,10 @@ def test_an_encoder_decoder_fills_in_what_follows(tmp_path: Path, corpus: Path) 
     assert given["tokens"].tolist() == [[256, 257]]
     long = run.task.prompt(run.tokenizer.encode("the cat sat on the mat").tolist())
     assert long["encoder_tokens"].tolist() == [[*b"n the mat", 257]]
+
+
+def test_a_profile_of_each_is_of_its_own_lengths(corpus: Path) -> None:
+    for words in TASKS.values():
+        experiment, _, task = prepared(corpus, *words)
+        model = build(experiment.model, task.vocabulary, max(task.lengths))
+        assert profile(experiment, steps=1)["flops"] == 3 * model.flops(8, *task.lengths)
