@@ -76,6 +76,7 @@ def _tell(summary: dict[str, Any]) -> None:
         for line in summary["sample"].splitlines():
             print(f"  │ {line}")
     print("\nTry next:")
-    print(f'  danlu sample {summary["run"]} --prompt "def "')
+    if summary["sample"] is not None:
+        print(f'  danlu sample {summary["run"]} --prompt "def "')
     print("  danlu train tiny +swiglu        # the same with another feed-forward; `danlu ideas` lists more")
     print(f"  danlu profile {summary['run']}  # where the time goes")

@@ -139,14 +139,14 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))
 
     def _log_scale(self, start: int, length: int, scope: Scope, like: torch.Tensor) -> torch.Tensor:
-        """max(1, ln n/ln log_n) for each query's n visible positions (Su 2021): (length, 1)."""
+        """ln n/ln log_n for each query's n visible positions (Su 2021): (length, 1)."""
         assert self.log_n is not None
         n = torch.arange(start + 1, start + length + 1, device=like.device).float()
         if not scope.causal:
             n = torch.full_like(n, length)
         if self.window is not None:
             n = n.clamp(max=self.window)
-        return (n.log() / math.log(self.log_n)).clamp(min=1).to(like.dtype)[:, None]
+        return (n.log() / math.log(self.log_n)).to(like.dtype)[:, None]
 
     def cache(self, batch: int, length: int) -> KVCache:
         """An empty cache for ``length`` positions."""

@@ -169,7 +169,7 @@ def check_experiment(experiment: Experiment) -> None:
     model, data, task, train = experiment.model, experiment.data, experiment.task, experiment.train
     if task.model != model.kind:
         raise ValueError(
-            f"task.kind = {task.kind} is a task for an {task.model}, and model.kind = {model.kind}; "
+            f"task.kind = {task.kind} is for a model of kind {task.model}, and model.kind = {model.kind}; "
             f"set model.kind = {task.model}, or task.kind = {TASK_OF[model.kind]}"
         )
     for i, parts in enumerate(model.parts()):
@@ -196,6 +196,13 @@ def check_experiment(experiment: Experiment) -> None:
                 "train.recompute = true runs a layer twice, and mixer.kind = vq counts its keys as it runs; "
                 "set train.recompute = false"
             )
+    if task.kind == "spans" and data.documents == "separate":
+        raise ValueError(
+            "data.documents = separate, and task.kind = spans leaves out spans that do not keep to documents; "
+            "set data.documents = join"
+        )
+    if task.kind == "spans" and data.context < 2:
+        raise ValueError("data.context = 1 leaves nothing beside a span; task.kind = spans takes 2 or more")
     if model.norm.kind == "batch" and train.recompute:
         raise ValueError(
             "train.recompute = true runs a layer twice, and norm.kind = batch moves its running averages "

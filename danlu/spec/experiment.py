@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import model_validator
 
 from danlu.spec.base import Spec
@@ -22,6 +24,15 @@ class Experiment(Spec):
     optimizer: Optimizer = Muon()
     schedule: Schedule = Schedule()
     train: Train = Train(steps=1000)
+
+    def effective(self) -> dict[str, Any]:
+        """What the experiment comes to: its fields, the model's given layer by layer. What no layer uses is
+        left out, so that two experiments with equal networks are equal."""
+        said = self.model_dump()
+        for name in ("mixer", "position", "feed_forward", "pattern"):
+            del said["model"][name]
+        said["layers"] = self.model.used()
+        return said
 
     @model_validator(mode="after")
     def _whole(self) -> Experiment:

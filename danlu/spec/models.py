@@ -18,9 +18,9 @@ from danlu.spec.base import (
 )
 from danlu.spec.compatible import check_layer, check_network
 from danlu.spec.feed_forwards import MLP, FeedForward
-from danlu.spec.mixers import Mixer
+from danlu.spec.mixers import LRU, Mixer
 from danlu.spec.norms import Norm, RMSNorm
-from danlu.spec.positions import Position, Rotary
+from danlu.spec.positions import NoPosition, Position, Rotary
 from danlu.spec.residuals import Placement, Plain, Residual
 
 
@@ -102,6 +102,15 @@ class Network(Spec):
                 Parts(mixer, layer.position or self.position, layer.feed_forward or self.feed_forward)
             )
         return found
+
+    def used(self) -> list[Parts]:
+        """The parts of each layer, a position left out that its mixer has no use for."""
+        return [
+            parts._replace(position=NoPosition())
+            if isinstance(parts.mixer, LRU) and parts.position.acts_on != "embedding"
+            else parts
+            for parts in self.parts()
+        ]
 
     @model_validator(mode="after")
     def _fits(self) -> Network:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from danlu.spec.base import ByKind, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Shorthand, Spec
 
@@ -41,6 +41,15 @@ class Masked(Spec):
     mask: Fraction = 0.8
     random: Fraction = 0.1
     z_loss: ZLoss = 0.0
+
+    @model_validator(mode="after")
+    def _shares(self) -> Masked:
+        if self.mask + self.random > 1:
+            raise ValueError(
+                f"mask = {self.mask} and random = {self.random} are shares of the same tokens; "
+                "allowed: together at most 1"
+            )
+        return self
 
 
 class Spans(Spec):

@@ -39,10 +39,17 @@ def resolve(words: Sequence[str] | str = ()) -> Experiment:
     sentence for each problem."""
     words = split(words) if isinstance(words, str) else list(words)
     named = bool(words) and not (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]))
+    base, patches = (words[0] if named else DEFAULT), words[1 if named else 0 :]
+    experiment = _laid(base, patches)
+    _check_ideas(experiment, base, patches)
+    return experiment
+
+
+def _laid(base: str, patches: Sequence[str]) -> Experiment:
     draft = _Draft()
-    draft.read(words[0] if named else DEFAULT)
+    draft.read(base)
     own_bounds: set[str] = set()
-    for word in words[1 if named else 0 :]:
+    for word in patches:
         if word.startswith("+"):
             draft.think(word[1:])
         elif OVERRIDE.fullmatch(word):
@@ -52,6 +59,22 @@ def resolve(words: Sequence[str] | str = ()) -> Experiment:
         else:
             raise SpecError(_stray(word))
     return draft.check()
+
+
+def _check_ideas(experiment: Experiment, base: str, patches: Sequence[str]) -> None:
+    """An idea that another has put out of action is a mistake: without it the experiment is the same."""
+    for i, word in enumerate(patches):
+        if not word.startswith("+"):
+            continue
+        try:
+            without = _laid(base, [*patches[:i], *patches[i + 1 :]])
+        except SpecError:
+            continue  # the others need it
+        if without.effective() == experiment.effective():
+            others = " ".join(other for other in patches if other != word)
+            raise SpecError(
+                f"{word} changes nothing beside {others}: what it sets is not used there; leave it out"
+            )
 
 
 def split(text: str) -> list[str]:

@@ -64,18 +64,18 @@ def test_a_stop_says_how_to_go_on(
 ) -> None:
     import signal
 
-    real = evaluate.loss_sum
+    real = evaluate._nats
 
     def stopping(*args: object, **kwargs: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evaluate, "loss_sum", stopping)
+    monkeypatch.setattr(evaluate, "_nats", stopping)
     assert danlu("train", *small.words(corpus, *RUN), "--run", "run", "--json") == 143
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "SIGTERM: saved step 2; the same command with --run run goes on\n" in captured.err
-    monkeypatch.setattr(evaluate, "loss_sum", real)
+    monkeypatch.setattr(evaluate, "_nats", real)
     real_update = Trainer._update
 
     def interrupting(self: Trainer) -> None:
