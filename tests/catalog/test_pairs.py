@@ -1,0 +1,97 @@
+"""Every idea, and every pair of ideas of different families: three updates lower the loss, or a sentence says
+why the two don't go together."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from danlu import optim, spec, tasks
+from danlu.data.tokenizers import Bytes
+from danlu.models import build
+from danlu.nn import after_update
+from danlu.spec import catalog
+from danlu.tasks import training_keys
+
+IDEAS = catalog.ideas()
+PAIRS = [(a.name, b.name) for a, b in itertools.combinations(IDEAS, 2) if a.family != b.family]
+SMALL = ["model.width=32", "train.batch=2"]
+TEXT = np.frombuffer((__doc__ + catalog.__doc__ * 4).encode()[: 2 * 129], np.uint8).astype(np.int64)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(fixed_randomness):
+    torch.set_num_threads(1)
+
+
+def learns(experiment: spec.Experiment) -> None:
+    """Three updates on one batch: every loss is finite, and the last is below the first."""
+    torch.manual_seed(0)
+    tokenizer, context = Bytes(), experiment.data.context
+    task = tasks.build(experiment.task, tokenizer, experiment.data)
+    model = build(experiment.model, task.vocabulary, max(task.lengths))
+    rows = TEXT.reshape(2, 129)[:, : context + 1]
+    arrays = task.example(rows[:, :-1], rows[:, 1:], training_keys(0, 0, 0, 2))
+    example = {name: torch.from_numpy(np.ascontiguousarray(part)) for name, part in arrays.items()}
+    optimizers = optim.build(experiment.optimizer, model)
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(task.loss(model, example).nats)
+
+    before = loss()
+    for _ in range(3):
+        nats, penalty = task.loss(model, example)
+        assert torch.isfinite(nats)
+        (nats if penalty is None else nats + penalty).div(2 * task.count).backward()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * 0.3
+            optimizer.step()
+        after_update(model)
+        model.zero_grad()
+    assert loss() < before
+
+
+@pytest.mark.parametrize("name", [idea.name for idea in IDEAS])
+def test_every_idea_learns(name):
+    try:
+        experiment = spec.resolve(["tiny", f"+{name}", *SMALL])
+    except spec.SpecError as error:  # what tiny has already
+        assert "changes nothing" in str(error)
+        return
+    learns(experiment)
+
+
+def together(a: str, b: str) -> None:
+    try:
+        experiment = spec.resolve(["tiny", f"+{a}", f"+{b}", *SMALL])
+    except spec.SpecError as error:
+        sentence = str(error)
+        assert len(sentence) > 40
+        assert sentence == " ".join(sentence.split(" "))
+        return
+    learns(experiment)
+
+
+@pytest.mark.parametrize(("a", "b"), random.Random(0).sample(PAIRS, 150))
+def test_a_hundred_and_fifty_pairs(a, b):
+    together(a, b)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [idea.name for idea in IDEAS])
+def test_every_pair(first):
+    """All pairs, by the first of the two; each failure is told, not the first alone."""
+    failed = []
+    for a, b in PAIRS:
+        if a == first:
+            try:
+                together(a, b)
+            except Exception as error:  # collected: a pair must not hide the others
+                failed.append(f"+{a} +{b}: {type(error).__name__}: {error}")
+    assert not failed, "\n".join(failed)
