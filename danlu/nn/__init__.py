@@ -29,7 +29,7 @@ from danlu.nn.positions import (
     rotate,
 )
 from danlu.nn.registry import build, builds
-from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero, deepnorm_initialise
+from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero
 from danlu.nn.scan import scan
 from danlu.nn.scope import Scope
 from danlu.nn.vq_attention import VQAttention
@@ -81,7 +81,6 @@ __all__ = [
     "auxiliary",
     "build",
     "builds",
-    "deepnorm_initialise",
     "fold",
     "rms_norm",
     "rotate",

@@ -13,7 +13,7 @@ from danlu.nn.kernels import attend
 from danlu.nn.linear import Linear
 from danlu.nn.qk_norm import HeadNorm
 from danlu.nn.registry import build, builds
-from danlu.nn.scope import Scope
+from danlu.nn.scope import Scope, Span, counts
 
 
 @builds(spec.Attention)
@@ -110,7 +110,7 @@ class Attention(nn.Module):
             if start:  # the prefix is behind; a window may have let its keys go
                 scope = Scope(scope.causal, 0, scope.documents)
         if self.log_n is not None:
-            q = q * self._log_scale(start, length, scope, q)
+            q = q * self._log_scale(q, k, scope)
         return self._mix(x, q, k, v, scope)
 
     def _mix(
@@ -138,15 +138,12 @@ class Attention(nn.Module):
             y = self.gate(x, y)
         return self.out(y.transpose(1, 2).flatten(2))
 
-    def _log_scale(self, start: int, length: int, scope: Scope, like: torch.Tensor) -> torch.Tensor:
-        """ln n/ln log_n for each query's n visible positions (Su 2021): (length, 1)."""
+    def _log_scale(self, q: torch.Tensor, k: torch.Tensor, scope: Scope) -> torch.Tensor:
+        """max(1, ln n/ln log_n) for each query's n visible keys (Su 2021): (1 or batch, 1, positions, 1)."""
         assert self.log_n is not None
-        n = torch.arange(start + 1, start + length + 1, device=like.device).float()
-        if not scope.causal:
-            n = torch.full_like(n, length)
-        if self.window is not None:
-            n = n.clamp(max=self.window)
-        return (n.log() / math.log(self.log_n)).to(like.dtype)[:, None]
+        span = Span(q.shape[2], k.shape[2], scope.causal, scope.prefix, self.window, self.sparse)
+        n = counts(span, scope.documents, q.device).float()
+        return (n.log() / math.log(self.log_n)).clamp(min=1).to(q.dtype).view(-1, 1, q.shape[2], 1)
 
     def cache(self, batch: int, length: int) -> KVCache:
         """An empty cache for ``length`` positions."""
@@ -214,4 +211,5 @@ class CrossAttention(Attention):
         """FLOPs of the matrix products over a memory of ``memory`` positions."""
         pairs = 4 * batch * self.heads * self.size * length * memory
         tokens = batch * length
-        return self.q.flops(tokens) + self.kv.flops(batch * memory) + self.out.flops(tokens) + pairs
+        gate = 0 if self.gate is None else self.gate.flops(tokens)
+        return self.q.flops(tokens) + self.kv.flops(batch * memory) + self.out.flops(tokens) + pairs + gate

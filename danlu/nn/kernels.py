@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from danlu import spec
 from danlu.nn.plain import BLOCK, Plain, blocks
-from danlu.nn.scope import Scope, Span, hiding, visible
+from danlu.nn.scope import Scope, Span, apart, hiding, visible
 from danlu.spec.text import read_mapping
 
 Weigh = Callable[[torch.Tensor], torch.Tensor]
@@ -112,12 +112,8 @@ def attend(
     ``kernel`` overrides the measured choice.
     """
     scope = scope or Scope()
-    causal = scope.causal
-    span = Span(q.shape[2], k.shape[2], causal, scope.prefix, window, sparse)
-    different = None
-    if scope.documents is not None:
-        ours = scope.documents[:, span.offset :] if causal else scope.documents
-        different = ours[:, :, None] != scope.documents[:, None, :]  # (B, T, S)
+    span = Span(q.shape[2], k.shape[2], scope.causal, scope.prefix, window, sparse)
+    different = apart(span, scope.documents)
     masked = different is not None or not (span.full or span.plainly_causal)
     if kernel is None:
         kernel = choose(

@@ -37,15 +37,17 @@ class HeadNorm(nn.Module):
         self.gain = nn.Parameter(start) if gain else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x.to(torch.promote_types(x.dtype, torch.float32)) if self.around_one else x
         if self.over == "width":
             heads = x.shape[1]
-            y = self._normalise(x.transpose(1, 2).flatten(2)).unflatten(-1, (heads, -1)).transpose(1, 2)
+            y = self._normalise(y.transpose(1, 2).flatten(2)).unflatten(-1, (heads, -1)).transpose(1, 2)
         else:
-            y = self._normalise(x)
+            y = self._normalise(y)
         if self.gain is None:
             return y
-        gain = self.gain.view(self.shape)
-        return y * (1 + gain if self.around_one else gain).to(x.dtype)
+        gain = self.gain.view(self.shape).to(y.dtype)
+        # 1 + w rounded to bfloat16 would lose a small w, as in danlu.nn.norms
+        return (y * (1 + gain) if self.around_one else y * gain).to(x.dtype)
 
     def _normalise(self, x: torch.Tensor) -> torch.Tensor:
         if self.norm == "rms":

@@ -6,7 +6,6 @@ Shapes: ``x`` and ``branch`` (…, width), of one type → the same. Learned num
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -70,7 +69,7 @@ class LayerScale(nn.Module):
 class DeepNorm(nn.Module):
     """αx + f(x), to be followed by a norm (Wang et al. 2022, figure 2).
 
-    Args: ``alpha``; ``beta``: the gain that ``deepnorm_initialise`` draws the branch with, only kept here;
+    Args: ``alpha``; ``beta``: the gain that the model draws the branch with, only kept here;
     ``rule``: where the two come from. α and β depend on the number of layers, which a layer does not know:
     the model takes them from ``spec.DeepNorm.constants``. Left out, both are 1, plain post-norm.
     """
@@ -93,21 +92,3 @@ class DeepNorm(nn.Module):
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha:g}, beta={self.beta:g}, rule={self.rule}"
-
-
-def deepnorm_initialise(
-    value_path: Iterable[torch.Tensor], others: Iterable[torch.Tensor], beta: float
-) -> None:
-    """Draw weights anew, in place, by Xavier's normal distribution: those of the value path (of v, of the
-    last map, of the feed-forward) with gain ``beta``, the ``others`` (of q and k) with gain 1
-    (Wang et al. 2022, figure 2).
-
-    Each tensor is (out, in), a whole weight or a view of one; the fans are its own two sizes. Values and
-    then others are drawn from torch's global generator, in order. Raises ValueError for a tensor that is
-    not a matrix.
-    """
-    for weights, gain in ((value_path, beta), (others, 1.0)):
-        for weight in weights:
-            if weight.ndim != 2:
-                raise ValueError(f"a weight of shape {tuple(weight.shape)} is not a matrix (out, in)")
-            nn.init.xavier_normal_(weight.detach(), gain=gain)

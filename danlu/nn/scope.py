@@ -90,6 +90,29 @@ def visible(span: Span, device: torch.device) -> torch.Tensor:
     return mask
 
 
+def apart(span: Span, documents: torch.Tensor | None) -> torch.Tensor | None:
+    """Boolean (batch, queries, keys): True where query and key are of different documents."""
+    if documents is None:
+        return None
+    ours = documents[:, span.offset :] if span.causal else documents
+    return ours[:, :, None] != documents[:, None, :]
+
+
+def counts(span: Span, documents: torch.Tensor | None, device: torch.device) -> torch.Tensor:
+    """How many keys each query sees: (queries,), or (batch, queries) with documents."""
+    different = apart(span, documents)
+    if different is not None or span.sparse is not None:
+        seen = visible(span, device)
+        return (seen if different is None else seen & ~different).sum(-1)
+    i = torch.arange(span.queries, device=device) + span.offset  # no mask where none is needed
+    high = torch.full_like(i, span.keys)
+    if span.causal:
+        high = torch.where(i < span.prefix, (i + 1).clamp(min=min(span.prefix, span.keys)), i + 1)
+    if span.window is None:
+        return high
+    return high.minimum(i + span.window) - (i - span.window + 1).clamp(min=0)
+
+
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def hiding(span: Span, start: int, stop: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:

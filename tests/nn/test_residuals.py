@@ -13,7 +13,7 @@ from torch.autograd import gradcheck
 
 from danlu import spec
 from danlu.nn import build
-from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero, deepnorm_initialise
+from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero
 from danlu.optim.groups import role
 from tests.nn.compare import randomised
 
@@ -127,32 +127,14 @@ def test_given_constants_are_kept():
     assert spec.DeepNorm(alpha=2.0).constants(8) == pytest.approx((2.0, 64**-0.25))
 
 
-def test_initialisation_is_xaviers_with_its_gain():
-    """σ = gain·√(2/(in + out)); of n numbers the standard error is σ/√(2n), and five are allowed."""
-    weight = torch.nn.Parameter(torch.zeros(300, 100))  # q, k, v one above another
-    down = torch.nn.Parameter(torch.zeros(100, 400))
-    deepnorm_initialise([weight[200:], down], [weight[:100], weight[100:200]], beta=0.3)
-    for part, gain in ((weight[:100], 1), (weight[100:200], 1), (weight[200:], 0.3), (down, 0.3)):
-        sigma = gain * math.sqrt(2 / sum(part.shape))
-        assert abs(part.std().item() / sigma - 1) < 5 / math.sqrt(2 * part.numel())
-        assert abs(part.mean().item()) < 5 * sigma / math.sqrt(part.numel())
-    assert weight.requires_grad and weight.is_leaf
-    (weight.square().sum() + down.sum()).backward()  # the draw left no trace in the graph
-    torch.testing.assert_close(weight.grad, 2 * weight.detach())
-
-
-def test_initialisation_wants_matrices():
-    with pytest.raises(ValueError, match=r"shape \(3,\) is not a matrix"):
-        deepnorm_initialise([torch.zeros(3)], [], 1.0)
-
-
 def start(layers: int, chosen: spec.DeepNorm, width: int = 16) -> tuple[float, float]:
     """At the start of ``layers`` layers of two branches each: the squared gradient, which is the change of
     the loss under a step of gradient descent; and the change of the output under one of Adam, by signs."""
     alpha, beta = chosen.constants(layers)
     residual = DeepNorm(width, alpha=alpha, beta=beta)
     weights = [torch.empty(width, width, requires_grad=True) for _ in range(4 * layers)]
-    deepnorm_initialise(weights, [], beta)
+    for weight in weights:
+        torch.nn.init.xavier_normal_(weight, gain=beta)
     x0, target = torch.randn(2, 64, width)
 
     def output(weights: list[torch.Tensor]) -> torch.Tensor:

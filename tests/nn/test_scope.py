@@ -1,0 +1,132 @@
+"""Masks against their definitions, pair by pair; how many keys are seen, and how far two layers see."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from danlu import spec
+from danlu.nn import plain
+from danlu.nn.scope import Span, apart, counts, hiding, visible
+
+CPU = torch.device("cpu")
+PATTERNS = st.one_of(
+    st.none(),
+    st.builds(spec.Strided, stride=st.integers(1, 9)),
+    st.integers(1, 9).flatmap(
+        lambda b: st.builds(spec.Fixed, block=st.just(b), columns=st.integers(1, b))
+    ),
+)  # fmt: skip
+
+
+def sees(span, i, j):
+    """Whether position i sees position j, from the definitions of the mask's parts."""
+    in_time = not span.causal or j <= i or (i < span.prefix and j < span.prefix)
+    near = span.window is None or abs(i - j) < span.window
+    if isinstance(span.sparse, spec.Strided):
+        chosen = abs(i - j) < span.sparse.stride or abs(i - j) % span.sparse.stride == 0
+    elif isinstance(span.sparse, spec.Fixed):
+        block = span.sparse.block
+        chosen = i // block == j // block or j % block >= block - span.sparse.columns
+    else:
+        chosen = True
+    return in_time and near and chosen
+
+
+@st.composite
+def spans(draw):
+    queries = draw(st.integers(1, 20))
+    sparse = draw(PATTERNS)
+    return Span(
+        queries,
+        queries + draw(st.sampled_from([0, 0, 1, 7])),
+        draw(st.booleans()),
+        draw(st.integers(0, 25)),
+        draw(st.none() | st.integers(1, 25)) if sparse is None else None,
+        sparse,
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(spans(), st.integers(1, 24))
+def test_masks_are_their_definitions(span, block):
+    expected = torch.tensor(
+        [[sees(span, i, j) for j in range(span.keys)] for i in range(span.offset, span.keys)]
+    )
+    mask = visible(span, CPU)
+    assert torch.equal(mask, expected)
+    assert torch.equal(counts(span, None, CPU), expected.sum(-1))
+    assert not span.full or expected.all()
+    if span.plainly_causal:
+        assert torch.equal(expected, torch.ones_like(expected).tril())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "BLOCK", block)
+        covered = torch.zeros_like(expected)
+        for start, stop, low, high in plain.blocks(span):
+            covered[start:stop, low:high] = True
+            hidden = hiding(span, start, stop, torch.float32, CPU)
+            assert torch.equal(hidden == 0, expected[start:stop, low:high])
+            assert torch.equal(hidden == float("-inf"), ~expected[start:stop, low:high])
+    assert not (expected & ~covered).any()  # whatever is outside the blocks is invisible
+
+
+@settings(max_examples=100, deadline=None)
+@given(spans(), st.integers(0, 2**31))
+def test_documents_are_apart(span, seed):
+    torch.manual_seed(seed)
+    documents = (torch.rand(2, span.keys) < 0.3).cumsum(dim=1)
+    offset = span.offset if span.causal else 0
+    if not span.causal:
+        span = Span(span.keys, span.keys, False, 0, span.window, span.sparse)
+    expected = torch.tensor(
+        [[[row[i] != row[j] for j in range(span.keys)] for i in range(offset, span.keys)] for row in
+         documents.tolist()]
+    )  # fmt: skip
+    assert torch.equal(apart(span, documents), expected)
+    assert torch.equal(counts(span, documents, CPU), (visible(span, CPU) & ~expected).sum(-1))
+
+
+def test_a_window_as_long_as_the_text_is_causal():
+    assert torch.equal(visible(Span(9, 9, window=9), CPU), visible(Span(9, 9), CPU))
+    assert not torch.equal(visible(Span(9, 9, window=8), CPU), visible(Span(9, 9), CPU))
+
+
+@pytest.mark.parametrize("root", [2, 3, 5, 8])
+@pytest.mark.parametrize("kind", ["strided", "fixed"])
+def test_two_sparse_layers_see_all_that_one_full_layer_sees(kind, root):
+    """Child et al. 2019, section 4.2: a path of two steps leads to every earlier position (fixed: over the
+    last column of its block)."""
+    sparse = spec.Strided(stride=root) if kind == "strided" else spec.Fixed(block=root, columns=1)
+    one = visible(Span(root * root, root * root, sparse=sparse), CPU).long()
+    assert torch.equal(one @ one > 0, visible(Span(root * root, root * root), CPU))
+
+
+def pairs(n, sparse):
+    return int(visible(Span(n, n, sparse=sparse), CPU).sum())
+
+
+@pytest.mark.parametrize("root", [2, 5, 16, 31])
+def test_strided_pairs_are_counted(root):
+    """With stride √n: l − 1 and less to the left of each position, and itself (n·l − l(l − 1)/2 in all),
+    and ⌊i/l⌋ multiples of l, which sum to l·(0 + … + l − 1)."""
+    l, n = root, root * root
+    assert pairs(n, spec.Strided(stride=l)) == (n * l - l * (l - 1) // 2) + l * (l * (l - 1) // 2)
+
+
+@pytest.mark.parametrize("kind", ["strided", "fixed"])
+def test_pairs_grow_as_the_power_of_three_halves(kind):
+    """From n to 4n with a stride of √n: by 8, less lower powers of √n; with full attention by 16."""
+    of = {"strided": lambda l: spec.Strided(stride=l), "fixed": lambda l: spec.Fixed(block=l, columns=1)}
+    few, many = (pairs(l * l, of[kind](l)) for l in (16, 32))
+    assert 7.6 < many / few < 8.4
+
+
+def test_masks_made_in_inference_mode_serve_training():
+    span = Span(6, 6, window=3, prefix=2)
+    with torch.inference_mode():
+        mask, added = visible(span, CPU), hiding(span, 0, 6, torch.float32, CPU)
+    assert not mask.is_inference()
+    assert not added.is_inference()
+    assert visible(span, CPU) is mask  # made once
