@@ -76,12 +76,9 @@ class Family:
         return written
 
     def misses(self, n: Normal) -> dict[str, tuple[Any, Any]]:
-        """``{field: (wanted, what the family has)}``: empty where it has this very model."""
-        try:
-            back = self.read(self.write(n)).normal
-        except (InteropError, SpecError, TypeError, ValueError) as error:
-            return {"kind": (n["kind"], f"{self.model_type} ({error})")}
-        return differences(n, back)
+        """``{field: (wanted, what the family has)}``: empty where it has this very model.
+        Raises InteropError where not even the nearest member can be written down."""
+        return differences(n, self.read(self.write(n)).normal)
 
 
 TASKS = {"decoder": "causal", "encoder": "masked", "encoder-decoder": "spans"}

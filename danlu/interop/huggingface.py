@@ -60,7 +60,8 @@ def from_huggingface(source: nn.Module | str | os.PathLike[str]) -> Imported:
     imported = take_over(config, folders.read_tensors(path))
     if not (path / folders.TOKENIZER).is_file():
         return imported
-    data = imported.experiment.data.model_copy(update={"tokenizer": str(path / folders.TOKENIZER)})
+    tokenizer = str((path / folders.TOKENIZER).resolve())
+    data = imported.experiment.data.model_copy(update={"tokenizer": tokenizer})
     return imported._replace(experiment=imported.experiment.model_copy(update={"data": data}))
 
 
@@ -116,22 +117,30 @@ def family_of(config: Mapping[str, Any]) -> Family:
     hint = did_you_mean(kind, FAMILIES) if isinstance(kind, str) else ""
     said = "has no model_type" if kind is None else f"is of model_type {brief(kind)}"
     raise InteropError(
-        f"the model {said}, which danlu does not read{hint}. Known: {', '.join(sorted(FAMILIES))}"
+        f"the model {said}, which danlu does not read{hint or '.'} Known: {', '.join(sorted(FAMILIES))}"
     )
 
 
 def choose(n: dict[str, Any], name: str | None = None) -> Family:
     """The family ``name``, or the first, that has the model of this normal form. Raises InteropError."""
     if name is not None and name not in FAMILIES:
-        raise InteropError(f"there is no family {name!r}{did_you_mean(name, FAMILIES)}. Known: {_known()}")
-    misses = {}
+        raise InteropError(
+            f"there is no family {name!r}{did_you_mean(name, FAMILIES) or '.'} Known: {_known()}"
+        )
+    misses: dict[str, dict[str, tuple[Any, Any]]] = {}
     for family in FAMILIES.values() if name is None else [FAMILIES[name]]:
-        misses[family.model_type] = family.misses(n)
-        if not misses[family.model_type]:
+        try:
+            missed = family.misses(n)
+        except InteropError as error:
+            if name is not None:
+                raise InteropError(f"the model is not of the family {name}: {error}") from None
+            continue
+        if not missed:
             return family
-    nowhere = set.intersection(*(set(missed) for missed in misses.values()))
-    near = min(misses, key=lambda kind: len(misses[kind]))
-    fields = {f: pair for f, pair in misses[near].items() if not nowhere or f in nowhere}
+        misses[family.model_type] = missed
+    nowhere = set.intersection(*(set(missed) for missed in misses.values())) if misses else set()
+    near = min(misses, key=lambda kind: len(misses[kind]), default="none")
+    fields = {f: pair for f, pair in misses.get(near, {}).items() if not nowhere or f in nowhere}
     said = "; ".join(
         f"{f} = {brief(wanted)} ({near} has {brief(has)})" for f, (wanted, has) in fields.items()
     )

@@ -33,7 +33,7 @@ def make(config: Any, seed: int = 0) -> Any:
     mapped = next(k for k in kinds if type(config) in k._model_mapping and fits(config, k))
     model = mapped.from_config(config).eval()
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             # Norm gains around one, all else larger than it is drawn, so that nothing is lost in the stream.
             spread = 0.3 if parameter.ndim == 1 else 0.1
             parameter.add_(spread * torch.randn_like(parameter))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
 from danlu.interop import InteropError, from_huggingface  # noqa: E402
+from danlu.interop.folder import CONFIG, WEIGHTS  # noqa: E402
 from danlu.interop.huggingface import family_of  # noqa: E402
-from tests.interop.family import VOCABULARY, check, make  # noqa: E402
+from tests.interop.family import VOCABULARY, agree, check, make  # noqa: E402
 
 
 def gpt2(**more: Any) -> Any:
@@ -89,6 +93,52 @@ MEMBERS: dict[str, Any] = {
     "mpt": mpt(),
     "mpt-scaled": mpt(softmax_scale=0.3),
 }
+
+
+REFUSED: dict[str, Any] = {
+    "scale_attn_by_inverse_layer_idx = true": gpt2(scale_attn_by_inverse_layer_idx=True),
+    "activation_function = 'quick_gelu'": gpt2(activation_function="quick_gelu"),
+    "add_cross_attention = true": gpt2(add_cross_attention=True),
+    "_remove_final_layer_norm = true": opt(_remove_final_layer_norm=True),
+    "rope_type = 'dynamic'": gpt_neox(
+        rope_parameters={"rope_type": "dynamic", "factor": 3.0, "rope_theta": 5000.0}
+    ),
+    "qk_layernorm = true": phi(qk_layernorm=True),
+    "apply_residual_connection_post_layernorm = true": bloom(apply_residual_connection_post_layernorm=True),
+    "attn_config.clip_qkv = 0.5": mpt(clip_qkv=0.5),
+    "attn_config.alibi_bias_max = 4": mpt(alibi_bias_max=4),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_an_option_without_equivalent_is_named(said: str) -> None:
+    config = REFUSED[said].to_dict()
+    with pytest.raises(InteropError, match=re.escape(said)):
+        family_of(config).read(config)
+
+
+def test_older_names_of_fields() -> None:
+    """What checkpoints from before transformers 5 say means the same."""
+    new = gpt_neox(
+        rope_parameters={"rope_type": "default", "rope_theta": 5000.0, "partial_rotary_factor": 0.5}
+    )
+    older = new.to_dict() | {"rotary_pct": 0.5, "rotary_emb_base": 5000, "rope_scaling": None}
+    del older["rope_parameters"]
+    family = family_of(older)
+    assert family.read(older).normal == family.read(new.to_dict()).normal
+    older = bloom().to_dict() | {"n_embed": 48, "num_attention_heads": 6, "offset_alibi": 100}
+    del older["hidden_size"], older["n_head"]
+    assert family_of(older).read(older).normal == family_of(older).read(bloom().to_dict()).normal
+
+
+def test_a_checkpoint_without_head(tmp_path: Path) -> None:
+    """Saved from the body alone, names lack the body's name; older ones hold causal masks."""
+    theirs = make(gpt2())
+    tensors = {name: t.contiguous() for name, t in theirs.transformer.state_dict().items()}
+    tensors |= {f"h.{i}.attn.bias": torch.ones(1, 1, 48, 48).tril() for i in range(2)}
+    save_file(tensors, tmp_path / WEIGHTS)
+    (tmp_path / CONFIG).write_text(json.dumps(theirs.config.to_dict(), default=str))
+    agree(theirs, from_huggingface(tmp_path))
 
 
 @pytest.mark.parametrize("name", MEMBERS)

@@ -86,7 +86,7 @@ def test_t5(more: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_t5_with_a_readout_of_its_own(tmp_path: Path) -> None:
-    """T5 1.1: its config says that it is tied, its checkpoint has both, and transformers believes the latter."""
+    """T5 1.1: its config says tied, its checkpoint has both; transformers believes the latter."""
     theirs = make(t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False))
     assert not theirs.config.scale_decoder_outputs
     theirs.save_pretrained(tmp_path / "tied")

@@ -14,7 +14,7 @@ from danlu.interop.fields import (
     Rope,
     refused,
 )
-from danlu.interop.normal import Normal
+from danlu.interop.normal import Normal, get
 from danlu.interop.tensors import Map
 
 
@@ -35,7 +35,7 @@ def _design(config: Reader) -> dict[str, object]:
 
 
 def _written(n: Normal) -> dict[str, object]:
-    heads, groups, placement = n["mixer"]["heads"], n["mixer"]["kv_heads"], n["placement"]
+    heads, groups, placement = get(n, "mixer.heads"), get(n, "mixer.kv_heads"), n["placement"]
     new = placement == "parallel-two" or groups not in (1, heads)
     return {
         "new_decoder_architecture": new,

@@ -5,7 +5,7 @@ import math
 from danlu.interop.families.common import LAYER_NORM, qkv
 from danlu.interop.family import Family
 from danlu.interop.fields import ACTIVATIONS, Custom, Dropout, Field, Init, NoDropout, Reader, refused
-from danlu.interop.normal import Normal
+from danlu.interop.normal import Normal, get
 from danlu.interop.tensors import Map
 
 
@@ -21,7 +21,7 @@ def _turned(config: Reader) -> dict[str, object]:
 
 
 def _dims(n: Normal) -> dict[str, object]:
-    return {"rotary_dim": int(n["mixer"]["head_size"] * n["position"]["fraction"])}
+    return {"rotary_dim": int((get(n, "mixer.head_size") or 0) * (get(n, "position.fraction") or 0))}
 
 
 GPTJ = Family(

@@ -2,7 +2,7 @@
 
 from danlu.interop.family import Family
 from danlu.interop.fields import Custom, Field, Ignored, Init, NoDropout, Only, Reader, refused
-from danlu.interop.normal import Normal
+from danlu.interop.normal import Normal, get
 from danlu.interop.tensors import Map
 
 
@@ -27,7 +27,7 @@ def _attention(config: Reader) -> dict[str, object]:
 
 
 def _written(n: Normal) -> dict[str, object]:
-    return {"attn_config": {"alibi": True, "softmax_scale": n["mixer"]["scale"], "model_type": ""}}
+    return {"attn_config": {"alibi": True, "softmax_scale": get(n, "mixer.scale"), "model_type": ""}}
 
 
 MPT = Family(

@@ -39,6 +39,10 @@ def _written(n: Normal) -> dict[str, object]:
     return {"feed_forward_proj": gated + word}
 
 
+def _depth(config: Reader) -> dict[str, object]:
+    return {"layers": config.take("num_decoder_layers", default=None) or config.patch["encoder_layers"]}
+
+
 def _scaled(config: Reader) -> dict[str, object]:
     """The first T5 divided its logits by √width, and tied them; 1.1 does neither. What is tied is seen by the
     tensors."""
@@ -82,8 +86,8 @@ T5 = Family(
     fields=(
         Field("vocab_size", "vocabulary", 32128),
         Field("n_positions", "context", 512),
-        Field("num_decoder_layers", "layers", None),
         Field("num_layers", "encoder_layers", 6),
+        Custom(_depth, lambda n: {"num_decoder_layers": n["layers"]}),
         Field("d_model", "width", 512),
         Field("num_heads", "mixer.heads", 8),
         Field("d_kv", "mixer.head_size", 64),

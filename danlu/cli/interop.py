@@ -1,0 +1,59 @@
+"""The verbs ``import`` and ``export``: models of Hugging Face's transformers in and out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danlu.cli.output import print_json, print_yaml
+from danlu.cli.show import AsJson
+
+
+def import_(
+    folder: Annotated[
+        Path, typer.Argument(help="What transformers' save_pretrained wrote.", show_default=False)
+    ],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write a run there, to be sampled from and trained.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a model of transformers: danlu import gpt2/ --to runs/gpt2"""
+    from danlu.interop import from_huggingface
+    from danlu.interop.run import save_run
+    from danlu.spec.text import dump
+
+    imported = from_huggingface(folder)
+    if to is not None:
+        save_run(imported, to)
+    parameters = sum(parameter.numel() for parameter in imported.model.parameters())
+    fields = imported.experiment.model.model_dump(mode="json")
+    if as_json:
+        notes = list(imported.notes)
+        run = None if to is None else str(to)
+        print_json({"model": fields, "parameters": parameters, "notes": notes, "run": run})
+        return
+    print_yaml(dump({"model": fields}))
+    for note in imported.notes:
+        print(note, file=sys.stderr)
+    print(f"\n{parameters:,} parameters, context {imported.experiment.data.context:,}")
+    if to is not None:
+        print(f'written as a run; try: danlu sample {to} --prompt "…"')
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
+    to: Annotated[Path, typer.Option("--to", help="The folder to write.", show_default=False)],
+    step: Annotated[int | None, typer.Option("--step", help="A checkpoint; the best if left out.")] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", help="A model_type; the first that fits if left out.")
+    ] = None,
+) -> None:
+    """Write a run as transformers loads it: danlu export runs/first --to first/"""
+    from danlu.interop import to_huggingface
+
+    chosen = to_huggingface(run, to, family=family, step=step)
+    print(f"written as {chosen.model_type}; transformers.{chosen.architecture}.from_pretrained({str(to)!r})")

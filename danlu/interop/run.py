@@ -1,0 +1,41 @@
+"""A model taken over as a run of danlu's, standing before its first step."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from danlu.data import load_tokenizer
+from danlu.interop.errors import InteropError
+from danlu.interop.folder import TOKENIZER
+from danlu.interop.huggingface import Imported
+from danlu.spec import to_yaml
+from danlu.train import checkpoint, steps
+from danlu.train.folder import RunFolder
+from danlu.train.precision import LossScale
+from danlu.train.trainer import Position
+
+
+def save_run(imported: Imported, path: Path) -> None:
+    """Write the folder of a run: experiment, tokenizer, and a checkpoint of step 0 with the model's weights
+    and no optimizer's state, so that it can be sampled from, and training begin.
+
+    Raises InteropError if the model came without tokenizer, or the folder holds a run with checkpoints.
+    """
+    source = imported.experiment.data.tokenizer
+    if not source.endswith(TOKENIZER):
+        raise InteropError(
+            f"the model came without a {TOKENIZER}, and a run needs one; put it beside its config.json"
+        )
+    tokenizer = load_tokenizer(source)
+    if steps.latest_step(path) is not None:
+        raise InteropError(f"{path} holds a run with checkpoints already; name another folder")
+    with RunFolder.create_or_open(path, to_yaml(imported.experiment)) as folder:
+        tokenizer.save(folder.path / TOKENIZER)
+        state = {
+            "position": asdict(Position()),
+            "scale": LossScale().state(),
+            "clock": {},
+            "processes": 1,
+        }
+        checkpoint.save(folder.path, 0, {"model": dict(imported.model.state_dict())}, state)

@@ -1,0 +1,138 @@
+"""Folders: sharded, broken, pickled, without config; what is said about each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from danlu import spec
+from danlu.interop import Imported, InteropError, from_huggingface, to_huggingface
+from danlu.interop.folder import CONFIG, INDEX, WEIGHTS, read_tensors
+from danlu.models import build
+
+
+def small(**model: object) -> Imported:
+    """A GPT-2 of danlu's own making, every number drawn."""
+    experiment = spec.validate(
+        {
+            "model.layers": 2,
+            "model.width": 32,
+            "model.norm": {"kind": "layer", "bias": True},
+            "model.position": "learned",
+            "model.bias": True,
+            "data.context": 24,
+            **{f"model.{name}": value for name, value in model.items()},
+        }
+    )
+    made = build(experiment.model, 97, 24).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    return Imported(made, experiment)
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    """danlu → folder → danlu, without transformers: the same tensors bit for bit."""
+    source = small()
+    assert to_huggingface(source, tmp_path).model_type == "gpt2"
+    back = from_huggingface(tmp_path)
+    assert back.model.state_dict().keys() == source.model.state_dict().keys()
+    for name, tensor in source.model.state_dict().items():
+        assert torch.equal(back.model.state_dict()[name], tensor)
+    assert "readout.weight" not in read_tensors(tmp_path)
+    assert json.loads((tmp_path / CONFIG).read_text())["model_type"] == "gpt2"
+
+
+def test_shards(tmp_path: Path) -> None:
+    source = small()
+    to_huggingface(source, tmp_path)
+    tensors = read_tensors(tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    places = {}
+    for i, (name, tensor) in enumerate(tensors.items()):
+        places[name] = f"model-{i % 2}.safetensors"
+        tensors[name] = tensor
+    for file in set(places.values()):
+        save_file({name: t for name, t in tensors.items() if places[name] == file}, tmp_path / file)
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": places}))
+    assert torch.equal(from_huggingface(tmp_path).model.embedding.weight, source.model.embedding.weight)
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": places | {"ghost": "model-0.safetensors"}}))
+    with pytest.raises(InteropError, match="don't agree on ghost"):
+        from_huggingface(tmp_path)
+    (tmp_path / "model-1.safetensors").unlink()
+    with pytest.raises(InteropError, match=r"model-1\.safetensors is missing"):
+        from_huggingface(tmp_path)
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"x": "../elsewhere.safetensors"}}))
+    with pytest.raises(InteropError, match="files of its folder"):
+        from_huggingface(tmp_path)
+
+
+def test_half_precision_becomes_float32(tmp_path: Path) -> None:
+    to_huggingface(small(), tmp_path)
+    halves = {name: tensor.bfloat16() for name, tensor in read_tensors(tmp_path).items()}
+    save_file(halves, tmp_path / WEIGHTS)
+    imported = from_huggingface(tmp_path)
+    assert torch.equal(imported.model.norm.gain, halves["transformer.ln_f.weight"].float())
+    assert any("bfloat16 are now float32" in note for note in imported.notes)
+
+
+def test_what_is_said_of_bad_folders(tmp_path: Path) -> None:
+    with pytest.raises(InteropError, match="is no folder"):
+        from_huggingface(tmp_path / "nowhere")
+    with pytest.raises(InteropError, match=r"has no config\.json"):
+        from_huggingface(tmp_path)
+    (tmp_path / CONFIG).write_text("{")
+    with pytest.raises(InteropError, match="cannot be read as JSON"):
+        from_huggingface(tmp_path)
+    (tmp_path / CONFIG).write_text(json.dumps({"model_type": "gpt_2"}))
+    with pytest.raises(InteropError, match=r"gpt_2.*did you mean gpt2\? Known: bert, bloom"):
+        from_huggingface(tmp_path)
+    (tmp_path / CONFIG).write_text(json.dumps({"model_type": "gpt2"}))
+    with pytest.raises(InteropError, match=r"has no model\.safetensors"):
+        from_huggingface(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(InteropError, match=r"only in pytorch_model\.bin, a pickle"):
+        from_huggingface(tmp_path)
+    (tmp_path / WEIGHTS).write_bytes(b"nonsense")
+    with pytest.raises(InteropError, match="is no safetensors file"):
+        from_huggingface(tmp_path)
+
+
+def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
+    to_huggingface(small(), tmp_path)
+    with pytest.raises(InteropError, match=r"holds a config\.json already"):
+        to_huggingface(small(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [
+        ({"residual": "rezero"}, r"residual\.kind = 'rezero'"),
+        ({"mixer.weights": "softmax1"}, r"mixer\.weights\.kind = 'softmax1'"),
+        ({"position": "kerple"}, r"position\.kind = 'kerple'"),
+    ],
+)
+def test_what_no_family_has_is_named(patch: dict[str, object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(InteropError, match=said):
+        to_huggingface(small(**patch), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_family_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InteropError, match=r"the family opt: position\.offset = 0"):
+        to_huggingface(small(), tmp_path, family="opt")
+    with pytest.raises(InteropError, match=r"no family 'gtp2'; did you mean gpt2\?"):
+        to_huggingface(small(), tmp_path, family="gtp2")
+
+
+def test_wrong_shapes_are_named(tmp_path: Path) -> None:
+    to_huggingface(small(), tmp_path)
+    tensors = read_tensors(tmp_path)
+    tensors["transformer.wpe.weight"] = torch.zeros(23, 32)
+    save_file(tensors, tmp_path / WEIGHTS)
+    with pytest.raises(InteropError, match=r"transformer\.wpe\.weight: shape \(23, 32\).*\(24, 32\)"):
+        from_huggingface(tmp_path)
