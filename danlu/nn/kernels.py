@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextvars import ContextVar
 from importlib import resources
 from typing import NamedTuple
 
@@ -23,21 +24,26 @@ from danlu.spec.text import read_mapping
 Weigh = Callable[[torch.Tensor], torch.Tensor]
 Products = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "bfloat16"}  # the rest: float32
-
-
-class Choice(NamedTuple):
-    """A kernel and the reason for it."""
-
-    kernel: str
-    why: str
+# The device that PyTorch's meta device, which computes nothing, stands for when costs are told.
+META: ContextVar[str] = ContextVar("meta stands for", default="cpu")
 
 
 class Measured(NamedTuple):
-    """Milliseconds of forward and backward of one attention at a length, by kernel."""
+    """Milliseconds of forward and backward of one attention at a length, by kernel; ``written``: written out,
+    None where that was not measured."""
 
     length: int
     sdpa: float
     plain: float
+    written: float | None = None
+
+
+class Choice(NamedTuple):
+    """A kernel, the reason for it, and the measurement that it rests on, where it rests on one."""
+
+    kernel: str
+    why: str
+    measured: Measured | None = None
 
 
 def _read() -> dict[tuple[str, str, bool], tuple[Measured, ...]]:
@@ -45,7 +51,8 @@ def _read() -> dict[tuple[str, str, bool], tuple[Measured, ...]]:
     rows: dict[tuple[str, str, bool], tuple[Measured, ...]] = {}
     for row in sorted(found["measured"], key=lambda row: row["length"]):
         key = row["device"], row["dtype"], row["masked"]
-        rows[key] = (*rows.get(key, ()), Measured(row["length"], row["sdpa"], row["plain"]))
+        one = Measured(row["length"], row["sdpa"], row["plain"], row.get("written"))
+        rows[key] = (*rows.get(key, ()), one)
     return rows
 
 
@@ -67,25 +74,28 @@ def choose(
     ``masked``: with a window, a pattern, documents or a prefix; ``biased``: with a learned number added to
     each score; ``needs``: the part that no fused or blocked kernel can run, by name.
     """
+    device, name = META.get() if device == "meta" else device, DTYPES.get(dtype, "float32")
+    rows = MEASURED.get((device, name, masked), ())
+    near = min(rows, key=lambda row: abs(math.log(row.length / max(length, 1))), default=None)
+    where = f"{name} on {device}{' with a mask' if masked else ''}"
     if needs:
-        return Choice("written-out", f"{needs} is in no fused kernel: scores are written out")
-    name = DTYPES.get(dtype, "float32")
+        why = f"{needs} is in no fused kernel: scores are written out"
+        if near is None or near.written is None:
+            return Choice("written-out", why)
+        rival = "plain" if near.plain <= near.sdpa else "sdpa"
+        times = near.written / min(near.plain, near.sdpa)
+        why += f", {times:.1f} times the time of {rival}, measured at {near.length} positions in {where}"
+        return Choice("written-out", why, near)
     if biased and device == "cpu":
         return Choice(
             "plain", "a learned bias needs its gradient, which the fused kernel takes from no fast path"
         )
-    rows = MEASURED.get((device, name, masked), ())
-    if not rows:
-        return Choice("sdpa", f"nothing was measured for {name} on {device}: PyTorch's own choice")
-    near = min(rows, key=lambda row: abs(math.log(row.length / max(length, 1))))
-    kernel = "plain" if near.plain <= near.sdpa else "sdpa"
+    if near is None:
+        return Choice("sdpa", f"nothing was measured for {where}: PyTorch's own choice")
+    kernel, rival = ("plain", "sdpa") if near.plain <= near.sdpa else ("sdpa", "plain")
     best, other = sorted((near.plain, near.sdpa))
-    rival = "sdpa" if kernel == "plain" else "plain"
-    return Choice(
-        kernel,
-        f"measured at {near.length} positions in {name} on {device}{' with a mask' if masked else ''}: "
-        f"{other / best:.1f} times as fast as {rival}",
-    )
+    why = f"measured at {near.length} positions in {where}: {other / best:.1f} times as fast as {rival}"
+    return Choice(kernel, why, near)
 
 
 def attend(
@@ -181,6 +191,10 @@ def _fused(
         mask = visible(span, q.device)
         if different is not None:
             mask = (mask & ~different)[:, None]
+    if q.is_meta:
+        outline = _outline(q, k, v, mask)
+        if outline is not None:
+            return outline
     return F.scaled_dot_product_attention(
         q,
         k,
@@ -190,6 +204,22 @@ def _fused(
         scale=scale,
         enable_gqa=k.shape[1] != q.shape[1],
     )
+
+
+def _outline(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor | None:
+    """On the meta device: what the fused kernel returns and keeps for its backward pass; None where PyTorch
+    would write the scores out after all. Left to itself it always does so there."""
+    if mask is not None and mask.dtype == torch.bool:
+        mask = torch.zeros(mask.shape, dtype=q.dtype, device=q.device)
+    if q.shape[-1] == v.shape[-1] and not (mask is not None and mask.requires_grad):
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask)[0]
+    if META.get() == "cpu":
+        return None
+    repeat = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
+    return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, True)[0]
 
 
 def _written_out(
