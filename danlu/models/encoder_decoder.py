@@ -77,9 +77,10 @@ class EncoderDecoder(Ends):
         """Empty caches of what each block of the decoder keeps, one for each layer."""
         return self.decoder.caches(batch, length)
 
-    def cache_numbers(self, length: int) -> int:
-        """Numbers that the caches hold for one sequence of ``length`` positions, the memory's left out."""
-        return self.decoder.cache_numbers(length)
+    def cache_bytes(self, length: int, element: int, memory: int = 0) -> int:
+        """Bytes that the decoder's caches hold for one sequence of ``length`` positions and a memory of
+        ``memory``, at ``element`` bytes a number."""
+        return self.decoder.cache_bytes(length, element, memory)
 
     def flops(self, batch: int, length: int, encoder_length: int | None = None) -> int:
         """FLOPs of the matrix products of a forward pass, of ``encoder_length`` positions (left out: as many

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 import torch.nn as nn
@@ -103,9 +103,10 @@ class Stack(nn.Module):
         """Empty caches of what each block keeps, one for each layer."""
         return [block.cache(batch, length) for block in self.blocks]
 
-    def cache_numbers(self, length: int) -> int:
-        """Numbers that the caches hold for one sequence of ``length`` positions."""
-        return sum(cast(Any, block.mixer).cache_numbers(length) for block in self.blocks)
+    def cache_bytes(self, length: int, element: int, memory: int = 0) -> int:
+        """Bytes that the caches hold for one sequence of ``length`` positions (and of ``memory`` positions to
+        attend to), at ``element`` bytes a number."""
+        return sum(block.cache_bytes(length, element, memory) for block in self.blocks)
 
     def body_flops(self, batch: int, length: int, memory: int = 0) -> int:
         """FLOPs of the matrix products of a forward pass through the blocks."""

@@ -149,9 +149,9 @@ class Attention(nn.Module):
         """An empty cache for ``length`` positions."""
         return KVCache(batch, self.kv_heads, length, self.size, window=self.window)
 
-    def cache_numbers(self, length: int) -> int:
-        """Numbers held for one sequence of ``length`` positions."""
-        return 2 * self.kv_heads * self.size * min(length, self.window or length)
+    def cache_bytes(self, length: int, element: int) -> int:
+        """Bytes held for one sequence of ``length`` positions, at ``element`` bytes a number."""
+        return 2 * self.kv_heads * self.size * min(length, self.window or length) * element
 
     def value_path(self) -> list[torch.Tensor]:
         """The weights that values flow through."""

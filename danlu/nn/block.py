@@ -139,6 +139,12 @@ class Block(nn.Module):
         """An empty cache for ``length`` positions."""
         return BlockCache(self.mixer.cache(batch, length))
 
+    def cache_bytes(self, length: int, element: int, memory: int = 0) -> int:
+        """Bytes that the cache holds for one sequence of ``length`` positions (and of ``memory`` positions to
+        attend to), at ``element`` bytes a number."""
+        cross = 0 if self.cross is None else self.cross.cache_bytes(memory, element)
+        return int(self.mixer.cache_bytes(length, element)) + cross
+
     def flops(self, batch: int, length: int, memory: int = 0) -> int:
         """FLOPs of the matrix products of a forward pass."""
         cross = 0 if self.cross is None else self.cross.flops_over(batch, length, memory)

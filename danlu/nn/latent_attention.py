@@ -165,11 +165,11 @@ class LatentAttention(nn.Module):
 
     def cache(self, batch: int, length: int) -> LatentCache:
         """An empty cache for ``length`` positions."""
-        return LatentCache(batch, length, self.cache_numbers(1))
+        return LatentCache(batch, length, self.latent + self.rotary_size)
 
-    def cache_numbers(self, length: int) -> int:
-        """Numbers that the cache of one sequence holds for ``length`` positions."""
-        return length * (self.latent + self.rotary_size)
+    def cache_bytes(self, length: int, element: int) -> int:
+        """Bytes held for one sequence of ``length`` positions, at ``element`` bytes a number."""
+        return length * (self.latent + self.rotary_size) * element
 
     def value_path(self) -> list[torch.Tensor]:
         """The weights through which values flow, as views: V of every head, and ``out``. ``kv_down`` is

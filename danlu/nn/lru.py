@@ -122,9 +122,10 @@ class LRU(nn.Module):
         """An empty cache. It takes as many sequences and positions as come."""
         return StateCache()
 
-    def cache_numbers(self, length: int) -> int:
-        """Numbers held for one sequence, however long: float32, whatever the type of the activations."""
-        return 2 * self.state
+    def cache_bytes(self, length: int, element: int) -> int:
+        """Bytes held for one sequence, however long, at ``element`` bytes a number of the activations: the
+        state has 4 at least."""
+        return 2 * self.state * max(element, 4) if length else 0
 
     def value_path(self) -> list[torch.Tensor]:
         """C and the last map, as an attention's value and output maps; B is what γ is made for."""

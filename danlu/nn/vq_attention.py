@@ -295,12 +295,14 @@ class VQAttention(nn.Module):
         """An empty cache; its size does not depend on ``length``."""
         return VQCache(self.block)
 
-    def cache_numbers(self, length: int) -> int:
-        """Numbers held for one sequence after ``length`` positions: less than (2L + S)(value_size + 1)
-        for a head."""
+    def cache_bytes(self, length: int, element: int) -> int:
+        """Bytes held for one sequence after ``length`` positions, at ``element`` bytes a number: for a head
+        less than 2L values and code numbers (of 8 bytes), and S sums and counts (of 4 at least)."""
         if not length:
             return 0
-        return self.heads * (self.block + length % self.block + self.codes) * (self.value_size + 1)
+        near = (self.block + length % self.block) * (self.value_size * element + 8)
+        far = self.codes * (self.value_size + 1) * max(element, 4)
+        return self.heads * (near + far)
 
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass without a cache: the maps, the nearest code word,

@@ -303,11 +303,11 @@ def test_the_cache_holds_the_bytes_it_says(dtype, latent, rotary_size):
     with torch.no_grad():
         layer.to(dtype)(torch.randn(3, 5, WIDTH).to(dtype), cache=cache)
     assert cache.length == 5
-    assert cache.bytes == 3 * layer.cache_numbers(7) * dtype.itemsize
+    assert cache.bytes == 3 * layer.cache_bytes(7, dtype.itemsize)
     assert cache.bytes == sum(
         t.untyped_storage().nbytes() for t in vars(cache).values() if isinstance(t, torch.Tensor)
     )
-    assert layer.cache_numbers(7) == 7 * (latent + rotary_size)
+    assert layer.cache_bytes(7, 1) == 7 * (latent + rotary_size)
 
 
 def test_deepseek_v3_caches_576_numbers():
@@ -318,8 +318,8 @@ def test_deepseek_v3_caches_576_numbers():
                                  rotary_size=64),
             7168, spec.Rotary(),
         )  # fmt: skip
-    assert layer.cache_numbers(1) == 576
-    assert 61 * layer.cache_numbers(1) * 2 == 70_272
+    assert layer.cache_bytes(1, 1) == 576
+    assert 61 * layer.cache_bytes(1, 2) == 70_272
 
 
 def test_the_cache_keeps_everything_in_order_and_refuses_what_does_not_fit():

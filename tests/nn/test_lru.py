@@ -149,7 +149,7 @@ def test_token_by_token(dtype):
     bound = 1e-5 if dtype == torch.float32 else 4 * 2**-8
     assert (steps - whole).abs().max() <= bound * whole.abs().max()
     assert cache.length == 70
-    assert cache.bytes == 2 * layer.cache_numbers(70) * 4 == 2 * 7 * 2 * 4
+    assert cache.bytes == 2 * layer.cache_bytes(70, dtype.itemsize) == 2 * 7 * 2 * 4
     assert cache.state.untyped_storage().nbytes() == cache.bytes  # it holds on to nothing larger
 
 

@@ -174,14 +174,14 @@ def test_decoding_is_the_whole(chunks):
 def test_the_cache_is_bounded_and_counted():
     mixer = layer(dtype=torch.float32, key_size=3, value_size=5)
     cache = mixer.cache(2, 1000)
-    assert (cache.bytes, mixer.cache_numbers(0)) == (0, 0)
+    assert (cache.bytes, mixer.cache_bytes(0, 4)) == (0, 0)
     for length in range(1, 40):
         mixer(torch.randn(2, 1, 12), cache=cache)
         z, v, far = cache._held
         held = [z, v, *far]
         assert cache.bytes == sum(t.untyped_storage().nbytes() for t in held)
-        assert 2 * mixer.cache_numbers(length) == sum(t.numel() for t in held)
-        assert mixer.cache_numbers(length) < 2 * (2 * 4 + 5) * (5 + 1)
+        assert cache.bytes == 2 * mixer.cache_bytes(length, 4)
+        assert mixer.cache_bytes(length, 4) < 2 * (2 * 4 + 5) * (4 * 5 + 8)
     assert float(far.counts.sum()) == 2 * 2 * (39 // 4 - 1) * 4
 
 
