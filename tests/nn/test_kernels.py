@@ -1,4 +1,4 @@
-"""Every attention kernel against PyTorch's reference, with a mask written from the definition."""
+"""Every attention kernel against the definition, for every mask, with documents and biases."""
 
 from __future__ import annotations
 
@@ -8,36 +8,32 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from danlu.nn import attend, kernels
+from danlu import spec
+from danlu.nn import Clipped, Scope, Sinks, SoftmaxOne, attend, kernels, plain
+from danlu.nn.scope import Span, visible
 
 KERNELS = ["plain", "sdpa"]
+ALL = [*KERNELS, "written-out"]
 BF16 = 2.0**-8  # rounding to bfloat16 changes a number by at most this share
 
 
-def seen(queries, keys, window=None, documents=None):
-    """Which key each query may see, straight from the definition: (B or 1, 1, T, S)."""
-    rows = documents.tolist() if documents is not None else [[0] * keys]
-    offset = keys - queries
-    return torch.tensor(
-        [
-            [
-                [
-                    j <= i and (window is None or i - j < window) and row[i] == row[j]
-                    for j in range(keys)
-                ]
-                for i in range(offset, keys)
-            ]
-            for row in rows
-        ]
-    )[:, None]  # fmt: skip
-
-
-def reference(q, k, v, *, scale, window=None, documents=None):
-    mask = seen(q.shape[2], k.shape[2], window, documents)
-    with sdpa_kernel(SDPBackend.MATH):
-        return F.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=True)
+def reference(q, k, v, bias=None, *, scale, scope=None, window=None, sparse=None, softcap=None, weigh=None):
+    """One operation after another in the inputs' own type, over every pair."""
+    scope = scope or Scope()
+    span = Span(q.shape[2], k.shape[2], scope.causal, scope.prefix, window, sparse)
+    mask = visible(span, q.device)  # checked against its definition in test_scope.py
+    if scope.documents is not None:
+        ours = scope.documents[:, -q.shape[2] :]
+        mask = mask & (ours[:, None, :, None] == scope.documents[:, None, None, :])
+    k, v = (t.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for t in (k, v))
+    scores = scale * torch.einsum("bhid,bhjd->bhij", q, k)
+    if bias is not None:
+        scores = scores + bias
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores.masked_fill(~mask, float("-inf"))
+    return (scores.softmax(-1) if weigh is None else weigh(scores)) @ v
 
 
 def inputs(batch=2, groups=2, repeat=1, queries=7, keys=None, size=4, value_size=None, dtype=torch.float64):
@@ -63,41 +59,99 @@ def value_and_gradients(f, tensors, **settings):
 
 
 def assert_agree(tensors, kernel, rtol=1e-10, atol=1e-11, **settings):
-    got = value_and_gradients(attend, tensors, kernel=kernel, **settings)
+    """Value and gradients; ``tensors`` are q, k, v and, where there is one, the bias."""
+
+    def call(q, k, v, bias=None):
+        return attend(q, k, v, bias=bias, kernel=kernel, **settings)
+
+    got = value_and_gradients(call, tensors)
     expected = value_and_gradients(reference, tensors, **settings)
-    for name, a, b in zip(["y", "dq", "dk", "dv"], got, expected, strict=True):
+    for name, a, b in zip(["y", "dq", "dk", "dv", "dbias"], got, expected, strict=False):
         torch.testing.assert_close(a, b, rtol=rtol, atol=atol, msg=lambda m, name=name: f"{name}: {m}")
 
 
+masks = st.one_of(
+    st.just({}),
+    st.integers(1, 25).map(lambda w: {"window": w}),
+    st.integers(1, 9).map(lambda s: {"sparse": spec.Strided(stride=s)}),
+    st.integers(1, 9).map(lambda s: {"sparse": spec.Fixed(block=s, columns=(s + 1) // 2)}),
+)
 cases = st.fixed_dictionaries(
     {
         "batch": st.integers(1, 3),
         "groups": st.integers(1, 3),
         "repeat": st.integers(1, 3),
         "queries": st.integers(1, 20),
-        "earlier": st.integers(0, 9),
+        "earlier": st.sampled_from([0, 0, 1, 9]),
         "size": st.integers(1, 5),
         "value_size": st.integers(1, 5),
-        "window": st.none() | st.integers(1, 25),
+        "mask": masks,
+        "causal": st.booleans(),
+        "prefix": st.sampled_from([0, 0, 1, 6, 30]),
         "documents": st.booleans(),
+        "bias": st.sampled_from([None, "heads", "batch", "one"]),
         "block": st.integers(1, 24),
         "seed": st.integers(0, 2**31),
     }
 )
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("kernel", ALL)
+@settings(max_examples=100, deadline=None)
 @given(case=cases)
 def test_kernel_is_the_definition(kernel, case):
+    """Every mask, with documents and a learned bias, in blocks of any size; with gradients."""
     torch.manual_seed(case.pop("seed"))
-    block, window, documents = (case.pop(name) for name in ("block", "window", "documents"))
-    keys = case["queries"] + case.pop("earlier")
+    block, mask, documents, bias, causal, prefix = (
+        case.pop(name) for name in ("block", "mask", "documents", "bias", "causal", "prefix")
+    )
+    keys = case["queries"] + case.pop("earlier") * causal
     ids = runs(case["batch"], keys) if documents else None
     tensors = inputs(**case, keys=keys)
+    heads = case["groups"] * case["repeat"]
+    if bias is not None:
+        shape = {"heads": (heads,), "batch": (case["batch"], heads), "one": (1,)}[bias]
+        tensors.append(torch.randn(*shape, case["queries"], keys, dtype=torch.float64))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "BLOCK", block)
-        assert_agree(tensors, kernel, scale=0.7, window=window, documents=ids)
+        patch.setattr(plain, "BLOCK", block)
+        assert_agree(tensors, kernel, scale=0.7, scope=Scope(causal, prefix, ids), **mask)
+
+
+PARTS = {
+    "softcap": lambda heads: {"softcap": 1.3},
+    "softmax1": lambda heads: {"weigh": SoftmaxOne(heads)},
+    "sinks": lambda heads: {"weigh": Sinks(heads)},
+    "clipped": lambda heads: {"weigh": Clipped(heads, alpha=0.6, zeta=1.02)},
+    "softcap-sinks": lambda heads: {"softcap": 0.8, "weigh": Sinks(heads)},
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+@settings(max_examples=15, deadline=None)
+@given(case=cases)
+def test_written_out_parts_are_their_definitions(part, case):
+    """What only the third kernel can do: in blocks, and of the keys that are seen alone."""
+    torch.manual_seed(case.pop("seed"))
+    keys, heads = case["queries"] + case["earlier"], case["groups"] * case["repeat"]
+    sizes = {name: case[name] for name in ("batch", "groups", "repeat", "queries", "size", "value_size")}
+    tensors = [*inputs(**sizes, keys=keys), torch.randn(heads, case["queries"], keys, dtype=torch.float64)]
+    scope = Scope(True, case["prefix"], runs(case["batch"], keys) if case["documents"] else None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "BLOCK", case["block"])
+        assert_agree(tensors, None, scale=0.7, scope=scope, **case["mask"], **PARTS[part](heads))
+
+
+def test_softcap_is_its_formula_and_none_where_it_is_wide():
+    q, k, v = inputs(queries=5)
+    s = 2.0 * q @ k.mT
+    hidden = torch.ones(5, 5).triu(1) > 0
+    capped = (3 * torch.tanh(s / 3)).masked_fill(hidden, float("-inf")).softmax(-1) @ v
+    torch.testing.assert_close(attend(q, k, v, scale=2.0, softcap=3.0), capped, rtol=1e-12, atol=1e-12)
+    wide = attend(q, k, v, scale=2.0, softcap=1e8)
+    torch.testing.assert_close(wide, attend(q, k, v, scale=2.0), rtol=1e-12, atol=1e-12)
+    narrow = attend(q, k, v, scale=2.0, softcap=1e-12)  # scores of zero: the mean of what is seen
+    means = v.cumsum(2) / torch.arange(1, 6)[:, None]
+    torch.testing.assert_close(narrow, means, rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=12, deadline=None)
@@ -111,26 +165,33 @@ def test_plain_kernel_with_blocks_of_its_own_size(queries, earlier, window, docu
     keys = queries + earlier
     ids = runs(1, keys) if documents else None
     tensors = inputs(batch=1, groups=1, repeat=2, queries=queries, keys=keys)
-    assert_agree(tensors, "plain", scale=0.5, window=window, documents=ids)
+    assert_agree(tensors, "plain", scale=0.5, window=window, scope=Scope(documents=ids))
 
 
 @pytest.mark.parametrize(
-    ("queries", "earlier", "repeat", "window", "documents"),
-    [(7, 0, 1, None, False), (8, 0, 2, 3, False), (5, 4, 1, None, True), (5, 3, 2, 4, True)],
+    ("queries", "earlier", "repeat", "window", "documents", "bias"),
+    [
+        (7, 0, 1, None, False, None),
+        (8, 0, 2, 3, False, (4,)),
+        (5, 4, 1, None, True, (2, 2)),
+        (5, 3, 2, 4, True, (1,)),
+    ],
 )
-def test_plain_kernel_gradcheck(monkeypatch, queries, earlier, repeat, window, documents):
-    monkeypatch.setattr(kernels, "BLOCK", 3)
+def test_plain_kernel_gradcheck(monkeypatch, queries, earlier, repeat, window, documents, bias):
+    monkeypatch.setattr(plain, "BLOCK", 3)
     keys = queries + earlier
-    ids = runs(2, keys) if documents else None
-    tensors = [
-        t.requires_grad_() for t in inputs(repeat=repeat, queries=queries, keys=keys, size=2, value_size=3)
-    ]
-    assert gradcheck(
-        lambda q, k, v: attend(q, k, v, scale=0.8, window=window, documents=ids, kernel="plain"), tensors
-    )
+    scope = Scope(documents=runs(2, keys) if documents else None)
+    tensors = inputs(repeat=repeat, queries=queries, keys=keys, size=2, value_size=3)
+    if bias is not None:
+        tensors.append(torch.randn(*bias, queries, keys, dtype=torch.float64))
+
+    def call(q, k, v, bias=None):
+        return attend(q, k, v, bias=bias, scale=0.8, window=window, scope=scope, kernel="plain")
+
+    assert gradcheck(call, [t.requires_grad_() for t in tensors])
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ALL)
 def test_strided_inputs(kernel):
     """Queries, keys and values cut out of one projection, as Attention makes them."""
     qkv = torch.randn(2, 11, 8, 4, dtype=torch.float64)
@@ -149,7 +210,7 @@ def test_strided_inputs(kernel):
 
 @pytest.mark.parametrize("window", [9, 10, 1000])
 def test_a_window_as_long_as_the_text_is_none(monkeypatch, window):
-    monkeypatch.setattr(kernels, "BLOCK", 4)
+    monkeypatch.setattr(plain, "BLOCK", 4)
     tensors = inputs(queries=9, repeat=2)
     got = value_and_gradients(attend, tensors, scale=0.5, window=window, kernel="plain")
     expected = value_and_gradients(attend, tensors, scale=0.5, kernel="plain")
@@ -159,28 +220,30 @@ def test_a_window_as_long_as_the_text_is_none(monkeypatch, window):
     assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(got, expected, strict=True))
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ALL)
 def test_a_window_of_one_is_the_value_itself(kernel):
     q, k, v = inputs(queries=9)
     torch.testing.assert_close(attend(q, k, v, scale=0.5, window=1, kernel=kernel), v, rtol=1e-14, atol=1e-14)
 
 
 @pytest.mark.parametrize("window", [None, 4])
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ALL)
 def test_documents_are_as_if_alone(monkeypatch, kernel, window):
-    monkeypatch.setattr(kernels, "BLOCK", 4)
+    monkeypatch.setattr(plain, "BLOCK", 4)
     lengths = [3, 1, 7, 2]
     q, k, v = inputs(batch=1, repeat=2, queries=sum(lengths))
     ids = torch.repeat_interleave(torch.tensor([5, 0, 9, 5]), torch.tensor(lengths))[None]
     ids[0, -lengths[-1] :] = 6
-    got = attend(q, k, v, scale=0.5, window=window, documents=ids, kernel=kernel).split(lengths, dim=2)
+    got = attend(q, k, v, scale=0.5, window=window, scope=Scope(documents=ids), kernel=kernel).split(
+        lengths, dim=2
+    )
     parts = zip(*(t.split(lengths, dim=2) for t in (q, k, v)), strict=True)
-    for y, (q1, k1, v1) in zip(got, parts, strict=True):
+    for y, (q1, k1, v1) in zip(got.split(lengths, dim=2), parts, strict=True):
         torch.testing.assert_close(y, attend(q1, k1, v1, scale=0.5, window=window, kernel=kernel))
 
 
 @pytest.mark.parametrize("window", [None, 4])
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ALL)
 def test_queries_in_two_parts_are_queries_at_once(kernel, window):
     q, k, v = inputs(queries=11)
     whole = attend(q, k, v, scale=0.5, window=window, kernel=kernel)
@@ -189,7 +252,7 @@ def test_queries_in_two_parts_are_queries_at_once(kernel, window):
     torch.testing.assert_close(torch.cat((first, rest), dim=2), whole, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ALL)
 def test_large_scores_do_not_overflow(kernel):
     q, k, v = inputs(queries=9, dtype=torch.float32)
     for tensor in value_and_gradients(attend, [1e4 * q, 1e4 * k, v], scale=1.0, kernel=kernel):
@@ -206,7 +269,7 @@ def test_plain_kernel_in_bfloat16():
         assert (a.double() - b).norm() <= 6 * BF16 * b.norm()
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ALL)
 def test_inference_mode_does_not_spoil_later_training(kernel):
     tensors = inputs(queries=13)  # a length that no other test has, since masks are kept
     with torch.inference_mode():
@@ -221,14 +284,17 @@ def test_the_choice_is_a_kernel_and_a_reason(device, dtype, masked):
     choice = kernels.choose(device, dtype, masked=masked)
     assert choice.kernel in KERNELS
     assert choice.why
+    needed = kernels.choose(device, dtype, masked=masked, needs="softcap")
+    assert needed.kernel == "written-out"
+    assert "softcap" in needed.why
 
 
 def test_the_choice_is_what_runs(monkeypatch):
     calls = []
-    plain = F.scaled_dot_product_attention
-    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **b: calls.append(1) or plain(*a, **b))
+    fused = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **b: calls.append(1) or fused(*a, **b))
     tensors = inputs()
-    for chosen in KERNELS:
+    for chosen in ALL:
         monkeypatch.setattr(kernels, "choose", lambda *_, chosen=chosen, **__: kernels.Choice(chosen, ""))
         calls.clear()
         attend(*tensors, scale=1.0)

@@ -10,7 +10,7 @@ import torch
 
 from danlu import spec
 from danlu.models import Decoder
-from danlu.nn import Attention, Block, Learned, Rotary, build
+from danlu.nn import Attention, Learned, Rotary, build
 
 
 def members(family: Any) -> list[type[spec.Spec]]:
@@ -23,17 +23,26 @@ def members(family: Any) -> list[type[spec.Spec]]:
 # Each family with what only its surroundings know: positional arguments, then keyword arguments.
 FAMILIES: list[tuple[Any, tuple[Any, ...], set[str]]] = [
     (spec.Norm, (16,), set()),
-    (spec.Position, (16,), set()),
+    (spec.FiLM, (16,), set()),
+    (spec.Residual, (16,), set()),
     (spec.FeedForward, (16,), {"bias"}),
-    (spec.Mixer, (16, spec.Rotary()), {"bias"}),
-    (spec.Model, (11, 8), set()),
+    (spec.Mixer, (16, spec.Sinusoidal()), {"bias"}),
+    (spec.Weights, (4,), set()),
+    (spec.Gate, (16, 4, 4), set()),
+    (spec.Scaling, (), set()),
 ]
+AROUND = {"embedding": (16, 8), "heads": (16,), "scores": (4, 16)}  # of a position, by what it acts on
+NOTHING = (spec.NoPosition, spec.Softmax)  # what is there without a part
 PARTS = [
     (member, context, given)
     for family, context, given in FAMILIES
     for member in members(family)
-    if member is not spec.NoPosition  # nothing is built for it
-]
+    if member not in NOTHING
+] + [(p, AROUND[p.acts_on], set()) for p in members(spec.Position) if p not in NOTHING]
+UNIONS = [
+    spec.Norm, spec.Position, spec.Scaling, spec.FeedForward, spec.Mixer, spec.Weights, spec.Gate,
+    spec.Sparse, spec.Residual, spec.Model, spec.Optimizer, spec.Task,
+]  # fmt: skip
 
 
 def keywords(cls: type) -> dict[str, inspect.Parameter]:
@@ -41,13 +50,9 @@ def keywords(cls: type) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
-def example(part: type[spec.Spec]) -> spec.Spec:
-    return part(length=8) if part is spec.Learned else part()
-
-
 @pytest.mark.parametrize(("part", "context", "given"), PARTS, ids=lambda p: getattr(p, "__name__", ""))
 def test_fields_are_keyword_arguments(part, context, given):
-    built = build(example(part), *context)
+    built = build(part(), *context)
     arguments = keywords(type(built))
     assert set(arguments) - given == set(part.model_fields) - {"kind"}
     assert given <= set(arguments)
@@ -61,18 +66,30 @@ def test_fields_are_keyword_arguments(part, context, given):
 
 @pytest.mark.parametrize(("part", "context", "given"), PARTS, ids=lambda p: getattr(p, "__name__", ""))
 def test_defaults_agree(part, context, given):
-    """Where the class has a default too, it is the specification's (init: None stands for Init())."""
-    built = build(example(part), *context)
+    """Where the class has a default too, it is the specification's (None stands for plain softmax)."""
+    built = build(part(), *context)
     for name, parameter in keywords(type(built)).items():
         if parameter.default is inspect.Parameter.empty or name in given:
             continue
         expected = part.model_fields[name].get_default(call_default_factory=True)
-        assert parameter.default == (None if name == "init" else expected), name
+        assert parameter.default == (None if expected == spec.Softmax() else expected), name
 
 
-@pytest.mark.parametrize(
-    "family", [spec.Norm, spec.Position, spec.FeedForward, spec.Mixer, spec.Model, spec.Optimizer]
-)
+@pytest.mark.parametrize("part", members(spec.Model), ids=lambda p: p.__name__)
+def test_models_take_the_fields_of_their_specification(part):
+    """And check them, like the specification itself."""
+    fields = part(layers=1, width=8)
+    model = build(fields, 11, 8)
+    assert type(model).__name__ == part.__name__
+    again = type(model)(11, 8, **fields.settings())
+    assert {n: p.shape for n, p in again.named_parameters()} == {
+        n: p.shape for n, p in model.named_parameters()
+    }
+    with pytest.raises(ValueError, match="kv_heads = 3 does not divide"):
+        type(model)(11, 8, mixer={"kind": "attention", "kv_heads": 3})
+
+
+@pytest.mark.parametrize("family", UNIONS, ids=range(len(UNIONS)))
 def test_kinds_are_distinct_and_named(family):
     kinds = [member.model_fields["kind"].default for member in members(family)]
     assert len(set(kinds)) == len(kinds)
@@ -86,8 +103,8 @@ def test_build_passes_every_setting_on():
     )
     assert isinstance(layer, Attention)
     assert (layer.heads, layer.kv_heads, layer.size, layer.window, layer.scale) == (4, 2, 6, 3, 0.1)
-    assert isinstance(layer.rotary, Rotary)
-    assert layer.rotary.base == 7.0
+    assert isinstance(layer.position, Rotary)
+    assert layer.position.base == 7.0
     norm = build(spec.LayerNorm(eps=0.5, gain=False, bias=True), 5)
     assert (norm.eps, norm.gain, tuple(norm.bias.shape)) == (0.5, None, (5,))
     glu = build(spec.GLU(multiple=7, activation="sigmoid"), 16, bias=True)
@@ -102,19 +119,3 @@ def test_learned_positions_default_to_the_context(length, expected):
     assert isinstance(model, Decoder)
     assert isinstance(model.position, Learned)
     assert model.position.num_embeddings == expected
-
-
-def test_a_block_alone():
-    """Any two kinds of part go together in a block, which adds their branches to the stream."""
-    x = torch.randn(2, 5, 16)
-    for norm in members(spec.Norm):
-        for feed_forward in members(spec.FeedForward):
-            block = Block(
-                16,
-                mixer=spec.Attention(heads=2),
-                feed_forward=feed_forward(),
-                norm=norm(),
-                position=spec.Rotary(),
-            )
-            middle = x + block.mixer(block.mixer_norm(x))
-            assert torch.equal(block(x), middle + block.feed_forward(block.feed_forward_norm(middle)))

@@ -109,17 +109,19 @@ def pairs(n, sparse):
 
 @pytest.mark.parametrize("root", [2, 5, 16, 31])
 def test_strided_pairs_are_counted(root):
-    """With stride √n: l − 1 and less to the left of each position, and itself (n·l − l(l − 1)/2 in all),
-    and ⌊i/l⌋ multiples of l, which sum to l·(0 + … + l − 1)."""
-    l, n = root, root * root
-    assert pairs(n, spec.Strided(stride=l)) == (n * l - l * (l - 1) // 2) + l * (l * (l - 1) // 2)
+    """With a stride of r = √n, position i sees itself and min(i, r − 1) before it, n·r − r(r − 1)/2 in all,
+    and ⌊i/r⌋ multiples of r, r·(0 + … + r − 1) in all."""
+    n, triangle = root * root, root * (root - 1) // 2
+    assert pairs(n, spec.Strided(stride=root)) == (n * root - triangle) + root * triangle
 
 
 @pytest.mark.parametrize("kind", ["strided", "fixed"])
 def test_pairs_grow_as_the_power_of_three_halves(kind):
     """From n to 4n with a stride of √n: by 8, less lower powers of √n; with full attention by 16."""
-    of = {"strided": lambda l: spec.Strided(stride=l), "fixed": lambda l: spec.Fixed(block=l, columns=1)}
-    few, many = (pairs(l * l, of[kind](l)) for l in (16, 32))
+    few, many = (
+        pairs(r * r, spec.Strided(stride=r) if kind == "strided" else spec.Fixed(block=r, columns=1))
+        for r in (16, 32)
+    )
     assert 7.6 < many / few < 8.4
 
 
