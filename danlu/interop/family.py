@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from danlu import spec
 from danlu.interop.errors import InteropError
 from danlu.interop.fields import Reader, Row, read_common
-from danlu.interop.normal import Normal, differences, normal
+from danlu.interop.normal import Normal, differences, get, normal
 from danlu.interop.tensors import Map
 from danlu.spec.errors import SpecError
 from danlu.spec.text import brief
@@ -54,8 +54,18 @@ class Family:
     def read(self, config: Mapping[str, Any]) -> Read:
         """Raises InteropError for a field, or a value, that danlu has no part for."""
         reader = Reader(config)
-        for row in self.fields:
-            row.read(reader)
+        try:
+            for row in self.fields:
+                row.read(reader)
+        except (
+            TypeError,
+            ValueError,
+            AttributeError,
+            ZeroDivisionError,
+        ) as error:  # a null, a text for a number
+            raise InteropError(
+                f"config.json has a field of another type than {self.model_type}'s: {error}"
+            ) from error
         read_common(reader)
         if left := {name: value for name, value in reader.left.items() if value is not None}:
             said = ", ".join(f"{name} = {brief(value)}" for name, value in left.items())
@@ -65,6 +75,8 @@ class Family:
             )
         fields = {**self.always, **reader.patch}
         vocabulary, context = fields.pop("vocabulary"), fields.pop("context")
+        if type(vocabulary) is not int or vocabulary < 1:
+            raise InteropError(f"config.json: vocab_size = {brief(vocabulary)} is no number of tokens")
         experiment = _experiment(fields, context)
         return Read(experiment, vocabulary, tuple(reader.notes))
 
@@ -78,6 +90,9 @@ class Family:
     def misses(self, n: Normal) -> dict[str, tuple[Any, Any]]:
         """``{field: (wanted, what the family has)}``: empty where it has this very model.
         Raises InteropError where not even the nearest member can be written down."""
+        for name, usual in (("kind", "decoder"), ("mixer.kind", "attention")):
+            if (has := self.always.get(name, usual)) != get(n, name):
+                raise InteropError(f"{name} = {brief(get(n, name))} ({self.model_type} has {brief(has)})")
         return differences(n, self.read(self.write(n)).normal)
 
 

@@ -127,24 +127,27 @@ def choose(n: dict[str, Any], name: str | None = None) -> Family:
         raise InteropError(
             f"there is no family {name!r}{did_you_mean(name, FAMILIES) or '.'} Known: {_known()}"
         )
+    who = f"the family {name}" if name else "any family of transformers that danlu writes"
     misses: dict[str, dict[str, tuple[Any, Any]]] = {}
+    others = []
     for family in FAMILIES.values() if name is None else [FAMILIES[name]]:
         try:
             missed = family.misses(n)
         except InteropError as error:
-            if name is not None:
-                raise InteropError(f"the model is not of the family {name}: {error}") from None
+            others.append(str(error))
             continue
         if not missed:
             return family
         misses[family.model_type] = missed
-    nowhere = set.intersection(*(set(missed) for missed in misses.values())) if misses else set()
-    near = min(misses, key=lambda kind: len(misses[kind]), default="none")
-    fields = {f: pair for f, pair in misses.get(near, {}).items() if not nowhere or f in nowhere}
+    if not misses:
+        said = next((other for other in others if other.startswith("mixer")), others[0])
+        raise InteropError(f"the model is not of {who}: {said}")
+    nowhere = set.intersection(*(set(missed) for missed in misses.values()))
+    near = min(misses, key=lambda kind: len(misses[kind]))
+    fields = {f: pair for f, pair in misses[near].items() if not nowhere or f in nowhere}
     said = "; ".join(
         f"{f} = {brief(wanted)} ({near} has {brief(has)})" for f, (wanted, has) in fields.items()
     )
-    who = f"the family {name}" if name else "any family of transformers that danlu writes"
     raise InteropError(f"the model is not of {who}: {said}")
 
 

@@ -114,6 +114,7 @@ def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
         ({"residual": "rezero"}, r"residual\.kind = 'rezero'"),
         ({"mixer.weights": "softmax1"}, r"mixer\.weights\.kind = 'softmax1'"),
         ({"position": "kerple"}, r"position\.kind = 'kerple'"),
+        ({"mixer": "lru"}, r"mixer\.kind = 'lru'"),
     ],
 )
 def test_what_no_family_has_is_named(patch: dict[str, object], said: str, tmp_path: Path) -> None:
@@ -127,6 +128,16 @@ def test_a_family_by_name(tmp_path: Path) -> None:
         to_huggingface(small(), tmp_path, family="opt")
     with pytest.raises(InteropError, match=r"no family 'gtp2'; did you mean gpt2\?"):
         to_huggingface(small(), tmp_path, family="gtp2")
+
+
+@pytest.mark.parametrize("value", [None, "many", -1, [3]])
+def test_a_field_of_another_type_is_a_sentence(value: object, tmp_path: Path) -> None:
+    to_huggingface(small(), tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    for name in ("n_layer", "n_embd", "layer_norm_epsilon", "activation_function", "vocab_size"):
+        (tmp_path / CONFIG).write_text(json.dumps(config | {name: value}))
+        with pytest.raises(InteropError, match=r"config\.json"):
+            from_huggingface(tmp_path)
 
 
 def test_wrong_shapes_are_named(tmp_path: Path) -> None:

@@ -47,13 +47,12 @@ def test_by_group_against_its_words() -> None:
     assert by_group(n).tolist() == [0, 1, 4, 5, 2, 6, 3, 7]
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.model_type)
-def test_a_default_config_is_its_own_member(family: Any) -> None:
+@pytest.mark.parametrize(
+    "name", ["gpt2", "opt", "gpt_neox", "gptj", "phi", "falcon", "bloom", "mpt", "bert", "t5"]
+)
+def test_a_default_config_is_its_own_member(name: str) -> None:
     """Transformers' defaults, read as a specification, are written as the same model."""
-    least = {"vocab_size": 97, "hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
-    own = {"gpt2": {"vocab_size": 97}, "gptj": {"vocab_size": 97}, "mpt": {"vocab_size": 97}, "t5": {}}
-    read = family.read(own.get(family.model_type, least))
-    assert not family.misses(read.normal)
+    assert not FAMILIES[name].misses(FAMILIES[name].read({}).normal)
 
 
 def test_rows_refuse_by_name() -> None:

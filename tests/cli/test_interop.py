@@ -1,0 +1,83 @@
+"""The verbs import and export, as a person meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from danlu.cli.main import main
+from danlu.interop import Imported, from_huggingface, to_huggingface
+from danlu.interop.folder import CONFIG, read_tensors
+from danlu.models import build
+from danlu.spec import validate
+from danlu.train.load import load_run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small GPT-2 with a tokenizer of as many tokens as it knows."""
+    tokenizers = pytest.importorskip("tokenizers")
+    letters = {letter: i for i, letter in enumerate("abcdefgh ")} | {"<|endoftext|>": 9}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(letters, []))
+    experiment = validate(
+        {
+            "model.layers": 2,
+            "model.width": 32,
+            "model.norm": {"kind": "layer", "bias": True},
+            "model.position": "learned",
+            "model.bias": True,
+            "data.context": 24,
+        }
+    )
+    path = tmp_path / "theirs"
+    to_huggingface(Imported(build(experiment.model, 10, 24), experiment), path)
+    tokenizer.save(str(path / "tokenizer.json"))
+    return path
+
+
+def run(*words: str | Path) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    return int(left.value.code or 0)
+
+
+def test_in_sampled_and_out(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("import", folder, "--to", tmp_path / "run") == 0
+    said = capsys.readouterr().out
+    assert "kind: decoder" in said and "written as a run" in said
+    loaded = load_run(tmp_path / "run")
+    assert (loaded.step, loaded.tokenizer.vocabulary) == (0, 10)
+    assert torch.equal(loaded.model.embedding.weight, from_huggingface(folder).model.embedding.weight)
+    assert run("sample", tmp_path / "run", "--prompt", "bad cab ", "--tokens", "5") == 0
+    assert capsys.readouterr().out.startswith("bad cab ")
+    assert run("export", tmp_path / "run", "--to", tmp_path / "back") == 0
+    assert "written as gpt2" in capsys.readouterr().out
+    before, after = read_tensors(folder), read_tensors(tmp_path / "back")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert json.loads((tmp_path / "back" / CONFIG).read_text())["eos_token_id"] == 9
+    assert (tmp_path / "back" / "tokenizer.json").is_file()
+
+
+def test_mistakes_are_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("import", tmp_path / "nowhere") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert run("export", tmp_path, "--to", tmp_path / "x") == 2
+    assert "is no run's folder" in capsys.readouterr().err
+    assert run("import", folder, "--to", tmp_path / "run") == 0
+    capsys.readouterr()
+    assert run("import", folder, "--to", tmp_path / "run") == 2
+    assert "holds a run with checkpoints already" in capsys.readouterr().err
+    (folder / "tokenizer.json").unlink()
+    assert run("import", folder, "--to", tmp_path / "other") == 2
+    assert "came without a tokenizer.json" in capsys.readouterr().err
+    assert run("import", folder) == 0
+
+
+def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("import", folder, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["model"]["layers"] == 2 and said["notes"] == []
