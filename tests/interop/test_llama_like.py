@@ -1,0 +1,162 @@
+"""LLaMA and its kin: the same logits and tokens as transformers, and the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+from tests.interop.family import VOCABULARY, check  # noqa: E402
+
+SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 48,
+    "hidden_size": 32,
+    "intermediate_size": 56,
+    "num_attention_heads": 4,
+}
+GROUPED: dict[str, Any] = SIZES | {"num_key_value_heads": 2}
+YARN = {"rope_type": "yarn", "factor": 3.0, "original_max_position_embeddings": 16, "rope_theta": 500.0}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 24,
+    "rope_theta": 900.0,
+}
+LINEAR = {"rope_type": "linear", "factor": 2.5, "rope_theta": 1e5}
+
+
+def llama(**more: Any) -> Any:
+    return transformers.LlamaConfig(**({"num_hidden_layers": 2} | GROUPED | more))
+
+
+def mistral(**more: Any) -> Any:
+    return transformers.MistralConfig(**({"num_hidden_layers": 2, "sliding_window": 6} | GROUPED | more))
+
+
+def qwen2(**more: Any) -> Any:
+    return transformers.Qwen2Config(**({"num_hidden_layers": 4} | GROUPED | more))
+
+
+def qwen3(**more: Any) -> Any:
+    return transformers.Qwen3Config(**({"num_hidden_layers": 3, "head_dim": 10} | GROUPED | more))
+
+
+def olmo2(**more: Any) -> Any:
+    return transformers.Olmo2Config(**({"num_hidden_layers": 2} | GROUPED | more))
+
+
+def smollm3(**more: Any) -> Any:
+    return transformers.SmolLM3Config(**({"num_hidden_layers": 5, "pad_token_id": None} | GROUPED | more))
+
+
+def gemma2(**more: Any) -> Any:
+    return transformers.Gemma2Config(
+        **(
+            {"num_hidden_layers": 3, "head_dim": 12, "query_pre_attn_scalar": 9, "sliding_window": 5}
+            | {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}
+            | GROUPED
+            | more
+        )
+    )
+
+
+def gemma3(**more: Any) -> Any:
+    return transformers.Gemma3TextConfig(
+        **(
+            {"num_hidden_layers": 7, "head_dim": 12, "query_pre_attn_scalar": 9, "sliding_window": 5}
+            | GROUPED
+            | more
+        )
+    )
+
+
+def both(full: dict[str, Any], sliding: dict[str, Any]) -> dict[str, Any]:
+    return {"rope_parameters": {"full_attention": full, "sliding_attention": sliding}}
+
+
+COHERE: dict[str, Any] = GROUPED | {"logit_scale": 0.6, "pad_token_id": None}
+
+
+def cohere(**more: Any) -> Any:
+    return transformers.CohereConfig(**({"num_hidden_layers": 2} | COHERE | more))
+
+
+def cohere2(**more: Any) -> Any:
+    return transformers.Cohere2Config(**({"num_hidden_layers": 6, "sliding_window": 5} | COHERE | more))
+
+
+MEMBERS: dict[str, Any] = {
+    "llama": llama(),
+    "llama-all-biases": llama(attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+    "llama-wide-heads": llama(head_dim=12, hidden_act="gelu", rms_norm_eps=1e-3, num_key_value_heads=None),
+    "llama-3": llama(rope_parameters=LLAMA3),
+    "llama-linear": llama(rope_parameters=LINEAR),
+    "llama-yarn": llama(rope_parameters=YARN),
+    "llama-yarn-amplitude": llama(
+        rope_parameters=YARN | {"attention_factor": 1.3, "beta_fast": 8, "beta_slow": 0.5, "truncate": False}
+    ),
+    "llama-yarn-mscale": llama(rope_parameters=YARN | {"mscale": 0.8, "mscale_all_dim": 0.3}),
+    "mistral": mistral(),
+    "mistral-full": mistral(sliding_window=None, head_dim=6, tie_word_embeddings=True),
+    "qwen2": qwen2(tie_word_embeddings=True),
+    "qwen2-late-windows": qwen2(use_sliding_window=True, sliding_window=5, max_window_layers=2),
+    "qwen3": qwen3(),
+    "qwen3-biases-windows": qwen3(
+        attention_bias=True,
+        use_sliding_window=True,
+        sliding_window=5,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    ),
+    "olmo2": olmo2(),
+    "olmo2-biases": olmo2(attention_bias=True, tie_word_embeddings=True, rope_parameters=YARN),
+    "smollm3": smollm3(),
+    "smollm3-own-layers": smollm3(
+        no_rope_layers=[0, 1, 1, 0, 1],
+        use_sliding_window=True,
+        sliding_window=5,
+        tie_word_embeddings=False,
+        attention_bias=True,
+        mlp_bias=True,
+    ),
+    "smollm3-no-positions": smollm3(num_hidden_layers=2, no_rope_layers=[0, 0]),
+    "gemma2": gemma2(),
+    "gemma2-uncapped": gemma2(
+        attn_logit_softcapping=None,
+        final_logit_softcapping=None,
+        attention_bias=True,
+        tie_word_embeddings=False,
+        query_pre_attn_scalar=12,
+        layer_types=["full_attention"] * 3,
+    ),
+    "gemma3": gemma3(),
+    "gemma3-stretched": gemma3(
+        num_hidden_layers=3,
+        final_logit_softcapping=2.0,
+        layer_types=["sliding_attention", "full_attention", "full_attention"],
+        **both(LINEAR | {"rope_theta": 1e6}, {"rope_type": "default", "rope_theta": 300.0}),
+    ),
+    "gemma3-windows-alone": gemma3(num_hidden_layers=2, **both(YARN, LLAMA3)),
+    "cohere": cohere(),
+    "cohere-biases": cohere(
+        attention_bias=True, logit_scale=1.0, tie_word_embeddings=False, rope_parameters=LINEAR
+    ),
+    "cohere2": cohere2(),
+    "cohere2-no-positions": cohere2(num_hidden_layers=2, layer_types=["full_attention"] * 2),
+    "cohere2-own-layers": cohere2(
+        num_hidden_layers=3,
+        layer_types=["full_attention", "sliding_attention", "sliding_attention"],
+        attention_bias=True,
+        rope_parameters=YARN,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_family(name: str, tmp_path: Path) -> None:
+    check(MEMBERS[name], tmp_path)
