@@ -234,9 +234,7 @@ def test_documents_are_as_if_alone(monkeypatch, kernel, window):
     q, k, v = inputs(batch=1, repeat=2, queries=sum(lengths))
     ids = torch.repeat_interleave(torch.tensor([5, 0, 9, 5]), torch.tensor(lengths))[None]
     ids[0, -lengths[-1] :] = 6
-    got = attend(q, k, v, scale=0.5, window=window, scope=Scope(documents=ids), kernel=kernel).split(
-        lengths, dim=2
-    )
+    got = attend(q, k, v, scale=0.5, window=window, scope=Scope(documents=ids), kernel=kernel)
     parts = zip(*(t.split(lengths, dim=2) for t in (q, k, v)), strict=True)
     for y, (q1, k1, v1) in zip(got.split(lengths, dim=2), parts, strict=True):
         torch.testing.assert_close(y, attend(q1, k1, v1, scale=0.5, window=window, kernel=kernel))
