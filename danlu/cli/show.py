@@ -1,4 +1,5 @@
-"""Verbs that only read: ``show``, ``diff``, ``recipes``, ``ideas``. None loads torch."""
+"""Verbs that only read: ``show``, ``diff``, ``recipes``, ``ideas``. None loads torch, but ``show`` where it
+is asked for costs or kernels."""
 
 from __future__ import annotations
 
@@ -20,19 +21,47 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Side = Annotated[str, typer.Argument(help="An experiment, in quotes if it has several words.")]
 
 
-def show(words: Words = None, as_json: AsJson = False) -> None:
-    """Show an experiment whole, as YAML that can be run again."""
+def show(
+    words: Words = None,
+    costs: Annotated[bool, typer.Option("--costs", help="Print what it costs instead.")] = False,
+    kernels: Annotated[bool, typer.Option("--kernels", help="Print what runs its layers instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show an experiment whole, as YAML that can be run again; or what it costs."""
     import shlex
 
     from danlu.spec import resolve, to_yaml
     from danlu.spec.words import DEFAULT
 
     experiment = resolve(words or [])
-    if as_json:
+    if costs or kernels:
+        _show_costs(experiment, costs, kernels, as_json)
+    elif as_json:
         print_json(experiment.model_dump(mode="json"))
     else:
         said = " ".join(shlex.join(words or [DEFAULT]).split())
         print_yaml(f"# danlu show {said}\n{to_yaml(experiment)}")
+
+
+def _show_costs(experiment: Any, costs: bool, kernels: bool, as_json: bool) -> None:
+    from danlu.cli.costs import tell_costs, tell_kernels
+    from danlu.train import costs as of
+    from danlu.train.kernels import report
+
+    found: dict[str, Any] = {}
+    if costs:
+        found["costs"] = of.costs(experiment)
+    if kernels:
+        found["kernels"] = report(experiment)
+    if as_json:
+        print_json(found)
+        return
+    if costs:
+        tell_costs(found["costs"])
+    if costs and kernels:
+        print()
+    if kernels:
+        tell_kernels(found["kernels"])
 
 
 def diff(a: Side, b: Side, as_json: AsJson = False) -> None:

@@ -1,0 +1,136 @@
+"""How ``danlu show --costs`` and ``--kernels`` print what they found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from danlu.cli.output import print_table
+
+ORDER = (
+    "embedding",
+    "positions",
+    "mixer",
+    "pairs",
+    "cross-attention",
+    "feed-forward",
+    "norms and gains",
+    "readout",
+    "other",
+)
+
+
+def human(number: float, unit: str = "") -> str:
+    """Three digits and a power of a thousand: 1.24 G, 36.9 kB, 512 B."""
+    size, prefixes = float(number), ["", "k", "M", "G", "T", "P", "E", "Z"]
+    while size >= 999.5 and len(prefixes) > 1:
+        size, prefixes = size / 1000, prefixes[1:]
+    # Whole numbers below a thousand are exact.
+    digits = f"{size:.0f}" if size >= 100 or size == int(size) else f"{size:#.3g}"
+    return f"{digits} {prefixes[0]}{unit}".rstrip()
+
+
+def tell_costs(found: dict[str, Any]) -> None:
+    """The costs of an experiment (``danlu.train.costs.costs``), a table a subject."""
+    parameters, flops, ids = found["parameters"], found["flops"], found["vocabulary"]
+    print(
+        f"on {found['device']} in {found['precision']}, passes of {found['rows']} × {found['context']} "
+        f"tokens, vocabulary {ids['ids']:,} ({ids['known']})\n"
+    )
+    forward, parts = flops["forward"], parameters["parts"]
+    whole = sum(forward.values())
+    rows = [("", "parameters", "", "FLOPs a token", "")]
+    for name in ORDER:
+        if name not in parts and name not in forward:
+            continue
+        n, f = parts.get(name), forward.get(name)
+        label = "  pairs of positions" if name == "pairs" else name
+        rows.append(
+            (
+                label,
+                human(n) if n else "",
+                f"{n / parameters['total']:.1%}" if n else "",
+                human(f) if f else "",
+                f"{f / whole:.1%}" if f else "",
+            )
+        )
+    rows.append(("all, forward", human(parameters["total"]), "", human(whole), ""))
+    n = parameters["without_embeddings"]
+    rows.append(("without embeddings; training", human(n), "", human(flops["training"]), ""))
+    print_table([(name, *(cell.rjust(13) for cell in cells)) for name, *cells in rows])
+    print(f"training costs {flops['over_6n']:.2f} × 6N FLOPs a token, N without embeddings")
+    _tell_memory(found)
+    _tell_shape(found["shape"])
+
+
+def _tell_memory(found: dict[str, Any]) -> None:
+    memory, cache, intensity = found["memory"], found["cache"], found["intensity"]
+    again = ", blocks recomputed" if memory["recompute"] else ""
+    print("\nmemory of a training pass, without the optimizer's")
+    print_table(
+        [
+            ("weights, gradients (float32)", f"{human(memory['weights'], 'B')} each"),
+            (f"activations kept{again}", human(memory["activations"], "B")),
+            (f"copies of weights in {found['precision']}", human(memory["copies"], "B")),
+        ],
+        indent="  ",
+    )
+    rows = [("training", f"{intensity['training']:.0f}")]
+    if cache is not None:
+        print("\ncache of one sequence in decoding")
+        table = [("", "a further token", "at the context's end", "share of multi-head attention's")]
+        for name, held in cache["bytes"].items():
+            share = f"{held / cache['full'][name]:.1%}" if cache["full"][name] else ""
+            table.append((name, human(cache["per_token"][name], "B"), human(held, "B"), share))
+        print_table(table, indent="  ")
+        for batch, value in intensity["decoding"].items():
+            rows.append((f"decoding, batch {batch}", f"{value:.2f}" if value < 10 else f"{value:.0f}"))
+    print("\narithmetic intensity, FLOPs a byte")
+    print_table(rows, indent="  ")
+
+
+def _tell_shape(shape: dict[str, Any]) -> None:
+    print(f"\nshape among {shape['known']} known models")
+    table = [("", "here", "known", "median", "below", "above")]
+    for name, ratio in shape["ratios"].items():
+        low, middle, high = (_plain(ratio[key]) for key in ("lowest", "median", "highest"))
+        counts = [str(ratio["below"]), str(ratio["above"])]
+        table.append((name, _plain(ratio["value"]), f"{low} … {high}", middle, *counts))
+    print_table(table, indent="  ")
+    for one in shape["nearest"]:
+        gated = " gated" if one["gated"] else ""
+        print(
+            f"  near {one['name']} ({one['year']}, {human(one['parameters'])}): {one['layers']} layers of "
+            f"{one['width']}, {one['heads']} heads of {one['head_size']}, inner width {one['hidden']}{gated}"
+        )
+    for warning in shape["warnings"]:
+        print(f"  mind {warning}")
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def tell_kernels(found: list[dict[str, Any]]) -> None:
+    """What runs each layer (``danlu.train.kernels.report``)."""
+    sides = len({row["of"] for row in found}) > 1
+    for row in found:
+        of = f"{row['of']} " if sides else ""
+        print(f"{of}layers {_ranges(row['layers'])}: {row['mixer']} by {row['kernel']}")
+        print(f"  {row['why']}")
+        measured = row["measured"]
+        if measured is not None:
+            times = [f"{name} {measured[name]:.3g} ms" for name in ("sdpa", "plain") if measured[name]]
+            if measured["written"]:
+                times.append(f"written out {measured['written']:.3g} ms")
+            print(f"  at {measured['length']} positions: {', '.join(times)}")
+
+
+def _ranges(numbers: list[int]) -> str:
+    """0–3, 7: runs of numbers that follow one another."""
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and n == runs[-1][1] + 1:
+            runs[-1][1] = n
+        else:
+            runs.append([n, n])
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in runs)

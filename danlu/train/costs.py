@@ -1,0 +1,149 @@
+"""What an experiment costs, without running or allocating it: parameters, FLOPs, memory, intensity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from danlu import spec, tasks
+from danlu.data import load_tokenizer
+from danlu.models import Encoder, EncoderDecoder, Model, build
+from danlu.models import costs as of_model
+from danlu.nn.kernels import META
+from danlu.spec.data import bpe_size
+from danlu.spec.shapes import advice
+from danlu.train.machine import PRECISIONS, pick_device, pick_precision
+
+CHARACTERS = 128  # assumed of a text whose characters were not counted
+BATCHES = (1, 32)  # sequences that are written side by side
+ELEMENTS = {"bfloat16": 2, "float32": 4}
+
+
+def vocabulary_of(data: spec.Data) -> tuple[int, str]:
+    """The ids of the data's tokenizer as far as they are known before the data is prepared, and a phrase on
+    how. Raises ``DataError`` for a tokenizer's file that cannot be read."""
+    if data.tokenizer == "bytes":
+        return 257, "bytes and the separator"
+    if data.tokenizer == "characters":
+        return CHARACTERS, "assumed: the characters of the text are counted when it is prepared"
+    if (size := bpe_size(data.tokenizer)) is not None:
+        return size, f"as {data.tokenizer} says; a small text may give fewer"
+    return load_tokenizer(Path(data.tokenizer).expanduser()).vocabulary, f"of {data.tokenizer}"
+
+
+def place(train: spec.Train) -> tuple[str, str]:
+    """Device and precision that the run would have on this machine; a GPU that is asked for and not there is
+    taken to compute in bfloat16."""
+    if train.device == "cuda" and not torch.cuda.is_available():
+        return "cuda", "bfloat16" if train.precision == "auto" else train.precision
+    device = pick_device(train.device)
+    return device.type, pick_precision(train.precision, device)
+
+
+def outline(experiment: spec.Experiment, ids: int) -> tuple[tasks.Task, Model, str, str]:
+    """The task and the model, on the meta device, with a tokenizer of ``ids`` ids; device and precision."""
+    device, precision = place(experiment.train)
+    tokenizer = SimpleNamespace(vocabulary=ids, separator=ids - 1, token_bytes=np.ones(ids, np.int32))
+    task: tasks.Task = tasks.build(experiment.task, tokenizer, experiment.data)
+    with torch.device("meta"):
+        model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
+    model.compute = PRECISIONS[precision]
+    return task, model, device, precision
+
+
+def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[str, Any]:
+    """The costs of ``experiment`` with a tokenizer of ``vocabulary`` ids (left out: as ``vocabulary_of``).
+
+    Returns ``vocabulary`` (``ids``, the task's included, and ``known``: how), ``device``, ``precision``,
+    ``context``, ``rows`` (sequences of a pass);
+
+    ``parameters``: ``parts``, ``total`` and ``without_embeddings``, the N of 6N;
+    ``flops``, for each token of the text that is read: ``forward`` by part, ``training`` (3 × forward) and
+    ``over_6n``, how many times 6N that is;
+    ``cache`` (None for an encoder): ``bytes`` after a context, ``per_token``, what each token beyond one
+    context adds on average over the next, and ``full``, the same as ``bytes`` of multi-head attention of the
+    same shape; each by type;
+    ``memory`` of a training pass over ``rows`` sequences, in bytes: ``weights`` and ``gradients`` (float32),
+    ``activations`` kept for the backward pass and ``copies`` of the weights in the activations' type;
+    ``intensity``, FLOPs for each byte that memory must move at least: in ``training``, where the weights are
+    read twice in the activations' type, gradients written once and activations written and read once; in
+    ``decoding`` the last token of a context, by the number of sequences written side by side, where the
+    weights are read once, in the activations' type, and every cache once;
+    ``shape``: what ``danlu.spec.shapes.advice`` says.
+    """
+    train, context = experiment.train, experiment.data.context
+    ids, known = (vocabulary, "given") if vocabulary is not None else vocabulary_of(experiment.data)
+    task, model, device, precision = outline(experiment, ids)
+    element = model.compute.itemsize
+    rows = train.microbatch or train.batch
+    standing_for = META.set(device)
+    try:
+        kept = of_model.kept(model, lambda: task.loss(model, _example(task, rows)))
+        decoding = None if isinstance(model, Encoder) else _decoding(model.eval(), task.lengths, element)
+    finally:
+        META.reset(standing_for)
+    parts = of_model.parameters(model)
+    total, n = sum(parts.values()), of_model.without_embeddings(parts)
+    forward = {part: count / context for part, count in of_model.flops(model, *task.lengths).items()}
+    whole = sum(forward.values())
+    activations, copies = kept[2:] if train.recompute else kept[:2]
+    moved = total * (2 * element + 4) + 2 * kept.activations
+    return {
+        "vocabulary": {"ids": task.vocabulary, "known": known},
+        "device": device,
+        "precision": precision,
+        "context": context,
+        "rows": rows,
+        "parameters": {"parts": parts, "total": total, "without_embeddings": n},
+        "flops": {"forward": forward, "training": 3 * whole, "over_6n": whole / (2 * n)},
+        "cache": None if decoding is None else _cache(model, task.lengths),
+        "memory": {
+            "weights": 4 * total,
+            "gradients": 4 * total,
+            "activations": activations,
+            "copies": copies,
+            "recompute": train.recompute,
+        },
+        "intensity": {"training": 3 * whole * context * rows / moved, "decoding": decoding},
+        "shape": advice(experiment.model, task.vocabulary),
+    }
+
+
+def _example(task: tasks.Task, rows: int) -> dict[str, torch.Tensor]:
+    """An example of ``rows`` rows of text, of which only shapes and types are left."""
+    text = np.zeros((rows, task.context), np.int64)
+    made = task.example(text, text, tasks.training_keys(0, 0, 0, rows))
+    return {name: torch.empty(array.shape, dtype=torch.int64, device="meta") for name, array in made.items()}
+
+
+def _decoding(model: Model, lengths: tuple[int, ...], element: int) -> dict[str, float]:
+    length, memory = lengths[0], lengths[-1] if len(lengths) > 1 else 0
+    parts = of_model.parameters(model)
+    # Of a table that is only looked up in, a row is read.
+    looked_up = 0 if model.readout.weight is model.embedding.weight else model.embedding.weight.numel()
+    weights = sum(parts.values()) - looked_up
+    if isinstance(model, EncoderDecoder):
+        weights -= sum(p.numel() for p in model.encoder.parameters())
+    one, held = of_model.decoding_flops(model, length, memory), model.cache_bytes(length, element, memory)
+    return {str(batch): one * batch / (weights * element + held * batch) for batch in BATCHES}
+
+
+def _cache(model: Model, lengths: tuple[int, ...]) -> dict[str, dict[str, float]]:
+    length, memory = lengths[0], lengths[-1] if len(lengths) > 1 else 0
+
+    def each(of: Any) -> dict[str, float]:
+        return {name: of(element) for name, element in ELEMENTS.items()}
+
+    def grows(element: int) -> float:
+        one, two = (model.cache_bytes(n, element, memory) for n in (length, 2 * length))
+        return max(0, two - one) / length  # of Transformer-VQ it goes up and down
+
+    return {
+        "bytes": each(lambda element: model.cache_bytes(length, element, memory)),
+        "per_token": each(grows),
+        "full": each(lambda element: of_model.full_cache_bytes(model, length, element, memory)),
+    }

@@ -1,0 +1,71 @@
+"""Which kernel runs each layer of an experiment, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from danlu import spec
+from danlu.models.costs import stacks
+from danlu.nn import LRU, Attention, CrossAttention, Scope, VQAttention
+from danlu.nn.kernels import Choice, choose
+from danlu.nn.scan import CHUNK
+from danlu.nn.scope import Span
+from danlu.train.costs import outline
+from danlu.train.machine import PRECISIONS
+
+
+def report(experiment: spec.Experiment) -> list[dict[str, Any]]:
+    """For each group of layers whose mixers run alike in training: ``of`` (``encoder`` or ``decoder``),
+    ``layers`` (their numbers, from 0), ``mixer`` (its class), ``kernel``, ``why``, and what that rests on:
+    ``measured``, the row of the table (None where nothing was measured), and ``needs``, the part that no fused
+    kernel can run (None: no part). Device and precision are those that the run would have here."""
+    task, model, device, precision = outline(experiment, 257)
+    dtype, separate = PRECISIONS[precision], experiment.data.documents == "separate"
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for stack, length, memory in stacks(model, *task.lengths):
+        of = "decoder" if stack.causal else "encoder"
+        scope = Scope(stack.causal, task.scope.get("prefix", 0))
+        for i, block in enumerate(stack.blocks):
+            for part in (block.mixer, block.cross):
+                if part is None:
+                    continue
+                choice = _choice(part, scope, separate, device, dtype, length, memory)
+                needs = part.needs() if isinstance(part, Attention) else None
+                kind = type(part).__name__
+                row = {
+                    "of": of,
+                    "layers": [],
+                    "mixer": kind,
+                    "kernel": choice.kernel,
+                    "why": choice.why,
+                    "measured": None if choice.measured is None else choice.measured._asdict(),
+                    "needs": needs,
+                }
+                found.setdefault((of, kind, choice, needs), row)["layers"].append(i)
+    return list(found.values())
+
+
+def _choice(
+    part: Any, scope: Scope, separate: bool, device: str, dtype: torch.dtype, length: int, memory: int
+) -> Choice:
+    """What ``attend`` chooses when it is called by ``part``, or what a mixer runs that does not call it."""
+    if isinstance(part, LRU):
+        why = f"no attention: a recurrence, {CHUNK} positions of all chunks side by side; time grows with length"
+        return Choice("scan", why)
+    if isinstance(part, VQAttention):
+        block, codes = part.block, part.codes
+        why = (
+            f"no pair of far positions: two blocks of {block} and {codes} codes each; time grows with length"
+        )
+        return Choice("blocks and codes", why)
+    if isinstance(part, CrossAttention):
+        return choose(device, dtype, memory, needs=part.needs())
+    if not isinstance(part, Attention):
+        span = Span(length, length, scope.causal, scope.prefix)
+        return choose(device, dtype, length, masked=separate or not (span.full or span.plainly_causal))
+    span = Span(length, length, scope.causal, scope.prefix, part.window, part.sparse)
+    biased = any(p.requires_grad for relative in part.relative for p in relative.parameters())
+    masked = separate or not (span.full or span.plainly_causal)
+    return choose(device, dtype, length, masked=masked, biased=biased, needs=part.needs())
