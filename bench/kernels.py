@@ -85,7 +85,7 @@ def write(path: Path, device: str, about: str, rows: list[dict[str, Any]]) -> No
     every.sort(key=lambda row: (row["device"], row["dtype"], row["masked"], row["length"]))
     lines = [
         "# What `python -m bench.kernels` measured: milliseconds of forward and backward of one attention,",
-        f"# {HEADS} heads of {SIZE}, {TOKENS} tokens, causal; masked: with a window of a quarter of the length.",
+        f"# {HEADS} heads of {SIZE}, {TOKENS} tokens, causal; masked: a window of a quarter of the length.",
         dump({"machines": machines}).rstrip("\n"),
         "measured:",
         *(f"  - {{{', '.join(f'{key}: {_yaml(value)}' for key, value in row.items())}}}" for row in every),

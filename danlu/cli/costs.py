@@ -103,7 +103,7 @@ def _tell_shape(shape: dict[str, Any]) -> None:
             f"{one['width']}, {one['heads']} heads of {one['head_size']}, inner width {one['hidden']}{gated}"
         )
     for warning in shape["warnings"]:
-        print(f"  mind {warning}")
+        print(f"  mind: {warning}")
 
 
 def _plain(number: float) -> str:
@@ -115,7 +115,8 @@ def tell_kernels(found: list[dict[str, Any]]) -> None:
     sides = len({row["of"] for row in found}) > 1
     for row in found:
         of = f"{row['of']} " if sides else ""
-        print(f"{of}layers {_ranges(row['layers'])}: {row['mixer']} by {row['kernel']}")
+        layers = "layer" if len(row["layers"]) == 1 else "layers"
+        print(f"{of}{layers} {_ranges(row['layers'])}: {row['mixer']} by {row['kernel']}")
         print(f"  {row['why']}")
         measured = row["measured"]
         if measured is not None:

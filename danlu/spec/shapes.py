@@ -113,11 +113,13 @@ def shape_of(model: Network, vocabulary: int) -> Shape:
 
 def nearest(shape: Shape, count: int = 2) -> list[Shape]:
     """The known models nearest in shape: in the logarithms of all ratios but the vocabulary, which is of the
-    text more than of the model."""
+    text more than of the model. Of those equally near, the same kind and the nearest vocabulary go first."""
 
-    def distance(other: Shape) -> float:
+    def distance(other: Shape) -> tuple[float, bool, float]:
         pairs = [(of(shape), of(other)) for name, of in RATIOS.items() if name != "vocabulary"]
-        return math.hypot(*(math.log(a / b) for a, b in pairs if a is not None and b is not None))
+        apart = math.hypot(*(math.log(a / b) for a, b in pairs if a is not None and b is not None))
+        words = abs(math.log(shape.vocabulary / other.vocabulary))
+        return round(apart, 6), shape.kind != other.kind, words
 
     return sorted(known(), key=distance)[:count]
 

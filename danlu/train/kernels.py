@@ -19,7 +19,7 @@ from danlu.train.machine import PRECISIONS
 def report(experiment: spec.Experiment) -> list[dict[str, Any]]:
     """For each group of layers whose mixers run alike in training: ``of`` (``encoder`` or ``decoder``),
     ``layers`` (their numbers, from 0), ``mixer`` (its class), ``kernel``, ``why``, and what that rests on:
-    ``measured``, the row of the table (None where nothing was measured), and ``needs``, the part that no fused
+    ``measured``, the row of the table (None where it rests on none), and ``needs``, the part that no fused
     kernel can run (None: no part). Device and precision are those that the run would have here."""
     task, model, device, precision = outline(experiment, 257)
     dtype, separate = PRECISIONS[precision], experiment.data.documents == "separate"
@@ -34,7 +34,7 @@ def report(experiment: spec.Experiment) -> list[dict[str, Any]]:
                 choice = _choice(part, scope, separate, device, dtype, length, memory)
                 needs = part.needs() if isinstance(part, Attention) else None
                 kind = type(part).__name__
-                row = {
+                row: dict[str, Any] = {
                     "of": of,
                     "layers": [],
                     "mixer": kind,
@@ -52,14 +52,12 @@ def _choice(
 ) -> Choice:
     """What ``attend`` chooses when it is called by ``part``, or what a mixer runs that does not call it."""
     if isinstance(part, LRU):
-        why = f"no attention: a recurrence, {CHUNK} positions of all chunks side by side; time grows with length"
-        return Choice("scan", why)
-    if isinstance(part, VQAttention):
-        block, codes = part.block, part.codes
-        why = (
-            f"no pair of far positions: two blocks of {block} and {codes} codes each; time grows with length"
+        return Choice(
+            "scan", f"a recurrence in chunks of {CHUNK} positions: its time is linear in the length"
         )
-        return Choice("blocks and codes", why)
+    if isinstance(part, VQAttention):
+        seen = f"each position looks at two blocks of {part.block} and {part.codes} codes"
+        return Choice("blocks", f"{seen}: its time is linear in the length")
     if isinstance(part, CrossAttention):
         return choose(device, dtype, memory, needs=part.needs())
     if not isinstance(part, Attention):

@@ -113,6 +113,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     whole = sum(seconds.values())
     flops = 3 * model.flops(rows, *task.lengths)
     peak, bus = ceiling(device, precision), bandwidth(device)
+    kernel = choose(device.type, PRECISIONS[precision])
     return {
         "seconds": seconds,
         "bottleneck": max(seconds, key=lambda name: seconds[name]),
@@ -126,7 +127,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
         "bound": "compute" if flops / traffic.bytes > peak / bus else "memory",
         "precision": precision,
         "device": device.type,
-        "kernel": choose(device.type, PRECISIONS[precision])._asdict(),
+        "kernel": {"kernel": kernel.kernel, "why": kernel.why},
         "operators": operators,
     }
 
