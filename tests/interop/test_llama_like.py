@@ -9,6 +9,10 @@ import pytest
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
+from danlu import spec  # noqa: E402
+from danlu.interop import InteropError  # noqa: E402
+from danlu.interop.huggingface import choose  # noqa: E402
+from danlu.interop.normal import normal  # noqa: E402
 from tests.interop.family import VOCABULARY, check  # noqa: E402
 
 SIZES: dict[str, Any] = {
@@ -160,3 +164,60 @@ MEMBERS: dict[str, Any] = {
 @pytest.mark.parametrize("name", MEMBERS)
 def test_family(name: str, tmp_path: Path) -> None:
     check(MEMBERS[name], tmp_path)
+
+
+def of(**fields: Any) -> str:
+    """The family that a danlu model is written as."""
+    feed_forward = {"kind": "glu", "hidden": 24}
+    model = spec.Decoder(**({"width": 32, "layers": 6, "feed_forward": feed_forward} | fields))
+    return choose(normal(model, VOCABULARY, 48)).model_type
+
+
+GAIN = {"gain": True, "eps": 1e-5}
+NONE = {"window": "full", "position": {"kind": "none"}}
+INTERLEAVED = {"kind": "rotary", "layout": "interleaved"}
+DOUBLE = {
+    "placement": "double",
+    "norm": {"kind": "rms", "around_one": True},
+    "embedding_scale": 32**0.5,
+}
+LAYER = {"norm": {"kind": "layer"}, "position": INTERLEAVED}
+LATENT = {"kind": "latent", "heads": 2, "eps": 1e-6}
+
+
+@pytest.mark.parametrize(
+    ("family", "fields"),
+    [
+        ("llama", {"mixer": {"kv_heads": 2, "biases": "all"}}),
+        ("mistral", {"mixer": {"window": 8}}),
+        ("qwen2", {"mixer": {"biases": "inputs"}, "pattern": [{"window": 8}, {"window": "full"}]}),
+        ("qwen2", {"mixer": {"biases": "inputs"}}),
+        ("qwen3", {"mixer": {"qk_norm": GAIN}}),
+        ("olmo2", {"mixer": {"qk_norm": GAIN | {"over": "width"}}, "placement": "output"}),
+        ("smollm3", {"pattern": [{}, {"window": 8}, {"position": {"kind": "none"}}]}),
+        ("gemma2", DOUBLE | {"softcap": 4.0, "pattern": [{"window": 8}, {"window": "full"}]}),
+        ("gemma3_text", DOUBLE | {"mixer": {"qk_norm": GAIN | {"around_one": True}}}),
+        ("cohere", LAYER | {"placement": "parallel", "logit_scale": 0.5}),
+        ("cohere2", LAYER | {"placement": "parallel", "pattern": [{"window": 8}] * 3 + [NONE]}),
+        ("deepseek_v2", {"mixer": LATENT, "position": INTERLEAVED}),
+        ("deepseek_v3", {"mixer": LATENT | {"query_latent": 6}}),
+    ],
+)
+def test_which_family_a_danlu_model_is(family: str, fields: dict[str, Any]) -> None:
+    assert of(**fields) == family
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"pattern": [{"window": 8}, {"window": 9}]}, r"layer [01]\.mixer\.window"),
+        ({"mixer": {"weights": "sinks"}}, r"mixer\.weights\.kind = 'sinks'"),
+        ({"mixer": {"qk_norm": {"gain": True, "eps": 1e-3}}}, r"mixer\.qk_norm"),
+        ({"mixer": {"gate": "elements"}}, r"mixer\.gate"),
+        ({"position": {"scaling": {"kind": "ntk"}}}, r"position\.scaling"),
+        (DOUBLE | {"embedding_scale": 2.0}, "embedding_scale = 2.0"),
+    ],
+)
+def test_what_no_family_has_is_named(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(InteropError, match=said):
+        of(**fields)

@@ -19,7 +19,7 @@ from danlu.interop.families.llama_like import (
     turning,
     windows_of,
 )
-from danlu.interop.fields import Custom, Field, Reader, refused
+from danlu.interop.fields import Custom, Field, Ignored, Reader, refused
 from danlu.interop.normal import Normal
 
 _BASE = 2e6
@@ -72,5 +72,6 @@ SMOLLM3 = like_llama(
         ATTENTION_BIAS,
         Field("mlp_bias", "feed_forward.biases", False),
         Custom(_layers, _written),
+        Ignored("max_window_layers"),  # in published files, and not read
     ),
 )
