@@ -129,7 +129,7 @@ def check_network(model: Network) -> None:
             "branch is 0 too, neither has a gradient, and nothing is ever learned; set init.branch = same"
         )
     _check_stacks(model)
-    mixers, position = [parts.mixer for parts in model.parts()], model.position
+    mixers, position = [parts.mixer for parts in model.turn()], model.position
     if all(isinstance(mixer, LRU) for mixer in mixers) and position.acts_on in ("heads", "scores"):
         raise ValueError(
             f"position.kind = {position.kind} acts in attention, and every mixer is an lru, which has none; "
@@ -138,7 +138,7 @@ def check_network(model: Network) -> None:
 
 
 def _check_stacks(model: Network) -> None:
-    mixers = [parts.mixer for parts in model.parts()]
+    mixers = [parts.mixer for parts in model.turn()]
     if model.kind == "encoder-decoder":
         if model.placement.startswith("parallel"):
             raise ValueError(
@@ -172,7 +172,7 @@ def check_experiment(experiment: Experiment) -> None:
             f"task.kind = {task.kind} is for a model of kind {task.model}, and model.kind = {model.kind}; "
             f"set model.kind = {task.model}, or task.kind = {TASK_OF[model.kind]}"
         )
-    for i, parts in enumerate(model.parts()):
+    for i, parts in enumerate(model.turn()):
         window = getattr(parts.mixer, "window", None)
         if window is not None and window > data.context:
             own = model.pattern is not None

@@ -82,7 +82,7 @@ def _refused(sentence: str, name: str, part: type[BaseModel] | None) -> str:
         first = match[0].partition(".")[0]
         return f"{name}.{match[0]}" if part and first in part.model_fields else match[0]
 
-    said = re.sub(r"\b[a-z_]\w*(?:(?:\.[a-z_]\w*)+|(?= = ))", whole, sentence)
+    said = re.sub(r"\b[a-z_]\w*(?:(?:\.\w+)+|(?= = ))", whole, sentence)
     return said if said != sentence else f"{name}: {sentence}"
 
 

@@ -88,12 +88,10 @@ class Network(Spec):
 
     causal: ClassVar[bool] = True
 
-    def parts(self) -> list[Parts]:
-        """The parts of each layer, the pattern opened up."""
-        pattern = self.pattern or (Layer(),)
+    def turn(self) -> list[Parts]:
+        """The parts of the layers of one turn of the pattern (of one layer, where there is none)."""
         found = []
-        for i in range(self.layers):
-            layer = pattern[i % len(pattern)]
+        for layer in (self.pattern or (Layer(),))[: self.layers]:
             mixer = layer.mixer or self.mixer
             if layer.window is not None:
                 window = None if layer.window == "full" else layer.window
@@ -103,13 +101,18 @@ class Network(Spec):
             )
         return found
 
+    def parts(self) -> list[Parts]:
+        """The parts of each layer, the pattern repeated."""
+        turn = self.turn()
+        return [turn[i % len(turn)] for i in range(self.layers)]
+
     def used(self) -> list[Parts]:
-        """The parts of each layer, a position left out that its mixer has no use for."""
+        """``turn``, a position left out that its mixer has no use for."""
         return [
             parts._replace(position=NoPosition())
             if isinstance(parts.mixer, LRU) and parts.position.acts_on != "embedding"
             else parts
-            for parts in self.parts()
+            for parts in self.turn()
         ]
 
     @model_validator(mode="after")
@@ -121,7 +124,7 @@ class Network(Spec):
                     f"pattern.{i}.window = {layer.window} is of kind attention, and this layer's mixer is "
                     f"{mixer.kind}; leave the window out, or give the layer its own mixer"
                 )
-        for parts in dict.fromkeys(self.parts()):
+        for parts in dict.fromkeys(self.turn()):
             check_layer(self.width, parts, causal=self.causal)
         check_network(self)
         return self

@@ -41,7 +41,7 @@ def resolve(words: Sequence[str] | str = ()) -> Experiment:
     named = bool(words) and not (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]))
     base, patches = (words[0] if named else DEFAULT), words[1 if named else 0 :]
     experiment = _laid(base, patches)
-    _check_ideas(experiment, base, patches)
+    _check_ideas(base, [word for word in patches if word.startswith("+")])
     return experiment
 
 
@@ -61,20 +61,22 @@ def _laid(base: str, patches: Sequence[str]) -> Experiment:
     return draft.check()
 
 
-def _check_ideas(experiment: Experiment, base: str, patches: Sequence[str]) -> None:
-    """An idea that another has put out of action is a mistake: without it the experiment is the same."""
-    for i, word in enumerate(patches):
-        if not word.startswith("+"):
-            continue
+def _check_ideas(base: str, ideas: Sequence[str]) -> None:
+    """An idea that another has put out of action is a mistake: without it the experiment is the same. (A
+    field=value may well take back what an idea sets: that is how one tunes it.)"""
+    try:
+        whole = _laid(base, ideas).effective()
+    except SpecError:
+        return  # only with the field=value words does it stand
+    for i, word in enumerate(ideas):
+        others = [*ideas[:i], *ideas[i + 1 :]]
         try:
-            without = _laid(base, [*patches[:i], *patches[i + 1 :]])
+            same = _laid(base, others).effective() == whole
         except SpecError:
             continue  # the others need it
-        if without.effective() == experiment.effective():
-            others = " ".join(other for other in patches if other != word)
-            raise SpecError(
-                f"{word} changes nothing beside {others}: what it sets is not used there; leave it out"
-            )
+        if same:
+            beside = " ".join(others) or base
+            raise SpecError(f"{word} changes nothing beside {beside}: what it sets is not used; leave it out")
 
 
 def split(text: str) -> list[str]:

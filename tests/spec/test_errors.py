@@ -44,8 +44,8 @@ CASES = {
     "schedule.floor=2": ["schedule.floor = 2", "is not a number at least 0 and at most 1"],
     # kinds and words
     "optimizer=adam": ["optimizer.kind = 'adam' is not adamw or muon", "did you mean adamw?"],
-    "model.norm=3": ["model.norm = 3 is not rms or layer"],
-    "model.norm=none": ["model.norm.kind = 'none' is not rms or layer"],
+    "model.norm=3": ["model.norm = 3 is not rms, layer, group"],
+    "model.norm=none": ["model.norm.kind = 'none' is not rms, layer, group"],
     "schedule.kind=cosin": ["schedule.kind = 'cosin' is not constant, linear or cosine", "mean cosine?"],
     "model.kind=decodr": ["model.kind = 'decodr' is not decoder", "did you mean decoder?"],
     # combinations: the validators' own sentences, with whole names

@@ -170,3 +170,32 @@ def test_one_string_is_split_as_a_shell_would(write: Write) -> None:
     path = write("a folder/mine.yaml", "train: {steps: 3}\n")
     assert resolve(path).train.steps == 3
     assert resolve("") == resolve()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["+window", "+lru"], r"\+window changes nothing beside \+lru: what it sets is not used"),
+        (["+gqa", "+mla"], r"\+gqa changes nothing beside \+mla"),
+    ],
+)
+def test_an_idea_put_out_of_action_is_a_mistake(words, said) -> None:
+    with pytest.raises(SpecError, match=said):
+        resolve(["tiny", *words])
+
+
+def test_another_kind_of_model_keeps_the_shape() -> None:
+    """The fields that two kinds inherit are carried over; those of their own are not."""
+    tiny = resolve(["tiny"]).model
+    encoder = resolve(["tiny", "+masked-lm"]).model
+    assert encoder.kind == "encoder"
+    shared = set(type(tiny).model_fields) & set(type(encoder).model_fields) - {"kind"}
+    assert all(getattr(encoder, name) == getattr(tiny, name) for name in shared)
+
+
+def test_a_pattern_repeats() -> None:
+    model = resolve(
+        ["tiny", "model.layers=5", "model.pattern=[{window: 8}, {window: full, position: none}]"]
+    ).model
+    assert [parts.mixer.window for parts in model.parts()] == [8, None, 8, None, 8]
+    assert [parts.position.kind for parts in model.parts()] == ["rotary", "none"] * 2 + ["rotary"]
