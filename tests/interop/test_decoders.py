@@ -131,6 +131,32 @@ def test_older_names_of_fields() -> None:
     assert family_of(older).read(older).normal == family_of(older).read(bloom().to_dict()).normal
 
 
+SUMMARY = {"summary_type": "cls_index", "summary_use_proj": True, "summary_first_dropout": 0.1}
+PUBLISHED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "gpt2": (
+        gpt2(),
+        SUMMARY | {"n_ctx": 48, "task_specific_params": {"text-generation": {"do_sample": True}}},
+    ),
+    "gptj": (gptj(), SUMMARY | {"rotary": True, "scale_attn_weights": True, "gradient_checkpointing": False}),
+    "opt": (opt(), {"activation_dropout": 0.0, "prefix": "</s>", "torch_dtype": "float16"}),
+    "phi": (phi(), {"rope_scaling": None, "rope_theta": 10000.0, "partial_rotary_factor": 0.5}),
+    "falcon": (
+        falcon(),
+        {"apply_residual_connection_post_layernorm": False, "auto_map": {"AutoConfig": "x"}},
+    ),
+    "bloom": (bloom(), {"masked_softmax_fusion": True, "skip_bias_add": True, "n_inner": None}),
+    "mpt": (mpt(), {"init_config": {"name": "kaiming_normal_"}, "verbose": 0}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_configs(name: str) -> None:
+    """Fields that published configs have beside those of transformers change nothing."""
+    config, more = PUBLISHED[name]
+    family = family_of(config.to_dict())
+    assert family.read(config.to_dict() | more).normal == family.read(config.to_dict()).normal
+
+
 def test_a_checkpoint_without_head(tmp_path: Path) -> None:
     """Saved from the body alone, names lack the body's name; older ones hold causal masks."""
     theirs = make(gpt2())

@@ -4,7 +4,18 @@ import math
 
 from danlu.interop.families.common import LAYER_NORM, qkv
 from danlu.interop.family import Family
-from danlu.interop.fields import ACTIVATIONS, Custom, Dropout, Field, Init, NoDropout, Reader, refused
+from danlu.interop.fields import (
+    ACTIVATIONS,
+    Custom,
+    Dropout,
+    Field,
+    Ignored,
+    Init,
+    NoDropout,
+    Only,
+    Reader,
+    refused,
+)
 from danlu.interop.normal import Normal, get
 from danlu.interop.tensors import Map
 
@@ -47,9 +58,18 @@ GPTJ = Family(
         Field("layer_norm_epsilon", "norm.eps", 1e-5),
         Custom(_turned, _dims),
         Field("tie_word_embeddings", "tied", False),
+        Only(rotary=True, scale_attn_weights=True),  # in the published config, and without another value
         Dropout("embd_pdrop", "resid_pdrop"),
         NoDropout("attn_pdrop"),
         Init(),
+        Ignored(
+            "n_ctx",
+            "summary_type",
+            "summary_use_proj",
+            "summary_activation",
+            "summary_proj_to_labels",
+            "summary_first_dropout",
+        ),
     ),
     tensors=(
         Map("transformer.wte", "embedding"),
