@@ -198,8 +198,8 @@ def check_experiment(experiment: Experiment) -> None:
             )
     if task.kind == "spans" and data.documents == "separate":
         raise ValueError(
-            "data.documents = separate, and task.kind = spans leaves out spans that do not keep to documents; "
-            "set data.documents = join"
+            "data.documents = separate, and task.kind = spans leaves out spans that do not keep to "
+            "documents; set data.documents = join"
         )
     if task.kind == "spans" and data.context < 2:
         raise ValueError("data.context = 1 leaves nothing beside a span; task.kind = spans takes 2 or more")
