@@ -9,47 +9,60 @@ import torch
 import torch.nn.functional as F
 
 from danlu import spec
-from danlu.nn import kernels, rms_norm
+from danlu.nn import kernels, plain, rms_norm
 from danlu.optim import by_role
 from danlu.tasks import loss_sum
+from tests.models.small import CONTEXT, EVERY, VOCABULARY, small, tokens
 
-VOCABULARY, CONTEXT = 13, 12
-CONFIGURATIONS = {
-    "plain": {},
-    "learned": {"position": spec.Learned(), "norm": spec.LayerNorm(bias=True), "bias": True, "tied": False},
-    "none": {"position": spec.NoPosition(), "embedding_norm": True, "softcap": 5.0},
-    "gqa-window": {"mixer": spec.Attention(heads=4, kv_heads=2, window=5), "feed_forward": spec.GLU()},
-    "qk-before": {"mixer": spec.Attention(heads=2, qk_norm=spec.QKNorm(when="before", gain=True))},
-    "qk-after": {"mixer": spec.Attention(heads=2, window=3, qk_norm=spec.QKNorm(when="after"))},
-}
-every_configuration = pytest.mark.parametrize("settings", CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
+every_mixer = pytest.mark.parametrize("settings", EVERY.values(), ids=EVERY)
+KERNELS = {"window": EVERY["window"], "rotary": EVERY["rotary"], "kerple-power": EVERY["kerple-power"]}
 
 
-def tokens(batch=2, length=CONTEXT):
-    return torch.randint(VOCABULARY, (batch, length))
-
-
-@every_configuration
-@pytest.mark.parametrize("kernel", ["plain", "sdpa"])
-def test_the_past_does_not_see_the_future(make, monkeypatch, kernel, settings):
-    """Changing token t leaves the logits before it bit for bit, and changes its own."""
-    monkeypatch.setattr(kernels, "choose", lambda *_, **__: kernels.Choice(kernel, "asked for"))
-    monkeypatch.setattr(kernels, "BLOCK", 5)
-    model = make(**settings)
-    text = tokens()
+def assert_no_future(model, rows):
+    text = tokens(rows)
     before = model(text)
-    for t in range(CONTEXT):
+    for t in (0, 1, CONTEXT // 2, CONTEXT - 1):
         changed = text.clone()
-        changed[:, t:] = (changed[:, t:] + torch.randint(1, VOCABULARY, (2, CONTEXT - t))) % VOCABULARY
+        changed[:, t:] = (changed[:, t:] + torch.randint(1, VOCABULARY, (rows, CONTEXT - t))) % VOCABULARY
         after = model(changed)
-        assert torch.equal(after[:, :t], before[:, :t])
+        torch.testing.assert_close(after[:, :t], before[:, :t], rtol=1e-12, atol=1e-12)
         assert not torch.allclose(after[:, t], before[:, t])
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "learned"])
-def test_documents_are_as_if_alone(make, name):
+@every_mixer
+def test_the_past_does_not_see_the_future(settings):
+    """Changing token t leaves the logits before it, and changes its own."""
+    assert_no_future(small(**settings), 2)
+
+
+@pytest.mark.parametrize("settings", KERNELS.values(), ids=KERNELS)
+@pytest.mark.parametrize("kernel", ["plain", "sdpa", "written-out"])
+def test_no_kernel_sees_the_future(monkeypatch, kernel, settings):
+    monkeypatch.setattr(kernels, "choose", lambda *_, **__: kernels.Choice(kernel, "asked for"))
+    monkeypatch.setattr(plain, "BLOCK", 5)
+    assert_no_future(small(**settings), 1)
+
+
+def test_a_prefix_sees_itself_and_what_follows_sees_the_past():
+    model = small()
+    text = tokens()
+    before = model(text, prefix=5)
+    for t in range(CONTEXT):
+        changed = text.clone()
+        changed[:, t] = (changed[:, t] + 1) % VOCABULARY
+        same = (model(changed, prefix=5) == before).all(-1).all(0)
+        assert same.tolist() == [i < t and not (i < 5 and t < 5) for i in range(CONTEXT)]
+    assert torch.equal(model(text, prefix=1), model(text))
+
+
+PLACED = ("learned", "sinusoidal", "fixed", "qk-after")  # what depends on the place in the row
+JOINED = ("vq", "lru", "lru-attention")  # what carries documents over, and is refused with them
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in PLACED + JOINED])
+def test_documents_are_as_if_alone(name):
     """Where positions are relative, a packed document gives the logits that it gives by itself."""
-    model = make(**CONFIGURATIONS[name])
+    model = small(**EVERY[name])
     lengths = [3, 1, 6, 2]
     text = tokens(1)
     ids = torch.repeat_interleave(torch.arange(4), torch.tensor(lengths))[None]
@@ -58,36 +71,54 @@ def test_documents_are_as_if_alone(make, name):
         torch.testing.assert_close(logits, model(document), rtol=1e-5, atol=1e-5)  # angles are float32
 
 
-@every_configuration
-def test_written_out(make, settings):
-    """Embedding, blocks, norm, readout, by hand from the model's own parts."""
-    model = make(**settings)
+ENDS = {
+    "plain": {},
+    "untied": {"tied": False, "readout_bias": True, "norm": spec.LayerNorm(bias=True)},
+    "scales": {"embedding_scale": 4.0, "logit_scale": 0.3, "softcap": 5.0},
+    "narrow": {"embedding_width": 5, "embedding_norm": True, "embedding_scale": 0.5},
+    "narrow-untied": {"embedding_width": 5, "tied": False, "position": spec.Learned(), "placement": "post"},
+}
+
+
+@pytest.mark.parametrize("settings", ENDS.values(), ids=ENDS)
+def test_written_out(settings):
+    """Embedding, blocks, norm, readout, by hand from the model's own weights."""
+    model = small(**settings)
+    if model.readout.bias is not None:
+        torch.nn.init.normal_(model.readout.bias)
     text = tokens()
-    x = model.embedding.weight[text]
+    x = model.embedding.weight[text] * settings.get("embedding_scale", 1)
+    if model.embedding_projection is not None:
+        x = x @ model.embedding_projection.weight.T
     if model.position is not None:
         x = x + model.position.weight[:CONTEXT]
     if settings.get("embedding_norm"):
         x = rms_norm(x)
     for block in model.blocks:
-        x = x + block.mixer(block.mixer_norm(x))
-        x = x + block.feed_forward(block.feed_forward_norm(x))
-    logits = model.norm(x) @ model.readout.weight.T
+        x = block(x)
+    if settings.get("placement") != "post":
+        x = model.norm(x)
+    if model.readout_projection is not None:
+        x = x @ model.readout_projection.weight.T
+    weight = model.embedding.weight if settings.get("tied", True) else model.readout.weight
+    logits = x @ weight.T + (0 if model.readout.bias is None else model.readout.bias)
+    logits = logits * settings.get("logit_scale", 1)
     if cap := settings.get("softcap"):
         logits = cap * torch.tanh(logits / cap)
         assert logits.abs().max() < cap
     torch.testing.assert_close(model(text), logits)
 
 
-def test_logits_are_float32_whatever_computes(make):
+def test_logits_are_float32_whatever_computes():
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        model = make(double=False)
+        model = small(double=False)
         model.compute = dtype
         assert model(tokens()).dtype == torch.float32
         assert all(p.dtype == torch.float32 for p in model.parameters())
 
 
-def test_tied_readout_is_the_embedding(make):
-    tied, untied = make(), make(tied=False)
+def test_tied_readout_is_the_embedding():
+    tied, untied = small(), small(tied=False)
     assert tied.readout.weight is tied.embedding.weight
     assert untied.readout.weight.data_ptr() != untied.embedding.weight.data_ptr()
     sizes = [sum(p.numel() for p in m.parameters()) for m in (tied, untied)]
@@ -98,8 +129,8 @@ def test_tied_readout_is_the_embedding(make):
     assert torch.equal(tied.readout.weight, tied.embedding.weight)
 
 
-def test_a_tied_gradient_is_the_sum_of_both_uses(make):
-    tied, untied = make(), make(tied=False)
+def test_a_tied_gradient_is_the_sum_of_both_uses():
+    tied, untied = small(), small(tied=False)
     weights = tied.state_dict()
     untied.load_state_dict(weights)
     text, targets = tokens(), tokens()
@@ -110,11 +141,11 @@ def test_a_tied_gradient_is_the_sum_of_both_uses(make):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_recomputation_gives_the_same_bits(make, dropout):
+def test_recomputation_gives_the_same_bits(dropout):
     text, targets = tokens(), tokens()
     gradients = []
     for recompute in (False, True):
-        model = make(dropout=dropout, double=False)
+        model = small(dropout=dropout, double=False)
         model.recompute = recompute
         torch.manual_seed(5)
         loss = loss_sum(model, text, targets)
@@ -123,10 +154,10 @@ def test_recomputation_gives_the_same_bits(make, dropout):
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
-def test_recomputation_keeps_fewer_activations(make):
+def test_recomputation_keeps_fewer_activations():
     kept = []
     for recompute in (False, True):
-        model = make(layers=4)
+        model = small(layers=4)
         model.recompute = recompute
         sizes: dict[int, int] = {}
 
@@ -140,8 +171,8 @@ def test_recomputation_keeps_fewer_activations(make):
     assert kept[1] < kept[0] / 2
 
 
-def test_dropout_acts_in_training_alone(make):
-    model, without = make(dropout=0.4), make()
+def test_dropout_acts_in_training_alone():
+    model, without = small(dropout=0.4), small()
     text = tokens()
     model.eval()
     assert torch.equal(model(text), without(text))
@@ -155,10 +186,10 @@ def test_dropout_acts_in_training_alone(make):
     assert torch.equal(model(text), first)
 
 
-def test_dropout_acts_on_the_embedding_and_on_every_branch(make):
+def test_dropout_acts_on_the_embedding_and_on_every_branch():
     """Each time it silences a share of 0.4 of the numbers (within five standard errors), and raises the
     others by 1/0.6."""
-    model = make(dropout=0.4, width=64)
+    model = small(dropout=0.4, width=64)
     seen = []
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -173,22 +204,22 @@ def test_dropout_acts_on_the_embedding_and_on_every_branch(make):
         torch.testing.assert_close(result[~silent], given[~silent] / 0.6)
 
 
-@pytest.mark.parametrize("qk_norm", [None, spec.QKNorm()])
-def test_bfloat16_is_close_to_float32(make, qk_norm):
+@every_mixer
+def test_bfloat16_is_close_to_float32(settings):
     """A forward pass rounds some ten times a layer, to 2⁻⁹ of each number on average and at random:
     over four layers √40·2⁻⁹ ≈ 1.2 % of the logits' size; twice that is allowed."""
-    model = make(layers=4, width=64, mixer=spec.Attention(qk_norm=qk_norm), double=False)
+    model = small(double=False, **{**settings, "layers": 4, "width": 64})
     text = tokens(4)
     exact = model(text)
     model.compute = torch.bfloat16
     assert (model(text) - exact).norm() <= 0.025 * exact.norm()
 
 
-def test_bfloat16_gradients_point_the_same_way(make):
+def test_bfloat16_gradients_point_the_same_way():
     text, targets = tokens(8), tokens(8)
     gradients = []
     for dtype in (torch.float32, torch.bfloat16):
-        model = make(layers=2, width=64, mixer=spec.Attention(heads=4), double=False)
+        model = small(layers=2, width=64, mixer=spec.Attention(heads=4), double=False)
         model.compute = dtype
         loss_sum(model, text, targets).backward()
         gradients.append([p.grad for p in model.parameters()])
@@ -197,53 +228,54 @@ def test_bfloat16_gradients_point_the_same_way(make):
         assert F.cosine_similarity(exact.flatten(), rounded.flatten(), dim=0) > 0.99
 
 
-@every_configuration
-def test_state_makes_a_round_trip(make, settings):
-    one, other = make(seed=1, **settings), make(seed=2, **settings)
+@every_mixer
+def test_state_makes_a_round_trip(settings):
+    one, other = small(seed=1, **settings), small(seed=2, **settings)
     text = tokens()
     expected = one(text)
     assert not torch.allclose(other(text), expected)
     state = {name: value.clone() for name, value in one.state_dict().items()}
     other.load_state_dict(state)
     assert torch.equal(other(text), expected)
-    assert set(state) - {"readout.weight"} == {n for n, _ in one.named_parameters()} - {"readout.weight"}
+    assert set(state) >= {name for name, _ in one.named_parameters()}
 
 
-@every_configuration
-def test_every_parameter_learns(make, settings):
-    model = make(**settings)
+@every_mixer
+def test_every_parameter_learns(settings):
+    model = small(**settings)
     loss_sum(model, tokens(8), tokens(8)).backward()
     for name, p in model.named_parameters():
         assert p.grad is not None and p.grad.abs().max() > 0, name
 
 
-@every_configuration
-def test_roles_cover_every_parameter_once(make, settings):
-    model = make(**settings)
+@every_mixer
+def test_roles_cover_every_parameter_once(settings):
+    model = small(**settings)
     roles = by_role(model)
     found = [p for named in roles.values() for p in named.values()]
     assert len(found) == len(set(found)) == len(list(model.parameters()))
     assert set(found) == set(model.parameters())
     assert all(p.ndim == 2 for p in roles["kernel"].values())
     assert all(p.ndim == 1 for role in ("gain", "bias") for p in roles.get(role, {}).values())
-    assert ("readout" in roles) == (not settings.get("tied", True))
-    expected = {"embedding.weight"} | (
-        {"position.weight"} if "position" in model._modules and model.position else set()
-    )
-    assert set(roles["embedding"]) == expected
+    assert "embedding.weight" in roles["embedding"]
 
 
-def test_uniform_readout_costs_the_logarithm_of_the_vocabulary(make):
-    model = make(tied=False, init=spec.Init(readout=0.0), double=False)
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_tied_readout_counts_as_the_embedding(tied):
+    assert ("readout" in by_role(small(tied=tied))) == (not tied)
+
+
+def test_uniform_readout_costs_the_logarithm_of_the_vocabulary():
+    model = small(tied=False, init=spec.Init(readout=0.0), double=False)
     text = tokens(5)
     assert (model(text) == 0).all()
     assert loss_sum(model, text, text).item() / text.numel() == pytest.approx(math.log(VOCABULARY), rel=1e-6)
 
 
 @pytest.mark.slow
-def test_compiled_block_agrees(make):
+def test_compiled_block_agrees():
     """torch.compile of one block, as a run does it: values and gradients."""
-    model = make(layers=1, width=32, mixer=spec.Attention(heads=2, kv_heads=1, window=7), double=False)
+    model = small(layers=1, width=32, mixer=spec.Attention(heads=2, kv_heads=1, window=7), double=False)
     block = model.blocks[0]
     x = torch.randn(2, CONTEXT, 32)
     results = []

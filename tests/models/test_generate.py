@@ -6,74 +6,119 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from danlu import spec
-from danlu.models import build, generate, pick
+from danlu.models import generate, pick
+from tests.models.small import ATTENTIONS, CONTEXT, EVERY, small, tokens
 
-VOCABULARY, CONTEXT, DRAWS = 13, 12, 4000
-MIXERS = [
-    spec.Attention(),
-    spec.Attention(heads=4, kv_heads=2, window=3),
-    spec.Attention(heads=2, kv_heads=1, qk_norm=spec.QKNorm(when="before")),
-    spec.Attention(heads=2, window=5, qk_norm=spec.QKNorm(when="after", gain=True)),
-]
-POSITIONS = [spec.Rotary(), spec.Rotary(layout="interleaved"), spec.Learned(), spec.NoPosition()]
+DRAWS = 4000
+ENDLESS = ("vq", "lru")  # whose caches take as many positions as come
+SOURCE = 7
 
 
-def decoder(mixer=MIXERS[0], position=POSITIONS[0], seed=0):
+def decoder(name="rotary", seed=0):
     """In float64, so that a cached and an uncached pass never choose different tokens."""
-    torch.manual_seed(seed)
-    init = spec.Init(embedding=1.0, branch="same")
-    whole = spec.Decoder(layers=2, width=16, mixer=mixer, position=position, tied=False, init=init)
-    model = build(whole, VOCABULARY, CONTEXT).double()
-    model.compute = torch.float64
-    return model
+    return small(seed=seed, tied=False, **EVERY[name]).eval()
 
 
-@torch.no_grad()
-@settings(max_examples=40, deadline=None)
-@given(
-    st.sampled_from(MIXERS),
-    st.sampled_from(POSITIONS),
-    st.lists(st.integers(1, CONTEXT), min_size=1, max_size=CONTEXT),
-    st.integers(0, 2**31),
-)
-def test_cached_logits_are_uncached_logits(mixer, position, chunks, seed):
-    model = decoder(mixer, position, seed)
-    tokens = torch.randint(VOCABULARY, (2, CONTEXT))
-    caches = model.caches(2, CONTEXT)
+def in_chunks(model, text, chunks, caches, **more):
+    """Logits of the text, given to the caches in ``chunks`` in turn, as often as needed."""
     logits, start = [], 0
-    while start < CONTEXT:  # the chunks in turn, as often as needed
-        stop = min(CONTEXT, start + chunks[len(logits) % len(chunks)])
-        logits.append(model(tokens[:, start:stop], caches=caches))
+    while start < text.shape[1]:
+        stop = min(text.shape[1], start + chunks[len(logits) % len(chunks)])
+        logits.append(model(text[:, start:stop], caches=caches, **more))
+        more = {}
         start = stop
         assert all(cache.length == stop for cache in caches)
-    torch.testing.assert_close(torch.cat(logits, dim=1), model(tokens), rtol=1e-6, atol=1e-6)
-    with pytest.raises(ValueError, match=r"asked for|beyond"):
-        model(tokens[:, :1], caches=caches)
+    return torch.cat(logits, dim=1)
 
 
 @torch.no_grad()
-def likeliest(model, prompt, count, context):
+@pytest.mark.parametrize("name", EVERY)
+@settings(max_examples=4, deadline=None)
+@example([1], 0)
+@example([CONTEXT], 0)
+@given(st.lists(st.integers(1, CONTEXT), min_size=1, max_size=CONTEXT), st.integers(0, 2**31))
+def test_cached_logits_are_uncached_logits(name, chunks, seed):
+    """Token by token, in chunks, at once; and the caches hold what they are said to hold."""
+    model = decoder(name, seed)
+    text = tokens()
+    caches = model.caches(2, CONTEXT)
+    logits = in_chunks(model, text, chunks, caches)
+    close = 1e-6 if name == "rerope-window" else 1e-9  # which turns keys anew, by float32 angles
+    torch.testing.assert_close(logits, model(text), rtol=close, atol=close)
+    assert sum(cache.bytes for cache in caches) == 2 * model.cache_bytes(CONTEXT, 8)
+    if name not in ENDLESS:
+        with pytest.raises(ValueError, match=r"asked for|beyond"):
+            model(text[:, :1], caches=caches)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", EVERY)
+def test_caches_in_bfloat16_hold_what_they_are_said_to_hold(name):
+    model = small(double=False, **EVERY[name]).eval()
+    model.compute = torch.bfloat16
+    caches = model.caches(3, CONTEXT)
+    in_chunks(model, tokens(3), [5, 1], caches)
+    assert sum(cache.bytes for cache in caches) == 3 * model.cache_bytes(CONTEXT, 2)
+
+
+def test_a_windows_cache_is_the_window():
+    caches = [decoder(name).cache_bytes(100, 1) for name in ("window", "rotary")]
+    assert caches == [2 * 2 * 16 * 3, 2 * 2 * 16 * 100]
+
+
+def writer(name, seed=0):
+    return small(spec.EncoderDecoder, seed=seed, encoder_layers=1, **ATTENTIONS[name]).eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ATTENTIONS)
+@pytest.mark.parametrize("chunks", [[1], [5, 2]])
+def test_a_memory_is_read_once(name, chunks):
+    """The first chunk brings the memory, or the encoder's tokens; the others need neither."""
+    model, text, source = writer(name), tokens(), tokens(2, SOURCE)
+    expected = model(text, encoder_tokens=source)
+    for more in ({"encoder_tokens": source}, {"memory": model.encode(source)}):
+        caches = model.caches(2, CONTEXT)
+        logits = in_chunks(model, text, chunks, caches, **more)
+        torch.testing.assert_close(logits, expected, rtol=1e-9, atol=1e-9)
+        assert sum(cache.bytes for cache in caches) == 2 * model.cache_bytes(CONTEXT, 8, SOURCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [5, 30])
+def test_generation_attends_to_the_memory(count):
+    """Also beyond the context, where the caches are filled anew."""
+    model, prompt = writer("rotary"), tokens(2, 3)
+    memory = model.encode(tokens(2, SOURCE))
+    got = generate(model, prompt, count=count, context=CONTEXT, memory=memory, temperature=0)
+    written = torch.cat(list(got), dim=1)
+    assert torch.equal(written, likeliest(model, prompt, count, CONTEXT, memory=memory))
+    other = generate(model, prompt, count=count, context=CONTEXT, memory=-memory, temperature=0)
+    assert not torch.equal(torch.cat(list(other), dim=1), written)
+
+
+@torch.no_grad()
+def likeliest(model, prompt, count, context, **more):
     """Token by token without a cache: all that is visible, or its last half once the context is full."""
     visible, written = prompt[:, -context:], []
     for _ in range(count):
         if visible.shape[1] > context:
             visible = visible[:, -(context // 2) :]
-        written.append(model(visible)[:, -1].argmax(dim=-1, keepdim=True))
+        written.append(model(visible, **more)[:, -1].argmax(dim=-1, keepdim=True))
         visible = torch.cat((visible, written[-1]), dim=1)
     return torch.cat(written, dim=1)
 
 
 @pytest.mark.parametrize("length", [1, 5, CONTEXT, 3 * CONTEXT])
-@pytest.mark.parametrize("position", POSITIONS, ids=lambda p: p.kind)
-@pytest.mark.parametrize("mixer", MIXERS[:2])
-def test_temperature_zero_takes_the_likeliest(mixer, position, length):
+@pytest.mark.parametrize("name", ["rotary", "gqa-window", "learned", "none", "t5", "latent", "vq", "lru"])
+def test_temperature_zero_takes_the_likeliest(name, length):
     """Also beyond the context, where learned positions would run out."""
-    model = decoder(mixer, position)
-    prompt = torch.randint(VOCABULARY, (2, length))
+    model = decoder(name)
+    prompt = tokens(2, length)
     got = torch.cat(list(generate(model, prompt, count=30, context=CONTEXT, temperature=0)), dim=1)
     assert torch.equal(got, likeliest(model, prompt, 30, CONTEXT))
     assert len(got.unique()) > 1
@@ -82,7 +127,7 @@ def test_temperature_zero_takes_the_likeliest(mixer, position, length):
 @pytest.mark.parametrize("context", [1, 2, 3])
 def test_tiny_contexts(context):
     model = decoder()
-    prompt = torch.randint(VOCABULARY, (1, 4))
+    prompt = tokens(1, 4)
     got = list(generate(model, prompt, count=9, context=context, temperature=0))
     assert len(got) == 9
     if context > 1:
