@@ -17,6 +17,7 @@ import typer
 
 from danlu import __version__
 from danlu.cli import show
+from danlu.cli.interop import export, import_
 from danlu.cli.profile import profile
 from danlu.cli.sample import sample
 from danlu.cli.train import train
@@ -24,6 +25,8 @@ from danlu.cli.train import train
 VERBS: tuple[Callable[..., Any], ...] = (
     train,
     sample,
+    import_,
+    export,
     profile,
     show.show,
     show.diff,
@@ -52,7 +55,7 @@ def _danlu(
 
 
 for _verb in VERBS:
-    app.command()(_verb)
+    app.command(_verb.__name__.removesuffix("_"))(_verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

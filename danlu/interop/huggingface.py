@@ -61,7 +61,8 @@ def from_huggingface(source: nn.Module | str | os.PathLike[str]) -> Imported:
     if not (path / folders.TOKENIZER).is_file():
         return imported
     tokenizer = str((path / folders.TOKENIZER).resolve())
-    data = imported.experiment.data.model_copy(update={"tokenizer": tokenizer})
+    vocabulary = imported.model.embedding.weight.shape[0]
+    data = imported.experiment.data.model_copy(update={"tokenizer": tokenizer, "vocabulary": vocabulary})
     return imported._replace(experiment=imported.experiment.model_copy(update={"data": data}))
 
 

@@ -21,8 +21,8 @@ def save_run(imported: Imported, path: Path) -> None:
     """Write the folder of a run: experiment, tokenizer, and a checkpoint of step 0 with the model's weights
     and no optimizer's state, so that it can be sampled from, and training begin.
 
-    Raises InteropError if the model came without tokenizer, or with one of more or fewer
-    ids than it has, or the folder holds a run with checkpoints.
+    Raises InteropError if the model came without tokenizer, or has fewer ids
+    than tokenizer and task need, or the folder holds a run with checkpoints.
     """
     source = imported.experiment.data.tokenizer
     if not source.endswith(TOKENIZER):
@@ -32,10 +32,10 @@ def save_run(imported: Imported, path: Path) -> None:
     tokenizer = load_tokenizer(source)
     needed = tasks.build(imported.experiment.task, tokenizer, imported.experiment.data).vocabulary
     has = imported.model.embedding.weight.shape[0]
-    if needed != has:
+    if needed > has:
         raise InteropError(
-            f"the model has {has:,} ids, and its tokenizer, with what the task adds, {needed:,}: a run has "
-            "as many of one as of the other; use the model in Python, by danlu.interop.from_huggingface"
+            f"the model has {has:,} ids, and its tokenizer, with what the task adds, {needed:,}, more "
+            "than there are weights for; use the model in Python, by danlu.interop.from_huggingface"
         )
     if steps.latest_step(path) is not None:
         raise InteropError(f"{path} holds a run with checkpoints already; name another folder")

@@ -43,6 +43,8 @@ class Data(Spec):
     ``held_out``: the share of the text kept for evaluation, whole documents at a time.
     ``documents``: ``join`` packs documents one after another with a separator between them;
     ``separate`` also forbids attention across the separator.
+    ``vocabulary``: ids that the model has, where they are more than tokenizer and task need (a model from
+    elsewhere, whose embedding was filled up to a round number).
     """
 
     corpus: str = "python-stdlib"
@@ -50,4 +52,5 @@ class Data(Spec):
     context: PositiveInt = 256
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     documents: Literal["join", "separate"] = "join"
+    vocabulary: PositiveInt | None = None
     text: str = "text"  # the field or column that holds the text in .jsonl and .parquet

@@ -161,10 +161,12 @@ class T5Buckets(Spec):
 
 
 class ALiBi(Spec):
-    """−m·(i − j) added to the scores, m = 2^(−8h/H) for head h of H (Press et al. 2022)."""
+    """−m·(i − j) added to the scores, m = 2^(−8h/H) for head h of H (Press et al. 2022), times ``scale``
+    (Falcon: 1/√(head size))."""
 
     acts_on: ClassVar[ActsOn] = "scores"
     kind: Literal["alibi"] = "alibi"
+    scale: PositiveFloat = 1.0
 
 
 class Kerple(Spec):

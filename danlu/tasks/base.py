@@ -69,8 +69,9 @@ class Task:
         self.separator, self.text_ids = tokenizer.separator, tokenizer.vocabulary
         self.z_loss, self.count, self.lengths, self.extra_ids = z_loss, count, lengths, extra_ids
         self.scope = dict(scope or {})
-        self.vocabulary = tokenizer.vocabulary + extra_ids
-        self.token_bytes = np.concatenate([tokenizer.token_bytes, np.zeros(extra_ids, np.int32)])
+        self.vocabulary = max(tokenizer.vocabulary + extra_ids, data.vocabulary or 0)
+        beyond = np.zeros(self.vocabulary - tokenizer.vocabulary, np.int32)
+        self.token_bytes = np.concatenate([tokenizer.token_bytes, beyond])
 
     def example(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
         """From rows of text to what the model needs.

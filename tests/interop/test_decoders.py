@@ -89,6 +89,8 @@ MEMBERS: dict[str, Any] = {
     "falcon-40b": falcon(new_decoder_architecture=True, num_kv_heads=2, bias=True),
     "falcon-11b": falcon(new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=1),
     "falcon-sequential": falcon(multi_query=False, parallel_attn=False, bias=True, tie_word_embeddings=False),
+    # Four heads, since transformers' slopes of bfloat16 are then exact.
+    "falcon-rw": falcon(alibi=True, multi_query=False, parallel_attn=False, bias=True),
     "bloom": bloom(),
     "mpt": mpt(),
     "mpt-scaled": mpt(softmax_scale=0.3),

@@ -46,6 +46,26 @@ def _written(n: Normal) -> dict[str, object]:
     }
 
 
+def _position(config: Reader) -> dict[str, object]:
+    """Rotary, or (falcon-rw) ALiBi, which is added before the scores are divided by √(head size)."""
+    if not config.take("alibi", default=False):
+        Rope().read(config)
+        return {}
+    for name in ("rope_parameters", "rope_scaling", "rope_theta"):
+        config.take(name, default=None)  # there by default, and not in use
+    config.note(
+        "transformers rounds this family's ALiBi to bfloat16, danlu does not: logits differ by as much"
+    )
+    size = config.patch["width"] // config.patch["mixer.heads"]
+    return {"position.kind": "alibi", "position.scale": size**-0.5}
+
+
+def _positions(n: Normal) -> dict[str, object]:
+    if n["position"]["kind"] == "alibi":
+        return {"alibi": True}
+    return {"alibi": False, **Rope().write(n)}
+
+
 FALCON = Family(
     model_type="falcon",
     architecture="FalconForCausalLM",
@@ -61,9 +81,8 @@ FALCON = Family(
         Field("activation", "feed_forward.activation", "gelu", ACTIVATIONS),
         Field("layer_norm_epsilon", "norm.eps", 1e-5),
         Field("bias", "bias", False),
-        # With alibi transformers rounds the slopes to bfloat16 and divides them by the root of a head's size.
-        Only(alibi=False, apply_residual_connection_post_layernorm=False),
-        Rope(),
+        Only(apply_residual_connection_post_layernorm=False),
+        Custom(_position, _positions),
         Field("tie_word_embeddings", "tied", True),
         Dropout("hidden_dropout"),
         NoDropout("attention_dropout"),

@@ -32,13 +32,13 @@ def spread(numbers: torch.Tensor, queries: int, keys: int) -> torch.Tensor:
     return numbers.unfold(-1, keys, 1).flip(-2)
 
 
-def alibi(distance: torch.Tensor, heads: int) -> torch.Tensor:
-    """−m·|i − j| with the slopes m of ``ALiBi``: distances (n,) → (heads, n), float32."""
+def alibi(distance: torch.Tensor, heads: int, scale: float = 1.0) -> torch.Tensor:
+    """−scale·m·|i − j| with the slopes m of ``ALiBi``: distances (n,) → (heads, n), float32."""
     full = 2 ** math.ceil(math.log2(heads))
     slopes = [2 ** (-8 * h / full) for h in range(1, full + 1)]
     if full > heads:
         slopes = (slopes[1::2] + slopes[0::2])[:heads]
-    return -torch.tensor(slopes, device=distance.device)[:, None] * distance.abs()
+    return -scale * torch.tensor(slopes, device=distance.device)[:, None] * distance.abs()
 
 
 def sandwich(distance: torch.Tensor, heads: int, size: int, weight: float) -> torch.Tensor:
@@ -75,19 +75,19 @@ def fixed(
 
 @builds(spec.ALiBi)
 class ALiBi(nn.Module):
-    """−m·|i − j|, m = 2^(−8h/H) for head h = 1 … H (Press et al. 2022, arXiv:2108.12409, section 3).
+    """−scale·m·|i − j|, m = 2^(−8h/H) for head h = 1 … H (Press et al. 2022, arXiv:2108.12409, section 3).
 
     Where H is no power of two, every second slope of the next power comes first, and the slopes between
     them fill up (as in the authors' code, BLOOM and MPT). No parameters; ``head_size`` plays no part.
     """
 
-    def __init__(self, heads: int, head_size: int) -> None:
+    def __init__(self, heads: int, head_size: int, *, scale: float = 1.0) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.scale = heads, scale
 
     def bias(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
         """(heads, T, keys), the same in both directions."""
-        return fixed(alibi, (self.heads,), q, keys, offset)
+        return fixed(alibi, (self.heads, self.scale), q, keys, offset)
 
 
 @builds(spec.Sandwich)
