@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
 from danlu import spec  # noqa: E402
-from danlu.interop import InteropError  # noqa: E402
+from danlu.interop import InteropError, from_huggingface  # noqa: E402
 from danlu.interop.huggingface import choose  # noqa: E402
 from danlu.interop.normal import normal  # noqa: E402
-from tests.interop.family import VOCABULARY, check  # noqa: E402
+from danlu.models import build  # noqa: E402
+from danlu.spec.overrides import merge, nested  # noqa: E402
+from tests.interop.family import VOCABULARY, check, make, tokens  # noqa: E402
 
 SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -99,6 +102,7 @@ MEMBERS: dict[str, Any] = {
     "llama": llama(),
     "llama-all-biases": llama(attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
     "llama-wide-heads": llama(head_dim=12, hidden_act="gelu", rms_norm_eps=1e-3, num_key_value_heads=None),
+    "llama-odd-heads": llama(num_attention_heads=8, num_key_value_heads=1, head_dim=6),
     "llama-3": llama(rope_parameters=LLAMA3),
     "llama-linear": llama(rope_parameters=LINEAR),
     "llama-yarn": llama(rope_parameters=YARN),
@@ -108,7 +112,7 @@ MEMBERS: dict[str, Any] = {
     "llama-yarn-mscale": llama(rope_parameters=YARN | {"mscale": 0.8, "mscale_all_dim": 0.3}),
     "mistral": mistral(),
     "mistral-full": mistral(sliding_window=None, head_dim=6, tie_word_embeddings=True),
-    "qwen2": qwen2(tie_word_embeddings=True),
+    "qwen2": qwen2(head_dim=10, tie_word_embeddings=True),
     "qwen2-late-windows": qwen2(use_sliding_window=True, sliding_window=5, max_window_layers=2),
     "qwen3": qwen3(),
     "qwen3-biases-windows": qwen3(
@@ -118,7 +122,7 @@ MEMBERS: dict[str, Any] = {
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
     ),
     "olmo2": olmo2(),
-    "olmo2-biases": olmo2(attention_bias=True, tie_word_embeddings=True, rope_parameters=YARN),
+    "olmo2-biases": olmo2(attention_bias=True, head_dim=10, tie_word_embeddings=True, rope_parameters=YARN),
     "smollm3": smollm3(),
     "smollm3-own-layers": smollm3(
         no_rope_layers=[0, 1, 1, 0, 1],
@@ -128,7 +132,7 @@ MEMBERS: dict[str, Any] = {
         attention_bias=True,
         mlp_bias=True,
     ),
-    "smollm3-no-positions": smollm3(num_hidden_layers=2, no_rope_layers=[0, 0]),
+    "smollm3-no-positions": smollm3(num_hidden_layers=2, no_rope_layers=[0, 0], head_dim=10),
     "gemma2": gemma2(),
     "gemma2-uncapped": gemma2(
         attn_logit_softcapping=None,
@@ -148,10 +152,10 @@ MEMBERS: dict[str, Any] = {
     "gemma3-windows-alone": gemma3(num_hidden_layers=2, **both(YARN, LLAMA3)),
     "cohere": cohere(),
     "cohere-biases": cohere(
-        attention_bias=True, logit_scale=1.0, tie_word_embeddings=False, rope_parameters=LINEAR
+        attention_bias=True, head_dim=10, logit_scale=1.0, tie_word_embeddings=False, rope_parameters=LINEAR
     ),
     "cohere2": cohere2(),
-    "cohere2-no-positions": cohere2(num_hidden_layers=2, layer_types=["full_attention"] * 2),
+    "cohere2-no-positions": cohere2(num_hidden_layers=2, layer_types=["full_attention"] * 2, head_dim=10),
     "cohere2-own-layers": cohere2(
         num_hidden_layers=3,
         layer_types=["full_attention", "sliding_attention", "sliding_attention"],
@@ -190,6 +194,7 @@ LATENT = {"kind": "latent", "heads": 2, "eps": 1e-6}
     [
         ("llama", {"mixer": {"kv_heads": 2, "biases": "all"}}),
         ("mistral", {"mixer": {"window": 8}}),
+        ("mistral", {"mixer": {"heads": 3, "head_size": 8}}),  # transformers has no such LLaMA
         ("qwen2", {"mixer": {"biases": "inputs"}, "pattern": [{"window": 8}, {"window": "full"}]}),
         ("qwen2", {"mixer": {"biases": "inputs"}}),
         ("qwen3", {"mixer": {"qk_norm": GAIN}}),
@@ -221,3 +226,46 @@ def test_which_family_a_danlu_model_is(family: str, fields: dict[str, Any]) -> N
 def test_what_no_family_has_is_named(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(InteropError, match=said):
         of(**fields)
+
+
+def test_the_pattern_is_what_differs() -> None:
+    model = from_huggingface(make(MEMBERS["cohere2"])).experiment.model
+    assert (model.mixer.window, model.position.kind) == (5, "rotary")
+    assert model.pattern == (*[spec.Layer()] * 3, spec.Layer(window="full", position=spec.NoPosition()))
+    assert from_huggingface(make(MEMBERS["qwen2"])).experiment.model.pattern is None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("llama", "model.position.base", 2e4),
+        ("llama-3", "model.position.scaling.fast", 4.5),
+        ("llama-yarn", "model.position.scaling.attention", 1.0),
+        ("llama-yarn-amplitude", "model.position.scaling.whole", True),
+        ("llama-wide-heads", "model.feed_forward.activation", "gelu-tanh"),
+        ("llama-wide-heads", "model.norm.eps", 1e-4),
+        ("mistral", "model.mixer.window", 7),
+        ("qwen3", "model.mixer.qk_norm.when", "after"),
+        ("olmo2", "model.mixer.qk_norm.over", "head"),
+        ("smollm3", "model.pattern", None),
+        ("gemma2", "model.mixer.softcap", 2.1),
+        ("gemma2", "model.softcap", 3.1),
+        ("gemma2", "model.mixer.scale", 0.3),
+        ("gemma2", "model.embedding_scale", 5.6),
+        ("gemma3", "model.position.base", 300.0),
+        ("gemma3", "model.mixer.window", 6),
+        ("cohere2", "model.pattern", None),
+        ("cohere", "model.position.layout", "half"),
+        ("cohere", "model.logit_scale", 0.61),
+    ],
+)
+def test_what_the_comparison_would_see(name: str, setting: str, value: Any) -> None:
+    """Another value of a setting, with the same weights, is ten times or more beyond the bound."""
+    imported = from_huggingface(make(MEMBERS[name]))
+    values = merge(imported.experiment.model_dump(), nested({setting: value}), spec.Experiment)
+    if setting.endswith("over"):  # a gain for the width, read as the head's own
+        values["model"]["mixer"]["qk_norm"]["per_head"] = True
+    other = build(spec.validate(values).model, VOCABULARY, 48)
+    other.load_state_dict(imported.model.state_dict())
+    assert (other.eval()(tokens()) - imported.model(tokens())).abs().max() > 1e-4

@@ -207,20 +207,16 @@ def repeated(every: int, layers: int) -> list[str]:
 
 
 def layered(windows: Sequence[int | None], positions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The patch of layers with these windows and positions: one value where all are equal, else the shortest
-    ``pattern`` that repeats to them."""
-    differ = any(window != windows[0] for window in windows)
-    turn = any(position != positions[0] for position in positions)
-    patch = {"mixer.window": None if differ else windows[0], "position": positions[0], "pattern": None}
-    if not (differ or turn):
-        return patch
+    """The patch of layers with these windows and positions: the first layer's for the model, and the shortest
+    ``pattern`` of what others have instead that repeats to all."""
     layers = [
-        ({"window": "full" if window is None else window} if differ else {})
-        | ({"position": position} if turn else {})
+        ({} if window == windows[0] else {"window": "full" if window is None else window})
+        | ({} if position == positions[0] else {"position": position})
         for window, position in zip(windows, positions, strict=True)
     ]
     period = next(p for p in range(1, len(layers) + 1) if layers == (layers[:p] * len(layers))[: len(layers)])
-    return patch | {"pattern": layers[:period]}
+    pattern = layers[:period] if any(layers) else None
+    return {"mixer.window": windows[0], "position": positions[0], "pattern": pattern}
 
 
 def each(n: Normal, name: str) -> list[Any]:
