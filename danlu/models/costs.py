@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, cast
 import torch
 import torch.nn as nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from danlu.models import EncoderDecoder, Model
 from danlu.models.stack import Stack
@@ -103,30 +102,11 @@ def full_cache_bytes(model: Model, length: int, element: int, memory: int = 0) -
     return numbers * element
 
 
-def decoding_flops(model: Any, length: int, memory: int = 0) -> int:
-    """FLOPs of writing one token of one sequence after ``length`` − 1 others, with caches, and in an
-    encoder-decoder with a memory of ``memory`` positions; counted in the matrix products that really run.
-    The model stays in the mode that it is in."""
-    device = next(model.parameters()).device
-    tokens = torch.zeros(1, length, dtype=torch.int64, device=device)
-    with torch.no_grad():
-        caches, more = model.caches(1, length), {}
-        if isinstance(model, EncoderDecoder):
-            more["memory"] = model.encode(tokens.new_zeros(1, memory))
-        if length > 1:
-            model(tokens[:, 1:], caches=caches, **more)
-        elif more:  # the memory's keys and values are made once, with the first token
-            model(tokens, caches=model.caches(1, length), **more)
-        with FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
-            model(tokens[:, :1], caches=caches, **more)
-    return counter.get_total_flops()
-
-
-def _fused(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...], *_: Any, **__: Any) -> int:
-    return 2 * q[0] * q[1] * q[2] * k[2] * (q[3] + v[3])
-
-
-_FUSED = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _fused}
+def decoding_flops(model: Model, length: int, memory: int = 0) -> int:
+    """FLOPs of the matrix products of writing one token of one sequence after ``length`` − 1 others, with
+    caches, and in an encoder-decoder with the keys and values of a memory of ``memory`` positions."""
+    blocks = stacks(model, length)[-1][0].blocks
+    return sum(block.decoding_flops(length, memory) for block in blocks) + model.end_flops(1)
 
 
 class Kept(NamedTuple):

@@ -176,6 +176,11 @@ class Attention(nn.Module):
         pairs += sum(p.flops(batch, length) for p in self.relative if hasattr(p, "flops"))  # type: ignore[operator]
         return self.qkv.flops(batch * length) + self.out.flops(batch * length) + pairs + gate
 
+    def decoding_flops(self, length: int) -> int:
+        """FLOPs of the last of ``length`` positions with a cache of those before it."""
+        keys = min(length, self.window or length)
+        return self.flops(1, keys) // keys  # a pass counts all keys for every query
+
 
 class CrossAttention(Attention):
     """Attention whose keys and values come from another sequence, the ``memory``; no positions, no mask.
@@ -213,3 +218,7 @@ class CrossAttention(Attention):
         tokens = batch * length
         gate = 0 if self.gate is None else self.gate.flops(tokens)
         return self.q.flops(tokens) + self.kv.flops(batch * memory) + self.out.flops(tokens) + pairs + gate
+
+    def decoding_flops(self, length: int) -> int:
+        """FLOPs of one position over a memory of ``length``, whose keys and values are cached."""
+        return self.flops_over(1, 1, length) - self.kv.flops(length)

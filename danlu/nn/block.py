@@ -149,3 +149,8 @@ class Block(nn.Module):
         """FLOPs of the matrix products of a forward pass."""
         cross = 0 if self.cross is None else self.cross.flops_over(batch, length, memory)
         return self.mixer.flops(batch, length) + cross + self.feed_forward.flops(batch * length)
+
+    def decoding_flops(self, length: int, memory: int = 0) -> int:
+        """FLOPs of the last of ``length`` positions with a cache of those before it."""
+        cross = 0 if self.cross is None else self.cross.decoding_flops(memory)
+        return int(self.mixer.decoding_flops(length)) + cross + int(self.feed_forward.flops(1))

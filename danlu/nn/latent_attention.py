@@ -183,3 +183,13 @@ class LatentAttention(nn.Module):
         maps += [self.q] if self.query_latent is None else [self.q_down, self.q_up]
         pair = 2 * self.heads * (self.head_size + self.rotary_size + self.value_size)
         return sum(m.flops(batch * length) for m in maps) + batch * length * length * pair
+
+    def decoding_flops(self, length: int) -> int:
+        """FLOPs of the last of ``length`` positions with a cache of those before it: in the absorbed form, or
+        the expanded one where there are none."""
+        if length == 1:
+            return self.flops(1, 1)
+        absorbed = 2 * self.heads * self.latent * (self.head_size + self.value_size)
+        pair = 2 * self.heads * (2 * self.latent + self.rotary_size)
+        small = 2 * self.heads * (self.head_size + self.rotary_size + self.value_size)
+        return self.flops(1, 1) - small - self.kv_up.flops(1) + absorbed + length * pair

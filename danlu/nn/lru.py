@@ -136,3 +136,7 @@ class LRU(nn.Module):
         each number of the state, is elementwise and not counted."""
         maps = (self.input, self.output, self.gate, self.out)
         return sum(linear.flops(batch * length) for linear in maps)
+
+    def decoding_flops(self, length: int) -> int:
+        """FLOPs of the last of ``length`` positions, from the state before it."""
+        return self.flops(1, 1)

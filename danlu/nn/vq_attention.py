@@ -315,6 +315,10 @@ class VQAttention(nn.Module):
         pairs = 2 * queries * (2 * self.block + self.codes) * (self.key_size + self.value_size)
         return maps + self.heads * (nearest + distances + pairs)
 
+    def decoding_flops(self, length: int) -> int:
+        """FLOPs of the last of ``length`` positions with a cache of those before it."""
+        return self.flops(1, 1)  # the code words and two blocks, however many positions they hold
+
     def value_path(self) -> list[torch.Tensor]:
         """The weights through which values flow."""
         return [self.qkv.weight[-self.sizes[2] :], self.out.weight]

@@ -83,7 +83,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     standing_for = META.set(device)
     try:
         kept = of_model.kept(model, lambda: task.loss(model, _example(task, rows)))
-        decoding = None if isinstance(model, Encoder) else _decoding(model.eval(), task.lengths, element)
+        decoding = None if isinstance(model, Encoder) else _decoding(model, task.lengths, element)
     finally:
         META.reset(standing_for)
     parts = of_model.parameters(model)

@@ -1,0 +1,89 @@
+"""The report on kernels says what runs: the choice is that of a real pass."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from danlu import data, tasks
+from danlu.models import build
+from danlu.nn import kernels
+from danlu.spec import resolve
+from danlu.train.kernels import report
+
+PLAIN = ("model.layers=2", "model.width=16", "train.device=cpu", "train.precision=float32", "data.context=24")
+CASES = {
+    "tiny": [],
+    "window": ["+window", "model.mixer.window=5"],
+    "softcap": ["model.mixer.softcap=5"],
+    "softmax1": ["model.mixer.weights=softmax1"],
+    "bias": ["+t5-bias"],
+    "alibi": ["+alibi"],
+    "rerope": ["+rerope", "model.position.window=6", "model.mixer.qk_norm=none"],
+    "mla": ["+mla"],
+    "documents": ["data.documents=separate"],
+    "prefix": ["+prefix-lm", "task.length=5"],
+    "masked": ["+masked-lm"],
+    "spans": ["+span-corruption"],
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_said_is_what_runs(case, monkeypatch):
+    experiment = resolve(["tiny", *CASES[case], *PLAIN])
+    said = report(experiment)
+    ran = []
+    real = kernels.choose
+
+    def spy(*given, **more):
+        choice = real(*given, **more)
+        ran.append((choice.kernel, "needs" in more and more["needs"] is not None, more.get("masked", False)))
+        return choice
+
+    monkeypatch.setattr(kernels, "choose", spy)
+    tokenizer = data.tokenizers.Bytes()
+    task = tasks.build(experiment.task, tokenizer, experiment.data)
+    model = build(experiment.model, task.vocabulary, max(task.lengths))
+    text = torch.randint(256, (2, 25)).numpy()
+    text[:, 10] = tokenizer.separator
+    example = task.example(text[:, :-1], text[:, 1:], tasks.training_keys(0, 0, 0, 2))
+    task.loss(model, {name: torch.from_numpy(array) for name, array in example.items()})
+    assert sorted(kernel for kernel, *_ in ran) == sorted(r["kernel"] for r in said for _ in r["layers"])
+    assert sum(needed for _, needed, _ in ran) == sum(len(r["layers"]) for r in said if r["needs"])
+    if not any(row["needs"] for row in said):
+        assert sum(masked for *_, masked in ran) == sum(len(r["layers"]) for r in said if "mask" in r["why"])
+
+
+def test_layers_that_run_alike_are_one_group():
+    said = report(resolve(["tiny", "+lru-attention", "train.device=cpu"]))
+    assert [(row["mixer"], row["layers"]) for row in said] == [("LRU", [0, 1, 3]), ("Attention", [2])]
+    assert said[0]["measured"] is None and "linear" in said[0]["why"]
+    assert set(said[1]["measured"]) == {"length", "sdpa", "plain", "written"}
+    assert said[1]["measured"]["length"] in (row.length for row in kernels.MEASURED["cpu", "float32", False])
+
+
+def test_the_part_that_forbids_the_fast_kernel_is_named():
+    (row,) = report(resolve(["tiny", "model.mixer.softcap=20", "train.device=cpu"]))
+    assert (row["kernel"], row["needs"]) == ("written-out", "softcap")
+    assert row["why"].startswith("softcap is in no fused kernel")
+
+
+def test_what_written_out_scores_cost_is_said(monkeypatch):
+    row = kernels.Measured(128, sdpa=4.0, plain=2.0, written=5.0)
+    monkeypatch.setattr(kernels, "MEASURED", {("cpu", "float32", False): (row,)})
+    choice = kernels.choose("cpu", torch.float32, 100, needs="softcap")
+    assert (choice.kernel, choice.measured) == ("written-out", row)
+    assert "2.5 times the time of plain" in choice.why
+    choice = kernels.choose("cpu", torch.float32, 100)
+    assert (choice.kernel, choice.measured) == ("plain", row)
+    assert "2.0 times as fast as sdpa" in choice.why and "at 128 positions" in choice.why
+
+
+def test_the_meta_device_stands_for_another():
+    there = {device: kernels.choose(device, torch.float32, masked=True) for device in ("cpu", "cuda")}
+    assert kernels.choose("meta", torch.float32, masked=True) == there["cpu"]
+    token = kernels.META.set("cuda")
+    try:
+        assert kernels.choose("meta", torch.float32, masked=True) == there["cuda"]
+    finally:
+        kernels.META.reset(token)
