@@ -59,6 +59,7 @@ format: $(VENV)/.installed-test
 
 # NANOGPT=<checkout of nanoGPT> and TEXT=<a text file> bring in the rivals that are no package.
 bench: $(VENV)/.installed-bench
+	@$(BIN)/python -m bench.kernels
 	@$(BIN)/python -m bench.startup
 	@$(BIN)/python -m bench.step_time $(if $(NANOGPT),--nanogpt '$(NANOGPT)')
 ifneq ($(and $(NANOGPT),$(TEXT)),)

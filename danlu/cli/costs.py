@@ -24,8 +24,8 @@ def human(number: float, unit: str = "") -> str:
     size, prefixes = float(number), ["", "k", "M", "G", "T", "P", "E", "Z"]
     while size >= 999.5 and len(prefixes) > 1:
         size, prefixes = size / 1000, prefixes[1:]
-    # Whole numbers below a thousand are exact.
-    digits = f"{size:.0f}" if size >= 100 or size == int(size) else f"{size:#.3g}"
+    exact = size == number == int(number)  # whole and below a thousand
+    digits = f"{size:.0f}" if exact or size >= 100 else f"{size:#.3g}"
     return f"{digits} {prefixes[0]}{unit}".rstrip()
 
 
