@@ -8,6 +8,7 @@ No torch here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -209,7 +210,8 @@ class Rope:
         base = config.take(*self.old_base, default=self.base)
         fraction = config.take(*self.old_fraction, default=self.fraction)
         new, old = config.take("rope_parameters", default=None), config.take("rope_scaling", default=None)
-        config.patch |= read_rope(old or new or {}, base, fraction, self.fraction is not None, self.layout)
+        given = completed(old or new or {}, config.patch["context"])
+        config.patch |= read_rope(given, base, fraction, self.fraction is not None, self.layout)
 
     def write(self, n: Normal) -> dict[str, Any]:
         return {"rope_parameters": write_rope(n["position"], n["context"], self.fraction is not None)}
@@ -227,6 +229,35 @@ _SCALINGS: dict[str, dict[str, str]] = {
         "high_freq_factor": "fast",
     },
 }  # fmt: skip
+
+
+# What a kind of stretching cannot do without.
+_NEEDED = {
+    "linear": ("factor",), "yarn": ("factor",), "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+}  # fmt: skip
+
+
+def completed(given: Mapping[str, Any], context: int) -> dict[str, Any]:
+    """``rope_parameters`` with what transformers fills in: the original context, YaRN's factor by the two
+    contexts, its amplitude by DeepSeek's two ``mscale``. Raises InteropError for a factor that is missing."""
+    rope = {name: value for name, value in given.items() if value is not None}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind in ("yarn", "llama3"):
+        original = rope.setdefault("original_max_position_embeddings", context)
+    if kind == "yarn":
+        factor = rope.setdefault("factor", context / original)
+        above, below = rope.pop("mscale", None), rope.pop("mscale_all_dim", None)
+        if above and below:
+            rope.setdefault("attention_factor", amplitude(factor, above) / amplitude(factor, below))
+    for name in _NEEDED.get(kind, ()):
+        if name not in rope:
+            raise InteropError(f"config.json: rope_parameters of type {kind} lacks {name}")
+    return rope
+
+
+def amplitude(factor: float, mscale: float) -> float:
+    """DeepSeek's factor of cosines and sines: 0.1 · mscale · ln factor + 1."""
+    return 1.0 if factor <= 1 else 0.1 * mscale * math.log(factor) + 1.0
 
 
 def read_rope(

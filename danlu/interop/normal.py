@@ -31,8 +31,9 @@ def normal(model: spec.Model, vocabulary: int, context: int) -> Normal:
     whole["pattern"] = None if all(layer == layers[0] for layer in layers) else layers
     if isinstance(model, spec.EncoderDecoder):
         whole["encoder_layers"] = model.encoder_layers or model.layers
-    # Beside the layers' maps, cross-attention and transform ask for it.
-    asked = whole["kind"] == "encoder-decoder" or whole.get("transform") is not None
+    # Beside the layers' maps, cross-attention, transform and latent attention ask for it.
+    latent = any(part["mixer"]["kind"] == "latent" for part in layers)
+    asked = whole["kind"] == "encoder-decoder" or whole.get("transform") is not None or latent
     everywhere = all(
         part["mixer"].get("biases") == "all" and part["feed_forward"]["biases"] for part in layers
     )

@@ -50,8 +50,8 @@ class Map:
     Of a module, ``weight`` (a norm's ``gain``) and ``bias`` are taken over if the danlu model has them.
     Several of theirs are stacked, rows under rows, then cut into as many of ours: ``rows(n)`` tells how
     many rows each of theirs has (needed where they are several). ``transposed``: their matrices are
-    (in, out). ``order(n)``: indices such that ours = theirs[order]. ``when``: values of the normal form
-    without which the row does not hold.
+    (in, out). ``order(n)``: indices such that ours = theirs[order]. ``shape(n)``: of theirs, where ours has
+    the same numbers in one row. ``when``: values of the normal form without which the row does not hold.
     """
 
     theirs: str | tuple[str, ...]
@@ -59,6 +59,7 @@ class Map:
     transposed: bool = False
     order: Callable[[Normal], Tensor] | None = None
     rows: Callable[[Normal], Sequence[int]] | None = None
+    shape: Callable[[Normal], Sequence[int]] | None = None
     when: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,6 +72,7 @@ class Move:
     transposed: bool
     order: Tensor | None
     rows: Sequence[int] | None
+    shape: Sequence[int] | None
 
     def come(self, theirs: Sequence[Tensor], shapes: Sequence[torch.Size]) -> list[Tensor]:
         """Theirs → ours, which have ``shapes``. Raises InteropError where they don't fit."""
@@ -80,6 +82,8 @@ class Move:
                 f"{', '.join(self.theirs)}: {[len(t) for t in given]} rows, by config.json {list(self.rows)}"
             )
         stacked = torch.cat(given) if len(given) > 1 else given[0]
+        if self.shape is not None and list(stacked.shape) == list(self.shape):
+            stacked = stacked.flatten()
         if stacked.shape != (found := _stacked(shapes)):
             raise InteropError(
                 f"{', '.join(self.theirs)}: shape {tuple(stacked.shape)}, and by config.json {tuple(found)}"
@@ -93,6 +97,8 @@ class Move:
         stacked = torch.cat(list(ours)) if len(ours) > 1 else ours[0]
         if self.order is not None:
             stacked = stacked[torch.argsort(self.order)]
+        if self.shape is not None:
+            stacked = stacked.view(*self.shape)
         given = list(stacked.split(list(self.rows))) if self.rows is not None else [stacked]
         return [t.t() if self.transposed and t.ndim == 2 else t for t in given]
 
@@ -111,13 +117,15 @@ def moves(maps: Sequence[Map], n: Normal, ours: Mapping[str, Any]) -> Iterator[M
             theirs, mine = (tuple(x.format(i=i) for x in _all(names)) for names in (row.theirs, row.ours))
             order = None if row.order is None else row.order(here)
             rows = None if row.rows is None else row.rows(here)
+            shape = None if row.shape is None else row.shape(here)
             if all(name in ours for name in mine):
-                yield Move(theirs, mine, row.transposed, order, rows)
+                yield Move(theirs, mine, row.transposed, order, rows, shape)
                 continue
             for own, their in _PARAMETERS.items():
                 named = tuple(f"{name}.{own}" for name in mine)
                 if all(name in ours for name in named):
-                    yield Move(tuple(f"{t}.{their}" for t in theirs), named, row.transposed, order, rows)
+                    given = tuple(f"{t}.{their}" for t in theirs)
+                    yield Move(given, named, row.transposed, order, rows, shape)
 
 
 def _all(names: str | tuple[str, ...]) -> tuple[str, ...]:

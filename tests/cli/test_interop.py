@@ -62,6 +62,15 @@ def test_in_sampled_and_out(folder: Path, tmp_path: Path, capsys: pytest.Capture
     assert (tmp_path / "back" / "tokenizer.json").is_file()
 
 
+def test_more_ids_than_the_tokenizer_has(folder: Path, tmp_path: Path) -> None:
+    """An embedding filled up to a round number is kept whole."""
+    experiment = from_huggingface(folder).experiment
+    to_huggingface(Imported(build(experiment.model, 16, 24), experiment), tmp_path / "wide")
+    (folder / "tokenizer.json").rename(tmp_path / "wide" / "tokenizer.json")
+    assert run("import", tmp_path / "wide", "--to", tmp_path / "run") == 0
+    assert load_run(tmp_path / "run").model.embedding.weight.shape[0] == 16
+
+
 def test_mistakes_are_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("import", tmp_path / "nowhere") == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -154,6 +154,7 @@ MEMBERS: dict[str, Any] = {
     "cohere-biases": cohere(
         attention_bias=True, head_dim=10, logit_scale=1.0, tie_word_embeddings=False, rope_parameters=LINEAR
     ),
+    "cohere-qk-norm": cohere(use_qk_norm=True, layer_norm_eps=1e-2),
     "cohere2": cohere2(),
     "cohere2-no-positions": cohere2(num_hidden_layers=2, layer_types=["full_attention"] * 2, head_dim=10),
     "cohere2-own-layers": cohere2(
@@ -186,6 +187,7 @@ DOUBLE = {
     "embedding_scale": 32**0.5,
 }
 LAYER = {"norm": {"kind": "layer"}, "position": INTERLEAVED}
+BY_HEAD = GAIN | {"norm": "layer", "per_head": True}
 LATENT = {"kind": "latent", "heads": 2, "eps": 1e-6}
 
 
@@ -203,6 +205,7 @@ LATENT = {"kind": "latent", "heads": 2, "eps": 1e-6}
         ("gemma2", DOUBLE | {"softcap": 4.0, "pattern": [{"window": 8}, {"window": "full"}]}),
         ("gemma3_text", DOUBLE | {"mixer": {"qk_norm": GAIN | {"around_one": True}}}),
         ("cohere", LAYER | {"placement": "parallel", "logit_scale": 0.5}),
+        ("cohere", LAYER | {"placement": "parallel", "mixer": {"qk_norm": BY_HEAD}}),
         ("cohere2", LAYER | {"placement": "parallel", "pattern": [{"window": 8}] * 3 + [NONE]}),
         ("deepseek_v2", {"mixer": LATENT, "position": INTERLEAVED}),
         ("deepseek_v3", {"mixer": LATENT | {"query_latent": 6}}),

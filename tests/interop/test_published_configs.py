@@ -266,3 +266,18 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 def test_refused_by_name(kind: str, own: dict[str, Any], said: str) -> None:
     with pytest.raises(InteropError, match=said):
         FAMILIES[kind].read(SMALL | own)
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "falcon", "phi"])
+@pytest.mark.parametrize(
+    "rope", [{"type": "yarn", "factor": 4.0}, {"type": "linear", "factor": 2.0}], ids=str
+)
+def test_stretching_of_others(kind: str, rope: dict[str, Any]) -> None:
+    own = {name: SMALL[name] for name in ("hidden_size", "num_attention_heads", "max_position_embeddings")}
+    published = own | {"rope_scaling": rope}
+    standard = transformers.AutoConfig.for_model(kind, **json.loads(json.dumps(published)))
+    family = FAMILIES[kind]
+    made = family.read(json.loads(standard.to_json_string(use_diff=False)))
+    assert not differences(family.read(published).normal, made.normal)
+    with pytest.raises(InteropError, match="lacks factor"):
+        family.read(own | {"rope_scaling": {"type": "linear"}})

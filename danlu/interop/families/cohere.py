@@ -8,6 +8,8 @@ from typing import Any
 from danlu.interop.families.llama_like import (
     ATTENTION_BIAS,
     Turning,
+    attention,
+    by_head,
     layered,
     like_llama,
     repeated,
@@ -19,7 +21,7 @@ from danlu.interop.families.llama_like import (
     windows_of,
 )
 from danlu.interop.fields import Custom, Ignored, Only, Reader, refused
-from danlu.interop.normal import Normal
+from danlu.interop.normal import Normal, get
 
 _NORMS = {"input_layernorm": "mixer_norm"}
 _ALWAYS = {"placement": "parallel", "norm.kind": "layer"}
@@ -41,6 +43,12 @@ def _logit_scale(config: Reader) -> dict[str, Any]:
 
 
 LOGIT_SCALE = Custom(_logit_scale, lambda n: {"logit_scale": n["logit_scale"] or 1.0})
+
+
+def _normed(config: Reader) -> dict[str, Any]:
+    """A layer norm of every head's queries and keys, each head with gains of its own."""
+    norm = {"norm": "layer", "gain": True, "per_head": True, "eps": config.patch["norm.eps"]}
+    return {"mixer.qk_norm": norm if config.take("use_qk_norm", default=False) else None}
 
 
 def _by_layer(config: Reader) -> dict[str, Any]:
@@ -73,11 +81,12 @@ COHERE = like_llama(
         ),
         ATTENTION_BIAS,
         LOGIT_SCALE,
-        Only(use_qk_norm=False),
+        Custom(_normed, lambda n: {"use_qk_norm": get(n, "mixer.qk_norm") is not None}),
         Turning(500000.0, "interleaved"),
         Ignored("model_max_length"),  # a limit of the tokenizer
     ),
     norms=_NORMS,
+    mixer=attention(by_head),
 )
 
 COHERE2 = like_llama(

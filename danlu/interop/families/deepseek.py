@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from danlu.interop.errors import InteropError
-from danlu.interop.families.llama_like import WHOLE_HEADS, amplitude, like_llama, position_of
+from danlu.interop.families.llama_like import WHOLE_HEADS, like_llama, position_of
 from danlu.interop.fields import (
     GATES,
     Custom,
@@ -15,9 +15,9 @@ from danlu.interop.fields import (
     Ignored,
     Init,
     NoDropout,
-    Only,
     Reader,
     Row,
+    amplitude,
     refused,
     write_rope,
 )
@@ -39,7 +39,7 @@ _TENSORS = tuple(
     for theirs, ours in _MIXER.items()
 )
 # The norms of the latents have this ε, whatever rms_norm_eps is.
-_ALWAYS = {"mixer.kind": "latent", "mixer.eps": 1e-6}
+_ALWAYS = {"mixer.kind": "latent", "mixer.eps": 1e-6, "feed_forward.biases": False}
 _EXPERTS = Ignored(  # without effect where no layer has experts
     "moe_intermediate_size",
     "moe_layer_freq",
@@ -163,7 +163,7 @@ def _fields(
         Custom(_heads, lambda n: {"num_key_value_heads": get(n, "mixer.heads")}),
         Field("rms_norm_eps", "norm.eps", 1e-6),
         Field("tie_word_embeddings", "tied", False),
-        Only(attention_bias=False),
+        Field("attention_bias", "bias", False),
         NoDropout("attention_dropout"),
         Init(),
         _EXPERTS,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from danlu.interop.fields import (
     NoDropout,
     Reader,
     Row,
+    completed,
     read_rope,
     refused,
     write_rope,
@@ -74,13 +74,20 @@ ATTENTION_BIAS = Field("attention_bias", "mixer.biases", False, {True: "all", Fa
 PRE = {"input_layernorm": "mixer_norm", "post_attention_layernorm": "feed_forward_norm"}
 
 
-def attention() -> tuple[Map, ...]:
-    """Queries, keys and values apart, and norms of queries and keys where the model has them."""
+def by_head(heads: str) -> Callable[[Normal], Sequence[int]]:
+    """The shape of gains that every one of the ``heads`` has of its own."""
+    return lambda n: (n["mixer"][heads], n["mixer"]["head_size"])
+
+
+def attention(normed: Callable[[str], Callable[[Normal], Sequence[int]]] | None = None) -> tuple[Map, ...]:
+    """Queries, keys and values apart, and norms of queries and keys where the model has them; ``normed``: the
+    shape of their gains, if it is not a row, by ``heads`` or ``kv_heads``."""
     theirs, ours = "model.layers.{i}.self_attn.", "blocks.{i}.mixer."
+    q, k = (None, None) if normed is None else (normed("heads"), normed("kv_heads"))
     return (
         Map(tuple(f"{theirs}{x}_proj" for x in "qkv"), f"{ours}qkv", rows=qkv),
-        Map(f"{theirs}q_norm", f"{ours}q_norm"),
-        Map(f"{theirs}k_norm", f"{ours}k_norm"),
+        Map(f"{theirs}q_norm", f"{ours}q_norm", shape=q),
+        Map(f"{theirs}k_norm", f"{ours}k_norm", shape=k),
         Map(f"{theirs}o_proj", f"{ours}out"),
     )
 
@@ -146,36 +153,10 @@ def rotary(config: Reader, base: float, layout: str = "half") -> dict[str, Any]:
     return position_of(old or new or {}, base, layout, config.patch["context"])
 
 
-# What a kind of stretching cannot do without.
-_NEEDED = {
-    "linear": ("factor",),
-    "yarn": ("factor",),
-    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
-}
-
-
 def position_of(given: Mapping[str, Any], base: float, layout: str, context: int) -> dict[str, Any]:
-    """The rotary position of a flat ``rope_parameters``, with what transformers fills in: the original
-    context, YaRN's factor by the two contexts, and its amplitude by DeepSeek's two ``mscale``."""
-    rope = {name: value for name, value in given.items() if value is not None}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind in ("yarn", "llama3"):
-        original = rope.setdefault("original_max_position_embeddings", context)
-    if kind == "yarn":
-        factor = rope.setdefault("factor", context / original)
-        above, below = rope.pop("mscale", None), rope.pop("mscale_all_dim", None)
-        if above and below:
-            rope.setdefault("attention_factor", amplitude(factor, above) / amplitude(factor, below))
-    for name in _NEEDED.get(kind, ()):
-        if name not in rope:
-            raise InteropError(f"config.json: rope_parameters of type {kind} lacks {name}")
-    fields = read_rope(rope, base, None, False, layout)
+    """The rotary position of a flat ``rope_parameters``, with what transformers fills in."""
+    fields = read_rope(completed(given, context), base, None, False, layout)
     return {name.removeprefix("position."): value for name, value in fields.items()}
-
-
-def amplitude(factor: float, mscale: float) -> float:
-    """DeepSeek's factor of cosines and sines: 0.1 · mscale · ln factor + 1."""
-    return 1.0 if factor <= 1 else 0.1 * mscale * math.log(factor) + 1.0
 
 
 def windows_of(config: Reader, types: Sequence[str], window: int | None) -> list[int | None]:
