@@ -10,7 +10,8 @@ from danlu.spec.base import Spec
 from danlu.spec.compatible import check_experiment
 from danlu.spec.data import Data
 from danlu.spec.models import Decoder, Model
-from danlu.spec.optim import Muon, Optimizer, Schedule
+from danlu.spec.optim import Muon, Optimizer
+from danlu.spec.schedules import Schedule
 from danlu.spec.tasks import Causal, Task
 from danlu.spec.train import BOUNDS, Train
 

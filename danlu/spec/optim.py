@@ -1,4 +1,9 @@
-"""Specifications of optimizers and schedules; built by ``danlu.optim``."""
+"""Specifications of update rules; built by ``danlu.optim``.
+
+Every rule has a rate ``lr`` that the schedule multiplies, a ``weight_decay`` that spares gains, biases and,
+unless ``decay_embeddings``, embeddings; ``groups`` that make exceptions; and ``state``, the type in which it
+remembers.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,6 @@ from typing import Annotated, Literal
 
 from danlu.spec.base import (
     ByKind,
-    Fraction,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -15,10 +19,51 @@ from danlu.spec.base import (
     Spec,
 )
 
+Role = Literal["embedding", "readout", "kernel", "gain", "bias"]
 
-class AdamW(Spec):
-    """AdamW (Loshchilov & Hutter 2019, algorithm 2); ``weight_decay`` is multiplied by the rate
-    and spares gains, biases and, unless ``decay_embeddings``, embeddings."""
+
+class Group(Spec):
+    """An exception: the parameters of a ``role``, or those whose name matches ``names`` (``*.q_norm.*``),
+    have their rate multiplied by ``rate`` and, if given, a ``weight_decay`` of their own. ``rate`` 0 freezes
+    them. Of several that match, all rates multiply and the last decay counts."""
+
+    role: Role | None = None
+    names: str | None = None
+    rate: NonNegativeFloat = 1.0
+    weight_decay: NonNegativeFloat | None = None
+
+
+class Rule(Spec):
+    """What every rule has."""
+
+    groups: tuple[Group, ...] = ()
+    state: Literal["float32", "bfloat16"] = "float32"
+    decay_embeddings: bool = True
+
+
+class SGD(Rule):
+    """Momentum B = μB + g; θ ← θ − η(B + λθ) (as ``torch.optim.SGD``); Nesterov's look ahead on request."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: PositiveFloat = 0.1
+    momentum: Probability = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegativeFloat = 0.0
+
+
+class Adam(Rule):
+    """Adam (Kingma & Ba 2015, algorithm 1); its ``weight_decay`` is L2, added to the gradient."""
+
+    kind: Literal["adam"] = "adam"
+    lr: PositiveFloat = 1e-3
+    beta1: Probability = 0.9
+    beta2: Probability = 0.95
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.0
+
+
+class AdamW(Rule):
+    """AdamW (Loshchilov & Hutter 2019, algorithm 2); ``weight_decay`` is multiplied by the rate."""
 
     kind: Literal["adamw"] = "adamw"
     lr: PositiveFloat = 1e-3
@@ -26,13 +71,74 @@ class AdamW(Spec):
     beta2: Probability = 0.95
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.1
-    decay_embeddings: bool = True
 
 
-class Muon(Spec):
+class LAMB(Rule):
+    """LAMB (You et al. 2020, algorithm 2): Adam's direction and decay, scaled by ‖θ‖/‖direction‖."""
+
+    kind: Literal["lamb"] = "lamb"
+    lr: PositiveFloat = 1e-2
+    beta1: Probability = 0.9
+    beta2: Probability = 0.999
+    eps: PositiveFloat = 1e-6
+    weight_decay: NonNegativeFloat = 0.01
+
+
+class Adafactor(Rule):
+    """Adafactor (Shazeer & Stern 2018, algorithm 5): second moments factored into rows and columns, rates
+    relative to each parameter's root mean square, no momentum. The step is
+    max(``floor``, RMS θ)·min(``lr``, 1/√t)."""
+
+    kind: Literal["adafactor"] = "adafactor"
+    lr: PositiveFloat = 1e-2
+    decay: NonNegativeFloat = 0.8  # β₂ at step t is 1 − t^−decay
+    floor: PositiveFloat = 1e-3
+    clip: PositiveFloat = 1.0
+    weight_decay: NonNegativeFloat = 0.0
+
+
+class Lion(Rule):
+    """Lion (Chen et al. 2023, algorithm 2): the sign of an interpolated momentum. ``lazy_rows`` leaves alone
+    the rows of embeddings that no token of the batch touched."""
+
+    kind: Literal["lion"] = "lion"
+    lr: PositiveFloat = 3e-4
+    beta1: Probability = 0.95
+    beta2: Probability = 0.98
+    weight_decay: NonNegativeFloat = 0.3
+    lazy_rows: bool = False
+
+
+class Tiger(Rule):
+    """Tiger (Su 2023): the sign of the momentum, rates scaled by each parameter's root mean square (at least
+    ``floor``, so that a kernel of zeros can leave zero), half of it for gains and biases, which don't decay.
+    ``accumulate`` microsteps are averaged inside the momentum. ``lazy_rows`` as for ``lion``."""
+
+    kind: Literal["tiger"] = "tiger"
+    lr: PositiveFloat = 2e-3
+    beta: Probability = 0.965
+    weight_decay: NonNegativeFloat = 0.01
+    floor: PositiveFloat = 1e-3
+    lazy_rows: bool = False
+
+
+class Amos(Rule):
+    """Amos (Tian & Parikh 2022, algorithm 1). ``lr`` is ξ (left out: 1/√(updates of the run)), the scale of
+    each parameter is that of its initial weights, decay follows from both. ``momentum``: of the update; none:
+    no memory but one number a row."""
+
+    kind: Literal["amos"] = "amos"
+    lr: PositiveFloat | None = None
+    beta: Probability = 0.999
+    momentum: Probability | None = None
+    extra_decay: NonNegativeFloat = 0.0
+
+
+class Muon(Rule):
     """Muon (Jordan 2024) for the matrices inside the blocks, AdamW for everything else.
 
-    ``lr`` is Muon's, scaled by √max(1, rows/columns); ``adamw_lr`` the rate of the rest.
+    ``lr`` is Muon's, scaled by √max(1, rows/columns) (``scale: spectral``) or by 0.2·√max(rows, columns),
+    which gives updates AdamW's size (``scale: rms``; Liu et al. 2025); ``adamw_lr`` the rate of the rest.
     """
 
     kind: Literal["muon"] = "muon"
@@ -40,22 +146,47 @@ class Muon(Spec):
     momentum: Probability = 0.95
     weight_decay: NonNegativeFloat = 0.0
     steps: PositiveInt = 5  # Newton–Schulz iterations
+    scale: Literal["spectral", "rms"] = "spectral"
     adamw_lr: PositiveFloat = 3e-3
     beta1: Probability = 0.9
     beta2: Probability = 0.95
     eps: PositiveFloat = 1e-8
 
 
-Optimizer = Annotated[AdamW | Muon, ByKind, Shorthand]
+class ScheduleFreeAdamW(Rule):
+    """Schedule-Free AdamW (Defazio et al. 2024, algorithm 1): gradients are taken at an interpolation of two
+    sequences, and the average is what is evaluated; the schedule should be constant after its warm-up."""
+
+    kind: Literal["schedule-free"] = "schedule-free"
+    lr: PositiveFloat = 2.5e-3
+    beta1: Probability = 0.9
+    beta2: Probability = 0.999
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.1
+    power: NonNegativeFloat = 0.0  # r: the weight of step t in the average is t^r · lr²
 
 
-class Schedule(Spec):
-    """The rate over the run: linear warm-up over the first ``warmup`` of it (a fraction, or
-    ``warmup_steps``), then ``kind`` down to ``floor`` times the peak. ``decay`` is the share of
-    the run in which ``linear`` falls (1 = all of it; less = warm-up, stable, decay)."""
+class SOAP(Rule):
+    """SOAP (Vyas et al. 2024, algorithm 3): Adam in the slowly turning eigenbasis of Shampoo's statistics, a
+    new basis ``every`` steps; sides longer than ``longest`` keep their own."""
 
-    kind: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup: Fraction = 0.02
-    warmup_steps: PositiveInt | None = None
-    floor: Fraction = 0.1
-    decay: Fraction = 1.0
+    kind: Literal["soap"] = "soap"
+    lr: PositiveFloat = 3e-3
+    beta1: Probability = 0.95
+    beta2: Probability = 0.95
+    eps: PositiveFloat = 1e-8
+    weight_decay: NonNegativeFloat = 0.01
+    every: PositiveInt = 10
+    longest: PositiveInt = 10_000
+
+
+# The rules that danlu.optim.build can build.
+Optimizer = Annotated[
+    AdamW
+    # | Adafactor
+    # | Amos
+    | Muon,
+    # | SOAP
+    ByKind,
+    Shorthand,
+]
