@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from danlu.spec.base import ByKind, Fraction, PositiveFloat, PositiveInt, Shorthand, Spec
+from danlu.spec.base import ByKind, PositiveFloat, PositiveInt, Shorthand, Spec
 
 Biases = Literal["none", "inputs", "all"]
 
@@ -14,7 +14,8 @@ Biases = Literal["none", "inputs", "all"]
 class QKNorm(Spec):
     """Norm of queries and keys: ``norm`` is ``rms``, ``layer`` or ``l2`` (length one), ``over`` each head or
     the whole ``width`` (OLMo 2), ``when`` before or after the positions; ``of`` both or the keys alone
-    (KeyNorm, Su 2023). ``gain`` gives each a learned gain, of its own for every head with ``per_head``
+    (KeyNorm, Su 2023). After a rotation only norms that it leaves alone keep distances relative: rms and l2
+    without gain. ``gain`` gives each a learned gain, of its own for every head with ``per_head``
     (Cohere), as 1 + w with ``around_one`` (Gemma 3)."""
 
     norm: Literal["rms", "layer", "l2"] = "rms"
@@ -77,7 +78,7 @@ class HeadGate(Spec):
 
     kind: Literal["heads"] = "heads"
     hidden: PositiveInt | None = None
-    open: Fraction = 0.25
+    open: Annotated[float, Field(gt=0, lt=1)] = 0.25
 
 
 class ElementGate(Spec):

@@ -128,6 +128,19 @@ def check_network(model: Network) -> None:
             "residual.kind = rezero starts each branch with a factor of 0; with init.branch = zero the "
             "branch is 0 too, neither has a gradient, and nothing is ever learned; set init.branch = same"
         )
+    for i, layer in enumerate(model.pattern or ()):
+        if layer.position is None or layer.position == model.position:
+            continue
+        if layer.position.acts_on == "embedding":
+            raise ValueError(
+                f"pattern.{i}.position.kind = {layer.position.kind} is added to the embedding, before "
+                "any layer; set model.position"
+            )
+        if model.position.acts_on == "embedding" and isinstance(layer.position, NoPosition):
+            raise ValueError(
+                f"pattern.{i}.position = none takes nothing away: position.kind = {model.position.kind} "
+                "is added to the embedding; leave it out"
+            )
     _check_stacks(model)
     mixers, position = [parts.mixer for parts in model.turn()], model.position
     if all(isinstance(mixer, LRU) for mixer in mixers) and position.acts_on in ("heads", "scores"):
