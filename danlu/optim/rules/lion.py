@@ -1,0 +1,54 @@
+"""Lion: the sign of an interpolated momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.optim.base import descend
+from danlu.optim.rules.signs import Signed
+
+
+class Lion(Signed):
+    """Lion (Chen et al. 2023, algorithm 2): u = sign(β₁m + (1−β₁)g); θ ← (1−ηλ)θ − ηu; m ← β₂m + (1−β₂)g.
+
+    A tensor whose gradient holds NaN or infinity is left alone, with its momentum, and counted in
+    ``skipped``. ``lazy_rows`` leaves alone the rows of matrices whose gradient is all zero (set it in the
+    groups of embeddings). State: four bytes a parameter in float32.
+    """
+
+    moments = ("exp_avg",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 3e-4,
+        betas: tuple[float, float] = (0.95, 0.98),
+        weight_decay: float = 0.3,
+        lazy_rows: bool = False,
+        *,
+        state_dtype: torch.dtype | None = None,
+        compiled: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "lazy_rows": lazy_rows}
+        super().__init__(params, defaults, state_dtype=state_dtype, compiled=compiled)
+
+    def formula(
+        self, settings: dict[str, Any], params: list[Tensor], grads: list[Tensor], *moments: list[Tensor]
+    ) -> None:
+        (m,) = moments
+        (beta1, beta2), decay = settings["betas"], settings["weight_decay"]
+        update = torch._foreach_lerp(m, grads, 1 - beta1)
+        torch._foreach_sign_(update)
+        torch._foreach_lerp_(m, grads, 1 - beta2)
+        descend(params, list(update), settings["lr"], decay)
+
+    def masked(self, settings: dict[str, Any], mask: Tensor, p: Tensor, g: Tensor, m: Tensor) -> None:
+        (beta1, beta2), lr = settings["betas"], settings["lr"]
+        g = torch.where(mask, g, m)  # m then stays as it is, exactly
+        update = torch.lerp(m, g, 1 - beta1).sign_()
+        m.lerp_(g, 1 - beta2)
+        p.sub_(update.add_(p, alpha=settings["weight_decay"]).mul_(mask), alpha=lr)

@@ -1,0 +1,132 @@
+"""SOAP: Adam in the eigenbasis of Shampoo's statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from danlu.optim.alike import alike, local, own, precise, stack
+from danlu.optim.base import Rule
+
+
+class SOAP(Rule):
+    """SOAP (Vyas et al. 2024, algorithm 3), as its authors' code has it.
+
+    L ← β₂L + (1 − β₂)ggᵀ, R the same of gᵀg, with eigenvectors Q_L, Q_R; m ← β₁m + (1 − β₁)g,
+    v ← β₂v + (1 − β₂)(Q_Lᵀ g Q_R)²; θ ← (1 − ηλ)(θ − η Q_L[Q_Lᵀ m Q_R/(√v + ε)]Q_Rᵀ), with Adam's
+    corrections of m and v. The first gradient of a parameter only gives the first basis, by eigh; every
+    ``every`` updates one power iteration and QR turn it. A side longer than ``longest`` keeps its own basis,
+    as do both sides of what is no matrix.
+
+    Args: ``lr`` η; ``betas``; ``eps`` ε; ``weight_decay`` λ. State: 8 + 8(rows² + columns²)/(rows·columns)
+    bytes a parameter. Sharded parameters (FSDP2): m and v are sharded alike and gathered with the gradients,
+    one shape at a time; every process holds L, R and the bases whole.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 3e-3,
+        betas: tuple[float, float] = (0.95, 0.95),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        every: int = 10,
+        longest: int = 10_000,
+    ) -> None:
+        settings = {"betas": betas, "eps": eps, "weight_decay": weight_decay, "every": every}
+        super().__init__(params, {"lr": lr, **settings})
+        self.longest = longest
+
+    def _sides(self, p: Tensor) -> list[tuple[str, int]]:
+        """The sides that get a basis: (name, length)."""
+        if p.ndim != 2:
+            return []
+        return [(name, n) for name, n in zip(("left", "right"), p.shape, strict=True) if n <= self.longest]
+
+    def new_state(self, p: Tensor) -> dict[str, Tensor]:
+        # Counted on the CPU: it is read at each step, which must not wait for the device.
+        state = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p), "step": torch.zeros(())}
+        for name, n in self._sides(p):
+            state[name] = torch.zeros(n, n, dtype=precise(p), device=p.device)
+            state[f"{name}_basis"] = torch.eye(n, dtype=precise(p), device=p.device)
+        return state
+
+    def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        def step(p: Tensor) -> int:
+            return int(self.state[p]["step"])
+
+        for same in alike(params, key=lambda p: (step(p), p.shape)):
+            for p in same:
+                self.state[p]["step"] += 1
+            g = stack([p.grad for p in same if p.grad is not None], precise(same[0]))
+            if (steps := step(same[0]) - 1) == 0:
+                self._observe(group, same, g)
+                self._first_basis(same)
+                continue
+            self._move(group, same, g, steps)
+            self._observe(group, same, g)
+            if steps % group["every"] == 0:
+                self._turn(same)
+
+    def _all(self, params: list[Tensor], key: str) -> list[Tensor]:
+        return [self.state[p][key] for p in params]
+
+    def _observe(self, group: dict[str, Any], params: list[Tensor], g: Tensor) -> None:
+        for name, _ in self._sides(params[0]):
+            products = g @ g.mT if name == "left" else g.mT @ g
+            torch._foreach_lerp_(self._all(params, name), list(products.unbind()), 1 - group["betas"][1])
+
+    def _first_basis(self, params: list[Tensor]) -> None:
+        for name, _ in self._sides(params[0]):
+            vectors = torch.linalg.eigh(stack(self._all(params, name)))[1].flip(-1)
+            torch._foreach_copy_(self._all(params, f"{name}_basis"), vectors.unbind())
+
+    def _move(self, group: dict[str, Any], params: list[Tensor], g: Tensor, steps: int) -> None:
+        (beta1, beta2), lr = group["betas"], group["lr"]
+        bases = {name: stack(self._all(params, f"{name}_basis")) for name, _ in self._sides(params[0])}
+        m = stack(self._all(params, "exp_avg"), g.dtype).lerp(g, 1 - beta1)
+        v = stack(self._all(params, "exp_avg_sq"), g.dtype).lerp(_into(g, bases).square(), 1 - beta2)
+        self._keep(params, "exp_avg", m)
+        self._keep(params, "exp_avg_sq", v)
+        update = _back(_into(m, bases) / v.sqrt().add_(group["eps"]), bases)
+        size = lr * (1 - beta2**steps) ** 0.5 / (1 - beta1**steps)
+        weights = [local(p) for p in params]
+        torch._foreach_add_(weights, [own(u, p) for u, p in zip(update, params, strict=True)], alpha=-size)
+        if group["weight_decay"]:
+            torch._foreach_mul_(weights, 1 - lr * group["weight_decay"])
+
+    def _turn(self, params: list[Tensor]) -> None:
+        """A new basis from one power iteration, its vectors and v in the order of falling eigenvalues."""
+        v = stack(self._all(params, "exp_avg_sq"))
+        for name, _ in self._sides(params[0]):
+            basis = stack(self._all(params, f"{name}_basis"))
+            image = stack(self._all(params, name)) @ basis
+            order = (basis * image).sum(-2).argsort(dim=-1, descending=True)
+            rows = order[:, :, None] if name == "left" else order[:, None, :]
+            v = v.take_along_dim(rows, -2 if name == "left" else -1)
+            turned = torch.linalg.qr(image.take_along_dim(order[:, None, :], -1))[0]
+            torch._foreach_copy_(self._all(params, f"{name}_basis"), turned.unbind())
+        self._keep(params, "exp_avg_sq", v)
+
+    def _keep(self, params: list[Tensor], key: str, new: Tensor) -> None:
+        torch._foreach_copy_(
+            [local(t) for t in self._all(params, key)],
+            [own(t, p) for t, p in zip(new, params, strict=True)],
+        )
+
+
+def _into(x: Tensor, bases: dict[str, Tensor]) -> Tensor:
+    """Q_Lᵀ x Q_R."""
+    if "left" in bases:
+        x = bases["left"].mT @ x
+    return x @ bases["right"] if "right" in bases else x
+
+
+def _back(x: Tensor, bases: dict[str, Tensor]) -> Tensor:
+    """Q_L x Q_Rᵀ."""
+    if "left" in bases:
+        x = bases["left"] @ x
+    return x @ bases["right"].mT if "right" in bases else x
