@@ -31,7 +31,7 @@ class Encoder(Ends, Stack):
 
     def initialise(self, init: spec.Init) -> None:
         """Draw every weight from torch's global generator, in the order of the modules."""
-        draw(self, init, self.readout)
+        draw(self, init, self.readout, self.width_multiplier)
         self.draw_readout(init)
         self.finish(init)
 

@@ -14,7 +14,7 @@ class Ends(nn.Module):
     """Token ids → vectors, the stream → logits; a base class of the models.
 
     Parameters are float32; activations have the type of ``compute`` (set it to bfloat16 or float16 for speed;
-    see ``danlu.train.precision``).
+    see ``danlu.train.precision``). ``width_multiplier``: μP's m, 1 in the standard parametrisation.
     """
 
     def make_ends(self, vocabulary: int, network: spec.Network) -> None:
@@ -22,6 +22,7 @@ class Ends(nn.Module):
         self.compute = torch.float32
         self.softcap, self.logit_scale = network.softcap, network.logit_scale
         self.embedding_scale = network.embedding_scale
+        self.width_multiplier = network.width_multiplier
         width, narrow = network.width, network.embedding_width
         self.embedding = Embedding(vocabulary, narrow or width)
         self.embedding_projection = self.readout_projection = self.transform = self.transform_norm = None
@@ -39,9 +40,9 @@ class Ends(nn.Module):
 
     @torch.no_grad()
     def draw_readout(self, init: spec.Init) -> None:
-        """The initial weights of a readout that is not tied to the embedding."""
+        """The initial weights of a readout not tied to the embedding; in μP as at the base's width."""
         if self.readout.weight is not self.embedding.weight:
-            std = init.std or self.readout.in_features**-0.5
+            std = init.std or (self.readout.in_features / self.width_multiplier) ** -0.5
             nn.init.normal_(self.readout.weight, std=std if init.readout is None else init.readout)
         if self.readout.bias is not None:
             nn.init.zeros_(self.readout.bias)
@@ -59,6 +60,8 @@ class Ends(nn.Module):
             x = self.transform_norm(self.activation(self.transform(x)))
         if self.readout_projection is not None:
             x = self.readout_projection(x)
+        if self.width_multiplier != 1:  # before the readout, whose bias is not divided
+            x = x / self.width_multiplier
         logits = self.readout(x)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         if self.logit_scale is not None:

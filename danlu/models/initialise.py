@@ -14,12 +14,15 @@ from danlu.nn.positions import Learned
 
 
 @torch.no_grad()
-def draw(model: nn.Module, init: spec.Init, readout: nn.Module | None) -> None:
+def draw(model: nn.Module, init: spec.Init, readout: nn.Module | None, multiplier: float = 1.0) -> None:
     """Draw the weights of every linear map but the ``readout``, and of every embedding, from torch's global
-    generator, in the order of the modules; then parts with weights of their own kind draw those."""
+    generator, in the order of the modules; then parts with weights of their own kind draw those.
+
+    ``multiplier``: how many times as wide as the model for which ``init.std`` is said (μP: ∝ 1/√fan-in)."""
+    std = None if init.std is None else init.std * multiplier**-0.5
     for module in model.modules():
         if isinstance(module, Linear) and module is not readout:
-            nn.init.normal_(module.weight, std=init.std or module.in_features**-0.5)
+            nn.init.normal_(module.weight, std=std or module.in_features**-0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding | Learned):

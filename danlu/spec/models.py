@@ -18,7 +18,7 @@ from danlu.spec.base import (
 )
 from danlu.spec.compatible import check_layer, check_network
 from danlu.spec.feed_forwards import MLP, FeedForward
-from danlu.spec.mixers import LRU, Mixer
+from danlu.spec.mixers import LRU, LatentAttention, Mixer, VQAttention
 from danlu.spec.norms import Norm, RMSNorm
 from danlu.spec.positions import NoPosition, Position, Rotary
 from danlu.spec.residuals import Placement, Plain, Residual
@@ -63,6 +63,10 @@ class Network(Spec):
     ``embedding_scale`` multiplies the embedding (Gemma: √width), ``logit_scale`` the logits (Cohere; T5:
     1/√width); ``softcap`` c bounds them by c·tanh(z/c). ``bias``: of the linear maps; ``readout_bias``: of
     the last. ``dropout``: of the embedding and of each branch.
+
+    ``base_width``: maximal-update parametrisation (μP, Yang et al. 2022, table 8) relative to a model of this
+    width whose other sizes are smaller in the same proportion: ``optimizer`` and ``init`` are that model's,
+    and what is best there stays best at this width.
     """
 
     kind: str
@@ -85,8 +89,14 @@ class Network(Spec):
     softcap: PositiveFloat | None = None
     logit_scale: PositiveFloat | None = None
     init: Init = Init()
+    base_width: PositiveInt | None = None
 
     causal: ClassVar[bool] = True
+
+    @property
+    def width_multiplier(self) -> float:
+        """μP's m: how many times as wide as the base the model is; 1 without ``base_width``."""
+        return 1.0 if self.base_width is None else self.width / self.base_width
 
     def turn(self) -> list[Parts]:
         """The parts of the layers of one turn of the pattern (of one layer, where there is none)."""
@@ -96,10 +106,22 @@ class Network(Spec):
             if layer.window is not None:
                 window = None if layer.window == "full" else layer.window
                 mixer = mixer.model_copy(update={"window": window})
+            mixer = self._scaled(mixer)
             found.append(
                 Parts(mixer, layer.position or self.position, layer.feed_forward or self.feed_forward)
             )
         return found
+
+    def _scaled(self, mixer: Mixer) -> Mixer:
+        """The mixer with μP's scale of q·k (Yang et al. 2022, definition 4.1): where wider models have larger
+        heads and the scale is left out, √base/size in place of 1/√size, for heads of the base's size."""
+        if self.base_width is None or not isinstance(mixer, Attention | LatentAttention):
+            return mixer
+        if mixer.scale is not None or mixer.head_size is not None:
+            return mixer
+        turned = mixer.rotary_size if isinstance(mixer, LatentAttention) else 0
+        size, base = (width / mixer.heads + turned for width in (self.width, self.base_width))
+        return mixer.model_copy(update={"scale": base**0.5 / size})
 
     def parts(self) -> list[Parts]:
         """The parts of each layer, the pattern repeated."""
@@ -126,6 +148,11 @@ class Network(Spec):
                 )
         for parts in dict.fromkeys(self.turn()):
             check_layer(self.width, parts, causal=self.causal)
+            if self.base_width is not None and isinstance(parts.mixer, VQAttention):
+                raise ValueError(
+                    f"base_width = {self.base_width} has no rule for the code words of mixer.kind = vq; "
+                    "leave base_width out, or use another mixer"
+                )
         check_network(self)
         return self
 
