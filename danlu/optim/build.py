@@ -2,57 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn as nn
 
 from danlu import spec
-from danlu.optim.adamw import AdamW
 from danlu.optim.base import Rule
-from danlu.optim.groups import Role, by_role
-from danlu.optim.muon import Muon
+from danlu.optim.groups import Named, exceptions, named
+from danlu.optim.mup import Law, scaled
+from danlu.optim.rules.adam import Adam, AdamW
+from danlu.optim.rules.lion import Lion
+from danlu.optim.rules.muon import Muon
 
-Named = Iterable[tuple[str, nn.Parameter]]
+
+class Choice(NamedTuple):
+    """What updates a parameter: the rule, the settings of its group there (the rule's keyword arguments),
+    and the law by which muP scales them."""
+
+    rule: type[Rule]
+    law: Law
+    settings: dict[str, Any]
 
 
-def _adamw(groups: list[dict[str, Any]], lr: float, s: spec.AdamW | spec.Muon) -> AdamW:
-    return AdamW(groups, lr=lr, betas=(s.beta1, s.beta2), eps=s.eps, weight_decay=0.0)
+# --- the table: how each specification chooses ------------------------------------------------------------
+#
+# A function of the specification and a parameter (``Named``: its name, role, tensor). Parameters whose
+# choices are equal make a group; the groups of one rule make an optimizer. A function says ``weight_decay``
+# only where it is other than ``decay`` would have it.
+
+
+def _adamw(s: spec.AdamW, p: Named) -> Choice:
+    return Choice(AdamW, "steps", {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps})
+
+
+def _adam(s: spec.Adam, p: Named) -> Choice:
+    return Choice(Adam, "steps-l2", {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps})
+
+
+def _lion(s: spec.Lion, p: Named) -> Choice:
+    lazy = s.lazy_rows and p.role == "embedding"
+    return Choice(Lion, "steps", {"lr": s.lr, "betas": (s.beta1, s.beta2), "lazy_rows": lazy})
+
+
+def _muon(s: spec.Muon, p: Named) -> Choice:
+    if not p.block_matrix:
+        rest = {"lr": s.adamw_lr, "betas": (s.beta1, s.beta2), "eps": s.eps, "weight_decay": 0.0}
+        return Choice(AdamW, "steps", rest)
+    return Choice(Muon, "spectral", {"lr": s.lr, "momentum": s.momentum, "steps": s.steps})
+
+
+CHOOSE: Mapping[type[spec.Rule], Callable[[Any, Named], Choice]] = {
+    spec.Adam: _adam,
+    spec.AdamW: _adamw,
+    spec.Lion: _lion,
+    spec.Muon: _muon,
+}
+
+
+# --- who gets what ----------------------------------------------------------------------------------------
+
+
+class Assignment(NamedTuple):
+    """A parameter, the rule that updates it, and the settings of its group: ``lr`` is the peak rate."""
+
+    of: Named
+    rule: type[Rule]
+    settings: dict[str, Any]
+
+
+_ORDER = ("kernel", "readout", "embedding", "gain", "bias")  # so that the first group is the matrices'
+
+
+def decay(s: Any, p: Named) -> float:
+    """The decay of a parameter where its rule has no other: gains and biases have none."""
+    decayed = p.role in ("kernel", "readout") or (p.role == "embedding" and s.decay_embeddings)
+    return float(s.weight_decay) if decayed else 0.0
+
+
+def assign(s: spec.Optimizer, model: nn.Module) -> list[Assignment]:
+    """Who gets what: every parameter of ``model`` that learns, once.
+
+    Settings are those of the specification, then what ``groups`` changes, then, in a model that has a
+    ``width_multiplier`` (see ``danlu.optim.mup``), as they are good at its width. Raises ``SpecError`` for a
+    pattern of names that matches nothing.
+    """
+    parameters = sorted(named(model), key=lambda p: _ORDER.index(p.role))
+    changed = exceptions(s.groups, parameters)
+    multiplier = float(getattr(model, "width_multiplier", 1.0))
+    found = []
+    for p in parameters:
+        choice = CHOOSE[type(s)](s, p)
+        settings = {"weight_decay": decay(s, p), **choice.settings}
+        if p.name in changed:
+            settings["lr"] *= changed[p.name].rate
+            if changed[p.name].weight_decay is not None:
+                settings["weight_decay"] = changed[p.name].weight_decay
+        found.append(Assignment(p, choice.rule, scaled(settings, choice.law, p, multiplier)))
+    return found
 
 
 def build(s: spec.Optimizer, model: nn.Module) -> list[Rule]:
     """The optimizers that together update every parameter of ``model`` once.
 
     Every group carries ``peak``, the rate that a schedule multiplies, and ``names``, its parameters'.
+    Raises as ``assign``.
     """
-    roles = by_role(model)
-    if isinstance(s, spec.AdamW):
-        decayed: list[Role] = ["kernel", "readout"]
-        if s.decay_embeddings:
-            decayed.append("embedding")
-        kept: list[Role] = [role for role in roles if role not in decayed]
-        groups = [
-            _group(roles, decayed, weight_decay=s.weight_decay),
-            _group(roles, kept, weight_decay=0.0),
-        ]
-        optimizers: list[Rule] = [_adamw([g for g in groups if g["params"]], s.lr, s)]
-    else:
-        matrices = [_group(roles, ["kernel"])]
-        rest = [_group(roles, [role for role in roles if role != "kernel"])]
-        optimizers = [
-            Muon(matrices, lr=s.lr, momentum=s.momentum, weight_decay=s.weight_decay, steps=s.steps),
-            _adamw(rest, s.adamw_lr, s),
-        ]
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
-    return optimizers
+    rules: dict[type[Rule], dict[Any, dict[str, Any]]] = {}
+    for p, rule, settings in assign(s, model):
+        alike = tuple(sorted(settings.items()))
+        empty = {"params": [], "names": [], **settings, "peak": settings["lr"]}
+        group = rules.setdefault(rule, {}).setdefault(alike, empty)
+        group["params"].append(p.parameter)
+        group["names"].append(p.name)
+    state_dtype = getattr(torch, s.state)
+    return [_make(rule, list(groups.values()), state_dtype) for rule, groups in rules.items()]
 
 
-def _group(roles: dict[Role, dict[str, nn.Parameter]], chosen: list[Role], **settings: Any) -> dict[str, Any]:
-    named = {name: p for role in chosen for name, p in roles.get(role, {}).items()}
-    return {"params": list(named.values()), "names": list(named), **settings}
+def _make(rule: Callable[..., Rule], groups: list[dict[str, Any]], state_dtype: torch.dtype) -> Rule:
+    made = rule(groups, lr=groups[0]["lr"])
+    made.state_dtype = state_dtype
+    return made
+
+
+# --- state in and out -------------------------------------------------------------------------------------
 
 
 def state_tensors(optimizers: list[Rule]) -> dict[str, torch.Tensor]:
@@ -76,4 +150,4 @@ def load_state_tensors(optimizers: list[Rule], tensors: dict[str, torch.Tensor])
         for group in optimizer.param_groups:
             for name, p in zip(group["names"], group["params"], strict=True):
                 if name in by_name:
-                    optimizer.state[p] = dict(by_name[name])
+                    optimizer.put_state(p, by_name[name])

@@ -182,7 +182,9 @@ class SOAP(Rule):
 
 # The rules that danlu.optim.build can build.
 Optimizer = Annotated[
-    AdamW
+    Adam
+    | AdamW
+    | Lion
     # | Adafactor
     # | Amos
     | Muon,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.optim.base import Elementwise, descend
+from danlu.optim.base import Elementwise
 
 
 class Adam(Elementwise):
@@ -44,19 +44,50 @@ class Adam(Elementwise):
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         steps = [self.state[p]["step"] for p in params]
         torch._foreach_add_(steps, 1)
-        alike = {t.dtype for p in params for t in (p, self.state[p]["exp_avg"])}
-        if len(alike) == 1 and params[0].device.type in ("cpu", "cuda"):
-            self.fused(
-                *self.columns(params),
-                [],
-                steps,
-                lr=group["lr"],
-                beta1=group["betas"][0],
-                beta2=group["betas"][1],
-                weight_decay=group["weight_decay"],
-                eps=group["eps"],
-                amsgrad=False,
-                maximize=False,
-            )
+        columns = self.columns(params)
+        if len({t.dtype for column in columns for t in column}) == 1:
+            self.formula({**group, "steps": steps}, *columns)
         else:
-            self.sweep(group, params)
+            for p, step in zip(params, steps, strict=True):
+                self.sweep({**group, "steps": [step]}, [p])
+
+    def formula(
+        self, settings: dict[str, Any], params: list[Tensor], grads: list[Tensor], *moments: list[Tensor]
+    ) -> None:
+        self.fused(
+            params,
+            grads,
+            *moments,
+            [],
+            settings["steps"],
+            lr=settings["lr"],
+            beta1=settings["betas"][0],
+            beta2=settings["betas"][1],
+            weight_decay=settings["weight_decay"],
+            eps=settings["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+class AdamW(Adam):
+    """AdamW (Loshchilov & Hutter 2019, algorithm 2): θ ← (1 − ηλ)θ − η m̂/(√v̂ + ε), moments as Adam's.
+
+    The mathematics and the state of ``torch.optim.AdamW(fused=True)``. Args: as Adam's, but ``weight_decay``
+    λ is decoupled and multiplied by η.
+    """
+
+    fused = staticmethod(torch._fused_adamw_)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        weight_decay: float = 0.1,
+        *,
+        state_dtype: torch.dtype | None = None,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, state_dtype=state_dtype, compiled=compiled)

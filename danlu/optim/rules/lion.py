@@ -46,7 +46,8 @@ class Lion(Signed):
         torch._foreach_lerp_(m, grads, 1 - beta2)
         descend(params, list(update), settings["lr"], decay)
 
-    def masked(self, settings: dict[str, Any], mask: Tensor, p: Tensor, g: Tensor, m: Tensor) -> None:
+    def masked(self, settings: dict[str, Any], mask: Tensor, p: Tensor, g: Tensor, *moments: Tensor) -> None:
+        (m,) = moments
         (beta1, beta2), lr = settings["betas"], settings["lr"]
         g = torch.where(mask, g, m)  # m then stays as it is, exactly
         update = torch.lerp(m, g, 1 - beta1).sign_()

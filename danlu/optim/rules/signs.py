@@ -24,7 +24,7 @@ class Signed(Elementwise):
 
     @property
     def skipped(self) -> dict[str, int]:
-        """How often a tensor was left out, if ever, by its name (or place, where groups have no ``names``)."""
+        """How often a tensor was left out, by its name (or place, where groups have no ``names``)."""
         found, place = {}, 0
         for group in self.param_groups:
             names = group.get("names") or [str(place + i) for i in range(len(group["params"]))]
@@ -40,7 +40,7 @@ class Signed(Elementwise):
         raise NotImplementedError
 
     def spare(self, group: dict[str, Any], p: Tensor, bad: Tensor | None = None) -> None:
-        """What happens to a parameter whose gradient is not finite (``bad``: 1 if so, where it is unknown)."""
+        """What happens to a parameter whose gradient is not finite; ``bad``: whether, if it is unknown."""
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         finite = all_finite([p.grad for p in params if p.grad is not None])
