@@ -2,7 +2,7 @@
 
 Rules that look at whole matrices stack those of one shape, so that a network costs a few large
 operations. Under FSDP2 a process holds some rows of each parameter: ``whole`` gathers a tensor, ``own``
-gives back the rows that are ours, ``local`` is what to write to.
+gives back the rows that are ours.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 # Elements in one stack: what a core's cache holds; on other devices enough to hide the cost of a call.
 _CACHED, _LARGE = 2**17, 2**24
@@ -41,6 +42,11 @@ def stack(tensors: list[Tensor], dtype: torch.dtype | None = None) -> Tensor:
     return stacked if dtype is None else stacked.to(dtype)
 
 
+def settings_of(rule: Optimizer, p: Tensor) -> dict[str, Any]:
+    """The group of a parameter."""
+    return next(group for group in rule.param_groups if any(p is other for other in group["params"]))
+
+
 def precise(p: Tensor) -> torch.dtype:
     """The dtype for statistics of ``p``: its own, but float32 at least."""
     return torch.promote_types(p.dtype, torch.float32)
@@ -50,12 +56,6 @@ def whole(t: Tensor) -> Tensor:
     """All rows of a sharded tensor, gathered; of a plain one, itself."""
     gathered: Tensor = t.full_tensor() if hasattr(t, "full_tensor") else t
     return gathered
-
-
-def local(t: Tensor) -> Tensor:
-    """The rows of a sharded tensor that are here, written to in place; of a plain one, itself."""
-    rows: Tensor = t.to_local() if hasattr(t, "to_local") else t
-    return rows
 
 
 def own(t: Tensor, p: Tensor) -> Tensor:

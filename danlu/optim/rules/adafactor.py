@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from danlu.optim.alike import alike, local, own, precise, stack, whole
-from danlu.optim.base import Rule
+from danlu.optim.alike import alike, own, precise, stack, whole
+from danlu.optim.base import Rule, local
 
 
 class Adafactor(Rule):
@@ -25,7 +25,8 @@ class Adafactor(Rule):
 
     Args: ``lr`` η; ``decay``, ``floor``, ``clip``; ``weight_decay`` λ, decoupled: θ ← (1 − ηλ)θ first;
     ``eps`` ε₁. State: one number a row, one a column (of a vector: four bytes an element), in float32 at
-    least. Sharded parameters (FSDP2): gradients are gathered, one shape at a time, the state is everywhere.
+    least, whatever ``state_dtype``. Sharded parameters (FSDP2): gradients are gathered, one shape at a time;
+    the state is everywhere.
     """
 
     def __init__(
@@ -37,30 +38,31 @@ class Adafactor(Rule):
         clip: float = 1.0,
         weight_decay: float = 0.0,
         eps: float = 1e-30,
+        *,
+        state_dtype: torch.dtype | None = None,
     ) -> None:
         settings = {"decay": decay, "floor": floor, "clip": clip, "weight_decay": weight_decay, "eps": eps}
-        super().__init__(params, {"lr": lr, **settings})
+        super().__init__(params, {"lr": lr, **settings}, state_dtype=state_dtype)
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
         shapes = {"rows": p.shape[:-1], "columns": (*p.shape[:-2], p.shape[-1])} if p.ndim > 1 else {}
-        shapes = {**(shapes or {"square": p.shape}), "step": ()}
-        return {key: torch.zeros(s, dtype=precise(p), device=p.device) for key, s in shapes.items()}
+        shapes = shapes or {"square": p.shape}
+        state = {key: torch.zeros(s, dtype=precise(p), device=p.device) for key, s in shapes.items()}
+        return {**state, "step": torch.zeros(())}
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        for same in alike(params):
-            self._update(group, same)
+        for t, same in self.count(params).items():
+            for few in alike(same):
+                self._update(group, few, t)
 
-    def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    def _update(self, group: dict[str, Any], params: list[Tensor], t: int) -> None:
         dtype, lr, eps = precise(params[0]), group["lr"], group["eps"]
         many = (-1, *[1] * params[0].ndim)  # one number a parameter, against all its elements
         rms = torch.stack([whole(n) for n in torch._foreach_norm(params, 2, dtype)])
         rms = rms / params[0].numel() ** 0.5
         if group["weight_decay"]:
             torch._foreach_mul_([local(p) for p in params], 1 - lr * group["weight_decay"])
-        steps = [self.state[p]["step"] for p in params]
-        torch._foreach_add_(steps, 1)
-        t = torch.stack(steps)
-        fresh = t ** -group["decay"]
+        fresh = t ** -group["decay"]  # 1 − β
 
         g = stack([p.grad for p in params if p.grad is not None], dtype)
         if params[0].ndim > 1:
@@ -75,13 +77,13 @@ class Adafactor(Rule):
             u = g * (self._average(params, "square", g.square(), fresh) + eps).rsqrt()
             size = vector_norm(u.flatten(1), dim=1) if u.ndim > 1 else u.abs()
         clipped = (size / (params[0].numel() ** 0.5 * group["clip"])).clamp(min=1)
-        rate = rms.clamp(min=group["floor"]) * t.rsqrt().clamp(max=lr) / clipped
+        rate = rms.clamp(min=group["floor"]) * min(lr, t**-0.5) / clipped
         u.mul_(by_row * -rate.view(many))
         torch._foreach_add_([local(p) for p in params], [own(x, p) for x, p in zip(u, params, strict=True)])
 
-    def _average(self, params: list[Tensor], key: str, new: Tensor, fresh: Tensor) -> Tensor:
+    def _average(self, params: list[Tensor], key: str, new: Tensor, fresh: float) -> Tensor:
         """The moving average ``key`` of each parameter after ``new`` (n, …) has come in."""
         old = [self.state[p][key] for p in params]
-        average = torch.stack(old).lerp_(new, fresh.view(-1, *[1] * (new.ndim - 1)))
+        average = torch.stack(old).lerp_(new, fresh)
         torch._foreach_copy_(old, average.unbind())
         return average

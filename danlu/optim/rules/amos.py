@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from danlu.optim.alike import local, own, precise, whole
-from danlu.optim.base import Rule
+from danlu.optim.alike import own, precise, settings_of, whole
+from danlu.optim.base import Rule, local
 
 _TINIEST = 2.0**-125  # the smallest v̂ divided by, as in the authors' code
 _VECTOR = 0.5  # how far gains and biases are expected to move (Su 2022)
@@ -31,9 +31,9 @@ class Amos(Rule):
     another RMS.
 
     Args: ``lr`` ξ, ``updates``, ``scale`` η, ``beta`` β; ``momentum`` μ: θ moves by the moving average
-    M ← μM + (1 − μ)·step; ``extra_decay`` ℓ. State: two numbers a row, in float32 at least, and four bytes a
-    parameter with momentum. Sharded parameters (FSDP2): sums of rows are gathered, the state is everywhere.
-    Raises ValueError where neither ``lr`` nor ``updates`` is given.
+    M ← μM + (1 − μ)·step; ``extra_decay`` ℓ; ``state_dtype`` of M. State: two numbers a row, in float32 at
+    least, and four bytes a parameter with momentum. Sharded parameters (FSDP2): sums of rows are gathered, v
+    and b are everywhere. Raises ValueError where neither ``lr`` nor ``updates`` is given.
     """
 
     def __init__(
@@ -45,46 +45,46 @@ class Amos(Rule):
         beta: float = 0.999,
         momentum: float | None = None,
         extra_decay: float = 0.0,
+        *,
+        state_dtype: torch.dtype | None = None,
     ) -> None:
         if lr is None:
             if updates is None:
                 raise ValueError("Amos needs lr, or the number of updates of the run to derive it: updates=…")
             lr = updates**-0.5
         settings = {"scale": scale, "beta": beta, "momentum": momentum, "extra_decay": extra_decay}
-        super().__init__(params, {"lr": lr, **settings})
-        self._remembers = momentum is not None
+        super().__init__(params, {"lr": lr, **settings}, state_dtype=state_dtype)
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
-        if p.ndim > 1:
+        group = settings_of(self, p)
+        if group["scale"] is not None or p.ndim < 2:
+            known = _VECTOR if group["scale"] is None else group["scale"]
+            scale = torch.full((), known, dtype=precise(p), device=p.device)
+        else:
             rms = whole(vector_norm(p.detach(), dtype=precise(p))) / p.numel() ** 0.5
             scale = torch.where(rms > 0, rms, p.shape[-1] ** -0.5)
-        else:
-            scale = torch.full((), _VECTOR, dtype=precise(p), device=p.device)
-        state = {"scale": scale, "step": torch.zeros_like(scale)}
+        state = {"scale": scale, "step": torch.zeros(())}
         shape = (*p.shape[:-1], 1) if p.ndim > 1 else ()
         state.update({key: scale.new_zeros(shape) for key in ("v", "b")})
-        if self._remembers:
-            state["momentum"] = torch.zeros_like(p)
+        if group["momentum"] is not None:
+            state["momentum"] = self.zeros(p)
         return state
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         # The numbers of all rows of all parameters in one vector: a few operations for the whole group.
-        dtypes = {precise(p) for p in params}
-        for dtype in dtypes:
-            self._update(group, [p for p in params if precise(p) == dtype])
+        for t, same in self.count(params).items():
+            for dtype in sorted({precise(p) for p in same}, key=str):
+                self._update(group, [p for p in same if precise(p) == dtype], t)
 
-    def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    def _update(self, group: dict[str, Any], params: list[Tensor], t: int) -> None:
         xi, beta, momentum = group["lr"], group["beta"], group["momentum"]
         states = [self.state[p] for p in params]
-        torch._foreach_add_([state["step"] for state in states], 1)
         rows = [state["v"].numel() for state in states]
 
         def gathered(key: str) -> Tensor:
             return torch.cat([s[key].expand(s["v"].shape).flatten() for s in states])
 
-        v, b, t, eta = (gathered(key) for key in ("v", "b", "step", "scale"))
-        if group["scale"] is not None:
-            eta = group["scale"]
+        v, b, eta = (gathered(key) for key in ("v", "b", "scale"))
         square = torch.cat([_mean_square(p.grad, v.dtype) for p in params if p.grad is not None])
         v = v.lerp(square, 1 - beta)
         reciprocal = (1 - beta**t) / v.clamp(min=_TINIEST)
@@ -102,11 +102,12 @@ class Amos(Rule):
             assert p.grad is not None
             weight, gradient = local(p), local(p.grad)
             g_factor, w_factor = (_rows(x.view(state["v"].shape), p) for x in (g_factor, w_factor))
-            if not self._remembers:
+            if momentum is None:
                 weight.mul_(1 + w_factor).addcmul_(gradient, g_factor)
             else:
                 change = (weight * w_factor).addcmul_(gradient, g_factor)
-                weight.add_(local(state["momentum"]).lerp_(change, 1 - momentum))
+                moved = local(state["momentum"])
+                weight.add_(moved.lerp_(change.to(moved.dtype), 1 - momentum))
 
 
 def _mean_square(g: Tensor, dtype: torch.dtype) -> Tensor:

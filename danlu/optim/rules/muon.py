@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from danlu.optim.alike import alike, local, own, stack
-from danlu.optim.base import Rule
+from danlu.optim.alike import alike, own, stack
+from danlu.optim.base import Rule, local
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 
@@ -67,9 +67,9 @@ class Muon(Rule):
     together, as one batch of products. Parameters without gradient stay as they are.
 
     Args: ``params`` of two dimensions; ``lr`` η; ``momentum`` μ; ``weight_decay`` λ; ``steps`` of the
-    iteration. State: four bytes a parameter. Sharded parameters (FSDP2): B stays sharded, every process
-    gathers the matrices, one shape at a time, and keeps its rows of the result. Raises ValueError for a
-    parameter that is no matrix.
+    iteration; ``state_dtype`` of B. State: four bytes a parameter in float32. Sharded parameters (FSDP2): B
+    stays sharded, every process gathers the matrices, one shape at a time, and keeps its rows of the result.
+    Raises ValueError for a parameter that is no matrix.
     """
 
     def __init__(
@@ -80,16 +80,18 @@ class Muon(Rule):
         weight_decay: float = 0.0,
         steps: int = 5,
         scale: Literal["spectral", "rms"] = "spectral",
+        *,
+        state_dtype: torch.dtype | None = None,
     ) -> None:
         settings = {"momentum": momentum, "weight_decay": weight_decay, "steps": steps, "scale": scale}
-        super().__init__(params, {"lr": lr, **settings})
+        super().__init__(params, {"lr": lr, **settings}, state_dtype=state_dtype)
         for group in self.param_groups:
             for p in group["params"]:
                 if p.ndim != 2:
                     raise ValueError(f"Muon is for matrices; a parameter has the shape {tuple(p.shape)}")
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
-        return {"momentum": torch.zeros_like(p)}
+        return {"momentum": self.zeros(p)}
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         # A matrix and the transpose of another of its shape are orthogonalised in one batch.

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.optim.alike import alike, local, own, precise, stack
-from danlu.optim.base import Rule
+from danlu.optim.alike import alike, own, precise, settings_of, stack
+from danlu.optim.base import Rule, local
 
 
 class SOAP(Rule):
@@ -21,9 +21,10 @@ class SOAP(Rule):
     ``every`` updates one power iteration and QR turn it. A side longer than ``longest`` keeps its own basis,
     as do both sides of what is no matrix.
 
-    Args: ``lr`` η; ``betas``; ``eps`` ε; ``weight_decay`` λ. State: 8 + 8(rows² + columns²)/(rows·columns)
-    bytes a parameter. Sharded parameters (FSDP2): m and v are sharded alike and gathered with the gradients,
-    one shape at a time; every process holds L, R and the bases whole.
+    Args: ``lr`` η; ``betas``; ``eps`` ε; ``weight_decay`` λ; ``state_dtype`` of m and v. State: 8 +
+    8(rows² + columns²)/(rows·columns) bytes a parameter in float32. Sharded parameters (FSDP2): m and v are
+    sharded alike and gathered with the gradients, one shape at a time; every process holds L, R and the bases
+    whole.
     """
 
     def __init__(
@@ -35,58 +36,53 @@ class SOAP(Rule):
         weight_decay: float = 0.01,
         every: int = 10,
         longest: int = 10_000,
+        *,
+        state_dtype: torch.dtype | None = None,
     ) -> None:
         settings = {"betas": betas, "eps": eps, "weight_decay": weight_decay, "every": every}
-        super().__init__(params, {"lr": lr, **settings})
-        self.longest = longest
+        super().__init__(params, {"lr": lr, **settings, "longest": longest}, state_dtype=state_dtype)
 
-    def _sides(self, p: Tensor) -> list[tuple[str, int]]:
-        """The sides that get a basis: (name, length)."""
-        if p.ndim != 2:
-            return []
-        return [(name, n) for name, n in zip(("left", "right"), p.shape, strict=True) if n <= self.longest]
+    def _sides(self, p: Tensor) -> list[str]:
+        """The sides that have a basis."""
+        return [name for name in ("left", "right") if name in self.state[p]]
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
-        # Counted on the CPU: it is read at each step, which must not wait for the device.
-        state = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p), "step": torch.zeros(())}
-        for name, n in self._sides(p):
-            state[name] = torch.zeros(n, n, dtype=precise(p), device=p.device)
-            state[f"{name}_basis"] = torch.eye(n, dtype=precise(p), device=p.device)
+        state = {"exp_avg": self.zeros(p), "exp_avg_sq": self.zeros(p), "step": torch.zeros(())}
+        longest = settings_of(self, p)["longest"]
+        for name, n in zip(("left", "right"), p.shape if p.ndim == 2 else (), strict=False):
+            if n <= longest:
+                state[name] = torch.zeros(n, n, dtype=precise(p), device=p.device)
+                state[f"{name}_basis"] = torch.eye(n, dtype=precise(p), device=p.device)
         return state
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        def step(p: Tensor) -> int:
-            return int(self.state[p]["step"])
-
-        for same in alike(params, key=lambda p: (step(p), p.shape)):
-            for p in same:
-                self.state[p]["step"] += 1
-            g = stack([p.grad for p in same if p.grad is not None], precise(same[0]))
-            if (steps := step(same[0]) - 1) == 0:
-                self._observe(group, same, g)
-                self._first_basis(same)
-                continue
-            self._move(group, same, g, steps)
-            self._observe(group, same, g)
-            if steps % group["every"] == 0:
-                self._turn(same)
+        for t, same in self.count(params).items():
+            for few in alike(same):
+                g = stack([p.grad for p in few if p.grad is not None], precise(few[0]))
+                if t > 1:
+                    self._move(group, few, g, t - 1)
+                self._observe(group, few, g)
+                if t == 1:
+                    self._first_basis(few)
+                elif (t - 1) % group["every"] == 0:
+                    self._turn(few)
 
     def _all(self, params: list[Tensor], key: str) -> list[Tensor]:
         return [self.state[p][key] for p in params]
 
     def _observe(self, group: dict[str, Any], params: list[Tensor], g: Tensor) -> None:
-        for name, _ in self._sides(params[0]):
+        for name in self._sides(params[0]):
             products = g @ g.mT if name == "left" else g.mT @ g
             torch._foreach_lerp_(self._all(params, name), list(products.unbind()), 1 - group["betas"][1])
 
     def _first_basis(self, params: list[Tensor]) -> None:
-        for name, _ in self._sides(params[0]):
+        for name in self._sides(params[0]):
             vectors = torch.linalg.eigh(stack(self._all(params, name)))[1].flip(-1)
             torch._foreach_copy_(self._all(params, f"{name}_basis"), vectors.unbind())
 
     def _move(self, group: dict[str, Any], params: list[Tensor], g: Tensor, steps: int) -> None:
         (beta1, beta2), lr = group["betas"], group["lr"]
-        bases = {name: stack(self._all(params, f"{name}_basis")) for name, _ in self._sides(params[0])}
+        bases = {name: stack(self._all(params, f"{name}_basis")) for name in self._sides(params[0])}
         m = stack(self._all(params, "exp_avg"), g.dtype).lerp(g, 1 - beta1)
         v = stack(self._all(params, "exp_avg_sq"), g.dtype).lerp(_into(g, bases).square(), 1 - beta2)
         self._keep(params, "exp_avg", m)
@@ -101,7 +97,7 @@ class SOAP(Rule):
     def _turn(self, params: list[Tensor]) -> None:
         """A new basis from one power iteration, its vectors and v in the order of falling eigenvalues."""
         v = stack(self._all(params, "exp_avg_sq"))
-        for name, _ in self._sides(params[0]):
+        for name in self._sides(params[0]):
             basis = stack(self._all(params, f"{name}_basis"))
             image = stack(self._all(params, name)) @ basis
             order = (basis * image).sum(-2).argsort(dim=-1, descending=True)
