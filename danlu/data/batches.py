@@ -1,7 +1,8 @@
 """From tokens to batches: training windows in random order, held-out windows in order.
 
-A batch is a pure function of (tokens, context, batch, seed, step). There is no loader whose state
-could be lost, so a run that resumes at step N reads exactly what it would have read.
+A sample is a pure function of (tokens, context, seed, number), and updates read the samples in the order
+of their numbers, however many at once. There is no loader whose state could be lost, so a run that resumes
+after N samples reads exactly what it would have read.
 """
 
 from __future__ import annotations
@@ -22,35 +23,26 @@ _STREAM = 0x64617461  # "data": keeps this random stream apart from others with 
 
 
 class Batches:
-    """Training batches over ``tokens``.
+    """Training samples over ``tokens``, numbered through, to be read in batches of any size.
 
     An epoch cuts the stream into ``windows`` consecutive windows of ``context`` tokens, from an
     offset drawn for that epoch, and visits each exactly once in an order drawn for that epoch; so
-    the cuts fall elsewhere every time. Samples are numbered through: a batch may begin in one
-    epoch and end in the next.
+    the cuts fall elsewhere every time. A batch may begin in one epoch and end in the next.
 
     ``separator``: the id that begins a document; needed only by ``document_ids``.
 
     Raises DataError where the tokens do not fill one window.
     """
 
-    def __init__(
-        self, tokens: Tokens, *, context: int, batch: int, seed: int, separator: int | None = None
-    ) -> None:
-        if context < 1 or batch < 1:
-            raise ValueError(f"context {context} and batch {batch} must be positive")
+    def __init__(self, tokens: Tokens, *, context: int, seed: int, separator: int | None = None) -> None:
+        if context < 1:
+            raise ValueError(f"context {context} must be positive")
         if len(tokens) <= context:
             raise DataError(
                 f"{tokens.path} holds {len(tokens)} tokens, too few for a context of {context}, which takes "
                 f"{context + 1}: lower data.context or train on more text"
             )
-        self.tokens, self.context, self.batch, self.seed, self.separator = (
-            tokens,
-            context,
-            batch,
-            seed,
-            separator,
-        )
+        self.tokens, self.context, self.seed, self.separator = tokens, context, seed, separator
         # One window less than would fit leaves room for `context` offsets and more, up to the one at
         # which the last window ends with the last token: no token is left out of every epoch.
         self.windows = max(1, (len(tokens) - context) // context)
@@ -58,21 +50,13 @@ class Batches:
         # Only a memo: an order is always drawn anew from (seed, epoch). Two, as a batch may span two.
         self._order = lru_cache(maxsize=2)(self._draw_order)
 
-    def at(self, step: int) -> tuple[Ids, Ids]:
-        """The inputs and targets of global batch ``step`` (from 0): int64 [batch, context] each."""
-        return self.rows(step, 0, self.batch)
-
-    def rows(self, step: int, start: int, stop: int) -> tuple[Ids, Ids]:
-        """Rows ``start`` to ``stop`` of the global batch: what one rank of several needs.
-
-        Returns inputs and targets, int64 [stop - start, context], the targets one token later.
-        """
-        if not (0 <= start <= stop <= self.batch and step >= 0):
-            raise ValueError(
-                f"step {step} must not be negative, rows {start}:{stop} must lie in a batch of {self.batch}"
-            )
-        out = np.empty((stop - start, self.context + 1), np.int64)
-        begins = self.starts(step)[start:stop].tolist()
+    def rows(self, first: int, count: int) -> tuple[Ids, Ids]:
+        """Samples ``first`` (from 0) to ``first + count``: inputs and targets, int64 [count, context] each,
+        the targets one token later."""
+        if first < 0 or count < 0:
+            raise ValueError(f"first {first} and count {count} must not be negative")
+        out = np.empty((count, self.context + 1), np.int64)
+        begins = self.starts(first, count).tolist()
         for row, begin in enumerate(begins):
             out[row] = self.tokens.ids[begin : begin + self.context + 1]
         # A file too large to be verified when it is opened may be damaged; on an accelerator such an
@@ -82,19 +66,18 @@ class Batches:
                 self.tokens.check(out[row], begin)
         return out[:, :-1].copy(), out[:, 1:].copy()
 
-    def starts(self, step: int) -> Ids:
-        """The position in the token stream at which each row of batch ``step`` begins: int64 [batch]."""
-        samples = range(step * self.batch, (step + 1) * self.batch)
-        starts = np.empty(self.batch, np.int64)
-        for row, sample in enumerate(samples):
-            epoch, place = divmod(sample, self.windows)
+    def starts(self, first: int, count: int) -> Ids:
+        """The position in the token stream at which each of ``count`` samples begins: int64 [count]."""
+        starts = np.empty(count, np.int64)
+        for row in range(count):
+            epoch, place = divmod(first + row, self.windows)
             offset, order = self._order(epoch)
             starts[row] = offset + int(order[place]) * self.context
         return starts
 
-    def epoch(self, step: int) -> float:
-        """How many times the text has been seen before batch ``step``."""
-        return step * self.batch / self.windows
+    def epoch(self, samples: int) -> float:
+        """How many times the text has been seen after so many samples."""
+        return samples / self.windows
 
     def document_ids(self, inputs: Ids) -> Ids:
         """``document_ids`` with this object's separator."""

@@ -1,32 +1,112 @@
-"""The rate over a run."""
+"""What a schedule comes to at a moment of a run."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from danlu import spec
+from danlu.spec.durations import Duration, Unit, length
 
 
-def factor(s: spec.Schedule, progress: float, step: int = 0) -> float:
-    """What multiplies the peak rate at ``progress`` ∈ [0, 1] of the run.
+@dataclass(frozen=True)
+class Moment:
+    """Where a run stands before an update.
 
-    ``step`` counts finished updates and serves ``warmup_steps``. The first update has a rate above
-    zero: warm-up over n steps gives 1/n, 2/n, … 1. At progress 1 the factor is ``floor`` exactly (of a
-    constant one: 1).
+    ``progress`` is the share of the run that is done, 0 to 1; ``step`` and ``tokens`` count what is finished,
+    ``batch`` the tokens of the update to come. What a duration in steps or tokens is as a share of the run is
+    told by the pace so far; ``danlu.train.plan`` knows more.
     """
-    if s.warmup_steps is not None:
-        if step < s.warmup_steps:
-            return (step + 1) / s.warmup_steps
-    elif progress < s.warmup:
-        return max(progress / s.warmup, 0.01)
-    if s.kind == "constant":
+
+    progress: float
+    step: int = 0
+    tokens: int = 0
+    batch: int = 0
+
+    def done(self, unit: Unit) -> float:
+        """How much is done, in shares, steps or tokens."""
+        return self.progress if unit == "run" else self.step if unit == "steps" else self.tokens
+
+    def passed(self, duration: Duration) -> bool:
+        """Whether as much as ``duration`` is done."""
+        amount, unit = length(duration)
+        return self.done(unit) >= amount
+
+    def share(self, duration: Duration) -> float:
+        """``duration``, counted from the run's beginning, as a share of the run."""
+        amount, unit = length(duration)
+        return amount if unit == "run" else self.progress * amount / max(self.done(unit), 1)
+
+    def last(self, duration: Duration) -> float:
+        """The share of the run after which its last ``duration`` begins."""
+        return 1.0 - self.share(duration)
+
+
+def factor(s: spec.Schedule, now: Moment) -> float:
+    """What multiplies the peak rate at ``now``.
+
+    The first update has a rate above zero: a warm-up over n steps gives 1/n, 2/n, … 1, one in tokens counts
+    those of the update, and one in shares is at least 0.01. At progress 1, which no update has, a schedule
+    that falls to a floor is there exactly.
+    """
+    begin = now.share(s.warmup)
+    match s:
+        case spec.Linear():
+            shape = along((spec.Piece(to=s.floor),), now, 1.0, begin)
+        case spec.Cosine():
+            shape = along((spec.Piece(to=s.floor, shape="cosine"),), now, 1.0, begin)
+        case spec.WSD():
+            shape = along((spec.Piece(to=s.floor, shape=s.shape),), now, 1.0, max(begin, now.last(s.decay)))
+        case spec.Pieces():
+            shape = along(s.pieces, now, 1.0, begin)
+        case spec.Rsqrt():
+            hold, unit = length(s.warmup if s.hold is None else s.hold)
+            shape = math.sqrt(hold / max(now.done(unit), hold))
+        case spec.Drops():
+            shape = s.by ** sum(now.passed(moment) for moment in s.at)
+        case spec.AmosDecay():
+            half, unit = length(s.half)
+            power = 2 if s.squared else 1
+            # (1 + x)^-power is ½ at x = 2^(1/power) − 1
+            x = now.done(unit) / half * (2 ** (1 / power) - 1) if s.kappa is None else s.kappa * now.step
+            shape = (1.0 + x) ** -power
+        case _:
+            shape = 1.0
+    return shape if now.progress >= 1 else _warm(s.warmup, now) * shape
+
+
+def _warm(warmup: Duration, now: Moment) -> float:
+    if now.passed(warmup):
         return 1.0
-    # Warm-up in steps ended at this share of the run, as far as its pace so far tells.
-    start = s.warmup if s.warmup_steps is None else progress * s.warmup_steps / max(step, 1)
-    if s.kind == "linear":
-        start = max(start, 1.0 - s.decay)
-    if progress <= start:
-        return 1.0
-    along = min(1.0, (progress - start) / (1.0 - start))
-    shape = 1.0 - along if s.kind == "linear" else 0.5 * (1.0 + math.cos(math.pi * along))
-    return s.floor + (1.0 - s.floor) * shape
+    amount, unit = length(warmup)
+    if unit == "run":
+        return max(now.progress / amount, 0.01)
+    return min(1.0, (now.done(unit) + (1 if unit == "steps" else now.batch)) / amount)
+
+
+def along(pieces: Sequence[spec.Piece], now: Moment, value: float, begin: float = 0.0) -> float:
+    """The value at ``now`` of ``pieces`` one after another, the first from ``value`` at share ``begin``."""
+    for piece in pieces:
+        to = value if piece.to is None else piece.to
+        over = now.progress >= 1 if piece.until is None else now.passed(piece.until)
+        if not over:
+            end = 1.0 if piece.until is None else now.share(piece.until)
+            if now.progress <= begin or to == value:
+                return value
+            return _between(value, to, piece.shape, min(1.0, (now.progress - begin) / (end - begin)))
+        if piece.until is not None:
+            begin = max(begin, now.share(piece.until))
+        value = to
+    return value
+
+
+def _between(value: float, to: float, shape: str, x: float) -> float:
+    match shape:
+        case "cosine":
+            left = 0.5 * (1.0 + math.cos(math.pi * x))
+        case "sqrt":
+            left = 1.0 - math.sqrt(x)
+        case _:
+            left = 1.0 - x
+    return to + (value - to) * left

@@ -15,8 +15,10 @@ from danlu.spec.attention import (
     Strided,
     Weights,
 )
+from danlu.spec.averages import EMA, SWA, Average
 from danlu.spec.base import Spec
 from danlu.spec.data import Data
+from danlu.spec.durations import Duration, Length, length
 from danlu.spec.errors import DanluError, SpecError
 from danlu.spec.experiment import Experiment
 from danlu.spec.feed_forwards import GLU, MLP, FeedForward
@@ -60,12 +62,26 @@ from danlu.spec.positions import (
 )
 from danlu.spec.replay import difference, flatten, to_yaml
 from danlu.spec.residuals import DeepNorm, Halved, LayerScale, Placement, Plain, Residual, ReZero
-from danlu.spec.schedules import Schedule
+from danlu.spec.schedules import (
+    WSD,
+    AmosDecay,
+    Constant,
+    Cosine,
+    Drops,
+    Linear,
+    Piece,
+    Pieces,
+    Rsqrt,
+    Schedule,
+    Vary,
+    WarmUp,
+)
 from danlu.spec.tasks import Causal, Masked, Prefix, Spans, Task
-from danlu.spec.train import Train
+from danlu.spec.train import Stage, Train
 from danlu.spec.words import resolve, validate
 
 __all__ = [
+    "EMA",
     "GLU",
     "LAMB",
     "LRU",
@@ -73,19 +89,27 @@ __all__ = [
     "NTK",
     "SGD",
     "SOAP",
+    "SWA",
+    "WSD",
     "ALiBi",
     "Adafactor",
     "Adam",
     "AdamW",
     "Amos",
+    "AmosDecay",
     "Attention",
+    "Average",
     "BatchNorm",
     "Causal",
     "Clipped",
+    "Constant",
+    "Cosine",
     "DanluError",
     "Data",
     "Decoder",
     "DeepNorm",
+    "Drops",
+    "Duration",
     "ElementGate",
     "Encoder",
     "EncoderDecoder",
@@ -107,6 +131,8 @@ __all__ = [
     "LayerNorm",
     "LayerScale",
     "Learned",
+    "Length",
+    "Linear",
     "Lion",
     "Llama3",
     "Masked",
@@ -118,6 +144,8 @@ __all__ = [
     "Norm",
     "Optimizer",
     "Parts",
+    "Piece",
+    "Pieces",
     "Placement",
     "Plain",
     "Position",
@@ -130,6 +158,7 @@ __all__ = [
     "Residual",
     "Role",
     "Rotary",
+    "Rsqrt",
     "Rule",
     "Sandwich",
     "Scaling",
@@ -143,16 +172,20 @@ __all__ = [
     "Sparse",
     "Spec",
     "SpecError",
+    "Stage",
     "Strided",
     "T5Buckets",
     "Task",
     "Tiger",
     "Train",
     "VQAttention",
+    "Vary",
+    "WarmUp",
     "Weights",
     "YaRN",
     "difference",
     "flatten",
+    "length",
     "resolve",
     "to_yaml",
     "validate",

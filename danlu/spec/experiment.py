@@ -11,19 +11,20 @@ from danlu.spec.compatible import check_experiment
 from danlu.spec.data import Data
 from danlu.spec.models import Decoder, Model
 from danlu.spec.optim import Muon, Optimizer
-from danlu.spec.schedules import Schedule
+from danlu.spec.schedules import Cosine, Schedule, Vary, check_vary
 from danlu.spec.tasks import Causal, Task
 from danlu.spec.train import BOUNDS, Train
 
 
 class Experiment(Spec):
-    """Task, model, data, optimizer, schedule, training."""
+    """Task, model, data, optimizer, schedule, settings of the optimizer that vary, training."""
 
     task: Task = Causal()
     model: Model = Decoder()
     data: Data = Data()
     optimizer: Optimizer = Muon()
-    schedule: Schedule = Schedule()
+    schedule: Schedule = Cosine()
+    vary: tuple[Vary, ...] = ()
     train: Train = Train(steps=1000)
 
     def effective(self) -> dict[str, Any]:
@@ -41,8 +42,5 @@ class Experiment(Spec):
         train = self.train
         if all(getattr(train, bound) is None for bound in BOUNDS):
             raise ValueError("nothing bounds the run; set one of train.steps, train.tokens, train.seconds")
-        if train.microbatch is not None and train.batch % train.microbatch:
-            raise ValueError(
-                f"train.microbatch = {train.microbatch} does not divide train.batch = {train.batch}"
-            )
+        check_vary(self.vary, self.optimizer)
         return self

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
+from pydantic import model_validator
+
+from danlu.spec.averages import Average
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
+from danlu.spec.durations import Duration, Length, length
 
 BOUNDS = ("steps", "tokens", "seconds")
+
+
+class Stage(Spec):
+    """A batch of ``batch`` sequences until a moment counted from the run's beginning. With ``by`` it grows in
+    equal parts of the time, by so many sequences at once, to the batch of what follows."""
+
+    batch: PositiveInt
+    until: Duration
+    by: PositiveInt | None = None
 
 
 class Train(Spec):
@@ -14,19 +27,24 @@ class Train(Spec):
 
     ``steps``, ``tokens``, ``seconds`` (active seconds of training): any one bounds the run; if
     several are given the first reached does. ``batch``: sequences in one update, over all
-    processes; ``microbatch``: sequences in one forward pass of one process (left out: as many
-    as fall to a process). ``evaluate_every``, ``checkpoint_every``: updates (left out: at the
-    end only). ``evaluate_tokens``: held-out tokens looked at each time (left out: all).
+    processes; ``ramp``: smaller ones before it; ``microbatch``: sequences in one forward pass of one
+    process (left out: as many as fall to a process). ``evaluate_every``, ``checkpoint_every``: updates
+    (left out: at the end only). ``evaluate_tokens``: held-out tokens looked at each time (left out: all).
+    ``weights``: the type in which they are kept between updates, and how updates are rounded to it.
+    ``average``: of the weights over updates, kept and evaluated beside them.
     """
 
     steps: PositiveInt | None = None
     tokens: PositiveInt | None = None
     seconds: PositiveFloat | None = None
     batch: PositiveInt = 16
+    ramp: tuple[Stage, ...] = ()
     microbatch: PositiveInt | None = None
     seed: int = 0
     clip: NonNegativeFloat = 1.0  # 0: none
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    weights: Literal["float32", "bfloat16", "bfloat16-stochastic"] = "float32"
+    average: Average | None = None
     compile: Literal["auto"] | bool = "auto"
     recompute: bool = False
     evaluate_every: PositiveInt | None = None
@@ -36,3 +54,36 @@ class Train(Spec):
     log_every: PositiveInt = 10
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
+
+    def batches(self) -> dict[str, int]:
+        """The batches of which all others are sums and differences, by the field that says so."""
+        said = {}
+        for i, stage in enumerate(self.ramp):
+            said[f"ramp.{i}.batch"] = stage.batch
+            if stage.by is not None:
+                said[f"ramp.{i}.by"] = stage.by
+        return said | {"batch": self.batch}
+
+    @model_validator(mode="after")
+    def _ramp_leads_to_the_batch(self) -> Self:
+        following = [*(stage.batch for stage in self.ramp), self.batch][1:]
+        for i, (stage, after) in enumerate(zip(self.ramp, following, strict=True)):
+            if stage.by is not None and (after <= stage.batch or (after - stage.batch) % stage.by):
+                raise ValueError(
+                    f"ramp.{i}.by = {stage.by} does not lead from {stage.batch} sequences to {after}; "
+                    "it must divide what lies between them"
+                )
+        before = Length(0, length(self.ramp[0].until).unit) if self.ramp else None
+        for i, stage in enumerate(self.ramp):
+            end = length(stage.until)
+            if before is not None and before.unit != end.unit:
+                raise ValueError(
+                    f"ramp.{i}.until = {stage.until} is in another unit than what comes before it"
+                )
+            if before is not None and end.amount <= before.amount:
+                raise ValueError(f"ramp.{i}.until = {stage.until} is not later than what comes before it")
+            before = end
+        for name, count in self.batches().items():
+            if self.microbatch is not None and count % self.microbatch:
+                raise ValueError(f"microbatch = {self.microbatch} does not divide {name} = {count}")
+        return self

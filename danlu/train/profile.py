@@ -67,7 +67,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     model.compute, model.recompute = PRECISIONS[precision], train.recompute
     optimizers = optim.build(experiment.optimizer, model)
     rows = train.microbatch or train.batch
-    batches = data.Batches(dataset.train, context=context, batch=rows, seed=train.seed)
+    batches = data.Batches(dataset.train, context=context, seed=train.seed)
     parameters = list(model.parameters())
 
     def update() -> None:
@@ -85,7 +85,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
 
         def read() -> None:
             keys = tasks.training_keys(train.seed, i, 0, rows)
-            box["example"] = to_device(task.example(*batches.at(i), keys), device)
+            box["example"] = to_device(task.example(*batches.rows(i * rows, rows), keys), device)
 
         def forward() -> None:
             nats, penalty = task.loss(model, box["example"])

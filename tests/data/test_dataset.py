@@ -150,7 +150,7 @@ def test_characters_unseen_in_training_are_counted(tmp_path):
 
 def test_batches_and_windows_read_what_was_prepared(ready):
     data = ready()
-    inputs, _ = Batches(data.train, context=8, batch=4, seed=0, separator=data.tokenizer.separator).at(3)
+    inputs, _ = Batches(data.train, context=8, seed=0, separator=data.tokenizer.separator).rows(12, 4)
     assert inputs.shape == (4, 8)
     predicted = sum(int(mask.sum()) for _, _, mask in held_out_windows(data.held_out, 8))
     assert predicted == len(data.held_out) - 1
