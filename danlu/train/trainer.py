@@ -13,16 +13,19 @@ import torch.nn as nn
 from danlu import optim, spec
 from danlu.data import Batches, Dataset
 from danlu.nn import after_update
+from danlu.optim import Settings, rounding
 from danlu.optim.base import Rule
 from danlu.tasks import Task, training_keys
 from danlu.train import checkpoint, steps
+from danlu.train.averages import WeightsAverage
 from danlu.train.clock import Clock
 from danlu.train.errors import RunError
-from danlu.train.evaluate import Stopped, Window, evaluate, to_device
+from danlu.train.evaluate import Score, Stopped, Window, evaluate, to_device
 from danlu.train.folder import RunFolder
 from danlu.train.interrupt import Interrupt
 from danlu.train.metrics import MetricsFile
 from danlu.train.parallel import Processes, hold_gradients
+from danlu.train.plan import Plan
 from danlu.train.precision import LossScale, first_non_finite, total_norm
 
 EVALUATION_TOKENS = 4096  # in one pass of the evaluation, where no gradients need memory
@@ -77,24 +80,19 @@ class Trainer:
         self.precision, self.compiled = choices["precision"], choices["compile"]
         self.ceiling = choices["ceiling_flops"] * group.count
         train, data = experiment.train, experiment.data
-        if train.batch % group.count:
-            raise group.told(
-                RunError(f"train.batch = {train.batch} cannot be shared among {group.count} processes")
-            )
-        self.rows = train.batch // group.count  # sequences of an update that fall to this process
-        self.micro = train.microbatch or self.rows
-        if self.rows % self.micro:
-            raise group.told(
-                RunError(
-                    f"train.microbatch = {train.microbatch} does not divide the {self.rows} sequences "
-                    f"of a process (train.batch = {train.batch} over {group.count})"
-                )
-            )
-        self.batches = Batches(dataset.train, context=data.context, batch=train.batch, seed=train.seed)
+        try:
+            self.plan = Plan(train, data.context, group.count)
+            self.settings = Settings(optimizers, experiment.optimizer, experiment.schedule, experiment.vary)
+        except spec.DanluError as error:
+            raise group.told(error) from None
+        self.micro = train.microbatch or train.batch // group.count  # sequences of the largest pass
+        self.batches = Batches(dataset.train, context=data.context, seed=train.seed)
         self.position = Position()
         self.scale = LossScale.of(self.precision)
         self.named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.sharded = any(hasattr(p, "full_tensor") for _, p in self.named)
+        self.average = WeightsAverage(train.average, model, self.named)
+        self.steps = rounding.steps(train.weights, train.seed, group.rank if self.sharded else 0)
         self.warm = False
         self.told: set[int] = set()  # steps whose evaluation is in the metrics already
 
@@ -118,17 +116,8 @@ class Trainer:
 
     def progress(self) -> float:
         """The share of the run that is done, by the bound that is nearest."""
-        train, now = self.experiment.train, self.position
-        shares = [
-            done / bound
-            for done, bound in (
-                (now.step, train.steps),
-                (now.tokens, train.tokens),
-                (now.seconds, train.seconds),
-            )
-            if bound is not None
-        ]
-        return min(1.0, max(shares))
+        now = self.position
+        return self.plan.progress(now.step, now.tokens, now.seconds)
 
     def _look(self) -> None:
         """Evaluate and save where it is due. Asks nothing but the position, so that a resumed run repeats
@@ -154,41 +143,44 @@ class Trainer:
         # Every random stream is derived from the seed: dropout in step 7 is the same after a resume.
         torch.manual_seed(hash((train.seed, now.step, self.group.rank)) & 0x7FFFFFFF)
         progress = self.group.share(self.progress()) if train.seconds is not None else self.progress()
-        factor = optim.factor(self.experiment.schedule, progress, now.step)
+        self.moment = self.plan.at(now.step, now.tokens, progress)
+        factor = self.settings.set(self.moment)
         loss = self._gradients()
         with self.clock("optimizer"):
             skipped = not self._check_and_clip(loss)
+            self.steps.begin(now.step, count=self._logs(now.step + 1))
             if not skipped:
                 for optimizer in self.optimizers:
-                    for settings in optimizer.param_groups:
-                        settings["lr"] = settings["peak"] * factor
-                    optimizer.step()
+                    self.steps.step(optimizer)
                 after_update(self.model)
+                self.average.update(progress)
             for _, p in self.named:
                 p.grad = None
         now.step += 1
-        now.tokens += train.batch * self.experiment.data.context
+        now.tokens += self.moment.batch
         after = self.clock.seconds
         now.seconds += sum(after[part] - before[part] for part in ("data", "train", "optimizer"))
         now.loss = loss
         now.since[0] += loss
         now.since[1] += 1
-        if now.step % train.log_every == 0 or now.step == 1:
+        if self._logs(now.step):
             self._log(factor)
 
     def _gradients(self) -> float:
         """Fill the gradients; the loss of the global batch in nats a predicted token, penalties left out."""
-        train, step = self.experiment.train, self.position.step
-        first = self.group.rank * self.rows
-        tokens = train.batch * self.task.count
+        train, now = self.experiment.train, self.position
+        batch = self.moment.batch // self.plan.context
+        mine = batch // self.group.count  # sequences that fall to this process
+        micro = train.microbatch or mine
+        begin, first = now.tokens // self.plan.context, self.group.rank * mine
+        tokens = batch * self.task.count
         total = torch.zeros((), device=self.group.device)
-        for start in range(0, self.rows, self.micro):
+        for start in range(first, first + mine, micro):
             with self.clock("data"):
-                rows = first + start, first + start + self.micro
-                keys = training_keys(train.seed, step, *rows)
-                arrays = self.task.example(*self.batches.rows(step, *rows), keys)
+                keys = training_keys(train.seed, now.step, start, start + micro)
+                arrays = self.task.example(*self.batches.rows(begin + start, micro), keys)
                 example = to_device(arrays, self.group.device)
-            last = start + self.micro == self.rows
+            last = start + micro == first + mine
             part = "train" if self.warm or not self.compiled else "compile"
             with self.clock(part), hold_gradients(self.wrapped, hold=not last):  # type: ignore[arg-type]
                 nats, penalty = self.task.loss(self.wrapped, example)
@@ -244,6 +236,9 @@ class Trainer:
 
     # ---------------------------------------------------------------- what is kept
 
+    def _logs(self, step: int) -> bool:
+        return step % self.experiment.train.log_every == 0 or step == 1
+
     def _log(self, factor: float) -> None:
         now = self.position
         row = {
@@ -256,7 +251,7 @@ class Trainer:
             "lr": factor * float(self.optimizers[0].param_groups[0]["peak"]),
         }
         now.since = [0.0, 0.0]
-        self._tell(row)
+        self._tell(row | self.steps.row(self.group.sum))
 
     def _tell(self, row: dict[str, Any]) -> None:
         if self.metrics is not None and not ("bits_per_byte" in row and row["step"] in self.told):
@@ -275,31 +270,34 @@ class Trainer:
         return self.flops_per_token * now.tokens / now.seconds / self.ceiling if now.seconds else None
 
     def _evaluate(self) -> bool:
-        """Score held-out text; whether it is the best so far."""
+        """Score held-out text; whether it is the best so far. Where there is an average, its score counts."""
         now = self.position
         with self.clock("evaluation"):
-            score = evaluate(
-                self.wrapped,
-                self.task,
-                self.windows,
-                self.group,
-                rows=max(self.micro, EVALUATION_TOKENS // self.task.context),
-                stop=lambda: self.interrupt.requested is not None,
-            )
-        now.evaluated, now.metric = now.step, score.bits_per_byte
+            score, metrics = self.average.scores(self._score)
+        now.evaluated, now.metric = now.step, list(metrics.values())[-1]
         self._tell(
             {
                 "step": now.step,
                 "tokens": now.tokens,
                 "seconds": round(self.clock.active, 4),
-                "bits_per_byte": score.bits_per_byte,
+                **metrics,
                 "held_out_loss": score.loss,
             }
         )
-        if score.bits_per_byte < now.best:
-            now.best, now.best_step = score.bits_per_byte, now.step
+        if now.metric < now.best:
+            now.best, now.best_step = now.metric, now.step
             return True
         return False
+
+    def _score(self) -> Score:
+        return evaluate(
+            self.wrapped,
+            self.task,
+            self.windows,
+            self.group,
+            rows=max(self.micro, EVALUATION_TOKENS // self.task.context),
+            stop=lambda: self.interrupt.requested is not None,
+        )
 
     def _save(self) -> None:
         now, keep = self.position, self.experiment.train.keep
@@ -313,6 +311,7 @@ class Trainer:
                 "scale": self.scale.state(),
                 "clock": self.clock.state(),
                 "processes": self.group.count,
+                "average": self.average.seen,
             }
             try:
                 if self.sharded:
@@ -331,7 +330,11 @@ class Trainer:
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Everything that must be kept, by file and name."""
-        return {"model": dict(self.model.state_dict()), "optimizer": optim.state_tensors(self.optimizers)}
+        return {
+            "model": dict(self.model.state_dict()),
+            "optimizer": optim.state_tensors(self.optimizers),
+            **self.average.tensors(),
+        }
 
     def resume(self) -> None:
         """Stand where the latest checkpoint was. Raises ``RunError`` if it is damaged."""
@@ -340,14 +343,16 @@ class Trainer:
             from danlu.train import sharded
 
             for optimizer in self.optimizers:
-                optimizer.prepare()
+                self.steps.prepare(optimizer)
             state = sharded.load_sharded(path, sharded.flatten(self.tensors()))
         else:
             tensors, state = checkpoint.load(path)
             self.model.load_state_dict(tensors["model"])
             optim.load_state_tensors(self.optimizers, tensors.get("optimizer", {}))
+            self.average.load(tensors)
         self.position = Position(**state["position"])
         self.scale = LossScale(**state["scale"])
+        self.average.seen = state["average"]
         if self.group.first:  # a process that died after its last checkpoint may not have come to this
             now = self.position
             steps.prune(path, self.experiment.train.keep, {now.best_step} if now.best_step else set())
