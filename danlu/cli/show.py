@@ -1,5 +1,5 @@
-"""Verbs that only read: ``show``, ``diff``, ``recipes``, ``ideas``. None loads torch, but ``show`` where it
-is asked for costs or kernels."""
+"""Verbs that only read: ``show``, ``diff``, ``ideas``. None loads torch, but ``show`` where it
+is asked for costs, kernels or groups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table, print_yaml
+from danlu.cli.output import print_json, print_table, print_yaml, short
 
 Words = Annotated[
     list[str] | None,
@@ -17,58 +17,72 @@ Words = Annotated[
         show_default=False,
     ),
 ]
+Shrink = Annotated[
+    str | None,
+    typer.Option(
+        "--shrink",
+        metavar="PARAMETERS",
+        help="The recipe's shape and rules at a size that trains here: 500k, 2M.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Side = Annotated[str, typer.Argument(help="An experiment, in quotes if it has several words.")]
 
 
 def show(
     words: Words = None,
+    shrink: Shrink = None,
     costs: Annotated[bool, typer.Option("--costs", help="Print what it costs instead.")] = False,
     kernels: Annotated[bool, typer.Option("--kernels", help="Print what runs its layers instead.")] = False,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="Print which parameter is updated how instead.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show an experiment whole, as YAML that can be run again; or what it costs."""
+    """Show an experiment whole, as YAML that can be run again; what it costs, or how it learns."""
     import shlex
 
-    from danlu.spec import resolve, to_yaml
+    from danlu.spec.book import to_yaml
+    from danlu.spec.shrink import resolve
     from danlu.spec.words import DEFAULT
 
-    experiment = resolve(words or [])
-    if costs or kernels:
-        _show_costs(experiment, costs, kernels, as_json)
+    words = words or [DEFAULT]
+    experiment = resolve(words, shrink)
+    if costs or kernels or groups:
+        _show_parts(experiment, costs, kernels, groups, as_json)
     elif as_json:
         print_json(experiment.model_dump(mode="json"))
     else:
-        said = " ".join(shlex.join(words or [DEFAULT]).split())
-        print_yaml(f"# danlu show {said}\n{to_yaml(experiment)}")
+        said = " ".join(shlex.join([*words, *(["--shrink", shrink] if shrink else [])]).split())
+        print_yaml(f"# danlu show {said}\n{to_yaml(experiment, words[0])}")
 
 
-def _show_costs(experiment: Any, costs: bool, kernels: bool, as_json: bool) -> None:
+def _show_parts(experiment: Any, costs: bool, kernels: bool, groups: bool, as_json: bool) -> None:
     from danlu.cli.costs import tell_costs, tell_kernels
-    from danlu.train import costs as of
-    from danlu.train.kernels import report
+    from danlu.cli.groups import tell_groups
+    from danlu.train import costs as of_costs
+    from danlu.train import groups as of_groups
+    from danlu.train import kernels as of_kernels
 
-    found: dict[str, Any] = {}
-    if costs:
-        found["costs"] = of.costs(experiment)
-    if kernels:
-        found["kernels"] = report(experiment)
+    parts = [
+        (costs, "costs", of_costs.costs, tell_costs),
+        (kernels, "kernels", of_kernels.report, tell_kernels),
+        (groups, "groups", of_groups.report, tell_groups),
+    ]
+    found = [(name, of(experiment), tell) for asked, name, of, tell in parts if asked]
     if as_json:
-        print_json(found)
+        print_json({name: said for name, said, _ in found})
         return
-    if costs:
-        tell_costs(found["costs"])
-    if costs and kernels:
-        print()
-    if kernels:
-        tell_kernels(found["kernels"])
+    for i, (_, said, tell) in enumerate(found):
+        if i:
+            print()
+        tell(said)
 
 
 def diff(a: Side, b: Side, as_json: AsJson = False) -> None:
     """Show where two experiments differ: danlu diff tiny "tiny +swiglu"."""
-    from danlu.spec import difference, resolve
+    from danlu.spec import book, difference, resolve
     from danlu.spec.replay import MISSING
-    from danlu.spec.text import brief
 
     rows = difference(resolve(a), resolve(b))
     if as_json:
@@ -80,24 +94,9 @@ def diff(a: Side, b: Side, as_json: AsJson = False) -> None:
     elif not rows:
         print("no difference")
     else:
-
-        def shown(value: Any) -> str:
-            return MISSING if value is MISSING else value if isinstance(value, str) else brief(value)
-
-        print_table([("", a, b), *((field, shown(left), shown(right)) for field, left, right in rows)])
-
-
-def recipes(as_json: AsJson = False) -> None:
-    """List the recipes: experiments by name."""
-    from dataclasses import asdict
-
-    from danlu.spec import catalog
-
-    found = catalog.recipes()
-    if as_json:
-        print_json([asdict(recipe) for recipe in found])
-    else:
-        print_table([(recipe.name, recipe.summary) for recipe in found])
+        told = [(field, short(left), short(right)) for field, left, right in book.published_of(a, b)]
+        said = [(field, short(left), short(right)) for field, left, right in book.telling(rows)]
+        print_table([("", a, b), *told, *said])
 
 
 def ideas(as_json: AsJson = False) -> None:
