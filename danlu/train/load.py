@@ -30,8 +30,9 @@ class LoadedRun:
     step: int
 
 
-def load_run(path: Path, step: int | None = None) -> LoadedRun:
-    """Read the run in ``path``: of ``step``, or of its best checkpoint by the metric.
+def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> LoadedRun:
+    """Read the run in ``path``: of ``step``, or of its best checkpoint by the metric. The model has the
+    average of the weights if the run keeps one, and ``averaged``.
 
     Raises ``RunError`` if the folder is no run, has no checkpoint, or holds a damaged one.
     """
@@ -44,10 +45,13 @@ def load_run(path: Path, step: int | None = None) -> LoadedRun:
         position = steps.read_content(path, steps.choose(path, None))["state"]["position"]
         best = int(position["best_step"])
         step = best if steps.step_folder(path, best).is_dir() else int(position["step"])
-    tensors, _ = checkpoint.load(path, step, only={"model"})
+    tensors, state = checkpoint.load(path, step, only={"model"})
     task: tasks.Task = tasks.build(experiment.task, tokenizer, experiment.data)
     model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
     model.load_state_dict(tensors["model"])
+    if averaged and state.get("average"):  # of learned parameters alone, tied ones once
+        tensors, _ = checkpoint.load(path, step, only={"average"})
+        model.load_state_dict(tensors["average"], strict=False)
     return LoadedRun(experiment, task, model.eval().requires_grad_(False), tokenizer, step)
 
 

@@ -13,6 +13,7 @@ import danlu
 from danlu import data, optim, spec, tasks
 from danlu.models import Model, build
 from danlu.nn.kernels import choose
+from danlu.optim.rounding import to_bfloat16
 from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
 from danlu.train import steps
@@ -119,6 +120,8 @@ def _train(
     model.to(group.device)
     model.compute = PRECISIONS[choices["precision"]]
     model.recompute = experiment.train.recompute
+    if experiment.train.weights != "float32":
+        to_bfloat16(model)
     parameters = sum(p.numel() for p in model.parameters())
     if choices["compile"]:
         for block in model.blocks:

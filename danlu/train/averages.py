@@ -1,0 +1,114 @@
+"""Averages of the weights in a run: where evaluation meets them, and what they are worth against averages of
+outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+
+from danlu import data, spec
+from danlu.nn.registry import build
+from danlu.optim.averages import SWA, Average, Ensemble
+from danlu.train import steps
+from danlu.train.errors import RunError
+from danlu.train.evaluate import Score, evaluate, held_out
+from danlu.train.load import load_run
+from danlu.train.parallel import Processes
+
+
+class WeightsAverage:
+    """The average that a run keeps of its weights, if it keeps one.
+
+    ``s``: what ``train.average`` says; ``named``, the parameters of ``model``.
+    """
+
+    def __init__(
+        self, s: spec.Average | None, model: nn.Module, named: Sequence[tuple[str, nn.Parameter]]
+    ) -> None:
+        self.model = model
+        self.average: Average | None = None if s is None else build(s, named)
+
+    @property
+    def seen(self) -> int:
+        """Updates since the average began; 0: there is none."""
+        return self.average.seen if self.average is not None else 0
+
+    @seen.setter
+    def seen(self, count: int) -> None:
+        if self.average is not None:
+            self.average.seen = count
+
+    def update(self, progress: float) -> None:
+        """After an update at ``progress`` of the run."""
+        if self.average is not None:
+            self.average.update(progress)
+
+    def scores(self, score: Callable[[], Score]) -> tuple[Score, dict[str, float]]:
+        """What ``score`` says of the weights; the metric by name, of their average last."""
+        plain = score()
+        metrics = {"bits_per_byte": plain.bits_per_byte}
+        if self.average is not None and self.average.seen:
+            try:
+                with self.average.in_place():
+                    _gather_anew(self.model)
+                    metrics["bits_per_byte_average"] = score().bits_per_byte
+            finally:
+                _gather_anew(self.model)
+        return plain, metrics
+
+    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """What a checkpoint keeps of it, by file and name."""
+        return {} if self.average is None else {"average": self.average.tensors}
+
+    def load(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        """Take over what ``tensors`` gave."""
+        if self.average is not None:
+            self.average.load(tensors["average"])
+
+
+def _gather_anew(model: nn.Module) -> None:
+    """Let go of weights that FSDP2 keeps gathered after a forward pass: they are those of before."""
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
+
+
+@torch.no_grad()
+def evaluate_averages(run: Path, last: int | None = None) -> dict[str, Any]:
+    """What averaging is worth at the end of a run: bits per byte, on its held-out text, of the ``last``
+    checkpoints that it kept (left out: all), and of their averages.
+
+    Returns ``steps``; ``each``, the checkpoints' own; ``weights``, of one model with the mean weights;
+    ``probabilities`` and ``logits``, of all models together (``danlu.optim.Ensemble``). Computed in float32
+    on the CPU. Raises ``RunError`` if the run has no checkpoint, ``DataError`` if its corpus has gone.
+    """
+    kept = steps.list_steps(run)[-(last or 0) :]
+    if not kept:
+        raise RunError(f"{run} holds no checkpoint to average; run the experiment first")
+    loaded = [load_run(run, step, averaged=False) for step in kept]
+    experiment, task = loaded[0].experiment, loaded[0].task
+    windows = held_out(task, data.prepare(experiment.data), experiment.train.evaluate_tokens)
+    alone = Processes(0, 1, torch.device("cpu"))
+
+    def score(model: nn.Module) -> float:
+        return evaluate(model, task, windows, alone, rows=experiment.train.batch).bits_per_byte
+
+    models = [each.model for each in loaded]
+    found = {
+        "steps": kept,
+        "each": [score(model) for model in models],
+        "probabilities": score(Ensemble(models)),
+        "logits": score(Ensemble(models, of="logits")),
+    }
+    first = models[0]
+    mean = SWA(first.named_parameters(), start=0, every=1)
+    for model in models:
+        first.load_state_dict(model.state_dict())  # the first time: its own
+        mean.update()
+    with mean.in_place():
+        found["weights"] = score(first)
+    return found
