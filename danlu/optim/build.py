@@ -93,8 +93,9 @@ def assign(s: spec.Optimizer, model: nn.Module) -> list[Assignment]:
     multiplier = float(getattr(model, "width_multiplier", 1.0))
     found = []
     for p in parameters:
-        choice = CHOOSE[type(s)](s, p)
-        settings = {"weight_decay": decay(s, p), **choice.settings}
+        own = getattr(s, "embeddings", None) if p.role == "embedding" else None
+        choice = CHOOSE[type(own or s)](own or s, p)
+        settings = {"weight_decay": decay(own or s, p), **choice.settings}
         if p.name in changed:
             settings["lr"] *= changed[p.name].rate
             if changed[p.name].weight_decay is not None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import field_validator, model_validator
+
 from danlu.spec.base import (
     ByKind,
     NonNegativeFloat,
@@ -31,6 +33,12 @@ class Group(Spec):
     names: str | None = None
     rate: NonNegativeFloat = 1.0
     weight_decay: NonNegativeFloat | None = None
+
+    @model_validator(mode="after")
+    def _of_some(self) -> Group:
+        if self.role is None and self.names is None:
+            raise ValueError("a group of neither a role nor names is no exception; set one of the two")
+        return self
 
 
 class Rule(Spec):
@@ -97,29 +105,47 @@ class Adafactor(Rule):
     weight_decay: NonNegativeFloat = 0.0
 
 
-class Lion(Rule):
-    """Lion (Chen et al. 2023, algorithm 2): the sign of an interpolated momentum. ``lazy_rows`` leaves alone
-    the rows of embeddings that no token of the batch touched."""
+# What may update embeddings where the other parameters follow a sign.
+ForEmbeddings = Annotated[Adam | AdamW, ByKind, Shorthand]
+
+
+class Signs(Rule):
+    """Rules that follow a sign. The row of a token that does not occur has no gradient, but its momentum
+    keeps a sign and the row drifts to ±1/``weight_decay`` (Su 2023, kexue.fm/archives/9736): ``lazy_rows``
+    leaves alone the rows of embeddings that no token of the batch touched; ``embeddings`` is another rule for
+    embeddings (``adam`` or ``adamw``), whole, as Lion's authors have it."""
+
+    lazy_rows: bool = False
+    embeddings: ForEmbeddings | None = None
+
+    @field_validator("embeddings")
+    @classmethod
+    def _plain(cls, embeddings: ForEmbeddings | None) -> ForEmbeddings | None:
+        if embeddings is not None and (embeddings.groups or embeddings.state != "float32"):
+            raise ValueError("groups and state are the optimizer's, not its embeddings'; move them there")
+        return embeddings
+
+
+class Lion(Signs):
+    """Lion (Chen et al. 2023, algorithm 2): the sign of an interpolated momentum."""
 
     kind: Literal["lion"] = "lion"
     lr: PositiveFloat = 3e-4
     beta1: Probability = 0.95
     beta2: Probability = 0.98
     weight_decay: NonNegativeFloat = 0.3
-    lazy_rows: bool = False
 
 
-class Tiger(Rule):
+class Tiger(Signs):
     """Tiger (Su 2023): the sign of the momentum, rates scaled by each parameter's root mean square (at least
     ``floor``, so that a kernel of zeros can leave zero), half of it for gains and biases, which don't decay.
-    ``accumulate`` microsteps are averaged inside the momentum. ``lazy_rows`` as for ``lion``."""
+    ``accumulate`` microsteps are averaged inside the momentum."""
 
     kind: Literal["tiger"] = "tiger"
     lr: PositiveFloat = 2e-3
     beta: Probability = 0.965
     weight_decay: NonNegativeFloat = 0.01
     floor: PositiveFloat = 1e-3
-    lazy_rows: bool = False
 
 
 class Amos(Rule):
