@@ -19,6 +19,7 @@ from danlu import __version__
 from danlu.cli import show
 from danlu.cli.interop import export, import_
 from danlu.cli.profile import profile
+from danlu.cli.recipes import recipes
 from danlu.cli.sample import sample
 from danlu.cli.train import train
 
@@ -30,7 +31,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     profile,
     show.show,
     show.diff,
-    show.recipes,
+    recipes,
     show.ideas,
 )
 

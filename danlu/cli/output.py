@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 
@@ -45,3 +46,34 @@ def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
         if width is not None and len(line) > width:
             line = f"{line[: width - 1]}…"
         print(line)
+
+
+def rounded(number: float, digits: int = 3) -> str:
+    """A number with a suffix that can be typed: 175B, 3.28M, 512."""
+    for suffix, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if (size := float(f"{number / scale:.{digits}g}")) >= 1:
+            return f"{size:.{digits}g}{suffix}"
+    return f"{number:.{digits}g}"
+
+
+def short(value: Any) -> str:
+    """A value as it can be typed after ``field=``, and short: 300B, 6e-5, none. No digit is lost."""
+    match value:
+        case None | () | []:
+            return "none"
+        case bool():
+            return str(value).lower()
+        case str():
+            return value
+        case int():
+            return rounded(value, 4) if value >= 10**6 and value == float(f"{value:.4g}") else str(value)
+        case float():
+            if value and abs(value) < 1e-3:
+                return f"{Decimal(repr(value)).normalize():e}"
+            return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        case dict():
+            said = {key: part for key, part in value.items() if part not in (None, ())}
+            return f"{{{', '.join(f'{key}: {short(part)}' for key, part in said.items())}}}"
+        case list() | tuple():
+            return f"[{', '.join(short(part) for part in value)}]"
+    return str(value)

@@ -84,19 +84,18 @@ def diff(a: Side, b: Side, as_json: AsJson = False) -> None:
     from danlu.spec import book, difference, resolve
     from danlu.spec.replay import MISSING
 
-    rows = difference(resolve(a), resolve(b))
+    one, two = resolve(a), resolve(b)
     if as_json:
         found = []
-        for field, left, right in rows:
+        for field, left, right in difference(one, two):
             sides = {"a": left, "b": right}
             found.append({"field": field} | {k: v for k, v in sides.items() if v is not MISSING})
         print_json(found)
-    elif not rows:
+    elif one == two:
         print("no difference")
     else:
-        told = [(field, short(left), short(right)) for field, left, right in book.published_of(a, b)]
-        said = [(field, short(left), short(right)) for field, left, right in book.telling(rows)]
-        print_table([("", a, b), *told, *said])
+        rows = [*book.published_of(a, b), *book.telling(one, two)]
+        print_table([("", a, b), *((field, short(left), short(right)) for field, left, right in rows)])
 
 
 def ideas(as_json: AsJson = False) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.show import AsJson, Words
+from danlu.cli.show import AsJson, Shrink, Words
 
 
 def train(
@@ -16,20 +16,21 @@ def train(
     run: Annotated[
         Path | None, typer.Option("--run", help="The run's folder; the same command again resumes it.")
     ] = None,
+    shrink: Shrink = None,
     as_json: AsJson = False,
 ) -> int:
     """Train an experiment: danlu train tiny optimizer.lr=1e-3 --run runs/first"""
-    from danlu.spec.words import resolve
+    from danlu.spec.shrink import resolve
 
     words = words or []
-    wanted = resolve(words)
+    wanted = resolve(words, shrink)
     from danlu.cli.progress import Progress
     from danlu.train.run import SIGNAL_EXIT
     from danlu.train.run import train as carry_out
 
     progress = Progress()
     try:
-        summary = carry_out(wanted, run, progress, name=_name(words))
+        summary = carry_out(wanted, run, progress, name=_name(words, shrink))
     finally:
         progress.close()
     if summary is None:  # not the first of several processes
@@ -48,10 +49,12 @@ def train(
     return 0
 
 
-def _name(words: list[str]) -> str:
-    """A name for the run's folder: the recipe and the ideas."""
+def _name(words: list[str], shrink: str | None) -> str:
+    """A name for the run's folder: the recipe, its new size and the ideas."""
     named = [word for word in words[:1] if "=" not in word and not word.startswith("+")] or ["tiny"]
-    return "".join([Path(named[0]).stem, *(word for word in words if word.startswith("+"))])
+    name = Path(named[0]).name.removesuffix(".yaml").removesuffix(".yml")
+    ideas = (word for word in words if word.startswith("+"))
+    return "".join([name, f"-{shrink}" if shrink else "", *ideas])
 
 
 def _tell(summary: dict[str, Any]) -> None:

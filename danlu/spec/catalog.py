@@ -1,13 +1,14 @@
 """Recipes and ideas: YAML files inside the package.
 
 A recipe is an experiment: ``summary``, ``source`` and any of the experiment's sections, over
-``base`` or over the defaults. An idea is a patch: ``statement``, ``source``, ``family``,
-``patch`` and ``expect`` (what should change).
+``base`` or over the defaults; what else it says about itself is read by ``danlu.spec.book``. An idea
+is a patch: ``statement``, ``source``, ``family``, ``patch`` and ``expect`` (what should change).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -17,16 +18,7 @@ from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.overrides import nested
 from danlu.spec.text import brief, read_mapping
 
-ABOUT_RECIPE = ("summary", "source")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """An experiment by name."""
-
-    name: str
-    summary: str
-    source: str
+ABOUT_RECIPE = ("summary", "source", "published", "sources", "unknown")
 
 
 @dataclass(frozen=True)
@@ -51,8 +43,8 @@ def names(shelf: str) -> tuple[str, ...]:
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """The mapping of a recipe as it is written."""
-    return _read("recipes", name)
+    """The mapping of a recipe as it is written, a new one at each call."""
+    return deepcopy(_read("recipes", name))
 
 
 @cache
@@ -64,17 +56,8 @@ def idea(name: str) -> Idea:
         raise SpecError(f"idea {name}: missing or unknown: {', '.join(problems)}")
     if not isinstance(written["patch"], Mapping) or not written["patch"]:
         raise SpecError(f"idea {name}: patch = {brief(written['patch'])} is not a mapping of fields")
-    texts = {key: _line(written[key]) for key in wanted - {"patch"}}
+    texts = {key: one_line(written[key]) for key in wanted - {"patch"}}
     return Idea(name=name, patch=nested(written["patch"]), **texts)
-
-
-def recipes() -> list[Recipe]:
-    """Every recipe, by name."""
-    found = []
-    for name in names("recipes"):
-        written = read_recipe(name)
-        found.append(Recipe(name, *(_line(written.get(about, "")) for about in ABOUT_RECIPE)))
-    return found
 
 
 def ideas() -> list[Idea]:
@@ -82,10 +65,12 @@ def ideas() -> list[Idea]:
     return sorted((idea(name) for name in names("ideas")), key=lambda found: (found.family, found.name))
 
 
-def _line(text: Any) -> str:
+def one_line(text: Any) -> str:
+    """A text of several lines as one."""
     return " ".join(str(text).split())
 
 
+@cache
 def _read(shelf: str, name: str) -> dict[str, Any]:
     single = shelf.removesuffix("s")
     known = names(shelf)

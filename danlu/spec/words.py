@@ -8,7 +8,7 @@ a whole, once, at the end: the words between may pass through states that no run
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,25 @@ DEFAULT = "tiny"
 RUN_FILE = "experiment.yaml"
 
 
-def resolve(words: Sequence[str] | str = ()) -> Experiment:
-    """The experiment that the words mean, a list or one string of them. Raises SpecError, a
-    sentence for each problem."""
+def resolve(
+    words: Sequence[str] | str = (), change: Callable[[Experiment], Experiment] | None = None
+) -> Experiment:
+    """The experiment that the words mean, a list or one string of them; ``change`` is done to what the first
+    names, before ideas and fields are laid over it. Raises SpecError, a sentence for each problem."""
     words = split(words) if isinstance(words, str) else list(words)
     named = bool(words) and not (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]))
     base, patches = (words[0] if named else DEFAULT), words[1 if named else 0 :]
-    experiment = _laid(base, patches)
-    _check_ideas(base, [word for word in patches if word.startswith("+")])
+    start = _Draft()
+    start.read(base)
+    if change is not None:
+        start.values, start.labels = change(start.check()).model_dump(), {}
+    experiment = _laid(start, patches)
+    _check_ideas(base, start, [word for word in patches if word.startswith("+")])
     return experiment
 
 
-def _laid(base: str, patches: Sequence[str]) -> Experiment:
-    draft = _Draft()
-    draft.read(base)
+def _laid(start: _Draft, patches: Sequence[str]) -> Experiment:
+    draft = _Draft(start)
     own_bounds: set[str] = set()
     for word in patches:
         if word.startswith("+"):
@@ -61,17 +66,17 @@ def _laid(base: str, patches: Sequence[str]) -> Experiment:
     return draft.check()
 
 
-def _check_ideas(base: str, ideas: Sequence[str]) -> None:
+def _check_ideas(base: str, start: _Draft, ideas: Sequence[str]) -> None:
     """An idea that another has put out of action is a mistake: without it the experiment is the same. (A
     field=value may well take back what an idea sets: that is how one tunes it.)"""
     try:
-        whole = _laid(base, ideas).effective()
+        whole = _laid(start, ideas).effective()
     except SpecError:
         return  # only with the field=value words does it stand
     for i, word in enumerate(ideas):
         others = [*ideas[:i], *ideas[i + 1 :]]
         try:
-            same = _laid(base, others).effective() == whole
+            same = _laid(start, others).effective() == whole
         except SpecError:
             continue  # the others need it
         if same:
@@ -102,9 +107,9 @@ def validate(values: Mapping[str, Any]) -> Experiment:
 class _Draft:
     """An experiment under construction: every field's value, and the file that it comes from."""
 
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = defaults(Experiment)
-        self.labels: dict[str, str] = {}
+    def __init__(self, start: _Draft | None = None) -> None:
+        self.values: dict[str, Any] = defaults(Experiment) if start is None else start.values
+        self.labels: dict[str, str] = {} if start is None else dict(start.labels)
 
     def lay(self, patch: dict[str, Any], label: str = "", keep: set[str] | None = None) -> None:
         patch = clear_bounds(patch, keep or set())

@@ -9,12 +9,13 @@ import pytest
 from danlu.spec import (
     GLU,
     AdamW,
+    Cosine,
     Experiment,
     LayerNorm,
     NoPosition,
     RMSNorm,
-    Schedule,
     SpecError,
+    book,
     catalog,
     difference,
     resolve,
@@ -32,7 +33,7 @@ def test_tiny_is_the_default() -> None:
 
 @pytest.mark.parametrize("name", catalog.names("recipes"))
 def test_every_recipe_resolves_and_says_where_it_comes_from(name: str) -> None:
-    recipe = next(recipe for recipe in catalog.recipes() if recipe.name == name)
+    recipe = book.entry(name)
     assert resolve([name])
     assert recipe.summary and recipe.source and len(recipe.summary) <= 110
 
@@ -79,9 +80,9 @@ def test_another_kind_replaces_the_old_mapping_wholly() -> None:
 def test_the_same_kind_merges() -> None:
     assert resolve(["tiny", "model.norm=rms"]).model.norm == RMSNorm(gain=False)
     assert resolve(["tiny", "model.norm.eps=0.5"]).model.norm == RMSNorm(gain=False, eps=0.5)
-    # A schedule's kind is one of its fields: no reason to forget its warm-up.
+    # What two kinds of schedule both have is no reason to forget it.
     schedule = resolve(["tiny", "schedule.warmup=0.5", "schedule.kind=cosine"]).schedule
-    assert schedule == Schedule(kind="cosine", warmup=0.5, floor=0.0)
+    assert schedule == Cosine(warmup=0.5, floor=0.0)
     assert resolve(["tiny", "schedule.warmup=0.5", "schedule=cosine"]).schedule == schedule
 
 

@@ -1,0 +1,123 @@
+"""The verb ``recipes``: the recipe book as a table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.output import print_json, print_table, rounded, short
+from danlu.cli.show import AsJson
+
+# By which the table is sorted, and the heading of each column.
+COLUMNS = {
+    "name": "name",
+    "year": "year",
+    "parameters": "parameters",
+    "layers": "layers",
+    "width": "width",
+    "heads": "heads",
+    "context": "context",
+    "tokens": "tokens",
+    "batch": "batch tokens",
+    "lr": "lr",
+    "optimizer": "optimizer",
+}
+
+
+def recipes(
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", help=f"{', '.join(COLUMNS)}; with a - before it from the largest down."),
+    ] = None,
+    family: Annotated[str | None, typer.Option("--family", help="Only gpt3, opt, llama2, …")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes, experiments by name, with the figures of the models that they made."""
+    from danlu.spec import book
+
+    found = _of(family, book.entries())
+    rows = [_row(entry) for entry in found]
+    if sort is not None:
+        rows = _sorted(rows, sort)
+    if as_json:
+        by_name = {entry.name: entry for entry in found}
+        print_json([row | _about(by_name[row["name"]]) for row in rows])
+        return
+    heads = [COLUMNS[key] if key in ("name", "optimizer") else f"{COLUMNS[key]:>7}" for key in COLUMNS]
+    table = [[_shown(key, row[key]) for key in COLUMNS] for row in rows]
+    widths = [max(map(len, column)) for column in zip(heads, *table, strict=True)]
+    right = [key not in ("name", "optimizer") for key in COLUMNS]
+    print_table(
+        [
+            [
+                cell.rjust(size) if flush else cell
+                for cell, size, flush in zip(line, widths, right, strict=True)
+            ]
+            for line in ([head.strip() for head in heads], *table)
+        ]
+    )
+
+
+def _of(family: str | None, entries: list[Any]) -> list[Any]:
+    """The recipes of a family. Raises SpecError if there is none of that name."""
+    from danlu.spec.errors import SpecError, did_you_mean
+
+    if family is None:
+        return entries
+    known = list(dict.fromkeys(entry.family for entry in entries))
+    if family not in known:
+        hint = did_you_mean(family, known) or "."
+        raise SpecError(f"there is no family of recipes named {family}{hint} Families: {', '.join(known)}")
+    return [entry for entry in entries if entry.family == family]
+
+
+def _sorted(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
+    """Rows by a column; those that have nothing there last."""
+    from danlu.spec.errors import SpecError, did_you_mean
+
+    key = sort.removeprefix("-")
+    if key not in COLUMNS:
+        hint = did_you_mean(key, COLUMNS) or "."
+        raise SpecError(f"recipes cannot be sorted by {key}{hint} Columns: {', '.join(COLUMNS)}")
+    known = sorted((r for r in rows if r[key] is not None), key=lambda r: r[key], reverse=sort != key)
+    return known + [row for row in rows if row[key] is None]
+
+
+def _row(entry: Any) -> dict[str, Any]:
+    from danlu.spec.shrink import count, tokens_of
+
+    experiment, published = entry.experiment, entry.published
+    model, data = experiment.model, experiment.data
+    ids = data.vocabulary or int(data.tokenizer.removeprefix("bpe:")) if "bpe:" in data.tokenizer else 257
+    return {
+        "name": entry.name,
+        "year": published.year,
+        "parameters": published.parameters or count(model, ids, data.context),
+        "layers": model.layers,
+        "width": model.width,
+        "heads": model.mixer.heads,
+        "context": data.context,
+        "tokens": published.tokens or tokens_of(experiment),
+        "batch": experiment.train.batch * data.context,
+        "lr": experiment.optimizer.lr,
+        "optimizer": experiment.optimizer.kind,
+    }
+
+
+def _about(entry: Any) -> dict[str, Any]:
+    return {
+        "family": entry.family,
+        "summary": entry.summary,
+        "source": entry.source,
+        "sources": dict(entry.sources),
+        "unknown": list(entry.unknown),
+    }
+
+
+def _shown(key: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if key in ("parameters", "tokens", "batch"):
+        return rounded(value)
+    return value if isinstance(value, str) else short(value)
