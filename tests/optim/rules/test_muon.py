@@ -7,32 +7,34 @@ import copy
 import pytest
 import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as torchs_orthogonalise
+from torch.utils.flop_counter import FlopCounterMode
 
 from danlu.optim import Muon, orthogonalise
 
 SHAPES = [(16, 16), (16, 48), (48, 16), (16, 48), (1, 7), (7, 1), (64, 8)]
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 BF16 = 2.0**-8  # rounding to bfloat16 changes a number by at most this share
+NOISE = 2**0.5 * 0.03  # between two iterations in bfloat16
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_orthogonalise_is_torchs(shape, steps):
-    """The same products in the same type; the norm that they start from may round differently by one
-    part in 2⁸, which the iteration carries on (the map of a singular value has a slope of up to 3.4⁵,
-    yet flattens where it matters): 2 % of the result."""
+    """Each is within 3 % of the exact polynomial in bfloat16 (the norm that they start from may round by one
+    part in 2⁸, which the iteration carries on; the map of a singular value has a slope of up to 3.4⁵, yet
+    flattens where it matters), so that they differ by √2·3 %."""
     for _ in range(5):
         matrix = torch.randn(shape)
         expected = torchs_orthogonalise(matrix, COEFFICIENTS, steps, 1e-7).float()
         got = orthogonalise(matrix[None], steps)[0]
-        assert (got - expected).norm() <= 0.02 * expected.norm()
+        assert (got - expected).norm() <= NOISE * expected.norm()
 
 
 def iterated(matrix, steps=5):
-    """The definition on singular values, exact in float64: s ← a·s + b·s³ + c·s⁵ from s/‖s‖."""
+    """The definition on singular values, exact in float64: s ← a·s + b·s³ + c·s⁵ from s/(‖s‖ + 10⁻⁷)."""
     a, b, c = COEFFICIENTS
     u, s, vt = torch.linalg.svd(matrix.double(), full_matrices=False)
-    s = s / s.norm()
+    s = s / (s.norm() + 1e-7)
     for _ in range(steps):
         s = a * s + b * s**3 + c * s**5
     return u @ s.diag() @ vt
@@ -44,6 +46,46 @@ def test_orthogonalise_is_the_polynomial_of_the_singular_values(shape):
     matrix = torch.randn(shape)
     exact = iterated(matrix)
     assert (orthogonalise(matrix[None])[0] - exact).norm() <= 0.08 * exact.norm()
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (16, 32), (16, 40), (40, 16), (8, 64), (1, 9)])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 7])
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_in_higher_precision_it_is_exact(shape, steps, dtype, bound):
+    """Also through the Gram matrix."""
+    matrix = torch.randn(shape, dtype=dtype)
+    exact = iterated(matrix, steps)
+    got = orthogonalise(matrix[None], steps, dtype=dtype)[0]
+    assert got.dtype == dtype
+    assert (got - exact).norm() <= bound * exact.norm()
+
+
+@pytest.mark.parametrize("rank", [4, 16])
+def test_the_gram_iteration_is_no_worse_where_singular_values_are_small(rank):
+    """One of 1 % beside ``rank`` large ones, as momentum has them: the plain iteration in bfloat16 is off by
+    a fifth and more; without G taken anew this one would be off by ten times the result."""
+    matrix = torch.randn(64, rank) @ torch.randn(rank, 256) + 0.01 * torch.randn(64, 256)
+    exact = iterated(matrix)
+    plain = torchs_orthogonalise(matrix, COEFFICIENTS, 5, 1e-7).float()
+    got = orthogonalise(matrix[None])[0]
+    assert (got - exact).norm() <= 1.1 * (plain - exact).norm()
+
+
+def products(function, *arguments):
+    with FlopCounterMode(display=False) as counter:
+        function(*arguments)
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize(("shape", "saved"), [((128, 512), 0.33), ((384, 128), 0.25), ((96, 96), 0.0)])
+def test_fewer_operations(shape, saved):
+    """Short side m, long side n: 5(4m²n + 2m³), or 14·2m³ + 2·4m²n through the Gram matrix."""
+    m, n = sorted(shape)
+    plain = products(torchs_orthogonalise, torch.randn(shape), COEFFICIENTS, 5, 1e-7)
+    ours = products(orthogonalise, torch.randn(1, *shape))
+    assert plain == 5 * (4 * m * m * n + 2 * m**3)
+    assert ours == (plain if n <= 2 * m else 28 * m**3 + 8 * m * m * n)
+    assert ours <= (1 - saved) * plain
 
 
 @pytest.mark.parametrize("shape", [(32, 64), (64, 32), (20, 100), (100, 20)])
@@ -89,7 +131,8 @@ def parameters(dtype=torch.float32):
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("momentum", [0.0, 0.95])
-def test_muon_is_torchs(momentum, decay):
+@pytest.mark.parametrize(("scale", "theirs_called"), [("spectral", "original"), ("rms", "match_rms_adamw")])
+def test_muon_is_torchs(momentum, decay, scale, theirs_called):
     """torch averages the gradients (× 1 − μ) where we sum them, which an orthogonal update cannot tell.
 
     Each of ten updates may differ as in ``test_orthogonalise_is_torchs``.
@@ -99,8 +142,8 @@ def test_muon_is_torchs(momentum, decay):
     start = copy.deepcopy(ours)
     settings = {"lr": 0.03, "momentum": momentum, "weight_decay": decay}
     pair = [
-        Muon(ours, **settings),
-        torch.optim.Muon(theirs, nesterov=True, adjust_lr_fn="original", **settings),
+        Muon(ours, scale=scale, **settings),
+        torch.optim.Muon(theirs, nesterov=True, adjust_lr_fn=theirs_called, **settings),
     ]
     for step in range(10):
         for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
@@ -109,23 +152,27 @@ def test_muon_is_torchs(momentum, decay):
         for optimizer in pair:
             optimizer.step()
     for a, b, before in zip(ours, theirs, start, strict=True):
-        assert (a - b).norm() <= 0.02 * (b - before).norm()
+        assert (a - b).norm() <= NOISE * (b - before).norm()
 
 
-def test_the_update_is_its_formula():
-    """θ ← (1 − ηλ)θ − η √max(1, rows/columns) · NS(g + μB), with B ← μB + g, one matrix at a time."""
+@pytest.mark.parametrize(
+    ("scale", "size"),
+    [("spectral", lambda r, c: max(1, r / c) ** 0.5), ("rms", lambda r, c: 0.2 * max(r, c) ** 0.5)],
+)
+def test_the_update_is_its_formula(scale, size):
+    """θ ← (1 − ηλ)θ − η·s·NS(g + μB), with B ← μB + g, one matrix at a time; s as its author or Moonlight's
+    report (equation 4) has it."""
     params = parameters(torch.float64)
     start = [p.detach().clone() for p in params]
     weights = list(start)
     buffers = [torch.zeros_like(p) for p in params]
-    optimizer = Muon(params, lr=0.1, momentum=0.8, weight_decay=0.2)
+    optimizer = Muon(params, lr=0.1, momentum=0.8, weight_decay=0.2, scale=scale)
     for _ in range(3):
         for i, p in enumerate(params):
             p.grad = torch.randn_like(p)
             buffers[i] = 0.8 * buffers[i] + p.grad
             update = orthogonalise((p.grad + 0.8 * buffers[i])[None])[0]
-            scale = max(1, p.shape[0] / p.shape[1]) ** 0.5
-            weights[i] = (1 - 0.1 * 0.2) * weights[i] - 0.1 * scale * update
+            weights[i] = (1 - 0.1 * 0.2) * weights[i] - 0.1 * size(*p.shape) * update
         optimizer.step()
     for p, before, expected, buffer in zip(params, start, weights, buffers, strict=True):
         # A batch of products may round differently than one.
@@ -154,3 +201,12 @@ def test_no_gradient_no_change():
     optimizer.step()
     assert torch.equal(one, before)
     assert one not in optimizer.state or not optimizer.state[one]
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (32, 96), (96, 32)])
+def test_scaled_by_rms_the_update_has_adamws_size(shape):
+    """Singular values of about 0.9 (0.7 to 1.2) give elements an RMS of 0.2·√(max·min/(rows·columns))·0.9."""
+    p = torch.nn.Parameter(torch.zeros(shape))
+    p.grad = torch.randn(shape)
+    Muon([p], lr=1.0, scale="rms").step()
+    assert 0.2 * 0.7 < p.square().mean().sqrt() < 0.2 * 1.2
