@@ -3,6 +3,7 @@ is asked for costs, kernels or groups."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -64,7 +65,7 @@ def _show_parts(experiment: Any, costs: bool, kernels: bool, groups: bool, as_js
     from danlu.train import groups as of_groups
     from danlu.train import kernels as of_kernels
 
-    parts = [
+    parts: list[tuple[bool, str, Callable[[Any], Any], Callable[[Any], None]]] = [
         (costs, "costs", of_costs.costs, tell_costs),
         (kernels, "kernels", of_kernels.report, tell_kernels),
         (groups, "groups", of_groups.report, tell_groups),

@@ -15,6 +15,7 @@ from danlu.optim.mup import Law, scaled
 from danlu.optim.rules.adam import Adam, AdamW
 from danlu.optim.rules.lion import Lion
 from danlu.optim.rules.muon import Muon
+from danlu.spec.errors import SpecError
 
 
 class Choice(NamedTuple):
@@ -75,19 +76,24 @@ class Assignment(NamedTuple):
 _ORDER = ("kernel", "readout", "embedding", "gain", "bias")  # so that the first group is the matrices'
 
 
-def decay(s: Any, p: Named) -> float:
-    """The decay of a parameter where its rule has no other: gains and biases have none."""
+def decay(s: Any, p: Named) -> dict[str, float]:
+    """The decay of a parameter where its rule has no other: gains and biases have none. Empty of a rule
+    whose decay follows from its rate."""
+    if not hasattr(s, "weight_decay"):
+        return {}
     decayed = p.role in ("kernel", "readout") or (p.role == "embedding" and s.decay_embeddings)
-    return float(s.weight_decay) if decayed else 0.0
+    return {"weight_decay": s.weight_decay if decayed else 0.0}
 
 
-def assign(s: spec.Optimizer, model: nn.Module) -> list[Assignment]:
+def assign(s: spec.Optimizer, model: nn.Module, updates: int | None = None) -> list[Assignment]:
     """Who gets what: every parameter of ``model`` that learns, once.
 
     Settings are those of the specification, then what ``groups`` changes, then, in a model that has a
-    ``width_multiplier`` (see ``danlu.optim.mup``), as they are good at its width. Raises ``SpecError`` for a
-    pattern of names that matches nothing.
+    ``width_multiplier`` (see ``danlu.optim.mup``), as they are good at its width. ``updates`` of the whole
+    run give the rate where it is left out, 1/√updates (Amos). Raises ``SpecError`` for a pattern of names
+    that matches nothing, for a decay of a rule that has none, and where neither rate nor updates are known.
     """
+    s = _with_rate(s, updates)
     parameters = sorted(named(model), key=lambda p: _ORDER.index(p.role))
     changed = exceptions(s.groups, parameters)
     multiplier = float(getattr(model, "width_multiplier", 1.0))
@@ -95,23 +101,38 @@ def assign(s: spec.Optimizer, model: nn.Module) -> list[Assignment]:
     for p in parameters:
         own = getattr(s, "embeddings", None) if p.role == "embedding" else None
         choice = CHOOSE[type(own or s)](own or s, p)
-        settings = {"weight_decay": decay(own or s, p), **choice.settings}
+        settings = {**decay(own or s, p), **choice.settings}
         if p.name in changed:
             settings["lr"] *= changed[p.name].rate
             if changed[p.name].weight_decay is not None:
+                if "weight_decay" not in settings:
+                    raise SpecError(
+                        f"optimizer.groups: {s.kind} has no weight_decay that {p.name} could have"
+                    )
                 settings["weight_decay"] = changed[p.name].weight_decay
         found.append(Assignment(p, choice.rule, scaled(settings, choice.law, p, multiplier)))
     return found
 
 
-def build(s: spec.Optimizer, model: nn.Module) -> list[Rule]:
+def _with_rate(s: spec.Optimizer, updates: int | None) -> spec.Optimizer:
+    if s.lr is not None:
+        return s
+    if updates is None:
+        raise SpecError(
+            f"optimizer.lr is left out, which for {s.kind} means 1/√updates, and a run that seconds bound "
+            "does not know how many it makes; set optimizer.lr, or train.steps"
+        )
+    return s.model_copy(update={"lr": updates**-0.5})
+
+
+def build(s: spec.Optimizer, model: nn.Module, updates: int | None = None) -> list[Rule]:
     """The optimizers that together update every parameter of ``model`` once.
 
     Every group carries ``peak``, the rate that a schedule multiplies, and ``names``, its parameters'.
-    Raises as ``assign``.
+    ``updates`` and what is raised: as of ``assign``.
     """
     rules: dict[type[Rule], dict[Any, dict[str, Any]]] = {}
-    for p, rule, settings in assign(s, model):
+    for p, rule, settings in assign(s, model, updates):
         alike = tuple(sorted(settings.items()))
         empty = {"params": [], "names": [], **settings, "peak": settings["lr"]}
         group = rules.setdefault(rule, {}).setdefault(alike, empty)
