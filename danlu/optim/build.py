@@ -12,9 +12,12 @@ from danlu import spec
 from danlu.optim.base import Rule
 from danlu.optim.groups import Named, exceptions, named
 from danlu.optim.mup import Law, scaled
+from danlu.optim.rules.adafactor import Adafactor
 from danlu.optim.rules.adam import Adam, AdamW
+from danlu.optim.rules.amos import Amos
 from danlu.optim.rules.lion import Lion
 from danlu.optim.rules.muon import Muon
+from danlu.optim.rules.soap import SOAP
 from danlu.spec.errors import SpecError
 
 
@@ -51,14 +54,33 @@ def _muon(s: spec.Muon, p: Named) -> Choice:
     if not p.block_matrix:
         rest = {"lr": s.adamw_lr, "betas": (s.beta1, s.beta2), "eps": s.eps, "weight_decay": 0.0}
         return Choice(AdamW, "steps", rest)
-    return Choice(Muon, "spectral", {"lr": s.lr, "momentum": s.momentum, "steps": s.steps})
+    settings = {"lr": s.lr, "momentum": s.momentum, "steps": s.steps, "scale": s.scale}
+    return Choice(Muon, "spectral" if s.scale == "spectral" else "rms", settings)
+
+
+def _adafactor(s: spec.Adafactor, p: Named) -> Choice:
+    settings = {"lr": s.lr, "decay": s.decay, "floor": s.floor, "clip": s.clip}
+    return Choice(Adafactor, "relative-apart", settings)
+
+
+def _amos(s: spec.Amos, p: Named) -> Choice:
+    settings = {"lr": s.lr, "beta": s.beta, "momentum": s.momentum, "extra_decay": s.extra_decay}
+    return Choice(Amos, "relative-alone", settings)
+
+
+def _soap(s: spec.SOAP, p: Named) -> Choice:
+    settings = {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps}
+    return Choice(SOAP, "steps", {**settings, "every": s.every, "longest": s.longest})
 
 
 CHOOSE: Mapping[type[spec.Rule], Callable[[Any, Named], Choice]] = {
+    spec.Adafactor: _adafactor,
     spec.Adam: _adam,
     spec.AdamW: _adamw,
+    spec.Amos: _amos,
     spec.Lion: _lion,
     spec.Muon: _muon,
+    spec.SOAP: _soap,
 }
 
 

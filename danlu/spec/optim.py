@@ -208,13 +208,7 @@ class SOAP(Rule):
 
 # The rules that danlu.optim.build can build.
 Optimizer = Annotated[
-    Adam
-    | AdamW
-    | Lion
-    # | Adafactor
-    # | Amos
-    | Muon,
-    # | SOAP
+    Adam | AdamW | Lion | Adafactor | Amos | Muon | SOAP,
     ByKind,
     Shorthand,
 ]
