@@ -36,7 +36,7 @@ class Moment:
     def share(self, duration: Duration) -> float:
         """``duration``, counted from the run's beginning, as a share of the run."""
         amount, unit = length(duration)
-        return amount if unit == "run" else self.progress * amount / max(self.done(unit), 1)
+        return amount if unit == "run" else self.progress * (amount / max(self.done(unit), 1))
 
     def last(self, duration: Duration) -> float:
         """The share of the run after which its last ``duration`` begins."""

@@ -76,12 +76,10 @@ class Train(Spec):
         before = Length(0, length(self.ramp[0].until).unit) if self.ramp else None
         for i, stage in enumerate(self.ramp):
             end = length(stage.until)
-            if before is not None and before.unit != end.unit:
+            if before is not None and (before.unit != end.unit or end.amount <= before.amount):
                 raise ValueError(
-                    f"ramp.{i}.until = {stage.until} is in another unit than what comes before it"
+                    f"ramp.{i}.until = {stage.until} must be later than what comes before it, and in its unit"
                 )
-            if before is not None and end.amount <= before.amount:
-                raise ValueError(f"ramp.{i}.until = {stage.until} is not later than what comes before it")
             before = end
         for name, count in self.batches().items():
             if self.microbatch is not None and count % self.microbatch:

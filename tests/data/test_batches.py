@@ -1,4 +1,3 @@
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +16,22 @@ def stream(length: int) -> Tokens:
 cases = {
     "length": st.integers(2, 400),
     "context": st.integers(1, 30),
-    "batch": st.integers(1, 9),
     "seed": st.integers(-(2**63), 2**63),
 }
 
 
-def make(length, context, batch, seed):
-    return Batches(stream(max(length, context + 1)), context=context, batch=batch, seed=seed)
+def make(length, context, seed):
+    return Batches(stream(max(length, context + 1)), context=context, seed=seed)
+
+
+counts = st.integers(1, 9)
 
 
 @settings(max_examples=100, deadline=None)
-@given(**cases, step=st.integers(0, 10**6))
-def test_targets_are_the_inputs_one_token_later(length, context, batch, seed, step):
-    inputs, targets = make(length, context, batch, seed).at(step)
-    assert inputs.shape == targets.shape == (batch, context)
+@given(**cases, first=st.integers(0, 10**6), count=counts)
+def test_targets_are_the_inputs_one_token_later(length, context, seed, first, count):
+    inputs, targets = make(length, context, seed).rows(first, count)
+    assert inputs.shape == targets.shape == (count, context)
     assert inputs.dtype == targets.dtype == np.int64
     assert (targets == inputs + 1).all()
     assert (np.diff(inputs, axis=1) == 1).all()
@@ -38,79 +39,72 @@ def test_targets_are_the_inputs_one_token_later(length, context, batch, seed, st
 
 @settings(max_examples=100, deadline=None)
 @given(**cases, epoch=st.integers(0, 50))
-def test_each_window_comes_once_in_an_epoch(length, context, batch, seed, epoch):
-    batches = make(length, context, batch, seed)
+def test_each_window_comes_once_in_an_epoch(length, context, seed, epoch):
+    batches = make(length, context, seed)
     n = batches.windows
-    first = epoch * n  # the number of the epoch's first sample
-    steps = range(first // batch, (first + n - 1) // batch + 1)
-    starts = np.concatenate([batches.at(step)[0][:, 0] for step in steps])
-    skip = first - steps[0] * batch
-    starts = np.sort(starts[skip : skip + n])
+    starts = np.sort(batches.rows(epoch * n, n)[0][:, 0])
     assert (np.diff(starts) == context).all()  # all different, next to one another
     # No more than one further window would fit before and after them together.
     assert starts[0] + len(batches.tokens) - 1 - (starts[-1] + context) < 2 * context
+    assert batches.epoch(epoch * n) == epoch
 
 
 @settings(max_examples=100, deadline=None)
-@given(**cases, steps=st.lists(st.integers(0, 200), min_size=2, max_size=8))
-def test_a_batch_depends_on_seed_and_step_alone(length, context, batch, seed, steps):
-    one, other = make(length, context, batch, seed), make(length, context, batch, seed)
-    seen = {step: one.at(step)[0] for step in steps}
-    for step in sorted(steps, reverse=True):
-        np.testing.assert_array_equal(other.at(step)[0], seen[step])
+@given(**cases, firsts=st.lists(st.integers(0, 2000), min_size=2, max_size=8), count=counts)
+def test_a_sample_depends_on_seed_and_number_alone(length, context, seed, firsts, count):
+    one, other = make(length, context, seed), make(length, context, seed)
+    seen = {first: one.rows(first, count)[0] for first in firsts}
+    for first in sorted(firsts, reverse=True):
+        np.testing.assert_array_equal(other.rows(first, count)[0], seen[first])
 
 
 @settings(max_examples=100, deadline=None)
-@given(**cases, step=st.integers(0, 1000), ranks=st.integers(1, 9))
-def test_ranks_partition_the_batch(length, context, batch, seed, step, ranks):
-    batches = make(length, context, batch, seed)
-    bounds = [batch * rank // ranks for rank in range(ranks + 1)]
-    parts = [batches.rows(step, start, stop) for start, stop in pairwise(bounds)]
-    for whole, part in zip(batches.at(step), zip(*parts, strict=True), strict=True):
-        np.testing.assert_array_equal(np.concatenate(part), whole)
+@given(**cases, first=st.integers(0, 1000), sizes=st.lists(counts, min_size=1, max_size=8))
+def test_however_samples_are_batched_their_order_is_the_same(length, context, seed, first, sizes):
+    """Batches of different sizes, and the parts of a batch that fall to several processes."""
+    batches = make(length, context, seed)
+    begins = np.cumsum([first, *sizes]).tolist()
+    parts = [batches.rows(begin, size) for begin, size in zip(begins, sizes, strict=False)]
+    whole = batches.rows(first, sum(sizes))
+    for together, part in zip(whole, zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(np.concatenate(part), together)
 
 
 def test_epochs_and_seeds_differ_in_order_and_offset():
-    batches = make(10_000, 10, 1, 0)
+    batches = make(10_000, 10, 0)
     n = batches.windows
-    epochs = [[int(batches.at(epoch * n + i)[0][0, 0]) for i in range(20)] for epoch in range(3)]
-    other = [int(make(10_000, 10, 1, 1).at(i)[0][0, 0]) for i in range(20)]
+    epochs = [batches.rows(epoch * n, 20)[0][:, 0].tolist() for epoch in range(3)]
+    other = make(10_000, 10, 1).rows(0, 20)[0][:, 0].tolist()
     assert len({tuple(starts) for starts in [*epochs, other]}) == 4
     assert len({epoch[0] % 10 for epoch in epochs} | {other[0] % 10}) > 1
 
 
 def test_every_token_is_predicted_in_some_epoch():
-    batches = make(57, 10, 5, 3)
-    predicted = np.concatenate([batches.at(step)[1].ravel() for step in range(200)])
-    assert set(predicted.tolist()) == set(range(1, 57))
+    predicted = make(57, 10, 3).rows(0, 1000)[1]
+    assert set(predicted.ravel().tolist()) == set(range(1, 57))
 
 
 def test_too_small_a_corpus_says_so_in_one_sentence():
     with pytest.raises(
         DataError, match=r"some\.tokens holds 10 tokens, too few for a context of 10, which takes 11"
     ):
-        Batches(stream(10), context=10, batch=2, seed=0)
-    assert Batches(stream(11), context=10, batch=2, seed=0).at(7)[1].tolist() == [list(range(1, 11))] * 2
+        Batches(stream(10), context=10, seed=0)
+    assert Batches(stream(11), context=10, seed=0).rows(7, 2)[1].tolist() == [list(range(1, 11))] * 2
 
 
 def test_a_damaged_token_is_named_when_it_is_met():
     tokens = stream(100)
     tokens.ids[30] = 100
-    batches = Batches(tokens, context=10, batch=10, seed=0)
+    batches = Batches(tokens, context=10, seed=0)
     with pytest.raises(DataError, match=r"token 100 at position 30"):
-        for step in range(3):
-            batches.at(step)
+        batches.rows(0, 30)
     with pytest.raises(DataError, match=r"token 100 at position 30"):
         list(held_out_windows(tokens, 8))
 
 
-def test_rows_outside_the_batch_are_a_mistake():
-    batches = make(100, 10, 4, 0)
-    for start, stop in [(0, 5), (-1, 2), (3, 2)]:
-        with pytest.raises(ValueError, match="batch of 4"):
-            batches.rows(0, start, stop)
-    with pytest.raises(ValueError, match="step -1"):
-        batches.at(-1)
+def test_there_are_no_samples_before_the_first():
+    with pytest.raises(ValueError, match="first -1 and count 2 must not be negative"):
+        make(100, 10, 0).rows(-1, 2)
 
 
 @settings(max_examples=100, deadline=None)
@@ -136,7 +130,7 @@ def test_nothing_to_predict_is_an_error():
 def test_document_ids_change_at_separators():
     inputs = np.array([[5, 5, 9, 5, 9], [9, 9, 5, 5, 5]])
     assert document_ids(inputs, 9).tolist() == [[0, 0, 1, 1, 2], [1, 2, 2, 2, 2]]
-    batches = Batches(stream(20), context=5, batch=2, seed=0, separator=9)
+    batches = Batches(stream(20), context=5, seed=0, separator=9)
     np.testing.assert_array_equal(batches.document_ids(inputs), document_ids(inputs, 9))
     with pytest.raises(ValueError, match="separator"):
-        make(20, 5, 2, 0).document_ids(inputs)
+        make(20, 5, 0).document_ids(inputs)

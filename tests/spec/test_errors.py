@@ -22,7 +22,7 @@ CASES = {
     "model.eps=1": ["model.eps is not a field", "model.norm.eps"],
     "modle.width=3": ["modle is not a field of an experiment", "did you mean model?"],
     "model.norm.bias=true": ["model.norm.bias is not a field of model.norm (kind rms)", "model.norm=layer"],
-    "schedule.zzz=1": ["schedule.zzz is not a field of schedule.", "Fields: warmup, "],
+    "schedule.zzz=1": ["schedule.zzz is not a field of schedule (kind linear).", "Fields: warmup, "],
     # types
     "train.steps=many": ["train.steps = 'many' is not a whole number greater than 0, or none"],
     "train.steps=10.5": ["train.steps = 10.5 is not a whole number greater than 0"],
@@ -41,12 +41,17 @@ CASES = {
     # bounds
     "train.batch=0": ["train.batch = 0 is not a whole number greater than 0"],
     "model.dropout=1.0": ["model.dropout = 1.0 is not a number at least 0 and less than 1"],
+    "schedule.warmup=2": ["schedule.warmup: 2 is not a share of the run", "'2000 steps' or '375M tokens'"],
+    "schedule.warmup=2 stps": ["schedule.warmup: '2 stps' is not a share of the run from 0 to 1"],
+    "schedule.warmup=1.5 steps": ["schedule.warmup: '1.5 steps' is not a share of the run from 0 to 1"],
+    "schedule.warmup=true": ["schedule.warmup: true is not a share of the run from 0 to 1"],
+    "schedule.warmup=[1]": ["schedule.warmup: [1] is not a duration such as 0.02, '2000 steps'"],
     "schedule.floor=2": ["schedule.floor = 2", "is not a number at least 0 and at most 1"],
     # kinds and words
-    "optimizer=adam": ["optimizer.kind = 'adam' is not adamw or muon", "did you mean adamw?"],
+    "optimizer=admw": ["optimizer.kind = 'admw' is not ", "did you mean adamw?"],
     "model.norm=3": ["model.norm = 3 is not rms, layer, group"],
     "model.norm=none": ["model.norm.kind = 'none' is not rms, layer, group"],
-    "schedule.kind=cosin": ["schedule.kind = 'cosin' is not constant, linear or cosine", "mean cosine?"],
+    "schedule.kind=cosin": ["schedule.kind = 'cosin' is not constant, linear, cosine", "mean cosine?"],
     "model.kind=decodr": ["model.kind = 'decodr' is not decoder", "did you mean decoder?"],
     # combinations: the validators' own sentences, with whole names
     "model.mixer.heads=3": ["model.mixer.heads = 3 does not divide model.width = 128"],
@@ -55,6 +60,28 @@ CASES = {
     ],
     "model.mixer.window=999": ["model.mixer.window = 999 is longer than data.context = 128"],
     "train.microbatch=5": ["train.microbatch = 5 does not divide train.batch = 8"],
+    "train.ramp=[{batch: 4, until: 9 steps, by: 3}]": [
+        "train.ramp.0.by = 3 does not lead from 4 sequences to 8"
+    ],
+    "train.ramp=[{batch: 8, until: 9 steps, by: 4}]": [
+        "train.ramp.0.by = 4 does not lead from 8 sequences to 8"
+    ],
+    "train.ramp=[{batch: 4, until: 0 steps}]": ["train.ramp.0.until = 0 steps must be later than what comes"],
+    "train.ramp=[{batch: 2, until: 0.1}, {batch: 4, until: 9 steps}]": [
+        "train.ramp.1.until = 9 steps must be"
+    ],
+    "schedule={kind: rsqrt, warmup: 0}": ["schedule.hold = none with schedule.warmup = 0.0 leaves nothing"],
+    "schedule={kind: amos, half: 0 steps}": ["schedule.half = 0 steps leaves no time to fall"],
+    "schedule={kind: pieces, pieces: [{to: 2}]}": ["schedule.pieces.0.to = 2.0 is above the peak"],
+    "schedule={kind: pieces, pieces: [{}, {to: 0}]}": ["schedule.pieces.0 goes on to the end of the run"],
+    "schedule={kind: pieces, pieces: [{until: 0.2}, {until: 0.1}]}": [
+        "schedule.pieces.1.until = 0.1 is not later than what comes before it"
+    ],
+    "vary=[{setting: beta3}]": ["vary.0.setting = beta3 is not a number of optimizer (kind muon); allowed: "],
+    "vary=[{setting: lr}]": ["vary.0.setting = lr follows the schedule"],
+    "vary=[{setting: beta2, start: 1}]": ["vary.0 takes beta2 to 1.0: input should be less than 1"],
+    "vary=[{setting: eps}, {setting: eps}]": ["vary.1.setting = eps is there twice"],
+    "vary=[{setting: weight_decay}]": ["in proportion to optimizer.weight_decay, which is 0"],
     "train.seconds=none": ["nothing bounds the run", "train.steps, train.tokens, train.seconds"],
     # words
     "tinny": ["no recipe, YAML file or run named tinny", "did you mean tiny?", "Recipes: "],
@@ -90,7 +117,7 @@ def test_a_stray_word_after_the_first(word: str, said: str) -> None:
 
 def test_every_problem_has_its_line() -> None:
     with pytest.raises(SpecError) as caught:
-        resolve(["tiny", "model.widht=3", "train.batch=0", "optimizer=adam"])
+        resolve(["tiny", "model.widht=3", "train.batch=0", "optimizer=admw"])
     assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [
         "model.widht", "optimizer.kind", "train.batch",
     ]  # fmt: skip

@@ -15,19 +15,25 @@ from danlu.spec import (
     MLP,
     AdamW,
     Attention,
+    Constant,
+    Cosine,
     Data,
     Decoder,
     Experiment,
     LayerNorm,
     Learned,
+    Linear,
     Muon,
     NoPosition,
+    Piece,
+    Pieces,
     QKNorm,
     RMSNorm,
     Rotary,
-    Schedule,
     SpecError,
+    Stage,
     Train,
+    Vary,
     catalog,
     difference,
     flatten,
@@ -40,6 +46,7 @@ positive = st.floats(min_value=1e-300, max_value=1e300)
 count = st.integers(1, 10**12)
 maybe_count = st.none() | count
 fraction = st.floats(0, 1)
+duration = fraction | st.builds("{} {}".format, st.integers(0, 10**15), st.sampled_from(["steps", "tokens"]))
 tricky = """
 none null no on 1e-3 1:30 010 0x1F ~ true 2024-01-01 = << !x &a *a a:b # % @ ` ? - | > .nan -.inf
 """
@@ -67,13 +74,19 @@ experiments = st.builds(
     ),
     data=st.builds(Data, corpus=text, context=count, text=text),
     optimizer=st.builds(AdamW, lr=positive) | st.builds(Muon, adamw_lr=positive, weight_decay=positive),
-    schedule=st.builds(
-        Schedule,
-        kind=st.sampled_from(["constant", "linear", "cosine"]), warmup=fraction, warmup_steps=maybe_count
+    schedule=st.one_of(
+        st.builds(Constant, warmup=duration), st.builds(Linear, warmup=duration, floor=fraction),
+        st.builds(Cosine, warmup=duration),
+        st.builds(Pieces, pieces=st.builds(Piece, to=fraction, until=st.none() | st.just("2k steps")).map(
+            lambda piece: (piece,)
+        )),
     ),
+    vary=st.just(()) | st.just((Vary(setting="beta2", start=0.5, pieces=(Piece(to=0.9),)),)),
     train=st.builds(
         Train,
-        steps=count, tokens=maybe_count, seconds=st.none() | positive, seed=st.integers(-(2**63), 2**63),
+        steps=count, tokens=maybe_count,
+        ramp=st.just(()) | st.just((Stage(batch=4, until="9k tokens", by=2),)),
+        seconds=st.none() | positive, seed=st.integers(-(2**63), 2**63),
         compile=st.sampled_from(["auto", True, False]),
     ),
 )  # fmt: skip
@@ -109,7 +122,7 @@ written = {
     "optimizer": st.sampled_from(["adamw", "muon"]),
     "optimizer.lr": positive,
     "schedule": st.sampled_from(["constant", "linear", "cosine"]),
-    "schedule.warmup_steps": st.sampled_from(["none", "7", "1k"]),
+    "schedule.warmup": st.sampled_from(["0.1", "7 steps", "1k steps", "1.5M tokens"]),
     "train.tokens": st.sampled_from(["1M", "2e6", "123_456"]),
     "train.seconds": positive,
     "train.seed": st.integers(),
