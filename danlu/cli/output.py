@@ -68,7 +68,7 @@ def short(value: Any) -> str:
         case int():
             return rounded(value, 4) if value >= 10**6 and value == float(f"{value:.4g}") else str(value)
         case float():
-            if value and abs(value) < 1e-3:
+            if value and abs(value) < 1e-2:
                 return f"{Decimal(repr(value)).normalize():e}"
             return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
         case dict():

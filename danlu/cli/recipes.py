@@ -44,17 +44,16 @@ def recipes(
         by_name = {entry.name: entry for entry in found}
         print_json([row | _about(by_name[row["name"]]) for row in rows])
         return
-    heads = [COLUMNS[key] if key in ("name", "optimizer") else f"{COLUMNS[key]:>7}" for key in COLUMNS]
-    table = [[_shown(key, row[key]) for key in COLUMNS] for row in rows]
-    widths = [max(map(len, column)) for column in zip(heads, *table, strict=True)]
-    right = [key not in ("name", "optimizer") for key in COLUMNS]
+    table = [list(COLUMNS.values()), *([_shown(key, row[key]) for key in COLUMNS] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    flush = [key not in ("name", "optimizer") for key in COLUMNS]  # to the right
     print_table(
         [
             [
-                cell.rjust(size) if flush else cell
-                for cell, size, flush in zip(line, widths, right, strict=True)
+                cell.rjust(width) if right else cell
+                for cell, width, right in zip(line, widths, flush, strict=True)
             ]
-            for line in ([head.strip() for head in heads], *table)
+            for line in table
         ]
     )
 
@@ -85,11 +84,12 @@ def _sorted(rows: list[dict[str, Any]], sort: str) -> list[dict[str, Any]]:
 
 
 def _row(entry: Any) -> dict[str, Any]:
-    from danlu.spec.shrink import count, tokens_of
+    from danlu.spec.data import bpe_size
+    from danlu.spec.shrink import BYTES, count, tokens_of
 
     experiment, published = entry.experiment, entry.published
     model, data = experiment.model, experiment.data
-    ids = data.vocabulary or int(data.tokenizer.removeprefix("bpe:")) if "bpe:" in data.tokenizer else 257
+    ids = data.vocabulary or bpe_size(data.tokenizer) or BYTES
     return {
         "name": entry.name,
         "year": published.year,

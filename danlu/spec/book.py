@@ -81,11 +81,11 @@ def entry(name: str) -> Entry:
 
 def entries() -> list[Entry]:
     """Every recipe, by year, family and size; those without a year first."""
-    found = [entry(name) for name in catalog.names("recipes")]
-    years: dict[str, int] = {}
-    for one in found:
-        years[one.family] = min(years.get(one.family, 9999), one.published.year or 0)
-    return sorted(found, key=lambda one: (years[one.family], one.family, one.published.parameters or 0))
+
+    def order(one: Entry) -> tuple[int, str, int]:
+        return one.published.year or 0, one.family, one.published.parameters or 0
+
+    return sorted(map(entry, catalog.names("recipes")), key=order)
 
 
 def to_yaml(experiment: Experiment, name: str) -> str:
