@@ -22,6 +22,10 @@ RUN = [
     "train.log_every=2", "train.microbatch=4", "model.dropout=0.1", "train.precision=bfloat16",
     "data.documents=separate", "optimizer=muon",
 ]  # fmt: skip
+RAMP = [  # batches, rates and a setting that change at almost every update
+    "train.ramp=[{batch: 4, until: 640 tokens, by: 4}]", "train.batch=16", "schedule.warmup=400 tokens",
+    "vary=[{setting: momentum, start: 0.5, pieces: [{to: 0.95, until: 9 steps}]}]",
+]  # fmt: skip
 
 
 # ------------------------------------------------------------ the child: dies by its own hand, anywhere
@@ -106,18 +110,18 @@ def fork(words: list[str], folder: Path, at: int | None, half: bool) -> tuple[bo
     return True, text
 
 
-def driver(corpus: Path, folder: Path, seed: int) -> None:
+def driver(corpus: Path, folder: Path, seed: int, kills: int, more: list[str]) -> None:
     """Fork one child after another from a process that has one thread and PyTorch loaded."""
     import torch
 
     torch.set_num_threads(1)
-    words = small.words(corpus, *RUN)
+    words = small.words(corpus, *RUN, *more)
     draw = random.Random(seed)
     _, text = fork(words, folder / "whole", None, False)
     whole = json.loads(text)
     deaths: list[str] = []
     finished, done = 0, False
-    while len(deaths) < KILLS or not done:
+    while len(deaths) < kills or not done:
         at = draw.randint(1, whole["events"] // 2)
         done, text = fork(words, folder / f"killed-{finished}", at, draw.random() < 0.5)
         if done:
@@ -127,17 +131,19 @@ def driver(corpus: Path, folder: Path, seed: int) -> None:
     print(json.dumps({"deaths": deaths, "finished": finished, **whole}))
 
 
-def test_twenty_deaths_leave_no_trace(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kills", "more"), [(KILLS, []), (8, RAMP)], ids=["plain", "ramp"])
+def test_deaths_leave_no_trace(tmp_path: Path, kills: int, more: list[str]) -> None:
     corpus = small.corpus(tmp_path)
-    command = [sys.executable, "-m", "tests.train.test_kill", str(corpus), str(tmp_path), "7"]
+    command = [sys.executable, "-m", "tests.train.test_kill", str(corpus), str(tmp_path), "7", str(kills)]
+    command += more
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert result.returncode == 0, result.stderr + result.stdout
     told = json.loads(result.stdout.splitlines()[-1])
-    assert len(told["deaths"]) >= KILLS and told["finished"] >= 1
+    assert len(told["deaths"]) >= kills and told["finished"] >= 1
     for place in ("prepare", "_gradients", "_nats", "_bytes", "publish", "replace", "write", "_tell"):
         assert f"before {place}" in told["places"]  # a kill can come there
-    assert len(set(told["deaths"])) >= KILLS // 3, told["deaths"]
+    assert len(set(told["deaths"])) >= kills // 3, told["deaths"]
     for number in range(told["finished"]):
         small.assert_same(tmp_path / "whole", tmp_path / f"killed-{number}")
 
@@ -185,4 +191,4 @@ def test_the_command_killed_at_random_times(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    driver(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    driver(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
