@@ -3,7 +3,8 @@ outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch.nn as nn
 from danlu import data, spec
 from danlu.nn.registry import build
 from danlu.optim.averages import SWA, Average, Ensemble
+from danlu.optim.base import Rule
 from danlu.train import steps
 from danlu.train.errors import RunError
 from danlu.train.evaluate import Score, evaluate, held_out
@@ -68,6 +70,18 @@ class WeightsAverage:
         """Take over what ``tensors`` gave."""
         if self.average is not None:
             self.average.load(tensors["average"])
+
+
+@contextmanager
+def averaged(optimizers: Sequence[Rule], model: nn.Module) -> Iterator[None]:
+    """Within, the weights are those to evaluate and to save by a rule with an average of its own
+    (Schedule-Free), and its state has what is needed to go on."""
+    with ExitStack() as stack:
+        stack.callback(_gather_anew, model)  # the last to be called
+        for optimizer in optimizers:
+            stack.enter_context(optimizer.averaged())
+        _gather_anew(model)
+        yield
 
 
 def _gather_anew(model: nn.Module) -> None:
