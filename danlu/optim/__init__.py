@@ -2,19 +2,33 @@
 
 from danlu.optim.build import build, load_state_tensors, state_tensors
 from danlu.optim.groups import by_role, role
+from danlu.optim.rules.adafactor import Adafactor
 from danlu.optim.rules.adam import Adam, AdamW
+from danlu.optim.rules.amos import Amos
+from danlu.optim.rules.lamb import LAMB
 from danlu.optim.rules.lion import Lion
 from danlu.optim.rules.muon import Muon, orthogonalise
+from danlu.optim.rules.schedule_free import ScheduleFreeAdamW
+from danlu.optim.rules.sgd import SGD
+from danlu.optim.rules.soap import SOAP
+from danlu.optim.rules.tiger import Tiger
 from danlu.optim.schedules import Moment, factor
 from danlu.optim.settings import Settings
 
 __all__ = [
+    "LAMB",
+    "SGD",
+    "SOAP",
+    "Adafactor",
     "Adam",
     "AdamW",
+    "Amos",
     "Lion",
     "Moment",
     "Muon",
+    "ScheduleFreeAdamW",
     "Settings",
+    "Tiger",
     "build",
     "by_role",
     "factor",

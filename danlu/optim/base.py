@@ -74,8 +74,12 @@ class Rule(Optimizer):
         """The state of a parameter that was never updated; each rule says its own."""
         return {}
 
+    def ready(self, group: dict[str, Any]) -> list[Tensor]:
+        """The parameters of ``group`` that a step updates: those that have a gradient."""
+        return [p for p in group["params"] if p.grad is not None]
+
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        """Update the parameters of ``group`` that have a gradient; each has its state."""
+        """Update the parameters of ``group`` that are ready; each has its state."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -86,7 +90,7 @@ class Rule(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
+            params = self.ready(group)
             self.give_state(params)
             if params:
                 self.update(group, params)
@@ -130,6 +134,7 @@ class Elementwise(Rule):
     """A rule whose update of a number depends on that number, its gradient and its ``moments`` alone."""
 
     moments: ClassVar[tuple[str, ...]] = ()
+    one_pass: ClassVar[bool] = False  # the formula is one kernel, which reads and writes everything once
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
         return {name: self.zeros(p) for name in self.moments}
@@ -145,7 +150,9 @@ class Elementwise(Rule):
 
     def sweep(self, settings: dict[str, Any], params: list[Tensor]) -> None:
         """Take the parameters through the formula, piece by piece."""
-        for piece in pieces(self.columns(params)):
+        columns = self.columns(params)
+        alike = len({t.dtype for column in columns for t in column}) == 1
+        for piece in [columns] if self.one_pass and alike else pieces(columns):
             calculate(self.formula, settings, piece)
 
     def columns(self, params: list[Tensor]) -> list[list[Tensor]]:
@@ -159,6 +166,11 @@ def local(t: Tensor) -> Tensor:
     """This process's part of a sharded tensor; any other tensor itself."""
     part: Tensor = t.to_local() if hasattr(t, "to_local") else t
     return part.detach()
+
+
+def precise(t: Tensor) -> torch.dtype:
+    """The dtype to calculate in: the tensor's own, but float32 at least."""
+    return torch.promote_types(t.dtype, torch.float32)
 
 
 def pieces(columns: list[list[Tensor]], size: int = CHUNK) -> Iterator[list[list[Tensor]]]:
@@ -182,9 +194,17 @@ def pieces(columns: list[list[Tensor]], size: int = CHUNK) -> Iterator[list[list
 
 def cut(row: tuple[Tensor, ...], size: int = CHUNK) -> Iterator[tuple[Tensor, ...]]:
     """Tensors of one shape cut into flat pieces, or whole if they are small or not contiguous."""
-    if row[0].numel() <= size or not all(t.is_contiguous() for t in row):
+    if row[0].numel() <= size or row[0].device.type != "cpu" or not all(t.is_contiguous() for t in row):
         return iter((row,))
     return zip(*(t.view(-1).split(size) for t in row), strict=True)
+
+
+def cut_rows(row: tuple[Tensor, ...], size: int = CHUNK) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors with the same number of rows cut into pieces of whole rows; the first is the largest."""
+    if row[0].device.type != "cpu":
+        return iter((row,))
+    rows = max(1, size * row[0].shape[0] // max(1, row[0].numel()))
+    return zip(*(t.split(rows) for t in row), strict=True)
 
 
 def calculate(formula: Callable[..., None], settings: dict[str, Any], columns: list[list[Tensor]]) -> None:

@@ -15,10 +15,15 @@ from danlu.optim.mup import Law, scaled
 from danlu.optim.rules.adafactor import Adafactor
 from danlu.optim.rules.adam import Adam, AdamW
 from danlu.optim.rules.amos import Amos
+from danlu.optim.rules.lamb import LAMB
 from danlu.optim.rules.lion import Lion
 from danlu.optim.rules.muon import Muon
+from danlu.optim.rules.schedule_free import ScheduleFreeAdamW
+from danlu.optim.rules.sgd import SGD
 from danlu.optim.rules.soap import SOAP
+from danlu.optim.rules.tiger import Tiger
 from danlu.spec.errors import SpecError
+from danlu.spec.optim import Role
 
 
 class Choice(NamedTuple):
@@ -68,6 +73,33 @@ def _amos(s: spec.Amos, p: Named) -> Choice:
     return Choice(Amos, "relative-alone", settings)
 
 
+def _sgd(s: spec.SGD, p: Named) -> Choice:
+    return Choice(SGD, "gradients", {"lr": s.lr, "momentum": s.momentum, "nesterov": s.nesterov})
+
+
+def _lamb(s: spec.LAMB, p: Named) -> Choice:
+    return Choice(LAMB, "relative", {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps})
+
+
+_TIGER: Mapping[Role, str] = {
+    "kernel": "rms",
+    "readout": "rms",
+    "embedding": "rows",
+    "gain": "half",
+    "bias": "half",
+}
+
+
+def _tiger(s: spec.Tiger, p: Named) -> Choice:
+    settings = {"lr": s.lr, "beta": s.beta, "floor": s.floor, "scale": _TIGER[p.role], "centre": p.centre}
+    return Choice(Tiger, "relative", {**settings, "lazy_rows": s.lazy_rows and p.role == "embedding"})
+
+
+def _schedule_free(s: spec.ScheduleFreeAdamW, p: Named) -> Choice:
+    settings = {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps, "power": s.power}
+    return Choice(ScheduleFreeAdamW, "steps", settings)
+
+
 def _soap(s: spec.SOAP, p: Named) -> Choice:
     settings = {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps}
     return Choice(SOAP, "steps", {**settings, "every": s.every, "longest": s.longest})
@@ -78,9 +110,13 @@ CHOOSE: Mapping[type[spec.Rule], Callable[[Any, Named], Choice]] = {
     spec.Adam: _adam,
     spec.AdamW: _adamw,
     spec.Amos: _amos,
+    spec.LAMB: _lamb,
     spec.Lion: _lion,
     spec.Muon: _muon,
+    spec.SGD: _sgd,
     spec.SOAP: _soap,
+    spec.ScheduleFreeAdamW: _schedule_free,
+    spec.Tiger: _tiger,
 }
 
 

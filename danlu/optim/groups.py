@@ -29,6 +29,12 @@ class Named(NamedTuple):
         return self.role == "kernel" and self.parameter.ndim == 2 and "blocks" in self.name.split(".")
 
     @property
+    def centre(self) -> float:
+        """What it is when it does nothing: 1 for the gain of a norm, 0 otherwise."""
+        parts = self.name.split(".")
+        return float(parts[-1] == "gain" and len(parts) > 1 and parts[-2].endswith("norm"))
+
+    @property
     def alone(self) -> bool:
         """Whether it has as many numbers in a wider model."""
         return self.name == "readout.bias" or self.parameter.numel() == 1

@@ -139,7 +139,8 @@ class Lion(Signs):
 class Tiger(Signs):
     """Tiger (Su 2023): the sign of the momentum, rates scaled by each parameter's root mean square (at least
     ``floor``, so that a kernel of zeros can leave zero), half of it for gains and biases, which don't decay.
-    ``accumulate`` microsteps are averaged inside the momentum."""
+    Where ``train.microbatch`` makes several passes of an update and ``train.clip`` is 0, gradients are
+    averaged inside the momentum and freed as they are made."""
 
     kind: Literal["tiger"] = "tiger"
     lr: PositiveFloat = 2e-3
@@ -206,9 +207,8 @@ class SOAP(Rule):
     longest: PositiveInt = 10_000
 
 
-# The rules that danlu.optim.build can build.
 Optimizer = Annotated[
-    Adam | AdamW | Lion | Adafactor | Amos | Muon | SOAP,
+    SGD | Adam | AdamW | LAMB | Adafactor | Lion | Tiger | Amos | Muon | ScheduleFreeAdamW | SOAP,
     ByKind,
     Shorthand,
 ]

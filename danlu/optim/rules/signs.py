@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.optim.base import Elementwise, calculate, local
+from danlu.optim.base import Elementwise, calculate, local, precise
 
 
 class Signed(Elementwise):
@@ -35,8 +35,8 @@ class Signed(Elementwise):
         return found
 
     def masked(self, settings: dict[str, Any], mask: Tensor, p: Tensor, g: Tensor, *moments: Tensor) -> None:
-        """The formula for one tensor where ``mask``, which broadcasts, is 1; where it is 0 nothing changes,
-        whatever is in the gradient there."""
+        """The formula for one tensor where ``mask``, which broadcasts, is true; elsewhere nothing changes,
+        whatever the gradient is there."""
         raise NotImplementedError
 
     def spare(self, group: dict[str, Any], p: Tensor, bad: Tensor | None = None) -> None:
@@ -44,50 +44,56 @@ class Signed(Elementwise):
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         finite = all_finite([p.grad for p in params if p.grad is not None])
-        if params[0].device.type == "cpu":
-            good = []
-            for p, fine in zip(params, finite.tolist(), strict=True):
-                if fine:
-                    good.append(p)
-                else:
-                    self.state[p]["skipped"].add_(1)
-                    self.spare(group, p)
-            lazy = [p for p in good if group["lazy_rows"] and p.ndim == 2]
-            known = {id(p) for p in lazy}
-            self.sweep(group, [p for p in good if id(p) not in known])
-            for p in lazy:
-                self.sweep_masked(group, p, None)
-        else:
+        if params[0].device.type != "cpu":
             for p, fine in zip(params, finite.unbind(), strict=True):
                 self.state[p]["skipped"].add_(~fine)
                 self.sweep_masked(group, p, fine)
                 self.spare(group, p, ~fine)
+            return
+        dense = []
+        for p, fine in zip(params, finite.tolist(), strict=True):
+            if not fine:
+                self.state[p]["skipped"].add_(1)
+                self.spare(group, p)
+            elif group["lazy_rows"] and p.ndim == 2:
+                self.sweep_masked(group, p, torch.ones((), dtype=torch.bool))
+            else:
+                dense.append(p)
+        self.sweep(group, dense)
 
-    def sweep_masked(self, group: dict[str, Any], p: Tensor, fine: Tensor | None) -> None:
+    def sweep_masked(self, group: dict[str, Any], p: Tensor, fine: Tensor) -> None:
         """Take one parameter through ``masked``."""
-        columns = [column[0] for column in self.columns([p])]
-        mask = torch.ones((), dtype=torch.bool, device=p.device) if fine is None else fine
+        columns = self.columns([p])
+        mask = fine
         if group["lazy_rows"] and p.ndim == 2:
-            mask = mask & (columns[1] != 0).any(1, keepdim=True)
+            mask = fine & (columns[1][0] != 0).any(1, keepdim=True)
 
         def formula(settings: dict[str, Any], *columns: list[Tensor]) -> None:
             (row,) = zip(*columns, strict=True)
             self.masked(settings, mask, *row)
 
-        calculate(formula, group, [[t] for t in columns])
+        calculate(formula, group, columns)
 
 
 def all_finite(gradients: list[Tensor]) -> Tensor:
     """(n,), bool: whether each is free of NaN and infinity, by its sum, which neither leaves finite. (A sum
     beyond the range of its dtype counts as infinite too.) Sharded ones are judged whole."""
-    sums = torch.stack([local(g).sum(dtype=_sum_dtype(g)) for g in gradients])
-    mesh = getattr(gradients[0], "device_mesh", None)
-    if mesh is not None:
-        from torch.distributed.tensor import DTensor, Partial
-
-        sums = DTensor.from_local(sums, mesh, [Partial()] * mesh.ndim).full_tensor()
-    return sums.isfinite()
+    return over_shards([local(g).sum(dtype=precise(g)) for g in gradients], gradients[0]).isfinite()
 
 
-def _sum_dtype(g: Tensor) -> torch.dtype:
-    return torch.promote_types(g.dtype, torch.float32)
+def squares(tensors: list[Tensor], like: Tensor | None = None) -> Tensor:
+    """(n,): the sum of squares of each, over all shards; of local tensors, sharded as ``like``."""
+    norms = [torch.linalg.vector_norm(local(t), dtype=precise(t)) for t in tensors]
+    return over_shards([norm.square_() for norm in norms], tensors[0] if like is None else like)
+
+
+def over_shards(sums: list[Tensor], like: Tensor) -> Tensor:
+    """Sums that each process has of its shards as (n,) sums over all, for tensors sharded as ``like`` is."""
+    stacked = torch.stack(sums)
+    mesh = getattr(like, "device_mesh", None)
+    if mesh is None:
+        return stacked
+    from torch.distributed.tensor import DTensor, Partial
+
+    whole: Tensor = DTensor.from_local(stacked, mesh, [Partial()] * mesh.ndim).full_tensor()
+    return whole

@@ -1,0 +1,259 @@
+"""Tiger: the sign of a momentum, rates relative to the weights, accumulation inside the momentum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from danlu.optim.base import calculate, cut, cut_rows, descend, local, precise
+from danlu.optim.rules.signs import Signed, squares
+
+Scale = Literal["rms", "rows", "half"]
+
+SHRINK = 0.99  # what a tensor whose gradient is not finite keeps of its distance from its centre
+
+
+class Tiger(Signed):
+    """Tiger (Su 2023, "Tiger: a tight-fisted optimizer"): m ← βm + (1−β)g; θ ← θ − η(sign m + λθ).
+
+    η is ``lr`` times the root mean square of the tensor, at least ``floor`` (Adafactor's, without which a
+    tensor of zeros would stay so), or times 0.5 for gains and biases, which don't decay.
+
+    ``microsteps`` k: gradients are averaged inside the momentum, which needs no memory beside it:
+    m ← [(β−1)χ + 1]m + (1−β)/k·g with χ = 1 at the first of k microsteps, else 0. Call ``step`` after each
+    backward pass; parameters move at every k-th. With ``accumulate_in_backward`` gradients don't live beyond
+    their making.
+
+    A tensor whose gradient holds NaN or infinity at a microstep keeps its momentum (also undecayed, if it was
+    the first; it does not move, if it was the last), and its weights go a hundredth of the way to ``centre``.
+    ``skipped`` counts.
+
+    Args: ``lr``; ``beta``; ``weight_decay`` λ; ``floor``; ``lazy_rows``: rows of matrices whose gradient is
+    all zero are left alone (set it in the groups of embeddings); ``microsteps``. Groups may have ``scale``:
+    "rms", "rows" (of each row: embeddings) or "half"; left out: "half" without decay for tensors of less than
+    two dimensions, else "rms"; and ``centre``: 1 for gains of norms, else 0. State: four bytes a parameter in
+    float32, accumulation included.
+    """
+
+    moments = ("exp_avg",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        beta: float = 0.965,
+        weight_decay: float = 0.01,
+        floor: float = 1e-3,
+        lazy_rows: bool = False,
+        microsteps: int = 1,
+        *,
+        state_dtype: torch.dtype | None = None,
+        compiled: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "beta": beta, "weight_decay": weight_decay, "floor": floor, "lazy_rows": lazy_rows,
+            "microsteps": microsteps, "scale": None, "centre": 0.0,
+        }  # fmt: skip
+        super().__init__(params, defaults, state_dtype=state_dtype, compiled=compiled)
+
+    def new_state(self, p: Tensor) -> dict[str, Tensor]:
+        return {**super().new_state(p), "folded": torch.zeros(())}
+
+    # ---------------------------------------------------------------- accumulation
+
+    def accumulate_in_backward(self) -> list[Any]:
+        """From now on each gradient is folded into the momentum as soon as it is made, and freed: call
+        ``backward`` k times and ``step`` after the last. What needs all gradients at once, clipping by their
+        norm or scaling of the loss, is not possible then. Returns the hooks' handles, to ``remove()``.
+        """
+        return [
+            p.register_post_accumulate_grad_hook(partial(self._fold_now, group))
+            for group in self.param_groups
+            for p in group["params"]
+            if p.requires_grad
+        ]
+
+    @torch.no_grad()
+    def _fold_now(self, group: dict[str, Any], p: Tensor) -> None:
+        self.give_state([p])
+        super().update({**group, "hold": True}, [p])
+        p.grad = None
+
+    def ready(self, group: dict[str, Any]) -> list[Tensor]:
+        return [p for p in group["params"] if p.grad is not None or self._full(group, p)]
+
+    def _full(self, group: dict[str, Any], p: Tensor) -> bool:
+        return p in self.state and int(self.state[p]["folded"]) >= group["microsteps"]
+
+    def _turn(self, settings: dict[str, Any], p: Tensor, lost: bool = False) -> tuple[bool, bool]:
+        """Count a microstep of ``p``: whether it is the first of its k, and whether ``p`` moves now.
+        ``lost``: it has no part in the momentum; as the last it ends the k without a move."""
+        count, k = self.state[p]["folded"], settings["microsteps"]
+        first, last = not count, int(count.add_(1)) >= k
+        hold = settings.get("hold", False) and not lost
+        if last and not hold:
+            count.zero_()
+        return first, last and not hold
+
+    # ---------------------------------------------------------------- a step
+
+    def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        if fresh := [p for p in params if p.grad is not None]:
+            super().update(group, fresh)
+        if full := [p for p in params if p.grad is None]:
+            self._move_full(group, full)
+
+    def sweep(self, settings: dict[str, Any], params: list[Tensor]) -> None:
+        turns = [self._turn(settings, p) for p in params]
+        moving = [p for p, (_, last) in zip(params, turns, strict=True) if last]
+        rates = dict(zip(map(id, moving), self.rates(settings, moving), strict=True))
+        for p, (first, last) in zip(params, turns, strict=True):
+            rate = rates.get(id(p), 0.0)
+            now = {**settings, "first": first, "last": last, "weight_decay": decay(settings, p)}
+            columns = [column[0] for column in self.columns([p])]
+            for piece, part in with_rate(columns, rate):
+                calculate(self.formula, {**now, "rate": part}, [[t] for t in piece])
+
+    def formula(
+        self, settings: dict[str, Any], params: list[Tensor], grads: list[Tensor], *moments: list[Tensor]
+    ) -> None:
+        (m,), beta, k = moments, settings["beta"], settings["microsteps"]
+        if k == 1:
+            torch._foreach_lerp_(m, grads, 1 - beta)
+        else:
+            if settings["first"]:
+                torch._foreach_mul_(m, beta)
+            torch._foreach_add_(m, grads, alpha=(1 - beta) / k)
+        if settings["last"]:
+            move(settings, params, m)
+
+    def sweep_masked(self, group: dict[str, Any], p: Tensor, fine: Tensor) -> None:
+        first, last = self._turn(group, p)
+        state, (_, (g,), _) = self.state[p], self.columns([p])
+        fresh, on = fine if first else torch.zeros_like(fine), fine  # where m decays, where θ moves
+        mask = fine
+        if group["lazy_rows"] and p.ndim == 2:
+            on = mask = fine & (g != 0).any(1, keepdim=True)
+            if group["microsteps"] > 1:
+                before = state.get("touched", torch.zeros_like(mask))
+                fresh, state["touched"] = mask & ~before, before | mask
+                on = state["touched"] & fine
+        if group.get("hold"):
+            state["on"] = on
+        elif last:
+            state.pop("touched", None)
+        (rate,) = self.rates(group, [p]) if last else (0.0,)
+        decayed = decay(group, p)
+
+        def formula(settings: dict[str, Any], *columns: list[Tensor]) -> None:
+            ((p, g, m),) = zip(*columns, strict=True)
+            beta, k = settings["beta"], settings["microsteps"]
+            if k == 1:
+                m.lerp_(torch.where(mask, g, m), 1 - beta)  # m stays as it is, exactly, where it is masked
+            else:
+                m.mul_(torch.where(fresh, beta, 1.0))
+                m.add_(torch.where(mask, g, 0.0), alpha=(1 - beta) / k)
+            if last:
+                move_where(on, p, m, rate, decayed)
+
+        calculate(formula, group, self.columns([p]))
+
+    def _move_full(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        """Move parameters whose gradients are in the momentum already."""
+        for p, rate in zip(params, self.rates(group, params), strict=True):
+            state, decayed = self.state[p], decay(group, p)
+            state["folded"].zero_()
+            state.pop("touched", None)
+            on = state.pop("on", None)
+            columns = [local(p), local(state["exp_avg"])]
+            if on is None:
+                for piece, part in with_rate(columns, rate):
+                    now = {"rate": part, "weight_decay": decayed}
+                    calculate(move, now, [[t] for t in piece])
+            else:
+
+                def formula(
+                    _: dict[str, Any], p: list[Tensor], m: list[Tensor],
+                    on: Tensor = on, rate: float | Tensor = rate, decayed: float = decayed,
+                ) -> None:  # fmt: skip
+                    move_where(on, p[0], m[0], rate, decayed)
+
+                calculate(formula, group, [[t] for t in columns])
+
+    def rates(self, group: dict[str, Any], params: list[Tensor]) -> list[float | Tensor]:
+        """η of each: a number, on a GPU a tensor of one, or one number a row, (rows, 1, …)."""
+        lr, floor = group["lr"], group["floor"]
+        scales = [scale(group, p) for p in params]
+        whole = [p for p, s in zip(params, scales, strict=True) if s == "rms"]
+        roots: Any = iter(())
+        if whole:
+            sizes = torch.tensor([p.numel() for p in whole], dtype=torch.float64)
+            sums = squares(whole)
+            found = (sums / sizes.to(sums)).sqrt_().clamp_(min=floor).mul_(lr)
+            roots = iter(found.tolist() if found.device.type == "cpu" else found.unbind())
+        rates: list[float | Tensor] = []
+        for p, s in zip(params, scales, strict=True):
+            if s == "half":
+                rates.append(0.5 * lr)
+            elif s == "rms":
+                rates.append(next(roots))
+            else:
+                rows, inner = local(p), tuple(range(1, p.ndim))
+                norms = torch.linalg.vector_norm(rows, dim=inner, keepdim=True, dtype=precise(rows))
+                size = max(1, math.prod(p.shape[1:]))
+                rates.append(norms.div_(size**0.5).clamp_(min=floor).mul_(lr))
+        return rates
+
+    def spare(self, group: dict[str, Any], p: Tensor, bad: Tensor | None = None) -> None:
+        weights, centre = local(p), group["centre"]
+        end = torch.full((), centre, dtype=weights.dtype, device=weights.device)
+        if bad is None:
+            if self._turn(group, p, lost=True)[1]:
+                self.state[p].pop("touched", None)
+            weights.lerp_(end, 1 - SHRINK)
+        else:
+            weights.lerp_(end, (1 - SHRINK) * bad.to(weights.dtype))
+
+
+def scale(group: dict[str, Any], p: Tensor) -> Scale:
+    """How the rate of ``p`` depends on it."""
+    if group["scale"] is not None:
+        return "rms" if group["scale"] == "rows" and p.ndim < 2 else group["scale"]
+    return "half" if p.ndim < 2 else "rms"
+
+
+def decay(group: dict[str, Any], p: Tensor) -> float:
+    """λ of ``p``: none for gains and biases that no group speaks of."""
+    return 0.0 if group["scale"] is None and p.ndim < 2 else group["weight_decay"]
+
+
+def move(settings: dict[str, Any], params: list[Tensor], m: list[Tensor]) -> None:
+    """θ ← θ − η(sign m + λθ), η a number or one a row."""
+    rate, weight_decay = settings["rate"], settings["weight_decay"]
+    updates = list(torch._foreach_sign(m))
+    if isinstance(rate, float):
+        descend(params, updates, rate, weight_decay)
+    else:
+        torch._foreach_add_(updates, params, alpha=weight_decay)
+        for p, update in zip(params, updates, strict=True):
+            p.addcmul_(update, rate.to(p.dtype), value=-1)
+
+
+def move_where(on: Tensor, p: Tensor, m: Tensor, rate: float | Tensor, weight_decay: float) -> None:
+    """The same for one tensor where ``on``, which broadcasts, is true."""
+    update = m.sign().add_(p, alpha=weight_decay).mul_(on)
+    p.sub_(update.mul_(rate))
+
+
+def with_rate(
+    columns: list[Tensor], rate: float | Tensor
+) -> Iterator[tuple[tuple[Tensor, ...], float | Tensor]]:
+    """Pieces of the tensors, each with its rate; by rows where each row has its own."""
+    if isinstance(rate, float) or rate.ndim == 0:
+        return ((piece, rate) for piece in cut(tuple(columns)))
+    return ((tuple(piece), part) for *piece, part in cut_rows((*columns, rate)))
