@@ -66,10 +66,11 @@ class Adafactor(Rule):
 
         g = stack([p.grad for p in params if p.grad is not None], dtype)
         if params[0].ndim > 1:
-            rows = self._average(params, "rows", vector_norm(g, dim=-1).square() / g.shape[-1], fresh) + eps
-            columns = self._average(params, "columns", vector_norm(g, dim=-2).square() / g.shape[-2], fresh)
+            square = g.square()
+            rows = self._average(params, "rows", square.mean(-1), fresh) + eps
+            columns = self._average(params, "columns", square.mean(-2), fresh)
             by_row = (rows / rows.mean(-1, keepdim=True)).rsqrt()[..., None]
-            u = g * (columns + eps).rsqrt()[..., None, :]
+            u = torch.mul(g, (columns + eps).rsqrt()[..., None, :], out=square)
             # ‖U‖ from the norms of its rows, before they are multiplied.
             size = vector_norm((vector_norm(u, dim=-1, keepdim=True) * by_row).flatten(1), dim=1)
         else:
