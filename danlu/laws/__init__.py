@@ -1,0 +1,62 @@
+"""Scaling laws: fit, doubt and plan. numpy and scipy alone; the command line imports it only when asked.
+
+A law is one instance of ``Law``: a formula, its parameters, three functions over batches, a text and a paper.
+``fit`` fits any of them to ``Points``; ``LAWS`` holds them by name.
+
+    from danlu.laws import Points, fit, law
+    found = fit(law("chinchilla"), Points(n=n, d=d, loss=loss))
+    found.theta, found.objective, found.agreeing_starts, found.warnings
+
+**How to add a law.** Write a module in this folder with three functions and one ``register(Law(…))``, and add
+its name to the imports below; ``chinchilla.py`` is the pattern.
+
+- ``predict(theta, data)``: theta is (…, parameters) in natural units, with any leading dimensions (starts,
+  resamples); data maps names of columns to (points,) arrays; returns (…, points). Take theta apart with
+  ``np.moveaxis(theta, -1, 0)`` and give each part a last dimension (``E[..., None]``).
+- ``gradient(theta, data)``: (…, parameters, points), row j the derivative to parameter j, in natural units
+  whatever the parameter's ``log`` says; the fitter turns it into its own coordinates and takes logarithms
+  of the prediction itself where ``space="log"``.
+- ``starts(data, target)``: (starts, parameters), some dozens to hundreds; solve what is linear from the data
+  (scales, floors) and lay the exponents on a ``grid``.
+- ``curvature(theta, data, weight)``, optional: Σᵢ weightᵢ·∂²predictionᵢ; differences of the gradient stand in
+  for it, and a fit takes some times longer. ``terms`` has the pieces for A·x^−α.
+- Parameters that span powers of ten get ``log=True`` (then positive); floors and exponents get bounds.
+- Columns are called as in ``table.COLUMNS``; a new kind of column is added there.
+- tests/laws/test_every_law.py checks every registered law: gradient and curvature against differences, exact
+  recovery from noiseless points. It draws parameters and columns from the law's entry in tests/laws/cases.py.
+"""
+
+from danlu.laws import chinchilla, kaplan, power
+from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
+from danlu.laws.errors import LawError
+from danlu.laws.fit import Fit, fit, objective, refit, residuals
+from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss, Solution, solve
+from danlu.laws.table import COLUMNS, Points, check
+
+__all__ = [
+    "ABSOLUTE",
+    "COLUMNS",
+    "HUBER",
+    "LAWS",
+    "SQUARES",
+    "Fit",
+    "Law",
+    "LawError",
+    "Loss",
+    "Parameter",
+    "Points",
+    "Published",
+    "Solution",
+    "check",
+    "chinchilla",
+    "fit",
+    "grid",
+    "kaplan",
+    "law",
+    "objective",
+    "power",
+    "refit",
+    "register",
+    "residuals",
+    "solve",
+]

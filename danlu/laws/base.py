@@ -1,0 +1,162 @@
+"""A law: a formula with parameters, its derivatives, where a fit of it may start, and where it comes from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from danlu.laws.errors import LawError
+from danlu.spec.errors import nearest
+
+Array = NDArray[np.float64]
+Data = Mapping[str, Array]
+
+Predict = Callable[[Array, Data], Array]
+Curvature = Callable[[Array, Data, Array], Array]
+Starts = Callable[[Data, Array], Array]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One number of a law.
+
+    ``low``, ``high``: between these, ends included, a fit looks for it.
+    ``log``: it is positive and the fit moves its logarithm (for scales, which may span many powers of ten).
+    """
+
+    name: str
+    meaning: str
+    unit: str = ""
+    low: float = -np.inf
+    high: float = np.inf
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if self.log and self.low < 0:
+            object.__setattr__(self, "low", 0.0)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Values that a paper gives for the parameters, in the order of the law, and where they stand."""
+
+    values: tuple[float, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law, put together from functions over a batch of parameter vectors.
+
+    Below, ``theta`` is (…, parameters) float64 in natural units, in the order of ``parameters``; the leading
+    dimensions are starts, resamples or whatever else is solved at once. Data are columns of shape (points,).
+
+    ``formula``: as one would write it, in Unicode. ``text``: what it says, in a sentence or two.
+    ``paper``: authors, year, arXiv number and equation.
+    ``columns``: what it predicts from (see ``danlu.laws.table.COLUMNS``). ``target``: what it predicts.
+    ``predict(theta, data)``: (…, points).
+    ``gradient(theta, data)``: its derivative to each parameter, (…, parameters, points): one row each.
+    ``starts(data, target)``: where a fit begins, (starts, parameters), from columns and what was measured.
+    ``curvature(theta, data, weight)``: Σᵢ weightᵢ·∂²predictionᵢ, (…, parameters, parameters) with weight
+    (…, points); left out, differences of ``gradient`` stand in for it, at ten times the price.
+    ``space``: what a residual is: ``log`` (ln prediction − ln target) or ``linear`` (prediction − target).
+    ``distinct``: of how many different values a column must have at least, for the law to be told from it.
+    ``published``: parameter sets of papers, by name.
+    """
+
+    name: str
+    title: str
+    formula: str
+    text: str
+    paper: str
+    columns: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    predict: Predict
+    gradient: Predict
+    starts: Starts
+    curvature: Curvature | None = None
+    target: str = "loss"
+    space: Literal["log", "linear"] = "log"
+    distinct: Mapping[str, int] = field(default_factory=dict)
+    published: Mapping[str, Published] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, given in self.published.items():
+            assert len(given.values) == len(self.parameters), f"{self.name}: {name} has other parameters"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters' names, in order."""
+        return tuple(p.name for p in self.parameters)
+
+    def theta(self, values: Mapping[str, float] | str) -> Array:
+        """A parameter vector, from values by name or from the name of a published set. Raises LawError."""
+        if isinstance(values, str):
+            if values not in self.published:
+                known = ", ".join(self.published) or "none"
+                raise LawError(f"{self.name} has no published parameters called {values!r}; it has {known}")
+            return np.array(self.published[values].values)
+        if missing := [name for name in self.names if name not in values]:
+            raise LawError(f"{self.name} needs a value for {' and '.join(missing)}")
+        if unknown := [name for name in values if name not in self.names]:
+            raise LawError(f"{self.name} has no parameter {unknown[0]}; it has {', '.join(self.names)}")
+        return np.array([float(values[name]) for name in self.names])
+
+    def named(self, theta: Array) -> dict[str, float]:
+        """The values of one parameter vector, by name."""
+        return {name: float(value) for name, value in zip(self.names, theta, strict=True)}
+
+    # The coordinates in which a fit moves: ln θ for parameters of kind ``log``, θ for the others.
+
+    @property
+    def logs(self) -> NDArray[np.bool_]:
+        """Which parameters a fit moves by their logarithm, (parameters,)."""
+        return np.array([p.log for p in self.parameters])
+
+    def inner(self, theta: Array) -> Array:
+        """From natural units to the fit's coordinates."""
+        u = np.array(theta, dtype=np.float64)
+        with np.errstate(divide="ignore"):
+            u[..., self.logs] = np.log(u[..., self.logs])
+        return u
+
+    def natural(self, u: Array) -> Array:
+        """From the fit's coordinates to natural units."""
+        theta = np.array(u, dtype=np.float64)
+        theta[..., self.logs] = np.exp(theta[..., self.logs])
+        return theta
+
+    @property
+    def bounds(self) -> tuple[Array, Array]:
+        """The lowest and highest values in the fit's coordinates, (parameters,) each."""
+        low = self.inner(np.array([p.low for p in self.parameters]))
+        return low, self.inner(np.array([p.high for p in self.parameters]))
+
+
+LAWS: dict[str, Law] = {}
+
+
+def register(law: Law) -> Law:
+    """Add a law to ``LAWS`` under its name."""
+    assert law.name not in LAWS, f"two laws are called {law.name}"
+    LAWS[law.name] = law
+    return law
+
+
+def law(name: str) -> Law:
+    """The law of that name. Raises LawError, with the nearest name, where there is none."""
+    if name not in LAWS:
+        near = nearest(name, LAWS)
+        hint = f"; did you mean {near}?" if near else f"; the laws are {', '.join(LAWS)}"
+        raise LawError(f"there is no law {name!r}{hint}")
+    return LAWS[name]
+
+
+def grid(*axes: Sequence[float] | Iterable[float]) -> Array:
+    """Every combination of the axes' values, (combinations, axes)."""
+    return np.array(list(itertools.product(*axes)), dtype=np.float64)

@@ -1,0 +1,112 @@
+"""Points to fit a law to: named columns of numbers, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from danlu.laws.base import Array, Law
+from danlu.laws.errors import LawError
+
+# What the columns of laws are called, everywhere in danlu.laws.
+COLUMNS: dict[str, tuple[str, str]] = {
+    "n": ("parameters", "number of the model's parameters"),
+    "d": ("tokens", "tokens trained on"),
+    "c": ("FLOP", "training compute"),
+    "s": ("updates", "steps of the optimizer"),
+    "b": ("tokens", "batch size"),
+    "u": ("tokens", "unique tokens trained on"),
+    "lr": ("", "peak learning rate"),
+    "x": ("", "any one quantity"),
+    "loss": ("nats/token", "held-out loss"),
+}
+FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
+
+
+class Points(Mapping[str, Array]):
+    """Columns of equal length, float64, without NaN or infinity; read-only.
+
+    ``Points(n=…, d=…, loss=…)``; any further columns of numbers (of runs, of clusters) are carried along.
+    Raises LawError where a column cannot be numbers, has another length or holds NaN or infinity.
+    """
+
+    def __init__(self, columns: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+        self._columns: dict[str, Array] = {}
+        for name, values in {**(columns or {}), **named}.items():
+            try:
+                column = np.array(values, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise LawError(f"column {name} is not numbers: {error}") from None
+            if column.ndim != 1:
+                raise LawError(f"column {name} must be one-dimensional, not of shape {column.shape}")
+            if bad := np.flatnonzero(~np.isfinite(column)).tolist():
+                raise LawError(f"column {name} holds {column[bad[0]]} in point {bad[0] + 1} {_among(bad)}")
+            column.flags.writeable = False
+            self._columns[name] = column
+        if len(lengths := {len(column) for column in self._columns.values()}) > 1:
+            told = ", ".join(f"{name} {len(column)}" for name, column in self._columns.items())
+            raise LawError(f"columns must be equally long: {told}")
+        self.size = lengths.pop() if lengths else 0
+
+    def __getitem__(self, name: str) -> Array:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        """The number of columns; ``size`` is that of points."""
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return f"Points({self.size} points: {', '.join(self)})"
+
+    def take(self, which: Any) -> Points:
+        """The points that an index array or a mask chooses."""
+        return Points({name: column[which] for name, column in self.items()})
+
+    def with_columns(self, **columns: Any) -> Points:
+        """With these columns added or replaced."""
+        return Points({**self, **columns})
+
+    def with_compute(self) -> Points:
+        """With the one of n, d and c that is missing, by C = 6 N D; as it is, where more are missing."""
+        k = FLOPS_PER_PARAMETER_AND_TOKEN
+        if "c" not in self and {"n", "d"} <= self.keys():
+            return self.with_columns(c=k * self["n"] * self["d"])
+        if "d" not in self and {"n", "c"} <= self.keys():
+            return self.with_columns(d=self["c"] / (k * self["n"]))
+        if "n" not in self and {"d", "c"} <= self.keys():
+            return self.with_columns(n=self["c"] / (k * self["d"]))
+        return self
+
+
+def check(law: Law, points: Points) -> None:
+    """Raise LawError, one sentence, where the points cannot determine the law."""
+    for name in (*law.columns, law.target):
+        if name not in points:
+            unit, meaning = COLUMNS.get(name, ("", ""))
+            told = f" ({meaning}{', ' + unit if unit else ''})" if meaning else ""
+            raise LawError(f"{law.name} needs a column {name}{told}; there are {', '.join(points) or 'none'}")
+        positive = name in law.columns or law.space == "log"
+        if positive and (bad := np.flatnonzero(points[name] <= 0).tolist()):
+            value = points[name][bad[0]]
+            raise LawError(f"{law.name} needs {name} > 0, but point {bad[0] + 1} has {value:g} {_among(bad)}")
+    if points.size < len(law.parameters):
+        raise LawError(
+            f"{law.name} has {len(law.parameters)} parameters ({', '.join(law.names)}), "
+            f"too many for {points.size} point{'s' * (points.size != 1)}"
+        )
+    for name in law.columns:
+        found, needed = len(np.unique(points[name])), law.distinct.get(name, 2)
+        if found < needed:
+            raise LawError(
+                f"{law.name} needs at least {needed} different values of {name}, but there "
+                f"{'is' if found == 1 else 'are'} {found}"
+            )
+
+
+def _among(bad: list[int]) -> str:
+    return f"(and {len(bad) - 1} more)" if len(bad) > 1 else "(the only one)"
