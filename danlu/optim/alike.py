@@ -47,11 +47,6 @@ def settings_of(rule: Optimizer, p: Tensor) -> dict[str, Any]:
     return next(group for group in rule.param_groups if any(p is other for other in group["params"]))
 
 
-def precise(p: Tensor) -> torch.dtype:
-    """The dtype for statistics of ``p``: its own, but float32 at least."""
-    return torch.promote_types(p.dtype, torch.float32)
-
-
 def whole(t: Tensor) -> Tensor:
     """All rows of a sharded tensor, gathered; of a plain one, itself."""
     gathered: Tensor = t.full_tensor() if hasattr(t, "full_tensor") else t

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from danlu.optim.alike import alike, own, precise, stack, whole
-from danlu.optim.base import Rule, local
+from danlu.optim.alike import alike, own, stack, whole
+from danlu.optim.base import Rule, local, precise
 
 
 class Adafactor(Rule):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
-from danlu.optim.alike import own, precise, settings_of, whole
-from danlu.optim.base import Rule, local
+from danlu.optim.alike import own, settings_of, whole
+from danlu.optim.base import Rule, local, precise
 
 _TINIEST = 2.0**-125  # the smallest v̂ divided by, as in the authors' code
 _VECTOR = 0.5  # how far gains and biases are expected to move (Su 2022)

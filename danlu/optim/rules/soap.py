@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.optim.alike import alike, own, precise, settings_of, stack
-from danlu.optim.base import Rule, local
+from danlu.optim.alike import alike, own, settings_of, stack
+from danlu.optim.base import Rule, local, precise
 
 
 class SOAP(Rule):
