@@ -68,7 +68,8 @@ class Rule(Optimizer):
         for place, saved in enumerate(order):
             state = self.state[given[place]]
             for key, value in state_dict["state"].get(saved, {}).items():
-                state[key] = state[key].to(value.dtype)
+                if state[key].dtype != value.dtype:
+                    state[key] = value.to(state[key].device, copy=True)
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
         """The state of a parameter that was never updated; each rule says its own."""
@@ -157,7 +158,7 @@ class Elementwise(Rule):
 
     def columns(self, params: list[Tensor]) -> list[list[Tensor]]:
         """What the formula takes, of this process's shards: parameters, gradients, moments."""
-        grads = [p.grad for p in params if p.grad is not None]
+        grads = [laid_out(p.grad, p) for p in params if p.grad is not None]
         moments = [[self.state[p][name] for p in params] for name in self.moments]
         return [[local(t) for t in column] for column in (params, grads, *moments)]
 
@@ -166,6 +167,12 @@ def local(t: Tensor) -> Tensor:
     """This process's part of a sharded tensor; any other tensor itself."""
     part: Tensor = t.to_local() if hasattr(t, "to_local") else t
     return part.detach()
+
+
+def laid_out(g: Tensor, p: Tensor) -> Tensor:
+    """The gradient with its numbers in memory in the order of the parameter's, as the fused kernels of a CPU
+    take for granted."""
+    return g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
 
 
 def precise(t: Tensor) -> torch.dtype:

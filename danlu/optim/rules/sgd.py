@@ -41,12 +41,12 @@ class SGD(Elementwise):
         torch._fused_sgd_(
             params,
             grads,
-            moments[0],
+            moments[0] if settings["momentum"] else [],
             weight_decay=settings["weight_decay"],
             momentum=settings["momentum"],
             lr=settings["lr"],
             dampening=0.0,
-            nesterov=settings["nesterov"],
+            nesterov=settings["nesterov"] and settings["momentum"] > 0,
             maximize=False,
             is_first_step=False,  # a buffer of zeros makes the first step the same
         )

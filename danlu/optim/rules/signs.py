@@ -44,7 +44,7 @@ class Signed(Elementwise):
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         finite = all_finite([p.grad for p in params if p.grad is not None])
-        if params[0].device.type != "cpu":
+        if not decides(params[0]):
             for p, fine in zip(params, finite.unbind(), strict=True):
                 self.state[p]["skipped"].add_(~fine)
                 self.sweep_masked(group, p, fine)
@@ -73,6 +73,11 @@ class Signed(Elementwise):
             self.masked(settings, mask, *row)
 
         calculate(formula, group, columns)
+
+
+def decides(p: Tensor) -> bool:
+    """Whether Python may look at a number: on a CPU it is there, from a GPU one would have to wait for it."""
+    return p.device.type == "cpu"
 
 
 def all_finite(gradients: list[Tensor]) -> Tensor:

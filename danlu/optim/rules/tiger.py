@@ -156,7 +156,7 @@ class Tiger(Signed):
             if k == 1:
                 m.lerp_(torch.where(mask, g, m), 1 - beta)  # m stays as it is, exactly, where it is masked
             else:
-                m.mul_(torch.where(fresh, beta, 1.0))
+                m.mul_(fresh.to(m.dtype).mul_(beta - 1).add_(1))
                 m.add_(torch.where(mask, g, 0.0), alpha=(1 - beta) / k)
             if last:
                 move_where(on, p, m, rate, decayed)
