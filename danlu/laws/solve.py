@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Data, Law
+from danlu.laws.corners import settle
 
 CHUNK = 1 << 17  # problems × points × parameters that are worked on together: what stays in the cache
 TOLERANCE = 1e-11  # of a gradient at rest, beside the sum of its terms' sizes
-ABSOLUTE_STAGES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 TINY = 1e-300
 
 
@@ -50,6 +50,7 @@ class Loss:
 
 
 HUBER, ABSOLUTE, SQUARES = Loss(1e-3), Loss(0.0), Loss(np.inf)
+ABSOLUTE_STAGES = [Loss(1e-2), Loss(1e-3), Loss(1e-4), Loss(1e-5)]
 
 
 @dataclass(frozen=True)
@@ -112,25 +113,22 @@ def _solve_chunk(
 ) -> tuple[Array, Array, Array, NDArray[np.int64], NDArray[np.bool_]]:
     low, high = law.bounds
     u = law.inner(starts)
-    inside = np.where(np.isfinite(low), low, -np.finfo(float).max)
-    u = np.where(free, np.clip(u, inside, high), u)
+    u = np.where(free, np.clip(u, np.maximum(low, -np.finfo(float).max), high), u)
     batch = _Batch(law, data, target, weights, free, low, high)
     used = np.zeros(len(u), np.int64)
-    for stage in batch.stages(u, loss):
-        # Only the last stage needs to come to rest.
-        last = stage == loss or (loss.delta == 0 and stage.delta == ABSOLUTE_STAGES[-1])
-        u, took = batch.descend(u, stage, newton=False, iterations=40, tolerance=1e-3)
-        used += took
-        u, took = batch.descend(
-            u, stage, newton=True, iterations=iterations if last else 20, tolerance=TOLERANCE
-        )
-        used += took
-    r, J = batch.residuals(u, rows=True)
-    gradient, noise = batch.slope(u, r, J, stage)
-    objective = batch.objective(r, loss)
-    scale = 1.0 if loss.delta else stage.delta
-    converged = np.isfinite(objective) & np.all(np.abs(gradient) <= 10 * TOLERANCE * noise, axis=-1)
-    return law.natural(u), objective, np.abs(gradient).max(-1, initial=0) / scale, used, converged
+    # |r| has no middle at all, so it is reached over ever narrower ones.
+    for stage in [loss] if loss.delta else ABSOLUTE_STAGES:
+        u, took = batch.descend(u, stage, newton=False, iterations=min(iterations, 40), tolerance=1e-3)
+        u, more = batch.descend(u, stage, newton=True, iterations=min(iterations, 200 if loss.delta else 20))
+        used += took + more
+    if loss.delta:
+        r, J = batch.residuals(u, rows=True)
+        g, noise = batch.slope(u, r, J, loss)
+        gradient, rest = np.abs(g).max(-1, initial=0), np.all(np.abs(g) <= 10 * TOLERANCE * noise, axis=-1)
+    else:
+        u, gradient, rest = settle(batch, u)
+    objective = batch.objective(batch.residuals(u)[0], loss)
+    return law.natural(u), objective, gradient, used, rest & np.isfinite(objective)
 
 
 class _Batch:
@@ -192,17 +190,13 @@ class _Batch:
         held = ~self.free | ((u <= self.low) & (g > 0)) | ((u >= self.high) & (g < 0))
         return np.where(held, 0.0, g), noise
 
-    def stages(self, u: Array, loss: Loss) -> list[Loss]:
-        """The losses to go through: |r| has no middle at all, so it is reached over ever narrower ones."""
-        return [Loss(delta) for delta in ABSOLUTE_STAGES] if loss.delta == 0 else [loss]
-
     def descend(
-        self, u: Array, loss: Loss, *, newton: bool, iterations: int, tolerance: float
+        self, u: Array, loss: Loss, *, newton: bool, iterations: int, tolerance: float = 0.0
     ) -> tuple[Array, NDArray[np.int64]]:
         """Damped steps downhill, at most so many; a problem leaves as soon as it is at rest.
 
-        At rest: the gradient is below ``tolerance`` beside its terms (Newton), or a step gains less than
-        the share ``tolerance`` of the objective (reweighting).
+        At rest: the gradient is rounding noise beside its terms; for reweighting, too, where a step gains
+        less than the share ``tolerance`` of the objective.
         """
         u, used = u.copy(), np.zeros(len(u), np.int64)
         r, _ = self.residuals(u)
