@@ -52,7 +52,7 @@ lint: $(VENV)/.installed-test
 	@out=$$($(BIN)/lint-imports 2>&1) || { echo "$$out"; exit 1; }; grep Contracts: <<< "$$out"
 
 test: lint
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
 
 format: $(VENV)/.installed-test
 	@$(BIN)/ruff check --fix .; $(BIN)/ruff format .
