@@ -1,5 +1,6 @@
 """Optimizers, ordinary ``torch.optim.Optimizer`` classes, and schedules; ``build`` makes those specified."""
 
+from danlu.optim.averages import EMA, SWA, Ensemble, average_outputs
 from danlu.optim.build import build, load_state_tensors, state_tensors
 from danlu.optim.groups import by_role, role
 from danlu.optim.rules.adafactor import Adafactor
@@ -16,19 +17,23 @@ from danlu.optim.schedules import Moment, factor
 from danlu.optim.settings import Settings
 
 __all__ = [
+    "EMA",
     "LAMB",
     "SGD",
     "SOAP",
+    "SWA",
     "Adafactor",
     "Adam",
     "AdamW",
     "Amos",
+    "Ensemble",
     "Lion",
     "Moment",
     "Muon",
     "ScheduleFreeAdamW",
     "Settings",
     "Tiger",
+    "average_outputs",
     "build",
     "by_role",
     "factor",

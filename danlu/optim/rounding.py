@@ -106,7 +106,7 @@ class HalfPrecision(Steps):
                     self._write(local(p), local(exact))
 
     def prepare(self, rule: Rule) -> None:
-        for part in self._parts(rule, all_of_them=True):
+        for part in self._parts(rule):
             with _in_float32(rule, part):
                 rule.prepare()
 
@@ -117,15 +117,13 @@ class HalfPrecision(Steps):
         lost, moved = sum_up(self.counts).tolist()
         return {"lost_updates": lost / max(moved, 1)}
 
-    def _parts(self, rule: Optimizer, all_of_them: bool = False) -> list[dict[str, Any]]:
+    def _parts(self, rule: Optimizer) -> list[dict[str, Any]]:
         """The rule's groups, cut into such of at most ``chunk`` weights."""
         parts = []
         for group in rule.param_groups:
             names = group.get("names") or [""] * len(group["params"])
             size = self.chunk + 1
             for p, name in zip(group["params"], names, strict=True):
-                if p.grad is None and not all_of_them:
-                    continue
                 size += p.numel()  # of all processes: they must cut alike
                 if size > self.chunk:
                     parts.append({**group, "params": [], "names": []})

@@ -226,6 +226,11 @@ def check_experiment(experiment: Experiment) -> None:
             f"task.length = {task.length} leaves nothing to predict of data.context = {data.context}; "
             f"allowed: less than {data.context}"
         )
+    if train.average is not None and experiment.optimizer.kind == "schedule-free":
+        raise ValueError(
+            f"train.average = {train.average.kind}, and optimizer.kind = schedule-free averages the weights "
+            "itself; set train.average = none"
+        )
     length = getattr(model.position, "length", None)
     if length is not None and length < data.context:
         raise ValueError(

@@ -88,7 +88,7 @@ def _gather_anew(model: nn.Module) -> None:
     """Let go of weights that FSDP2 keeps gathered after a forward pass: they are those of before."""
     for module in model.modules():
         if hasattr(module, "reshard"):
-            module.reshard()
+            module.reshard()  # type: ignore[operator]
 
 
 @torch.no_grad()

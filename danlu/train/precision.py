@@ -42,7 +42,8 @@ class LossScale:
 
 def total_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
     """The Euclidean norm of all gradients together, a scalar on their device; over processes if sharded."""
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    wide = torch.promote_types(gradients[0].dtype, torch.float32)  # a norm in bfloat16 would have eight bits
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2, dtype=wide)))
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 

@@ -17,7 +17,7 @@ from danlu.optim import Settings, rounding
 from danlu.optim.base import Rule
 from danlu.tasks import Task, training_keys
 from danlu.train import checkpoint, steps
-from danlu.train.averages import WeightsAverage
+from danlu.train.averages import WeightsAverage, averaged
 from danlu.train.clock import Clock
 from danlu.train.errors import RunError
 from danlu.train.evaluate import Score, Stopped, Window, evaluate, to_device
@@ -272,7 +272,7 @@ class Trainer:
     def _evaluate(self) -> bool:
         """Score held-out text; whether it is the best so far. Where there is an average, its score counts."""
         now = self.position
-        with self.clock("evaluation"):
+        with self.clock("evaluation"), averaged(self.optimizers, self.model):
             score, metrics = self.average.scores(self._score)
         now.evaluated, now.metric = now.step, list(metrics.values())[-1]
         self._tell(
@@ -301,7 +301,7 @@ class Trainer:
 
     def _save(self) -> None:
         now, keep = self.position, self.experiment.train.keep
-        with self.clock("checkpoint"):
+        with self.clock("checkpoint"), averaged(self.optimizers, self.model):
             metrics = self.metrics
             self.group.on_first(lambda: metrics.flush(durable=True) if metrics is not None else None)
             before, now.saved = now.saved, now.step
@@ -344,11 +344,13 @@ class Trainer:
 
             for optimizer in self.optimizers:
                 self.steps.prepare(optimizer)
-            state = sharded.load_sharded(path, sharded.flatten(self.tensors()))
+            with averaged(self.optimizers, self.model):  # leaving it undoes what saving within it did
+                state = sharded.load_sharded(path, sharded.flatten(self.tensors()))
         else:
             tensors, state = checkpoint.load(path)
-            self.model.load_state_dict(tensors["model"])
-            optim.load_state_tensors(self.optimizers, tensors.get("optimizer", {}))
+            with averaged(self.optimizers, self.model):
+                self.model.load_state_dict(tensors["model"])
+                optim.load_state_tensors(self.optimizers, tensors.get("optimizer", {}))
             self.average.load(tensors)
         self.position = Position(**state["position"])
         self.scale = LossScale(**state["scale"])

@@ -224,14 +224,8 @@ def test_two_processes_average_as_one(tmp_path: Path, corpus: Path, kind: str, m
     assert done.returncode == 0, done.stderr
     small.run(corpus, tmp_path / "one", *OF_TWO, *more)
     agree(tmp_path / "two", tmp_path / "one")
-    here, there = (
-        [
-            row["bits_per_byte_average"]
-            for row in small.rows(tmp_path / name)
-            if "bits_per_byte_average" in row
-        ]
-        for name in ("two", "one")
-    )
+    name = "bits_per_byte_average"
+    here, there = ([row[name] for row in small.rows(tmp_path / run) if name in row] for run in ("two", "one"))
     assert here == pytest.approx(there, rel=1e-5) and len(here) == 2 * (EMA in more)
 
 

@@ -20,7 +20,7 @@ KILLS = 20
 RUN = [
     "train.steps=12", "train.checkpoint_every=4", "train.evaluate_every=3", "train.evaluate_tokens=400",
     "train.log_every=2", "train.microbatch=4", "model.dropout=0.1", "train.precision=bfloat16",
-    "data.documents=separate", "optimizer=muon",
+    "data.documents=separate", "optimizer=muon", "train.average=ema", "train.weights=bfloat16-stochastic",
 ]  # fmt: skip
 RAMP = [  # batches, rates and a setting that change at almost every update
     "train.ramp=[{batch: 4, until: 640 tokens, by: 4}]", "train.batch=16", "schedule.warmup=400 tokens",
