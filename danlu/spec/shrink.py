@@ -265,7 +265,7 @@ def _run(experiment: Experiment, largest: int, reached: int, context: int) -> di
         batch = max(1, round(stage.batch * BATCH / train.batch))
         if batch < BATCH:
             ramp.append(stage.model_copy(update={"batch": batch, "by": stage.by and 1}))
-    every = max(1, updates // 10)
+    every = max(1, updates // 5)
     return {
         "schedule": schedule,
         "vary": shares(experiment.vary),
@@ -273,7 +273,7 @@ def _run(experiment: Experiment, largest: int, reached: int, context: int) -> di
             update={
                 "steps": None, "seconds": None, "tokens": updates * BATCH * context,
                 "batch": BATCH, "ramp": tuple(ramp), "microbatch": None, "recompute": False,
-                "evaluate_every": every, "evaluate_tokens": 65536, "checkpoint_every": None,
+                "evaluate_every": every, "evaluate_tokens": 32768, "checkpoint_every": None,
             }
         ),
     }  # fmt: skip

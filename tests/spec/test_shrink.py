@@ -1,5 +1,5 @@
-"""Recipes at a size that trains here: about the parameters asked for, shape and rules kept, durations as shares
-of the run; and they learn."""
+"""Recipes at a size that trains here: about the parameters asked for, shape and rules kept, durations as
+shares of the run; and they learn."""
 
 from __future__ import annotations
 
