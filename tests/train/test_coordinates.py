@@ -19,18 +19,26 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("start", ["zero", "same"])
 @pytest.mark.parametrize(
-    "optimizer",
+    ("optimizer", "starts"),
     [
-        "{kind: adamw, lr: 3e-3}",
-        "{kind: lion, lr: 1e-3}",
-        "{kind: adafactor, lr: 0.03}",
-        "{kind: muon, lr: 0.03}",
-        "{kind: muon, lr: 3e-3, scale: rms}",
+        ("{kind: adamw, lr: 3e-3}", "zero same"),
+        ("{kind: schedule-free}", "zero same"),
+        ("{kind: lion, lr: 1e-3}", "zero same"),
+        ("{kind: tiger, lr: 0.01}", "zero same"),
+        ("{kind: adafactor, lr: 0.03}", "zero same"),
+        ("{kind: muon, lr: 0.03}", "zero same"),
+        ("{kind: muon, lr: 3e-3, scale: rms}", "zero same"),
+        ("{kind: lamb, lr: 0.01}", "same"),  # a tensor of zeros takes the bare rate
+        ("{kind: sgd, lr: 0.03}", "same"),  # from zero the gradient's noise still shows at these widths
     ],
 )
-def test_in_mup_nothing_grows_or_vanishes(optimizer, start):
+def test_in_mup_nothing_grows_or_vanishes(optimizer, starts):
+    for start in starts.split():
+        _check(optimizer, start)
+
+
+def _check(optimizer, start):
     experiment = resolve([*MUP, f"optimizer={optimizer}", f"model.init.branch={start}"])
     found = slopes(coordinate_check(experiment, WIDTHS, 4, seeds=2))
     assert {"embedding", "blocks.0", "blocks.1.mixer", "blocks.1.feed_forward", "logits"} <= found.keys()
