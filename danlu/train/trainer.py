@@ -22,6 +22,7 @@ from danlu.train.clock import Clock
 from danlu.train.errors import RunError
 from danlu.train.evaluate import Score, Stopped, Window, evaluate, to_device
 from danlu.train.folder import RunFolder
+from danlu.train.folding import Folding
 from danlu.train.interrupt import Interrupt
 from danlu.train.metrics import MetricsFile
 from danlu.train.parallel import Processes, hold_gradients
@@ -93,6 +94,7 @@ class Trainer:
         self.sharded = any(hasattr(p, "full_tensor") for _, p in self.named)
         self.average = WeightsAverage(train.average, model, self.named)
         self.steps = rounding.steps(train.weights, train.seed, group.rank if self.sharded else 0)
+        self.folding = Folding(train, optimizers, group.count, self.precision)
         self.warm = False
         self.told: set[int] = set()  # steps whose evaluation is in the metrics already
 
@@ -174,6 +176,7 @@ class Trainer:
         micro = train.microbatch or mine
         begin, first = now.tokens // self.plan.context, self.group.rank * mine
         tokens = batch * self.task.count
+        share = self.folding.begin(mine // micro) / tokens
         total = torch.zeros((), device=self.group.device)
         for start in range(first, first + mine, micro):
             with self.clock("data"):
@@ -186,7 +189,7 @@ class Trainer:
                 nats, penalty = self.task.loss(self.wrapped, example)
                 loss = nats if penalty is None else nats + penalty
                 # DDP and FSDP2 average over processes; the loss is a sum over all of them
-                (loss * (self.scale.scale * self.group.count / tokens)).backward()
+                (loss * (self.scale.scale * self.group.count * share)).backward()
                 total += nats.detach()
             self.warm = True
         with self.clock("train"):
@@ -198,7 +201,8 @@ class Trainer:
         Raises ``RunError`` that names the tensor when something is not finite: the weights are untouched.
         """
         gradients = [p.grad for _, p in self.named if p.grad is not None]
-        norm = float(total_norm(gradients)) / self.scale.scale
+        # Folded into the momentum there are none left, and each was looked at.
+        norm = 0.0 if self.folding.active else float(total_norm(gradients)) / self.scale.scale
         self.norm = norm
         if not (np.isfinite(norm) and np.isfinite(loss)):
             if np.isfinite(loss):
@@ -251,7 +255,7 @@ class Trainer:
             "lr": factor * float(self.optimizers[0].param_groups[0]["peak"]),
         }
         now.since = [0.0, 0.0]
-        self._tell(row | self.steps.row(self.group.sum))
+        self._tell(self.folding.row(row | self.steps.row(self.group.sum)))
 
     def _tell(self, row: dict[str, Any]) -> None:
         if self.metrics is not None and not ("bits_per_byte" in row and row["step"] in self.told):
