@@ -26,7 +26,19 @@ its name to the imports below; ``chinchilla.py`` is the pattern.
   recovery from noiseless points. It draws parameters and columns from the law's entry in tests/laws/cases.py.
 """
 
-from danlu.laws import chinchilla, kaplan, power
+from danlu.laws import (
+    batch,
+    bnsl,
+    chains,
+    chinchilla,
+    kaplan,
+    overtraining,
+    power,
+    precision,
+    rates,
+    repeated,
+    smaller,
+)
 from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit, objective, refit, residuals
@@ -47,6 +59,9 @@ __all__ = [
     "Points",
     "Published",
     "Solution",
+    "batch",
+    "bnsl",
+    "chains",
     "check",
     "chinchilla",
     "fit",
@@ -54,9 +69,14 @@ __all__ = [
     "kaplan",
     "law",
     "objective",
+    "overtraining",
     "power",
+    "precision",
+    "rates",
     "refit",
     "register",
+    "repeated",
     "residuals",
+    "smaller",
     "solve",
 ]

@@ -1,4 +1,4 @@
-"""Broken neural scaling laws (Caballero et al. 2023): power laws that pass over into one another at n breaks."""
+"""Broken neural scaling laws (Caballero et al. 2023): power laws that turn into one another at n breaks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from danlu.laws.base import Array, Data, Law, Parameter, Published, register
+from danlu.laws.base import Array, Data, Law, Parameter, Published, Starts, register
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit
 from danlu.laws.solve import SQUARES, Loss
@@ -91,7 +91,7 @@ def curvature(theta: Array, data: Data, weight: Array) -> Array:
     return out
 
 
-def starts_for(breaks: int, signs: tuple[int, ...] | None = None):  # type: ignore[no-untyped-def]
+def starts_for(breaks: int, signs: tuple[int, ...] | None = None) -> Starts:
     """A law's ``starts``: of many shapes drawn at random the nearest to the points, a and b solved for.
 
     ``signs``: of the slope on each segment, from the first on (1 falls, −1 rises); left out, any.
@@ -122,13 +122,13 @@ def _law(breaks: int, published: Mapping[str, Published], name: str = "", title:
          signs: tuple[int, ...] | None = None) -> Law:  # fmt: skip
     parameters = [
         Parameter("a", "loss that remains", "nats/token", low=0),
-        Parameter("b", "scale of what x takes away", "nats/token·x^c0", log=True),
+        Parameter("b", "scale of what x takes away", "nats/token·x^c0", log=True, low=1e-99, high=1e99),
         Parameter("c0", "exponent before the first break", low=-10, high=10),
     ]
     for i in range(1, breaks + 1):
         parameters += [
             Parameter(f"c{i}", f"what break {i} adds to the exponent", low=-20, high=20),
-            Parameter(f"d{i}", f"where break {i} lies", "x", log=True),
+            Parameter(f"d{i}", f"where break {i} lies", "x", log=True, low=1e-99, high=1e99),
             Parameter(f"f{i}", f"width of break {i} in ln x", log=True, low=1e-3, high=20),
         ]
     return Law(
@@ -163,22 +163,22 @@ def bnsl(breaks: int) -> Law:
     return _law(breaks, {"four-digit-addition": FOUR_DIGIT_ADDITION} if breaks == 1 else {})
 
 
-BNSL = tuple(register(bnsl(breaks)) for breaks in (1, 2, 3))
+BNSL = tuple(register(bnsl(breaks)) for breaks in (1, 2))
 DOUBLE_DESCENT = register(
     _law(
         2,
         {},
         name="double-descent",
         title="Double descent",
-        text="The loss falls, rises towards the size that just fits the training data, and falls again: a broken "
-        "law whose middle segment has a negative exponent (c0 + c1 < 0).",
+        text="The loss falls, rises towards the size that just fits the training data, and falls again: a "
+        "broken law whose middle segment has a negative exponent (c0 + c1 < 0).",
         signs=(1, -1, 1),
     )
 )
 
 
 def outside(found: Fit) -> list[str]:
-    """The breaks of a fit that lie beyond its points (x from the least to the greatest), which nothing holds."""
+    """The breaks of a fit that lie beyond the x of its points, where nothing holds them."""
     x = found.points["x"]
     return [
         name
@@ -188,7 +188,7 @@ def outside(found: Fit) -> list[str]:
 
 
 def rmsle(found: Fit, points: Points) -> float:
-    """Root of the mean squared error of ln(prediction) over other points; ∞ where a prediction is not positive."""
+    """Root mean squared error of ln(prediction) at other points; ∞ where a prediction is not positive."""
     prediction = found.predict(points)
     if not (prediction > 0).all():
         return float("inf")
@@ -197,7 +197,7 @@ def rmsle(found: Fit, points: Points) -> float:
 
 @dataclass(frozen=True)
 class Choice:
-    """How many breaks: ``breaks``, the ``fit`` to all points, and each candidate's score (lower is better)."""
+    """How many breaks: ``breaks``, the ``fit`` to all points, and each candidate's score (low is good)."""
 
     breaks: int
     fit: Fit
@@ -215,7 +215,7 @@ def choose(
 ) -> Choice:
     """Choose the number of breaks, from 0 to ``most``, and fit with it.
 
-    ``held-out``: the error (``rmsle``) on the points of largest x, that ``share`` of them, by a fit to the others.
+    ``held-out``: the error (``rmsle``) at the largest x (that ``share`` of points), by a fit to the others.
     ``bic``: m·ln(Σr²/m) + k·ln m for m points and k parameters, fitted to all of them.
     A candidate that has as many parameters as points, or a break beyond its points, is left out.
     """

@@ -21,6 +21,13 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "lr": ("", "peak learning rate"),
     "x": ("", "any one quantity"),
     "loss": ("nats/token", "held-out loss"),
+    "pw": ("bits", "precision of the weights"),
+    "pa": ("bits", "precision of the activations"),
+    "pkv": ("bits", "precision of the attention cache"),
+    "rise": ("nats/token", "loss that quantization after training adds"),
+    "loss_other": ("nats/token", "loss on another distribution"),
+    "error": ("", "share of a task's answers that are wrong"),
+    "accuracy": ("", "share of a task's answers that are right"),
 }
 FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
 

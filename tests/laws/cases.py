@@ -35,6 +35,11 @@ class Case:
 SIZES, TOKENS, STEPS = np.geomspace(1e6, 1e10, 6), np.geomspace(1e8, 1e12, 6), np.geomspace(1e3, 1e6, 6)
 N, D = plane(SIZES, TOKENS)
 N_S, S = plane(SIZES, STEPS)
+N_U, D_U, U = plane(np.geomspace(1e7, 1e10, 5), np.geomspace(1e8, 1e12, 6), [1e6, 1e8, 1e10])
+BITS = dict(
+    zip(("n", "d", "pw", "pa", "pkv"), plane(SIZES[::2], TOKENS[::2], [3, 6], [3, 6], [2, 4]), strict=True)
+)
+N_Q, D_Q, P_Q = plane(SIZES[::2], TOKENS[::2], [3.0, 4.0, 6.0])
 
 CASES: dict[str, Case] = {
     "power": Case((12.0, 0.09), {"x": np.geomspace(1e5, 1e10, 9)}),
@@ -45,6 +50,30 @@ CASES: dict[str, Case] = {
     "kaplan-nd": Case((6.4e13, 1.8e13, 0.076, 0.103), {"n": N, "d": D}),
     "kaplan-ns": Case((6.5e13, 2.1e3, 0.077, 0.76), {"n": N_S, "s": S}),
     "chinchilla": Case((1.69, 406.4, 410.7, 0.34, 0.285), {"n": N, "d": D}),
+    "bnsl-1": Case((0.4, 2.3, 0.055, 1.2, 600.0, 0.3), {"x": np.geomspace(10, 1e5, 30)}),
+    "bnsl-2": Case(
+        (0.4, 5.0, 0.1, 0.6, 300.0, 0.2, -0.5, 2e4, 0.3),
+        {"x": np.geomspace(10, 1e6, 50)},
+    ),
+    "double-descent": Case(
+        (0.6, 20.0, 0.6, -1.0, 60.0, 0.15, 1.4, 300.0, 0.2),
+        {"x": np.geomspace(8, 4000, 50)},
+    ),
+    "data-constrained": Case(
+        (1.87, 521.0, 1488.0, 0.35, 0.36, 15.4, 5.3), {"n": N_U, "d": np.maximum(D_U, U), "u": U}
+    ),
+    "precision": Case((2.76, 4299.0, 18060.0, 0.49, 0.5, 2.67, 2.21, 0.96), BITS),
+    "quantized-after": Case((0.06, 0.51, 0.34, 0.59), {"n": N_Q, "d": D_Q, "pw": P_Q}),
+    "overtraining": Case((1.73, 157.0, 246.0, 0.127), {"n": N, "d": D}),
+    "batch-hyperbola": Case((5e3, 1e6), {"b": np.geomspace(1e4, 1e8, 9)}),
+    "critical-batch": Case((2.1e8, 0.21), {"loss": np.linspace(1.5, 6.0, 9)}),
+    "rate-nd": Case((1.79, -0.713, 0.307), {"n": N, "d": D}),
+    "batch-d": Case((0.58, 0.571), {"d": TOKENS}),
+    "rate-c": Case((0.3118, -0.125), {"c": np.geomspace(1e17, 1e20, 6)}),
+    "batch-c": Case((0.292, 0.3271), {"c": np.geomspace(1e17, 1e20, 6)}),
+    "transfer": Case((0.31,), {"loss": np.linspace(2.0, 4.0, 5)}),
+    "task-error": Case((0.86, 2.6, 0.72), {"loss": np.linspace(2.0, 5.0, 12)}),
+    "task-accuracy": Case((0.62, -5.1, 0.95, 0.24), {"loss": np.linspace(0.3, 2.2, 15)}),
 }
 
 assert set(LAWS) >= set(CASES)
