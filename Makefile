@@ -2,7 +2,7 @@
 # make test    everything that must hold: style, types, layers, tests
 # make install the installing alone;  make bench: see bench/README.md
 #
-# PYTHON=python3.12 chooses the interpreter, VENV=dir the environment.
+# PYTHON=python3.12 chooses the interpreter, VENV=dir the environment, EXTRAS=test,oracles what else is compared with.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,6 +11,7 @@ SHELL := bash
 
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= test
 BIN := $(VENV)/bin
 # On a terminal pip shows its own progress; in a log it stays quiet.
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt $$([ -t 1 ] || echo --quiet)
@@ -34,7 +35,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing danlu, PyTorch and the test tools into $(VENV): a minute or two"
-	@$(PIP) --editable '.[test]'
+	@$(PIP) --editable '.[$(EXTRAS)]'
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python

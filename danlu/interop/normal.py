@@ -38,6 +38,9 @@ def normal(model: spec.Model, vocabulary: int, context: int) -> Normal:
         part["mixer"].get("biases") == "all" and part["feed_forward"]["biases"] for part in layers
     )
     whole["bias"] = model.bias if asked else everywhere
+    if model.base_width is not None and not model.readout_bias:  # muP is a scale of the logits by then
+        whole["base_width"] = None
+        whole["logit_scale"] = (model.logit_scale or 1) * model.base_width / model.width
     for name in ("embedding_scale", "logit_scale"):
         if whole[name] == 1:
             whole[name] = None

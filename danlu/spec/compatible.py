@@ -221,6 +221,11 @@ def check_experiment(experiment: Experiment) -> None:
             "train.recompute = true runs a layer twice, and norm.kind = batch moves its running averages "
             "each time; set train.recompute = false"
         )
+    if experiment.optimizer.kind == "amos" and experiment.schedule.kind != "constant":
+        raise ValueError(
+            f"optimizer.kind = amos lowers its own rate and decay, and schedule.kind = "
+            f"{experiment.schedule.kind} would lower them again; set schedule.kind = constant (it may warm up)"
+        )
     if task.kind == "prefix" and task.length >= data.context:
         raise ValueError(
             f"task.length = {task.length} leaves nothing to predict of data.context = {data.context}; "

@@ -16,6 +16,7 @@ from danlu.models import Model, build
 from danlu.nn import Block
 from danlu.train.costs import vocabulary_of
 from danlu.train.evaluate import to_device
+from danlu.train.plan import updates_of
 
 Changes = dict[str, dict[int, float]]
 
@@ -61,7 +62,7 @@ def _changes(experiment: spec.Experiment, steps: int, seed: int) -> dict[str, fl
     task: tasks.Task = tasks.build(experiment.task, tokenizer, experiment.data)
     torch.manual_seed(seed)
     model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
-    optimizers = optim.build(experiment.optimizer, model)
+    optimizers = optim.build(experiment.optimizer, model, updates_of(experiment))
     rows = experiment.train.microbatch or experiment.train.batch
     text = np.random.default_rng(seed).integers(0, ids - 1, (rows, task.context + 1))
     arrays = task.example(text[:, :-1], text[:, 1:], tasks.training_keys(0, 0, 0, rows))

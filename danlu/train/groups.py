@@ -8,6 +8,7 @@ from danlu import spec
 from danlu.optim.build import assign
 from danlu.optim.groups import over_layers
 from danlu.train.costs import outline, vocabulary_of
+from danlu.train.plan import updates_of
 
 
 def report(experiment: spec.Experiment, vocabulary: int | None = None) -> list[dict[str, Any]]:
@@ -24,7 +25,7 @@ def report(experiment: spec.Experiment, vocabulary: int | None = None) -> list[d
     rows: dict[Any, dict[str, Any]] = {}
     layers: dict[str, set[int]] = {}
     found: dict[Any, set[int]] = {}
-    for p, rule, settings in assign(experiment.optimizer, model):
+    for p, rule, settings in assign(experiment.optimizer, model, updates_of(experiment)):
         names, shape = over_layers(p.name), list(p.parameter.shape)
         key = (names, rule.__name__, str(settings), str(shape))
         empty = {"names": names, "layers": None, "tensors": 0, "role": p.role, "shape": shape}

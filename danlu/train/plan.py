@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -89,6 +90,17 @@ class Plan:
         after = bisect_right(ramped, tokens)
         return after - 1 + (tokens - ramped[after - 1]) / (ramped[after] - ramped[after - 1])
 
+    @property
+    def updates(self) -> int | None:
+        """The updates of the whole run; None where seconds bound it."""
+        train = self.train
+        if train.seconds is not None:
+            return None
+        bounds = [] if train.steps is None else [train.steps]
+        if train.tokens is not None:
+            bounds.append(math.ceil(self.steps_at(train.tokens)))
+        return min(bounds)
+
     def share(self, duration: Duration) -> float:
         """``duration``, counted from the beginning, as a share of the run (more than 1: it is longer)."""
         amount, unit = length(duration)
@@ -111,6 +123,11 @@ class Plan:
             return 1.0 - (amount if unit == "steps" else amount / update) / train.steps
         assert train.tokens is not None
         return 1.0 - (amount if unit == "tokens" else amount * update) / train.tokens
+
+
+def updates_of(experiment: spec.Experiment) -> int | None:
+    """The updates of a run of ``experiment``; None where seconds bound it."""
+    return Plan(experiment.train, experiment.data.context).updates
 
 
 @dataclass(frozen=True)

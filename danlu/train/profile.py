@@ -15,6 +15,7 @@ from danlu.models import Model, build
 from danlu.nn.kernels import choose
 from danlu.train.evaluate import to_device
 from danlu.train.machine import PRECISIONS, ceiling, check_seed, keep_memory, pick_device, pick_precision
+from danlu.train.plan import updates_of
 from danlu.train.precision import total_norm
 
 
@@ -65,7 +66,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     task: tasks.Task = tasks.build(experiment.task, dataset.tokenizer, experiment.data)
     model: Model = build(experiment.model, task.vocabulary, max(task.lengths)).to(device)
     model.compute, model.recompute = PRECISIONS[precision], train.recompute
-    optimizers = optim.build(experiment.optimizer, model)
+    optimizers = optim.build(experiment.optimizer, model, updates_of(experiment))
     rows = train.microbatch or train.batch
     batches = data.Batches(dataset.train, context=context, seed=train.seed)
     parameters = list(model.parameters())

@@ -28,6 +28,7 @@ from danlu.train.machine import PRECISIONS, ceiling, check_seed, keep_memory, pi
 from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
 from danlu.train.parallel import Processes, distribute, processes
+from danlu.train.plan import updates_of
 from danlu.train.trainer import Reporter, Trainer
 
 SIGNAL_EXIT = {"SIGTERM": 143, "SIGINT": 130}
@@ -134,7 +135,7 @@ def _train(
         windows,
         model,
         wrapped,
-        optim.build(experiment.optimizer, model),
+        optim.build(experiment.optimizer, model, updates_of(experiment)),
         group,
         clock,
         folder,
