@@ -68,7 +68,7 @@ def _tell_memory(found: dict[str, Any]) -> None:
     print("\nmemory of a training pass, without the optimizer's")
     print_table(
         [
-            ("weights, gradients (float32)", f"{human(memory['weights'], 'B')} each"),
+            ("weights, gradients", f"{human(memory['weights'], 'B')} each"),
             (f"activations kept{again}", human(memory["activations"], "B")),
             (f"copies of weights in {found['precision']}", human(memory["copies"], "B")),
         ],

@@ -14,6 +14,7 @@ from danlu.data import load_tokenizer
 from danlu.models import Encoder, EncoderDecoder, Model, build
 from danlu.models import costs as of_model
 from danlu.nn.kernels import META
+from danlu.optim.rounding import to_bfloat16
 from danlu.spec.data import bpe_size
 from danlu.spec.shapes import advice
 from danlu.train.machine import PRECISIONS, pick_device, pick_precision
@@ -52,6 +53,8 @@ def outline(experiment: spec.Experiment, ids: int) -> tuple[tasks.Task, Model, s
     with torch.device("meta"):
         model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
     model.compute = PRECISIONS[precision]
+    if experiment.train.weights != "float32":
+        to_bfloat16(model)
     return task, model, device, precision
 
 
@@ -67,8 +70,9 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     ``cache`` (None for an encoder): ``bytes`` after a context, ``per_token``, what each token beyond one
     context adds on average over the next, and ``full``, the same as ``bytes`` of multi-head attention of the
     same shape; each by type;
-    ``memory`` of a training pass over ``rows`` sequences, in bytes: ``weights`` and ``gradients`` (float32),
-    ``activations`` kept for the backward pass and ``copies`` of the weights in the activations' type;
+    ``memory`` of a training pass over ``rows`` sequences, in bytes: ``weights`` and ``gradients`` (their
+    type is ``train.weights``), ``activations`` kept for the backward pass and ``copies`` of weights in the
+    activations' type;
     ``intensity``, FLOPs for each byte that memory must move at least: in ``training``, where the weights are
     read twice in the activations' type, gradients written once and activations written and read once; in
     ``decoding`` the last token of a context, by the number of sequences written side by side, where the
@@ -91,7 +95,8 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     forward = {part: count / context for part, count in of_model.flops(model, *task.lengths).items()}
     whole = sum(forward.values())
     activations, copies = kept[2:] if train.recompute else kept[:2]
-    moved = total * (2 * element + 4) + 2 * kept.activations
+    stored = 4 if train.weights == "float32" else 2
+    moved = total * (2 * element + stored) + 2 * kept.activations
     return {
         "vocabulary": {"ids": task.vocabulary, "known": known},
         "device": device,
@@ -102,8 +107,8 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
         "flops": {"forward": forward, "training": 3 * whole, "over_6n": whole / (2 * n)},
         "cache": None if decoding is None else _cache(model, task.lengths),
         "memory": {
-            "weights": 4 * total,
-            "gradients": 4 * total,
+            "weights": stored * total,
+            "gradients": stored * total,
             "activations": activations,
             "copies": copies,
             "recompute": train.recompute,

@@ -12,6 +12,7 @@ from danlu.data import prepare
 from danlu.spec import SpecError, catalog, resolve
 from danlu.train import checkpoint
 from danlu.train.averages import WeightsAverage, evaluate_averages
+from danlu.train.costs import costs
 from danlu.train.errors import RunError
 from danlu.train.evaluate import evaluate, held_out
 from danlu.train.load import generate_text, load_run
@@ -26,6 +27,8 @@ RUN = [
 ]  # fmt: skip
 EMA = "train.average={kind: ema, decay: 0.6}"
 SWA_ALL = "train.average={kind: swa, start: 0, every: 2}"
+
+CPU = ["train.device=cpu", "train.precision=bfloat16"]
 
 
 @pytest.fixture
@@ -177,6 +180,13 @@ def test_two_bytes_a_weight_and_what_was_lost(tmp_path: Path, corpus: Path, weig
     assert all(0 < row["lost_updates"] < 1 for row in logged)
     assert logged[-1]["loss"] < logged[0]["loss"]
     assert {p.dtype for p in load_run(run).model.parameters()} == {torch.float32}  # of the same values
+
+
+def test_costs_know_the_type_of_the_weights() -> None:
+    one, half = (costs(resolve(["tiny", f"train.weights={w}", *CPU])) for w in ("float32", "bfloat16"))
+    for part in ("weights", "gradients"):
+        assert one["memory"][part] == 2 * half["memory"][part] == 4 * one["parameters"]["total"]
+    assert one["memory"]["copies"] > 0 == half["memory"]["copies"]  # in bfloat16 they are used as they are
 
 
 def test_float32_weights_lose_nothing_and_say_nothing(tmp_path: Path, corpus: Path) -> None:
