@@ -216,7 +216,8 @@ def choose(
     """Choose the number of breaks, from 0 to ``most``, and fit with it.
 
     ``held-out``: the error (``rmsle``) at the largest x (that ``share`` of points), by a fit to the others.
-    ``bic``: m·ln(Σr²/m) + k·ln m for m points and k parameters, fitted to all of them.
+    ``bic``: m·ln(Σr²/m) + k·ln m for m points and k parameters, fitted to all of them; the place of a break
+    counts as two, because it is sought along the whole curve (Zhang and Siegmund 2007).
     A candidate that has as many parameters as points, or a break beyond its points, is left out.
     """
     order = np.argsort(points["x"], kind="stable")
@@ -232,7 +233,7 @@ def choose(
             continue
         m, k = near.size, len(law.parameters)
         squares = max(float(np.sum(found.residuals**2)), 1e-300)
-        scores[breaks] = rmsle(found, far) if held else m * np.log(squares / m) + k * np.log(m)
+        scores[breaks] = rmsle(found, far) if held else m * np.log(squares / m) + (k + breaks) * np.log(m)
     if not scores:
         raise LawError(f"{points.size} points are too few to choose a number of breaks")
     best = min(scores, key=lambda n: scores[n])
