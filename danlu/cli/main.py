@@ -18,6 +18,7 @@ import typer
 from danlu import __version__
 from danlu.cli import show
 from danlu.cli.interop import export, import_
+from danlu.cli.laws import laws
 from danlu.cli.profile import profile
 from danlu.cli.recipes import recipes
 from danlu.cli.sample import sample
@@ -57,6 +58,7 @@ def _danlu(
 
 for _verb in VERBS:
     app.command(_verb.__name__.removesuffix("_"))(_verb)
+app.add_typer(laws)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
