@@ -128,7 +128,8 @@ class Law:
     def natural(self, u: Array) -> Array:
         """From the fit's coordinates to natural units."""
         theta = np.array(u, dtype=np.float64)
-        theta[..., self.logs] = np.exp(theta[..., self.logs])
+        with np.errstate(over="ignore"):
+            theta[..., self.logs] = np.exp(theta[..., self.logs])
         return theta
 
     @property

@@ -65,7 +65,8 @@ def settle(problems: Problems, u: Array) -> tuple[Array, Array, Flags]:
         corner[at], trial[at] = _pivot(
             some, u[at], corner[at], multiplier[going], excess[going], inverse[going], r[going], J[going]
         )
-    worse = _sum(problems, begun) < value
+    # Less than rounding makes no difference, beside the sum or beside the residuals' own logarithms.
+    worse = _sum(problems, begun) < value * (1 - 1e-12) - 1e-13 * problems.weights.sum(-1)
     return np.where(worse[:, None], begun, u), gradient, rest & ~worse
 
 
