@@ -1,0 +1,203 @@
+"""How far to trust a fit: resamples of its points, their influence, and the prediction of points held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from danlu.laws.base import Array, Law
+from danlu.laws.errors import LawError
+from danlu.laws.fit import Fit, fit, refit
+from danlu.laws.table import Points
+
+SAME_RUNG = 1.05  # values of a column that differ by less than this factor belong to one rung
+
+
+class Interval(NamedTuple):
+    """A value, its ends and its standard error; numbers or arrays of one shape."""
+
+    value: Any
+    low: Any
+    high: Any
+    error: Any
+
+
+def interval(value: Any, draws: Array, level: float = 0.95) -> Interval:
+    """The percentile interval of draws, (draws, …), around a value (…)."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
+    error = np.std(draws, axis=0, ddof=1)
+    if np.ndim(value) == 0:
+        return Interval(float(value), float(low), float(high), float(error))
+    return Interval(np.asarray(value), low, high, error)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The parameters of resamples of a fit's points.
+
+    ``theta``: (resamples, parameters), natural units. ``lost``: resamples left out, because the points drawn
+    could not determine the law.
+    """
+
+    fit: Fit
+    theta: Array
+    lost: int
+
+    def of(self, function: Callable[[Array], Array], level: float = 0.95) -> Interval:
+        """The interval of any function of the parameters: (…, parameters) to (…) or (…, values)."""
+        return interval(function(self.fit.vector), np.asarray(function(self.theta)), level)
+
+    def parameters(self, level: float = 0.95) -> dict[str, Interval]:
+        """The interval of each parameter, by name."""
+        found = self.of(lambda theta: theta, level)
+        columns = zip(*found, strict=True)
+        return {
+            name: Interval(*map(float, row)) for name, row in zip(self.fit.law.names, columns, strict=True)
+        }
+
+    def predict(self, points: Mapping[str, Array], level: float = 0.95) -> Interval:
+        """The interval of what the law says of other points, (points,); the scatter of runs is not in it."""
+        return self.of(lambda theta: self.fit.law.predict(theta, points), level)
+
+
+def clusters(points: Points, by: str | Array | None) -> NDArray[np.int64]:
+    """The cluster of each point, (points,): by a column, by labels, or each point for itself."""
+    if by is None:
+        return np.arange(points.size)
+    if isinstance(by, str) and by not in points:
+        raise LawError(f"there is no column {by} to draw by; there are {', '.join(points)}")
+    labels = points[by] if isinstance(by, str) else np.asarray(by)
+    if labels.shape != (points.size,):
+        raise LawError(f"there must be one label for each of {points.size} points, not {labels.shape}")
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def bootstrap(
+    fit: Fit, resamples: int = 1000, *, by: str | Array | None = None, starts: int = 3, seed: int = 0
+) -> Draws:
+    """Fits to points drawn with replacement from the fit's own (Efron 1979), all solved together.
+
+    ``by``: a column, or a label for each point, whose clusters are drawn whole (runs, sizes of models), as
+    points of one run are not independent. ``starts``: of ``refit``.
+    Raises LawError where there are fewer clusters than free parameters.
+    """
+    group = clusters(fit.points, by)
+    groups, free = int(group.max()) + 1, int(fit.free.sum())
+    if groups < max(2, free):
+        raise LawError(f"{groups} cluster{'s' * (groups != 1)} cannot tell how far {free} parameters scatter")
+    generator = np.random.default_rng(seed)
+    counts = generator.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    found = refit(fit, weights=counts[:, group] * fit.weights, starts=starts, seed=seed)
+    enough = (counts[:, group] > 0).sum(-1) >= free
+    kept = enough & np.isfinite(found.objective) & np.isfinite(found.theta).all(-1)
+    if kept.sum() < 2:
+        raise LawError(f"{fit.law.name} could not be fitted to any two of {resamples} resamples")
+    return Draws(fit, found.theta[kept], int(resamples - kept.sum()))
+
+
+@dataclass(frozen=True)
+class Jackknife:
+    """Fits with one cluster left out each: ``theta`` (clusters, parameters)."""
+
+    fit: Fit
+    theta: Array
+
+    def error(self, function: Callable[[Array], Array] = lambda theta: theta) -> Array:
+        """The standard error √((g−1)/g·Σ(x − x̄)²) of a function of the parameters (Tukey 1958)."""
+        values = np.asarray(function(self.theta))
+        return np.sqrt((len(values) - 1) * np.var(values, axis=0))
+
+    def bias(self, function: Callable[[Array], Array] = lambda theta: theta) -> Array:
+        """(g−1)·(x̄ − x) of a function of the parameters (Quenouille 1956)."""
+        values = np.asarray(function(self.theta))
+        return (len(values) - 1) * (values.mean(0) - function(self.fit.vector))
+
+
+def jackknife(fit: Fit, *, by: str | Array | None = None) -> Jackknife:
+    """Fits to all points but one, or but one cluster; ``by`` as in ``bootstrap``."""
+    group = clusters(fit.points, by)
+    keep = group != np.arange(group.max() + 1)[:, None]
+    return Jackknife(fit, refit(fit, weights=keep * fit.weights, starts=1).theta)
+
+
+class Influence(NamedTuple):
+    """Per point, (points,): leverage, residual, and residual over s·√(1 − leverage), s from the median."""
+
+    leverage: Array
+    residuals: Array
+    standardised: Array
+
+
+def residual_rows(fit: Fit) -> Array:
+    """The derivatives of the residuals to the free parameters, in the fit's coordinates, (free, points)."""
+    law = fit.law
+    rows = law.gradient(fit.vector, fit.points)
+    if law.space == "log":
+        rows = rows / law.predict(fit.vector, fit.points)
+    return (rows * np.where(law.logs, fit.vector, 1.0)[:, None])[fit.free]
+
+
+def influence(fit: Fit) -> Influence:
+    """The diagonal of the hat matrix of the law made linear at the fit; it sums to the free parameters."""
+    root = np.sqrt(fit.weights)
+    rows = residual_rows(fit) * root
+    size = np.linalg.norm(rows, axis=-1, keepdims=True)
+    Q, R = np.linalg.qr((rows / np.where(size > 0, size, 1.0)).T)
+    leverage = np.sum(Q[:, np.abs(np.diag(R)) > 1e-12] ** 2, axis=-1)
+    scale = 1.4826 * np.median(np.abs(fit.residuals))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        standardised = fit.residuals * root / (scale * np.sqrt(np.maximum(1 - leverage, 0)))
+    return Influence(leverage, fit.residuals, standardised)
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """A fit without the largest rungs, and how it predicts them.
+
+    ``errors``: (held,), prediction/measured − 1. ``mean``: of their sizes. ``bias``: their mean.
+    """
+
+    fit: Fit
+    by: str
+    held: Points
+    predicted: Array
+    errors: Array
+    mean: float
+    bias: float
+
+
+def rungs_of(values: Array) -> NDArray[np.int64]:
+    """The rung of each value, (points,), 0 the smallest: values within 5 % of a rung's smallest are of it."""
+    order, rungs = np.argsort(values, kind="stable"), np.zeros(len(values), np.int64)
+    first, rung = values[order[0]], 0
+    for i in order:
+        if values[i] > first * SAME_RUNG:
+            first, rung = values[i], rung + 1
+        rungs[i] = rung
+    return rungs
+
+
+def hold_out(law: Law, points: Points, rungs: int = 2, *, by: str | None = None, **options: Any) -> HoldOut:
+    """Fit without the largest rungs and predict them.
+
+    ``by``: the column whose largest values are held out, the law's first column where not said.
+    ``options``: of ``fit`` (``loss``, ``starts``, ``fixed``).
+    Raises LawError where too few points are left.
+    """
+    column = by or law.columns[0]
+    if column not in points:
+        raise LawError(f"there is no column {column} to hold out by; there are {', '.join(points)}")
+    rung = rungs_of(points[column])
+    held = rung > rung.max() - rungs
+    if not 0 < rungs <= rung.max():
+        raise LawError(f"of {rung.max() + 1} values of {column}, {rungs} cannot be held out")
+    found = fit(law, points.take(~held), **options)
+    rest = points.take(held)
+    predicted = found.predict(rest)
+    errors = predicted / rest[law.target] - 1
+    return HoldOut(found, column, rest, predicted, errors, float(np.abs(errors).mean()), float(errors.mean()))
