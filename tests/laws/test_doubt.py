@@ -121,25 +121,20 @@ def test_seeds_decide():
     assert not np.array_equal(one, other)
 
 
-def line(points):
-    """The power law by least squares of logarithms, a linear model: design, residual variance."""
-    X = np.stack([np.ones(points.size), -np.log(points["x"])], axis=-1)
-    y = np.log(points["loss"])
-    beta, squares, _, _ = np.linalg.lstsq(X, y, rcond=None)
-    return X, beta, float(squares[0]) / (points.size - 2)
-
-
 def test_what_is_known_of_straight_lines():
     points = power_points(np.random.default_rng(1), 25)
     found = fit(POWER, points, loss=SQUARES)
-    X, beta, variance = line(points)
+    # By least squares of logarithms the power law is a line.
+    X = np.stack([np.ones(25), -np.log(points["x"])], axis=-1)
     inverse = np.linalg.inv(X.T @ X)
+    beta = inverse @ X.T @ np.log(points["loss"])
     # The hat matrix.
     known = influence(found)
     np.testing.assert_allclose(known.leverage, np.einsum("ij,jk,ik->i", X, inverse, X), rtol=1e-9)
     assert known.leverage.sum() == pytest.approx(2)
-    # The profile's interval is Student's.
-    half = stats.t.ppf(0.975, 23) * np.sqrt(variance * inverse[1, 1])
+    # The profile's interval is Student's, with White's errors (1980, HC1) for points that scatter unequally.
+    spread = inverse @ (X.T * known.residuals**2) @ X @ inverse * 25 / 23
+    half = stats.t.ppf(0.975, 23) * np.sqrt(spread[1, 1])
     np.testing.assert_allclose(
         profile(found, "b").interval, [beta[1] - half, beta[1] + half], atol=1e-3 * half
     )
