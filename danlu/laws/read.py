@@ -124,7 +124,7 @@ def _numbers(ours: str, theirs: str, values: Sequence[Any]) -> list[float]:
             if isinstance(value, str)
             else f"{value}"
         )
-        more = f" (and {len(bad) - 1} points more are no better)" if len(bad) > 1 else ""
+        more = f" ({len(bad)} points are like that)" if len(bad) > 1 else ""
         needed = "a number above zero" if ours in POSITIVE else "a finite number"
         raise LawError(f"column {theirs} holds {said} in point {row}, where {needed} is needed{more}")
     return out

@@ -1,0 +1,164 @@
+"""``danlu laws`` as a person meets it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.dom import minidom
+
+import numpy as np
+import pytest
+
+from danlu.cli.main import main
+from danlu.laws import LAWS, LawError, Points, law
+from danlu.laws.chinchilla import allocation, optimum
+from danlu.laws.plan import plan
+
+CHINCHILLA = law("chinchilla")
+TRUTH = CHINCHILLA.theta("hoffmann")
+
+
+def danlu(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        main(["laws", *map(str, words)])
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), out, err
+
+
+@pytest.fixture
+def ladder(tmp_path: Path) -> Path:
+    """Noiseless points of Chinchilla's law: six sizes, five data."""
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(2e7, 2e9, 6), np.geomspace(1e9, 1e11, 5)))
+    loss = CHINCHILLA.predict(TRUTH, Points(n=n, d=d))
+    path = tmp_path / "ladder.csv"
+    rows = zip(n.tolist(), d.tolist(), loss.tolist(), strict=True)
+    path.write_text("\n".join(["params,tokens,val_loss", *(f"{a!r},{b!r},{c!r}" for a, b, c in rows)]))
+    return path
+
+
+def test_help_loads_no_numpy() -> None:
+    code = """if True:
+        import sys
+        from danlu.cli.main import app
+        app(["laws", "--help"], standalone_mode=False)
+        print(*{"numpy", "scipy", "torch"} & sys.modules.keys())
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
+    assert all(f"\n  {verb} " in done.stdout for verb in ("fit", "show", "compare", "plan"))
+
+
+def test_fit_as_json_then_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path, ladder: Path) -> None:
+    code, out, err = danlu(capsys, "fit", ladder, "--json", "--resamples", 8)
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert {"law", "parameters", "intervals", "objective", "agreeing_starts", "hold_out", "warnings"} <= set(
+        said
+    )
+    np.testing.assert_allclose([said["parameters"][name] for name in CHINCHILLA.names], TRUTH, rtol=1e-4)
+    for name, value in said["allocation"].items():
+        assert value["value"] == pytest.approx(float(getattr(allocation(TRUTH), name)), rel=1e-3)
+    assert np.shape(said["draws"]) == (8, 5) and said["hold_out"]["mean_error"] < 1e-6
+    written = tmp_path / "fit.json"
+    draws = TRUTH * np.array([[0.99], [1.0], [1.01]])
+    written.write_text(json.dumps(said | {"draws": draws.tolist()}))
+    code, out, _ = danlu(capsys, "plan", "--flops", "1e22", "--by", written, "--price", 2, "--json")
+    lines = {line["name"]: line for line in json.loads(out)["plan"]}
+    n, d = optimum(TRUTH, 1e22)
+    assert code == 0
+    assert lines["parameters"]["value"] == pytest.approx(float(n), rel=1e-3)
+    assert lines["tokens"]["value"] == pytest.approx(float(d), rel=1e-3)
+    assert lines["GPU hours"]["value"] == pytest.approx(1e22 / (0.4 * 1e15) / 3600)
+    assert lines["money"]["value"] == pytest.approx(2 * lines["GPU hours"]["value"])
+    ends = np.sort(optimum(draws, 1e22)[0])[[0, -1]]  # the 95 % of three draws
+    assert [lines["parameters"]["low"], lines["parameters"]["high"]] == pytest.approx(ends.tolist())
+
+
+def test_fit_tells_columns_and_draws_a_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, ladder: Path
+) -> None:
+    page = tmp_path / "page.html"
+    code, out, _ = danlu(capsys, "fit", ladder, "--resamples", 4, "--report", page)
+    assert code == 0
+    assert "n (number of the model's parameters) is the column params" in out
+    assert "starts agree" in out and "held out, " in out
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"\b(src|href)=|<script|@import", text)  # loads nothing
+    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    assert len(drawings) == 4  # fit, equal compute, residuals, allocation
+    for drawing in drawings:
+        assert "nan" not in drawing and "inf" not in drawing
+        assert minidom.parseString(drawing).getElementsByTagName("circle")
+
+
+def test_compare_finds_the_law(capsys: pytest.CaptureFixture[str], ladder: Path) -> None:
+    _, out, _ = danlu(capsys, "compare", ladder, "--json")
+    laws: list[dict[str, Any]] = json.loads(out)["laws"]
+    assert laws[0]["law"] == "chinchilla" and laws[0]["mean_error"] < 1e-6
+    errors = [one["mean_error"] for one in laws if one["target"] == "loss" and one["mean_error"] is not None]
+    assert errors == sorted(errors) and len(errors) > 3
+
+
+def test_show(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = danlu(capsys, "show")
+    assert {line.split()[0] for line in out.splitlines()[1:]} == set(LAWS)
+    _, out, _ = danlu(capsys, "show", "chinchilla")
+    assert CHINCHILLA.formula in out and "besiroglu" in out
+    _, out, _ = danlu(capsys, "show", "chinchilla", "--json")
+    assert json.loads(out)["published"]["hoffmann"]["values"] == CHINCHILLA.named(TRUTH)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("show", "chinchila"), "did you mean chinchilla"),
+        (("plan",), "a plan starts from one of flops, tokens and parameters, not none"),
+        (("plan", "--flops", "1e22", "--tokens", "1e9"), "not flops and tokens"),
+        (("plan", "--flops", "-1"), "flops must be a number above zero"),
+        (("plan", "--flops", "1e22", "--utilisation", "40"), "utilisation is a share"),
+        (("plan", "--flops", "1e22", "--by", "kaplan"), "no published parameters called 'kaplan'"),
+        (("plan", "--flops", "1e22", "--by", "absent.json"), "cannot be read"),
+        (("fit", "absent.csv"), "there is no file absent.csv"),
+        (("fit", "absent.csv", "--column", "loss"), "it is OURS=THEIRS"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    code, out, err = danlu(capsys, *words)
+    assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
+
+
+def test_too_few_points(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "few.csv"
+    path.write_text("n,d,loss\n1e6,1e7,4\n2e6,3e7,3\n")
+    code, _, err = danlu(capsys, "fit", path)
+    assert code == 2 and "chinchilla has 5 parameters" in err and "too many for 2 points" in err
+
+
+@pytest.mark.parametrize("start", ["flops", "tokens", "parameters"])
+def test_plans_from_any_side_agree(start: str) -> None:
+    n, d = map(float, optimum(TRUTH, 1e22))
+    given = {"flops": 1e22, "tokens": d, "parameters": n}[start]
+    lines = {line.name: line for line in plan(TRUTH, **{start: given}, draws=np.stack([TRUTH, TRUTH * 1.01]))}
+    found = [lines[name].value for name in ("compute", "parameters", "tokens")]
+    np.testing.assert_allclose(found, [1e22, n, d], rtol=1e-12)
+    assert lines[{"flops": "compute"}.get(start, start)].low is None  # what is given is certain
+    expected = CHINCHILLA.predict(TRUTH, {"n": np.array([n]), "d": np.array([d])})
+    assert lines["loss"].value == pytest.approx(float(expected[0]), rel=1e-12)
+
+
+def test_repeated_data_cost_something() -> None:
+    names = [line.name for line in plan(TRUTH, tokens=1e11, unique_tokens=1e12)]
+    assert "epochs" in names and "loss that repetition adds" not in names
+    lines = {line.name: line for line in plan(TRUTH, tokens=1e11, unique_tokens=1e10)}
+    assert lines["epochs"].value == pytest.approx(10) and lines["loss that repetition adds"].value > 0
+
+
+def test_a_law_without_a_best_size_has_no_plan() -> None:
+    with pytest.raises(LawError, match="no best size"):
+        plan(np.array([1.7, 400.0, 400.0, 0.0, 0.3]), flops=1e22)

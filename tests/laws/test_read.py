@@ -1,0 +1,159 @@
+"""Points from files: what is guessed is told, and nothing that is wrong passes silently."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from danlu.laws import LawError
+from danlu.laws.read import Read, read
+
+ROWS = [(1e6, 2e7, 4.0), (2e6, 4e7, 3.5), (4e6, 8e7, 3.25)]
+
+
+def csv(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "points.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def same(found: Read) -> None:
+    for name, column in zip(("n", "d", "loss"), zip(*ROWS, strict=True), strict=True):
+        assert found.points[name].tolist() == list(column)
+
+
+@pytest.mark.parametrize(
+    "heading", ["N,D,loss", "params,tokens,Val Loss", "Model Size,training-tokens,held_out_loss"]
+)
+def test_csv_by_common_names(tmp_path: Path, heading: str) -> None:
+    found = read(csv(tmp_path, "\n".join([heading, *(f"{n},{d},{loss}" for n, d, loss in ROWS)])))
+    same(found)
+    for theirs in heading.split(","):
+        assert any(said.endswith(f"is the column {theirs}") for said in found.told)
+    assert found.warnings == []
+
+
+def test_jsonl(tmp_path: Path) -> None:
+    path = tmp_path / "points.jsonl"
+    path.write_text("\n".join(json.dumps({"n": n, "d": d, "loss": loss}) for n, d, loss in ROWS) + "\n\n")
+    same(read(path))
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    n, d, loss = zip(*ROWS, strict=True)
+    parquet.write_table(pyarrow.table({"N": n, "D": d, "Loss": loss}), tmp_path / "points.parquet")
+    same(read(tmp_path / "points.parquet"))
+    (tmp_path / "other.parquet").write_bytes(b"not at all")
+    with pytest.raises(LawError, match="is not Parquet"):
+        read(tmp_path / "other.parquet")
+
+
+def test_the_missing_one_of_three_is_computed_and_told(tmp_path: Path) -> None:
+    found = read(csv(tmp_path, "n,flops,loss\n1e6,1.2e14,4\n2e6,4.8e14,3\n"))
+    np.testing.assert_allclose(found.points["d"], [2e7, 4e7], rtol=1e-15)
+    assert any(said.startswith("d ") and "C = 6·N·D" in said for said in found.told)
+
+
+def test_chosen_columns(tmp_path: Path) -> None:
+    path = csv(tmp_path, "N,params,D,loss\n1,2,3,4\n2,3,4,5\n")
+    with pytest.raises(LawError, match="n may be any of the columns N, params"):
+        read(path)
+    assert read(path, {"n": "params"}).points["n"].tolist() == [2, 3]
+    with pytest.raises(LawError, match=r"no column size .* there are N, params, D, loss"):
+        read(path, {"n": "size"})
+    told = read(path, wanted=("d", "loss"))  # n is not needed
+    assert "n" not in told.points and any("n is left out" in said for said in told.told)
+
+
+def test_what_is_not_needed_may_be_anything(tmp_path: Path) -> None:
+    found = read(csv(tmp_path, "n,d,lr,loss\n1e6,2e7,none,4\n2e6,4e7,,3\n"))
+    assert "lr" not in found.points
+    assert any(said.startswith("lr is left out") for said in found.told)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("n,d,loss\n1,2,3\n1,2,nan\n", "column loss holds 'nan' in point 2"),
+        ("n,d,loss\n1,2,\n1,2,3\n1,2,\n", r"column loss holds nothing in point 1.*\(2 points are like that"),
+        ("n,d,loss\n1,2,inf\n", "column loss holds 'inf' in point 1"),
+        ("n,d,loss\n1e6,0,3\n", "column d holds '0' in point 1, where a number above zero"),
+        ("n,d,loss\n-1e6,1,3\n", "column n holds '-1e6' in point 1, where a number above zero"),
+        ("n,d,loss\n4.2B,1,3\n", "column n holds '4.2B' in point 1"),
+        ("n,d,loss,loss\n1,2,3,4\n", "more than one column loss"),
+        ("n,d,loss,LOSS\n1,2,3,4\n", "loss may be any of the columns loss, LOSS"),
+        ("n,d,loss\n1,2\n", "point 1: 2 fields under 3 headings"),
+        ("n,d,loss\n", "holds no points"),
+        ("", "holds no points"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(LawError, match=said) as raised:
+        read(csv(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_flops_that_contradict_size_and_tokens(tmp_path: Path, factor: float) -> None:
+    def lines(factor: float) -> str:
+        return "\n".join(["n,d,c,loss", *(f"{n},{d},{6 * n * d * factor},{loss}" for n, d, loss in ROWS)])
+
+    (warning,) = read(csv(tmp_path, lines(factor))).warnings
+    assert f"the FLOP are {factor:g} times 6·N·D" in warning
+    assert read(csv(tmp_path, lines(1.9))).warnings == []
+    with pytest.raises(LawError, match="another unit"):
+        read(csv(tmp_path, lines(factor**9)))  # petaFLOP, say
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("p.jsonl", '{"n": 1, "n": 2}', "more than one column n"),
+        ("p.jsonl", "[1, 2]", "line 1: not a JSON object"),
+        ("p.jsonl", '{"n": 1}\n{"n": ', "line 2: "),
+        ("p.txt", "", r"neither .csv, .jsonl nor .parquet"),
+    ],
+)
+def test_other_files(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(LawError, match=said):
+        read(tmp_path / name)
+
+
+def test_absent(tmp_path: Path) -> None:
+    with pytest.raises(LawError, match="there is no file"):
+        read(tmp_path / "absent.csv")
+    with pytest.raises(LawError, match=r"no metrics\.jsonl"):
+        read(tmp_path)
+
+
+def run(folder: Path, n: int, losses: list[float], ended: bool = True) -> None:
+    folder.mkdir()
+    rows = []
+    for i, loss in enumerate(losses, start=1):
+        rows.append({"step": i, "tokens": 100 * i, "flops": 600 * n * i, "loss": 9.0})
+        rows.append({"step": i, "tokens": 100 * i, "held_out_loss": loss})
+    rows.append({"step": len(losses) + 1, "tokens": 100 * (len(losses) + 1), "flops": 1, "loss": 9.0})
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 9, "tok')
+    (folder / "experiment.yaml").write_text("train: {batch: 4}\ndata: {context: 32}\noptimizer: {lr: 0.01}\n")
+    if ended:
+        (folder / "summary.json").write_text(json.dumps({"parameters": n}))
+
+
+def test_runs(tmp_path: Path) -> None:
+    run(tmp_path / "a", 10, [5.0, 4.0])
+    run(tmp_path / "b", 20, [3.0])
+    run(tmp_path / "c", 30, [3.0], ended=False)
+    found = read(tmp_path)
+    assert {name: column.tolist() for name, column in found.points.items()} == {
+        "n": [10, 20], "d": [200, 100], "s": [2, 1], "loss": [4, 3], "c": [12000, 12000],
+        "lr": [0.01, 0.01], "b": [128, 128],
+    }  # fmt: skip
+    assert len(found.warnings) == 1 and "c is left out: it has not ended" in found.warnings[0]
+    assert read(tmp_path / "a").points["loss"].tolist() == [4]
+    with pytest.raises(LawError, match="has not ended"):
+        read(tmp_path / "c")
