@@ -161,7 +161,8 @@ def compare(
         return
     for said in got.told:
         print(said)
-    rows = [("\nlaw", "predicts", "parameters", "mean error", "bias", "")]
+    print()
+    rows = [("law", "predicts", "parameters", "mean error", "bias", "")]
     for s in scores:
         told = ("–", "–") if s.mean is None or s.bias is None else (f"{s.mean:.2%}", f"{s.bias:+.2%}")
         rows.append((s.law.name, s.law.target, str(s.parameters), *told, s.why))

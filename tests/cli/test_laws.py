@@ -143,8 +143,8 @@ def test_too_few_points(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
 @pytest.mark.parametrize("start", ["flops", "tokens", "parameters"])
 def test_plans_from_any_side_agree(start: str) -> None:
     n, d = map(float, optimum(TRUTH, 1e22))
-    given = {"flops": 1e22, "tokens": d, "parameters": n}[start]
-    lines = {line.name: line for line in plan(TRUTH, **{start: given}, draws=np.stack([TRUTH, TRUTH * 1.01]))}
+    given: dict[str, Any] = {start: {"flops": 1e22, "tokens": d, "parameters": n}[start]}
+    lines = {line.name: line for line in plan(TRUTH, **given, draws=np.stack([TRUTH, TRUTH * 1.01]))}
     found = [lines[name].value for name in ("compute", "parameters", "tokens")]
     np.testing.assert_allclose(found, [1e22, n, d], rtol=1e-12)
     assert lines[{"flops": "compute"}.get(start, start)].low is None  # what is given is certain
