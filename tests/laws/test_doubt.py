@@ -26,10 +26,13 @@ INTERVALS = {
 
 
 def agree_with_the_published(draws, errors, ends):
-    """Standard errors within the share ``errors``; ends of intervals within ``ends`` standard errors."""
+    """Standard errors within the share ``errors``; ends of intervals within ``ends`` standard errors.
+
+    The draws of B have a long tail, which makes their standard deviation itself unsure: twice the share.
+    """
     found = draws.parameters()
     for name, published in ERRORS.items():
-        assert found[name].error == pytest.approx(published, rel=errors), name
+        assert found[name].error == pytest.approx(published, rel=errors * (1 + (name == "B"))), name
         np.testing.assert_allclose(found[name][1:3], INTERVALS[name], atol=ends * published, err_msg=name)
     exponent = draws.of(lambda theta: allocation(theta).a)
     assert exponent.error == pytest.approx(0.020, rel=errors)
@@ -37,8 +40,8 @@ def agree_with_the_published(draws, errors, ends):
 
 
 def test_epochs_bootstrap_errors(epoch):
-    # The standard error of a standard error is 1/√(2·400) = 3.5 % (more for B, whose draws have a long tail).
-    agree_with_the_published(bootstrap(fit(CHINCHILLA, epoch), 400, starts=1, seed=0), errors=0.15, ends=0.4)
+    # The standard error of a standard error is 1/√(2·400) = 3.5 %, that of an interval's end some 0.13.
+    agree_with_the_published(bootstrap(fit(CHINCHILLA, epoch), 400, starts=1, seed=0), errors=0.12, ends=0.4)
 
 
 @pytest.mark.slow
@@ -88,7 +91,7 @@ CASES = [
 @pytest.mark.parametrize(("law", "truth", "make"), CASES)
 def test_intervals_cover_the_truth(law, truth, make):
     # Fewer than this happens in one of 10,000 trials of intervals that cover 92 %.
-    assert (covered(law, truth, make, 60, 100) >= stats.binom.ppf(1e-4, 60, 0.92)).all()
+    assert (covered(law, truth, make, 40, 80) >= stats.binom.ppf(1e-4, 40, 0.92)).all()
 
 
 @pytest.mark.slow
@@ -150,7 +153,7 @@ def test_leverage_sums_to_the_free_parameters(epoch):
     assert influence(fit(CHINCHILLA, epoch, fixed={"E": 1.8})).leverage.sum() == pytest.approx(4)
 
 
-@pytest.mark.parametrize("loss", [HUBER, ABSOLUTE], ids=str)
+@pytest.mark.parametrize("loss", [HUBER, pytest.param(ABSOLUTE, marks=pytest.mark.slow)], ids=str)
 def test_profiles_pass_through_the_fit_and_rise_from_it(epoch, loss):
     found = fit(CHINCHILLA, epoch, loss=loss)
     for name in ("E", "β") if loss is HUBER else ("α",):
@@ -168,21 +171,32 @@ def test_profiles_pass_through_the_fit_and_rise_from_it(epoch, loss):
     assert not unidentified(found) if loss is HUBER else True
 
 
-def test_the_values_of_repetition_are_not_identified(scaling):
+@pytest.fixture
+def repetition(scaling):
+    """The values of repetition fitted to 182 runs, the others as published (Muennighoff et al. 2023)."""
     with scaling("datablations/parametric_fit_182.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     titles = {"n": "params", "d": "tokens", "u": "unique_tokens", "loss": "loss"}
     points = Points({name: [float(row[title]) for row in rows] for name, title in titles.items()})
     repeated = law("data-constrained")
     published = repeated.named(repeated.theta("muennighoff"))
-    found = fit(repeated, points, fixed={name: published[name] for name in repeated.names[:5]})
-    assert found.objective <= 0.015826
-    flat = {entry.parameter: entry for entry in unidentified(found)}
+    begin = np.repeat(repeated.theta("muennighoff")[None], 3, axis=0)
+    begin[1:, 5:] = (5, 5), (50, 2)
+    return fit(repeated, points, starts=begin, fixed={name: published[name] for name in repeated.names[:5]})
+
+
+def test_the_values_of_repetition_are_not_identified(repetition):
+    assert repetition.objective <= 0.015826
+    flat = {entry.parameter: entry for entry in unidentified(repetition)}
     assert "R_D*" in flat and flat["R_D*"].factor == pytest.approx(10)
     # Notes of the data: (47, 2.32) has .015807 and (100, 1.69) .015805; all rises are below 1 %.
     assert flat["R_D*"].rise < 0.01 < flat["R_D*"].needed
     assert "R_D* is not identified: at 10 times as large" in str(flat["R_D*"])
-    assert profile(found, "R_D*").interval[1] == pytest.approx(repeated.parameters[5].high)
+
+
+@pytest.mark.slow
+def test_the_profile_of_repetition_has_no_end(repetition):
+    assert profile(repetition, "R_D*").interval[1] == pytest.approx(repetition.law.parameters[5].high)
 
 
 def test_what_cannot_matter_is_not_identified():
