@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -22,7 +23,8 @@ class Rule(Optimizer):
     tensors of the parameter's shape (sharded like it), smaller ones, and ``step``, a count on the CPU.
 
     ``state_dtype``: of the tensors of the parameter's shape; left out, the parameter's.
-    ``compiled``: run the update through ``torch.compile`` (elementwise rules).
+    ``compiled``: let ``torch.compile`` make one kernel of an elementwise rule that PyTorch has none for; that
+    takes some ten seconds at first and then reads and writes every number once.
 
     PyTorch imports its compiler (about two seconds) the first time that an optimizer takes parameters or
     clears gradients, only to keep the compiler away from these methods; here they are called as they are,
@@ -149,9 +151,31 @@ class Elementwise(Rule):
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         self.sweep(group, params)
 
+    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
+        """The numbers of ``plain`` by the settings: all that changes from step to step."""
+        raise NotImplementedError
+
+    @staticmethod
+    def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
+        """The formula once more, for the compiler: of one tensor, nothing in place; the new parameter and
+        moments by the coefficients ``c``."""
+        raise NotImplementedError
+
+    def run_compiled(self, settings: dict[str, Any], columns: list[list[Tensor]]) -> None:
+        """The formula through the compiler: one kernel, whatever the numbers and the lengths."""
+        wide = precise(columns[0][0])
+        given = [torch.as_tensor(c, dtype=wide) for c in self.coefficients(settings)]
+        even = all(c.ndim == 0 for c in given)
+        for row in zip(*columns, strict=True):
+            flat = even and all(t.is_contiguous() for t in row)
+            _compiled()(self.plain, given, [t.view(-1) for t in row] if flat else list(row))
+
     def sweep(self, settings: dict[str, Any], params: list[Tensor]) -> None:
         """Take the parameters through the formula, piece by piece."""
         columns = self.columns(params)
+        if self.compiled and not self.one_pass:
+            self.run_compiled(settings, columns)
+            return
         alike = len({t.dtype for column in columns for t in column}) == 1
         for piece in [columns] if self.one_pass and alike else pieces(columns):
             calculate(self.formula, settings, piece)
@@ -167,6 +191,17 @@ def local(t: Tensor) -> Tensor:
     """This process's part of a sharded tensor; any other tensor itself."""
     part: Tensor = t.to_local() if hasattr(t, "to_local") else t
     return part.detach()
+
+
+@functools.cache
+def _compiled() -> Callable[..., None]:
+    def apply(plain: Callable[..., tuple[Tensor, ...]], c: list[Tensor], row: list[Tensor]) -> None:
+        new = plain(c, *(t.to(precise(row[0])) for t in row))
+        for old, value in zip((row[0], *row[2:]), new, strict=True):
+            old.copy_(value)
+
+    compiled: Callable[..., None] = torch.compile(apply, dynamic=True)
+    return compiled
 
 
 def laid_out(g: Tensor, p: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class Adam(Elementwise):
     """
 
     moments = ("exp_avg", "exp_avg_sq")
+    one_pass = True
     fused: Callable[..., None] = staticmethod(torch._fused_adam_)
 
     def __init__(

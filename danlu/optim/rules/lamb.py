@@ -49,8 +49,11 @@ class LAMB(Elementwise):
     def _update(self, settings: dict[str, Any], params: list[Tensor]) -> None:
         columns = self.columns(params)
         directions = [torch.empty_like(p, dtype=precise(p)) for p in columns[0]]
-        for piece in pieces([*columns, directions]):
-            calculate(self.formula, settings, piece)
+        if self.compiled:
+            self.run_compiled(settings, [*columns, directions])
+        else:
+            for piece in pieces([*columns, directions]):
+                calculate(self.formula, settings, piece)
         weights = squares(params).sqrt_()
         lengths = squares(directions, like=params[0]).sqrt_().to(weights)
         ratios = torch.where((weights > 0) & (lengths > 0), weights / lengths, 1.0)
@@ -65,15 +68,33 @@ class LAMB(Elementwise):
         torch._foreach_lerp_(m, grads, 1 - beta1)
         torch._foreach_mul_(v, beta2)
         torch._foreach_addcmul_(v, grads, grads, value=1 - beta2)
-        # r = m̂/(√v̂ + ε) with the two corrections drawn together: m/(√v·a + b)
+        a, b = corrections(beta1, beta2, settings["eps"], step)
         torch._foreach_copy_(r, v)
         torch._foreach_sqrt_(r)
-        torch._foreach_mul_(r, (1 - beta1**step) / (1 - beta2**step) ** 0.5)
-        torch._foreach_add_(r, (1 - beta1**step) * settings["eps"])
+        torch._foreach_mul_(r, a)
+        torch._foreach_add_(r, b)
         torch._foreach_reciprocal_(r)
         torch._foreach_mul_(r, m)
         if settings["weight_decay"]:
             torch._foreach_add_(r, params, alpha=settings["weight_decay"])
+
+    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
+        (beta1, beta2), step = settings["betas"], settings["step"]
+        a, b = corrections(beta1, beta2, settings["eps"], step)
+        return [1 - beta1, 1 - beta2, a, b, settings["weight_decay"]]
+
+    @staticmethod
+    def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
+        (m, v, _), (new, new_square, a, b, decay) = moments, c
+        m = m + new * (g - m)
+        v = v + new_square * (g * g - v)
+        return p, m, v, m / (v.sqrt() * a + b) + decay * p
+
+
+def corrections(beta1: float, beta2: float, eps: float, step: int) -> tuple[float, float]:
+    """a and b with m̂/(√v̂ + ε) = m/(a√v + b)."""
+    one, two = 1 - beta1**step, 1 - beta2**step
+    return one / two**0.5, one * eps
 
 
 def batches(params: list[Tensor]) -> Iterator[list[Tensor]]:

@@ -46,6 +46,16 @@ class Lion(Signed):
         torch._foreach_lerp_(m, grads, 1 - beta2)
         descend(params, list(update), settings["lr"], decay)
 
+    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
+        beta1, beta2 = settings["betas"]
+        return [1 - beta1, 1 - beta2, settings["lr"], settings["weight_decay"]]
+
+    @staticmethod
+    def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
+        (m,), (to_update, to_keep, lr, decay) = moments, c
+        update = (m + to_update * (g - m)).sign()
+        return p - lr * (update + decay * p), m + to_keep * (g - m)
+
     def masked(self, settings: dict[str, Any], mask: Tensor, p: Tensor, g: Tensor, *moments: Tensor) -> None:
         (m,) = moments
         (beta1, beta2), lr = settings["betas"], settings["lr"]

@@ -87,6 +87,20 @@ class ScheduleFreeAdamW(Elementwise):
         torch._foreach_add_(params, update, alpha=lr * (beta1 * (1 - share) - 1))
         torch._foreach_add_(z, update, alpha=-lr)
 
+    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
+        beta1, beta2 = settings["betas"]
+        lr, share = settings["lr"], settings["share"]
+        correction = (1 - beta2 ** settings["step"]) ** -0.5
+        of_y = lr * (beta1 * (1 - share) - 1)
+        return [1 - beta2, correction, settings["eps"], settings["weight_decay"], share, of_y, lr]
+
+    @staticmethod
+    def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
+        (z, v), (new, correction, eps, decay, share, of_y, lr) = moments, c
+        v = v + new * (g * g - v)
+        update = g / (v.sqrt() * correction + eps) + decay * p
+        return p + share * (z - p) + of_y * update, z - lr * update, v
+
     # ---------------------------------------------------------------- the average
 
     @torch.no_grad()

@@ -116,6 +116,9 @@ class Tiger(Signed):
             rate = rates.get(id(p), 0.0)
             now = {**settings, "first": first, "last": last, "weight_decay": decay(settings, p)}
             columns = [column[0] for column in self.columns([p])]
+            if self.compiled:
+                self.run_compiled({**now, "rate": rate}, [[t] for t in columns])
+                continue
             for piece, part in with_rate(columns, rate):
                 calculate(self.formula, {**now, "rate": part}, [[t] for t in piece])
 
@@ -131,6 +134,18 @@ class Tiger(Signed):
             torch._foreach_add_(m, grads, alpha=(1 - beta) / k)
         if settings["last"]:
             move(settings, params, m)
+
+    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
+        beta = settings["beta"]
+        kept = beta if settings["first"] else 1.0
+        rate = settings["rate"] if settings["last"] else 0.0
+        return [kept, (1 - beta) / settings["microsteps"], rate, settings["weight_decay"]]
+
+    @staticmethod
+    def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
+        (m,), (kept, new, rate, decay) = moments, c
+        m = kept * m + new * g
+        return p - rate * (m.sign() + decay * p), m
 
     def sweep_masked(self, group: dict[str, Any], p: Tensor, fine: Tensor) -> None:
         first, last = self._turn(group, p)
