@@ -3,10 +3,10 @@
     python -m bench.laws --data svg_extracted_data.csv --rival RIVAL/bin/python
 
 danlu: a fit from many starts and 100 resamples of the points, and 4,000 resamples. The rival: its fit from
-the paper's grid of 4,500 starts, by the same loss (Huber's of the logarithms, δ = 0.001), on all cores; it has
-no resamples. Its interpreter is that of an environment of its own (`pip install chinchilla==0.2.0`). Without
---rival the same grid is solved by SciPy's L-BFGS-B with finite differences, one process per core; the output
-says which of the two it was.
+the paper's grid of 4,500 starts, by the same loss (Huber's of the logarithms, δ = 0.001), on all cores; it
+has no resamples. Its interpreter is that of an environment of its own (`pip install chinchilla==0.2.0`).
+Without --rival the same grid is solved by SciPy's L-BFGS-B with finite differences, one process per core; the
+output says which of the two it was.
 """
 
 from __future__ import annotations

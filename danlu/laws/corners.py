@@ -19,6 +19,7 @@ from danlu.laws.base import Array
 Flags = NDArray[np.bool_]
 PIVOTS, NEWTON = 100, 6
 WITHIN = 1e-7  # by which share a multiplier may exceed its weight
+EXACT = 1e-12  # residuals that are nothing but rounding
 
 
 class Problems(Protocol):
@@ -65,9 +66,13 @@ def settle(problems: Problems, u: Array) -> tuple[Array, Array, Flags]:
         corner[at], trial[at] = _pivot(
             some, u[at], corner[at], multiplier[going], excess[going], inverse[going], r[going], J[going]
         )
-    # Less than rounding makes no difference, beside the sum or beside the residuals' own logarithms.
-    worse = _sum(problems, begun) < value * (1 - 1e-12) - 1e-13 * problems.weights.sum(-1)
-    return np.where(worse[:, None], begun, u), gradient, rest & ~worse
+    none = EXACT * problems.weights.sum(-1)
+    first = _sum(problems, begun)
+    worse = first < value * (1 - 1e-12) - none
+    # Where the points meet the law exactly the signs of the residuals, and so the multipliers, mean nothing.
+    exact = np.minimum(first, value) <= none
+    gradient = np.where(exact, 0.0, gradient)
+    return np.where(worse[:, None], begun, u), gradient, exact | (rest & ~worse)
 
 
 def _sum(problems: Problems, u: Array) -> Array:
@@ -86,7 +91,7 @@ def _nearest(problems: Problems, u: Array) -> NDArray[np.int64]:
     """For each problem as many points as parameters, of small residuals and independent of one another."""
     r, J = _rows(problems, u)
     size = np.sqrt(np.maximum((J**2).sum(-1, keepdims=True), 1e-300))
-    near = np.abs(r) + 1e-3 * np.abs(r).mean(-1, keepdims=True) + 1e-300
+    near = np.abs(r) + 1e-3 * np.abs(r).mean(-1, keepdims=True) + EXACT
     left = np.where(problems.weights > 0, 1.0 / near, 0.0)[..., None, :] * J / size
     chosen = np.empty(u.shape, np.int64)
     for j in range(u.shape[-1]):
