@@ -62,6 +62,9 @@ format: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	@$(BIN)/python -m bench.kernels
 	@$(BIN)/python -m bench.startup
+	@$(BIN)/python -m bench.lengths
+	@$(BIN)/python -m bench.optimizers
+	@$(BIN)/python -m bench.mup
 	@$(BIN)/python -m bench.step_time $(if $(NANOGPT),--nanogpt '$(NANOGPT)')
 ifneq ($(and $(NANOGPT),$(TEXT)),)
 	@$(BIN)/python -m bench.time_to_quality --nanogpt '$(NANOGPT)' --text '$(TEXT)'

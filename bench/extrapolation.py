@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from danlu.laws.extrapolation import read_tasks, score, summary
 
@@ -29,13 +30,14 @@ def main() -> None:
     domains = {"all": scores}
     for task, row in zip(tasks, scores, strict=True):
         domains.setdefault(task.domain, []).append(row)
-    out = {"seconds": round(took, 1), "domains": {}}
+    summaries: dict[str, Any] = {}
     print(f"{len(tasks)} tasks in {took:.0f} s\n{'domain':8}{'method':13}{'mean':>9}{'median':>9}{'best':>7}")
     for domain, rows in domains.items():
         table = summary(rows)
-        out["domains"][domain] = {name: line._asdict() for name, line in table.items()} | {"tasks": len(rows)}
+        summaries[domain] = {name: line._asdict() for name, line in table.items()} | {"tasks": len(rows)}
         for name, line in table.items():
             print(f"{domain:8}{name:13}{line.mean:9.4f}{line.median:9.4f}{line.best:7.0%}")
+    out = {"seconds": round(took, 1), "domains": summaries}
     (ROOT / "bench" / "results" / "extrapolation.json").write_text(json.dumps(out, indent=1) + "\n")
 
 

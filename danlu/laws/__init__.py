@@ -39,9 +39,12 @@ from danlu.laws import (
     repeated,
     smaller,
 )
+from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
 from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
+from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit, objective, refit, residuals
+from danlu.laws.profiles import Flat, Profile, profile, unidentified
 from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss, Solution, solve
 from danlu.laws.table import COLUMNS, Points, check
 
@@ -51,27 +54,41 @@ __all__ = [
     "HUBER",
     "LAWS",
     "SQUARES",
+    "Draws",
     "Fit",
+    "Flat",
+    "Frontier",
+    "HoldOut",
+    "Interval",
     "Law",
     "LawError",
     "Loss",
     "Parameter",
     "Points",
+    "Profile",
     "Published",
     "Solution",
     "batch",
     "bnsl",
+    "bootstrap",
     "chains",
     "check",
     "chinchilla",
+    "envelope",
     "fit",
     "grid",
+    "hold_out",
+    "influence",
+    "isoflop",
+    "jackknife",
     "kaplan",
     "law",
     "objective",
     "overtraining",
+    "parametric",
     "power",
     "precision",
+    "profile",
     "rates",
     "refit",
     "register",
@@ -79,4 +96,5 @@ __all__ = [
     "residuals",
     "smaller",
     "solve",
+    "unidentified",
 ]

@@ -224,7 +224,7 @@ def check_experiment(experiment: Experiment) -> None:
     if experiment.optimizer.kind == "amos" and experiment.schedule.kind != "constant":
         raise ValueError(
             f"optimizer.kind = amos lowers its own rate and decay, and schedule.kind = "
-            f"{experiment.schedule.kind} would lower them again; set schedule.kind = constant (it may warm up)"
+            f"{experiment.schedule.kind} would lower them again; set schedule.kind = constant"
         )
     if task.kind == "prefix" and task.length >= data.context:
         raise ValueError(
