@@ -234,6 +234,22 @@ def pieces(columns: list[list[Tensor]], size: int = CHUNK) -> Iterator[list[list
         yield pending
 
 
+def batches(params: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Whole tensors that together fill the cache of a CPU, or one that is larger; on other devices all."""
+    if params[0].device.type != "cpu":
+        yield params
+        return
+    pending: list[Tensor] = []
+    count = 0
+    for p in params:
+        if pending and count + p.numel() > CHUNK:
+            yield pending
+            pending, count = [], 0
+        pending.append(p)
+        count += p.numel()
+    yield pending
+
+
 def cut(row: tuple[Tensor, ...], size: int = CHUNK) -> Iterator[tuple[Tensor, ...]]:
     """Tensors of one shape cut into flat pieces, or whole if they are small or not contiguous."""
     if row[0].numel() <= size or row[0].device.type != "cpu" or not all(t.is_contiguous() for t in row):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from danlu.optim.base import CHUNK, Elementwise, calculate, pieces, precise
+from danlu.optim.base import Elementwise, batches, calculate, pieces, precise
 from danlu.optim.rules.signs import squares
 
 
@@ -95,19 +95,3 @@ def corrections(beta1: float, beta2: float, eps: float, step: int) -> tuple[floa
     """a and b with m̂/(√v̂ + ε) = m/(a√v + b)."""
     one, two = 1 - beta1**step, 1 - beta2**step
     return one / two**0.5, one * eps
-
-
-def batches(params: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Whole tensors that together fill the cache of a CPU, or one that is larger; on other devices all."""
-    if params[0].device.type != "cpu":
-        yield params
-        return
-    pending: list[Tensor] = []
-    count = 0
-    for p in params:
-        if pending and count + p.numel() > CHUNK:
-            yield pending
-            pending, count = [], 0
-        pending.append(p)
-        count += p.numel()
-    yield pending

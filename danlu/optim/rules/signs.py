@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.optim.base import Elementwise, calculate, local, precise
+from danlu.optim.base import Elementwise, batches, calculate, local, precise
 
 
 class Signed(Elementwise):
@@ -43,6 +43,11 @@ class Signed(Elementwise):
         """What happens to a parameter whose gradient is not finite; ``bad``: whether, if it is unknown."""
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        # On a CPU some at a time, so that what was looked at is still in the cache when it is used.
+        for some in batches(params):
+            self._update(group, some)
+
+    def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         finite = all_finite([p.grad for p in params if p.grad is not None])
         if not decides(params[0]):
             for p, fine in zip(params, finite.unbind(), strict=True):
