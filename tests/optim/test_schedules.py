@@ -235,7 +235,8 @@ def test_rises_and_then_falls_when_time_bounds_the_run(s, warmup, seconds):
     assert all(a < b for a, b in pairwise(rates[: top + 1]))
     if warmup < len(seconds):
         assert rates[warmup - 1] == rates[warmup] == 1.0
-    assert all(a >= b - 1e-12 for a, b in pairwise(rates[top:]))
+        # A warm-up cut short by the end of the run may end below the floor, and then does not fall.
+        assert all(a >= b - 1e-12 for a, b in pairwise(rates[top:]))
     assert rates[-1] == s.floor
 
 

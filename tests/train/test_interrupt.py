@@ -1,6 +1,7 @@
 import os
 import signal
 import threading
+from functools import partial
 
 import pytest
 
@@ -58,7 +59,10 @@ def test_a_forked_child_dies_of_sigterm_as_before():
         assert interrupt.requested is None
 
 
-def test_a_forked_child_sees_ctrl_c_as_before():
+def test_a_forked_child_sees_ctrl_c_as_before(request):
+    # A process that a shell started in the background ignores Ctrl-C from the beginning.
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Interrupt():
         child = os.fork()
         if child == 0:
