@@ -18,14 +18,27 @@ import typer
 from danlu import __version__
 from danlu.cli import show
 from danlu.cli.interop import export, import_
+from danlu.cli.ladder import ladder
 from danlu.cli.laws import laws
+from danlu.cli.ledger import ledger
 from danlu.cli.profile import profile
+from danlu.cli.prove import prove
 from danlu.cli.recipes import recipes
+from danlu.cli.runs import compare, runs
 from danlu.cli.sample import sample
+from danlu.cli.sweep import sweep
 from danlu.cli.train import train
+from danlu.cli.try_ import try_
 
 VERBS: tuple[Callable[..., Any], ...] = (
     train,
+    try_,
+    sweep,
+    ladder,
+    prove,
+    ledger,
+    runs,
+    compare,
     sample,
     import_,
     export,

@@ -9,7 +9,6 @@ import torch
 
 from danlu import spec
 from danlu.models.ends import Ends
-from danlu.models.initialise import draw
 from danlu.models.stack import Stack
 from danlu.nn import builds
 from danlu.nn.block import BlockCache
@@ -29,12 +28,6 @@ class Decoder(Ends, Stack):
         super().__init__(network, context, causal=True)
         self.make_ends(vocabulary, network)
         self.initialise(network.init)
-
-    def initialise(self, init: spec.Init) -> None:
-        """Draw every weight from torch's global generator, in the order of the modules."""
-        draw(self, init, self.readout, self.width_multiplier)
-        self.draw_readout(init)
-        self.finish(init)
 
     def forward(
         self,

@@ -8,7 +8,6 @@ import torch
 
 from danlu import spec
 from danlu.models.ends import Ends
-from danlu.models.initialise import draw
 from danlu.models.stack import Stack
 from danlu.nn import Embedding, builds
 from danlu.nn.scope import Scope
@@ -28,12 +27,6 @@ class Encoder(Ends, Stack):
         self.segments = Embedding(network.segments, network.width) if network.segments else None
         self.make_ends(vocabulary, network)
         self.initialise(network.init)
-
-    def initialise(self, init: spec.Init) -> None:
-        """Draw every weight from torch's global generator, in the order of the modules."""
-        draw(self, init, self.readout, self.width_multiplier)
-        self.draw_readout(init)
-        self.finish(init)
 
     def forward(
         self,

@@ -9,7 +9,7 @@ import torch
 
 from danlu import spec
 from danlu.models.ends import Ends
-from danlu.models.initialise import draw
+from danlu.models.initialise import Begin
 from danlu.models.stack import Stack
 from danlu.nn import Block, builds
 from danlu.nn.block import BlockCache
@@ -33,12 +33,10 @@ class EncoderDecoder(Ends):
         self.make_ends(vocabulary, network)
         self.initialise(network.init)
 
-    def initialise(self, init: spec.Init) -> None:
-        """Draw every weight from torch's global generator, in the order of the modules."""
-        draw(self, init, self.readout, self.width_multiplier)
-        self.draw_readout(init)
-        self.encoder.finish(init)
-        self.decoder.finish(init)
+    def finish(self, init: spec.Init, begin: Begin) -> None:
+        """The initial weights of the branches of both stacks."""
+        self.encoder.finish(init, begin)
+        self.decoder.finish(init, begin)
 
     @property
     def blocks(self) -> list[Block]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 import torch.nn as nn
 
 from danlu import spec
+from danlu.models.initialise import draw, streams
 from danlu.nn import Embedding, Linear, build
 from danlu.nn.feed_forwards import ACTIVATIONS
 
@@ -16,6 +19,13 @@ class Ends(nn.Module):
     Parameters are float32; activations have the type of ``compute`` (set it to bfloat16 or float16 for speed;
     see ``danlu.train.precision``). ``width_multiplier``: μP's m, 1 in the standard parametrisation.
     """
+
+    def __init__(self, *stack: Any, **settings: Any) -> None:
+        # Before any module takes from torch's generator: what a network starts as, besides its own parts,
+        # does not depend on its parts.
+        seed = int(torch.randint(2**62, (), device="cpu"))
+        super().__init__(*stack, **settings)
+        self._seed = seed
 
     def make_ends(self, vocabulary: int, network: spec.Network) -> None:
         """Add the modules: embedding, projections, what stands before the readout, the readout."""
@@ -38,8 +48,17 @@ class Ends(nn.Module):
         if network.tied:
             self.readout.weight = self.embedding.weight
 
+    def initialise(self, init: spec.Init) -> None:
+        """Draw every weight: each module from a stream of its own, all of which follow from the state of
+        torch's global generator when the model was made."""
+        with streams(self, self._seed) as begin:
+            draw(self, init, self.readout, begin, self.width_multiplier)
+            begin(self.readout)
+            self._draw_readout(init)
+            cast(Any, self).finish(init, begin)  # of the stacks, which each model has in its own way
+
     @torch.no_grad()
-    def draw_readout(self, init: spec.Init) -> None:
+    def _draw_readout(self, init: spec.Init) -> None:
         """The initial weights of a readout not tied to the embedding; in μP as at the base's width."""
         if self.readout.weight is not self.embedding.weight:
             std = init.std or (self.readout.in_features / self.width_multiplier) ** -0.5

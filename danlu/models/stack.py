@@ -10,7 +10,7 @@ import torch.nn as nn
 from torch.utils.checkpoint import checkpoint
 
 from danlu import spec
-from danlu.models.initialise import draw_deepnorm, scale_branches
+from danlu.models.initialise import Begin, draw_deepnorm, scale_branches
 from danlu.nn import Block, build
 from danlu.nn.block import BlockCache
 from danlu.nn.scope import Scope
@@ -74,10 +74,10 @@ class Stack(nn.Module):
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.norm = nn.Identity() if network.placement == "post" else build(network.norm, network.width)
 
-    def finish(self, init: spec.Init) -> None:
+    def finish(self, init: spec.Init, begin: Begin) -> None:
         """The initial weights of the branches, once all weights are drawn."""
         if self.beta is not None:
-            draw_deepnorm(self.blocks, self.beta)
+            draw_deepnorm(self.blocks, self.beta, begin)
         scale_branches(self.blocks, init)
 
     def body(

@@ -13,6 +13,10 @@ class RunError(DanluError):
     """Names the file or the field, what was found there, and what to do next."""
 
 
+class Diverged(RunError):
+    """A loss, a gradient or a weight is no longer finite: what a run came to, where nothing was broken."""
+
+
 def cannot_write(path: Path, error: OSError, needed: int | None = None) -> RunError:
     """The sentence for an ``OSError`` met while writing ``path``, ``needed`` bytes in all."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)

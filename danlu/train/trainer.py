@@ -19,7 +19,7 @@ from danlu.tasks import Task, training_keys
 from danlu.train import checkpoint, steps
 from danlu.train.averages import WeightsAverage, averaged
 from danlu.train.clock import Clock
-from danlu.train.errors import RunError
+from danlu.train.errors import Diverged
 from danlu.train.evaluate import Score, Stopped, Window, evaluate, to_device
 from danlu.train.folder import RunFolder
 from danlu.train.folding import Folding
@@ -211,7 +211,7 @@ class Trainer:
                     return False
                 except FloatingPointError:
                     pass
-            raise self.group.told(RunError(self._not_finite(loss)))
+            raise self.group.told(Diverged(self._not_finite(loss)))
         self.scale.went_well(self.precision)
         clip = self.experiment.train.clip
         factor = min(1.0, clip / (norm + 1e-6)) if clip else 1.0

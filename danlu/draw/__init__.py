@@ -1,0 +1,1 @@
+"""Drawing: charts as SVG and pages that hold everything they show. No dependency."""

@@ -1,0 +1,63 @@
+"""A study's folder: what was asked, and what came out; and the pool of runs that all studies share.
+
+studies/runs/NAME-HASH/    every run, named by its content: what was run once is found again
+studies/STUDY/study.json   what was asked; the same command goes on with it
+studies/STUDY/result.json  what came out
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from danlu.lab.errors import LabError
+from danlu.train.files import read_json, write_json
+
+STUDIES = Path("studies")  # where the lab keeps everything, if no other folder is named
+RUNS = "runs"
+ASKED, RESULT, REPORT = "study.json", "result.json", "report.html"
+
+
+class Study:
+    """The folder of one study; ``Study.open`` makes it or goes on with what is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def open(cls, studies: Path, name: str, asked: dict[str, Any]) -> Study:
+        """The study ``name`` under ``studies``. ``asked``: the verb and the settings that must be the same
+        when it is gone on with, as JSON. Raises ``LabError`` where the folder holds another study."""
+        study = cls(Path(studies) / folder_name(name))
+        if study.path.name == RUNS:
+            raise LabError(f"{study.path} holds the runs of all studies; name the study otherwise")
+        if (study.path / ASKED).exists():
+            there = read_json(study.path / ASKED)
+            differ = [key for key in {**there, **asked} if there.get(key) != asked.get(key)]
+            if differ:
+                said = "; ".join(f"{key} is {there.get(key)} there, {asked.get(key)} here" for key in differ)
+                raise LabError(f"{study.path} holds another study: {said}; name another one for this")
+        else:
+            study.path.mkdir(parents=True, exist_ok=True)
+            write_json(study.path / ASKED, asked)
+        return study
+
+    def result(self) -> Any | None:
+        """What came out the last time; None where nothing has."""
+        path = self.path / RESULT
+        return read_json(path) if path.exists() else None
+
+    def save(self, result: Any) -> None:
+        """Write down what came out, in place of what came out before."""
+        write_json(self.path / RESULT, result)
+
+    @property
+    def report(self) -> Path:
+        """Where the drawing goes."""
+        return self.path / REPORT
+
+
+def folder_name(words: str) -> str:
+    """A name that is a folder on every system: letters, digits, ``. _ + = -``."""
+    return re.sub(r"[^\w.+=-]+", "-", words).strip("-.")[:120] or "study"
