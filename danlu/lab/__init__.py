@@ -1,1 +1,1 @@
-"""The lab: ideas tried in pairs, searches, ladders, claims, what was decided; and the queue that runs them."""
+"""The lab: ideas tried in pairs, searches, ladders, claims, decisions; and the queue that runs them."""
