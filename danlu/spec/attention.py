@@ -120,7 +120,7 @@ class Attention(Spec):
     grouped-query attention (Ainslie et al. 2023).
 
     ``window`` counts the visible positions, the present one included; ``sparse`` is a pattern instead.
-    ``scale`` multiplies q·k (left out: 1/√(head size)), ``log_n`` besides by ln n/ln log_n for n
+    ``scale`` multiplies q·k (left out: 1/√(head size)), ``log_n`` besides by max(1, ln n/ln log_n) for n
     visible positions (Su 2021). ``softcap`` c bounds the scores by c·tanh(s/c) (Gemma 2). ``biases``: on
     none of the maps, the inputs' (Qwen2), or all; left out, as the model.
     """
