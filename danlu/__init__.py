@@ -2,6 +2,6 @@
 
 import time
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 STARTED = time.perf_counter()  # when this process began to be danlu: start-up is counted from here
