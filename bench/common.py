@@ -60,7 +60,8 @@ def machine(threads: int | None = None) -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in ("danlu", "torch", "numpy", "x-transformers")},
+        "packages": {"danlu": danlu.__version__}
+        | {name: _version(name) for name in ("torch", "numpy", "x-transformers")},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

@@ -2,7 +2,129 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def ladder() -> None:
-    """Not built yet."""
-    raise NotImplementedError
+import typer
+
+from danlu.cli.output import print_json, print_table, rounded
+from danlu.cli.show import AsJson, Words
+
+if TYPE_CHECKING:
+    from danlu.lab.ladder.plan import Plan
+
+
+def ladder(
+    words: Words = None,
+    budget: Annotated[
+        str, typer.Option("--budget", help="Of all runs together: 1e15flop, or active seconds: 600s.")
+    ] = "300s",
+    rungs: Annotated[int, typer.Option("--rungs", help="Levels of compute, each three times the last.")] = 4,
+    target: Annotated[
+        str | None, typer.Option("--target", help="What the large run may cost: 1e17flop.")
+    ] = None,
+    target_parameters: Annotated[
+        str | None, typer.Option("--target-parameters", help="Or how large it is: 10M.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", help="Runs of each rung.")] = 1,
+    rates: Annotated[
+        str, typer.Option("--rates", help="mup, law (the Step Law), fixed, or a fit of rates (JSON).")
+    ] = "mup",
+    hold_out: Annotated[int, typer.Option("--hold-out", help="Levels that the law must predict.")] = 1,
+    design: Annotated[
+        str, typer.Option("--design", help="chinchilla (one size a level) or isoflop (five).")
+    ] = "chinchilla",
+    tokens_per_parameter: Annotated[
+        float, typer.Option("--tokens-per-parameter", help="Of each rung; of an isoflop level's middle size.")
+    ] = 20.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and leave.")] = False,
+    studies: Annotated[Path, typer.Option("--studies", help="The folder of all studies.")] = Path("studies"),
+    study: Annotated[
+        str | None, typer.Option("--study", metavar="NAME", help="This one's name (by itself: the words).")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Runs at a time (left out: one a core).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """From small runs to a large one: plan them, run them, fit a law, check it, plan the target.
+
+    danlu ladder nano --budget 1e13flop --target 1e14flop
+    """
+    from danlu.lab.ladder import Ladder, climb
+    from danlu.lab.queue import Queue
+
+    asked = Ladder(
+        tuple(words or ()), budget=budget, rungs=rungs, seeds=seeds, rates=rates, design=design,
+        tokens_per_parameter=tokens_per_parameter, hold_out=hold_out, target=target,
+        target_parameters=target_parameters,
+    )  # fmt: skip
+    result = climb(
+        asked, studies, name=study, dry_run=dry_run, queue_of=lambda folder: Queue(folder, workers=workers),
+        tell=(lambda plan: None) if as_json else _tell_plan,
+    )  # fmt: skip
+    if as_json:
+        print_json(result)
+        return
+    if not dry_run:
+        _tell(result)
+    for warning in result["warnings"]:
+        print(f"mind: {warning}")
+
+
+def _tell_plan(plan: Plan) -> None:
+    rows = [("level", "layers", "width", "parameters", "tokens", "steps", "FLOP", "rate", "time")]
+    for rung in plan.rungs:
+        sized = rung.sized
+        seconds = "" if plan.pace is None else f"{rung.steps * plan.pace.of(sized):.0f} s"
+        rate = "" if rung.rate is None else f"{rung.rate:g}"
+        size = str(rung.level + 1), str(sized.layers), str(sized.width), rounded(sized.parameters)
+        rows.append((*size, rounded(rung.tokens), f"{rung.steps:,}", f"{rung.flops:.3g}", rate, seconds))
+    print_table(rows if plan.pace else [row[:-1] for row in rows])
+    runs = len(plan.rungs) * plan.seeds
+    base = plan.rungs[0].experiment.model.base_width
+    under = "" if base is None else f"; rates are those of width {base}, carried by muP"
+    seconds = "" if plan.seconds is None else f", about {plan.seconds:.0f} s of training"
+    print(f"{runs} runs, {plan.seeds} of each rung: {plan.flops:.4g} FLOP{seconds}{under}")
+    sys.stdout.flush()
+
+
+def _tell(result: dict[str, Any]) -> None:
+    law, target = result["law"], result["target"]
+    print()
+    rows = [("parameters", "tokens", "FLOP", "loss", "bits per byte", "run")]
+    for run in result["runs"]:
+        size = rounded(run["parameters"]), rounded(run["tokens"]), f"{run['flops']:.3g}"
+        rows.append((*size, f"{run['loss']:.4f}", f"{run['bits_per_byte']:.4f}", run["run"]))
+    print_table(rows)
+    values = ", ".join(f"{name} = {value:.4g}" for name, value in law["parameters"].items())
+    scatter = "" if law["scatter"] is None else f"; runs scatter by {law['scatter']:.2%} about it"
+    print(f"\n{law['formula']}: {values}{scatter}")
+    if (best := result["allocation"]) is not None and "a" in best:
+        print(f"best size ∝ C^{_interval(best['a'], 3)}, best data ∝ C^{_interval(best['b'], 3)}")
+    for one in result["held_out"]:
+        told = "inside" if one["inside"] else "outside"
+        print(
+            f"held out, {rounded(one['parameters'])} parameters: predicted {_interval(one['predicted'])}, "
+            f"measured {one['measured']:.4f} nats/token: {one['error']:+.2%}, {told} the interval"
+        )
+    if not result["held_out"]:
+        print("nothing was held out, so nothing tests the law")
+    time = "" if target["seconds"] is None else f", about {target['seconds']:,.0f} s here"
+    print(
+        f"\ntarget: {target['layers']} layers of {target['width']}, {rounded(target['parameters'])} "
+        f"parameters, {rounded(target['tokens'])} tokens in {target['steps']:,} steps, "
+        f"{target['flops']:.3g} FLOP{time}"
+    )
+    print(f"expected: {_interval(target['bits_per_byte'])} bits per byte")
+    print(f"  {target['command']}")
+    print(f"\npoints in {result['points']}, drawn in {result['study']}/report.html")
+
+
+def _interval(ends: dict[str, Any], digits: int = 4) -> str:
+    """1.234 (1.2 … 1.3)"""
+    value, low, high = (ends[key] for key in ("value", "low", "high"))
+    if high is None:
+        return f"{value:.{digits}f} (no interval)"
+    return f"{value:.{digits}f} ({low:.{digits}f} … {high:.{digits}f})"

@@ -2,7 +2,153 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
 
-def sweep() -> None:
-    """Not built yet."""
-    raise NotImplementedError
+import typer
+
+from danlu.cli.output import print_json, print_table, rounded, short
+from danlu.cli.show import AsJson
+
+SHOWN = 20  # trials
+
+
+def sweep(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="A recipe, then +ideas and field=values, some of them grids: optimizer.lr=1e-4..1e-1/3 "
+            "(points a decade), model.layers=2,3,4, 'optimizer.kind=adamw|lion', '+glu|+swiglu|'.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs at each point.")] = 1,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials", min=1, help="So many points, also out of ranges (1e-4..1e-1), not the whole grid."
+        ),
+    ] = None,
+    sampler: Annotated[
+        str, typer.Option("--sampler", help="Who chooses them: random, tpe, qmc or gp.")
+    ] = "random",
+    halving: Annotated[
+        bool, typer.Option("--halving", help="Short runs first; the best third again, three times as long.")
+    ] = False,
+    metric: Annotated[str, typer.Option("--metric", help="What is compared.")] = "bits_per_byte",
+    studies: Annotated[Path, typer.Option("--studies", help="The folder of all studies.")] = Path("studies"),
+    study: Annotated[
+        str | None, typer.Option("--study", metavar="NAME", help="This one's name (by itself: the words).")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Runs at a time (left out: one a core).")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Run again what failed before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search a space of experiments: danlu sweep nano optimizer.lr=1e-3..1e-1/2 model.layers=2,3
+
+    The same command goes on with what is there; other trials over the same fields join the same study.
+    """
+    from danlu.lab.queue import Queue
+    from danlu.lab.queue.executors import cores
+    from danlu.lab.sweep import sweep as carry_out
+
+    with Queue(studies, workers=workers) as queue:
+        result = carry_out(
+            words or [],
+            queue,
+            studies=studies,
+            name=study,
+            seeds=seeds,
+            trials=trials,
+            sampler=sampler,
+            halving=halving,
+            metric=metric,
+            under_way=-(-(workers or cores()) // seeds),
+            retry=retry,
+        )
+    if as_json:
+        print_json(result)
+    else:
+        _tell(result)
+
+
+def _tell(result: dict[str, Any]) -> None:
+    counts = ", ".join(f"{number} {state}" for state, number in result["counts"].items() if number)
+    seeds = f" · {result['seeds']} seeds each" if result["seeds"] > 1 else ""
+    print(f"{result['metric']} over {', '.join(result['fields'])}: {counts}{seeds}\n")
+    _tell_trials(result)
+    if result["best"] is None:
+        print("\nno trial finished; nothing can be said of the space")
+    else:
+        _tell_best(result)
+    if result["halving"]:
+        _tell_halving(result["halving"])
+    spent = result["spent"]
+    print(
+        f"\nspent       {spent['runs']} runs, {spent['updates']:,} updates, {rounded(spent['flops'])}FLOP, "
+        f"{spent['seconds']:.0f} active seconds"
+    )
+    print(f"drawn       {result['report']}")
+    if result["counts"]["failed"]:
+        print("\nSome runs failed; the same command with --retry runs them again.")
+    if result["best"]:
+        print(f"\nTry next:\n  danlu train {shlex.join(result['best']['words'])}")
+
+
+def _tell_trials(result: dict[str, Any]) -> None:
+    rows = [("", *result["fields"], result["metric"], "by", "")]
+    for trial in result["trials"][:SHOWN]:
+        point = (short(value) if value != "" else "without" for value in trial["point"].values())
+        rows.append((f"#{trial['number']}", *point, _value(trial), trial["by"], _remark(trial)))
+    print_table(rows)
+    if (more := len(result["trials"]) - SHOWN) > 0:
+        print(f"and {more} more (--json has all)")
+
+
+def _value(trial: dict[str, Any]) -> str:
+    if trial["value"] is None:
+        return str(trial["state"])
+    ends = f" [{trial['low']:.4f}, {trial['high']:.4f}]" if trial["low"] is not None else ""
+    return f"{trial['value']:.4f}{ends}"
+
+
+def _remark(trial: dict[str, Any]) -> str:
+    rung = f"after {trial['steps']} updates" if trial["steps"] else ""
+    return " · ".join(filter(None, [rung, trial["error"] if trial["state"] == "failed" else ""]))
+
+
+def _tell_best(result: dict[str, Any]) -> None:
+    best = result["best"]
+    print(f"\nbest        #{best['number']}: {_value(best)} {result['unit']}".rstrip())
+    for border in result["border"]:
+        print(f"warning     {border['sentence']}")
+    at = f", after {result['compared_at']} updates" if result["compared_at"] else ""
+    print(f"\nimportance  {result['importance']['by']}{at}")
+    shares = {**result["importance"]["shares"], **result["importance"]["pairs"]}
+    print_table([(name, f"{share:.1%}") for name, share in shares.items()], indent="  ")
+    if (rest := result["importance"]["rest"]) and rest >= 0.0005:
+        print(f"  three and more together {rest:.1%}")
+    if (noise := result["importance"]["noise"]) is not None:
+        print(f"  of all of it, chance of the seeds {noise:.1%}")
+    for field, rows in result["isolation"].items():
+        print(f"\n{field} at its best over the others{at}")
+        print_table([_isolated(row) for row in rows], indent="  ")
+    if variance := result["study_variance"]:
+        print(f"\nchance      {variance['sentence']}{at}")
+
+
+def _isolated(row: dict[str, Any]) -> tuple[str, ...]:
+    best = "–" if row["best"] is None else f"{row['best']:.4f}"
+    number = "" if row["number"] is None else f"#{row['number']}"
+    diverged = f"{row['diverged']} of {row['trials']} diverged" if row["diverged"] else ""
+    return short(row["value"]), best, number, diverged
+
+
+def _tell_halving(said: dict[str, Any]) -> None:
+    rungs = ", ".join(f"{rung['points']} of {rung['steps']} updates" for rung in said["rungs"])
+    print(f"\nhalving     {rungs}")
+    print(f"            {said['updates']:,} updates in all; every point at full length: {said['whole']:,}")

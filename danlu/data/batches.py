@@ -29,6 +29,10 @@ class Batches:
     offset drawn for that epoch, and visits each exactly once in an order drawn for that epoch; so
     the cuts fall elsewhere every time. A batch may begin in one epoch and end in the next.
 
+    Where the tokens have a ``limit``, the samples are the first ``limit // context`` of those that there
+    would be without it, again and again, each time in another order: as far as the limit reaches, a run
+    reads what it would read without.
+
     ``separator``: the id that begins a document; needed only by ``document_ids``.
 
     Raises DataError where the tokens do not fill one window.
@@ -45,10 +49,11 @@ class Batches:
         self.tokens, self.context, self.seed, self.separator = tokens, context, seed, separator
         # One window less than would fit leaves room for `context` offsets and more, up to the one at
         # which the last window ends with the last token: no token is left out of every epoch.
-        self.windows = max(1, (len(tokens) - context) // context)
-        self._offsets = len(tokens) - self.windows * context
-        # Only a memo: an order is always drawn anew from (seed, epoch). Two, as a batch may span two.
-        self._order = lru_cache(maxsize=2)(self._draw_order)
+        self._all = max(1, (len(tokens) - context) // context)
+        self._offsets = len(tokens) - self._all * context
+        self.windows = self._all if tokens.limit is None else max(1, min(self._all, tokens.limit // context))
+        # Only a memo: an order follows from (seed, epoch). A batch may span two, and both repeat the first.
+        self._order = lru_cache(maxsize=3)(self._draw_order)
 
     def rows(self, first: int, count: int) -> tuple[Ids, Ids]:
         """Samples ``first`` (from 0) to ``first + count``: inputs and targets, int64 [count, context] each,
@@ -86,9 +91,15 @@ class Batches:
         return document_ids(inputs, self.separator)
 
     def _draw_order(self, epoch: int) -> tuple[int, NDArray[Any]]:
-        random = np.random.default_rng([_STREAM, self.seed % 2**64, epoch])  # takes no negative numbers
+        if epoch and self.windows < self._all:  # the windows of the first epoch once more
+            offset, order = self._order(0)
+            return offset, self._random(epoch).permutation(order)
+        random = self._random(epoch)
         offset = int(random.integers(self._offsets))
-        return offset, random.permutation(self.windows)
+        return offset, random.permutation(self._all)[: self.windows]
+
+    def _random(self, epoch: int) -> np.random.Generator:
+        return np.random.default_rng([_STREAM, self.seed % 2**64, epoch])  # takes no negative numbers
 
 
 def held_out_windows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
 import os
 import platform
 import sysconfig
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from danlu.data import synthetic
 from danlu.data.errors import DataError
 from danlu.data.sources import READERS, Document, Reader, arrow_folder
 from danlu.spec.errors import did_you_mean, either
@@ -47,7 +49,8 @@ class Corpus:
 
 
 def find_corpus(name: str) -> Corpus:
-    """The corpus that ``name`` stands for: a known name, or a file, folder or glob.
+    """The corpus that ``name`` stands for: a known name, ``package:NAME``, ``synthetic:NAME-NUMBER…``, or a
+    file, folder or glob.
 
     Raises DataError where there is none, with the nearest spelling.
     """
@@ -55,6 +58,10 @@ def find_corpus(name: str) -> Corpus:
         raise DataError(f"data.corpus is empty: name a file, a folder or {either(NAMED)}")
     if name in NAMED:
         return NAMED[name]()
+    if name.startswith(PACKAGE):
+        return package(name.removeprefix(PACKAGE))
+    if name.startswith(synthetic.PREFIX):
+        return _made(name)
     path = Path(name).expanduser()
     if path.is_dir():
         return _folder(name, path)
@@ -67,10 +74,11 @@ def find_corpus(name: str) -> Corpus:
         return Corpus(name, path.parent, (_stat(path.parent, path.name),), single=True)
     if glob.has_magic(name):
         return _glob(name)
+    known = [*NAMED, f"{PACKAGE}NAME", *synthetic.forms()]
     siblings = [str(path.with_name(other)) for other in _names_beside(path)]
     raise DataError(
         f"there is no corpus {name!r}: no such file or folder, and the corpora known by name are "
-        f"{', '.join(NAMED)}{did_you_mean(name, [*NAMED, *siblings])}"
+        f"{', '.join(known)}{did_you_mean(name, [*known, *siblings])}"
     )
 
 
@@ -90,6 +98,26 @@ def python_stdlib() -> Corpus:
     )
 
 
+def package(name: str) -> Corpus:
+    """An installed package's ``.py`` files without its tests, by the name that it is imported by."""
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise DataError(f"{PACKAGE}{name}: there is no package {name!r} here; name one that can be imported")
+    root = Path(found.submodule_search_locations[0])
+    files = tuple(file for file in _walk(root, skip=_NOT_LIBRARY) if file.name.endswith(".py"))
+    if not files:
+        raise DataError(f"{PACKAGE}{name}: {root} holds no Python sources; name another package")
+    return Corpus(PACKAGE + name, root, files)
+
+
+def _made(name: str) -> Corpus:
+    """A synthetic corpus, which has no files: its name and the version of what makes it say all."""
+    made = synthetic.find(name)
+    version = f"synthetic {synthetic.VERSION}"
+    return Corpus(name, Path(__file__).parent, (), version, reader=lambda root, field: made.documents())
+
+
+PACKAGE = "package:"
 NAMED: dict[str, Callable[[], Corpus]] = {"python-stdlib": python_stdlib}
 
 _NOT_LIBRARY = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"})

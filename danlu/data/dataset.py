@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,14 @@ def prepare(spec: Data, *, cache: Path | None = None, progress: Progress | None 
             f"the training text of {spec.corpus} makes {len(dataset.train)} tokens, too few for a context of "
             f"{spec.context}, which takes {spec.context + 1}: lower data.context or train on more text"
         )
-    return dataset
+    if spec.tokens is None:
+        return dataset
+    if spec.tokens < spec.context:
+        raise DataError(
+            f"data.tokens = {spec.tokens} does not fill one window of data.context = {spec.context}; "
+            "raise the one or lower the other"
+        )
+    return replace(dataset, train=replace(dataset.train, limit=spec.tokens))
 
 
 def _entry_name(spec: Data, corpus: Corpus) -> str:

@@ -48,13 +48,14 @@ class Tokens:
     """A memory-mapped token file; ``len(tokens)`` is its number of ids.
 
     ``ids`` is a read-only array [len] of uint16 or uint32; ``hash`` is the SHA-256 that the header
-    records, in hexadecimal.
+    records, in hexadecimal. ``limit``: how many of them training makes do with (``data.tokens``); None: all.
     """
 
     path: Path
     vocabulary: int
     hash: str
     ids: NDArray[Any] = field(repr=False)
+    limit: int | None = None
 
     def __len__(self) -> int:
         return int(self.ids.shape[0])

@@ -8,7 +8,8 @@ another, for what the others cannot do.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import resources
 from typing import NamedTuple
@@ -44,6 +45,60 @@ class Choice(NamedTuple):
     kernel: str
     why: str
     measured: Measured | None = None
+
+
+class Attended(NamedTuple):
+    """A call of ``attend``: what its scores are made of, as ``watched`` hands it on. ``apart``: (B, T, S),
+    True where query and key are of different documents."""
+
+    q: torch.Tensor
+    k: torch.Tensor
+    scale: float
+    span: Span
+    apart: torch.Tensor | None = None
+    bias: torch.Tensor | None = None
+    softcap: float | None = None
+    weigh: Weigh | None = None
+    products: Products | None = None
+
+    def scores(self, start: int, stop: int, low: int, high: int) -> torch.Tensor:
+        """Of queries ``start`` to ``stop`` with keys ``low`` to ``high``, one of ``blocks(span)``: (B, H,
+        stop − start, high − low), −∞ where hidden."""
+        repeat = self.q.shape[1] // self.k.shape[1]
+        q, k = self.q[:, :, start:stop], self.k[:, :, low:high]
+        if repeat > 1:
+            k = k.repeat_interleave(repeat, dim=1)
+        if self.products is None:
+            scores = (q * self.scale) @ k.transpose(-1, -2)
+        else:
+            scores = self.products(q, k, start + self.span.offset - low) * self.scale
+        if self.bias is not None:
+            scores = scores + self.bias[..., start:stop, low:high].to(scores.dtype)
+        if self.softcap is not None:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        scores = scores + hiding(self.span, start, stop, scores.dtype, scores.device)
+        if self.apart is not None:
+            scores = scores.masked_fill(self.apart[:, None, start:stop, low:high], float("-inf"))
+        return scores
+
+    def weights(self, scores: torch.Tensor) -> torch.Tensor:
+        """What the scores come to, in their shape."""
+        return scores.softmax(dim=-1) if self.weigh is None else self.weigh(scores)
+
+
+Watcher = Callable[[Attended], None]
+_WATCHERS: list[Watcher] = []  # a list and no ContextVar: the compiler can guard it
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Within, ``watcher`` is told of each call of ``attend`` in this process. What is compiled would be
+    compiled anew for it: run it eagerly there."""
+    _WATCHERS.append(watcher)
+    try:
+        yield
+    finally:
+        _WATCHERS.remove(watcher)
 
 
 def _read() -> dict[tuple[str, str, bool], tuple[Measured, ...]]:
@@ -134,8 +189,10 @@ def attend(
             biased=bias is not None and bias.requires_grad,
             needs="this" if softcap or weigh or products else None,
         ).kernel
+    for watcher in _WATCHERS:
+        watcher(Attended(q, k, scale, span, different, bias, softcap, weigh, products))
     if kernel == "written-out":
-        return _written_out(q, k, v, scale, span, different, bias, softcap, weigh, products)
+        return _written_out(Attended(q, k, scale, span, different, bias, softcap, weigh, products), v)
     if kernel == "plain":
         return _plain(q, k, v, scale, span, different, bias)
     return _fused(q, k, v, scale, span, different, bias, masked)
@@ -222,35 +279,12 @@ def _outline(
     return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, True)[0]
 
 
-def _written_out(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    scale: float,
-    span: Span,
-    different: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    softcap: float | None,
-    weigh: Weigh | None,
-    products: Products | None,
-) -> torch.Tensor:
-    repeat = q.shape[1] // k.shape[1]
+def _written_out(call: Attended, v: torch.Tensor) -> torch.Tensor:
+    repeat = call.q.shape[1] // call.k.shape[1]
     if repeat > 1:
-        k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
+        v = v.repeat_interleave(repeat, dim=1)
     mixed = []
-    for start, stop, low, high in blocks(span):
-        q_block, k_block = q[:, :, start:stop], k[:, :, low:high]
-        if products is None:
-            scores = (q_block * scale) @ k_block.transpose(-1, -2)
-        else:
-            scores = products(q_block, k_block, start + span.offset - low) * scale
-        if bias is not None:
-            scores = scores + bias[..., start:stop, low:high].to(scores.dtype)
-        if softcap is not None:
-            scores = softcap * torch.tanh(scores / softcap)
-        scores = scores + hiding(span, start, stop, scores.dtype, scores.device)
-        if different is not None:
-            scores = scores.masked_fill(different[:, None, start:stop, low:high], float("-inf"))
-        p = scores.softmax(dim=-1) if weigh is None else weigh(scores)
+    for start, stop, low, high in blocks(call.span):
+        p = call.weights(call.scores(start, stop, low, high))
         mixed.append(p.to(v.dtype) @ v[:, :, low:high])
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=2)

@@ -40,6 +40,8 @@ class Data(Spec):
     ``tokenizer``: ``bytes``, ``characters``, ``bpe:SIZE`` (trained on the training documents)
     or the path of a ``tokenizer.json``.
     ``context``: tokens in a training sequence.
+    ``tokens``: train on so many of the training text and no others, windows from all over it (left out: on
+    all of it); what is held out stays.
     ``held_out``: the share of the text kept for evaluation, whole documents at a time.
     ``documents``: ``join`` packs documents one after another with a separator between them;
     ``separate`` also forbids attention across the separator.
@@ -50,6 +52,7 @@ class Data(Spec):
     corpus: str = "python-stdlib"
     tokenizer: Annotated[str, AfterValidator(_known_tokenizer)] = "bytes"
     context: PositiveInt = 256
+    tokens: PositiveInt | None = None
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     documents: Literal["join", "separate"] = "join"
     vocabulary: PositiveInt | None = None

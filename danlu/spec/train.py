@@ -30,6 +30,7 @@ class Train(Spec):
     processes; ``ramp``: smaller ones before it; ``microbatch``: sequences in one forward pass of one
     process (left out: as many as fall to a process). ``evaluate_every``, ``checkpoint_every``: updates
     (left out: at the end only). ``evaluate_tokens``: held-out tokens looked at each time (left out: all).
+    ``internals_every``: updates between looks inside the network (left out: none; ``danlu.train.internals``).
     ``weights``: the type in which they are kept between updates, and how updates are rounded to it.
     ``average``: of the weights over updates, kept and evaluated beside them.
     """
@@ -52,6 +53,7 @@ class Train(Spec):
     checkpoint_every: PositiveInt | None = None
     keep: PositiveInt = 2  # newest checkpoints kept, beside the best
     log_every: PositiveInt = 10
+    internals_every: PositiveInt | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
 

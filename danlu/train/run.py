@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from danlu.nn.kernels import choose
 from danlu.optim.rounding import to_bfloat16
 from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
-from danlu.train import steps
+from danlu.train import machine, steps
 from danlu.train.clock import Clock
 from danlu.train.environment import differs, environment
 from danlu.train.errors import RunError
@@ -24,13 +25,14 @@ from danlu.train.evaluate import Window, held_out
 from danlu.train.folder import RunFolder, new_run, read_json, write_atomically, write_json
 from danlu.train.interrupt import Interrupt
 from danlu.train.load import TOKENIZER, generate_text, load_run
-from danlu.train.machine import PRECISIONS, ceiling, check_seed, keep_memory, pick_device, pick_precision
+from danlu.train.machine import PRECISIONS, check_seed, keep_memory, pick_device, pick_precision
 from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
 from danlu.train.parallel import Processes, distribute, processes
 from danlu.train.plan import updates_of
 from danlu.train.trainer import Reporter, Trainer
 
+ceiling = cache(machine.ceiling)  # measured once a process, which may train many runs
 SIGNAL_EXIT = {"SIGTERM": 143, "SIGINT": 130}
 SAMPLE_TOKENS = 200
 COMPILE_PAYS_AFTER = 500  # updates on a GPU: a compilation costs some tens of seconds there
@@ -43,8 +45,13 @@ def train(
     *,
     name: str = "run",
     interrupt: Interrupt | None = None,
+    started: float = danlu.STARTED,
+    sample: bool = True,
 ) -> dict[str, Any] | None:
     """Carry out ``experiment`` in ``folder`` (a new one under ``runs/`` if None); resume what is there.
+
+    ``started``: from when start-up is counted, on ``time.perf_counter``; a process that trains one run after
+    another says so. ``sample``: whether a text is written at the end, where the task continues one.
 
     Returns the summary that is also written to ``summary.json``: ``run``, ``metric`` {name, value}, ``best``
     {step, value}, ``loss`` (nats a token of the last update), ``steps``, ``tokens``, ``tokens_per_second``,
@@ -54,7 +61,7 @@ def train(
     sentence.
     """
     clock = Clock()
-    clock.add("startup", time.perf_counter() - danlu.STARTED)
+    clock.add("startup", time.perf_counter() - started)
     with interrupt or Interrupt() as heard, clock("startup"):
         check_seed(experiment.train.seed)
         device = pick_device(experiment.train.device)
@@ -71,7 +78,9 @@ def train(
                 raise group.told(error) from None
             opened = _open(experiment, folder, name, group)
             try:
-                return _train(experiment, task, dataset, windows, opened, group, clock, heard, reporter)
+                return _train(
+                    experiment, task, dataset, windows, opened, group, clock, heard, reporter, started, sample
+                )
             finally:
                 opened.close()
 
@@ -112,6 +121,8 @@ def _train(
     clock: Clock,
     interrupt: Interrupt,
     reporter: Reporter,
+    started: float,
+    sample: bool,
 ) -> dict[str, Any] | None:
     resumed = group.share(steps.latest_step(folder.path) is not None)
     record = group.on_first(lambda: _earlier(folder, dataset, experiment))
@@ -158,7 +169,7 @@ def _train(
     finally:
         if metrics is not None:
             metrics.close()
-    summary = _summary(trainer, parameters, signal) if group.first else None
+    summary = _summary(trainer, parameters, signal, started, sample) if group.first else None
     group.wait()  # nobody takes the group down while another still works
     return summary
 
@@ -247,11 +258,13 @@ def _announce(
         reporter.message(f"resuming after step {trainer.position.step}")
 
 
-def _summary(trainer: Trainer, parameters: int, signal: str | None) -> dict[str, Any]:
+def _summary(
+    trainer: Trainer, parameters: int, signal: str | None, started: float, sample: bool
+) -> dict[str, Any]:
     now, clock, folder = trainer.position, trainer.clock, trainer.folder
     with clock("other"):
-        writes = trainer.task.continues and not signal
-        sample = generate_text(load_run(folder.path, now.step), "", count=SAMPLE_TOKENS) if writes else None
+        writes = sample and trainer.task.continues and not signal
+        text = generate_text(load_run(folder.path, now.step), "", count=SAMPLE_TOKENS) if writes else None
     summary = {
         "run": os.fspath(folder.path),
         "metric": {"name": "bits_per_byte", "value": now.metric},
@@ -264,8 +277,8 @@ def _summary(trainer: Trainer, parameters: int, signal: str | None) -> dict[str,
         "flops": trainer.flops_per_token * now.tokens,
         "parameters": parameters,
         "active_seconds": {part: round(value, 3) for part, value in clock.seconds.items()},
-        "wall_seconds": round(time.perf_counter() - danlu.STARTED, 3),
-        "sample": sample,
+        "wall_seconds": round(time.perf_counter() - started, 3),
+        "sample": text,
         "stopped": signal,
     }
     write_json(folder.summary, summary)

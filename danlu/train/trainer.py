@@ -23,6 +23,7 @@ from danlu.train.errors import Diverged
 from danlu.train.evaluate import Score, Stopped, Window, evaluate, to_device
 from danlu.train.folder import RunFolder
 from danlu.train.folding import Folding
+from danlu.train.internals import Look
 from danlu.train.interrupt import Interrupt
 from danlu.train.metrics import MetricsFile
 from danlu.train.parallel import Processes, hold_gradients
@@ -147,8 +148,12 @@ class Trainer:
         progress = self.group.share(self.progress()) if train.seconds is not None else self.progress()
         self.moment = self.plan.at(now.step, now.tokens, progress)
         factor = self.settings.set(self.moment)
+        look = self._look_inside()
         loss = self._gradients()
         with self.clock("optimizer"):
+            if look is not None:
+                with self.clock("other"):
+                    look.before(self.scale.scale)
             skipped = not self._check_and_clip(loss)
             self.steps.begin(now.step, count=self._logs(now.step + 1))
             if not skipped:
@@ -167,22 +172,39 @@ class Trainer:
         now.since[1] += 1
         if self._logs(now.step):
             self._log(factor)
+        if look is not None and not skipped:
+            with self.clock("other"):
+                inside = look.after()
+            if self.metrics is not None:
+                row = {"step": now.step, "tokens": now.tokens, "seconds": round(self.clock.active, 4)}
+                self.metrics.append(row | {"inside": inside})
+
+    def _look_inside(self) -> Look | None:
+        """A look at the update to come, where one is due and this process has to take it."""
+        train = self.experiment.train
+        look = Look.due(train.internals_every, self.position.step + 1, self.model, self.group)
+        if look is None:
+            return None
+        mine = self.moment.batch // self.plan.context // self.group.count
+        rows = train.microbatch or mine
+        with self.clock("other"):
+            example = self._example(self.group.rank * mine, rows)
+            look.activations(lambda: self.task.loss(self.model, example))
+        return look
 
     def _gradients(self) -> float:
         """Fill the gradients; the loss of the global batch in nats a predicted token, penalties left out."""
-        train, now = self.experiment.train, self.position
+        train = self.experiment.train
         batch = self.moment.batch // self.plan.context
         mine = batch // self.group.count  # sequences that fall to this process
         micro = train.microbatch or mine
-        begin, first = now.tokens // self.plan.context, self.group.rank * mine
+        first = self.group.rank * mine
         tokens = batch * self.task.count
         share = self.folding.begin(mine // micro) / tokens
         total = torch.zeros((), device=self.group.device)
         for start in range(first, first + mine, micro):
             with self.clock("data"):
-                keys = training_keys(train.seed, now.step, start, start + micro)
-                arrays = self.task.example(*self.batches.rows(begin + start, micro), keys)
-                example = to_device(arrays, self.group.device)
+                example = self._example(start, micro)
             last = start + micro == first + mine
             part = "train" if self.warm or not self.compiled else "compile"
             with self.clock(part), hold_gradients(self.wrapped, hold=not last):  # type: ignore[arg-type]
@@ -194,6 +216,13 @@ class Trainer:
             self.warm = True
         with self.clock("train"):
             return float(self.group.sum(total)) / tokens
+
+    def _example(self, start: int, count: int) -> dict[str, torch.Tensor]:
+        """The sequences ``start`` to ``start + count`` of this update, over all processes, on the device."""
+        now = self.position
+        keys = training_keys(self.experiment.train.seed, now.step, start, start + count)
+        rows = self.batches.rows(now.tokens // self.plan.context + start, count)
+        return to_device(self.task.example(*rows, keys), self.group.device)
 
     def _check_and_clip(self, loss: float) -> bool:
         """Make the gradients those of the loss, clipped; False when an overflow in float16 skips the update.

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from danlu.data import Batches, DataError, Tokens, document_ids, held_out_windows
 
 
-def stream(length: int) -> Tokens:
+def stream(length: int, limit: int | None = None) -> Tokens:
     """Tokens each of which is its own position, so that a batch tells where it was cut."""
-    return Tokens(Path("some.tokens"), length, "", np.arange(length, dtype=np.uint32))
+    return Tokens(Path("some.tokens"), length, "", np.arange(length, dtype=np.uint32), limit)
 
 
 cases = {
@@ -68,6 +68,42 @@ def test_however_samples_are_batched_their_order_is_the_same(length, context, se
     whole = batches.rows(first, sum(sizes))
     for together, part in zip(whole, zip(*parts, strict=True), strict=True):
         np.testing.assert_array_equal(np.concatenate(part), together)
+
+
+def limited(length, context, seed, limit):
+    return Batches(stream(max(length, context + 1), max(limit, context)), context=context, seed=seed)
+
+
+@settings(max_examples=100, deadline=None)
+@given(**cases, limit=st.integers(1, 500), count=counts)
+def test_up_to_its_limit_the_samples_are_those_without_one(length, context, seed, limit, count):
+    few, all_ = limited(length, context, seed, limit), make(length, context, seed)
+    assert few.windows * context <= max(limit, context)
+    first = max(0, few.windows - count)
+    for one, other in zip(
+        few.rows(first, few.windows - first), all_.rows(first, few.windows - first), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=100, deadline=None)
+@given(**cases, limit=st.integers(1, 500), epoch=st.integers(1, 50))
+def test_beyond_its_limit_the_same_samples_come_again(length, context, seed, limit, epoch):
+    batches = limited(length, context, seed, limit)
+    n = batches.windows
+    again, first = batches.starts(epoch * n, n), batches.starts(0, n)
+    if n < make(length, context, seed).windows:
+        np.testing.assert_array_equal(np.sort(again), np.sort(first))
+    else:  # the limit is none
+        np.testing.assert_array_equal(again, make(length, context, seed).starts(epoch * n, n))
+    assert batches.epoch(epoch * n) == epoch
+
+
+def test_repeated_samples_come_in_another_order_and_in_batches_of_any_size():
+    batches = Batches(stream(10_000, limit=205), context=10, seed=0)
+    epochs = [batches.starts(20 * epoch, 20).tolist() for epoch in range(4)]
+    assert len({tuple(starts) for starts in epochs}) == 4
+    assert batches.starts(0, 80).tolist() == [start for epoch in epochs for start in epoch]
 
 
 def test_epochs_and_seeds_differ_in_order_and_offset():

@@ -73,7 +73,7 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
 def test_what_is_missing_is_named_with_the_nearest_spelling(tmp_path):
     with pytest.raises(
         DataError,
-        match=r"no corpus 'python-stdlb'.* known by name are python-stdlib; did you mean python-stdlib\?",
+        match=r"no corpus 'python-stdlb'.* known by name are python-stdlib, .*; did you mean python-stdlib\?",
     ):
         find_corpus("python-stdlb")
     for name in ("", " "):

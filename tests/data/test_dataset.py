@@ -156,6 +156,14 @@ def test_batches_and_windows_read_what_was_prepared(ready):
     assert predicted == len(data.held_out) - 1
 
 
+def test_fewer_tokens_are_a_prefix_of_the_same_samples(ready):
+    """A run of one epoch of them reads what it would read of all; the cache is the same."""
+    whole, few = ready(), ready(tokens=40)
+    assert few.folder == whole.folder and few.record == whole.record
+    samples = [Batches(data.train, context=8, seed=3).starts(0, 15).tolist() for data in (whole, few)]
+    assert samples[1][:5] == samples[0][:5] and set(samples[1]) == set(samples[0][:5])
+
+
 def test_one_document_is_cut_and_says_where(tmp_path):
     text = tmp_path / "a.txt"
     text.write_text("".join(f"line {i}\n" for i in range(100)))
@@ -184,6 +192,8 @@ def test_errors_name_file_and_place(ready, tmp_path, folder):
         DataError, match=r"texts makes \d+ tokens, too few for a context of 100000, which takes 100001: lower"
     ):
         ready(context=100_000)
+    with pytest.raises(DataError, match=r"data\.tokens = 7 does not fill one window of data\.context = 8"):
+        ready(tokens=7)
     with pytest.raises(DataError, match=r"cannot read the tokenizer none\.json: No such file"):
         ready(tokenizer="none.json")
     with pytest.raises(DataError, match=r"no corpus 'nothing'"):

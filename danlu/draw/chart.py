@@ -1,0 +1,271 @@
+"""A chart: lines, bands, dots with intervals, bars and cells over two axes, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+from danlu.draw import palette
+from danlu.draw.cells import Cells
+from danlu.draw.marks import Band, Bars, Dots, Line, Mark, Points, Rule
+from danlu.draw.scale import Names, Scale, number
+from danlu.draw.xml import cut, px, text
+
+LETTER = 6.6  # about the width of one at 12 pixels
+LEGEND_ROW, LINE = 18, 16
+LONGEST_NAME, LONGEST_LABEL = 34, 60  # letters
+
+
+class Chart:
+    """Two axes, and what is drawn over them; ``svg()`` is the drawing, ``caption`` what a page writes below.
+
+    ``x``, ``y``: what the axes say. ``log_x``, ``log_y``: logarithmic axes. ``x_names``, ``y_names``: an axis
+    of names instead, the i-th at i. Numbers may be floats, anything that becomes one, or None. What is not
+    finite, or not above zero on a logarithmic axis, is left out, and the chart says how many. Each method
+    that draws returns the chart. ``colour``: its number in the palette (``palette.MUTED``: grey); by itself
+    the next one, or that of what has the same label already.
+    """
+
+    def __init__(
+        self,
+        x: str = "",
+        y: str = "",
+        *,
+        title: str = "",
+        caption: str = "",
+        log_x: bool = False,
+        log_y: bool = False,
+        x_names: Sequence[str] = (),
+        y_names: Sequence[str] = (),
+        width: int = 640,
+        height: int = 380,
+    ) -> None:
+        self.x, self.y, self.title, self.caption = x, y, title, caption
+        self.log_x, self.log_y = log_x and not x_names, log_y and not y_names
+        self.x_names = [cut(name, LONGEST_NAME) for name in x_names]
+        self.y_names = [cut(name, LONGEST_NAME) for name in y_names]
+        self.width, self.height = width, height
+        self._marks: list[Mark] = []
+        self._next = 0
+
+    def line(self, x: Iterable[Any], y: Iterable[Any], label: str = "", *, colour: int | None = None) -> Self:
+        """A curve through the points in their order."""
+        return self._add(Line(_points(x, y), self._colour(label, colour), label))
+
+    def band(
+        self,
+        x: Iterable[Any],
+        low: Iterable[Any],
+        high: Iterable[Any],
+        label: str = "",
+        *,
+        colour: int | None = None,
+    ) -> Self:
+        """The area between two curves; with the label of a line it takes that line's colour."""
+        x = list(x)
+        return self._add(Band(_points(x, low), self._colour(label, colour), label, _points(x, high)))
+
+    def dots(
+        self,
+        x: Iterable[Any],
+        y: Iterable[Any],
+        label: str = "",
+        *,
+        x_ends: Iterable[tuple[Any, Any]] = (),
+        y_ends: Iterable[tuple[Any, Any]] = (),
+        tips: Sequence[str] = (),
+        colour: int | None = None,
+    ) -> Self:
+        """Points. ``x_ends``, ``y_ends``: the interval (low, high) of each; an infinite end is drawn to the
+        border. ``tips``: what is said where the pointer rests, of each."""
+        ends = [[(number(low), number(high)) for low, high in given] for given in (x_ends, y_ends)]
+        return self._add(Dots(_points(x, y), self._colour(label, colour), label, ends[0], ends[1], tips))
+
+    def bars(
+        self,
+        values: Iterable[Any],
+        label: str = "",
+        *,
+        at: Iterable[Any] | None = None,
+        tips: Sequence[str] = (),
+        colour: int | None = None,
+    ) -> Self:
+        """Bars from zero, one for each name (``at``: at these numbers instead); lying where y has names."""
+        values = list(values)
+        at = range(len(values)) if at is None else at
+        lying = bool(self.y_names)
+        points = _points(values, at) if lying else _points(at, values)
+        return self._add(Bars(points, self._colour(label, colour), label, lying, tips))
+
+    def cells(
+        self,
+        x: Iterable[Any],
+        y: Iterable[Any],
+        values: Iterable[Iterable[Any]],
+        label: str = "",
+        *,
+        log: bool = False,
+    ) -> Self:
+        """A surface: ``values[j][i]`` at ``x[i]``, ``y[j]``, by colour (``log``: by its logarithm)."""
+        columns, rows = [number(v) for v in x], [number(v) for v in y]
+        grid = [(a, b, number(v)) for b, line in zip(rows, values, strict=True)
+                for a, v in zip(columns, line, strict=True)]  # fmt: skip
+        points, heights = [(a, b) for a, b, _ in grid], [v for *_, v in grid]
+        across, up = (columns, self.log_x), (rows, self.log_y)
+        return self._add(Cells(points, palette.MUTED, label, heights, across, up, log))
+
+    def rule(self, *, x: Any = None, y: Any = None, label: str = "", colour: int = palette.MUTED) -> Self:
+        """A dashed line across the chart, at one x or one y."""
+        return self._add(Rule([], colour, label, (number(x), number(y))))
+
+    def svg(self) -> str:
+        """The drawing: well-formed XML that holds its own style, for light and dark surroundings."""
+        legend = self._legend()
+        shaded = next((mark for mark in self._marks if isinstance(mark, Cells)), None)
+        top = 14 + (22 if self.title else 0) + LEGEND_ROW * len(legend)
+        names_below = self._slanted()
+        bottom = self.height - (30 + (LINE if self.x else 0) + names_below)
+        reach = [(point, mark) for mark in self._marks for point in (*mark.points, *mark.reach)]
+        ys = [y for (_, y), _ in reach]
+        up = (
+            Names(self.y_names, top, bottom) if self.y_names
+            else Scale(ys, bottom, top, log=self.log_y)
+        )  # fmt: skip
+        up_ticks = up.ticks(max(2, (bottom - top) // 45))
+        widest = max((len(tick.label) for tick in up_ticks), default=1)
+        left = 14 + LETTER * widest + (LINE if self.y else 0)
+        right = self.width - (90 if shaded else 18)
+        across = (
+            Names(self.x_names, left, right) if self.x_names
+            else Scale([x for (x, _), _ in reach], left, right, log=self.log_x)
+        )  # fmt: skip
+        said = text(self.title or self.caption or f"{self.y} over {self.x}")
+        parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="danlu" viewBox="0 0 {self.width} {self.height}" '
+            f'width="{self.width}" height="{self.height}" role="img" aria-label="{said}" '
+            f'font-family="system-ui,sans-serif" font-size="12" fill="currentColor">{palette.STYLE}'
+        ]
+        if self.title:
+            parts.append(f'<text x="{px(left)}" y="22" font-size="15">{text(self.title)}</text>')
+        parts += _keys(legend, left, top)
+        frame = (left, top, right, bottom)
+        parts.append(_grid(across, up, up_ticks, frame, slanted=bool(names_below)))
+        parts.append(_axis_labels(self.x, self.y, frame, self.height, self._left_out(across, up)))
+        for mark in sorted(self._marks, key=lambda mark: isinstance(mark, Line | Dots)):
+            parts.append(f'<g class="{palette.name(mark.colour)}">{mark.svg(across, up)}</g>')
+        if shaded is not None:
+            parts.append(shaded.bar(right + 12, top, bottom))
+        return "".join([*parts, "</svg>"])
+
+    def _repr_html_(self) -> str:
+        return self.svg()
+
+    def _add(self, mark: Mark) -> Self:
+        self._marks.append(mark)
+        return self
+
+    def _colour(self, label: str, given: int | None) -> int:
+        if given is not None:
+            return given
+        known = next((mark.colour for mark in self._marks if label and mark.label == label), None)
+        if known is not None:
+            return known
+        self._next += 1
+        return self._next - 1
+
+    def _legend(self) -> list[list[Mark]]:
+        """One of the marks with each label, in rows that fit."""
+        marks: dict[str, Mark] = {}
+        for mark in self._marks:
+            if mark.label and not isinstance(mark, Cells):
+                marks.setdefault(mark.label, mark)
+        rows: list[list[Mark]] = []
+        room = 0.0
+        for mark in marks.values():
+            size = _key_width(mark)
+            if size > room:
+                rows.append([])
+                room = self.width - 80.0
+            rows[-1].append(mark)
+            room -= size
+        return rows
+
+    def _slanted(self) -> int:
+        """The height that names below need where they don't fit side by side and are slanted; else 0."""
+        longest = max(map(len, self.x_names), default=0) * LETTER
+        fits = longest <= (self.width - 80) / max(1, len(self.x_names))
+        return 0 if fits else int(longest * 0.6)
+
+    def _left_out(self, across: Scale, up: Scale) -> str:
+        """How much cannot be drawn, and why, in words."""
+        count = 0
+        for mark in self._marks:
+            heights = mark.values if isinstance(mark, Cells) else [0.0] * len(mark.points)
+            shades = mark.shades(0, 1) if isinstance(mark, Cells) else None
+            count += sum(
+                not (across.can(x) and up.can(y)) or (shades is not None and not shades.can(value))
+                for (x, y), value in zip(mark.points, heights, strict=True)
+            )
+        if not count:
+            return ""
+        log = self.log_x or self.log_y or any(isinstance(m, Cells) and m.log for m in self._marks)
+        return f"{count} left out: not finite{' or not above zero' if log else ''}"
+
+
+def _points(x: Iterable[Any], y: Iterable[Any]) -> Points:
+    return [(number(a), number(b)) for a, b in zip(x, y, strict=True)]
+
+
+def _key_width(mark: Mark) -> float:
+    return 40 + LETTER * min(len(mark.label), LONGEST_LABEL)
+
+
+def _keys(rows: list[list[Mark]], left: float, top: float) -> list[str]:
+    """The legend, above ``top``."""
+    parts = []
+    for i, row in enumerate(rows):
+        x, y = left, top - LEGEND_ROW * (len(rows) - i) + 4
+        for mark in row:
+            parts.append(
+                f'<g transform="translate({px(x + 9)} {px(y)})"><g class="{palette.name(mark.colour)}">'
+                f'{mark.key()}</g><text x="14" y="4">{text(cut(mark.label, LONGEST_LABEL))}</text></g>'
+            )
+            x += _key_width(mark)
+    return parts
+
+
+def _grid(
+    across: Scale, up: Scale, up_ticks: Sequence[Any], frame: tuple[float, float, float, float], slanted: bool
+) -> str:
+    left, top, right, bottom = frame
+    lines, labels = [], []
+    for tick in across.ticks(max(2, int(right - left) // 75)):
+        at = across.at(tick.value)
+        lines.append(f"M{px(at)} {px(top)}V{px(bottom)}")
+        if slanted:
+            where = f'transform="translate({px(at + 4)} {px(bottom + 14)}) rotate(-35)" text-anchor="end"'
+        else:
+            where = f'x="{px(at)}" y="{px(bottom + 16)}" text-anchor="middle"'
+        labels.append(f"<text {where}>{text(tick.label)}</text>")
+    for tick in up_ticks:
+        at = up.at(tick.value)
+        lines.append(f"M{px(left)} {px(at)}H{px(right)}")
+        labels.append(
+            f'<text x="{px(left - 6)}" y="{px(at + 4)}" text-anchor="end">{text(tick.label)}</text>'
+        )
+    return f'<path class="grid" d="{"".join(lines)}" stroke-width="1"/>{"".join(labels)}'
+
+
+def _axis_labels(x: str, y: str, frame: tuple[float, float, float, float], height: int, note: str) -> str:
+    left, top, right, bottom = frame
+    parts = []
+    if x:
+        at = f'x="{px((left + right) / 2)}" y="{px(height - 10)}"'
+        parts.append(f'<text {at} text-anchor="middle">{text(x)}</text>')
+    if y:
+        at = f'transform="translate(14 {px((top + bottom) / 2)}) rotate(-90)"'
+        parts.append(f'<text {at} text-anchor="middle">{text(y)}</text>')
+    if note:
+        at = f'x="{px(right)}" y="{px(top + 12)}" text-anchor="end" font-size="11"'
+        parts.append(f'<g class="muted"><text {at} fill="currentColor">{text(note)}</text></g>')
+    return "".join(parts)

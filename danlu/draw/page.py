@@ -1,0 +1,64 @@
+"""A page of HTML that holds everything it shows: nothing is loaded, nothing runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from danlu.draw.chart import Chart
+from danlu.draw.xml import text
+
+STYLE = """:root{color-scheme:light dark}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;
+color:#222;background:#fff}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+td,th{padding:.15em 1.2em .15em 0;text-align:left;vertical-align:top}th{border-bottom:1px solid #999}
+figure{margin:1.5em 0}svg{max-width:100%;height:auto}figcaption{color:#666}.wide{overflow-x:auto}
+@media (prefers-color-scheme:dark){body{color:#ddd;background:#181818}figcaption{color:#999}}"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under the headings in the first."""
+
+    rows: Sequence[Sequence[object]]
+
+    def html(self) -> str:
+        """The table alone."""
+        head, body = self.rows[:1], self.rows[1:]
+        lines = ["".join(f"<th>{text(cell)}</th>" for cell in row) for row in head]
+        lines += ["".join(f"<td>{text(cell)}</td>" for cell in row) for row in body]
+        inside = "\n".join(f"<tr>{line}</tr>" for line in lines)
+        return f'<div class="wide"><table>{inside}</table></div>'
+
+
+Part = str | Table | Chart
+
+
+def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]]) -> str:
+    """An HTML document. A section is a heading ("": none) and parts: text (a paragraph), a table, a chart.
+
+    Everything is escaped; text is never taken for HTML.
+    """
+    body = [f"<h1>{text(title)}</h1>"]
+    for heading, parts in sections:
+        if heading:
+            body.append(f"<h2>{text(heading)}</h2>")
+        body += map(_html, parts)
+    return "\n".join([
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width">',
+        f"<title>{text(title)}</title><style>{STYLE}</style></head><body>",
+        *body,
+        "</body></html>\n",
+    ])  # fmt: skip
+
+
+def _html(part: Part) -> str:
+    match part:
+        case Chart():
+            caption = f"<figcaption>{text(part.caption)}</figcaption>" if part.caption else ""
+            return f"<figure>{part.svg()}{caption}</figure>"
+        case Table():
+            return part.html()
+    return f"<p>{text(part)}</p>"

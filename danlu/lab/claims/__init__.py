@@ -1,0 +1,1 @@
+"""Claims of the field: read (``book``), run (``experiment``), judged (``verdict``), written up (``page``)."""

@@ -1,0 +1,211 @@
+"""A ladder from its words to its target: plan, run, fit, hold out, aim. The same command goes on with it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from danlu.lab.budget import Budget, measure_pace
+from danlu.lab.errors import LabError
+from danlu.lab.ladder.law import Run, ends, fitted, held_out, points_of
+from danlu.lab.ladder.plan import Pace, Plan, Rung, make_plan, pace_of
+from danlu.lab.ladder.shapes import Shapes
+from danlu.lab.ladder.target import aim, wanted
+from danlu.lab.measures import value
+from danlu.lab.queue import Job, Outcome, Queue
+from danlu.lab.statistics import Interval
+from danlu.lab.study import STUDIES, Study
+from danlu.spec.words import resolve
+from danlu.train.files import write_atomically
+
+POINTS = "points.csv"
+PLANNED = 8.0  # the pace is measured at the recipe's size and at this share of it
+
+QueueOf = Callable[[Path], Queue]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What is asked: see ``danlu ladder --help``."""
+
+    words: tuple[str, ...]
+    budget: str = "300s"
+    rungs: int = 4
+    seeds: int = 1
+    rates: str = "mup"
+    design: str = "chinchilla"
+    tokens_per_parameter: float = 20.0
+    hold_out: int = 1
+    target: str | None = None
+    target_parameters: str | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same when it is gone on with: all that decides what is run."""
+        return {
+            "verb": "ladder", "words": list(self.words), "budget": self.budget, "rungs": self.rungs,
+            "seeds": self.seeds, "rates": self.rates, "design": self.design,
+            "tokens_per_parameter": self.tokens_per_parameter,
+        }  # fmt: skip
+
+
+def climb(
+    ladder: Ladder,
+    studies: Path = STUDIES,
+    *,
+    name: str | None = None,
+    dry_run: bool = False,
+    tell: Callable[[Plan], None] = lambda plan: None,
+    queue_of: QueueOf = Queue,
+) -> dict[str, Any]:
+    """Carry out a ladder and return what came out, as it also stands in the study's ``result.json``.
+
+    ``tell`` is given the plan before anything of it runs; a ``dry_run`` ends there. A budget in seconds is
+    planned by the measured pace of two short runs. Raises LabError, SpecError or LawError.
+    """
+    aimed = wanted(ladder.target, ladder.target_parameters)
+    if not 0 <= ladder.hold_out <= ladder.rungs - 2:
+        raise LabError(
+            f"hold-out = {ladder.hold_out} of {ladder.rungs} rungs; a law needs two of them at least: "
+            f"allowed: 0 to {max(0, ladder.rungs - 2)}"
+        )
+    with ExitStack() as stack:
+
+        @cache
+        def queue() -> Queue:  # made when first asked for: a plan that runs nothing leaves nothing behind
+            return stack.enter_context(queue_of(studies))
+
+        plan, unique = _planned(ladder, queue)
+        tell(plan)
+        said = {
+            **ladder.settings, "flops": plan.flops, "seconds": plan.seconds,
+            "rungs": [rung.json() for rung in plan.rungs],
+        }  # fmt: skip
+        if dry_run:
+            return said | {"warnings": _repeats(plan, unique)}
+        study = Study.open(studies, name or f"ladder-{' '.join(ladder.words)}", ladder.settings)
+        runs, warnings = _carried_out(plan, ladder, queue())
+    warnings += _repeats(plan, unique)
+    law = fitted(runs, ladder.design)
+    held = held_out(runs, ladder.design, ladder.hold_out)
+    bits_per_nat = sum(run.bits_per_byte for run in runs) / sum(run.loss for run in runs)
+    target = aim(plan, law, ladder.words, *aimed, bits_per_nat)
+    if target.rung.tokens > unique:
+        warnings.append(_repeated("the target", target.rung.tokens, unique))
+    write_atomically(study.path / POINTS, _csv(runs).encode())
+    result = said | {
+        "study": str(study.path), "points": str(study.path / POINTS),
+        "runs": [
+            {"level": run.rung.level, "seed": run.seed, "parameters": run.parameters, "tokens": run.tokens,
+             "flops": run.flops, "loss": run.loss, "bits_per_byte": run.bits_per_byte, "run": run.folder}
+            for run in runs
+        ],
+        "law": law.json(), "allocation": _allocation(runs, ladder.design),
+        "held_out": [one.json() for one in held], "target": target.json(),
+        "warnings": [*warnings, *law.notes],
+    }  # fmt: skip
+    study.save(result)
+    from danlu.lab.ladder.report import html
+
+    write_atomically(study.report, html(plan, runs, law, held, target, result).encode())
+    return result
+
+
+def _planned(ladder: Ladder, queue: Callable[[], Queue]) -> tuple[Plan, int]:
+    """The plan, and how many tokens of text there are."""
+    from danlu.data import prepare
+
+    experiment = resolve(list(ladder.words))
+    budget = Budget.parse(ladder.budget)
+    dataset = prepare(experiment.data)
+    shapes = Shapes(experiment, dataset.tokenizer.vocabulary)
+    plan = make_plan(
+        shapes, budget, rungs=ladder.rungs, seeds=ladder.seeds, rates=ladder.rates, design=ladder.design,
+        per_parameter=ladder.tokens_per_parameter,
+        pace=_pace(shapes, queue()) if budget.unit == "seconds" else None,
+    )  # fmt: skip
+    return plan, len(dataset.train)
+
+
+def _pace(shapes: Shapes, queue: Queue) -> Pace:
+    """Measured at the recipe's size and at an eighth of it. A second ladder finds the same runs, and so makes
+    the same plan."""
+    large = shapes.recipe
+    small = shapes.of_size(max(large.parameters / PLANNED, shapes.smallest().parameters))
+    if small.flops >= large.flops:
+        small, large = large, shapes.of_size(large.parameters * PLANNED)
+    seconds = [measure_pace(queue, sized.experiment) for sized in (small, large)]
+    return pace_of((small, large), seconds)
+
+
+def _carried_out(plan: Plan, ladder: Ladder, queue: Queue) -> tuple[list[Run], list[str]]:
+    """The runs that ended well, in the order of the plan, and a sentence for each that did not."""
+    wanted = [(rung, seed) for rung in plan.rungs for seed in range(plan.seeds)]
+    jobs = [
+        Job(rung.seeded(seed), name=f"ladder-{ladder.words[0] if ladder.words else 'tiny'}")
+        for rung, seed in wanted
+    ]
+    # The largest first: the others fill the time beside them.
+    outcomes = queue.run(jobs[::-1])[::-1]
+    runs, warnings = [], []
+    for (rung, seed), outcome in zip(wanted, outcomes, strict=True):
+        if outcome.summary is None:
+            what = "diverged" if outcome.diverged else "failed"
+            warnings.append(f"{outcome.folder} {what} and is left out: {outcome.error}")
+        else:
+            runs.append(_run(rung, seed, outcome))
+    return runs, warnings
+
+
+def _run(rung: Rung, seed: int, outcome: Outcome) -> Run:
+    summary = outcome.summary
+    assert summary is not None
+    return Run(
+        rung, seed, float(summary["parameters"]), float(summary["tokens"]), float(summary["flops"]),
+        value(outcome, "held_out_loss"), value(outcome, "bits_per_byte"), str(outcome.folder),
+    )  # fmt: skip
+
+
+def _repeats(plan: Plan, unique: int) -> list[str]:
+    """A warning where a rung reads the text more than once, since laws of fresh text don't know that."""
+    longest = max(rung.tokens for rung in plan.rungs)
+    return [_repeated("the longest rung", longest, unique)] if longest > unique else []
+
+
+def _repeated(what: str, tokens: float, unique: int) -> str:
+    times = f"{tokens / unique:.2g} times"
+    return f"{what} reads the {unique:,} tokens that there are {times}; the law knows only fresh text"
+
+
+def _allocation(runs: Sequence[Run], design: str) -> dict[str, Any] | None:
+    """The exponents of the best size and data in compute, by IsoFLOP profiles."""
+    if design != "isoflop":
+        return None
+    from danlu.laws import LawError, isoflop
+
+    try:
+        found = isoflop(points_of(runs))
+    except LawError as error:
+        return {"why": str(error)}
+    a, b = (ends(Interval(one.value, one.low, one.high)) for one in (found.a, found.b))
+    return {"a": a, "b": b, "refused": found.refused, "warnings": found.warnings}
+
+
+def _csv(runs: Sequence[Run]) -> str:
+    """The points as ``danlu laws fit`` reads them."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["n", "d", "c", "loss", "steps", "lr", "level", "seed", "bits_per_byte", "run"])
+    for run in runs:
+        rung = run.rung
+        table.writerow([
+            f"{run.parameters:.0f}", f"{run.tokens:.0f}", repr(run.flops), repr(run.loss), rung.steps,
+            rung.rate, rung.level, run.seed, repr(run.bits_per_byte), run.folder,
+        ])  # fmt: skip
+    return out.getvalue()

@@ -1,0 +1,123 @@
+"""A ladder drawn: the runs, the law through them, what was held out, the target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from danlu.draw import Chart, Table, page
+from danlu.lab.ladder.law import HeldOut, LadderLaw, Run
+from danlu.lab.ladder.plan import Plan
+from danlu.lab.ladder.target import Target
+
+SAMPLES = 60  # points of a curve
+
+
+def html(
+    plan: Plan,
+    runs: Sequence[Run],
+    law: LadderLaw,
+    held: Sequence[HeldOut],
+    target: Target,
+    result: dict[str, Any],
+) -> str:
+    """The page, which loads nothing."""
+    draw = _profiles if plan.design == "isoflop" else _line
+    said = [f"{one.rung.sized.parameters:,} parameters: {sentence(one)}" for one in held]
+    rows = [("parameters", "tokens", "FLOP", "seed", "held-out loss", "run")]
+    for run in runs:
+        size = f"{run.parameters:,.0f}", f"{run.tokens:,.0f}", f"{run.flops:.3g}"
+        rows.append((*size, str(run.seed), f"{run.loss:.4f}", run.folder))
+    return page(
+        f"Ladder of {' '.join(result['words']) or 'tiny'}",
+        [
+            ("", [draw(runs, law, held, target)]),
+            ("Held out", said or ["nothing was held out: nothing tests the law"]),
+            ("Target", [_of(target), target.command]),
+            (
+                "Law",
+                [
+                    law.fit.law.formula,
+                    Table([("", "value"), *((k, f"{v:.6g}") for k, v in law.fit.theta.items())]),
+                ],
+            ),
+            ("To mind", result["warnings"]),
+            ("Runs", [Table(rows)]),
+        ],
+    )
+
+
+def sentence(one: HeldOut) -> str:
+    """How well a held-out rung was predicted."""
+    told = "inside" if one.inside else "outside"
+    return (
+        f"predicted {one.predicted.value:.4f} ({_ends(one.predicted.low, one.predicted.high)}), measured "
+        f"{one.measured:.4f} nats/token: {one.error:+.2%}, {told} the interval"
+    )
+
+
+def _of(target: Target) -> str:
+    bits = target.bits_per_byte
+    return (
+        f"{target.rung.sized.parameters:,} parameters, {target.rung.tokens:,} tokens, "
+        f"{target.rung.flops:.3g} FLOP: {bits.value:.4f} bits per byte ({_ends(bits.low, bits.high)})"
+    )
+
+
+def _ends(low: float, high: float) -> str:
+    return f"{low:.4f} to {high:.4f}" if math.isfinite(high) else "no interval: nothing tests the law"
+
+
+def _line(runs: Sequence[Run], law: LadderLaw, held: Sequence[HeldOut], target: Target) -> Chart:
+    """Loss over compute."""
+    chart = Chart(
+        "training FLOP", "held-out loss, nats/token", log_x=True, log_y=True,
+        caption="Runs, the law of all of them with its 95 % interval, and what a law of the others said of "
+        "those held out.",
+    )  # fmt: skip
+    first, last = math.log(min(run.flops for run in runs)), math.log(target.rung.flops)
+    x = [math.exp(first + (last - first) * i / (SAMPLES - 1)) for i in range(SAMPLES)]
+    curve = [law.at(0, 0, flops) for flops in x]
+    chart.line(x, [one.value for one in curve], "law")
+    if law.freedom > 0:
+        chart.band(x, [one.low for one in curve], [one.high for one in curve], "law")
+    chart.dots([run.flops for run in runs], [run.loss for run in runs], "runs")
+    if held:
+        ends = [(one.predicted.low, one.predicted.high) for one in held]
+        chart.dots(
+            [one.rung.flops for one in held],
+            [one.predicted.value for one in held],
+            "predicted, held out",
+            y_ends=ends,
+        )
+    chart.dots(
+        [target.rung.flops], [target.loss.value], "target", y_ends=[(target.loss.low, target.loss.high)]
+    )
+    return chart
+
+
+def _profiles(runs: Sequence[Run], law: LadderLaw, held: Sequence[HeldOut], target: Target) -> Chart:
+    """Loss over size, a curve for each level of compute."""
+    chart = Chart(
+        "parameters", "held-out loss, nats/token", log_x=True, log_y=True,
+        caption="At equal compute: runs, and the law through all of them.",
+    )  # fmt: skip
+    for level in sorted({run.rung.level for run in runs}):
+        group = sorted((run for run in runs if run.rung.level == level), key=lambda run: run.parameters)
+        label = f"{group[0].flops:.2g} FLOP"
+        chart.dots([run.parameters for run in group], [run.loss for run in group], label)
+        values = [law.at(run.parameters, run.tokens, run.flops).value for run in group]
+        chart.line([run.parameters for run in group], values, label)
+    if held:
+        chart.dots(
+            [one.rung.sized.parameters for one in held],
+            [one.predicted.value for one in held],
+            "predicted, held out",
+            y_ends=[(one.predicted.low, one.predicted.high) for one in held],
+        )
+    chart.dots(
+        [target.rung.sized.parameters], [target.loss.value], "target",
+        y_ends=[(target.loss.low, target.loss.high)],
+    )  # fmt: skip
+    return chart

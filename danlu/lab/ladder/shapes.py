@@ -1,0 +1,166 @@
+"""Models of a recipe's shape at other sizes: what they have and what they cost, exactly.
+
+What stays: the kinds of parts, the size of a head, width over layers, feed-forward over width, queries over
+keys. What changes: layers, width, and with it the number of heads, so that rungs differ in nothing else.
+(``danlu.spec.shrink``, which brings a recipe from thousands of times the size, also has smaller heads, a
+shorter context and another rate.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from danlu.lab.errors import LabError
+from danlu.spec.experiment import Experiment
+from danlu.spec.models import Network
+from danlu.spec.words import validate
+
+INNER = ("hidden", "latent", "query_latent", "state")  # sizes of parts that follow the width
+COARSE = 8  # what they are multiples of
+MOST_LAYERS = 1024
+ASPECT = 1.5  # by what width over layers may differ from the recipe's, since widths are whole heads, …
+SHARE = 0.2  # … and how much that counts beside the distance from the size wanted
+WIDTHS = 5  # tried for a number of layers
+
+
+@dataclass(frozen=True)
+class Sized:
+    """A model of the recipe's shape. ``flops``: of training, for each token of text, counted by its parts as
+    a run counts them."""
+
+    layers: int
+    width: int
+    parameters: int
+    flops: int
+    experiment: Experiment
+
+    @property
+    def flops_per_update(self) -> float:
+        """Of an update with the whole batch."""
+        return float(self.flops * self.experiment.train.batch * self.experiment.data.context)
+
+
+class Shapes:
+    """The shapes of ``experiment`` with a tokenizer of ``vocabulary`` ids, made when they are asked for."""
+
+    def __init__(self, experiment: Experiment, vocabulary: int) -> None:
+        self.experiment, self.vocabulary = experiment, vocabulary
+        model = experiment.model
+        self.unit = _unit(model)
+        turn = len(model.turn())
+        self.turn = turn if model.layers % turn == 0 else 1
+        self.at = cache(self._at)
+        self.recipe = self.at(model.layers, model.width)
+
+    def _at(self, layers: int, width: int) -> Sized:
+        from danlu.train.costs import outline
+
+        model = resized(self.experiment.model, layers, width)
+        experiment = validate(self.experiment.model_copy(update={"model": model}).model_dump())
+        task, built, *_ = outline(experiment, self.vocabulary)
+        parameters = sum(p.numel() for p in built.parameters())
+        flops = 3 * int(built.flops(1, *task.lengths)) // task.context
+        return Sized(layers, width, parameters, flops, experiment)
+
+    def smallest(self) -> Sized:
+        """The least that keeps the shape."""
+        return self._widths(1)[0]
+
+    def nearest(self, of: Callable[[Sized], float], wanted: float) -> Sized:
+        """The shape of which ``of``, which grows with the size, is nearest to ``wanted``, as ratios go.
+        Raises LabError where it would have more than 1,024 layers."""
+        low, high = 1, 2
+        while of(self._widths(high)[0]) < wanted:
+            low, high = high, 2 * high
+            if high * self.turn > MOST_LAYERS:
+                raise LabError(
+                    f"a model of this shape so large would have more than {MOST_LAYERS} layers; "
+                    "begin with a wider recipe"
+                )
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if of(self._widths(middle)[0]) < wanted else (low, middle)
+        near: Iterable[Sized] = (s for k in (low - 1, low, high) if k > 0 for s in self._widths(k))
+        aspect = self.recipe.width / self.recipe.layers
+
+        def off(sized: Sized) -> float:
+            squat = abs(math.log(sized.width / sized.layers / aspect))
+            return abs(math.log(of(sized) / wanted)) + SHARE * squat
+
+        return min(near, key=off)
+
+    def of_size(self, parameters: float) -> Sized:
+        """The shape with about so many parameters."""
+        return self.nearest(lambda sized: sized.parameters, parameters)
+
+    def _widths(self, turns: int) -> list[Sized]:
+        """The shapes of ``turns`` turns of the pattern, about the recipe's width over layers, narrowest
+        first."""
+        layers = turns * self.turn
+        model = self.experiment.model
+        units = layers * model.width / model.layers / self.unit
+        first = max(1, math.ceil(units / ASPECT))
+        last = max(first, math.floor(units * ASPECT))
+        near = sorted(range(first, last + 1), key=lambda n: abs(math.log(n / units)))[:WIDTHS]
+        return [self.at(layers, n * self.unit) for n in sorted(near)]
+
+
+def resized(model: Network, layers: int, width: int) -> Any:
+    """``model`` with so many layers of this width, and what follows from it."""
+    factor = width / model.width
+    if factor == 1 and layers == model.layers:
+        return model
+
+    def part(one: Any) -> Any:
+        changed: dict[str, Any] = {}
+        if (heads := getattr(one, "heads", None)) is not None:
+            changed["heads"] = max(1, round(heads * factor))
+            if (kv_heads := getattr(one, "kv_heads", None)) is not None:
+                changed["kv_heads"] = _divisor(changed["heads"], changed["heads"] * kv_heads / heads)
+        for name in INNER:
+            if (size := getattr(one, name, None)) is not None:
+                changed[name] = max(COARSE, round(size * factor / COARSE) * COARSE)
+        return one.model_copy(update=changed)
+
+    changed: dict[str, Any] = {"layers": layers, "width": width}
+    changed |= {"mixer": part(model.mixer), "feed_forward": part(model.feed_forward)}
+    if model.pattern is not None:
+        changed["pattern"] = tuple(
+            layer.model_copy(
+                update={
+                    name: part(own)
+                    for name in ("mixer", "feed_forward")
+                    if (own := getattr(layer, name)) is not None
+                }
+            )
+            for layer in model.pattern
+        )
+    if model.embedding_width is not None:
+        changed["embedding_width"] = max(COARSE, round(model.embedding_width * factor / COARSE) * COARSE)
+    if (depth := getattr(model, "encoder_layers", None)) is not None:
+        changed["encoder_layers"] = max(1, round(depth * layers / model.layers))
+    for name, power in (("embedding_scale", 0.5), ("logit_scale", -0.5)):
+        value = getattr(model, name)
+        if value is not None and math.isclose(value, model.width**power, rel_tol=1e-3):
+            changed[name] = width**power
+    return model.model_copy(update=changed)
+
+
+def _unit(model: Network) -> int:
+    """The step between widths: a head, where a head's size is a share of the width."""
+    mixers = [parts.mixer for parts in model.turn()]
+    sizes = [
+        model.width // heads
+        for mixer in mixers
+        if (heads := getattr(mixer, "heads", None)) is not None and getattr(mixer, "head_size", None) is None
+    ]
+    return math.lcm(*sizes) if sizes else COARSE
+
+
+def _divisor(number: int, near: float) -> int:
+    """The divisor of ``number`` that is nearest to ``near``, as ratios go."""
+    return min((d for d in range(1, number + 1) if number % d == 0), key=lambda d: abs(math.log(d / near)))

@@ -1,0 +1,208 @@
+"""Measures read off a run's files: its summary and its metrics. No torch here.
+
+Where a run keeps an average of its weights, held-out scores are the average's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from danlu.lab.errors import LabError
+from danlu.train import metrics
+from danlu.train.folder import RunFolder, read_json
+
+ROWS_BEFORE = 10  # losses that a spike is measured against, at least
+WINDOW = 1000  # and at most
+
+
+class Record:
+    """What the run in ``folder`` wrote down. Raises ``RunError`` where that is missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = RunFolder(folder)
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        return dict(read_json(self.folder.summary))
+
+    @cached_property
+    def rows(self) -> list[metrics.Row]:
+        return metrics.read(self.folder.metrics)
+
+    def column(self, name: str) -> list[tuple[int, Any]]:
+        """The rows that have ``name``, as (step, value)."""
+        return [(row["step"], row[name]) for row in self.rows if name in row]
+
+    def scores(self, against: str = "step") -> list[tuple[int, Any]]:
+        """The evaluations: (step or tokens, bits a byte)."""
+        rows = (row for row in self.rows if "bits_per_byte" in row)
+        return [(row[against], row.get("bits_per_byte_average", row["bits_per_byte"])) for row in rows]
+
+    def last_tenth(self, name: str) -> list[Any]:
+        """The values of ``name`` in the last tenth of the steps; the last one where there is none in it."""
+        column = self.column(name)
+        late = [value for step, value in column if step > 0.9 * self.summary["steps"]]
+        return late or [value for _, value in column[-1:]]
+
+
+def bits_per_byte(record: Record) -> float:
+    """The last held-out score, in bits a byte."""
+    return float(record.summary["metric"]["value"])
+
+
+def best(record: Record) -> float:
+    """The lowest held-out score, in bits a byte."""
+    return float(record.summary["best"]["value"])
+
+
+def last_weights(record: Record) -> float:
+    """The last held-out score of the weights themselves where an average of them is kept."""
+    return _last(record, "bits_per_byte")
+
+
+def at_step(record: Record, step: int) -> float:
+    """The held-out score at ``step``. Raises ``LabError`` where the run was not evaluated there."""
+    found = dict(record.scores())
+    if step not in found:
+        at = ", ".join(map(str, found)) or "no step"
+        raise LabError(
+            f"{record.folder.path} was evaluated at {at}, not at step {step}; set train.evaluate_every"
+        )
+    return found[step]
+
+
+def steps_to(record: Record, bits: float) -> float:
+    """The step at which the held-out score first is ``bits`` or less, infinity if never: log(step) is taken
+    as linear in the score between the evaluation before and the first at or below it."""
+    return first_below(record.scores(), bits)
+
+
+def tokens_to(record: Record, bits: float) -> float:
+    """``steps_to`` in tokens trained on."""
+    return first_below(record.scores("tokens"), bits)
+
+
+def flops_to(record: Record, bits: float) -> float:
+    """``steps_to`` in FLOPs of the matrix products."""
+    return tokens_to(record, bits) * record.summary["flops"] / record.summary["tokens"]
+
+
+def first_below(scores: Iterable[tuple[int, float]], bits: float) -> float:
+    """Where the score first is ``bits`` or less, interpolated as ``steps_to`` says; infinity if nowhere."""
+    before: tuple[int, float] | None = None
+    for place, score in scores:
+        if score <= bits:
+            if before is None:
+                return float(place)
+            share = (before[1] - bits) / (before[1] - score)
+            return math.exp((1 - share) * math.log(before[0]) + share * math.log(place))
+        before = place, score
+    return math.inf
+
+
+def held_out_loss(record: Record) -> float:
+    """The last held-out loss in nats a predicted token (of the weights, not of their average)."""
+    return _last(record, "held_out_loss")
+
+
+def loss(record: Record) -> float:
+    """The training loss in nats a token: the mean of the rows in the last tenth of the steps."""
+    return _mean(record.last_tenth("loss"))
+
+
+def gap(record: Record) -> float:
+    """Held-out loss minus training loss (``held_out_loss`` − ``loss``), in nats a token."""
+    return held_out_loss(record) - loss(record)
+
+
+def spikes(record: Record) -> float:
+    """How many rows have a training loss at least seven standard deviations above the mean of the up to 1000
+    rows before (Groeneveld et al. 2025, OLMo 2, arXiv:2501.00656, the spike score); the first ten cannot.
+    With ``train.log_every=1`` a row is one update."""
+    losses = [value for _, value in record.column("loss")]
+    found = 0
+    for place in range(ROWS_BEFORE, len(losses)):
+        before = losses[max(0, place - WINDOW) : place]
+        mean = _mean(before)
+        deviation = math.sqrt(_mean((x - mean) ** 2 for x in before))
+        found += losses[place] > mean and losses[place] - mean >= 7 * deviation
+    return float(found)
+
+
+def lost_updates(record: Record) -> float:
+    """The share of the weights that an update would have moved and rounding left in place: mean of the rows;
+    0 where weights are kept in float32, which loses none that are counted."""
+    return (
+        _mean(value for _, value in record.column("lost_updates")) if record.column("lost_updates") else 0.0
+    )
+
+
+def seconds(record: Record) -> float:
+    """Active seconds of all parts, start and evaluation too."""
+    return float(sum(record.summary["active_seconds"].values()))
+
+
+def seconds_per_step(record: Record) -> float:
+    """Seconds of an update: data, forward and backward, optimizer."""
+    spent = record.summary["active_seconds"]
+    return float(sum(spent[part] for part in ("data", "train", "optimizer")) / record.summary["steps"])
+
+
+def flops(record: Record) -> float:
+    """FLOPs of the matrix products of all updates."""
+    return float(record.summary["flops"])
+
+
+def parameters(record: Record) -> float:
+    """Parameters of the model."""
+    return float(record.summary["parameters"])
+
+
+def tokens(record: Record) -> float:
+    """Tokens that were trained on."""
+    return float(record.summary["tokens"])
+
+
+def steps(record: Record) -> float:
+    """Updates that were made."""
+    return float(record.summary["steps"])
+
+
+def update_to_weight(record: Record) -> float:
+    """‖Δw‖/‖w‖ of an update, mean over the parts of the model and the rows in the last tenth of the steps
+    that ``train.internals_every`` wrote. Raises ``LabError`` where there is none."""
+    rows = _inside(record, record.last_tenth("inside"))
+    return _mean(value for row in rows for key, value in row.items() if key.startswith("update/"))
+
+
+def inside(record: Record, key: str) -> float:
+    """The last value of ``key``, such as ``kurtosis/blocks.0``, among what ``train.internals_every`` wrote.
+    Raises ``LabError`` where there is none."""
+    row = _inside(record, [value for _, value in record.column("inside")])[-1]
+    if key not in row:
+        raise LabError(
+            f"{record.folder.path} wrote no {key!r} among its internals; there are {', '.join(row)}"
+        )
+    return float(row[key])
+
+
+def _inside(record: Record, rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    if not rows:
+        raise LabError(f"{record.folder.path} did not look inside its updates: add train.internals_every=10")
+    return rows
+
+
+def _last(record: Record, name: str) -> float:
+    column = record.column(name)
+    if not column:
+        raise LabError(f"{record.folder.path} holds no {name} in its metrics: let the run finish")
+    return float(column[-1][1])
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values) if values else math.nan

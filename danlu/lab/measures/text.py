@@ -1,0 +1,140 @@
+"""Measures of what the trained model predicts of held-out text."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+from danlu import data, spec, tasks
+from danlu.data import synthetic
+from danlu.lab.errors import LabError
+from danlu.lab.measures.names import Reading
+from danlu.lab.measures.trained import ALONE, Trained, predicted
+from danlu.spec.words import split
+from danlu.train.averages import evaluate_averages
+from danlu.train.evaluate import held_out, to_device
+
+
+def bits_per_byte(run: Trained, reading: Reading) -> float:
+    """Held-out bits a byte of the trained weights at another context, mean over all positions of windows that
+    do not overlap; with words, read by the model that they make of the experiment (positions scaled, a
+    window, …). Computed as the run computes, on as many tokens as it is evaluated on.
+
+    Raises ``LabError`` where the model cannot be so long, or has other weights.
+    """
+    experiment, model = run.laid_over([f"data.context={reading.context}", *split(reading.words)])
+    task: tasks.Task = tasks.build(experiment.task, run.run.tokenizer, experiment.data)
+    return run.score(model, task, held_out(task, run.dataset, experiment.train.evaluate_tokens))
+
+
+def other_corpus(run: Trained, corpus: str) -> float:
+    """Bits a byte on the held-out text of another corpus, in the run's own tokens."""
+    of_run = run.experiment.data
+    tokenizer = of_run.tokenizer if of_run.tokenizer == "bytes" else str(run.folder / "tokenizer.json")
+    other: spec.Data = of_run.model_copy(update={"corpus": corpus, "tokenizer": tokenizer})
+    windows = held_out(run.run.task, data.prepare(other), run.experiment.train.evaluate_tokens)
+    return run.score(run.run.model, run.run.task, windows)
+
+
+def offset(run: Trained, corpus: str) -> float:
+    """Bits a byte on the held-out text of another corpus minus those on the run's own."""
+    return other_corpus(run, corpus) - run.bits_per_byte
+
+
+def train_mode_gap(run: Trained) -> float:
+    """Held-out bits a byte in training mode, where batch norm takes the statistics of the batch (of
+    ``train.batch`` rows, or ``train.microbatch``), minus those in evaluation mode; without dropout."""
+    model, task, train = copy.deepcopy(run.run.model), run.run.task, run.experiment.train
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    model.train()
+    nats = bytes_ = 0.0
+    with torch.no_grad():
+        for example in run.examples(train.microbatch or train.batch):
+            nats += float(task.loss(model, to_device(example, ALONE.device)).nats)
+            bytes_ += task.bytes_of(example["targets"])
+    return tasks.bits_per_byte(nats, int(bytes_)) - run.bits_per_byte
+
+
+def outputs_minus_weights(run: Trained) -> float:
+    """Bits a byte of the mean probabilities of all models that the run kept (``train.keep``) minus those of
+    one model with their mean weights (``danlu.train.averages.evaluate_averages``)."""
+    found = evaluate_averages(run.folder)
+    return float(found["probabilities"] - found["weights"])
+
+
+def accuracy(run: Trained) -> float:
+    """The share of the held-out tokens that the task asks for whose likeliest prediction is right."""
+    right = count = 0
+    for example, guesses in run.predictions:
+        where = predicted(example)
+        right += int((guesses == example["targets"])[where].sum())
+        count += int(where.sum())
+    return right / count
+
+
+def exact_match(run: Trained) -> float:
+    """The share of the answers in held-out text that are right from their first token to the end of the line.
+
+    Of a synthetic corpus of lines ``given=answer``, lines that lie wholly in one window. A model that writes
+    greedily after ``=`` writes exactly the answer if and only if its likeliest token is right at each place
+    of the right answer, so that one pass over the text tells. Raises ``LabError`` for other corpora, tasks
+    and tokenizers.
+    """
+    found = _answers_of(run)
+    return sum(bool(right.all()) for right in found) / len(found)
+
+
+def answer_accuracy(run: Trained) -> float:
+    """The share of the tokens of those answers that are right after the right ones before them."""
+    return float(np.concatenate(_answers_of(run)).mean())
+
+
+def match_excess(run: Trained) -> float:
+    """``exact-match`` minus what it were if tokens were right independently of one another: the power of
+    ``answer-accuracy`` to the length of the answer, mean over answers."""
+    found, share = _answers_of(run), answer_accuracy(run)
+    return exact_match(run) - float(np.mean([share ** len(right) for right in found]))
+
+
+def _answers_of(run: Trained) -> list[np.ndarray]:
+    """Of each answer which of its tokens are predicted right: bool arrays."""
+    corpus, task, tokenizer = run.experiment.data.corpus, run.run.task, run.run.tokenizer
+    if not (corpus.startswith(synthetic.PREFIX) and synthetic.find(corpus).answers):
+        raise LabError(f"{run.folder} was trained on {corpus}, whose text holds no answers; take {_FORMS}")
+    if not isinstance(task, tasks.Causal | tasks.Prefix):
+        raise LabError(f"{run.folder} has the task {run.experiment.task.kind}: answers need causal or prefix")
+    if tokenizer.name not in ("bytes", "characters"):
+        raise LabError(f"{run.folder} reads {tokenizer.name} tokens: answers need data.tokenizer=bytes")
+    equals, end = (int(tokenizer.encode(mark)[0]) for mark in (synthetic.ANSWER, "\n"))
+    found = []
+    for example, guesses in run.predictions:
+        right = guesses == example["targets"]
+        for row, start, stop in answers(example, equals, end, task.separator):
+            found.append(right[row, start:stop])
+    if not found:
+        raise LabError(f"no line of {corpus} fits in data.context = {task.context}; raise data.context")
+    return found
+
+
+_FORMS = ", ".join(form for form in synthetic.forms() if "markov" not in form and "rare" not in form)
+
+
+def answers(example: tasks.Example, equals: int, end: int, separator: int) -> Iterator[tuple[int, int, int]]:
+    """The answers of the lines that lie wholly in a row of ``example``, as (row, first, last + 1) among its
+    targets: what follows ``equals``, with ``end``, of which every token is predicted."""
+    for row, (tokens, targets) in enumerate(zip(example["tokens"], example["targets"], strict=True)):
+        text = np.append(tokens, targets[-1])
+        ends = np.flatnonzero((text == end) | (text == separator))
+        for before, last in pairwise(ends.tolist()):
+            (marks,) = np.nonzero(text[before:last] == equals)
+            if text[last] == end and len(marks):
+                first = before + int(marks[0])
+                if (targets[first:last] >= 0).all():
+                    yield row, first, last

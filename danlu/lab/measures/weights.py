@@ -1,0 +1,57 @@
+"""Measures of the trained weights, and of what the model keeps when it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from danlu.lab.errors import LabError
+from danlu.lab.measures.trained import Trained
+from danlu.models import Encoder
+from danlu.optim.groups import Named, role
+
+HALF = 2  # bytes of a number in bfloat16 or float16
+SELDOM = 1e-3  # of the training text
+
+
+def cache_bytes(run: Trained) -> float:
+    """Bytes that the model's cache holds of a sequence of ``data.context`` tokens, at two bytes a number, per
+    token. Raises ``LabError`` for an encoder, which has none."""
+    model, (length, *memory) = run.run.model, run.run.task.lengths
+    if isinstance(model, Encoder):
+        raise LabError(f"{run.folder} trained an encoder, which writes nothing and keeps no cache")
+    return model.cache_bytes(length, HALF, *memory) / length
+
+
+def unseen_rows(run: Trained) -> float:
+    """Mean |w| over the embedding rows of the tokens that do not occur in the training text. Raises
+    ``LabError`` where all occur."""
+    return _rows(run, lambda shares: shares == 0, "is absent from")
+
+
+def rare_rows(run: Trained) -> float:
+    """Mean |w| over the embedding rows of the tokens that occur in the training text, each as less than a
+    thousandth of it. Raises ``LabError`` where there is none."""
+    return _rows(run, lambda shares: (shares > 0) & (shares < SELDOM), "is rare in")
+
+
+def _rows(run: Trained, which: Callable[[np.ndarray], Any], what: str) -> float:
+    """Mean |w| over the embedding rows of the tokens that ``which`` chooses by their shares."""
+    vocabulary = run.run.tokenizer.vocabulary
+    counts = np.bincount(run.dataset.train.ids, minlength=vocabulary)
+    chosen = which(counts / counts.sum())
+    if not chosen.any():
+        raise LabError(f"of the {vocabulary} tokens of {run.folder} none {what} its training text")
+    rows = run.run.model.embedding.weight[:vocabulary][torch.from_numpy(chosen)]
+    return float(rows.float().abs().mean())
+
+
+def weight_rms(run: Trained) -> float:
+    """The root mean square of the numbers in the matrices of the blocks."""
+    parameters = (Named(name, role(name, p), p) for name, p in run.run.model.named_parameters())
+    matrices = [p.parameter.float() for p in parameters if p.block_matrix]
+    squares = sum(float(matrix.square().sum()) for matrix in matrices)
+    return float((squares / sum(matrix.numel() for matrix in matrices)) ** 0.5)

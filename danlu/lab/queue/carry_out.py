@@ -1,0 +1,147 @@
+"""One job carried out in this process: the same function in a local worker, a task of Ray, a job of Slurm."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from danlu import spec
+from danlu.lab.queue.job import FAILED, MEASURES, Job, Kind, measures, outcome, write_failure
+from danlu.spec.errors import DanluError
+from danlu.train.errors import Diverged
+from danlu.train.files import write_json
+from danlu.train.interrupt import Interrupt
+
+LOCK = ".queue.lock"
+LOOK_EVERY = 0.1  # seconds, at a lock that another process holds
+
+End = Literal["finished", "diverged", "failed", "found", "stopped"]
+
+
+class Stopped(Exception):
+    """A signal, or the queue's end, came while the run was waited for."""
+
+
+def to_task(job: Job, folder: Path, number: int, device: int | None = None) -> dict[str, Any]:
+    """A job as JSON: what ``carry_out`` takes, on whatever machine. ``number``: of the try, from 1."""
+    return {
+        "experiment": job.experiment.model_dump_json(),
+        "measures": list(job.measures),
+        "name": job.name,
+        "folder": os.fspath(folder.absolute()),
+        "from": os.getcwd(),  # what a corpus's path is relative to
+        "try": number,
+        "device": device,
+    }
+
+
+def carry_out_anywhere(task: dict[str, Any]) -> End:
+    """``carry_out`` in a process that is not the queue's child: as a local worker would do it."""
+    os.chdir(task["from"])
+    import torch
+
+    torch.set_num_threads(1)
+    return carry_out(task)
+
+
+def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
+    """Train the run where it is not trained, measure what is not measured; how it ended. What came out is in
+    the run's folder.
+
+    ``found``: another process had done it. ``stopped``: a signal came; the run is saved. Raises what is no
+    ``DanluError``: a defect, or a machine's failure.
+    """
+    experiment = spec.Experiment.model_validate_json(task["experiment"])
+    job, folder = Job(experiment, tuple(task["measures"]), task["name"]), Path(task["folder"])
+    interrupt = interrupt or Interrupt()
+    with interrupt:
+        try:
+            with _alone(folder, lambda: interrupt.requested is not None):
+                if outcome(job, folder, tries=0) is not None:
+                    return "found"
+                return _try(job, folder, task, interrupt)
+        except Stopped:
+            return "stopped"
+
+
+def _try(job: Job, folder: Path, task: dict[str, Any], interrupt: Interrupt) -> End:
+    def ended(kind: Kind, error: Exception) -> End:
+        write_failure(folder, str(error) or type(error).__name__, kind, task["try"])
+        return kind
+
+    (folder / FAILED).unlink(missing_ok=True)
+    try:
+        _train(job, folder, interrupt, task["device"])
+        _measure(job, folder)
+    except Diverged as error:
+        return ended("diverged", error)
+    except DanluError as error:
+        return ended("failed", error)
+    return "finished"
+
+
+def _train(job: Job, folder: Path, interrupt: Interrupt, device: int | None) -> None:
+    import torch
+
+    from danlu.train.run import train
+
+    if device is not None and torch.cuda.is_available():
+        torch.cuda.set_device(device)
+    now = time.perf_counter()
+    try:
+        summary = train(job.experiment, folder, _Silent(), interrupt=interrupt, started=now, sample=False)
+    except (OverflowError, FloatingPointError) as error:
+        raise Diverged(f"{type(error).__name__}: {error}") from error
+    assert summary is not None  # one process
+    if summary["stopped"]:
+        raise Stopped
+    metric = summary["metric"]
+    if not math.isfinite(metric["value"]):  # the last update did it
+        raise Diverged(
+            f"step {summary['steps']}: {metric['name']} is {metric['value']} after the last update"
+        )
+
+
+def _measure(job: Job, folder: Path) -> None:
+    known = measures(folder)
+    missing = [name for name in job.measures if name not in known]
+    if missing:
+        from danlu.lab.measures import of_run
+
+        write_json(folder / MEASURES, known | of_run(folder, missing))
+
+
+class _Silent:
+    """The queue reads how far a run is from its metrics; warnings are in ``environment.json``."""
+
+    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
+
+    def message(self, text: str) -> None: ...
+
+
+@contextmanager
+def _alone(folder: Path, stop: Callable[[], bool]) -> Iterator[None]:
+    """Hold the job in ``folder``, its measuring included, once nobody else does: an orphan of a queue that
+    was killed, or another queue. Beside the trainer's lock, which it takes and leaves within."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        while True:
+            if stop():
+                raise Stopped
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(LOOK_EVERY)
+            except OSError:  # a file system without locks: the trainer's lock warns of it
+                break
+        yield
+    finally:
+        os.close(file)

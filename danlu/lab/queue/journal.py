@@ -1,0 +1,87 @@
+"""``queue.jsonl``: what happened to which job and when, an object a line, only ever appended to.
+
+For people and their scripts; the queue itself goes by the runs' folders. A line torn by a power cut or a full
+disk is passed over. No torch here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from danlu.train.errors import cannot_write
+from danlu.train.files import from_json, to_json
+
+JOURNAL = "queue.jsonl"
+ENDS = ("finished", "diverged")  # a failure is no end: a later queue tries it again
+
+
+class Journal:
+    """Several queues may write to one file. Raises ``RunError`` where it cannot be written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self._read = 0  # bytes
+        self._ended: set[str] = set()
+
+    def write(self, job: str, event: str, **more: Any) -> None:
+        """Append one event. An end is written once, whichever queue sees it first."""
+        try:
+            with self._alone():
+                torn = self._catch_up()
+                if event in ENDS and job in self._ended:
+                    return
+                row = {"time": round(time.time(), 3), "job": job, "event": event, **more}
+                os.write(self._file, ("\n" * torn + to_json(row) + "\n").encode())
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _catch_up(self) -> bool:
+        """Read what was appended since, by anybody; whether the last line is torn."""
+        parts = []
+        while part := os.pread(self._file, 1 << 20, self._read):
+            parts.append(part)
+            self._read += len(part)
+        text = b"".join(parts)
+        for row in _rows(text):
+            if row["event"] in ENDS:
+                self._ended.add(row["job"])
+        return bool(text) and not text.endswith(b"\n")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All events, oldest first; none where nothing was ever run."""
+    return list(_rows(path.read_bytes())) if path.exists() else []
+
+
+def _rows(text: bytes) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        try:
+            row = from_json(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "job" in row and "event" in row:
+            yield row

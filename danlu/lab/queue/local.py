@@ -1,0 +1,177 @@
+"""Runs side by side on this machine: one worker process a core, one thread each, PyTorch imported once."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+
+import danlu
+from danlu.lab.errors import LabError
+from danlu.lab.queue import gpus
+from danlu.lab.queue.carry_out import to_task
+from danlu.lab.queue.executors import Event, cores
+from danlu.lab.queue.job import Job
+from danlu.lab.queue.worker import GRACE
+
+
+class Local:
+    """Starts a worker when a job needs one, and another in place of one that died."""
+
+    def __init__(self, workers: int | None, studies: Path) -> None:
+        self._limit = workers or cores()
+        self._workers: list[_Worker] = []
+        self._gpus: gpus.Gpus | None = None
+        self._sizes: dict[str, int] = {}  # job: estimated bytes on a GPU
+
+    def fits(self, job: Job) -> bool:
+        busy = sum(worker.job is not None for worker in self._workers)
+        return busy < self._limit and (not self._on_gpu(job) or self._place(job) is not None)
+
+    def start(self, job: Job, folder: Path, number: int) -> None:
+        device = None
+        if self._on_gpu(job):
+            assert self._gpus is not None
+            device = self._place(job)
+            assert device is not None
+            self._gpus.take(job.hash, device, self._sizes[job.hash])
+        idle = next((worker for worker in self._workers if worker.job is None), None)
+        if idle is None:
+            idle = _Worker()
+            self._workers.append(idle)
+        idle.give(job.hash, to_task(job, folder, number, device))
+
+    def events(self, seconds: float) -> list[Event]:
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                selector.register(worker.answers, selectors.EVENT_READ, worker)
+            speaking: list[_Worker] = [key.data for key, _ in selector.select(seconds)]
+        found = [event for worker in speaking if (event := worker.listen())]
+        self._workers = [worker for worker in self._workers if not worker.gone]
+        if self._gpus is not None:
+            for event in found:
+                self._gpus.give_back(event.job)
+        return found
+
+    def stop(self) -> None:
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.dismiss()
+        until = time.monotonic() + GRACE + 1
+        try:
+            for worker in workers:
+                worker.wait(until - time.monotonic())
+        finally:  # a second Ctrl-C, too
+            for worker in workers:
+                worker.end()
+
+    def _on_gpu(self, job: Job) -> bool:
+        if job.experiment.train.device == "cpu":
+            return False
+        if self._gpus is None:
+            self._gpus = gpus.detect()
+        return len(self._gpus) > 0
+
+    def _place(self, job: Job) -> int | None:
+        assert self._gpus is not None
+        if job.hash not in self._sizes:
+            self._sizes[job.hash] = gpus.needed(job.experiment)
+        return self._gpus.place(self._sizes[job.hash])
+
+
+class _Worker:
+    """One process; see ``danlu.lab.queue.worker``."""
+
+    def __init__(self) -> None:
+        self.job: str | None = None
+        self.gone = self._ready = False
+        self._said = b""
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by end()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "danlu.lab.queue.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C is for the queue, which tells the workers
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._tasks, self.answers = self._process.stdin, self._process.stdout
+
+    def give(self, job: str, task: dict[str, object]) -> None:
+        self.job = job
+        line = memoryview((json.dumps(task) + "\n").encode())
+        try:
+            while line:
+                line = line[self._tasks.write(line) or 0 :]
+        except BrokenPipeError:
+            pass  # it died while it was idle: its answers end, and the job is lost and tried again
+
+    def listen(self) -> Event | None:
+        """Read what can be read; the end of a job if there is one."""
+        part = os.read(self.answers.fileno(), 1 << 16)
+        if not part:
+            return self._lost()
+        *lines, self._said = (self._said + part).split(b"\n")
+        for said in map(json.loads, lines):
+            if "ready" in said:
+                self._ready = True
+            elif self.job is not None:
+                job, self.job = self.job, None
+                return Event(job, said["ended"])
+        return None
+
+    def _lost(self) -> Event | None:
+        status = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        self.end()
+        if not self._ready and status > 0:
+            raise LabError(
+                f"a worker of the queue does not start: {lines[-1] if lines else f'status {status}'}"
+            )
+        if status < 0:
+            reason = f"its process was ended by {signal.Signals(-status).name}"
+        else:
+            reason = lines[-1] if lines else f"its process ended with status {status}"
+        return Event(self.job, "lost", reason) if self.job is not None else None
+
+    def dismiss(self) -> None:
+        """No more tasks: what is running is saved, then the process ends."""
+        self._tasks.close()
+
+    def wait(self, seconds: float) -> None:
+        try:
+            self._process.wait(max(seconds, 0))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        self.gone = True
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for file in (self._tasks, self.answers, self._errors):
+            file.close()
+
+
+def _environment() -> dict[str, str]:
+    """One thread, GPUs numbered as nvidia-smi does, and the danlu that is running here."""
+    root, paths = str(Path(danlu.__file__).parents[1]), os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if root != sysconfig.get_path("purelib"):
+        paths.append(root)
+    return os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }

@@ -1,0 +1,76 @@
+"""Runs on a Ray cluster: each job a task of one core. The nodes share the file system that holds the studies.
+
+``RAY_ADDRESS`` names the cluster (https://docs.ray.io); without it one is started on this machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from danlu.lab.queue.carry_out import carry_out_anywhere, to_task
+from danlu.lab.queue.executors import Event, cores
+from danlu.lab.queue.job import Job
+from danlu.lab.queue.worker import GRACE
+
+STORE = 100 << 20  # bytes for Ray's objects, of which there are none to speak of
+
+
+class OnRay:
+    """A job that dies is lost and tried again by the queue, not by Ray."""
+
+    def __init__(self, workers: int | None, studies: Path) -> None:
+        self._own = not ray.is_initialized()
+        if self._own and os.environ.get("RAY_ADDRESS"):
+            ray.init(logging_level=logging.ERROR, log_to_driver=False)
+        elif self._own:
+            ray.init(
+                address="local",
+                num_cpus=workers or cores(),
+                object_store_memory=STORE,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        self._limit = workers or int(ray.cluster_resources().get("CPU", 1))
+        self._task = ray.remote(max_retries=0, num_cpus=1)(carry_out_anywhere)
+        self._running: dict[Any, str] = {}  # Ray's reference: job
+
+    def fits(self, job: Job) -> bool:
+        return len(self._running) < self._limit
+
+    def start(self, job: Job, folder: Path, number: int) -> None:
+        gpus = 1 if job.experiment.train.device == "cuda" else 0
+        reference = self._task.options(num_gpus=gpus).remote(to_task(job, folder, number))
+        self._running[reference] = job.hash
+
+    def events(self, seconds: float) -> list[Event]:
+        if not self._running:
+            time.sleep(seconds)
+            return []
+        ready, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        return [self._end(reference) for reference in ready]
+
+    def _end(self, reference: Any) -> Event:
+        job = self._running.pop(reference)
+        try:
+            return Event(job, ray.get(reference))
+        except Exception as error:  # the task's own, or Ray's about its worker
+            return Event(job, "lost", str(error).strip().splitlines()[-1])
+
+    def stop(self) -> None:
+        running = list(self._running)
+        self._running.clear()
+        for reference in running:
+            ray.cancel(reference)  # as Ctrl-C: the run is saved
+        if running:
+            _, stuck = ray.wait(running, num_returns=len(running), timeout=GRACE)
+            for reference in stuck:
+                ray.cancel(reference, force=True)
+        if self._own and ray.is_initialized():
+            ray.shutdown()

@@ -1,0 +1,79 @@
+"""Runs on a Slurm cluster, through submitit: each job a job of one core; logs are in ``studies/.slurm``.
+
+Partition, account, time and memory are Slurm's own variables (``SBATCH_PARTITION``, ``SBATCH_TIMELIMIT``, …),
+which come before what is set here. A job that Slurm preempts, or that runs out of time, is put back into the
+queue by submitit and goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.helpers import DelayedSubmission
+
+from danlu.lab.errors import LabError
+from danlu.lab.queue.carry_out import End, carry_out_anywhere, to_task
+from danlu.lab.queue.executors import Event
+from danlu.lab.queue.job import Job
+from danlu.lab.queue.worker import GRACE
+
+AT_ONCE = 100  # jobs given to Slurm, which has a queue of its own
+MINUTES = 60  # of a job before it is put back, if SBATCH_TIMELIMIT does not say
+LOOK_EVERY = 0.25  # seconds
+
+
+class OnSlurm:
+    """``cluster``: submitit's name for where the jobs run."""
+
+    def __init__(self, workers: int | None, studies: Path, cluster: str = "slurm") -> None:
+        if cluster == "slurm" and shutil.which("sbatch") is None:
+            raise LabError("executor = slurm, but there is no sbatch here: call danlu where Slurm takes jobs")
+        self._limit = workers or AT_ONCE
+        self._submit = submitit.AutoExecutor(folder=studies / ".slurm", cluster=cluster)
+        self._submit.update_parameters(name="danlu", cpus_per_task=1, timeout_min=MINUTES)
+        self._running: dict[str, submitit.Job[End]] = {}
+
+    def fits(self, job: Job) -> bool:
+        return len(self._running) < self._limit
+
+    def start(self, job: Job, folder: Path, number: int) -> None:
+        self._submit.update_parameters(gpus_per_node=1 if job.experiment.train.device == "cuda" else 0)
+        self._running[job.hash] = self._submit.submit(_CarryOut(), to_task(job, folder, number))
+
+    def events(self, seconds: float) -> list[Event]:
+        until = time.monotonic() + seconds
+        while not (done := [name for name, job in self._running.items() if job.done()]):
+            if time.monotonic() >= until:
+                return []
+            time.sleep(min(LOOK_EVERY, seconds))
+        return [self._end(name) for name in done]
+
+    def _end(self, name: str) -> Event:
+        job = self._running.pop(name)
+        error = job.exception()
+        if error is None:
+            return Event(name, job.result())
+        return Event(name, "lost", str(error).strip().splitlines()[-1])
+
+    def stop(self) -> None:
+        running = list(self._running.values())
+        self._running.clear()
+        for job in running:
+            job.cancel(check=False)  # SIGTERM: the run is saved
+        until = time.monotonic() + GRACE
+        while any(not job.done() for job in running) and time.monotonic() < until:
+            time.sleep(LOOK_EVERY)
+
+
+class _CarryOut:
+    """What submitit calls on a node; put back into Slurm's queue it is called again."""
+
+    def __call__(self, task: dict[str, Any]) -> End:
+        return carry_out_anywhere(task)
+
+    def checkpoint(self, task: dict[str, Any]) -> DelayedSubmission:
+        return DelayedSubmission(self, task)

@@ -1,0 +1,208 @@
+"""The queue: which job is carried out when, and what becomes of it when a process dies."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+
+from danlu.lab.errors import LabError
+from danlu.lab.queue.executors import Event, Executor, make
+from danlu.lab.queue.job import Job, Outcome, failed_outcome, outcome, write_failure
+from danlu.lab.queue.journal import JOURNAL, Journal
+from danlu.lab.queue.table import State, Table
+from danlu.lab.study import RUNS, STUDIES
+from danlu.train.interrupt import Interrupt
+
+TURN = 0.25  # seconds at most between two looks at the table and at signals
+EXIT = {"SIGTERM": 143, "SIGINT": 130}
+
+
+class Interrupted(LabError):
+    """A signal ended the study early; what was running is saved."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+Key = tuple[str, tuple[str, ...]]  # jobs of one experiment and the same measures are one
+
+
+@dataclass
+class _Entry:
+    job: Job
+    folder: Path
+    tries: int = 0  # processes that were given it
+
+    @property
+    def key(self) -> Key:
+        return self.job.hash, self.job.measures
+
+
+@dataclass
+class _Ended:
+    outcomes: dict[Key, Outcome] = field(default_factory=dict)  # not yet handed out, in the order of ending
+    count: int = 0
+    found: int = 0
+    wrong: int = 0
+
+
+class Queue:
+    """Carries out jobs side by side under ``studies``, each once: ``with Queue() as queue: queue.run(jobs)``.
+
+    ``executor``: local, ray or slurm. ``workers``: jobs at a time (left out: one a core). ``retries``: how
+    often a job is tried again whose process died. ``show``: tell how it goes on stderr. Entering starts
+    nothing yet, leaving saves and stops what is running. The first Ctrl-C or SIGTERM is answered by that,
+    too, in the next call. Raises ``LabError`` for an unknown executor or a missing package.
+    """
+
+    def __init__(
+        self,
+        studies: Path = STUDIES,
+        *,
+        executor: str = "local",
+        workers: int | None = None,
+        retries: int = 2,
+        show: bool = True,
+    ) -> None:
+        studies = Path(studies)
+        self.runs = studies / RUNS
+        self._executor: Executor = make(executor, workers, studies)
+        self._journal = Journal(studies / JOURNAL)
+        self._retries = retries
+        self._table = Table(show)
+        self._interrupt = Interrupt()
+        self._waiting: deque[_Entry] = deque()
+        self._running: dict[str, _Entry] = {}  # by hash: a run's folder takes one process
+        self._ended = _Ended()
+
+    def __enter__(self) -> Queue:
+        self._interrupt.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._stop()
+        finally:
+            self._interrupt.__exit__(kind, error, trace)
+            self._journal.close()
+
+    @property
+    def pending(self) -> int:
+        """Jobs submitted that ``next`` has not returned."""
+        return len(self._waiting) + len(self._running) + len(self._ended.outcomes)
+
+    def submit(self, job: Job) -> None:
+        """Have ``job`` carried out. One that is pending already is not taken twice; one that was ever carried
+        out is found."""
+        entry = _Entry(job, job.folder(self.runs))
+        pending = {other.key for other in (*self._waiting, *self._running.values())}
+        if entry.key in pending or entry.key in self._ended.outcomes:
+            return
+        found = outcome(job, entry.folder, tries=0)
+        if found is None:
+            self._waiting.append(entry)
+        else:
+            self._end(entry, found)
+
+    def next(self) -> Outcome:
+        """One more of the jobs submitted, in the order of ending; waits for it. Raises ``LabError`` if none
+        is pending, and ``Interrupted`` on a signal."""
+        if not self.pending:
+            raise LabError("nothing is pending in the queue: submit a job first")
+        while not self._ended.outcomes:
+            self._turn()
+        return self._ended.outcomes.pop(next(iter(self._ended.outcomes)))
+
+    def run(self, jobs: Iterable[Job]) -> list[Outcome]:
+        """All of ``jobs``, in the order given. Raises ``Interrupted`` on a signal."""
+        jobs = list(jobs)
+        for job in jobs:
+            self.submit(job)
+        keys = [(job.hash, job.measures) for job in jobs]
+        while not self._ended.outcomes.keys() >= set(keys):
+            self._turn()
+        taken = {key: self._ended.outcomes.pop(key) for key in set(keys)}
+        return [replace(taken[key], job=job) for key, job in zip(keys, jobs, strict=True)]
+
+    # ---------------------------------------------------------------- one turn
+
+    def _turn(self) -> None:
+        if self._interrupt.requested is not None:
+            self._leave(self._interrupt.requested)
+        self._start()
+        self._draw()
+        for event in self._executor.events(TURN):
+            self._settle(event)
+
+    def _start(self) -> None:
+        for entry in list(self._waiting):
+            if entry.job.hash in self._running or not self._executor.fits(entry.job):
+                continue
+            self._waiting.remove(entry)
+            self._running[entry.job.hash] = entry
+            entry.tries += 1
+            self._journal.write(entry.folder.name, "started", **{"try": entry.tries})
+            self._executor.start(entry.job, entry.folder, entry.tries)
+
+    def _settle(self, event: Event) -> None:
+        entry = self._running.pop(event.job)
+        job, folder = entry.job, entry.folder
+        if event.end == "found":
+            entry.tries = 0
+        if found := outcome(job, folder, entry.tries):
+            self._end(entry, found)
+        elif event.end == "failed":
+            self._end(entry, failed_outcome(job, folder, entry.tries))
+        else:
+            self._lost(entry, event.reason or "its process was told to stop")
+
+    def _lost(self, entry: _Entry, reason: str) -> None:
+        self._journal.write(entry.folder.name, "lost", **{"try": entry.tries, "reason": reason})
+        if entry.tries <= self._retries:
+            self._table.message(f"{entry.folder.name}: {reason}; it goes on from its last checkpoint")
+            self._waiting.appendleft(entry)
+            return
+        said = f"{entry.folder.name} was given up after {entry.tries} tries: {reason}"
+        write_failure(entry.folder, said, "failed", entry.tries)
+        self._end(entry, failed_outcome(entry.job, entry.folder, entry.tries))
+
+    def _end(self, entry: _Entry, ended: Outcome) -> None:
+        what = "diverged" if ended.diverged else "failed" if ended.error is not None else "finished"
+        self._journal.write(entry.folder.name, what, **{"try": entry.tries})
+        if what != "finished" and entry.tries:
+            self._table.message(f"{entry.folder.name}: {ended.error}")
+        self._ended.outcomes[entry.key] = ended
+        self._ended.count += 1
+        self._ended.found += not entry.tries
+        self._ended.wrong += what != "finished"
+
+    def _draw(self) -> None:
+        running = [(entry.job, entry.folder, entry.tries) for entry in self._running.values()]
+        ended = self._ended
+        self._table.draw(State(running, len(self._waiting), ended.count, ended.found, ended.wrong))
+
+    # ---------------------------------------------------------------- the end
+
+    def _leave(self, signal: str) -> None:
+        self._table.message(f"{signal}: what is running is being saved")
+        total = self._ended.count + len(self._waiting) + len(self._running)
+        self._stop()
+        raise Interrupted(
+            f"{signal}: {self._ended.count} of {total} runs are done, the others are saved; "
+            "the same command goes on with them",
+            EXIT[signal],
+        )
+
+    def _stop(self) -> None:
+        self._table.close()
+        self._executor.stop()
+        for entry in self._running.values():
+            self._journal.write(entry.folder.name, "stopped", **{"try": entry.tries})
+        self._waiting.extend(self._running.values())
+        self._running.clear()

@@ -1,0 +1,177 @@
+"""How the queue is followed: a table of what is running on a terminal, a plain line now and then elsewhere.
+
+How far a run is stands in its ``metrics.jsonl``, whoever carries it out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from danlu.lab.queue.job import Job
+from danlu.train.files import from_json
+from danlu.train.folder import METRICS
+
+LIVE_EVERY, PLAIN_EVERY = 0.5, 5.0  # seconds
+TAIL = 1 << 14  # bytes of the metrics that are looked at
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of one run: ``share`` of it that is done, the last values known; None where there is none yet."""
+
+    share: float = 0.0
+    step: int | None = None
+    loss: float | None = None
+    metric: float | None = None
+    speed: float | None = None  # tokens a second
+
+    @classmethod
+    def of(cls, job: Job, folder: Path) -> Standing:
+        """As the end of the run's metrics says."""
+        rows = _tail(folder / METRICS)
+        if not rows:
+            return cls()
+        train, last, first = job.experiment.train, rows[-1], rows[0]
+        bounds = {"step": train.steps, "tokens": train.tokens, "seconds": train.seconds}
+        share = max(last.get(name, 0) / bound for name, bound in bounds.items() if bound is not None)
+        seconds = last.get("seconds", 0) - first.get("seconds", 0)
+        tokens = last.get("tokens", 0) - first.get("tokens", 0)
+        return cls(
+            share=min(share, 1.0),
+            step=last["step"],
+            loss=_last(rows, "loss"),
+            metric=_last(rows, "bits_per_byte"),
+            speed=tokens / seconds if seconds > 0 else None,
+        )
+
+
+@dataclass(frozen=True)
+class State:
+    """Of the queue: what is running (with the number of the try), and how many are what."""
+
+    running: Sequence[tuple[Job, Path, int]]
+    waiting: int
+    ended: int
+    found: int  # of those ended: by others, or before
+    wrong: int  # of those ended: diverged or failed
+
+
+class Table:
+    """Tells a person on stderr; ``show=False`` tells nobody."""
+
+    def __init__(self, show: bool) -> None:
+        self._show = show
+        self._live: Any = None
+        self._began = self._drawn = time.monotonic()
+        self._terminal = show and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def message(self, text: str) -> None:
+        """One line that stays."""
+        if self._live is not None:
+            self._live.console.print(text, style="dim", highlight=False)
+        elif self._show:
+            print(text, file=sys.stderr, flush=True)
+
+    def draw(self, state: State) -> None:
+        """What is now; called as often as one likes."""
+        now = time.monotonic()
+        if not self._show or now - self._drawn < (LIVE_EVERY if self._terminal else PLAIN_EVERY):
+            return
+        self._drawn = now
+        standings = [Standing.of(job, folder) for job, folder, _ in state.running]
+        footer = self._footer(state, standings, now)
+        if self._terminal:
+            self._update(state, standings, footer)
+            return
+        runs = [
+            f"{job.id} {said}" for (job, *_), said in zip(state.running, map(_words, standings), strict=True)
+        ]
+        print("; ".join([footer, *runs]), file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _footer(self, state: State, standings: Sequence[Standing], now: float) -> str:
+        total = state.ended + len(state.running) + state.waiting
+        parts = [f"{state.ended} of {total} runs done"]
+        if state.wrong:
+            parts.append(f"{state.wrong} of them without a result")
+        done = state.ended - state.found + sum(standing.share for standing in standings)
+        left = total - state.found - done
+        if done > 0 and left > 0:
+            parts.append(f"about {duration(left * (now - self._began) / done)} left")
+        return ", ".join(parts)
+
+    def _update(self, state: State, standings: Sequence[Standing], footer: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table as Rows
+
+        rows = Rows(box=None, pad_edge=False, caption=footer, caption_justify="left")
+        rows.add_column("run", no_wrap=True, overflow="ellipsis")
+        rows.add_column("", width=12)
+        for name in ("step", "loss", "bits/byte", "tokens/s"):
+            rows.add_column(name, justify="right", no_wrap=True)
+        rows.add_column("", style="dim", no_wrap=True)
+        for (job, _, number), at in zip(state.running, standings, strict=True):
+            cells = [_say(at.step), _say(at.loss, ".4f"), _say(at.metric, ".4f"), _say(at.speed, ",.0f")]
+            again = f"try {number}" if number > 1 else ""
+            rows.add_row(job.id, ProgressBar(1.0, at.share, width=12), *cells, again)
+        if self._live is None:
+            # Nothing of the caller's output is redirected: stdout may be a pipe.
+            self._live = Live(
+                console=Console(stderr=True),
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        self._live.update(rows, refresh=True)
+
+
+def duration(seconds: float) -> str:
+    """42s, 3m20s, 2h05m."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def _words(at: Standing) -> str:
+    loss = f", loss {at.loss:.4f}" if at.loss is not None else ""
+    return f"{at.share:.0%}{loss}"
+
+
+def _say(value: float | None, form: str = "d") -> str:
+    return "" if value is None else format(value, form)
+
+
+def _tail(path: Path) -> list[dict[str, Any]]:
+    """The last rows, whole ones."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return []
+    whole = lines[1 if size > TAIL else 0 : -1]
+    try:
+        return [from_json(line) for line in whole]
+    except ValueError:
+        return []  # damaged: the run itself will say so
+
+
+def _last(rows: Sequence[dict[str, Any]], name: str) -> float | None:
+    return next((row[name] for row in reversed(rows) if name in row), None)

@@ -1,0 +1,174 @@
+"""Sides compared: what their experiments differ in, what they reached, also at equal steps, time, FLOPs."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from danlu.lab.errors import LabError
+from danlu.lab.reading.curves import Curve, at, common_end, metrics_in, read_curve
+from danlu.lab.reading.groups import Group, differing, shown
+from danlu.lab.reading.index import read_runs
+from danlu.lab.reading.run import METRIC, SEED, Run
+
+if TYPE_CHECKING:
+    from danlu.lab.statistics import Interval
+
+END = "end"
+MEETINGS = (END, "steps", "time", "flops", "tokens")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of what is compared: the runs of a word, such as the seeds of one experiment."""
+
+    name: str
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def counted(self) -> list[Run]:
+        """The runs that are looked at: the finished ones, one a seed where they differ in nothing else; where
+        none has finished, those that were evaluated."""
+        finished = [run for run in self.runs if run.state == "finished"]
+        if not finished:
+            return [run for run in self.runs if run.metric is not None]
+        return finished if self.mixed else Group(self.runs).counted
+
+    @cached_property
+    def mixed(self) -> list[str]:
+        """What the runs differ in beside their seed."""
+        return [name for name in differing(self.runs) if name != SEED]
+
+    def curves(self, metric: str, x: str) -> dict[Any, Curve]:
+        """Each counted run's curve, by its seed (by its name where the runs differ in more)."""
+        return {run.name if self.mixed else run.seed: _curve(run.path, metric, x) for run in self.counted}
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """The sides at one x, the largest that all their runs reached; on the axis ``end`` each run at its end.
+
+    ``values``: of each side the metric by seed. ``differences``: to the first side of each further one, by
+    pairs of equal seed where there are any (``pairs``: how many), else of the means, without an interval.
+    """
+
+    axis: str
+    x: float
+    values: list[dict[Any, float]]
+    differences: list[Interval] = field(default_factory=list)
+    pairs: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``differs``: the fields that are not the same on all sides, with each side's values."""
+
+    sides: list[Side]
+    metric: str
+    differs: list[tuple[str, list[list[Any]]]]
+    meetings: list[Meeting]
+    notes: list[str]
+
+
+def find_side(word: str) -> Side:
+    """The runs that a word names: a run's folder, a folder of runs, or a pattern of such. Raises ``LabError``
+    where there is none."""
+    folders = [word] if os.path.isdir(word) else sorted(filter(os.path.isdir, glob.glob(word)))
+    runs = read_runs(folders)
+    if not runs:
+        why = "holds no run" if folders else "is no folder, and no pattern that fits one"
+        raise LabError(f"{word} {why}; danlu runs lists what there is")
+    return Side(word, tuple(runs))
+
+
+def compare(words: Sequence[str], metric: str = METRIC) -> Comparison:
+    """Compare what the words name, each with the first. Raises ``LabError`` or ``RunError``."""
+    if len(words) < 2:
+        raise LabError(f"compare needs two sides or more, not {len(words)}: danlu compare RUN RUN")
+    sides = [find_side(word) for word in words]
+    notes = []
+    for side in sides:
+        if side.mixed:
+            notes.append(
+                f"{side.name}: its {len(side.runs)} runs differ in {', '.join(side.mixed)}: nothing is paired"
+            )
+        if left_out := len(side.runs) - len(side.counted):
+            notes.append(
+                f"{side.name}: {left_out} of {len(side.runs)} runs left out (unfinished, or a seed twice)"
+            )
+        if not side.counted:
+            raise LabError(f"{side.name} holds no run that was evaluated; let one finish")
+        if not any(side.curves(metric, "steps").values()):
+            known = metrics_in(side.counted[0].path)
+            from danlu.spec.errors import did_you_mean
+
+            raise LabError(
+                f"{side.name} measured no {metric!r}{did_you_mean(metric, known)}; it has {', '.join(known)}"
+            )
+    meetings = [_meet(sides, metric, axis) for axis in MEETINGS]
+    notes += _unmet(meetings)
+    return Comparison(
+        sides, metric, _differs(sides), [m for m in meetings if m.axis == END or _is_whole(m)], notes
+    )
+
+
+@cache
+def _curve(folder: Path, metric: str, x: str) -> Curve:
+    return read_curve(folder, metric, x)
+
+
+def _differs(sides: Sequence[Side]) -> list[tuple[str, list[list[Any]]]]:
+    """The fields, and of each side its different values."""
+    rows = []
+    for name in differing([run for side in sides for run in side.runs]):
+        if name == SEED:
+            continue
+        values = [[shown(run, name) for run in side.runs] for side in sides]
+        rows.append((name, [[v for i, v in enumerate(one) if v not in one[:i]] for one in values]))
+    return rows
+
+
+def _meet(sides: Sequence[Side], metric: str, axis: str) -> Meeting:
+    curves = [side.curves(metric, "steps" if axis == END else axis) for side in sides]
+    if axis == END:
+        x = math.nan
+        values = [{seed: curve[-1][1] if curve else x for seed, curve in side.items()} for side in curves]
+    else:
+        x = common_end([curve for side in curves for curve in side.values()])
+        values = [{seed: at(curve, x) for seed, curve in side.items()} for side in curves]
+    meeting = Meeting(axis, x, values)
+    for side, found in zip(sides[1:], values[1:], strict=True):
+        pairs = [] if side.mixed or sides[0].mixed else [seed for seed in values[0] if seed in found]
+        meeting.pairs.append(len(pairs))
+        meeting.differences.append(_difference(values[0], found, pairs))
+    return meeting
+
+
+def _difference(first: dict[Any, float], other: dict[Any, float], pairs: list[Any]) -> Interval:
+    from danlu.lab.statistics import Interval, paired
+
+    if pairs:
+        return paired([other[seed] - first[seed] for seed in pairs])
+    apart = fmean(other.values()) - fmean(first.values())
+    return Interval(apart, -math.inf, math.inf)
+
+
+def _is_whole(meeting: Meeting) -> bool:
+    return all(math.isfinite(value) for side in meeting.values for value in side.values())
+
+
+def _unmet(meetings: Sequence[Meeting]) -> list[str]:
+    axes = [meeting.axis for meeting in meetings if not _is_whole(meeting) and meeting.axis != END]
+    if not axes:
+        return []
+    return [
+        f"nothing at equal {', '.join(axes)}: a run was not evaluated before another ended, or is not finite "
+        "there; train.evaluate_every=N evaluates on the way"
+    ]

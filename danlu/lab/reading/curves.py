@@ -1,0 +1,88 @@
+"""Curves of runs: what was measured over steps, active time, FLOPs or tokens; read, met at an x, averaged."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from danlu.lab.reading.run import METRIC, METRICS, score
+
+Curve = list[tuple[float, float]]  # x rising
+
+AXES = {"steps": "step", "time": "seconds", "flops": "flops", "tokens": "tokens"}  # x → its name in a row
+UNITS = {"steps": "steps", "time": "active seconds", "flops": "FLOPs", "tokens": "tokens"}
+
+
+def read_curve(folder: Path, metric: str = METRIC, x: str = "steps") -> Curve:
+    """What the run in ``folder`` measured of ``metric``, in the order of x; empty where it did not.
+
+    ``metric``: a name in ``metrics.jsonl``, also of what ``train.internals_every`` writes. Raises
+    ``RunError`` for a damaged file.
+    """
+    from danlu.train.metrics import read
+
+    rows = read(folder / METRICS)
+    per_token = _flops_per_token(rows)
+    points: dict[float, float] = {}
+    for row in rows:
+        if metric == METRIC and METRIC in row:
+            value: Any = score(row)
+        else:
+            value = row.get(metric, row.get("inside", {}).get(metric))
+        at = row.get(AXES[x])
+        if at is None and x == "flops":  # evaluations don't tell them
+            at = per_token * row.get("tokens", math.nan)
+        if value is not None and at is not None:
+            points[float(at)] = float(value)
+    return sorted(points.items())
+
+
+def _flops_per_token(rows: Sequence[dict[str, Any]]) -> float:
+    told = next((row for row in reversed(rows) if row.get("flops") and row.get("tokens")), None)
+    return told["flops"] / told["tokens"] if told else math.nan
+
+
+def metrics_in(folder: Path) -> list[str]:
+    """The names of what a run measured."""
+    from danlu.train.metrics import read
+
+    names: dict[str, None] = {}
+    for row in read(folder / METRICS):
+        names.update(dict.fromkeys([*(name for name in row if name != "inside"), *row.get("inside", {})]))
+    return [name for name in names if name not in AXES.values()]
+
+
+def at(curve: Curve, x: float) -> float:
+    """The curve's y at ``x``: what was measured there, or between two measurements linear in log x; NaN
+    before the first and after the last."""
+    xs = [point[0] for point in curve]
+    i = bisect_left(xs, x)
+    if i < len(xs) and math.isclose(xs[i], x, rel_tol=1e-9):
+        return curve[i][1]
+    if i and math.isclose(xs[i - 1], x, rel_tol=1e-9):
+        return curve[i - 1][1]
+    if i == 0 or i == len(xs):
+        return math.nan
+    (left, low), (right, high) = curve[i - 1], curve[i]
+    share = math.log(x / left) / math.log(right / left) if left > 0 else (x - left) / (right - left)
+    return low + share * (high - low)
+
+
+def common_end(curves: Sequence[Curve]) -> float:
+    """The last x that all curves reach; NaN where one is empty."""
+    return min((curve[-1][0] if curve else math.nan for curve in curves), default=math.nan)
+
+
+def average(curves: Sequence[Curve]) -> list[tuple[float, float, float, float]]:
+    """(x, mean, lowest, highest) of several curves: where they have as many points, as runs evaluated at the
+    same steps do, of the first points, the second, …, at their mean x; else where all of them are known."""
+    if len({len(curve) for curve in curves}) == 1:
+        places = [([x for x, _ in points], [y for _, y in points]) for points in zip(*curves, strict=True)]
+        return [(fmean(xs), fmean(ys), min(ys), max(ys)) for xs, ys in places]
+    xs = sorted({x for curve in curves for x, _ in curve})
+    rows = ((x, [at(curve, x) for curve in curves]) for x in xs)
+    return [(x, fmean(ys), min(ys), max(ys)) for x, ys in rows if all(map(math.isfinite, ys))]

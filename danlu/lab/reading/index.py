@@ -1,0 +1,127 @@
+"""The runs under a folder, and the index that makes reading thousands of them fast.
+
+The index, ``.danlu-runs.sqlite`` in the folder, keeps what was read of each run beside the sizes and times of
+the files it was read from; what changed is read anew. Files are the truth: an index that is missing, torn,
+locked, of another version or on a disk that cannot be written costs time, and no answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+
+from danlu.lab.reading.run import EXPERIMENT, FILES, Record, Run, read_record
+
+INDEX = ".danlu-runs.sqlite"
+VERSION = 1  # of what a record holds: an index of another one is made anew
+WORTH_IT = 32  # runs; fewer are read as fast without one
+BROKEN = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # also: no such table, column
+PATIENCE = 0.1  # seconds to wait for another process's lock
+
+Stamps = dict[str, tuple[int, int]]  # size and time (ns) of each file that is there
+Progress = Callable[[int, int], None]  # read so far, to be read
+
+
+def read_runs(folders: Iterable[str | os.PathLike[str]], progress: Progress | None = None) -> list[Run]:
+    """The runs at any depth under the folders, each once, newest first. A run holds no runs."""
+    runs: dict[Path, Run] = {}
+    for folder in folders:
+        there = os.path.realpath(folder)
+        for name, run in _under(os.fspath(folder), progress).items():
+            runs.setdefault(Path(there, name), run)
+    return sorted(runs.values(), key=lambda run: (-run.begun, run.name))
+
+
+def _under(root: str, progress: Progress | None) -> dict[str, Run]:
+    found = dict(find(root))
+    keep = len(found) >= WORTH_IT
+    known = _load(root, found) if keep else {}
+    missing = [name for name in found if name not in known]
+    fresh: dict[str, Record] = {}
+    for count, name in enumerate(missing):
+        if progress is not None:
+            progress(count, len(missing))
+        fresh[name] = read_record(os.path.join(root, name))
+    if keep and fresh:
+        _save(root, found, fresh)
+    records = known | fresh
+    return {name: Run(Path(root, name), found[name][EXPERIMENT][1] / 1e9, **records[name]) for name in found}
+
+
+def find(root: str) -> Iterator[tuple[str, Stamps]]:
+    """The runs' folders, relative to ``root``, and the stamps of their files."""
+    folders = [""]
+    while folders:
+        inside = folders.pop()
+        try:
+            with os.scandir(os.path.join(root, inside)) as entries:
+                listed = list(entries)
+        except OSError:  # gone meanwhile, or not ours to look into
+            continue
+        files = {entry.name: entry for entry in listed if entry.name in FILES}
+        if EXPERIMENT in files:
+            with suppress(OSError):
+                stats = {name: files[name].stat() for name in FILES if name in files}
+                yield inside, {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+        else:
+            folders += [
+                os.path.join(inside, entry.name)
+                for entry in listed
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            ]
+
+
+def _load(root: str, found: Mapping[str, Stamps]) -> dict[str, Record]:
+    """What the index knows of the runs as they are."""
+    try:
+        with closing(_open(root, "ro")) as index:
+            rows = index.execute("SELECT name, stamps, record FROM runs").fetchall()
+        kept = [(name, record) for name, stamps, record in rows if stamps == _stamps(found.get(name, {}))]
+        records = json.loads(f"[{','.join(record for _, record in kept)}]")
+        return {name: record for (name, _), record in zip(kept, records, strict=True)}
+    except (sqlite3.Error, ValueError, TypeError, OSError):
+        return {}
+
+
+def _save(root: str, found: Mapping[str, Stamps], fresh: Mapping[str, Record]) -> None:
+    """Write what was read; what has gone is forgotten. An index that is broken is made anew."""
+    rows = [(name, _stamps(found[name]), json.dumps(record)) for name, record in fresh.items()]
+    for _ in range(2):
+        try:
+            with closing(_open(root, "rwc")) as index, index:
+                index.execute(
+                    "CREATE TABLE IF NOT EXISTS runs (name TEXT PRIMARY KEY, stamps TEXT, record TEXT)"
+                )
+                gone = [(name,) for (name,) in index.execute("SELECT name FROM runs") if name not in found]
+                index.executemany("DELETE FROM runs WHERE name = ?", gone)
+                index.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", rows)
+                index.execute(f"PRAGMA user_version = {VERSION}")
+            return
+        except (sqlite3.Error, ValueError) as error:
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) not in BROKEN:
+                return  # locked, or a disk that cannot be written: the next one will
+            with suppress(OSError):
+                os.unlink(os.path.join(root, INDEX))
+
+
+def _open(root: str, mode: str) -> sqlite3.Connection:
+    """Raises ``sqlite3.Error``, or ``ValueError`` where the index is of another version."""
+    path = Path(root, INDEX).absolute().as_uri()
+    index = sqlite3.connect(f"{path}?mode={mode}", uri=True, timeout=PATIENCE)
+    try:
+        (version,) = index.execute("PRAGMA user_version").fetchone()
+        (tables,) = index.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version != VERSION and tables:
+            raise ValueError(f"index of version {version}")
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+def _stamps(stamps: Stamps) -> str:
+    return json.dumps(stamps, sort_keys=True)

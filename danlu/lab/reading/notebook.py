@@ -1,0 +1,108 @@
+"""Runs in a notebook: ``Runs("studies/runs")`` shows itself as a table and curves; so does one run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+from danlu.draw import Chart, Table
+from danlu.draw.xml import text
+from danlu.lab.reading.curves import UNITS, average, read_curve
+from danlu.lab.reading.groups import Group, group
+from danlu.lab.reading.index import read_runs
+from danlu.lab.reading.run import METRIC, Run
+from danlu.lab.reading.selection import full_name, order, select
+from danlu.lab.reading.table import duration, group_rows, run_rows, said
+
+SHOWN, DRAWN = 50, 12  # rows and curves of a display
+
+
+class Runs(Sequence[Run]):
+    """The runs under some folders, newest first: a sequence that can be filtered, sorted, grouped and drawn.
+
+    ``Runs("studies/runs").where("lr>1e-3", "state=finished").sort("best")``; the words are those of
+    ``danlu runs``. Each method returns new ``Runs``. Raises ``LabError`` for a filter that cannot be read.
+    """
+
+    def __init__(self, *folders: str | os.PathLike[str], runs: Sequence[Run] | None = None) -> None:
+        self._runs = list(read_runs(folders or ("runs",)) if runs is None else runs)
+
+    def where(self, *filters: str) -> Runs:
+        """Those of which all filters hold."""
+        return Runs(runs=select(self._runs, filters))
+
+    def sort(self, by: str) -> Runs:
+        """From the lowest; ``-NAME``: from the highest."""
+        name = full_name(by.removeprefix("-"), self._runs) if self._runs else by
+        return Runs(runs=order(self._runs, f"-{name}" if by.startswith("-") else name))
+
+    def groups(self) -> list[Group]:
+        """Runs that differ in their seed alone, together."""
+        return group(self._runs)
+
+    def curves(self, metric: str = METRIC, x: str = "steps") -> Chart:
+        """The metric over steps, time, flops or tokens, both axes logarithmic: a line a group of seeds (their
+        mean), and between the lowest and the highest of them a band."""
+        groups = self.groups()
+        said_more = f" (the first {DRAWN} of {len(groups)})" if len(groups) > DRAWN else ""
+        chart = Chart(
+            UNITS[x], metric, caption=f"{metric} over {UNITS[x]}{said_more}", log_x=True, log_y=True
+        )
+        for one in groups[:DRAWN]:
+            curves = [read_curve(run.path, metric, x) for run in one.counted or one.runs]
+            draw_side(chart, one.first.name, [curve for curve in curves if curve])
+        return chart
+
+    def table(self, *columns: str) -> Table:
+        """What ``danlu runs`` prints."""
+        names = [full_name(name, self._runs) for name in columns] if self._runs else []
+        return Table(run_rows(self._runs[:SHOWN], names))
+
+    def grouped(self) -> Table:
+        """What ``danlu runs --group`` prints."""
+        return Table(group_rows(self.groups()[:SHOWN]))
+
+    @overload
+    def __getitem__(self, place: int) -> Run: ...
+    @overload
+    def __getitem__(self, place: slice) -> Runs: ...
+    def __getitem__(self, place: int | slice) -> Run | Runs:
+        return Runs(runs=self._runs[place]) if isinstance(place, slice) else self._runs[place]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} runs>"
+
+    def _repr_html_(self) -> str:
+        more = f"<p>… and {len(self) - SHOWN} more</p>" if len(self) > SHOWN else ""
+        return f"<p>{len(self)} runs</p>{self.table().html()}{more}{self.curves().svg() if self else ''}"
+
+
+def draw_side(chart: Chart, label: str, curves: Sequence[list[tuple[float, float]]]) -> None:
+    """A line for the mean of several curves, and a band from the lowest to the highest."""
+    rows = average(curves)
+    xs = [x for x, *_ in rows]
+    chart.line(xs, [mean for _, mean, *_ in rows], label)
+    if len(curves) > 1:
+        chart.band(xs, [low for *_, low, _ in rows], [high for *_, high in rows], label)
+
+
+def run_html(run: Run) -> str:
+    """A run's facts and the curve of its metric."""
+    facts = [
+        ("run", run.name),
+        ("state", run.state),
+        ("steps", said(run.steps)),
+        (run.metric_name, said(run.metric)),
+        ("best", f"{said(run.best)} at step {said(run.best_step)}"),
+        ("active time", duration(run.seconds)),
+        *([("error", run.error)] if run.error else []),
+    ]
+    body = "".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in facts)
+    return f"<table>{body}</table>{Runs(runs=[run]).curves().svg()}"

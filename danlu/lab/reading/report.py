@@ -1,0 +1,133 @@
+"""A comparison as rows of text, as JSON, as curves in the terminal, and as a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from danlu.draw import Chart, Table, page, text_chart
+from danlu.lab.reading.comparison import END, Comparison, Meeting, Side
+from danlu.lab.reading.curves import UNITS, average
+from danlu.lab.reading.groups import finite
+from danlu.lab.reading.notebook import draw_side
+from danlu.lab.reading.table import Rows, around, duration, said
+
+if TYPE_CHECKING:
+    from danlu.lab.statistics import Interval
+
+HOW = "Between evaluations the metric is interpolated, linear in the logarithm of x."
+
+
+def rows(comparison: Comparison) -> Rows:
+    """What differs, and what each side reached: a column a side."""
+    sides = comparison.sides
+    out: Rows = [("", *(side.name for side in sides))]
+    out += [(name, *(", ".join(map(said, one)) for one in values)) for name, values in comparison.differs]
+    out.append(("runs", *(_runs(side) for side in sides)))
+    end = next(meeting for meeting in comparison.meetings if meeting.axis == END)
+    out.append((f"{comparison.metric}, last", *(around(_mean(list(one.values()))) for one in end.values)))
+    for title, name in (("best", "best"), ("steps", "steps"), ("time", "seconds"), ("FLOPs", "flops")):
+        means = [_mean([run.value(name) for run in side.counted]) for side in sides]
+        out.append((title, *(_written(name, mean) for mean in means)))
+    return out
+
+
+def difference_rows(comparison: Comparison) -> Rows:
+    """Each further side's difference to the first, where they meet."""
+    first, *others = comparison.sides
+    out: Rows = [
+        (f"{comparison.metric} − that of {first.name}", "at", "difference", "95 % from", "to", "pairs")
+    ]
+    for i, side in enumerate(others):
+        for meeting in comparison.meetings:
+            mean, pairs = meeting.differences[i], meeting.pairs[i]
+            ends = ("", "") if math.isinf(mean.high) else (f"{mean.low:+.4f}", f"{mean.high:+.4f}")
+            out.append((side.name, _place(meeting), f"{mean.value:+.4f}", *ends, str(pairs or "none")))
+    return out
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """The whole, as ``danlu compare --json`` prints it; what is not finite is null."""
+    sides = [
+        {"name": side.name, "runs": [run.name for run in side.runs],
+         "counted": [run.name for run in side.counted],
+         "final": [run.metric for run in side.counted], "best": [run.best for run in side.counted]}
+        for side in comparison.sides
+    ]  # fmt: skip
+    meetings = [
+        {"at": meeting.axis, "x": meeting.x,
+         "values": [{str(seed): value for seed, value in one.items()} for one in meeting.values],
+         "differences": [{"side": side.name, "pairs": pairs, **mean._asdict()} for side, pairs, mean
+                         in zip(comparison.sides[1:], meeting.pairs, meeting.differences, strict=True)]}
+        for meeting in comparison.meetings
+    ]  # fmt: skip
+    differs = [{"field": name, "values": values} for name, values in comparison.differs]
+    told: dict[str, Any] = finite({
+        "metric": comparison.metric, "sides": sides, "differs": differs, "meetings": meetings,
+        "interpolated": HOW, "notes": comparison.notes,
+    })  # fmt: skip
+    return told
+
+
+def curves_text(comparison: Comparison, x: str, width: int, colour: bool) -> str:
+    """The sides' mean curves for a terminal."""
+    series = []
+    for side in comparison.sides:
+        points = average(_curves(side, comparison.metric, x))
+        series.append((side.name, [a for a, *_ in points], [b for _, b, *_ in points]))
+    return text_chart(
+        series, x=UNITS[x], y=comparison.metric, width=width, log_x=True, log_y=True, colour=colour
+    )
+
+
+def html(comparison: Comparison, x: str) -> str:
+    """The page: tables, and the metric over x first, then over the other axes."""
+    charts = [chart(comparison, axis) for axis in (x, *(axis for axis in UNITS if axis != x))]
+    return page(" against ".join(side.name for side in comparison.sides), [
+        ("What differs, and what came out", [Table(rows(comparison))]),
+        ("Differences", [Table(difference_rows(comparison)), HOW, *comparison.notes]),
+        ("Curves", charts),
+    ])  # fmt: skip
+
+
+def chart(comparison: Comparison, x: str) -> Chart:
+    """The metric over x, both axes logarithmic: each side's mean, and from its lowest to its highest run."""
+    caption = f"{comparison.metric} over {UNITS[x]}: mean, lowest and highest of each side's runs."
+    drawn = Chart(UNITS[x], comparison.metric, caption=caption, log_x=True, log_y=True)
+    for side in comparison.sides:
+        draw_side(drawn, side.name, _curves(side, comparison.metric, x))
+    return drawn
+
+
+def _curves(side: Side, metric: str, x: str) -> list[list[tuple[float, float]]]:
+    return [curve for curve in side.curves(metric, x).values() if curve]
+
+
+def _runs(side: Side) -> str:
+    seeds = ", ".join(sorted((said(run.seed) for run in side.counted), key=lambda seed: (len(seed), seed)))
+    return f"{len(side.counted)}" if side.mixed else f"{len(side.counted)} (seed {seeds})"
+
+
+def _mean(values: Sequence[float | None]) -> Interval | None:
+    from danlu.lab.statistics import mean_interval
+
+    known = [float(value) for value in values if value is not None]
+    return mean_interval(known) if known else None
+
+
+def _written(name: str, mean: Interval | None) -> str:
+    if mean is None:
+        return ""
+    if name == "best":
+        return around(mean)
+    return duration(mean.value) if name == "seconds" else f"{mean.value:.4g}"
+
+
+def _place(meeting: Meeting) -> str:
+    match meeting.axis:
+        case "end":
+            return "each run's end"
+        case "time":
+            return f"{duration(meeting.x)} of active time"
+    return f"{meeting.x:.4g} {UNITS[meeting.axis]}"

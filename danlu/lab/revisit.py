@@ -1,0 +1,194 @@
+"""When a decision is worth a second look: by a condition, which is parsed and never evaluated, by a larger
+run, a newer version or a later verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from danlu import __version__
+from danlu.lab.errors import LabError
+from danlu.spec.errors import did_you_mean, either
+from danlu.spec.schema import SUFFIXES
+from danlu.train.folder import RunFolder, read_json
+
+if TYPE_CHECKING:
+    from danlu.lab.ledger import Entry
+
+NUMBERS = ("parameters", "steps", "tokens", "flops", "seconds")
+VERSIONS = ("danlu", "torch")
+FURTHER = 4  # a run this many times as large or as long as the evidence's
+FOR, AGAINST = ("better", "holds"), ("worse", "does not hold")
+
+_CONDITION = re.compile(r"\s*([A-Za-z_][\w-]*)\s*(>=|<=|>|<)\s*(\S+)\s*")
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)([kKmMbBgGtT]?)")
+_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+
+Facts = Mapping[str, float | str]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """``name relation bound``: of a number, or of a version as its whole numbers."""
+
+    name: str
+    relation: str
+    bound: float | tuple[int, ...]
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether it is true; not where the fact is not known."""
+        fact = facts.get(self.name)
+        if fact is None:
+            return False
+        value: Any = version(str(fact)) if isinstance(self.bound, tuple) else float(fact)
+        bound: Any = self.bound
+        match self.relation:
+            case ">":
+                return bool(value > bound)
+            case ">=":
+                return bool(value >= bound)
+            case "<":
+                return bool(value < bound)
+        return bool(value <= bound)
+
+
+def condition(text: str) -> Condition | None:
+    """The condition that ``text`` is; None where it is words. Raises LabError for one that cannot be met."""
+    if (match := _CONDITION.fullmatch(text)) is None:
+        return None
+    name, relation, bound = match.groups()
+    if name in VERSIONS:
+        if _VERSION.fullmatch(bound) is None:
+            raise LabError(f"revisit = {text!r}: {bound} is not a version such as 0.3")
+        return Condition(name, relation, version(bound))
+    if name not in NUMBERS:
+        known = (*NUMBERS, *VERSIONS)
+        raise LabError(
+            f"revisit = {text!r} asks for {name}{did_you_mean(name, known)}; known: {either(known)}"
+        )
+    if (number := _NUMBER.fullmatch(bound)) is None:
+        raise LabError(f"revisit = {text!r}: {bound} is not a number such as 5000 or 10M")
+    digits, suffix = number.groups()
+    return Condition(name, relation, float(digits) * SUFFIXES.get(suffix.lower(), 1))
+
+
+def version(text: str) -> tuple[int, ...]:
+    """The leading whole numbers of a version, without zeros at the end: 2.11.0+cpu → (2, 11)."""
+    found = re.match(r"[0-9]+(?:\.[0-9]+)*", text)
+    numbers = [int(part) for part in found[0].split(".")] if found else []
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+@dataclass(frozen=True)
+class Due:
+    """A decision that is worth a second look, and why: a sentence for each reason."""
+
+    entry: Entry
+    reasons: tuple[str, ...]
+
+
+def due(entries: Sequence[Entry], facts: Facts, what: str) -> list[Due]:
+    """The decided entries that something speaks for looking at again.
+
+    ``facts``: what is now (``danlu``, ``torch``) or what a run has (``parameters``, ``steps``, ``tokens``,
+    ``flops``, ``seconds``); ``what``: what the sentences call it.
+    """
+    found = []
+    for position, entry in enumerate(entries):
+        if entry.decision == "none":
+            continue
+        reasons = [
+            *_by_condition(entry, facts, what),
+            *_by_version(entry, facts),
+            *_by_scale(entry, facts, what),
+            *_by_verdict(entry, entries[position + 1 :]),
+        ]
+        if reasons:
+            found.append(Due(entry, tuple(reasons)))
+    return found
+
+
+def _by_condition(entry: Entry, facts: Facts, what: str) -> list[str]:
+    asked = condition(entry.revisit.when) if entry.revisit else None
+    if asked is None or not asked.holds(facts):
+        return []
+    fact = facts[asked.name]
+    said = f"{fact:,.12g}" if isinstance(fact, float | int) else fact
+    assert entry.revisit is not None
+    return [f"it was to be looked at when {entry.revisit.when.strip()}: {what} has {asked.name} = {said}"]
+
+
+def _by_version(entry: Entry, facts: Facts) -> list[str]:
+    """A newer release, but for its last part: 0.3 after 0.2.1, not 0.2.2."""
+    reasons = []
+    for name in VERSIONS:
+        then, now = getattr(entry.environment, name, None), facts.get(name)
+        if then is not None and now is not None and version(str(now))[:2] > version(then)[:2]:
+            reasons.append(f"{name} is {now} now and was {then}")
+    return reasons
+
+
+def _by_scale(entry: Entry, facts: Facts, what: str) -> list[str]:
+    reasons = []
+    for name in ("parameters", "steps", "tokens"):
+        had, has = getattr(entry.scale, name, None), facts.get(name)
+        if had and has is not None and float(has) >= FURTHER * had:
+            times = float(has) / had
+            reasons.append(
+                f"{what} has {float(has):,.0f} {name}, {times:.3g} times the evidence's {had:,.0f}"
+            )
+    return reasons
+
+
+def _by_verdict(entry: Entry, later: Sequence[Entry]) -> list[str]:
+    """The newest clear verdict on the same idea or claim, where it contradicts the decision's."""
+    clear = [
+        other
+        for other in later
+        if (other.idea, other.claim) == (entry.idea, entry.claim) and other.verdict != "not shown"
+    ]
+    if not clear or (entry.idea or entry.claim) is None:
+        return []
+    new = clear[-1]
+    if entry.verdict in FOR + AGAINST:
+        against = (entry.verdict in FOR) != (new.verdict in FOR)
+    else:
+        against = (entry.decision == "reject") == (new.verdict in FOR) or entry.decision == "undecided"
+    if not against:
+        return []
+    on = f" on {new.on}" if new.on else ""
+    return [f"a later verdict{on} ({new.id}) says {new.verdict}, this one {entry.verdict}"]
+
+
+def now() -> dict[str, float | str]:
+    """The versions that are installed."""
+    torch = torch_version()
+    return {"danlu": __version__, **({"torch": torch} if torch else {})}
+
+
+def torch_version() -> str | None:
+    """PyTorch's version, without importing it; None where there is none."""
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def of_run(folder: Path) -> dict[str, float | str]:
+    """What a finished run has: numbers of its summary, versions of its environment. Raises RunError."""
+    run = RunFolder(folder)
+    summary = read_json(run.summary)
+    facts: dict[str, float | str] = {
+        name: summary[name] for name in NUMBERS if isinstance(summary.get(name), int | float)
+    }
+    facts["seconds"] = sum(summary.get("active_seconds", {}).values())
+    if run.environment.exists():
+        versions = read_json(run.environment).get("versions", {})
+        facts |= {name: versions[name] for name in VERSIONS if versions.get(name)}
+    return facts

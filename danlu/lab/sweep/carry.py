@@ -1,0 +1,142 @@
+"""Trials carried out by a queue: the runs of a point's seeds, and what they come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Protocol
+
+from danlu.lab.errors import LabError
+from danlu.lab.measures import measure, value
+from danlu.lab.queue import Job, Outcome
+from danlu.lab.queue.job import failed_outcome, failure
+from danlu.lab.sweep.space import Point, Space, said
+from danlu.lab.sweep.trials import Entry, Spent, State, Trial, sign_of
+from danlu.spec import Experiment
+from danlu.train import metrics
+from danlu.train.folder import RunFolder
+
+
+class Queue(Protocol):
+    """What is asked of ``danlu.lab.queue.Queue``."""
+
+    runs: Path
+
+    def submit(self, job: Job) -> None: ...
+
+    def next(self) -> Outcome: ...
+
+
+class Carrier:
+    """Carries out trials of a space, ``seeds`` runs each, and tells what came of them by ``metric``.
+
+    ``retry``: runs that failed before are tried again; else they count as failed.
+    """
+
+    def __init__(self, space: Space, queue: Queue, *, seeds: int, metric: str, retry: bool) -> None:
+        self.space, self.metric, self.sign = space, metric, sign_of(metric)
+        self._queue, self._seeds, self._retry = queue, seeds, retry
+        self._measures = () if measure(metric).reads else (metric,)
+        self._experiments: dict[tuple[str, int | None], Experiment] = {}
+        self._jobs: dict[int, list[Job]] = {}  # of an entry, by its number: a job's hash takes a while
+        self._ended: dict[str, Outcome] = {}  # by the experiment's hash
+        self._submitted: set[str] = set()
+
+    def check(self, points: Iterable[Point]) -> None:
+        """Raises LabError, before anything runs, where a point is no experiment."""
+        for point in points:
+            self._experiment(point)
+
+    def steps(self, points: Iterable[Point]) -> int:
+        """The updates that a run takes at each of these. Raises LabError where they are not the same."""
+        found = {self._experiment(point).train.steps for point in points}
+        steps = found.pop() if len(found) == 1 else None
+        if steps is None:
+            raise LabError("rungs are counted in train.steps; set it, the same for all points, to halve")
+        return steps
+
+    def jobs(self, entry: Entry) -> list[Job]:
+        """The runs of an entry, one a seed, the seeds counted up from that of the experiment."""
+        if entry.number not in self._jobs:
+            found = self._experiment(entry.point, entry.steps)
+            name = f"{_base(self.space)} {said(entry.point)}"
+            seeds = range(found.train.seed, found.train.seed + self._seeds)
+            self._jobs[entry.number] = [Job(_seeded(found, seed), self._measures, name) for seed in seeds]
+        return self._jobs[entry.number]
+
+    def submit(self, entry: Entry) -> None:
+        """Have an entry's runs carried out, those that are not yet."""
+        for job in self.jobs(entry):
+            if job.hash in self._submitted:
+                continue
+            self._submitted.add(job.hash)
+            folder = job.folder(self._queue.runs)
+            before = None if self._retry else failure(folder)
+            if before is not None and before["kind"] == "failed":
+                self._ended[job.hash] = failed_outcome(job, folder, before["tries"])
+            else:
+                self._queue.submit(job)
+
+    def wait(self, entry: Entry) -> Trial:
+        """What came of an entry, once all of its runs have ended."""
+        self.submit(entry)
+        while missing := [job for job in self.jobs(entry) if job.hash not in self._ended]:
+            ended = self._queue.next()
+            if ended.job.hash not in self._submitted:
+                raise LabError(f"{missing[0].id} is not what the queue came back with: {ended.job.id}")
+            self._ended[ended.job.hash] = ended
+        return self._trial(entry, [self._ended[job.hash] for job in self.jobs(entry)])
+
+    def all(self, entries: Sequence[Entry]) -> list[Trial]:
+        """What came of all of these, which are carried out side by side."""
+        for entry in entries:
+            self.submit(entry)
+        return [self.wait(entry) for entry in entries]
+
+    def _experiment(self, point: Point, steps: int | None = None) -> Experiment:
+        key = said(point), steps
+        if key not in self._experiments:
+            self._experiments[key] = self.space.experiment(point, steps)
+        return self._experiments[key]
+
+    def _trial(self, entry: Entry, outcomes: Sequence[Outcome]) -> Trial:
+        found = [value(one, self.metric) for one in outcomes if one.error is None]
+        values = tuple(v for v in found if math.isfinite(v))
+        state: State = "finished"
+        if any(one.error is not None and not one.diverged for one in outcomes):
+            state, cost = "failed", math.nan
+        elif len(values) < len(outcomes):
+            state, cost = "diverged" if any(one.diverged for one in outcomes) else "unscored", math.inf
+        else:
+            cost = self.sign * fmean(values)
+        return Trial(
+            entry,
+            self.space.words(entry.point),
+            state,
+            values,
+            cost,
+            sum((_spent(one) for one in outcomes), Spent()),
+            next((one.error for one in outcomes if one.error is not None), None),
+            tuple(one.folder for one in outcomes),
+        )
+
+
+def _spent(outcome: Outcome) -> Spent:
+    """What a run took; of one that came to no end what its metrics say."""
+    if outcome.summary is not None:
+        said = outcome.summary
+        return Spent(1, said["steps"], sum(said["active_seconds"].values()), said["flops"])
+    rows = [row for row in metrics.read(RunFolder(outcome.folder).metrics) if "flops" in row]
+    return Spent(1, rows[-1]["step"], rows[-1]["seconds"], rows[-1]["flops"]) if rows else Spent(1)
+
+
+def _seeded(experiment: Experiment, seed: int) -> Experiment:
+    return experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
+
+
+def _base(space: Space) -> str:
+    """The recipe's name, or what stands for it."""
+    first = space.parts[0]
+    return Path(first).stem if isinstance(first, str) and "=" not in first and first[0] != "+" else "tiny"

@@ -1,0 +1,118 @@
+"""A sweep from its words to its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from danlu.lab.errors import LabError
+from danlu.lab.measures import measure
+from danlu.lab.study import STUDIES, Study
+from danlu.lab.sweep import halving as halves
+from danlu.lab.sweep.analysis import border, isolation, study_variance
+from danlu.lab.sweep.carry import Carrier, Queue
+from danlu.lab.sweep.importance import importance
+from danlu.lab.sweep.report import html
+from danlu.lab.sweep.search import Proposals, check_sampler, search
+from danlu.lab.sweep.space import Point, Space
+from danlu.lab.sweep.trials import STATES, Record, Spent, Trial, best_of, longest, most_at_once
+from danlu.train.files import write_atomically
+
+
+def sweep(
+    words: Sequence[str],
+    queue: Queue,
+    *,
+    studies: Path = STUDIES,
+    name: str | None = None,
+    seeds: int = 1,
+    trials: int | None = None,
+    sampler: str = "random",
+    halving: bool = False,
+    metric: str = "bits_per_byte",
+    under_way: int = 2,
+    retry: bool = False,
+) -> dict[str, Any]:
+    """Carry out what the words ask for; what the whole study comes to (``told``), also written in its folder.
+
+    Without ``trials`` the whole grid, else so many points in all of ``sampler``. ``under_way``: trials at a
+    time where one proposal waits for the results of others. Raises ``LabError`` before anything runs where
+    the words span nothing, a point is no experiment, or the folder holds a study of another space."""
+    check_sampler(sampler)
+    space = Space.read(words)
+    if seeds > 1 and "train.seed" in space.names:
+        raise LabError("train.seed is a dimension of the space; leave --seeds out")
+    if trials is None and sampler != "random":
+        raise LabError(f"--sampler {sampler} needs to know how many trials: --trials 30")
+    if halving and sampler != "random":
+        raise LabError(f"--halving starts from a grid or from random trials; leave --sampler {sampler} out")
+    measure(metric)
+    carrier = Carrier(space, queue, seeds=seeds, metric=metric, retry=retry)
+    by = sampler if trials is not None else "grid"
+    points = space.grid() if by == "grid" else space.drawn(trials or 0) if by == "random" else space.corners()
+    carrier.check(points)
+    rungs = halves.plan(len(points), carrier.steps(points)) if halving else []
+
+    study = Study.open(studies, name or _name(space), _asked(space))
+    record = Record(study.path, space.names)
+    accounting = None
+    if halving:
+
+        def carry(points: Sequence[Point], rung: halves.Rung) -> list[Trial]:
+            return carrier.all(record.admit(points, by, None if rung is rungs[-1] else rung.steps))
+
+        found = halves.halve(rungs, points, carry)
+        accounting = halves.accounting(rungs, found, seeds)
+    elif by in ("grid", "random"):
+        record.admit(points, by)
+    else:
+        proposals = Proposals(space, sampler, study.path)
+        search(proposals, trials or 0, under_way, lambda new: record.admit(new, by), carrier)
+    all_trials = carrier.all(record.entries)
+    result = told(space, all_trials, study, metric, seeds) | {"halving": accounting}
+    study.save(result)
+    write_atomically(study.report, html(result, all_trials).encode())
+    return result
+
+
+def told(space: Space, trials: Sequence[Trial], study: Study, metric: str, seeds: int) -> dict[str, Any]:
+    """What a study comes to, as plain values: ``trials`` from the best down, ``best``, ``border``,
+    ``importance``, ``isolation`` by dimension, ``study_variance``, ``counts``, ``spent``. The best is of
+    those that ran longest; what looks over the space looks at the largest set that ran equally long."""
+    compared, best = most_at_once(trials), best_of(longest(trials))
+    states = [trial.state for trial in trials]
+    variance = study_variance([trial.cost for trial in compared])
+    return {
+        "study": str(study.path),
+        "report": str(study.report),
+        "metric": metric,
+        "unit": measure(metric).unit,
+        "fields": space.names,
+        "seeds": seeds,
+        "trials": [trial.json() for trial in sorted(trials, key=_rank)],
+        "best": best and best.json(),
+        "border": [one.json() for one in border(best, trials, space.dimensions)] if best else [],
+        "importance": importance(compared, space.names).json(),
+        "isolation": {field: isolation(compared, field) for field in space.names},
+        "compared_at": compared[0].entry.steps if compared else None,
+        "study_variance": variance and variance.json(),
+        "counts": {state: states.count(state) for state in STATES},
+        "spent": asdict(sum((trial.spent for trial in trials), Spent())),
+    }
+
+
+def _rank(trial: Trial) -> tuple[int, float, float]:
+    """The finished first, of them the longest, of them the best."""
+    return STATES.index(trial.state), -(trial.entry.steps or math.inf), trial.cost
+
+
+def _name(space: Space) -> str:
+    """The same for every grid over the same fields, so that grid and random trials share a study."""
+    return " ".join(["sweep", *space.fixed, "over", *sorted(space.names)])
+
+
+def _asked(space: Space) -> dict[str, Any]:
+    return {"verb": "sweep", "words": space.fixed, "fields": sorted(space.names)}

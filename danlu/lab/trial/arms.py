@@ -1,0 +1,115 @@
+"""What is compared: a baseline, and ideas laid over it, as a person writes them. No torch here.
+
+An idea is one of the catalog's, with or without ``+``; several joined (``qk-norm+swiglu``); ``field=value``
+words; or a YAML file with an idea's ``patch`` or with an experiment's fields.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from danlu import spec
+from danlu.lab.errors import LabError
+from danlu.spec import catalog
+from danlu.spec.errors import SpecError
+from danlu.spec.overrides import OVERRIDE, nested
+from danlu.spec.replay import difference
+from danlu.spec.text import is_file_name, read_mapping
+from danlu.spec.words import resolve, split
+
+# Both sides of a pair must agree in these, and why.
+_TEXT = "the two sides would be scored on different texts; set it in --on, for both"
+_LENGTH = "the length of the runs is --budget's"
+_OWN = "a study sets it itself, for both sides"
+COMMON = {
+    "task": "bits per byte of two tasks are not of the same thing; set it in --on, for both",
+    "data.corpus": _TEXT,
+    "data.held_out": _TEXT,
+    "train.evaluate_tokens": _TEXT,
+    "train.steps": _LENGTH,
+    "train.tokens": _LENGTH,
+    "train.seconds": _LENGTH,
+    "train.seed": "pairs share their seeds, and their number is --seeds",
+    "train.device": "the two sides would run on different machines; set it in --on, for both",
+    "train.compile": _OWN,
+    "train.internals_every": _OWN,
+}
+
+
+@dataclass(frozen=True)
+class Idea:
+    """``name``: as it is shown; ``words``: what is laid over the baseline; ``statement``: what it claims."""
+
+    name: str
+    words: tuple[str, ...]
+    statement: str
+
+
+def read_idea(text: str) -> Idea:
+    """An idea from what a person wrote. Raises ``SpecError`` or ``LabError``, naming the nearest one there
+    is."""
+    words: list[str] = []
+    statements: list[str] = []
+    for word in split(text):
+        if OVERRIDE.fullmatch(word):
+            words.append(word)
+        elif is_file_name(word):
+            patch, statement = _read_file(word)
+            words += patch
+            statements.append(statement)
+        else:
+            for name in word.removeprefix("+").split("+"):
+                statements.append(catalog.idea(name).statement)
+                words.append(f"+{name}")
+    if not words:
+        raise LabError("an idea without a word; `danlu ideas` lists those of the catalog")
+    statement = "; ".join(said for said in statements if said)
+    name = text if "=" in text else Path(text).stem if is_file_name(text) else "".join(words)
+    return Idea(name, tuple(words), statement or f"{name} lowers bits per byte")
+
+
+def _read_file(path: str) -> tuple[list[str], str]:
+    """A file's patch as words that lay it over an experiment, and its statement."""
+    values = read_mapping(Path(path), path)
+    statement = catalog.one_line(values.get("statement", ""))
+    patch = values.get("patch", values)
+    if not isinstance(patch, dict) or not patch:
+        raise LabError(f"{path} has no field to change; write an idea's `patch:` or fields such as `model:`")
+    words = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in nested(patch).items()]
+    return words, statement
+
+
+def read_sides(on: str, ideas: Sequence[str]) -> tuple[spec.Experiment, dict[Idea, spec.Experiment]]:
+    """The baseline and each idea's experiment. Raises ``SpecError`` or ``LabError`` with one sentence for an
+    idea that is unknown, changes nothing, or changes what both sides must share."""
+    base_words = split(on)
+    baseline = resolve(base_words)
+    found: dict[Idea, spec.Experiment] = {}
+    for text in ideas:
+        idea = read_idea(text)
+        if any(other.words == idea.words for other in found):
+            raise LabError(f"{idea.name} is given twice; give each idea once")
+        try:
+            variant = resolve([*base_words, *idea.words])
+        except SpecError as error:
+            raise SpecError(f"{idea.name} on {on}: {error}") from None
+        _check(idea.name, on, baseline, variant)
+        found[idea] = variant
+    if not found:
+        raise LabError("nothing to try; name an idea, such as qk-norm (`danlu ideas` lists them)")
+    return baseline, found
+
+
+def _check(name: str, on: str, baseline: spec.Experiment, variant: spec.Experiment) -> None:
+    if variant.effective() == baseline.effective():
+        raise LabError(f"{name} changes nothing on {on}: both sides would be the same run; name another idea")
+    for field, before, after in difference(baseline, variant):
+        shared = next((c for c in COMMON if field == c or field.startswith(f"{c}.")), None)
+        if shared is not None:
+            raise LabError(
+                f"{name} sets {field} = {after} (on {on} it is {before}), which an idea may not: "
+                f"{COMMON[shared]}"
+            )

@@ -1,0 +1,261 @@
+"""The study of ideas: baseline and variants in pairs, at equal updates, equal FLOPs and equal active time.
+
+Each equality is a run of its own with a whole schedule: a variant that is cut short where the budget of FLOPs
+ends has not decayed its rate, and would lose by that. Where the costs of an update differ by less than a
+small ``TOLERANCE`` the pair of equal updates serves for that equality too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from danlu import spec
+from danlu.lab import ledger
+from danlu.lab.budget import Budget, measure_pace
+from danlu.lab.errors import LabError
+from danlu.lab.queue import Queue
+from danlu.lab.statistics import LEVEL, holm
+from danlu.lab.study import STUDIES, Study, folder_name
+from danlu.lab.trial.arms import Idea, read_sides
+from danlu.lab.trial.findings import METRIC, At, Finding, Pairs, find
+from danlu.lab.trial.moved import most_moved
+from danlu.lab.trial.sides import Runs, Side
+from danlu.train.files import read_json, write_json
+
+TOLERANCE = {"flops": 0.01, "time": 0.02}  # of the cost of an update, within which two are the same
+EQUAL: dict[At, str] = {"steps": "steps", "flops": "FLOPs", "time": "active time"}
+MEMORY = "plan.json"  # what was measured before or between the runs, so that a resumed study does the same
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: ``ideas`` and the baseline's words ``on`` as a person writes them; ``seeds``, the number
+    of pairs; ``budget`` of a run (none: the recipe's own bound); ``tune``: ``lr`` or none; ``stop_early``."""
+
+    ideas: tuple[str, ...]
+    on: str = "nano"
+    seeds: int = 5
+    budget: str | None = None
+    tune: str | None = None
+    stop_early: bool = False
+
+    @property
+    def name(self) -> str:
+        """The study's, made of its words, so that the same command finds its runs again."""
+        more = [self.budget or "", f"tune-{self.tune}" if self.tune else "", "stop-early" * self.stop_early]
+        words = "-".join(["try", *self.ideas, "on", self.on, *filter(None, more)])
+        digest = hashlib.sha256(words.encode()).hexdigest()[:8]
+        return folder_name(words if len(words) < 100 else f"{folder_name(words)[:90]}-{digest}")
+
+    def check(self) -> None:
+        """Raises ``LabError`` for what can't be asked."""
+        if self.seeds < 1:
+            raise LabError(f"--seeds = {self.seeds}: a study has at least one pair, two for an interval")
+        if self.tune not in (None, "lr"):
+            raise LabError(f"--tune = {self.tune!r}; what can be tuned is lr")
+        if self.budget is not None:
+            Budget.parse(self.budget)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came out: the findings, idea by idea, and where they are kept."""
+
+    question: Question
+    study: Study
+    steps: int
+    findings: tuple[Finding, ...]
+    runs: Runs
+    sides: Mapping[tuple[str, At], tuple[Side, Side]]
+
+
+def try_ideas(
+    question: Question,
+    studies: Path = STUDIES,
+    *,
+    workers: int | None = None,
+    show: bool = True,
+    book: Path | None = ledger.LEDGER,
+) -> Answer:
+    """Carry out the study, or what is left of it, write ``result.json`` and tell the ledger ``book``.
+
+    Raises ``LabError``, ``SpecError``, ``DataError`` with one sentence, before anything runs where it can be
+    known."""
+    question.check()
+    baseline, variants = read_sides(question.on, question.ideas)
+    asked = {key: value for key, value in asdict(question).items() if key != "seeds"}
+    study = Study.open(studies, question.name, {"verb": "try", **asked, "ideas": list(question.ideas)})
+    with Queue(studies, workers=workers, show=show) as queue:
+        trial = _Trial(question, study, Runs(queue), baseline, variants)
+        findings = trial.findings()
+    answer = Answer(question, study, trial.steps, tuple(findings), trial.runs, trial.sides)
+    study.save([finding.said() for finding in findings])
+    trial.remember(looks=sorted({*trial.memory.get("looks", ()), question.seeds}))
+    if book is not None:
+        _record(answer, book, variants)
+    return answer
+
+
+class _Trial:
+    """One study on its way."""
+
+    def __init__(
+        self,
+        question: Question,
+        study: Study,
+        runs: Runs,
+        baseline: spec.Experiment,
+        variants: Mapping[Idea, spec.Experiment],
+    ) -> None:
+        self.question, self.study, self.runs = question, study, runs
+        path = study.path / MEMORY
+        self.memory: dict[str, Any] = read_json(path) if path.exists() else {}
+        self.steps = self._steps(baseline)
+        self.baseline = Side.of(question.on, baseline, self.steps)
+        self.variants = {
+            idea.name: Side.of(f"{question.on} {idea.name}", experiment, self.steps)
+            for idea, experiment in variants.items()
+        }
+        self.tuned: dict[str, Mapping[str, Any]] = {}
+        self.sides: dict[tuple[str, At], tuple[Side, Side]] = {}
+
+    def remember(self, **what: Any) -> None:
+        """Write down what must be the same when the study is gone on with."""
+        self.memory |= what
+        write_json(self.study.path / MEMORY, self.memory)
+
+    def findings(self) -> list[Finding]:
+        """Run what is needed; the verdicts."""
+        if self.question.tune:
+            self._tune()
+        seeds = self._equal_steps()
+        equal = {idea: self._equalities(idea, seeds[idea]) for idea in self.variants}
+        self.runs.carry_out(
+            (side, seed) for idea, each in equal.items() for side, *_ in each.values() for seed in seeds[idea]
+        )
+        asked: list[Pairs] = []
+        about: dict[tuple[str, At], dict[str, Any]] = {}
+        for idea, each in equal.items():
+            for at, (variant, ratio, note) in each.items():
+                self.sides[idea, at] = self.baseline, variant
+                asked.append(self._pairs(idea, at, variant, seeds[idea]))
+                about[idea, at] = {
+                    "steps": (self.baseline.steps, variant.steps),
+                    "ratio": ratio,
+                    "note": note,
+                    "tuned": self.tuned.get(idea),
+                    "moved": self._moved(variant, seeds[idea]) if at == "steps" else (),
+                }
+        return find(asked, self.looking, about)
+
+    @property
+    def looking(self) -> bool:
+        """Whether somebody looked before the number of seeds was settled: then only the anytime interval
+        holds."""
+        return self.question.stop_early or any(
+            seeds != self.question.seeds for seeds in self.memory.get("looks", ())
+        )
+
+    def _steps(self, baseline: spec.Experiment) -> int:
+        if "steps" not in self.memory:
+            text = self.question.budget
+            budget = Budget.parse(text) if text else Budget.of(baseline)
+            pace = measure_pace(self.runs.queue, baseline) if budget.unit == "seconds" else None
+            self.remember(steps=budget.steps(baseline, pace), seconds_per_step=pace)
+        return int(self.memory["steps"])
+
+    def _tune(self) -> None:
+        (self.baseline, of_baseline), *variants = self.runs.tune([self.baseline, *self.variants.values()])
+        for idea, (side, of_variant) in zip(list(self.variants), variants, strict=True):
+            self.variants[idea] = side
+            self.tuned[idea] = {"baseline": of_baseline, "variant": of_variant}
+
+    def _equal_steps(self) -> dict[str, list[int]]:
+        """Run the pairs of equal updates; the seeds that each idea came to have."""
+        first = self.baseline.experiment.train.seed
+        seeds: dict[str, list[int]] = {idea: [] for idea in self.variants}
+        going = list(self.variants)
+        for batch in self._looks(range(first, first + self.question.seeds)):
+            sides = [self.baseline, *(self.variants[idea] for idea in going)]
+            self.runs.carry_out((side, seed) for seed in batch for side in sides)
+            for idea in going:
+                seeds[idea] += batch
+            if self.question.stop_early:
+                going = self._undecided(seeds, going)
+            if not going:
+                break
+        return seeds
+
+    def _looks(self, seeds: Sequence[int]) -> Iterator[list[int]]:
+        """The seeds between one look and the next: all at once, or two and then one by one."""
+        first = 2 if self.question.stop_early else len(seeds)
+        yield list(seeds[:first])
+        yield from ([seed] for seed in seeds[first:])
+
+    def _undecided(self, seeds: Mapping[str, list[int]], going: Sequence[str]) -> list[str]:
+        values = [
+            self._pairs(idea, "steps", side, seeds[idea]).p(looking=True)
+            for idea, side in self.variants.items()
+        ]
+        clear = {idea for idea, p in zip(self.variants, holm(values), strict=True) if p <= 1 - LEVEL}
+        return [idea for idea in going if idea not in clear]
+
+    def _equalities(self, idea: str, seeds: Sequence[int]) -> dict[At, tuple[Side, float | None, str]]:
+        """The variant at each equality, how an update's cost differs, and what must be said."""
+        side = self.variants[idea]
+        at_flops, flops = side.at_cost_of(self.baseline)
+        times = self.memory.get("time", {})
+        if idea not in times:
+            self.remember(time=times | {idea: self.runs.time_ratio(self.baseline, side, seeds)})
+        time = self.memory["time"][idea]
+        found: dict[At, tuple[Side, float | None, str]] = {"steps": (side, None, "")}
+        if abs(flops - 1) <= TOLERANCE["flops"]:
+            found["flops"] = side, flops, f"the runs of equal steps: FLOPs differ by {abs(flops - 1):.1%}"
+        else:
+            found["flops"] = at_flops, flops, f"{at_flops.steps} steps: an update has {flops:.3g}× the FLOPs"
+        if time is None:
+            found["time"] = side, None, "the runs of equal steps: no pair ended to measure seconds by"
+        elif abs(time - 1) <= TOLERANCE["time"]:
+            found["time"] = side, time, f"the runs of equal steps: seconds differ by {abs(time - 1):.1%}"
+        else:
+            at_time = side.longer(1 / time)
+            found["time"] = at_time, time, f"{at_time.steps} steps: an update took {time:.3g}× as long"
+        return found
+
+    def _pairs(self, idea: str, at: At, variant: Side, seeds: Sequence[int]) -> Pairs:
+        sides = [tuple(self.runs.metric(side, seed) for seed in seeds) for side in (self.baseline, variant)]
+        return Pairs(idea, at, tuple(seeds), *sides)
+
+    def _moved(self, side: Side, seeds: Sequence[int]) -> list[dict[str, Any]]:
+        outcomes = [(self.runs.outcome(self.baseline, s), self.runs.outcome(side, s)) for s in seeds]
+        return most_moved((b.folder, v.folder) for b, v in outcomes if b.summary and v.summary)
+
+
+def _record(answer: Answer, book: Path, ideas: Mapping[Idea, spec.Experiment]) -> None:
+    """Tell the ledger the verdicts, those of runs of their own."""
+    statements = {idea.name: idea.statement for idea in ideas}
+    for finding in answer.findings:
+        pairs = finding.pairs
+        side = answer.sides[pairs.idea, pairs.at][1]
+        if pairs.at != "steps" and side == answer.sides[pairs.idea, "steps"][1]:
+            continue
+        ended = [answer.runs.outcome(side, seed).summary or {} for seed in pairs.seeds]
+        sizes = ("parameters", "steps", "tokens")
+        ledger.record(
+            idea=pairs.idea,
+            on=answer.question.on,
+            at=f"equal {EQUAL[pairs.at]}",
+            statement=statements[pairs.idea],
+            verdict=finding.verdict,
+            effect=finding.interval.value,
+            interval=(finding.interval.low, finding.interval.high),
+            unit=METRIC.replace("_", " "),
+            seeds=len(pairs.seeds),
+            evidence=[answer.study.path],
+            scale={name: max(one.get(name, 0) for one in ended) for name in sizes} if any(ended) else None,
+            file=book,
+        )

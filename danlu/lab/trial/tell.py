@@ -1,0 +1,123 @@
+"""A study told in a terminal: a table that is read in ten seconds, then what stands behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from danlu.lab.trial.findings import Finding
+from danlu.lab.trial.study import EQUAL, Answer
+
+STRIP = 33  # letters
+HEAD = ("idea", "at equal", "verdict", "difference", "95 % interval")
+
+
+def table(answer: Answer) -> list[list[str]]:
+    """The rows, the heading first: idea, equality, verdict, difference, interval, every difference a dot."""
+    findings = answer.findings
+    reach = max((abs(x) for f in findings for x in _drawn(f)), default=0.0)
+    scale = f"{-reach:.2g}".ljust(STRIP // 2) + "0" + f"{reach:.2g}".rjust(STRIP // 2)
+    rows = [[*HEAD, scale]]
+    for _, of_idea in groupby(findings, key=lambda f: f.pairs.idea):
+        for i, f in enumerate(of_idea):
+            name = f.pairs.idea if i == 0 else ""
+            rows.append([name, EQUAL[f.pairs.at], f.verdict, *_numbers(f), strip(f, reach)])
+    return rows
+
+
+def _numbers(f: Finding) -> tuple[str, str]:
+    value, low, high = f.interval
+    if not math.isfinite(value):
+        return "–", "–"
+    return f"{value:+.4f}", f"{low:+.4f} … {high:+.4f}" if math.isfinite(low) else "needs more pairs"
+
+
+def _drawn(f: Finding) -> list[float]:
+    """Dots and ends; where the interval is far wider than the dots, the dots alone, or they would be one."""
+    dots = list(f.pairs.differences.values())
+    widest = 3 * max(map(abs, dots), default=0.0)
+    return [*dots, *(end for end in f.interval[1:] if abs(end) <= widest)]
+
+
+def strip(f: Finding, reach: float) -> str:
+    """The interval as a line, zero as a bar, each pair's difference as a dot: `` ──•─•──┼``. From −``reach``
+    on the left to ``reach`` on the right; what lies beyond is at the end."""
+    middle = STRIP // 2
+
+    def at(x: float) -> int:
+        share = max(-1.0, min(1.0, x / reach)) if reach else 0.0
+        return middle + round(share * middle)
+
+    letters = [" "] * STRIP
+    if math.isfinite(f.interval.value):
+        for place in range(at(f.interval.low), at(f.interval.high) + 1):
+            letters[place] = "─"
+    letters[middle] = "┼" if letters[middle] == "─" else "│"
+    for x in f.pairs.differences.values():
+        letters[at(x)] = "●" if letters[at(x)] in "•●" else "•"
+    return "".join(letters)
+
+
+def details(answer: Answer) -> Iterator[str]:
+    """What stands behind the table, a line each; an empty line between ideas."""
+    ideas = list(dict.fromkeys(f.pairs.idea for f in answer.findings))
+    for idea in ideas:
+        found = [f for f in answer.findings if f.pairs.idea == idea]
+        yield from _of_idea(idea, found)
+        yield ""
+    yield from _of_all(answer, len(ideas))
+
+
+def _of_idea(idea: str, found: Sequence[Finding]) -> Iterator[str]:
+    first = found[0]
+    both = zip(first.pairs.baseline, first.pairs.variant, strict=True)
+    ended = [(b, v) for b, v in both if math.isfinite(v - b)]
+    if ended:
+        before, after = (sum(side) / len(ended) for side in zip(*ended, strict=True))
+        yield f"{idea}: {before:.4f} → {after:.4f} bits per byte, the mean of {len(ended)} pairs"
+    else:
+        yield f"{idea}:"
+    for f in found:
+        lost, lost_variant = f.pairs.diverged
+        for side, count in (("the baseline", lost), ("the variant", lost_variant)):
+            if count:
+                of = f"{count} of {len(f.pairs.seeds)} seeds"
+                yield f"  at equal {EQUAL[f.pairs.at]} {side} alone diverged in {of}"
+        if f.note:
+            yield f"  equal {EQUAL[f.pairs.at]}: {f.note}"
+    if first.verdict == "not shown":
+        yield f"  {_more(first)}"
+    if first.tuned:
+        yield from _tuned(first.tuned)
+    if first.moved:
+        yield "  what moved most inside, at equal steps, in units of its noise over seeds:"
+        yield from (f"    {m['score']:+6.1f}  {m['words']}" for m in first.moved)
+
+
+def _more(f: Finding) -> str:
+    if f.more is None:
+        return "a thousand more seeds would not decide, mean and spread staying as they are"
+    seeds = len(f.pairs.seeds) + f.more
+    return f"some {f.more} more seeds would decide, mean and spread staying as they are: --seeds {seeds}"
+
+
+def _tuned(tuned: object) -> Iterator[str]:
+    assert isinstance(tuned, dict)
+    for side, seen in tuned.items():
+        border = ", where the grid ends: the best may lie beyond, set optimizer.lr" if seen["border"] else ""
+        yield f"  best rate of the {side}: {seen['factor']:g}× its own{border}"
+
+
+def _of_all(answer: Answer, ideas: int) -> Iterator[str]:
+    first = answer.findings[0]
+    if ideas > 1:
+        yield f"Verdicts allow for {ideas} ideas tried at once (Holm); intervals are each idea's own."
+    if first.kind == "anytime":
+        why = (
+            "the study was to stop when the verdict is clear"
+            if answer.question.stop_early
+            else "seeds were added, or left out, after a look at the result"
+        )
+        yield f"Intervals are anytime-valid, wider than Student's: {why}."
+    yield f"Everything: {answer.study.path}/ (result.json, report.html)"

@@ -1,0 +1,59 @@
+"""The book of claims: every claim can be read, run and judged, and costs little."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from danlu.lab import measures
+from danlu.lab.claims import book, experiment
+
+LIMIT = 100  # seconds on two cores
+NAMES = book.names()
+
+
+@cache
+def plan(name: str) -> experiment.Plan:
+    """With one seed; raises where an arm does not make an experiment."""
+    return experiment.plan(book.claim(name), seeds=1)
+
+
+def test_every_chapter_has_claims() -> None:
+    chapters = [claim.chapter for claim in book.claims().values()]
+    assert len(chapters) >= 40 and set(chapters) == set(book.CHAPTERS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_arm_makes_an_experiment_and_the_measure_exists(name: str) -> None:
+    claim = book.claim(name)
+    assert set(plan(name)) == {(arm, 0) for arm in claim.arms}
+    for arm in claim.arms:
+        measures.measure(claim.measure_of(arm))  # raises where there is none of that name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_two_arms_are_the_same(name: str) -> None:
+    """Equal runs that are measured alike have an effect of zero."""
+    claim = book.claim(name)
+    arms = {(*(job.hash for job in plan(name)[arm, 0].values()), claim.measure_of(arm)) for arm in claim.arms}
+    assert len(arms) == len(claim.arms)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_difference_has_weights_that_sum_to_zero(name: str) -> None:
+    claim = book.claim(name)
+    assert len(claim.arms) == 1 or sum(claim.contrast.values()) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_claim_costs_little(name: str) -> None:
+    assert experiment.estimate(book.claim(name)) <= LIMIT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_are_bounded_by_steps_and_not_compiled(name: str) -> None:
+    for runs in plan(name).values():
+        for job in runs.values():
+            train = job.experiment.train
+            assert train.steps and not train.seconds and not train.compile

@@ -1,0 +1,117 @@
+"""``danlu runs`` and ``danlu compare`` as a person meets them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from danlu.cli.main import main
+from tests.lab.reading.folders import make_run
+
+
+def danlu(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        main(list(map(str, words)))
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), out, err
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for lr in (0.1, 0.2):
+        for seed in (0, 1):
+            words = f"nano optimizer.lr={lr} train.seed={seed}"
+            make_run(Path(f"runs/lr{lr}-{seed}"), words, {1: 3.0, 2: 2 + lr + seed / 10})
+    make_run(Path("studies/runs/other"), "nano +swiglu", finished=False)
+    return tmp_path
+
+
+def test_lists_what_is_there(capsys: pytest.CaptureFixture[str], there: Path) -> None:
+    code, out, err = danlu(capsys, "runs")
+    lines = out.splitlines()
+    assert (code, err, len(lines)) == (0, "", 6)
+    assert lines[0].split()[:6] == ["run", "state", "steps", "bits_per_byte", "best", "time"]
+    assert {"lr", "seed"} <= set(lines[0].split()) and "width" not in lines[0]
+    assert lines[1].startswith("studies/runs/other  stopped")
+    _, out, _ = danlu(
+        capsys, "runs", "runs", "--where", "lr>0.15", "--sort", "-best", "--columns", "best,seed"
+    )
+    assert [line.split() for line in out.splitlines()] == [
+        ["run", "best", "seed"], ["runs/lr0.2-1", "2.3", "1"], ["runs/lr0.2-0", "2.2", "0"]
+    ]  # fmt: skip
+    _, out, err = danlu(capsys, "runs", "--limit", 2)
+    assert len(out.splitlines()) == 3 and "3 more" in err
+    code, out, err = danlu(capsys, "runs", "--where", "steps>100")
+    assert (code, out, err) == (0, "", "no run fits\n")
+
+
+def test_groups_of_seeds(capsys: pytest.CaptureFixture[str], there: Path) -> None:
+    _, out, _ = danlu(capsys, "runs", "runs", "--group", "--sort", "metric")
+    head, first, second = (line.split() for line in out.splitlines())
+    assert head[:2] == ["runs", "n"] and (first[1], second[1]) == ("2", "2")
+    assert first[4:7] == ["2.1500", "±", "0.6353"]  # t(0.975, 1) = 12.7062, standard error 0.05
+    assert (first[-1], second[-1]) == ("0.1", "0.2")
+
+
+def test_json(capsys: pytest.CaptureFixture[str], there: Path) -> None:
+    runs = json.loads(danlu(capsys, "runs", "--json")[1])
+    assert len(runs) == 5 and runs[0]["run"] == "studies/runs/other" and runs[0]["flops"] is not None
+    assert runs[1]["experiment"]["optimizer.lr"] == 0.2 and runs[1]["metric"]["name"] == "bits_per_byte"
+    groups = json.loads(danlu(capsys, "runs", "--group", "--json", "--limit", 1, "runs")[1])
+    assert len(groups) == 1 and groups[0]["n"] == 2 and set(groups[0]["metric"]) == {"value", "low", "high"}
+
+
+def test_compare(capsys: pytest.CaptureFixture[str], there: Path) -> None:
+    code, out, _ = danlu(
+        capsys, "compare", "runs/lr0.1-*", "runs/lr0.2-*", "--x", "tokens", "--html", "c.html"
+    )
+    assert code == 0 and "optimizer.lr" in out and "tokens" in out.splitlines()[-4]
+    assert "+0.1000" in out and Path("c.html").read_text().count("<svg") == 4
+    told = json.loads(danlu(capsys, "compare", "runs/lr0.1-0", "runs/lr0.2-0", "--json")[1])
+    assert told["differs"] == [{"field": "optimizer.lr", "values": [[0.1], [0.2]]}]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("runs", "nowhere"), "nowhere is no folder"),
+        (("runs", "--where", "lr>fast"), "> needs a number, not 'fast'"),
+        (("runs", "--where", "lrr>1"), "did you mean lr?"),
+        (("runs", "--sort", "bst"), "did you mean best?"),
+        (("runs", "--columns", "lr,widht"), "did you mean width?"),
+        (("runs", "--limit", "-1"), "--limit"),
+        (("compare",), "two sides or more, not 0"),
+        (("compare", "runs", "nope"), "nope is no folder"),
+        (("compare", "runs", "runs", "--x", "hours"), "--x = hours is none of steps, time, flops, tokens"),
+        (("compare", "runs", "runs", "--metric", "bit_per_byte"), "did you mean bits_per_byte"),
+        (("compare", "runs", "runs", "--html", "no/such/c.html"), "cannot be written"),
+    ],
+)
+def test_mistakes(capsys: pytest.CaptureFixture[str], there: Path, words: tuple[str, ...], said: str) -> None:
+    code, out, err = danlu(capsys, *words)
+    assert (code, out) == (2, "") and said in err and "Traceback" not in err
+
+
+def test_no_runs_at_all(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = danlu(capsys, "runs")
+    assert code == 2 and "neither" not in err and "no runs or studies/runs here" in err
+    assert danlu(capsys, "runs", tmp_path) == (0, "", "no run there\n")
+
+
+def test_listing_loads_no_specifications(there: Path) -> None:
+    code = """if True:
+        import sys
+        from danlu.cli.main import app
+        app(["runs", "--sort", "best", "--where", "lr>0"], standalone_mode=False)
+        print(*{"numpy", "scipy", "torch", "yaml", "danlu.spec"} & sys.modules.keys())
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "" and len(done.stdout.splitlines()) == 7

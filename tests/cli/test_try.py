@@ -1,0 +1,78 @@
+"""``danlu try`` as a person or a script meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from danlu.cli.main import main
+from danlu.lab.queue.journal import ENDS, JOURNAL, read
+from tests.conftest import ROOT
+from tests.lab.trial.cases import baseline
+
+
+@pytest.mark.slow
+def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
+    """With the real queue, in processes of its own."""
+    command = [sys.executable, "-m", "danlu", "try", "swiglu", "--on", baseline(tmp_path), "--seeds", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+    def danlu(*more: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*command, *more], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    found = json.loads(danlu("--json").stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert [one["at"] for one in found] == ["steps", "flops", "time"]
+    for one in found:
+        assert one["idea"] == "+swiglu" and one["metric"] == "bits_per_byte" and one["seeds"] == 2
+        assert one["verdict"] in ("better", "worse", "not shown")
+        low, high = one["interval"]
+        assert low <= one["difference"] <= high
+        assert len(one["moved"]) == (5 if one["at"] == "steps" else 0)
+    (folder,) = (tmp_path / "studies").glob("try-*")
+    assert json.loads((folder / "result.json").read_text()) == found
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+    assert "idea: +swiglu" in (tmp_path / "ledger.yaml").read_text()
+
+    ended = [row["job"] for row in read(tmp_path / "studies" / JOURNAL) if row["event"] in ENDS]
+    again = danlu()
+    assert [row["job"] for row in read(tmp_path / "studies" / JOURNAL) if row["event"] in ENDS] == ended
+    assert (
+        "verdict" in again.stdout and "what moved most inside" in again.stdout and "\x1b" not in again.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["qk-nrm"], "did you mean +qk-norm?"),
+        (["qk-norm", "--budget", "soon"], "is not an amount such as 60s"),
+        (["qk-norm", "--seeds", "0"], "at least one pair"),
+        (["qk-norm", "--tune", "beta2"], "what can be tuned is lr"),
+        (["model.norm.kind=rms"], "changes nothing on nano"),
+        (["qk-norm", "--on", "nanno"], "did you mean nano?"),
+        ([], "Missing argument 'IDEA...'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    words: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["try", *words])
+    out, err = capsys.readouterr()
+    assert left.value.code == 2 and out == ""
+    assert err.startswith("danlu: ") and sentence in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,71 @@
+"""The page of the book: complete, in order, and no prettier than the results."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from danlu.lab.claims.page import page
+from tests.lab.claims.small import OVER, claim, result
+
+
+def rows(text: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in re.findall(r"^\|.*\|$", text, re.M)
+    ]
+
+
+def test_every_claim_stands_in_its_chapter_with_its_verdict() -> None:
+    claims = {"good": claim(), "bad": claim(rows=["S3", "A2"]), "open": claim(rows=["O1"])}
+    results = {
+        "good": result(name="good"),
+        "bad": result(name="bad", verdict="does not hold", effect=(0.5, 0.4, 0.6)),
+    }
+    text = page(claims, results)
+    assert "3 claims: 1 holds, 1 does not hold, 1 not run." in text
+    headings = re.findall(r"^##+ (.*)$", text, re.M)
+    assert headings == ["Architecture", "Optimisation", "Scale", "Every claim", "good", "bad", "open"]
+    by_name = {row[0]: row for row in rows(text)}
+    assert by_name["[good](#good)"][3:] == [
+        "**holds**", "−0.5 [−0.625, −0.375]", "bits per byte", "12", "2026-11-22",
+    ]  # fmt: skip
+    assert by_name["[bad](#bad)"][3:5] == ["**does not hold**", "0.5 [0.4, 0.6]"]
+    assert by_name["[open](#open)"][3] == "not run"
+
+
+def test_a_claim_tells_its_experiment_and_its_numbers() -> None:
+    text = page({"small": claim(reading="So it is.")}, {"small": result()})
+    assert "Abacus, 2 cores" in text and "danlu 1, torch 2, python 3" in text and "0123456789ab" in text
+    assert "- Rule: the effect, less − more, lies below 0 (bits per byte)" in text
+    assert "The whole interval lies below 0. So it is." in text
+    assert ["less", "`nano train.steps=1 model.layers=1`", "2.5 ± 0.12"] in rows(text)
+
+
+def test_points_stand_beside_their_arm() -> None:
+    measured = {
+        "less": {"0.001": [3.0, 3.0, 3.0], "0.002": [2.0, 2.0, 2.0], "0.004": [4.0, 4.0, 4.0]},
+        "more": {"0.001": [5.0, 5.0, 5.0], "0.002": [6.0, 6.0, 6.0], "0.004": [7.0, 7.0, 7.0]},
+    }
+    one = claim(**OVER)
+    text = page({"small": one}, {"small": result(claim=one.model_dump(mode="json"), measured=measured)})
+    table = {row[0]: row for row in rows(text)}
+    assert table["arm"][2:] == ["lr 0.001", "lr 0.002", "lr 0.004", "best of bits_per_byte"]
+    assert table["more"][2:5] == ["5", "6", "7"]
+    assert "best of less − best of more" in text
+
+
+def test_what_was_not_shown_is_told_with_what_would_decide() -> None:
+    """Differences of 1 ± 2 need more than three pairs; a run that diverged is told, too."""
+    unsure = result(verdict="not shown", effect=(-1, -6, 4), effects=[-3.0, -1.0, 1.0], diverged=2)
+    text = page({"small": claim()}, {"small": unsure})
+    assert re.search(r"If mean and spread stayed, \d+ more seeds would decide\. 2 of 6 runs diverged\.", text)
+    whole = result(verdict="not shown", effect=(math.nan, -math.inf, math.inf), effects=[math.nan] * 3)
+    assert "**not shown**" in page({"small": claim()}, {"small": whole})
+
+
+def test_a_result_of_another_rule_does_not_count() -> None:
+    stale = page({"small": claim(holds={"below": -0.4})}, {"small": result()})
+    assert "claims: 1 not run." in stale
+    reworded = page({"small": claim(note="told better", statement="Less may be more")}, {"small": result()})
+    assert "**holds**" in reworded

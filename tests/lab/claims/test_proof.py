@@ -1,0 +1,129 @@
+"""From claims to results over a queue: what is run, what is shared, what comes out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.lab.claims import experiment, proof
+from danlu.lab.errors import LabError
+from danlu.lab.statistics import paired
+from tests.lab.claims.small import OVER, Runs, claim, result
+
+MEASURE = {"measure": "increment"}  # taken by the worker, so that no run's files are read here
+
+
+@pytest.fixture(autouse=True)
+def a_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    def value(outcome: Any, name: str) -> float:
+        return 1.0 if name == "seconds" else outcome.measures[name]
+
+    monkeypatch.setattr(proof, "value", value)
+
+
+def noise(seed: int) -> float:
+    return math.sin(seed)
+
+
+def layers_and_noise(e: Any) -> float:
+    return e.model.layers + noise(e.train.seed)
+
+
+def test_the_runs_of_a_claim() -> None:
+    one = claim(**OVER)
+    plan = experiment.plan(one)
+    assert set(plan) == {(arm, seed) for arm in ("less", "more") for seed in range(3)}
+    for (arm, seed), runs in plan.items():
+        assert list(runs) == [1e-3, 2e-3, 4e-3]
+        for point, job in runs.items():
+            e = job.experiment
+            assert (e.optimizer.lr, e.train.seed, e.model.layers) == (point, seed, 1 if arm == "less" else 3)
+
+
+def test_only_what_the_worker_must_take_is_asked_of_it() -> None:
+    (job,) = experiment.plan(claim())["less", 0].values()
+    assert job.measures == ()
+    (job,) = experiment.plan(claim(**MEASURE))["less", 0].values()
+    assert job.measures == ("increment",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"arms": {"less": "+qk-norn", "more": ""}}, "arm less: .*qk-norm"),
+        (OVER | {"over": {"model.norm": "rms|layer"}, "of": "slope"}, "numbers above 0"),
+        ({"measure": "bits_per_bite"}, "bits_per_byte"),
+    ],
+)
+def test_a_claim_that_cannot_be_run_is_named_before_anything_runs(changes: dict[str, Any], said: str) -> None:
+    queue = Runs(layers_and_noise)
+    with pytest.raises(LabError, match=f"^claim bad: .*{said}"):
+        next(proof.prove({"good": claim(), "bad": claim(**changes)}, queue))
+    assert queue.submitted == 0
+
+
+def test_the_effect_is_that_of_pairs() -> None:
+    """The noise of a seed is the same in both arms and cancels."""
+    (found,) = proof.prove({"it": claim(**MEASURE)}, Runs(layers_and_noise))
+    assert found.values["less"] == pytest.approx([1 + noise(seed) for seed in range(3)])
+    assert found.effects == pytest.approx([-2, -2, -2])
+    assert found.effect == pytest.approx(tuple(paired(found.effects)))
+    assert (found.verdict, found.seeds, found.runs) == ("holds", 3, 6)
+
+
+def test_equal_runs_are_run_once_and_counted_once() -> None:
+    """Two claims with the same baseline, and one whose arms are one run measured in two ways."""
+    claims = {
+        "one": claim(**MEASURE),
+        "two": claim(**MEASURE, arms={"less": "model.layers=2", "more": ""}),
+        "three": claim(arms={"less": "", "more": ""}, measure={"less": "kurtosis", "more": "increment"}),
+    }
+    queue = Runs(layers_and_noise)
+    found = {result.name: result for result in proof.prove(claims, queue)}
+    assert queue.submitted == 9
+    assert {name: (r.runs, r.seconds) for name, r in found.items()} == {
+        "one": (6, 6.0),
+        "two": (6, 3.0),
+        "three": (3, 0.0),
+    }
+    assert found["three"].effects == [0, 0, 0]
+
+
+def test_a_run_that_diverged_counts_as_the_claim_says() -> None:
+    def measure(e: Any) -> Any:
+        return 1.0 if e.model.layers == 1 else "step 3: the loss is nan"
+
+    (counted,) = proof.prove({"it": claim(**MEASURE, diverged=8.0)}, Runs(measure, diverged=True))
+    assert (counted.effects, counted.verdict, counted.diverged) == ([-7, -7, -7], "holds", 3)
+    (without,) = proof.prove({"it": claim(**MEASURE)}, Runs(measure, diverged=True))
+    assert (without.verdict, without.failed) == ("not shown", [])
+
+
+def test_a_run_that_failed_leaves_a_claim_unproved_and_the_others_alone() -> None:
+    def measure(e: Any) -> Any:
+        return 1.0 if e.model.layers == 3 else "out of memory"
+
+    claims = {"it": claim(**MEASURE), "other": claim(**MEASURE, arms={"less": "model.width=32", "more": ""})}
+    found = {result.name: result for result in proof.prove(claims, Runs(measure))}
+    assert (found["it"].verdict, found["it"].failed) == ("not run", ["out of memory"])
+    assert found["other"].failed == []
+
+
+def test_points_are_kept_by_arm() -> None:
+    (found,) = proof.prove({"it": claim(**MEASURE, **OVER)}, Runs(lambda e: e.optimizer.lr), seeds=2)
+    assert found.measured["less"] == {"0.001": [1e-3] * 2, "0.002": [2e-3] * 2, "0.004": [4e-3] * 2}
+    assert found.values["less"] == [1e-3, 1e-3]
+
+
+def test_results_are_kept_and_read_back(tmp_path: Path) -> None:
+    one = result(effect=(-0.5, -math.inf, math.inf), effects=[-0.5])
+    proof.save(tmp_path, one)
+    assert proof.saved(tmp_path) == {"small": one}
+    proof.save(tmp_path, replace(one, date="2027-01-01"))  # nothing new was found
+    assert proof.saved(tmp_path)["small"].date == one.date
+    proof.save(tmp_path, replace(one, date="2027-01-01", verdict="not shown"))
+    assert proof.saved(tmp_path)["small"].date == "2027-01-01"

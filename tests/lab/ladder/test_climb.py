@@ -1,0 +1,150 @@
+"""A whole ladder: in a world whose law is known, and once for real."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.lab.errors import LabError
+from danlu.lab.ladder import Ladder, climb
+from danlu.lab.queue import Job
+from danlu.laws.read import read
+from danlu.spec import resolve
+from danlu.spec.errors import SpecError
+from tests.lab.ladder.test_law import chinchilla, power
+from tests.lab.ladder.worlds import PER_BYTE, World
+from tests.train import small
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> tuple[str, ...]:
+    return "nano", f"data.corpus={small.corpus(tmp_path)}"
+
+
+def ladder(words: tuple[str, ...], **settings: Any) -> Ladder:
+    return Ladder(words, **{"budget": "2e13flop", "tokens_per_parameter": 10.0} | settings)
+
+
+def test_a_known_law_is_found_and_predicts(tmp_path: Path, words: tuple[str, ...]) -> None:
+    world = World(power, noise=0.002)
+    result = climb(ladder(words, seeds=2, target="1e15flop"), tmp_path / "studies", queue_of=world)
+    assert result["law"]["parameters"]["b"] == pytest.approx(0.11, abs=0.01)
+    (held,) = result["held_out"]
+    assert held["inside"] and abs(held["error"]) < 0.02 and held["runs"] == 2
+    target = result["target"]
+    assert target["flops"] == pytest.approx(1e15, rel=0.7)  # the nearest shape at ten tokens a parameter
+    expected = power(0, 0, target["flops"])
+    assert target["loss"]["low"] < expected < target["loss"]["high"]
+    assert target["bits_per_byte"]["value"] == pytest.approx(target["loss"]["value"] * PER_BYTE)
+    assert result == json.loads(json.dumps(result, allow_nan=False))
+    study = Path(result["study"])
+    assert json.loads((study / "result.json").read_text()) == result
+    assert "<svg" in (study / "report.html").read_text()
+
+
+def test_the_command_is_the_experiment(tmp_path: Path, words: tuple[str, ...]) -> None:
+    result = climb(ladder(words, rates="law"), tmp_path / "studies", queue_of=World(power))
+    target = result["target"]
+    danlu, train, *said = shlex.split(target["command"])
+    experiment = resolve(said)
+    assert (danlu, train) == ("danlu", "train")
+    assert experiment.model.layers == target["layers"] and experiment.model.width == target["width"]
+    assert experiment.train.steps == target["steps"] and experiment.optimizer.lr == target["lr"]
+    assert experiment.train.compile == resolve(list(words)).train.compile
+
+
+def test_a_second_ladder_runs_nothing_twice(tmp_path: Path, words: tuple[str, ...]) -> None:
+    world = World(power, noise=0.01)
+    first = climb(ladder(words), tmp_path / "studies", queue_of=world)
+    done = list(world.carried_out)
+    assert climb(ladder(words), tmp_path / "studies", queue_of=world) == first
+    assert world.carried_out == done and len(done) == 4
+    # Another target, another rung held out: the same runs.
+    climb(ladder(words, target_parameters="3M", hold_out=2), tmp_path / "studies", queue_of=world)
+    assert world.carried_out == done
+    with pytest.raises(LabError, match="holds another study: seeds is 1 there, 2 here"):
+        climb(ladder(words, seeds=2), tmp_path / "studies", queue_of=world)
+    climb(ladder(words, seeds=2), tmp_path / "studies", name="other", queue_of=world)
+    assert (tmp_path / "studies" / "other" / "result.json").exists()
+
+
+def test_points_are_read_by_danlu_laws(tmp_path: Path, words: tuple[str, ...]) -> None:
+    result = climb(ladder(words, design="isoflop", rungs=3), tmp_path / "studies", queue_of=World(chinchilla))
+    by_table = read(Path(result["points"])).points
+    by_runs = read(tmp_path / "studies" / "runs").points
+    for name, own in (("n", "parameters"), ("d", "tokens"), ("c", "flops"), ("loss", "loss")):
+        told = sorted(run[own] for run in result["runs"])
+        assert sorted(by_table[name].tolist()) == pytest.approx(told, rel=1e-12)
+        if name != "c":  # of a folder of runs counted up to the last row logged, or by 6·N·D
+            assert sorted(by_runs[name].tolist()) == pytest.approx(told, rel=1e-12)
+    assert result["law"]["law"] == "chinchilla" and result["allocation"] is not None
+
+
+def test_a_diverged_run_is_left_out_and_told(tmp_path: Path, words: tuple[str, ...]) -> None:
+    def wrong(job: Job) -> str | None:
+        return "the loss is not finite" if job.experiment.train.seed == 1 else None
+
+    world = World(power, wrong=wrong)
+    result = climb(ladder(words, seeds=2), tmp_path / "studies", queue_of=world)
+    assert {run["seed"] for run in result["runs"]} == {0} and len(result["runs"]) == 4
+    assert sum("diverged and is left out" in warning for warning in result["warnings"]) == 4
+    with pytest.raises(LabError, match="0 ended well"):
+        climb(ladder(words), tmp_path / "s", queue_of=World(power, wrong=lambda job: "no"))
+
+
+def test_a_dry_run_leaves_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
+    told: list[Any] = []
+    result = climb(ladder(words), tmp_path / "studies", dry_run=True, tell=told.append)
+    assert not (tmp_path / "studies").exists()
+    (plan,) = told
+    assert result["flops"] == plan.flops and len(result["rungs"]) == 4
+    assert any("the law knows only fresh text" in warning for warning in result["warnings"])
+
+
+def test_seconds_are_planned_by_the_measured_pace(tmp_path: Path, words: tuple[str, ...]) -> None:
+    world = World(power)
+    result = climb(ladder(words, budget="100s"), tmp_path / "studies", queue_of=world)
+    spent = sum(rung["steps"] * 2e-3 + 1e-12 * rung["flops"] for rung in result["rungs"])
+    assert result["seconds"] == pytest.approx(spent, rel=1e-6) and 30 < spent <= 100
+    assert result["target"]["seconds"] > 0
+    again = climb(ladder(words, budget="100s"), tmp_path / "studies", queue_of=world)
+    assert again == result and len(world.carried_out) == 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "said"),
+    [
+        ({"hold_out": 3}, LabError, "allowed: 0 to 2"),
+        ({"hold_out": -1}, LabError, "allowed: 0 to 2"),
+        ({"target": "1e17"}, LabError, "in FLOP"),
+        ({"budget": "much"}, LabError, "budget = 'much'"),
+        ({"words": ("nanoo",)}, SpecError, "did you mean nano"),
+    ],
+)
+def test_wrong_input_is_told_before_anything_runs(
+    tmp_path: Path, words: tuple[str, ...], settings: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        climb(Ladder(**{"words": words, "budget": "2e13flop"} | settings), tmp_path / "studies")
+    assert not (tmp_path / "studies").exists()
+
+
+@pytest.mark.slow
+def test_for_real(tmp_path: Path) -> None:
+    """Three rungs that train, through the queue: the FLOPs of the runs are those of the plan, exactly."""
+    corpus = small.corpus(tmp_path, documents=60)
+    asked = Ladder(
+        ("nano", f"data.corpus={corpus}", "data.context=16", "train.batch=8", "train.evaluate_tokens=400"),
+        budget="4e10flop", rungs=3, tokens_per_parameter=0.5,
+    )  # fmt: skip
+    result = climb(asked, tmp_path / "studies")
+    planned = [(rung["parameters"], rung["tokens"], rung["flops"]) for rung in result["rungs"]]
+    assert [(run["parameters"], run["tokens"], run["flops"]) for run in result["runs"]] == planned
+    assert sum(run["flops"] for run in result["runs"]) <= 4e10
+    assert all(0 < run["loss"] < math.log(257) + 1 for run in result["runs"])
+    assert climb(asked, tmp_path / "studies") == result

@@ -1,0 +1,83 @@
+"""The same runs on a Ray cluster and by submitit, both on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.lab.errors import LabError
+from danlu.lab.queue import Job, Queue
+from danlu.lab.queue.journal import JOURNAL, read
+from danlu.spec import resolve
+from tests.lab.queue import studies
+from tests.train import small
+
+pytestmark = pytest.mark.slow
+
+
+def process_of(run: Path) -> int | None:
+    """The process that trains in the folder."""
+    lock = run / ".lock"
+    words = lock.read_text().split() if lock.exists() else []
+    return int(words[1]) if words else None
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    return studies.jobs(small.corpus(tmp_path_factory.mktemp("corpus")), 2, 20)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, good: list[Job]) -> Path:
+    """The study by local workers."""
+    folder = tmp_path_factory.mktemp("whole") / "studies"
+    studies.carried_out(folder, good, workers=2)
+    return folder
+
+
+def check(folder: Path, good: list[Job], whole: Path, **settings: Any) -> None:
+    """The same study, one of whose processes is killed, and a wrong job beside it."""
+    bad = Job(resolve(small.words(folder / "missing.jsonl", "train.steps=1")), name="bad")
+    run = good[0].folder(folder / "runs")
+
+    def kill() -> None:
+        studies.until((run / "metrics.jsonl").exists)
+        os.kill(studies.until(lambda: process_of(run)), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    first, second, failed = studies.carried_out(folder, [*good, bad], **settings)
+    killer.join()
+    assert (first.tries, second.tries, failed.tries) == (2, 1, 1)
+    assert [row["event"] for row in read(folder / JOURNAL) if row["job"] == first.job.id] == [
+        "started", "lost", "started", "finished"
+    ]  # fmt: skip
+    assert "missing.jsonl" in str(failed.error)
+    studies.check(folder, good, whole)
+
+
+def test_on_a_ray_cluster_of_this_machine(tmp_path: Path, good: list[Job], whole: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'danlu[ray]'")
+    check(tmp_path / "studies", good, whole, executor="ray", workers=2)
+
+
+def test_by_submitit_on_this_machine(
+    tmp_path: Path, good: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'danlu[slurm]'")
+    from danlu.lab.queue import on_slurm
+
+    monkeypatch.setattr(on_slurm.OnSlurm.__init__, "__defaults__", ("local",))
+    check(tmp_path / "studies", good, whole, executor="slurm", workers=2)
+
+
+def test_slurm_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'danlu[slurm]'")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="there is no sbatch here"):
+        Queue(tmp_path, executor="slurm")

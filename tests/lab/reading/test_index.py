@@ -1,0 +1,186 @@
+"""Reading many runs: the index gives what the files say, whatever state it is in."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from danlu.lab.reading import index
+from danlu.lab.reading.index import INDEX, WORTH_IT, read_runs
+from danlu.lab.reading.run import Run, read_run
+from danlu.train.files import write_json
+from tests.lab.reading.folders import make_run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for k in range(WORTH_IT):
+        make_run(tmp_path / f"run-{k}", f"nano train.seed={k}", [3.0, 2 + k / 100], finished=k % 4 > 0)
+    return tmp_path
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders whose files are read."""
+    read: list[str] = []
+
+    def counting(path: str) -> index.Record:
+        read.append(path)
+        return original(path)
+
+    original = index.read_record
+    monkeypatch.setattr(index, "read_record", counting)
+    return read
+
+
+def by_files(folder: Path) -> dict[Path, Run]:
+    return {path.parent: read_run(path.parent) for path in folder.rglob("experiment.yaml")}
+
+
+def check(folder: Path) -> None:
+    runs = read_runs([folder])
+    assert {run.path: run for run in runs} == by_files(folder)
+    assert [run.begun for run in runs] == sorted((run.begun for run in runs), reverse=True)
+
+
+def test_index_equals_rebuild(folder: Path, reads: list[str]) -> None:
+    check(folder)
+    assert len(reads) == WORTH_IT and (folder / INDEX).is_file()
+    reads.clear()
+    check(folder)
+    assert reads == []
+    with open(folder / "run-0" / "metrics.jsonl", "a") as file:  # an unfinished run goes on
+        file.write('{"step": 9, "tokens": 576, "seconds": 7.0, "loss": 1.5, "flops": 5}\n')
+    shutil.rmtree(folder / "run-1")
+    make_run(folder / "deeper" / "run-new", "nano optimizer.lr=0.1")
+    write_json(folder / "run-2" / "measures.json", {"kurtosis": math.inf})
+    write_json(folder / "run-4" / "failed.json", {"error": "too hot", "kind": "diverged", "tries": 1})
+    runs = {run.path.name: run for run in read_runs([folder])}
+    assert sorted(map(os.path.basename, reads)) == ["run-0", "run-2", "run-4", "run-new"]
+    assert (runs["run-0"].steps, runs["run-0"].loss, runs["run-0"].seconds) == (9, 1.5, 7.0)
+    assert runs["run-2"].value("kurtosis") == math.inf
+    assert (runs["run-4"].state, runs["run-4"].error) == ("diverged", "too hot")
+    assert "run-1" not in runs
+    reads.clear()
+    check(folder)
+    assert reads == []
+
+
+@pytest.mark.parametrize("harm", ["bytes", "cut", "empty", "text", "version", "folder", "table"])
+def test_a_broken_index_costs_time_and_no_answer(folder: Path, harm: str) -> None:
+    path = folder / INDEX
+    read_runs([folder])
+    match harm:
+        case "bytes":
+            torn = bytearray(path.read_bytes())
+            noise = random.Random(0)
+            for at in range(4096, len(torn), 7):
+                torn[at] = noise.randrange(256)
+            path.write_bytes(torn)
+        case "cut":
+            path.write_bytes(path.read_bytes()[:5000])
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("no database at all, but long enough to look at" * 99)
+        case "version":
+            _execute(path, "PRAGMA user_version = 999")
+        case "folder":  # stands for a disk that cannot be written: SQLite cannot open it
+            path.unlink()
+            path.mkdir()
+        case "table":
+            _execute(path, "DROP TABLE runs", "CREATE TABLE runs (other TEXT)", "PRAGMA user_version = 1")
+    check(folder)
+    check(folder)
+    if harm != "folder":  # made anew
+        with sqlite3.connect(path) as made:
+            assert made.execute("SELECT count(*) FROM runs").fetchone() == (WORTH_IT,)
+
+
+def _execute(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_a_locked_index_is_passed_by(folder: Path, reads: list[str]) -> None:
+    read_runs([folder])
+    holder = sqlite3.connect(folder / INDEX, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    reads.clear()
+    check(folder)
+    holder.close()
+    assert len(reads) == WORTH_IT
+
+
+def test_few_runs_need_no_index_and_folders_may_overlap(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "a")
+    make_run(tmp_path / "runs" / "b" / "c")
+    assert len(read_runs([tmp_path, tmp_path / "runs", tmp_path / "runs" / "a"])) == 2
+    assert not list(tmp_path.rglob(INDEX))
+
+
+def test_states(tmp_path: Path) -> None:
+    def run(name: str, **about: object) -> Run:
+        (path := tmp_path / name).exists() or make_run(path, finished=False)
+        return read_run(path)
+
+    assert run("plain").state == "stopped"
+    (tmp_path / "plain" / ".lock").write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+    assert run("plain").state == "running"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "plain" / ".lock").write_text(f"process {ended.pid} on {socket.gethostname()}\n")
+    assert run("plain").state == "stopped"  # killed: the lock still names it
+    for kind in ("diverged", "failed"):
+        run(kind)
+        write_json(tmp_path / kind / "failed.json", {"error": "why", "kind": kind, "tries": 2})
+        assert (run(kind).state, run(kind).error) == (kind, "why")
+    run("torn")
+    (tmp_path / "torn" / "summary.json").write_text('{"run": ')
+    assert run("torn").state == "damaged" and "JSON" in str(run("torn").error)
+    run("unfinished")
+    with open(tmp_path / "unfinished" / "metrics.jsonl", "a") as file:
+        file.write('{"step": 5, "tokens": 5, "seconds": 9.0, "loss": "NaN"}\n{"step": 6, "lo')
+    got = run("unfinished")
+    assert (got.state, got.steps) == ("diverged", 5) and math.isnan(got.loss or 0)
+    nan = read_run(make_run(tmp_path / "nan", scores={1: 3.0, 2: math.nan}))
+    assert nan.state == "finished" and math.isnan(nan.metric or 0) and (nan.best, nan.best_step) == (3.0, 1)
+
+
+def test_unfinished_and_finished_are_read_alike(tmp_path: Path) -> None:
+    scores = {2: 3.0, 4: 2.0, 6: 2.5}
+    whole, part = (read_run(make_run(tmp_path / str(k), scores=scores, finished=k > 0)) for k in (1, 0))
+    for name in ("steps", "tokens", "seconds", "flops", "loss", "metric", "best", "best_step"):
+        assert getattr(whole, name) == getattr(part, name)
+    assert (part.best, part.best_step, part.metric) == (2.0, 4, 2.5)
+
+
+def test_names_agree_with_the_rooms_that_own_them() -> None:
+    from danlu.lab.queue import job
+    from danlu.lab.reading import run
+    from danlu.train import folder
+
+    ours = (run.EXPERIMENT, run.SUMMARY, run.METRICS, run.LOCK, run.FAILED, run.MEASURES)
+    theirs = (folder.EXPERIMENT, folder.SUMMARY, folder.METRICS, folder.LOCK, job.FAILED, job.MEASURES)
+    assert ours == theirs
+
+
+def test_stamps_are_of_all_files_that_count(tmp_path: Path) -> None:
+    make_run(tmp_path / "a")
+    ((name, stamps),) = index.find(str(tmp_path))
+    assert name == "a" and set(stamps) == {"experiment.yaml", "summary.json", "metrics.jsonl"}
+    assert (
+        json.loads(index._stamps(stamps))["summary.json"][0] == (tmp_path / "a/summary.json").stat().st_size
+    )

@@ -1,0 +1,44 @@
+"""Runs as a notebook shows them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.dom import minidom
+
+import pytest
+
+from danlu.lab.reading import Run, Runs
+from tests.lab.reading.folders import make_run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    for lr in (0.1, 0.2):
+        for seed in (0, 1):
+            name = f"<b>{lr}&{seed}"
+            make_run(
+                tmp_path / name, f"nano optimizer.lr={lr} train.seed={seed}", {1: 3.0, 2: 2 + lr + seed / 10}
+            )
+    return Runs(tmp_path)
+
+
+def test_a_sequence_that_can_be_cut_down(runs: Runs) -> None:
+    assert len(runs) == 4 and isinstance(runs[0], Run) and len(runs[1:]) == 3
+    best = runs.where("lr=0.2").sort("best")
+    assert [run.seed for run in best] == [0, 1] and [run.seed for run in best.sort("-best")] == [1, 0]
+    assert [len(group.runs) for group in runs.groups()] == [2, 2]
+    assert runs.table("lr", "best").rows[0] == ("run", "lr", "best")
+    assert runs.grouped().rows[0][:2] == ("runs", "n")
+
+
+def test_html(runs: Runs) -> None:
+    for shown in (runs, runs[0], Runs(runs=[])):
+        html = shown._repr_html_()
+        assert "<b>" not in html and html.count("<table>") == 1
+        for drawing in re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL):
+            minidom.parseString(drawing)
+    assert "&lt;b&gt;0.1&amp;0" in runs._repr_html_() and repr(runs) == "<4 runs>"
+    # A line and a band for each group of seeds.
+    drawing = minidom.parseString(runs.curves(x="tokens").svg())
+    assert len(drawing.getElementsByTagName("polyline")) == len(drawing.getElementsByTagName("polygon")) == 2

@@ -1,0 +1,62 @@
+"""Minute studies: a queue that works in this process, and pairs without runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from danlu.lab.queue.carry_out import carry_out, to_task
+from danlu.lab.queue.job import Job, Outcome, outcome
+from danlu.lab.trial.findings import At, Pairs
+from danlu.spec import resolve
+from danlu.spec.replay import to_yaml
+from danlu.train import metrics
+from tests.train import small
+
+RUN = ["train.evaluate_tokens=400", "train.log_every=2", "train.steps=6"]
+
+
+class InProcess:
+    """Stands for ``danlu.lab.queue.Queue``: carries out what is not there, one after another."""
+
+    def __init__(self, studies: Path, **_: Any) -> None:
+        self.runs = Path(studies) / "runs"
+        self.started: list[Job] = []
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run(self, jobs: Iterable[Job]) -> list[Outcome]:
+        return [self._one(job) for job in jobs]
+
+    def rows(self, job: Job) -> list[dict[str, Any]]:
+        return metrics.read(job.folder(self.runs) / "metrics.jsonl")
+
+    def _one(self, job: Job) -> Outcome:
+        folder = job.folder(self.runs)
+        if (found := outcome(job, folder, tries=0)) is not None:
+            return found
+        self.started.append(job)
+        with small.quick():
+            carry_out(to_task(job, folder, 1))
+        found = outcome(job, folder, tries=1)
+        assert found is not None
+        return found
+
+
+def baseline(folder: Path) -> str:
+    """The file of a minute baseline on a text of its own, as a person names it after ``--on``."""
+    path = folder / "small.yaml"
+    path.write_text(to_yaml(resolve([*small.words(small.corpus(folder)), *RUN])))
+    return str(path)
+
+
+def pairs(differences: Sequence[float], idea: str = "+idea", at: At = "steps") -> Pairs:
+    """Pairs with these differences; nan: the variant diverged; infinite: the baseline did."""
+    before = tuple(math.nan if math.isinf(x) else 2.0 for x in differences)
+    after = tuple(2.0 if math.isinf(x) else 2.0 + x for x in differences)
+    return Pairs(idea, at, tuple(range(len(differences))), before, after)

@@ -1,0 +1,82 @@
+"""Ideas as a person writes them, and what a study refuses to compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from danlu.lab.errors import LabError
+from danlu.lab.trial.arms import read_idea, read_sides
+from danlu.spec import resolve
+from danlu.spec.errors import DanluError, SpecError
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("qk-norm", ["+qk-norm"]),
+        ("+qk-norm", ["+qk-norm"]),
+        ("qk-norm+swiglu", ["+qk-norm", "+swiglu"]),
+        ("+qk-norm +swiglu", ["+qk-norm", "+swiglu"]),
+        ("optimizer.beta2=0.99", ["optimizer.beta2=0.99"]),
+        ("lion optimizer.lr=1e-3", ["+lion", "optimizer.lr=1e-3"]),
+    ],
+)
+def test_ways_of_writing(text: str, words: list[str]) -> None:
+    _, found = read_sides("nano", [text])
+    ((idea, variant),) = found.items()
+    assert list(idea.words) == words
+    assert variant == resolve(["nano", *words])
+    assert idea.statement
+
+
+def test_a_file_is_laid_over_the_baseline(tmp_path: Path) -> None:
+    fields, idea = tmp_path / "fields.yaml", tmp_path / "own.yaml"
+    fields.write_text("model:\n  norm: {kind: layer, bias: false}\noptimizer.lr: 2e-3\n")
+    idea.write_text("statement: wider is better\npatch:\n  model.width: 96\n")
+    baseline, found = read_sides("nano train.steps=50", [str(fields), str(idea)])
+    of_fields, of_idea = found.values()
+    same = ["nano", "train.steps=50", "model.norm={kind: layer, bias: false}", "optimizer.lr=2e-3"]
+    assert of_fields == resolve(same)
+    assert of_idea.model.width == 96 and of_idea.optimizer == baseline.optimizer
+    assert [one.statement for one in found][1] == "wider is better"
+    assert [one.name for one in found] == ["fields", "own"]
+
+
+@pytest.mark.parametrize(
+    ("idea", "sentence"),
+    [
+        ("qk-nrm", "did you mean .?qk-norm"),
+        ("model.norm.kind=rms", "changes nothing on nano: both sides would be the same run"),
+        ("rms-norm", "changes nothing"),
+        ("train.steps=9", "the length of the runs is --budget's"),
+        ("train.seed=9", "their number is --seeds"),
+        ("masked-lm", "not of the same thing"),
+        ("data.corpus=elsewhere.txt", "scored on different texts"),
+        ("train.evaluate_tokens=none", "scored on different texts"),
+        ("train.compile=true", "a study sets it itself"),
+        ("model.widht=3", "did you mean .*width"),
+        ("absent.yaml", "there is no such file"),
+        ("", "an idea without a word"),
+    ],
+)
+def test_refused_in_a_sentence(idea: str, sentence: str) -> None:
+    with pytest.raises(DanluError, match=sentence):
+        read_sides("nano", [idea])
+
+
+def test_an_idea_is_given_once_and_at_least_one() -> None:
+    with pytest.raises(LabError, match="given twice"):
+        read_sides("nano", ["swiglu", "+swiglu"])
+    with pytest.raises(LabError, match="nothing to try"):
+        read_sides("nano", [])
+    with pytest.raises(SpecError, match="no recipe"):
+        read_sides("nanno", ["swiglu"])
+
+
+def test_a_file_without_a_change_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("statement: nothing\npatch:\n")
+    with pytest.raises(LabError, match="has no field to change"):
+        read_idea(str(path))

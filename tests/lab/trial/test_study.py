@@ -1,0 +1,213 @@
+"""Whole studies of minute runs: what is run, what is shared by a pair, what is remembered."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from danlu.lab import ledger
+from danlu.lab.errors import LabError
+from danlu.lab.queue import Job
+from danlu.lab.study import Study
+from danlu.lab.trial import Answer, Question, sides, study, try_ideas
+from danlu.lab.trial.report import report
+from danlu.lab.trial.sides import Runs
+from danlu.lab.trial.tell import STRIP, details, table
+from danlu.spec import resolve
+from danlu.train import checkpoint
+from danlu.train.files import from_json, read_json
+from tests.lab.trial.cases import InProcess, baseline
+
+
+class Lab:
+    """Studies in one folder, in this process; ``paces``: how long the variants' updates are said to take."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.on = folder / "studies", baseline(folder)
+        self.started: list[Job] = []
+        self.paces: list[float] = [1.0]
+        patch.setattr(study, "Queue", self._queue)
+        patch.setattr(Runs, "time_ratio", lambda *_: self.paces[-1])
+
+    def _queue(self, studies: Path, **settings: Any) -> InProcess:
+        queue = InProcess(studies)
+        queue.started = self.started
+        return queue
+
+    def ask(self, *ideas: str, **settings: Any) -> Answer:
+        self.started.clear()
+        asked = Question(ideas, **{"on": self.on, "seeds": 2, **settings})
+        return try_ideas(asked, self.folder, book=self.folder / "ledger.yaml")
+
+    @property
+    def steps(self) -> Counter[int]:
+        return Counter(job.experiment.train.steps or 0 for job in self.started)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    return Lab(tmp_path, monkeypatch)
+
+
+def test_a_pair_shares_initial_weights_and_the_order_of_the_data(lab: Lab) -> None:
+    answer = lab.ask("optimizer.lr=1e-9 optimizer.adamw_lr=1e-9", on=f"{lab.on} optimizer.weight_decay=0.0")
+    first, second = answer.sides[answer.findings[0].pairs.idea, "steps"]
+    losses = {}
+    for side in (first, second):
+        for seed in (0, 1):
+            rows = InProcess(lab.folder).rows(side.job(seed))
+            losses[side, seed] = next(row["loss"] for row in rows if "loss" in row)
+    # The loss of the first update is that of the same weights on the same batch; another seed's is not.
+    assert losses[first, 0] == losses[second, 0] and losses[first, 1] == losses[second, 1]
+    assert losses[first, 0] != losses[first, 1]
+
+
+def test_weights_of_equal_shape_begin_equal(lab: Lab) -> None:
+    """With rates of nothing, the last weights are the first ones."""
+    still = "optimizer={kind: sgd, lr: 1e-30, weight_decay: 0.0}"
+    answer = lab.ask("bias", on=f"{lab.on} '{still}'", seeds=1)
+    pair = answer.sides["+bias", "steps"]
+    one, other = (checkpoint.load(answer.runs.outcome(side, 0).folder)[0]["model"] for side in pair)
+    assert one.keys() < other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_nothing_runs_twice_and_the_result_is_kept(lab: Lab) -> None:
+    answer = lab.ask("model.layers=2")
+    folder = answer.study.path
+    saved = read_json(folder / "result.json")
+    assert saved == [from_json(json.dumps(f.said())) for f in answer.findings]
+    assert [(f["idea"], f["at"], f["kind"]) for f in saved] == [
+        ("model.layers=2", "steps", "t"), ("model.layers=2", "flops", "t"), ("model.layers=2", "time", "t"),
+    ]  # fmt: skip
+    entries = ledger.read(lab.folder / "ledger.yaml")
+    assert {entry.at for entry in entries} == {"equal steps", "equal FLOPs"}  # time is the first pair's
+    lab.paces.append(2.0)  # a measurement of another day changes nothing
+    again = lab.ask("model.layers=2")
+    assert not lab.started and [f.said() for f in again.findings] == saved
+    assert len(ledger.read(lab.folder / "ledger.yaml")) == len(entries)
+
+
+def test_each_equality_is_a_run_of_its_own_length(lab: Lab) -> None:
+    lab.paces.append(2.0)
+    answer = lab.ask("model.layers=2")
+    by_at = {f.pairs.at: f for f in answer.findings}
+    ratio = by_at["flops"].ratio
+    assert ratio is not None and ratio > 1.3
+    assert by_at["steps"].steps == (6, 6) and by_at["time"].steps == (6, 3)
+    assert by_at["flops"].steps == (6, round(6 / ratio))
+    flops = {}
+    for side in answer.sides["model.layers=2", "flops"]:
+        flops[side] = (answer.runs.outcome(side, 0).summary or {})["flops"] / side.steps
+    one, other = flops.values()
+    assert other / one == pytest.approx(ratio)  # what was known before is what the runs counted
+
+
+def test_the_first_pair_serves_where_nothing_differs(lab: Lab) -> None:
+    answer = lab.ask("optimizer.beta2=0.9")
+    assert lab.steps == {6: 4}
+    steps, flops, time = answer.findings
+    assert steps.pairs.differences == flops.pairs.differences == time.pairs.differences
+    assert "the runs of equal steps" in flops.note and "the runs of equal steps" in time.note
+
+
+def test_adding_seeds_after_a_look_is_judged_as_looking(lab: Lab) -> None:
+    assert {f.kind for f in lab.ask("optimizer.beta2=0.9").findings} == {"t"}
+    more = lab.ask("optimizer.beta2=0.9", seeds=4)
+    assert len(lab.started) == 4  # two pairs, the first two are there
+    assert {f.kind for f in more.findings} == {"anytime"}
+    assert "after a look" in "\n".join(details(more))
+    assert {f.kind for f in lab.ask("optimizer.beta2=0.9").findings} == {"anytime"}  # nor by leaving some out
+
+
+def test_stopping_early(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def metric(self: Runs, side: Any, seed: int) -> float:
+        self.outcome(side, seed)
+        return 2.0 + 0.001 * (seed % 2) * ("beta2" in side.name) - 0.5 * ("0.9" in side.name)
+
+    monkeypatch.setattr(Runs, "metric", metric)
+    answer = lab.ask("optimizer.beta2=0.9", seeds=8, stop_early=True)
+    assert {f.verdict for f in answer.findings} == {"better"} and {f.kind for f in answer.findings} == {
+        "anytime"
+    }
+    assert len(answer.findings[0].pairs.seeds) == 3  # the first at which the interval is finite
+    assert len(lab.started) == 6
+
+
+def test_both_sides_are_tuned_on_the_same_grid_with_other_seeds(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sides, "RATES", (0.5, 1.0, 2.0))
+    answer = lab.ask("optimizer.beta2=0.9", seeds=1, tune="lr")
+    tuning = [job for job in lab.started if job.experiment.train.seed in sides.TUNING_SEEDS]
+    rates = Counter(
+        (job.experiment.optimizer.lr, job.experiment.optimizer.adamw_lr, job.experiment.optimizer.beta2)
+        for job in tuning
+    )
+    wanted = {(0.02 * factor, 3e-3 * factor, beta) for factor in (0.5, 1.0, 2.0) for beta in (0.95, 0.9)}
+    assert rates == dict.fromkeys(wanted, len(sides.TUNING_SEEDS))
+    tuned = answer.findings[0].tuned
+    assert tuned is not None and list(tuned) == ["baseline", "variant"]
+    for side, seen in zip(answer.sides["optimizer.beta2=0.9", "steps"], tuned.values(), strict=True):
+        assert seen["factor"] == float(min(seen["curve"], key=seen["curve"].get))
+        assert side.experiment.optimizer.lr == 0.02 * seen["factor"]
+        assert seen["border"] == (seen["factor"] in (0.5, 2.0))
+
+
+def test_rates_are_scaled_together_and_one_that_an_optimizer_sets_itself_is_not_tuned() -> None:
+    lion = "optimizer={kind: lion, lr: 1e-3, embeddings: {kind: adamw, lr: 4e-3}}"
+    found = sides.Side.of("lion", resolve(["nano", lion]), 5).at_rate(2.0).experiment.optimizer
+    assert (found.lr, found.embeddings.lr) == (2e-3, 8e-3)
+    amos = resolve(["nano", "optimizer={kind: amos}", "schedule=constant"])
+    with pytest.raises(LabError, match="amos sets its own rate"):
+        sides.Side.of("amos", amos, 5).at_rate(2.0)
+
+
+def test_divergence_is_told_and_lost(lab: Lab) -> None:
+    answer = lab.ask("optimizer.lr=1e30 optimizer.adamw_lr=1e30")
+    assert {f.verdict for f in answer.findings} == {"worse"}
+    assert "the variant alone diverged in 2 of 2 seeds" in "\n".join(details(answer))
+    assert "worse" in report(answer)
+
+
+def test_a_budget_is_measured_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    paces = iter([0.25])
+    monkeypatch.setattr(study, "measure_pace", lambda *_: next(paces))
+    assert lab.ask("optimizer.beta2=0.9", budget="1s").steps == 4
+    assert lab.ask("optimizer.beta2=0.9", budget="1s", seeds=2).steps == 4
+    with pytest.raises(LabError, match="is not an amount"):
+        lab.ask("optimizer.beta2=0.9", budget="much")
+
+
+def test_what_a_person_reads(lab: Lab) -> None:
+    answer = lab.ask("optimizer.beta2=0.9", "swiglu")
+    head, *rows = table(answer)
+    assert [row[1] for row in rows] == ["steps", "FLOPs", "active time"] * 2
+    for row, f in zip(rows, answer.findings, strict=True):
+        assert row[2] == f.verdict and len(row[-1]) == STRIP
+        dots = row[-1].count("•") + 2 * row[-1].count("●")
+        assert dots == len(f.pairs.differences)
+    assert len(head) == len(rows[0])
+    said = "\n".join(details(answer))
+    assert "2 ideas tried at once (Holm)" in said and "what moved most inside" in said
+    page = report(answer)
+    assert page.count("<svg") == 3 and "+swiglu" in page
+
+
+def test_another_study_in_the_folder_is_not_overwritten(lab: Lab) -> None:
+    name = Question(("swiglu",), on=lab.on).name
+    Study.open(lab.folder, name, {"verb": "sweep"})
+    with pytest.raises(LabError, match="holds another study"):
+        lab.ask("swiglu")
+
+
+def test_a_name_is_the_same_for_more_seeds_and_short() -> None:
+    long = Question(tuple(f"idea-{i}" for i in range(40)))
+    assert long.name == Question(long.ideas, seeds=9).name and len(long.name) < 100
+    assert long.name != Question(long.ideas[:-1]).name
+    assert Question(("qk-norm",), on="tiny").name == "try-qk-norm-on-tiny"
