@@ -102,7 +102,8 @@ def _tell(result: dict[str, Any]) -> None:
 def _tell_trials(result: dict[str, Any]) -> None:
     rows = [("", *result["fields"], result["metric"], "by", "")]
     for trial in result["trials"][:SHOWN]:
-        point = (short(value) if value != "" else "without" for value in trial["point"].values())
+        values = (trial["point"][field] for field in result["fields"])
+        point = (short(value) if value != "" else "without" for value in values)
         rows.append((f"#{trial['number']}", *point, _value(trial), trial["by"], _remark(trial)))
     print_table(rows)
     if (more := len(result["trials"]) - SHOWN) > 0:
@@ -128,12 +129,14 @@ def _tell_best(result: dict[str, Any]) -> None:
         print(f"warning     {border['sentence']}")
     at = f", after {result['compared_at']} updates" if result["compared_at"] else ""
     print(f"\nimportance  {result['importance']['by']}{at}")
-    shares = {**result["importance"]["shares"], **result["importance"]["pairs"]}
-    print_table([(name, f"{share:.1%}") for name, share in shares.items()], indent="  ")
-    if (rest := result["importance"]["rest"]) and rest >= 0.0005:
-        print(f"  three and more together {rest:.1%}")
-    if (noise := result["importance"]["noise"]) is not None:
-        print(f"  of all of it, chance of the seeds {noise:.1%}")
+    found = result["importance"]
+    shares = {
+        **found["shares"],
+        **found["pairs"],
+        "three and more": found["rest"],
+        "(seed noise)": found["noise"],
+    }
+    print_table([(name, f"{share:.1%}") for name, share in shares.items() if share is not None], indent="  ")
     for field, rows in result["isolation"].items():
         print(f"\n{field} at its best over the others{at}")
         print_table([_isolated(row) for row in rows], indent="  ")

@@ -21,9 +21,9 @@ RESAMPLES = 10_000
 MOST_SEEDS = 1000  # further pairs beyond which nothing is said to decide
 
 # Standard deviation of the effect that `anytime` expects, in standard deviations of a difference. A wide one
-# needs less evidence of few pairs and more of many: with 3 the interval is finite from the third pair on; at
-# five it is ±5.4 standard errors (Student's: ±2.8), which no other choice betters by 2 %; at twenty it is 12 %
-# wider than by the best choice there.
+# needs less evidence of few pairs and more of many. With 3 the interval is finite from the third pair on; at
+# five it is ±5.4 standard errors (Student's: ±2.8), which no other choice betters by 2 %; at twenty pairs it
+# is 12 % wider than by the best choice there.
 PRIOR = 3.0
 
 Verdict = Literal["better", "worse", "not shown"]

@@ -87,8 +87,11 @@ def _check_ideas(base: str, start: _Draft, ideas: Sequence[str]) -> None:
 def split(text: str) -> list[str]:
     """The words of one string, as a shell would split it: quotes keep spaces together. A file or
     folder that exists is one word, spaces or not."""
-    if text and Path(text).exists():
-        return [text]
+    try:
+        if text and Path(text).exists():
+            return [text]
+    except OSError:  # too long for a name: it is none
+        pass
     lexer = shlex.shlex(text, posix=True)
     lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""  # C:\path stays as it is
     try:

@@ -7,6 +7,7 @@ for bit, the run that is not.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -81,15 +82,15 @@ class Look:
         self._before = {name: [local(p).clone() for p in ps] for name, ps in self._parts.items()}
 
     def after(self) -> Values:
-        """After the update: what it changed. Lets go of the copy; returns all values,
-        to six digits."""
+        """After the update: what it changed. Lets go of the copy; returns all values, to six digits."""
         sizes = self._norms(self._before)
         changes = {
             name: [local(p).float() - old.float() for p, old in zip(self._parts[name], olds, strict=True)]
             for name, olds in self._before.items()
         }
         for name, change in self._norms(changes).items():
-            self.values[f"update/{name}"] = change / sizes[name] if sizes[name] else float(change and "inf")
+            still = 0.0 if change == 0 else math.inf  # of a part that was all zeros
+            self.values[f"update/{name}"] = change / sizes[name] if sizes[name] else still
         self._before = {}
         return {key: float(f"{value:.6g}") for key, value in self.values.items()}
 

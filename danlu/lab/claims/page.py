@@ -110,7 +110,7 @@ def _surroundings(results: Iterable[Result]) -> str:
                 ("Machine", machines),
                 ("Versions", versions),
                 ("Training text (SHA-256)", data),
-                ("All runs together", {f"{seconds / 60:.0f} minutes of one core's active time": None}),
+                ("All runs together", {f"{seconds / 60:.0f} minutes of active time, each on one core": None}),
             )
         )
         + "\n"

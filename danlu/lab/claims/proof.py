@@ -88,8 +88,9 @@ def _result(
     name: str, claim: Claim, plan: experiment.Plan, ended: Mapping[str, Outcome], own: set[str]
 ) -> Result:
     outcomes = {job.hash: ended[job.hash] for runs in plan.values() for job in runs.values()}
+    failed = {o.error for o in outcomes.values() if o.error and not o.diverged}
     measured = {
-        (arm, seed): {point: _measured(claim, arm, ended[job.hash]) for point, job in runs.items()}
+        (arm, seed): {point: _measured(claim, arm, ended[job.hash], failed) for point, job in runs.items()}
         for (arm, seed), runs in plan.items()
     }
     seeds = sorted({seed for _, seed in plan})
@@ -100,7 +101,6 @@ def _result(
     }
     effects = verdict.effects(claim, values)
     interval = paired(effects)
-    failed = sorted({o.error for o in outcomes.values() if o.error and not o.diverged})
     return Result(
         name=name,
         claim=claim.model_dump(mode="json"),
@@ -112,7 +112,7 @@ def _result(
         seeds=len(seeds),
         runs=len(outcomes),
         diverged=sum(o.diverged for o in outcomes.values()),
-        failed=failed,
+        failed=sorted(failed),
         seconds=math.fsum(
             value(o, "seconds") for id, o in outcomes.items() if id in own and o.summary is not None
         ),
@@ -121,10 +121,15 @@ def _result(
     )
 
 
-def _measured(claim: Claim, arm: str, outcome: Outcome) -> float:
+def _measured(claim: Claim, arm: str, outcome: Outcome, failed: set[str]) -> float:
+    """The measure of a run, nan where it has none; why a finished run has none is added to ``failed``."""
     if outcome.diverged and claim.diverged is not None:
         return claim.diverged
-    return math.nan if outcome.error else value(outcome, claim.measure_of(arm))
+    try:
+        return math.nan if outcome.error else value(outcome, claim.measure_of(arm))
+    except LabError as error:  # of this claim alone: the rest of the book goes on
+        failed.add(str(error))
+        return math.nan
 
 
 def _surroundings(outcomes: list[Outcome]) -> dict[str, Any]:

@@ -53,18 +53,31 @@ class Shapes:
         self.unit = _unit(model)
         turn = len(model.turn())
         self.turn = turn if model.layers % turn == 0 else 1
-        self.at = cache(self._at)
+        # Every turn of the pattern has and costs the same, so that two depths tell all of them.
+        self.alike = self.turn == turn and getattr(model, "encoder_layers", None) is None
+        self.at, self.counts = cache(self._at), cache(self._counts)
         self.recipe = self.at(model.layers, model.width)
 
     def _at(self, layers: int, width: int) -> Sized:
+        experiment = self._experiment(layers, width)
+        turns = layers // self.turn
+        if turns > 2 and layers % self.turn == 0 and self.alike:
+            (n, f), (n_two, f_two) = (self.counts(k * self.turn, width) for k in (1, 2))
+            parameters, flops = n + (turns - 1) * (n_two - n), f + (turns - 1) * (f_two - f)
+        else:
+            parameters, flops = self.counts(layers, width)
+        return Sized(layers, width, parameters, 3 * flops // experiment.data.context, experiment)
+
+    def _experiment(self, layers: int, width: int) -> Experiment:
+        model = resized(self.experiment.model, layers, width)
+        return validate(self.experiment.model_copy(update={"model": model}).model_dump())
+
+    def _counts(self, layers: int, width: int) -> tuple[int, int]:
+        """Parameters, and FLOPs of a forward pass over one context, of a model that takes no memory."""
         from danlu.train.costs import outline
 
-        model = resized(self.experiment.model, layers, width)
-        experiment = validate(self.experiment.model_copy(update={"model": model}).model_dump())
-        task, built, *_ = outline(experiment, self.vocabulary)
-        parameters = sum(p.numel() for p in built.parameters())
-        flops = 3 * int(built.flops(1, *task.lengths)) // task.context
-        return Sized(layers, width, parameters, flops, experiment)
+        task, built, *_ = outline(self._experiment(layers, width), self.vocabulary)
+        return sum(p.numel() for p in built.parameters()), int(built.flops(1, *task.lengths))
 
     def smallest(self) -> Sized:
         """The least that keeps the shape."""

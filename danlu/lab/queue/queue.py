@@ -117,6 +117,7 @@ class Queue:
             raise LabError("nothing is pending in the queue: submit a job first")
         while not self._ended.outcomes:
             self._turn()
+        self._table.close()  # the caller may have something to say
         return self._ended.outcomes.pop(next(iter(self._ended.outcomes)))
 
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
@@ -127,6 +128,7 @@ class Queue:
         keys = [(job.hash, job.measures) for job in jobs]
         while not self._ended.outcomes.keys() >= set(keys):
             self._turn()
+        self._table.close()
         taken = {key: self._ended.outcomes.pop(key) for key in set(keys)}
         return [replace(taken[key], job=job) for key, job in zip(keys, jobs, strict=True)]
 

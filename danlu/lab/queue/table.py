@@ -95,6 +95,7 @@ class Table:
         print("; ".join([footer, *runs]), file=sys.stderr, flush=True)
 
     def close(self) -> None:
+        """Leave nothing of the table behind; ``draw`` begins it anew."""
         if self._live is not None:
             self._live.stop()
             self._live = None

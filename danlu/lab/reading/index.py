@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ VERSION = 1  # of what a record holds: an index of another one is made anew
 WORTH_IT = 32  # runs; fewer are read as fast without one
 BROKEN = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # also: no such table, column
 PATIENCE = 0.1  # seconds to wait for another process's lock
+
+COLUMNS = "name TEXT PRIMARY KEY, key TEXT, record TEXT, experiment TEXT"
 
 Stamps = dict[str, tuple[int, int]]  # size and time (ns) of each file that is there
 Progress = Callable[[int, int], None]  # read so far, to be read
@@ -79,26 +82,31 @@ def _load(root: str, found: Mapping[str, Stamps]) -> dict[str, Record]:
     """What the index knows of the runs as they are."""
     try:
         with closing(_open(root, "ro")) as index:
-            rows = index.execute("SELECT name, stamps, record FROM runs").fetchall()
-        kept = [(name, record) for name, stamps, record in rows if stamps == _stamps(found.get(name, {}))]
-        records = json.loads(f"[{','.join(record for _, record in kept)}]")
-        return {name: record for (name, _), record in zip(kept, records, strict=True)}
-    except (sqlite3.Error, ValueError, TypeError, OSError):
+            rows = index.execute("SELECT name, key, record, experiment FROM runs").fetchall()
+        kept = [row for row in rows if row[1] == _key(found.get(row[0], {}), row[3])]
+        records = json.loads(f"[{','.join(row[2] for row in kept)}]")  # all at once, which is faster
+        return {
+            name: record | {"experiment": experiment}
+            for (name, _, _, experiment), record in zip(kept, records, strict=True)
+        }
+    except (sqlite3.Error, ValueError, TypeError, AttributeError, OSError):
         return {}
 
 
 def _save(root: str, found: Mapping[str, Stamps], fresh: Mapping[str, Record]) -> None:
     """Write what was read; what has gone is forgotten. An index that is broken is made anew."""
-    rows = [(name, _stamps(found[name]), json.dumps(record)) for name, record in fresh.items()]
+    rows = []
+    for name, record in fresh.items():
+        experiment = record.get("experiment", "{}")
+        rest = {key: value for key, value in record.items() if key != "experiment"}
+        rows.append((name, _key(found[name], experiment), json.dumps(rest), experiment))
     for _ in range(2):
         try:
             with closing(_open(root, "rwc")) as index, index:
-                index.execute(
-                    "CREATE TABLE IF NOT EXISTS runs (name TEXT PRIMARY KEY, stamps TEXT, record TEXT)"
-                )
+                index.execute(f"CREATE TABLE IF NOT EXISTS runs ({COLUMNS})")
                 gone = [(name,) for (name,) in index.execute("SELECT name FROM runs") if name not in found]
                 index.executemany("DELETE FROM runs WHERE name = ?", gone)
-                index.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", rows)
+                index.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", rows)
                 index.execute(f"PRAGMA user_version = {VERSION}")
             return
         except (sqlite3.Error, ValueError) as error:
@@ -123,5 +131,6 @@ def _open(root: str, mode: str) -> sqlite3.Connection:
     return index
 
 
-def _stamps(stamps: Stamps) -> str:
-    return json.dumps(stamps, sort_keys=True)
+def _key(stamps: Stamps, experiment: str) -> str:
+    """By which a row is known to be of the files as they are, and whole: the experiment is not parsed yet."""
+    return f"{stamps} {zlib.crc32(experiment.encode())}"

@@ -33,14 +33,15 @@ Record = dict[str, Any]  # the arguments of Run but for the first two, as JSON
 class Run:
     """A run's folder, read. Numbers that it does not hold (yet) are None.
 
-    ``fields``: the experiment by dotted names. ``ended``: finished, stopped, diverged, failed or damaged.
+    ``experiment``: its fields as JSON, which is parsed where ``fields`` are asked for: of most runs they are
+    not. ``ended``: finished, stopped, diverged, failed or damaged.
     ``metric``: the last held-out value of what ``metric_name`` says, ``best`` the lowest, at ``best_step``.
     ``loss``: of training, nats a token, last told. ``seconds``: active ones. ``begun``: seconds since 1970.
     """
 
     path: Path
     begun: float
-    fields: Fields = field(default_factory=dict)
+    experiment: str = "{}"
     ended: str = "stopped"
     steps: int | None = None
     tokens: int | None = None
@@ -58,6 +59,12 @@ class Run:
     @property
     def name(self) -> str:
         return os.fspath(self.path)
+
+    @cached_property
+    def fields(self) -> Fields:
+        """The experiment: value by dotted name."""
+        fields: Fields = json.loads(self.experiment)
+        return fields
 
     @cached_property
     def state(self) -> str:
@@ -91,10 +98,10 @@ def read_run(folder: Path) -> Run:
 
 def read_record(folder: str | os.PathLike[str]) -> Record:
     """What the files in ``folder`` say. A file that cannot be read makes the run damaged, never an error."""
-    record: Record = {"fields": {}}
+    record: Record = {}
     try:
         with open(os.path.join(folder, EXPERIMENT), encoding="utf-8") as file:
-            record["fields"] = read_fields(file.read())
+            record["experiment"] = json.dumps(read_fields(file.read()))
         summary = _json(folder, SUMMARY)
         record["measures"] = {name: _number(value) for name, value in _json(folder, MEASURES).items()}
         failed = _json(folder, FAILED)

@@ -44,10 +44,10 @@ class Carrier:
         self._ended: dict[str, Outcome] = {}  # by the experiment's hash
         self._submitted: set[str] = set()
 
-    def check(self, points: Iterable[Point]) -> None:
-        """Raises LabError, before anything runs, where a point is no experiment."""
+    def check(self, points: Iterable[Point], steps: int | None = None) -> None:
+        """Raises LabError, before anything runs, where a point is no experiment (of ``steps`` updates)."""
         for point in points:
-            self._experiment(point)
+            self._experiment(point, steps)
 
     def steps(self, points: Iterable[Point]) -> int:
         """The updates that a run takes at each of these. Raises LabError where they are not the same."""

@@ -99,7 +99,7 @@ def _exact(table: np.ndarray, trials: Sequence[Trial], names: Sequence[str]) -> 
         "functional ANOVA of the whole grid",
         _largest({names[s[0]]: share for s, share in found.items() if len(s) == 1}),
         _largest({f"{names[s[0]]} × {names[s[1]]}": share for s, share in found.items() if len(s) == 2}),
-        sum(share for subset, share in found.items() if len(subset) > 2),
+        sum(share for subset, share in found.items() if len(subset) > 2) if table.ndim > 2 else None,
         noise,
     )
 

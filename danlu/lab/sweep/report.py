@@ -110,8 +110,7 @@ def _table(result: dict[str, Any]) -> Table:
     rows: list[list[object]] = [["", *result["fields"], result["metric"], "by", "updates"]]
     for trial in result["trials"][:SHOWN]:
         value = trial["state"] if trial["value"] is None else f"{trial['value']:.4f}"
-        point = [
-            value_said(text) if isinstance(text, str) else f"{text:g}" for text in trial["point"].values()
-        ]
+        values = [trial["point"][field] for field in result["fields"]]
+        point = [value_said(v) if isinstance(v, str) else f"{v:g}" for v in values]
         rows.append([f"#{trial['number']}", *point, value, trial["by"], trial["updates"]])
     return Table(rows)

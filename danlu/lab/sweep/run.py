@@ -40,7 +40,8 @@ def sweep(
 
     Without ``trials`` the whole grid, else so many points in all of ``sampler``. ``under_way``: trials at a
     time where one proposal waits for the results of others. Raises ``LabError`` before anything runs where
-    the words span nothing, a point is no experiment, or the folder holds a study of another space."""
+    the words span nothing, a point is no experiment, or the folder holds a study of another space.
+    """
     check_sampler(sampler)
     space = Space.read(words)
     if seeds > 1 and "train.seed" in space.names:
@@ -55,6 +56,8 @@ def sweep(
     points = space.grid() if by == "grid" else space.drawn(trials or 0) if by == "random" else space.corners()
     carrier.check(points)
     rungs = halves.plan(len(points), carrier.steps(points)) if halving else []
+    if halving:
+        carrier.check(points, rungs[0].steps)
 
     study = Study.open(studies, name or _name(space), _asked(space))
     record = Record(study.path, space.names)

@@ -3,7 +3,8 @@
 The search's state is Optuna's own journal in the study's folder, which optuna-dashboard opens too. Trials
 are told in the order in which they were asked, and each proposal has a seed of its own. So a search depends
 on its space, its results, how many trials are under way, and on nothing else: killed and gone on with, it is
-the same."""
+the same.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ JOURNAL = "optuna.journal"
 
 class Proposals:
     """Points proposed by Optuna's sampler ``sampler``: ``tpe`` (Bergstra et al. 2011), ``qmc`` (Sobol'
-    sequence), ``gp`` (Gaussian process). Raises LabError where Optuna is missing."""
+    sequence), ``gp`` (Gaussian process)."""
 
     def __init__(self, space: Space, sampler: str, folder: Path) -> None:
         self._space, self._sampler = space, sampler
@@ -94,9 +95,11 @@ def search(
 
 
 def check_sampler(name: str) -> None:
-    """Raises LabError for a sampler that is none."""
+    """Raises LabError for a sampler that is none, or that needs Optuna where that is missing."""
     if name not in SAMPLERS:
         raise LabError(f"there is no sampler {name!r}; allowed: {either(SAMPLERS)}")
+    if name != "random":
+        _import()
 
 
 def _import() -> Any:

@@ -52,7 +52,8 @@ class Trial:
     ``state``: finished; diverged, where a seed did, which is a result and the worst there is; unscored,
     where the metric of one is not finite; failed, where a run broke and nothing is known. ``cost``: what is
     minimised: the mean value, its negative where more is better, infinite where diverged or unscored, NaN
-    where failed. ``spent``: on all seeds, whatever became of them."""
+    where failed. ``spent``: on all seeds, whatever became of them.
+    """
 
     entry: Entry
     words: list[str]

@@ -93,8 +93,8 @@ def try_ideas(
         trial = _Trial(question, study, Runs(queue), baseline, variants)
         findings = trial.findings()
     answer = Answer(question, study, trial.steps, tuple(findings), trial.runs, trial.sides)
-    study.save([finding.said() for finding in findings])
     trial.remember(looks=sorted({*trial.memory.get("looks", ()), question.seeds}))
+    study.save([finding.said() for finding in findings])
     if book is not None:
         _record(answer, book, variants)
     return answer

@@ -113,6 +113,19 @@ def test_a_run_that_failed_leaves_a_claim_unproved_and_the_others_alone() -> Non
     assert found["other"].failed == []
 
 
+def test_a_measure_that_a_run_has_nothing_of_leaves_a_claim_unproved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def value(outcome: Any, name: str) -> float:
+        if name == "update-to-weight":
+            raise LabError("it did not look inside")
+        return 1.0
+
+    monkeypatch.setattr(proof, "value", value)
+    claims = {"it": claim(measure="update-to-weight"), "other": claim()}
+    found = {result.name: result for result in proof.prove(claims, Runs(layers_and_noise))}
+    assert (found["it"].verdict, found["it"].failed) == ("not run", ["it did not look inside"])
+    assert found["other"].failed == []
+
+
 def test_points_are_kept_by_arm() -> None:
     (found,) = proof.prove({"it": claim(**MEASURE, **OVER)}, Runs(lambda e: e.optimizer.lr), seeds=2)
     assert found.measured["less"] == {"0.001": [1e-3] * 2, "0.002": [2e-3] * 2, "0.004": [4e-3] * 2}

@@ -50,7 +50,7 @@ def test_the_queue_killed_at_random_moments(
 ) -> None:
     folder, draw, kills = tmp_path / "studies", random.Random(5), 0
     orphans: set[int] = set()
-    while kills < 8:
+    while kills < 5:
         with studies.started(folder, corpus, COUNT, STEPS) as process:
             try:
                 process.wait(timeout=draw.uniform(0.3, 4.0))

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -179,6 +180,18 @@ def test_measures_are_taken_once_and_only_what_is_missing(
     assert wrong.error == "there is no measure no-such"
     assert wrong.summary is not None and wrong.measures == {"aa": 2.0}
     assert carried_out() == "found"  # the run itself is as good as ever
+
+
+def test_the_clock_of_a_run_begins_with_it(tmp_path: Path, corpus: Path) -> None:
+    for job in studies.jobs(corpus, 2, 1):
+        begin = time.perf_counter()
+        with small.quick():
+            assert carry_out(to_task(job, job.folder(tmp_path), 1)) == "finished"
+        elapsed = time.perf_counter() - begin
+        found = outcome(job, job.folder(tmp_path), 1)
+        assert found is not None and found.summary is not None
+        assert found.summary["wall_seconds"] <= elapsed + 1e-3  # as written, to the millisecond
+        assert sum(found.summary["active_seconds"].values()) <= elapsed + 1e-2
 
 
 def test_what_is_not_finite_after_the_last_update_diverged(

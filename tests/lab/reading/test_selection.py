@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 from pathlib import Path
@@ -25,8 +26,8 @@ MEANING = {
 }  # fmt: skip
 
 
-def run(name: str = "r", **about: Any) -> Run:
-    return Run(Path(name), 0.0, **about)
+def run(name: str = "r", fields: dict[str, Any] | None = None, **about: Any) -> Run:
+    return Run(Path(name), 0.0, json.dumps(fields or {}), **about)
 
 
 @given(names, st.sampled_from(list(MEANING)), numbers, numbers, spaces, spaces)

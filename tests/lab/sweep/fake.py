@@ -47,6 +47,7 @@ class FakeQueue:
             return outcome(job, folder, 1) or failed_outcome(job, folder, 1)
         (folder / "failed.json").unlink(missing_ok=True)
         said = {"metric": {"value": score}, "steps": steps, "flops": FLOPS * steps, "stopped": None}
+        write_json(folder / "measures.json", dict.fromkeys(job.measures, score))
         write_json(folder / "summary.json", said | {"active_seconds": {"train": 0.5}})
         found = outcome(job, folder, 1)
         assert found is not None

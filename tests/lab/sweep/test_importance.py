@@ -26,7 +26,7 @@ def test_an_additive_function_by_hand() -> None:
     costs = {(str(i), str(j)): 3.0 * i + 4.0 * j for i in range(3) for j in range(2)}
     found = importance(grid(costs), ["a", "b"])
     assert found.shares == pytest.approx({"a": 0.6, "b": 0.4})
-    assert found.pairs == pytest.approx({"a × b": 0.0}) and found.rest == 0
+    assert found.pairs == pytest.approx({"a × b": 0.0}) and found.rest is None
     assert list(found.shares) == ["a", "b"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,14 @@ def test_the_mean_over_seeds_with_its_interval(tmp_path: Path) -> None:
     assert result["importance"]["noise"] == pytest.approx(1 / 3 / 2.8025)
 
 
+def test_where_more_is_better_more_wins(tmp_path: Path) -> None:
+    result, _ = run(tmp_path, GRID, lambda e: 1 / bowl(e), metric="accuracy")
+    assert result["best"]["value"] == pytest.approx(1 / 1.5)
+    values = [trial["value"] for trial in result["trials"]]
+    assert values == sorted(values, reverse=True)
+    assert result["isolation"]["model.layers"][1]["best"] == pytest.approx(1 / 1.6)
+
+
 def test_one_seed_that_diverges_makes_the_trial_diverge(tmp_path: Path) -> None:
     result, _ = run(tmp_path, GRID, lambda e: math.inf if e.train.seed else bowl(e), seeds=2)
     assert result["counts"]["diverged"] == 10 and result["best"] is None
@@ -150,6 +159,14 @@ def test_optunas_samplers_find_the_bottom(tmp_path: Path, sampler: str, trials: 
         assert sum(asked[-10:]) < sum(asked[:10])
 
 
+def test_without_optuna_there_is_still_random_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(LabError, match="pip install 'optuna"):
+        run(tmp_path, RANGE, trials=3, sampler="tpe")
+    result, _ = run(tmp_path, RANGE, trials=25)
+    assert result["counts"]["finished"] == 25 and "not installed" in result["importance"]["by"]
+
+
 @pytest.mark.parametrize(
     ("words", "asked", "wanted"),
     [
@@ -161,6 +178,7 @@ def test_optunas_samplers_find_the_bottom(tmp_path: Path, sampler: str, trials: 
         ([*GRID, "train.seed=0,1"], {"seeds": 2}, "train.seed is a dimension"),
         (["nano", "train.steps=10,20,30"], {"halving": True}, "the same for all points"),
         (["nano", "train.tokens=1M", "optimizer.lr=1,2,3"], {"halving": True}, "train.steps"),
+        ([*GRID, "train.evaluate_every=10", "schedule.warmup=20 steps"], {"halving": True}, "warmup|warm-up"),
         (["nano", "optimizer.lr=1e-3,x"], {}, "at optimizer.lr=x: .*number"),
         (["nano", "optimizer.lr=1e-3..1", "model.width=64,65"], {"sampler": "tpe", "trials": 3}, "divide"),
     ],

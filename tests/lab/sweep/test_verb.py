@@ -80,6 +80,17 @@ def test_json_is_one_object_and_the_report_holds_all_it_shows(capsys: pytest.Cap
     assert "src=" not in page and "href=" not in page and "<script" not in page
 
 
+def test_columns_keep_to_their_fields_whatever_the_order_of_the_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert danlu("sweep", "nano", "optimizer.lr=1e-4,1e-3", "model.layers=2,3") == 0
+    capsys.readouterr()
+    assert danlu("sweep", "nano", "model.layers=2,3", "optimizer.lr=1e-4..1e-1", "--trials", "1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split()[:3] == ["model.layers", "optimizer.lr", "bits_per_byte"]
+    assert {line.split()[1] for line in lines[3:8]} == {"2", "3"}
+
+
 def test_halving_says_what_it_cost(capsys: pytest.CaptureFixture[str]) -> None:
     assert danlu(*WORDS, "--halving") == 0
     out = capsys.readouterr().out
