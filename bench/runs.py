@@ -61,9 +61,9 @@ def summary(run: Path, steps: int, score: float) -> dict[str, Any]:
 def seconds(words: list[str]) -> float:
     """Of one command, start to end."""
     start = time.perf_counter()
-    subprocess.run(
-        [*danlu_command(), *words], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    command = [*danlu_command(), *words]
+    none = subprocess.DEVNULL
+    subprocess.run(command, check=True, stdin=none, stdout=none, stderr=none)
     return time.perf_counter() - start
 
 
