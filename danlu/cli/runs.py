@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON: null is what is 
 
 def runs(
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FOLDER]...", help="Default: runs and studies/runs.")
+        list[Path] | None, typer.Argument(metavar="FOLDER...", help="Default: runs and studies/runs.")
     ] = None,
     where: Annotated[
         list[str] | None,

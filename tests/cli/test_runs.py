@@ -42,7 +42,7 @@ def test_lists_what_is_there(capsys: pytest.CaptureFixture[str], there: Path) ->
         capsys, "runs", "runs", "--where", "lr>0.15", "--sort", "-best", "--columns", "best,seed"
     )
     assert [line.split() for line in out.splitlines()] == [
-        ["run", "best", "seed"], ["runs/lr0.2-1", "2.3", "1"], ["runs/lr0.2-0", "2.2", "0"]
+        ["run", "best", "seed"], ["runs/lr0.2-1", "2.3000", "1"], ["runs/lr0.2-0", "2.2000", "0"]
     ]  # fmt: skip
     _, out, err = danlu(capsys, "runs", "--limit", 2)
     assert len(out.splitlines()) == 3 and "3 more" in err

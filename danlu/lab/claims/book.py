@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from danlu.lab.errors import LabError
 from danlu.spec import catalog
 from danlu.spec.base import NonNegativeFloat, PositiveInt, Spec
-from danlu.spec.errors import SpecError, did_you_mean
+from danlu.spec.errors import SpecError, did_you_mean, either
 from danlu.spec.explain import explain
 from danlu.spec.text import is_file_name, read_mapping
 
@@ -133,7 +133,8 @@ def claim(name: str) -> Claim:
     if is_file_name(name):
         return read(read_mapping(Path(name), name), name)
     if name not in names():
-        hint = did_you_mean(name, names())
+        holding = [known for known in names() if name in known][:3]
+        hint = f"; did you mean {either(holding)}?" if holding else did_you_mean(name, names())
         raise LabError(f"there is no claim named {name}{hint or '.'} `danlu prove --list` shows all")
     return _of_the_book(name)
 
@@ -153,7 +154,10 @@ def read(written: dict[str, Any], name: str) -> Claim:
     except ValidationError as error:
         sentences = explain(error, written, Claim).values()
     text = "\n".join(f"claim {name}: {sentence}" for sentence in sentences)
-    raise LabError(text.replace("a field of an experiment", "a field of a claim"))
+    text = text.replace("a field of an experiment", "a field of a claim").replace(
+        "anything", "a mapping by name"
+    )
+    raise LabError(text)
 
 
 @cache

@@ -94,6 +94,8 @@ def climb(
     warnings += _repeats(plan, unique)
     law = fitted(runs, ladder.design)
     held = held_out(runs, ladder.design, ladder.hold_out)
+    if not all(one.inside for one in held):
+        warnings.append("a held-out rung lies outside its interval: so may the target, by more")
     bits_per_nat = sum(run.bits_per_byte for run in runs) / sum(run.loss for run in runs)
     target = aim(plan, law, ladder.words, *aimed, bits_per_nat)
     if target.rung.tokens > unique:

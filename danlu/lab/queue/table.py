@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from danlu.lab.queue.job import Job
+from danlu.lab.queue.job import DIGITS, Job
 from danlu.train.files import from_json
 from danlu.train.folder import METRICS
 
 LIVE_EVERY, PLAIN_EVERY = 0.5, 5.0  # seconds
+OTHERS = 60  # characters of the table's other columns
 TAIL = 1 << 14  # bytes of the metrics that are looked at
 
 
@@ -117,8 +118,10 @@ class Table:
         from rich.progress_bar import ProgressBar
         from rich.table import Table as Rows
 
+        console = self._live.console if self._live is not None else Console(stderr=True)
+        room = max(console.width - OTHERS, 2 * DIGITS)
         rows = Rows(box=None, pad_edge=False, caption=footer, caption_justify="left")
-        rows.add_column("run", no_wrap=True, overflow="ellipsis")
+        rows.add_column("run", no_wrap=True)
         rows.add_column("", width=12)
         for name in ("step", "loss", "bits/byte", "tokens/s"):
             rows.add_column(name, justify="right", no_wrap=True)
@@ -126,11 +129,11 @@ class Table:
         for (job, _, number), at in zip(state.running, standings, strict=True):
             cells = [_say(at.step), _say(at.loss, ".4f"), _say(at.metric, ".4f"), _say(at.speed, ",.0f")]
             again = f"try {number}" if number > 1 else ""
-            rows.add_row(job.id, ProgressBar(1.0, at.share, width=12), *cells, again)
+            rows.add_row(_cut(job.id, room), ProgressBar(1.0, at.share, width=12), *cells, again)
         if self._live is None:
             # Nothing of the caller's output is redirected: stdout may be a pipe.
             self._live = Live(
-                console=Console(stderr=True),
+                console=console,
                 auto_refresh=False,
                 transient=True,
                 redirect_stdout=False,
@@ -152,6 +155,12 @@ def duration(seconds: float) -> str:
 def _words(at: Standing) -> str:
     loss = f", loss {at.loss:.4f}" if at.loss is not None else ""
     return f"{at.share:.0%}{loss}"
+
+
+def _cut(name: str, room: int) -> str:
+    """The name in so many characters; its hash stays, as names may be the same."""
+    kept = DIGITS + 1
+    return name if len(name) <= room else f"{name[: room - kept - 1]}…{name[-kept:]}"
 
 
 def _say(value: float | None, form: str = "d") -> str:

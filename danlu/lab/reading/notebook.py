@@ -8,6 +8,7 @@ from typing import overload
 
 from danlu.draw import Chart, Table
 from danlu.draw.xml import text
+from danlu.lab.errors import LabError
 from danlu.lab.reading.curves import UNITS, average, read_curve
 from danlu.lab.reading.groups import Group, group
 from danlu.lab.reading.index import read_runs
@@ -22,11 +23,18 @@ class Runs(Sequence[Run]):
     """The runs under some folders, newest first: a sequence that can be filtered, sorted, grouped and drawn.
 
     ``Runs("studies/runs").where("lr>1e-3", "state=finished").sort("best")``; the words are those of
-    ``danlu runs``. Each method returns new ``Runs``. Raises ``LabError`` for a filter that cannot be read.
+    ``danlu runs``. Each method returns new ``Runs``. Raises ``LabError`` for a filter that cannot be read
+    and for a folder that is not there.
     """
 
     def __init__(self, *folders: str | os.PathLike[str], runs: Sequence[Run] | None = None) -> None:
-        self._runs = list(read_runs(folders or ("runs",)) if runs is None else runs)
+        if runs is None:
+            folders = folders or ("runs",)
+            missing = [os.fspath(folder) for folder in folders if not os.path.isdir(folder)]
+            if missing:
+                raise LabError(f"{missing[0]} is no folder; name a run's folder or a folder of runs")
+            runs = read_runs(folders)
+        self._runs = list(runs)
 
     def where(self, *filters: str) -> Runs:
         """Those of which all filters hold."""

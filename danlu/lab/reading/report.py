@@ -27,7 +27,8 @@ def rows(comparison: Comparison) -> Rows:
     out.append(("runs", *(_runs(side) for side in sides)))
     end = next(meeting for meeting in comparison.meetings if meeting.axis == END)
     out.append((f"{comparison.metric}, last", *(around(_mean(list(one.values()))) for one in end.values)))
-    for title, name in (("best", "best"), ("steps", "steps"), ("time", "seconds"), ("FLOPs", "flops")):
+    best = f"{sides[0].counted[0].metric_name}, best"
+    for title, name in ((best, "best"), ("steps", "steps"), ("time", "seconds"), ("FLOPs", "flops")):
         means = [_mean([run.value(name) for run in side.counted]) for side in sides]
         out.append((title, *(_written(name, mean) for mean in means)))
     return out

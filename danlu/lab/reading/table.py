@@ -132,6 +132,8 @@ def _cell(run: Run, name: str) -> str:
     value = shown(run, name)
     if value is None and name not in run.fields:
         return "–"
+    if name in ("metric", "best", "loss", run.metric_name):
+        return _score(value)
     written = duration(value) if name == "seconds" else said(value)
     return written if len(written) <= LONGEST else f"{written[: LONGEST - 1]}…"
 

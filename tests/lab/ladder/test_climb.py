@@ -148,3 +148,12 @@ def test_for_real(tmp_path: Path) -> None:
     assert sum(run["flops"] for run in result["runs"]) <= 4e10
     assert all(0 < run["loss"] < math.log(257) + 1 for run in result["runs"])
     assert climb(asked, tmp_path / "studies") == result
+
+
+def test_a_law_that_bends_is_told(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Beyond 6e12 FLOP, which only the largest rung has, the loss is a tenth above the law."""
+    bent = World(lambda n, d, c: power(n, d, c) * (1.1 if c > 6e12 else 1.0))
+    result = climb(ladder(words), tmp_path / "studies", queue_of=bent)
+    (held,) = result["held_out"]
+    assert held["flops"] > 6e12 and not held["inside"] and held["error"] == pytest.approx(1 / 1.1 - 1)
+    assert any("outside its interval" in warning for warning in result["warnings"])

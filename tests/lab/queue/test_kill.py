@@ -45,15 +45,26 @@ def summaries(folder: Path, some: list[Job]) -> dict[str, int]:
     return {name: path.stat().st_mtime_ns for name, path in paths.items() if path.exists()}
 
 
+def written(folder: Path) -> int:
+    """Bytes of metrics of all runs."""
+    return sum(path.stat().st_size for path in folder.glob("runs/*/metrics.jsonl"))
+
+
 def test_the_queue_killed_at_random_moments(
     tmp_path: Path, corpus: Path, some: list[Job], whole: Path
 ) -> None:
     folder, draw, kills = tmp_path / "studies", random.Random(5), 0
     orphans: set[int] = set()
     while kills < 5:
+        before = written(folder) if draw.random() < 0.7 else -1  # else before anything is trained
         with studies.started(folder, corpus, COUNT, STEPS) as process:
+            studies.until(
+                lambda process=process, before=before: (
+                    process.poll() is not None or (studies.workers(process.pid) and written(folder) > before)
+                )
+            )
             try:
-                process.wait(timeout=draw.uniform(0.3, 4.0))
+                process.wait(timeout=draw.uniform(0.0, 1.0))
             except subprocess.TimeoutExpired:
                 orphans.update(studies.workers(process.pid))
                 process.kill()
@@ -64,10 +75,10 @@ def test_the_queue_killed_at_random_moments(
         studies.finish(process)
     assert kills >= 2 and orphans
     studies.until(lambda: not any(map(studies.alive, orphans)))
-    before = summaries(folder, some)
+    ended = summaries(folder, some)
     with studies.started(folder, corpus, COUNT, STEPS) as process:
         assert studies.finish(process) == {job.id: 0 for job in some}
-    assert summaries(folder, some) == before
+    assert summaries(folder, some) == ended
     studies.check(folder, some, whole)
 
 

@@ -66,7 +66,7 @@ class Terminal(io.StringIO):
 def told(monkeypatch: pytest.MonkeyPatch, folder: Path, stream: io.StringIO, show: bool = True) -> str:
     """Half of one run is done, another waits, two have ended, after 30 seconds."""
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
     now = [100.0]
     monkeypatch.setattr(tables.time, "monotonic", lambda: now[0])
@@ -103,6 +103,16 @@ def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     ):
         assert part in said
     assert said.count("bits/byte") <= 3 and said.endswith("\x1b[2K")  # and nothing of it is left
+
+
+def test_a_long_name_leaves_room_for_numbers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    long = Job(JOB.experiment, name="try-" + "x" * 90)
+    monkeypatch.setattr(sys.modules[__name__], "JOB", long)
+    monkeypatch.setattr(tables, "LIVE_EVERY", 0.0)
+    stream = Terminal()
+    said = told(monkeypatch, tmp_path, stream)
+    for part in ("try-xxx", f"…-{long.hash}", "3.5000", "4.2500", "2,500", "try 2"):
+        assert part in said
 
 
 def test_silence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_columns() -> None:
         run("a", metric=1.0, **{"optimizer.lr": 1e-4}),
         run("b", seed=1, metric=3.0, **{"optimizer.lr": 1e-4}),
     ]
-    assert run_rows(runs, ["optimizer.lr", "metric"])[1] == ("a", "1e-4", "1")
+    assert run_rows(runs, ["optimizer.lr", "metric"])[1] == ("a", "1e-4", "1.0000")
     row = group_rows(group(runs), ["optimizer.lr", "metric"])[1]
     half = stats.t.ppf(0.975, 1)  # of 1 and 3: standard error 1
     assert row == ("a", "1e-4", f"2.0000 ± {half:.4f}", "2")

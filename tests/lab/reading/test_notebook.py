@@ -8,6 +8,7 @@ from xml.dom import minidom
 
 import pytest
 
+from danlu.lab.errors import LabError
 from danlu.lab.reading import Run, Runs
 from tests.lab.reading.folders import make_run
 
@@ -30,6 +31,8 @@ def test_a_sequence_that_can_be_cut_down(runs: Runs) -> None:
     assert [len(group.runs) for group in runs.groups()] == [2, 2]
     assert runs.table("lr", "best").rows[0] == ("run", "lr", "best")
     assert runs.grouped().rows[0][:2] == ("runs", "n")
+    with pytest.raises(LabError, match="no folder"):
+        Runs("nowhere")
 
 
 def test_html(runs: Runs) -> None:

@@ -178,7 +178,6 @@ def test_without_optuna_there_is_still_random_search(tmp_path: Path, monkeypatch
         ([*GRID, "train.seed=0,1"], {"seeds": 2}, "train.seed is a dimension"),
         (["nano", "train.steps=10,20,30"], {"halving": True}, "the same for all points"),
         (["nano", "train.tokens=1M", "optimizer.lr=1,2,3"], {"halving": True}, "train.steps"),
-        ([*GRID, "train.evaluate_every=10", "schedule.warmup=20 steps"], {"halving": True}, "warmup|warm-up"),
         (["nano", "optimizer.lr=1e-3,x"], {}, "at optimizer.lr=x: .*number"),
         (["nano", "optimizer.lr=1e-3..1", "model.width=64,65"], {"sampler": "tpe", "trials": 3}, "divide"),
     ],
