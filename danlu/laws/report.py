@@ -125,10 +125,14 @@ def _samples(x: Array) -> Array:
 
 
 def _groups(points: Points, column: str) -> list[tuple[int, float, Points]]:
-    """The rungs of a column with most points, from the smallest to the largest: colour, value, points."""
+    """Rungs of a column from the smallest to the largest, the one with most points in each part of the range:
+    colour, value, points."""
     rung = rungs_of(points[column])
-    often = np.argsort(-np.bincount(rung), kind="stable")[:CURVES]
-    groups = [points.take(rung == one) for one in np.sort(often)]
+    count = np.bincount(rung)
+    place = np.bincount(rung, np.log(points[column])) / count
+    edges = np.linspace(place.min(), place.max(), CURVES + 1)[1:-1]
+    part = np.searchsorted(edges, place)
+    chosen = [max(np.flatnonzero(part == one), key=lambda i: count[i]) for one in np.unique(part)]
     return [
-        (colour, float(np.exp(np.log(group[column]).mean())), group) for colour, group in enumerate(groups)
+        (colour, float(np.exp(place[one])), points.take(rung == one)) for colour, one in enumerate(chosen)
     ]
