@@ -11,7 +11,7 @@ from danlu.lab.claims import book, experiment
 from danlu.spec import Experiment
 from danlu.train.plan import Plan
 
-ROWS = [*(f"O{row}" for row in range(1, 13)), "O15", "O16", *(f"S{row}" for row in range(4, 11))]
+ROWS = [*(f"O{row}" for row in range(1, 13)), "O15", "O16", *(f"S{row}" for row in range(4, 10))]
 BOOK = book.claims()
 OWN = [name for name, claim in BOOK.items() if set(claim.rows) & set(ROWS)]
 
