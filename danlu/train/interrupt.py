@@ -20,15 +20,19 @@ class Interrupt:
 
     Ctrl-C after any request raises ``KeyboardInterrupt`` at once; a repeated SIGTERM changes
     nothing, since schedulers repeat themselves. Outside the main thread, where Python allows no
-    handlers, it does nothing. Leaving the block restores the handlers found.
+    handlers, it does nothing. Leaving the block, the outermost of several, restores the handlers found.
     """
 
     def __init__(self) -> None:
         self.requested: str | None = None  # the name of the first signal
         self._found: dict[int, Any] = {}
         self._owner = os.getpid()
+        self._depth = 0
 
     def __enter__(self) -> Interrupt:
+        self._depth += 1
+        if self._depth > 1:
+            return self
         self._owner = os.getpid()
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
@@ -36,6 +40,9 @@ class Interrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
         for number, handler in self._found.items():
             # None: set by C code that Python cannot name; the default is the nearest there is.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

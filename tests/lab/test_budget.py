@@ -38,13 +38,13 @@ def test_a_recipes_own_bound() -> None:
     assert Budget.of(resolve("nano train.steps=200")) == Budget(200, "steps")
     assert Budget.of(resolve("tiny train.seconds=50")) == Budget(50, "seconds")
     # 16 sequences of 64 tokens an update: 2,000 tokens are not whole updates, so one more is begun.
-    assert Budget.of(resolve("nano train.tokens=2000")) == Budget(2, "steps")
+    assert Budget.of(resolve("nano train.batch=16 train.tokens=2000")) == Budget(2, "steps")
 
 
 @given(st.integers(1, 10**6))
 @settings(max_examples=50)
 def test_steps_that_tokens_seconds_and_steps_pay_for(steps: int) -> None:
-    nano = resolve("nano")
+    nano = resolve("nano train.batch=16")
     tokens = steps * nano.train.batch * nano.data.context
     assert Budget(tokens, "tokens").steps(nano) == steps == Budget(steps, "steps").steps(nano)
     assert Budget(steps * 0.02, "seconds").steps(nano, 0.02) == steps

@@ -48,6 +48,16 @@ def test_outside_the_main_thread_nothing_happens():
     assert seen == [found, None]
 
 
+def test_entered_twice_it_leaves_the_handlers_that_it_found():
+    found = signal.getsignal(signal.SIGTERM)
+    with Interrupt() as interrupt:
+        with interrupt:
+            pass
+        send(signal.SIGTERM)  # the inner end took nothing away
+        assert interrupt.requested == "SIGTERM"
+    assert signal.getsignal(signal.SIGTERM) is found
+
+
 def test_a_forked_child_dies_of_sigterm_as_before():
     with Interrupt() as interrupt:
         child = os.fork()
