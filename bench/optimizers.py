@@ -159,11 +159,12 @@ def main() -> None:
     about = machine(arguments.threads)
     results: dict[str, Any] = {"machine": about, "sizes": {}}
     for size in sizes:
-        found = {rule: compare(rule, size, arguments) for rule in arguments.rule or RULES}
-        results["sizes"][size] = found
+        found = results["sizes"][size] = {}
+        for rule in arguments.rule or RULES:
+            found[rule] = compare(rule, size, arguments)
+            if not arguments.quick:
+                save("optimizers" if not arguments.only else f"optimizers_{size}", results)
         report(size, found, about)
-    if not arguments.quick:
-        save("optimizers", results)
 
 
 if __name__ == "__main__":
