@@ -22,6 +22,7 @@ from danlu.spec.durations import Duration, Length, length
 from danlu.spec.errors import DanluError, SpecError
 from danlu.spec.experiment import Experiment
 from danlu.spec.feed_forwards import GLU, MLP, FeedForward
+from danlu.spec.metrics import Metric
 from danlu.spec.mixers import LRU, LatentAttention, Mixer, VQAttention
 from danlu.spec.models import Decoder, Encoder, EncoderDecoder, Init, Layer, Model, Network, Parts
 from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, Norm, RMSNorm
@@ -136,6 +137,7 @@ __all__ = [
     "Lion",
     "Llama3",
     "Masked",
+    "Metric",
     "Mixer",
     "Model",
     "Muon",

@@ -7,11 +7,23 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from danlu.spec.base import ByKind, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Shorthand, Spec
+from danlu.spec.metrics import Metric
 
 ZLoss = NonNegativeFloat
 
+BITS_PER_BYTE = Metric("bits_per_byte", "bits/byte", "lower", "bits that a byte of held-out text costs")
+HELD_OUT_LOSS = Metric("held_out_loss", "nats/token", "lower", "loss of a held-out token, without penalties")
 
-class Causal(Spec):
+
+class Language(Spec):
+    """What the objectives on text have in common. ``metrics``: the first decides."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return BITS_PER_BYTE, HELD_OUT_LOSS
+
+
+class Causal(Language):
     """Predict each token from those before it. ``z_loss`` weighs (ln Σe^z)², added to each token's loss
     (PaLM: 1e-4), which keeps the logits from drifting."""
 
@@ -20,7 +32,7 @@ class Causal(Spec):
     z_loss: ZLoss = 0.0
 
 
-class Prefix(Spec):
+class Prefix(Language):
     """Prefix language modelling (Raffel et al. 2020, section 3.2.1): the first ``length`` tokens of a
     sequence see one another and are not predicted."""
 
@@ -30,7 +42,7 @@ class Prefix(Spec):
     z_loss: ZLoss = 0.0
 
 
-class Masked(Spec):
+class Masked(Language):
     """Masked language modelling (Devlin et al. 2019, section 3.1): a share ``rate`` of the tokens is
     predicted; of these ``mask`` are shown as the mask token, ``random`` as a random one, the rest as
     they are."""
@@ -52,7 +64,7 @@ class Masked(Spec):
         return self
 
 
-class Spans(Spec):
+class Spans(Language):
     """Span corruption (Raffel et al. 2020, section 3.1.4): spans of ``mean`` tokens on average, a share
     ``rate`` of the text, are replaced by one sentinel each; the decoder writes each sentinel and its span."""
 

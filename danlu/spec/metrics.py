@@ -1,0 +1,52 @@
+"""Metrics: what a number of a run is called, its unit, and which direction is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that an objective reports of held-out examples.
+
+    ``name``: its key in metrics.jsonl and summary.json; ``unit``: printed behind a value, may be empty;
+    ``better``: which direction is better; ``text``: one sentence for a reader.
+    """
+
+    name: str
+    unit: str
+    better: Literal["lower", "higher"]
+    text: str = ""
+
+    @property
+    def sign(self) -> int:
+        """1 where lower is better, −1 where higher is: ``sign * value`` is a cost."""
+        return 1 if self.better == "lower" else -1
+
+    @property
+    def words(self) -> str:
+        """The name as written in a sentence: "bits per byte"."""
+        return self.name.replace("_", " ")
+
+    def improves(self, value: float, on: float) -> bool:
+        """Whether ``value`` is better than ``on``. A NaN is better than nothing, and all is better than it."""
+        if value != value or on != on:
+            return value == value
+        return self.sign * value < self.sign * on
+
+    def format(self, value: float) -> str:
+        """The value with its unit, four places: "2.2330 bits/byte"."""
+        return f"{value:.4f} {self.unit}".rstrip()
+
+    def record(self, value: float | None) -> dict[str, Any]:
+        """As summary.json keeps it: name, value, unit, better."""
+        return {"name": self.name, "value": value, "unit": self.unit, "better": self.better}
+
+    @classmethod
+    def read(cls, recorded: Mapping[str, Any]) -> Metric:
+        """What ``record`` wrote. Runs of before danlu 0.4 name the metric alone: it is bits per byte, where
+        lower is better."""
+        unit = "bits/byte" if recorded["name"] == "bits_per_byte" else ""
+        return cls(recorded["name"], recorded.get("unit", unit), recorded.get("better", "lower"))
