@@ -31,7 +31,7 @@ class Metric:
         return self.name.replace("_", " ")
 
     def improves(self, value: float, on: float) -> bool:
-        """Whether ``value`` is better than ``on``. A NaN is better than nothing, and all is better than it."""
+        """Whether ``value`` is better than ``on``; any number is better than NaN."""
         if value != value or on != on:
             return value == value
         return self.sign * value < self.sign * on
