@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from bench.common import RESULTS, cores, machine, save, show
-from danlu import data, optim, spec, tasks
+from danlu import data, objectives, optim, spec
 from danlu.models import build
 from danlu.spec import resolve
 from danlu.train.coordinates import at_width
@@ -55,20 +55,22 @@ class Runs:
         experiment = at_width(self.experiment, width)
         settings = experiment.model.settings() | {"base_width": BASE if mup else None}
         rule = type(experiment.optimizer)(**experiment.optimizer.settings() | {"lr": 2.0**power})
-        task: tasks.Task = tasks.build(experiment.task, self.dataset.tokenizer, experiment.data)
+        objective: objectives.Objective = objectives.build(
+            experiment.objective, self.dataset.tokenizer, experiment.data
+        )
         torch.manual_seed(seed)
-        model = build(spec.Decoder(**settings), task.vocabulary, max(task.lengths))
+        model = build(spec.Decoder(**settings), objective.vocabulary, max(objective.lengths))
         model.compute = self.precision
         optimizers = optim.build(rule, model)
         rows, context = experiment.train.batch, experiment.data.context
         batches = data.Batches(self.dataset.train, context=context, seed=seed)
         losses = []
         for step in range(self.steps):
-            keys = tasks.training_keys(seed, 0, step * rows, (step + 1) * rows)
-            arrays = task.example(*batches.rows(step * rows, rows), keys)
+            keys = objectives.training_keys(seed, 0, step * rows, (step + 1) * rows)
+            arrays = objective.example(*batches.rows(step * rows, rows), keys)
             example = to_device(arrays, torch.device("cpu"))
-            nats, _ = task.loss(model, example)
-            loss = nats / (rows * task.count)
+            nats, _ = objective.loss(model, example)
+            loss = nats / (rows * objective.count)
             loss.backward()
             losses.append(float(loss.detach()))
             self._update(model, optimizers, step)

@@ -170,8 +170,8 @@ def danlu_step(shape: Shape, row: Row, nanogpt: Path | None) -> Step:
 
     from danlu import optim
     from danlu.models import build
+    from danlu.objectives import loss_sum
     from danlu.spec import resolve
-    from danlu.tasks import loss_sum
     from danlu.train.machine import PRECISIONS, keep_memory
 
     keep_memory()

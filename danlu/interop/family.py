@@ -96,12 +96,12 @@ class Family:
         return differences(n, self.read(self.write(n)).normal)
 
 
-TASKS = {"decoder": "causal", "encoder": "masked", "encoder-decoder": "spans"}
+OBJECTIVES = {"decoder": "causal", "encoder": "masked", "encoder-decoder": "spans"}
 
 
 def _experiment(fields: Mapping[str, Any], context: int) -> spec.Experiment:
     model = {f"model.{name}": value for name, value in fields.items()}
     try:
-        return spec.validate({"task.kind": TASKS[fields["kind"]], "data.context": context, **model})
+        return spec.validate({"objective.kind": OBJECTIVES[fields["kind"]], "data.context": context, **model})
     except SpecError as error:
         raise InteropError(f"config.json, read as a model of danlu: {error}") from None

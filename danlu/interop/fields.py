@@ -304,7 +304,7 @@ def write_rope(position: Mapping[str, Any], context: int, partial: bool) -> dict
 
 
 # What any config.json may hold beside the family's own, and never alters the logits: ids of special tokens,
-# settings of generation, of tasks, of the file itself.
+# settings of generation, of objectives, of the file itself.
 COMMON = frozenset({
     "_name_or_path", "architectures", "model_type", "transformers_version", "torch_dtype", "dtype",
     "auto_map", "use_cache", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from danlu import tasks
+from danlu import objectives
 from danlu.data import load_tokenizer
 from danlu.interop.errors import InteropError
 from danlu.interop.folder import TOKENIZER
@@ -22,7 +22,7 @@ def save_run(imported: Imported, path: Path) -> None:
     and no optimizer's state, so that it can be sampled from, and training begin.
 
     Raises InteropError if the model came without tokenizer, or has fewer ids
-    than tokenizer and task need, or the folder holds a run with checkpoints.
+    than tokenizer and objective need, or the folder holds a run with checkpoints.
     """
     source = imported.experiment.data.tokenizer
     if not source.endswith(TOKENIZER):
@@ -30,11 +30,11 @@ def save_run(imported: Imported, path: Path) -> None:
             f"the model came without a {TOKENIZER}, and a run needs one; put it beside its config.json"
         )
     tokenizer = load_tokenizer(source)
-    needed = tasks.build(imported.experiment.task, tokenizer, imported.experiment.data).vocabulary
+    needed = objectives.build(imported.experiment.objective, tokenizer, imported.experiment.data).vocabulary
     has = imported.model.embedding.weight.shape[0]
     if needed > has:
         raise InteropError(
-            f"the model has {has:,} ids, and its tokenizer, with what the task adds, {needed:,}, more "
+            f"the model has {has:,} ids, and its tokenizer, with what the objective adds, {needed:,}, more "
             "than there are weights for; use the model in Python, by danlu.interop.from_huggingface"
         )
     if steps.latest_step(path) is not None:

@@ -94,8 +94,8 @@ def flops_per_token(experiment: spec.Experiment) -> int:
     from danlu import data
     from danlu.train.costs import outline
 
-    task, model, *_ = outline(experiment, data.prepare(experiment.data).tokenizer.vocabulary)
-    return 3 * int(model.flops(1, *task.lengths)) // task.context
+    objective, model, *_ = outline(experiment, data.prepare(experiment.data).tokenizer.vocabulary)
+    return 3 * int(model.flops(1, *objective.lengths)) // objective.context
 
 
 def flops(experiment: spec.Experiment) -> float:

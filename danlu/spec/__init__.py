@@ -26,6 +26,7 @@ from danlu.spec.metrics import Metric
 from danlu.spec.mixers import LRU, LatentAttention, Mixer, VQAttention
 from danlu.spec.models import Decoder, Encoder, EncoderDecoder, Init, Layer, Model, Network, Parts
 from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, Norm, RMSNorm
+from danlu.spec.objectives import Causal, Masked, Objective, Prefix, Spans
 from danlu.spec.optim import (
     LAMB,
     SGD,
@@ -77,7 +78,6 @@ from danlu.spec.schedules import (
     Vary,
     WarmUp,
 )
-from danlu.spec.tasks import Causal, Masked, Prefix, Spans, Task
 from danlu.spec.train import Stage, Train
 from danlu.spec.words import resolve, validate
 
@@ -144,6 +144,7 @@ __all__ = [
     "Network",
     "NoPosition",
     "Norm",
+    "Objective",
     "Optimizer",
     "Parts",
     "Piece",
@@ -177,7 +178,6 @@ __all__ = [
     "Stage",
     "Strided",
     "T5Buckets",
-    "Task",
     "Tiger",
     "Train",
     "VQAttention",

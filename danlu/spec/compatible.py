@@ -178,12 +178,12 @@ def _check_stacks(model: Network) -> None:
 
 
 def check_experiment(experiment: Experiment) -> None:
-    """Raises ValueError where model, data, task and training contradict one another."""
-    model, data, task, train = experiment.model, experiment.data, experiment.task, experiment.train
-    if task.model != model.kind:
+    """Raises ValueError where model, data, objective and training contradict one another."""
+    model, data, objective, train = experiment.model, experiment.data, experiment.objective, experiment.train
+    if objective.model != model.kind:
         raise ValueError(
-            f"task.kind = {task.kind} is for a model of kind {task.model}, and model.kind = {model.kind}; "
-            f"set model.kind = {task.model}, or task.kind = {TASK_OF[model.kind]}"
+            f"objective.kind = {objective.kind} is for a model of kind {objective.model}, and model.kind = {model.kind}; "
+            f"set model.kind = {objective.model}, or objective.kind = {OBJECTIVE_OF[model.kind]}"
         )
     for i, parts in enumerate(model.turn()):
         window = getattr(parts.mixer, "window", None)
@@ -199,9 +199,9 @@ def check_experiment(experiment: Experiment) -> None:
                 f"data.documents = separate, and mixer.kind = {parts.mixer.kind} carries what it read across "
                 "documents; set data.documents = join"
             )
-        if isinstance(parts.mixer, VQAttention | LRU) and task.kind == "prefix":
+        if isinstance(parts.mixer, VQAttention | LRU) and objective.kind == "prefix":
             raise ValueError(
-                f"task.kind = prefix lets the prefix see itself both ways, and "
+                f"objective.kind = prefix lets the prefix see itself both ways, and "
                 f"mixer.kind = {parts.mixer.kind} runs from left to right"
             )
         if isinstance(parts.mixer, VQAttention) and train.recompute:
@@ -209,13 +209,15 @@ def check_experiment(experiment: Experiment) -> None:
                 "train.recompute = true runs a layer twice, and mixer.kind = vq counts its keys as it runs; "
                 "set train.recompute = false"
             )
-    if task.kind == "spans" and data.documents == "separate":
+    if objective.kind == "spans" and data.documents == "separate":
         raise ValueError(
-            "data.documents = separate, and task.kind = spans leaves out spans that do not keep to "
+            "data.documents = separate, and objective.kind = spans leaves out spans that do not keep to "
             "documents; set data.documents = join"
         )
-    if task.kind == "spans" and data.context < 2:
-        raise ValueError("data.context = 1 leaves nothing beside a span; task.kind = spans takes 2 or more")
+    if objective.kind == "spans" and data.context < 2:
+        raise ValueError(
+            "data.context = 1 leaves nothing beside a span; objective.kind = spans takes 2 or more"
+        )
     if model.norm.kind == "batch" and train.recompute:
         raise ValueError(
             "train.recompute = true runs a layer twice, and norm.kind = batch moves its running averages "
@@ -226,9 +228,9 @@ def check_experiment(experiment: Experiment) -> None:
             f"optimizer.kind = amos lowers its own rate and decay, and schedule.kind = "
             f"{experiment.schedule.kind} would lower them again; set schedule.kind = constant"
         )
-    if task.kind == "prefix" and task.length >= data.context:
+    if objective.kind == "prefix" and objective.length >= data.context:
         raise ValueError(
-            f"task.length = {task.length} leaves nothing to predict of data.context = {data.context}; "
+            f"objective.length = {objective.length} leaves nothing to predict of data.context = {data.context}; "
             f"allowed: less than {data.context}"
         )
     if train.average is not None and experiment.optimizer.kind == "schedule-free":
@@ -244,4 +246,4 @@ def check_experiment(experiment: Experiment) -> None:
         )
 
 
-TASK_OF = {"decoder": "causal", "encoder": "masked", "encoder-decoder": "spans"}
+OBJECTIVE_OF = {"decoder": "causal", "encoder": "masked", "encoder-decoder": "spans"}

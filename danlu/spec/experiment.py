@@ -10,16 +10,16 @@ from danlu.spec.base import Spec
 from danlu.spec.compatible import check_experiment
 from danlu.spec.data import Data
 from danlu.spec.models import Decoder, Model
+from danlu.spec.objectives import Causal, Objective
 from danlu.spec.optim import Muon, Optimizer
 from danlu.spec.schedules import Cosine, Schedule, Vary, check_vary
-from danlu.spec.tasks import Causal, Task
 from danlu.spec.train import BOUNDS, Train
 
 
 class Experiment(Spec):
-    """Task, model, data, optimizer, schedule, settings of the optimizer that vary, training."""
+    """Objective, model, data, optimizer, schedule, settings of the optimizer that vary, training."""
 
-    task: Task = Causal()
+    objective: Objective = Causal()
     model: Model = Decoder()
     data: Data = Data()
     optimizer: Optimizer = Muon()

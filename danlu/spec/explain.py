@@ -20,7 +20,7 @@ ALIASES = {
     "n_head": "heads", "n_heads": "heads", "num_heads": "heads", "n_kv_heads": "kv_heads",
     "n_embd": "width", "d_model": "width", "hidden_size": "width", "dim": "width", "d_ff": "hidden",
     "grad_clip": "clip", "dtype": "precision", "dataset": "corpus", "attention": "mixer",
-    "mlp": "feed_forward", "ffn": "feed_forward", "wd": "weight_decay", "betas": "beta1",
+    "mlp": "feed_forward", "task": "objective", "ffn": "feed_forward", "wd": "weight_decay", "betas": "beta1",
 }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from danlu.spec.words import resolve as words_to_experiment
 from danlu.spec.words import validate
 
 FEWEST, CONTEXT, BATCH, TOKENS, WARMUP, POWER = 4, 128, 8, 2.0, 0.02, 0.8
-BYTES = 260  # the byte values, a separator, and about what a task adds
+BYTES = 260  # the byte values, a separator, and about what an objective adds
 SMALLEST = 16  # of a width
 SPECIFIC = (SGD, LAMB, Adafactor, Tiger, Amos, Muon)  # rules whose rates are relative or of their own kind
 

@@ -140,6 +140,8 @@ class _Draft:
         for label, values in reversed(chain):
             for about in catalog.ABOUT_RECIPE:
                 values.pop(about, None)
+            if "task" in values and "objective" not in values:
+                values["objective"] = values.pop("task")  # what it was called until version 0.3
             try:
                 self.lay(nested(values), label)
             except SpecError as error:

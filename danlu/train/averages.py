@@ -104,12 +104,12 @@ def evaluate_averages(run: Path, last: int | None = None) -> dict[str, Any]:
     if not kept:
         raise RunError(f"{run} holds no checkpoint to average; run the experiment first")
     loaded = [load_run(run, step, averaged=False) for step in kept]
-    experiment, task = loaded[0].experiment, loaded[0].task
-    windows = held_out(task, data.prepare(experiment.data), experiment.train.evaluate_tokens)
+    experiment, objective = loaded[0].experiment, loaded[0].objective
+    windows = held_out(objective, data.prepare(experiment.data), experiment.train.evaluate_tokens)
     alone = Processes(0, 1, torch.device("cpu"))
 
     def score(model: nn.Module) -> float:
-        return evaluate(model, task, windows, alone, rows=experiment.train.batch).bits_per_byte
+        return evaluate(model, objective, windows, alone, rows=experiment.train.batch).bits_per_byte
 
     models = [each.model for each in loaded]
     found = {

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from danlu import optim, spec, tasks
+from danlu import objectives, optim, spec
 from danlu.models import Model, build
 from danlu.nn import Block
 from danlu.train.costs import vocabulary_of
@@ -59,23 +59,23 @@ def slopes(changes: Changes) -> dict[str, float]:
 def _changes(experiment: spec.Experiment, steps: int, seed: int) -> dict[str, float]:
     ids = vocabulary_of(experiment.data)[0]
     tokenizer = SimpleNamespace(vocabulary=ids, separator=ids - 1, token_bytes=np.ones(ids, np.int32))
-    task: tasks.Task = tasks.build(experiment.task, tokenizer, experiment.data)
+    objective: objectives.Objective = objectives.build(experiment.objective, tokenizer, experiment.data)
     torch.manual_seed(seed)
-    model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
+    model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
     optimizers = optim.build(experiment.optimizer, model, updates_of(experiment))
     rows = experiment.train.microbatch or experiment.train.batch
-    text = np.random.default_rng(seed).integers(0, ids - 1, (rows, task.context + 1))
-    arrays = task.example(text[:, :-1], text[:, 1:], tasks.training_keys(0, 0, 0, rows))
+    text = np.random.default_rng(seed).integers(0, ids - 1, (rows, objective.context + 1))
+    arrays = objective.example(text[:, :-1], text[:, 1:], objectives.training_keys(0, 0, 0, rows))
     example = to_device(arrays, torch.device("cpu"))
-    before = _activations(model, lambda: task.loss(model, example))
+    before = _activations(model, lambda: objective.loss(model, example))
     for _ in range(steps):
-        nats, penalty = task.loss(model, example)
+        nats, penalty = objective.loss(model, example)
         loss = nats if penalty is None else nats + penalty
-        (loss / (rows * task.count)).backward()
+        (loss / (rows * objective.count)).backward()
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
-    after = _activations(model, lambda: task.loss(model, example))
+    after = _activations(model, lambda: objective.loss(model, example))
     return {name: float((after[name] - x).square().mean().sqrt()) for name, x in before.items()}
 
 

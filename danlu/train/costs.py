@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from danlu import spec, tasks
+from danlu import objectives, spec
 from danlu.data import load_tokenizer
 from danlu.models import Encoder, EncoderDecoder, Model, build
 from danlu.models import costs as of_model
@@ -45,23 +45,23 @@ def place(train: spec.Train) -> tuple[str, str]:
     return device.type, pick_precision(train.precision, device)
 
 
-def outline(experiment: spec.Experiment, ids: int) -> tuple[tasks.Task, Model, str, str]:
-    """The task and the model, on the meta device, with a tokenizer of ``ids`` ids; device and precision."""
+def outline(experiment: spec.Experiment, ids: int) -> tuple[objectives.Objective, Model, str, str]:
+    """The objective and the model, on the meta device, with a tokenizer of ``ids`` ids; device and precision."""
     device, precision = place(experiment.train)
     tokenizer = SimpleNamespace(vocabulary=ids, separator=ids - 1, token_bytes=np.ones(ids, np.int32))
-    task: tasks.Task = tasks.build(experiment.task, tokenizer, experiment.data)
+    objective: objectives.Objective = objectives.build(experiment.objective, tokenizer, experiment.data)
     with torch.device("meta"):
-        model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
+        model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
     model.compute = PRECISIONS[precision]
     if experiment.train.weights != "float32":
         to_bfloat16(model)
-    return task, model, device, precision
+    return objective, model, device, precision
 
 
 def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[str, Any]:
     """The costs of ``experiment`` with a tokenizer of ``vocabulary`` ids (left out: as ``vocabulary_of``).
 
-    Returns ``vocabulary`` (``ids``, the task's included, and ``known``: how), ``device``, ``precision``,
+    Returns ``vocabulary`` (``ids``, the objective's included, and ``known``: how), ``device``, ``precision``,
     ``context``, ``rows`` (sequences of a pass);
 
     ``parameters``: ``parts``, ``total`` and ``without_embeddings``, the N of 6N;
@@ -81,31 +81,31 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     """
     train, context = experiment.train, experiment.data.context
     ids, known = (vocabulary, "given") if vocabulary is not None else vocabulary_of(experiment.data)
-    task, model, device, precision = outline(experiment, ids)
+    objective, model, device, precision = outline(experiment, ids)
     element = model.compute.itemsize
     rows = train.microbatch or train.batch
     standing_for = META.set(device)
     try:
-        kept = of_model.kept(model, lambda: task.loss(model, _example(task, rows)))
-        decoding = None if isinstance(model, Encoder) else _decoding(model, task.lengths, element)
+        kept = of_model.kept(model, lambda: objective.loss(model, _example(objective, rows)))
+        decoding = None if isinstance(model, Encoder) else _decoding(model, objective.lengths, element)
     finally:
         META.reset(standing_for)
     parts = of_model.parameters(model)
     total, n = sum(parts.values()), of_model.without_embeddings(parts)
-    forward = {part: count / context for part, count in of_model.flops(model, *task.lengths).items()}
+    forward = {part: count / context for part, count in of_model.flops(model, *objective.lengths).items()}
     whole = sum(forward.values())
     activations, copies = kept[2:] if train.recompute else kept[:2]
     stored = 4 if train.weights == "float32" else 2
     moved = total * (2 * element + stored) + 2 * kept.activations
     return {
-        "vocabulary": {"ids": task.vocabulary, "known": known},
+        "vocabulary": {"ids": objective.vocabulary, "known": known},
         "device": device,
         "precision": precision,
         "context": context,
         "rows": rows,
         "parameters": {"parts": parts, "total": total, "without_embeddings": n},
         "flops": {"forward": forward, "training": 3 * whole, "over_6n": whole / (2 * n)},
-        "cache": None if decoding is None else _cache(model, task.lengths),
+        "cache": None if decoding is None else _cache(model, objective.lengths),
         "memory": {
             "weights": stored * total,
             "gradients": stored * total,
@@ -114,14 +114,14 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
             "recompute": train.recompute,
         },
         "intensity": {"training": 3 * whole * context * rows / moved, "decoding": decoding},
-        "shape": advice(experiment.model, task.vocabulary),
+        "shape": advice(experiment.model, objective.vocabulary),
     }
 
 
-def _example(task: tasks.Task, rows: int) -> dict[str, torch.Tensor]:
+def _example(objective: objectives.Objective, rows: int) -> dict[str, torch.Tensor]:
     """An example of ``rows`` rows of text, of which only shapes and types are left."""
-    text = np.zeros((rows, task.context), np.int64)
-    made = task.example(text, text, tasks.training_keys(0, 0, 0, rows))
+    text = np.zeros((rows, objective.context), np.int64)
+    made = objective.example(text, text, objectives.training_keys(0, 0, 0, rows))
     return {name: torch.empty(array.shape, dtype=torch.int64, device="meta") for name, array in made.items()}
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn as nn
 
 from danlu.data import Dataset, held_out_windows
-from danlu.tasks import IGNORED, Example, Task, bits_per_byte, held_out_keys
+from danlu.objectives import IGNORED, Example, Objective, bits_per_byte, held_out_keys
 from danlu.train.errors import RunError
 from danlu.train.parallel import Processes
 
@@ -28,16 +28,16 @@ class Stopped(Exception):
     """A signal came during the evaluation; nothing was recorded."""
 
 
-def held_out(task: Task, dataset: Dataset, limit_tokens: int | None) -> list[Window]:
-    """The windows of held-out text of which ``task`` predicts something: (inputs, targets, mask), arrays
+def held_out(objective: Objective, dataset: Dataset, limit_tokens: int | None) -> list[Window]:
+    """The windows of held-out text of which ``objective`` predicts something: (inputs, targets, mask), arrays
     (context,). Raises ``RunError`` if there is none."""
-    windows = held_out_windows(dataset.held_out, task.context, limit_tokens=limit_tokens)
-    taken = [window for window in windows if task.takes(window[2])]
+    windows = held_out_windows(dataset.held_out, objective.context, limit_tokens=limit_tokens)
+    taken = [window for window in windows if objective.takes(window[2])]
     if not taken:
         raise RunError(
             f"nothing of the held-out text can be scored: it has {len(dataset.held_out)} tokens, of which "
-            f"train.evaluate_tokens = {limit_tokens or 'none'} are read, and the task needs more of one "
-            f"window of {task.context}; lower data.context or raise data.held_out"
+            f"train.evaluate_tokens = {limit_tokens or 'none'} are read, and the objective needs more of one "
+            f"window of {objective.context}; lower data.context or raise data.held_out"
         )
     return taken
 
@@ -45,14 +45,14 @@ def held_out(task: Task, dataset: Dataset, limit_tokens: int | None) -> list[Win
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    task: Task,
+    objective: Objective,
     windows: Sequence[Window],
     group: Processes,
     *,
     rows: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> Score:
-    """Score ``model`` at ``task`` on ``windows`` of held-out text, ``rows`` at a time, shared among the
+    """Score ``model`` at ``objective`` on ``windows`` of held-out text, ``rows`` at a time, shared among the
     processes.
 
     What is random in a window depends on its place alone. Raises ``Stopped`` when ``stop()`` turns true
@@ -68,10 +68,10 @@ def evaluate(
             if group.count == 1 and stop():
                 raise Stopped
             places = range(start, min(start + rows * group.count, len(windows)))
-            example = _example(task, windows, places[group.rank :: group.count], spare=start)
-            nats += _nats(model, task, example, group.device)
+            example = _example(objective, windows, places[group.rank :: group.count], spare=start)
+            nats += _nats(model, objective, example, group.device)
             tokens += int((example["targets"] != IGNORED).sum())
-            bytes_ += task.bytes_of(example["targets"])
+            bytes_ += objective.bytes_of(example["targets"])
     finally:
         model.train(training)
     sums = group.sum(torch.tensor([float(nats), tokens, bytes_], dtype=torch.float64, device=group.device))
@@ -79,18 +79,18 @@ def evaluate(
     return Score(bits_per_byte(total, int(size)), total / count)
 
 
-def _example(task: Task, windows: Sequence[Window], places: Sequence[int], spare: int) -> Example:
+def _example(objective: Objective, windows: Sequence[Window], places: Sequence[int], spare: int) -> Example:
     """The windows at ``places``; where there are none, the one at ``spare`` with nothing to predict."""
     mine = places or [spare]
     inputs, targets, mask = (np.stack(part) for part in zip(*(windows[i] for i in mine), strict=True))
-    example = task.example(inputs, targets, held_out_keys(mine), mask)
+    example = objective.example(inputs, targets, held_out_keys(mine), mask)
     if not places:
         example["targets"] = np.full_like(example["targets"], IGNORED)
     return example
 
 
-def _nats(model: nn.Module, task: Task, example: Example, device: torch.device) -> torch.Tensor:
-    return task.loss(model, to_device(example, device)).nats.double().cpu()
+def _nats(model: nn.Module, objective: Objective, example: Example, device: torch.device) -> torch.Tensor:
+    return objective.loss(model, to_device(example, device)).nats.double().cpu()
 
 
 def to_device(example: Example, device: torch.device) -> dict[str, torch.Tensor]:

@@ -21,12 +21,12 @@ def report(experiment: spec.Experiment) -> list[dict[str, Any]]:
     ``layers`` (their numbers, from 0), ``mixer`` (its class), ``kernel``, ``why``, and what that rests on:
     ``measured``, the row of the table (None where it rests on none), and ``needs``, the part that no fused
     kernel can run (None: no part). Device and precision are those that the run would have here."""
-    task, model, device, precision = outline(experiment, 257)
+    objective, model, device, precision = outline(experiment, 257)
     dtype, separate = PRECISIONS[precision], experiment.data.documents == "separate"
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for stack, length, memory in stacks(model, *task.lengths):
+    for stack, length, memory in stacks(model, *objective.lengths):
         of = "decoder" if stack.causal else "encoder"
-        scope = Scope(stack.causal, task.scope.get("prefix", 0))
+        scope = Scope(stack.causal, objective.scope.get("prefix", 0))
         for i, block in enumerate(stack.blocks):
             for part in (block.mixer, block.cross):
                 if part is None:

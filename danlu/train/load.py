@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from danlu import spec, tasks
+from danlu import objectives, spec
 from danlu.data import Tokenizer, load_tokenizer
 from danlu.models import Model, build
 from danlu.spec.words import resolve
@@ -24,7 +24,7 @@ class LoadedRun:
     """What a run left: ``model`` holds the weights of ``step``, in evaluation mode."""
 
     experiment: spec.Experiment
-    task: tasks.Task
+    objective: objectives.Objective
     model: Model
     tokenizer: Tokenizer
     step: int
@@ -46,13 +46,13 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
         best = int(position["best_step"])
         step = best if steps.step_folder(path, best).is_dir() else int(position["step"])
     tensors, state = checkpoint.load(path, step, only={"model"})
-    task: tasks.Task = tasks.build(experiment.task, tokenizer, experiment.data)
-    model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
+    objective: objectives.Objective = objectives.build(experiment.objective, tokenizer, experiment.data)
+    model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
     model.load_state_dict(tensors["model"])
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
         tensors, _ = checkpoint.load(path, step, only={"average"})
         model.load_state_dict(tensors["average"], strict=False)
-    return LoadedRun(experiment, task, model.eval().requires_grad_(False), tokenizer, step)
+    return LoadedRun(experiment, objective, model.eval().requires_grad_(False), tokenizer, step)
 
 
 def unknown_characters(run: LoadedRun, text: str) -> list[str]:
@@ -78,9 +78,9 @@ def generate_text(
     """
     from danlu.models import Encoder, EncoderDecoder, generate
 
-    if isinstance(run.model, Encoder) or not run.task.continues:
+    if isinstance(run.model, Encoder) or not run.objective.continues:
         raise RunError(
-            f"the run's task is {run.experiment.task.kind} and its model an encoder, which fills gaps in a "
+            f"the run's objective is {run.experiment.objective.kind} and its model an encoder, which fills gaps in a "
             "text and does not continue one; danlu sample takes a run of a decoder or an encoder-decoder"
         )
     if top_p is not None and not 0 < top_p <= 1:
@@ -91,8 +91,8 @@ def generate_text(
         prompt.encode()
     except UnicodeEncodeError as error:
         raise RunError(f"the prompt is not UTF-8 at character {error.start}") from None
-    given = run.task.prompt(run.tokenizer.encode(prompt).tolist())
-    begin, context, memory = torch.from_numpy(given["tokens"]), run.task.lengths[0], None
+    given = run.objective.prompt(run.tokenizer.encode(prompt).tolist())
+    begin, context, memory = torch.from_numpy(given["tokens"]), run.objective.lengths[0], None
     if isinstance(run.model, EncoderDecoder):
         memory = run.model.encode(torch.from_numpy(given["encoder_tokens"]))
         count = min(count, context - begin.shape[1])  # further than this it has never written

@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from danlu import data, optim, spec, tasks
+from danlu import data, objectives, optim, spec
 from danlu.models import Model, build
 from danlu.nn.kernels import choose
 from danlu.train.evaluate import to_device
@@ -63,8 +63,10 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     precision = pick_precision(train.precision, device)
     dataset = data.prepare(experiment.data)
     torch.manual_seed(train.seed)
-    task: tasks.Task = tasks.build(experiment.task, dataset.tokenizer, experiment.data)
-    model: Model = build(experiment.model, task.vocabulary, max(task.lengths)).to(device)
+    objective: objectives.Objective = objectives.build(
+        experiment.objective, dataset.tokenizer, experiment.data
+    )
+    model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths)).to(device)
     model.compute, model.recompute = PRECISIONS[precision], train.recompute
     optimizers = optim.build(experiment.optimizer, model, updates_of(experiment))
     rows = train.microbatch or train.batch
@@ -85,12 +87,12 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
         box: dict[str, Any] = {}
 
         def read() -> None:
-            keys = tasks.training_keys(train.seed, i, 0, rows)
-            box["example"] = to_device(task.example(*batches.rows(i * rows, rows), keys), device)
+            keys = objectives.training_keys(train.seed, i, 0, rows)
+            box["example"] = to_device(objective.example(*batches.rows(i * rows, rows), keys), device)
 
         def forward() -> None:
-            nats, penalty = task.loss(model, box["example"])
-            box["loss"] = (nats if penalty is None else nats + penalty) / (rows * task.count)
+            nats, penalty = objective.loss(model, box["example"])
+            box["loss"] = (nats if penalty is None else nats + penalty) / (rows * objective.count)
 
         parts: list[tuple[str, Callable[[], Any]]] = [
             ("data", read),
@@ -112,7 +114,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     operators = _operators(lambda: step(steps + 1))
     seconds = {name: sorted(values[:steps])[steps // 2] for name, values in times.items()}
     whole = sum(seconds.values())
-    flops = 3 * model.flops(rows, *task.lengths)
+    flops = 3 * model.flops(rows, *objective.lengths)
     peak, bus = ceiling(device, precision), bandwidth(device)
     kernel = choose(device.type, PRECISIONS[precision])
     return {

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import danlu
-from danlu import data, optim, spec, tasks
+from danlu import data, objectives, optim, spec
 from danlu.models import Model, build
 from danlu.nn.kernels import choose
 from danlu.optim.rounding import to_bfloat16
@@ -51,7 +51,7 @@ def train(
     """Carry out ``experiment`` in ``folder`` (a new one under ``runs/`` if None); resume what is there.
 
     ``started``: from when start-up is counted, on ``time.perf_counter``; a process that trains one run after
-    another says so. ``sample``: whether a text is written at the end, where the task continues one.
+    another says so. ``sample``: whether a text is written at the end, where the objective continues one.
 
     Returns the summary that is also written to ``summary.json``: ``run``, ``metric`` {name, value}, ``best``
     {step, value}, ``loss`` (nats a token of the last update), ``steps``, ``tokens``, ``tokens_per_second``,
@@ -71,15 +71,27 @@ def train(
             # the data, the others find it prepared.
             dataset = group.only_first(lambda: data.prepare(experiment.data, progress=reporter.message))
             dataset = dataset or data.prepare(experiment.data)
-            task: tasks.Task = tasks.build(experiment.task, dataset.tokenizer, experiment.data)
+            objective: objectives.Objective = objectives.build(
+                experiment.objective, dataset.tokenizer, experiment.data
+            )
             try:
-                windows = held_out(task, dataset, experiment.train.evaluate_tokens)
+                windows = held_out(objective, dataset, experiment.train.evaluate_tokens)
             except RunError as error:
                 raise group.told(error) from None
             opened = _open(experiment, folder, name, group)
             try:
                 return _train(
-                    experiment, task, dataset, windows, opened, group, clock, heard, reporter, started, sample
+                    experiment,
+                    objective,
+                    dataset,
+                    windows,
+                    opened,
+                    group,
+                    clock,
+                    heard,
+                    reporter,
+                    started,
+                    sample,
                 )
             finally:
                 opened.close()
@@ -113,7 +125,7 @@ def _differs(folder: Path, experiment: spec.Experiment) -> str:
 
 def _train(
     experiment: spec.Experiment,
-    task: tasks.Task,
+    objective: objectives.Objective,
     dataset: data.Dataset,
     windows: list[Window],
     folder: RunFolder,
@@ -128,7 +140,7 @@ def _train(
     record = group.on_first(lambda: _earlier(folder, dataset, experiment))
     choices = group.share(record["choices"] if record else _choose(experiment, group))
     torch.manual_seed(experiment.train.seed)
-    model: Model = build(experiment.model, task.vocabulary, max(task.lengths))
+    model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
     model.to(group.device)
     model.compute = PRECISIONS[choices["precision"]]
     model.recompute = experiment.train.recompute
@@ -141,7 +153,7 @@ def _train(
     wrapped = distribute(model, experiment.train.parallel, group, choices["precision"])
     trainer = Trainer(
         experiment,
-        task,
+        objective,
         dataset,
         windows,
         model,
@@ -263,7 +275,7 @@ def _summary(
 ) -> dict[str, Any]:
     now, clock, folder = trainer.position, trainer.clock, trainer.folder
     with clock("other"):
-        writes = sample and trainer.task.continues and not signal
+        writes = sample and trainer.objective.continues and not signal
         text = generate_text(load_run(folder.path, now.step), "", count=SAMPLE_TOKENS) if writes else None
     summary = {
         "run": os.fspath(folder.path),

@@ -13,9 +13,9 @@ import torch.nn as nn
 from danlu import optim, spec
 from danlu.data import Batches, Dataset
 from danlu.nn import after_update
+from danlu.objectives import Objective, training_keys
 from danlu.optim import Settings, rounding
 from danlu.optim.base import Rule
-from danlu.tasks import Task, training_keys
 from danlu.train import checkpoint, steps
 from danlu.train.averages import WeightsAverage, averaged
 from danlu.train.clock import Clock
@@ -62,7 +62,7 @@ class Trainer:
     def __init__(
         self,
         experiment: spec.Experiment,
-        task: Task,
+        objective: Objective,
         dataset: Dataset,
         windows: Sequence[Window],
         model: nn.Module,
@@ -75,7 +75,7 @@ class Trainer:
         reporter: Reporter,
         choices: dict[str, Any],
     ) -> None:
-        self.experiment, self.task, self.windows = experiment, task, windows
+        self.experiment, self.objective, self.windows = experiment, objective, windows
         self.model, self.wrapped, self.optimizers = model, wrapped, optimizers
         self.group, self.clock, self.folder = group, clock, folder
         self.interrupt, self.reporter = interrupt, reporter
@@ -189,7 +189,7 @@ class Trainer:
         rows = train.microbatch or mine
         with self.clock("other"):
             example = self._example(self.group.rank * mine, rows)
-            look.activations(lambda: self.task.loss(self.model, example))
+            look.activations(lambda: self.objective.loss(self.model, example))
         return look
 
     def _gradients(self) -> float:
@@ -199,7 +199,7 @@ class Trainer:
         mine = batch // self.group.count  # sequences that fall to this process
         micro = train.microbatch or mine
         first = self.group.rank * mine
-        tokens = batch * self.task.count
+        tokens = batch * self.objective.count
         share = self.folding.begin(mine // micro) / tokens
         total = torch.zeros((), device=self.group.device)
         for start in range(first, first + mine, micro):
@@ -208,7 +208,7 @@ class Trainer:
             last = start + micro == first + mine
             part = "train" if self.warm or not self.compiled else "compile"
             with self.clock(part), hold_gradients(self.wrapped, hold=not last):  # type: ignore[arg-type]
-                nats, penalty = self.task.loss(self.wrapped, example)
+                nats, penalty = self.objective.loss(self.wrapped, example)
                 loss = nats if penalty is None else nats + penalty
                 # DDP and FSDP2 average over processes; the loss is a sum over all of them
                 (loss * (self.scale.scale * self.group.count * share)).backward()
@@ -222,7 +222,7 @@ class Trainer:
         now = self.position
         keys = training_keys(self.experiment.train.seed, now.step, start, start + count)
         rows = self.batches.rows(now.tokens // self.plan.context + start, count)
-        return to_device(self.task.example(*rows, keys), self.group.device)
+        return to_device(self.objective.example(*rows, keys), self.group.device)
 
     def _check_and_clip(self, loss: float) -> bool:
         """Make the gradients those of the loss, clipped; False when an overflow in float16 skips the update.
@@ -295,7 +295,7 @@ class Trainer:
     @property
     def flops_per_token(self) -> int:
         """FLOPs of forward and backward for one token of text: three times the forward pass."""
-        return 3 * self.model.flops(1, *self.task.lengths) // self.task.context  # type: ignore[operator]
+        return 3 * self.model.flops(1, *self.objective.lengths) // self.objective.context  # type: ignore[operator]
 
     def utilisation(self) -> float | None:
         """FLOP/s of the updates so far as a share of the machine's measured ceiling."""
@@ -325,10 +325,10 @@ class Trainer:
     def _score(self) -> Score:
         return evaluate(
             self.wrapped,
-            self.task,
+            self.objective,
             self.windows,
             self.group,
-            rows=max(self.micro, EVALUATION_TOKENS // self.task.context),
+            rows=max(self.micro, EVALUATION_TOKENS // self.objective.context),
             stop=lambda: self.interrupt.requested is not None,
         )
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from danlu import optim, spec, tasks
+from danlu import objectives, optim, spec
 from danlu.data.tokenizers import Bytes
 from danlu.models import build
 from danlu.nn import after_update
+from danlu.objectives import training_keys
 from danlu.spec import catalog
-from danlu.tasks import training_keys
 
 IDEAS = catalog.ideas()
 PAIRS = [(a.name, b.name) for a, b in itertools.combinations(IDEAS, 2) if a.family != b.family]
@@ -32,22 +32,22 @@ def learns(experiment: spec.Experiment) -> None:
     """Three updates on one batch: every loss is finite, and the last is below the first."""
     torch.manual_seed(0)
     tokenizer, context = Bytes(), experiment.data.context
-    task = tasks.build(experiment.task, tokenizer, experiment.data)
-    model = build(experiment.model, task.vocabulary, max(task.lengths))
+    objective = objectives.build(experiment.objective, tokenizer, experiment.data)
+    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
     rows = TEXT.reshape(2, 129)[:, : context + 1]
-    arrays = task.example(rows[:, :-1], rows[:, 1:], training_keys(0, 0, 0, 2))
+    arrays = objective.example(rows[:, :-1], rows[:, 1:], training_keys(0, 0, 0, 2))
     example = {name: torch.from_numpy(np.ascontiguousarray(part)) for name, part in arrays.items()}
     optimizers = optim.build(experiment.optimizer, model)
 
     def loss() -> float:
         with torch.no_grad():
-            return float(task.loss(model, example).nats)
+            return float(objective.loss(model, example).nats)
 
     before = loss()
     for _ in range(3):
-        nats, penalty = task.loss(model, example)
+        nats, penalty = objective.loss(model, example)
         assert torch.isfinite(nats)
-        (nats if penalty is None else nats + penalty).div(2 * task.count).backward()
+        (nats if penalty is None else nats + penalty).div(2 * objective.count).backward()
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * 0.3

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from danlu import spec
 from danlu.models import build, costs
 from danlu.nn import kernels
-from danlu.tasks import loss_sum
+from danlu.objectives import loss_sum
 
 VOCABULARY, CONTEXT, BATCH = 29, 24, 2
 MIXERS = {

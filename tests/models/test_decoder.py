@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from danlu import spec
 from danlu.nn import kernels, plain, rms_norm
+from danlu.objectives import loss_sum
 from danlu.optim import by_role
-from danlu.tasks import loss_sum
 from tests.models.small import CONTEXT, EVERY, VOCABULARY, small, tokens
 
 every_mixer = pytest.mark.parametrize("settings", EVERY.values(), ids=EVERY)

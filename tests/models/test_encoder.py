@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from danlu import spec
 from danlu.nn import Scope
-from danlu.tasks.language import nats_sum
+from danlu.objectives.language import nats_sum
 from tests.models.small import ATTENTIONS, CONTEXT, VOCABULARY, attention, small, tokens
 
 every_mixer = pytest.mark.parametrize("settings", ATTENTIONS.values(), ids=ATTENTIONS)

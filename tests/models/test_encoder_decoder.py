@@ -7,7 +7,7 @@ import torch
 
 from danlu import spec
 from danlu.nn import CrossAttention, Scope, rms_norm
-from danlu.tasks.language import nats_sum
+from danlu.objectives.language import nats_sum
 from tests.models.small import ATTENTIONS, CONTEXT, VOCABULARY, attention, small, tokens
 
 SOURCE = 7

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from danlu import spec
 from danlu.models import EncoderDecoder, build
 from danlu.nn import kernels, plain
-from danlu.tasks.language import nats_sum
+from danlu.objectives.language import nats_sum
 
 VOCABULARY, CONTEXT, BATCH = 29, 24, 3
 CONFIGURATIONS = [

@@ -7,8 +7,8 @@ import torch
 
 from danlu import spec
 from danlu.models import build, generate
+from danlu.objectives import loss_sum
 from danlu.optim import build as build_optimizers
-from danlu.tasks import loss_sum
 
 PAGE = (
     b"The pure gold is tried seven times in the furnace; what is left each time is weighed, and the weight "

@@ -41,7 +41,7 @@ PARTS = [
 ] + [(p, AROUND[p.acts_on], set()) for p in members(spec.Position) if p not in NOTHING]
 UNIONS = [
     spec.Norm, spec.Position, spec.Scaling, spec.FeedForward, spec.Mixer, spec.Weights, spec.Gate,
-    spec.Sparse, spec.Residual, spec.Model, spec.Optimizer, spec.Task,
+    spec.Sparse, spec.Residual, spec.Model, spec.Optimizer, spec.Objective,
 ]  # fmt: skip
 
 

@@ -10,8 +10,8 @@ import torch
 
 from danlu import optim, spec
 from danlu.models import build as build_model
+from danlu.objectives import loss_sum
 from danlu.optim import AdamW, Muon, by_role
-from danlu.tasks import loss_sum
 
 VOCABULARY, CONTEXT = 13, 8
 MODELS = {

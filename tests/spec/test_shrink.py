@@ -72,7 +72,7 @@ def test_a_shrunk_recipe_keeps_its_shape_and_rules(name: str) -> None:
     assert (a.logit_scale is None) == (b.logit_scale is None)
     if b.logit_scale is not None:
         assert b.logit_scale == pytest.approx(b.width**-0.5)
-    assert small.task == whole.task and small.train.clip == whole.train.clip
+    assert small.objective == whole.objective and small.train.clip == whole.train.clip
     same = {"lr"}
     for field in set(type(whole.optimizer).model_fields) - same:
         assert getattr(small.optimizer, field) == getattr(whole.optimizer, field), field

@@ -39,9 +39,9 @@ def corpus(tmp_path: Path) -> Path:
 def score(path: Path, step: int, averaged: bool) -> float:
     """Bits per byte, computed anew from the checkpoint."""
     run = load_run(path, step, averaged=averaged)
-    windows = held_out(run.task, prepare(run.experiment.data), 400)
+    windows = held_out(run.objective, prepare(run.experiment.data), 400)
     alone = Processes(0, 1, torch.device("cpu"))
-    return evaluate(run.model, run.task, windows, alone, rows=2).bits_per_byte
+    return evaluate(run.model, run.objective, windows, alone, rows=2).bits_per_byte
 
 
 def forget(run: Path, *steps: int) -> None:

@@ -59,10 +59,10 @@ def test_slopes_are_powers():
     }
 
 
-@pytest.mark.parametrize("task", ["causal", "masked", "spans"])
-def test_every_task_and_kind_of_model(task):
-    words = ["tiny", "model.layers=1", "data.context=16", "train.batch=2", f"task={task}"]
-    kind = {"masked": "+masked-lm", "spans": "+span-corruption"}.get(task)
+@pytest.mark.parametrize("objective", ["causal", "masked", "spans"])
+def test_every_task_and_kind_of_model(objective):
+    words = ["tiny", "model.layers=1", "data.context=16", "train.batch=2", f"objective={objective}"]
+    kind = {"masked": "+masked-lm", "spans": "+span-corruption"}.get(objective)
     experiment = resolve(words if kind is None else [words[0], kind, *words[1:-1]])
     found = coordinate_check(experiment, [16, 32], 1)
     assert all(set(by) == {16, 32} for by in found.values()) and "logits" in found

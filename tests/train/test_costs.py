@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from danlu import data, spec, tasks
+from danlu import data, objectives, spec
 from danlu.models import build
 from danlu.models import costs as of_model
 from danlu.spec import catalog, resolve
@@ -25,27 +25,27 @@ PLAIN = ("train.device=cpu", "train.precision=float32")
 @pytest.mark.parametrize("idea", ["tiny", "+prefix-lm", "+masked-lm", "+span-corruption"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_activations_are_those_of_a_real_pass(idea, recompute):
-    """Of the run's own model, task and example."""
+    """Of the run's own model, objective and example."""
     words = ["tiny", *([idea] if idea != "tiny" else []), *SIZE]
     if idea == "+prefix-lm":
-        words.append("task.length=5")
+        words.append("objective.length=5")
     experiment = resolve([*words, f"train.recompute={str(recompute).lower()}"])
-    task = tasks.build(experiment.task, data.tokenizers.Bytes(), experiment.data)
-    model = build(experiment.model, task.vocabulary, max(task.lengths))
+    objective = objectives.build(experiment.objective, data.tokenizers.Bytes(), experiment.data)
+    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
     rows = np.random.default_rng(0).integers(256, size=(4, 17))
-    example = task.example(rows[:, :-1], rows[:, 1:], tasks.training_keys(0, 0, 0, 4))
+    example = objective.example(rows[:, :-1], rows[:, 1:], objectives.training_keys(0, 0, 0, 4))
     example = {name: torch.from_numpy(array.copy()) for name, array in example.items()}
-    real = of_model.kept(model, lambda: task.loss(model, example))
+    real = of_model.kept(model, lambda: objective.loss(model, example))
     told = costs(experiment)
-    assert told["vocabulary"]["ids"] == task.vocabulary
+    assert told["vocabulary"]["ids"] == objective.vocabulary
     assert told["memory"]["activations"] == (real.recomputed_activations if recompute else real.activations)
     assert told["memory"]["copies"] == 0
     assert told["memory"]["weights"] == sum(4 * p.numel() for p in model.parameters())
     assert told["parameters"]["total"] == sum(p.numel() for p in model.parameters())
     assert sum(told["flops"]["forward"].values()) == pytest.approx(
-        model.flops(1, *task.lengths) / 16, rel=1e-12
+        model.flops(1, *objective.lengths) / 16, rel=1e-12
     )
-    assert told["flops"]["training"] == pytest.approx(3 * model.flops(1, *task.lengths) / 16, rel=1e-12)
+    assert told["flops"]["training"] == pytest.approx(3 * model.flops(1, *objective.lengths) / 16, rel=1e-12)
 
 
 def test_intensity_is_flops_over_the_bytes_it_says():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from danlu import data, tasks
+from danlu import data, objectives
 from danlu.models import Decoder, build
 from danlu.spec import Experiment, resolve
 from danlu.train.evaluate import Stopped, evaluate
@@ -27,8 +27,8 @@ def prepared(tmp_path: Path, *more: str) -> tuple[Experiment, data.Dataset, Deco
     return experiment, dataset, build(experiment.model, dataset.tokenizer.vocabulary, experiment.data.context)
 
 
-def task(experiment: Experiment, dataset: data.Dataset) -> tasks.Task:
-    found: tasks.Task = tasks.build(experiment.task, dataset.tokenizer, experiment.data)
+def objective(experiment: Experiment, dataset: data.Dataset) -> objectives.Objective:
+    found: objectives.Objective = objectives.build(experiment.objective, dataset.tokenizer, experiment.data)
     return found
 
 
@@ -40,7 +40,7 @@ def test_a_uniform_guess_costs_the_logarithm_of_the_vocabulary(tmp_path: Path) -
     """Of d documents of n bytes in all, n + d − 1 tokens are predicted: every byte, and the separator before
     every document but the first. Their bits are divided by the n bytes."""
     experiment, dataset, model = prepared(tmp_path, "model.tied=false", "model.init.readout=0")
-    score = evaluate(model, task(experiment, dataset), windows(experiment, dataset), ALONE, rows=3)
+    score = evaluate(model, objective(experiment, dataset), windows(experiment, dataset), ALONE, rows=3)
     held_out = dataset.record["splits"]["held_out"]
     n, d = held_out["bytes"], held_out["documents"]
     assert d > 1 and len(dataset.held_out) == n + d
@@ -52,7 +52,7 @@ def test_it_does_not_depend_on_the_rows_of_a_pass(tmp_path: Path) -> None:
     experiment, dataset, model = prepared(tmp_path, "model.dropout=0.5")
     model.train()
     found = [
-        evaluate(model, task(experiment, dataset), windows(experiment, dataset), ALONE, rows=rows)
+        evaluate(model, objective(experiment, dataset), windows(experiment, dataset), ALONE, rows=rows)
         for rows in (1, 7, 1000)
     ]
     assert model.training
@@ -73,7 +73,7 @@ def test_each_token_is_predicted_once(tmp_path: Path, limit: int | None) -> None
             return torch.zeros(*tokens.shape, dataset.tokenizer.vocabulary)
 
     found = windows(experiment, dataset, limit)
-    score = evaluate(Uniform(), task(experiment, dataset), found, ALONE, rows=4)
+    score = evaluate(Uniform(), objective(experiment, dataset), found, ALONE, rows=4)
     targets = np.concatenate([window[1][window[2]] for window in found])
     assert np.array_equal(targets, dataset.held_out.ids[1 : predicted + 1])
     size = int(dataset.tokenizer.token_bytes[targets].sum())
@@ -84,7 +84,7 @@ def test_each_token_is_predicted_once(tmp_path: Path, limit: int | None) -> None
 def test_processes_share_the_windows_without_counting_twice(tmp_path: Path) -> None:
     experiment, dataset, model = prepared(tmp_path)
     found = windows(experiment, dataset)[:5]  # an odd number: the second has one less
-    alone = evaluate(model, task(experiment, dataset), found, ALONE, rows=2)
+    alone = evaluate(model, objective(experiment, dataset), found, ALONE, rows=2)
     parts: list[torch.Tensor] = []
 
     class One(Processes):
@@ -93,7 +93,9 @@ def test_processes_share_the_windows_without_counting_twice(tmp_path: Path) -> N
             return torch.stack(parts).sum(0)  # of the last, the sum over both
 
     for rank in range(2):
-        both = evaluate(model, task(experiment, dataset), found, One(rank, 2, torch.device("cpu")), rows=2)
+        both = evaluate(
+            model, objective(experiment, dataset), found, One(rank, 2, torch.device("cpu")), rows=2
+        )
     assert both == pytest.approx(alone, rel=1e-6)
     assert [int(part[1]) for part in parts] == [3 * 16, 2 * 16]
 
@@ -108,7 +110,9 @@ def test_a_signal_ends_it_between_two_passes(tmp_path: Path) -> None:
         return len(asked) == 3
 
     with pytest.raises(Stopped):
-        evaluate(model, task(experiment, dataset), windows(experiment, dataset), ALONE, rows=1, stop=stop)
+        evaluate(
+            model, objective(experiment, dataset), windows(experiment, dataset), ALONE, rows=1, stop=stop
+        )
     assert len(asked) == 3 and model.training
 
 
@@ -123,7 +127,7 @@ def test_documents_apart_are_scored_apart(tmp_path: Path) -> None:
     def score(row: np.ndarray, apart: bool) -> float:
         documents = "separate" if apart else "join"
         split = experiment.data.model_copy(update={"documents": documents})
-        causal = tasks.build(experiment.task, dataset.tokenizer, split)
+        causal = objectives.build(experiment.objective, dataset.tokenizer, split)
         return evaluate(model, causal, [(row, targets, mask)], ALONE, rows=1).loss
 
     assert score(inputs, True) == score(other, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from danlu import data, tasks
+from danlu import data, objectives
 from danlu.models import build
 from danlu.nn import kernels
 from danlu.spec import resolve
@@ -22,7 +22,7 @@ CASES = {
     "rerope": ["+rerope", "model.position.window=6", "model.mixer.qk_norm=none"],
     "mla": ["+mla"],
     "documents": ["data.documents=separate"],
-    "prefix": ["+prefix-lm", "task.length=5"],
+    "prefix": ["+prefix-lm", "objective.length=5"],
     "masked": ["+masked-lm"],
     "spans": ["+span-corruption"],
 }
@@ -42,12 +42,12 @@ def test_what_is_said_is_what_runs(case, monkeypatch):
 
     monkeypatch.setattr(kernels, "choose", spy)
     tokenizer = data.tokenizers.Bytes()
-    task = tasks.build(experiment.task, tokenizer, experiment.data)
-    model = build(experiment.model, task.vocabulary, max(task.lengths))
+    objective = objectives.build(experiment.objective, tokenizer, experiment.data)
+    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
     text = torch.randint(256, (2, 25)).numpy()
     text[:, 10] = tokenizer.separator
-    example = task.example(text[:, :-1], text[:, 1:], tasks.training_keys(0, 0, 0, 2))
-    task.loss(model, {name: torch.from_numpy(array) for name, array in example.items()})
+    example = objective.example(text[:, :-1], text[:, 1:], objectives.training_keys(0, 0, 0, 2))
+    objective.loss(model, {name: torch.from_numpy(array) for name, array in example.items()})
     assert sorted(kernel for kernel, *_ in ran) == sorted(r["kernel"] for r in said for _ in r["layers"])
     assert sum(needed for _, needed, _ in ran) == sum(len(r["layers"]) for r in said if r["needs"])
     if not any(row["needs"] for row in said):

@@ -78,7 +78,7 @@ def test_ddp_is_one_process_and_its_run_goes_on_in_one(tmp_path: Path, corpus: P
         ["train.microbatch=1"],
         ["train.ramp=[{batch: 2, until: 96 tokens, by: 2}]", "train.microbatch=1"],
         ["data.documents=separate", "model.layers=2"],
-        ["+masked-lm", "data.documents=separate", "task.z_loss=0.01", "train.microbatch=2"],
+        ["+masked-lm", "data.documents=separate", "objective.z_loss=0.01", "train.microbatch=2"],
         ["+span-corruption", "model.encoder_layers=2"],
     ],
     ids=" ".join,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from danlu.objectives import Causal, Losses
 from danlu.spec import resolve
-from danlu.tasks import Causal, Losses
 from danlu.train import checkpoint, steps
 from danlu.train import trainer as trainers
 from danlu.train.errors import RunError

@@ -76,8 +76,8 @@ class Shapes:
         """Parameters, and FLOPs of a forward pass over one context, of a model that takes no memory."""
         from danlu.train.costs import outline
 
-        task, built, *_ = outline(self._experiment(layers, width), self.vocabulary)
-        return sum(p.numel() for p in built.parameters()), int(built.flops(1, *task.lengths))
+        objective, built, *_ = outline(self._experiment(layers, width), self.vocabulary)
+        return sum(p.numel() for p in built.parameters()), int(built.flops(1, *objective.lengths))
 
     def smallest(self) -> Sized:
         """The least that keeps the shape."""

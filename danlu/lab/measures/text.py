@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from danlu import data, spec, tasks
+from danlu import data, objectives, spec
 from danlu.data import synthetic
 from danlu.lab.errors import LabError
 from danlu.lab.measures.names import Reading
@@ -28,8 +28,10 @@ def bits_per_byte(run: Trained, reading: Reading) -> float:
     Raises ``LabError`` where the model cannot be so long, or has other weights.
     """
     experiment, model = run.laid_over([f"data.context={reading.context}", *split(reading.words)])
-    task: tasks.Task = tasks.build(experiment.task, run.run.tokenizer, experiment.data)
-    return run.score(model, task, held_out(task, run.dataset, experiment.train.evaluate_tokens))
+    objective: objectives.Objective = objectives.build(
+        experiment.objective, run.run.tokenizer, experiment.data
+    )
+    return run.score(model, objective, held_out(objective, run.dataset, experiment.train.evaluate_tokens))
 
 
 def other_corpus(run: Trained, corpus: str) -> float:
@@ -37,8 +39,8 @@ def other_corpus(run: Trained, corpus: str) -> float:
     of_run = run.experiment.data
     tokenizer = of_run.tokenizer if of_run.tokenizer == "bytes" else str(run.folder / "tokenizer.json")
     other: spec.Data = of_run.model_copy(update={"corpus": corpus, "tokenizer": tokenizer})
-    windows = held_out(run.run.task, data.prepare(other), run.experiment.train.evaluate_tokens)
-    return run.score(run.run.model, run.run.task, windows)
+    windows = held_out(run.run.objective, data.prepare(other), run.experiment.train.evaluate_tokens)
+    return run.score(run.run.model, run.run.objective, windows)
 
 
 def offset(run: Trained, corpus: str) -> float:
@@ -49,7 +51,7 @@ def offset(run: Trained, corpus: str) -> float:
 def train_mode_gap(run: Trained) -> float:
     """Held-out bits a byte in training mode, where batch norm takes the statistics of the batch (of
     ``train.batch`` rows, or ``train.microbatch``), minus those in evaluation mode; without dropout."""
-    model, task, train = copy.deepcopy(run.run.model), run.run.task, run.experiment.train
+    model, objective, train = copy.deepcopy(run.run.model), run.run.objective, run.experiment.train
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -57,9 +59,9 @@ def train_mode_gap(run: Trained) -> float:
     nats = bytes_ = 0.0
     with torch.no_grad():
         for example in run.examples(train.microbatch or train.batch):
-            nats += float(task.loss(model, to_device(example, ALONE.device)).nats)
-            bytes_ += task.bytes_of(example["targets"])
-    return tasks.bits_per_byte(nats, int(bytes_)) - run.bits_per_byte
+            nats += float(objective.loss(model, to_device(example, ALONE.device)).nats)
+            bytes_ += objective.bytes_of(example["targets"])
+    return objectives.bits_per_byte(nats, int(bytes_)) - run.bits_per_byte
 
 
 def outputs_minus_weights(run: Trained) -> float:
@@ -70,7 +72,7 @@ def outputs_minus_weights(run: Trained) -> float:
 
 
 def accuracy(run: Trained) -> float:
-    """The share of the held-out tokens that the task asks for whose likeliest prediction is right."""
+    """The share of the held-out tokens that the objective asks for whose likeliest prediction is right."""
     right = count = 0
     for example, guesses in run.predictions:
         where = predicted(example)
@@ -84,7 +86,7 @@ def exact_match(run: Trained) -> float:
 
     Of a synthetic corpus of lines ``given=answer``, lines that lie wholly in one window. A model that writes
     greedily after ``=`` writes exactly the answer if and only if its likeliest token is right at each place
-    of the right answer, so that one pass over the text tells. Raises ``LabError`` for other corpora, tasks
+    of the right answer, so that one pass over the text tells. Raises ``LabError`` for other corpora, objectives
     and tokenizers.
     """
     found = _answers_of(run)
@@ -105,28 +107,32 @@ def match_excess(run: Trained) -> float:
 
 def _answers_of(run: Trained) -> list[np.ndarray]:
     """Of each answer which of its tokens are predicted right: bool arrays."""
-    corpus, task, tokenizer = run.experiment.data.corpus, run.run.task, run.run.tokenizer
+    corpus, objective, tokenizer = run.experiment.data.corpus, run.run.objective, run.run.tokenizer
     if not (corpus.startswith(synthetic.PREFIX) and synthetic.find(corpus).answers):
         raise LabError(f"{run.folder} was trained on {corpus}, whose text holds no answers; take {_FORMS}")
-    if not isinstance(task, tasks.Causal | tasks.Prefix):
-        raise LabError(f"{run.folder} has the task {run.experiment.task.kind}: answers need causal or prefix")
+    if not isinstance(objective, objectives.Causal | objectives.Prefix):
+        raise LabError(
+            f"{run.folder} has the objective {run.experiment.objective.kind}: answers need causal or prefix"
+        )
     if tokenizer.name not in ("bytes", "characters"):
         raise LabError(f"{run.folder} reads {tokenizer.name} tokens: answers need data.tokenizer=bytes")
     equals, end = (int(tokenizer.encode(mark)[0]) for mark in (synthetic.ANSWER, "\n"))
     found = []
     for example, guesses in run.predictions:
         right = guesses == example["targets"]
-        for row, start, stop in answers(example, equals, end, task.separator):
+        for row, start, stop in answers(example, equals, end, objective.separator):
             found.append(right[row, start:stop])
     if not found:
-        raise LabError(f"no line of {corpus} fits in data.context = {task.context}; raise data.context")
+        raise LabError(f"no line of {corpus} fits in data.context = {objective.context}; raise data.context")
     return found
 
 
 _FORMS = ", ".join(form for form in synthetic.forms() if "markov" not in form and "rare" not in form)
 
 
-def answers(example: tasks.Example, equals: int, end: int, separator: int) -> Iterator[tuple[int, int, int]]:
+def answers(
+    example: objectives.Example, equals: int, end: int, separator: int
+) -> Iterator[tuple[int, int, int]]:
     """The answers of the lines that lie wholly in a row of ``example``, as (row, first, last + 1) among its
     targets: what follows ``equals``, with ``end``, of which every token is predicted."""
     for row, (tokens, targets) in enumerate(zip(example["tokens"], example["targets"], strict=True)):

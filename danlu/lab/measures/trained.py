@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from danlu import data, spec, tasks
+from danlu import data, objectives, spec
 from danlu.lab.errors import LabError
 from danlu.models import Model, build
+from danlu.objectives import IGNORED, Example, held_out_keys
 from danlu.optim.rounding import to_bfloat16
 from danlu.spec.words import resolve
-from danlu.tasks import IGNORED, Example, held_out_keys
 from danlu.train import steps
 from danlu.train.errors import RunError
 from danlu.train.evaluate import Window, evaluate, held_out, to_device
@@ -63,32 +63,32 @@ class Trained:
     @cached_property
     def windows(self) -> list[Window]:
         """The held-out windows that the run itself is evaluated on."""
-        return held_out(self.run.task, self.dataset, self.experiment.train.evaluate_tokens)
+        return held_out(self.run.objective, self.dataset, self.experiment.train.evaluate_tokens)
 
     @property
     def rows(self) -> int:
         """Windows in one pass, as many as in the run's own evaluation."""
         train = self.experiment.train
-        return max(train.microbatch or train.batch, EVALUATION_TOKENS // self.run.task.context)
+        return max(train.microbatch or train.batch, EVALUATION_TOKENS // self.run.objective.context)
 
     @cached_property
     def bits_per_byte(self) -> float:
         """The held-out score, once more."""
-        return self.score(self.run.model, self.run.task, self.windows)
+        return self.score(self.run.model, self.run.objective, self.windows)
 
-    def score(self, model: Model, task: tasks.Task, windows: list[Window]) -> float:
-        """Bits a byte of ``model`` at ``task``. Raises ``LabError`` where it cannot read windows so long."""
+    def score(self, model: Model, objective: objectives.Objective, windows: list[Window]) -> float:
+        """Bits a byte of ``model`` at ``objective``. Raises ``LabError`` where it cannot read windows so long."""
         try:
-            return evaluate(model, task, windows, ALONE, rows=self.rows).bits_per_byte
+            return evaluate(model, objective, windows, ALONE, rows=self.rows).bits_per_byte
         except ValueError as error:
-            raise LabError(f"{self.folder} cannot read a context of {task.context}: {error}") from None
+            raise LabError(f"{self.folder} cannot read a context of {objective.context}: {error}") from None
 
     def laid_over(self, words: list[str]) -> tuple[spec.Experiment, Model]:
         """The experiment with ``words`` laid over it, and its model with the trained weights. Raises
         ``LabError`` where the weights are no longer those that it needs."""
         experiment = resolve([str(RunFolder(self.folder).experiment), *words])
         run = self.run
-        model: Model = build(experiment.model, run.task.vocabulary, max(run.task.lengths))
+        model: Model = build(experiment.model, run.objective.vocabulary, max(run.objective.lengths))
         try:
             model.load_state_dict(run.model.state_dict())
         except RuntimeError:
@@ -104,8 +104,8 @@ class Trained:
         """The model as it was before the first update."""
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(self.experiment.train.seed)
-            task = self.run.task
-            model: Model = build(self.experiment.model, task.vocabulary, max(task.lengths))
+            objective = self.run.objective
+            model: Model = build(self.experiment.model, objective.vocabulary, max(objective.lengths))
         if self.experiment.train.weights != "float32":
             to_bfloat16(model)
         model.compute = self._precision
@@ -113,24 +113,24 @@ class Trained:
 
     def examples(self, rows: int) -> Iterator[Example]:
         """The held-out windows as examples of so many rows, in order."""
-        task = self.run.task
+        objective = self.run.objective
         for start in range(0, len(self.windows), rows):
             some = self.windows[start : start + rows]
             inputs, targets, mask = (np.stack(part) for part in zip(*some, strict=True))
             keys = held_out_keys(range(start, start + len(some)))
-            yield task.example(inputs, targets, keys, mask)
+            yield objective.example(inputs, targets, keys, mask)
 
     @torch.no_grad()
     def logits(self, model: Model, example: Example) -> torch.Tensor:
         """What ``model`` makes of an example: (rows, positions, vocabulary)."""
-        task = self.run.task
+        objective = self.run.objective
         given = {name: t for name, t in to_device(example, ALONE.device).items() if name != "targets"}
-        return model(given.pop("tokens"), **given, **task.scope)
+        return model(given.pop("tokens"), **given, **objective.scope)
 
     @cached_property
     def sample(self) -> Example:
         """The first of the held-out text: some 4,096 tokens, at least one window."""
-        return next(self.examples(max(1, EVALUATION_TOKENS // self.run.task.context)))
+        return next(self.examples(max(1, EVALUATION_TOKENS // self.run.objective.context)))
 
     @cached_property
     def activations(self) -> Values:

@@ -20,7 +20,7 @@ SELDOM = 1e-3  # of the training text
 def cache_bytes(run: Trained) -> float:
     """Bytes that the model's cache holds of a sequence of ``data.context`` tokens, at two bytes a number, per
     token. Raises ``LabError`` for an encoder, which has none."""
-    model, (length, *memory) = run.run.model, run.run.task.lengths
+    model, (length, *memory) = run.run.model, run.run.objective.lengths
     if isinstance(model, Encoder):
         raise LabError(f"{run.folder} trained an encoder, which writes nothing and keeps no cache")
     return model.cache_bytes(length, HALF, *memory) / length

@@ -25,7 +25,7 @@ _TEXT = "the two sides would be scored on different texts; set it in --on, for b
 _LENGTH = "the length of the runs is --budget's"
 _OWN = "a study sets it itself, for both sides"
 COMMON = {
-    "task": "bits per byte of two tasks are not of the same thing; set it in --on, for both",
+    "objective": "bits per byte of two objectives are not of the same thing; set it in --on, for both",
     "data.corpus": _TEXT,
     "data.held_out": _TEXT,
     "train.evaluate_tokens": _TEXT,

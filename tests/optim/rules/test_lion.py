@@ -144,7 +144,7 @@ def test_a_tied_readout_makes_the_gradient_dense():
     """The other cure: every token's row is a row of the readout too, and has a gradient."""
     from danlu import spec
     from danlu.models import build
-    from danlu.tasks import loss_sum
+    from danlu.objectives import loss_sum
 
     touched = {}
     for tied in (False, True):

@@ -10,12 +10,12 @@ import numpy as np
 from danlu import spec
 from danlu.data import Tokenizer
 from danlu.nn import builds
-from danlu.tasks.base import Example, Ids, Key, Task
-from danlu.tasks.language import IGNORED
+from danlu.objectives.base import Example, Ids, Key, Objective
+from danlu.objectives.language import IGNORED
 
 
 @builds(spec.Masked)
-class Masked(Task):
+class Masked(Objective):
     """Tokens are predicted from those on either side (Devlin et al. 2019, section 3.1 and appendix A.1).
 
     Of a row exactly round(``rate`` · context) positions, at least one, are drawn without replacement, as in

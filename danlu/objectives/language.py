@@ -30,7 +30,7 @@ def z_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 def loss_sum(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """``nats_sum`` of what ``model`` makes of ``inputs`` (batch, positions): the loss of a decoder that is
-    used without a task."""
+    used without an objective."""
     return nats_sum(model(inputs), targets)
 
 

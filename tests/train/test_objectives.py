@@ -1,4 +1,4 @@
-"""Every task through a whole run: trained, interrupted and resumed, evaluated, sampled."""
+"""Every objective through a whole run: trained, interrupted and resumed, evaluated, sampled."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from danlu import data, tasks
+from danlu import data, objectives
 from danlu.models import build
+from danlu.objectives import IGNORED, Objective, held_out_keys
 from danlu.spec import Experiment, resolve
-from danlu.tasks import IGNORED, Task, held_out_keys
 from danlu.train import profile as profiles
 from danlu.train import trainer as trainers
 from danlu.train.errors import RunError
@@ -24,9 +24,9 @@ from danlu.train.trainer import Trainer
 from tests.train import small
 from tests.train.test_resume import Died, at_call, die
 
-TASKS = {
-    "z-loss": ["+z-loss", "task.z_loss=1e-2"],
-    "prefix": ["+prefix-lm", "task.length=5"],
+OBJECTIVES = {
+    "z-loss": ["+z-loss", "objective.z_loss=1e-2"],
+    "prefix": ["+prefix-lm", "objective.length=5"],
     "masked": ["+masked-lm"],
     "spans": ["+span-corruption"],
 }
@@ -34,18 +34,18 @@ RUN = ["optimizer=adamw", "train.steps=4", "train.evaluate_every=2", "train.log_
 RUN += ["train.checkpoint_every=2", "train.evaluate_tokens=400"]
 APART = "data.documents=separate"
 ALONE = Processes(0, 1, torch.device("cpu"))
-each = pytest.mark.parametrize("words", TASKS.values(), ids=TASKS)
+each = pytest.mark.parametrize("words", OBJECTIVES.values(), ids=OBJECTIVES)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small.corpus(tmp_path_factory.mktemp("tasks"))
+    return small.corpus(tmp_path_factory.mktemp("objectives"))
 
 
-def prepared(corpus: Path, *more: str) -> tuple[Experiment, data.Dataset, Task]:
+def prepared(corpus: Path, *more: str) -> tuple[Experiment, data.Dataset, Objective]:
     experiment = resolve(small.words(corpus, *more))
     dataset = data.prepare(experiment.data)
-    return experiment, dataset, tasks.build(experiment.task, dataset.tokenizer, experiment.data)
+    return experiment, dataset, objectives.build(experiment.objective, dataset.tokenizer, experiment.data)
 
 
 @each
@@ -67,7 +67,9 @@ def test_a_run_and_its_resumption(
 
 
 @pytest.mark.parametrize(
-    "words", [*TASKS.values(), [*TASKS["prefix"], APART], [*TASKS["masked"], APART]], ids=" ".join
+    "words",
+    [*OBJECTIVES.values(), [*OBJECTIVES["prefix"], APART], [*OBJECTIVES["masked"], APART]],
+    ids=" ".join,
 )
 def test_accumulation_changes_nothing(tmp_path: Path, corpus: Path, words: list[str]) -> None:
     for micro in (8, 2):
@@ -82,40 +84,46 @@ def test_accumulation_changes_nothing(tmp_path: Path, corpus: Path, words: list[
     small.close(one, other)
 
 
-def scored(model: torch.nn.Module, task: Task, windows: list[Any], rows: int) -> Any:
-    return evaluate(model, task, windows, ALONE, rows=rows)
+def scored(model: torch.nn.Module, objective: Objective, windows: list[Any], rows: int) -> Any:
+    return evaluate(model, objective, windows, ALONE, rows=rows)
 
 
 @each
 def test_a_uniform_guess_costs_the_logarithm_of_the_vocabulary(corpus: Path, words: list[str]) -> None:
     """For every predicted token, sentinels and separators too; divided by the bytes of the others."""
-    experiment, dataset, task = prepared(corpus, *words, "model.tied=false", "model.init.readout=0")
-    model = build(experiment.model, task.vocabulary, max(task.lengths))
-    windows = held_out(task, dataset, 403)  # the last window is not full
-    assert len(windows) == (26 if task.takes(np.arange(16) < 3) else 25)
-    found = [scored(model, task, windows, rows) for rows in (4, 100)]
+    experiment, dataset, objective = prepared(corpus, *words, "model.tied=false", "model.init.readout=0")
+    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
+    windows = held_out(objective, dataset, 403)  # the last window is not full
+    assert len(windows) == (26 if objective.takes(np.arange(16) < 3) else 25)
+    found = [scored(model, objective, windows, rows) for rows in (4, 100)]
     targets = np.concatenate(
         [
-            task.example(window[0][None], window[1][None], held_out_keys([i]), window[2][None])["targets"]
+            objective.example(window[0][None], window[1][None], held_out_keys([i]), window[2][None])[
+                "targets"
+            ]
             for i, window in enumerate(windows)
         ]
     )
     predicted, size = (targets != IGNORED).sum(), ((targets >= 0) & (targets < 256)).sum()
-    assert predicted >= 25 * task.count
+    assert predicted >= 25 * objective.count
     for score in found:  # however many windows in a pass
-        assert score.bits_per_byte == pytest.approx(math.log2(task.vocabulary) * predicted / size, rel=1e-6)
-        assert score.loss == pytest.approx(math.log(task.vocabulary), rel=1e-6)
+        assert score.bits_per_byte == pytest.approx(
+            math.log2(objective.vocabulary) * predicted / size, rel=1e-6
+        )
+        assert score.loss == pytest.approx(math.log(objective.vocabulary), rel=1e-6)
 
 
 @each
 def test_an_evaluation_repeats_itself(corpus: Path, words: list[str]) -> None:
     """The same corruption each time: whatever the seed of training, the passes, the processes."""
-    experiment, dataset, task = prepared(corpus, *words, "model.init.branch=same")
+    experiment, dataset, objective = prepared(corpus, *words, "model.init.branch=same")
     other = prepared(corpus, *words, "model.init.branch=same", "train.seed=9")[2]
-    model = build(experiment.model, task.vocabulary, max(task.lengths))
-    windows = held_out(task, dataset, 160)
-    assert scored(model, task, windows, 3) == scored(model, other, windows, 3)
-    assert scored(model, task, windows, 7) == pytest.approx(scored(model, task, windows, 3), rel=1e-6)
+    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
+    windows = held_out(objective, dataset, 160)
+    assert scored(model, objective, windows, 3) == scored(model, other, windows, 3)
+    assert scored(model, objective, windows, 7) == pytest.approx(
+        scored(model, objective, windows, 3), rel=1e-6
+    )
     parts: list[torch.Tensor] = []
 
     class One(Processes):
@@ -124,13 +132,13 @@ def test_an_evaluation_repeats_itself(corpus: Path, words: list[str]) -> None:
             return torch.stack(parts).sum(0)  # of the last, the sum over all
 
     for rank in range(3):  # 10 windows, 2 for each in a pass: none is left for two of them in the last
-        found = evaluate(model, task, windows, One(rank, 3, ALONE.device), rows=3)
-    assert found == pytest.approx(scored(model, task, windows, 3), rel=1e-6)
+        found = evaluate(model, objective, windows, One(rank, 3, ALONE.device), rows=3)
+    assert found == pytest.approx(scored(model, objective, windows, 3), rel=1e-6)
 
 
 def test_the_z_loss_is_trained_on_and_not_reported(tmp_path: Path, corpus: Path) -> None:
     for weight in ("0", "0.1"):
-        small.run(corpus, tmp_path / weight, *RUN, f"task.z_loss={weight}", "model.init.embedding=0.5")
+        small.run(corpus, tmp_path / weight, *RUN, f"objective.z_loss={weight}", "model.init.embedding=0.5")
     plain, heavy = (small.rows(tmp_path / weight) for weight in ("0", "0.1"))
     assert plain[0]["loss"] == heavy[0]["loss"] and plain[0]["grad_norm"] != heavy[0]["grad_norm"]
     normaliser = []
@@ -162,9 +170,9 @@ def test_modules_have_their_turn_once_an_update_and_their_losses_every_token(
         def own(model: torch.nn.Module, weight: float = weight) -> torch.Tensor:
             return weight * model.get_parameter("embedding.weight").mean()
 
-        monkeypatch.setattr(tasks.base, "auxiliary", own)
+        monkeypatch.setattr(objectives.base, "auxiliary", own)
         folder = tmp_path / f"{weight}-{micro}"
-        small.run(corpus, folder, *TASKS["masked"], *RUN, f"train.microbatch={micro}")
+        small.run(corpus, folder, *OBJECTIVES["masked"], *RUN, f"train.microbatch={micro}")
     assert len(turns) == 3 * 4
     plain, whole, parts = seen
     torch.testing.assert_close(whole - plain, torch.full_like(plain, 3 / plain.numel()), rtol=1e-3, atol=1e-7)
@@ -172,10 +180,10 @@ def test_modules_have_their_turn_once_an_update_and_their_losses_every_token(
 
 
 def test_the_work_is_that_of_the_lengths_seen(tmp_path: Path, corpus: Path) -> None:
-    summary = small.run(corpus, tmp_path / "run", *TASKS["spans"], *RUN)
-    experiment, _, task = prepared(corpus, *TASKS["spans"])
-    assert task.lengths == (4, 15)  # 2 of 16 tokens in 1 span: sentinel, 2, sentinel; 14 and a sentinel
-    model = build(experiment.model, task.vocabulary, 16)
+    summary = small.run(corpus, tmp_path / "run", *OBJECTIVES["spans"], *RUN)
+    experiment, _, objective = prepared(corpus, *OBJECTIVES["spans"])
+    assert objective.lengths == (4, 15)  # 2 of 16 tokens in 1 span: sentinel, 2, sentinel; 14 and a sentinel
+    model = build(experiment.model, objective.vocabulary, 16)
     assert summary["flops"] == 3 * model.flops(1, 4, 15) // 16 * summary["tokens"]
     assert summary["tokens"] == 4 * 8 * 16  # the text read
 
@@ -185,8 +193,8 @@ def test_text_that_cannot_be_scored_is_told_before_there_is_a_folder(
     tmp_path: Path, corpus: Path, words: list[str]
 ) -> None:
     least = {"+z-loss": 1, "+prefix-lm": 5, "+masked-lm": 16, "+span-corruption": 16}[words[0]]
-    _, dataset, task = prepared(corpus, *words)
-    assert held_out(task, dataset, least)
+    _, dataset, objective = prepared(corpus, *words)
+    assert held_out(objective, dataset, least)
     if least > 1:
         with pytest.raises(
             RunError, match=r"nothing of the held-out text can be scored.*lower data\.context"
@@ -196,14 +204,14 @@ def test_text_that_cannot_be_scored_is_told_before_there_is_a_folder(
 
 
 def test_an_encoder_does_not_continue_text(tmp_path: Path, corpus: Path) -> None:
-    summary = small.run(corpus, tmp_path / "run", *TASKS["masked"], *RUN)
+    summary = small.run(corpus, tmp_path / "run", *OBJECTIVES["masked"], *RUN)
     assert summary["sample"] is None
     with pytest.raises(RunError, match="an encoder, which fills gaps in a text and does not continue one"):
         generate_text(load_run(tmp_path / "run"), "the cat", count=3)
 
 
 def test_a_prefix_run_continues_text(tmp_path: Path, corpus: Path) -> None:
-    assert small.run(corpus, tmp_path / "run", *TASKS["prefix"], *RUN)["sample"]
+    assert small.run(corpus, tmp_path / "run", *OBJECTIVES["prefix"], *RUN)["sample"]
     run = load_run(tmp_path / "run")
     texts = {generate_text(run, "the cat", count=20, seed=seed) for seed in (1, 1, 2)}
     assert len(texts) == 2 and all(texts)
@@ -211,22 +219,22 @@ def test_a_prefix_run_continues_text(tmp_path: Path, corpus: Path) -> None:
 
 def test_an_encoder_decoder_fills_in_what_follows(tmp_path: Path, corpus: Path) -> None:
     """Up to the next sentinel; the encoder sees the end of a prompt that is longer than its text was."""
-    small.run(corpus, tmp_path / "run", *TASKS["spans"], *RUN, "task.rate=0.5", "task.mean=4")
+    small.run(corpus, tmp_path / "run", *OBJECTIVES["spans"], *RUN, "objective.rate=0.5", "objective.mean=4")
     run = load_run(tmp_path / "run")
-    assert run.task.lengths == (11, 10)
+    assert run.objective.lengths == (11, 10)
     texts = {generate_text(run, "the cat", count=40, seed=seed) for seed in range(8)}
     assert len(texts) > 1 and all(len(text) <= 11 - 2 for text in texts)
-    given = run.task.prompt(run.tokenizer.encode("the cat").tolist())
+    given = run.objective.prompt(run.tokenizer.encode("the cat").tolist())
     assert given["encoder_tokens"].tolist() == [[256, *b"the cat", 257]]
     assert given["tokens"].tolist() == [[256, 257]]
-    long = run.task.prompt(run.tokenizer.encode("the cat sat on the mat").tolist())
+    long = run.objective.prompt(run.tokenizer.encode("the cat sat on the mat").tolist())
     assert long["encoder_tokens"].tolist() == [[*b"n the mat", 257]]
 
 
 def test_a_profile_of_each_is_of_its_own_lengths(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for measured in ("ceiling", "bandwidth"):
         monkeypatch.setattr(profiles, measured, lambda *_: 1e11)
-    for words in TASKS.values():
-        experiment, _, task = prepared(corpus, *words)
-        model = build(experiment.model, task.vocabulary, max(task.lengths))
-        assert profiles.profile(experiment, steps=1)["flops"] == 3 * model.flops(8, *task.lengths)
+    for words in OBJECTIVES.values():
+        experiment, _, objective = prepared(corpus, *words)
+        model = build(experiment.model, objective.vocabulary, max(objective.lengths))
+        assert profiles.profile(experiment, steps=1)["flops"] == 3 * model.flops(8, *objective.lengths)

@@ -1,4 +1,4 @@
-"""What holds for every task: constant counts, examples that no division of the batch changes, the loss."""
+"""What holds for every objective: constant counts, examples that no division of the batch changes, the loss."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu import spec
-from danlu.tasks import IGNORED, base, held_out_keys, training_keys
-from tests.tasks.fakes import BYTES, Table, example, task, tensors, text
+from danlu.objectives import IGNORED, base, held_out_keys, training_keys
+from tests.objectives.fakes import BYTES, Table, example, objective, tensors, text
 
 SPECS = [spec.Causal(), spec.Prefix(length=5), spec.Masked(), spec.Spans()]
 each = pytest.mark.parametrize("described", SPECS, ids=lambda s: s.kind)
 
 
 @each
-def test_fields_are_keyword_arguments(described: spec.Task) -> None:
+def test_fields_are_keyword_arguments(described: spec.Objective) -> None:
     """Of the same names and defaults, so that the specification and the class cannot drift apart."""
-    arguments = inspect.signature(type(task(described, 32))).parameters.values()
+    arguments = inspect.signature(type(objective(described, 32))).parameters.values()
     found = {p.name: p.default for p in arguments if p.kind is inspect.Parameter.KEYWORD_ONLY}
     fields = {name: field.default for name, field in type(described).model_fields.items()}
     assert found == {name: default for name, default in fields.items() if name != "kind"}
@@ -31,8 +31,10 @@ def test_fields_are_keyword_arguments(described: spec.Task) -> None:
 @each
 @settings(max_examples=30, deadline=None)
 @given(st.integers(6, 200), st.integers(0, 2**64))
-def test_every_row_has_the_same_counts_and_lengths(described: spec.Task, context: int, seed: int) -> None:
-    of = task(described, context)
+def test_every_row_has_the_same_counts_and_lengths(
+    described: spec.Objective, context: int, seed: int
+) -> None:
+    of = objective(described, context)
     made = example(of, 3, seed % 2**32)
     assert ((made["targets"] != IGNORED).sum(axis=1) == of.count).all()
     shapes = [made[name].shape for name in ("tokens", "encoder_tokens") if name in made]
@@ -44,8 +46,8 @@ def test_every_row_has_the_same_counts_and_lengths(described: spec.Task, context
 
 
 @each
-def test_a_row_is_a_function_of_seed_step_and_row(described: spec.Task) -> None:
-    of = task(described, 40)
+def test_a_row_is_a_function_of_seed_step_and_row(described: spec.Objective) -> None:
+    of = objective(described, 40)
     inputs, targets = text(6, 40)
     whole = of.example(inputs, targets, training_keys(3, 7, 0, 6))
     for size in (1, 2, 3):  # of a pass, in any process
@@ -57,8 +59,8 @@ def test_a_row_is_a_function_of_seed_step_and_row(described: spec.Task) -> None:
 
 
 @pytest.mark.parametrize("described", SPECS[2:], ids=lambda s: s.kind)
-def test_another_seed_step_or_row_is_corrupted_otherwise(described: spec.Task) -> None:
-    of = task(described, 40)
+def test_another_seed_step_or_row_is_corrupted_otherwise(described: spec.Objective) -> None:
+    of = objective(described, 40)
     inputs, targets = (np.repeat(part, 3, axis=0) for part in text(1, 40))
     keys = [
         *training_keys(0, 0, 0, 3), *training_keys(1, 0, 0, 3), *training_keys(0, 1, 0, 3),
@@ -71,30 +73,30 @@ def test_another_seed_step_or_row_is_corrupted_otherwise(described: spec.Task) -
 
 
 @each
-def test_the_text_given_is_left_as_it_is(described: spec.Task) -> None:
+def test_the_text_given_is_left_as_it_is(described: spec.Objective) -> None:
     inputs, targets = text(2, 40)
     mask = np.ones((2, 40), bool)
     before = inputs.copy(), targets.copy()
-    task(described, 40).example(inputs, targets, training_keys(0, 0, 0, 2), mask)
+    objective(described, 40).example(inputs, targets, training_keys(0, 0, 0, 2), mask)
     assert np.array_equal(inputs, before[0]) and np.array_equal(targets, before[1])
 
 
 @each
-def test_documents_are_those_of_the_text(described: spec.Task) -> None:
+def test_documents_are_those_of_the_text(described: spec.Objective) -> None:
     """Numbered before anything is masked; with ``join`` the model is not told of them."""
     inputs, targets = text(2, 40)
     inputs[:, 17] = BYTES.separator
     keys = training_keys(0, 0, 0, 2)
-    assert "documents" not in task(described, 40).example(inputs, targets, keys)
+    assert "documents" not in objective(described, 40).example(inputs, targets, keys)
     if described.kind != "spans":
-        made = task(described, 40, documents="separate").example(inputs, targets, keys)
+        made = objective(described, 40, documents="separate").example(inputs, targets, keys)
         assert np.array_equal(made["documents"], np.repeat([[0] * 17 + [1] * 23], 2, axis=0))
 
 
 @each
 @pytest.mark.parametrize("z_loss", [0.0, 0.1])
-def test_the_loss_is_that_of_the_predicted_tokens(described: spec.Task, z_loss: float) -> None:
-    of = task(described.model_copy(update={"z_loss": z_loss}), 24)
+def test_the_loss_is_that_of_the_predicted_tokens(described: spec.Objective, z_loss: float) -> None:
+    of = objective(described.model_copy(update={"z_loss": z_loss}), 24)
     made = tensors(example(of, 2))
     model = Table(*made["tokens"].shape, of.vocabulary)
     nats, penalty = of.loss(model, made)
@@ -117,7 +119,7 @@ def test_the_loss_is_that_of_the_predicted_tokens(described: spec.Task, z_loss: 
 def test_what_modules_add_counts_for_every_predicted_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mean per token, so that passes of different sizes add up to the mean over all of them."""
     monkeypatch.setattr(base, "auxiliary", lambda model: torch.tensor(0.5))
-    of = task(spec.Prefix(length=5, z_loss=0.1), 24)
+    of = objective(spec.Prefix(length=5, z_loss=0.1), 24)
     made = tensors(example(of, 3))
     model = Table(3, 24, of.vocabulary)
     _, penalty = of.loss(model, made)
@@ -127,8 +129,8 @@ def test_what_modules_add_counts_for_every_predicted_token(monkeypatch: pytest.M
 
 
 @each
-def test_bytes_are_those_of_the_text_that_is_predicted(described: spec.Task) -> None:
-    of = task(described, 40)
+def test_bytes_are_those_of_the_text_that_is_predicted(described: spec.Objective) -> None:
+    of = objective(described, 40)
     targets = example(of, 3)["targets"]
     assert of.bytes_of(targets) == int(((targets != IGNORED) & (targets < 256)).sum())
     assert (of.token_bytes[BYTES.vocabulary :] == 0).all()
@@ -140,7 +142,7 @@ def test_bytes_are_those_of_the_text_that_is_predicted(described: spec.Task) -> 
     [(spec.Causal(), 1), (spec.Prefix(length=5), 5), (spec.Masked(), 10), (spec.Spans(), 10)],
     ids=lambda part: getattr(part, "kind", ""),
 )
-def test_windows_with_too_little_text_are_left_out(described: spec.Task, least: int) -> None:
-    of = task(described, 10)
+def test_windows_with_too_little_text_are_left_out(described: spec.Objective, least: int) -> None:
+    of = objective(described, 10)
     for length in range(11):
         assert of.takes(np.arange(10) < length) == (length >= least)

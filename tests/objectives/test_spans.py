@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu import spec
-from danlu.tasks import training_keys
-from danlu.tasks.spans import random_lengths, span_counts
-from tests.tasks.fakes import BYTES, example, task, text
+from danlu.objectives import training_keys
+from danlu.objectives.spans import random_lengths, span_counts
+from tests.objectives.fakes import BYTES, example, objective, text
 
 
 def put_back(seen: list[int], written: list[int]) -> list[int]:
@@ -34,7 +34,7 @@ def put_back(seen: list[int], written: list[int]) -> list[int]:
 @settings(max_examples=150, deadline=None)
 @given(st.integers(2, 200), st.floats(0.01, 0.99), st.floats(0.2, 20), st.integers(0, 1000))
 def test_the_text_comes_back(context: int, rate: float, mean: float, seed: int) -> None:
-    of = task(spec.Spans(rate=rate, mean=mean), context)
+    of = objective(spec.Spans(rate=rate, mean=mean), context)
     inputs, _ = text(2, context, seed)
     made = example(of, 2, seed)
     for row in range(2):
@@ -51,7 +51,7 @@ def test_the_text_comes_back(context: int, rate: float, mean: float, seed: int) 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(2, 300), st.floats(0.01, 0.99), st.floats(0.2, 20))
 def test_lengths_follow_from_the_context(context: int, rate: float, mean: float) -> None:
-    of = task(spec.Spans(rate=rate, mean=mean), context)
+    of = objective(spec.Spans(rate=rate, mean=mean), context)
     noise, spans = span_counts(context, rate, mean)
     assert (of.noise, of.spans) == (noise, spans)
     assert of.lengths == (noise + spans + 1, context - noise + spans)
@@ -62,7 +62,7 @@ def test_lengths_follow_from_the_context(context: int, rate: float, mean: float)
 def test_the_counts_of_t5() -> None:
     """Raffel et al., section 3.1.4, fill an encoder of 512 with 568 tokens, and the decoder writes 114; both
     of their texts have a last token, the end of the text, as ours have a last sentinel (the decoder's)."""
-    of = task(spec.Spans(rate=0.15, mean=3.0), 568)
+    of = objective(spec.Spans(rate=0.15, mean=3.0), 568)
     assert (of.lengths[1] + 1, of.lengths[0]) == (512, 114)
 
 
@@ -102,7 +102,7 @@ def published_mask(length: int, rate: float, mean: float, draw: np.random.Genera
 def test_masks_are_drawn_as_published() -> None:
     """Of 9 tokens 4 in 2 spans: 3 · 4 = 12 masks, each as often here as by the published steps."""
     described = spec.Spans(rate=0.44, mean=2.0)
-    of, n = task(described, 9), 6000
+    of, n = objective(described, 9), 6000
     inputs = np.repeat(np.arange(9)[None], n, axis=0)
     made = of.example(inputs, inputs, training_keys(0, 0, 0, n))["encoder_tokens"]
     ours = Counter(tuple(i not in row for i in range(9)) for row in made.tolist())
@@ -117,7 +117,7 @@ def test_the_example_of_the_paper() -> None:
     """Figure 2: "Thank you for inviting me to your party last week", its spans "for inviting" and "last"
     (not at the end there, so without the last word here)."""
     words = ["thank", "you", "for", "inviting", "me", "to", "your", "party", "last"]
-    of = task(spec.Spans(rate=0.3, mean=1.5), len(words))
+    of = objective(spec.Spans(rate=0.3, mean=1.5), len(words))
     inputs = np.arange(len(words))[None]
     names = [*words, *[""] * (BYTES.vocabulary - len(words)), *(f"<{i}>" for i in range(3))]
     found = set()
@@ -130,4 +130,4 @@ def test_the_example_of_the_paper() -> None:
 
 def test_a_single_token_cannot_be_corrupted() -> None:
     with pytest.raises(ValueError, match="a text of 1 token cannot be both left out and kept"):
-        task(spec.Spans(), 1)
+        objective(spec.Spans(), 1)

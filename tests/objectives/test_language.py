@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danlu.tasks import IGNORED, bits_per_byte, loss_sum, nats_sum, z_sum
-from tests.tasks.fakes import Table
+from danlu.objectives import IGNORED, bits_per_byte, loss_sum, nats_sum, z_sum
+from tests.objectives.fakes import Table
 
 cases = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 12), st.integers(0, 2**31))
 

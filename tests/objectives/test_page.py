@@ -1,4 +1,4 @@
-"""What docs/tasks.md shows works as it stands there."""
+"""What docs/objectives.md shows works as it stands there."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from danlu.spec import Experiment, resolve
 from tests.conftest import ROOT
-from tests.tasks.fakes import BYTES
+from tests.objectives.fakes import BYTES
 
-PAGE = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "objectives.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("words", re.findall(r"^danlu train (.*?) *(?:#.*)?$", PAGE, flags=re.MULTILINE))
@@ -23,7 +23,7 @@ def test_every_kind_has_its_model() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `([\w-]+)` \|", PAGE, flags=re.MULTILINE)
     assert [kind for kind, _ in rows] == ["causal", "prefix", "masked", "spans"]
     for kind, model in rows:
-        assert resolve(["tiny", f"task={kind}", f"model.kind={model}"]).task.kind == kind
+        assert resolve(["tiny", f"objective={kind}", f"model.kind={model}"]).objective.kind == kind
 
 
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,4 +31,4 @@ def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "runs" / "first").mkdir(parents=True)
     BYTES.save(tmp_path / "runs" / "first" / "tokenizer.json")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "docs/tasks.md", "exec"), {})
+    exec(compile(code, "docs/objectives.md", "exec"), {})

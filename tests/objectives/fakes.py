@@ -1,4 +1,4 @@
-"""Models whose logits are known, and tasks over bytes."""
+"""Models whose logits are known, and objectives over bytes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 
 from danlu import spec
 from danlu.data.tokenizers import Bytes
-from danlu.tasks import Example, Task, build, training_keys
+from danlu.objectives import Example, Objective, build, training_keys
 
 BYTES = Bytes()
 
 
-def task(described: spec.Task, context: int, **data: Any) -> Any:
-    """The task over bytes with rows of ``context``."""
+def objective(described: spec.Objective, context: int, **data: Any) -> Any:
+    """The objective over bytes with rows of ``context``."""
     built = build(described, BYTES, spec.Data(context=context, **data))
-    assert isinstance(built, Task)
+    assert isinstance(built, Objective)
     return built
 
 
@@ -27,7 +27,7 @@ def text(rows: int, context: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return stream[:, :-1].copy(), stream[:, 1:].copy()
 
 
-def example(of: Task, rows: int, seed: int = 0, step: int = 0) -> Example:
+def example(of: Objective, rows: int, seed: int = 0, step: int = 0) -> Example:
     """An example of random bytes as in training."""
     return of.example(*text(rows, of.context, seed), training_keys(seed, step, 0, rows))
 

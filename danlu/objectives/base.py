@@ -1,4 +1,4 @@
-"""What every task has: examples made of rows of text, a loss, and what counts in the metric."""
+"""What every objective has: examples made of rows of text, a loss, and what counts in the metric."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from danlu import spec
 from danlu.data import Tokenizer, document_ids
 from danlu.nn import auxiliary
-from danlu.tasks.language import IGNORED, nats_sum, z_sum
+from danlu.objectives.language import IGNORED, nats_sum, z_sum
 
 Ids = NDArray[np.int64]
 Example = dict[str, Ids]
@@ -41,10 +41,10 @@ class Losses(NamedTuple):
     penalty: torch.Tensor | None
 
 
-class Task:
-    """What is predicted from what; the classes of ``danlu.tasks`` say how.
+class Objective:
+    """What is predicted from what; the classes of ``danlu.objectives`` say how.
 
-    Built by ``danlu.tasks.build(spec, tokenizer, data)``. Attributes: ``extra_ids``, the ids that the task
+    Built by ``danlu.objectives.build(spec, tokenizer, data)``. Attributes: ``extra_ids``, the ids that the objective
     adds after the tokenizer's; ``vocabulary``, all of them; ``token_bytes``, int32 [vocabulary], the bytes
     of text that each stands for (none for an extra id); ``count``, the tokens predicted of a full row, the
     same for every row; ``lengths``, the positions of the model's inputs, as ``model.flops`` takes them;
@@ -90,7 +90,7 @@ class Task:
         return {"tokens": np.array([[self.separator, *text]])}
 
     def takes(self, mask: NDArray[np.bool_]) -> bool:
-        """Whether the task predicts anything of a held-out window whose text ``mask``, bool [context], is."""
+        """Whether the objective predicts anything of a held-out window whose text ``mask``, bool [context], is."""
         return bool(mask.all())
 
     def loss(self, model: nn.Module, example: Mapping[str, torch.Tensor]) -> Losses:

@@ -10,11 +10,11 @@ import numpy as np
 from danlu import spec
 from danlu.data import Tokenizer
 from danlu.nn import builds
-from danlu.tasks.base import Example, Ids, Key, Task
+from danlu.objectives.base import Example, Ids, Key, Objective
 
 
 @builds(spec.Spans)
-class Spans(Task):
+class Spans(Objective):
     """The encoder sees the text with spans left out, the decoder writes them (Raffel et al. 2020, section
     3.1.4 and figure 2).
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu import spec
-from danlu.tasks import IGNORED
-from tests.tasks.fakes import BYTES, example, task, text
+from danlu.objectives import IGNORED
+from tests.objectives.fakes import BYTES, example, objective, text
 
 
 def within(successes: int, trials: int, p: float) -> bool:
@@ -24,7 +24,7 @@ def within(successes: int, trials: int, p: float) -> bool:
 def test_exactly_the_share_is_predicted_and_the_rest_is_as_it_was(
     context: int, rate: float, seed: int
 ) -> None:
-    of = task(spec.Masked(rate=rate), context)
+    of = objective(spec.Masked(rate=rate), context)
     inputs, _ = text(3, context, seed)
     made = example(of, 3, seed)
     predicted = made["targets"] != IGNORED
@@ -35,7 +35,7 @@ def test_exactly_the_share_is_predicted_and_the_rest_is_as_it_was(
 
 @pytest.mark.parametrize(("mask", "random"), [(0.8, 0.1), (1.0, 0.0), (0.0, 1.0), (0.3, 0.3), (0.0, 0.0)])
 def test_shown_as_mask_as_a_random_token_or_as_it_is(mask: float, random: float) -> None:
-    of = task(spec.Masked(mask=mask, random=random), 200)
+    of = objective(spec.Masked(mask=mask, random=random), 200)
     assert of.mask_id == BYTES.vocabulary == of.vocabulary - 1
     made = example(of, 400)
     predicted = made["targets"] != IGNORED
@@ -52,7 +52,7 @@ def test_shown_as_mask_as_a_random_token_or_as_it_is(mask: float, random: float)
 
 def test_random_tokens_are_uniform() -> None:
     """χ² of 257 kinds: mean 256, standard deviation √512; chance exceeds 400 once in 10⁷."""
-    of = task(spec.Masked(rate=0.5, mask=0.0, random=1.0), 400)
+    of = objective(spec.Masked(rate=0.5, mask=0.0, random=1.0), 400)
     made = example(of, 100)
     shown = made["tokens"][made["targets"] != IGNORED]
     counts = np.bincount(shown, minlength=257)
@@ -61,6 +61,6 @@ def test_random_tokens_are_uniform() -> None:
 
 
 def test_every_position_is_as_likely() -> None:
-    of = task(spec.Masked(rate=0.25), 8)
+    of = objective(spec.Masked(rate=0.25), 8)
     counts = (example(of, 4000)["targets"] != IGNORED).sum(axis=0)
     assert all(within(int(count), 4000, 0.25) for count in counts)

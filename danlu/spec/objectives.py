@@ -1,4 +1,4 @@
-"""Specifications of tasks: what is predicted from what; carried out by ``danlu.tasks``."""
+"""Specifications of objectives: what is predicted from what; carried out by ``danlu.objectives``."""
 
 from __future__ import annotations
 
@@ -75,4 +75,4 @@ class Spans(Language):
     z_loss: ZLoss = 0.0
 
 
-Task = Annotated[Causal | Prefix | Masked | Spans, ByKind, Shorthand]
+Objective = Annotated[Causal | Prefix | Masked | Spans, ByKind, Shorthand]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from danlu import spec
 from danlu.data import Tokenizer
 from danlu.nn import builds
-from danlu.tasks.base import Example, Ids, Key, Task
-from danlu.tasks.language import IGNORED
+from danlu.objectives.base import Example, Ids, Key, Objective
+from danlu.objectives.language import IGNORED
 
 
 @builds(spec.Causal)
-class Causal(Task):
+class Causal(Objective):
     """Every token is predicted from those before it in its row."""
 
     def __init__(self, tokenizer: Tokenizer, data: spec.Data, *, z_loss: float = 0.0) -> None:
@@ -32,7 +32,7 @@ class Causal(Task):
 
 
 @builds(spec.Prefix)
-class Prefix(Task):
+class Prefix(Objective):
     """The first ``length`` tokens of a row see one another; the others are predicted from those before
     them (Raffel et al. 2020, section 3.2.1). With ``length`` 1 it is ``Causal``."""
 
