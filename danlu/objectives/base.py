@@ -44,7 +44,7 @@ class Losses(NamedTuple):
 class Objective:
     """What is predicted from what; the classes of ``danlu.objectives`` say how.
 
-    Built by ``danlu.objectives.build(spec, tokenizer, data)``. Attributes: ``extra_ids``, the ids that the objective
+    Built by ``danlu.objectives.build(spec, tokenizer, data)``. Attributes: ``extra_ids``, the ids that it
     adds after the tokenizer's; ``vocabulary``, all of them; ``token_bytes``, int32 [vocabulary], the bytes
     of text that each stands for (none for an extra id); ``count``, the tokens predicted of a full row, the
     same for every row; ``lengths``, the positions of the model's inputs, as ``model.flops`` takes them;
@@ -90,7 +90,7 @@ class Objective:
         return {"tokens": np.array([[self.separator, *text]])}
 
     def takes(self, mask: NDArray[np.bool_]) -> bool:
-        """Whether the objective predicts anything of a held-out window whose text ``mask``, bool [context], is."""
+        """Whether it predicts anything of a held-out window whose text ``mask``, bool [context], is."""
         return bool(mask.all())
 
     def loss(self, model: nn.Module, example: Mapping[str, torch.Tensor]) -> Losses:

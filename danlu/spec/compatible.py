@@ -182,7 +182,8 @@ def check_experiment(experiment: Experiment) -> None:
     model, data, objective, train = experiment.model, experiment.data, experiment.objective, experiment.train
     if objective.model != model.kind:
         raise ValueError(
-            f"objective.kind = {objective.kind} is for a model of kind {objective.model}, and model.kind = {model.kind}; "
+            f"objective.kind = {objective.kind} is for a model of kind {objective.model}, "
+            f"and model.kind = {model.kind}; "
             f"set model.kind = {objective.model}, or objective.kind = {OBJECTIVE_OF[model.kind]}"
         )
     for i, parts in enumerate(model.turn()):
@@ -230,7 +231,8 @@ def check_experiment(experiment: Experiment) -> None:
         )
     if objective.kind == "prefix" and objective.length >= data.context:
         raise ValueError(
-            f"objective.length = {objective.length} leaves nothing to predict of data.context = {data.context}; "
+            f"objective.length = {objective.length} leaves nothing to predict of "
+            f"data.context = {data.context}; "
             f"allowed: less than {data.context}"
         )
     if train.average is not None and experiment.optimizer.kind == "schedule-free":

@@ -45,8 +45,8 @@ class Data(Spec):
     ``held_out``: the share of the text kept for evaluation, whole documents at a time.
     ``documents``: ``join`` packs documents one after another with a separator between them;
     ``separate`` also forbids attention across the separator.
-    ``vocabulary``: ids that the model has, where they are more than tokenizer and objective need (a model from
-    elsewhere, whose embedding was filled up to a round number).
+    ``vocabulary``: ids that the model has, where they are more than tokenizer and objective need (a model
+    from elsewhere, whose embedding was filled up to a round number).
     """
 
     corpus: str = "python-stdlib"

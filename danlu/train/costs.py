@@ -46,7 +46,7 @@ def place(train: spec.Train) -> tuple[str, str]:
 
 
 def outline(experiment: spec.Experiment, ids: int) -> tuple[objectives.Objective, Model, str, str]:
-    """The objective and the model, on the meta device, with a tokenizer of ``ids`` ids; device and precision."""
+    """Objective and model, on the meta device, with a tokenizer of ``ids`` ids; device and precision."""
     device, precision = place(experiment.train)
     tokenizer = SimpleNamespace(vocabulary=ids, separator=ids - 1, token_bytes=np.ones(ids, np.int32))
     objective: objectives.Objective = objectives.build(experiment.objective, tokenizer, experiment.data)

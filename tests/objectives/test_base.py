@@ -1,4 +1,4 @@
-"""What holds for every objective: constant counts, examples that no division of the batch changes, the loss."""
+"""What holds for every objective: constant counts, examples that no division changes, the loss."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_what_is_recorded_is_read_back_and_old_records_are_bits_per_byte() -> No
 
 
 @pytest.mark.parametrize("objective", [spec.Causal(), spec.Prefix(), spec.Masked(), spec.Spans()])
-def test_text_is_scored_in_bits_per_byte_first(objective: spec.Task) -> None:
+def test_text_is_scored_in_bits_per_byte_first(objective: spec.Objective) -> None:
     first, loss = objective.metrics
     assert (first.name, first.unit, first.better) == ("bits_per_byte", "bits/byte", "lower")
     assert (loss.name, loss.unit, loss.better) == ("held_out_loss", "nats/token", "lower")

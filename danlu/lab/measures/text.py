@@ -86,8 +86,8 @@ def exact_match(run: Trained) -> float:
 
     Of a synthetic corpus of lines ``given=answer``, lines that lie wholly in one window. A model that writes
     greedily after ``=`` writes exactly the answer if and only if its likeliest token is right at each place
-    of the right answer, so that one pass over the text tells. Raises ``LabError`` for other corpora, objectives
-    and tokenizers.
+    of the right answer, so that one pass over the text tells. Raises ``LabError`` for other corpora,
+    objectives and tokenizers.
     """
     found = _answers_of(run)
     return sum(bool(right.all()) for right in found) / len(found)

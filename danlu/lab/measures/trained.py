@@ -77,7 +77,7 @@ class Trained:
         return self.score(self.run.model, self.run.objective, self.windows)
 
     def score(self, model: Model, objective: objectives.Objective, windows: list[Window]) -> float:
-        """Bits a byte of ``model`` at ``objective``. Raises ``LabError`` where it cannot read windows so long."""
+        """Bits a byte of ``model``. Raises ``LabError`` where it cannot read windows so long."""
         try:
             return evaluate(model, objective, windows, ALONE, rows=self.rows).bits_per_byte
         except ValueError as error:
