@@ -20,8 +20,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
+from danlu.files.errors import FileError
 from danlu.lab.errors import LabError
-from danlu.spec.errors import SpecError
 from danlu.spec.overrides import OVERRIDE
 from danlu.spec.schema import Accepts, adapt
 from danlu.spec.text import brief, parse
@@ -97,7 +97,7 @@ def number(text: str) -> float | int | None:
     """The number that a text is, ``64k`` and ``1e-3`` too; None where it is something else."""
     try:
         value = parse(text)
-    except SpecError:
+    except FileError:
         return None
     if isinstance(value, str):  # 64k
         value = adapt(value, Accepts(scalars=(int,)))

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from platform import machine, system
 from textwrap import indent
@@ -20,14 +19,18 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from danlu import __version__
+from danlu.files.errors import FileError
+from danlu.files.lock import Lock
+from danlu.files.read import MIB, read_text
+from danlu.files.write import write_atomically
+from danlu.files.yaml import brief, dump, parse
 from danlu.lab.errors import LabError
 from danlu.lab.revisit import condition, torch_version
 from danlu.lab.study import folder_name
-from danlu.spec.errors import SpecError, did_you_mean, either
-from danlu.spec.text import brief, dump, parse
-from danlu.train.files import write_atomically
+from danlu.spec.errors import did_you_mean, either
 
 LEDGER = Path("ledger.yaml")
+LIMIT = 16 * MIB
 ENOUGH = 3  # seeds: a decision on fewer is marked as weak
 HEADING = """\
 # The ledger of danlu: verdicts, decisions, when to look again. `danlu ledger` lists it; edit it freely.
@@ -214,21 +217,13 @@ ANSWER = {"verdict", "effect", "interval", "seeds", "evidence"}
 
 
 def _text(file: Path) -> str:
-    try:
-        return file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise LabError(f"{file} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise LabError(f"{file}, line {line}: not text in UTF-8; save it as UTF-8") from None
+    return read_text(file, LIMIT) if file.exists() else ""
 
 
 def _entries(text: str, file: Path) -> list[Entry]:
     try:
         values = parse(text)
-    except SpecError as error:
+    except FileError as error:
         raise LabError(f"{file}, {error}; mend that line, nothing was changed") from None
     if values is None:
         return []
@@ -335,21 +330,10 @@ def _write(file: Path, text: str, entries: list[Entry]) -> None:
     write_atomically(file, data)
 
 
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """One writer at a time: the file itself is replaced, so its folder is what is locked."""
+def _alone(file: Path) -> Lock:
+    """One writer at a time: the file itself is replaced, so one beside it is locked."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    handle = os.open(file.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    return Lock(file.with_name(f".{file.name}.lock"))
 
 
 def _unused(name: str, taken: set[str]) -> str:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from danlu.files.errors import DanluError
 
-class DanluError(Exception):
-    """A mistake that a person can mend. Its text is one plain sentence for each problem, a line
-    each; the command line prints it without a traceback and leaves with ``exit_code``."""
-
-    exit_code = 2
+__all__ = ["DanluError", "SpecError", "did_you_mean", "either", "nearest"]
 
 
 class SpecError(DanluError):

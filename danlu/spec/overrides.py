@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from danlu.files.errors import FileError
 from danlu.spec.errors import SpecError
 from danlu.spec.schema import Accepts, accepts, adapt, defaults
 from danlu.spec.text import parse
@@ -118,7 +119,7 @@ def parse_override(word: str, current: Mapping[str, Any], root: type[BaseModel])
         return nested({key: text})
     try:
         return nested({key: parse(text)})
-    except SpecError as error:
+    except FileError as error:
         raise SpecError(f"{key} = {text!r}: {error}") from None
 
 

@@ -1,144 +1,14 @@
-"""YAML in and out, without YAML 1.1's surprises.
-
-PyYAML reads ``3e-4`` as text, ``no`` as false, ``1:30`` as ninety, and lets a key be given
-twice. Here numbers are numbers, only ``true`` and ``false`` are booleans, and a repeated key is
-an error with its line. What is written is read the same by this reader and by any other.
-"""
+"""Names of files, and YAML under its old address (``danlu.files.yaml``)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
-import yaml
+from danlu.files.yaml import SCALARS, brief, dump, parse, read_mapping
 
-from danlu.spec.errors import SpecError
-
-SCALARS = {
-    "tag:yaml.org,2002:null": (re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
-    "tag:yaml.org,2002:bool": (re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")),
-    "tag:yaml.org,2002:int": (re.compile(r"[-+]?[0-9][0-9_]*"), list("-+0123456789")),
-    "tag:yaml.org,2002:float": (
-        re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?"),
-        list("-+.0123456789"),
-    ),
-}
-
-
-class Readable(Protocol):
-    """A file on disk or inside the package."""
-
-    def read_bytes(self) -> bytes: ...
-
-
-class _Loader(yaml.SafeLoader):
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """An alias may stand for the mapping that it is in, or for a billion others: none here."""
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise _Refused(f"line {event.start_mark.line + 1}: aliases (*{event.anchor}) are not read here")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)
-            where = f"line {key_node.start_mark.line + 1}"
-            if not isinstance(key, str):
-                raise _Refused(f"{where}: the key {key!r} is not text")
-            if key in seen:
-                raise _Refused(f"{where}: {key} is given twice")
-            seen[key] = self.construct_object(value_node, deep=deep)
-        return seen
-
-
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
-        return True  # a value that occurs twice is written twice
-
-
-class _Refused(yaml.YAMLError):
-    pass
-
-
-def _decimal(kind: Callable[[str], Any]) -> Callable[[Any, yaml.ScalarNode], Any]:
-    return lambda loader, node: kind(node.value.replace("_", ""))
-
-
-# PyYAML's own would take 010 for octal and 1:30 for sexagesimal.
-_Loader.add_constructor("tag:yaml.org,2002:int", _decimal(int))
-_Loader.add_constructor("tag:yaml.org,2002:float", _decimal(float))
-_Loader.yaml_implicit_resolvers = {}  # none of PyYAML's
-for _tag, (_pattern, _first) in SCALARS.items():
-    _anchored = re.compile(rf"(?:{_pattern.pattern})\Z")
-    _Loader.add_implicit_resolver(_tag, _anchored, _first)
-    _Dumper.add_implicit_resolver(_tag, _anchored, _first)  # so that such text is quoted
-_Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
-# Plain, PyYAML would write line breaks such as U+0085 in a form that it reads back as others.
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"'
-    ),
-)
-
-
-def parse(text: str) -> Any:
-    """The value of a YAML text. Raises SpecError with the line and what is wrong there."""
-    try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader with fewer types
-    except _Refused as error:
-        raise SpecError(str(error)) from None
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise SpecError(f"{line}not readable as YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"not readable as YAML: {str(error).splitlines()[0]}") from None
-
-
-def read_mapping(file: Readable, name: str) -> dict[str, Any]:
-    """The mapping in a YAML file. ``name`` is what errors call it. An empty file is empty."""
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise SpecError(f"{name}: there is no such file") from None
-    except OSError as error:
-        raise SpecError(f"{name}: cannot be read ({error.strerror or error})") from None
-    except UnicodeDecodeError:
-        raise SpecError(f"{name}: not text in UTF-8") from None
-    try:
-        value = parse(text)
-    except SpecError as error:
-        raise SpecError(f"{name}, {error}") from None
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise SpecError(f"{name}: holds {brief(value)}, not a mapping of fields such as `train:`")
-    return dict(value)
-
-
-def dump(value: Mapping[str, Any]) -> str:
-    """YAML of a nested mapping, in its own order, that reads back as the same values."""
-    return _write(dict(value), flow=False)
-
-
-def brief(value: Any) -> str:
-    """A value as an error shows it: as it would be written, short; text in quotes."""
-    if isinstance(value, str):
-        shown = repr(value)
-    else:
-        shown = _write(value, flow=True).removesuffix("\n").removesuffix("\n...")
-    shown = "none" if shown == "null" else shown
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
-
-
-def _write(value: Any, flow: bool) -> str:
-    return yaml.dump(
-        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**9, default_flow_style=flow
-    )
+__all__ = ["SCALARS", "brief", "dump", "is_file_name", "parse", "read_mapping"]
 
 
 def is_file_name(word: str) -> bool:
+    """Whether a word names a YAML file."""
     return Path(word).suffix.lower() in (".yaml", ".yml")

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from danlu.files.errors import FileError
 from danlu.spec import catalog
 from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.experiment import Experiment
@@ -186,7 +187,10 @@ def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
         raise SpecError(
             f"there is no recipe, YAML file or run named {word}{hint or '.'} Recipes: {', '.join(known)}"
         )
-    return str(path), str(path.resolve()), read_mapping(path, str(path)), path.parent
+    try:
+        return str(path), str(path.resolve()), read_mapping(path, str(path)), path.parent
+    except FileError as error:
+        raise SpecError(str(error)) from None
 
 
 def _stray(word: str) -> str:

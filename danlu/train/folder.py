@@ -8,15 +8,17 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import socket
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from danlu.files.errors import cannot_write
+from danlu.files.json import from_json, read_json, to_json, write_json
+from danlu.files.lock import Lock
+from danlu.files.read import read_text
+from danlu.files.write import clean_aside, write_atomically
 from danlu.train import steps
-from danlu.train.errors import RunError, cannot_write
-from danlu.train.files import clean_aside, from_json, read_json, to_json, write_atomically, write_json
+from danlu.train.errors import RunError
 
 __all__ = [
     "RunFolder", "first_difference", "from_json", "list_runs", "new_run", "read_json", "to_json",
@@ -37,7 +39,7 @@ class RunFolder:
         self.metrics = self.path / METRICS
         self.summary = self.path / SUMMARY
         self.checkpoints = self.path / steps.CHECKPOINTS
-        self._lock: _Lock | None = None
+        self._lock: Lock | None = None
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -53,13 +55,13 @@ class RunFolder:
 
         ``difference(old, new)`` says in words how the experiment found differs from the one
         wanted, and returns "" where they mean the same; without it the texts are compared.
-        Raises ``RunError`` if another process holds the folder, if it holds another experiment,
-        if it holds files that are no run's, or if it cannot be written.
+        Raises ``Held`` if another process holds the folder, ``RunError`` if it holds another experiment
+        or files that are no run's, ``FileError`` if it cannot be written.
         """
         run = cls(path)
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-            run._lock = _Lock(run.path / LOCK)
+            run._lock = Lock(run.path / LOCK, wait=0, named=True)
             run._settle(experiment_yaml, difference or first_difference)
         except BaseException as error:
             run.close()
@@ -72,7 +74,7 @@ class RunFolder:
         clean_aside(self.path)  # left by a process that was killed: under the lock nobody else writes here
         steps.clean(self.path)
         if self.experiment.exists():
-            found = difference(self.experiment.read_text(encoding="utf-8"), experiment_yaml)
+            found = difference(read_text(self.experiment), experiment_yaml)
             if found:
                 raise RunError(
                     f"{self.experiment} holds another experiment: {found}; "
@@ -98,40 +100,6 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Lock:
-    """An exclusive ``flock``: the kernel frees it when the process ends, however it ends."""
-
-    def __init__(self, path: Path) -> None:
-        import fcntl  # not on Windows, where the reading verbs should still work
-
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        # A forked child (a loader's worker) shares the lock and would keep it after we are killed.
-        os.register_at_fork(after_in_child=self._drop)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self._file, 200).decode(errors="replace").strip() or "another process"
-            self._drop()
-            raise RunError(
-                f"{path.parent} is in use by {holder}; wait until it ends, stop it, or name another folder"
-            ) from None
-        except OSError as error:  # a file system without locks
-            warnings.warn(f"{path} cannot be locked ({error}): run one process in it at a time", stacklevel=4)
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-
-    def release(self) -> None:
-        if self._file is not None:
-            # Emptied, not removed: two processes could then lock two files of one name.
-            os.ftruncate(self._file, 0)
-        self._drop()
-
-    def _drop(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
 
 def first_difference(old: str, new: str) -> str:

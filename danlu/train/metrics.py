@@ -13,8 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from danlu.train.errors import RunError, cannot_write
-from danlu.train.files import from_json, to_json, write_atomically
+from danlu.files.errors import cannot_write
+from danlu.files.json import from_json, to_json
+from danlu.files.write import write_atomically
+from danlu.train.errors import RunError
 
 Row = dict[str, Any]
 
@@ -24,7 +26,7 @@ class MetricsFile:
 
     Opening the file cuts away a torn last line. If the disk is full an ``append`` keeps its rows
     and a later write tries again, since a missing line should not end a run; ``flush`` and
-    ``close`` raise ``RunError``.
+    ``close`` raise ``FileError``.
     """
 
     def __init__(self, path: Path, every: float = 0.5, timer: Callable[[], float] = time.monotonic) -> None:
@@ -67,7 +69,7 @@ class MetricsFile:
     def flush(self, durable: bool = False) -> None:
         """Write what is gathered; ``durable``: down to the disk, as before a checkpoint.
 
-        Raises ``RunError`` if it cannot be written; the rows are then still kept.
+        Raises ``FileError`` if it cannot be written; the rows are then still kept.
         """
         try:
             self._write()
@@ -77,7 +79,9 @@ class MetricsFile:
             raise cannot_write(self.path, error) from error
 
     def truncate_after(self, step: int) -> None:
-        """Drop the rows past ``step``, as after loading the checkpoint of that step. Raises ``RunError``."""
+        """Drop the rows past ``step``, as after loading the checkpoint of that step.
+
+        Raises ``FileError``, or ``RunError`` for a damaged row."""
         self.flush()
         os.close(self._file)
         try:
@@ -86,7 +90,7 @@ class MetricsFile:
             self._open()
 
     def close(self) -> None:
-        """Write what is gathered and close. Raises ``RunError`` if it cannot be written."""
+        """Write what is gathered and close. Raises ``FileError`` if it cannot be written."""
         if self._file >= 0:
             try:
                 self.flush()

@@ -17,8 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from danlu.files.json import from_json, to_json
+from danlu.files.write import flush, write_atomically
 from danlu.train.errors import RunError
-from danlu.train.files import from_json, sync_folder, to_json, write_atomically
 
 FORMAT = 1
 CHECKPOINTS, LATEST, STATE = "checkpoints", "latest", "state.json"
@@ -75,7 +76,7 @@ def publish(run: Path, step: int, content: dict[str, Any], keep: int, protect: C
     """Turn the folder of ``begin``, its tensor files already on the disk, into the latest checkpoint.
 
     ``content`` becomes its ``state.json``. Then all but the newest ``keep`` checkpoints and
-    those of the steps in ``protect`` are removed. Raises ``OSError`` or ``RunError``.
+    those of the steps in ``protect`` are removed. Raises ``OSError`` or ``FileError``.
     """
     aside, final = run / CHECKPOINTS / f".writing-step-{step}", step_folder(run, step)
     content = {"format": FORMAT, "step": step, **content}
@@ -85,7 +86,7 @@ def publish(run: Path, step: int, content: dict[str, Any], keep: int, protect: C
     if final.exists():  # a folder cannot be renamed onto another; `clean` knows what to do in between
         os.replace(final, replaced)
     os.replace(aside, final)
-    sync_folder(final.parent)
+    flush(final.parent)
     write_atomically(final.parent / LATEST, to_json({"step": step}).encode())
     with suppress(OSError):  # the checkpoint stands; what cannot be removed now is removed another time
         if replaced.exists():

@@ -16,10 +16,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from danlu.files.errors import FileError
 from danlu.lab.errors import LabError
 from danlu.spec import catalog
 from danlu.spec.base import NonNegativeFloat, PositiveInt, Spec
-from danlu.spec.errors import SpecError, did_you_mean, either
+from danlu.spec.errors import did_you_mean, either
 from danlu.spec.explain import explain
 from danlu.spec.text import is_file_name, read_mapping
 
@@ -164,7 +165,7 @@ def read(written: dict[str, Any], name: str) -> Claim:
 def _of_the_book(name: str) -> Claim:
     try:
         written = read_mapping(resources.files("danlu") / "catalog" / SHELF / f"{name}.yaml", f"claim {name}")
-    except SpecError as error:
+    except FileError as error:
         raise LabError(str(error)) from None
     return read(written, name)
 

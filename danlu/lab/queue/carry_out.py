@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from danlu import spec
+from danlu.files.json import write_json
+from danlu.files.lock import Lock
 from danlu.lab.queue.job import FAILED, MEASURES, Job, Kind, measures, outcome, write_failure
 from danlu.spec.errors import DanluError
 from danlu.train.errors import Diverged
-from danlu.train.files import write_json
 from danlu.train.interrupt import Interrupt
 
-LOCK = ".queue.lock"
-LOOK_EVERY = 0.1  # seconds, at a lock that another process holds
+LOCK = ".queue.lock"  # beside the trainer's, which is taken and left within: the measuring is included
 
 End = Literal["finished", "diverged", "failed", "found", "stopped"]
 
@@ -60,9 +57,16 @@ def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
     experiment = spec.Experiment.model_validate_json(task["experiment"])
     job, folder = Job(experiment, tuple(task["measures"]), task["name"]), Path(task["folder"])
     interrupt = interrupt or Interrupt()
+
+    def stop() -> None:
+        if interrupt.requested is not None:
+            raise Stopped
+
     with interrupt:
         try:
-            with _alone(folder, lambda: interrupt.requested is not None):
+            folder.mkdir(parents=True, exist_ok=True)
+            with Lock(folder / LOCK, stop=stop):  # against a killed queue's orphan, and other queues
+                stop()
                 if outcome(job, folder, tries=0) is not None:
                     return "found"
                 return _try(job, folder, task, interrupt)
@@ -123,25 +127,3 @@ class _Silent:
     def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
 
     def message(self, text: str) -> None: ...
-
-
-@contextmanager
-def _alone(folder: Path, stop: Callable[[], bool]) -> Iterator[None]:
-    """Hold the job in ``folder``, its measuring included, once nobody else does: an orphan of a queue that
-    was killed, or another queue. Beside the trainer's lock, which it takes and leaves within."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        while True:
-            if stop():
-                raise Stopped
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(LOOK_EVERY)
-            except OSError:  # a file system without locks: the trainer's lock warns of it
-                break
-        yield
-    finally:
-        os.close(file)

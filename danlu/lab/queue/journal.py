@@ -6,23 +6,22 @@ disk is passed over. No torch here.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from danlu.train.errors import cannot_write
-from danlu.train.files import from_json, to_json
+from danlu.files.errors import cannot_write
+from danlu.files.json import from_json, to_json
+from danlu.files.lock import Lock
 
 JOURNAL = "queue.jsonl"
 ENDS = ("finished", "diverged")  # a failure is no end: a later queue tries it again
 
 
 class Journal:
-    """Several queues may write to one file. Raises ``RunError`` where it cannot be written."""
+    """Several queues may write to one file. Raises ``FileError`` where it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,7 +36,7 @@ class Journal:
     def write(self, job: str, event: str, **more: Any) -> None:
         """Append one event. An end is written once, whichever queue sees it first."""
         try:
-            with self._alone():
+            with Lock(self.path.with_name(f".{self.path.name}.lock")):
                 torn = self._catch_up()
                 if event in ENDS and job in self._ended:
                     return
@@ -50,14 +49,6 @@ class Journal:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _catch_up(self) -> bool:
         """Read what was appended since, by anybody; whether the last line is torn."""

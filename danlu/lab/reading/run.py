@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from danlu.files.lock import holder, is_held
 from danlu.lab.reading.fields import Fields, read_fields
 
 # Names as in danlu.train.folder and danlu.lab.queue; importing those would cost more than reading the runs.
@@ -170,19 +171,13 @@ def _number(value: Any) -> float | None:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether a process holds the run's lock. It is only read: trying it would make that process fail."""
-    try:
-        words = (folder / LOCK).read_text(encoding="utf-8").split()  # "process 123 on host"; empty when free
-        process, host = int(words[1]), words[3]
-    except (OSError, ValueError, IndexError):
+    """Whether a process holds the run's lock; of another machine's, whether it wrote something of late."""
+    words = holder(folder / LOCK).split()  # "process 123 on host"; empty when free
+    if not words:
         return False
-    if host != socket.gethostname():
-        changed = max((p.stat().st_mtime for p in (folder / METRICS, folder / LOCK) if p.exists()), default=0)
-        return time.time() - changed < ELSEWHERE
-    try:
-        os.kill(process, 0)
-    except PermissionError:  # it is there, and another user's
-        return True
-    except OSError:
-        return False
-    return True
+    here = words[-1] == socket.gethostname()
+    held = is_held(folder / LOCK) if here else None
+    if held is not None:
+        return held
+    changed = max((p.stat().st_mtime for p in (folder / METRICS, folder / LOCK) if p.exists()), default=0)
+    return time.time() - changed < ELSEWHERE

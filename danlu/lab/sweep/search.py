@@ -8,14 +8,13 @@ the same.
 
 from __future__ import annotations
 
-import fcntl
 import math
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from danlu.files.lock import Lock
 from danlu.lab.errors import LabError
 from danlu.lab.grids import Dimension, number
 from danlu.lab.sweep.carry import Carrier
@@ -143,15 +142,14 @@ def _backend(path: Path) -> Any:
     """Optuna's journal under a lock that ends with its process: Optuna's own would outlive a killed one."""
     from optuna.storages.journal import JournalFileBackend
 
-    class Lock:
-        held = -1
+    class Held:
+        lock: Lock
 
         def acquire(self) -> bool:
-            self.held = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self.held, fcntl.LOCK_EX)
+            self.lock = Lock(f"{path}.lock")
             return True
 
         def release(self) -> None:
-            os.close(self.held)
+            self.lock.release()
 
-    return JournalFileBackend(str(path), lock_obj=Lock())  # type: ignore[arg-type]
+    return JournalFileBackend(str(path), lock_obj=Held())  # type: ignore[arg-type]

@@ -1,0 +1,42 @@
+"""The error that people can act on, and what can go wrong with a file, in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+
+
+class DanluError(Exception):
+    """A mistake that a person can mend. Its text is one plain sentence for each problem, a line
+    each; the command line prints it without a traceback and leaves with ``exit_code``."""
+
+    exit_code = 2
+
+
+class FileError(DanluError):
+    """A file that cannot be read, written or locked: its name, what is wrong, and what to do next."""
+
+
+def cannot_read(path: Path, error: OSError) -> FileError:
+    """The sentence for an ``OSError`` met while reading ``path``."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return FileError(f"{path} is missing; restore it, or name another")
+    return FileError(f"{path} cannot be read ({error.strerror or error}); name a file that can be")
+
+
+def cannot_write(path: Path, error: OSError, needed: int | None = None) -> FileError:
+    """The sentence for an ``OSError`` met while writing ``path``, ``needed`` bytes in all."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    sentence = f"disk full while writing {path}"
+    if not full:
+        sentence = f"cannot write {path} ({error.strerror or error})"
+    figures = [f"needs about {max(needed / 1e6, 0.1):.1f} MB"] if needed is not None else []
+    existing = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
+    if existing is not None:
+        figures.append(f"{shutil.disk_usage(existing).free / 1e6:.1f} MB free")
+    if error.errno == errno.ENAMETOOLONG:
+        advice = "choose a shorter name"
+    else:
+        advice = f"{'free some space' if full else 'make the folder writable'} and run the same command again"
+    return FileError(f"{sentence}: {', '.join(figures)}; {advice}")

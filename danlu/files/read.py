@@ -1,0 +1,69 @@
+"""Reading a file that anybody may have written: only a regular file, and only so much of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from danlu.files.errors import FileError, cannot_read
+
+MIB = 1 << 20
+LIMIT = 64 * MIB  # bytes of a small file: a tokenizer's JSON is the largest that is met
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """The regular file ``path``, open for reading bytes.
+
+    Raises ``FileError`` where it is missing, or a folder, a device or a pipe, which may have no end or make
+    the reader wait forever.
+    """
+    path = Path(path)
+    try:
+        # Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        if path.is_dir():  # on Windows a folder cannot be opened
+            raise FileError(f"{path} is a folder; name a file") from None
+        raise cannot_read(path, error if isinstance(error, OSError) else OSError(str(error))) from error
+    kind = _kind(os.fstat(handle).st_mode)
+    if kind is not None:
+        os.close(handle)
+        raise FileError(f"{path} is a {kind}; name a file")
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int = LIMIT) -> bytes:
+    """What a regular file of at most ``limit`` bytes holds. Raises ``FileError``."""
+    with open_file(path) as file:
+        try:
+            data = file.read(limit + 1)
+        except OSError as error:
+            raise cannot_read(Path(path), error) from error
+    if len(data) > limit:
+        raise FileError(f"{path} is larger than the {limit / MIB:g} MiB allowed here; name another file")
+    return data
+
+
+def read_text(path: str | os.PathLike[str], limit: int = LIMIT) -> str:
+    """The text of a UTF-8 file, without a byte order mark. Raises ``FileError``."""
+    return decode(read_bytes(path, limit), os.fspath(path))
+
+
+def decode(data: bytes, name: str) -> str:
+    """``data`` as text, without a byte order mark. Raises ``FileError`` with the line that is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise FileError(f"{name}, line {line}: not text in UTF-8; save it as UTF-8") from None
+
+
+def _kind(mode: int) -> str | None:
+    """What is no regular file, in words."""
+    if stat.S_ISREG(mode):
+        return None
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
