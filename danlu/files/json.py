@@ -132,7 +132,7 @@ def _check(value: Any) -> None:
     largest = 10**DIGITS
     while level:
         depth += 1
-        if depth > DEPTH + 1:
+        if depth > DEPTH and any(isinstance(item, dict | list) for item in level):
             raise ValueError(f"nested deeper than {DEPTH} brackets")
         below: list[Any] = []
         for item in level:

@@ -24,7 +24,7 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
         # Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        if path.is_dir():  # on Windows a folder cannot be opened
+        if os.path.isdir(path):  # on Windows a folder cannot be opened
             raise FileError(f"{path} is a folder; name a file") from None
         raise cannot_read(path, error if isinstance(error, OSError) else OSError(str(error))) from error
     kind = _kind(os.fstat(handle).st_mode)

@@ -34,11 +34,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise cannot_write(path, error, len(data)) from error
 
 
-def clean_aside(folder: Path) -> None:
-    """Remove what ``write_atomically`` left there when its process was killed, more than a minute ago."""
+def clean_aside(folder: Path, older: float = _OLD) -> None:
+    """Remove what ``write_atomically`` left there when its process was killed, ``older`` seconds ago."""
     for left in folder.glob(f".*{_ASIDE}"):
         with suppress(OSError):  # another process may clean too
-            if time.time() - left.stat().st_mtime > _OLD:
+            if time.time() - left.stat().st_mtime >= older:
                 left.unlink()
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from danlu.files.errors import FileError
 from danlu.spec.errors import SpecError
 from danlu.spec.schema import Accepts, accepts, adapt, defaults
-from danlu.spec.text import parse
+from danlu.spec.text import brief, parse
 from danlu.spec.train import BOUNDS
 
 OVERRIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
@@ -120,7 +120,7 @@ def parse_override(word: str, current: Mapping[str, Any], root: type[BaseModel])
     try:
         return nested({key: parse(text)})
     except FileError as error:
-        raise SpecError(f"{key} = {text!r}: {error}") from None
+        raise SpecError(f"{key} = {brief(text)}: {error}") from None
 
 
 def _field(path: list[str], current: Mapping[str, Any], spec: type[BaseModel]) -> Accepts | None:

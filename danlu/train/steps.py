@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.files.json import from_json, to_json
-from danlu.files.write import flush, write_atomically
+from danlu.files.write import clean_aside, flush, write_atomically
 from danlu.train.errors import RunError
 
 FORMAT = 1
@@ -55,6 +55,7 @@ def clean(run: Path) -> None:
     For the process that holds the run's lock: to anybody else it might be work in progress.
     """
     folder = run / CHECKPOINTS
+    clean_aside(folder, older=0)
     for entry in list(folder.iterdir()) if folder.is_dir() else []:
         match = _ASIDE.fullmatch(entry.name)
         if match and match[1] == "replaced" and not step_folder(run, int(match[2])).exists():

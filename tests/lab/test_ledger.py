@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 import danlu
 from danlu.cli.main import main
+from danlu.files.errors import FileError
 from danlu.lab.errors import LabError
 from danlu.lab.ledger import Entry, decide, find, read, record
 from danlu.lab.revisit import condition, due, of_run, version
-from danlu.train.errors import RunError
 from danlu.train.files import write_json
 
 
@@ -308,7 +308,7 @@ def test_the_facts_of_a_run(tmp_path: Path) -> None:
     )
     write_json(tmp_path / "environment.json", {"versions": {"danlu": "0.9", "torch": "3.0", "numpy": "9"}})
     assert of_run(tmp_path) == {"parameters": 5, "steps": 7, "seconds": 3.5, "danlu": "0.9", "torch": "3.0"}
-    with pytest.raises(RunError, match=r"summary\.json is missing"):
+    with pytest.raises(FileError, match=r"summary\.json is missing"):
         of_run(tmp_path / "nowhere")
 
 

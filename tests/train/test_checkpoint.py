@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from danlu.files.errors import FileError
 from danlu.train import checkpoint, steps
 from danlu.train.checkpoint import latest_step, list_steps, load, prune, save, step_folder
 from danlu.train.errors import RunError
@@ -305,7 +306,7 @@ def test_a_disk_that_fails_at_every_moment(tmp_path, step):
             counted(patch, fail)
             try:
                 save(folder, step, example(step), {"step": step}, keep=1)
-            except RunError as error:
+            except FileError as error:
                 refused += 1
                 assert "disk full while writing" in str(error) and "MB free" in str(error)
                 assert not list((folder / "checkpoints").glob(".*"))  # undone at once
@@ -336,7 +337,7 @@ def test_a_full_disk_says_what_is_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "open", lambda *a, **k: Full(open(*a, **k)), raising=False)  # noqa: SIM115
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1_500_000))
-    with pytest.raises(RunError, match=r"disk full .*step-20: needs about 4\.0 MB, 1\.5 MB free; free some"):
+    with pytest.raises(FileError, match=r"disk full .*step-20: needs about 4\.0 MB, 1\.5 MB free; free some"):
         save(tmp_path, 20, {"model": {"w": torch.zeros(1000, 1000)}}, {})
     assert sorted(os.listdir(tmp_path / "checkpoints")) == ["latest", "step-10"]
     check(tmp_path, 10)

@@ -65,8 +65,9 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
     import torch
 
     from danlu import data
+    from danlu.files import write
     from danlu.spec import resolve
-    from danlu.train import checkpoint, evaluate, files, metrics, run, steps
+    from danlu.train import checkpoint, evaluate, metrics, run, steps
     from danlu.train.trainer import Trainer
 
     assert torch.get_num_threads() == 1
@@ -77,7 +78,7 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
         (Trainer, "_gradients"), (Trainer, "_check_and_clip"), (Trainer, "_tell"), (Trainer, "resume"),
         (evaluate, "_nats"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
         (checkpoint, "_bytes"), (steps, "begin"), (steps, "publish"), (steps, "prune"),
-        (files, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),
+        (write, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),
     ]  # fmt: skip
     for owner, name in places:
         death.around(owner, name)

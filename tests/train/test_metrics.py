@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danlu.files.errors import FileError
 from danlu.train import metrics
 from danlu.train.errors import RunError
 from danlu.train.metrics import MetricsFile, read, truncate_after
@@ -100,7 +101,7 @@ def test_a_full_disk_keeps_rows_until_there_is_room(tmp_path, monkeypatch):
     timer.now = 1.0
     file.append({"step": 1})  # says nothing: training goes on
     assert path.read_bytes() == b""
-    with pytest.raises(RunError, match="disk full while writing"):
+    with pytest.raises(FileError, match="disk full while writing"):
         file.flush()
     full = False
     file.append({"step": 2})

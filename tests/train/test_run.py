@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from danlu.files.lock import Held
 from danlu.spec import resolve
 from danlu.train import checkpoint
 from danlu.train.clock import PARTS
@@ -122,7 +123,7 @@ def test_a_second_process_is_refused_and_told_who_trains(tmp_path: Path, corpus:
     assert process.stderr is not None
     try:
         next(line for line in process.stderr if "loss" in line)
-        with pytest.raises(RunError, match=f"is in use by process {process.pid} on "):
+        with pytest.raises(Held, match=f"is in use by process {process.pid} on "):
             small.go(resolve(words), tmp_path / "run")
     finally:
         process.kill()

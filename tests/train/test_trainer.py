@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from danlu.files.errors import FileError
 from danlu.objectives import Causal, Losses
 from danlu.spec import resolve
 from danlu.train import checkpoint, steps
@@ -312,7 +313,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
         return real(path, named)
 
     monkeypatch.setattr(checkpoint, "_write", full)
-    with pytest.raises(RunError, match=r"disk full while writing .*step-4") as caught:
+    with pytest.raises(FileError, match=r"disk full while writing .*step-4") as caught:
         small.run(corpus, tmp_path / "run", *run)
     assert "\n" not in str(caught.value)
     assert checkpoint.list_steps(tmp_path / "run") == [2] and steps.latest_step(tmp_path / "run") == 2
@@ -332,7 +333,7 @@ def test_metrics_that_cannot_be_written_end_the_run_with_a_sentence(
 
     monkeypatch.setattr(MetricsFile, "_write", full)
     run = [*ADAMW, "train.steps=3", "train.checkpoint_every=1"]
-    with pytest.raises(RunError, match=r"disk full while writing .*metrics\.jsonl"):
+    with pytest.raises(FileError, match=r"disk full while writing .*metrics\.jsonl"):
         small.run(corpus, tmp_path / "run", *run)
     assert checkpoint.list_steps(tmp_path / "run") == []  # no checkpoint whose metrics are lost
 

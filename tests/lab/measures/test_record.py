@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danlu.files.errors import FileError
 from danlu.lab.errors import LabError
 from danlu.lab.measures import of_run, value
 from danlu.lab.measures.record import first_below
-from danlu.train.errors import RunError
 
 SUMMARY = {
     "metric": {"name": "bits_per_byte", "value": 2.0}, "best": {"step": 20, "value": 1.5}, "steps": 40,
@@ -76,7 +76,7 @@ def test_without_looks_inside(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"summary\.json is missing"):
+    with pytest.raises(FileError, match=r"summary\.json is missing"):
         of_run(tmp_path, ["best"])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from danlu.files.lock import holder
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Queue
 from danlu.lab.queue.journal import JOURNAL, read
@@ -22,8 +23,7 @@ pytestmark = pytest.mark.slow
 
 def process_of(run: Path) -> int | None:
     """The process that trains in the folder."""
-    lock = run / ".lock"
-    words = lock.read_text().split() if lock.exists() else []
+    words = holder(run / ".lock").split()
     return int(words[1]) if words else None
 
 

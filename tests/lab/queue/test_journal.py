@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danlu.files.errors import FileError
 from danlu.lab.queue.journal import Journal, read
-from danlu.train.errors import RunError
 
 
 def events(path: Path) -> list[tuple[str, str]]:
@@ -55,5 +55,5 @@ def test_a_torn_line_is_passed_over(tmp_path_factory: pytest.TempPathFactory, cu
 
 def test_a_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot write"):
+    with pytest.raises(FileError, match="cannot write"):
         Journal(tmp_path / "file" / "queue.jsonl")

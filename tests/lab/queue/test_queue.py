@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from danlu.files.lock import holder
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome, Queue, executors
 from danlu.lab.queue.carry_out import carry_out, to_task
@@ -145,8 +146,7 @@ def test_a_job_whose_process_always_dies_is_given_up(tmp_path: Path, corpus: Pat
 
 
 def _held_by(run: Path, pid: int) -> bool:
-    lock = run / ".lock"
-    return lock.exists() and lock.read_text().startswith(f"process {pid} ")
+    return holder(run / ".lock").startswith(f"process {pid} ")
 
 
 def test_measures_are_taken_once_and_only_what_is_missing(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from danlu.files.errors import FileError
 from danlu.lab.reading import fields
 from danlu.lab.reading.fields import read_fields
 from danlu.spec import catalog, flatten, to_yaml
-from danlu.spec.errors import SpecError
 from danlu.spec.overrides import leaves
 from danlu.spec.text import dump, parse
 from danlu.spec.words import resolve
@@ -75,5 +75,5 @@ def test_what_a_person_may_write(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["a: 1\na: 2", "a: [1", "a: 1\n  b: 2"])
 def test_what_is_no_yaml_is_refused(text: str) -> None:
-    with pytest.raises(SpecError):
+    with pytest.raises(FileError):
         read_fields(text)

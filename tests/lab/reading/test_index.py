@@ -8,12 +8,11 @@ import random
 import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from danlu.files.lock import Lock
 from danlu.lab.reading import index
 from danlu.lab.reading.index import INDEX, WORTH_IT, read_runs
 from danlu.lab.reading.run import Run, read_run
@@ -136,12 +135,13 @@ def test_states(tmp_path: Path) -> None:
         return read_run(path)
 
     assert run("plain").state == "stopped"
-    (tmp_path / "plain" / ".lock").write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
-    assert run("plain").state == "running"
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    (tmp_path / "plain" / ".lock").write_text(f"process {ended.pid} on {socket.gethostname()}\n")
-    assert run("plain").state == "stopped"  # killed: the lock still names it
+    with Lock(tmp_path / "plain" / ".lock", named=True):
+        assert run("plain").state == "running"
+    assert run("plain").state == "stopped"
+    (tmp_path / "plain" / ".lock.holder").write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+    assert run("plain").state == "stopped"  # killed: it still says who it was
+    (tmp_path / "plain" / ".lock.holder").write_text("process 1 on elsewhere\n")
+    assert run("plain").state == "running"  # its metrics are not an hour old
     for kind in ("diverged", "failed"):
         run(kind)
         write_json(tmp_path / kind / "failed.json", {"error": "why", "kind": kind, "tries": 2})

@@ -1,0 +1,48 @@
+"""YAML within limits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from danlu.files.errors import FileError
+from danlu.files.yaml import DEPTH, DIGITS, LIMIT, parse, read_mapping
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[" * 10_000 + "]" * 10_000, "line 1: nested deeper than 50 mappings and lists"),
+        ("[" * (DEPTH + 1) + "]" * (DEPTH + 1), "line 1: nested deeper"),
+        ("\n".join(" " * i + "a:" for i in range(DEPTH + 2)), "nested deeper"),
+        ("a: " + "1" * (DIGITS + 1), "line 1: a number of more than 100 digits"),
+        ("a: " + "1" * 5_000, "line 1: a number of more than 100 digits"),
+        ("a: &x [1]\nb: *x", r"line 2: aliases \(\*x\)"),
+        ("a: !!python/object/apply:os.getcwd []", "not readable as YAML"),
+        ("a: \x1b", "not readable as YAML"),
+    ],
+)
+def test_what_is_refused(text: str, said: str) -> None:
+    with pytest.raises(FileError, match=said):
+        parse(text)
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    value = parse("[" * DEPTH + "]" * DEPTH)
+    for _ in range(DEPTH - 1):
+        (value,) = value
+    assert value == []
+    assert parse("9" * DIGITS) == 10**DIGITS - 1
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(FileError, match="is a pipe"):
+        read_mapping(tmp_path / "pipe.yaml", "pipe.yaml")
+    with pytest.raises(FileError, match="is a device"):
+        read_mapping(Path("/dev/zero"), "zero")
+    (tmp_path / "large.yaml").write_bytes(b"#" * (LIMIT + 1))
+    with pytest.raises(FileError, match="larger than"):
+        read_mapping(tmp_path / "large.yaml", "large.yaml")
