@@ -46,10 +46,10 @@ def parse(text: str | bytes) -> Any:
     except RecursionError:
         raise ValueError(f"nested deeper than {DEPTH} brackets") from None
     if isinstance(text, str):
-        suspicious = text.count("[") + text.count("{") > DEPTH or _LONG.search(text)
+        suspicious = text.count("[") + text.count("{") > DEPTH or bool(_LONG.search(text))
     else:
-        suspicious = text.count(b"[") + text.count(b"{") > DEPTH or _LONG_BYTES.search(text)
-    if suspicious:
+        suspicious = text.count(b"[") + text.count(b"{") > DEPTH or bool(_LONG_BYTES.search(text))
+    if suspicious:  # to walk through every value takes time
         _check(value)
     return value
 

@@ -47,7 +47,7 @@ class _Loader(yaml.SafeLoader):
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             raise _Refused(f"line {line}: aliases (*{event.anchor}) are not read here")
-        if self.depth > DEPTH:
+        if self.depth >= DEPTH and isinstance(event, yaml.CollectionStartEvent):
             raise _Refused(f"line {line}: nested deeper than {DEPTH} mappings and lists")
         self.depth += 1
         node = super().compose_node(parent, index)

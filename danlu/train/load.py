@@ -81,7 +81,8 @@ def generate_text(
     if isinstance(run.model, Encoder) or not run.objective.continues:
         raise RunError(
             f"the run's objective is {run.experiment.objective.kind} and its model an encoder, which fills "
-            "gaps in a text and does not continue one; danlu sample takes a run of a decoder or an encoder-decoder"
+            "gaps in a text and does not continue one; danlu sample takes a run of a decoder or an "
+            "encoder-decoder"
         )
     if top_p is not None and not 0 < top_p <= 1:
         raise RunError(f"top_p = {top_p} keeps no token; allowed: above 0, at most 1")
