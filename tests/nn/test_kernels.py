@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -297,3 +299,155 @@ def test_the_choice_is_what_runs(monkeypatch):
         calls.clear()
         attend(*tensors, scale=1.0)
         assert bool(calls) == (chosen == "sdpa")
+
+
+# --- how PyTorch's kernel is called on a GPU ---------------------------------------------------------------
+
+F32, BF16_, F16, F64 = torch.float32, torch.bfloat16, torch.float16, torch.float64
+# device, dtype, masked, gqa, sizes, deterministic → expand, multiple, allowed
+PLANS = [
+    ("cpu", BF16_, True, True, (64, 64), True, False, 1, ("flash", "math")),
+    ("cpu", F32, True, True, (64, 32), False, False, 1, ("flash", "math")),
+    ("cuda", BF16_, False, False, (64, 64), False, False, 8, ("flash", "cudnn")),
+    ("cuda", BF16_, False, True, (64, 64), False, False, 8, ("flash", "cudnn")),
+    ("cuda", F16, False, True, (256, 256), False, False, 8, ("flash", "cudnn")),
+    ("cuda", BF16_, False, True, (7, 5), False, False, 8, ("flash", "cudnn")),
+    ("cuda", BF16_, False, True, (288, 288), False, True, 8, ("cudnn", "efficient")),
+    ("cuda", BF16_, False, True, (192, 128), False, True, 8, ("cudnn", "efficient")),
+    ("cuda", BF16_, True, False, (64, 64), False, False, 8, ("cudnn", "efficient")),
+    ("cuda", BF16_, True, True, (64, 64), False, True, 8, ("cudnn", "efficient")),
+    ("cuda", BF16_, True, True, (64, 64), True, True, 8, ("efficient",)),
+    ("cuda", BF16_, False, True, (64, 64), True, True, 8, ("flash", "efficient")),
+    ("cuda", F32, False, False, (64, 64), False, False, 4, ("efficient",)),
+    ("cuda", F32, False, True, (64, 64), False, True, 4, ("efficient",)),
+    ("cuda", F32, True, True, (64, 32), True, True, 4, ("efficient",)),
+    ("cuda", F64, False, True, (64, 64), False, False, 1, ("math",)),
+    ("mps", F32, True, True, (64, 64), False, False, 1, ("flash", "math")),
+]
+
+
+@pytest.mark.parametrize("row", PLANS)
+def test_the_plan_of_a_call(row):
+    device, dtype, masked, gqa, sizes, deterministic, *wanted = row
+    plan = kernels.plan(device, dtype, masked=masked, gqa=gqa, sizes=sizes, deterministic=deterministic)
+    assert list(plan[:3]) == wanted
+    assert plan.why
+
+
+def takes(kernel, dtype, masked, shared, sizes, deterministic):
+    """Whether PyTorch 2.11 to 2.13 gives a call to a kernel on an H100 (``sdp_utils.cpp``, without the
+    conditions that ``attend`` always meets): ``shared``: ``enable_gqa`` with fewer heads of keys."""
+    half, (size, value_size) = dtype in (BF16_, F16), sizes
+    if kernel == "flash":
+        return half and not masked and size == value_size <= 256
+    if kernel == "cudnn":
+        return half and not deterministic and max(sizes) <= 128 and size % 8 == value_size % 8 == 0
+    return (
+        (half or dtype == F32)
+        and not shared
+        and size % (8 if half else 4) == 0 == value_size % (8 if half else 4)
+    )
+
+
+def test_no_call_falls_to_the_kernel_that_writes_the_scores_out():
+    sizes = [(64, 64), (128, 128), (192, 128), (48, 32), (7, 5), (288, 288), (10, 10)]
+    for dtype, masked, gqa, size, deterministic in itertools.product(
+        (F32, BF16_, F16), (False, True), (False, True), sizes, (False, True)
+    ):
+        plan = kernels.plan("cuda", dtype, masked=masked, gqa=gqa, sizes=size, deterministic=deterministic)
+        filled = tuple(-(-n // plan.multiple) * plan.multiple for n in size)
+        shared = gqa and not plan.expand
+        takers = [
+            kernel
+            for kernel in ("flash", "cudnn", "efficient")
+            if takes(kernel, dtype, masked, shared, filled, deterministic)
+        ]
+        assert set(takers) & set(plan.allowed), (dtype, masked, gqa, size, deterministic, takers, plan)
+        assert set(takers) - {"efficient"} <= set(plan.allowed), (dtype, masked, gqa, size, deterministic)
+
+
+@settings(max_examples=60, deadline=None)
+@given(case=cases, deterministic=st.booleans())
+def test_a_call_as_for_a_gpu_is_the_definition(case, deterministic):
+    """Repeated keys and heads filled up change neither the value nor a gradient; the CPU runs the call."""
+    torch.manual_seed(case.pop("seed"))
+    documents, bias, causal, prefix = (case.pop(name) for name in ("documents", "bias", "causal", "prefix"))
+    mask = case.pop("mask")
+    case.pop("block")
+    keys = case["queries"] + case.pop("earlier") * causal
+    ids = runs(case["batch"], keys) if documents else None
+    tensors = inputs(**case, keys=keys)
+    if bias is not None:
+        heads = case["groups"] * case["repeat"]
+        shape = {"heads": (heads,), "batch": (case["batch"], heads), "one": (1,)}[bias]
+        tensors.append(torch.randn(*shape, case["queries"], keys, dtype=F64))
+    made, calls = kernels.plan, []
+    fused = F.scaled_dot_product_attention
+
+    def call(q, k, v, **given):
+        calls.append((q, k, v, given))
+        return fused(q, k, v, **given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            kernels,
+            "plan",
+            lambda _, __, **given: made("cuda", F32, **(given | {"deterministic": deterministic})),
+        )
+        patch.setattr(F, "scaled_dot_product_attention", call)
+        assert_agree(tensors, "sdpa", scale=0.7, scope=Scope(causal, prefix, ids), **mask)
+    for q, k, v, more in calls:
+        assert q.shape[1] == k.shape[1] == v.shape[1] and not more["enable_gqa"]
+        assert q.shape[-1] % 4 == v.shape[-1] % 4 == 0
+
+
+# --- the choice that a run keeps ---------------------------------------------------------------------------
+
+
+def table(*rows):
+    return {
+        ("cpu", "float32", masked): tuple(kernels.Measured(*row) for row in rows) for masked in (False, True)
+    }
+
+
+def test_a_run_keeps_its_kernels_when_the_table_changes(monkeypatch):
+    monkeypatch.setattr(kernels, "MEASURED", table((64, 1.0, 2.0), (512, 2.0, 1.0)))
+    kept = kernels.to_keep("cpu", F32)
+    assert kept == {mask: {"64": "sdpa", "512": "plain"} for mask in ("open", "masked")}
+    monkeypatch.setattr(kernels, "MEASURED", table((64, 2.0, 1.0), (512, 1.0, 2.0)))
+    for masked, length in itertools.product((False, True), (1, 60, 100, 400, 9000)):
+        now = kernels.choose("cpu", F32, length, masked=masked)
+        assert now.kernel == ("plain" if length < 181 else "sdpa")  # 181: √(64 · 512)
+        with kernels.kernel_choice(kept):
+            then = kernels.choose("cpu", F32, length, masked=masked)
+        assert then.kernel == ("sdpa" if length < 181 else "plain")
+        assert "began" in then.why
+        assert kernels.choose("cpu", F32, length, masked=masked) == now
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "elsewhere"])
+@pytest.mark.parametrize("dtype", [F32, BF16_])
+def test_what_is_kept_is_what_the_table_says(device, dtype):
+    kept = kernels.to_keep(device, dtype)
+    for masked, length in itertools.product((False, True), (1, 64, 100, 1000, 5000)):
+        by_table = kernels.choose(device, dtype, length, masked=masked)
+        with kernels.kernel_choice(kept):
+            assert kernels.choose(device, dtype, length, masked=masked).kernel == by_table.kernel
+
+
+def test_a_kept_choice_gives_way_to_what_a_kernel_cannot_do():
+    with kernels.kernel_choice({"open": {"64": "sdpa"}, "masked": {"64": "sdpa"}}):
+        assert kernels.choose("cpu", F32, 64, needs="softcap").kernel == "written-out"
+        assert kernels.choose("cpu", F32, 64, biased=True).kernel == "plain"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"open": {"64": "fast"}}, {"open": {"-1": "sdpa"}}, {"opened": {"64": "sdpa"}}]
+)
+def test_a_choice_that_is_none_is_refused(wrong):
+    with (
+        pytest.raises(ValueError, match=r"is not a choice of a kernel; allowed"),
+        kernels.kernel_choice(wrong),
+    ):
+        pass
+    assert not kernels._KEPT

@@ -33,12 +33,51 @@ def test_bfloat16_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch, ha
         assert pick_precision(asked, CPU) == asked
 
 
-def test_the_ceiling_is_the_best_of_several_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ceiling_is_the_median_of_several_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     from danlu.train import machine
 
-    ticks = iter([0.0, 2.0, 2.0, 2.5, 3.0, 6.0, 6.0, 7.0])
+    ticks = iter([0.0, 2.0, 2.0, 2.5, 3.0, 6.0])  # 2 s, 0.5 s, 3 s
     monkeypatch.setattr(machine.time, "perf_counter", lambda: next(ticks))
-    assert ceiling(CPU, "float32") == 2 * 1024 * 1024 * 2048 / 0.5
+    assert ceiling(CPU, "float32") == 2 * 1024 * 1024 * 2048 / 2
+
+
+def test_the_ceiling_is_of_random_numbers_and_takes_none_from_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[torch.Tensor] = []
+    real = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b: given.extend((a, b)) or real(a, b))
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    ceiling(CPU, "bfloat16")
+    assert torch.equal(torch.rand(4), expected)
+    for t in given:
+        # The mean of a million standard normal numbers is within 5/1000 of 0 (five standard deviations).
+        assert abs(t.float().mean()) < 5e-3 and abs(t.float().std() - 1) < 5e-3
+
+
+@pytest.mark.parametrize("milliseconds", [[1.0, 4.0, 2.0, 8.0, 3.0, 7.0, 6.0, 5.0, 9.0]])
+def test_on_a_gpu_the_ceiling_is_by_its_own_clock(
+    monkeypatch: pytest.MonkeyPatch, milliseconds: list[float]
+) -> None:
+    from danlu.train import machine
+
+    left = iter(milliseconds)
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None: ...
+        def synchronize(self) -> None: ...
+        def elapsed_time(self, _: Event) -> float:
+            return next(left)
+
+    device = torch.device("cuda")
+    monkeypatch.setattr(machine.torch.cuda, "Event", Event)
+    seconds = [machine._seconds(lambda: None, device) for _ in milliseconds]
+    assert seconds == [value / 1e3 for value in milliseconds]
 
 
 def test_keeping_memory_is_harmless_and_repeatable() -> None:
