@@ -37,7 +37,10 @@ def sweep(
     halving: Annotated[
         bool, typer.Option("--halving", help="Short runs first; the best third again, three times as long.")
     ] = False,
-    metric: Annotated[str, typer.Option("--metric", help="What is compared.")] = "bits_per_byte",
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="What is compared: a measure (by itself: the objective's metric)."),
+    ] = None,
     studies: Annotated[Path, typer.Option("--studies", help="The folder of all studies.")] = Path("studies"),
     study: Annotated[
         str | None, typer.Option("--study", metavar="NAME", help="This one's name (by itself: the words).")
@@ -79,7 +82,12 @@ def sweep(
 def _tell(result: dict[str, Any]) -> None:
     counts = ", ".join(f"{number} {state}" for state, number in result["counts"].items() if number)
     seeds = f" · {result['seeds']} seeds each" if result["seeds"] > 1 else ""
-    print(f"{result['metric']} over {', '.join(result['fields'])}: {counts}{seeds}\n")
+    print(
+        f"{result['metric']} over {', '.join(result['fields'])}: {counts}{seeds}; {result['better']} is better"
+    )
+    for warning in result["warnings"]:
+        print(f"warning     {warning}")
+    print()
     _tell_trials(result)
     if result["best"] is None:
         print("\nno trial finished; nothing can be said of the space")

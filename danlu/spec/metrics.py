@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,3 +50,9 @@ class Metric:
         lower is better."""
         unit = "bits/byte" if recorded["name"] == "bits_per_byte" else ""
         return cls(recorded["name"], recorded.get("unit", unit), recorded.get("better", "lower"))
+
+
+def loss_of(metrics: Sequence[Metric]) -> Metric:
+    """The one that is the held-out loss itself, of which scaling laws speak: the last of an objective's
+    metrics where lower is better."""
+    return [metric for metric in metrics if metric.better == "lower"][-1]

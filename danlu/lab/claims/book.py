@@ -66,9 +66,9 @@ class Claim(Spec):
     ``on``: words that all runs have in common; ``arms``: what each has besides, by name. ``over``: a field
     and its points (``danlu.lab.grids``); each arm is then run at each of them. ``measure``: of each run, a
     name of ``danlu.lab.measures``; a mapping where arms are measured differently. ``of``: what is made of the
-    runs of an arm ``over`` the points: the lowest measure (``best``), log₂ of the point where it is lowest
-    (``argbest``), the octaves of points over which it stays within ``margin`` of its lowest (``range``), the
-    slope of its log₂ against that of the point (``slope``), or the first minus the last (``drop``).
+    runs of an arm ``over`` the points: the best measure (``best``: the lowest, or the highest where higher is
+    better), log₂ of the point where it is best (``argbest``), the octaves of points over which it stays
+    within ``margin`` of its best (``range``), the slope of its log₂ against that of the point (``slope``), or the first minus the last (``drop``).
 
     The effect of a seed is Σ ``contrast`` · (the arm's value, or its log₂ by ``scale``), in ``unit``;
     ``holds`` is the rule for its 95 % interval over ``seeds``. ``diverged`` is what a run counts as whose

@@ -10,7 +10,7 @@ from danlu import spec
 from danlu.lab import grids
 from danlu.lab.claims.book import Claim
 from danlu.lab.errors import LabError
-from danlu.lab.measures import measure
+from danlu.lab.measures import Measure, measure
 from danlu.lab.queue import Job
 from danlu.spec import words
 from danlu.spec.errors import SpecError
@@ -67,9 +67,14 @@ def _job(claim: Claim, arm: str, experiment: spec.Experiment, seed: int) -> Job:
     train = experiment.train.model_copy(update={"seed": seed})
     return Job(
         experiment.model_copy(update={"train": train}),
-        measures=() if measure(claim.measure_of(arm)).reads else (claim.measure_of(arm),),
+        measures=() if measured(claim, arm, experiment).reads else (claim.measure_of(arm),),
         name=words.split(claim.on)[0],
     )
+
+
+def measured(claim: Claim, arm: str, experiment: spec.Experiment) -> Measure:
+    """What is measured of the runs of an arm, whose experiment says which metrics there are."""
+    return measure(claim.measure_of(arm), experiment.objective.metrics)
 
 
 def estimate(claim: Claim) -> float:

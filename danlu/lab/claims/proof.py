@@ -94,7 +94,10 @@ def _result(
         for (arm, seed), runs in plan.items()
     }
     seeds = sorted({seed for _, seed in plan})
-    values = {arm: [verdict.arm_value(claim, measured[arm, seed]) for seed in seeds] for arm in claim.arms}
+    values = {
+        arm: [verdict.arm_value(claim, measured[arm, seed], _sign(claim, arm, plan)) for seed in seeds]
+        for arm in claim.arms
+    }
     by_point = {
         arm: {str(point): [measured[arm, seed][point] for seed in seeds] for point in measured[arm, seeds[0]]}
         for arm in claim.arms
@@ -119,6 +122,12 @@ def _result(
         **_surroundings(list(outcomes.values())),
         date=time.strftime("%Y-%m-%d"),
     )
+
+
+def _sign(claim: Claim, arm: str, plan: experiment.Plan) -> int:
+    """−1 where higher is better of what is measured of an arm."""
+    job = next(job for (of, _), runs in plan.items() if of == arm for job in runs.values())
+    return experiment.measured(claim, arm, job.experiment).metric.sign
 
 
 def _measured(claim: Claim, arm: str, outcome: Outcome, failed: set[str]) -> float:

@@ -12,25 +12,26 @@ from danlu.lab.statistics import Interval
 Verdict = Literal["holds", "does not hold", "not shown"]
 
 
-def arm_value(claim: Claim, measured: Mapping[Any, float]) -> float:
+def arm_value(claim: Claim, measured: Mapping[Any, float], sign: int = 1) -> float:
     """One number of an arm with one seed from what its runs measured, by point; nan where one of those that
-    it takes is missing."""
+    it takes is missing. ``sign``: −1 where higher is better of what was measured."""
     if claim.of is None:
         (value,) = measured.values()
         return value
     values = list(measured.values())
     if any(math.isnan(value) for value in values):
         return math.nan
-    if claim.of == "best":
-        return min(values)
     if claim.of == "drop":
         return values[0] - values[-1]
+    costs = [sign * value for value in values]
+    if claim.of == "best":
+        return sign * min(costs)
     x = [math.log2(point) for point in measured]
     if claim.of == "argbest":
-        return lowest(x, values)
+        return lowest(x, costs)
     if claim.of == "range":
         assert claim.margin is not None
-        return length_below(x, values, min(values) + claim.margin)
+        return length_below(x, costs, min(costs) + claim.margin)
     return slope(x, [_log2(value) for value in values])
 
 

@@ -3,7 +3,7 @@
 names (what there is, and how it is written) · record (read off the run's files, no torch) · trained (a run's
 weights and its held-out text) · text, inside, weights (measured of these).
 
-``measure(name)`` finds one; ``of_run(folder, names)`` takes several of a run; ``value(outcome, name)`` is one
+``measure(name, metrics)`` finds one; ``of_run(folder, names)`` takes several of a run; ``value(outcome, name)`` is one
 number of an ended job.
 """
 
@@ -30,8 +30,8 @@ def of_run(folder: Path, names: Sequence[str]) -> dict[str, float]:
     Those of the trained model load its last weights, with PyTorch. Raises ``LabError`` for a name that is
     none and for what the run has nothing of, ``RunError`` for a folder that holds no finished run.
     """
-    wanted = [measure(name) for name in names]
     record, trained = Record(folder), None
+    wanted = [measure(name, record.metrics) for name in names]
     found = {}
     for one in wanted:
         if one.reads:
@@ -49,7 +49,7 @@ def value(outcome: Outcome, name: str) -> float:
 
     Raises ``LabError`` if the job did not ask for a measure that only the worker could take.
     """
-    wanted = measure(name)
+    wanted = measure(name, outcome.job.experiment.objective.metrics)
     if outcome.summary is None:
         return math.nan
     if wanted.reads:

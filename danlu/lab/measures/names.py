@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from danlu.lab.errors import LabError
 from danlu.spec.errors import did_you_mean
+from danlu.spec.metrics import Metric
 
 Argument = Callable[[str], Any]
 
@@ -50,13 +51,15 @@ def _word(text: str) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """A measure as the table has it: where it is taken (``module.function``), its unit, what it is in a few
-    words, and what its argument is, where it takes one: the name then ends with what comes before it."""
+    """A measure as the table has it: where it is taken (``module.function``), its unit (None: that of the
+    run's metric), what it is in a few words, which direction is better (None: that of the run's metric), and
+    what its argument is, where it takes one: the name then ends with what comes before it."""
 
     function: str
-    unit: str
+    unit: str | None
     what: str
     argument: Argument | None = None
+    better: Literal["lower", "higher"] | None = "lower"
 
     @property
     def reads(self) -> bool:
@@ -64,16 +67,17 @@ class Kind:
         return self.function.startswith("record.")
 
 
+OF_METRIC = "metric"  # names that begin with it are also written with the metric's own name
+
 MEASURES: dict[str, Kind] = {
     # read off summary and metrics
-    "bits_per_byte": Kind("record.bits_per_byte", "bits/byte", "last held-out score"),
-    "best": Kind("record.best", "bits/byte", "lowest held-out score"),
-    "last-weights": Kind("record.last_weights", "bits/byte", "last score of the weights, not their average"),
-    "bits_per_byte@step:": Kind("record.at_step", "bits/byte", "held-out score at a step", _count),
-    "steps-to:": Kind("record.steps_to", "steps", "first held-out score at or below a number", _number),
+    "metric": Kind("record.metric", None, "last held-out value of the objective's first metric", None, None),
+    "best": Kind("record.best", None, "best held-out value of it", None, None),
+    "last-weights": Kind("record.last_weights", None, "last of the weights, not their average", None, None),
+    "metric@step:": Kind("record.at_step", None, "held-out value at a step", _count, None),
+    "steps-to:": Kind("record.steps_to", "steps", "first held-out value as good as a number", _number),
     "tokens-to:": Kind("record.tokens_to", "tokens", "the same in tokens", _number),
     "flops-to:": Kind("record.flops_to", "FLOP", "the same in FLOPs", _number),
-    "held_out_loss": Kind("record.held_out_loss", "nats/token", "last held-out loss"),
     "loss": Kind("record.loss", "nats/token", "mean training loss of the last tenth"),
     "gap": Kind("record.gap", "nats/token", "held-out loss minus training loss"),
     "spikes": Kind("record.spikes", "rows", "training losses seven deviations above those before"),
@@ -87,16 +91,20 @@ MEASURES: dict[str, Kind] = {
     "update-to-weight": Kind("record.update_to_weight", "", "|update| / |weight|, last tenth, mean of parts"),
     "inside:": Kind("record.inside", "", "last value of a row of train.internals_every", _word),
     # of the trained model
-    "bits-per-byte@": Kind("text.bits_per_byte", "bits/byte", "held-out score at a context", _reading),
-    "bits-per-byte-other:": Kind("text.other_corpus", "bits/byte", "score on another corpus", _word),
-    "offset:": Kind("text.offset", "bits/byte", "score on another corpus minus that on its own", _word),
-    "train-mode-gap": Kind("text.train_mode_gap", "bits/byte", "score in training minus evaluation mode"),
-    "outputs-minus-weights": Kind(
-        "text.outputs_minus_weights", "bits/byte", "score of kept models' mean output minus mean weights"
+    "metric@": Kind("text.metric_at", None, "held-out value at a context", _reading, None),
+    "metric-other:": Kind("text.other_corpus", None, "held-out value on another corpus", _word, None),
+    "offset:": Kind("text.offset", None, "value on another corpus minus that on its own", _word, None),
+    "train-mode-gap": Kind(
+        "text.train_mode_gap", None, "value in training minus evaluation mode", None, None
     ),
-    "accuracy": Kind("text.accuracy", "share", "held-out tokens predicted right"),
-    "exact-match": Kind("text.exact_match", "share", "whole answers of a synthetic corpus right"),
-    "answer-accuracy": Kind("text.answer_accuracy", "share", "tokens of answers right"),
+    "outputs-minus-weights": Kind(
+        "text.outputs_minus_weights", None, "of kept models' mean output minus mean weights", None, None
+    ),
+    "accuracy": Kind("text.accuracy", "share", "held-out tokens predicted right", None, "higher"),
+    "exact-match": Kind(
+        "text.exact_match", "share", "whole answers of a synthetic corpus right", None, "higher"
+    ),
+    "answer-accuracy": Kind("text.answer_accuracy", "share", "tokens of answers right", None, "higher"),
     "match-excess": Kind("text.match_excess", "share", "exact-match minus what independent tokens give"),
     "attention-to-first": Kind("inside.attention_to_first", "weight", "of the first position, later half"),
     "max-logit": Kind("inside.max_logit", "", "largest attention score"),
@@ -116,7 +124,7 @@ READ = tuple(name for name, kind in MEASURES.items() if kind.reads)
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure with its argument: ``name`` is as it was written."""
+    """A measure with its argument: ``name`` is as it was written, ``kind`` with unit and direction."""
 
     name: str
     kind: Kind
@@ -128,8 +136,9 @@ class Measure:
         return self.kind.reads
 
     @property
-    def unit(self) -> str:
-        return self.kind.unit
+    def metric(self) -> Metric:
+        """Its name, unit and direction."""
+        return Metric(self.name, self.kind.unit or "", self.kind.better or "lower", self.kind.what)
 
     def take(self, source: Any) -> float:
         """The number. ``source``: a ``Record`` where it ``reads``, a ``Trained`` otherwise."""
@@ -139,22 +148,40 @@ class Measure:
         return float(taken(source, *given))
 
 
-def measure(name: str) -> Measure:
-    """The measure that ``name`` is; one with an argument is written ``bits-per-byte@256``,
-    ``steps-to:2.5``. Raises ``LabError`` with the nearest name, or with what the argument may be."""
-    folded = name.lower().replace("_", "-")
-    known = {key.replace("_", "-"): kind for key, kind in MEASURES.items()}
-    if folded in known and known[folded].argument is None:
-        return Measure(name, known[folded])
+def measure(name: str, metrics: Sequence[Metric]) -> Measure:
+    """The measure that ``name`` is, of runs whose objective has these ``metrics``: one of them; one of the
+    table; one with an argument, such as ``steps-to:2.5``. What the table calls ``metric…`` may begin with the
+    first metric's own name: ``bits-per-byte@256``. Raises ``LabError`` with the nearest name, or with what
+    the argument may be."""
+    first, folded = metrics[0], _folded(name)
+    for one in metrics:
+        if folded == _folded(one.name):
+            return Measure(name, Kind("record.held_out", one.unit, one.text, str, one.better), one.name)
+    typed = name
+    if folded.startswith(_folded(first.name)):
+        typed = OF_METRIC + name[len(first.name) :]
+        folded = _folded(typed)
+    known = {_folded(key): kind for key, kind in MEASURES.items()}
     takes = [key for key, kind in known.items() if kind.argument is not None and folded.startswith(key)]
-    if takes:
+    if folded in known and known[folded].argument is None:
+        kind, argument = known[folded], None
+    elif takes:
         key = max(takes, key=len)
-        kind, text = known[key], name[len(key) :]
+        kind, text = known[key], typed[len(key) :]
         assert kind.argument is not None
         try:
-            return Measure(name, kind, kind.argument(text))
+            argument = kind.argument(text)
         except ValueError as error:
-            raise LabError(f"the measure {name!r} needs {error} after {name[: len(key)]!r}") from None
-    raise LabError(
-        f"there is no measure {name!r}{did_you_mean(name, MEASURES)}; there are {', '.join(MEASURES)}"
-    )
+            before = name[: len(name) - len(text)]
+            raise LabError(f"the measure {name!r} needs {error} after {before!r}") from None
+    else:
+        there = (*(one.name for one in metrics), *MEASURES)
+        raise LabError(
+            f"there is no measure {name!r}{did_you_mean(name, there)}; there are {', '.join(there)}"
+        )
+    unit = first.unit if kind.unit is None else kind.unit
+    return Measure(name, replace(kind, unit=unit, better=kind.better or first.better), argument)
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "-")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from danlu.lab.errors import LabError
+from danlu.spec import Causal, Metric
+from danlu.spec.metrics import loss_of
 from danlu.train import metrics
 from danlu.train.folder import RunFolder, read_json
 
@@ -37,10 +39,21 @@ class Record:
         """The rows that have ``name``, as (step, value)."""
         return [(row["step"], row[name]) for row in self.rows if name in row]
 
-    def scores(self, against: str = "step") -> list[tuple[int, Any]]:
-        """The evaluations: (step or tokens, bits a byte)."""
-        rows = (row for row in self.rows if "bits_per_byte" in row)
-        return [(row[against], row.get("bits_per_byte_average", row["bits_per_byte"])) for row in rows]
+    @cached_property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those of the run's objective, the first of which decides."""
+        found = self.summary.get("metrics")
+        if found is None:  # a run of before danlu 0.4, of text
+            return Causal().metrics
+        first = Metric.read(self.summary["metric"])
+        others = (Metric.read({"name": name, **about}) for name, about in found.items())
+        return first, *(other for other in others if other.name != first.name)
+
+    def scores(self, against: str = "step", of: str | None = None) -> list[tuple[int, Any]]:
+        """The evaluations: (step or tokens, value of the first metric, or of the one called ``of``)."""
+        name = of or self.metrics[0].name
+        rows = (row for row in self.rows if name in row)
+        return [(row[against], row.get(f"{name}_average", row[name])) for row in rows]
 
     def last_tenth(self, name: str) -> list[Any]:
         """The values of ``name`` in the last tenth of the steps; the last one where there is none in it."""
@@ -49,64 +62,70 @@ class Record:
         return late or [value for _, value in column[-1:]]
 
 
-def bits_per_byte(record: Record) -> float:
-    """The last held-out score, in bits a byte."""
+def metric(record: Record) -> float:
+    """The last held-out value of the first metric."""
     return float(record.summary["metric"]["value"])
 
 
+def held_out(record: Record, name: str) -> float:
+    """The last held-out value of the metric ``name``."""
+    if name == record.metrics[0].name:
+        return metric(record)
+    found = record.scores(of=name)
+    if not found:
+        raise LabError(f"{record.folder.path} holds no {name} in its metrics: let the run finish")
+    return float(found[-1][1])
+
+
 def best(record: Record) -> float:
-    """The lowest held-out score, in bits a byte."""
+    """The best held-out value of the first metric."""
     return float(record.summary["best"]["value"])
 
 
 def last_weights(record: Record) -> float:
-    """The last held-out score of the weights themselves where an average of them is kept."""
-    return _last(record, "bits_per_byte")
+    """The last held-out value of the weights themselves where an average of them is kept."""
+    return _last(record, record.metrics[0].name)
 
 
 def at_step(record: Record, step: int) -> float:
-    """The held-out score at ``step``. Raises ``LabError`` where the run was not evaluated there."""
+    """The held-out value at ``step``. Raises ``LabError`` where the run was not evaluated there."""
     found = dict(record.scores())
     if step not in found:
         at = ", ".join(map(str, found)) or "no step"
         raise LabError(
             f"{record.folder.path} was evaluated at {at}, not at step {step}; set train.evaluate_every"
         )
-    return found[step]
+    return float(found[step])
 
 
-def steps_to(record: Record, bits: float) -> float:
-    """The step at which the held-out score first is ``bits`` or less, infinity if never: log(step) is taken
-    as linear in the score between the evaluation before and the first at or below it."""
-    return first_below(record.scores(), bits)
+def steps_to(record: Record, wanted: float) -> float:
+    """The step at which the held-out value first is ``wanted`` or better, infinity if never: log(step) is
+    taken as linear in the value between the evaluation before and the first that is as good."""
+    return first_reached(record.scores(), wanted, record.metrics[0].sign)
 
 
-def tokens_to(record: Record, bits: float) -> float:
+def tokens_to(record: Record, wanted: float) -> float:
     """``steps_to`` in tokens trained on."""
-    return first_below(record.scores("tokens"), bits)
+    return first_reached(record.scores("tokens"), wanted, record.metrics[0].sign)
 
 
-def flops_to(record: Record, bits: float) -> float:
+def flops_to(record: Record, wanted: float) -> float:
     """``steps_to`` in FLOPs of the matrix products."""
-    return tokens_to(record, bits) * record.summary["flops"] / record.summary["tokens"]
+    return tokens_to(record, wanted) * record.summary["flops"] / record.summary["tokens"]
 
 
-def first_below(scores: Iterable[tuple[int, float]], bits: float) -> float:
-    """Where the score first is ``bits`` or less, interpolated as ``steps_to`` says; infinity if nowhere."""
+def first_reached(scores: Iterable[tuple[int, float]], wanted: float, sign: int = 1) -> float:
+    """Where ``sign``·value first is ``sign``·``wanted`` or less, interpolated as ``steps_to`` says; infinity
+    if nowhere."""
     before: tuple[int, float] | None = None
     for place, score in scores:
-        if score <= bits:
+        if sign * score <= sign * wanted:
             if before is None:
                 return float(place)
-            share = (before[1] - bits) / (before[1] - score)
+            share = (before[1] - wanted) / (before[1] - score)
             return math.exp((1 - share) * math.log(before[0]) + share * math.log(place))
         before = place, score
     return math.inf
-
-
-def held_out_loss(record: Record) -> float:
-    """The last held-out loss in nats a predicted token (of the weights, not of their average)."""
-    return _last(record, "held_out_loss")
 
 
 def loss(record: Record) -> float:
@@ -115,8 +134,8 @@ def loss(record: Record) -> float:
 
 
 def gap(record: Record) -> float:
-    """Held-out loss minus training loss (``held_out_loss`` − ``loss``), in nats a token."""
-    return held_out_loss(record) - loss(record)
+    """Held-out loss (of the weights, not of their average) minus training loss, in nats a token."""
+    return _last(record, loss_of(record.metrics).name) - loss(record)
 
 
 def spikes(record: Record) -> float:

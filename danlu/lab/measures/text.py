@@ -20,8 +20,8 @@ from danlu.train.averages import evaluate_averages
 from danlu.train.evaluate import held_out, to_device
 
 
-def bits_per_byte(run: Trained, reading: Reading) -> float:
-    """Held-out bits a byte of the trained weights at another context, mean over all positions of windows that
+def metric_at(run: Trained, reading: Reading) -> float:
+    """The held-out metric of the trained weights at another context, mean over all positions of windows that
     do not overlap; with words, read by the model that they make of the experiment (positions scaled, a
     window, …). Computed as the run computes, on as many tokens as it is evaluated on.
 
@@ -35,7 +35,7 @@ def bits_per_byte(run: Trained, reading: Reading) -> float:
 
 
 def other_corpus(run: Trained, corpus: str) -> float:
-    """Bits a byte on the held-out text of another corpus, in the run's own tokens."""
+    """The metric on the held-out text of another corpus, in the run's own tokens."""
     of_run = run.experiment.data
     tokenizer = of_run.tokenizer if of_run.tokenizer == "bytes" else str(run.folder / "tokenizer.json")
     other: spec.Data = of_run.model_copy(update={"corpus": corpus, "tokenizer": tokenizer})
@@ -44,13 +44,13 @@ def other_corpus(run: Trained, corpus: str) -> float:
 
 
 def offset(run: Trained, corpus: str) -> float:
-    """Bits a byte on the held-out text of another corpus minus those on the run's own."""
-    return other_corpus(run, corpus) - run.bits_per_byte
+    """The metric on the held-out text of another corpus minus that on the run's own."""
+    return other_corpus(run, corpus) - run.metric
 
 
 def train_mode_gap(run: Trained) -> float:
-    """Held-out bits a byte in training mode, where batch norm takes the statistics of the batch (of
-    ``train.batch`` rows, or ``train.microbatch``), minus those in evaluation mode; without dropout."""
+    """The held-out metric in training mode, where batch norm takes the statistics of the batch (of
+    ``train.batch`` rows, or ``train.microbatch``), minus that in evaluation mode; without dropout."""
     model, objective, train = copy.deepcopy(run.run.model), run.run.objective, run.experiment.train
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -61,11 +61,11 @@ def train_mode_gap(run: Trained) -> float:
         for example in run.examples(train.microbatch or train.batch):
             nats += float(objective.loss(model, to_device(example, ALONE.device)).nats)
             bytes_ += objective.bytes_of(example["targets"])
-    return objectives.bits_per_byte(nats, int(bytes_)) - run.bits_per_byte
+    return objectives.bits_per_byte(nats, int(bytes_)) - run.metric
 
 
 def outputs_minus_weights(run: Trained) -> float:
-    """Bits a byte of the mean probabilities of all models that the run kept (``train.keep``) minus those of
+    """The metric of the mean probabilities of all models that the run kept (``train.keep``) minus that of
     one model with their mean weights (``danlu.train.averages.evaluate_averages``)."""
     found = evaluate_averages(run.folder)
     return float(found["probabilities"] - found["weights"])

@@ -72,8 +72,8 @@ class Trained:
         return max(train.microbatch or train.batch, EVALUATION_TOKENS // self.run.objective.context)
 
     @cached_property
-    def bits_per_byte(self) -> float:
-        """The held-out score, once more."""
+    def metric(self) -> float:
+        """The held-out metric, once more."""
         return self.score(self.run.model, self.run.objective, self.windows)
 
     def score(self, model: Model, objective: objectives.Objective, windows: list[Window]) -> float:

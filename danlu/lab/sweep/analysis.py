@@ -34,8 +34,8 @@ class Border:
 
 
 def border(best: Trial, trials: Sequence[Trial], dimensions: Sequence[Dimension]) -> list[Border]:
-    """Where ``best`` lies at an end of what was tried: at the end of a grid, or within 5 % of the length of a
-    range, in the logarithm where all is positive. Choices have no ends."""
+    """Where ``best`` lies at an end of what was tried: at one of the two ends of a list, or within 5 % of the
+    length of a range, in the logarithm where all is positive. Choices have no ends."""
     found = []
     for dimension in dimensions:
         here = number(best.entry.point[dimension.name])
@@ -45,7 +45,7 @@ def border(best: Trial, trials: Sequence[Trial], dimensions: Sequence[Dimension]
             continue
         low, high, at = (_scaled(value, min(ends) > 0) for value in (min(ends), max(ends), here))
         place = (at - low) / (high - low)
-        if min(place, 1 - place) <= MARGIN:
+        if min(place, 1 - place) <= (MARGIN if dimension.span else 0):
             found.append(Border(dimension.name, here, "upper" if place > 0.5 else "lower"))
     return found
 

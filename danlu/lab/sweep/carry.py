@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Protocol
 
 from danlu.lab.errors import LabError
-from danlu.lab.measures import measure, value
+from danlu.lab.measures import Measure, value
 from danlu.lab.queue import Job, Outcome
 from danlu.lab.queue.job import failed_outcome, failure
 from danlu.lab.sweep.space import Point, Space, said
-from danlu.lab.sweep.trials import Entry, Spent, State, Trial, sign_of
+from danlu.lab.sweep.trials import Entry, Spent, State, Trial
 from danlu.spec import Experiment
 from danlu.train import metrics
 from danlu.train.folder import RunFolder
@@ -30,24 +30,30 @@ class Queue(Protocol):
 
 
 class Carrier:
-    """Carries out trials of a space, ``seeds`` runs each, and tells what came of them by ``metric``.
+    """Carries out trials of a space, ``seeds`` runs each, and tells what came of them by a ``measure``.
 
     ``retry``: runs that failed before are tried again; else they count as failed.
     """
 
-    def __init__(self, space: Space, queue: Queue, *, seeds: int, metric: str, retry: bool) -> None:
-        self.space, self.metric, self.sign = space, metric, sign_of(metric)
+    def __init__(self, space: Space, queue: Queue, *, seeds: int, measure: Measure, retry: bool) -> None:
+        self.space, self.metric = space, measure.metric
         self._queue, self._seeds, self._retry = queue, seeds, retry
-        self._measures = () if measure(metric).reads else (metric,)
+        self._measures = () if measure.reads else (measure.name,)
         self._experiments: dict[tuple[str, int | None], Experiment] = {}
         self._jobs: dict[int, list[Job]] = {}  # of an entry, by its number: a job's hash takes a while
         self._ended: dict[str, Outcome] = {}  # by the experiment's hash
         self._submitted: set[str] = set()
 
     def check(self, points: Iterable[Point], steps: int | None = None) -> None:
-        """Raises LabError, before anything runs, where a point is no experiment (of ``steps`` updates)."""
-        for point in points:
-            self._experiment(point, steps)
+        """Raises LabError, before anything runs, where a point is no experiment (of ``steps`` updates), or
+        where two points are scored by different metrics."""
+        metrics = {said(point): self._experiment(point, steps).objective.metrics[0] for point in points}
+        if len(set(metrics.values())) > 1:
+            (here, one), *others = metrics.items()
+            there, other = next((place, found) for place, found in others if found != one)
+            raise LabError(
+                f"{here} is scored by {one.name}, {there} by {other.name}; sweep over one of the two"
+            )
 
     def steps(self, points: Iterable[Point]) -> int:
         """The updates that a run takes at each of these. Raises LabError where they are not the same."""
@@ -102,7 +108,7 @@ class Carrier:
         return self._experiments[key]
 
     def _trial(self, entry: Entry, outcomes: Sequence[Outcome]) -> Trial:
-        found = [value(one, self.metric) for one in outcomes if one.error is None]
+        found = [value(one, self.metric.name) for one in outcomes if one.error is None]
         values = tuple(v for v in found if math.isfinite(v))
         state: State = "finished"
         if any(one.error is not None and not one.diverged for one in outcomes):
@@ -110,7 +116,7 @@ class Carrier:
         elif len(values) < len(outcomes):
             state, cost = "diverged" if any(one.diverged for one in outcomes) else "unscored", math.inf
         else:
-            cost = self.sign * fmean(values)
+            cost = self.metric.sign * fmean(values)
         return Trial(
             entry,
             self.space.words(entry.point),

@@ -40,8 +40,11 @@ def _sentences(result: dict[str, Any]) -> list[str]:
         f"Trials: {counts}. Spent: {spent['runs']} runs, {spent['updates']:,} updates, "
         f"{spent['flops']:.3g} FLOP, {spent['seconds']:.0f} active seconds."
     ]
+    found += [f"Warning: {warning}." for warning in result["warnings"]]
     if best := result["best"]:
-        found.append(f"Best: {best['value']:.4f}, danlu train {' '.join(best['words'])}")
+        found.append(
+            f"Best ({result['better']} is better): {best['value']:.4f}, danlu train {' '.join(best['words'])}"
+        )
     found += [f"Warning: {border['sentence']}." for border in result["border"]]
     if variance := result["study_variance"]:
         found.append(f"Study variance: {variance['sentence']}.")

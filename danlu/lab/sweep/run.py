@@ -19,6 +19,8 @@ from danlu.lab.sweep.report import html
 from danlu.lab.sweep.search import Proposals, check_sampler, search
 from danlu.lab.sweep.space import Point, Space
 from danlu.lab.sweep.trials import STATES, Record, Spent, Trial, best_of, longest, most_at_once
+from danlu.lab.yardstick import why_apart
+from danlu.spec.metrics import Metric
 from danlu.train.files import write_atomically
 
 
@@ -32,15 +34,16 @@ def sweep(
     trials: int | None = None,
     sampler: str = "random",
     halving: bool = False,
-    metric: str = "bits_per_byte",
+    metric: str | None = None,
     under_way: int = 2,
     retry: bool = False,
 ) -> dict[str, Any]:
     """Carry out what the words ask for; what the whole study comes to (``told``), also written in its folder.
 
-    Without ``trials`` the whole grid, else so many points in all of ``sampler``. ``under_way``: trials at a
-    time where one proposal waits for the results of others. Raises ``LabError`` before anything runs where
-    the words span nothing, a point is no experiment, or the folder holds a study of another space.
+    Without ``trials`` the whole grid, else so many points in all of ``sampler``. ``metric``: a measure of the
+    lab; left out, the first metric of the objective. ``under_way``: trials at a time where one proposal waits
+    for the results of others. Raises ``LabError`` before anything runs where the words span nothing, a point
+    is no experiment, or the folder holds a study of another space.
     """
     check_sampler(sampler)
     space = Space.read(words)
@@ -50,10 +53,11 @@ def sweep(
         raise LabError(f"--sampler {sampler} needs to know how many trials: --trials 30")
     if halving and sampler != "random":
         raise LabError(f"--halving starts from a grid or from random trials; leave --sampler {sampler} out")
-    measure(metric)
-    carrier = Carrier(space, queue, seeds=seeds, metric=metric, retry=retry)
     by = sampler if trials is not None else "grid"
     points = space.grid() if by == "grid" else space.drawn(trials or 0) if by == "random" else space.corners()
+    metrics = space.experiment(points[0]).objective.metrics
+    measured = measure(metric or metrics[0].name, metrics)
+    carrier = Carrier(space, queue, seeds=seeds, measure=measured, retry=retry)
     carrier.check(points)
     rungs = halves.plan(len(points), carrier.steps(points)) if halving else []
     if halving:
@@ -72,18 +76,18 @@ def sweep(
     elif by in ("grid", "random"):
         record.admit(points, by)
     else:
-        proposals = Proposals(space, sampler, study.path)
+        proposals = Proposals(space, sampler, study.path, measured.metric)
         search(proposals, trials or 0, under_way, lambda new: record.admit(new, by), carrier)
     all_trials = carrier.all(record.entries)
-    result = told(space, all_trials, study, metric, seeds) | {"halving": accounting}
+    result = told(space, all_trials, study, measured.metric, seeds) | {"halving": accounting}
     study.save(result)
     write_atomically(study.report, html(result, all_trials).encode())
     return result
 
 
-def told(space: Space, trials: Sequence[Trial], study: Study, metric: str, seeds: int) -> dict[str, Any]:
-    """What a study comes to, as plain values: ``trials`` from the best down, ``best``, ``border``,
-    ``importance``, ``isolation`` by dimension, ``study_variance``, ``counts``, ``spent``. The best is of
+def told(space: Space, trials: Sequence[Trial], study: Study, metric: Metric, seeds: int) -> dict[str, Any]:
+    """What a study comes to, as plain values: ``metric``, ``unit`` and which direction is ``better``;
+    ``trials`` from the best down, ``best``, ``border``, ``warnings`` (sentences), ``importance``, ``isolation`` by dimension, ``study_variance``, ``counts``, ``spent``. The best is of
     those that ran longest; what looks over the space looks at the largest set that ran equally long."""
     compared, best = most_at_once(trials), best_of(longest(trials))
     states = [trial.state for trial in trials]
@@ -91,13 +95,15 @@ def told(space: Space, trials: Sequence[Trial], study: Study, metric: str, seeds
     return {
         "study": str(study.path),
         "report": str(study.report),
-        "metric": metric,
-        "unit": measure(metric).unit,
+        "metric": metric.name,
+        "unit": metric.unit,
+        "better": metric.better,
         "fields": space.names,
         "seeds": seeds,
         "trials": [trial.json() for trial in sorted(trials, key=_rank)],
         "best": best and best.json(),
         "border": [one.json() for one in border(best, trials, space.dimensions)] if best else [],
+        "warnings": [f"{name} differs between the points: {why}" for name, why in _apart(space)],
         "importance": importance(compared, space.names).json(),
         "isolation": {field: isolation(compared, field) for field in space.names},
         "compared_at": compared[0].entry.steps if compared else None,
@@ -105,6 +111,11 @@ def told(space: Space, trials: Sequence[Trial], study: Study, metric: str, seeds
         "counts": {state: states.count(state) for state in STATES},
         "spent": asdict(sum((trial.spent for trial in trials), Spent())),
     }
+
+
+def _apart(space: Space) -> list[tuple[str, str]]:
+    """The dimensions along which values are not of the same thing, and why."""
+    return [(name, why) for name in space.names if (why := why_apart(name)) is not None]
 
 
 def _rank(trial: Trial) -> tuple[int, float, float]:

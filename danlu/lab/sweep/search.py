@@ -21,6 +21,7 @@ from danlu.lab.sweep.carry import Carrier
 from danlu.lab.sweep.space import Point, Space, at, digest
 from danlu.lab.sweep.trials import Entry
 from danlu.spec.errors import either
+from danlu.spec.metrics import Metric
 
 SAMPLERS = ("random", "tpe", "qmc", "gp")
 JOURNAL = "optuna.journal"
@@ -28,15 +29,19 @@ JOURNAL = "optuna.journal"
 
 class Proposals:
     """Points proposed by Optuna's sampler ``sampler``: ``tpe`` (Bergstra et al. 2011), ``qmc`` (Sobol'
-    sequence), ``gp`` (Gaussian process)."""
+    sequence), ``gp`` (Gaussian process); of values of ``metric``, lowered or raised as it says."""
 
-    def __init__(self, space: Space, sampler: str, folder: Path) -> None:
-        self._space, self._sampler = space, sampler
+    def __init__(self, space: Space, sampler: str, folder: Path, metric: Metric) -> None:
+        self._space, self._sampler, self._sign = space, sampler, metric.sign
         self._optuna = _import()
         self._distributions = {one.name: _distribution(self._optuna, one) for one in space.dimensions}
         storage = self._optuna.storages.JournalStorage(_backend(folder.absolute() / JOURNAL))
-        name = f"{sampler}-{digest(repr(space.dimensions))}"  # another range is another search
-        self._study = self._optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+        # Another range, or another metric, is another search.
+        name = f"{sampler}-{metric.name}-{digest(repr(space.dimensions))}"
+        direction = "minimize" if metric.better == "lower" else "maximize"
+        self._study = self._optuna.create_study(
+            storage=storage, study_name=name, load_if_exists=True, direction=direction
+        )
 
     def asked(self) -> list[Point]:
         """The points proposed so far, in order."""
@@ -56,7 +61,7 @@ class Proposals:
     def tell(self, number: int, cost: float) -> None:
         """The cost of the ``number``-th point, from 0: infinite where it diverged, NaN where it failed."""
         failed = self._optuna.trial.TrialState.FAIL if math.isnan(cost) else None
-        self._study.tell(number, None if failed else cost, state=failed)
+        self._study.tell(number, None if failed else self._sign * cost, state=failed)
 
     def _make(self, seed: int) -> Any:
         samplers = self._optuna.samplers

@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from danlu.lab.measures import measure
 from danlu.lab.statistics import mean_interval
 from danlu.lab.sweep.space import Point, plain
 from danlu.train.files import read_json, write_json
@@ -18,7 +17,6 @@ State = Literal["finished", "unscored", "diverged", "failed"]
 STATES: tuple[State, ...] = ("finished", "unscored", "diverged", "failed")  # from the best down
 
 FILE = "trials.json"
-MORE_IS_BETTER = ("accuracy", "exact-match", "answer-accuracy")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Trial:
 
     ``state``: finished; diverged, where a seed did, which is a result and the worst there is; unscored,
     where the metric of one is not finite; failed, where a run broke and nothing is known. ``cost``: what is
-    minimised: the mean value, its negative where more is better, infinite where diverged or unscored, NaN
+    minimised: the mean value, its negative where higher is better, infinite where diverged or unscored, NaN
     where failed. ``spent``: on all seeds, whatever became of them.
     """
 
@@ -115,12 +113,6 @@ class Record:
 
     def _key(self, point: Point, steps: int | None) -> tuple[Any, ...]:
         return (*(point[name] for name in self.fields), steps)
-
-
-def sign_of(metric: str) -> int:
-    """1 where less of a metric is better, −1 where more is. Raises LabError for what is no metric."""
-    kind = measure(metric)
-    return -1 if kind.name.replace("_", "-") in MORE_IS_BETTER else 1
 
 
 def most_at_once(trials: Iterable[Trial]) -> list[Trial]:

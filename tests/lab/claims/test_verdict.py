@@ -44,6 +44,16 @@ def test_judge(rule: Rule, interval: tuple[float, float], said: str) -> None:
     assert verdict.judge(rule, Interval(sum(interval) / 2, *interval)) == said
 
 
+@given(st.lists(NUMBERS, min_size=4, max_size=4), st.sampled_from(["best", "argbest", "range"]))
+def test_where_higher_is_better_it_is_the_mirror_image(values: list[float], of: str) -> None:
+    asked = over(of, **({"margin": 0.5} if of == "range" else {}))
+    up = verdict.arm_value(asked, dict(zip(POINTS, values, strict=True)), -1)
+    down = verdict.arm_value(asked, {point: -v for point, v in zip(POINTS, values, strict=True)})
+    assert up == (-down if of == "best" else down)
+    if of == "best":
+        assert up == max(values)
+
+
 @given(st.sampled_from([Rule(above=0), Rule(below=0), Rule(within=(-1, 1))]))
 def test_without_a_finite_interval_nothing_is_shown(rule: Rule) -> None:
     assert verdict.judge(rule, Interval(math.nan, -math.inf, math.inf)) == "not shown"

@@ -10,19 +10,22 @@ import pytest
 from danlu.lab.errors import LabError
 from danlu.lab.measures import MEASURES, READ, measure
 from danlu.lab.measures.names import Reading
+from danlu.spec import Causal, Metric
+
+TEXT = Causal().metrics
+IMAGES = Metric("accuracy", "", "higher"), Metric("cross_entropy", "nats/image", "lower")
 
 # An argument for each that takes one.
 ARGUMENTS = {
-    "bits_per_byte@step:": "20", "steps-to:": "2.5", "tokens-to:": "2.5", "flops-to:": "1e0",
-    "bits-per-byte@": "64",
-    "inside:": "logits/out", "bits-per-byte-other:": "package:numpy", "offset:": "synthetic:copy-4",
+    "metric@step:": "20", "steps-to:": "2.5", "tokens-to:": "2.5", "flops-to:": "1e0", "metric@": "64",
+    "inside:": "logits/out", "metric-other:": "package:numpy", "offset:": "synthetic:copy-4",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_each_is_found_and_has_a_function(name: str) -> None:
-    found = measure(name + ARGUMENTS.get(name, ""))
-    assert found.kind is MEASURES[name] and found.reads == (name in READ)
+    found = measure(name + ARGUMENTS.get(name, ""), TEXT)
+    assert found.kind.function == MEASURES[name].function and found.reads == (name in READ)
     module, function = found.kind.function.split(".")
     taken = getattr(__import__(f"danlu.lab.measures.{module}", fromlist=[function]), function)
     assert len(taken.__doc__) > 20
@@ -37,11 +40,36 @@ def test_each_is_found_and_has_a_function(name: str) -> None:
         ("bits_per_byte@STEP:20", 20),
         ("steps_to:2.5", 2.5),
         ("bits-per-byte-other:synthetic:copy-4", "synthetic:copy-4"),
-        ("bits-per-byte", None),
+        ("bits-per-byte", "bits_per_byte"),
+        ("held_out_loss", "held_out_loss"),
+        ("metric@256", Reading(256)),
     ],
 )  # fmt: skip
 def test_arguments_and_either_dash(name: str, argument: object) -> None:
-    assert measure(name).argument == argument and measure(name).name == name
+    found = measure(name, TEXT)
+    assert found.argument == argument and found.name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics", "unit", "better"),
+    [
+        ("metric", TEXT, "bits/byte", "lower"), ("metric", IMAGES, "", "higher"),
+        ("best", IMAGES, "", "higher"), ("bits-per-byte@64", TEXT, "bits/byte", "lower"),
+        ("held-out-loss", TEXT, "nats/token", "lower"), ("cross_entropy", IMAGES, "nats/image", "lower"),
+        ("accuracy", TEXT, "share", "higher"), ("accuracy", IMAGES, "", "higher"),
+        ("accuracy@step:5", IMAGES, "", "higher"), ("steps-to:0.9", IMAGES, "steps", "lower"),
+        ("exact-match", TEXT, "share", "higher"), ("seconds", IMAGES, "s", "lower"),
+    ],
+)  # fmt: skip
+def test_unit_and_direction_are_the_objectives(
+    name: str, metrics: tuple[Metric, ...], unit: str, better: str
+) -> None:
+    found = measure(name, metrics).metric
+    assert (found.name, found.unit, found.better) == (name, unit, better)
+
+
+def test_a_metric_of_the_objective_is_read_and_another_is_measured() -> None:
+    assert measure("accuracy", IMAGES).reads and not measure("accuracy", TEXT).reads
 
 
 @pytest.mark.parametrize(
@@ -56,15 +84,18 @@ def test_arguments_and_either_dash(name: str, argument: object) -> None:
         ("steps-to:nan", "a number"),
         ("steps-to", "did you mean steps-to:?"),
         ("inside:", "a name after 'inside:'"),
-        ("", "there are bits_per_byte"),
+        ("", "there are bits_per_byte, held_out_loss, metric"),
     ],
 )
 def test_what_is_no_measure(name: str, says: str) -> None:
     with pytest.raises(LabError) as caught:
-        measure(name)
+        measure(name, TEXT)
     assert says in str(caught.value)
 
 
 def test_names_need_no_torch() -> None:
-    code = "import sys, danlu.lab.measures as m; m.measure('max-logit'); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, danlu.lab.measures as m, danlu.spec as s;"
+        "m.measure('max-logit', s.Causal().metrics); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

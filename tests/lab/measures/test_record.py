@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from danlu.files.errors import FileError
 from danlu.lab.errors import LabError
 from danlu.lab.measures import of_run, value
-from danlu.lab.measures.record import first_below
+from danlu.lab.measures.record import first_reached
+from danlu.spec import resolve
 
 SUMMARY = {
     "metric": {"name": "bits_per_byte", "value": 2.0}, "best": {"step": 20, "value": 1.5}, "steps": 40,
@@ -44,7 +45,7 @@ def run(folder: Path, rows: list[dict[str, Any]], **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("bits_per_byte", 2.0), ("best", 1.5), ("last-weights", 2.5), ("held_out_loss", 1.9), ("loss", 1.5),
+        ("metric", 2.0), ("bits_per_byte", 2.0), ("best", 1.5), ("last-weights", 2.5), ("held_out_loss", 1.9), ("loss", 1.5),
         ("gap", 0.4), ("seconds", 11.5), ("seconds-per-step", 0.25), ("flops", 8e6), ("parameters", 7),
         ("tokens", 4000), ("steps", 40), ("lost-updates", 0.5), ("spikes", 0), ("update-to-weight", 0.3),
         ("inside:kurtosis/a", 9.0), ("bits_per_byte@step:10", 3.0), ("bits_per_byte@step:20", 1.5),
@@ -55,6 +56,31 @@ def run(folder: Path, rows: list[dict[str, Any]], **changes: Any) -> Path:
 )  # fmt: skip
 def test_read(tmp_path: Path, name: str, expected: float) -> None:
     assert of_run(run(tmp_path, ROWS), [name]) == {name: pytest.approx(expected, rel=1e-12)}
+
+
+ACCURACY = [
+    {"step": 10, "tokens": 100, "accuracy": 0.25, "cross_entropy": 2.0},
+    {"step": 40, "tokens": 400, "accuracy": 0.75, "accuracy_average": 0.5, "cross_entropy": 1.0, "loss": 1.5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("metric", 0.5), ("accuracy", 0.5), ("cross_entropy", 1.0), ("best", 0.5), ("last-weights", 0.75),
+        ("accuracy@step:10", 0.25), ("steps-to:0.25", 10), ("steps-to:0.375", math.sqrt(10 * 40)),
+        ("steps-to:0.6", math.inf), ("gap", -0.5),
+    ],
+)  # fmt: skip
+def test_read_where_higher_is_better(tmp_path: Path, name: str, expected: float) -> None:
+    about = {"unit": "", "better": "higher"}
+    loss = {"value": 1.0, "unit": "nats/image", "better": "lower"}
+    folder = run(
+        tmp_path, ACCURACY,
+        metric={"name": "accuracy", "value": 0.5, **about}, best={"step": 40, "value": 0.5},
+        metrics={"accuracy": {"value": 0.5, **about}, "cross_entropy": loss},
+    )  # fmt: skip
+    assert of_run(folder, [name]) == {name: pytest.approx(expected, rel=1e-12)}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +117,7 @@ def test_a_spike_is_seven_deviations_above_what_was_before(tmp_path: Path) -> No
 def test_the_first_step_at_or_below(scores: list[float], bits: float) -> None:
     """By numpy's interpolation, on the scores so far as they fell to the first that is low enough."""
     steps = [10 * (i + 1) for i in range(len(scores))]
-    found = first_below(zip(steps, scores, strict=True), bits)
+    found = first_reached(zip(steps, scores, strict=True), bits)
     low = next((i for i, score in enumerate(scores) if score <= bits), None)
     if low is None:
         assert found == math.inf
@@ -105,11 +131,12 @@ def test_the_first_step_at_or_below(scores: list[float], bits: float) -> None:
 
 def test_a_value_of_an_ended_job(tmp_path: Path) -> None:
     folder = run(tmp_path, ROWS)
-    ended = SimpleNamespace(folder=folder, summary=SUMMARY, measures={"kurtosis": 0.5})
+    job = SimpleNamespace(experiment=resolve(["nano"]))
+    ended = SimpleNamespace(job=job, folder=folder, summary=SUMMARY, measures={"kurtosis": 0.5})
     assert value(ended, "best") == 1.5 and value(ended, "kurtosis") == 0.5
     with pytest.raises(LabError, match="was not measured for max-logit"):
         value(ended, "max-logit")
-    diverged = SimpleNamespace(folder=tmp_path / "nowhere", summary=None, measures={}, diverged=True)
+    diverged = SimpleNamespace(job=job, folder=tmp_path / "nowhere", summary=None, measures={}, diverged=True)
     assert math.isnan(value(diverged, "best")) and math.isnan(value(diverged, "kurtosis"))
     with pytest.raises(LabError, match="there is no measure"):
         value(diverged, "kurtosys")

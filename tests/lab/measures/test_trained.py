@@ -44,7 +44,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 def taken(run: Trained, name: str) -> float:
-    return measure(name).take(run)
+    return measure(name, run.experiment.objective.metrics).take(run)
 
 
 # ------------------------------------------------------------ scores of held-out text

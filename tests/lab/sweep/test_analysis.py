@@ -28,6 +28,10 @@ COSTS = st.lists(st.floats(-10, 10), min_size=4, max_size=9)
         ("lr=1e-3..1e-1", "1.1e-3", "lower"),
         ("drop=0,0.1,0.2", "0", "lower"),
         ("drop=0,0.1,0.2", "0.1", None),
+        ("decay=0,0.001,0.01,0.1", "0.001", None),  # 1 % of the way, and no end of the list
+        ("decay=0,0.001,0.01,0.1", "0", "lower"),
+        ("decay=0,0.001,0.01,0.1", "0.1", "upper"),
+        ("steps=1,99,100", "99", None),
         ("kind=adamw|lion", "adamw", None),
     ],
 )

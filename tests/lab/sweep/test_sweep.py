@@ -137,6 +137,37 @@ def test_where_more_is_better_more_wins(tmp_path: Path) -> None:
     values = [trial["value"] for trial in result["trials"]]
     assert values == sorted(values, reverse=True)
     assert result["isolation"]["model.layers"][1]["best"] == pytest.approx(1 / 1.6)
+    assert (result["metric"], result["unit"], result["better"]) == ("accuracy", "share", "higher")
+
+
+def test_halving_promotes_the_highest_where_higher_is_better(tmp_path: Path) -> None:
+    result, _ = run(tmp_path, GRID, lambda e: 1 / bowl(e), metric="accuracy", halving=True)
+    assert result["best"]["point"] == {"optimizer.lr": 0.01, "model.layers": 2}
+    assert result["best"]["value"] == pytest.approx(1 / 1.5)
+
+
+def test_optuna_maximises_where_higher_is_better(tmp_path: Path) -> None:
+    asked = {"trials": 24, "sampler": "tpe", "metric": "accuracy"}
+    result, _ = run(tmp_path, RANGE, lambda e: 1 / bowl(e), **asked)
+    import optuna
+
+    journal = optuna.storages.journal.JournalFileBackend(str(Path(result["study"]) / "optuna.journal"))
+    (study,) = optuna.storages.JournalStorage(journal).get_all_studies()
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE"]
+    assert result["best"]["value"] > 0.98 / 1.5  # as near to the top, 1/1.5, as 24 trials come
+    kept = optuna.load_study(study_name=study.study_name, storage=optuna.storages.JournalStorage(journal))
+    assert kept.best_value == pytest.approx(result["best"]["value"])
+
+
+def test_a_space_of_several_texts_is_warned_of(tmp_path: Path) -> None:
+    words = ["nano", "train.steps=30", "data.corpus=one.txt|two.txt", "model.layers=2,3"]
+    result, _ = run(tmp_path, words)
+    (warning,) = result["warnings"]
+    assert warning == (
+        "data.corpus differs between the points: the values would be of different held-out examples"
+    )
+    assert warning in Path(result["report"]).read_text()
+    assert run(tmp_path / "one", GRID)[0]["warnings"] == []
 
 
 def test_one_seed_that_diverges_makes_the_trial_diverge(tmp_path: Path) -> None:

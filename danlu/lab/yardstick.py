@@ -1,0 +1,23 @@
+"""What a held-out value is of: where two runs differ in one of these fields, their values are of different
+things and rank nothing. No torch, no specifications: a list of runs is read without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_TEXT = "the values would be of different held-out examples"
+FIELDS = {
+    "objective": "values of two objectives are not of the same thing",
+    "data.kind": _TEXT,
+    "data.corpus": _TEXT,
+    "data.held_out": _TEXT,
+    "train.evaluate_tokens": _TEXT,
+}
+
+
+def why_apart(field: str, penalties: Iterable[str] = ()) -> str | None:
+    """Why runs that differ in ``field`` cannot be compared by their metric; None where they can.
+    ``penalties``: fields of the objective that add to the training loss alone."""
+    if field in {f"objective.{name}" for name in penalties}:
+        return None
+    return next((why for name, why in FIELDS.items() if field == name or field.startswith(f"{name}.")), None)
