@@ -83,7 +83,8 @@ def _tell(result: dict[str, Any]) -> None:
     counts = ", ".join(f"{number} {state}" for state, number in result["counts"].items() if number)
     seeds = f" · {result['seeds']} seeds each" if result["seeds"] > 1 else ""
     print(
-        f"{result['metric']} over {', '.join(result['fields'])}: {counts}{seeds}; {result['better']} is better"
+        f"{result['metric']} over {', '.join(result['fields'])}: {counts}{seeds}; "
+        f"{result['better']} is better"
     )
     for warning in result["warnings"]:
         print(f"warning     {warning}")

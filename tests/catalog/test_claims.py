@@ -49,7 +49,7 @@ def test_weights_that_do_not_sum_to_zero_are_refused(name: str) -> None:
     assert book.read(written, name) == book.claim(name)
     arm = next(iter(written["contrast"]))
     written["contrast"][arm] += 0.5
-    with pytest.raises(LabError, match="contrast: the weights sum to 0.5; those of a difference sum to 0"):
+    with pytest.raises(LabError, match=r"the weights sum to 0\.5; those"):
         book.read(written, name)
 
 

@@ -68,7 +68,8 @@ class Claim(Spec):
     name of ``danlu.lab.measures``; a mapping where arms are measured differently. ``of``: what is made of the
     runs of an arm ``over`` the points: the best measure (``best``: the lowest, or the highest where higher is
     better), log₂ of the point where it is best (``argbest``), the octaves of points over which it stays
-    within ``margin`` of its best (``range``), the slope of its log₂ against that of the point (``slope``), or the first minus the last (``drop``).
+    within ``margin`` of its best (``range``), the slope of its log₂ against that of the point (``slope``), or
+    the first minus the last (``drop``).
 
     The effect of a seed is Σ ``contrast`` · (the arm's value, or its log₂ by ``scale``), in ``unit``;
     ``holds`` is the rule for its 95 % interval over ``seeds``. ``diverged`` is what a run counts as whose

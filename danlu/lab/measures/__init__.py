@@ -3,8 +3,8 @@
 names (what there is, and how it is written) · record (read off the run's files, no torch) · trained (a run's
 weights and its held-out text) · text, inside, weights (measured of these).
 
-``measure(name, metrics)`` finds one; ``of_run(folder, names)`` takes several of a run; ``value(outcome, name)`` is one
-number of an ended job.
+``measure(name, metrics)`` finds one; ``of_run(folder, names)`` takes several of a run; ``value(outcome,
+name)`` is one number of an ended job.
 """
 
 from __future__ import annotations
