@@ -88,8 +88,8 @@ def sweep(
 def told(space: Space, trials: Sequence[Trial], study: Study, metric: Metric, seeds: int) -> dict[str, Any]:
     """What a study comes to, as plain values: ``metric``, ``unit`` and which direction is ``better``;
     ``trials`` from the best down, ``best``, ``border``, ``warnings`` (sentences),
-    ``importance``, ``isolation`` by dimension, ``study_variance``, ``counts``, ``spent``. The best is of those
-    that ran longest; what looks over the space looks at the largest set that ran equally long."""
+    ``importance``, ``isolation`` by dimension, ``study_variance``, ``counts``, ``spent``. The best is of
+    those that ran longest; what looks over the space looks at the largest set that ran equally long."""
     compared, best = most_at_once(trials), best_of(longest(trials))
     states = [trial.state for trial in trials]
     variance = study_variance([trial.cost for trial in compared])
