@@ -47,7 +47,8 @@ def run(folder: Path, rows: list[dict[str, Any]], **changes: Any) -> Path:
     [
         ("metric", 2.0), ("bits_per_byte", 2.0), ("best", 1.5), ("last-weights", 2.5),
         ("held_out_loss", 1.9), ("loss", 1.5), ("gap", 0.4), ("seconds", 11.5),
-        ("seconds-per-step", 0.25), ("flops", 8e6), ("parameters", 7), ("tokens", 4000), ("steps", 40), ("lost-updates", 0.5), ("spikes", 0), ("update-to-weight", 0.3),
+        ("seconds-per-step", 0.25), ("flops", 8e6), ("parameters", 7), ("tokens", 4000),
+        ("steps", 40), ("lost-updates", 0.5), ("spikes", 0), ("update-to-weight", 0.3),
         ("inside:kurtosis/a", 9.0), ("bits_per_byte@step:10", 3.0), ("bits_per_byte@step:20", 1.5),
         ("steps-to:3", 10), ("steps-to:1.5", 20), ("steps-to:2.25", math.sqrt(10 * 20)),
         ("steps-to:1", math.inf), ("tokens-to:2.25", math.sqrt(500 * 1500)), ("flops-to:3", 1e6),
