@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from danlu.cli.output import print_table
+from danlu.cli.output import print_table, say
 
 ORDER = (
     "embedding",
@@ -32,7 +32,7 @@ def human(number: float, unit: str = "") -> str:
 def tell_costs(found: dict[str, Any]) -> None:
     """The costs of an experiment (``danlu.train.costs.costs``), a table a subject."""
     parameters, flops, ids = found["parameters"], found["flops"], found["vocabulary"]
-    print(
+    say(
         f"on {found['device']} in {found['precision']}, passes of {found['rows']} × {found['context']} "
         f"tokens, vocabulary {ids['ids']:,} ({ids['known']})\n"
     )
@@ -57,7 +57,7 @@ def tell_costs(found: dict[str, Any]) -> None:
     n = parameters["without_embeddings"]
     rows.append(("without embeddings; training", human(n), "", human(flops["training"]), ""))
     print_table([(name, *(cell.rjust(13) for cell in cells)) for name, *cells in rows])
-    print(f"training costs {flops['over_6n']:.2f} × 6N FLOPs a token, N without embeddings")
+    say(f"training costs {flops['over_6n']:.2f} × 6N FLOPs a token, N without embeddings")
     _tell_memory(found)
     _tell_shape(found["shape"])
 
@@ -65,7 +65,7 @@ def tell_costs(found: dict[str, Any]) -> None:
 def _tell_memory(found: dict[str, Any]) -> None:
     memory, cache, intensity = found["memory"], found["cache"], found["intensity"]
     again = ", blocks recomputed" if memory["recompute"] else ""
-    print("\nmemory of a training pass, without the optimizer's")
+    say("\nmemory of a training pass, without the optimizer's")
     print_table(
         [
             ("weights, gradients", f"{human(memory['weights'], 'B')} each"),
@@ -76,7 +76,7 @@ def _tell_memory(found: dict[str, Any]) -> None:
     )
     rows = [("training", f"{intensity['training']:.0f}")]
     if cache is not None:
-        print("\ncache of one sequence in decoding")
+        say("\ncache of one sequence in decoding")
         table = [("", "a further token", "at the context's end", "share of multi-head attention's")]
         for name, held in cache["bytes"].items():
             share = f"{held / cache['full'][name]:.1%}" if cache["full"][name] else ""
@@ -84,12 +84,12 @@ def _tell_memory(found: dict[str, Any]) -> None:
         print_table(table, indent="  ")
         for batch, value in intensity["decoding"].items():
             rows.append((f"decoding, batch {batch}", f"{value:.2f}" if value < 10 else f"{value:.0f}"))
-    print("\narithmetic intensity, FLOPs a byte")
+    say("\narithmetic intensity, FLOPs a byte")
     print_table(rows, indent="  ")
 
 
 def _tell_shape(shape: dict[str, Any]) -> None:
-    print(f"\nshape among {shape['known']} known models")
+    say(f"\nshape among {shape['known']} known models")
     table = [("", "here", "known", "median", "below", "above")]
     for name, ratio in shape["ratios"].items():
         low, middle, high = (_plain(ratio[key]) for key in ("lowest", "median", "highest"))
@@ -98,12 +98,12 @@ def _tell_shape(shape: dict[str, Any]) -> None:
     print_table(table, indent="  ")
     for one in shape["nearest"]:
         gated = " gated" if one["gated"] else ""
-        print(
+        say(
             f"  near {one['name']} ({one['year']}, {human(one['parameters'])}): {one['layers']} layers of "
             f"{one['width']}, {one['heads']} heads of {one['head_size']}, inner width {one['hidden']}{gated}"
         )
     for warning in shape["warnings"]:
-        print(f"  mind: {warning}")
+        say(f"  mind: {warning}")
 
 
 def _plain(number: float) -> str:
@@ -116,14 +116,14 @@ def tell_kernels(found: list[dict[str, Any]]) -> None:
     for row in found:
         of = f"{row['of']} " if sides else ""
         layers = "layer" if len(row["layers"]) == 1 else "layers"
-        print(f"{of}{layers} {_ranges(row['layers'])}: {row['mixer']} by {row['kernel']}")
-        print(f"  {row['why']}")
+        say(f"{of}{layers} {_ranges(row['layers'])}: {row['mixer']} by {row['kernel']}")
+        say(f"  {row['why']}")
         measured = row["measured"]
         if measured is not None:
             times = [f"{name} {measured[name]:.3g} ms" for name in ("sdpa", "plain") if measured[name]]
             if measured["written"]:
                 times.append(f"written out {measured['written']:.3g} ms")
-            print(f"  at {measured['length']} positions: {', '.join(times)}")
+            say(f"  at {measured['length']} positions: {', '.join(times)}")
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from danlu.cli.costs import _ranges
-from danlu.cli.output import print_table
+from danlu.cli.output import print_table, say
 
 ALWAYS = ("lr", "weight_decay")
 
@@ -26,10 +26,10 @@ def tell_groups(found: list[dict[str, Any]]) -> None:
             if name not in ALWAYS:
                 of_rule.setdefault(name, set()).add(_plain(value))
     print_table(table)
-    print()
+    say()
     for rule, settings in others.items():
         said = ", ".join(f"{name} {' or '.join(sorted(values))}" for name, values in settings.items())
-        print(f"{rule}: {said}")
+        say(f"{rule}: {said}")
 
 
 def _plain(value: Any) -> str:

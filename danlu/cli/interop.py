@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from danlu.cli.output import print_json, print_yaml
+from danlu.cli.output import print_json, print_yaml, say, tell
 from danlu.cli.show import AsJson
 
 
@@ -38,10 +37,10 @@ def import_(
         return
     print_yaml(dump({"model": fields}))
     for note in imported.notes:
-        print(note, file=sys.stderr)
-    print(f"\n{parameters:,} parameters, context {imported.experiment.data.context:,}")
+        tell(note)
+    say(f"\n{parameters:,} parameters, context {imported.experiment.data.context:,}")
     if to is not None:
-        print(f'written as a run; try: danlu sample {to} --prompt "…"')
+        say(f'written as a run; try: danlu sample {to} --prompt "…"')
 
 
 def export(
@@ -56,4 +55,4 @@ def export(
     from danlu.interop import to_huggingface
 
     chosen = to_huggingface(run, to, family=family, step=step)
-    print(f"written as {chosen.model_type}; transformers.{chosen.architecture}.from_pretrained({str(to)!r})")
+    say(f"written as {chosen.model_type}; transformers.{chosen.architecture}.from_pretrained({str(to)!r})")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table, rounded
+from danlu.cli.output import print_json, print_table, rounded, say
 from danlu.cli.show import AsJson, Words
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def ladder(
     if not dry_run:
         _tell(result)
     for warning in result["warnings"]:
-        print(f"mind: {warning}")
+        say(f"mind: {warning}")
 
 
 def _tell_plan(plan: Plan) -> None:
@@ -86,13 +86,13 @@ def _tell_plan(plan: Plan) -> None:
     base = plan.rungs[0].experiment.model.base_width
     under = "" if base is None else f"; rates are those of width {base}, carried by muP"
     seconds = "" if plan.seconds is None else f", about {plan.seconds:.0f} s of training"
-    print(f"{runs} runs, {plan.seeds} of each rung: {plan.flops:.4g} FLOP{seconds}{under}")
+    say(f"{runs} runs, {plan.seeds} of each rung: {plan.flops:.4g} FLOP{seconds}{under}")
     sys.stdout.flush()
 
 
 def _tell(result: dict[str, Any]) -> None:
     law, target = result["law"], result["target"]
-    print()
+    say()
     rows = [("parameters", "tokens", "FLOP", "loss", "bits per byte", "run")]
     for run in result["runs"]:
         size = rounded(run["parameters"]), rounded(run["tokens"]), f"{run['flops']:.3g}"
@@ -100,26 +100,26 @@ def _tell(result: dict[str, Any]) -> None:
     print_table(rows)
     values = ", ".join(f"{name} = {value:.4g}" for name, value in law["parameters"].items())
     scatter = "" if law["scatter"] is None else f"; runs scatter by {law['scatter']:.2%} about it"
-    print(f"\n{law['formula']}: {values}{scatter}")
+    say(f"\n{law['formula']}: {values}{scatter}")
     if (best := result["allocation"]) is not None and "a" in best:
-        print(f"best size ∝ C^{_interval(best['a'], 3)}, best data ∝ C^{_interval(best['b'], 3)}")
+        say(f"best size ∝ C^{_interval(best['a'], 3)}, best data ∝ C^{_interval(best['b'], 3)}")
     for one in result["held_out"]:
         told = "inside" if one["inside"] else "outside"
-        print(
+        say(
             f"held out, {rounded(one['parameters'])} parameters: predicted {_interval(one['predicted'])}, "
             f"measured {one['measured']:.4f} nats/token: {one['error']:+.2%}, {told} the interval"
         )
     if not result["held_out"]:
-        print("nothing was held out, so nothing tests the law")
+        say("nothing was held out, so nothing tests the law")
     time = "" if target["seconds"] is None else f", about {target['seconds']:,.0f} s here"
-    print(
+    say(
         f"\ntarget: {target['layers']} layers of {target['width']}, {rounded(target['parameters'])} "
         f"parameters, {rounded(target['tokens'])} tokens in {target['steps']:,} steps, "
         f"{target['flops']:.3g} FLOP{time}"
     )
-    print(f"expected: {_interval(target['bits_per_byte'])} bits per byte")
-    print(f"  {target['command']}")
-    print(f"\npoints in {result['points']}, drawn in {result['study']}/report.html")
+    say(f"expected: {_interval(target['bits_per_byte'])} bits per byte")
+    say(f"  {target['command']}")
+    say(f"\npoints in {result['points']}, drawn in {result['study']}/report.html")
 
 
 def _interval(ends: dict[str, Any], digits: int = 4) -> str:

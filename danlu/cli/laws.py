@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table, rounded
+from danlu.cli.output import print_json, print_table, rounded, say
 
 laws = typer.Typer(name="laws", rich_markup_mode=None)
 
@@ -19,7 +19,7 @@ def _laws(context: typer.Context) -> None:
     Points come from a CSV, JSONL or Parquet file, a run's folder or a folder of runs.
     """
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        say(context.get_help())
 
 
 File = Annotated[Path, typer.Argument(help="CSV, JSONL, Parquet, a run's folder or a folder of runs.")]
@@ -71,15 +71,15 @@ def fit(
         print_json(found.json() | {"columns": got.told})
         return
     for said in got.told:
-        print(said)
+        say(said)
     _tell_fit(found)
     if report is not None:
-        print(f"drawn in {report}")
+        say(f"drawn in {report}")
 
 
 def _tell_fit(found: Any) -> None:
     one = found.fit
-    print(f"\n{one.law.title}, {one.law.paper}\n{one.law.formula}\n")
+    say(f"\n{one.law.title}, {one.law.paper}\n{one.law.formula}\n")
     rows = [("", "value", "95 % from", "to", "meaning")]
     for parameter in one.law.parameters:
         ends = found.intervals.get(parameter.name)
@@ -92,17 +92,17 @@ def _tell_fit(found: Any) -> None:
     }
     rows += [(name, *_ends(ends.value, ends), meanings[name]) for name, ends in found.allocation.items()]
     print_table(rows)
-    print(
+    say(
         f"\n{one.points.size} points; objective {one.objective:.7g} ({one.loss}); "
         f"{one.agreeing_starts} of {one.starts} starts agree"
     )
     if (held := found.held) is not None:
-        print(
+        say(
             f"held out, the {held.held.size} points of the largest {held.by}: "
             f"mean error {held.mean:.2%}, bias {held.bias:+.2%}"
         )
     for warning in found.warnings:
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")
 
 
 @laws.command()
@@ -126,11 +126,11 @@ def show(
     if as_json:
         print_json(_about(one))
         return
-    print(f"{one.title}\n{one.formula}\n{one.text}\n{one.paper}\n")
+    say(f"{one.title}\n{one.formula}\n{one.text}\n{one.paper}\n")
     print_table([(p.name, f"{p.meaning}{', ' + p.unit if p.unit else ''}") for p in one.parameters])
     for label, given in one.published.items():
         values = ", ".join(f"{p} {v:.7g}" for p, v in zip(one.names, given.values, strict=True))
-        print(f"\n{label}: {values}\n  {given.source}")
+        say(f"\n{label}: {values}\n  {given.source}")
 
 
 @laws.command()
@@ -160,15 +160,15 @@ def compare(
         print_json({"hold_out": hold_out, "laws": laws_, "columns": got.told, "warnings": got.warnings})
         return
     for said in got.told:
-        print(said)
-    print()
+        say(said)
+    say()
     rows = [("law", "predicts", "parameters", "mean error", "bias", "")]
     for s in scores:
         told = ("–", "–") if s.mean is None or s.bias is None else (f"{s.mean:.2%}", f"{s.bias:+.2%}")
         rows.append((s.law.name, s.law.target, str(s.parameters), *told, s.why))
     print_table(rows)
     for warning in got.warnings:
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")
 
 
 @laws.command()
@@ -212,7 +212,7 @@ def plan(
             {"law": "chinchilla", "by": source, "parameters": named, "plan": told, "warnings": warnings}
         )
         return
-    print(f"{CHINCHILLA.formula}, {source}\n")
+    say(f"{CHINCHILLA.formula}, {source}\n")
     rows: list[tuple[str, ...]] = [("", "value", "95 % from", "to", "by")]
     for line in lines:
         whole = line.unit == "" or line.unit == "tokens"
@@ -220,7 +220,7 @@ def plan(
         rows.append((f"{line.name}{', ' + line.unit if line.unit else ''}", *cells, line.source))
     print_table(rows)
     for warning in warnings:
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")
 
 
 def _chosen(

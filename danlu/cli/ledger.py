@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from danlu.cli.output import print_json, print_table, print_yaml
+from danlu.cli.output import print_json, print_table, print_yaml, say
 
 if TYPE_CHECKING:
     from danlu.lab.ledger import Entry
@@ -60,11 +60,11 @@ def ledger(
                 print_json([{"id": one.entry.id, "reasons": list(one.reasons)} for one in found])
                 return
             for one in found:
-                print(f"{one.entry.id}: {one.entry.decision}{' (weak)' if one.entry.weak else ''}")
+                say(f"{one.entry.id}: {one.entry.decision}{' (weak)' if one.entry.weak else ''}")
                 for reason in one.reasons:
-                    print(f"  {reason}")
+                    say(f"  {reason}")
             if not found:
-                print("nothing is due")
+                say("nothing is due")
         case [verb, *_]:
             raise typer.BadParameter(_usage(verb))
 
@@ -80,7 +80,7 @@ def _usage(verb: str) -> str:
 
 def _list(entries: Sequence[Entry], file: Path) -> None:
     if not entries:
-        print(f"no verdicts in {file} yet; danlu try and danlu prove write them")
+        say(f"no verdicts in {file} yet; danlu try and danlu prove write them")
         return
     rows = [("id", "date", "verdict", "effect", "95 %", "seeds", "decision", "look again")]
     for entry in entries:

@@ -2,8 +2,9 @@
 
 A verb is a function with typer's annotations in a module of this folder that imports typer and
 ``danlu.cli.output`` alone; what it calls is imported inside the function. To add one, name it
-in ``VERBS``. Any ``danlu.spec.errors.DanluError`` becomes ``danlu: sentence`` on stderr and its
-exit code (2); any other exception is a defect of ours and keeps its traceback.
+in ``VERBS``. Any ``danlu.files.errors.DanluError`` becomes ``danlu: sentence`` on stderr and its
+exit code (2), and so does what the system refuses to do with a file (a name too long, no permission);
+any other exception is a defect of ours and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from danlu.cli.interop import export, import_
 from danlu.cli.ladder import ladder
 from danlu.cli.laws import laws
 from danlu.cli.ledger import ledger
+from danlu.cli.output import say, tell
 from danlu.cli.profile import profile
 from danlu.cli.prove import prove
 from danlu.cli.recipes import recipes
@@ -29,6 +31,7 @@ from danlu.cli.sample import sample
 from danlu.cli.sweep import sweep
 from danlu.cli.train import train
 from danlu.cli.try_ import try_
+from danlu.files.errors import DanluError
 
 VERBS: tuple[Callable[..., Any], ...] = (
     train,
@@ -64,9 +67,9 @@ def _danlu(
     field=value: danlu show tiny +swiglu optimizer.lr=1e-3
     """
     if version:
-        print(f"danlu {__version__}")
+        say(f"danlu {__version__}")
     elif context.invoked_subcommand is None:
-        print(context.get_help())
+        say(context.get_help())
 
 
 for _verb in VERBS:
@@ -97,14 +100,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):
-        print("danlu: interrupted", file=sys.stderr)
+        tell("danlu: interrupted")
         return 130
     except Exception as error:
         sentences = _sentences(error)
         if sentences is None:
             raise
-        for sentence in sentences.splitlines():
-            print(f"danlu: {sentence}", file=sys.stderr)
+        for sentence in sentences.split("\n"):
+            tell(f"danlu: {sentence}")
         return int(getattr(error, "exit_code", 2))
 
 
@@ -113,8 +116,8 @@ def _sentences(error: Exception) -> str | None:
     if hasattr(error, "format_message"):  # typer's: an option or a verb that does not exist
         verb = getattr(getattr(error, "ctx", None), "command_path", "danlu")
         return f"{error.format_message()} (see {verb} --help)"
-    from danlu.spec.errors import DanluError  # here, since help has no use for specifications
-
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}; name another file or folder"
     return str(error) if isinstance(error, DanluError) else None
 
 

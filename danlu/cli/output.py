@@ -1,4 +1,7 @@
-"""How verbs speak: results on stdout, plain when piped, coloured YAML on a terminal."""
+"""How verbs speak: results on stdout, plain when piped, coloured YAML on a terminal.
+
+Nothing else here prints: what a terminal would obey in names, samples and messages is escaped in this module.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,50 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from danlu.files.escape import escape, escape_json
+
 
 def on_terminal() -> bool:
     """Whether stdout is a terminal that may be coloured (https://no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def say(text: str = "") -> None:
+    """A line, or several, of the result."""
+    print(escape(text), flush=True)
+
+
+def tell(text: str) -> None:
+    """A line, or several, for the person at the terminal: on stderr."""
+    print(escape(text), file=sys.stderr, flush=True)
+
+
+def show_progress(text: str) -> None:
+    """A line on a terminal's stderr that the next one takes the place of."""
+    print(f"\r\x1b[K{escape(text, cell=True)}", end="", file=sys.stderr, flush=True)
+
+
+def say_exactly(text: str) -> None:
+    """A text that danlu did not write: byte for byte, but escaped on a terminal."""
+    print(escape(text) if sys.stdout.isatty() else text)
+
+
+def say_drawn(text: str) -> None:
+    """What ``danlu.draw.terminal`` drew: it has colours of its own, and has escaped its labels."""
+    print(text)
+
+
 def print_json(value: Any) -> None:
     """One JSON document. Not-a-number has no JSON and is refused."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    print(escape_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)))
 
 
 def print_yaml(text: str) -> None:
     """YAML, coloured on a terminal, byte for byte elsewhere."""
     if not on_terminal():
-        print(text, end="")
+        print(escape(text) if sys.stdout.isatty() else text, end="")
         return
+    text = escape(text)
     from rich.console import Console
     from rich.syntax import Syntax
 
@@ -38,6 +69,7 @@ def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
     """Columns under one another; on a terminal each row is cut to one line."""
     if not rows:
         return
+    rows = [[escape(cell, cell=True) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     width = shutil.get_terminal_size().columns if on_terminal() else None
     for row in rows:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table
+from danlu.cli.output import print_json, print_table, say
 from danlu.cli.show import AsJson, Words
 
 ADVICE = {
@@ -39,19 +39,19 @@ def _tell(found: dict[str, Any]) -> None:
     rows = [(part, f"{1e3 * value:8.2f} ms", f"{value / whole:5.1%}") for part, value in seconds.items()]
     print_table([*rows, ("step", f"{1e3 * whole:8.2f} ms", f"{found['tokens_per_second']:,.0f} tokens/s")])
     part = found["bottleneck"]
-    print(f"\nbottleneck: {part}, {seconds[part] / whole:.0%} of the step. What shortens {ADVICE[part]}")
-    print(
+    say(f"\nbottleneck: {part}, {seconds[part] / whole:.0%} of the step. What shortens {ADVICE[part]}")
+    say(
         f"roofline: {found['flops'] / 1e9:.1f} GFLOP and {found['bytes'] / 1e6:.0f} MB a step, "
         f"{found['intensity']:.0f} FLOP/byte; utilisation {found['utilisation']:.0%} of the "
         f"{found['ceiling'] / 1e9:.0f} GFLOP/s that a large {found['precision']} product reaches here"
     )
     ridge = found["ceiling"] / found["bandwidth"]
-    print(
+    say(
         f"  {found['bound']}-bound: memory moves {found['bandwidth'] / 1e9:.1f} GB/s, "
         f"so that {ridge:.0f} FLOP/byte would balance the two"
     )
-    print(f"attention: {found['kernel']['kernel']}, {found['kernel']['why']}")
-    print("\ndearest operators")
+    say(f"attention: {found['kernel']['kernel']}, {found['kernel']['why']}")
+    say("\ndearest operators")
     print_table(
         [(f"{o['share']:5.1%}", o["operator"], f"{o['calls']} calls") for o in found["operators"]],
         indent="  ",

@@ -6,6 +6,9 @@ import sys
 import time
 from typing import Any
 
+from danlu.cli.output import tell
+from danlu.files.escape import escape
+
 PLAIN_EVERY = 5.0  # seconds between plain lines
 
 
@@ -21,9 +24,9 @@ class Progress:
 
     def message(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, style="dim", highlight=False)
+            self._bar.console.print(escape(text), style="dim", highlight=False, markup=False)
         else:
-            print(text, file=sys.stderr, flush=True)
+            tell(text)
 
     def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None:
         now = time.perf_counter()
@@ -47,7 +50,7 @@ class Progress:
             self._draw(progress, text)
         elif now - self._told >= PLAIN_EVERY or "bits_per_byte" in row or row["step"] == 1:
             self._told = now
-            print(f"{progress:4.0%}  {text}", file=sys.stderr, flush=True)
+            tell(f"{progress:4.0%}  {text}")
 
     def _draw(self, progress: float, text: str) -> None:
         if self._bar is None:
@@ -58,12 +61,12 @@ class Progress:
             columns = (
                 BarColumn(bar_width=24),
                 TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
             )
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
             self._task = self._bar.add_task("", total=1.0)
-        self._bar.update(self._task, completed=progress, description=text)
+        self._bar.update(self._task, completed=progress, description=escape(text, cell=True))
 
     def close(self) -> None:
         if self._bar is not None:

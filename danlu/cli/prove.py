@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from danlu.cli.output import print_json, print_table
+from danlu.cli.output import print_json, print_table, say, tell
 from danlu.cli.show import AsJson
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def _prove(
 
     width = max(map(len, chosen))
     if not as_json:
-        print(f"{'claim':{width}}  {'verdict':13}  {'effect [95 %]':28}  unit")
+        say(f"{'claim':{width}}  {'verdict':13}  {'effect [95 %]':28}  unit")
     results = []
     with Queue(studies, workers=workers) as queue:
         for result in prove(chosen, queue, seeds):
@@ -88,21 +87,19 @@ def _prove(
             if not as_json:
                 _tell(result, width)
     if as_json:
-        print(to_json([asdict(result) for result in results], indent=2))
+        say(to_json([asdict(result) for result in results], indent=2))
     else:
         seconds = sum(result.seconds for result in results)
-        print(f"{seconds:.0f} s of active time, each run on one core", file=sys.stderr)
+        tell(f"{seconds:.0f} s of active time, each run on one core")
     return results
 
 
 def _tell(result: Result, width: int) -> None:
     from danlu.lab.claims.page import effect
 
-    print(
-        f"{result.name:{width}}  {result.verdict:13}  {effect(result):28}  {result.claim['unit']}", flush=True
-    )
+    say(f"{result.name:{width}}  {result.verdict:13}  {effect(result):28}  {result.claim['unit']}")
     for sentence in result.failed:
-        print(f"danlu: {result.name}: {sentence}", file=sys.stderr)
+        tell(f"danlu: {result.name}: {sentence}")
 
 
 def _record(ledger: Path, claim: Claim, result: Result, studies: Path) -> None:
@@ -138,4 +135,4 @@ def _write(file: Path, studies: Path) -> None:
     from danlu.train.files import write_atomically
 
     write_atomically(file, page(book.claims(), saved(studies)).encode())
-    print(f"wrote {file}", file=sys.stderr)
+    tell(f"wrote {file}")

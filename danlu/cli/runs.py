@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danlu.cli.output import on_terminal, print_json, print_table
+from danlu.cli.output import on_terminal, print_json, print_table, say, say_drawn, show_progress, tell
 
 if TYPE_CHECKING:
     from danlu.lab.reading.run import Run
@@ -64,9 +64,9 @@ def runs(
     elif items:
         print_table((table.group_rows if group else table.run_rows)(items[:most], names))
         if len(items) > most:
-            print(f"… and {len(items) - most:,} more; --limit 0 shows all", file=sys.stderr)
+            tell(f"… and {len(items) - most:,} more; --limit 0 shows all")
     else:
-        print("no run fits" if where else "no run there", file=sys.stderr)
+        tell("no run fits" if where else "no run there")
 
 
 def compare(
@@ -101,15 +101,16 @@ def compare(
         print_json(report.to_json(found))
         return
     print_table(report.rows(found))
-    print()
+    say()
     print_table(report.difference_rows(found))
-    print(f"\n{report.HOW}")
+    say(f"\n{report.HOW}")
     for note in found.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     width = min(100, shutil.get_terminal_size().columns) if on_terminal() else 80
-    print(f"\n{report.curves_text(found, x, width, on_terminal())}")
+    say()
+    say_drawn(report.curves_text(found, x, width, on_terminal()))
     if html is not None:
-        print(f"drawn in {html}")
+        say(f"drawn in {html}")
 
 
 def _read(folders: list[Path] | None) -> list[Run]:
@@ -130,10 +131,10 @@ def _read(folders: list[Path] | None) -> list[Run]:
     def progress(done: int, of: int) -> None:
         nonlocal told
         if done % 64 == 0 and sys.stderr.isatty() and time.monotonic() - start > PATIENCE:
-            print(f"\rreading runs: {done:,} of {of:,}", end="", file=sys.stderr, flush=True)
+            show_progress(f"reading runs: {done:,} of {of:,}")
             told = True
 
     found = read_runs(places, progress)
     if told:
-        print("\r\x1b[K", end="", file=sys.stderr)
+        show_progress("")
     return found

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from danlu.cli.output import print_json
+from danlu.cli.output import print_json, say_exactly, tell
 from danlu.cli.show import AsJson
 
 
@@ -36,8 +35,8 @@ def sample(
     )
     if unknown := unknown_characters(loaded, prompt):
         some = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
-        print(f"the run's tokenizer does not know {some}; the model saw a placeholder there", file=sys.stderr)
+        tell(f"the run's tokenizer does not know {some}; the model saw a placeholder there")
     if as_json:
         print_json({"run": str(run), "step": loaded.step, "prompt": prompt, "text": text})
     else:
-        print(prompt + text)
+        say_exactly(prompt + text)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table, print_yaml, short
+from danlu.cli.output import print_json, print_table, print_yaml, say, short
 
 Words = Annotated[
     list[str] | None,
@@ -76,7 +76,7 @@ def _show_parts(experiment: Any, costs: bool, kernels: bool, groups: bool, as_js
         return
     for i, (_, said, tell) in enumerate(found):
         if i:
-            print()
+            say()
         tell(said)
 
 
@@ -93,7 +93,7 @@ def diff(a: Side, b: Side, as_json: AsJson = False) -> None:
             found.append({"field": field} | {k: v for k, v in sides.items() if v is not MISSING})
         print_json(found)
     elif one == two:
-        print("no difference")
+        say("no difference")
     else:
         rows = [*book.published_of(a, b), *book.telling(one, two)]
         print_table([("", a, b), *((field, short(left), short(right)) for field, left, right in rows)])
@@ -111,6 +111,6 @@ def ideas(as_json: AsJson = False) -> None:
         return
     width = max((len(idea.name) for idea in found), default=0)
     for family in dict.fromkeys(idea.family for idea in found):
-        print(family)
+        say(family)
         members = [idea for idea in found if idea.family == family]
         print_table([(f"+{idea.name}".ljust(width + 1), idea.statement) for idea in members], indent="  ")

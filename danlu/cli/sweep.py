@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table, rounded, short
+from danlu.cli.output import print_json, print_table, rounded, say, short
 from danlu.cli.show import AsJson
 
 SHOWN = 20  # trials
@@ -82,30 +82,30 @@ def sweep(
 def _tell(result: dict[str, Any]) -> None:
     counts = ", ".join(f"{number} {state}" for state, number in result["counts"].items() if number)
     seeds = f" · {result['seeds']} seeds each" if result["seeds"] > 1 else ""
-    print(
+    say(
         f"{result['metric']} over {', '.join(result['fields'])}: {counts}{seeds}; "
         f"{result['better']} is better"
     )
     for warning in result["warnings"]:
-        print(f"warning     {warning}")
-    print()
+        say(f"warning     {warning}")
+    say()
     _tell_trials(result)
     if result["best"] is None:
-        print("\nno trial finished; nothing can be said of the space")
+        say("\nno trial finished; nothing can be said of the space")
     else:
         _tell_best(result)
     if result["halving"]:
         _tell_halving(result["halving"])
     spent = result["spent"]
-    print(
+    say(
         f"\nspent       {spent['runs']} runs, {spent['updates']:,} updates, {rounded(spent['flops'])}FLOP, "
         f"{spent['seconds']:.0f} active seconds"
     )
-    print(f"drawn       {result['report']}")
+    say(f"drawn       {result['report']}")
     if result["counts"]["failed"]:
-        print("\nSome runs failed; the same command with --retry runs them again.")
+        say("\nSome runs failed; the same command with --retry runs them again.")
     if result["best"]:
-        print(f"\nTry next:\n  danlu train {shlex.join(result['best']['words'])}")
+        say(f"\nTry next:\n  danlu train {shlex.join(result['best']['words'])}")
 
 
 def _tell_trials(result: dict[str, Any]) -> None:
@@ -116,7 +116,7 @@ def _tell_trials(result: dict[str, Any]) -> None:
         rows.append((f"#{trial['number']}", *point, _value(trial), trial["by"], _remark(trial)))
     print_table(rows)
     if (more := len(result["trials"]) - SHOWN) > 0:
-        print(f"and {more} more (--json has all)")
+        say(f"and {more} more (--json has all)")
 
 
 def _value(trial: dict[str, Any]) -> str:
@@ -133,11 +133,11 @@ def _remark(trial: dict[str, Any]) -> str:
 
 def _tell_best(result: dict[str, Any]) -> None:
     best = result["best"]
-    print(f"\nbest        #{best['number']}: {_value(best)} {result['unit']}".rstrip())
+    say(f"\nbest        #{best['number']}: {_value(best)} {result['unit']}".rstrip())
     for border in result["border"]:
-        print(f"warning     {border['sentence']}")
+        say(f"warning     {border['sentence']}")
     at = f", after {result['compared_at']} updates" if result["compared_at"] else ""
-    print(f"\nimportance  {result['importance']['by']}{at}")
+    say(f"\nimportance  {result['importance']['by']}{at}")
     found = result["importance"]
     shares = {
         **found["shares"],
@@ -147,10 +147,10 @@ def _tell_best(result: dict[str, Any]) -> None:
     }
     print_table([(name, f"{share:.1%}") for name, share in shares.items() if share is not None], indent="  ")
     for field, rows in result["isolation"].items():
-        print(f"\n{field} at its best over the others{at}")
+        say(f"\n{field} at its best over the others{at}")
         print_table([_isolated(row) for row in rows], indent="  ")
     if variance := result["study_variance"]:
-        print(f"\nchance      {variance['sentence']}{at}")
+        say(f"\nchance      {variance['sentence']}{at}")
 
 
 def _isolated(row: dict[str, Any]) -> tuple[str, ...]:
@@ -162,5 +162,5 @@ def _isolated(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _tell_halving(said: dict[str, Any]) -> None:
     rungs = ", ".join(f"{rung['points']} of {rung['steps']} updates" for rung in said["rungs"])
-    print(f"\nhalving     {rungs}")
-    print(f"            {said['updates']:,} updates in all; every point at full length: {said['whole']:,}")
+    say(f"\nhalving     {rungs}")
+    say(f"            {said['updates']:,} updates in all; every point at full length: {said['whole']:,}")

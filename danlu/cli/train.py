@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from danlu.cli.output import say, tell
 from danlu.cli.show import AsJson, Shrink, Words
 
 
@@ -38,12 +38,12 @@ def train(
     stopped = summary.pop("stopped")
     if stopped:
         done = f"saved step {summary['steps']}" if summary["steps"] else "nothing was trained yet"
-        print(f"{stopped}: {done}; the same command with --run {summary['run']} goes on", file=sys.stderr)
+        tell(f"{stopped}: {done}; the same command with --run {summary['run']} goes on")
         return SIGNAL_EXIT[stopped]
     if as_json:
         from danlu.train.files import to_json
 
-        print(to_json(summary))
+        say(to_json(summary))
     else:
         _tell(summary)
     return 0
@@ -60,26 +60,24 @@ def _name(words: list[str], shrink: str | None) -> str:
 def _tell(summary: dict[str, Any]) -> None:
     seconds = {part: value for part, value in summary["active_seconds"].items() if value >= 0.05}
     metric, best = summary["metric"], summary["best"]
-    print()
-    print(
-        f"  held-out   {metric['value']:.4f} bits per byte (best {best['value']:.4f} at step {best['step']})"
-    )
-    print(f"  loss       {summary['loss']:.4f} nats per token after {summary['steps']:,} steps")
-    print(
+    say()
+    say(f"  held-out   {metric['value']:.4f} bits per byte (best {best['value']:.4f} at step {best['step']})")
+    say(f"  loss       {summary['loss']:.4f} nats per token after {summary['steps']:,} steps")
+    say(
         f"  speed      {summary['tokens_per_second']:,.0f} tokens/s, "
         f"{summary['utilisation']:.0%} of this machine's measured matrix-product ceiling"
     )
-    print(
+    say(
         f"  time       {summary['wall_seconds']:.1f} s: "
         + ", ".join(f"{part} {value:.1f}" for part, value in seconds.items())
     )
-    print(f"  run        {summary['run']}")
+    say(f"  run        {summary['run']}")
     if summary["sample"]:
-        print("\n  sample")
+        say("\n  sample")
         for line in summary["sample"].splitlines():
-            print(f"  │ {line}")
-    print("\nTry next:")
+            say(f"  │ {line}")
+    say("\nTry next:")
     if summary["sample"] is not None:
-        print(f'  danlu sample {summary["run"]} --prompt "def "')
-    print("  danlu train tiny +swiglu        # the same with another feed-forward; `danlu ideas` lists more")
-    print(f"  danlu profile {summary['run']}  # where the time goes")
+        say(f'  danlu sample {summary["run"]} --prompt "def "')
+    say("  danlu train tiny +swiglu        # the same with another feed-forward; `danlu ideas` lists more")
+    say(f"  danlu profile {summary['run']}  # where the time goes")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.output import print_json, print_table
+from danlu.cli.output import print_json, print_table, say
 from danlu.cli.show import AsJson
 
 
@@ -62,8 +62,8 @@ def try_(
     if as_json:
         print_json([finding.said() for finding in answer.findings])
         return
-    print(f"{on}, {answer.steps} steps: held-out bits per byte, variant − baseline; less is better\n")
+    say(f"{on}, {answer.steps} steps: held-out bits per byte, variant − baseline; less is better\n")
     print_table(table(answer))
-    print()
+    say()
     for line in details(answer):
-        print(line)
+        say(line)

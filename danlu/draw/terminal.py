@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from danlu.draw.scale import Scale, Tick, number
+from danlu.files.escape import escape
 
 ACROSS, DOWN = 2, 4  # dots of one braille letter
 # The bit of the dot in each column and row of U+2800.
@@ -34,7 +35,7 @@ def text_chart(
     the lines below explain. What is not finite, or not above zero on a logarithmic axis, is left out: said.
     """
     curves = [
-        (_one_line(label), [(number(a), number(b)) for a, b in zip(xs, ys, strict=True)])
+        (escape(label, cell=True), [(number(a), number(b)) for a, b in zip(xs, ys, strict=True)])
         for label, xs, ys in series
     ]
     braille = colour or len(curves) < 2
@@ -109,8 +110,3 @@ def _below(ticks: Sequence[Tick], places: Sequence[int], name: str, width: int) 
         if start > len(line) or not line:
             line = line.ljust(start) + tick.label
     return f"{line}  {name}".rstrip() if len(line) + len(name) + 2 <= width + 20 else line
-
-
-def _one_line(label: str) -> str:
-    """Without control characters, which would steer the terminal."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in label)

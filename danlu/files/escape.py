@@ -19,6 +19,17 @@ def escape(text: str, *, cell: bool = False) -> str:
     return (_OF_A_CELL if cell else _UNSAFE).sub(_written, text)
 
 
+def escape_json(text: str) -> str:
+    r"""A JSON document, in which nothing but ``\u202e`` may stand for such a character: it stays the same
+    document."""
+    return _UNSAFE.sub(_as_json, text)
+
+
+def _as_json(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
 def _written(match: re.Match[str]) -> str:
     character = match[0]
     if character in "\t\n":

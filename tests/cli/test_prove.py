@@ -41,7 +41,7 @@ def test_the_list_is_the_book() -> None:
         ([], "name a claim, or say --all"),
         (["windows-cost-litle"], "did you mean windows-cost-little?"),
         (["windows-cost-little", "--all"], "not both"),
-        (["none.yaml"], "no such file"),
+        (["none.yaml"], "none.yaml is missing"),
         (["windows-cost-little", "--seeds", "0"], "--seeds"),
     ],
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from danlu.files.escape import escape
 from danlu.lab.queue.job import DIGITS, Job
 from danlu.train.files import from_json
 from danlu.train.folder import METRICS
@@ -75,9 +76,9 @@ class Table:
     def message(self, text: str) -> None:
         """One line that stays."""
         if self._live is not None:
-            self._live.console.print(text, style="dim", highlight=False)
+            self._live.console.print(escape(text), style="dim", highlight=False, markup=False)
         elif self._show:
-            print(text, file=sys.stderr, flush=True)
+            print(escape(text), file=sys.stderr, flush=True)
 
     def draw(self, state: State) -> None:
         """What is now; called as often as one likes."""
@@ -93,7 +94,7 @@ class Table:
         runs = [
             f"{job.id} {said}" for (job, *_), said in zip(state.running, map(_words, standings), strict=True)
         ]
-        print("; ".join([footer, *runs]), file=sys.stderr, flush=True)
+        print(escape("; ".join([footer, *runs])), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave nothing of the table behind; ``draw`` begins it anew."""
