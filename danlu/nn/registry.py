@@ -24,6 +24,11 @@ def builds(spec_type: type[Spec]) -> Callable[[Class], Class]:
     return register
 
 
+def class_for(spec_type: type[Spec]) -> type:
+    """The class registered for a type of specification. Raises KeyError where there is none."""
+    return _CLASSES[spec_type]
+
+
 def build(spec: Spec, *context: Any, **more: Any) -> Any:
     """Build the part that ``spec`` describes; ``context`` is what only its surroundings know (a width, …)."""
-    return _CLASSES[type(spec)](*context, **spec.settings(), **more)
+    return class_for(type(spec))(*context, **spec.settings(), **more)

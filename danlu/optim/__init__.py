@@ -1,6 +1,7 @@
 """Optimizers, ordinary ``torch.optim.Optimizer`` classes, and schedules; ``build`` makes those specified."""
 
 from danlu.optim.averages import EMA, SWA, Ensemble, average_outputs
+from danlu.optim.base import Choice, Elementwise, Rule
 from danlu.optim.build import build, load_state_tensors, state_tensors
 from danlu.optim.groups import by_role, role
 from danlu.optim.rules.adafactor import Adafactor
@@ -26,10 +27,13 @@ __all__ = [
     "Adam",
     "AdamW",
     "Amos",
+    "Choice",
+    "Elementwise",
     "Ensemble",
     "Lion",
     "Moment",
     "Muon",
+    "Rule",
     "ScheduleFreeAdamW",
     "Settings",
     "Tiger",

@@ -3,24 +3,67 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from danlu import spec
+from danlu.optim.groups import Named
+from danlu.optim.mup import Scaling
 
 # Elements that go through a chain of operations together on a CPU: with 2¹⁷ a weight, its gradient and a
 # momentum in float32 are 1.5 MB, and the calls still cost little beside the work.
 CHUNK = 1 << 17
 
 
-class Rule(Optimizer):
-    """An ordinary ``torch.optim.Optimizer``.
+class Choice(NamedTuple):
+    """What updates a parameter: the class, the settings of its group there (keyword arguments of the class),
+    and how they scale with the width (``danlu.optim.mup``)."""
 
-    A rule says its ``new_state`` and its ``update``; whatever it remembers is in ``state``, by parameter:
-    tensors of the parameter's shape (sharded like it), smaller ones, and ``step``, a count on the CPU.
+    rule: type[Rule]
+    scaling: Scaling | None
+    settings: dict[str, Any]
+
+
+class Rule(Optimizer):
+    """An update rule: an ordinary ``torch.optim.Optimizer`` and the base class of all rules, also of yours::
+
+        class HeavyBall(danlu.optim.Rule):
+            def __init__(self, params, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 0.0):
+                super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+            def new_state(self, p):
+                return {"velocity": self.zeros(p)}
+
+            def update(self, group, params):
+                for p in params:
+                    velocity, weight = local(self.state[p]["velocity"]), local(p)
+                    velocity.mul_(group["momentum"]).add_(local(p.grad), alpha=group["lr"])
+                    weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(velocity)
+
+    What a rule must have:
+
+    * ``__init__(params, lr=…, …)``. Every argument after ``params`` is a setting: it has a default, it is put
+      into the ``defaults`` of a parameter group, and a specification has a field of its name. ``lr`` must be
+      among them, the peak rate. A rule with decoupled decay calls it ``weight_decay``; gains and biases then
+      get 0. ``beta1`` and ``beta2`` of a specification are passed as ``betas`` where ``__init__`` has that.
+    * ``update(group, params)``: change ``params``, which have gradients and state, in place; gradients are
+      not recorded. Read settings from ``group`` at every call, since schedules change them.
+    * ``new_state(p)``, if it remembers anything: tensors of the parameter's shape made by ``zeros`` (sharded
+      like it), smaller ones, and ``step``, a count on the CPU. ``state`` keeps them by parameter, and they
+      are all that a checkpoint needs.
+
+    What it may have: ``choose``, where settings differ by role or some parameters get another rule;
+    ``scaling``, how its settings depend on the width (without it, models with a ``base_width`` are refused);
+    ``averaged``, where the weights to evaluate are not those that are trained.
+
+    Sharded parameters (FSDP2): ``local(t)`` is this process's part of a tensor, which is all that a rule by
+    element needs; sums over a whole tensor: ``danlu.optim.alike``.
 
     ``state_dtype``: of the tensors of the parameter's shape; left out, the parameter's.
     ``compiled``: let ``torch.compile`` make one kernel of an elementwise rule that PyTorch has none for; that
@@ -30,6 +73,24 @@ class Rule(Optimizer):
     clears gradients, only to keep the compiler away from these methods; here they are called as they are,
     so that a run that compiles nothing starts in half the time.
     """
+
+    scaling: ClassVar[Scaling | None] = None
+
+    @classmethod
+    def choose(cls, s: spec.Rule, p: Named) -> Choice:
+        """What updates the parameter ``p`` where ``s`` specifies this rule: the rule itself, with every field
+        of ``s`` that is an argument of ``__init__``.
+
+        ``weight_decay`` need not be among the settings: gains and biases get 0, other parameters that of
+        ``s`` (see ``danlu.optim.build.assign``), unless it is set here.
+        """
+        known = inspect.signature(cls).parameters
+        given = s.settings()
+        if "betas" in known:
+            given["betas"] = (given["beta1"], given["beta2"])
+        settings = {name: value for name, value in given.items() if name in known}
+        settings.pop("weight_decay", None)
+        return Choice(cls, cls.scaling, settings)
 
     def __init__(
         self,

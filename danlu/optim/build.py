@@ -2,123 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn as nn
 
 from danlu import spec
+from danlu.nn.registry import class_for
 from danlu.optim.base import Rule
 from danlu.optim.groups import Named, exceptions, named
-from danlu.optim.mup import Law, scaled
-from danlu.optim.rules.adafactor import Adafactor
-from danlu.optim.rules.adam import Adam, AdamW
-from danlu.optim.rules.amos import Amos
-from danlu.optim.rules.lamb import LAMB
-from danlu.optim.rules.lion import Lion
-from danlu.optim.rules.muon import Muon
-from danlu.optim.rules.schedule_free import ScheduleFreeAdamW
-from danlu.optim.rules.sgd import SGD
-from danlu.optim.rules.soap import SOAP
-from danlu.optim.rules.tiger import Tiger
+from danlu.optim.mup import scaled
 from danlu.spec.errors import SpecError
-from danlu.spec.optim import Role
-
-
-class Choice(NamedTuple):
-    """What updates a parameter: the rule, the settings of its group there (the rule's keyword arguments),
-    and the law by which muP scales them."""
-
-    rule: type[Rule]
-    law: Law
-    settings: dict[str, Any]
-
-
-# --- the table: how each specification chooses ------------------------------------------------------------
-#
-# A function of the specification and a parameter (``Named``: its name, role, tensor). Parameters whose
-# choices are equal make a group; the groups of one rule make an optimizer. A function says ``weight_decay``
-# only where it is other than ``decay`` would have it.
-
-
-def _adamw(s: spec.AdamW, p: Named) -> Choice:
-    return Choice(AdamW, "steps", {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps})
-
-
-def _adam(s: spec.Adam, p: Named) -> Choice:
-    return Choice(Adam, "steps-l2", {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps})
-
-
-def _lion(s: spec.Lion, p: Named) -> Choice:
-    lazy = s.lazy_rows and p.role == "embedding"
-    return Choice(Lion, "steps", {"lr": s.lr, "betas": (s.beta1, s.beta2), "lazy_rows": lazy})
-
-
-def _muon(s: spec.Muon, p: Named) -> Choice:
-    if not p.block_matrix:
-        rest = {"lr": s.adamw_lr, "betas": (s.beta1, s.beta2), "eps": s.eps, "weight_decay": 0.0}
-        return Choice(AdamW, "steps", rest)
-    settings = {"lr": s.lr, "momentum": s.momentum, "steps": s.steps, "scale": s.scale}
-    return Choice(Muon, "spectral" if s.scale == "spectral" else "rms", settings)
-
-
-def _adafactor(s: spec.Adafactor, p: Named) -> Choice:
-    settings = {"lr": s.lr, "decay": s.decay, "floor": s.floor, "clip": s.clip}
-    return Choice(Adafactor, "relative-apart", settings)
-
-
-def _amos(s: spec.Amos, p: Named) -> Choice:
-    settings = {"lr": s.lr, "beta": s.beta, "momentum": s.momentum, "extra_decay": s.extra_decay}
-    return Choice(Amos, "relative-alone", settings)
-
-
-def _sgd(s: spec.SGD, p: Named) -> Choice:
-    return Choice(SGD, "gradients", {"lr": s.lr, "momentum": s.momentum, "nesterov": s.nesterov})
-
-
-def _lamb(s: spec.LAMB, p: Named) -> Choice:
-    return Choice(LAMB, "relative", {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps})
-
-
-_TIGER: Mapping[Role, str] = {
-    "kernel": "rms",
-    "readout": "rms",
-    "embedding": "rows",
-    "gain": "half",
-    "bias": "half",
-}
-
-
-def _tiger(s: spec.Tiger, p: Named) -> Choice:
-    settings = {"lr": s.lr, "beta": s.beta, "floor": s.floor, "scale": _TIGER[p.role], "centre": p.centre}
-    return Choice(Tiger, "relative", {**settings, "lazy_rows": s.lazy_rows and p.role == "embedding"})
-
-
-def _schedule_free(s: spec.ScheduleFreeAdamW, p: Named) -> Choice:
-    settings = {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps, "power": s.power}
-    return Choice(ScheduleFreeAdamW, "steps", settings)
-
-
-def _soap(s: spec.SOAP, p: Named) -> Choice:
-    settings = {"lr": s.lr, "betas": (s.beta1, s.beta2), "eps": s.eps}
-    return Choice(SOAP, "steps", {**settings, "every": s.every, "longest": s.longest})
-
-
-CHOOSE: Mapping[type[spec.Rule], Callable[[Any, Named], Choice]] = {
-    spec.Adafactor: _adafactor,
-    spec.Adam: _adam,
-    spec.AdamW: _adamw,
-    spec.Amos: _amos,
-    spec.LAMB: _lamb,
-    spec.Lion: _lion,
-    spec.Muon: _muon,
-    spec.SGD: _sgd,
-    spec.SOAP: _soap,
-    spec.ScheduleFreeAdamW: _schedule_free,
-    spec.Tiger: _tiger,
-}
-
 
 # --- who gets what ----------------------------------------------------------------------------------------
 
@@ -158,7 +53,8 @@ def assign(s: spec.Optimizer, model: nn.Module, updates: int | None = None) -> l
     found = []
     for p in parameters:
         own = getattr(s, "embeddings", None) if p.role == "embedding" else None
-        choice = CHOOSE[type(own or s)](own or s, p)
+        rule: type[Rule] = class_for(type(own or s))
+        choice = rule.choose(own or s, p)
         settings = {**decay(own or s, p), **choice.settings}
         if p.name in changed:
             settings["lr"] *= changed[p.name].rate
@@ -168,7 +64,7 @@ def assign(s: spec.Optimizer, model: nn.Module, updates: int | None = None) -> l
                         f"optimizer.groups: {s.kind} has no weight_decay that {p.name} could have"
                     )
                 settings["weight_decay"] = changed[p.name].weight_decay
-        found.append(Assignment(p, choice.rule, scaled(settings, choice.law, p, multiplier)))
+        found.append(Assignment(p, choice.rule, scaled(settings, choice.scaling, p, multiplier)))
     return found
 
 

@@ -4,7 +4,7 @@ A model whose specification has a ``base_width`` b and the width n keeps, with m
 best at width b. Its forward pass and its initial weights (``danlu.models``) see to one half of that: entries
 of hidden kernels ∝ 1/√n, embeddings and readout as at width b, the stream divided by m before the readout,
 scores of growing heads ∝ 1/size. The other half is here: each setting of a parameter's group is multiplied
-by a power of m (``POWERS``), by the law that its rule follows.
+by a power of m (``POWERS``) that depends on how its rule's steps scale.
 
 Source: Yang et al. 2022 (arXiv:2203.03466), table 8, and for rules that it does not list the spectral
 condition of Yang, Simon & Bernstein 2023 (arXiv:2310.17813): an update ΔW of a hidden matrix must have a
@@ -18,15 +18,17 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from danlu.optim.groups import Named
+from danlu.spec.errors import SpecError, either
 from danlu.spec.optim import Role
 
-Law = Literal[
+# How the update of a rule depends on its settings, the gradient and the parameter: a key of ``POWERS``.
+Scaling = Literal[
     "steps", "steps-l2", "gradients", "relative", "relative-apart", "relative-alone", "spectral", "rms"
 ]
 
 _EVERY_VECTOR: tuple[Role, ...] = ("embedding", "readout", "gain", "bias")
 
-POWERS: Mapping[Law, Mapping[Role, Mapping[str, float]]] = {
+POWERS: Mapping[Scaling, Mapping[Role, Mapping[str, float]]] = {
     # Entries of the size of the rate, whatever the gradient's (Adam and its kin, signs): a = lr. A decay that
     # is multiplied by the rate keeps lr·λ.
     "steps": {"kernel": {"lr": -1, "weight_decay": 1}},
@@ -51,12 +53,20 @@ POWERS: Mapping[Law, Mapping[Role, Mapping[str, float]]] = {
 }
 
 
-def scaled(settings: Mapping[str, Any], law: Law, p: Named, multiplier: float) -> dict[str, Any]:
+def scaled(
+    settings: Mapping[str, Any], scaling: Scaling | None, p: Named, multiplier: float
+) -> dict[str, Any]:
     """The ``settings`` of the group of ``p``, good at the base's width, as they are good at ``multiplier``
-    times that width; settings that ``POWERS`` does not name stay."""
+    times that width; settings that ``POWERS`` does not name stay. Raises ``SpecError`` where the rule does
+    not say its ``scaling`` and the width is not the base's."""
     if multiplier == 1 or p.alone:
         return dict(settings)
-    powers = POWERS[law].get(p.role, {})
+    if scaling is None:
+        raise SpecError(
+            "model.base_width is set, but the optimizer's class does not say how its steps scale with the "
+            f"width; set its class attribute `scaling` to {either(POWERS)}"
+        )
+    powers = POWERS[scaling].get(p.role, {})
     return {
         key: value * multiplier ** powers[key] if key in powers and value is not None else value
         for key, value in settings.items()

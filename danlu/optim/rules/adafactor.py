@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
+from danlu import spec
+from danlu.nn.registry import builds
 from danlu.optim.alike import alike, own, stack, whole
 from danlu.optim.base import Rule, local, precise
 
 
+@builds(spec.Adafactor)
 class Adafactor(Rule):
     """Adafactor without momentum (Shazeer & Stern 2018, algorithm 5).
 
@@ -28,6 +31,8 @@ class Adafactor(Rule):
     least, whatever ``state_dtype``. Sharded parameters (FSDP2): gradients are gathered, one shape at a time;
     the state is everywhere.
     """
+
+    scaling = "relative-apart"
 
     def __init__(
         self,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from danlu import spec
+from danlu.nn.registry import builds
 from danlu.optim.base import Elementwise
+from danlu.optim.mup import Scaling
 
 
+@builds(spec.Adam)
 class Adam(Elementwise):
     """Adam (Kingma & Ba 2015, algorithm 1): m ← β₁m + (1−β₁)g; v ← β₂v + (1−β₂)g²; θ ← θ − η m̂/(√v̂ + ε).
 
@@ -21,6 +25,7 @@ class Adam(Elementwise):
     bytes a parameter in float32.
     """
 
+    scaling: ClassVar[Scaling | None] = "steps-l2"
     moments = ("exp_avg", "exp_avg_sq")
     one_pass = True
     fused: Callable[..., None] = staticmethod(torch._fused_adam_)
@@ -71,6 +76,7 @@ class Adam(Elementwise):
         )
 
 
+@builds(spec.AdamW)
 class AdamW(Adam):
     """AdamW (Loshchilov & Hutter 2019, algorithm 2): θ ← (1 − ηλ)θ − η m̂/(√v̂ + ε), moments as Adam's.
 
@@ -78,6 +84,7 @@ class AdamW(Adam):
     λ is decoupled and multiplied by η.
     """
 
+    scaling = "steps"
     fused = staticmethod(torch._fused_adamw_)
 
     def __init__(

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
+from danlu import spec
+from danlu.nn.registry import builds
 from danlu.optim.alike import own, settings_of, whole
 from danlu.optim.base import Rule, local, precise
 
@@ -17,6 +19,7 @@ _TINIEST = 2.0**-125  # the smallest v̂ divided by, as in the authors' code
 _VECTOR = 0.5  # how far gains and biases are expected to move (Su 2022)
 
 
+@builds(spec.Amos)
 class Amos(Rule):
     """Amos (Tian & Parikh 2022, algorithm 1), with c = d = ¼ as in the authors' ``jestimator``.
 
@@ -35,6 +38,8 @@ class Amos(Rule):
     least, and four bytes a parameter with momentum. Sharded parameters (FSDP2): sums of rows are gathered, v
     and b are everywhere. Raises ValueError where neither ``lr`` nor ``updates`` is given.
     """
+
+    scaling = "relative-alone"
 
     def __init__(
         self,

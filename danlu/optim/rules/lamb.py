@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu import spec
+from danlu.nn.registry import builds
 from danlu.optim.base import Elementwise, batches, calculate, pieces, precise
 from danlu.optim.rules.signs import squares
 
 
+@builds(spec.LAMB)
 class LAMB(Elementwise):
     """LAMB (You et al. 2020, algorithm 2): r = m̂/(√v̂ + ε) + λθ; θ ← θ − η (‖θ‖/‖r‖) r for each tensor, the
     ratio 1 if one of the norms is 0.
@@ -22,6 +25,7 @@ class LAMB(Elementwise):
     exists for some tensors at a time on a CPU, for all on other devices.
     """
 
+    scaling = "relative"
     moments = ("exp_avg", "exp_avg_sq")
 
     def __init__(

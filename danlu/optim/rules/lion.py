@@ -8,10 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.optim.base import descend
+from danlu import spec
+from danlu.nn.registry import builds
+from danlu.optim.base import Choice, descend
+from danlu.optim.groups import Named
 from danlu.optim.rules.signs import Signed
 
 
+@builds(spec.Lion)
 class Lion(Signed):
     """Lion (Chen et al. 2023, algorithm 2): u = sign(β₁m + (1−β₁)g); θ ← (1−ηλ)θ − ηu; m ← β₂m + (1−β₂)g.
 
@@ -20,7 +24,14 @@ class Lion(Signed):
     groups of embeddings). State: four bytes a parameter in float32.
     """
 
+    scaling = "steps"
     moments = ("exp_avg",)
+
+    @classmethod
+    def choose(cls, s: spec.Rule, p: Named) -> Choice:
+        choice = super().choose(s, p)
+        choice.settings["lazy_rows"] &= p.role == "embedding"
+        return choice
 
     def __init__(
         self,

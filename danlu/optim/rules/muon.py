@@ -8,8 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from danlu import spec
+from danlu.nn.registry import builds
 from danlu.optim.alike import alike, own, stack
-from danlu.optim.base import Rule, local
+from danlu.optim.base import Choice, Rule, local
+from danlu.optim.groups import Named
+from danlu.optim.rules.adam import AdamW
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 
@@ -59,6 +63,7 @@ def _through_gram(x: Tensor, steps: int) -> Tensor:
     return x
 
 
+@builds(spec.Muon)
 class Muon(Rule):
     """Muon (Jordan 2024) for matrices: B ← μB + g; θ ← (1 − ηλ)θ − η·s·NS(g + μB).
 
@@ -71,6 +76,16 @@ class Muon(Rule):
     stays sharded, every process gathers the matrices, one shape at a time, and keeps its rows of the result.
     Raises ValueError for a parameter that is no matrix.
     """
+
+    @classmethod
+    def choose(cls, s: spec.Rule, p: Named) -> Choice:
+        assert isinstance(s, spec.Muon)
+        if p.block_matrix:
+            choice = super().choose(s, p)
+            return choice._replace(scaling="spectral" if s.scale == "spectral" else "rms")
+        choice = AdamW.choose(s, p)
+        choice.settings.update(lr=s.adamw_lr, weight_decay=0.0)
+        return choice
 
     def __init__(
         self,

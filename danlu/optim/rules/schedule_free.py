@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu import spec
+from danlu.nn.registry import builds
 from danlu.optim.base import Elementwise, local
 
 
+@builds(spec.ScheduleFreeAdamW)
 class ScheduleFreeAdamW(Elementwise):
     """Schedule-Free AdamW (Defazio et al. 2024, algorithm 1): y = (1−β₁)z + β₁x;
     z ← z − η(g(y)/(√v̂ + ε) + λy); x ← (1−c)x + cz with c = w/Σw and w = tʳη², η the largest rate so far.
@@ -25,6 +28,7 @@ class ScheduleFreeAdamW(Elementwise):
     parameters' dtype. Raises ValueError for β₁ = 0, which keeps no average.
     """
 
+    scaling = "steps"
     moments = ("z", "exp_avg_sq")
 
     def __init__(

@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu import spec
+from danlu.nn.registry import builds
 from danlu.optim.base import Elementwise
 
 
+@builds(spec.SGD)
 class SGD(Elementwise):
     """SGD with momentum (Sutskever et al. 2013, as ``torch.optim.SGD`` has it): g ← g + λθ; B ← μB + g;
     θ ← θ − ηB, or, with Nesterov's look ahead, θ ← θ − η(g + μB).
@@ -18,6 +21,7 @@ class SGD(Elementwise):
     Args: ``lr`` η; ``momentum`` μ; ``nesterov``; ``weight_decay`` λ. State: four bytes a parameter (float32).
     """
 
+    scaling = "gradients"
     moments = ("momentum_buffer",)
     one_pass = True
 

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from danlu import spec
+from danlu.nn.registry import builds
 from danlu.optim.alike import alike, own, settings_of, stack
 from danlu.optim.base import Rule, local, precise
 
 
+@builds(spec.SOAP)
 class SOAP(Rule):
     """SOAP (Vyas et al. 2024, algorithm 3), as its authors' code has it.
 
@@ -26,6 +29,8 @@ class SOAP(Rule):
     sharded alike and gathered with the gradients, one shape at a time; every process holds L, R and the bases
     whole.
     """
+
+    scaling = "steps"
 
     def __init__(
         self,

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from danlu.optim.base import calculate, cut, cut_rows, descend, local, precise
+from danlu import spec
+from danlu.nn.registry import builds
+from danlu.optim.base import Choice, calculate, cut, cut_rows, descend, local, precise
+from danlu.optim.groups import Named
 from danlu.optim.rules.signs import Signed, squares
+from danlu.spec.optim import Role
 
 Scale = Literal["rms", "rows", "half"]
 
+_SCALES: Mapping[Role, Scale] = {
+    "kernel": "rms", "readout": "rms", "embedding": "rows", "gain": "half", "bias": "half"
+}  # fmt: skip
 SHRINK = 0.99  # what a tensor whose gradient is not finite keeps of its distance from its centre
 
 
+@builds(spec.Tiger)
 class Tiger(Signed):
     """Tiger (Su 2023, "Tiger: a tight-fisted optimizer"): m ← βm + (1−β)g; θ ← θ − η(sign m + λθ).
 
@@ -40,7 +48,15 @@ class Tiger(Signed):
     float32, accumulation included.
     """
 
+    scaling = "relative"
     moments = ("exp_avg",)
+
+    @classmethod
+    def choose(cls, s: spec.Rule, p: Named) -> Choice:
+        choice = super().choose(s, p)
+        choice.settings["lazy_rows"] &= p.role == "embedding"
+        choice.settings.update(scale=_SCALES[p.role], centre=p.centre)
+        return choice
 
     def __init__(
         self,
