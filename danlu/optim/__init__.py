@@ -2,8 +2,8 @@
 
 from danlu.optim.averages import EMA, SWA, Ensemble, average_outputs
 from danlu.optim.base import Choice, Elementwise, Rule
-from danlu.optim.build import build, load_state_tensors, state_tensors
-from danlu.optim.groups import by_role, role
+from danlu.optim.build import assign, build, load_state_tensors, state_tensors
+from danlu.optim.groups import by_role
 from danlu.optim.rules.adafactor import Adafactor
 from danlu.optim.rules.adam import Adam, AdamW
 from danlu.optim.rules.amos import Amos
@@ -37,12 +37,12 @@ __all__ = [
     "ScheduleFreeAdamW",
     "Settings",
     "Tiger",
+    "assign",
     "average_outputs",
     "build",
     "by_role",
     "factor",
     "load_state_tensors",
     "orthogonalise",
-    "role",
     "state_tensors",
 ]

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from danlu import spec
-from danlu.optim.groups import Named
 from danlu.optim.mup import Scaling
+from danlu.optim.roles import Named
 
 # Elements that go through a chain of operations together on a CPU: with 2¹⁷ a weight, its gradient and a
 # momentum in float32 are 1.5 MB, and the calls still cost little beside the work.

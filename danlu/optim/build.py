@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn as nn
+from pydantic import ValidationError
 
 from danlu import spec
 from danlu.nn.registry import class_for
 from danlu.optim.base import Rule
-from danlu.optim.groups import Named, exceptions, named
+from danlu.optim.groups import check, exceptions
 from danlu.optim.mup import scaled
-from danlu.spec.errors import SpecError
+from danlu.optim.roles import MATRICES, Named, named, over_layers, unknown
+from danlu.spec.errors import SpecError, either
+from danlu.spec.explain import explain
+from danlu.spec.optim import Role
 
 # --- who gets what ----------------------------------------------------------------------------------------
 
@@ -24,6 +28,55 @@ class Assignment(NamedTuple):
     of: Named
     rule: type[Rule]
     settings: dict[str, Any]
+
+
+class Assignments(list[Assignment]):
+    """Who gets what; printed, a table."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Those that differ by the layer alone in one row.
+
+        A row has ``names``, a pattern (``blocks.*.mixer.qkv.weight``), and the ``layers`` that it stands for,
+        if they are not all; ``tensors``, how many; ``role``, and ``why`` it is that; ``shape``; the ``rule``;
+        and in ``settings`` what it is given: ``lr``, the peak rate, ``weight_decay``, and the rule's own.
+        """
+        rows: dict[Any, dict[str, Any]] = {}
+        layers: dict[str, set[int]] = {}
+        found: dict[Any, set[int]] = {}
+        for p, rule, settings in self:
+            names, shape = over_layers(p.name), list(p.parameter.shape)
+            key = (names, rule.__name__, str(settings), str(shape))
+            empty = {"names": names, "layers": None, "tensors": 0, "role": p.role, "why": p.why}
+            row = rows.setdefault(key, {**empty, "shape": shape, "rule": rule.__name__, "settings": settings})
+            row["tensors"] += 1
+            if names != p.name:
+                layer = int(next(part for part in p.name.split(".")[1:] if part.isdigit()))
+                layers.setdefault(names, set()).add(layer)
+                found.setdefault(key, set()).add(layer)
+        for key, row in rows.items():
+            if found.get(key, set()) != layers.get(row["names"], set()):
+                row["layers"] = sorted(found[key])
+        return list(rows.values())
+
+    def __repr__(self) -> str:
+        cells = [("parameter", "shape", "role", "rule", "lr", "decay", "because it is")]
+        for row in self.rows():
+            layers = "" if row["layers"] is None else f" {row['layers']}"
+            decay = row["settings"].get("weight_decay")
+            cells.append((
+                row["names"] + layers,
+                "×".join(map(str, row["shape"])),
+                row["role"],
+                row["rule"],
+                f"{row['settings']['lr']:.4g}",
+                "" if decay is None else f"{decay:.4g}",
+                row["why"],
+            ))  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in cells
+        )
 
 
 _ORDER = ("kernel", "readout", "embedding", "gain", "bias")  # so that the first group is the matrices'
@@ -38,34 +91,79 @@ def decay(s: Any, p: Named) -> dict[str, float]:
     return {"weight_decay": s.weight_decay if decayed else 0.0}
 
 
-def assign(s: spec.Optimizer, model: nn.Module, updates: int | None = None) -> list[Assignment]:
-    """Who gets what: every parameter of ``model`` that learns, once.
+def assign(
+    s: spec.Optimizer | str,
+    model: nn.Module,
+    updates: int | None = None,
+    *,
+    roles: Mapping[str, Role] | None = None,
+    **settings: Any,
+) -> Assignments:
+    """Who gets what: every parameter of ``model`` that learns, once; print it to see it.
+
+    ``s``: a specification, or the kind of one, whose fields are then ``settings``: ``"lion", lr=1e-4``.
+    ``model``: any module; ``roles`` says what cannot be found of its parameters (``danlu.optim.roles``).
 
     Settings are those of the specification, then what ``groups`` changes, then, in a model that has a
     ``width_multiplier`` (see ``danlu.optim.mup``), as they are good at its width. ``updates`` of the whole
-    run give the rate where it is left out, 1/√updates (Amos). Raises ``SpecError`` for a pattern of names
-    that matches nothing, for a decay of a rule that has none, and where neither rate nor updates are known.
+    run give the rate where it is left out, 1/√updates (Amos).
+
+    Raises ``SpecError`` for a parameter whose role is unknown where it makes a difference, for a rule that
+    would update nothing, for a pattern of names that matches nothing, for a decay of a rule that has none,
+    for a specification that is none, and where neither rate nor updates are known.
     """
-    s = _with_rate(s, updates)
-    parameters = sorted(named(model), key=lambda p: _ORDER.index(p.role))
-    changed = exceptions(s.groups, parameters)
+    s = _with_rate(_specified(s, settings), updates)
+    parameters = sorted(named(model, roles), key=lambda p: _ORDER.index(p.role))
+    check(s.groups, parameters)
     multiplier = float(getattr(model, "width_multiplier", 1.0))
-    found = []
+    found, open_ = Assignments(), []
     for p in parameters:
-        own = getattr(s, "embeddings", None) if p.role == "embedding" else None
-        rule: type[Rule] = class_for(type(own or s))
-        choice = rule.choose(own or s, p)
-        settings = {**decay(own or s, p), **choice.settings}
-        if p.name in changed:
-            settings["lr"] *= changed[p.name].rate
-            if changed[p.name].weight_decay is not None:
-                if "weight_decay" not in settings:
-                    raise SpecError(
-                        f"optimizer.groups: {s.kind} has no weight_decay that {p.name} could have"
-                    )
-                settings["weight_decay"] = changed[p.name].weight_decay
-        found.append(Assignment(p, choice.rule, scaled(settings, choice.scaling, p, multiplier)))
+        possible = [
+            _assignment(s, p._replace(role=role), multiplier) for role in ([p.role] if p.known else MATRICES)
+        ]
+        if any(other[1:] != possible[0][1:] for other in possible):
+            open_.append(p)
+        found.append(possible[0])
+    if open_:
+        raise unknown(open_, f"what {s.kind} does with it")
+    rule = class_for(type(s))
+    if found and not any(a.rule is rule for a in found):
+        raise SpecError(
+            f"{s.kind} would update nothing of this model, and all {len(found)} parameters would be left to "
+            f"{either(sorted({a.rule.__name__ for a in found}))}: no parameter is a matrix between its ends; "
+            "choose another rule, or name such by roles={NAME: 'kernel'}"
+        )
     return found
+
+
+def _assignment(s: spec.Optimizer, p: Named, multiplier: float) -> Assignment:
+    own = (getattr(s, "embeddings", None) if p.role == "embedding" else None) or s
+    rule: type[Rule] = class_for(type(own))
+    choice = rule.choose(own, p)
+    settings = {**decay(own, p), **choice.settings}
+    changed = exceptions(s.groups, p)
+    settings["lr"] *= changed.rate
+    if changed.weight_decay is not None:
+        if "weight_decay" not in settings:
+            raise SpecError(f"optimizer.groups: {s.kind} has no weight_decay that {p.name} could have")
+        settings["weight_decay"] = changed.weight_decay
+    return Assignment(p, choice.rule, scaled(settings, choice.scaling, p, multiplier))
+
+
+class _One(spec.Spec):
+    """The root of an optimizer alone, for the sentences about its fields."""
+
+    optimizer: spec.Optimizer
+
+
+def _specified(s: spec.Optimizer | str, settings: dict[str, Any]) -> spec.Optimizer:
+    if not settings and not isinstance(s, str):
+        return s
+    given = {"optimizer": {"kind": s, **settings} if isinstance(s, str) else {**dict(s), **settings}}
+    try:
+        return _One.model_validate(given).optimizer
+    except ValidationError as error:
+        raise SpecError("\n".join(explain(error, given, _One).values())) from None
 
 
 def _with_rate(s: spec.Optimizer, updates: int | None) -> spec.Optimizer:
@@ -79,16 +177,25 @@ def _with_rate(s: spec.Optimizer, updates: int | None) -> spec.Optimizer:
     return s.model_copy(update={"lr": updates**-0.5})
 
 
-def build(s: spec.Optimizer, model: nn.Module, updates: int | None = None) -> list[Rule]:
+def build(
+    s: spec.Optimizer | str,
+    model: nn.Module,
+    updates: int | None = None,
+    *,
+    roles: Mapping[str, Role] | None = None,
+    **settings: Any,
+) -> list[Rule]:
     """The optimizers that together update every parameter of ``model`` once.
 
-    Every group carries ``peak``, the rate that a schedule multiplies, and ``names``, its parameters'.
-    ``updates`` and what is raised: as of ``assign``.
+    ``danlu.optim.build("muon", model, lr=0.02)``; who gets which rule, and why, says
+    ``print(danlu.optim.assign("muon", model, lr=0.02))``. Every group carries ``peak``, the rate that a
+    schedule multiplies, and ``names``, its parameters'. Arguments and what is raised: as of ``assign``.
     """
+    s = _specified(s, settings)
     rules: dict[type[Rule], dict[Any, dict[str, Any]]] = {}
-    for p, rule, settings in assign(s, model, updates):
-        alike = tuple(sorted(settings.items()))
-        empty = {"params": [], "names": [], **settings, "peak": settings["lr"]}
+    for p, rule, own in assign(s, model, updates, roles=roles):
+        alike = tuple(sorted(own.items()))
+        empty = {"params": [], "names": [], **own, "peak": own["lr"]}
         group = rules.setdefault(rule, {}).setdefault(alike, empty)
         group["params"].append(p.parameter)
         group["names"].append(p.name)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from danlu.optim.groups import Named
+from danlu.optim.roles import Named
 from danlu.spec.errors import SpecError, either
 from danlu.spec.optim import Role
 

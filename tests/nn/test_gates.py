@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from danlu import spec
 from danlu.nn import Attention, ElementGate, HeadGate, build
-from danlu.optim.groups import role
+from danlu.optim import by_role
 
 GATES = [spec.HeadGate(), spec.HeadGate(hidden=3), spec.ElementGate()]
 each = pytest.mark.parametrize("gate", GATES, ids=["heads", "heads-mlp", "elements"])
@@ -80,11 +80,13 @@ def test_types_roles_and_flops(gate):
         out = layer(x, y)
     assert counter.get_total_flops() == layer.flops(2 * 7)
     assert out.dtype == torch.bfloat16
-    for name, parameter in layer.named_parameters():
+    for parameter in layer.parameters():
         (gradient,) = torch.autograd.grad(out.sum(), parameter, retain_graph=True)
         assert gradient.dtype == torch.float32
-        kind = {"bias": "bias", "map.weight": "kernel"}.get(name, "gain")
-        assert role(f"blocks.0.mixer.gate.{name}", parameter) == kind
+    roles = by_role(torch.nn.ModuleList([Attention(12, heads=3, gate=gate)]))
+    for name, _ in layer.named_parameters():
+        kind = {"bias": "bias", "hidden_bias": "bias", "map.weight": "kernel"}.get(name, "gain")
+        assert f"0.gate.{name}" in roles[kind]
 
 
 @each

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from danlu import optim, spec
 from danlu.models import build as build_model
 from danlu.optim.build import assign
-from danlu.optim.groups import exceptions, named, over_layers
+from danlu.optim.groups import check
+from danlu.optim.roles import named, over_layers
 from danlu.spec.errors import SpecError
 from danlu.spec.optim import Group, Role
 
@@ -162,7 +163,7 @@ def test_the_bias_of_the_readout_is_a_bias():
 )  # fmt: skip
 def test_a_pattern_that_matches_nothing(group, said):
     with pytest.raises(SpecError) as caught:
-        exceptions([Group(role="bias"), group], named(MODEL))
+        check([Group(role="bias"), group], named(MODEL))
     sentence = str(caught.value)
     assert sentence.startswith("optimizer.groups.1: ") and all(words in sentence for words in said), sentence
 
@@ -170,7 +171,9 @@ def test_a_pattern_that_matches_nothing(group, said):
 def test_a_role_that_the_model_has_not_is_no_mistake():
     with torch.device("meta"):
         model = build_model(spec.Decoder(layers=1, width=16, tied=True), 13, 8)
-    assert exceptions([Group(role="bias", rate=2.0)], named(model)) == {}
+    s = spec.AdamW(groups=(Group(role="bias", rate=2.0),))
+    assert of(s, model).keys() == {name for name, _ in model.named_parameters()}
+    assert {settings["lr"] for _, _, settings in of(s, model).values()} == {s.lr}
 
 
 def test_a_group_must_name_something():

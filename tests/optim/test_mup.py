@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from danlu import optim, spec
 from danlu.models import build as build_model
 from danlu.optim.build import assign
-from danlu.optim.groups import Named
 from danlu.optim.mup import POWERS, scaled
+from danlu.optim.roles import Named
 
 ROLES = ("embedding", "readout", "kernel", "gain", "bias")
 

@@ -11,7 +11,7 @@ import torch
 from danlu.lab.errors import LabError
 from danlu.lab.measures.trained import Trained
 from danlu.models import Encoder
-from danlu.optim.groups import Named, role
+from danlu.optim.roles import named
 
 HALF = 2  # bytes of a number in bfloat16 or float16
 SELDOM = 1e-3  # of the training text
@@ -51,7 +51,6 @@ def _rows(run: Trained, which: Callable[[np.ndarray], Any], what: str) -> float:
 
 def weight_rms(run: Trained) -> float:
     """The root mean square of the numbers in the matrices of the blocks."""
-    parameters = (Named(name, role(name, p), p) for name, p in run.run.model.named_parameters())
-    matrices = [p.parameter.float() for p in parameters if p.block_matrix]
+    matrices = [p.parameter.float() for p in named(run.run.model) if p.hidden_matrix]
     squares = sum(float(matrix.square().sum()) for matrix in matrices)
     return float((squares / sum(matrix.numel() for matrix in matrices)) ** 0.5)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 import torch.nn as nn
@@ -153,6 +154,8 @@ class T5Buckets(nn.Module):
     layers if ``shared`` is the model's doing.
     """
 
+    parameter_roles: ClassVar[dict[str, str]] = {"table": "embedding"}
+
     def __init__(
         self, heads: int, head_size: int, *, buckets: int = 32, distance: int = 128, shared: bool = True
     ) -> None:
@@ -182,6 +185,8 @@ class T5Buckets(nn.Module):
 class Relative(nn.Module):
     """q_i·a_{j−i}/√head_size with a learned vector a for each relative position, clipped at ± ``distance``
     (Shaw et al. 2018, arXiv:1803.02155, eq. 4; keys only); the heads share the vectors."""
+
+    parameter_roles: ClassVar[dict[str, str]] = {"table": "embedding"}
 
     def __init__(self, heads: int, head_size: int, *, distance: int = 16) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from torch import Tensor
 from danlu import spec
 from danlu.nn.registry import builds
 from danlu.optim.base import Choice, descend
-from danlu.optim.groups import Named
+from danlu.optim.roles import Named
 from danlu.optim.rules.signs import Signed
 
 

@@ -12,7 +12,7 @@ from danlu import spec
 from danlu.nn.registry import builds
 from danlu.optim.alike import alike, own, stack
 from danlu.optim.base import Choice, Rule, local
-from danlu.optim.groups import Named
+from danlu.optim.roles import Named
 from danlu.optim.rules.adam import AdamW
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315
@@ -80,7 +80,7 @@ class Muon(Rule):
     @classmethod
     def choose(cls, s: spec.Rule, p: Named) -> Choice:
         assert isinstance(s, spec.Muon)
-        if p.block_matrix:
+        if p.hidden_matrix:
             choice = super().choose(s, p)
             return choice._replace(scaling="spectral" if s.scale == "spectral" else "rms")
         choice = AdamW.choose(s, p)

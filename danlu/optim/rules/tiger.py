@@ -13,7 +13,7 @@ from torch import Tensor
 from danlu import spec
 from danlu.nn.registry import builds
 from danlu.optim.base import Choice, calculate, cut, cut_rows, descend, local, precise
-from danlu.optim.groups import Named
+from danlu.optim.roles import Named
 from danlu.optim.rules.signs import Signed, squares
 from danlu.spec.optim import Role
 
