@@ -50,9 +50,10 @@ def export(
     family: Annotated[
         str | None, typer.Option("--family", help="A model_type; the first that fits if left out.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the model and tokenizer that the folder holds.")] = False,
 ) -> None:
     """Write a run as transformers loads it: danlu export runs/first --to first/"""
     from danlu.interop import to_huggingface
 
-    chosen = to_huggingface(run, to, family=family, step=step)
+    chosen = to_huggingface(run, to, family=family, step=step, force=force)
     say(f"written as {chosen.model_type}; transformers.{chosen.architecture}.from_pretrained({str(to)!r})")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table, rounded, say
+from danlu.cli.output import Force, print_json, print_table, rounded, say
 
 laws = typer.Typer(name="laws", rich_markup_mode=None)
 
@@ -52,21 +52,25 @@ def fit(
         str | None, typer.Option("--cluster", help="Draw whole groups of points: n for those of one size.")
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", metavar="FILE.html", help="Draw it too.")] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Fit a law to points: parameters, 95 % intervals, and the error on sizes held out."""
     import danlu.laws
+    from danlu.files.overwrite import check_output, write_output
     from danlu.laws.answer import answer
     from danlu.laws.read import read
 
     wanted = danlu.laws.law(law)
+    if report is not None:
+        check_output(report, force)
     got = read(file, _chosen(n, d, c, loss, column), (*wanted.columns, wanted.target))
     found = answer(wanted, got.points, rungs=hold_out, resamples=resamples, cluster=cluster)
     found.warnings[:0] = got.warnings
     if report is not None:
         from danlu.laws.report import html
 
-        _write(report, html(found, str(file)))
+        write_output(report, html(found, str(file)), force)
     if as_json:
         print_json(found.json() | {"columns": got.told})
         return
@@ -262,12 +266,3 @@ def _ends(value: float, ends: Any) -> tuple[str, str, str]:
 
 def _number(value: float, suffix: bool) -> str:
     return rounded(value) if suffix and 1e3 <= value < 1e15 else f"{value:.4g}"
-
-
-def _write(path: Path, text: str) -> None:
-    from danlu.laws.errors import LawError
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise LawError(f"{path} cannot be written: {error.strerror}") from None

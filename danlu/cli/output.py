@@ -11,9 +11,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from danlu.files.escape import escape, escape_json
+
+Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that danlu did not write.")]
 
 
 def on_terminal() -> bool:

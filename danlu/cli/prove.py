@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from danlu.cli.output import print_json, print_table, say, tell
+from danlu.cli.output import Force, print_json, print_table, say, tell
 from danlu.cli.show import AsJson
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def prove(
     write: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the book with all kept results, as Markdown.")
     ] = None,
+    force: Force = False,
     ledger: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record the verdicts in this ledger.")
     ] = None,
@@ -52,9 +53,13 @@ def prove(
     if listing:
         _list(chosen, as_json)
         return 0
+    if write is not None:
+        from danlu.files.overwrite import check_output
+
+        check_output(write, force)
     results = _prove(chosen, studies, workers, seeds, ledger, as_json) if names or everything else []
     if write is not None:
-        _write(write, studies)
+        _write(write, studies, force)
     return int(any(result.failed for result in results))
 
 
@@ -128,11 +133,11 @@ def _list(chosen: dict[str, Claim], as_json: bool) -> None:
         print_table([(name, " ".join(claim.rows), claim.statement) for name, claim in chosen.items()])
 
 
-def _write(file: Path, studies: Path) -> None:
+def _write(file: Path, studies: Path, force: bool) -> None:
+    from danlu.files.overwrite import write_output
     from danlu.lab.claims import book
     from danlu.lab.claims.page import page
     from danlu.lab.claims.proof import saved
-    from danlu.train.files import write_atomically
 
-    write_atomically(file, page(book.claims(), saved(studies)).encode())
+    write_output(file, page(book.claims(), saved(studies)), force)
     tell(f"wrote {file}")

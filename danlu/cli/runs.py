@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danlu.cli.output import on_terminal, print_json, print_table, say, say_drawn, show_progress, tell
+from danlu.cli.output import Force, on_terminal, print_json, print_table, say, say_drawn, show_progress, tell
 
 if TYPE_CHECKING:
     from danlu.lab.reading.run import Run
@@ -81,9 +81,11 @@ def compare(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page too.")
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Compare runs with the first: what differs, what came out at equal steps, time, FLOPs, curves."""
+    from danlu.files.overwrite import check_output, write_output
     from danlu.lab.errors import LabError
     from danlu.lab.reading import report
     from danlu.lab.reading.comparison import compare as compared
@@ -91,12 +93,11 @@ def compare(
 
     if x not in UNITS:
         raise LabError(f"--x = {x} is none of {', '.join(UNITS)}")
+    if html is not None:
+        check_output(html, force)
     found = compared(sides or [], metric)
     if html is not None:
-        try:
-            html.write_text(report.html(found, x), encoding="utf-8")
-        except OSError as error:
-            raise LabError(f"--html {html} cannot be written: {error.strerror}") from None
+        write_output(html, report.html(found, x), force)
     if as_json:
         print_json(report.to_json(found))
         return

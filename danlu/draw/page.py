@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from danlu.draw.chart import Chart
 from danlu.draw.xml import text
+from danlu.files.overwrite import MARK
 
 STYLE = """:root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;
@@ -46,7 +47,7 @@ def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]]) -> str:
             body.append(f"<h2>{text(heading)}</h2>")
         body += map(_html, parts)
     return "\n".join([
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+        f'<!doctype html>\n{MARK}\n<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width">',
         f"<title>{text(title)}</title><style>{STYLE}</style></head><body>",
         *body,

@@ -17,9 +17,11 @@ _OLD = 60.0  # seconds after which a file aside has no writer any more
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a small file aside, flush it to the disk, and put it in place: whole or not at all.
 
-    Of several writers at once each has a file aside of its own, and the last to finish wins. Raises
-    ``FileError`` if that fails; what was at ``path`` before is then still there.
+    Of several writers at once each has a file aside of its own, and the last to finish wins. A link stays one,
+    and the file that it leads to is written. Raises ``FileError`` if that fails; what was at ``path`` before
+    is then still there.
     """
+    path = Path(os.path.realpath(path)) if os.path.islink(path) else path
     aside = path.with_name(f".{secrets.token_hex(8)}{_ASIDE}")
     try:
         with open(aside, "xb") as file:

@@ -5,7 +5,8 @@ Nothing is unpickled, and transformers is not needed.
 
 from __future__ import annotations
 
-import json
+import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,31 +14,32 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from danlu.files.errors import cannot_write
+from danlu.files.json import read_object, write_json
+from danlu.files.write import write_atomically
 from danlu.interop.errors import InteropError
 from danlu.interop.tensors import Tensors
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-TOKENIZER = "tokenizer.json"
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+MODEL = (CONFIG, WEIGHTS, INDEX, TOKENIZER, TOKENIZER_CONFIG)  # what must not be of two models
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The mapping in ``config.json``. Raises InteropError if there is none."""
+    """The mapping in ``config.json``. Raises InteropError if there is none, FileError if it is no
+    mapping."""
     if not folder.is_dir():
         raise InteropError(f"{folder} is no folder; name one that holds {CONFIG} and {WEIGHTS}")
     if not (folder / CONFIG).is_file():
         raise InteropError(f"{folder} has no {CONFIG}; name a folder of transformers' save_pretrained")
-    config = _json(folder / CONFIG)
-    if not isinstance(config, dict):
-        raise InteropError(f"{folder / CONFIG} holds no mapping of fields")
-    return config
+    return read_object(folder / CONFIG)
 
 
 def read_tensors(folder: Path) -> Tensors:
     """All tensors, of one file or of the several that an index names. Raises InteropError for a folder
     without safetensors, a file missing or broken, a tensor that is not where the index says."""
     if (folder / INDEX).is_file():
-        index = _json(folder / INDEX)
-        places = index.get("weight_map") if isinstance(index, dict) else None
+        places = read_object(folder / INDEX).get("weight_map")
         if not isinstance(places, dict) or not all(
             isinstance(f, str) and Path(f).name == f for f in places.values()
         ):
@@ -59,30 +61,32 @@ def read_tensors(folder: Path) -> Tensors:
     raise InteropError(f"{folder} has no {WEIGHTS} and no {INDEX}")
 
 
-def write(folder: Path, config: Mapping[str, Any], tensors: Tensors, tokenizer: str | None) -> None:
-    """Write the folder, made if need be. Raises InteropError if it holds a model already."""
-    for name in (CONFIG, WEIGHTS):
-        if (folder / name).exists():
-            raise InteropError(f"{folder} holds a {name} already; name another folder")
+def write(
+    folder: Path, config: Mapping[str, Any], tensors: Tensors, tokenizer: str | None, force: bool = False
+) -> None:
+    """Write the folder, made if need be; with ``force`` over the model that it holds, an index of whose shards
+    would be read first and goes. Raises InteropError if it holds one, or a tokenizer; FileError."""
+    there = [name for name in MODEL if os.path.lexists(folder / name)]
+    if there and not force:
+        raise InteropError(
+            f"{folder} holds a {there[0]} already; name another folder, or add --force to overwrite the model"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: t.contiguous() for name, t in tensors.items()}, folder / WEIGHTS, {"format": "pt"})
-        if tokenizer is not None:
-            (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
-            about = {"tokenizer_class": "PreTrainedTokenizerFast"}
-            (folder / "tokenizer_config.json").write_text(
-                json.dumps(about, indent=2) + "\n", encoding="utf-8"
-            )
-        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        aside = folder / f".{secrets.token_hex(8)}.writing"
+        try:
+            save_file({name: t.contiguous() for name, t in tensors.items()}, aside, {"format": "pt"})
+            for name in there:
+                (folder / name).unlink()
+            os.replace(aside, folder / WEIGHTS)
+        finally:
+            aside.unlink(missing_ok=True)
     except OSError as error:
-        raise InteropError(f"{folder} cannot be written: {error.strerror or error}") from error
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InteropError(f"{path} cannot be read as JSON: {error}") from None
+        raise cannot_write(folder, error) from error
+    if tokenizer is not None:
+        write_atomically(folder / TOKENIZER, tokenizer.encode())
+        write_json(folder / TOKENIZER_CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast"})
+    write_json(folder / CONFIG, config)
 
 
 def _file(path: Path) -> Tensors:

@@ -88,6 +88,7 @@ def to_huggingface(
     *,
     family: str | None = None,
     step: int | None = None,
+    force: bool = False,
 ) -> Family:
     """Write a folder that transformers loads (``AutoModel….from_pretrained``), and return its family.
 
@@ -95,7 +96,7 @@ def to_huggingface(
     ``experiment``: a loaded run, what ``from_huggingface`` gave. ``family``: a ``model_type``; left out, the
     first that has this very model, which is decided on the specification: written as a config and read
     back, it must be the same. Raises InteropError naming the fields that no family has, or if ``folder``
-    holds a model already.
+    holds a model already and ``force`` is not set.
     """
     if isinstance(source, str | os.PathLike):
         source = load_run(Path(source), step)
@@ -106,7 +107,7 @@ def to_huggingface(
     tokenizer, separator = _tokenizer(source)
     special = {"bos_token_id": separator, "eos_token_id": separator, "pad_token_id": None}
     config = {**chosen.write(n), **special, "torch_dtype": "float32"}
-    folders.write(Path(folder), config, tensors, tokenizer)
+    folders.write(Path(folder), config, tensors, tokenizer, force)
     return chosen
 
 

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from danlu import spec
+from danlu.files.errors import FileError
 from danlu.interop import Imported, InteropError, from_huggingface, to_huggingface
-from danlu.interop.folder import CONFIG, INDEX, WEIGHTS, read_tensors
+from danlu.interop.folder import CONFIG, INDEX, MODEL, WEIGHTS, read_tensors
 from danlu.models import build
 
 
@@ -86,7 +87,10 @@ def test_what_is_said_of_bad_folders(tmp_path: Path) -> None:
     with pytest.raises(InteropError, match=r"has no config\.json"):
         from_huggingface(tmp_path)
     (tmp_path / CONFIG).write_text("{")
-    with pytest.raises(InteropError, match="cannot be read as JSON"):
+    with pytest.raises(FileError, match="cannot be read as JSON"):
+        from_huggingface(tmp_path)
+    (tmp_path / CONFIG).write_text("[]")
+    with pytest.raises(FileError, match=r"config\.json: it holds a list, not a mapping"):
         from_huggingface(tmp_path)
     (tmp_path / CONFIG).write_text(json.dumps({"model_type": "gpt_2"}))
     with pytest.raises(InteropError, match=r"gpt_2.*did you mean gpt2\? Known: bert, bloom"):
@@ -104,8 +108,25 @@ def test_what_is_said_of_bad_folders(tmp_path: Path) -> None:
 
 def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
     to_huggingface(small(), tmp_path)
-    with pytest.raises(InteropError, match=r"holds a config\.json already"):
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InteropError, match=r"holds a config\.json already.*--force"):
         to_huggingface(small(), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", MODEL)
+def test_a_file_of_another_model_is_not_joined(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine too")
+    with pytest.raises(InteropError, match=f"holds a {name} already"):
+        to_huggingface(small(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "notes.txt"])
+    assert (tmp_path / name).read_text() == "mine"
+    source = small()
+    to_huggingface(source, tmp_path, force=True)  # an index would be read first, a tokenizer be another's
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([CONFIG, WEIGHTS, "notes.txt"])
+    assert (tmp_path / "notes.txt").read_text() == "mine too"
+    assert torch.equal(from_huggingface(tmp_path).model.embedding.weight, source.model.embedding.weight)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from danlu.files.overwrite import MARK
 from danlu.lab.claims import experiment
 from danlu.lab.claims.book import CHAPTERS, Claim
 from danlu.lab.claims.proof import NOT_RUN, Result
@@ -36,6 +37,7 @@ def page(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
         name: result for name, result in results.items() if name in claims and _same(claims[name], result)
     }
     parts = [
+        MARK,
         INTRODUCTION.format(count=len(claims)),
         _surroundings(current.values()),
         _tally(claims, current),

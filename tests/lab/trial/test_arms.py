@@ -57,7 +57,7 @@ def test_a_file_is_laid_over_the_baseline(tmp_path: Path) -> None:
         ("train.evaluate_tokens=none", "scored on different texts"),
         ("train.compile=true", "a study sets it itself"),
         ("model.widht=3", "did you mean .*width"),
-        ("absent.yaml", "there is no such file"),
+        ("absent.yaml", "absent.yaml is missing"),
         ("", "an idea without a word"),
     ],
 )

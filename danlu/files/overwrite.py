@@ -1,0 +1,37 @@
+"""What may be written over: nothing but what danlu wrote itself, unless a person says ``--force``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from danlu.files.errors import FileError
+from danlu.files.read import open_file
+from danlu.files.write import write_atomically
+
+MARK = "<!-- written by danlu -->"  # a comment in HTML and in Markdown, near the beginning
+_NEAR = 1000  # bytes
+
+
+def check_output(path: Path, force: bool = False) -> None:
+    """Raises ``FileError`` unless ``path`` may be written: it is new, or holds ``MARK``, or ``force`` is set.
+
+    A folder, a device or a pipe is refused in any case. To be called before the work that fills the file.
+    """
+    if not os.path.lexists(path):
+        return
+    if not os.path.exists(path):
+        raise FileError(f"{path} is a link that leads nowhere; remove it, or name another file")
+    with open_file(path) as file:  # refuses what is no file
+        ours = MARK.encode() in file.read(_NEAR)
+    if not (ours or force):
+        raise FileError(
+            f"{path} is there already and danlu did not write it; name another file, or add --force to "
+            "overwrite it"
+        )
+
+
+def write_output(path: Path, text: str, force: bool = False) -> None:
+    """``text``, which holds ``MARK``, as a file of its own. Raises ``FileError`` as ``check_output``."""
+    check_output(path, force)
+    write_atomically(path, text.encode(errors="replace"))
