@@ -50,7 +50,9 @@ def export(
     family: Annotated[
         str | None, typer.Option("--family", help="A model_type; the first that fits if left out.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the model and tokenizer that the folder holds.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the model and tokenizer that the folder holds.")
+    ] = False,
 ) -> None:
     """Write a run as transformers loads it: danlu export runs/first --to first/"""
     from danlu.interop import to_huggingface

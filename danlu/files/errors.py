@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -27,6 +28,11 @@ def cannot_read(path: Path, error: OSError) -> FileError:
 
 def cannot_write(path: Path, error: OSError, needed: int | None = None) -> FileError:
     """The sentence for an ``OSError`` met while writing ``path``, ``needed`` bytes in all."""
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        file = next((place for place in path.absolute().parents if os.path.isfile(place)), path)
+        return FileError(
+            f"cannot write {path}: {file} is a file, where a folder is needed; name another place"
+        )
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     sentence = f"disk full while writing {path}"
     if not full:

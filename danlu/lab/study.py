@@ -7,12 +7,14 @@ studies/STUDY/result.json  what came out
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
+from danlu.files.errors import cannot_write
+from danlu.files.json import read_json, read_object, write_json
 from danlu.lab.errors import LabError
-from danlu.train.files import read_json, write_json
 
 STUDIES = Path("studies")  # where the lab keeps everything, if no other folder is named
 RUNS = "runs"
@@ -28,19 +30,29 @@ class Study:
     @classmethod
     def open(cls, studies: Path, name: str, asked: dict[str, Any]) -> Study:
         """The study ``name`` under ``studies``. ``asked``: the verb and the settings that must be the same
-        when it is gone on with, as JSON. Raises ``LabError`` where the folder holds another study."""
+        when it is gone on with, as JSON. Raises ``LabError`` where the folder holds another study, or files
+        that are no study's, ``FileError`` where it cannot be read or written."""
         study = cls(Path(studies) / folder_name(name))
         if study.path.name == RUNS:
             raise LabError(f"{study.path} holds the runs of all studies; name the study otherwise")
-        if (study.path / ASKED).exists():
-            there = read_json(study.path / ASKED)
+        if os.path.exists(study.path / ASKED):
+            there = read_object(study.path / ASKED)
             differ = [key for key in {**there, **asked} if there.get(key) != asked.get(key)]
             if differ:
                 said = "; ".join(f"{key} is {there.get(key)} there, {asked.get(key)} here" for key in differ)
                 raise LabError(f"{study.path} holds another study: {said}; name another one for this")
-        else:
+            return study
+        try:
             study.path.mkdir(parents=True, exist_ok=True)
-            write_json(study.path / ASKED, asked)
+            strangers = sorted(entry.name for entry in study.path.iterdir() if entry.name[0] != ".")
+        except OSError as error:
+            raise cannot_write(study.path, error) from error
+        if strangers and ASKED not in strangers:  # another process may have made it just now
+            raise LabError(
+                f"{study.path} holds {strangers[0]!r} but no {ASKED}, so it is not a study's folder; "
+                "name the study otherwise (--study)"
+            )
+        write_json(study.path / ASKED, asked)
         return study
 
     def result(self) -> Any | None:

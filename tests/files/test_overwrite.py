@@ -46,7 +46,9 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_text() == f"{MARK} new"
 
 
-POINTS = "n,d,loss\n" + "".join(f"{n},{20 * n},{3 - i / 10}\n" for i, n in enumerate([1e6, 2e6, 4e6, 8e6] * 3))
+POINTS = "n,d,loss\n" + "".join(
+    f"{n},{20 * n},{3 - i / 10}\n" for i, n in enumerate([1e6, 2e6, 4e6, 8e6] * 3)
+)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ def climb(
         if dry_run:
             return said | {"warnings": _repeats(plan, unique)}
         study = Study.open(studies, name or f"ladder-{' '.join(ladder.words)}", ladder.settings)
-        runs, warnings = _carried_out(plan, ladder, queue())
+        with queue().alone(study.path):
+            runs, warnings = _carried_out(plan, ladder, queue())
     warnings += _repeats(plan, unique)
     law = fitted(runs, ladder.design)
     held = held_out(runs, ladder.design, ladder.hold_out)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
+from danlu.files.lock import Lock, holder
 from danlu.lab.errors import LabError
 from danlu.lab.queue.executors import Event, Executor, make
 from danlu.lab.queue.job import Job, Outcome, failed_outcome, outcome, write_failure
@@ -16,6 +18,7 @@ from danlu.lab.queue.table import State, Table
 from danlu.lab.study import RUNS, STUDIES
 from danlu.train.interrupt import Interrupt
 
+LOCK = ".lock"  # of a study
 TURN = 0.25  # seconds at most between two looks at the table and at signals
 EXIT = {"SIGTERM": 143, "SIGINT": 130}
 
@@ -131,6 +134,23 @@ class Queue:
         self._table.close()
         taken = {key: self._ended.outcomes.pop(key) for key in set(keys)}
         return [replace(taken[key], job=job) for key, job in zip(keys, jobs, strict=True)]
+
+    @contextmanager
+    def alone(self, folder: Path) -> Iterator[None]:
+        """Carry out the study in ``folder`` once no other process does: the same command twice at once is one
+        that works and one that waits and then finds all. Raises ``Interrupted`` on a signal."""
+        said = False
+
+        def wait() -> None:
+            nonlocal said
+            if self._interrupt.requested is not None:
+                self._leave(self._interrupt.requested)
+            if not said:
+                self._table.message(f"waiting for {holder(folder / LOCK)}, which carries out {folder}")
+                said = True
+
+        with Lock(folder / LOCK, stop=wait, named=True):
+            yield
 
     # ---------------------------------------------------------------- one turn
 

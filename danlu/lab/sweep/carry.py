@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import fmean
 from typing import Protocol
@@ -27,6 +28,8 @@ class Queue(Protocol):
     def submit(self, job: Job) -> None: ...
 
     def next(self) -> Outcome: ...
+
+    def alone(self, folder: Path) -> AbstractContextManager[None]: ...
 
 
 class Carrier:

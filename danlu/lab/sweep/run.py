@@ -64,24 +64,25 @@ def sweep(
         carrier.check(points, rungs[0].steps)
 
     study = Study.open(studies, name or _name(space), _asked(space))
-    record = Record(study.path, space.names)
-    accounting = None
-    if halving:
+    with queue.alone(study.path):
+        record = Record(study.path, space.names)
+        accounting = None
+        if halving:
 
-        def carry(points: Sequence[Point], rung: halves.Rung) -> list[Trial]:
-            return carrier.all(record.admit(points, by, None if rung is rungs[-1] else rung.steps))
+            def carry(points: Sequence[Point], rung: halves.Rung) -> list[Trial]:
+                return carrier.all(record.admit(points, by, None if rung is rungs[-1] else rung.steps))
 
-        found = halves.halve(rungs, points, carry)
-        accounting = halves.accounting(rungs, found, seeds)
-    elif by in ("grid", "random"):
-        record.admit(points, by)
-    else:
-        proposals = Proposals(space, sampler, study.path, measured.metric)
-        search(proposals, trials or 0, under_way, lambda new: record.admit(new, by), carrier)
-    all_trials = carrier.all(record.entries)
-    result = told(space, all_trials, study, measured.metric, seeds) | {"halving": accounting}
-    study.save(result)
-    write_atomically(study.report, html(result, all_trials).encode())
+            found = halves.halve(rungs, points, carry)
+            accounting = halves.accounting(rungs, found, seeds)
+        elif by in ("grid", "random"):
+            record.admit(points, by)
+        else:
+            proposals = Proposals(space, sampler, study.path, measured.metric)
+            search(proposals, trials or 0, under_way, lambda new: record.admit(new, by), carrier)
+        all_trials = carrier.all(record.entries)
+        result = told(space, all_trials, study, measured.metric, seeds) | {"halving": accounting}
+        study.save(result)
+        write_atomically(study.report, html(result, all_trials).encode())
     return result
 
 

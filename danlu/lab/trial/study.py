@@ -89,12 +89,12 @@ def try_ideas(
     baseline, variants = read_sides(question.on, question.ideas)
     asked = {key: value for key, value in asdict(question).items() if key != "seeds"}
     study = Study.open(studies, question.name, {"verb": "try", **asked, "ideas": list(question.ideas)})
-    with Queue(studies, workers=workers, show=show) as queue:
+    with Queue(studies, workers=workers, show=show) as queue, queue.alone(study.path):
         trial = _Trial(question, study, Runs(queue), baseline, variants)
         findings = trial.findings()
+        trial.remember(looks=sorted({*trial.memory.get("looks", ()), question.seeds}))
+        study.save([finding.said() for finding in findings])
     answer = Answer(question, study, trial.steps, tuple(findings), trial.runs, trial.sides)
-    trial.remember(looks=sorted({*trial.memory.get("looks", ()), question.seeds}))
-    study.save([finding.said() for finding in findings])
     if book is not None:
         _record(answer, book, variants)
     return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -75,6 +76,9 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+    def alone(self, folder: Path) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
         return [self._outcome(job) for job in jobs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from danlu.lab.queue import Job, Outcome
@@ -28,6 +29,9 @@ class FakeQueue:
 
     def submit(self, job: Job) -> None:
         self._waiting.append(job)
+
+    def alone(self, folder: Path) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def next(self) -> Outcome:
         job = self._waiting.pop(0)

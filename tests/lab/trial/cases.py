@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ class InProcess:
         return self
 
     def __exit__(self, *_: object) -> None: ...
+
+    def alone(self, folder: Path) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
         return [self._one(job) for job in jobs]
