@@ -17,7 +17,7 @@ _OLD = 60.0  # seconds after which a file aside has no writer any more
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a small file aside, flush it to the disk, and put it in place: whole or not at all.
 
-    Of several writers at once each has a file aside of its own, and the last to finish wins. A link stays one,
+    Of several writers at once each has a file aside of its own, and the last to finish wins. A link stays,
     and the file that it leads to is written. Raises ``FileError`` if that fails; what was at ``path`` before
     is then still there.
     """

@@ -64,8 +64,8 @@ def read_tensors(folder: Path) -> Tensors:
 def write(
     folder: Path, config: Mapping[str, Any], tensors: Tensors, tokenizer: str | None, force: bool = False
 ) -> None:
-    """Write the folder, made if need be; with ``force`` over the model that it holds, an index of whose shards
-    would be read first and goes. Raises InteropError if it holds one, or a tokenizer; FileError."""
+    """Write the folder, made if need be. Raises InteropError if it holds a model or a tokenizer, FileError if
+    it cannot be written. ``force``: what it holds goes, the index of shards too, which would be read first."""
     there = [name for name in MODEL if os.path.lexists(folder / name)]
     if there and not force:
         raise InteropError(
