@@ -65,7 +65,7 @@ def write(
     folder: Path, config: Mapping[str, Any], tensors: Tensors, tokenizer: str | None, force: bool = False
 ) -> None:
     """Write the folder, made if need be. Raises InteropError if it holds a model or a tokenizer, FileError if
-    it cannot be written. ``force``: what it holds goes, the index of shards too, which would be read first."""
+    it cannot be written. ``force``: what it holds goes, an index too, which would be read first."""
     there = [name for name in MODEL if os.path.lexists(folder / name)]
     if there and not force:
         raise InteropError(
