@@ -10,7 +10,7 @@ import torch.nn as nn
 from danlu import spec
 from danlu.models.initialise import draw, streams
 from danlu.nn import Embedding, Linear, build
-from danlu.nn.feed_forwards import ACTIVATIONS
+from danlu.nn.feed_forwards import activation_of
 
 
 class Ends(nn.Module):
@@ -43,7 +43,7 @@ class Ends(nn.Module):
         if activation is not None:
             self.transform = Linear(width, width, bias=network.bias)
             self.transform_norm = build(network.norm, width)
-            self.activation = ACTIVATIONS[activation]
+            self.activation = activation_of(activation)
         self.readout = Linear(narrow or width, vocabulary, bias=network.readout_bias)
         if network.tied:
             self.readout.weight = self.embedding.weight

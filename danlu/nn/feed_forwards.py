@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from danlu import spec
 from danlu.nn.linear import Linear
-from danlu.nn.registry import builds
+from danlu.nn.registry import build, builds
 
 
 class _SquaredReLU(torch.autograd.Function):
@@ -46,19 +46,24 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+def activation_of(name: str | spec.Spec) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The function of that name, a key of ``ACTIVATIONS``, or of an own part's specification."""
+    return ACTIVATIONS[name] if isinstance(name, str) else build(name)
+
+
 @builds(spec.MLP)
 class MLP(nn.Module):
     """W₂ act(W₁ x). Shapes: (…, width) → (…, width), in the type of the input.
 
     ``hidden`` is the inner width, 4·width if left out; ``biases``: whether the maps have biases, left out:
-    as ``bias``, what the model has everywhere. ``activation``: a key of ``ACTIVATIONS``.
+    as ``bias``, what the model has everywhere. ``activation``: a key of ``ACTIVATIONS``, or an own one.
     """
 
     def __init__(
         self,
         width: int,
         *,
-        activation: str = "gelu",
+        activation: str | spec.Spec = "gelu",
         hidden: int | None = None,
         biases: bool | None = None,
         bias: bool = False,
@@ -68,7 +73,7 @@ class MLP(nn.Module):
         bias = bias if biases is None else biases
         self.up = Linear(width, hidden, bias=bias)
         self.down = Linear(hidden, width, bias=bias)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_of(activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.down(self.activation(self.up(x)))
@@ -99,7 +104,7 @@ class GLU(nn.Module):
         self,
         width: int,
         *,
-        activation: str = "silu",
+        activation: str | spec.Spec = "silu",
         hidden: int | None = None,
         multiple: int = 16,
         biases: bool | None = None,
@@ -111,7 +116,7 @@ class GLU(nn.Module):
         self.gate = Linear(width, hidden, bias=bias)
         self.up = Linear(width, hidden, bias=bias)
         self.down = Linear(hidden, width, bias=bias)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_of(activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.down(self.activation(self.gate(x)) * self.up(x))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from danlu.nn.own import make
 from danlu.spec.base import Spec
+from danlu.spec.families import own_of
 
 Class = TypeVar("Class", bound=type)
 _CLASSES: dict[type[Spec], type] = {}
@@ -14,10 +16,16 @@ _CLASSES: dict[type[Spec], type] = {}
 def builds(spec_type: type[Spec]) -> Callable[[Class], Class]:
     """Register the decorated class as what ``spec_type`` builds.
 
-    The class takes the specification's fields (but ``kind``) as keyword arguments of the same names.
+    The class takes the specification's fields (but ``kind``) as keyword arguments of the same names. Raises
+    ValueError where another class is registered for it.
     """
 
     def register(cls: Class) -> Class:
+        before = _CLASSES.setdefault(spec_type, cls)
+        if (before.__module__, before.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(
+                f"{spec_type.__name__} builds {before.__qualname__}, and now {cls.__qualname__} too"
+            )
         _CLASSES[spec_type] = cls
         return cls
 
@@ -25,10 +33,15 @@ def builds(spec_type: type[Spec]) -> Callable[[Class], Class]:
 
 
 def class_for(spec_type: type[Spec]) -> type:
-    """The class registered for a type of specification. Raises KeyError where there is none."""
+    """The class registered for a type of specification. Raises TypeError where there is none."""
+    if spec_type not in _CLASSES:
+        raise TypeError(f"{spec_type.__qualname__} is not the specification of a part that danlu can build")
     return _CLASSES[spec_type]
 
 
 def build(spec: Spec, *context: Any, **more: Any) -> Any:
     """Build the part that ``spec`` describes; ``context`` is what only its surroundings know (a width, …)."""
+    own = own_of(type(spec))
+    if own is not None:
+        return make(own, spec, *context, **more)
     return class_for(type(spec))(*context, **spec.settings(), **more)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from danlu import spec
+from danlu.nn.registry import build
 from danlu.spec.durations import Duration, Unit, length
 
 
@@ -71,8 +72,10 @@ def factor(s: spec.Schedule, now: Moment) -> float:
             # (1 + x)^-power is ½ at x = 2^(1/power) − 1
             x = now.done(unit) / half * (2 ** (1 / power) - 1) if s.kappa is None else s.kappa * now.step
             shape = (1.0 + x) ** -power
-        case _:
+        case spec.Constant():
             shape = 1.0
+        case _:
+            shape = float(build(s)(now))
     return shape if now.progress >= 1 else _warm(s.warmup, now) * shape
 
 

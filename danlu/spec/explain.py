@@ -38,7 +38,7 @@ def explain(error: ValidationError, given: Mapping[str, Any], root: type[BaseMod
     """One sentence for each field at fault, by the field's dotted name (``""``: the whole)."""
     said: dict[str, str] = {}
     for problem in error.errors(include_url=False):
-        place = _locate(problem["loc"], root)
+        place = _locate(problem["loc"], root, given)
         name = ".".join(place.path)
         if problem["type"] == "extra_forbidden":
             said.setdefault(name, _unknown(place, given, root))
@@ -53,8 +53,9 @@ def explain(error: ValidationError, given: Mapping[str, Any], root: type[BaseMod
     return {name: text for name, text in said.items() if not any(n.startswith(f"{name}.") for n in said)}
 
 
-def _locate(loc: tuple[int | str, ...], root: type[BaseModel]) -> _Place:
-    """Read pydantic's location, which mixes the names of union members into the path."""
+def _locate(loc: tuple[int | str, ...], root: type[BaseModel], given: Any) -> _Place:
+    """Read pydantic's location. Of a closed union it has the name of the member in the path; of an open
+    family it has none, and what was given there says the member."""
     path: list[str] = []
     owner: type[BaseModel] | None = None
     part: type[BaseModel] | None = root
@@ -62,15 +63,26 @@ def _locate(loc: tuple[int | str, ...], root: type[BaseModel]) -> _Place:
     for step, element in enumerate(loc):
         if isinstance(element, int):
             path.append(str(element))
+            given = given[element] if isinstance(given, list | tuple) and element < len(given) else None
             to = to.items if to else None
-            part = to.specs[0] if to and len(to.specs) == 1 else None
+            part = _standing(to, given)
         elif part is not None and (element in part.model_fields or step == len(loc) - 1):
             path.append(element)
+            given = given.get(element) if isinstance(given, Mapping) else None
             owner, to = part, accepts(part).get(element)
-            part = to.specs[0] if to and len(to.specs) == 1 else None
+            default = part.model_fields[element].default if element in part.model_fields else None
+            part = _standing(to, given, default)
         elif part is None and to is not None and element in to.kinds:
             part = to.kinds[element]
     return _Place(path, owner, to, part)
+
+
+def _standing(to: Accepts | None, given: Any, default: Any = None) -> type[BaseModel] | None:
+    """The specification that stands in a place, where it is the only one or belongs to an open family."""
+    if to is None or (to.family is None and len(to.specs) != 1):
+        return None
+    kind = {"kind": given} if isinstance(given, str) else {} if given is None else given
+    return to.spec_of(kind, getattr(default, "kind", None))
 
 
 def _refused(sentence: str, name: str, part: type[BaseModel] | None) -> str:

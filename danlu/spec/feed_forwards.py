@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from danlu.spec.base import ByKind, PositiveInt, Shorthand, Spec
+from danlu.spec.base import PositiveInt, Spec
+from danlu.spec.families import Family
+
+ACTIVATION = Family("activation", base=Spec, functions=True)
 
 
 class MLP(Spec):
@@ -14,7 +17,7 @@ class MLP(Spec):
     """
 
     kind: Literal["mlp"] = "mlp"
-    activation: Literal["relu", "gelu", "gelu-tanh", "relu2", "silu"] = "gelu"
+    activation: Annotated[Literal["relu", "gelu", "gelu-tanh", "relu2", "silu"], ACTIVATION] = "gelu"
     hidden: PositiveInt | None = None
     biases: bool | None = None
 
@@ -28,10 +31,13 @@ class GLU(Spec):
     """
 
     kind: Literal["glu"] = "glu"
-    activation: Literal["silu", "gelu", "gelu-tanh", "relu", "sigmoid", "none"] = "silu"
+    activation: Annotated[Literal["silu", "gelu", "gelu-tanh", "relu", "sigmoid", "none"], ACTIVATION] = (
+        "silu"
+    )
     hidden: PositiveInt | None = None
     multiple: PositiveInt = 16
     biases: bool | None = None
 
 
-FeedForward = Annotated[MLP | GLU, ByKind, Shorthand]
+FEED_FORWARD = Family("feed_forward", ("width", "bias"), base=Spec, place="model.feed_forward")
+FeedForward = Annotated[MLP | GLU, FEED_FORWARD]

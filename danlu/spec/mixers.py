@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from danlu.spec.attention import Attention
-from danlu.spec.base import ByKind, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Shorthand, Spec
+from danlu.spec.base import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
+from danlu.spec.families import Family, own_of
 
 
 class LatentAttention(Spec):
@@ -71,4 +73,25 @@ class LRU(Spec):
         return self
 
 
-Mixer = Annotated[Attention | LatentAttention | VQAttention | LRU, ByKind, Shorthand]
+class OwnMixer(Spec):
+    """What the specifications of own mixers are made on."""
+
+    @property
+    def takes_position(self) -> bool:
+        """Whether its class asks for the ``position``."""
+        own = own_of(type(self))
+        return own is not None and "position" in own.context
+
+    @property
+    def reads_scope(self) -> bool:
+        """Whether it keeps to what a position may see: its ``mix``, or else its ``forward``, takes a
+        ``scope``. One that does not runs from left to right, whatever it is asked."""
+        own = own_of(type(self))
+        if own is None:
+            return False
+        run = getattr(own.makes, "mix", None) or own.makes.forward  # type: ignore[attr-defined]
+        return "scope" in inspect.signature(run).parameters
+
+
+MIXER = Family("mixer", ("width", "position", "bias"), base=OwnMixer, place="model.mixer")
+Mixer = Annotated[Attention | LatentAttention | VQAttention | LRU, MIXER]

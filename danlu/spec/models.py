@@ -17,7 +17,7 @@ from danlu.spec.base import (
     Spec,
 )
 from danlu.spec.compatible import check_layer, check_network
-from danlu.spec.feed_forwards import MLP, FeedForward
+from danlu.spec.feed_forwards import ACTIVATION, MLP, FeedForward
 from danlu.spec.mixers import LRU, LatentAttention, Mixer, VQAttention
 from danlu.spec.norms import Norm, RMSNorm
 from danlu.spec.positions import NoPosition, Position, Rotary
@@ -171,7 +171,7 @@ class Encoder(Network):
 
     kind: Literal["encoder"] = "encoder"
     segments: Annotated[int, Field(ge=0)] = 0
-    transform: Literal["relu", "gelu", "gelu-tanh", "silu"] | None = None
+    transform: Annotated[Literal["relu", "gelu", "gelu-tanh", "silu"], ACTIVATION] | None = None
 
     causal: ClassVar[bool] = False
 

@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import model_validator
 
-from danlu.spec.base import ByKind, Fraction, PositiveFloat, PositiveInt, Shorthand, Spec
+from danlu.spec.base import Fraction, PositiveFloat, PositiveInt, Spec
+from danlu.spec.families import Family
 
 Gained = TypeVar("Gained", "RMSNorm", "LayerNorm")
 
@@ -85,7 +86,14 @@ class BatchNorm(Spec):
     bias: bool = True
 
 
-Norm = Annotated[RMSNorm | LayerNorm | GroupNorm | InstanceNorm | BatchNorm, ByKind, Shorthand]
+class OwnNorm(Spec):
+    """What the specifications of own norms are made on."""
+
+    across_positions: ClassVar[bool] = False
+
+
+NORM = Family("norm", ("width",), base=OwnNorm, place="model.norm")
+Norm = Annotated[RMSNorm | LayerNorm | GroupNorm | InstanceNorm | BatchNorm, NORM]
 
 
 class FiLM(Spec):

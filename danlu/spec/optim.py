@@ -20,6 +20,7 @@ from danlu.spec.base import (
     Shorthand,
     Spec,
 )
+from danlu.spec.families import Family
 
 Role = Literal["embedding", "readout", "kernel", "gain", "bias"]
 
@@ -207,8 +208,7 @@ class SOAP(Rule):
     longest: PositiveInt = 10_000
 
 
+OPTIMIZER = Family("optimizer", ("params",), base=Rule, place="optimizer")
 Optimizer = Annotated[
-    SGD | Adam | AdamW | LAMB | Adafactor | Lion | Tiger | Amos | Muon | ScheduleFreeAdamW | SOAP,
-    ByKind,
-    Shorthand,
+    SGD | Adam | AdamW | LAMB | Adafactor | Lion | Tiger | Amos | Muon | ScheduleFreeAdamW | SOAP, OPTIMIZER
 ]

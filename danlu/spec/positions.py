@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from danlu.spec.base import ByKind, NonNegativeFloat, PositiveFloat, PositiveInt, Shorthand, Spec
+from danlu.spec.families import Family
 
 ActsOn = Literal["embedding", "heads", "scores", "nothing"]
 
@@ -195,8 +196,19 @@ class NoPosition(Spec):
     kind: Literal["none"] = "none"
 
 
+class OwnPosition(Spec):
+    """What the specifications of own positions are made on."""
+
+    acts_on: ClassVar[ActsOn]
+
+
+POSITION = Family(
+    "position",
+    {"embedding": ("width", "context"), "heads": ("size",), "scores": ("heads", "size"), "nothing": ()},
+    base=OwnPosition,
+    place="model.position",
+)
 Position = Annotated[
     Rotary | ReRotary | Learned | Sinusoidal | Relative | T5Buckets | ALiBi | Kerple | Sandwich | NoPosition,
-    ByKind,
-    Shorthand,
+    POSITION,
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from danlu.spec.base import ByKind, PositiveFloat, Shorthand, Spec
+from danlu.spec.base import PositiveFloat, Spec
+from danlu.spec.families import Family
 
 # Where the norms stand: before a branch; after the sum; before the branch and after it; after the branch
 # alone (OLMo 2); mixer and feed-forward side by side with one norm (GPT-J) or one each (GPT-NeoX).
@@ -64,4 +65,5 @@ class DeepNorm(Spec):
         return self.alpha or alpha, self.beta or beta
 
 
-Residual = Annotated[Plain | Halved | ReZero | LayerScale | DeepNorm, ByKind, Shorthand]
+RESIDUAL = Family("residual", ("width",), base=Spec, place="model.residual")
+Residual = Annotated[Plain | Halved | ReZero | LayerScale | DeepNorm, RESIDUAL]

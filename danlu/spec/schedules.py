@@ -11,14 +11,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from danlu.spec.base import (
-    ByKind,
     Fraction,
     NonNegativeFloat,
     PositiveFloat,
-    Shorthand,
     Spec,
 )
 from danlu.spec.durations import Duration, length
+from danlu.spec.families import Family
 
 Shape = Literal["linear", "cosine", "sqrt"]
 
@@ -142,7 +141,8 @@ class Pieces(WarmUp):
         return self
 
 
-Schedule = Annotated[Constant | Linear | Cosine | Rsqrt | Drops | WSD | AmosDecay | Pieces, ByKind, Shorthand]
+SCHEDULE = Family("schedule", base=WarmUp, place="schedule", functions=True)
+Schedule = Annotated[Constant | Linear | Cosine | Rsqrt | Drops | WSD | AmosDecay | Pieces, SCHEDULE]
 
 
 class Vary(Spec):

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from danlu.spec.families import Family
 
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true, false"}
 SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
@@ -32,23 +34,30 @@ class Accepts:
     none: bool = False
     items: Accepts | None = None
     bounds: tuple[str, ...] = ()
+    family: Family | None = None  # that own parts may join: ``specs`` are danlu's
 
     @property
     def kinds(self) -> dict[str, type[BaseModel]]:
-        return {kind: spec for spec in self.specs for kind in kinds_of(spec)}
+        found = {kind: spec for spec in self.specs for kind in kinds_of(spec)}
+        return found if self.family is None else found | self.family.specs()
+
+    def find(self, kind: str) -> type[BaseModel] | None:
+        """The specification of a kind; of an open family also one that an installed package offers."""
+        found = self.kinds.get(kind)
+        return self.family.find(kind) if found is None and self.family is not None else found
 
     @property
     def only_text(self) -> bool:
         """True where nothing but text can stand, so that text needs no quotes."""
         return bool(self.words or str in self.scalars) and not (
-            self.specs or self.items or set(self.scalars) - {str}
+            self.specs or self.family or self.items or set(self.scalars) - {str}
         )
 
     def spec_of(self, mapping: Any, default: Any = None) -> type[BaseModel] | None:
         """The specification that a mapping means: by its kind, or the only one there is."""
         kind = mapping.get("kind", default) if isinstance(mapping, Mapping) else None
-        if isinstance(kind, str) and kind in self.kinds:
-            return self.kinds[kind]
+        if isinstance(kind, str) and (found := self.find(kind)) is not None:
+            return found
         return self.specs[0] if kind is None and len(self.specs) == 1 else None
 
     def describe(self) -> str:
@@ -76,16 +85,23 @@ def kinds_of(spec: type[BaseModel]) -> tuple[str, ...]:
 @cache
 def accepts(spec: type[BaseModel]) -> dict[str, Accepts]:
     """What every field of a specification takes, by name."""
-    return {name: _read(field.annotation, field.metadata) for name, field in spec.model_fields.items()}
+    return {name: read(field.annotation, field.metadata) for name, field in spec.model_fields.items()}
 
 
-def _read(annotation: Any, metadata: list[Any] | None = None) -> Accepts:
-    origin, bounds = get_origin(annotation), tuple(_bounds(metadata or []))
-    if origin is Annotated:
+def read(annotation: Any, metadata: Sequence[Any] = ()) -> Accepts:
+    """What a field of this type takes; ``Accepts()`` of a type that no field here has."""
+    if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
-        return _read(inner, [*more, *(metadata or [])])
+        return read(inner, [*more, *metadata])
+    family = next((item for item in metadata if isinstance(item, Family)), None)
+    said = _read(annotation, metadata)
+    return said if family is None else replace(said, family=family)
+
+
+def _read(annotation: Any, metadata: Sequence[Any]) -> Accepts:
+    origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
-        members = [_read(member, metadata) for member in get_args(annotation)]
+        members = [read(member, metadata) for member in get_args(annotation)]
         return Accepts(
             specs=tuple(s for m in members for s in m.specs),
             words=tuple(w for m in members for w in m.words),
@@ -93,19 +109,22 @@ def _read(annotation: Any, metadata: list[Any] | None = None) -> Accepts:
             none=any(m.none for m in members),
             items=next((m.items for m in members if m.items is not None), None),
             bounds=tuple(dict.fromkeys(b for m in members for b in m.bounds)),
+            family=next((m.family for m in members if m.family is not None), None),
         )
     if annotation is type(None):
         return Accepts(none=True)
     if origin is Literal:
         return Accepts(words=tuple(str(word) for word in get_args(annotation)))
     if origin in (tuple, list):
-        return Accepts(items=_read(get_args(annotation)[0]))
+        return Accepts(items=read(get_args(annotation)[0]))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return Accepts(specs=(annotation,))
-    return Accepts(scalars=(annotation,) if annotation in NAMES else (), bounds=bounds)
+    if annotation not in NAMES:
+        return Accepts()
+    return Accepts(scalars=(annotation,), bounds=tuple(_bounds(metadata)))
 
 
-def _bounds(metadata: list[Any]) -> list[str]:
+def _bounds(metadata: Sequence[Any]) -> list[str]:
     said: list[str] = []
     for item in metadata:
         for part in item.metadata if isinstance(item, FieldInfo) else [item]:
@@ -131,7 +150,13 @@ def adapt(value: Any, to: Accepts) -> Any:
         return None
     if value is None and not to.none and "none" in (*to.words, *to.kinds):
         value = "none"
-    if isinstance(value, str) and to.kinds and value not in to.words:
+    if (
+        isinstance(value, str)
+        and value not in to.words
+        and (
+            to.find(value) or (to.kinds and not to.words)  # a wrong word is told as a word
+        )
+    ):
         return {"kind": value}
     if isinstance(value, list | tuple) and to.items is not None:
         return tuple(adapt(item, to.items) for item in value)
