@@ -33,7 +33,10 @@ def builds(spec_type: type[Spec]) -> Callable[[Class], Class]:
 
 
 def class_for(spec_type: type[Spec]) -> type:
-    """The class registered for a type of specification. Raises TypeError where there is none."""
+    """The class registered for a type of specification, an own part's as its user wrote it. Raises TypeError
+    where there is none."""
+    if (own := own_of(spec_type)) is not None:
+        return own.makes  # type: ignore[return-value]
     if spec_type not in _CLASSES:
         raise TypeError(f"{spec_type.__qualname__} is not the specification of a part that danlu can build")
     return _CLASSES[spec_type]
