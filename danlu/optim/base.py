@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from danlu import spec
 from danlu.optim.mup import Scaling
 from danlu.optim.roles import Named
+from danlu.spec.errors import DanluError
 
 # Elements that go through a chain of operations together on a CPU: with 2¹⁷ a weight, its gradient and a
 # momentum in float32 are 1.5 MB, and the calls still cost little beside the work.
@@ -107,9 +108,17 @@ class Rule(Optimizer):
         return {**super().__getstate__(), "state_dtype": self.state_dtype, "compiled": self.compiled}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with settings of their own; see ``torch.optim.Optimizer.add_param_group``."""
+        """Add parameters with settings of their own; see ``torch.optim.Optimizer.add_param_group``. Raises
+        ``DanluError`` for complex ones."""
         plain = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
         plain(self, param_group)
+        group = self.param_groups[-1]
+        for p in group["params"]:
+            if p.is_complex():
+                raise DanluError(
+                    f"{type(self).__name__} updates real numbers, and {_name(group, p)} is {p.dtype}; make a "
+                    "parameter of torch.view_as_real(…) and use torch.view_as_complex of it"
+                )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, or set them to zero."""
@@ -139,8 +148,8 @@ class Rule(Optimizer):
         return {}
 
     def ready(self, group: dict[str, Any]) -> list[Tensor]:
-        """The parameters of ``group`` that a step updates: those that have a gradient."""
-        return [p for p in group["params"] if p.grad is not None]
+        """The parameters of ``group`` that a step updates: those that have a gradient, and any number."""
+        return [p for p in group["params"] if has_gradient(group, p)]
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         """Update the parameters of ``group`` that are ready; each has its state."""
@@ -148,7 +157,8 @@ class Rule(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Update every parameter that has a gradient; the closure's loss, if one is given."""
+        """Update every parameter that has a gradient; the closure's loss, if one is given. Raises
+        ``DanluError`` for a sparse gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -163,7 +173,7 @@ class Rule(Optimizer):
     def prepare(self) -> None:
         """Give every parameter its state now, so that a checkpoint can be read into it."""
         for group in self.param_groups:
-            self.give_state(group["params"])
+            self.give_state(p for p in group["params"] if p.numel())
 
     def put_state(self, p: Tensor, state: dict[str, Tensor]) -> None:
         """Give a parameter the state that was read from a checkpoint, on the devices where it belongs."""
@@ -246,6 +256,27 @@ class Elementwise(Rule):
         grads = [laid_out(p.grad, p) for p in params if p.grad is not None]
         moments = [[self.state[p][name] for p in params] for name in self.moments]
         return [[local(t) for t in column] for column in (params, grads, *moments)]
+
+
+def has_gradient(group: dict[str, Any], p: Tensor) -> bool:
+    """Whether a parameter of ``group`` has a gradient to update it by. Raises ``DanluError`` where that is
+    sparse."""
+    if p.grad is None or not p.numel():
+        return False
+    if p.grad.layout is not torch.strided:
+        raise DanluError(
+            f"the gradient of {_name(group, p)} is sparse ({p.grad.layout}), and danlu's rules take dense "
+            "ones; make its nn.Embedding without sparse=True (for rows that no token touches Lion and Tiger "
+            "have lazy_rows)"
+        )
+    return True
+
+
+def _name(group: dict[str, Any], p: Tensor) -> str:
+    """How a parameter is called in an error."""
+    place = next(i for i, other in enumerate(group["params"]) if other is p)
+    named = group["names"][place] if "names" in group else f"parameter {place} of its group"
+    return f"{named} ({'×'.join(map(str, p.shape))})"
 
 
 def local(t: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from danlu import spec
 from danlu.nn.registry import builds
-from danlu.optim.base import Choice, calculate, cut, cut_rows, descend, local, precise
+from danlu.optim.base import Choice, calculate, cut, cut_rows, descend, has_gradient, local, precise
 from danlu.optim.roles import Named
 from danlu.optim.rules.signs import Signed, squares
 from danlu.spec.optim import Role
@@ -96,15 +96,17 @@ class Tiger(Signed):
 
     @torch.no_grad()
     def _fold_now(self, group: dict[str, Any], p: Tensor) -> None:
-        self.give_state([p])
-        super().update({**group, "hold": True}, [p])
+        if has_gradient(group, p):
+            self.give_state([p])
+            super().update({**group, "hold": True}, [p])
         p.grad = None
 
     def ready(self, group: dict[str, Any]) -> list[Tensor]:
-        return [p for p in group["params"] if p.grad is not None or self._full(group, p)]
+        return [p for p in group["params"] if has_gradient(group, p) or self._full(group, p)]
 
     def _full(self, group: dict[str, Any], p: Tensor) -> bool:
-        return p in self.state and int(self.state[p]["folded"]) >= group["microsteps"]
+        state = self.state.get(p)
+        return state is not None and "folded" in state and int(state["folded"]) >= group["microsteps"]
 
     def _turn(self, settings: dict[str, Any], p: Tensor, lost: bool = False) -> tuple[bool, bool]:
         """Count a microstep of ``p``: whether it is the first of its k, and whether ``p`` moves now.
