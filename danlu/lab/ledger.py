@@ -24,8 +24,8 @@ from danlu.files.lock import Lock
 from danlu.files.read import MIB, read_text
 from danlu.files.write import write_atomically
 from danlu.files.yaml import brief, dump, parse
+from danlu.lab.conditions import condition, torch_version
 from danlu.lab.errors import LabError
-from danlu.lab.revisit import condition, torch_version
 from danlu.lab.study import folder_name
 from danlu.spec.errors import did_you_mean, either
 
@@ -63,7 +63,7 @@ class Environment(_Part):
 
 
 class Revisit(_Part):
-    """When to look again: in words, or a condition (``danlu.lab.revisit``)."""
+    """When to look again: in words, or a condition (``danlu.lab.conditions``)."""
 
     when: str
 

@@ -1,88 +1,19 @@
-"""When a decision is worth a second look: by a condition, which is parsed and never evaluated, by a larger
-run, a newer version or a later verdict."""
+"""When a decision is worth a second look: by its own condition, by a larger run, a newer version or a later
+verdict."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from danlu import __version__
-from danlu.lab.errors import LabError
-from danlu.spec.errors import did_you_mean, either
-from danlu.spec.schema import SUFFIXES
+from danlu.lab.conditions import NUMBERS, VERSIONS, Facts, condition, torch_version, version
+from danlu.lab.ledger import Entry
 from danlu.train.folder import RunFolder, read_json
 
-if TYPE_CHECKING:
-    from danlu.lab.ledger import Entry
-
-NUMBERS = ("parameters", "steps", "tokens", "flops", "seconds")
-VERSIONS = ("danlu", "torch")
 FURTHER = 4  # a run this many times as large or as long as the evidence's
 FOR, AGAINST = ("better", "holds"), ("worse", "does not hold")
-
-_CONDITION = re.compile(r"\s*([A-Za-z_][\w-]*)\s*(>=|<=|>|<)\s*(\S+)\s*")
-_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)([kKmMbBgGtT]?)")
-_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*")
-
-Facts = Mapping[str, float | str]
-
-
-@dataclass(frozen=True)
-class Condition:
-    """``name relation bound``: of a number, or of a version as its whole numbers."""
-
-    name: str
-    relation: str
-    bound: float | tuple[int, ...]
-
-    def holds(self, facts: Facts) -> bool:
-        """Whether it is true; not where the fact is not known."""
-        fact = facts.get(self.name)
-        if fact is None:
-            return False
-        value: Any = version(str(fact)) if isinstance(self.bound, tuple) else float(fact)
-        bound: Any = self.bound
-        match self.relation:
-            case ">":
-                return bool(value > bound)
-            case ">=":
-                return bool(value >= bound)
-            case "<":
-                return bool(value < bound)
-        return bool(value <= bound)
-
-
-def condition(text: str) -> Condition | None:
-    """The condition that ``text`` is; None where it is words. Raises LabError for one that cannot be met."""
-    if (match := _CONDITION.fullmatch(text)) is None:
-        return None
-    name, relation, bound = match.groups()
-    if name in VERSIONS:
-        if _VERSION.fullmatch(bound) is None:
-            raise LabError(f"revisit = {text!r}: {bound} is not a version such as 0.3")
-        return Condition(name, relation, version(bound))
-    if name not in NUMBERS:
-        known = (*NUMBERS, *VERSIONS)
-        raise LabError(
-            f"revisit = {text!r} asks for {name}{did_you_mean(name, known)}; known: {either(known)}"
-        )
-    if (number := _NUMBER.fullmatch(bound)) is None:
-        raise LabError(f"revisit = {text!r}: {bound} is not a number such as 5000 or 10M")
-    digits, suffix = number.groups()
-    return Condition(name, relation, float(digits) * SUFFIXES.get(suffix.lower(), 1))
-
-
-def version(text: str) -> tuple[int, ...]:
-    """The leading whole numbers of a version, without zeros at the end: 2.11.0+cpu → (2, 11)."""
-    found = re.match(r"[0-9]+(?:\.[0-9]+)*", text)
-    numbers = [int(part) for part in found[0].split(".")] if found else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
 
 
 @dataclass(frozen=True)
@@ -170,14 +101,6 @@ def now() -> dict[str, float | str]:
     """The versions that are installed."""
     torch = torch_version()
     return {"danlu": __version__, **({"torch": torch} if torch else {})}
-
-
-def torch_version() -> str | None:
-    """PyTorch's version, without importing it; None where there is none."""
-    try:
-        return metadata.version("torch")
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def of_run(folder: Path) -> dict[str, float | str]:
