@@ -9,12 +9,13 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
 
+from danlu.cli.columns import GAP, cells, fit, widths
 from danlu.files.escape import escape, escape_json
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that danlu did not write.")]
@@ -69,19 +70,31 @@ def print_yaml(text: str) -> None:
     )
 
 
-def print_table(rows: Sequence[Sequence[str]], indent: str = "") -> None:
-    """Columns under one another; on a terminal each row is cut to one line."""
+def print_table(
+    rows: Sequence[Sequence[str]],
+    indent: str = "",
+    *,
+    shorten: Collection[int] = (),
+    drop: Sequence[int] = (),
+) -> None:
+    """Columns under one another. On a terminal that is too narrow the cells of the columns ``shorten`` are
+    shortened, then the columns ``drop`` left out, in that order, which is said; last, lines are cut."""
     if not rows:
         return
     rows = [[escape(cell, cell=True) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    width = shutil.get_terminal_size().columns if on_terminal() else None
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    left_out: list[str] = []
+    if width is not None:
+        rows, left_out = fit(rows, width - len(indent), shorten, drop)
+    sizes = widths(rows)
     for row in rows:
-        cells = [cell.ljust(size) for cell, size in zip(row, widths, strict=True)]
-        line = indent + "  ".join(cells).rstrip()
-        if width is not None and len(line) > width:
-            line = f"{line[: width - 1]}…"
+        padded = [cell + " " * (size - cells(cell)) for cell, size in zip(row, sizes, strict=True)]
+        line = indent + GAP.join(padded).rstrip()
+        while width is not None and cells(line) > width:
+            line = f"{line[:-2]}…"
         print(line)
+    if left_out:
+        tell(f"left out for want of room: {', '.join(left_out)}")
 
 
 def rounded(number: float, digits: int = 3) -> str:

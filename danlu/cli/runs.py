@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from danlu.lab.reading.run import Run
 
 USUAL = ("runs", "studies/runs")  # where runs are looked for if no folder is named
+GIVING_WAY = ("time", "steps", "state")  # columns that a narrow terminal does without
 SHOWN = 40  # rows of the table, if --limit says nothing else
 PATIENCE = 2.0  # seconds until the reading of many runs says how far it is
 
@@ -49,24 +50,43 @@ def runs(
     """List runs, newest first: what they differ in, how far they came, what they reached."""
     from danlu.lab.reading import table
     from danlu.lab.reading.groups import group as grouped
-    from danlu.lab.reading.selection import full_name, order, select
+    from danlu.lab.reading.selection import full_name, ranked, select
 
     chosen = select(_read(folders), where or ())
     wanted = [name.strip() for name in (columns or "").split(",") if name.strip()]
     names = [full_name(name, chosen) for name in wanted] if chosen else []
     items: list[Any] = list(grouped(chosen)) if group else chosen
+    lists = [items] if items else []
     if sort is not None and chosen:
         minus = "-" if sort.startswith("-") else ""
-        items = order(items, f"{minus}{full_name(sort.removeprefix('-'), chosen)}")
+        lists = ranked(items, f"{minus}{full_name(sort.removeprefix('-'), chosen)}")
     most = ((0 if as_json else SHOWN) if limit is None else limit) or len(items)
     if as_json:
-        print_json([(table.group_json if group else table.run_json)(item) for item in items[:most]])
+        shown = [item for one in lists for item in one][:most]
+        print_json([(table.group_json if group else table.run_json)(item) for item in shown])
     elif items:
-        print_table((table.group_rows if group else table.run_rows)(items[:most], names))
+        _print_lists(lists, names, group, most)
         if len(items) > most:
             tell(f"… and {len(items) - most:,} more; --limit 0 shows all")
     else:
         tell("no run fits" if where else "no run there")
+
+
+def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: int) -> None:
+    """A table for each list, at most so many rows in all. Lists that are scored on different things have a
+    heading each."""
+    from danlu.lab.reading import table
+
+    headings = table.headings([one[0].first for one in lists]) if len(lists) > 1 else []
+    for place, one in enumerate(lists):
+        if most <= 0:
+            return
+        if headings:
+            say(f"{chr(10) if place else ''}{headings[place]}:")
+        rows = (table.group_rows if group else table.run_rows)(one[:most], names)
+        drop = [] if names else [rows[0].index(name) for name in GIVING_WAY]
+        print_table(rows, shorten=(0,), drop=drop)
+        most -= len(one)
 
 
 def compare(
@@ -76,8 +96,11 @@ def compare(
     ] = None,
     x: Annotated[str, typer.Option("--x", help="Of the curves: steps, time, flops or tokens.")] = "steps",
     metric: Annotated[
-        str, typer.Option("--metric", help="A name in metrics.jsonl: bits_per_byte, loss, grad_norm…")
-    ] = "bits_per_byte",
+        str | None,
+        typer.Option(
+            "--metric", help="A name in metrics.jsonl: loss, grad_norm… (by itself: the first side's metric)."
+        ),
+    ] = None,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page too.")
     ] = None,
@@ -101,9 +124,13 @@ def compare(
     if as_json:
         print_json(report.to_json(found))
         return
-    print_table(report.rows(found))
-    say()
-    print_table(report.difference_rows(found))
+    for warning in found.warnings:
+        say(f"{report.warned(warning)}\n")
+    rows = report.rows(found)
+    print_table(rows, shorten=range(1, len(rows[0])))
+    say(f"\n{report.differences_of(found)}")
+    rows = report.difference_rows(found)
+    print_table(rows, shorten=(0,), drop=(0,) if len(found.sides) == 2 else ())
     say(f"\n{report.HOW}")
     for note in found.notes:
         say(f"note: {note}")

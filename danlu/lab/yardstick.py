@@ -3,8 +3,6 @@ things and rank nothing. No torch, no specifications: a list of runs is read wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 _TEXT = "the values would be of different held-out examples"
 FIELDS = {
     "objective": "values of two objectives are not of the same thing",
@@ -13,11 +11,11 @@ FIELDS = {
     "data.held_out": _TEXT,
     "train.evaluate_tokens": _TEXT,
 }
+PENALTIES = ("objective.z_loss",)  # added to the training loss alone; the metric is without them
 
 
-def why_apart(field: str, penalties: Iterable[str] = ()) -> str | None:
-    """Why runs that differ in ``field`` cannot be compared by their metric; None where they can.
-    ``penalties``: fields of the objective that add to the training loss alone."""
-    if field in {f"objective.{name}" for name in penalties}:
+def why_apart(field: str) -> str | None:
+    """Why runs that differ in ``field`` cannot be compared by their metric; None where they can."""
+    if field in PENALTIES:
         return None
     return next((why for name, why in FIELDS.items() if field == name or field.startswith(f"{name}.")), None)

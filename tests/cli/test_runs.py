@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from danlu.cli.main import main
-from tests.lab.reading.folders import make_run
+from danlu.lab.reading.report import HOW
+from tests.lab.reading.folders import ACCURACY, make_run
 
 
 def danlu(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -48,6 +51,55 @@ def test_lists_what_is_there(capsys: pytest.CaptureFixture[str], there: Path) ->
     assert len(out.splitlines()) == 3 and "3 more" in err
     code, out, err = danlu(capsys, "runs", "--where", "steps>100")
     assert (code, out, err) == (0, "", "no run fits\n")
+
+
+def test_runs_scored_on_different_things_are_not_ranked_together(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text, score in (("a", "one", 2.0), ("b", "two", 1.0), ("c", "one", 1.5)):
+        make_run(Path("runs") / name, f"nano data.corpus={text}.txt", {1: score}, held_out=text)
+    make_run(Path("runs/d"), "nano", {1: 0.5}, metric=ACCURACY, held_out="one")
+    make_run(Path("runs/e"), "nano", {1: 0.75}, metric=ACCURACY, held_out="one")
+    _, out, err = danlu(capsys, "runs", "--sort", "best", "--columns", "best")
+    tables = sorted(out.split("\n\n"))
+    firsts = {part.splitlines()[0].split(",")[0]: [line.split()[0] for line in part.splitlines()[2:]]
+              for part in tables}  # fmt: skip
+    assert firsts == {
+        "bits_per_byte on one.txt": ["runs/c", "runs/a"],
+        "bits_per_byte on two.txt": ["runs/b"],
+        "accuracy on python-stdlib": ["runs/e", "runs/d"],
+    }
+    assert err == ""
+    told = json.loads(danlu(capsys, "runs", "--sort", "best", "--json")[1])
+    assert {row["metric"]["better"] for row in told} == {"lower", "higher"}
+    assert len({tuple(row["scored_on"]) for row in told}) == 3
+    _, out, _ = danlu(capsys, "runs", "runs/a", "runs/c", "--sort", "best")
+    assert "on one.txt" not in out  # one thing: no heading
+
+
+def test_a_narrow_terminal_keeps_what_decides(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for lr in (0.1, 0.2):
+        for seed in (0, 1):
+            name = f"runs/a-long-name-of-an-experiment-with-a-rate-of-{lr}/seed-{seed}"
+            make_run(Path(name), f"nano optimizer.lr={lr} train.seed={seed}", {1: 3.0, 2: 2 + lr + seed / 10})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((80, 24)))
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, out, err = danlu(capsys, "runs", "--group", "--sort", "best")
+    assert all(len(line) <= 80 for line in out.splitlines()) and "left out for want of room: " in err
+    head, first, _ = out.splitlines()
+    assert {"bits_per_byte", "best", "n", "lr"} <= set(head.split()) and first.count("2.1500 ± 0.6353") == 2
+    sides = [f"runs/a-long-name-of-an-experiment-with-a-rate-of-{lr}" for lr in (0.1, 0.2)]
+    _, out, _ = danlu(capsys, "compare", *sides)
+    lines = out.splitlines()
+    tables = lines[: lines.index(HOW)]
+    assert [line for line in tables if len(line) > 80 and "is better" not in line] == []
+    (row,) = [line for line in lines if "each run's end" in line]
+    assert row.split()[-4:] == ["+0.1000", "+0.1000", "+0.1000", "2"]
 
 
 def test_groups_of_seeds(capsys: pytest.CaptureFixture[str], there: Path) -> None:

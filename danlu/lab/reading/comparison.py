@@ -16,7 +16,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.reading.curves import Curve, at, common_end, metrics_in, read_curve
 from danlu.lab.reading.groups import Group, differing, shown
 from danlu.lab.reading.index import read_runs
-from danlu.lab.reading.run import METRIC, SEED, Run
+from danlu.lab.reading.run import SEED, Run
 
 if TYPE_CHECKING:
     from danlu.lab.statistics import Interval
@@ -68,10 +68,12 @@ class Meeting:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``differs``: the fields that are not the same on all sides, with each side's values."""
+    """``differs``: the fields that are not the same on all sides, with each side's values. ``warnings``: why
+    the differences may say nothing."""
 
     sides: list[Side]
     metric: str
+    warnings: list[str]
     differs: list[tuple[str, list[list[Any]]]]
     meetings: list[Meeting]
     notes: list[str]
@@ -88,11 +90,14 @@ def find_side(word: str) -> Side:
     return Side(word, tuple(runs))
 
 
-def compare(words: Sequence[str], metric: str = METRIC) -> Comparison:
-    """Compare what the words name, each with the first. Raises ``LabError`` or ``RunError``."""
+def compare(words: Sequence[str], metric: str | None = None) -> Comparison:
+    """Compare what the words name, each with the first, by ``metric``; left out, that of the first side.
+    Raises ``LabError`` or ``RunError``."""
     if len(words) < 2:
         raise LabError(f"compare needs two sides or more, not {len(words)}: danlu compare RUN RUN")
     sides = [find_side(word) for word in words]
+    if metric is None:
+        metric = next((run.metric_name for run in sides[0].counted if run.metric_name), "loss")
     notes = []
     for side in sides:
         if side.mixed:
@@ -115,8 +120,27 @@ def compare(words: Sequence[str], metric: str = METRIC) -> Comparison:
     meetings = [_meet(sides, metric, axis) for axis in MEETINGS]
     notes += _unmet(meetings)
     return Comparison(
-        sides, metric, _differs(sides), [m for m in meetings if m.axis == END or _is_whole(m)], notes
+        sides,
+        metric,
+        _apart(sides),
+        _differs(sides),
+        [m for m in meetings if m.axis == END or _is_whole(m)],
+        notes,
     )
+
+
+def _apart(sides: Sequence[Side]) -> list[str]:
+    """A sentence where the sides' metrics are of different things."""
+    found = {side.name: {run.yardstick for run in side.counted} for side in sides}
+    of_all = set.union(*found.values())
+    if len(of_all) == 1:
+        return []
+    shared = set.intersection(*map(set, of_all))
+    said = [
+        f"{name}: {' or '.join(', '.join(word for word in one if word not in shared) for one in sorted(of))}"
+        for name, of in found.items()
+    ]
+    return [f"the sides are scored on different things, so their values do not compare ({'; '.join(said)})"]
 
 
 @cache

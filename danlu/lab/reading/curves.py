@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from danlu.lab.reading.run import METRIC, METRICS, score
+from danlu.lab.reading.run import METRICS, score
 
 Curve = list[tuple[float, float]]  # x rising
 
@@ -17,11 +17,11 @@ AXES = {"steps": "step", "time": "seconds", "flops": "flops", "tokens": "tokens"
 UNITS = {"steps": "steps", "time": "active seconds", "flops": "FLOPs", "tokens": "tokens"}
 
 
-def read_curve(folder: Path, metric: str = METRIC, x: str = "steps") -> Curve:
+def read_curve(folder: Path, metric: str, x: str = "steps") -> Curve:
     """What the run in ``folder`` measured of ``metric``, in the order of x; empty where it did not.
 
-    ``metric``: a name in ``metrics.jsonl``, also of what ``train.internals_every`` writes. Raises
-    ``RunError`` for a damaged file.
+    ``metric``: a name in ``metrics.jsonl``, also of what ``train.internals_every`` writes; where the run
+    keeps an average of its weights, that of the average. Raises ``RunError`` for a damaged file.
     """
     from danlu.train.metrics import read
 
@@ -29,10 +29,7 @@ def read_curve(folder: Path, metric: str = METRIC, x: str = "steps") -> Curve:
     per_token = _flops_per_token(rows)
     points: dict[float, float] = {}
     for row in rows:
-        if metric == METRIC and METRIC in row:
-            value: Any = score(row)
-        else:
-            value = row.get(metric, row.get("inside", {}).get(metric))
+        value = score(row, metric) if metric in row else row.get("inside", {}).get(metric)
         at = row.get(AXES[x])
         if at is None and x == "flops":  # evaluations don't tell them
             at = per_token * row.get("tokens", math.nan)

@@ -18,7 +18,7 @@ from pathlib import Path
 from danlu.lab.reading.run import EXPERIMENT, FILES, Record, Run, read_record
 
 INDEX = ".danlu-runs.sqlite"
-VERSION = 1  # of what a record holds: an index of another one is made anew
+VERSION = 2  # of what a record holds: an index of another one is made anew
 WORTH_IT = 32  # runs; fewer are read as fast without one
 BROKEN = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # also: no such table, column
 PATIENCE = 0.1  # seconds to wait for another process's lock

@@ -1,4 +1,4 @@
-"""Runs in a notebook: ``Runs("studies/runs")`` shows itself as a table and curves; so does one run."""
+"""Runs in a notebook: ``Runs("studies/runs")`` shows itself as a table and curves."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import overload
 
 from danlu.draw import Chart, Table
-from danlu.draw.xml import text
 from danlu.lab.errors import LabError
 from danlu.lab.reading.curves import UNITS, average, read_curve
 from danlu.lab.reading.groups import Group, group
 from danlu.lab.reading.index import read_runs
-from danlu.lab.reading.run import METRIC, Run
-from danlu.lab.reading.selection import full_name, order, select
-from danlu.lab.reading.table import duration, group_rows, run_rows, said
+from danlu.lab.reading.run import Run
+from danlu.lab.reading.selection import full_name, ranked, select
+from danlu.lab.reading.table import group_rows, run_rows
 
 SHOWN, DRAWN = 50, 12  # rows and curves of a display
 
@@ -41,18 +40,22 @@ class Runs(Sequence[Run]):
         return Runs(runs=select(self._runs, filters))
 
     def sort(self, by: str) -> Runs:
-        """From the lowest; ``-NAME``: from the highest."""
+        """From the lowest, by a metric from the best; ``-NAME``: the other way round. Runs that are scored on
+        different things are not mixed: those scored as the first run is come first."""
         name = full_name(by.removeprefix("-"), self._runs) if self._runs else by
-        return Runs(runs=order(self._runs, f"-{name}" if by.startswith("-") else name))
+        lists = ranked(self._runs, f"-{name}" if by.startswith("-") else name)
+        return Runs(runs=[run for one in lists for run in one])
 
     def groups(self) -> list[Group]:
         """Runs that differ in their seed alone, together."""
         return group(self._runs)
 
-    def curves(self, metric: str = METRIC, x: str = "steps") -> Chart:
-        """The metric over steps, time, flops or tokens, both axes logarithmic: a line a group of seeds (their
-        mean), and between the lowest and the highest of them a band."""
+    def curves(self, metric: str | None = None, x: str = "steps") -> Chart:
+        """A metric (left out: that of the first run that has one) over steps, time, flops or tokens, both
+        axes logarithmic: a line a group of seeds (their mean), and from their lowest to their highest a
+        band."""
         groups = self.groups()
+        metric = metric or next((run.metric_name for run in self if run.metric_name), "loss")
         said_more = f" (the first {DRAWN} of {len(groups)})" if len(groups) > DRAWN else ""
         chart = Chart(
             UNITS[x], metric, caption=f"{metric} over {UNITS[x]}{said_more}", log_x=True, log_y=True
@@ -99,18 +102,3 @@ def draw_side(chart: Chart, label: str, curves: Sequence[list[tuple[float, float
     chart.line(xs, [mean for _, mean, *_ in rows], label)
     if len(curves) > 1:
         chart.band(xs, [low for *_, low, _ in rows], [high for *_, high in rows], label)
-
-
-def run_html(run: Run) -> str:
-    """A run's facts and the curve of its metric."""
-    facts = [
-        ("run", run.name),
-        ("state", run.state),
-        ("steps", said(run.steps)),
-        (run.metric_name, said(run.metric)),
-        ("best", f"{said(run.best)} at step {said(run.best_step)}"),
-        ("active time", duration(run.seconds)),
-        *([("error", run.error)] if run.error else []),
-    ]
-    body = "".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in facts)
-    return f"<table>{body}</table>{Runs(runs=[run]).curves().svg()}"

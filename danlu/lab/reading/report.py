@@ -27,7 +27,7 @@ def rows(comparison: Comparison) -> Rows:
     out.append(("runs", *(_runs(side) for side in sides)))
     end = next(meeting for meeting in comparison.meetings if meeting.axis == END)
     out.append((f"{comparison.metric}, last", *(around(_mean(list(one.values()))) for one in end.values)))
-    best = f"{sides[0].counted[0].metric_name}, best"
+    best = f"{sides[0].counted[0].metric_name or 'metric'}, best"
     for title, name in ((best, "best"), ("steps", "steps"), ("time", "seconds"), ("FLOPs", "flops")):
         means = [_mean([run.value(name) for run in side.counted]) for side in sides]
         out.append((title, *(_written(name, mean) for mean in means)))
@@ -36,16 +36,22 @@ def rows(comparison: Comparison) -> Rows:
 
 def difference_rows(comparison: Comparison) -> Rows:
     """Each further side's difference to the first, where they meet."""
-    first, *others = comparison.sides
-    out: Rows = [
-        (f"{comparison.metric} − that of {first.name}", "at", "difference", "95 % from", "to", "pairs")
-    ]
+    _, *others = comparison.sides
+    out: Rows = [("", "at", "difference", "95 % from", "to", "pairs")]
     for i, side in enumerate(others):
         for meeting in comparison.meetings:
             mean, pairs = meeting.differences[i], meeting.pairs[i]
             ends = ("", "") if math.isinf(mean.high) else (f"{mean.low:+.4f}", f"{mean.high:+.4f}")
             out.append((side.name, _place(meeting), f"{mean.value:+.4f}", *ends, str(pairs or "none")))
     return out
+
+
+def differences_of(comparison: Comparison) -> str:
+    """What the differences are of."""
+    first, *others = comparison.sides
+    name = others[0].name if len(others) == 1 else "each"
+    better = next((run.better for run in first.counted if run.metric_name == comparison.metric), None)
+    return f"{comparison.metric}, {name} − {first.name}{f': {better} is better' if better else ''}"
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -65,7 +71,8 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     ]  # fmt: skip
     differs = [{"field": name, "values": values} for name, values in comparison.differs]
     told: dict[str, Any] = finite({
-        "metric": comparison.metric, "sides": sides, "differs": differs, "meetings": meetings,
+        "metric": comparison.metric, "warnings": comparison.warnings, "sides": sides,
+        "differs": differs, "meetings": meetings,
         "interpolated": HOW, "notes": comparison.notes,
     })  # fmt: skip
     return told
@@ -86,10 +93,16 @@ def html(comparison: Comparison, x: str) -> str:
     """The page: tables, and the metric over x first, then over the other axes."""
     charts = [chart(comparison, axis) for axis in (x, *(axis for axis in UNITS if axis != x))]
     return page(" against ".join(side.name for side in comparison.sides), [
-        ("What differs, and what came out", [Table(rows(comparison))]),
-        ("Differences", [Table(difference_rows(comparison)), HOW, *comparison.notes]),
+        ("What differs, and what came out", [*map(warned, comparison.warnings), Table(rows(comparison))]),
+        ("Differences", [differences_of(comparison), Table(difference_rows(comparison)),
+                         HOW, *comparison.notes]),
         ("Curves", charts),
     ])  # fmt: skip
+
+
+def warned(warning: str) -> str:
+    """A warning as it is printed."""
+    return f"Warning: {warning}."
 
 
 def chart(comparison: Comparison, x: str) -> Chart:

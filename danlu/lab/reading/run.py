@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +16,18 @@ from typing import Any
 
 from danlu.files.lock import holder, is_held
 from danlu.lab.reading.fields import Fields, read_fields
+from danlu.lab.yardstick import why_apart
 
 # Names as in danlu.train.folder and danlu.lab.queue; importing those would cost more than reading the runs.
 EXPERIMENT, SUMMARY, METRICS, LOCK = "experiment.yaml", "summary.json", "metrics.jsonl", ".lock"
-FAILED, MEASURES = "failed.json", "measures.json"
-FILES = (EXPERIMENT, SUMMARY, METRICS, FAILED, MEASURES)  # what a record is made from
+FAILED, MEASURES, ENVIRONMENT = "failed.json", "measures.json", "environment.json"
+FILES = (EXPERIMENT, SUMMARY, METRICS, FAILED, MEASURES, ENVIRONMENT)  # what a record is made from
 
-METRIC, SEED = "bits_per_byte", "train.seed"
+SEED = "train.seed"
 COUNTS = ("steps", "tokens", "seconds", "flops", "parameters")
 FACTS = ("name", "state", *COUNTS, "loss", "metric", "best", "best_step")
+AXES = ("step", "tokens", "seconds", "flops")  # of a row: where it was measured
+NAMED = ("data.corpus", "data.held_out", "data.kind")  # what a hash of the examples stands for
 ELSEWHERE = 3600.0  # seconds after which a silent run on another machine is not taken for running
 
 Row = dict[str, Any]  # of metrics.jsonl
@@ -34,10 +38,11 @@ Record = dict[str, Any]  # the arguments of Run but for the first two, as JSON
 class Run:
     """A run's folder, read. Numbers that it does not hold (yet) are None.
 
-    ``experiment``: its fields as JSON, which is parsed where ``fields`` are asked for: of most runs they are
-    not. ``ended``: finished, stopped, diverged, failed or damaged.
-    ``metric``: the last held-out value of what ``metric_name`` says, ``best`` the lowest, at ``best_step``.
-    ``loss``: of training, nats a token, last told. ``seconds``: active ones. ``begun``: seconds since 1970.
+    ``experiment``: its fields as JSON, which is parsed where ``fields`` are asked for: of most runs they
+    are not. ``ended``: finished, stopped, diverged, failed or damaged. ``metric``: the last held-out value
+    of what ``metric_name`` says, in ``unit``; ``better``: lower or higher. ``best``: the best so far, at
+    ``best_step``. ``measures``: the other metrics too. ``examples``: a hash of the held-out examples.
+    ``loss``: of training, last told. ``seconds``: active ones. ``begun``: seconds since 1970.
     """
 
     path: Path
@@ -50,12 +55,15 @@ class Run:
     flops: float | None = None
     parameters: int | None = None
     loss: float | None = None
-    metric_name: str = METRIC
+    metric_name: str | None = None
+    unit: str = ""
+    better: str = "lower"
     metric: float | None = None
     best: float | None = None
     best_step: int | None = None
     measures: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    examples: str | None = None
 
     @property
     def name(self) -> str:
@@ -73,8 +81,22 @@ class Run:
         return "running" if self.ended != "finished" and _is_held(self.path) else self.ended
 
     @property
+    def first(self) -> Run:
+        """Itself, as of a group of runs the first."""
+        return self
+
+    @property
     def seed(self) -> Any:
         return self.fields.get(SEED)
+
+    @cached_property
+    def yardstick(self) -> tuple[str, ...]:
+        """What its metric is of, in words: where two runs agree in it, their values can be ranked."""
+        fields = {name: value for name, value in self.fields.items() if why_apart(name)}
+        if self.examples:  # the text itself, whatever it is called
+            fields = {name: value for name, value in fields.items() if name not in NAMED}
+            fields["held-out examples"] = self.examples[:8]
+        return (self.metric_name or "metric", *(f"{name} {value}" for name, value in sorted(fields.items())))
 
     def value(self, name: str) -> Any:
         """A fact (see ``FACTS``), a measure, or a field of the experiment; None where there is none."""
@@ -83,11 +105,6 @@ class Run:
         if name in FACTS:
             return getattr(self, name)
         return self.metric if name == self.metric_name else self.measures.get(name)
-
-    def _repr_html_(self) -> str:
-        from danlu.lab.reading.notebook import run_html
-
-        return run_html(self)
 
 
 def read_run(folder: Path) -> Run:
@@ -102,16 +119,21 @@ def read_record(folder: str | os.PathLike[str]) -> Record:
     record: Record = {}
     try:
         with open(os.path.join(folder, EXPERIMENT), encoding="utf-8") as file:
-            record["experiment"] = json.dumps(read_fields(file.read()))
+            fields = read_fields(file.read())
+        record["experiment"] = json.dumps({_renamed(name): value for name, value in fields.items()})
+        environment = _json(folder, ENVIRONMENT)
+        record["examples"] = _examples(environment)
         summary = _json(folder, SUMMARY)
         record["measures"] = {name: _number(value) for name, value in _json(folder, MEASURES).items()}
         failed = _json(folder, FAILED)
         if failed:
             record["error"] = str(failed.get("error"))
         if summary and summary.get("stopped") is None:
+            others = {name: _number(about["value"]) for name, about in summary.get("metrics", {}).items()}
+            record["measures"] = others | record["measures"]
             return record | {"ended": "finished"} | _of_summary(summary)
         ended = "diverged" if failed.get("kind") == "diverged" else "failed" if failed else "stopped"
-        return record | {"ended": ended} | _of_metrics(folder)
+        return record | {"ended": ended} | _of_metrics(folder, environment.get("metric"))
     except Exception as error:  # whatever it is, the other runs are still to be told
         return record | {"ended": "damaged", "error": f"{type(error).__name__}: {error}"}
 
@@ -121,15 +143,39 @@ def _of_summary(summary: Mapping[str, Any]) -> Record:
         **{name: _number(summary[name]) for name in ("loss", "flops")},
         **{name: summary[name] for name in ("steps", "tokens", "parameters")},
         "seconds": sum(summary["active_seconds"].values()),
-        "metric_name": summary["metric"]["name"],
+        **_about(summary["metric"]),
         "metric": _number(summary["metric"]["value"]),
         "best": _number(summary["best"]["value"]),
         "best_step": summary["best"]["step"],
     }
 
 
-def _of_metrics(folder: str | os.PathLike[str]) -> Record:
-    """Of a run without a summary: its last rows, and its evaluations."""
+def _about(metric: Mapping[str, Any]) -> Record:
+    """Name, unit and direction; runs of before danlu 0.4 give the name alone, and lower is better."""
+    return {
+        "metric_name": metric["name"],
+        "unit": metric.get("unit", ""),
+        "better": metric.get("better", "lower"),
+    }
+
+
+def _renamed(field: str) -> str:
+    """A field by its name of today: an objective was a task until danlu 0.4."""
+    return f"objective{field.removeprefix('task')}" if field.split(".")[0] == "task" else field
+
+
+def _examples(environment: Mapping[str, Any]) -> str | None:
+    """A hash of the held-out examples, where the run wrote down what they are."""
+    found = environment.get("data", {}).get("splits", {}).get("held_out")
+    if not found:
+        return None
+    said = found.get("text_sha256") or json.dumps(found, sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _of_metrics(folder: str | os.PathLike[str], metric: Mapping[str, Any] | None) -> Record:
+    """Of a run without a summary: its last rows, and its evaluations by ``metric``; where that was not
+    written down, by the first name of an evaluation's row."""
     try:
         with open(os.path.join(folder, METRICS), "rb") as file:
             lines = file.read().split(b"\n")[
@@ -137,24 +183,35 @@ def _of_metrics(folder: str | os.PathLike[str]) -> Record:
             ]  # what follows the last line break is being written, or torn
     except FileNotFoundError:
         return {}
-    scored = [json.loads(line) for line in lines if b'"bits_per_byte"' in line]
+    metric = metric or _first_of_evaluation(lines)
+    key = json.dumps(metric["name"]).encode() if metric else None
+    scored = [json.loads(line) for line in lines if key and key in line]
     trained: Row = next((json.loads(line) for line in reversed(lines) if b'"loss"' in line), {})
     last: Row = json.loads(lines[-1]) if lines else {}
     record: Record = {"steps": last.get("step"), "tokens": last.get("tokens"), "seconds": last.get("seconds")}
     record |= {name: _number(trained.get(name)) for name in ("loss", "flops")}
-    scores = {row["step"]: score(row) for row in scored}
-    if scores:
+    if metric and scored:
+        record |= _about(metric)
+        scores = {row["step"]: float(score(row, metric["name"])) for row in scored}
+        sign = -1 if record["better"] == "higher" else 1
         record["metric"] = list(scores.values())[-1]
-        record["best_step"] = min(scores, key=lambda step: (math.isnan(scores[step]), scores[step]))
+        record["best_step"] = min(scores, key=lambda step: (math.isnan(scores[step]), sign * scores[step]))
         record["best"] = scores[record["best_step"]]
     if record["loss"] is not None and not math.isfinite(record["loss"]):
         record["ended"] = "diverged"
     return record
 
 
-def score(row: Mapping[str, Any]) -> float:
-    """The held-out score of an evaluation: of the average where one is kept, as in the summary."""
-    return float(row.get(f"{METRIC}_average", row[METRIC]))
+def score(row: Mapping[str, Any], metric: str) -> Any:
+    """A held-out value of an evaluation: of the average where one is kept, as in the summary."""
+    return row.get(f"{metric}_average", row[metric])
+
+
+def _first_of_evaluation(lines: Sequence[bytes]) -> Row | None:
+    """The first name of the first row that tells neither of training nor of what is inside."""
+    line = next((line for line in lines if b'"loss"' not in line and b'"inside"' not in line), None)
+    names = [name for name in json.loads(line) if name not in AXES] if line else []
+    return {"name": names[0]} if names else None
 
 
 def _json(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:

@@ -75,8 +75,10 @@ def select(runs: Sequence[Run], filters: Iterable[str]) -> list[Run]:
 
 
 class Valued(Protocol):
-    """A run, or a group of runs."""
+    """A run, or a group of runs; ``first``: the one that stands for it."""
 
+    @property
+    def first(self) -> Run: ...
     def value(self, name: str) -> Any: ...
 
 
@@ -84,17 +86,35 @@ Item = TypeVar("Item", bound=Valued)
 
 
 def order(items: Sequence[Item], by: str) -> list[Item]:
-    """Sorted by a name, ``-NAME``: from the highest; what is missing or NaN comes last either way."""
-    values = [(item.value(by.removeprefix("-")), item) for item in items]
+    """Sorted by a name from the lowest, by a metric from the best; ``-NAME``: the other way round. What is
+    missing or NaN comes last either way."""
+    name = by.removeprefix("-")
+    values = [(item.value(name), item) for item in items]
     known = [(value, item) for value, item in values if value is not None and value == value]
-    known.sort(key=lambda pair: _key(pair[0]), reverse=by.startswith("-"))
+    highest = bool(items) and _is_metric(name, items[0].first) and items[0].first.better == "higher"
+    known.sort(key=lambda pair: _key(pair[0]), reverse=by.startswith("-") != highest)
     return [item for _, item in known] + [item for value, item in values if value is None or value != value]
+
+
+def ranked(items: Sequence[Item], by: str) -> list[list[Item]]:
+    """``order``; by a metric, one list for each yardstick, since values of different examples or metrics rank
+    nothing against each other. The list with the first item comes first."""
+    lists: dict[tuple[str, ...], list[Item]] = {}
+    for item in items:
+        apart = _is_metric(by.removeprefix("-"), item.first)
+        lists.setdefault(item.first.yardstick if apart else (), []).append(item)
+    return [order(one, by) for one in lists.values()]
+
+
+def _is_metric(name: str, run: Run) -> bool:
+    return name in ("metric", "best", run.metric_name)
 
 
 def full_name(word: str, runs: Sequence[Run]) -> str:
     """The fact, measure or field that a word means. Raises ``LabError`` where it is none or several."""
     fields = list(dict.fromkeys(name for run in runs for name in run.fields))
-    others = [*FACTS, *dict.fromkeys(name for run in runs for name in (run.metric_name, *run.measures))]
+    metrics = dict.fromkeys(run.metric_name for run in runs if run.metric_name)
+    others = [*FACTS, *metrics, *dict.fromkeys(name for run in runs for name in run.measures)]
     if word in others or word in fields:
         return word
     ends = [name for name in fields if name.endswith(f".{word}")]

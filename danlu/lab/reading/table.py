@@ -65,7 +65,13 @@ def run_json(run: Run) -> dict[str, Any]:
         "run": run.name,
         "state": run.state,
         "begun": run.begun,
-        "metric": {"name": run.metric_name, "value": run.metric},
+        "metric": {
+            "name": run.metric_name,
+            "value": run.metric,
+            "unit": run.unit,
+            "better": run.better,
+        },
+        "scored_on": list(run.yardstick),
         "best": {"step": facts.pop("best_step"), "value": run.best},
         **facts,
         "measures": dict(run.measures),
@@ -82,6 +88,7 @@ def group_json(group: Group) -> dict[str, Any]:
         "runs": [run.name for run in group.runs],
         "n": len(group.counted),
         "states": group.states,
+        "scored_on": list(group.first.yardstick),
         **{name: None if mean is None else mean._asdict() for name, mean in means.items()},
         "experiment": {name: value for name, value in group.first.fields.items() if name != SEED},
     }
@@ -145,8 +152,21 @@ def _group_cell(group: Group, name: str) -> str:
 
 def _metric(runs: Sequence[Run]) -> str:
     """The name of the metric, where it is the same in all."""
-    names = {run.metric_name for run in runs}
+    names = {run.metric_name for run in runs if run.metric_name}
     return names.pop() if len(names) == 1 else "metric"
+
+
+def headings(firsts: Sequence[Run]) -> list[str]:
+    """What each of several lists of runs is scored on, from its first run: the metric, and what is not the
+    same for all lists."""
+    shared = set.intersection(*(set(run.yardstick) for run in firsts))
+    found = []
+    for run in firsts:
+        metric, *others = run.yardstick
+        corpus = run.fields.get("data.corpus") or run.fields.get("data.kind")
+        words = [f"{metric} on {corpus}" if corpus else metric]
+        found.append(", ".join([*words, *(word for word in others if word not in shared)]))
+    return found
 
 
 def _steps(run: Run) -> str:

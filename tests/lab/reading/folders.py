@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from danlu.spec import to_yaml
+from danlu.spec import Metric, to_yaml
 from danlu.spec.words import resolve
 from danlu.train.files import to_json, write_json
 
 FLOPS_PER_TOKEN = 10.0
 SECONDS_PER_STEP = 0.5
+ACCURACY = Metric("accuracy", "", "higher")
 
 
 @cache
@@ -28,8 +29,13 @@ def make_run(
     *,
     finished: bool = True,
     seconds_per_step: float = SECONDS_PER_STEP,
+    metric: Metric | None = None,
+    held_out: str | None = None,
 ) -> Path:
-    """A run with evaluations at steps: bits per byte by step (a list: at steps 1, 2, …)."""
+    """A run with evaluations at steps: the metric by step (a list: at steps 1, 2, …). Without ``metric`` it is
+    bits per byte, as danlu 0.3 left it. ``held_out``: what stands for the hash of the held-out text."""
+    name = metric.name if metric else "bits_per_byte"
+    about = {"unit": metric.unit, "better": metric.better} if metric else {}
     if not isinstance(scores, Mapping):
         scores = dict(enumerate(scores, start=1))
     folder.mkdir(parents=True)
@@ -38,13 +44,20 @@ def make_run(
     for step, score in scores.items():
         at = {"step": step, "tokens": 64 * step, "seconds": seconds_per_step * step}
         rows.append(at | {"flops": FLOPS_PER_TOKEN * 64 * step, "loss": score / 2, "lr": 1e-3})
-        rows.append(at | {"bits_per_byte": score, "held_out_loss": score / 2})
+        rows.append(at | {name: score, "held_out_loss": score / 2})
     (folder / "metrics.jsonl").write_text("".join(to_json(row) + "\n" for row in rows), encoding="utf-8")
+    if held_out or metric:
+        data = {"splits": {"held_out": {"text_sha256": held_out}}} if held_out else {}
+        write_json(folder / "environment.json", {"data": data, "metric": {"name": name, **about}})
     if finished:
-        last = max(scores)
-        best = min(scores, key=lambda step: (math.isnan(scores[step]), scores[step]))
-        write_json(folder / "summary.json", {
-            "metric": {"name": "bits_per_byte", "value": scores[last]},
+        last, sign = max(scores), metric.sign if metric else 1
+        best = min(scores, key=lambda step: (math.isnan(scores[step]), sign * scores[step]))
+        of_all = {
+            name: {"value": scores[last], **about},
+            "held_out_loss": {"value": scores[last] / 2, **about},
+        }
+        write_json(folder / "summary.json", ({"metrics": of_all} if metric else {}) | {
+            "metric": {"name": name, "value": scores[last], **about},
             "best": {"step": best, "value": scores[best]},
             "loss": scores[last] / 2, "steps": last, "tokens": 64 * last,
             "flops": FLOPS_PER_TOKEN * 64 * last, "parameters": 1000,

@@ -18,7 +18,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.reading import report
 from danlu.lab.reading.comparison import compare, find_side
 from danlu.lab.reading.curves import at, average, common_end, read_curve
-from tests.lab.reading.folders import FLOPS_PER_TOKEN, make_run
+from tests.lab.reading.folders import ACCURACY, FLOPS_PER_TOKEN, make_run
 
 steps = st.lists(st.integers(1, 10**6), min_size=2, max_size=8, unique=True).map(sorted)
 
@@ -44,10 +44,11 @@ def test_average() -> None:
 
 def test_curves_are_read_over_every_axis(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", scores={10: 3.0, 20: 2.0}, seconds_per_step=0.25)
-    assert read_curve(run) == [(10, 3.0), (20, 2.0)]
-    assert read_curve(run, x="time") == [(2.5, 3.0), (5.0, 2.0)]
-    assert read_curve(run, x="tokens") == [(640, 3.0), (1280, 2.0)]
-    assert read_curve(run, x="flops") == [(640 * FLOPS_PER_TOKEN, 3.0), (1280 * FLOPS_PER_TOKEN, 2.0)]
+    bits = "bits_per_byte"
+    assert read_curve(run, bits) == [(10, 3.0), (20, 2.0)]
+    assert read_curve(run, bits, "time") == [(2.5, 3.0), (5.0, 2.0)]
+    assert read_curve(run, bits, "tokens") == [(640, 3.0), (1280, 2.0)]
+    assert read_curve(run, bits, "flops") == [(640 * FLOPS_PER_TOKEN, 3.0), (1280 * FLOPS_PER_TOKEN, 2.0)]
     assert read_curve(run, "loss") == [(10, 1.5), (20, 1.0)] and read_curve(run, "nothing") == []
 
 
@@ -93,6 +94,34 @@ def test_as_json_rows_and_page(sides: tuple[str, str], tmp_path: Path) -> None:
     for drawing in drawings:
         assert len(minidom.parseString(drawing).getElementsByTagName("polyline")) == 2
     assert "FLOPs" in report.curves_text(found, "flops", 80, False)
+
+
+def test_the_metric_is_that_of_the_first_side(tmp_path: Path) -> None:
+    for name, shift in (("a", 0.0), ("b", 0.25)):
+        for seed in (0, 1):
+            words = f"nano train.seed={seed} optimizer.lr={0.1 + shift}"
+            scores = {1: 0.25 + shift, 4: 0.5 + shift}
+            make_run(tmp_path / name / str(seed), words, scores, metric=ACCURACY, held_out="images")
+    found = compare([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert found.metric == "accuracy" and found.warnings == []
+    assert {meeting.differences[0].value for meeting in found.meetings} == {0.25}
+    assert report.differences_of(found).endswith("higher is better")
+    rows = {row[0]: row[1:] for row in report.rows(found)}
+    assert rows["accuracy, best"] == ("0.5000 ± 0.0000", "0.7500 ± 0.0000")
+
+
+def test_sides_scored_on_different_things_are_warned_of(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", "nano", {4: 2.0}, held_out="one text")
+    make_run(tmp_path / "b", "nano data.corpus=other.txt", {4: 2.5}, held_out="another text")
+    make_run(tmp_path / "same", "nano data.corpus=copy.txt", {4: 2.5}, held_out="one text")
+    make_run(tmp_path / "some", "nano train.evaluate_tokens=1000", {4: 2.5}, held_out="one text")
+    (warning,) = compare([str(tmp_path / "a"), str(tmp_path / "b")]).warnings
+    assert warning.startswith("the sides are scored on different things") and "held-out examples" in warning
+    assert compare([str(tmp_path / "a"), str(tmp_path / "same")]).warnings == []  # the hash decides
+    found = compare([str(tmp_path / "a"), str(tmp_path / "some")])
+    assert "train.evaluate_tokens 1000" in found.warnings[0]
+    assert report.warned(found.warnings[0]) in report.html(found, "steps").replace("&#x27;", "'")
+    assert report.to_json(found)["warnings"] == found.warnings
 
 
 def test_what_is_not_paired_is_said(tmp_path: Path, sides: tuple[str, str]) -> None:

@@ -17,7 +17,7 @@ from danlu.lab.reading import index
 from danlu.lab.reading.index import INDEX, WORTH_IT, read_runs
 from danlu.lab.reading.run import Run, read_run
 from danlu.train.files import write_json
-from tests.lab.reading.folders import make_run
+from tests.lab.reading.folders import ACCURACY, make_run
 
 
 @pytest.fixture
@@ -171,9 +171,31 @@ def test_names_agree_with_the_rooms_that_own_them() -> None:
     from danlu.lab.reading import run
     from danlu.train import folder
 
-    ours = (run.EXPERIMENT, run.SUMMARY, run.METRICS, run.LOCK, run.FAILED, run.MEASURES)
-    theirs = (folder.EXPERIMENT, folder.SUMMARY, folder.METRICS, folder.LOCK, job.FAILED, job.MEASURES)
-    assert ours == theirs
+    ours = (run.EXPERIMENT, run.SUMMARY, run.METRICS, run.LOCK, run.ENVIRONMENT, run.FAILED, run.MEASURES)
+    files = (folder.EXPERIMENT, folder.SUMMARY, folder.METRICS, folder.LOCK, folder.ENVIRONMENT)
+    assert ours == (*files, job.FAILED, job.MEASURES)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_the_metric_with_its_direction(tmp_path: Path, finished: bool) -> None:
+    scores = {1: 0.5, 2: 0.75, 3: 0.625}
+    run = read_run(make_run(tmp_path / "a", "nano", scores, metric=ACCURACY, finished=finished))
+    assert (run.metric_name, run.unit, run.better) == ("accuracy", "", "higher")
+    assert (run.metric, run.best, run.best_step) == (0.625, 0.75, 2)
+    old = read_run(make_run(tmp_path / "b", "nano", {1: 2.5, 2: 2.0, 3: 2.25}, finished=finished))
+    assert (old.metric_name, old.better) == ("bits_per_byte", "lower")
+    assert (old.metric, old.best, old.best_step) == (2.25, 2.0, 2)
+
+
+def test_a_task_of_an_older_run_is_an_objective(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a")
+    text = (folder / "experiment.yaml").read_text()
+    (folder / "experiment.yaml").write_text(text.replace("objective:", "task:"))
+    old = read_run(folder)
+    assert old.fields["objective.kind"] == "causal" and not any(
+        name.startswith("task") for name in old.fields
+    )
+    assert old.yardstick == read_run(make_run(tmp_path / "b")).yardstick
 
 
 def test_stamps_are_of_all_files_that_count(tmp_path: Path) -> None:

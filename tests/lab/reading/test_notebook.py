@@ -10,7 +10,7 @@ import pytest
 
 from danlu.lab.errors import LabError
 from danlu.lab.reading import Run, Runs
-from tests.lab.reading.folders import make_run
+from tests.lab.reading.folders import ACCURACY, make_run
 
 
 @pytest.fixture
@@ -35,8 +35,19 @@ def test_a_sequence_that_can_be_cut_down(runs: Runs) -> None:
         Runs("nowhere")
 
 
+def test_sorted_by_what_they_are_scored_on_first(tmp_path: Path) -> None:
+    for name, text, score in (("a", "x", 2.0), ("b", "y", 1.0), ("c", "x", 1.5), ("d", "y", 3.0)):
+        make_run(tmp_path / name, "nano", {1: score}, held_out=text)
+    for name, score in (("e", 0.5), ("f", 0.75)):
+        make_run(tmp_path / name, "nano", {1: score}, metric=ACCURACY, held_out="x")
+    best = [run.path.name for run in Runs(tmp_path).sort("best")]
+    assert {tuple(best[i : i + 2]) for i in (0, 2, 4)} == {("c", "a"), ("b", "d"), ("f", "e")}
+    worst = [run.path.name for run in Runs(tmp_path).sort("-best")]
+    assert {tuple(worst[i : i + 2]) for i in (0, 2, 4)} == {("a", "c"), ("d", "b"), ("e", "f")}
+
+
 def test_html(runs: Runs) -> None:
-    for shown in (runs, runs[0], Runs(runs=[])):
+    for shown in (runs, Runs(runs=[])):
         html = shown._repr_html_()
         assert "<b>" not in html and html.count("<table>") == 1
         for drawing in re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL):

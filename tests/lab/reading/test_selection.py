@@ -90,7 +90,7 @@ def test_refused(text: str) -> None:
 def test_select_by_facts_measures_fields() -> None:
     runs = [
         run(f"r{k}", fields={"optimizer.lr": 10.0**-k, "optimizer.kind": "adamw", "model.kind": "decoder"},
-            steps=k, metric=float(k), ended="finished" if k else "failed", measures={"kurtosis": 3.0 + k})
+            steps=k, metric_name="bits_per_byte", metric=float(k), ended="finished" if k else "failed", measures={"kurtosis": 3.0 + k})
         for k in range(4)
     ]  # fmt: skip
 
@@ -115,6 +115,16 @@ def test_order_puts_what_is_missing_last(values: list[float | None]) -> None:
     for by, expected in (("metric", known), ("-metric", known[::-1])):
         found = [one.metric for one in order(runs, by)]
         assert found[: len(known)] == expected and len(found) == len(values)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
+def test_the_best_comes_first_whichever_direction_is_better(values: list[float]) -> None:
+    for better in ("lower", "higher"):
+        runs = [run(metric_name="accuracy", better=better, metric=x, best=x, steps=1) for x in values]
+        for by in ("metric", "best", "accuracy"):
+            found = [one.metric for one in order(runs, by)]
+            assert found == sorted(values, reverse=better == "higher")
+            assert [one.metric for one in order(runs, f"-{by}")] == sorted(values, reverse=better == "lower")
 
 
 @settings(max_examples=40, deadline=None)
