@@ -32,8 +32,8 @@ def make_run(
     metric: Metric | None = None,
     held_out: str | None = None,
 ) -> Path:
-    """A run with evaluations at steps: the metric by step (a list: at steps 1, 2, …). Without ``metric`` it is
-    bits per byte, as danlu 0.3 left it. ``held_out``: what stands for the hash of the held-out text."""
+    """A run with evaluations at steps: the metric by step (a list: at steps 1, 2, …). Without ``metric`` it
+    is bits per byte, as danlu 0.3 left it. ``held_out``: what stands for the hash of the held-out text."""
     name = metric.name if metric else "bits_per_byte"
     about = {"unit": metric.unit, "better": metric.better} if metric else {}
     if not isinstance(scores, Mapping):

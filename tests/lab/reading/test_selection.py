@@ -90,7 +90,8 @@ def test_refused(text: str) -> None:
 def test_select_by_facts_measures_fields() -> None:
     runs = [
         run(f"r{k}", fields={"optimizer.lr": 10.0**-k, "optimizer.kind": "adamw", "model.kind": "decoder"},
-            steps=k, metric_name="bits_per_byte", metric=float(k), ended="finished" if k else "failed", measures={"kurtosis": 3.0 + k})
+            steps=k, metric_name="bits_per_byte", metric=float(k), ended="finished" if k else "failed",
+            measures={"kurtosis": 3.0 + k})
         for k in range(4)
     ]  # fmt: skip
 
