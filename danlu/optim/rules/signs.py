@@ -98,12 +98,15 @@ def squares(tensors: list[Tensor], like: Tensor | None = None) -> Tensor:
 
 
 def over_shards(sums: list[Tensor], like: Tensor) -> Tensor:
-    """Sums that each process has of its shards as (n,) sums over all, for tensors sharded as ``like`` is."""
+    """Sums that each process has of its shards as (n,) sums over all, for tensors sharded as ``like`` is;
+    replicas, which have the same numbers, count once."""
     stacked = torch.stack(sums)
     mesh = getattr(like, "device_mesh", None)
     if mesh is None:
         return stacked
-    from torch.distributed.tensor import DTensor, Partial
+    from torch.distributed.tensor import DTensor, Partial, Replicate
 
-    whole: Tensor = DTensor.from_local(stacked, mesh, [Partial()] * mesh.ndim).full_tensor()
+    assert isinstance(like, DTensor)
+    shares = [Replicate() if place.is_replicate() else Partial() for place in like.placements]
+    whole: Tensor = DTensor.from_local(stacked, mesh, shares, run_check=False).full_tensor()
     return whole
