@@ -1,14 +1,24 @@
 """Layers: ordinary ``nn.Module`` classes, each usable alone.
 
-norms · positions · attention (with its scope, kernels, weights, gates, cache) · latent_attention ·
-vq_attention · lru (with its scan) · feed_forwards · residuals · linear · block · safe · auxiliary ·
-registry (``build(spec, …)`` makes what a specification describes).
+contracts (what each kind of part must offer) · norms · positions · attention (with its scope, kernels,
+weights, gates, cache) · latent_attention · vq_attention · lru (with its scan) · feed_forwards · residuals ·
+linear · block · safe · auxiliary · registry (``build(spec, …)`` makes what a specification describes).
 """
 
 from danlu.nn.attention import Attention, CrossAttention
 from danlu.nn.auxiliary import after_update, auxiliary
 from danlu.nn.block import Block, BlockCache
 from danlu.nn.cache import KVCache
+from danlu.nn.contracts import (
+    EmbeddingPosition,
+    FeedForward,
+    HeadPosition,
+    Mixer,
+    Norm,
+    Position,
+    Residual,
+    ScorePosition,
+)
 from danlu.nn.feed_forwards import GLU, MLP, squared_relu
 from danlu.nn.gates import ElementGate, HeadGate
 from danlu.nn.kernels import attend
@@ -49,10 +59,13 @@ __all__ = [
     "DeepNorm",
     "ElementGate",
     "Embedding",
+    "EmbeddingPosition",
+    "FeedForward",
     "FiLM",
     "GroupNorm",
     "Halved",
     "HeadGate",
+    "HeadPosition",
     "InstanceNorm",
     "KVCache",
     "Kerple",
@@ -62,14 +75,19 @@ __all__ = [
     "LayerScale",
     "Learned",
     "Linear",
+    "Mixer",
+    "Norm",
     "Plain",
+    "Position",
     "RMSNorm",
     "ReRotary",
     "ReZero",
     "Relative",
+    "Residual",
     "Rotary",
     "Sandwich",
     "Scope",
+    "ScorePosition",
     "Sinks",
     "Sinusoidal",
     "SoftmaxOne",

@@ -9,6 +9,7 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.nn.cache import KVCache
+from danlu.nn.contracts import Mixer
 from danlu.nn.kernels import attend
 from danlu.nn.linear import Linear
 from danlu.nn.qk_norm import HeadNorm
@@ -17,7 +18,7 @@ from danlu.nn.scope import Scope, Span, counts
 
 
 @builds(spec.Attention)
-class Attention(nn.Module):
+class Attention(Mixer):
     """Multi-head attention (Vaswani et al. 2017), grouped-query where ``kv_heads < heads`` (Ainslie et al.
     2023), with the parts of ``spec.Attention``: norms of queries and keys, windows and sparse patterns,
     soft-capped scores, softmax and its kin, gates.

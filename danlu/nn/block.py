@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn as nn
 
 from danlu import spec
 from danlu.nn.attention import CrossAttention
+from danlu.nn.cache import Cache
+from danlu.nn.contracts import FeedForward, Mixer
+from danlu.nn.linear import Linear
 from danlu.nn.registry import build
 from danlu.nn.scope import Scope
 
@@ -17,14 +19,14 @@ from danlu.nn.scope import Scope
 class BlockCache:
     """What a block keeps of earlier positions: its mixer's cache, and keys and values of a memory."""
 
-    def __init__(self, mixer: Any) -> None:
+    def __init__(self, mixer: Cache) -> None:
         self.mixer = mixer
         self.memory: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @property
     def length(self) -> int:
         """Positions seen so far."""
-        return int(self.mixer.length)
+        return self.mixer.length
 
     @property
     def bytes(self) -> int:
@@ -61,9 +63,9 @@ class Block(nn.Module):
         self.parallel = placement.startswith("parallel")
         residual = residual or spec.Plain()
         names = ["mixer", "cross", "feed_forward"] if cross is not None else ["mixer", "feed_forward"]
-        self.mixer = build(mixer, width, position, bias=bias)
+        self.mixer: Mixer = build(mixer, width, position, bias=bias)
         self.cross = None if cross is None else CrossAttention(width, bias=bias, **cross.settings())
-        self.feed_forward = build(feed_forward, width, bias=bias)
+        self.feed_forward: FeedForward = build(feed_forward, width, bias=bias)
         for name in names:
             if not (placement == "parallel" and name == "feed_forward"):
                 setattr(self, f"{name}_norm", build(norm, width))
@@ -123,11 +125,11 @@ class Block(nn.Module):
         part: Callable[..., torch.Tensor] = getattr(self, name)
         return part(*inputs)
 
-    def parts(self) -> list[Any]:
+    def parts(self) -> list[Mixer | FeedForward]:
         """The branches: mixer, attention to the memory, feed-forward."""
         return [part for part in (self.mixer, self.cross, self.feed_forward) if part is not None]
 
-    def branch_ends(self) -> list[nn.Linear]:
+    def branch_ends(self) -> list[Linear]:
         """The last map of each residual branch, where initialisations act."""
         return [part.out for part in self.parts()]
 
@@ -143,7 +145,7 @@ class Block(nn.Module):
         """Bytes that the cache holds for one sequence of ``length`` positions (and of ``memory`` positions to
         attend to), at ``element`` bytes a number."""
         cross = 0 if self.cross is None else self.cross.cache_bytes(memory, element)
-        return int(self.mixer.cache_bytes(length, element)) + cross
+        return self.mixer.cache_bytes(length, element) + cross
 
     def flops(self, batch: int, length: int, memory: int = 0) -> int:
         """FLOPs of the matrix products of a forward pass."""
@@ -153,4 +155,4 @@ class Block(nn.Module):
     def decoding_flops(self, length: int, memory: int = 0) -> int:
         """FLOPs of the last of ``length`` positions with a cache of those before it."""
         cross = 0 if self.cross is None else self.cross.decoding_flops(memory)
-        return int(self.mixer.decoding_flops(length)) + cross + int(self.feed_forward.flops(1))
+        return self.mixer.decoding_flops(length) + cross + self.feed_forward.flops(1)

@@ -1,8 +1,41 @@
-"""Keys and values of the positions already seen."""
+"""What mixers keep of the positions already seen."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
+
+
+class Cache(Protocol):
+    """What a mixer keeps of the positions already seen."""
+
+    length: int  # positions seen
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held."""
+        ...
+
+
+class InputCache:
+    """The inputs (batch, positions, width) of all positions seen: the cache of a mixer without one of its
+    own, which then mixes all of them anew."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self._held: torch.Tensor | None = None
+
+    def append(self, x: torch.Tensor) -> torch.Tensor:
+        """Add (batch, new, width); return those of all positions so far."""
+        self._held = x if self._held is None else torch.cat((self._held, x), dim=1)
+        self.length = self._held.shape[1]
+        return self._held
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held."""
+        return 0 if self._held is None else self._held.numel() * self._held.element_size()
 
 
 class KVCache:

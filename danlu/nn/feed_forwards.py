@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 
 from danlu import spec
+from danlu.nn.contracts import Activation, FeedForward
 from danlu.nn.linear import Linear
 from danlu.nn.registry import build, builds
 
@@ -35,7 +34,7 @@ def squared_relu(x: torch.Tensor) -> torch.Tensor:
     return x.relu().square() if torch.compiler.is_compiling() else _SquaredReLU.apply(x)
 
 
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+ACTIVATIONS: dict[str, Activation] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu-tanh": lambda x: F.gelu(x, approximate="tanh"),
@@ -52,7 +51,7 @@ def activation_of(name: str | spec.Spec) -> Callable[[torch.Tensor], torch.Tenso
 
 
 @builds(spec.MLP)
-class MLP(nn.Module):
+class MLP(FeedForward):
     """W₂ act(W₁ x). Shapes: (…, width) → (…, width), in the type of the input.
 
     ``hidden`` is the inner width, 4·width if left out; ``biases``: whether the maps have biases, left out:
@@ -92,7 +91,7 @@ class MLP(nn.Module):
 
 
 @builds(spec.GLU)
-class GLU(nn.Module):
+class GLU(FeedForward):
     """W₂ (act(W_g x) ⊙ W_v x) (Shazeer 2020, eqs. 5 and 6). Shapes: (…, width) → (…, width), in the type
     of the input.
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
+from danlu.nn.contracts import Mixer
 from danlu.nn.kernels import attend
 from danlu.nn.linear import Linear
 from danlu.nn.norms import RMSNorm
@@ -43,7 +44,7 @@ class LatentCache:
 
 
 @builds(spec.LatentAttention)
-class LatentAttention(nn.Module):
+class LatentAttention(Mixer):
     """Multi-head latent attention (DeepSeek-V2 2024, arXiv:2405.04434, section 2.1 and appendix C).
 
     Of each position c = RMSNorm(x W_c) and r = turn(x W_r) are kept; head h has the key [c K_h ; r] and

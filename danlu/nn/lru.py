@@ -7,6 +7,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from danlu import spec
+from danlu.nn.contracts import Mixer
 from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
 from danlu.nn.scan import scan
@@ -27,7 +28,7 @@ class StateCache:
 
 
 @builds(spec.LRU)
-class LRU(nn.Module):
+class LRU(Mixer):
     """Linear recurrent unit with its gated output (Orvieto et al. 2023, arXiv:2303.06349, section 3):
 
         h_t = λ⊙h_{t−1} + γ⊙(B x_t),  y_t = Re(C h_t) + D⊙x_t,  out(gelu(y)) ⊙ σ(gate(gelu(y))),
@@ -97,10 +98,11 @@ class LRU(nn.Module):
         return scan(self.eigenvalues(precise), b, start)
 
     def forward(
-        self, x: torch.Tensor, scope: Scope = Scope(), cache: StateCache | None = None
+        self, x: torch.Tensor, scope: Scope | None = None, cache: StateCache | None = None
     ) -> torch.Tensor:
         """``cache``: the state after the positions before ``x``, moved on by those of ``x``. Raises
         ValueError for a scope in which a position sees later ones, or not all the earlier ones."""
+        scope = scope or Scope()
         if not scope.causal or scope.prefix > 1:
             raise ValueError(
                 "a linear recurrent unit runs from left to right and cannot see later positions; use "

@@ -12,6 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from danlu import spec
+from danlu.nn.contracts import Norm
 from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
 
@@ -56,7 +57,7 @@ def rms_norm(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
     return _RMS.apply(x, eps)
 
 
-class _Norm(nn.Module):
+class _Norm(Norm):
     """y = a·(x − μ)/σ + b: what all norms share. A norm says what μ and σ are in ``standardise``.
 
     ``gain``, ``bias``: whether a and b are learned, float32 parameters of these names, (width,).
@@ -163,6 +164,8 @@ class InstanceNorm(_Norm):
     Shapes: (…, positions, width) → the same, in the type of the input; statistics in float32.
     """
 
+    across_positions = True
+
     def __init__(self, width: int, *, eps: float = 1e-5, gain: bool = True, bias: bool = True) -> None:
         super().__init__(width, eps, gain, bias)
 
@@ -187,6 +190,7 @@ class BatchNorm(_Norm):
     single row, which has no variance.
     """
 
+    across_positions = True
     mean: torch.Tensor
     variance: torch.Tensor
 

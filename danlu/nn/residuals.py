@@ -12,11 +12,12 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
+from danlu.nn.contracts import Residual
 from danlu.nn.registry import builds
 
 
 @builds(spec.Plain)
-class Plain(nn.Module):
+class Plain(Residual):
     """x + f(x) (He et al. 2016, eq. 1)."""
 
     def __init__(self, width: int) -> None:
@@ -27,7 +28,7 @@ class Plain(nn.Module):
 
 
 @builds(spec.Halved)
-class Halved(nn.Module):
+class Halved(Residual):
     """(x + f(x))/√2, which keeps the variance of two independent terms of equal variance (Song et al.
     2021, NCSN++, ``skip_rescale``)."""
 
@@ -39,7 +40,7 @@ class Halved(nn.Module):
 
 
 @builds(spec.ReZero)
-class ReZero(nn.Module):
+class ReZero(Residual):
     """x + a f(x), one learned a, 0 at the start (Bachlechner et al. 2021, eq. 1).
 
     The branch must not start at zero as well: a and f would then be each other's gradient, 0 for ever.
@@ -54,7 +55,7 @@ class ReZero(nn.Module):
 
 
 @builds(spec.LayerScale)
-class LayerScale(nn.Module):
+class LayerScale(Residual):
     """x + a ⊙ f(x), a learned number for each feature, ``init`` at the start (Touvron et al. 2021, eq. 4)."""
 
     def __init__(self, width: int, *, init: float = 0.1) -> None:
@@ -66,7 +67,7 @@ class LayerScale(nn.Module):
 
 
 @builds(spec.DeepNorm)
-class DeepNorm(nn.Module):
+class DeepNorm(Residual):
     """αx + f(x), to be followed by a norm (Wang et al. 2022, figure 2).
 
     Args: ``alpha``; ``beta``: the gain that the model draws the branch with, only kept here;

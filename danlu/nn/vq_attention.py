@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from danlu import spec
 from danlu.nn.codebook import Codebook
+from danlu.nn.contracts import Mixer
 from danlu.nn.linear import Linear
 from danlu.nn.norms import rms_norm
 from danlu.nn.registry import builds
@@ -186,7 +187,7 @@ class VQCache:
 
 
 @builds(spec.VQAttention)
-class VQAttention(nn.Module):
+class VQAttention(Mixer):
     """Transformer-VQ's attention (Lingle 2023), with heads as usual and without the paper's gate.
 
     q, k = RMSNorm(x W)·d^(−1/4) without gain; k̂ the code word nearest to k; score

@@ -6,11 +6,12 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
+from danlu.nn.contracts import EmbeddingPosition
 from danlu.nn.registry import builds
 
 
 @builds(spec.Learned)
-class Learned(nn.Embedding):
+class Learned(nn.Embedding, EmbeddingPosition):
     """A learned vector for each of ``length`` positions, by default ``context`` (Radford et al. 2019).
 
     The table has ``offset`` rows more, which stand unused before the first position (OPT: 2).
@@ -29,7 +30,7 @@ class Learned(nn.Embedding):
 
 
 @builds(spec.Sinusoidal)
-class Sinusoidal(nn.Module):
+class Sinusoidal(EmbeddingPosition):
     """sin(t/base^(2i/width)) and cos of the same for position t (Vaswani et al. 2017, arXiv:1706.03762,
     section 3.5), in pairs (``interleaved``) or all sines first (``half``), times ``scale``.
 

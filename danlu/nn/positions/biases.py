@@ -17,6 +17,7 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
+from danlu.nn.contracts import ScorePosition
 from danlu.nn.registry import builds
 
 SMALLEST = 0.01  # of KERPLE's parameters, as in the paper's code
@@ -75,7 +76,7 @@ def fixed(
 
 
 @builds(spec.ALiBi)
-class ALiBi(nn.Module):
+class ALiBi(ScorePosition):
     """−scale·m·|i − j|, m = 2^(−8h/H) for head h = 1 … H (Press et al. 2022, arXiv:2108.12409, section 3).
 
     Where H is no power of two, every second slope of the next power comes first, and the slopes between
@@ -92,7 +93,7 @@ class ALiBi(nn.Module):
 
 
 @builds(spec.Sandwich)
-class Sandwich(nn.Module):
+class Sandwich(ScorePosition):
     """λ_h (p_i·p_j − p_i·p_i) of the sinusoids p of ``size`` (Chi et al. 2023, arXiv:2212.10356, section 5).
 
     λ_h = weight · H/(8h) for head h = 1 … H. The product depends on the distance alone. What is taken off,
@@ -110,7 +111,7 @@ class Sandwich(nn.Module):
 
 
 @builds(spec.Kerple)
-class Kerple(nn.Module):
+class Kerple(ScorePosition):
     """A learned kernel of d = |i − j| for each head (Chi et al. 2022, arXiv:2205.09921, section 4.2).
 
     ``log``: −r₁ ln(1 + r₂ d), drawn r₁ ~ U(0, 2), r₂ ~ U(0, 1). ``power``: −r₁ d^r₂, drawn r₁ ~ U(0, 1),
@@ -145,7 +146,7 @@ class Kerple(nn.Module):
 
 
 @builds(spec.T5Buckets)
-class T5Buckets(nn.Module):
+class T5Buckets(ScorePosition):
     """A learned number for each head and bucket of distances (Raffel et al. 2020, arXiv:1910.10683, section
     2.1): (heads, buckets), drawn with variance 1/(heads · head_size), as T5's.
 
@@ -182,7 +183,7 @@ class T5Buckets(nn.Module):
 
 
 @builds(spec.Relative)
-class Relative(nn.Module):
+class Relative(ScorePosition):
     """q_i·a_{j−i}/√head_size with a learned vector a for each relative position, clipped at ± ``distance``
     (Shaw et al. 2018, arXiv:1803.02155, eq. 4; keys only); the heads share the vectors."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-import torch.nn as nn
 
 from danlu import spec
+from danlu.nn.contracts import ScorePosition
 from danlu.nn.positions.rotary import Rotary, rotate
 from danlu.nn.registry import builds
 
 
 @builds(spec.ReRotary)
-class ReRotary(nn.Module):
+class ReRotary(ScorePosition):
     """Rotary positions of the distance min(i − j, ``window``) (Su 2023, ReRoPE, kexue.fm/archives/9708).
 
     Not the difference of two positions, so it can't be done to queries and keys one by one: near pairs

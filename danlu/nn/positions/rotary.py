@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn as nn
 
 from danlu import spec
+from danlu.nn.contracts import HeadPosition
 from danlu.nn.positions.scaling import frequencies
 from danlu.nn.registry import build, builds
 
@@ -44,7 +44,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 @builds(spec.Rotary)
-class Rotary(nn.Module):
+class Rotary(HeadPosition):
     """Rotary positions (Su et al. 2021, arXiv:2104.09864, eq. 34): pair i turns by position · base^(−2i/d).
 
     Args:
