@@ -9,29 +9,39 @@ import torch.nn.functional as F
 
 from danlu import spec
 from danlu.nn.contracts import Activation, FeedForward
+from danlu.nn.derivatives import by_operators
 from danlu.nn.linear import Linear
 from danlu.nn.registry import build, builds
 
 
 class _SquaredReLU(torch.autograd.Function):
-    """max(x, 0)², keeping max(x, 0) alone for the backward pass 2·max(x, 0)·dy."""
+    """max(x, 0)², keeping max(x, 0) alone for the backward pass 2·max(x, 0)·dy. It is an output too, so
+    that it has a gradient, for second derivatives."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         positive = x.relu()
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(positive)
-        return positive.square()
+        return positive.square(), positive
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> torch.Tensor | None:
+        dy, dpositive = grads
         (positive,) = ctx.saved_tensors
-        return grads[0] * (2 * positive)
+        dx = None if dy is None else dy * (2 * positive)
+        if dpositive is not None:  # only of a second derivative
+            more = dpositive * (positive > 0)
+            dx = more if dx is None else dx + more
+        return dx
 
 
 def squared_relu(x: torch.Tensor) -> torch.Tensor:
     """max(x, 0)² (So et al. 2021)."""
-    return x.relu().square() if torch.compiler.is_compiling() else _SquaredReLU.apply(x)
+    if by_operators(x):
+        return x.relu().square()
+    y, _ = _SquaredReLU.apply(x)
+    return y
 
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from danlu import spec
+from danlu.nn.derivatives import once_only, transformed
 from danlu.nn.plain import BLOCK, Plain, blocks
 from danlu.nn.scope import Scope, Span, apart, hiding, visible
 from danlu.spec.text import read_mapping
@@ -302,7 +303,7 @@ def attend(
         ).kernel
     for watcher in _WATCHERS:
         watcher(Attended(q, k, scale, span, different, bias, softcap, weigh, products))
-    if kernel == "written-out":
+    if kernel == "written-out" or (kernel == "plain" and transformed()):
         return _written_out(Attended(q, k, scale, span, different, bias, softcap, weigh, products), v)
     if kernel == "plain":
         return _plain(q, k, v, scale, span, different, bias)
@@ -328,7 +329,7 @@ def _plain(
         hidden = torch.zeros(different.shape, dtype=q.dtype, device=q.device)
         hidden = hidden.masked_fill_(different, float("-inf")).repeat_interleave(groups, dim=0)[:, None]
         extra = hidden if extra is None else extra + hidden
-    y = Plain.apply(
+    y, *_ = Plain.apply(
         q.reshape(batch * groups, repeat, queries, size),
         k.reshape(batch * groups, keys, size),
         v.reshape(batch * groups, keys, -1),
@@ -385,7 +386,7 @@ def _fused(
         scale=scale,
         enable_gqa=repeat > 1 and not how.expand,
     )
-    return _first(y, size)
+    return _first(once_only(y, q, k, v), size)
 
 
 def _filled(x: torch.Tensor, multiple: int) -> torch.Tensor:

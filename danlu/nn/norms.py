@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from danlu import spec
 from danlu.nn.contracts import Norm
+from danlu.nn.derivatives import by_operators
 from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
 
@@ -26,25 +27,32 @@ class _RMS(torch.autograd.Function):
     """x / √(mean x² + ε) in few passes over memory.
 
     PyTorch's own ``rms_norm`` is a chain of five operations on a CPU, each a pass over memory, and
-    keeps float32 copies for the backward pass; this one keeps the output and one number a row.
+    keeps float32 copies for the backward pass; this one keeps the output and one number a row. That
+    number, 1/√(mean x² + ε), is an output too: what is kept then has gradients, for second derivatives.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, eps: float) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
         width = x.shape[-1]
         square = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=_exact(x)).square()
-        scale = torch.rsqrt(square / width + eps)
-        y = x * scale.to(x.dtype)
-        ctx.save_for_backward(y, scale.to(x.dtype))
-        return y
+        scale = torch.rsqrt(square / width + eps).to(x.dtype)
+        y = x * scale
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(y, scale)
+        return y, scale
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (dy,) = grads
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, None]:
+        dy, dscale = grads
         y, scale = ctx.saved_tensors
-        mean = (dy * y).mean(dim=-1, keepdim=True)
-        return torch.addcmul(dy, y, mean, value=-1).mul_(scale), None
+        dx = None
+        if dy is not None:
+            mean = (dy * y).mean(dim=-1, keepdim=True)
+            dx = torch.addcmul(dy, y, mean, value=-1).mul_(scale)
+        if dscale is not None:  # only of a second derivative: −scale³ x/width
+            more = y * (dscale * scale.square() / -y.shape[-1])
+            dx = more if dx is None else dx + more
+        return dx, None
 
 
 def rms_norm(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
@@ -52,9 +60,10 @@ def rms_norm(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
 
     Shapes: (…, width) → (…, width), in the type of ``x``; the mean square is taken in float32.
     """
-    if x.is_cuda or torch.compiler.is_compiling():  # there one kernel does it all
+    if by_operators(x):
         return F.rms_norm(x, x.shape[-1:], eps=eps)
-    return _RMS.apply(x, eps)
+    y, _ = _RMS.apply(x, eps)
+    return y
 
 
 class _Norm(Norm):

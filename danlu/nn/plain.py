@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from danlu.nn.scope import Span, hiding
 
@@ -25,7 +26,8 @@ class Plain(torch.autograd.Function):
     weights are kept. Scores and weights have the inputs' type, the softmax sums in float32.
 
     q (n, r, T, d) holds r query heads for each of the n key heads of k (n, S, d) and v (n, S, e); ``extra``
-    (n, 1 or r, T, S) is added to the scores.
+    (n, 1 or r, T, S) is added to the scores. Returns y (n, r, T, e) and, so that they have gradients for
+    second derivatives, the weights of each block.
     """
 
     @staticmethod
@@ -37,7 +39,7 @@ class Plain(torch.autograd.Function):
         scale: float,
         span: Span,
         extra: torch.Tensor | None,
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, ...]:
         n, repeat = q.shape[:2]
         mixed, weights = [], []
         for start, stop, low, high in blocks(span):
@@ -53,17 +55,24 @@ class Plain(torch.autograd.Function):
             mixed.append(torch.bmm(p, v[:, low:high]).view(n, repeat, stop - start, -1))
             weights.append(p)
         y = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=2)
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(q, k, v, *weights)
         ctx.settings = scale, span, None if extra is None else extra.shape
-        return y
+        return (y,) if torch.compiler.is_compiling() else (y, *weights)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (dy,) = grads
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        dy, *dweights = grads
         q, k, v, *weights = ctx.saved_tensors
         scale, span, extra_shape = ctx.settings
         n, repeat, _, size = q.shape
+        if torch.compiler.is_compiling():
+            dweights = [None] * len(weights)
+            by_operators = len(weights) > 1  # the compiler takes no slices to write into
+        else:
+            by_operators = torch.is_grad_enabled() or any(d is not None for d in dweights)
+        if by_operators or dy is None:
+            return _gradients(q, k, v, weights, dy, dweights, scale, span, extra_shape)
         cuts = blocks(span)
         dq = torch.empty_like(q)
         whole = len(cuts) == 1 and cuts[0][2:] == (0, k.shape[1])
@@ -88,3 +97,34 @@ class Plain(torch.autograd.Function):
             dv[:, low:high].baddbmm_(p.transpose(1, 2), dy_block, beta=beta)
             dk[:, low:high].baddbmm_(ds.transpose(1, 2), q_block, beta=beta, alpha=scale)
         return dq, dk, dv, None, None, dextra
+
+
+def _gradients(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    weights: list[torch.Tensor],
+    dy: torch.Tensor | None,
+    dweights: list[torch.Tensor | None],
+    scale: float,
+    span: Span,
+    extra_shape: torch.Size | None,
+) -> tuple[torch.Tensor | None, ...]:
+    """What ``Plain.backward`` returns, by operators that have gradients themselves."""
+    n, repeat, queries, _ = q.shape
+    if dy is None:
+        dy = q.new_zeros(n, repeat, queries, v.shape[-1])
+    dq, dk, dv, dextra = [], torch.zeros_like(k), torch.zeros_like(v), []
+    for (start, stop, low, high), p, dp in zip(blocks(span), weights, dweights, strict=True):
+        dy_block, q_block = (t[:, :, start:stop].flatten(1, 2) for t in (dy, q))
+        of_y = dy_block @ v[:, low:high].mT
+        dp = of_y if dp is None else of_y + dp
+        ds = p * (dp - (dp * p).sum(dim=-1, keepdim=True))
+        dextra.append(F.pad(ds.unflatten(1, (repeat, -1)), (low, k.shape[1] - high)))
+        ds = scale * ds
+        ends = (0, 0, low, k.shape[1] - high)  # rows of zeros for the keys of other blocks
+        dk = dk + F.pad(ds.mT @ q_block, ends)
+        dv = dv + F.pad(p.mT @ dy_block, ends)
+        dq.append((ds @ k[:, low:high]).unflatten(1, (repeat, -1)))
+    whole = None if extra_shape is None else torch.cat(dextra, dim=2).sum_to_size(extra_shape)
+    return torch.cat(dq, dim=2), dk, dv, None, None, whole

@@ -92,10 +92,27 @@ def _keep(ctx: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> N
 
 
 def _backward(ctx: Any, dh: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return torch.ops.danlu.scan_backward(*ctx.saved_tensors, dh)
+    a, start, h = ctx.saved_tensors
+    if not torch.is_grad_enabled():
+        return torch.ops.danlu.scan_backward(a, start, h, dh)
+    # For second derivatives: the same by operators that have gradients themselves.
+    back = _conjugate(a)
+    g = scan(back, dh.flip(1)).flip(1)
+    before = torch.cat((start[:, None], h[:, :-1]), dim=1)
+    return _product(g, _conjugate(before)).sum((0, 1)), g, _product(back, g[:, 0])
 
 
 torch.library.register_autograd("danlu::scan", _backward, setup_context=_keep)
+
+
+def _conjugate(pairs: torch.Tensor) -> torch.Tensor:
+    return pairs * pairs.new_tensor((1.0, -1.0))
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a⊙b of complex numbers as pairs."""
+    (p, q), (r, s) = a.unbind(-1), b.unbind(-1)
+    return torch.stack((p * r - q * s, p * s + q * r), dim=-1)
 
 
 def _complex(pairs: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 
 from danlu import spec
 from danlu.nn.contracts import HeadPosition
+from danlu.nn.derivatives import by_operators
 from danlu.nn.positions.scaling import frequencies
 from danlu.nn.registry import build, builds
 
@@ -37,7 +38,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
     Shapes: ``x`` (…, positions, d); ``cos``, ``sin`` (positions, d/2) → (…, positions, d).
     """
-    if torch.compiler.is_compiling() or x.is_cuda:
+    if by_operators(x):
         x1, x2 = x.chunk(2, dim=-1)
         return torch.cat((x1 * cos - x2 * sin, x2 * cos + x1 * sin), dim=-1)
     return _Rotate.apply(x, cos, sin)

@@ -1,0 +1,52 @@
+"""Where backward passes written by hand give way, and where second derivatives end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+
+def transformed() -> bool:
+    """Whether one of ``torch.func``'s transforms or forward-mode differentiation is active. Each would need a
+    rule of its own from an ``autograd.Function``; PyTorch's operators have them all."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def by_operators(x: torch.Tensor) -> bool:
+    """Whether a function of ``x`` is put together from PyTorch's operators, in place of an
+    ``autograd.Function`` of our own: on a GPU, where one kernel does it all; under the compiler, which writes
+    its own; and where ``transformed``."""
+    return x.is_cuda or torch.compiler.is_compiling() or transformed()
+
+
+class _Refused(torch.autograd.Function):
+    """The identity, without a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        return grad.view_as(grad)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError(
+            "PyTorch's fused attention has no second derivative; run the forward pass within "
+            "`with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):`"
+        )
+
+
+def _refuse(grad: torch.Tensor) -> torch.Tensor | None:
+    return _Refused.apply(grad) if torch.is_grad_enabled() else None
+
+
+def once_only(y: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
+    """``y``, what PyTorch's attention made of ``inputs``; where a fused kernel made it, a second derivative
+    then raises RuntimeError with what to do (PyTorch's own error names an operator)."""
+    if y.grad_fn is not None and y.grad_fn.name().startswith("ScaledDotProduct"):
+        for x in inputs:
+            if x.requires_grad:
+                x.register_hook(_refuse)
+    return y
