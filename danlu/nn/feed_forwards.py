@@ -55,7 +55,7 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def activation_of(name: str | spec.Spec) -> Callable[[torch.Tensor], torch.Tensor]:
+def activation_of(name: str | spec.Spec) -> Activation:
     """The function of that name, a key of ``ACTIVATIONS``, or of an own part's specification."""
     return ACTIVATIONS[name] if isinstance(name, str) else build(name)
 
