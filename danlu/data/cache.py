@@ -16,14 +16,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from danlu.data.errors import DataError
+from danlu.files.paths import expanded
+from danlu.files.write import flush
 
 _ASIDE = ".aside-"
 _OLD = 86_400.0  # seconds without a write after which a folder aside has no writer any more
 
 
 def cache_folder() -> Path:
-    """``$DANLU_CACHE``, or ``~/.cache/danlu``."""
-    return Path(os.environ.get("DANLU_CACHE") or "~/.cache/danlu").expanduser()
+    """``$DANLU_CACHE``, or ``~/.cache/danlu``. Raises FileError where there is no home."""
+    return expanded(os.environ.get("DANLU_CACHE") or "~/.cache/danlu")
 
 
 @contextmanager
@@ -39,15 +41,15 @@ def new_entry(entry: Path) -> Iterator[Path]:
         aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=entry.parent))
         yield aside
         for file in aside.iterdir():
-            _flush(file)
-        _flush(aside)
+            flush(file)
+        flush(aside)
         try:
             os.rename(aside, entry)
         except OSError:
             # Another process was faster. What it wrote is the same, since the name says from what.
             if not entry.is_dir():
                 raise
-        _flush(entry.parent)
+        flush(entry.parent)
     except OSError as error:
         raise DataError(
             f"cannot write the cache {entry.parent}: {error.strerror or error}; "
@@ -56,16 +58,6 @@ def new_entry(entry: Path) -> Iterator[Path]:
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    if os.name == "nt":  # flushes neither folders nor files that are open for reading
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _clear_old(folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from danlu.data import synthetic
 from danlu.data.errors import DataError
 from danlu.data.sources import READERS, Document, Reader, arrow_folder
+from danlu.files.paths import expanded
 from danlu.spec.errors import did_you_mean, either
 
 
@@ -62,17 +63,17 @@ def find_corpus(name: str) -> Corpus:
         return package(name.removeprefix(PACKAGE))
     if name.startswith(synthetic.PREFIX):
         return _made(name)
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = expanded(name)
+    if os.path.isdir(path):  # not Path.is_dir, which raises for a name that is too long
         return _folder(name, path)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix.lower() not in READERS:
             raise DataError(
                 f"{path} is of no kind that can be read: a corpus is {either(sorted(READERS))}, "
                 "or a folder of them"
             )
         return Corpus(name, path.parent, (_stat(path.parent, path.name),), single=True)
-    if glob.has_magic(name):
+    if glob.has_magic(name) and "\0" not in name:
         return _glob(name)
     known = [*NAMED, f"{PACKAGE}NAME", *synthetic.forms()]
     siblings = [str(path.with_name(other)) for other in _names_beside(path)]
@@ -145,7 +146,7 @@ def _folder(name: str, path: Path) -> Corpus:
 
 
 def _glob(name: str) -> Corpus:
-    pattern = os.path.expanduser(name)
+    pattern = os.fspath(expanded(name))
     paths = sorted(Path(found) for found in glob.glob(pattern, recursive=True) if os.path.isfile(found))
     if not paths:
         raise DataError(f"no file matches {name!r}")

@@ -20,10 +20,18 @@ from danlu.data.leaks import HeldOutLines
 from danlu.data.split import HELD_OUT, TRAIN, split_documents
 from danlu.data.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from danlu.data.tokens import Tokens, TokenWriter, open_tokens
+from danlu.files.errors import FileError
+from danlu.files.json import read_object, write_json
+from danlu.files.paths import expanded
+from danlu.files.read import read_bytes
 from danlu.spec.data import Data, bpe_size
 
 # Part of every cache name: raise it whenever the same text would become other tokens.
 FORMAT = 1
+
+# What is read of a record.
+_SPLIT = {"bytes": int, "tokens": int, "text_sha256": str}
+RECORD = {"tokenizer": {"name": str, "vocabulary": int}, "splits": {"train": _SPLIT, "held_out": _SPLIT}}
 
 _GROUP = 1 << 20  # characters
 
@@ -51,8 +59,8 @@ def prepare(spec: Data, *, cache: Path | None = None, progress: Progress | None 
     ``cache``: the cache's folder; by default ``$DANLU_CACHE`` or ``~/.cache/danlu``.
     ``progress``: is told, in one line each, what takes time and what was left out.
 
-    Raises DataError, naming the file and the place, for text that cannot be read, a package that
-    is missing, and too little text for ``spec.context``.
+    Raises DataError or FileError, naming the file and the place, for text that cannot be read, a package
+    that is missing, and too little text for ``spec.context``.
     """
     progress = progress or (lambda line: None)
     try:
@@ -87,10 +95,7 @@ def _entry_name(spec: Data, corpus: Corpus) -> str:
     """
     tokenizer = spec.tokenizer
     if tokenizer.endswith(".json"):
-        try:
-            tokenizer = hashlib.sha256(Path(tokenizer).expanduser().read_bytes()).hexdigest()
-        except OSError as error:
-            raise DataError(f"cannot read the tokenizer {tokenizer}: {error.strerror}") from error
+        tokenizer = hashlib.sha256(read_bytes(expanded(tokenizer))).hexdigest()
     elif bpe_size(tokenizer) is not None:
         tokenizer += f" {_version('tokenizers')}"
     parts = [
@@ -119,12 +124,8 @@ def _open(entry: Path) -> Dataset:
     try:
         tokenizer = load_tokenizer(entry / "tokenizer.json")
         train, held_out = open_tokens(entry / "train.tokens"), open_tokens(entry / "held_out.tokens")
-        path = entry / "record.json"
-        try:
-            record = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise DataError(f"{path} is not JSON: {error}") from None
-    except DataError as error:
+        record = read_object(entry / "record.json", RECORD)
+    except (DataError, FileError) as error:
         raise DataError(f"{error}; delete {entry}, and it is prepared anew") from error
     return Dataset(tokenizer, train, held_out, record, entry)
 
@@ -170,7 +171,7 @@ def _make(spec: Data, corpus: Corpus, folder: Path, progress: Progress) -> None:
         },
         "splits": splits,
     }
-    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "record.json", record)
     for line in _remarks(record):
         progress(f"{corpus.name}: {line}")
 

@@ -6,15 +6,19 @@ Pieces end at line ends; only a line longer than a piece is cut.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
+from json import JSONDecodeError
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from danlu.data.errors import DataError
+from danlu.files.errors import FileError
+from danlu.files.json import parse, read_object
+from danlu.files.read import LIMIT, MIB, open_file
 from danlu.spec.errors import did_you_mean
 
 PIECE = 1 << 18  # bytes
+STATE = {"_data_files": [{"filename": str}]}  # what must be in a saved dataset's state.json
 
 
 class Document(NamedTuple):
@@ -33,7 +37,7 @@ def text_file(path: Path, field: str) -> Iterator[Document]:
 
 
 def _read_text(path: Path) -> Iterator[str]:
-    with _open(path) as file:
+    with open_file(path) as file:
         offset, rest = 0, b""
         while block := file.read(PIECE):
             block = rest + block
@@ -42,13 +46,6 @@ def _read_text(path: Path) -> Iterator[str]:
             offset, rest = offset + end, block[end:]
         if rest:
             yield _decode(rest, path, offset)
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _character_end(block: bytes) -> int:
@@ -73,9 +70,11 @@ def _decode(block: bytes, path: Path, offset: int, place: str = "") -> str:
 
 def json_lines(path: Path, field: str) -> Iterator[Document]:
     """Every line of a JSON Lines file is a document: the string in its ``field``."""
-    with _open(path) as file:
+    with open_file(path) as file:
         offset = 0
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(LIMIT), b""), 1):
+            if len(line) == LIMIT and not line.endswith(b"\n"):
+                raise DataError(f"{path}, line {number} is longer than {LIMIT / MIB:g} MiB; cut it up")
             yield Document(f"{path}, line {number}", _read_line(line, path, number, offset, field))
             offset += len(line)
 
@@ -86,13 +85,9 @@ def _read_line(line: bytes, path: Path, number: int, offset: int, field: str) ->
     if not text.strip():
         return
     try:
-        record = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        place = (
-            f", column {error.colno}: {error.msg}"
-            if isinstance(error, json.JSONDecodeError)
-            else ": nested too deep"
-        )
+        record = parse(text)
+    except ValueError as error:
+        place = f", column {error.colno}: {error.msg}" if isinstance(error, JSONDecodeError) else f": {error}"
         raise DataError(f"{path}, line {number} is not JSON{place}") from None
     if not isinstance(record, dict):
         raise DataError(f"{path}, line {number} is {_kind(record)}, not a JSON object with a field {field!r}")
@@ -122,6 +117,7 @@ def arrow_folder(path: Path, field: str) -> Iterator[Document]:
     row = 0
     for name in _data_files(path):
         file = path / name
+        open_file(file).close()  # so that it is a file
         try:
             with arrow.memory_map(str(file)) as source, arrow.ipc.open_stream(source) as batches:
                 _check_column(file, batches.schema, field)
@@ -135,9 +131,9 @@ def arrow_folder(path: Path, field: str) -> Iterator[Document]:
 def _data_files(path: Path) -> list[str]:
     state = path / "state.json"
     try:
-        names = [entry["filename"] for entry in json.loads(state.read_bytes())["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{state} does not list the data files of a saved dataset: {error!r}") from error
+        names = [entry["filename"] for entry in read_object(state, STATE)["_data_files"]]
+    except FileError as error:
+        raise DataError(f"{error}: it does not list the data files of a saved dataset") from None
     for name in names:
         # The folder may come from anybody; it has no business with files elsewhere.
         if Path(name).name != name:

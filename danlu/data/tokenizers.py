@@ -16,9 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.data.errors import DataError
+from danlu.files.json import parse
+from danlu.files.paths import expanded
+from danlu.files.read import read_text
+from danlu.files.write import write_atomically
 from danlu.spec.data import bpe_size
 
 Ids = NDArray[np.int64]
+MOST_IDS = 1 << 24  # tables over the vocabulary are kept in memory
 
 
 class Tokenizer(Protocol):
@@ -71,7 +76,8 @@ class _Saved:
         return map(self.encode, texts)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        Path(path).write_text(json.dumps({"danlu": 1, **self._json()}, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps({"danlu": 1, **self._json()}, ensure_ascii=False)
+        write_atomically(Path(path), text.encode())
 
     def _checked(self, ids: Sequence[int] | NDArray[Any]) -> Ids:
         array = np.asarray(ids, np.int64).reshape(-1)
@@ -118,6 +124,8 @@ class Characters(_Saved):
 
     def __init__(self, characters: Iterable[str]) -> None:
         self.characters = "".join(sorted(set(characters)))
+        if any("\ud800" <= character <= "\udfff" for character in self.characters):
+            raise DataError("half a surrogate pair is no character that a tokenizer could have")
         self.unknown = len(self.characters)
         self.separator = self.unknown + 1
         self.vocabulary = self.unknown + 2
@@ -173,6 +181,8 @@ class Pretrained(_Saved):
         self._tokenizer.encode_special_tokens = True
         names = self._tokenizer.get_vocab(with_added_tokens=True)
         size = max(names.values(), default=-1) + 1
+        if size > MOST_IDS:
+            raise DataError(f"{where} has the id {size - 1:,}; allowed: ids below {MOST_IDS:,}")
         self.separator = next((names[token] for token in self._CUSTOMARY if token in names), size)
         self.vocabulary = max(size, self.separator + 1)
         model = json.loads(content)["model"]
@@ -238,23 +248,19 @@ def build_tokenizer(spec: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
         return Characters.train(texts())
     if (size := bpe_size(spec)) is not None:
         return Pretrained.train(texts(), size, spec)
-    return load_tokenizer(Path(spec).expanduser())
+    return load_tokenizer(expanded(spec))
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     """Reads what ``Tokenizer.save`` wrote, or a ``tokenizer.json`` of the tokenizers library.
 
-    Raises DataError naming the file, and the line where it is not JSON.
+    Raises FileError where it cannot be read as JSON, DataError where it is no tokenizer.
     """
+    content = read_text(path)
     try:
-        content = Path(path).read_text(encoding="utf-8")
-        saved = json.loads(content)
-    except OSError as error:
-        raise DataError(f"cannot read the tokenizer {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"the tokenizer {path} is not UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"the tokenizer {path}, line {error.lineno} is not JSON: {error.msg}") from None
+        saved = parse(content)
+    except ValueError as error:
+        raise DataError(f"the tokenizer {path} is not JSON: {error}") from None
     match saved:
         case {"danlu": 1, "kind": "bytes"}:
             return Bytes()

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.data.errors import DataError
+from danlu.files.read import open_file
 
 MAGIC = b"danlutok"
 FORMAT = 1
@@ -76,16 +77,13 @@ def open_tokens(path: str | os.PathLike[str], *, verify: bool | None = None) -> 
 
     ``verify``: also read it all and check every id and the hash; by default only below 64 MiB.
 
-    Raises DataError, naming the file and the place, where it is missing, is no token file, is
+    Raises FileError where it is missing, DataError, naming the place, where it is no token file, is
     longer or shorter than its header says, or (when verified) is not what was written.
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            header = file.read(HEADER)
-            size = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise DataError(f"cannot read the token file {path}: {error.strerror}") from error
+    with open_file(path) as file:
+        header = file.read(HEADER)
+        size = os.fstat(file.fileno()).st_size
     if len(header) < HEADER:
         raise DataError(
             f"{path} ends at byte {len(header)}, within the header of {HEADER} bytes: it is cut short"

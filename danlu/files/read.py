@@ -37,13 +37,17 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 def read_bytes(path: str | os.PathLike[str], limit: int = LIMIT) -> bytes:
     """What a regular file of at most ``limit`` bytes holds. Raises ``FileError``."""
     with open_file(path) as file:
+        parts, room = [], limit
         try:
-            data = file.read(limit + 1)
+            size = os.fstat(file.fileno()).st_size
+            while room >= 0 and (part := file.read(min(size + 1, room + 1))):  # not at once: it may be larger
+                parts.append(part)
+                room -= len(part)
         except OSError as error:
             raise cannot_read(Path(path), error) from error
-    if len(data) > limit:
+    if room < 0:
         raise FileError(f"{path} is larger than the {limit / MIB:g} MiB allowed here; name another file")
-    return data
+    return b"".join(parts)
 
 
 def read_text(path: str | os.PathLike[str], limit: int = LIMIT) -> str:

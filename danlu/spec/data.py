@@ -10,12 +10,15 @@ from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.errors import did_you_mean
 
 _SMALLEST_BPE = 257  # the byte values and the separator
+_LARGEST_BPE = 1_000_000  # the trainer makes room for all of them first
 
 
 def bpe_size(tokenizer: str) -> int | None:
     """The SIZE of ``bpe:SIZE``; None for every other tokenizer."""
     kind, colon, size = tokenizer.partition(":")
-    return int(size) if kind == "bpe" and colon and size.isascii() and size.isdigit() else None
+    if kind != "bpe" or not (colon and size.isascii() and size.isdigit()):
+        return None
+    return int(size) if len(size) <= 9 else _LARGEST_BPE + 1  # more digits than any size that is allowed
 
 
 def _known_tokenizer(tokenizer: str) -> str:
@@ -27,8 +30,11 @@ def _known_tokenizer(tokenizer: str) -> str:
             f"{tokenizer!r} is no tokenizer: it is bytes, characters, bpe:SIZE (such as bpe:4096) or the "
             f"path of a tokenizer.json{did_you_mean(tokenizer, ['bytes', 'characters', 'bpe:4096'])}"
         )
-    if size < _SMALLEST_BPE:
-        raise ValueError(f"{tokenizer!r} is too small: byte-level BPE takes at least {_SMALLEST_BPE} ids")
+    if not _SMALLEST_BPE <= size <= _LARGEST_BPE:
+        raise ValueError(
+            f"{tokenizer!r} is too {'small' if size < _SMALLEST_BPE else 'large'}: byte-level BPE takes "
+            f"{_SMALLEST_BPE} to {_LARGEST_BPE:,} ids"
+        )
     return tokenizer
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from danlu.data import DataError
 from danlu.data.corpora import find_corpus
+from danlu.files.errors import DanluError
 
 
 def fill(folder: Path, names: str) -> None:
@@ -79,8 +80,9 @@ def test_what_is_missing_is_named_with_the_nearest_spelling(tmp_path):
     for name in ("", " "):
         with pytest.raises(DataError, match=r"data\.corpus is empty"):
             find_corpus(name)
-    with pytest.raises(DataError, match="no corpus"):
-        find_corpus("\0")
+    for name in ("\0", "*\0", "n" * 256, "~nobody-of-this-name/x"):
+        with pytest.raises(DanluError, match=r"no corpus|no such home folder"):
+            find_corpus(name)
     fill(tmp_path, "shakespeare.txt")
     with pytest.raises(DataError, match=r"did you mean .*/shakespeare\.txt\?"):
         find_corpus(str(tmp_path / "shakespear.txt"))

@@ -13,6 +13,7 @@ import pytest
 import danlu.data.dataset
 from danlu.data import Batches, DataError, held_out_windows, load_tokenizer, prepare
 from danlu.data.leaks import LONG, normalised_lines
+from danlu.files.errors import FileError
 from danlu.spec import Data
 
 LICENCE = "Licensed under the terms that everybody copies, 2024.\n"
@@ -194,7 +195,7 @@ def test_errors_name_file_and_place(ready, tmp_path, folder):
         ready(context=100_000)
     with pytest.raises(DataError, match=r"data\.tokens = 7 does not fill one window of data\.context = 8"):
         ready(tokens=7)
-    with pytest.raises(DataError, match=r"cannot read the tokenizer none\.json: No such file"):
+    with pytest.raises(FileError, match=r"none\.json is missing"):
         ready(tokenizer="none.json")
     with pytest.raises(DataError, match=r"no corpus 'nothing'"):
         ready(corpus="nothing")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from danlu.data import DataError, sources
 from danlu.data.sources import arrow_folder, json_lines, parquet_file, text_file
+from danlu.files.errors import FileError
 
 
 def read(documents):
@@ -49,7 +50,7 @@ def test_text_that_ends_within_a_character_is_named_with_the_byte(tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     for reader in (text_file, json_lines):
-        with pytest.raises(DataError, match=r"cannot read .*gone: No such file"):
+        with pytest.raises(FileError, match=r"gone is missing"):
             read(reader(tmp_path / "gone", "text"))
 
 
@@ -75,7 +76,7 @@ def test_each_json_line_is_a_document(tmp_path):
         (b'{"text": 3}', r"line 2: 'text' is a number"),
         (b'{"text": "a\\ud800"}', r"line 2: 'text' holds half a surrogate pair at character 1"),
         (b'{"text": "\xff"}', r"is not UTF-8 at byte 27, in line 2"),
-        (b"[" * 100_000, r"line 2 is not JSON: nested too deep"),
+        (b"[" * 100_000, r"line 2 is not JSON: nested deeper than 100"),
     ],
 )
 def test_a_bad_line_is_named_with_its_number(tmp_path, line, message):

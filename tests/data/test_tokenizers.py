@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from danlu.data import DataError, load_tokenizer
 from danlu.data.tokenizers import Bytes, Characters, Pretrained, build_tokenizer
+from danlu.files.errors import DanluError, FileError
 
 TEXT = ["the cat sat on the mat; the dog sat on the log\n" * 20, "naïve 丹炉 😀\r\n\tthat is that\n"]
 
@@ -139,22 +140,30 @@ def test_the_unknown_token_of_others_is_counted_as_such(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{\n oops", r"bad\.json, line 2 is not JSON"),
+        (b"{\n oops", r"bad\.json is not JSON: .*line 2"),
         (b"[]", r"bad\.json is no tokenizer"),
         (b'{"danlu": 1, "kind": "runes"}', r"bad\.json is no tokenizer"),
         (b'{"model": {"type": "Nonsense"}}', r"bad\.json is no tokenizer\.json"),
-        (b'{"a": "\xff"}', r"bad\.json is not UTF-8 at byte 7"),
+        (b'{"a": "\xff"}', r"bad\.json, line 1: not text in UTF-8"),
+        (b"[" * 1000, r"bad\.json is not JSON: nested deeper than 100"),
+        (b'{"danlu": 1, "kind": "characters", "characters": "a\\ud800"}', r"half a surrogate pair"),
+        (b'{"danlu": 1, "kind": "characters", "characters": null}', r"bad\.json is no tokenizer"),
+        (b'{"danlu": 1, "kind": "tokenizers", "name": "x", "tokenizer": {}}', r"no tokenizer\.json"),
+        (
+            b'{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 4000000000}, "unk_token": "a"}}',
+            r"has the id 4,000,000,000; allowed: ids below 16,777,216",
+        ),
     ],
 )
 def test_what_is_no_tokenizer_is_named(tmp_path, content, message):
     pytest.importorskip("tokenizers")
     (tmp_path / "bad.json").write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DanluError, match=message):
         load_tokenizer(tmp_path / "bad.json")
 
 
 def test_a_missing_file_or_package_is_named(tmp_path, monkeypatch):
-    with pytest.raises(DataError, match=r"cannot read the tokenizer .*none\.json: No such file"):
+    with pytest.raises(FileError, match=r"none\.json is missing"):
         load_tokenizer(tmp_path / "none.json")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(

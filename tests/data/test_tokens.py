@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from danlu.data import DataError, open_tokens
 from danlu.data.tokens import HEADER, TokenWriter
+from danlu.files.errors import FileError
 
 
 @settings(max_examples=30, deadline=None)
@@ -105,7 +106,7 @@ def test_a_file_whose_writer_failed_is_refused(tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"cannot read the token file .*missing\.tokens: No such file"):
+    with pytest.raises(FileError, match=r"missing\.tokens is missing"):
         open_tokens(tmp_path / "missing.tokens")
     (tmp_path / "text").write_bytes(b"to be or not to be, " * 10)
     with pytest.raises(DataError, match=r"text is no token file.*offset 0"):

@@ -114,6 +114,6 @@ def test_vocabularies(tmp_path: Path):
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({"danlu": 1, "kind": "characters", "characters": "abc"}))
     assert vocabulary_of(spec.Data(tokenizer=str(path)))[0] == 5
-    with pytest.raises(DanluError, match="cannot read"):
+    with pytest.raises(DanluError, match="is missing"):
         vocabulary_of(spec.Data(tokenizer=str(tmp_path / "none.json")))
     assert costs(resolve(["tiny", *PLAIN]), vocabulary=1000)["vocabulary"] == {"ids": 1000, "known": "given"}
