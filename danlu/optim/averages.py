@@ -82,21 +82,21 @@ class Average:
 
 @builds(spec.EMA)
 class EMA(Average):
-    """Exponential moving average, ē ← D_t ē + (1 − D_t) θ, D_t = min(D, (t − 1)/(t + 8)).
+    """Exponential moving average, ē ← D_t ē + (1 − D_t) θ, D_t = min(D, (t − 1)/(t + 8)), D = 1 for None.
 
     Until D is reached (0.999: at update 8,992) the weights of the i-th are ∝ i(i + 1)…(i + 7), which is the
     polynomial-decay averaging of Shamir & Zhang 2013 (arXiv:1212.1824) with η = 8: mostly the last tenth, so
     that the beginning is forgotten. (TensorFlow's (1 + t)/(10 + t), begun with the first weights.)
 
-    Args: ``decay`` D in [0, 1).
+    Args: ``decay`` D in [0, 1), or None.
     """
 
-    def __init__(self, named: Iterable[tuple[str, torch.Tensor]], *, decay: float = 0.999) -> None:
+    def __init__(self, named: Iterable[tuple[str, torch.Tensor]], *, decay: float | None = 0.999) -> None:
         super().__init__(named)
         self.decay = decay
 
     def weight(self, count: int) -> float:
-        return max(1 - self.decay, 9 / (count + 8))
+        return max(0.0 if self.decay is None else 1 - self.decay, 9 / (count + 8))
 
 
 @builds(spec.SWA)

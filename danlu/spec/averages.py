@@ -10,10 +10,11 @@ from danlu.spec.base import ByKind, PositiveInt, Probability, Shorthand, Spec
 class EMA(Spec):
     """Exponential moving average ē ← D_t ē + (1 − D_t) θ of every update, over about 1/(1 − D) of them.
     ``decay``: D. At first D_t = (t − 1)/(t + 8), which averages the last tenth of the run so far, until D is
-    reached (Shamir & Zhang 2013)."""
+    reached (Shamir & Zhang 2013); with ``none`` it stays so to the end, however long the run (Karras et al.
+    2024, section 3.1)."""
 
     kind: Literal["ema"] = "ema"
-    decay: Probability = 0.999
+    decay: Probability | None = 0.999
 
 
 class SWA(Spec):

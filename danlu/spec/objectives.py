@@ -16,11 +16,14 @@ HELD_OUT_LOSS = Metric("held_out_loss", "nats/token", "lower", "loss of a held-o
 
 
 class Language(Spec):
-    """What the objectives on text have in common. ``metrics``: the first decides."""
+    """What the objectives on text have in common. ``metrics``: the first decides. ``penalties``: fields that
+    add to the loss alone, so that runs with and without them are scored alike."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         return BITS_PER_BYTE, HELD_OUT_LOSS
+
+    penalties: ClassVar[tuple[str, ...]] = ("z_loss",)
 
 
 class Causal(Language):

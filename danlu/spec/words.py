@@ -1,8 +1,9 @@
 """From words to an experiment: ``tiny +swiglu optimizer.lr=1e-3``.
 
 The first word names a recipe, a YAML file or a run's folder (``tiny`` when it is left out);
-``+idea`` and ``field=value`` are laid over it in the order given. What comes out is checked as
-a whole, once, at the end: the words between may pass through states that no run could have.
+``+idea`` (of the catalog, or ``+PATH.yaml``) and ``field=value`` are laid over it in the order given. An
+idea's values may follow from the experiment as it is at that place (``danlu.spec.relative``). What comes
+out is checked as a whole, once, at the end: the words between may pass through states that no run could have.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from danlu.files.errors import FileError
-from danlu.spec import catalog
+from danlu.spec import catalog, relative
 from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.experiment import Experiment
 from danlu.spec.explain import explain, label_of
@@ -40,6 +41,13 @@ def resolve(
 ) -> Experiment:
     """The experiment that the words mean, a list or one string of them; ``change`` is done to what the first
     names, before ideas and fields are laid over it. Raises SpecError, a sentence for each problem."""
+    return laid(words, change)[0]
+
+
+def laid(
+    words: Sequence[str] | str = (), change: Callable[[Experiment], Experiment] | None = None
+) -> tuple[Experiment, dict[str, list[relative.Became]]]:
+    """``resolve``, and what the relative values of each idea became, by the word that lays it."""
     words = split(words) if isinstance(words, str) else list(words)
     named = bool(words) and not (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]))
     base, patches = (words[0] if named else DEFAULT), words[1 if named else 0 :]
@@ -47,12 +55,13 @@ def resolve(
     start.read(base)
     if change is not None:
         start.values, start.labels = change(start.check()).model_dump(), {}
-    experiment = _laid(start, patches)
+    draft = _laid(start, patches)
+    experiment = draft.check()
     _check_ideas(base, start, [word for word in patches if word.startswith("+")])
-    return experiment
+    return experiment, draft.became
 
 
-def _laid(start: _Draft, patches: Sequence[str]) -> Experiment:
+def _laid(start: _Draft, patches: Sequence[str]) -> _Draft:
     draft = _Draft(start)
     own_bounds: set[str] = set()
     for word in patches:
@@ -64,20 +73,20 @@ def _laid(start: _Draft, patches: Sequence[str]) -> Experiment:
             draft.lay(patch, keep=own_bounds)
         else:
             raise SpecError(_stray(word))
-    return draft.check()
+    return draft
 
 
 def _check_ideas(base: str, start: _Draft, ideas: Sequence[str]) -> None:
     """An idea that another has put out of action is a mistake: without it the experiment is the same. (A
     field=value may well take back what an idea sets: that is how one tunes it.)"""
     try:
-        whole = _laid(start, ideas).effective()
+        whole = _laid(start, ideas).check().effective()
     except SpecError:
         return  # only with the field=value words does it stand
     for i, word in enumerate(ideas):
         others = [*ideas[:i], *ideas[i + 1 :]]
         try:
-            same = _laid(start, others).effective() == whole
+            same = _laid(start, others).check().effective() == whole
         except SpecError:
             continue  # the others need it
         if same:
@@ -109,11 +118,13 @@ def validate(values: Mapping[str, Any]) -> Experiment:
 
 
 class _Draft:
-    """An experiment under construction: every field's value, and the file that it comes from."""
+    """An experiment under construction: every field's value, the file that it comes from, and what the
+    relative values of ideas became."""
 
     def __init__(self, start: _Draft | None = None) -> None:
         self.values: dict[str, Any] = defaults(Experiment) if start is None else start.values
         self.labels: dict[str, str] = {} if start is None else dict(start.labels)
+        self.became: dict[str, list[relative.Became]] = {}
 
     def lay(self, patch: dict[str, Any], label: str = "", keep: set[str] | None = None) -> None:
         patch = clear_bounds(patch, keep or set())
@@ -149,11 +160,17 @@ class _Draft:
                 raise SpecError(f"{label}: {error}") from None
 
     def think(self, name: str) -> None:
-        """Lay an idea over the experiment; one that changes nothing is a mistake."""
+        """Lay an idea over the experiment; one that does not fit it, or changes nothing, is a mistake."""
         idea, before = catalog.idea(name), self.values
-        self.lay(dict(idea.patch), f"idea {name}")
+        try:
+            relative.check_needs(idea.needs, before)
+            patch, became = relative.fit(idea.patch, before, Experiment)
+        except SpecError as error:
+            raise SpecError(f"+{name} does not fit: {error}") from None
+        self.became[f"+{name}"] = became
+        self.lay(patch, f"idea {name}")
         if self.values == before:
-            already = ", ".join(f"{field} = {brief(value)}" for field, value in leaves(idea.patch).items())
+            already = ", ".join(f"{field} = {brief(value)}" for field, value in leaves(patch).items())
             raise SpecError(f"+{name} changes nothing: the experiment already has {already}")
 
     def check(self) -> Experiment:

@@ -19,7 +19,7 @@ from danlu.spec import catalog
 
 IDEAS = catalog.ideas()
 PAIRS = [(a.name, b.name) for a, b in itertools.combinations(IDEAS, 2) if a.family != b.family]
-SMALL = ["model.width=32", "train.batch=2"]
+SMALL = ["model.width=32"]
 TEXT = np.frombuffer((__doc__ + catalog.__doc__ * 4).encode()[: 2 * 129], np.uint8).astype(np.int64)
 
 
@@ -37,7 +37,7 @@ def learns(experiment: spec.Experiment) -> None:
     rows = TEXT.reshape(2, 129)[:, : context + 1]
     arrays = objective.example(rows[:, :-1], rows[:, 1:], training_keys(0, 0, 0, 2))
     example = {name: torch.from_numpy(np.ascontiguousarray(part)) for name, part in arrays.items()}
-    optimizers = optim.build(experiment.optimizer, model)
+    optimizers = optim.build(experiment.optimizer, model, updates=300)
 
     def loss() -> float:
         with torch.no_grad():
@@ -60,7 +60,7 @@ def learns(experiment: spec.Experiment) -> None:
 @pytest.mark.parametrize("name", [idea.name for idea in IDEAS])
 def test_every_idea_learns(name):
     try:
-        experiment = spec.resolve(["tiny", f"+{name}", *SMALL])
+        experiment = spec.resolve(["tiny", *SMALL, f"+{name}"])
     except spec.SpecError as error:  # what tiny has already
         assert "changes nothing" in str(error)
         return
@@ -69,7 +69,7 @@ def test_every_idea_learns(name):
 
 def together(a: str, b: str) -> None:
     try:
-        experiment = spec.resolve(["tiny", f"+{a}", f"+{b}", *SMALL])
+        experiment = spec.resolve(["tiny", *SMALL, f"+{a}", f"+{b}"])
     except spec.SpecError as error:
         sentence = str(error)
         assert len(sentence) > 40

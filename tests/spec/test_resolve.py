@@ -50,8 +50,10 @@ def test_every_idea_changes_some_recipe(name: str) -> None:
 
 
 def test_an_idea_that_changes_nothing_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"\+qk-norm changes nothing.*model\.mixer\.qk_norm\.when = 'after'"):
-        resolve(["tiny", "+qk-norm"])
+    with pytest.raises(
+        SpecError, match=r"\+bare-qk-norm changes nothing.*model\.mixer\.qk_norm\.when = 'after'"
+    ):
+        resolve(["tiny", "+bare-qk-norm"])
     with pytest.raises(SpecError, match="changes nothing"):
         resolve(["tiny", "+swiglu", "+swiglu"])
 

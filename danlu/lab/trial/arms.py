@@ -1,12 +1,11 @@
 """What is compared: a baseline, and ideas laid over it, as a person writes them. No torch here.
 
-An idea is one of the catalog's, with or without ``+``; several joined (``qk-norm+swiglu``); ``field=value``
-words; or a YAML file with an idea's ``patch`` or with an experiment's fields.
+An idea is one of the catalog's or registered, with or without ``+``; several joined (``qk-norm+swiglu``);
+``field=value`` words; or a YAML file with an idea's ``patch`` or with an experiment's fields.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from danlu import spec
 from danlu.lab.errors import LabError
 from danlu.spec import catalog
 from danlu.spec.errors import SpecError
-from danlu.spec.overrides import OVERRIDE, nested
+from danlu.spec.overrides import OVERRIDE
 from danlu.spec.replay import difference
-from danlu.spec.text import is_file_name, read_mapping
+from danlu.spec.text import is_file_name
 from danlu.spec.words import resolve, split
 
 # Both sides of a pair must agree in these, and why.
@@ -56,30 +55,17 @@ def read_idea(text: str) -> Idea:
     for word in split(text):
         if OVERRIDE.fullmatch(word):
             words.append(word)
-        elif is_file_name(word):
-            patch, statement = _read_file(word)
-            words += patch
-            statements.append(statement)
-        else:
-            for name in word.removeprefix("+").split("+"):
-                statements.append(catalog.idea(name).statement)
-                words.append(f"+{name}")
+            continue
+        joined = word.removeprefix("+")
+        for name in [joined] if is_file_name(joined) and Path(joined).exists() else joined.split("+"):
+            statements.append(catalog.idea(name).statement)
+            words.append(f"+{name}")
     if not words:
         raise LabError("an idea without a word; `danlu ideas` lists those of the catalog")
     statement = "; ".join(said for said in statements if said)
-    name = text if "=" in text else Path(text).stem if is_file_name(text) else "".join(words)
+    short = [f"+{Path(word).stem}" if is_file_name(word) else word for word in words]
+    name = text if "=" in text else "".join(short)
     return Idea(name, tuple(words), statement or f"{name} lowers bits per byte")
-
-
-def _read_file(path: str) -> tuple[list[str], str]:
-    """A file's patch as words that lay it over an experiment, and its statement."""
-    values = read_mapping(Path(path), path)
-    statement = catalog.one_line(values.get("statement", ""))
-    patch = values.get("patch", values)
-    if not isinstance(patch, dict) or not patch:
-        raise LabError(f"{path} has no field to change; write an idea's `patch:` or fields such as `model:`")
-    words = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in nested(patch).items()]
-    return words, statement
 
 
 def read_sides(on: str, ideas: Sequence[str]) -> tuple[spec.Experiment, dict[Idea, spec.Experiment]]:
@@ -106,7 +92,10 @@ def read_sides(on: str, ideas: Sequence[str]) -> tuple[spec.Experiment, dict[Ide
 def _check(name: str, on: str, baseline: spec.Experiment, variant: spec.Experiment) -> None:
     if variant.effective() == baseline.effective():
         raise LabError(f"{name} changes nothing on {on}: both sides would be the same run; name another idea")
+    penalties = {f"objective.{field}" for field in variant.objective.penalties}
     for field, before, after in difference(baseline, variant):
+        if field in penalties:
+            continue  # of the loss alone: what is measured does not change
         shared = next((c for c in COMMON if field == c or field.startswith(f"{c}.")), None)
         if shared is not None:
             raise LabError(

@@ -41,7 +41,7 @@ def test_heads_keep_their_size_and_their_groups(recipe: str) -> None:
             assert larger.mixer.kv_heads == times * model.mixer.kv_heads
 
 
-@pytest.mark.parametrize("idea", ["", "+swiglu", "+lru", "+mla", "+interleaved-windows"])
+@pytest.mark.parametrize("idea", ["", "+swiglu", "+lru", "+mla", "+alternating-windows"])
 def test_parameters_and_flops_are_those_of_the_built_model(idea: str) -> None:
     shapes = worlds.shapes(*[idea] * bool(idea))
     for wanted in (5e4, 2e5):

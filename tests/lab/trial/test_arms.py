@@ -21,6 +21,8 @@ from danlu.spec.errors import DanluError, SpecError
         ("+qk-norm +swiglu", ["+qk-norm", "+swiglu"]),
         ("optimizer.beta2=0.99", ["optimizer.beta2=0.99"]),
         ("lion optimizer.lr=1e-3", ["+lion", "optimizer.lr=1e-3"]),
+        ("qk-norm+z-loss", ["+qk-norm", "+z-loss"]),  # a penalty changes nothing that is measured
+        ("objective.z_loss=1e-3", ["objective.z_loss=1e-3"]),
     ],
 )
 def test_ways_of_writing(text: str, words: list[str]) -> None:
@@ -41,7 +43,7 @@ def test_a_file_is_laid_over_the_baseline(tmp_path: Path) -> None:
     assert of_fields == resolve(same)
     assert of_idea.model.width == 96 and of_idea.optimizer == baseline.optimizer
     assert [one.statement for one in found][1] == "wider is better"
-    assert [one.name for one in found] == ["fields", "own"]
+    assert [one.name for one in found] == ["+fields", "+own"]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,8 @@ def test_a_file_is_laid_over_the_baseline(tmp_path: Path) -> None:
         ("train.compile=true", "a study sets it itself"),
         ("model.widht=3", "did you mean .*width"),
         ("absent.yaml", "absent.yaml is missing"),
+        ("'objective={kind: prefix, length: 8}'", "not of the same thing"),
+        ("sgd+prefix-lm", "not of the same thing"),
         ("", "an idea without a word"),
     ],
 )
@@ -78,5 +82,17 @@ def test_an_idea_is_given_once_and_at_least_one() -> None:
 def test_a_file_without_a_change_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("statement: nothing\npatch:\n")
-    with pytest.raises(LabError, match="has no field to change"):
+    with pytest.raises(SpecError, match="patch = none is not a mapping of fields"):
         read_idea(str(path))
+
+
+def test_a_file_joins_an_idea_and_is_relative_to_the_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half.yaml").write_text("model.mixer.window: = data.context / 2\n")
+    for text in ("half.yaml+swiglu", "+half.yaml +swiglu", "swiglu+./half.yaml"):
+        _, found = read_sides("nano data.context=32", [text])
+        ((idea, variant),) = found.items()
+        assert variant.model.mixer.window == 16 and variant.model.feed_forward.kind == "glu"
+        assert set(idea.name.split("+")) == {"", "half", "swiglu"}
