@@ -104,22 +104,44 @@ def git(folder: Path, timeout: float = 1.0) -> dict[str, Any] | None:
     if root is None:
         return None
     # One call gives both. Untracked files are left out: looking for them can take long.
-    command = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    command = ["status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=all"]
     try:
-        said = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # never in the way of the user's own git
-        ).stdout
+        filters = _git(root, ["config", "--null", "--name-only", "--get-regexp", "^filter[.]"], timeout)
+        without = {
+            name: "false" if name.endswith(".required") else "" for name in filters.split("\0") if name
+        }
+        said = _git(root, command, timeout, without)
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
     lines = said.splitlines()
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), None)
     return {"root": str(root), "commit": commit, "dirty": any(not line.startswith("#") for line in lines)}
+
+
+def _git(root: Path, command: list[str], timeout: float, without: Mapping[str, str] | None = None) -> str:
+    """What git says in a checkout that anybody may have made: nothing that its configuration names is run
+    (``core.fsmonitor``, hooks, remotes' commands), nor what ``without`` sets to nothing."""
+    settings = {"core.fsmonitor": "false", "core.hooksPath": os.devnull, **(without or {})}
+    said = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (name, value) in enumerate(settings.items()):
+        said |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    done = subprocess.run(
+        ["git", "-C", str(root), *command],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        env={
+            **os.environ,
+            **said,
+            "GIT_OPTIONAL_LOCKS": "0",  # never in the way of the user's own git
+            "GIT_ALLOW_PROTOCOL": "none",  # a partial clone may fetch what it lacks, by any command
+            "GIT_NO_LAZY_FETCH": "1",
+        },
+    )
+    if done.returncode and command[0] != "config":  # which has nothing to say where there is no filter
+        done.check_returncode()
+    return done.stdout
 
 
 def _version(name: str) -> str | None:

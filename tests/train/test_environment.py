@@ -72,3 +72,37 @@ def test_git(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.subprocess, "run", slow)
     assert git(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "attributes"),
+    [
+        ("core.fsmonitor", ""),
+        ("filter.mine.clean", "* filter=mine"),
+        ("filter.mine.process", "* filter=mine"),
+        ("filter.a=b.clean", "* filter=a=b"),
+        ("core.hooksPath", ""),
+    ],
+)
+def test_a_checkout_runs_nothing(tmp_path, setting, attributes):
+    def call(*words):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True, capture_output=True)
+
+    trap = tmp_path / "trap" / "post-index-change"
+    trap.parent.mkdir()
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\ncat\n")
+    trap.chmod(0o755)
+    call("init")
+    (tmp_path / ".gitattributes").write_text(attributes)
+    (tmp_path / "a").write_text("1")
+    call("add", "a", ".gitattributes")
+    call("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "a")
+    call("config", setting, str(trap.parent if setting == "core.hooksPath" else trap))
+    (tmp_path / "a").write_text("2")
+    found = git(tmp_path)
+    assert found is not None and found["dirty"] is True
+    assert not (tmp_path / "sprung").exists()
+    call("status")  # the trap is one
+    (tmp_path / "a").write_text("3")
+    subprocess.run(["git", "-C", str(tmp_path), "diff"], capture_output=True)
+    assert (tmp_path / "sprung").exists()
