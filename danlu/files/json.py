@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,11 @@ def from_json(text: str | bytes) -> Any:
     return _unspell(value) if any(mark in text for mark in marks) else value  # type: ignore[operator]
 
 
-def parse(text: str | bytes) -> Any:
-    """``json.loads`` with limits on nesting and on the digits of integers. Raises ``ValueError``."""
+def parse(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """``json.loads`` with limits on nesting and on the digits of integers; ``pairs`` makes a mapping of what
+    it holds. Raises ``ValueError``."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError(f"nested deeper than {DEPTH} brackets") from None
     if isinstance(text, str):

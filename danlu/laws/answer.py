@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from danlu.files.json import misfit, read_json
 from danlu.laws.base import LAWS, Array, Law, law
 from danlu.laws.chinchilla import CHINCHILLA, allocation
-from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out
+from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, clusters, hold_out
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit
 from danlu.laws.profiles import unidentified
@@ -78,6 +78,7 @@ def answer(
     0 for none. ``cluster``: the column whose points of one value are drawn together.
     Raises LawError where the points cannot determine the law; a doubt that fails is a warning.
     """
+    clusters(points, cluster)  # raises: that there is no such column is no matter of doubt
     found = fit(law, points)
     warnings = list(found.warnings)
     draws, intervals, held = None, {}, None
@@ -131,16 +132,16 @@ def compare(points: Points, *, rungs: int = 2) -> list[Score]:
 
 def from_json(path: Path) -> tuple[Law, Array, Array | None]:
     """The law, parameters (parameters,) and draws (resamples, parameters) that ``Answer.json`` wrote."""
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        found = law(said["law"])
-        theta, draws = found.theta(said["parameters"]), np.array(said.get("draws") or [], dtype=np.float64)
-    except (OSError, UnicodeDecodeError) as error:
-        raise LawError(f"{path} cannot be read: {error}") from None
-    except (ValueError, TypeError, KeyError):
-        raise LawError(f"{path} is not what danlu laws fit --json prints") from None
-    if draws.size and draws.shape[1:] != theta.shape:
+    said = read_json(path)
+    if wrong := misfit(said, {"law": str, "parameters": dict, "draws": ([[float]], None)}):
+        raise LawError(f"{path} is not what danlu laws fit --json prints: {wrong}")
+    found = law(said["law"])
+    if wrong := misfit(said["parameters"], dict.fromkeys(said["parameters"], float)):
+        raise LawError(f"{path} is not what danlu laws fit --json prints: {wrong}")
+    theta, draws = found.theta(said["parameters"]), said.get("draws") or []
+    if any(len(draw) != len(theta) for draw in draws):
         raise LawError(f"{path} holds draws of another law's parameters")
+    draws = np.array(draws, dtype=np.float64)
     return found, theta, draws if len(draws) > 1 else None
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import importlib
-import json
+import io
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from danlu.files.errors import FileError
+from danlu.files.json import misfit, parse
+from danlu.files.read import open_file, read_bytes, read_text
+from danlu.files.yaml import read_mapping
 from danlu.laws.errors import LawError
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
@@ -30,6 +35,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 SUSPICIOUS = 2.0  # C is this far from 6 N D in every point: told …
 WRONG_UNIT = 100.0  # … and this far: refused, since no way of counting parameters explains it.
+MOST_COLUMNS = 1000
 POSITIVE = ("n", "d", "c", "s", "b", "u", "lr")
 
 
@@ -54,7 +60,7 @@ def read(
     holds something else than finite numbers (positive ones, but for the loss), or contradicts 6 N D.
     """
     warnings: list[str] = []
-    columns = _runs(path, warnings) if path.is_dir() else _file(path)
+    columns = _runs(path, warnings) if os.path.isdir(path) else _file(path)
     if not columns or not len(next(iter(columns.values()))):
         raise LawError(f"{path} holds no points")
     names, told = _names(columns, chosen or {}, wanted)
@@ -164,17 +170,14 @@ def _file(path: Path) -> dict[str, list[Any]]:
     readers = {".csv": _csv, ".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet}
     if path.suffix.lower() not in readers:
         raise LawError(f"{path} is neither .csv, .jsonl nor .parquet, nor a folder of runs")
-    try:
-        return readers[path.suffix.lower()](path)
-    except FileNotFoundError:
-        raise LawError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise LawError(f"{path} cannot be read: {error}") from error
+    return readers[path.suffix.lower()](path)
 
 
 def _csv(path: Path) -> dict[str, list[Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(read_text(path), newline="")) if row]
+    except csv.Error as error:
+        raise LawError(f"{path} cannot be read as CSV: {error}") from None
     if not rows:
         return {}
     heading = [name.strip() for name in rows[0]]
@@ -187,11 +190,11 @@ def _csv(path: Path) -> dict[str, list[Any]]:
 
 def _jsonl(path: Path) -> dict[str, list[Any]]:
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=partial(_object, f"{path}, line {number}"))
+            row = parse(line, partial(_object, f"{path}, line {number}"))
         except ValueError as error:
             raise LawError(f"{path}, line {number}: {error}") from None
         if not isinstance(row, dict):
@@ -212,10 +215,11 @@ def _parquet(path: Path) -> dict[str, list[Any]]:
         raise LawError(
             f"{path}: Parquet needs pyarrow (pip install pyarrow), or write the table as CSV"
         ) from None
-    try:
-        table = parquet.ParquetFile(path).read()
-    except ValueError as error:  # pyarrow's own errors are ValueErrors
-        raise LawError(f"{path} is not Parquet: {error}") from None
+    with open_file(path) as file:
+        try:
+            table = parquet.ParquetFile(file).read()
+        except (ValueError, OSError) as error:  # pyarrow's own errors are these
+            raise LawError(f"{path} is not Parquet: {error}") from None
     _unique(path, table.column_names)
     return {name: table.column(name).to_pylist() for name in table.column_names}
 
@@ -226,9 +230,10 @@ def _unique(where: Path | str, names: Sequence[str]) -> None:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {
-        name: [row.get(name) for row in rows] for name in dict.fromkeys(key for row in rows for key in row)
-    }
+    names = dict.fromkeys(key for row in rows for key in row)
+    if len(names) > MOST_COLUMNS:
+        raise LawError(f"the rows have {len(names):,} names of columns; allowed: {MOST_COLUMNS:,}")
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 # Runs: N from summary.json, D, C and the held-out loss from the last evaluation in metrics.jsonl.
@@ -259,7 +264,7 @@ def _run(folder: Path) -> dict[str, Any] | str:
     summary = _json(folder / "summary.json")
     if not isinstance(summary, dict) or "parameters" not in summary:
         return "it has not ended, so that no summary.json tells its number of parameters"
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_bytes(folder / "metrics.jsonl").splitlines()
     rows = [row for line in lines if isinstance(row := _parsed(line), dict)]
     scored = [row for row in rows if "held_out_loss" in row]
     if not scored:
@@ -277,22 +282,22 @@ def _run(folder: Path) -> dict[str, Any] | str:
 
 def _settings(path: Path) -> dict[str, Any]:
     """The peak learning rate and the batch in tokens, as far as the experiment says."""
-    import yaml
-
     try:
-        experiment = yaml.safe_load(path.read_text(encoding="utf-8"))
-        batch = experiment["train"]["batch"] * experiment["data"]["context"]
-        return {"lr": experiment["optimizer"]["lr"], "b": batch}
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        experiment = read_mapping(path, str(path))
+    except FileError:
         return {}
+    if misfit(experiment, {"train": {"batch": int}, "data": {"context": int}, "optimizer": {"lr": float}}):
+        return {}
+    batch = experiment["train"]["batch"] * experiment["data"]["context"]
+    return {"lr": experiment["optimizer"]["lr"], "b": batch}
 
 
 def _json(path: Path) -> Any:
-    return _parsed(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+    return _parsed(read_bytes(path)) if os.path.isfile(path) else None
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: bytes) -> Any:
     try:
-        return json.loads(text)
+        return parse(text)
     except ValueError:
         return None

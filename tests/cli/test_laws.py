@@ -121,8 +121,8 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
         (("plan", "--flops", "-1"), "flops must be a number above zero"),
         (("plan", "--flops", "1e22", "--utilisation", "40"), "utilisation is a share"),
         (("plan", "--flops", "1e22", "--by", "kaplan"), "no published parameters called 'kaplan'"),
-        (("plan", "--flops", "1e22", "--by", "absent.json"), "cannot be read"),
-        (("fit", "absent.csv"), "there is no file absent.csv"),
+        (("plan", "--flops", "1e22", "--by", "absent.json"), "absent.json is missing"),
+        (("fit", "absent.csv"), "absent.csv is missing"),
         (("fit", "absent.csv", "--column", "loss"), "it is OURS=THEIRS"),
     ],
 )
@@ -131,6 +131,27 @@ def test_mistakes_are_one_sentence(
 ) -> None:
     code, out, err = danlu(capsys, *words)
     assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
+
+
+def test_a_cluster_that_is_no_column(capsys: pytest.CaptureFixture[str], ladder: Path) -> None:
+    code, out, err = danlu(capsys, "fit", ladder, "--cluster", "nope")
+    assert (code, out) == (2, "") and "there is no column nope to draw by; there are n, d" in err
+
+
+SHAPES = {
+    "null": "it holds null, not a mapping",
+    '{"law": "chinchilla", "parameters": []}': "parameters is a list, not a mapping",
+    '{"law": "chinchilla", "parameters": {"E": null}}': "E is null, not a number",
+    '{"law": "chinchilla", "parameters": {}, "draws": {}}': "draws holds a mapping, not a list",
+    '{"law": "chinchilla", "parameters": {}, "draws": [[null]]}': "draws[0][0] is null, not a number",
+}
+
+
+@pytest.mark.parametrize("text", SHAPES)
+def test_a_fit_of_the_wrong_shape(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str) -> None:
+    (tmp_path / "fit.json").write_text(text)
+    code, out, err = danlu(capsys, "plan", "--flops", "1e22", "--by", tmp_path / "fit.json")
+    assert (code, out) == (2, "") and SHAPES[text] in err
 
 
 def test_too_few_points(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

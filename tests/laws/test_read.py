@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from danlu.files.errors import DanluError, FileError
 from danlu.laws import LawError
 from danlu.laws.read import Read, read
 
@@ -125,7 +126,7 @@ def test_other_files(tmp_path: Path, name: str, text: str, said: str) -> None:
 
 
 def test_absent(tmp_path: Path) -> None:
-    with pytest.raises(LawError, match="there is no file"):
+    with pytest.raises(FileError, match=r"absent\.csv is missing"):
         read(tmp_path / "absent.csv")
     with pytest.raises(LawError, match=r"no metrics\.jsonl"):
         read(tmp_path)
@@ -157,3 +158,30 @@ def test_runs(tmp_path: Path) -> None:
     assert read(tmp_path / "a").points["loss"].tolist() == [4]
     with pytest.raises(LawError, match="has not ended"):
         read(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b'"' + b"x" * 200_000 + b'"\n1', "field larger than field limit"),
+        ("a.csv", b"n,d,loss\n\xff", "line 2: not text in UTF-8"),
+        ("a.jsonl", b"[" * 100_000, "line 1: nested deeper than 100"),
+        ("a.jsonl", b'{"n": ' + b"1" * 5_000 + b"}", "line 1: .*digits"),
+        ("a.jsonl", b"null", "line 1: not a JSON object"),
+        ("a.jsonl", b"\n".join(b'{"%d": 1}' % i for i in range(2000)), "2,000 names of columns"),
+        ("a.parquet", b"PAR1", "is not Parquet"),
+    ],
+)
+def test_hostile_files(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DanluError, match=said):
+        read(tmp_path / name)
+
+
+def test_a_run_whose_batch_is_text(tmp_path: Path) -> None:
+    """`"16" * 100000000000` would take all memory."""
+    run(tmp_path / "run", 1000, [3.0])
+    (tmp_path / "run" / "experiment.yaml").write_text(
+        'train: {batch: "16"}\ndata: {context: 100000000000}\noptimizer: {lr: 0.1}\n'
+    )
+    assert set(read(tmp_path / "run").points) == {"n", "d", "s", "loss", "c"}
