@@ -44,18 +44,19 @@ def show(
     import shlex
 
     from danlu.spec.book import to_yaml
-    from danlu.spec.shrink import resolve
+    from danlu.spec.shrink import laid
     from danlu.spec.words import DEFAULT
 
     words = words or [DEFAULT]
-    experiment = resolve(words, shrink)
+    experiment, became = laid(words, shrink)
     if costs or kernels or groups:
         _show_parts(experiment, costs, kernels, groups, as_json)
     elif as_json:
         print_json(experiment.model_dump(mode="json"))
     else:
         said = " ".join(shlex.join([*words, *(["--shrink", shrink] if shrink else [])]).split())
-        print_yaml(f"# danlu show {said}\n{to_yaml(experiment, words[0])}")
+        head = [f"danlu show {said}", *(f"{word}: {one}" for word, ones in became.items() for one in ones)]
+        print_yaml("".join(f"# {line}\n" for line in head) + to_yaml(experiment, words[0]))
 
 
 def _show_parts(experiment: Any, costs: bool, kernels: bool, groups: bool, as_json: bool) -> None:
@@ -99,12 +100,26 @@ def diff(a: Side, b: Side, as_json: AsJson = False) -> None:
         print_table([("", a, b), *((field, short(left), short(right)) for field, left, right in rows)])
 
 
-def ideas(as_json: AsJson = False) -> None:
+def ideas(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[IDEA]...", help="Ideas to show whole: names or YAML files (none: list all)."
+        ),
+    ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Show what they change on this experiment.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the ideas: small changes to try on any experiment, as in danlu show tiny +swiglu."""
     from dataclasses import asdict
 
     from danlu.spec import catalog
 
+    if names or on is not None:
+        _ideas_whole(names or list(catalog.names("ideas")), on, as_json)
+        return
     found = catalog.ideas()
     if as_json:
         print_json([asdict(idea) for idea in found])
@@ -114,3 +129,48 @@ def ideas(as_json: AsJson = False) -> None:
         say(family)
         members = [idea for idea in found if idea.family == family]
         print_table([(f"+{idea.name}".ljust(width + 1), idea.statement) for idea in members], indent="  ")
+
+
+def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
+    """Each idea whole; its patch as it is written, or what it changes ``on`` an experiment."""
+    from dataclasses import asdict
+
+    from danlu.spec import SpecError, catalog
+    from danlu.spec.book import changes
+    from danlu.spec.text import dump
+
+    found = []
+    for name in names:
+        idea = catalog.idea(name.removeprefix("+"))
+        said: dict[str, Any] = {**asdict(idea), "on": on}
+        if on is not None:
+            try:
+                said["changes"] = [one._asdict() for one in changes(on, name.removeprefix("+"))]
+            except SpecError as error:
+                said["refused"] = str(error)
+        found.append(said)
+    if as_json:
+        print_json(found)
+        return
+    for i, said in enumerate(found):
+        say("\n" * (i > 0) + f"+{said['name']}  {said['statement']}")
+        for key in ("source", "expect"):
+            if said[key]:
+                say(f"  {key}: {said[key]}")
+        for rule, reason in said["needs"].items():
+            say(f"  needs {rule}: {reason}")
+        if on is None:
+            say("".join(f"  {line}\n" for line in dump({"patch": said["patch"]}).splitlines()).rstrip())
+        elif "refused" in said:
+            say(f"  on {on}: {said['refused']}")
+        else:
+            say(f"  on {on}:")
+            rows = [
+                (
+                    one["field"],
+                    f"{short(one['before'])} → {short(one['after'])}",
+                    one["rule"] and f"= {one['rule']}",
+                )
+                for one in said["changes"]
+            ]
+            print_table(rows, indent="    ")

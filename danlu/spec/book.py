@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -22,7 +22,7 @@ from danlu.spec.experiment import Experiment
 from danlu.spec.explain import explain
 from danlu.spec.replay import MISSING, difference
 from danlu.spec.text import brief, dump
-from danlu.spec.words import resolve
+from danlu.spec.words import laid, resolve, split
 
 
 class Published(Spec):
@@ -138,6 +138,30 @@ def telling(a: Experiment, b: Experiment) -> list[tuple[str, Any, Any]]:
                 continue
         rows.append((field, left, right))
     return rows
+
+
+class Change(NamedTuple):
+    """A field that an idea changes: its value before and after (``–``: the part has no such field), and the
+    rule that gives the value, where it is relative."""
+
+    field: str
+    before: Any
+    after: Any
+    rule: str
+
+
+def changes(on: str, name: str) -> list[Change]:
+    """What the idea changes on the experiment of the words ``on``, fields left at their defaults left out.
+    Raises SpecError where it does not fit there, or changes nothing."""
+    words = split(on)
+    before = resolve(words)
+    after, became = laid([*words, f"+{name}"])
+
+    def rule(field: str) -> str:
+        of = [one.rule for one in became[f"+{name}"] if f"{one.field}.".startswith(f"{field}.")]
+        return "; ".join(dict.fromkeys(of))
+
+    return [Change(field, left, right, rule(field)) for field, left, right in telling(before, after)]
 
 
 def _at_default(part: Any, field: str) -> bool:

@@ -47,6 +47,9 @@ class Became:
     rule: str
     value: Any
 
+    def __str__(self) -> str:
+        return f"{self.field} = {brief(self.value)}, which is {self.rule}"
+
 
 def fit(patch: Values, values: Values, root: type[BaseModel]) -> tuple[dict[str, Any], list[Became]]:
     """``patch`` with a number in place of every rule, for an experiment of these ``values``, and what each
@@ -60,7 +63,9 @@ def fit(patch: Values, values: Values, root: type[BaseModel]) -> tuple[dict[str,
         for key, value in patch.items():
             name = key.removesuffix("?")
             if name == key or before.get(name) is not None:
-                found[name] = one(value, before.get(name), fields.get(name), f"{inside}{name}")
+                fitted = one(value, before.get(name), fields.get(name), f"{inside}{name}")
+                if fitted != {} or value == {}:  # a part of which nothing is left is left out itself
+                    found[name] = fitted
         return found
 
     def one(value: Any, old: Any, to: Accepts | None, name: str) -> Any:

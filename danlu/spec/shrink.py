@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from danlu.spec import relative
 from danlu.spec.attention import Attention
 from danlu.spec.durations import length
 from danlu.spec.errors import SpecError
@@ -30,7 +31,7 @@ from danlu.spec.optim import LAMB, SGD, Adafactor, Amos, Muon, Tiger
 from danlu.spec.positions import Learned, Relative, T5Buckets
 from danlu.spec.schema import Accepts, adapt
 from danlu.spec.text import brief
-from danlu.spec.words import resolve as words_to_experiment
+from danlu.spec.words import laid as lay
 from danlu.spec.words import validate
 
 FEWEST, CONTEXT, BATCH, TOKENS, WARMUP, POWER = 4, 128, 8, 2.0, 0.02, 0.8
@@ -42,10 +43,17 @@ SPECIFIC = (SGD, LAMB, Adafactor, Tiger, Amos, Muon)  # rules whose rates are re
 def resolve(words: Sequence[str], parameters: str | None = None) -> Experiment:
     """The experiment that ``words`` mean (``danlu.spec.resolve``), what the first one names being shrunk to
     so many ``parameters`` before the others are laid over it."""
+    return laid(words, parameters)[0]
+
+
+def laid(
+    words: Sequence[str], parameters: str | None = None
+) -> tuple[Experiment, dict[str, list[relative.Became]]]:
+    """``resolve``, and what the relative values of each idea became (``danlu.spec.words.laid``)."""
     if parameters is None:
-        return words_to_experiment(words)
+        return lay(words)
     size = size_of(parameters)
-    return words_to_experiment(words, lambda experiment: shrink(experiment, size))
+    return lay(words, lambda experiment: shrink(experiment, size))
 
 
 def size_of(text: str) -> int:

@@ -97,3 +97,22 @@ def test_reading_never_loads_torch(words: list[str]) -> None:
         "assert not {'torch', 'numpy'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_an_idea_whole_and_what_it_changes() -> None:
+    written = danlu("ideas", "mla").stdout
+    assert written.startswith("+mla  ") and "latent: = 4 * head_size" in written and "DeepSeek-V2" in written
+    there = danlu("ideas", "+mla", "hwfa", "--on", "gpt2-124m").stdout
+    assert "latent       – → 256             = 4 * head_size" in there
+    assert "on gpt2-124m: model.pattern.11.position = none takes nothing away" in there
+    found = json.loads(danlu("ideas", "lion", "sgd", "--on", "llama-7b", "--json").stdout)
+    assert {"field": "optimizer.lr", "before": 3e-4, "after": 6e-5, "rule": "adamw_lr / 5"} in found[0][
+        "changes"
+    ]
+    assert "it needs model.width <= 128" in found[1]["refused"]
+    assert "did you mean +swiglu?" in danlu("ideas", "swigul").stderr
+
+
+def test_show_says_what_ideas_became() -> None:
+    head = danlu("show", "nano", "+window", "data.context=256").stdout.splitlines()[:2]
+    assert head[1] == "# +window: model.mixer.window = 32, which is data.context / 2"
