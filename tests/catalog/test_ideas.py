@@ -1,4 +1,4 @@
-"""Every idea on experiments of five sizes, against the table in ``ideas.yaml``: what the sources prescribe."""
+"""Every idea on experiments of five sizes, against a table of what the sources prescribe: ``ideas.yaml``."""
 
 from __future__ import annotations
 
