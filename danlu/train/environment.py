@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import danlu
+from danlu.code import Recording, differing, loaded, manifest, record
+from danlu.files.json import read_json, write_json
 
 # What a bitwise resume stands on: the place in the record, and its name in a sentence.
 _MATTERS = {
@@ -35,6 +37,8 @@ _MATTERS = {
     ("settings", "float32_precision"): "the precision of float32 products",
     ("data",): "the data",
 }
+_OF_CODE = (("versions", "danlu"), ("source", "commit"))
+NOT_BITWISE = ", so the run goes on, but not bit for bit"
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_tile", "bf16", "sve", "i8mm")
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG",
               "CUDA_VISIBLE_DEVICES", "TORCH_LOGS")  # fmt: skip
@@ -56,6 +60,7 @@ def environment(dataset_record: Mapping[str, Any], choices: Mapping[str, Any]) -
         "folder": os.getcwd(),
         "versions": {"python": platform.python_version(), "danlu": danlu.__version__}
         | {name: _version(name) for name in ("torch", "numpy", "safetensors", "pydantic")},
+        "code": record({}),
         "source": git(source) if (source / ".git").exists() else None,  # not of a repository around a .venv
         "git": git(Path.cwd()),
         "machine": platform.node(),
@@ -79,17 +84,32 @@ def environment(dataset_record: Mapping[str, Any], choices: Mapping[str, Any]) -
     }
 
 
+def write_code(path: Path, recording: Recording) -> None:
+    """Say in ``environment.json`` at ``path``, where there is one, which code the run has used so far: see
+    ``danlu.code.verdict``."""
+    if path.exists():
+        said = read_json(path)
+        write_json(path, {**said, "code": record(recording.files, said.get("code"))})
+
+
 def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Sentences on what a bitwise resume needs and no longer finds; none if all is as it was.
 
     ``old``: as read from ``environment.json``. ``new``: of this process.
     """
-    found = {name: (_at(old, place), _at(new, place)) for place, name in _MATTERS.items()}
+    matters = _MATTERS
+    sentences = []
+    if manifest(old.get("code")):  # by which it is known better than by versions
+        matters = {place: name for place, name in _MATTERS.items() if place not in _OF_CODE}
+        changed = differing(old["code"], loaded())
+        if changed:
+            sentences.append(f"the code of {', '.join(changed)} was changed since the run began{NOT_BITWISE}")
+    found = {name: (_at(old, place), _at(new, place)) for place, name in matters.items()}
     before, now = old.get("choices") or {}, new.get("choices") or {}
     for name in sorted({*before, *now}):
         found[f"the choice of {name}"] = (before.get(name), now.get(name))
-    return [
-        f"{name}: {_say(was)} before, {_say(here)} now, so the run goes on, but not bit for bit"
+    return sentences + [
+        f"{name}: {_say(was)} before, {_say(here)} now{NOT_BITWISE}"
         for name, (was, here) in found.items()
         if _listed(was) != _listed(here)
     ]

@@ -12,6 +12,7 @@ import torch
 
 import danlu
 from danlu import data, objectives, optim, spec
+from danlu.code import Recording
 from danlu.models import Model, build
 from danlu.nn.kernels import choose
 from danlu.optim.rounding import to_bfloat16
@@ -19,7 +20,7 @@ from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
 from danlu.train import machine, steps
 from danlu.train.clock import Clock
-from danlu.train.environment import differs, environment
+from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
 from danlu.train.evaluate import Window, held_out
 from danlu.train.folder import RunFolder, new_run, read_json, write_atomically, write_json
@@ -139,33 +140,36 @@ def _train(
     resumed = group.share(steps.latest_step(folder.path) is not None)
     record = group.on_first(lambda: _earlier(folder, dataset, experiment))
     choices = group.share(record["choices"] if record else _choose(experiment, group))
-    torch.manual_seed(experiment.train.seed)
-    model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
-    model.to(group.device)
-    model.compute = PRECISIONS[choices["precision"]]
-    model.recompute = experiment.train.recompute
-    if experiment.train.weights != "float32":
-        to_bfloat16(model)
-    parameters = sum(p.numel() for p in model.parameters())
-    if choices["compile"]:
-        for block in model.blocks:
-            block.compile()
-    wrapped = distribute(model, experiment.train.parallel, group, choices["precision"])
-    trainer = Trainer(
-        experiment,
-        objective,
-        dataset,
-        windows,
-        model,
-        wrapped,
-        optim.build(experiment.optimizer, model, updates_of(experiment)),
-        group,
-        clock,
-        folder,
-        interrupt,
-        reporter,
-        choices,
-    )
+    recording = Recording()
+    with recording.during("build"):
+        torch.manual_seed(experiment.train.seed)
+        model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
+        model.to(group.device)
+        model.compute = PRECISIONS[choices["precision"]]
+        model.recompute = experiment.train.recompute
+        if experiment.train.weights != "float32":
+            to_bfloat16(model)
+        parameters = sum(p.numel() for p in model.parameters())
+        if choices["compile"]:
+            for block in model.blocks:
+                block.compile()
+        wrapped = distribute(model, experiment.train.parallel, group, choices["precision"])
+        trainer = Trainer(
+            experiment,
+            objective,
+            dataset,
+            windows,
+            model,
+            wrapped,
+            optim.build(experiment.optimizer, model, updates_of(experiment)),
+            group,
+            clock,
+            folder,
+            interrupt,
+            reporter,
+            choices,
+            recording,
+        )
     if resumed:
         trainer.resume()
     finished = group.on_first(lambda: _finished(trainer) if resumed else None)
@@ -181,6 +185,7 @@ def _train(
     finally:
         if metrics is not None:
             metrics.close()
+            write_code(folder.environment, recording)
     summary = _summary(trainer, parameters, signal, started, sample) if group.first else None
     group.wait()  # nobody takes the group down while another still works
     return summary

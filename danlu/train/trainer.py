@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 
 from danlu import optim, spec
+from danlu.code import Recording
 from danlu.data import Batches, Dataset
 from danlu.nn import after_update
 from danlu.objectives import Objective, training_keys
@@ -19,6 +20,7 @@ from danlu.optim.base import Rule
 from danlu.train import checkpoint, steps
 from danlu.train.averages import WeightsAverage, averaged
 from danlu.train.clock import Clock
+from danlu.train.environment import write_code
 from danlu.train.errors import Diverged
 from danlu.train.evaluate import Score, Stopped, Window, evaluate, to_device
 from danlu.train.folder import RunFolder
@@ -74,11 +76,13 @@ class Trainer:
         interrupt: Interrupt,
         reporter: Reporter,
         choices: dict[str, Any],
+        recording: Recording | None = None,
     ) -> None:
         self.experiment, self.objective, self.windows = experiment, objective, windows
         self.model, self.wrapped, self.optimizers = model, wrapped, optimizers
         self.group, self.clock, self.folder = group, clock, folder
         self.interrupt, self.reporter = interrupt, reporter
+        self.recording = recording or Recording()
         self.precision, self.compiled = choices["precision"], choices["compile"]
         self.ceiling = choices["ceiling_flops"] * group.count
         train, data = experiment.train, experiment.data
@@ -115,7 +119,8 @@ class Trainer:
                 if self.position.saved < self.position.step:
                     self._save()
                 return None if finished else signal
-            self._update()
+            with self.recording.during("update", times=2):
+                self._update()
 
     def progress(self) -> float:
         """The share of the run that is done, by the bound that is nearest."""
@@ -173,7 +178,7 @@ class Trainer:
         if self._logs(now.step):
             self._log(factor)
         if look is not None and not skipped:
-            with self.clock("other"):
+            with self.recording.during("look"), self.clock("other"):
                 inside = look.after()
             if self.metrics is not None:
                 row = {"step": now.step, "tokens": now.tokens, "seconds": round(self.clock.active, 4)}
@@ -305,18 +310,12 @@ class Trainer:
     def _evaluate(self) -> bool:
         """Score held-out text; whether it is the best so far. Where there is an average, its score counts."""
         now = self.position
-        with self.clock("evaluation"), averaged(self.optimizers, self.model):
+        recorded = self.recording.during("evaluation")
+        with recorded, self.clock("evaluation"), averaged(self.optimizers, self.model):
             score, metrics = self.average.scores(self._score)
         now.evaluated, now.metric = now.step, list(metrics.values())[-1]
-        self._tell(
-            {
-                "step": now.step,
-                "tokens": now.tokens,
-                "seconds": round(self.clock.active, 4),
-                **metrics,
-                "held_out_loss": score.loss,
-            }
-        )
+        row = {"step": now.step, "tokens": now.tokens, "seconds": round(self.clock.active, 4)}
+        self._tell(row | metrics | {"held_out_loss": score.loss})
         if now.metric < now.best:
             now.best, now.best_step = now.metric, now.step
             return True
@@ -334,7 +333,8 @@ class Trainer:
 
     def _save(self) -> None:
         now, keep = self.position, self.experiment.train.keep
-        with self.clock("checkpoint"), averaged(self.optimizers, self.model):
+        recorded = self.recording.during("save")
+        with recorded, self.clock("checkpoint"), averaged(self.optimizers, self.model):
             metrics = self.metrics
             self.group.on_first(lambda: metrics.flush(durable=True) if metrics is not None else None)
             before, now.saved = now.saved, now.step
@@ -360,6 +360,8 @@ class Trainer:
             except BaseException:
                 now.saved = before
                 raise
+        if self.group.first and self.recording.unwritten:
+            write_code(self.folder.environment, self.recording)
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """Everything that must be kept, by file and name."""

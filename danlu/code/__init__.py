@@ -1,0 +1,18 @@
+"""Which code a result was made by.
+
+digests (of a source: equal where the code is) · tiers (danlu's files that numbers may depend on, and one's own)
+· recording (the files that a run's numbers did depend on) · verdict (whether a result was made by the code that
+is here).
+
+A room near the bottom, on ``files`` alone: prepared data says what made it, the trainer what it ran, the lab
+compares. No torch.
+"""
+
+from danlu.code.recording import Recording
+from danlu.code.tiers import Code, add_own, loaded, now, own_files
+from danlu.code.verdict import REUSED, Verdict, differing, judge, manifest, record
+
+__all__ = [
+    "REUSED", "Code", "Recording", "Verdict", "add_own", "differing", "judge", "loaded", "manifest", "now",
+    "own_files", "record",
+]  # fmt: skip

@@ -1,0 +1,170 @@
+"""The digest of a source file: equal where the code is, whatever comments, layout and docstrings say.
+
+``digest(source)`` is SHA-256 of the syntax tree without positions and docstrings. Annotations count, since
+pydantic reads them, and so does Python's minor version, which decides how the tree is spelled. What is not
+Python counts by its bytes. Parsing takes milliseconds a file, so what was found is kept, by the hash of the
+bytes, in memory and in the cache's folder.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from danlu.files.errors import FileError
+from danlu.files.json import read_json, write_json
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+SELF = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]  # what was kept by another digest is no use
+DIGITS = 16  # of a digest
+KEPT = 512  # sources in the file of the cache: the newest, a few versions of all that danlu has
+
+Import = tuple[str, str]  # module, name in it ("": the module itself)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known of a source: its ``digest``; what it ``imports``, by the name that this has there; the
+    ``attributes`` that it takes of such names; whether its module level only ``defines``: imports, classes,
+    functions, values without a call."""
+
+    digest: str
+    imports: Mapping[str, Import] = field(default_factory=dict)
+    attributes: tuple[tuple[str, str], ...] = ()
+    defines: bool = True
+
+
+def digest(source: bytes) -> str:
+    """Sixteen hex digits of a Python source; of its bytes where it is none."""
+    return analyse(source).digest
+
+
+def analyse(source: bytes, python: bool = True) -> Source:
+    """``source`` as a module (``python``) or as any other file."""
+    try:
+        tree = ast.parse(source) if python else None
+    except (SyntaxError, ValueError, RecursionError):
+        tree = None
+    if tree is None:
+        return Source(_short(b"bytes\n" + source), defines=False)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
+    imports = _imports(tree)
+    attributes = {
+        (node.value.id, node.attr)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imports
+    }
+    code = f"{PYTHON}\n{ast.dump(tree)}"
+    return Source(_short(code.encode()), imports, tuple(sorted(attributes)), all(map(_defines, tree.body)))
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """A docstring; other strings that stand alone do nothing either."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _imports(tree: ast.AST) -> dict[str, Import]:
+    found: dict[str, Import] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.asname: (alias.name, "") for alias in node.names if alias.asname}
+    return {name: it for name, it in found.items() if it[0].split(".")[0] not in sys.stdlib_module_names}
+
+
+def _defines(node: ast.stmt) -> bool:
+    if isinstance(node, ast.If):
+        runs = "__name__" not in {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
+        return not runs or all(map(_defines, node.body + node.orelse))
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        calls = any(isinstance(part, ast.Call) for part in ast.walk(node))
+        return all(isinstance(target, ast.Name) for target in targets) and not calls
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Pass)
+    return isinstance(node, kinds)
+
+
+def _short(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:DIGITS]
+
+
+# ---------------------------------------------------------------- what is kept
+
+_Stamp = tuple[int, ...]
+_by_bytes: dict[str, Source] = {}  # by Python's version and the hash of the bytes
+_by_stamp: dict[str, tuple[_Stamp, Source]] = {}  # by path
+_read_from: Path | None = None
+
+
+def sources(paths: Iterable[Path]) -> list[Source | None]:
+    """What the files hold now; None for one that cannot be read."""
+    _load()
+    before = len(_by_bytes)
+    found = [_source(path) for path in paths]
+    if len(_by_bytes) > before:
+        _save()
+    return found
+
+
+def _source(path: Path) -> Source | None:
+    name = os.fspath(path)
+    try:
+        stat = path.stat()
+        stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+        if name in _by_stamp and _by_stamp[name][0] == stamp:
+            return _by_stamp[name][1]
+        data = path.read_bytes()
+    except OSError:
+        return None
+    found = of_bytes(data, python=path.suffix == ".py")
+    _by_stamp[name] = stamp, found
+    return found
+
+
+def of_bytes(data: bytes, python: bool = True) -> Source:
+    """``analyse``, done once for the same bytes."""
+    key = f"{SELF} {PYTHON if python else 'bytes'} {hashlib.sha256(data).hexdigest()}"
+    found = _by_bytes.pop(key, None) or analyse(data, python)
+    _by_bytes[key] = found  # the newest: what is used is what is kept
+    return found
+
+
+def cache_file() -> Path:
+    """``digests.json`` in ``$DANLU_CACHE`` or ``~/.cache/danlu``."""
+    return Path(os.environ.get("DANLU_CACHE") or "~/.cache/danlu").expanduser() / "digests.json"
+
+
+def _load() -> None:
+    """Read what other processes found, once. A file that is damaged is passed over."""
+    global _read_from
+    if _read_from == (file := cache_file()):
+        return
+    _read_from = file
+    with suppress(FileError, OSError, KeyError, TypeError, ValueError, AttributeError):
+        _by_bytes.update({key: _restored(value) for key, value in read_json(file).items()})
+
+
+def _restored(value: Mapping[str, Any]) -> Source:
+    imports = {str(name): (str(module), str(inner)) for name, (module, inner) in value["imports"].items()}
+    attributes = tuple((str(name), str(attribute)) for name, attribute in value["attributes"])
+    return Source(str(value["digest"]), imports, attributes, bool(value["defines"]))
+
+
+def _save() -> None:
+    """Of two processes at once the last to write wins; what the other found is found again."""
+    file = cache_file()
+    newest = list(_by_bytes.items())[-KEPT:]
+    with suppress(FileError, OSError):  # a disk that cannot be written costs time, and no answer
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, {key: vars(source) for key, source in newest})
