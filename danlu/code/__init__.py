@@ -1,8 +1,8 @@
 """Which code a result was made by.
 
-digests (of a source: equal where the code is) · tiers (danlu's files that numbers may depend on, and one's own)
-· recording (the files that a run's numbers did depend on) · verdict (whether a result was made by the code that
-is here).
+digests (of a source: equal where the code is) · tiers (danlu's files that numbers may depend on, and one's
+own) · recording (the files that a run's numbers did depend on) · verdict (whether a result was made by the
+code that is here).
 
 A room near the bottom, on ``files`` alone: prepared data says what made it, the trainer what it ran, the lab
 compares. No torch.

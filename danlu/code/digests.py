@@ -22,7 +22,7 @@ from danlu.files.errors import FileError
 from danlu.files.json import read_json, write_json
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-SELF = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]  # what was kept by another digest is no use
+SELF = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]  # another digest's cache is no use
 DIGITS = 16  # of a digest
 KEPT = 512  # sources in the file of the cache: the newest, a few versions of all that danlu has
 
@@ -70,7 +70,8 @@ def analyse(source: bytes, python: bool = True) -> Source:
 
 def _is_text(node: ast.stmt) -> bool:
     """A docstring; other strings that stand alone do nothing either."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    value = node.value if isinstance(node, ast.Expr) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
 def _imports(tree: ast.AST) -> dict[str, Import]:
@@ -79,7 +80,8 @@ def _imports(tree: ast.AST) -> dict[str, Import]:
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.asname: (alias.name, "") for alias in node.names if alias.asname}
+            named = [(alias.asname or alias.name, alias.name) for alias in node.names]
+            found |= {alias: (module, "") for alias, module in named if "." not in alias}
     return {name: it for name, it in found.items() if it[0].split(".")[0] not in sys.stdlib_module_names}
 
 

@@ -7,8 +7,8 @@
         ...
     recording.files  # {file: digest}
 
-Imports do not tell: ``danlu.nn`` and ``danlu.optim`` import every part that there is. So Python is asked which
-functions run (``sys.monitoring``; before Python 3.12 ``sys.setprofile``, which costs some tenths of a
+Imports do not tell: ``danlu.nn`` and ``danlu.optim`` import every part that there is. So Python is asked
+which functions run (``sys.monitoring``; before Python 3.12 ``sys.setprofile``, which costs some tenths of a
 microsecond a call, hence the few phases).
 """
 
@@ -19,15 +19,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from danlu.code.digests import Source, sources
-from danlu.code.tiers import GONE, PACKAGE, ROOMS, TABLES, Code, loaded, own_files, path_of
+from danlu.code.tiers import GONE, PACKAGE, ROOMS, TABLES, is_own, loaded, own_files, path_of
 
 TOOL = 4  # of sys.monitoring's numbers, one that no kind of tool has a claim to
-NO_CONSTANTS = {"typing", "types", "typing_extensions", "functools", "__future__"}  # modules of such types
+NO_CONSTANTS = {"typing", "types", "typing_extensions", "__future__"}  # modules of such types
 
 
 class Recording:
@@ -50,9 +49,12 @@ class Recording:
     def files(self) -> dict[str, str]:
         """The digest, as loaded, of each file that counts: executed, or the home of a constant that an
         executed one uses; of one's own those, and all that do more at import than define."""
-        code, self.unwritten = loaded(), False
-        ran = self._names(code)
-        return {name: code.of(name) for name in sorted(ran | set(TABLES))}
+        self.unwritten = False
+        found = {_name(path) for path in self._seen}
+        found |= {name for name, source in own_files().items() if not source.defines}
+        found = _with_constants({name for name in found if _counts(name)})
+        code = loaded()
+        return {name: code.of(name) for name in sorted(found | set(TABLES))}
 
     @contextmanager
     def _recorded(self) -> Iterator[None]:
@@ -67,30 +69,27 @@ class Recording:
         finally:
             self._open = False
 
-    def _names(self, code: Code) -> set[str]:
-        folders = {os.path.dirname(own) for own in own_files()}
-        found = {own for own, source in own_files().items() if not source.defines}
-        for path in self._seen:
-            name = _name(path)
-            if name in code.files or _is_beside(path, folders):
-                found.add(name)
-        return _with_constants(found)
-
 
 def _name(path: str) -> str:
     """A file's name by its path: as in ``danlu.code.tiers``."""
     path = os.path.abspath(path)
-    room = os.fspath(PACKAGE) + os.sep
-    return path.removeprefix(room).replace(os.sep, "/") if path.startswith(room) else path
+    package = os.fspath(PACKAGE) + os.sep
+    return path.removeprefix(package).replace(os.sep, "/") if path.startswith(package) else path
 
 
-def _is_beside(path: str, folders: set[str]) -> bool:
-    """Whether a file is the user's own: one that was loaded, or that such a one imports from its folder."""
-    return not path.startswith(_LIBRARIES) and any(path.startswith(folder + os.sep) for folder in folders)
+def _counts(name: str) -> bool:
+    """Whether a file is of danlu and may matter, or the user's: one that was loaded, or beside such a one."""
+    if not is_own(name):
+        return name.split("/")[0] in ROOMS
+    own = own_files()
+    return name in own or (
+        not (name.startswith(_LIBRARIES) or os.path.basename(name).startswith("<"))
+        and any(name.startswith(os.path.dirname(other) + os.sep) for other in own)
+    )
 
 
 # Where what is installed is: a virtual environment may well lie beside one's own file.
-_LIBRARIES = (sys.prefix + os.sep, sys.base_prefix + os.sep, os.fspath(PACKAGE) + os.sep, "<")
+_LIBRARIES = (sys.prefix + os.sep, sys.base_prefix + os.sep)
 
 
 @contextmanager
@@ -156,7 +155,7 @@ def _with_constants(files: Iterable[str]) -> set[str]:
 
 
 def _homes(module: str, name: str, attributes: Iterable[str]) -> list[str | None]:
-    """Of a name that a file imports; where it is a module, of the ``attributes`` that the file takes of it."""
+    """Of a name that a file imports; of the ``attributes`` that it takes of it, where it is a module."""
     value = vars(sys.modules[module]).get(name) if name and module in sys.modules else sys.modules.get(module)
     if isinstance(value, ModuleType):
         return [_home(value.__name__, attribute) for attribute in attributes]
@@ -165,18 +164,19 @@ def _homes(module: str, name: str, attributes: Iterable[str]) -> list[str | None
 
 def _home(module: str, name: str) -> str | None:
     """The file in which the constant ``name`` of ``module`` has its value; None for what is none, such as a
-    function, whose file counts when it runs, and for what is not danlu's."""
+    function, whose file counts when it runs, and for what is not danlu's. A function with a cache is one: in a
+    process that trains many runs it ran for the first."""
     value = vars(sys.modules[module]).get(name) if module in sys.modules else None
     kinds = (type(None), type, FunctionType, BuiltinFunctionType, ModuleType)
     if isinstance(value, kinds) or type(value).__module__ in NO_CONSTANTS:
         return None
     file = _name(getattr(sys.modules[module], "__file__", None) or "<")
-    if file.split("/")[0] not in ROOMS and file not in own_files():
+    if not _counts(file):
         return None
     imported = _source(file).imports.get(name)
     return _home(*imported) if imported is not None else file
 
 
 def _source(name: str) -> Source:
-    (found,) = sources([path_of(name)])
-    return found or Source(GONE)
+    (on_disk,) = sources([path_of(name)])
+    return own_files().get(name) or on_disk or Source(GONE)

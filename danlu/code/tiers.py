@@ -1,7 +1,7 @@
 """The files that a run's numbers may depend on: danlu's own, and those that the user brings.
 
-``now()`` is the code as it lies on the disk, ``loaded()`` as this process imported it. A file of danlu is named
-by its place in the package, ``nn/norms.py``, one's own by its whole path.
+``now()`` is the code as it lies on the disk, ``loaded()`` as this process imported it. A file of danlu is
+named by its place in the package, ``nn/norms.py``, one's own by its whole path.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def loaded() -> Code:
 
 
 @cache
-def _loaded() -> Mapping[str, str]:
+def _loaded() -> dict[str, str]:
     found = _of_danlu()
     return {name: UNSURE if _changed(path_of(name)) > BEGAN else found[name] for name in found}
 

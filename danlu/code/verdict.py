@@ -1,8 +1,8 @@
 """Whether a result was made by the code that is here, as its record says.
 
-A record is what ``record`` gives, JSON: ``python``, ``tier_a`` (one digest of all of danlu's files), ``files``
-(the manifest: a digest of each file that the numbers depend on) and ``edited`` (those of them that were changed
-while the result was made).
+A record is what ``record`` gives, JSON: ``python``, ``tier_a`` (one digest of all of danlu's files),
+``files`` (the manifest: a digest of each file that the numbers depend on) and ``edited`` (those of them that
+were changed while the result was made).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Record = Mapping[str, Any]
 
 
 def record(files: Mapping[str, str], before: Any = None) -> dict[str, Any]:
-    """What is to be written of a result that depends on ``files`` (of a ``Recording``), and on what ``before``
-    says where another process began it."""
+    """What is to be written of a result that depends on ``files`` (of a ``Recording``), and on what
+    ``before`` says where another process began it."""
     old = manifest(before)
     here = now()
     edited = {name for name, digest in files.items() if digest == UNSURE or here.of(name) != digest}
@@ -32,9 +32,9 @@ def record(files: Mapping[str, str], before: Any = None) -> dict[str, Any]:
 
 
 def judge(record: Any, code: Code) -> Verdict:
-    """What a result is to ``code``. *same*: made by it. *untouched*: the code differs, no file that the result
-    depends on does. *other*: one does, or nobody wrote down which they are. *tainted*: one was edited while
-    the result was made."""
+    """What a result is to ``code``. *same*: made by it. *untouched*: the code differs, no file that the
+    result depends on does. *other*: one does, or nobody wrote down which they are. *tainted*: one was edited
+    while the result was made."""
     if _edited(record):
         return "tainted"
     files = manifest(record)

@@ -20,6 +20,7 @@ from danlu.optim.base import Rule
 from danlu.train import checkpoint, steps
 from danlu.train.averages import WeightsAverage, averaged
 from danlu.train.clock import Clock
+from danlu.train.eagerly import run_eagerly
 from danlu.train.environment import write_code
 from danlu.train.errors import Diverged
 from danlu.train.evaluate import Score, Stopped, Window, evaluate, to_device
@@ -108,6 +109,9 @@ class Trainer:
     def fit(self, metrics: MetricsFile | None) -> str | None:
         """Run to the end; returns the name of a signal if one ended it early. Raises ``RunError``."""
         self.metrics = metrics
+        if self.compiled:
+            with self.recording.during("eagerly"), self.clock("compile"):
+                run_eagerly(self.model, lambda: self.objective.loss(self.model, self._example(0, 1)))
         while True:
             try:
                 self._look()
@@ -181,8 +185,7 @@ class Trainer:
             with self.recording.during("look"), self.clock("other"):
                 inside = look.after()
             if self.metrics is not None:
-                row = {"step": now.step, "tokens": now.tokens, "seconds": round(self.clock.active, 4)}
-                self.metrics.append(row | {"inside": inside})
+                self.metrics.append(self._here() | {"inside": inside})
 
     def _look_inside(self) -> Look | None:
         """A look at the update to come, where one is due and this process has to take it."""
@@ -279,10 +282,7 @@ class Trainer:
 
     def _log(self, factor: float) -> None:
         now = self.position
-        row = {
-            "step": now.step,
-            "tokens": now.tokens,
-            "seconds": round(self.clock.active, 4),
+        row = self._here() | {
             "flops": self.flops_per_token * now.tokens,
             "loss": now.since[0] / now.since[1],
             "grad_norm": self.norm,
@@ -290,6 +290,10 @@ class Trainer:
         }
         now.since = [0.0, 0.0]
         self._tell(self.folding.row(row | self.steps.row(self.group.sum)))
+
+    def _here(self) -> dict[str, Any]:
+        now = self.position
+        return {"step": now.step, "tokens": now.tokens, "seconds": round(self.clock.active, 4)}
 
     def _tell(self, row: dict[str, Any]) -> None:
         if self.metrics is not None and not ("bits_per_byte" in row and row["step"] in self.told):
@@ -314,8 +318,7 @@ class Trainer:
         with recorded, self.clock("evaluation"), averaged(self.optimizers, self.model):
             score, metrics = self.average.scores(self._score)
         now.evaluated, now.metric = now.step, list(metrics.values())[-1]
-        row = {"step": now.step, "tokens": now.tokens, "seconds": round(self.clock.active, 4)}
-        self._tell(row | metrics | {"held_out_loss": score.loss})
+        self._tell(self._here() | metrics | {"held_out_loss": score.loss})
         if now.metric < now.best:
             now.best, now.best_step = now.metric, now.step
             return True
