@@ -9,10 +9,10 @@ compares. No torch.
 """
 
 from danlu.code.recording import Recording
-from danlu.code.tiers import Code, add_own, loaded, now, own_files
+from danlu.code.tiers import Code, loaded, now
 from danlu.code.verdict import REUSED, Verdict, differing, judge, manifest, record
 
 __all__ = [
-    "REUSED", "Code", "Recording", "Verdict", "add_own", "differing", "judge", "loaded", "manifest", "now",
-    "own_files", "record",
+    "REUSED", "Code", "Recording", "Verdict", "differing", "judge", "loaded", "manifest", "now",
+    "record",
 ]  # fmt: skip

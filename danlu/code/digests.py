@@ -32,13 +32,11 @@ Import = tuple[str, str]  # module, name in it ("": the module itself)
 @dataclass(frozen=True)
 class Source:
     """What is known of a source: its ``digest``; what it ``imports``, by the name that this has there; the
-    ``attributes`` that it takes of such names; whether its module level only ``defines``: imports, classes,
-    functions, values without a call."""
+    ``attributes`` that it takes of such names."""
 
     digest: str
     imports: Mapping[str, Import] = field(default_factory=dict)
     attributes: tuple[tuple[str, str], ...] = ()
-    defines: bool = True
 
 
 def digest(source: bytes) -> str:
@@ -53,7 +51,7 @@ def analyse(source: bytes, python: bool = True) -> Source:
     except (SyntaxError, ValueError, RecursionError):
         tree = None
     if tree is None:
-        return Source(_short(b"bytes\n" + source), defines=False)
+        return Source(_short(b"bytes\n" + source))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -65,7 +63,7 @@ def analyse(source: bytes, python: bool = True) -> Source:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imports
     }
     code = f"{PYTHON}\n{ast.dump(tree)}"
-    return Source(_short(code.encode()), imports, tuple(sorted(attributes)), all(map(_defines, tree.body)))
+    return Source(_short(code.encode()), imports, tuple(sorted(attributes)))
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -83,18 +81,6 @@ def _imports(tree: ast.AST) -> dict[str, Import]:
             named = [(alias.asname or alias.name, alias.name) for alias in node.names]
             found |= {alias: (module, "") for alias, module in named if "." not in alias}
     return {name: it for name, it in found.items() if it[0].split(".")[0] not in sys.stdlib_module_names}
-
-
-def _defines(node: ast.stmt) -> bool:
-    if isinstance(node, ast.If):
-        runs = "__name__" not in {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
-        return not runs or all(map(_defines, node.body + node.orelse))
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        calls = any(isinstance(part, ast.Call) for part in ast.walk(node))
-        return all(isinstance(target, ast.Name) for target in targets) and not calls
-    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Pass)
-    return isinstance(node, kinds)
 
 
 def _short(data: bytes) -> str:
@@ -160,7 +146,7 @@ def _load() -> None:
 def _restored(value: Mapping[str, Any]) -> Source:
     imports = {str(name): (str(module), str(inner)) for name, (module, inner) in value["imports"].items()}
     attributes = tuple((str(name), str(attribute)) for name, attribute in value["attributes"])
-    return Source(str(value["digest"]), imports, attributes, bool(value["defines"]))
+    return Source(str(value["digest"]), imports, attributes)
 
 
 def _save() -> None:

@@ -23,7 +23,7 @@ from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, Module
 from typing import Any
 
 from danlu.code.digests import Source, sources
-from danlu.code.tiers import GONE, PACKAGE, ROOMS, TABLES, is_own, loaded, own_files, path_of
+from danlu.code.tiers import GONE, PACKAGE, TABLES, Code, loaded
 
 TOOL = 4  # of sys.monitoring's numbers, one that no kind of tool has a claim to
 NO_CONSTANTS = {"typing", "types", "typing_extensions", "__future__"}  # modules of such types
@@ -47,14 +47,12 @@ class Recording:
 
     @property
     def files(self) -> dict[str, str]:
-        """The digest, as loaded, of each file that counts: executed, or the home of a constant that an
-        executed one uses; of one's own those, and all that do more at import than define."""
+        """The digest, as loaded, of each of danlu's files that counts: executed, or the home of a constant
+        that such a one uses."""
         self.unwritten = False
-        found = {_name(path) for path in self._seen}
-        found |= {name for name, source in own_files().items() if not source.defines}
-        found = _with_constants({name for name in found if _counts(name)})
         code = loaded()
-        return {name: code.of(name) for name in sorted(found | set(TABLES))}
+        ran = {_name(path) for path in self._seen} & code.files.keys()
+        return {name: code.of(name) for name in sorted(_with_constants(ran, code) | set(TABLES))}
 
     @contextmanager
     def _recorded(self) -> Iterator[None]:
@@ -75,21 +73,6 @@ def _name(path: str) -> str:
     path = os.path.abspath(path)
     package = os.fspath(PACKAGE) + os.sep
     return path.removeprefix(package).replace(os.sep, "/") if path.startswith(package) else path
-
-
-def _counts(name: str) -> bool:
-    """Whether a file is of danlu and may matter, or the user's: one that was loaded, or beside such a one."""
-    if not is_own(name):
-        return name.split("/")[0] in ROOMS
-    own = own_files()
-    return name in own or (
-        not (name.startswith(_LIBRARIES) or os.path.basename(name).startswith("<"))
-        and any(name.startswith(os.path.dirname(other) + os.sep) for other in own)
-    )
-
-
-# Where what is installed is: a virtual environment may well lie beside one's own file.
-_LIBRARIES = (sys.prefix + os.sep, sys.base_prefix + os.sep)
 
 
 @contextmanager
@@ -141,42 +124,42 @@ def _file_of(code: CodeType, frame: FrameType) -> str:
 # ---------------------------------------------------------------- constants
 
 
-def _with_constants(files: Iterable[str]) -> set[str]:
+def _with_constants(files: Iterable[str], code: Code) -> set[str]:
     """The files, and those in which a constant that one of them imports has its value."""
     found, todo = set(files), list(files)
     while todo:
         source = _source(todo.pop())
         for alias, (module, name) in source.imports.items():
             taken = [attribute for of, attribute in source.attributes if of == alias]
-            new = {home for home in _homes(module, name, taken) if home is not None} - found
+            new = code.files.keys() & _homes(module, name, taken) - found
             found |= new
             todo += new
     return found
 
 
-def _homes(module: str, name: str, attributes: Iterable[str]) -> list[str | None]:
+def _homes(module: str, name: str, attributes: Iterable[str]) -> set[str | None]:
     """Of a name that a file imports; of the ``attributes`` that it takes of it, where it is a module."""
     value = vars(sys.modules[module]).get(name) if name and module in sys.modules else sys.modules.get(module)
     if isinstance(value, ModuleType):
-        return [_home(value.__name__, attribute) for attribute in attributes]
-    return [_home(module, name)]
+        return {_home(value.__name__, attribute) for attribute in attributes}
+    return {_home(module, name)}
 
 
 def _home(module: str, name: str) -> str | None:
     """The file in which the constant ``name`` of ``module`` has its value; None for what is none, such as a
-    function, whose file counts when it runs, and for what is not danlu's. A function with a cache is one: in a
-    process that trains many runs it ran for the first."""
-    value = vars(sys.modules[module]).get(name) if module in sys.modules else None
-    kinds = (type(None), type, FunctionType, BuiltinFunctionType, ModuleType)
+    function, whose file counts when it runs, and for what is not danlu's. A function with a cache is one: of
+    many runs of a process it may run for the first alone."""
+    if module not in sys.modules or name not in vars(sys.modules[module]):
+        return None
+    value = vars(sys.modules[module])[name]
+    kinds = (type, FunctionType, BuiltinFunctionType, ModuleType)
     if isinstance(value, kinds) or type(value).__module__ in NO_CONSTANTS:
         return None
-    file = _name(getattr(sys.modules[module], "__file__", None) or "<")
-    if not _counts(file):
-        return None
+    file = _name(getattr(sys.modules[module], "__file__", None) or "")
     imported = _source(file).imports.get(name)
     return _home(*imported) if imported is not None else file
 
 
 def _source(name: str) -> Source:
-    (on_disk,) = sources([path_of(name)])
-    return own_files().get(name) or on_disk or Source(GONE)
+    (found,) = sources([PACKAGE / name])
+    return found or Source(GONE)

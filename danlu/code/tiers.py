@@ -1,7 +1,8 @@
-"""The files that a run's numbers may depend on: danlu's own, and those that the user brings.
+"""danlu's files that a run's numbers may depend on, by their place in the package: ``nn/norms.py``.
 
-``now()`` is the code as it lies on the disk, ``loaded()`` as this process imported it. A file of danlu is
-named by its place in the package, ``nn/norms.py``, one's own by its whole path.
+``now()`` is the code as it lies on the disk, ``loaded()`` as this process imported it. What is written of a
+run may hold the user's own files too, by their whole path; which of them a run uses is known by its parts
+(``danlu.parts``), not found out here.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import danlu
-from danlu.code.digests import DIGITS, PYTHON, Source, of_bytes, sources
+from danlu.code.digests import DIGITS, PYTHON, sources
 
 PACKAGE = Path(os.path.abspath(danlu.__file__)).parent
 ROOMS = ("data", "models", "nn", "objectives", "optim", "spec", "train")
@@ -28,27 +29,32 @@ BEGAN = time.time() - (time.perf_counter() - danlu.STARTED)  # when this process
 
 @dataclass(frozen=True)
 class Code:
-    """Digests of danlu's files and of one's own at one moment."""
+    """Digests of danlu's files at one moment."""
 
     files: Mapping[str, str]
 
-    @property
+    @cached_property
     def tier_a(self) -> str:
-        """One digest of all of danlu's files."""
-        return _together(item for item in self.files.items() if not is_own(item[0]))
+        """One digest of all files."""
+        text = "\n".join([PYTHON, *(f"{name} {digest}" for name, digest in sorted(self.files.items()))])
+        return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
     @property
     def short(self) -> str:
-        """Eight digits of all files, for a name."""
-        return _together(self.files.items())[:SHORT]
+        """Eight digits of it, for a name."""
+        return self.tier_a[:SHORT]
 
     def of(self, name: str) -> str:
-        """The digest of a file by its name, one's own by its path if it was not loaded."""
-        found = self.files.get(name)
-        if found is None and is_own(name):
+        """The digest of a file by its name; one's own is looked for where it is."""
+        if is_own(name):
             (source,) = sources([Path(name)])
-            found = source.digest if source else None
-        return found or GONE
+            return source.digest if source else GONE
+        return self.files.get(name, GONE)
+
+
+def is_own(name: str) -> bool:
+    """Whether a file is the user's, by its name."""
+    return os.path.isabs(name)
 
 
 def names() -> list[str]:
@@ -57,73 +63,30 @@ def names() -> list[str]:
         os.path.relpath(os.path.join(folder, file), PACKAGE).replace(os.sep, "/")
         for room in ROOMS
         for folder, _, files in os.walk(PACKAGE / room)
-        for file in sorted(files)
+        for file in files
         if file.endswith(".py")
     )]  # fmt: skip
 
 
-def is_own(name: str) -> bool:
-    """Whether a file is the user's, by its name."""
-    return os.path.isabs(name)
-
-
-def path_of(name: str) -> Path:
-    """Where the file of this name is."""
-    return PACKAGE / name  # an absolute name stays what it is
-
-
 def now() -> Code:
     """The code as it is on the disk; some milliseconds."""
-    return Code(_of_danlu() | _own_digests())
-
-
-def loaded() -> Code:
-    """The code as this process has it: files were imported as they are at the first call, if nobody changed
-    them since the process began. One that was changed is ``UNSURE``, equal to nothing."""
-    return Code(_loaded() | _own_digests())
+    known = names()
+    found = sources(PACKAGE / name for name in known)
+    return Code({name: source.digest if source else GONE for name, source in zip(known, found, strict=True)})
 
 
 @cache
-def _loaded() -> dict[str, str]:
-    found = _of_danlu()
-    return {name: UNSURE if _changed(path_of(name)) > BEGAN else found[name] for name in found}
+def loaded() -> Code:
+    """The code as this process has it: files were imported as they are at the first call, if nobody changed
+    them since the process began. One that was changed is ``UNSURE``, equal to nothing."""
+    found = now().files
+    return Code({name: UNSURE if _changed(name) > BEGAN else digest for name, digest in found.items()})
 
 
-def _changed(path: Path) -> float:
+def _changed(name: str) -> float:
     """When the file or anything about it changed: a copy may bring an old time of its content along."""
     try:
-        stat = path.stat()
+        stat = (PACKAGE / name).stat()
     except OSError:
         return float("inf")
     return max(stat.st_mtime, stat.st_ctime)
-
-
-def _of_danlu() -> dict[str, str]:
-    known = names()
-    found = sources(map(path_of, known))
-    return {name: source.digest if source else GONE for name, source in zip(known, found, strict=True)}
-
-
-def _together(items: Iterable[tuple[str, str]]) -> str:
-    text = "\n".join([PYTHON, *(f"{name} {digest}" for name, digest in sorted(items))])
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
-
-
-# ---------------------------------------------------------------- one's own files
-
-_own: dict[str, bytes] = {}
-
-
-def add_own(path: str | os.PathLike[str], source: bytes) -> None:
-    """Say that this process runs ``source``, read from ``path``: to be called where the file is run, again
-    when it is run anew."""
-    _own[os.path.abspath(path)] = source
-
-
-def own_files() -> dict[str, Source]:
-    """The user's files that this process has loaded, as they were then, by their path."""
-    return {name: of_bytes(source) for name, source in _own.items()}
-
-
-def _own_digests() -> dict[str, str]:
-    return {name: source.digest for name, source in own_files().items()}

@@ -24,7 +24,10 @@ def record(files: Mapping[str, str], before: Any = None) -> dict[str, Any]:
     ``before`` says where another process began it."""
     old = manifest(before)
     here = now()
-    edited = {name for name, digest in files.items() if digest == UNSURE or here.of(name) != digest}
+    danlus = {
+        name: digest for name, digest in files.items() if not is_own(name)
+    }  # one's own were handed over
+    edited = {name for name, digest in danlus.items() if digest == UNSURE or here.of(name) != digest}
     edited |= {name for name, digest in files.items() if old.get(name, digest) != digest}
     edited |= set(_edited(before))
     said = {"python": PYTHON, "tier_a": loaded().tier_a, "files": {**old, **files}}

@@ -82,27 +82,6 @@ def test_what_is_no_python_counts_by_its_bytes(text: str) -> None:
     assert analyse(text.encode()).digest == analyse(text.encode(), python=False).digest
 
 
-@pytest.mark.parametrize(
-    ("line", "defines"),
-    [
-        ("import math", True),
-        ("LIMIT: float = 3.0", True),
-        ("def f():\n    print()", True),
-        ("@part\nclass Norm:\n    size: int = field(3)", True),
-        ("if TYPE_CHECKING:\n    import torch", True),
-        ("if __name__ == '__main__':\n    main()", True),
-        ("if True:\n    main()", False),
-        ("main()", False),
-        ("LIMIT = read()", False),
-        ("module.LIMIT = 3", False),
-        ("table['a'] = 3", False),
-        ("del module.LIMIT", False),
-    ],
-)
-def test_a_file_that_only_defines_is_told_from_one_that_does_something(line: str, defines: bool) -> None:
-    assert analyse(f'"""A file."""\n{line}\n'.encode()).defines is defines
-
-
 def test_imports_and_what_is_taken_of_them() -> None:
     found = analyse(b"""
 import os

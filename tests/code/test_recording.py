@@ -11,13 +11,15 @@ from types import ModuleType
 
 import pytest
 
-from danlu.code import Recording, add_own, loaded, own_files, recording, tiers
+from danlu.code import Code, Recording, recording
+from danlu.code.digests import sources
 
 FILES = {
     "mine": """
 from dataclasses import dataclass
 
 import shelf
+from apart import FAR, away
 from caller import call
 from kept import remembered
 from numbers_of import LIMIT, half, Size, Table
@@ -37,6 +39,7 @@ def cached():
 
 
 def deep():
+    away()
     return call(twice)
 
 
@@ -75,25 +78,30 @@ class Table:
     "caller": "def call(f):\n    return f(1)\n",
     "pure": "def twice(x):\n    return 2 * x\n",
     "late": "LATER = 1\n",
+    "apart": "FAR = 1\n\ndef away():\n    return FAR\n",
     "kept": "from functools import cache\n@cache\ndef remembered():\n    return 1\nremembered()\n",
 }
 
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The user's file, loaded as one is, with others beside it."""
+    """A module of a package that stands for danlu, of which all files may matter but ``apart``."""
     for name, text in FILES.items():
         (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.setattr(tiers, "_own", {})
+    known = [f"{name}.py" for name in FILES if name != "apart"]
+    found = sources(tmp_path / name for name in known)
+    code = Code({name: source.digest for name, source in zip(known, found, strict=True) if source})
+    monkeypatch.setattr(recording, "PACKAGE", tmp_path)
+    monkeypatch.setattr(recording, "TABLES", ())
+    monkeypatch.setattr(recording, "loaded", lambda: code)
     monkeypatch.syspath_prepend(tmp_path)
-    add_own(tmp_path / "mine.py", FILES["mine"].encode())
     yield importlib.import_module("mine")
     for name in FILES:
         sys.modules.pop(name, None)
 
 
-def of_own(record: Recording) -> set[str]:
-    return {Path(name).stem for name in record.files if Path(name).is_absolute()}
+def names(record: Recording) -> set[str]:
+    return {Path(name).stem for name in record.files}
 
 
 @pytest.mark.parametrize(
@@ -111,27 +119,17 @@ def test_files_count_whose_code_ran(mine: ModuleType, function: str, files: set[
     record = Recording()
     with record.during("build"):
         getattr(mine, function)()
-    constants = {
-        "limits",
-        "more",
-        "shelf",
-    }  # mine takes LIMIT of numbers_of, which has it of limits, from BASE
+    constants = {"limits", "more", "shelf", "kept"}  # LIMIT is by way of numbers_of from limits, made of BASE
     late = {"late"} if function == "generated" else set()
-    assert of_own(record) == files | constants | late
+    assert names(record) == files | constants | late
 
 
 def test_what_did_not_run_does_not_count(mine: ModuleType) -> None:
     record = Recording()
-    assert of_own(record) == set()
+    assert names(record) == set()
     with record.during("build"):
         sum(range(3))
-    assert of_own(record) == set()  # mine only defines
-
-
-def test_a_file_that_does_more_than_define_always_counts(mine: ModuleType, tmp_path: Path) -> None:
-    add_own(tmp_path / "patch.py", b"import caller\ncaller.call = print\n")
-    assert of_own(Recording()) == {"patch"}
-    assert set(own_files()) == {str(tmp_path / "mine.py"), str(tmp_path / "patch.py")}
+    assert names(record) == set()
 
 
 def test_digests_are_those_of_what_was_loaded(mine: ModuleType, tmp_path: Path) -> None:
@@ -139,11 +137,8 @@ def test_digests_are_those_of_what_was_loaded(mine: ModuleType, tmp_path: Path) 
     with record.during("build"):
         mine.run()
     before = record.files
-    (tmp_path / "mine.py").write_text("")
-    assert record.files == before
-    add_own(tmp_path / "mine.py", b"")
-    name = str(tmp_path / "mine.py")
-    assert record.files[name] == loaded().of(name) != before[name]
+    (tmp_path / "numbers_of.py").write_text("from limits import LIMIT\n")
+    assert record.files == before == {name: recording.loaded().of(name) for name in before}
 
 
 def test_only_the_first_times_of_a_phase_are_recorded(mine: ModuleType) -> None:
@@ -151,10 +146,10 @@ def test_only_the_first_times_of_a_phase_are_recorded(mine: ModuleType) -> None:
     for call in (lambda: None, lambda: None, mine.made):
         with record.during("update", times=2):
             call()
-    assert of_own(record) == set()
+    assert names(record) == set()
     with record.during("evaluation"):
         mine.made()
-    assert "mine" in of_own(record)
+    assert "mine" in names(record)
 
 
 def test_a_phase_inside_another_belongs_to_it(mine: ModuleType) -> None:
@@ -163,7 +158,7 @@ def test_a_phase_inside_another_belongs_to_it(mine: ModuleType) -> None:
         with record.during("save"):
             mine.run()
         mine.deep()
-    assert "caller" in of_own(record)
+    assert "caller" in names(record)
 
 
 def test_whether_something_is_not_written_yet(mine: ModuleType) -> None:
@@ -171,7 +166,8 @@ def test_whether_something_is_not_written_yet(mine: ModuleType) -> None:
     assert not record.unwritten
     with record.during("build"):
         pass
-    assert record.unwritten and record.files and not record.unwritten
+    assert record.unwritten
+    assert record.files is not None and not record.unwritten
 
 
 def test_nothing_is_left_behind(mine: ModuleType) -> None:
@@ -187,7 +183,7 @@ def test_nothing_is_left_behind(mine: ModuleType) -> None:
     again = Recording()
     with again.during("build"):
         mine.run()
-    assert "mine" in of_own(again)  # a second recording is told what the first was
+    assert "mine" in names(again)  # a second recording is told what the first was
 
 
 def test_the_profiler_of_old_sees_the_same(mine: ModuleType) -> None:
@@ -204,4 +200,4 @@ def test_other_threads_count(mine: ModuleType) -> None:
         thread = threading.Thread(target=mine.made)
         thread.start()
         thread.join()
-    assert "mine" in of_own(record)
+    assert "mine" in names(record)

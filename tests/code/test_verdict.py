@@ -53,14 +53,11 @@ def test_the_files_that_differ() -> None:
 def test_ones_own_file_decides_for_the_runs_that_use_it(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text("x = 1\n")
-    here = Code({**HERE.files, str(mine): Code({}).of(str(mine))})
-    uses, plain = made_by(here, "nn/norms.py", str(mine)), made_by(here, "nn/norms.py")
-    assert uses["tier_a"] == HERE.tier_a != here.short
-    assert here.short != HERE.short
-    # Not loaded here it is looked for where it was.
-    assert judge(uses, HERE) == judge(plain, HERE) == judge(uses, here) == "same"
+    uses = made_by(HERE, "nn/norms.py", str(mine))
+    assert [judge(uses, code) for code in (HERE, MORE)] == ["same", "untouched"]
     mine.write_text("x = 2\n")
-    assert (judge(uses, HERE), judge(plain, HERE), judge(uses, here)) == ("other", "same", "same")
+    assert [judge(uses, code) for code in (HERE, MORE)] == ["other", "other"]
+    assert differing(uses, HERE) == [str(mine)]
     mine.unlink()
     assert judge(uses, HERE) == "other"
 
@@ -107,3 +104,8 @@ def test_what_may_have_changed_since_it_was_imported_taints(world: dict[str, Cod
     unsure = Code({**HERE.files, "nn/norms.py": tiers.UNSURE})
     world |= {"loaded": unsure}
     assert record(files(unsure, "nn/norms.py"))["edited"] == ["nn/norms.py"]
+
+
+def test_ones_own_file_may_be_edited_meanwhile(world: dict[str, Code], tmp_path: Path) -> None:
+    said = record({**files(HERE, "nn/norms.py"), str(tmp_path / "mine.py"): "as it was handed over"})
+    assert "edited" not in said
