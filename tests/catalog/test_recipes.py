@@ -117,6 +117,94 @@ def test_gpt3_follows_its_table_and_appendix() -> None:
     assert windows[0] is None and windows[1] is not None and windows[::2] == [None] * 48
 
 
+# Peak learning rate, tokens of a batch (the last, where it grows) and clip of every size, as published.
+M = 10**6
+TRAINED = {
+    # Radford et al. 2018, section 4.1: 64 sequences of 512
+    "gpt-117m": (2.5e-4, 64 * 512, None),
+    # Devlin et al. 2019, appendix A.2: 256 sequences of 512
+    "bert-base": (1e-4, 256 * 512, 1.0),
+    "bert-large": (1e-4, 256 * 512, 1.0),
+    # nanoGPT, config/train_gpt2.py: 12 · 40 sequences of 1,024
+    "gpt2-124m": (6e-4, 12 * 40 * 1024, 1.0),
+    # Shoeybi et al. 2019, section 4.2
+    "megatron-gpt2-8.3b": (1.5e-4, 512 * 1024, 1.0),
+    "megatron-bert-3.9b": (1e-4, 1024 * 512, 1.0),
+    # Raffel et al. 2020, sections 3.1.2 and 3.7: 2^11 sequences of 512, the rate relative to the weights
+    **{f"t5-{size}": (0.01, 2**11 * 512, 0.0) for size in ("small", "base", "large", "3b", "11b")},
+    # Brown et al. 2020, table 2.1; appendix B for the clip
+    "gpt3-125m": (6.0e-4, 0.5 * M, 1.0),
+    "gpt3-350m": (3.0e-4, 0.5 * M, 1.0),
+    "gpt3-760m": (2.5e-4, 0.5 * M, 1.0),
+    "gpt3-1.3b": (2.0e-4, 1 * M, 1.0),
+    "gpt3-2.7b": (1.6e-4, 1 * M, 1.0),
+    "gpt3-6.7b": (1.2e-4, 2 * M, 1.0),
+    "gpt3-13b": (1.0e-4, 2 * M, 1.0),
+    "gpt3-175b": (0.6e-4, 3.2 * M, 1.0),
+    # Rae et al. 2021, table 1; section 3.2 for the clip
+    "gopher-44m": (6e-4, 0.25 * M, 1.0),
+    "gopher-117m": (6e-4, 0.25 * M, 1.0),
+    "gopher-417m": (2e-4, 0.25 * M, 1.0),
+    "gopher-1.4b": (2e-4, 0.25 * M, 1.0),
+    "gopher-7.1b": (1.2e-4, 2 * M, 0.25),
+    "gopher-280b": (4e-5, 6 * M, 0.25),
+    # Hoffmann et al. 2022, table 4: 1.5 M, then 3 M; the clip is that of Gopher 280B and unknown
+    "chinchilla-70b": (1e-4, 3 * M, None),
+    # Zhang et al. 2022, table 1; section 2.2 for the clip
+    "opt-125m": (6.0e-4, 0.5 * M, 1.0),
+    "opt-350m": (3.0e-4, 0.5 * M, 1.0),
+    "opt-1.3b": (2.0e-4, 1 * M, 1.0),
+    "opt-2.7b": (1.6e-4, 1 * M, 1.0),
+    "opt-6.7b": (1.2e-4, 2 * M, 1.0),
+    "opt-13b": (1.0e-4, 4 * M, 1.0),
+    "opt-30b": (1.0e-4, 4 * M, 1.0),
+    "opt-66b": (0.8e-4, 2 * M, 1.0),
+    "opt-175b": (1.2e-4, 2 * M, 1.0),
+    # Chowdhery et al. 2022, table 1: sequences of 2,048; section 5 for rate and clip
+    "palm-8b": (1e-2, 512 * 2048, 1.0),
+    "palm-62b": (1e-2, 1024 * 2048, 1.0),
+    "palm-540b": (1e-2, 2048 * 2048, 1.0),
+    # Touvron et al. 2023 a, table 2; section 2.3 for the clip
+    "llama-7b": (3.0e-4, 4 * M, 1.0),
+    "llama-13b": (3.0e-4, 4 * M, 1.0),
+    "llama-33b": (1.5e-4, 4 * M, 1.0),
+    "llama-65b": (1.5e-4, 4 * M, 1.0),
+    # Touvron et al. 2023 b, table 1; section 2.2 for the clip
+    "llama2-7b": (3.0e-4, 4 * M, 1.0),
+    "llama2-13b": (3.0e-4, 4 * M, 1.0),
+    "llama2-34b": (1.5e-4, 4 * M, 1.0),
+    "llama2-70b": (1.5e-4, 4 * M, 1.0),
+    # llama2.c, train.py: 4 · 128 sequences of 256
+    **{f"llama-{size}": (5e-4, 4 * 128 * 256, 1.0) for size in ("15m", "42m", "110m")},
+}
+
+
+def test_every_published_recipe_is_in_the_table() -> None:
+    assert {name for name in NAMES if book.entry(name).published.year} <= set(TRAINED)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_rates_batches_and_clips_are_the_published_ones(name: str) -> None:
+    """A batch is within 5 % of the figure, which is rounded: 512 · 2,048 is 1 M."""
+    lr, batch, clip = TRAINED[name]
+    entry = book.entry(name)
+    experiment = entry.experiment
+    assert experiment.optimizer.lr == pytest.approx(lr, rel=1e-9)
+    assert experiment.train.batch * experiment.data.context == pytest.approx(batch, rel=0.05)
+    if clip is None:
+        assert "train.clip" in entry.unknown
+    else:
+        assert experiment.train.clip == clip and "train.clip" not in entry.unknown
+
+
+def test_what_nobody_published_is_said_to_be_unknown() -> None:
+    gpt, chinchilla = book.entry("gpt-117m"), book.entry("chinchilla-70b")
+    guesses = {"train.clip", "optimizer.beta1", "optimizer.beta2", "optimizer.eps"}
+    assert guesses <= set(gpt.unknown)
+    # Gopher 280B's clip (Rae et al. 2021, section 3.2), the nearest source there is.
+    assert "train.clip" in chinchilla.unknown and chinchilla.experiment.train.clip == 0.25
+
+
 def test_the_corrections_to_what_is_often_told_hold() -> None:
     assert resolve(["megatron-gpt2-8.3b"]).schedule.warmup == "3000 steps"
     palm = resolve(["palm-540b"])
