@@ -23,6 +23,7 @@ from danlu.cli.ladder import ladder
 from danlu.cli.laws import laws
 from danlu.cli.ledger import ledger
 from danlu.cli.output import say, tell
+from danlu.cli.own import with_parts
 from danlu.cli.profile import profile
 from danlu.cli.prove import prove
 from danlu.cli.recipes import recipes
@@ -52,6 +53,9 @@ VERBS: tuple[Callable[..., Any], ...] = (
     show.ideas,
 )
 
+# Verbs that read experiments, in which parts of one's own may stand.
+READING = {train, try_, sweep, ladder, prove, sample, export, profile, show.show, show.diff, show.ideas}
+
 # rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.
 app = typer.Typer(name="danlu", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -67,13 +71,17 @@ def _danlu(
     field=value: danlu show tiny +swiglu optimizer.lr=1e-3
     """
     if version:
+        from danlu.spec import plugins
+
         say(f"danlu {__version__}")
+        for entry in plugins.offered():
+            say(f"parts of {plugins.package(entry)}: {entry.value}")
     elif context.invoked_subcommand is None:
         say(context.get_help())
 
 
 for _verb in VERBS:
-    app.command(_verb.__name__.removesuffix("_"))(_verb)
+    app.command(_verb.__name__.removesuffix("_"))(with_parts(_verb) if _verb in READING else _verb)
 app.add_typer(laws)
 
 
