@@ -20,10 +20,17 @@ def train(
     as_json: AsJson = False,
 ) -> int:
     """Train an experiment: danlu train tiny optimizer.lr=1e-3 --run runs/first"""
+    from danlu.spec.errors import SpecError
+    from danlu.spec.kept import lacking
     from danlu.spec.shrink import resolve
 
     words = words or []
-    wanted = resolve(words, shrink)
+    try:
+        wanted = resolve(words, shrink)
+    except SpecError:
+        if run is not None and (said := lacking(run)):
+            raise SpecError(said) from None
+        raise
     from danlu.cli.progress import Progress
     from danlu.train.run import SIGNAL_EXIT
     from danlu.train.run import train as carry_out

@@ -8,6 +8,7 @@ validated.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from danlu.spec import plugins
 from danlu.spec.errors import SpecError
+
+SESSION = "session.py"  # how the code of a notebook's cell is called
+PARTS = "parts"  # the folder of a run that keeps the code of own parts
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,21 @@ class Origin:
     @property
     def interactive(self) -> bool:
         return self.file is None
+
+    @property
+    def main(self) -> str:
+        """The name of the file itself among ``texts``."""
+        if self.file is None or self.root is None:
+            return SESSION
+        return self.file.relative_to(self.root).as_posix()
+
+    @property
+    def digest(self) -> str:
+        """Of all texts."""
+        said = hashlib.sha256()
+        for name, text in sorted(self.texts.items()):
+            said.update(f"{name} {len(text)}\n".encode() + text)
+        return said.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from danlu.spec import catalog, relative
 from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.experiment import Experiment
 from danlu.spec.explain import explain, label_of
+from danlu.spec.kept import lacking
 from danlu.spec.overrides import (
     OVERRIDE,
     bounds_in,
@@ -125,6 +126,7 @@ class _Draft:
         self.values: dict[str, Any] = defaults(Experiment) if start is None else start.values
         self.labels: dict[str, str] = {} if start is None else dict(start.labels)
         self.became: dict[str, list[relative.Became]] = {}
+        self.run: Path | None = None if start is None else start.run
 
     def lay(self, patch: dict[str, Any], label: str = "", keep: set[str] | None = None) -> None:
         patch = clear_bounds(patch, keep or set())
@@ -142,6 +144,8 @@ class _Draft:
         folder = Path()
         while below is not None:
             label, key, values, folder = _open(below, folder)
+            if Path(label).name == RUN_FILE:
+                self.run = folder
             if key in seen:
                 raise SpecError(f"{label}: base goes round in a circle: {' → '.join([*seen, key])}")
             seen.append(key)
@@ -178,6 +182,8 @@ class _Draft:
             return Experiment.model_validate(self.values)
         except ValidationError as error:
             sentences = explain(error, self.values, Experiment)
+        if self.run is not None and (said := lacking(self.run)):
+            raise SpecError(said)
         lines = []
         for name, sentence in sentences.items():
             label = label_of(name, self.labels)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import danlu
-from danlu import data, objectives, optim, spec
+from danlu import data, objectives, optim, parts, spec
 from danlu.code import Recording
 from danlu.models import Model, build
 from danlu.nn.kernels import choose
@@ -61,6 +61,7 @@ def train(
     Of several processes the first returns it, the others None. Raises ``RunError`` or ``DataError`` with one
     sentence.
     """
+    parts.not_while_loading()
     clock = Clock()
     clock.add("startup", time.perf_counter() - started)
     with interrupt or Interrupt() as heard, clock("startup"):
@@ -202,6 +203,7 @@ def _earlier(folder: RunFolder, dataset: data.Dataset, experiment: spec.Experime
             f"{folder.path} was trained on other data: the corpus {experiment.data.corpus} or its split "
             "changed since; name another folder, or bring the corpus back"
         )
+    parts.check(record.get("parts", ()), experiment, folder.path)
     return record
 
 
@@ -246,7 +248,7 @@ def _record(
     now = environment(dataset.record, choices)
     if record is None:
         dataset.tokenizer.save(folder.path / TOKENIZER)
-        write_json(folder.environment, now)
+        write_json(folder.environment, now | {"parts": parts.keep(trainer.experiment, folder.path)})
     else:
         for sentence in differs(record, now | {"data": record["data"]}):
             reporter.message(f"warning: {sentence}")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from danlu import spec
+from danlu import parts, spec
 from danlu.files.json import write_json
 from danlu.files.lock import Lock
 from danlu.lab.queue.job import FAILED, MEASURES, Job, Kind, measures, outcome, write_failure
@@ -28,6 +28,7 @@ class Stopped(Exception):
 def to_task(job: Job, folder: Path, number: int, device: int | None = None) -> dict[str, Any]:
     """A job as JSON: what ``carry_out`` takes, on whatever machine. ``number``: of the try, from 1."""
     return {
+        "parts": parts.pack(job.experiment),
         "experiment": job.experiment.model_dump_json(),
         "measures": list(job.measures),
         "name": job.name,
@@ -54,6 +55,11 @@ def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
     ``found``: another process had done it. ``stopped``: a signal came; the run is saved. Raises what is no
     ``DanluError``: a defect, or a machine's failure.
     """
+    try:
+        parts.unpack(task["parts"])
+    except DanluError as error:
+        write_failure(Path(task["folder"]), str(error), "failed", task["try"])
+        return "failed"
     experiment = spec.Experiment.model_validate_json(task["experiment"])
     job, folder = Job(experiment, tuple(task["measures"]), task["name"]), Path(task["folder"])
     interrupt = interrupt or Interrupt()

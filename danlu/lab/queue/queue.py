@@ -16,6 +16,7 @@ from danlu.lab.queue.job import Job, Outcome, failed_outcome, outcome, write_fai
 from danlu.lab.queue.journal import JOURNAL, Journal
 from danlu.lab.queue.table import State, Table
 from danlu.lab.study import RUNS, STUDIES
+from danlu.parts import not_while_loading
 from danlu.train.interrupt import Interrupt
 
 LOCK = ".lock"  # of a study
@@ -71,6 +72,7 @@ class Queue:
         retries: int = 2,
         show: bool = True,
     ) -> None:
+        not_while_loading()
         studies = Path(studies)
         self.runs = studies / RUNS
         self._executor: Executor = make(executor, workers, studies)
