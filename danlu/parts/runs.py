@@ -39,6 +39,11 @@ def origins(spec: BaseModel) -> dict[Origin, list[str]]:
     return found
 
 
+def digests(spec: BaseModel) -> list[str]:
+    """Of the code of the own parts of a specification."""
+    return sorted(origin.digest for origin in origins(spec))
+
+
 # ---------------------------------------------------------------- a run's folder
 
 
@@ -74,8 +79,8 @@ def check(record: Sequence[Mapping[str, Any]], experiment: BaseModel, folder: Pa
             if entry is not None and entry["digest"] != origin.digest:
                 copy = f" (kept in {folder / entry['copy']})" if entry["copy"] else ""
                 raise SpecError(
-                    f"{folder} was begun with another {part}: {entry['name']} has changed since; bring the old "
-                    f"one back{copy}, or name another folder for the new one"
+                    f"{folder} was begun with another {part}: {entry['name']} has changed since; bring the "
+                    f"old one back{copy}, or name another folder for the new one"
                 )
 
 

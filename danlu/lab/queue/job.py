@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import danlu
-from danlu import spec
+from danlu import parts, spec
 from danlu.lab.study import folder_name
 from danlu.spec.replay import to_yaml
 from danlu.train.files import read_json, write_json
@@ -33,8 +33,8 @@ class Job:
 
     @cached_property
     def hash(self) -> str:
-        """Ten hex digits: the experiment, and the versions that it is carried out by."""
-        text = "\n".join([to_yaml(self.experiment), *versions()])
+        """Ten hex digits: the experiment, its own parts, and the versions that it is carried out by."""
+        text = "\n".join([to_yaml(self.experiment), *versions(), *parts.digests(self.experiment)])
         return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
     @property
