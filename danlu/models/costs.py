@@ -35,6 +35,7 @@ _BY_FILE = {
     "danlu.nn.residuals": "norms and gains",
     "danlu.nn.qk_norm": "norms and gains",
 }
+_BY_FAMILY = {"position": "positions", "norm": "norms and gains", "residual": "norms and gains"}  # own parts
 
 
 def parameters(model: nn.Module) -> dict[str, int]:
@@ -46,6 +47,7 @@ def parameters(model: nn.Module) -> dict[str, int]:
     def walk(module: nn.Module, part: str) -> None:
         file = type(module).__module__
         part = next((of for name, of in _BY_FILE.items() if file.startswith(name)), part)
+        part = _BY_FAMILY.get(getattr(module, "family", ""), part)
         for p in module.parameters(recurse=False):
             if id(p) not in seen:
                 seen.add(id(p))
@@ -97,8 +99,7 @@ def full_cache_bytes(model: Model, length: int, element: int, memory: int = 0) -
     numbers = 0
     for block in stacks(model, length)[-1][0].blocks:
         mixer, positions = block.mixer, length + (memory if block.cross is not None else 0)
-        width = cast(Any, block.feed_forward).out.out_features
-        numbers += 2 * positions * (mixer.heads * mixer.size if isinstance(mixer, Attention) else width)
+        numbers += 2 * positions * (mixer.heads * mixer.size if isinstance(mixer, Attention) else block.width)
     return numbers * element
 
 

@@ -59,7 +59,7 @@ class Block(nn.Module):
         cross: spec.Attention | None = None,
     ) -> None:
         super().__init__()
-        self.placement = placement
+        self.width, self.placement = width, placement
         self.parallel = placement.startswith("parallel")
         residual = residual or spec.Plain()
         names = ["mixer", "cross", "feed_forward"] if cross is not None else ["mixer", "feed_forward"]
@@ -131,7 +131,7 @@ class Block(nn.Module):
 
     def branch_ends(self) -> list[Linear]:
         """The last map of each residual branch, where initialisations act."""
-        return [part.out for part in self.parts()]
+        return [part.out for part in self.parts() if part.out is not None]
 
     def value_path(self) -> list[torch.Tensor]:
         """The weights that values flow through, in every branch."""

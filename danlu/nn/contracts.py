@@ -77,7 +77,7 @@ class FeedForward(nn.Module):
     @property
     def out(self) -> Linear:
         """The last linear map of the branch, on which initialisations act."""
-        raise NotImplementedError(f"{type(self).__name__} has no property out, the last map of its branch")
+        raise AttributeError(f"{type(self).__name__} has no out, the last map of its branch")
 
     def value_path(self) -> list[torch.Tensor]:
         """The weights that values flow through; DeepNorm scales their initial values."""

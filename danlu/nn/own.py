@@ -10,18 +10,20 @@ from typing import Any
 import torch
 import torch.nn as nn
 
+from danlu.nn import contracts
 from danlu.nn.linear import Linear
+from danlu.nn.scope import Scope
 from danlu.spec.base import Spec
 from danlu.spec.errors import SpecError
 from danlu.spec.families import FAMILIES, Own
 
-MODULES = ("norm", "mixer", "feed_forward", "position", "residual")
 LOW = (torch.bfloat16, torch.float16)
 
 
 def make(own: Own, spec: Spec, *context: Any, **more: Any) -> Any:
     """The part that ``spec`` describes; the arguments are those of ``danlu.nn.build``. A function comes back
-    with its fields filled in. Raises ``SpecError`` for a ValueError of the class, or if it is no module."""
+    with its fields filled in. Raises ``SpecError`` for what the class refuses by a ValueError, and where it
+    cannot stand in its place."""
     around = dict(zip(FAMILIES[own.family].around(spec), context, strict=False)) | more
     given = {name: around[name] for name in own.context} | own.settings(spec)
     makes: Callable[..., Any] = own.makes
@@ -29,27 +31,40 @@ def make(own: Own, spec: Spec, *context: Any, **more: Any) -> Any:
         return functools.partial(makes, **given) if given else makes
     if issubclass(makes, nn.Module):
         makes = complete(makes, own.family)
-    elif own.family in MODULES:
-        raise SpecError(f"{own.family} {own.kind} of {own.origin.name} is a class, but no torch.nn.Module")
+    elif own.family in _DEFAULTS and own.family != "activation":
+        raise SpecError(f"{own} is no torch.nn.Module")
     try:
         made = makes(**given)
     except ValueError as error:
-        raise SpecError(f"{own.family} {own.kind} of {own.origin.name}: {error}") from error
+        raise SpecError(f"{own}: {error}") from error
     if isinstance(made, nn.Module):
-        made.given = given  # type: ignore[assignment]
+        made._given, made._around = given, around  # type: ignore[assignment]
+        if own.family in ("mixer", "feed_forward") and not hasattr(made, "out"):
+            raise SpecError(
+                f"{own} has no out: call its last linear map self.out, on which initialisations act, or say "
+                "out = None in the class where there is none"
+            )
     return made
 
 
 def complete(cls: type[nn.Module], family: str) -> type[nn.Module]:
-    """``cls`` with what it lacks: activations of 16 bits while its weights are float32, and initial weights
-    that depend on its own stream alone."""
+    """``cls`` with what it lacks: the methods of its family, activations of 16 bits beside weights of 32, and
+    initial weights that come from its own stream."""
     if (cls, family) in _COMPLETE:
         return _COMPLETE[cls, family]
-    added: dict[str, Any] = {"__module__": cls.__module__, "__doc__": cls.__doc__, "family": family}
-    if "forward" in dir(cls):
-        added["forward"] = _mixed(cls.forward)
-    if not hasattr(cls, "initialise_own"):
-        added["initialise_own"] = _initialise_own
+    added: dict[str, Any] = {
+        name: value
+        for defaults in _DEFAULTS.get(family, ())
+        for name, value in vars(defaults).items()
+        if not name.startswith("__") and not hasattr(cls, name)
+    }
+    if family == "mixer":
+        added |= _as_mixer(cls)
+    for name in ("forward", "bias", "products"):
+        run = added.get(name) or getattr(cls, name, None)
+        if inspect.isfunction(run):
+            added[name] = _in_type_of_input(run)
+    added |= {"__module__": cls.__module__, "__doc__": cls.__doc__, "family": family}
     _COMPLETE[cls, family] = type(cls.__name__, (cls,), added)
     return _COMPLETE[cls, family]
 
@@ -57,7 +72,20 @@ def complete(cls: type[nn.Module], family: str) -> type[nn.Module]:
 _COMPLETE: dict[tuple[type, str], type[nn.Module]] = {}
 
 
-def _mixed(run: Callable[..., Any]) -> Callable[..., Any]:
+def _as_mixer(cls: type[nn.Module]) -> dict[str, Any]:
+    """A mixer whose ``forward`` knows no cache is asked as ``mix``."""
+    run, mix = cls.forward, getattr(cls, "mix", contracts.Mixer.mix)
+    names = inspect.signature(run).parameters
+    if mix is not contracts.Mixer.mix or "cache" in names:
+        return {}
+
+    def mixing(self: nn.Module, x: torch.Tensor, scope: Scope) -> torch.Tensor:
+        return run(self, x, scope) if "scope" in names else run(self, x)
+
+    return {"mix": mixing, "forward": contracts.Mixer.forward}
+
+
+def _in_type_of_input(run: Callable[..., Any]) -> Callable[..., Any]:
     """A method that computes in the type of its first input, as PyTorch's autocast does, and returns it."""
 
     @functools.wraps(run)
@@ -70,15 +98,57 @@ def _mixed(run: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-@torch.no_grad()
-def _initialise_own(self: nn.Module) -> None:
-    """The weights that the constructor draws, drawn again from the stream that this part has by its place;
-    those of danlu's linear maps and embeddings are the model's business."""
-    fresh = type(self)(**self.given)  # type: ignore[arg-type]
-    drawn = tuple(
-        f"{name}." for name, module in fresh.named_modules() if isinstance(module, Linear | nn.Embedding)
-    )
-    new = fresh.state_dict()
-    for name, tensor in self.state_dict().items():
-        if not name.startswith(drawn):
-            tensor.copy_(new[name])
+class _Any(nn.Module):
+    """What every own part has."""
+
+    _given: dict[str, Any]  # to the constructor
+    _around: dict[str, Any]
+
+    @torch.no_grad()
+    def initialise_own(self) -> None:
+        """What the constructor draws, drawn again from the stream that this part has by its place. Weights of
+        danlu's linear maps and embeddings are the model's business."""
+        fresh = type(self)(**self._given)
+        drawn = tuple(
+            f"{name}." for name, module in fresh.named_modules() if isinstance(module, Linear | nn.Embedding)
+        )
+        new = fresh.state_dict()
+        for name, tensor in self.state_dict().items():
+            if not name.startswith(drawn):
+                tensor.copy_(new[name])
+
+
+class _Branch(_Any):
+    """What a mixer or a feed-forward layer may leave out; ``out`` may be None."""
+
+    out: Linear | None
+
+    def value_path(self) -> list[torch.Tensor]:
+        return [] if self.out is None else [self.out.weight]
+
+
+class _Mixer(_Branch):
+    cache = contracts.Mixer.cache
+    decoding_flops = contracts.Mixer.decoding_flops
+
+    def cache_bytes(self, length: int, element: int) -> int:
+        return length * int(self._around["width"]) * element
+
+    def flops(self, batch: int, length: int) -> int:
+        return contracts.count_flops(self, batch, length, self._around["width"])
+
+
+class _FeedForward(_Branch):
+    def flops(self, tokens: int) -> int:
+        return contracts.count_flops(self, tokens, self._around["width"])
+
+
+# Whose methods a class of a family gets where it has none of the name.
+_DEFAULTS: dict[str, tuple[type[nn.Module], ...]] = {
+    "norm": (_Any,),
+    "position": (_Any,),
+    "residual": (_Any,),
+    "activation": (_Any,),
+    "mixer": (_Any, _Branch, _Mixer),
+    "feed_forward": (_Any, _Branch, _FeedForward),
+}

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from danlu.spec.attention import Attention, HeadGate
-from danlu.spec.mixers import LRU, LatentAttention, VQAttention
+from danlu.spec.mixers import (
+    LRU,
+    LatentAttention,
+    OwnMixer,
+    VQAttention,
+    runs_in_order,
+    takes_position,
+)
 from danlu.spec.positions import NoPosition, ReRotary, Rotary, T5Buckets
 from danlu.spec.residuals import DeepNorm, ReZero
 
@@ -22,6 +29,13 @@ def check_layer(width: int, parts: Parts, *, causal: bool) -> None:
             raise ValueError(
                 "mixer.kind = lru runs from left to right, and an encoder looks both ways; "
                 "use kind decoder, or another mixer"
+            )
+        return
+    if isinstance(mixer, OwnMixer):
+        if not causal and not mixer.reads_scope:
+            raise ValueError(
+                f"mixer.kind = {mixer.kind} takes no scope, so it runs from left to right, and an encoder "
+                "looks both ways; use kind decoder, or let its forward take the scope"
             )
         return
     if isinstance(mixer, VQAttention) and not causal:
@@ -143,10 +157,11 @@ def check_network(model: Network) -> None:
             )
     _check_stacks(model)
     mixers, position = [parts.mixer for parts in model.turn()], model.position
-    if all(isinstance(mixer, LRU) for mixer in mixers) and position.acts_on in ("heads", "scores"):
+    if not any(takes_position(mixer) for mixer in mixers) and position.acts_on in ("heads", "scores"):
+        kinds = " or ".join(dict.fromkeys(mixer.kind for mixer in mixers))
         raise ValueError(
-            f"position.kind = {position.kind} acts in attention, and every mixer is an lru, which has none; "
-            "set position = none"
+            f"position.kind = {position.kind} acts in attention, and every mixer is of kind {kinds}, which "
+            "has none; set position = none"
         )
 
 
@@ -195,12 +210,13 @@ def check_experiment(experiment: Experiment) -> None:
                 f"{place}.window = {window} is longer than data.context = {data.context}; "
                 f"allowed: 1 to {data.context}, or {'full' if own else 'none'} for full attention"
             )
-        if isinstance(parts.mixer, VQAttention | LRU) and data.documents == "separate":
+        ordered = runs_in_order(parts.mixer)
+        if ordered and data.documents == "separate":
             raise ValueError(
                 f"data.documents = separate, and mixer.kind = {parts.mixer.kind} carries what it read across "
                 "documents; set data.documents = join"
             )
-        if isinstance(parts.mixer, VQAttention | LRU) and objective.kind == "prefix":
+        if ordered and objective.kind == "prefix":
             raise ValueError(
                 f"objective.kind = prefix lets the prefix see itself both ways, and "
                 f"mixer.kind = {parts.mixer.kind} runs from left to right"

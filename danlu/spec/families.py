@@ -71,6 +71,9 @@ class Own:
     origin: Origin
     source: str = ""
 
+    def __str__(self) -> str:
+        return f"the {self.family} {self.kind} of {self.origin.name}"
+
     @property
     def statement(self) -> str:
         """The first paragraph of its docstring, in one line."""

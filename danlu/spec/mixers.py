@@ -76,21 +76,28 @@ class LRU(Spec):
 class OwnMixer(Spec):
     """What the specifications of own mixers are made on."""
 
-    @property
-    def takes_position(self) -> bool:
-        """Whether its class asks for the ``position``."""
-        own = own_of(type(self))
-        return own is not None and "position" in own.context
+    kind: str
 
     @property
     def reads_scope(self) -> bool:
-        """Whether it keeps to what a position may see: its ``mix``, or else its ``forward``, takes a
-        ``scope``. One that does not runs from left to right, whatever it is asked."""
+        """Whether it keeps to what a position may see: its ``mix`` or its ``forward`` takes a ``scope``. One
+        that does not runs from left to right, whatever it is asked."""
         own = own_of(type(self))
-        if own is None:
-            return False
-        run = getattr(own.makes, "mix", None) or own.makes.forward  # type: ignore[attr-defined]
-        return "scope" in inspect.signature(run).parameters
+        assert own is not None
+        runs = (getattr(own.makes, name, None) for name in ("mix", "forward"))
+        theirs = [run for run in runs if run is not None and run.__module__ != "danlu.nn.contracts"]
+        return any("scope" in inspect.signature(run).parameters for run in theirs)
+
+
+def takes_position(mixer: Spec) -> bool:
+    """Whether positions that act on heads or scores have a place in a mixer."""
+    own = own_of(type(mixer))
+    return not isinstance(mixer, LRU) if own is None else "position" in own.context
+
+
+def runs_in_order(mixer: Spec) -> bool:
+    """Whether a mixer carries what it read from left to right, across whatever separates documents."""
+    return isinstance(mixer, VQAttention | LRU) or (isinstance(mixer, OwnMixer) and not mixer.reads_scope)
 
 
 MIXER = Family("mixer", ("width", "position", "bias"), base=OwnMixer, place="model.mixer")

@@ -18,7 +18,7 @@ from danlu.spec.base import (
 )
 from danlu.spec.compatible import check_layer, check_network
 from danlu.spec.feed_forwards import ACTIVATION, MLP, FeedForward
-from danlu.spec.mixers import LRU, LatentAttention, Mixer, VQAttention
+from danlu.spec.mixers import LatentAttention, Mixer, VQAttention, takes_position
 from danlu.spec.norms import Norm, RMSNorm
 from danlu.spec.positions import NoPosition, Position, Rotary
 from danlu.spec.residuals import Placement, Plain, Residual
@@ -132,7 +132,7 @@ class Network(Spec):
         """``turn``, a position left out that its mixer has no use for."""
         return [
             parts._replace(position=NoPosition())
-            if isinstance(parts.mixer, LRU) and parts.position.acts_on != "embedding"
+            if not takes_position(parts.mixer) and parts.position.acts_on != "embedding"
             else parts
             for parts in self.turn()
         ]

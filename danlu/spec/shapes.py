@@ -9,11 +9,14 @@ from importlib import resources
 from statistics import median
 from typing import Any, Literal
 
+from danlu.spec.attention import Attention
 from danlu.spec.base import PositiveInt, Spec
-from danlu.spec.feed_forwards import GLU
-from danlu.spec.mixers import LRU, LatentAttention, VQAttention
+from danlu.spec.feed_forwards import GLU, MLP
+from danlu.spec.mixers import LatentAttention, VQAttention
 from danlu.spec.models import Network
 from danlu.spec.text import read_mapping
+
+HEADED = Attention | LatentAttention | VQAttention
 
 
 class Shape(Spec):
@@ -31,7 +34,7 @@ class Shape(Spec):
     heads: PositiveInt | None = None
     head_size: PositiveInt | None = None
     kv_heads: PositiveInt | None = None
-    hidden: PositiveInt
+    hidden: PositiveInt | None
     gated: bool
     vocabulary: PositiveInt
     tied: bool
@@ -39,9 +42,10 @@ class Shape(Spec):
     source: str = ""
 
     @property
-    def feed_forward(self) -> float:
-        """Inner width over width; 1.5 times that for a gated layer, which has three matrices for two."""
-        return self.hidden / self.width * (1.5 if self.gated else 1)
+    def feed_forward(self) -> float | None:
+        """Inner width over width; 1.5 times that for a gated layer, which has three matrices for two; None
+        of an own layer without ``hidden``."""
+        return self.hidden and self.hidden / self.width * (1.5 if self.gated else 1)
 
     @property
     def heads_over_width(self) -> float | None:
@@ -59,7 +63,7 @@ class Shape(Spec):
         """The parameters of the matrices and embeddings; biases, norms, positions left out."""
         heads, size = self.heads or 0, self.head_size or 0
         attention = 2 * self.width * size * (heads + (self.kv_heads or heads))
-        feed_forward = (3 if self.gated else 2) * self.width * self.hidden
+        feed_forward = (3 if self.gated else 2) * self.width * (self.hidden or 0)
         both = self.kind == "encoder-decoder"
         layer = 3 * attention + 2 * feed_forward if both else attention + feed_forward
         return self.layers * layer + self.vocabulary * self.width * (1 if self.tied else 2)
@@ -85,17 +89,19 @@ def known() -> tuple[Shape, ...]:
 def shape_of(model: Network, vocabulary: int) -> Shape:
     """The shape of a model. Where layers differ it is that of the first that has heads."""
     parts = model.parts()
-    one = next((p for p in parts if not isinstance(p.mixer, LRU)), parts[0])
+    one = next((p for p in parts if isinstance(p.mixer, HEADED)), parts[0])
     mixer, layer, width = one.mixer, one.feed_forward, model.width
     heads = size = kv_heads = None
-    if not isinstance(mixer, LRU):
+    if isinstance(mixer, HEADED):
         own = mixer.key_size if isinstance(mixer, VQAttention) else mixer.head_size
         heads, size = mixer.heads, own or width // mixer.heads
         kv_heads = heads if isinstance(mixer, VQAttention | LatentAttention) else mixer.kv_heads or heads
     gated = isinstance(layer, GLU)
-    hidden = layer.hidden or (
-        -(-8 * width // (3 * layer.multiple)) * layer.multiple if isinstance(layer, GLU) else 4 * width
-    )
+    hidden = getattr(layer, "hidden", None)
+    if isinstance(layer, GLU):
+        hidden = hidden or -(-8 * width // (3 * layer.multiple)) * layer.multiple
+    elif isinstance(layer, MLP):
+        hidden = hidden or 4 * width
     return Shape(
         name="this one",
         kind=model.kind,  # type: ignore[arg-type]

@@ -107,6 +107,10 @@ def _mixer(model: Network, parts: Parts) -> int:
 
 def _feed_forward(model: Network, parts: Parts) -> int:
     layer, width = parts.feed_forward, model.width
+    if not isinstance(layer, MLP | GLU):
+        raise SpecError(
+            f"parameters of feed_forward.kind = {layer.kind} are not counted here; allowed: mlp, glu"
+        )
     bias = model.bias if layer.biases is None else layer.biases
     inputs = 2 if isinstance(layer, GLU) else 1
     hidden = layer.hidden or _default_hidden(layer, width)
