@@ -92,6 +92,8 @@ def _in_type_of_input(run: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(self: nn.Module, x: torch.Tensor, *more: Any) -> Any:
         if x.dtype not in LOW:
             return run(self, x, *more)
+        if x.device.type == "meta":  # where autocast is not: costs are told as of float32
+            return run(self, x.float(), *more).to(x.dtype)
         with torch.autocast(x.device.type, x.dtype):
             return run(self, x, *more).to(x.dtype)
 

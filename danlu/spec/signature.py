@@ -70,7 +70,7 @@ def specification(
 
 def _parameters(makes: Callable[..., Any]) -> list[inspect.Parameter]:
     parameters = list(inspect.signature(makes).parameters.values())
-    if [str(p) for p in parameters] == ["*args", "**kwargs"]:
+    if [p.kind for p in parameters] == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]:
         return []  # no constructor of its own: torch.nn.Module's
     return parameters
 

@@ -1,0 +1,112 @@
+"""One part of every family, as a user would write them."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+import danlu
+
+
+@danlu.part("norm", "dyt", source="Zhu et al. 2025")
+class DyT(torch.nn.Module):
+    """y = gain · tanh(alpha x)."""
+
+    def __init__(self, width: int, *, alpha: Annotated[float, Field(gt=0)] = 0.5) -> None:
+        super().__init__()
+        self.alpha = torch.nn.Parameter(torch.full((1,), alpha))
+        self.gain = torch.nn.Parameter(torch.ones(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.gain * torch.tanh(self.alpha * x)
+
+
+@danlu.part("activation", "snake", source="Liu et al. 2020")
+def snake(x: torch.Tensor, *, a: float = 1.0) -> torch.Tensor:
+    """x + sin²(ax)/a."""
+    return x + torch.sin(a * x) ** 2 / a
+
+
+@danlu.part("activation", "plain-mish")
+class Mish(torch.nn.Module):
+    """x · tanh(ln(1 + e^x))."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.tanh(torch.nn.functional.softplus(x))
+
+
+@danlu.part("mixer", "mean")
+class Mean(torch.nn.Module):
+    """A map of the mean of all positions so far."""
+
+    def __init__(self, width: int, bias: bool = False) -> None:
+        super().__init__()
+        self.out = danlu.nn.Linear(width, width, bias=bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        count = torch.arange(1, x.shape[1] + 1, device=x.device, dtype=x.dtype)
+        return self.out(x.cumsum(1) / count[:, None])
+
+
+@danlu.part("feed_forward", "low-rank")
+class LowRank(torch.nn.Module):
+    """W₂ gelu(W₁ x) through a narrow waist."""
+
+    def __init__(self, width: int, *, rank: int = 8, form: Literal["gelu", "relu"] = "gelu") -> None:
+        super().__init__()
+        self.down = torch.nn.Linear(width, rank)
+        self.out = torch.nn.Linear(rank, width)
+        self.act = getattr(torch.nn.functional, form)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.act(self.down(x)))
+
+
+@danlu.part("position", "decay")
+class Decay(torch.nn.Module):
+    """−slope · |distance| on every score."""
+
+    acts_on = "scores"
+
+    def __init__(self, heads: int, *, slope: float = 0.1) -> None:
+        super().__init__()
+        self.slopes = torch.nn.Parameter(torch.full((heads,), slope))
+
+    def bias(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
+        i = torch.arange(offset, offset + q.shape[2], device=q.device)
+        distance = (i[:, None] - torch.arange(keys, device=q.device)).abs()
+        return -self.slopes[:, None, None] * distance
+
+
+@danlu.part("residual", "half")
+class Half(torch.nn.Module):
+    """(x + f(x)) / √2."""
+
+    def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        return (x + branch) / math.sqrt(2)
+
+
+@danlu.part("optimizer", "heavy-ball")
+class HeavyBall(danlu.optim.Rule):
+    """Momentum without decay of the gradient's share."""
+
+    def __init__(self, params, lr: float = 0.05, momentum: float = 0.9, weight_decay: float = 0.0) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    def new_state(self, p: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"velocity": self.zeros(p)}
+
+    def update(self, group: dict, params: list[torch.Tensor]) -> None:  # type: ignore[type-arg]
+        for p in params:
+            velocity = self.state[p]["velocity"]
+            velocity.mul_(group["momentum"]).add_(p.grad, alpha=group["lr"])
+            p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(velocity)
+
+
+@danlu.part("schedule", "saw")
+def saw(now: danlu.optim.Moment, *, teeth: int = 4) -> float:
+    """Falls from 1 to ½ again and again."""
+    return 1 - 0.5 * (now.progress * teeth % 1)
