@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from danlu.parts import idea as idea
     from danlu.parts import load as load
     from danlu.parts import part as part
 
@@ -14,6 +15,7 @@ STARTED = time.perf_counter()  # when this process began to be danlu: start-up i
 
 # The front door: a name, and the module that has it, imported when the name is first used.
 _DOORS = {
+    "idea": "danlu.parts",
     "load": "danlu.parts",
     "part": "danlu.parts",
 }

@@ -1,17 +1,18 @@
-"""``@danlu.part``: a class or function becomes a part."""
+"""``@danlu.part``: a class or function becomes a part; ``danlu.idea``: a patch becomes an idea."""
 
 from __future__ import annotations
 
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import danlu.spec  # noqa: F401  brings the families
-from danlu.parts.sources import origin_of
+from danlu.parts.sources import IDEAS, origin_of
+from danlu.spec import catalog
 from danlu.spec.errors import SpecError, did_you_mean, either
-from danlu.spec.families import FAMILIES, Own
+from danlu.spec.families import FAMILIES, Origin, Own
 from danlu.spec.signature import specification
 
 Makes = TypeVar("Makes", bound=Callable[..., Any])
@@ -44,7 +45,42 @@ def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes
         if function and not of.functions:
             raise SpecError(f"{kind} is a function, and a {family} is a class")
         spec, context = specification(makes, of, kind, inputs=int(function))
-        of.register(Own(family, kind, spec, makes, context, origin, source))
+        own = Own(family, kind, spec, makes, context, origin, source)
+        if of.place is not None:
+            patch = {of.place: kind}
+            if family == "mixer" and "position" not in context:
+                patch["model.position"] = "none"
+            _register_idea(kind, patch, origin, statement=own.statement, source=source, family=family)
+        of.register(own)
         return makes
 
     return register
+
+
+def idea(
+    name: str,
+    patch: Mapping[str, Any],
+    *,
+    statement: str = "",
+    source: str = "",
+    expect: str = "",
+    needs: Mapping[str, str] | None = None,
+) -> None:
+    """Make ``+name`` an idea: ``danlu.idea("dyt-sharp", {"model.norm": {"kind": "dyt", "alpha": 2.0}})``.
+
+    A part of a family with one place in an experiment is by itself an idea of its kind.
+
+    ``patch``: fields and values, names with dots or nested; ``statement``: what it claims; ``expect``: what
+    should change; ``needs``: comparisons that must hold for an experiment, each with a reason. Raises
+    ``SpecError`` for a name that is taken or cannot stand after a ``+``, and for a patch that is none.
+    """
+    texts = {"statement": statement, "source": source, "family": "own", "expect": expect}
+    _register_idea(name, patch, origin_of(sys._getframe(1)), needs=needs, **texts)
+
+
+def _register_idea(name: str, patch: Mapping[str, Any], origin: Origin, **about: Any) -> None:
+    before = IDEAS.get(name)
+    if before is not None and (before[0] != origin or before[1] != about["family"]):
+        raise SpecError(f"+{name} is an idea of {before[0].name} already; choose another name")
+    catalog.register_idea(name, patch, **about)
+    IDEAS[name] = origin, about["family"]

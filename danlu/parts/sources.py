@@ -20,11 +20,13 @@ from collections.abc import Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
-from danlu.spec import plugins
+from danlu.spec import catalog, plugins
 from danlu.spec.errors import SpecError
 from danlu.spec.families import FAMILIES, SESSION, Origin
 
+IDEAS: dict[str, tuple[Origin, str]] = {}  # where an idea comes from, and its family
 _running: list[Origin] = []  # the innermost last
 _loaded: dict[Origin, _Finder] = {}
 
@@ -47,7 +49,7 @@ def run(origin: Origin) -> None:
     before = _loaded.get(origin)
     if before is not None and before.texts == origin.texts:
         return
-    kept = {family: dict(family.own) for family in FAMILIES.values()}
+    kept = snapshot()
     forget(origin)
     _running.append(origin)
     finder = _Finder(origin)
@@ -58,8 +60,7 @@ def run(origin: Origin) -> None:
         importlib.import_module(finder.main)
     except BaseException as error:
         sys.meta_path.remove(finder)
-        for family, own in kept.items():
-            family.own = own
+        restore(kept)
         if isinstance(error, Exception):
             raise SpecError(_told(error, origin)) from error
         raise
@@ -72,8 +73,26 @@ def forget(origin: Origin) -> None:
     """Take back what ``origin`` registered."""
     for family in FAMILIES.values():
         family.own = {kind: own for kind, own in family.own.items() if own.origin != origin}
+    for name in [name for name, (of, _) in IDEAS.items() if of == origin]:
+        catalog.forget_idea(name)
+        del IDEAS[name]
     if (finder := _loaded.pop(origin, None)) is not None:
         sys.meta_path.remove(finder)
+
+
+def snapshot() -> Any:
+    """What is registered now, for ``restore``."""
+    return {family: dict(family.own) for family in FAMILIES.values()}, dict(IDEAS), dict(catalog._own)
+
+
+def restore(kept: Any) -> None:
+    """Have registered what was when the snapshot was taken, and nothing else."""
+    families, ideas, patches = kept
+    for family, own in families.items():
+        family.own = own
+    for table, entries in ((IDEAS, ideas), (catalog._own, patches)):
+        table.clear()
+        table.update(entries)
 
 
 def loaded() -> list[Origin]:

@@ -19,6 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from danlu.spec import plugins
 from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.overrides import nested
 from danlu.spec.text import brief, is_file_name, read_mapping
@@ -102,6 +103,8 @@ def idea(name: str) -> Idea:
     the nearest name if there is none."""
     if is_file_name(name):
         return read_idea(name)
+    if name not in names("ideas"):
+        plugins.load()
     return _own.get(name) or _of_catalog(FORMER.get(name, name))
 
 
@@ -145,6 +148,7 @@ def _made(name: str, written: Mapping[str, Any], label: str) -> Idea:
 
 def ideas() -> list[Idea]:
     """Every idea, by family and name."""
+    plugins.load()
     return sorted((idea(name) for name in names("ideas")), key=lambda found: (found.family, found.name))
 
 

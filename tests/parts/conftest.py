@@ -7,14 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from danlu.parts import sources
-from danlu.spec.families import FAMILIES
 
 
 @pytest.fixture(autouse=True)
 def no_parts() -> Iterator[None]:
-    kept = {family: dict(family.own) for family in FAMILIES.values()}
+    kept = sources.snapshot()
     yield
     for origin in sources.loaded():
         sources.forget(origin)
-    for family, own in kept.items():
-        family.own = own
+    sources.restore(kept)
