@@ -143,6 +143,8 @@ def _make(spec: Data, corpus: Corpus, folder: Path, progress: Progress) -> None:
     leaks = HeldOutLines(side(HELD_OUT))
     tokenizer = build_tokenizer(spec.tokenizer, lambda: chain.from_iterable(side(TRAIN)))
     tokenizer.save(folder / "tokenizer.json")
+    for note in tokenizer.notes:
+        progress(note)
     progress(f"{corpus.name}: encoding as {tokenizer.name}, vocabulary {tokenizer.vocabulary:,}")
     training = map(leaks.remove_from, side(TRAIN))
     splits = {

@@ -21,6 +21,7 @@ from danlu.files.paths import expanded
 from danlu.files.read import read_text
 from danlu.files.write import write_atomically
 from danlu.spec.data import bpe_size
+from danlu.spec.text import brief
 
 Ids = NDArray[np.int64]
 MOST_IDS = 1 << 24  # tables over the vocabulary are kept in memory
@@ -30,6 +31,8 @@ class Tokenizer(Protocol):
     """What the rest of danlu asks of a tokenizer."""
 
     name: str
+    notes: tuple[str, ...]  # what was changed of a tokenizer that came from elsewhere, in sentences
+    ends: frozenset[int]  # the ids at which a model that writes is done; of danlu's own models none
 
     @property
     def vocabulary(self) -> int:
@@ -65,6 +68,8 @@ class _Saved:
 
     name: str
     vocabulary: int
+    notes: tuple[str, ...] = ()
+    ends: frozenset[int] = frozenset()
 
     def _json(self) -> dict[str, Any]:
         raise NotImplementedError
@@ -163,13 +168,24 @@ class Pretrained(_Saved):
 
     ``separator``: the id of the first of its tokens among those customary for the end of a
     text, or, where it has none, one id more than it has. Text that happens to spell such a token is encoded
-    as ordinary text.
+    as ordinary text. Dropout of merges (BPE-dropout), with which one text has other ids every time, is turned
+    off, and said in ``notes``.
     """
 
     _CUSTOMARY = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[SEP]")
 
-    def __init__(self, content: str, name: str, where: str = "the tokenizer") -> None:
+    def __init__(
+        self, content: str, name: str, where: str = "the tokenizer", ends: Iterable[int] = ()
+    ) -> None:
         library = _tokenizers(name)
+        settings = json.loads(content)
+        model = settings["model"]
+        if dropout := model.pop("dropout", None):
+            content = json.dumps(settings)
+            self.notes = (
+                f"{name}: dropout = {dropout} is turned off, so that a text always has the same ids",
+            )
+        self.ends = frozenset(ends)
         try:
             self._tokenizer = library.Tokenizer.from_str(content)
         except Exception as error:  # the library raises plain Exception
@@ -185,7 +201,6 @@ class Pretrained(_Saved):
             raise DataError(f"{where} has the id {size - 1:,}; allowed: ids below {MOST_IDS:,}")
         self.separator = next((names[token] for token in self._CUSTOMARY if token in names), size)
         self.vocabulary = max(size, self.separator + 1)
-        model = json.loads(content)["model"]
         self.unknown: int | None = names.get(model.get("unk_token"), model.get("unk_id"))
 
     @classmethod
@@ -234,7 +249,8 @@ class Pretrained(_Saved):
         return str(self._tokenizer.decode(kept, skip_special_tokens=False))
 
     def _json(self) -> dict[str, Any]:
-        return {"kind": "tokenizers", "name": self.name, "tokenizer": json.loads(self._tokenizer.to_str())}
+        saved = {"kind": "tokenizers", "name": self.name, "tokenizer": json.loads(self._tokenizer.to_str())}
+        return saved | ({"ends": sorted(self.ends)} if self.ends else {})
 
 
 def build_tokenizer(spec: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
@@ -266,13 +282,24 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
             return Bytes()
         case {"danlu": 1, "kind": "characters", "characters": str(characters)}:
             return Characters(characters)
-        case {"danlu": 1, "kind": "tokenizers", "name": str(name), "tokenizer": dict(tokenizer)}:
-            return Pretrained(json.dumps(tokenizer), name, str(path))
+        case {
+            "danlu": 1,
+            "kind": "tokenizers",
+            "name": str(name),
+            "tokenizer": {"model": dict()} as tokenizer,
+        }:
+            return Pretrained(json.dumps(tokenizer), name, str(path), _ends(saved.get("ends", []), path))
         case {"model": dict()}:
             return Pretrained(content, str(path), str(path))
     raise DataError(
         f"{path} is no tokenizer: neither one that danlu saved nor a tokenizer.json of the tokenizers library"
     )
+
+
+def _ends(saved: Any, path: str | os.PathLike[str]) -> list[int]:
+    if not isinstance(saved, list) or not all(type(end) is int for end in saved):
+        raise DataError(f"the tokenizer {path}: ends = {brief(saved)} is not a list of ids")
+    return saved
 
 
 def _tokenizers(name: str) -> Any:

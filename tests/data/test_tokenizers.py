@@ -175,3 +175,29 @@ def test_a_missing_file_or_package_is_named(tmp_path, monkeypatch):
 def test_saved_json_is_readable(tmp_path):
     Characters("ba").save(tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text())["characters"] == "ab"
+
+
+def test_dropout_of_merges_is_off_and_said_once(tmp_path):
+    """A text has the same ids every time; what is saved no longer has it."""
+    pytest.importorskip("tokenizers")
+    content = json.loads(trained()._tokenizer.to_str())
+    content["model"]["dropout"] = 0.5
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(content))
+    random = load_tokenizer(path)
+    assert random.notes == (f"{path}: dropout = 0.5 is turned off, so that a text always has the same ids",)
+    assert all((random.encode(TEXT[0]) == trained().encode(TEXT[0])).all() for _ in range(20))
+    random.save(tmp_path / "saved.json")
+    assert load_tokenizer(tmp_path / "saved.json").notes == trained().notes == ()
+
+
+def test_ids_at_which_a_text_ends_are_kept(tmp_path):
+    tokenizer = trained()
+    assert tokenizer.ends == frozenset()
+    tokenizer.ends = frozenset({5, 3})
+    tokenizer.save(tmp_path / "saved.json")
+    assert load_tokenizer(tmp_path / "saved.json").ends == {3, 5}
+    saved = json.loads((tmp_path / "saved.json").read_text())
+    (tmp_path / "saved.json").write_text(json.dumps(saved | {"ends": "all"}))
+    with pytest.raises(DataError, match="ends = 'all' is not a list of ids"):
+        load_tokenizer(tmp_path / "saved.json")
