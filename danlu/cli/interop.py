@@ -26,17 +26,15 @@ def import_(
     from danlu.spec.text import dump
 
     imported = from_huggingface(folder)
-    if to is not None:
-        save_run(imported, to)
+    notes = [*imported.notes, *(save_run(imported, to) if to is not None else ())]
     parameters = sum(parameter.numel() for parameter in imported.model.parameters())
     fields = imported.experiment.model.model_dump(mode="json")
     if as_json:
-        notes = list(imported.notes)
         run = None if to is None else str(to)
         print_json({"model": fields, "parameters": parameters, "notes": notes, "run": run})
         return
     print_yaml(dump({"model": fields}))
-    for note in imported.notes:
+    for note in notes:
         tell(note)
     say(f"\n{parameters:,} parameters, context {imported.experiment.data.context:,}")
     if to is not None:

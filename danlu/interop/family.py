@@ -96,12 +96,17 @@ class Family:
         return differences(n, self.read(self.write(n)).normal)
 
 
+# How to go on with training a model that is trained already: the rate and the decay of Llama 2's fine-tuning
+# (Touvron et al. 2023, arXiv:2307.09288, section 3.1), where the schedule is a cosine too.
+TRAINING = {"optimizer.kind": "adamw", "optimizer.lr": 2e-5, "optimizer.weight_decay": 0.1}
 OBJECTIVES = {"decoder": "causal", "encoder": "masked", "encoder-decoder": "spans"}
 
 
 def _experiment(fields: Mapping[str, Any], context: int) -> spec.Experiment:
     model = {f"model.{name}": value for name, value in fields.items()}
     try:
-        return spec.validate({"objective.kind": OBJECTIVES[fields["kind"]], "data.context": context, **model})
+        return spec.validate(
+            {"objective.kind": OBJECTIVES[fields["kind"]], "data.context": context, **TRAINING, **model}
+        )
     except SpecError as error:
         raise InteropError(f"config.json, read as a model of danlu: {error}") from None

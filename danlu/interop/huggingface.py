@@ -5,33 +5,39 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn as nn
 
 from danlu import spec
 from danlu.data import load_tokenizer
+from danlu.files.json import read_object, to_json, write_json
 from danlu.interop import folder as folders
 from danlu.interop.errors import InteropError
 from danlu.interop.families import FAMILIES
 from danlu.interop.family import Family, Read
+from danlu.interop.folder import Kept
 from danlu.interop.normal import normal
-from danlu.interop.tensors import Tensors, canonical, come, go
+from danlu.interop.tensors import Tensors, canonical, come, go, some
 from danlu.models import build
 from danlu.spec.errors import did_you_mean
 from danlu.spec.text import brief
 from danlu.train.load import TOKENIZER, load_run
 
 
-class Imported(NamedTuple):
-    """A model taken over: danlu's, in evaluation mode; the experiment that describes it (its data, its
-    optimizer are danlu's defaults); what was left out because logits don't depend on it."""
+@dataclass(frozen=True)
+class Imported:
+    """A model taken over: danlu's, in evaluation mode; the experiment that describes it, set up to go on with
+    training (``danlu.interop.family.TRAINING``); ``notes``: what was left out because logits don't depend on
+    it, and what is odd about the weights; ``kept``: what is only written again."""
 
     model: Any
     experiment: spec.Experiment
     notes: tuple[str, ...] = ()
+    kept: Kept = field(default_factory=Kept)
 
 
 class Trained(Protocol):
@@ -53,17 +59,25 @@ def from_huggingface(source: nn.Module | str | os.PathLike[str]) -> Imported:
     """
     if isinstance(source, nn.Module):
         config = json.loads(source.config.to_json_string(use_diff=False))  # type: ignore[union-attr, operator]
-        return take_over(config, source.state_dict())
+        imported = take_over(config, source.state_dict())
+        generation: Any = getattr(source, "generation_config", None)
+        files = {} if generation is None else {folders.GENERATION: generation.to_json_string()}
+        return replace(imported, kept=Kept(folders.special_of(config), files))
     path = Path(source)
     config = folders.read_config(path)
     family_of(config)  # an unknown model is told before its weights are read
     imported = take_over(config, folders.read_tensors(path))
+    imported = replace(
+        imported,
+        notes=(*folders.left_unread(path), *imported.notes),
+        kept=folders.read_kept(path, config),
+    )
     if not (path / folders.TOKENIZER).is_file():
         return imported
     tokenizer = str((path / folders.TOKENIZER).resolve())
     vocabulary = imported.model.embedding.weight.shape[0]
     data = imported.experiment.data.model_copy(update={"tokenizer": tokenizer, "vocabulary": vocabulary})
-    return imported._replace(experiment=imported.experiment.model_copy(update={"data": data}))
+    return replace(imported, experiment=imported.experiment.model_copy(update={"data": data}))
 
 
 def take_over(config: Mapping[str, Any], found: Mapping[str, torch.Tensor]) -> Imported:
@@ -75,6 +89,8 @@ def take_over(config: Mapping[str, Any], found: Mapping[str, torch.Tensor]) -> I
         read = _untied(read)
     if types := sorted({str(t.dtype).removeprefix("torch.") for t in named.values()} - {"float32"}):
         notes.append(f"weights of {', '.join(types)} are now float32")
+    if broken := [name for name, t in named.items() if not t.float().isfinite().all()]:
+        notes.append(f"NaN or infinity among the weights of {some(broken)}: the logits are then no numbers")
     with torch.random.fork_rng(devices=[]):
         model = build(read.experiment.model, read.vocabulary, read.experiment.data.context)
     shapes = {name: tensor.shape for name, tensor in _own(model, tied).items()}
@@ -95,19 +111,24 @@ def to_huggingface(
     ``source``: a run's folder (of ``step``, or of its best checkpoint), or anything with a ``model`` and an
     ``experiment``: a loaded run, what ``from_huggingface`` gave. ``family``: a ``model_type``; left out, the
     first that has this very model, which is decided on the specification: written as a config and read
-    back, it must be the same. Raises InteropError naming the fields that no family has, or if ``folder``
-    holds a model already and ``force`` is not set.
+    back, it must be the same. The special tokens, the chat template and the settings of generation of a model
+    that was imported are written again. Raises InteropError naming the fields that no family has, or if
+    ``folder`` holds a model already and ``force`` is not set.
     """
-    if isinstance(source, str | os.PathLike):
-        source = load_run(Path(source), step)
+    path = Path(source) if isinstance(source, str | os.PathLike) else None
+    if path is not None:
+        source = load_run(path, step)
+    assert not isinstance(source, str | os.PathLike)
     model, experiment = source.model, source.experiment
     n = normal(experiment.model, model.embedding.weight.shape[0], experiment.data.context)
     chosen = choose(n, family)
     tensors = go(_own(model, experiment.model.tied), chosen.tensors, n)
-    tokenizer, separator = _tokenizer(source)
-    special = {"bos_token_id": separator, "eos_token_id": separator, "pad_token_id": None}
+    kept: Kept = getattr(source, "kept", Kept()) if path is None else read_kept(path)
+    tokenizer, special, files = _tokenizer(source)
+    if any(value is not None for value in kept.special.values()):
+        special = dict(kept.special)
     config = {**chosen.write(n), **special, "torch_dtype": "float32"}
-    folders.write(Path(folder), config, tensors, tokenizer, force)
+    folders.write(Path(folder), config, tensors, tokenizer, {**files, **kept.files}, force)
     return chosen
 
 
@@ -167,14 +188,38 @@ def _own(model: nn.Module, tied: bool) -> Tensors:
     return {name: t for name, t in model.state_dict().items() if not (tied and name == "readout.weight")}
 
 
-def _tokenizer(source: Trained) -> tuple[str | None, int | None]:
-    """The text of a ``tokenizer.json`` that the tokenizers library reads, if the source has one, and the id
-    that begins and ends documents."""
+def _tokenizer(source: Trained) -> tuple[str | None, dict[str, Any], dict[str, str]]:
+    """The text of a ``tokenizer.json`` that the tokenizers library reads, if the source has one; the ids of
+    special tokens, where the separator begins and ends documents; and what transformers wants beside it."""
     tokenizer = getattr(source, "tokenizer", None)
     if tokenizer is None and source.experiment.data.tokenizer.endswith(TOKENIZER):
         path = Path(source.experiment.data.tokenizer)
         tokenizer = load_tokenizer(path) if path.is_file() else None
-    if tokenizer is None:
-        return None, None
+    separator = None if tokenizer is None else int(tokenizer.separator)
+    special = {"bos_token_id": separator, "eos_token_id": separator, "pad_token_id": None}
     inner = getattr(tokenizer, "_tokenizer", None)  # bytes and characters have none
-    return (None if inner is None else inner.to_str()), int(tokenizer.separator)
+    if inner is None:
+        return None, special, {}
+    about = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    if token := inner.id_to_token(separator):
+        about |= {"bos_token": token, "eos_token": token}
+    return inner.to_str(), special, {folders.TOKENIZER_CONFIG: to_json(about, indent=2) + "\n"}
+
+
+KEPT = "imported.json"  # in a run's folder: what danlu.interop.folder.Kept holds
+
+
+def write_kept(run: Path, kept: Kept) -> None:
+    """Lay down in a run's folder what an export writes again."""
+    write_json(run / KEPT, {"special": dict(kept.special), "files": dict(kept.files)})
+
+
+def read_kept(run: Path) -> Kept:
+    """What ``write_kept`` laid down; nothing for a run that was not imported. Raises FileError."""
+    if not (run / KEPT).is_file():
+        return Kept()
+    found = read_object(run / KEPT, {"special": dict, "files": dict})
+    files = {name: text for name, text in found["files"].items() if name in folders.BESIDE}
+    if wrong := [name for name, text in files.items() if not isinstance(text, str)]:
+        raise InteropError(f"{run / KEPT}: files.{wrong[0]} is no text; restore it")
+    return Kept(folders.special_of(found["special"]), files)

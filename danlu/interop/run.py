@@ -9,7 +9,7 @@ from danlu import objectives
 from danlu.data import load_tokenizer
 from danlu.interop.errors import InteropError
 from danlu.interop.folder import TOKENIZER
-from danlu.interop.huggingface import Imported
+from danlu.interop.huggingface import Imported, write_kept
 from danlu.spec import to_yaml
 from danlu.train import checkpoint, steps
 from danlu.train.folder import RunFolder
@@ -17,9 +17,10 @@ from danlu.train.precision import LossScale
 from danlu.train.trainer import Position
 
 
-def save_run(imported: Imported, path: Path) -> None:
+def save_run(imported: Imported, path: Path) -> tuple[str, ...]:
     """Write the folder of a run: experiment, tokenizer, and a checkpoint of step 0 with the model's weights
-    and no optimizer's state, so that it can be sampled from, and training begin.
+    and no optimizer's state, so that it can be sampled from, and training begin; and what an export writes
+    again. Returns what was changed of the tokenizer, in sentences.
 
     Raises InteropError if the model came without tokenizer, or has fewer ids
     than tokenizer and objective need, or the folder holds a run with checkpoints.
@@ -39,12 +40,19 @@ def save_run(imported: Imported, path: Path) -> None:
         )
     if steps.latest_step(path) is not None:
         raise InteropError(f"{path} holds a run with checkpoints already; name another folder")
-    with RunFolder.create_or_open(path, to_yaml(imported.experiment)) as folder:
+    tokenizer.ends = frozenset(imported.kept.ends)
+    # The run's own tokenizer, which knows where a text ends.
+    data = imported.experiment.data.model_copy(update={"tokenizer": str((path / TOKENIZER).resolve())})
+    experiment = imported.experiment.model_copy(update={"data": data})
+    with RunFolder.create_or_open(path, to_yaml(experiment)) as folder:
         tokenizer.save(folder.path / TOKENIZER)
+        write_kept(folder.path, imported.kept)
         state = {
             "position": asdict(Position()),
             "scale": LossScale().state(),
             "clock": {},
             "processes": 1,
+            "average": 0,
         }
         checkpoint.save(folder.path, 0, {"model": dict(imported.model.state_dict())}, state)
+    return tokenizer.notes

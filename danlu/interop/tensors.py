@@ -145,7 +145,7 @@ def come(found: Tensors, maps: Sequence[Map], n: Normal, shapes: Mapping[str, to
     left, made = dict(found), Tensors()
     for move in moves(maps, n, shapes):
         if missing := [name for name in move.theirs if name not in left]:
-            raise InteropError(f"the checkpoint lacks {_some(missing)}, which config.json asks for")
+            raise InteropError(f"the checkpoint lacks {some(missing)}, which config.json asks for")
         theirs = [left.pop(name) for name in move.theirs]
         for name, tensor in zip(move.theirs, theirs, strict=True):
             if not tensor.is_floating_point():
@@ -155,9 +155,9 @@ def come(found: Tensors, maps: Sequence[Map], n: Normal, shapes: Mapping[str, to
                 raise InteropError(f"{name} would be filled twice; a fault of the family's table")
             made[name] = tensor.float().contiguous()
     if left:
-        raise InteropError(f"the checkpoint has {_some(list(left))}, for which danlu has no place")
+        raise InteropError(f"the checkpoint has {some(list(left))}, for which danlu has no place")
     if empty := [name for name in shapes if name not in made]:
-        raise InteropError(f"the checkpoint has nothing for {_some(empty)} of the danlu model")
+        raise InteropError(f"the checkpoint has nothing for {some(empty)} of the danlu model")
     return made
 
 
@@ -168,7 +168,7 @@ def go(ours: Tensors, maps: Sequence[Map], n: Normal) -> Tensors:
         tensors = move.go([left.pop(name) for name in move.ours])
         made |= {name: tensor.contiguous() for name, tensor in zip(move.theirs, tensors, strict=True)}
     if left:
-        raise InteropError(f"the model has {_some(list(left))}, for which this family has no place")
+        raise InteropError(f"the model has {some(list(left))}, for which this family has no place")
     return made
 
 
@@ -187,7 +187,7 @@ def canonical(found: Tensors, family: Naming, tied: bool) -> tuple[Tensors, bool
         for name in gone:
             del named[name]
         if gone and why:
-            notes.append(f"left out, {why}: {_some(gone)}")
+            notes.append(f"left out, {why}: {some(gone)}")
     for copy, original in family.copies.items():
         if copy in named and not _same(named, copy, original):
             raise InteropError(f"{copy} differs from {original}, and danlu has one tensor for both")
@@ -215,5 +215,6 @@ def _ending(name: str, renamed: Mapping[str, str]) -> str:
     return name
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first three of the names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -113,7 +113,8 @@ def assign(
     for a specification that is none, and where neither rate nor updates are known.
     """
     s = _with_rate(_specified(s, settings), updates)
-    parameters = sorted(named(model, roles), key=lambda p: _ORDER.index(p.role))
+    learning = (p for p in named(model, roles) if p.parameter.requires_grad)
+    parameters = sorted(learning, key=lambda p: _ORDER.index(p.role))
     check(s.groups, parameters)
     multiplier = float(getattr(model, "width_multiplier", 1.0))
     found, open_ = Assignments(), []

@@ -20,6 +20,8 @@ def by_role(model: nn.Module) -> dict[Role, dict[str, torch.Tensor]]:
     """The parameters that learn, by role and name. Raises ``SpecError`` for one whose role is unknown."""
     found: dict[Role, dict[str, torch.Tensor]] = {}
     for p in named(model):
+        if not p.parameter.requires_grad:
+            continue
         if not p.known:
             raise unknown([p], "what is asked for")
         found.setdefault(p.role, {})[p.name] = p.parameter

@@ -29,7 +29,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 class Named(NamedTuple):
-    """A parameter that learns.
+    """A parameter.
 
     ``why``: what its role was found by; ``known``: whether it was found (if not, ``role`` is "kernel").
     ``hidden``: whether it lies in the model's repeated blocks, or the model has none. ``centre``: what it is
@@ -61,7 +61,7 @@ class _Owner(NamedTuple):
 
 
 def named(model: nn.Module, roles: Mapping[str, Role] | None = None) -> list[Named]:
-    """The parameters that learn, with their roles.
+    """The parameters with their roles, frozen ones too.
 
     ``roles``: name, or pattern of names (``*`` and ``?``), to role, before all that is found here; a later
     one counts more. A module may also say the roles of parameters inside of it, by their names there, in an
@@ -102,8 +102,6 @@ class _Finder:
 
     def found(self) -> Iterator[Named]:
         for name, p in self.model.named_parameters():
-            if not p.requires_grad:
-                continue
             owners = self.owners[id(p)]
             found, why = self._role(name, p, owners)
             role = found or "kernel"
@@ -207,7 +205,7 @@ class _Finder:
             raise SpecError(
                 f"roles[{pattern!r}] = {role!r} is not {either(ROLES)}{did_you_mean(role, ROLES)}"
             )
-        names = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        names = [name for name, _ in self.model.named_parameters()]
         if not any(fnmatchcase(name, pattern) for name in names):
             raise SpecError(f"roles[{pattern!r}] matches no parameter{did_you_mean(pattern, names)}")
 

@@ -73,8 +73,9 @@ def generate_text(
 ) -> str:
     """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty).
 
-    An encoder-decoder ends where the span ends that it fills in after the prompt. Raises ``RunError`` for a
-    run whose model continues no text, a prompt that is no text, a ``top_p`` or a ``seed`` out of range.
+    An imported model ends where its texts end, an encoder-decoder where the span ends that it fills in after
+    the prompt. Raises ``RunError`` for a run whose model continues no text, a prompt that is no text, a
+    ``top_p`` or a ``seed`` out of range.
     """
     from danlu.models import Encoder, EncoderDecoder, generate
 
@@ -108,5 +109,6 @@ def generate_text(
         top_p=top_p,
         seed=seed,
     )
-    ids = takewhile(lambda token: token < run.tokenizer.vocabulary, map(int, tokens))
-    return run.tokenizer.decode(list(ids))
+    known = run.tokenizer
+    ids = takewhile(lambda token: token < known.vocabulary and token not in known.ends, map(int, tokens))
+    return known.decode(list(ids))

@@ -11,9 +11,10 @@ import torch
 from danlu.cli.main import main
 from danlu.interop import Imported, from_huggingface, to_huggingface
 from danlu.interop.folder import CONFIG, read_tensors
+from danlu.lab.measures import of_run
 from danlu.models import build
-from danlu.spec import validate
-from danlu.train.load import load_run
+from danlu.spec import resolve, to_yaml, validate
+from danlu.train.load import generate_text, load_run
 
 
 @pytest.fixture
@@ -90,3 +91,35 @@ def test_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("import", folder, "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert said["model"]["layers"] == 2 and said["notes"] == []
+
+
+def test_an_imported_model_ends_its_text(folder: Path, tmp_path: Path) -> None:
+    """Sampling stops at an end of ``generation_config.json``, here the third token that it would write."""
+    assert run("import", folder, "--to", tmp_path / "free") == 0
+    free = load_run(tmp_path / "free")
+    letters = generate_text(free, "bad ", count=12, seed=3)[::2]  # this tokenizer puts a space between tokens
+    (third,) = free.tokenizer.encode(letters[2]).tolist()
+    assert letters[2] not in letters[:2]
+    settings = {"eos_token_id": [third, 100], "top_p": 0.5}
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    assert run("import", folder, "--to", tmp_path / "run") == 0
+    assert generate_text(load_run(tmp_path / "run"), "bad ", count=12, seed=3)[::2] == letters[:2]
+    assert run("export", tmp_path / "run", "--to", tmp_path / "back") == 0
+    assert json.loads((tmp_path / "back" / "generation_config.json").read_text()) == settings
+
+
+def test_an_imported_model_can_be_measured_and_trained(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before its first step it has no environment.json; after it, text still ends where it ended."""
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2}))
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("a bad cab had a bag of beef\n" * 400)
+    assert run("import", folder, "--to", tmp_path / "run") == 0
+    assert of_run(tmp_path / "run", ["weight_rms"])["weight_rms"] > 0
+    words = [f"data.corpus={corpus}", "train.steps=2", "train.batch=2", "train.evaluate_tokens=200"]
+    settings = resolve([str(tmp_path / "run" / "experiment.yaml"), *words])
+    (tmp_path / "run" / "experiment.yaml").write_text(to_yaml(settings))
+    assert run("train", tmp_path / "run", "--run", tmp_path / "run") == 0
+    loaded = load_run(tmp_path / "run")
+    assert loaded.step == 2 and loaded.tokenizer.ends == {2}

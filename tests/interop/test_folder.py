@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from danlu import spec
 from danlu.files.errors import FileError
 from danlu.interop import Imported, InteropError, from_huggingface, to_huggingface
-from danlu.interop.folder import CONFIG, INDEX, MODEL, WEIGHTS, read_tensors
+from danlu.interop.folder import CONFIG, INDEX, MODEL, WEIGHTS, Kept, read_tensors
 from danlu.models import build
 
 
@@ -168,3 +168,94 @@ def test_wrong_shapes_are_named(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / WEIGHTS)
     with pytest.raises(InteropError, match=r"transformer\.wpe\.weight: shape \(23, 32\).*\(24, 32\)"):
         from_huggingface(tmp_path)
+
+
+def test_a_file_is_read_before_an_index(tmp_path: Path) -> None:
+    """As transformers does; that the other is left is said."""
+    source = small()
+    to_huggingface(source, tmp_path)
+    others = {name: tensor + 1 for name, tensor in read_tensors(tmp_path).items()}
+    save_file(others, tmp_path / "model-0.safetensors", {"format": "pt"})
+    (tmp_path / INDEX).write_text(
+        json.dumps({"metadata": {}, "weight_map": dict.fromkeys(others, "model-0.safetensors")})
+    )
+    imported = from_huggingface(tmp_path)
+    assert torch.equal(imported.model.embedding.weight, source.model.embedding.weight)
+    assert [note for note in imported.notes if INDEX in note and "is read" in note]
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path)
+    assert torch.equal(theirs.transformer.wte.weight, source.model.embedding.weight)
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    to_huggingface(small(), tmp_path)
+    tensors = read_tensors(tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    first, *rest = tensors
+    save_file(tensors, tmp_path / "model-0.safetensors")
+    save_file({first: tensors[first] + 1}, tmp_path / "model-1.safetensors")
+    places = {first: "model-1.safetensors", **dict.fromkeys(rest, "model-0.safetensors")}
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(InteropError, match=f"{first} is in model-1.safetensors and in another file"):
+        from_huggingface(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_noted(tmp_path: Path, value: float) -> None:
+    to_huggingface(small(), tmp_path)
+    tensors = read_tensors(tmp_path)
+    assert not [note for note in from_huggingface(tmp_path).notes if "NaN" in note]
+    tensors["transformer.h.1.ln_2.bias"][3] = value
+    save_file(tensors, tmp_path / WEIGHTS)
+    (note,) = (note for note in from_huggingface(tmp_path).notes if "NaN" in note)
+    assert "transformer.h.1.ln_2.bias" in note
+
+
+def test_going_on_with_training_begins_gently(tmp_path: Path) -> None:
+    to_huggingface(small(), tmp_path)
+    optimizer = from_huggingface(tmp_path).experiment.optimizer
+    assert (optimizer.kind, optimizer.lr, optimizer.weight_decay) == ("adamw", 2e-5, 0.1)
+
+
+def test_what_danlu_has_no_part_for_is_written_again(tmp_path: Path) -> None:
+    """Ids of special tokens, settings of generation, the chat template: through danlu's model and back."""
+    to_huggingface(small(), tmp_path / "a")
+    config = json.loads((tmp_path / "a" / CONFIG).read_text())
+    special = {"bos_token_id": 5, "eos_token_id": 7, "pad_token_id": 0, "decoder_start_token_id": 3}
+    (tmp_path / "a" / CONFIG).write_text(json.dumps(config | special))
+    files = {
+        "chat_template.jinja": "{% for m in messages %}丹{{ m.content }}{% endfor %}",
+        "generation_config.json": json.dumps({"eos_token_id": [7, 9], "top_p": 0.8}),
+        "tokenizer_config.json": json.dumps({"chat_template": "x", "eos_token": "<|im_end|>"}),
+        "special_tokens_map.json": json.dumps({"pad_token": "<pad>"}),
+    }
+    for name, text in files.items():
+        (tmp_path / "a" / name).write_text(text, encoding="utf-8")
+    imported = from_huggingface(tmp_path / "a")
+    assert imported.kept.ends == [7, 9]
+    to_huggingface(imported, tmp_path / "b")
+    written = json.loads((tmp_path / "b" / CONFIG).read_text())
+    assert {name: written[name] for name in special} == special
+    assert {name: (tmp_path / "b" / name).read_text(encoding="utf-8") for name in files} == files
+
+
+@pytest.mark.parametrize(
+    ("special", "generation", "ends"),
+    [
+        ({}, None, []),
+        ({"eos_token_id": None}, None, []),
+        ({"eos_token_id": 4}, None, [4]),
+        ({"eos_token_id": [4, 5]}, "{}", [4, 5]),
+        ({"eos_token_id": 4}, '{"eos_token_id": 6}', [6]),
+        ({"eos_token_id": 4}, '{"eos_token_id": null}', []),
+    ],
+)
+def test_where_a_text_ends(special: dict[str, object], generation: str | None, ends: list[int]) -> None:
+    files = {} if generation is None else {"generation_config.json": generation}
+    assert Kept(special, files).ends == ends
+
+
+@pytest.mark.parametrize("generation", ["{", '{"eos_token_id": "</s>"}', '{"eos_token_id": [1, true]}'])
+def test_an_end_that_is_no_id(generation: str) -> None:
+    with pytest.raises(InteropError, match=r"eos_token_id = .* is no id|generation_config\.json is not JSON"):
+        Kept({}, {"generation_config.json": generation}).ends  # noqa: B018

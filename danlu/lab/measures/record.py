@@ -14,6 +14,7 @@ from typing import Any
 from danlu.lab.errors import LabError
 from danlu.spec import Causal, Metric
 from danlu.spec.metrics import loss_of
+from danlu.spec.words import resolve
 from danlu.train import metrics
 from danlu.train.folder import RunFolder, read_json
 
@@ -42,6 +43,8 @@ class Record:
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """Those of the run's objective, the first of which decides."""
+        if self.folder.experiment.exists() and not self.folder.summary.exists():  # imported, never trained
+            return resolve([str(self.folder.experiment)]).objective.metrics
         found = self.summary.get("metrics")
         if found is None:  # a run of before danlu 0.4, of text
             return Causal().metrics

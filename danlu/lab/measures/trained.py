@@ -49,8 +49,10 @@ class Trained:
 
     @cached_property
     def _precision(self) -> torch.dtype:
-        choices = read_json(RunFolder(self.folder).environment)["choices"]
-        return PRECISIONS[choices["precision"]]
+        environment = RunFolder(self.folder).environment
+        if not environment.exists():  # an imported model that was never trained here
+            return torch.float32
+        return PRECISIONS[read_json(environment)["choices"]["precision"]]
 
     @property
     def experiment(self) -> spec.Experiment:
