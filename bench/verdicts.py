@@ -29,6 +29,7 @@ from danlu.spec import resolve
 
 WORDS = ["nano"]
 STEPS, QUICK_STEPS = 150, 10
+METRIC = resolve(WORDS).objective.metrics[0]
 PAIRS = 5  # of a study, and at most with --stop-early
 MORE_PAIRS = 10  # with --stop-early, where there is room to stop
 SHIFTS = (0.0, 0.5, 1.0, 2.0)  # standard deviations of a difference
@@ -55,8 +56,9 @@ def pool(studies: Path, runs: int, steps: int, workers: int) -> list[float]:
 def study(baseline: Sequence[float], variant: Sequence[float], early: bool) -> Drawn:
     """The verdict on so many pairs, or with a look after each pair from the second on."""
     for n in range(2 if early else len(baseline), len(baseline) + 1):
-        pairs = Pairs("the same", "steps", tuple(range(n)), tuple(baseline[:n]), tuple(variant[:n]))
-        said, _ = judge(pairs, pairs.p(looking=early), looking=early)
+        sides = tuple(baseline[:n]), tuple(variant[:n])
+        pairs = Pairs("the same", "steps", METRIC, tuple(range(n)), *sides)
+        said, _ = judge(pairs, LEVEL, looking=early)
         if said != "not shown":
             break
     return Drawn(said, n)

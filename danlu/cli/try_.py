@@ -62,8 +62,8 @@ def try_(
     if as_json:
         print_json([finding.said() for finding in answer.findings])
         return
-    say(f"{on}, {answer.steps} steps: held-out bits per byte, variant − baseline; less is better\n")
-    print_table(table(answer))
+    say(f"{answer.what}\n")
+    print_table(table(answer), shorten=(0,), drop=(5,))
     say()
     for line in details(answer):
         say(line)

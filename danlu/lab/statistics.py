@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Literal, NamedTuple
 
 from danlu.lab.errors import LabError
@@ -119,18 +119,39 @@ def p_value(differences: Sequence[float]) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """The p values adjusted for their number (Holm 1979): rejecting where the adjusted one is at most α keeps
     the probability of any false rejection below α, whatever depends on whatever."""
-    adjusted, least = [0.0] * len(p_values), 0.0
+    return [min(1.0, factor * p) for factor, p in zip(holm_factors(p_values), p_values, strict=True)]
+
+
+def holm_factors(p_values: Sequence[float]) -> list[float]:
+    """What Holm's method multiplies each p value by. An interval of level 1 − α/factor leaves zero out
+    exactly where the adjusted p value is below α: it is the interval that the verdict comes from."""
+    factors, least = [1.0] * len(p_values), 0.0
     for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        least = max(least, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = least
-    return adjusted
+        least = max(least, (len(p_values) - rank) * p_values[i])
+        factors[i] = least / p_values[i] if p_values[i] else float(len(p_values) - rank)
+    return factors
 
 
-def decide(interval: Interval) -> Verdict:
-    """What an interval of variant − baseline shows where less is better."""
-    if interval.high < 0:
+def decide(interval: Interval, sign: int = 1) -> Verdict:
+    """What an interval of variant − baseline shows where lower is better; ``sign`` = −1: where higher is."""
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    if high < 0:
         return "better"
-    return "worse" if interval.low > 0 else "not shown"
+    return "worse" if low > 0 else "not shown"
+
+
+def median_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+    """The median and its interval by ranks, which holds for any distribution: of 20 values from the 6th to
+    the 15th, 95.9 %. Infinite where there are too few. Raises ``LabError`` where there is no value."""
+    if not values:
+        raise LabError("an interval needs at least one value, and there is none")
+    _check(level)
+    ranked, n = sorted(values), len(values)
+    below, outside = -1, 0.0  # P(fewer than k of n values lie below the median) = Σ_{i<k} C(n, i)/2ⁿ
+    while (outside := outside + math.comb(n, below + 1) / 2**n) <= (1 - level) / 2:
+        below += 1
+    ends = (ranked[below], ranked[n - 1 - below]) if below >= 0 else (-math.inf, math.inf)
+    return Interval(median(ranked), *ends)
 
 
 def seeds_to_decide(

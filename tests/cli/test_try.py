@@ -32,8 +32,11 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
     found = json.loads(danlu("--json").stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert [one["at"] for one in found] == ["steps", "flops", "time"]
     for one in found:
-        assert one["idea"] == "+swiglu" and one["metric"] == "bits_per_byte" and one["seeds"] == 2
-        assert one["verdict"] in ("better", "worse", "not shown")
+        assert one["idea"] == "+swiglu" and one["metric"] == "bits_per_byte" and one["better"] == "lower"
+        if one["verdict"] == "not measured":  # where this machine is busy
+            assert one["at"] == "time" and "cannot be measured here now" in one["note"]
+            continue
+        assert one["seeds"] == 2 and one["verdict"] in ("better", "worse", "not shown")
         low, high = one["interval"]
         assert low <= one["difference"] <= high
         assert len(one["moved"]) == (5 if one["at"] == "steps" else 0)

@@ -21,7 +21,9 @@ from danlu.lab.statistics import (
     decide,
     evidence,
     holm,
+    holm_factors,
     mean_interval,
+    median_interval,
     p_value,
     paired,
     seeds_to_decide,
@@ -41,6 +43,35 @@ def test_t_interval_is_scipys(differences: list[float], level: float) -> None:
     assert p_value(differences) == pytest.approx(
         stats.ttest_1samp(differences, 0).pvalue, rel=1e-6, abs=1e-12
     )
+
+
+@given(DIFFERENCES, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_the_interval_of_the_median_is_scipys(values: list[float], level: float) -> None:
+    found = median_interval(values, level)
+    wanted = stats.quantile_test(values, q=0, p=0.5).confidence_interval(level)
+    ends = [
+        math.copysign(math.inf, k) if math.isnan(x) else x for k, x in ((-1, wanted.low), (1, wanted.high))
+    ]
+    assert found == (np.median(values), *ends)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.sampled_from([0.01, 0.05, 0.2]))
+def test_holms_factors_decide_as_his_steps_do(p: list[float], alpha: float) -> None:
+    rejected = set()
+    for step, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        if p[i] > alpha / (len(p) - step):
+            break
+        rejected.add(i)
+    factors = holm_factors(p)
+    assert all(1 <= factor <= len(p) * (1 + 1e-9) for factor in factors)
+    close = [i for i, factor in enumerate(factors) if abs(factor * p[i] - alpha) < 1e-12]
+    assert {i for i, factor in enumerate(factors) if p[i] <= alpha / factor} - {*close} == rejected - {*close}
+
+
+def test_a_decision_by_either_direction() -> None:
+    below, above, around = Interval(-2, -3, -1), Interval(2, 1, 3), Interval(0, -1, 1)
+    assert [decide(x) for x in (below, above, around)] == ["better", "worse", "not shown"]
+    assert [decide(x, -1) for x in (below, above, around)] == ["worse", "better", "not shown"]
 
 
 def test_what_few_values_say() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from danlu import spec
 from danlu.lab.errors import LabError
+from danlu.lab.yardstick import why_apart
 from danlu.spec import catalog
 from danlu.spec.errors import SpecError
 from danlu.spec.overrides import OVERRIDE
@@ -19,15 +20,10 @@ from danlu.spec.replay import difference
 from danlu.spec.text import is_file_name
 from danlu.spec.words import resolve, split
 
-# Both sides of a pair must agree in these, and why.
-_TEXT = "the two sides would be scored on different texts; set it in --on, for both"
+# Both sides of a pair must agree in these, beside what their metric is of, and why.
 _LENGTH = "the length of the runs is --budget's"
 _OWN = "a study sets it itself, for both sides"
 COMMON = {
-    "objective": "bits per byte of two objectives are not of the same thing; set it in --on, for both",
-    "data.corpus": _TEXT,
-    "data.held_out": _TEXT,
-    "train.evaluate_tokens": _TEXT,
     "train.steps": _LENGTH,
     "train.tokens": _LENGTH,
     "train.seconds": _LENGTH,
@@ -65,7 +61,7 @@ def read_idea(text: str) -> Idea:
     statement = "; ".join(said for said in statements if said)
     short = [f"+{Path(word).stem}" if is_file_name(word) else word for word in words]
     name = text if "=" in text else "".join(short)
-    return Idea(name, tuple(words), statement or f"{name} lowers bits per byte")
+    return Idea(name, tuple(words), statement or f"{name} is better")
 
 
 def read_sides(on: str, ideas: Sequence[str]) -> tuple[spec.Experiment, dict[Idea, spec.Experiment]]:
@@ -94,11 +90,9 @@ def _check(name: str, on: str, baseline: spec.Experiment, variant: spec.Experime
         raise LabError(f"{name} changes nothing on {on}: both sides would be the same run; name another idea")
     penalties = {f"objective.{field}" for field in variant.objective.penalties}
     for field, before, after in difference(baseline, variant):
-        if field in penalties:
-            continue  # of the loss alone: what is measured does not change
-        shared = next((c for c in COMMON if field == c or field.startswith(f"{c}.")), None)
-        if shared is not None:
+        apart = None if field in penalties else why_apart(field)
+        why = f"{apart}; set it in --on, for both" if apart else COMMON.get(field)
+        if why is not None:
             raise LabError(
-                f"{name} sets {field} = {after} (on {on} it is {before}), which an idea may not: "
-                f"{COMMON[shared]}"
+                f"{name} sets {field} = {after} (on {on} it is {before}), which an idea may not: {why}"
             )

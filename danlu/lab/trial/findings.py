@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, Literal
 
 from danlu.lab.statistics import (
@@ -14,26 +15,34 @@ from danlu.lab.statistics import (
     anytime,
     decide,
     evidence,
-    holm,
+    holm_factors,
     p_value,
     paired,
     seeds_to_decide,
 )
-
-METRIC = "bits_per_byte"  # held-out, after the last update; less is better
+from danlu.spec.metrics import Metric
 
 At = Literal["steps", "flops", "time"]
+Said = Verdict | Literal["not measured"]
+
+NONE = Interval(math.nan, -math.inf, math.inf)
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The metric of both sides by seed, nan where a run diverged."""
+    """The metric of both sides by seed, nan where a run diverged.
+
+    ``doubt``: by how much the differences may be lower and higher because the lengths of the runs are not
+    known exactly (at equal time, the ends of the measured ratio's interval).
+    """
 
     idea: str
     at: At
+    metric: Metric
     seeds: tuple[int, ...]
     baseline: tuple[float, ...]
     variant: tuple[float, ...]
+    doubt: tuple[float, float] = (0.0, 0.0)
 
     @property
     def differences(self) -> dict[int, float]:
@@ -50,23 +59,42 @@ class Pairs:
         return sides.count((False, True)), sides.count((True, False))
 
     def p(self, looking: bool) -> float:
-        """Of the pairs that ended: Student's, or the inverse of the evidence, which holds at any moment."""
+        """Of the pairs that ended: Student's, or the inverse of the evidence, which holds at any moment; the
+        larger of those at the two ends of the ``doubt``, 1 where these lie on both sides of zero."""
+        ends = self._ends()
+        means = [sum(end) for end in ends]
+        if min(means) <= 0 <= max(means) and any(self.doubt):
+            return 1.0
+        return max(min(1.0, 1 / evidence(end)) if looking else p_value(end) for end in ends)
+
+    def interval(self, level: float, looking: bool) -> Interval:
+        """Of the mean difference, from the low end at the one end of the ``doubt`` to the high end at the
+        other; infinite below two pairs."""
+        if not self.differences:
+            return NONE
+        low, high = ((anytime if looking else paired)(end, level) for end in self._ends())
+        return Interval(fmean(self.differences.values()), low.low, high.high)
+
+    def _ends(self) -> tuple[list[float], list[float]]:
         found = list(self.differences.values())
-        return min(1.0, 1 / evidence(found)) if looking else p_value(found)
+        return [x - self.doubt[0] for x in found], [x + self.doubt[1] for x in found]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict on an idea where one thing is equal on both sides, ``at``.
+    """The verdict on an idea where one thing is equal on both sides, ``at``; *not measured* where it could
+    not be made equal.
 
-    ``interval``: of the mean difference, 95 %, infinite below two pairs; ``kind``: Student's t, or anytime
-    where one looked before the end. ``p``: of no difference, adjusted for the number of ideas. ``more``:
-    further seeds that would decide. ``steps``: updates of the baseline and of the variant. ``ratio``: of the
-    variant's cost of an update (FLOPs, seconds) to the baseline's. ``note``: what else must be known."""
+    ``interval``: of the mean difference, the one that the verdict comes from: of ``level``, which allows for
+    the number of ideas; infinite below two pairs. ``kind``: Student's t, or anytime where one looked before
+    the end. ``p``: of no difference, adjusted for the number of ideas. ``more``: further seeds that would
+    decide. ``steps``: updates of the baseline and of the variant. ``ratio``: of the variant's cost of an
+    update (FLOPs, seconds) to the baseline's. ``note``: what else must be known."""
 
     pairs: Pairs
-    verdict: Verdict
+    verdict: Said
     interval: Interval
+    level: float
     kind: Literal["t", "anytime"]
     p: float
     more: int | None
@@ -81,12 +109,14 @@ class Finding:
         pairs, (lost, lost_variant) = self.pairs, self.pairs.diverged
         return {
             "idea": pairs.idea,
-            "metric": METRIC,
+            "metric": pairs.metric.name,
+            "unit": pairs.metric.unit,
+            "better": pairs.metric.better,
             "at": pairs.at,
             "verdict": self.verdict,
             "difference": _finite(self.interval.value),
             "interval": [_finite(self.interval.low), _finite(self.interval.high)],
-            "level": LEVEL,
+            "level": self.level,
             "kind": self.kind,
             "p": self.p,
             "seeds": len(pairs.seeds),
@@ -104,21 +134,18 @@ class Finding:
         }
 
 
-def judge(pairs: Pairs, adjusted: float, looking: bool) -> tuple[Verdict, Interval]:
-    """The verdict and the interval of the mean difference, ``adjusted`` being its p value among all ideas.
+def judge(pairs: Pairs, level: float, looking: bool) -> tuple[Said, Interval]:
+    """The verdict, and the interval of the mean difference that it comes from.
 
     A side that diverges wherever the other does not, in at least two seeds and all of them, has lost. One
     that diverges in some cannot have won by the others."""
-    differences = list(pairs.differences.values())
-    interval = (
-        (anytime if looking else paired)(differences)
-        if differences
-        else Interval(math.nan, -math.inf, math.inf)
-    )
+    if not pairs.seeds:
+        return "not measured", NONE
+    interval = pairs.interval(level, looking)
     lost, lost_variant = pairs.diverged
     if len(pairs.seeds) >= 2 and len(pairs.seeds) in (lost, lost_variant):
         return ("worse" if lost_variant else "better"), interval
-    verdict = decide(interval) if adjusted <= 1 - LEVEL else "not shown"
+    verdict = decide(interval, pairs.metric.sign)
     if (verdict == "better" and lost_variant) or (verdict == "worse" and lost):
         verdict = "not shown"
     return verdict, interval
@@ -127,21 +154,25 @@ def judge(pairs: Pairs, adjusted: float, looking: bool) -> tuple[Verdict, Interv
 def find(
     asked: Sequence[Pairs], looking: bool, about: Mapping[tuple[str, At], Mapping[str, Any]]
 ) -> list[Finding]:
-    """A verdict on each of ``asked``; where several ideas were tried, p values are Holm's among those of the
-    same equality. ``about``: what else each finding says, its ``steps`` at least, by idea and equality."""
-    adjusted: dict[tuple[str, At], float] = {}
+    """A verdict on each of ``asked``; where several ideas were tried, p values and levels are Holm's among
+    those of the same equality. ``about``: what else each finding says, its ``steps`` at least, by idea and
+    equality."""
+    factors: dict[tuple[str, At], float] = {}
     for at in ("steps", "flops", "time"):
-        of_this = [pairs for pairs in asked if pairs.at == at]
-        values = holm([pairs.p(looking) for pairs in of_this])
-        adjusted |= {(pairs.idea, pairs.at): p for pairs, p in zip(of_this, values, strict=True)}
+        of_this = [pairs for pairs in asked if pairs.at == at and pairs.seeds]
+        values = holm_factors([pairs.p(looking) for pairs in of_this])
+        factors |= {(pairs.idea, pairs.at): factor for pairs, factor in zip(of_this, values, strict=True)}
     found = []
     for pairs in asked:
         key = pairs.idea, pairs.at
-        verdict, interval = judge(pairs, adjusted[key], looking)
+        factor = factors.get(key, 1.0)
+        level = 1 - (1 - LEVEL) / factor
+        verdict, interval = judge(pairs, level, looking)
         differences = list(pairs.differences.values())
-        more = seeds_to_decide(differences, looking=True) if verdict == "not shown" else 0
+        more = seeds_to_decide(differences, level, looking=True) if verdict == "not shown" else 0
         kind: Literal["t", "anytime"] = "anytime" if looking else "t"
-        found.append(Finding(pairs, verdict, interval, kind, adjusted[key], more, **about[key]))
+        p = min(1.0, factor * pairs.p(looking))
+        found.append(Finding(pairs, verdict, interval, level, kind, p, more, **about[key]))
     return found
 
 

@@ -12,6 +12,7 @@ from danlu.lab.trial.findings import Finding
 from danlu.lab.trial.sides import Side
 from danlu.lab.trial.study import EQUAL, Answer
 from danlu.lab.trial.tell import details, table
+from danlu.spec.metrics import loss_of
 from danlu.train.folder import RunFolder
 from danlu.train.metrics import read
 
@@ -20,23 +21,24 @@ def report(answer: Answer) -> str:
     """The page, self-contained HTML."""
     asked = answer.question
     title = f"{' and '.join(dict.fromkeys(f.pairs.idea for f in answer.findings))} on {asked.on}"
-    said = f"Held-out bits per byte after {answer.steps} steps, variant − baseline: less is better."
+    said = f"{answer.what}."
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
         ("", [said, Table([row[:-1] for row in table(answer)])]),
-        ("Every pair", [_differences(answer.findings)]),
+        ("Every pair", [_differences(answer)]),
         ("Learning curves", [_curves(answer, f) for f in answer.findings if f.pairs.at == "steps"]),
         ("Details", [line for line in details(answer) if line]),
     ]
     return page(title, sections)
 
 
-def _differences(findings: Sequence[Finding]) -> Chart:
+def _differences(answer: Answer) -> Chart:
+    findings, metric = answer.findings, answer.metric
     names = [f"{f.pairs.idea}, {EQUAL[f.pairs.at]}" for f in findings]
     chart = Chart(
-        "variant − baseline, bits per byte",
+        f"variant − baseline, {metric.unit or metric.words}",
         y_names=names,
         height=90 + 34 * len(names),
-        caption="A dot for each seed; the mean with its 95 % interval above them.",
+        caption="A dot for each seed; the mean with its interval, from which the verdict comes, above them.",
     ).rule(x=0)
     for i, f in enumerate(findings):
         dots = f.pairs.differences
@@ -52,7 +54,7 @@ def _curves(answer: Answer, finding: Finding) -> Chart:
     sides = dict(zip((answer.question.on, idea), answer.sides[idea, "steps"], strict=True))
     chart = Chart(
         "updates",
-        "training loss, nats a token",
+        f"training loss, {loss_of(answer.metrics).unit}",
         log_y=True,
         title=f"{idea} at equal steps",
         caption="Means over seeds; the bands are 95 % intervals of the means.",

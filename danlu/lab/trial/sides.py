@@ -6,19 +6,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from danlu import spec
 from danlu.lab.budget import bounded, flops
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome, Queue
-from danlu.lab.trial.findings import METRIC
 
 ROWS = 10  # of internal statistics in a run
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times a side's own, when they are tuned
 TUNING_SEEDS = (1_000_001, 1_000_002)  # far from those of the comparison
-UPDATES = ("data", "train", "optimizer")  # the parts of active seconds that grow with the updates
 
 
 @dataclass(frozen=True)
@@ -95,30 +93,13 @@ class Runs:
         return self._ended[side.job(seed).hash]
 
     def metric(self, side: Side, seed: int) -> float:
-        """Bits per byte of held-out text after the last update; nan where the run diverged."""
+        """The held-out metric after the last update; nan where the run diverged."""
         summary = self.outcome(side, seed).summary
-        if summary is None:
-            return float("nan")
-        assert summary["metric"]["name"] == METRIC
-        return float(summary["metric"]["value"])
-
-    def pace(self, side: Side, seed: int) -> float | None:
-        """Active seconds of an update; None where the run diverged."""
-        summary = self.outcome(side, seed).summary
-        if summary is None:
-            return None
-        return float(sum(summary["active_seconds"][part] for part in UPDATES)) / int(summary["steps"])
-
-    def time_ratio(self, baseline: Side, variant: Side, seeds: Iterable[int]) -> float | None:
-        """How much longer the variant's updates took, the median over pairs; None where no pair ended."""
-        paces = [(self.pace(baseline, seed), self.pace(variant, seed)) for seed in seeds]
-        ratios = [v / b for b, v in paces if b and v]
-        return median(ratios) if ratios else None
+        return math.nan if summary is None else float(summary["metric"]["value"])
 
     def tune(self, sides: Sequence[Side]) -> list[tuple[Side, dict[str, Any]]]:
         """Each side at the best of its rates, and what was seen: ``factor`` of its own rates, ``border``
-        whether that is at the grid's end, and the ``curve``, mean bits per byte by factor (none:
-        diverged)."""
+        whether that is at the grid's end, and the ``curve``, the mean metric by factor (none: diverged)."""
         grids = [{factor: side.at_rate(factor) for factor in RATES} for side in sides]
         self.carry_out((at, seed) for grid in grids for at in grid.values() for seed in TUNING_SEEDS)
         return [self._best(grid) for grid in grids]
@@ -130,7 +111,8 @@ class Runs:
             raise LabError(
                 f"{grid[1.0].name} diverged at every rate tried; lower optimizer.lr, or leave out --tune"
             )
-        best = min(ended, key=lambda factor: ended[factor])
+        sign = grid[1.0].experiment.objective.metrics[0].sign
+        best = min(ended, key=lambda factor: sign * ended[factor])
         return grid[best], {
             "factor": best,
             "border": best in (RATES[0], RATES[-1]),

@@ -1,32 +1,40 @@
 """The study of ideas: baseline and variants in pairs, at equal updates, equal FLOPs and equal active time.
 
 Each equality is a run of its own with a whole schedule: a variant that is cut short where the budget of FLOPs
-ends has not decayed its rate, and would lose by that. Where the costs of an update differ by less than a
-small ``TOLERANCE`` the pair of equal updates serves for that equality too.
+ends has not decayed its rate, and would lose by that. Where an update of both costs the same, the pair of
+equal updates serves for that equality too: FLOPs that differ by less than ``TOLERANCE``, seconds whose ratio
+cannot be told from 1.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from danlu import spec
 from danlu.lab import ledger
 from danlu.lab.budget import Budget, measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Queue
-from danlu.lab.statistics import LEVEL, holm
+from danlu.lab.queue.job import versions
+from danlu.lab.statistics import LEVEL, Interval, holm
 from danlu.lab.study import STUDIES, Study, folder_name
+from danlu.lab.trial import timing
 from danlu.lab.trial.arms import Idea, read_sides
-from danlu.lab.trial.findings import METRIC, At, Finding, Pairs, find
+from danlu.lab.trial.findings import At, Finding, Pairs, find
 from danlu.lab.trial.moved import most_moved
 from danlu.lab.trial.sides import Runs, Side
+from danlu.lab.trial.timing import Ratio
+from danlu.spec.metrics import Metric
 from danlu.train.files import read_json, write_json
 
-TOLERANCE = {"flops": 0.01, "time": 0.02}  # of the cost of an update, within which two are the same
+TOLERANCE = 0.01  # of the FLOPs of an update, within which two are the same
 EQUAL: dict[At, str] = {"steps": "steps", "flops": "FLOPs", "time": "active time"}
 MEMORY = "plan.json"  # what was measured before or between the runs, so that a resumed study does the same
 
@@ -71,6 +79,20 @@ class Answer:
     findings: tuple[Finding, ...]
     runs: Runs
     sides: Mapping[tuple[str, At], tuple[Side, Side]]
+    metrics: tuple[Metric, ...]
+
+    @property
+    def metric(self) -> Metric:
+        """By which the sides are compared."""
+        return self.metrics[0]
+
+    @property
+    def what(self) -> str:
+        """What the differences are of, in a line."""
+        return (
+            f"{self.question.on}, {self.steps} steps: held-out {self.metric.words}, variant − baseline; "
+            f"{self.metric.better} is better"
+        )
 
 
 def try_ideas(
@@ -94,10 +116,19 @@ def try_ideas(
         findings = trial.findings()
         trial.remember(looks=sorted({*trial.memory.get("looks", ()), question.seeds}))
         study.save([finding.said() for finding in findings])
-    answer = Answer(question, study, trial.steps, tuple(findings), trial.runs, trial.sides)
+    answer = Answer(question, study, trial.steps, tuple(findings), trial.runs, trial.sides, trial.metrics)
     if book is not None:
         _record(answer, book, variants)
     return answer
+
+
+class _Equal(NamedTuple):
+    """The variant at an equality (None: it cannot be had), its cost of an update over the baseline's, and
+    what must be said."""
+
+    side: Side | None
+    cost: float | None = None
+    note: str = ""
 
 
 class _Trial:
@@ -115,12 +146,14 @@ class _Trial:
         path = study.path / MEMORY
         self.memory: dict[str, Any] = read_json(path) if path.exists() else {}
         self.steps = self._steps(baseline)
+        self.metrics: tuple[Metric, ...] = baseline.objective.metrics
         self.baseline = Side.of(question.on, baseline, self.steps)
         self.variants = {
             idea.name: Side.of(f"{question.on} {idea.name}", experiment, self.steps)
             for idea, experiment in variants.items()
         }
         self.tuned: dict[str, Mapping[str, Any]] = {}
+        self.ratios: dict[str, Ratio] = {}  # of seconds, by idea
         self.sides: dict[tuple[str, At], tuple[Side, Side]] = {}
 
     def remember(self, **what: Any) -> None:
@@ -135,20 +168,27 @@ class _Trial:
         seeds = self._equal_steps()
         equal = {idea: self._equalities(idea, seeds[idea]) for idea in self.variants}
         self.runs.carry_out(
-            (side, seed) for idea, each in equal.items() for side, *_ in each.values() for seed in seeds[idea]
+            (side, seed)
+            for idea, each in equal.items()
+            for side in dict.fromkeys(one.side for one in each.values())
+            if side is not None
+            for seed in seeds[idea]
         )
         asked: list[Pairs] = []
         about: dict[tuple[str, At], dict[str, Any]] = {}
         for idea, each in equal.items():
-            for at, (variant, ratio, note) in each.items():
-                self.sides[idea, at] = self.baseline, variant
-                asked.append(self._pairs(idea, at, variant, seeds[idea]))
+            for at, (side, ratio, note) in each.items():
+                if side is None:
+                    asked.append(Pairs(idea, at, self.metrics[0], (), (), ()))
+                else:
+                    self.sides[idea, at] = self.baseline, side
+                    asked.append(self._pairs(idea, at, side, seeds[idea]))
                 about[idea, at] = {
-                    "steps": (self.baseline.steps, variant.steps),
+                    "steps": (self.baseline.steps, (side or self.variants[idea]).steps),
                     "ratio": ratio,
                     "note": note,
                     "tuned": self.tuned.get(idea),
-                    "moved": self._moved(variant, seeds[idea]) if at == "steps" else (),
+                    "moved": self._moved(self.variants[idea], seeds[idea]) if at == "steps" else (),
                 }
         return find(asked, self.looking, about)
 
@@ -204,31 +244,67 @@ class _Trial:
         clear = {idea for idea, p in zip(self.variants, holm(values), strict=True) if p <= 1 - LEVEL}
         return [idea for idea in going if idea not in clear]
 
-    def _equalities(self, idea: str, seeds: Sequence[int]) -> dict[At, tuple[Side, float | None, str]]:
-        """The variant at each equality, how an update's cost differs, and what must be said."""
+    def _equalities(self, idea: str, seeds: Sequence[int]) -> dict[At, _Equal]:
+        """The variant at each equality."""
         side = self.variants[idea]
         at_flops, flops = side.at_cost_of(self.baseline)
-        times = self.memory.get("time", {})
-        if idea not in times:
-            self.remember(time=times | {idea: self.runs.time_ratio(self.baseline, side, seeds)})
-        time = self.memory["time"][idea]
-        found: dict[At, tuple[Side, float | None, str]] = {"steps": (side, None, "")}
-        if abs(flops - 1) <= TOLERANCE["flops"]:
-            found["flops"] = side, flops, f"the runs of equal steps: FLOPs differ by {abs(flops - 1):.1%}"
+        if abs(flops - 1) <= TOLERANCE:
+            by_flops = _Equal(side, flops, f"the runs of equal steps: FLOPs differ by {abs(flops - 1):.1%}")
         else:
-            found["flops"] = at_flops, flops, f"{at_flops.steps} steps: an update has {flops:.3g}× the FLOPs"
-        if time is None:
-            found["time"] = side, None, "the runs of equal steps: no pair ended to measure seconds by"
-        elif abs(time - 1) <= TOLERANCE["time"]:
-            found["time"] = side, time, f"the runs of equal steps: seconds differ by {abs(time - 1):.1%}"
-        else:
-            at_time = side.longer(1 / time)
-            found["time"] = at_time, time, f"{at_time.steps} steps: an update took {time:.3g}× as long"
+            note = f"{at_flops.steps} steps: an update has {flops:.3g}× the FLOPs"
+            by_flops = _Equal(at_flops, flops, note)
+        return {"steps": _Equal(side), "flops": by_flops, "time": self._at_equal_time(idea, flops, seeds)}
+
+    def _at_equal_time(self, idea: str, flops: float, seeds: Sequence[int]) -> _Equal:
+        side = self.variants[idea]
+        if not self._pairs(idea, "steps", side, seeds).differences:
+            return _Equal(side, None, "the runs of equal steps: no pair ended, so that time decides nothing")
+        ratio = self.ratios[idea] = self._ratio(idea, flops)
+        time, low, high = ratio.value
+        if not ratio.known:
+            return _Equal(None, None, ratio.why)
+        if low == high == 1:
+            return _Equal(side, 1.0, f"the runs of equal steps: {ratio.why}")
+        takes = f"an update takes {time:.3f}× as long ({low:.3f} … {high:.3f}, {ratio.why})"
+        if not ratio.differs:
+            return _Equal(side, time, f"the runs of equal steps: {takes}, which cannot be told from 1")
+        at_time = side.longer(1 / time)
+        return _Equal(at_time, time, f"{at_time.steps} steps: {takes}")
+
+    def _ratio(self, idea: str, flops: float) -> Ratio:
+        """How many times as long an update takes: remembered for the machine that measured it."""
+        here = " ".join([platform.node(), *versions()])
+        ratios = self.memory.get("ratios", {})
+        if (known := ratios.get(idea, {}).get(here)) is not None:
+            return Ratio.read(known)
+        baseline, variant = self.baseline.experiment, self.variants[idea].experiment
+        same = timing.equal_by_construction(baseline, variant, flops)
+        if same is not None:
+            return Ratio(Interval(1.0, 1.0, 1.0), same)
+        found = timing.measure(baseline, variant)
+        if found.known:
+            self.remember(ratios=ratios | {idea: ratios.get(idea, {}) | {here: found.json()}})
         return found
 
     def _pairs(self, idea: str, at: At, variant: Side, seeds: Sequence[int]) -> Pairs:
-        sides = [tuple(self.runs.metric(side, seed) for seed in seeds) for side in (self.baseline, variant)]
-        return Pairs(idea, at, tuple(seeds), *sides)
+        before, after = (
+            tuple(self.runs.metric(side, seed) for seed in seeds) for side in (self.baseline, variant)
+        )
+        doubt = self._doubt(idea, variant, seeds) if at == "time" else (0.0, 0.0)
+        return Pairs(idea, at, self.metrics[0], tuple(seeds), before, after, doubt)
+
+    def _doubt(self, idea: str, at_time: Side, seeds: Sequence[int]) -> tuple[float, float]:
+        """How much lower and higher the variant's metric may be at exactly equal time: at the lengths that
+        the ends of the ratio's interval allow, by the slope between its two lengths in ln steps."""
+        at_steps = self.variants[idea]
+        both = [(self.runs.metric(at_steps, seed), self.runs.metric(at_time, seed)) for seed in seeds]
+        known = [(one, other) for one, other in both if math.isfinite(one) and math.isfinite(other)]
+        if at_steps.steps == at_time.steps or not known:
+            return 0.0, 0.0
+        slope = fmean(other - one for one, other in known) / math.log(at_time.steps / at_steps.steps)
+        _, low, high = self.ratios[idea].value
+        ends = [slope * math.log(at_steps.steps / ratio / at_time.steps) for ratio in (low, high)]
+        return max(0.0, -min(ends)), max(0.0, *ends)
 
     def _moved(self, side: Side, seeds: Sequence[int]) -> list[dict[str, Any]]:
         outcomes = [(self.runs.outcome(self.baseline, s), self.runs.outcome(side, s)) for s in seeds]
@@ -240,6 +316,8 @@ def _record(answer: Answer, book: Path, ideas: Mapping[Idea, spec.Experiment]) -
     statements = {idea.name: idea.statement for idea in ideas}
     for finding in answer.findings:
         pairs = finding.pairs
+        if finding.verdict == "not measured":
+            continue
         side = answer.sides[pairs.idea, pairs.at][1]
         if pairs.at != "steps" and side == answer.sides[pairs.idea, "steps"][1]:
             continue
@@ -253,7 +331,7 @@ def _record(answer: Answer, book: Path, ideas: Mapping[Idea, spec.Experiment]) -
             verdict=finding.verdict,
             effect=finding.interval.value,
             interval=(finding.interval.low, finding.interval.high),
-            unit=METRIC.replace("_", " "),
+            unit=pairs.metric.words,
             seeds=len(pairs.seeds),
             evidence=[answer.study.path],
             scale={name: max(one.get(name, 0) for one in ended) for name in sizes} if any(ended) else None,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from danlu.lab.statistics import LEVEL
 from danlu.lab.trial.findings import Finding
 from danlu.lab.trial.study import EQUAL, Answer
 
@@ -75,7 +76,8 @@ def _of_idea(idea: str, found: Sequence[Finding]) -> Iterator[str]:
     ended = [(b, v) for b, v in both if math.isfinite(v - b)]
     if ended:
         before, after = (sum(side) / len(ended) for side in zip(*ended, strict=True))
-        yield f"{idea}: {before:.4f} → {after:.4f} bits per byte, the mean of {len(ended)} pairs"
+        metric = first.pairs.metric
+        yield f"{idea}: {metric.words} {before:.4f} → {after:.4f}, the mean of {len(ended)} pairs"
     else:
         yield f"{idea}:"
     for f in found:
@@ -112,7 +114,10 @@ def _tuned(tuned: object) -> Iterator[str]:
 def _of_all(answer: Answer, ideas: int) -> Iterator[str]:
     first = answer.findings[0]
     if ideas > 1:
-        yield f"Verdicts allow for {ideas} ideas tried at once (Holm); intervals are each idea's own."
+        yield (
+            f"Verdicts and their intervals allow for {ideas} ideas tried at once (Holm): {LEVEL:.0%} for all "
+            "together."
+        )
     if first.kind == "anytime":
         why = (
             "the study was to stop when the verdict is clear"

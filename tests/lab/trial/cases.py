@@ -11,7 +11,7 @@ from typing import Any
 from danlu.lab.queue.carry_out import carry_out, to_task
 from danlu.lab.queue.job import Job, Outcome, outcome
 from danlu.lab.trial.findings import At, Pairs
-from danlu.spec import resolve
+from danlu.spec import Metric, resolve
 from danlu.spec.replay import to_yaml
 from danlu.train import metrics
 from tests.train import small
@@ -59,8 +59,13 @@ def baseline(folder: Path) -> str:
     return str(path)
 
 
-def pairs(differences: Sequence[float], idea: str = "+idea", at: At = "steps") -> Pairs:
+BITS, ACCURACY = Metric("bits_per_byte", "bits/byte", "lower"), Metric("accuracy", "", "higher")
+
+
+def pairs(
+    differences: Sequence[float], idea: str = "+idea", at: At = "steps", metric: Metric = BITS
+) -> Pairs:
     """Pairs with these differences; nan: the variant diverged; infinite: the baseline did."""
     before = tuple(math.nan if math.isinf(x) else 2.0 for x in differences)
     after = tuple(2.0 if math.isinf(x) else 2.0 + x for x in differences)
-    return Pairs(idea, at, tuple(range(len(differences))), before, after)
+    return Pairs(idea, at, metric, tuple(range(len(differences))), before, after)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from danlu.lab.statistics import anytime, evidence, paired
 from danlu.lab.trial.findings import find, judge
 from danlu.lab.trial.moved import most_moved
-from tests.lab.trial.cases import pairs
+from tests.lab.trial.cases import ACCURACY, BITS, pairs
 
 BETTER = [-0.05, -0.04, -0.06, -0.05, -0.04]
 ABOUT = {"steps": (10, 10)}
@@ -37,7 +40,60 @@ def test_several_ideas_are_judged_by_holm_at_each_equality() -> None:
     found = find(asked, looking=False, about={(one.idea, one.at): ABOUT for one in asked})
     assert [one.verdict for one in found] == ["better", "not shown", "not shown", "better"]
     np.testing.assert_allclose([one.p for one in found], [3 * p[0], 2 * p[1], p[2], p[1]], rtol=1e-6)
-    assert found[1].interval.high < 0  # each interval is its own
+    # The interval is the one that the word comes from: at the level at which Holm's method tests each.
+    for one, differences, factor in zip(found, (clear, near, none, near), (3, 2, 1, 1), strict=True):
+        level = 1 - 0.05 / factor
+        ends = stats.ttest_1samp(differences, 0).confidence_interval(level)
+        np.testing.assert_allclose(one.interval[1:], ends, rtol=1e-6)
+        assert one.level == pytest.approx(level)
+        assert (one.verdict == "not shown") == (one.interval.low <= 0 <= one.interval.high)
+
+
+@given(st.lists(st.lists(st.floats(-1, 1), min_size=3, max_size=5), min_size=1, max_size=4), st.booleans())
+def test_a_word_and_its_interval_never_disagree(ideas: list[list[float]], looking: bool) -> None:
+    asked = [pairs(differences, str(i)) for i, differences in enumerate(ideas)]
+    for found in find(asked, looking, {(one.idea, one.at): ABOUT for one in asked}):
+        low, high = found.interval[1:]
+        assert (found.verdict == "not shown") == (low <= 0 <= high)
+        if abs(found.p - 0.05) > 1e-9:
+            assert (found.p < 0.05) == (found.verdict != "not shown")
+
+
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=6))
+def test_where_higher_is_better_the_verdict_is_the_other(differences: list[float]) -> None:
+    other = {"better": "worse", "worse": "better", "not shown": "not shown"}
+    lower, higher = (judge(pairs(differences, metric=m), 0.95, False) for m in (BITS, ACCURACY))
+    assert higher == (other[lower[0]], lower[1])
+
+
+def test_more_accuracy_is_better() -> None:
+    asked = pairs([0.05, 0.04, 0.06, 0.05, 0.04], metric=ACCURACY)
+    (found,) = find([asked], looking=False, about={("+idea", "steps"): ABOUT})
+    assert found.verdict == "better" and found.interval.low > 0
+    said = found.said()
+    assert (said["metric"], said["better"]) == ("accuracy", "higher")
+
+
+def test_what_is_not_known_of_the_ratio_widens_the_interval() -> None:
+    """Clear at the measured ratio, and not at both ends of its interval."""
+    sure = pairs(BETTER, at="time")
+    assert judge(sure, 0.95, False)[0] == "better"
+    unsure = replace(sure, doubt=(0.01, 0.04))
+    verdict, interval = judge(unsure, 0.95, False)
+    low = stats.ttest_1samp([x - 0.01 for x in BETTER], 0).confidence_interval(0.95).low
+    high = stats.ttest_1samp([x + 0.04 for x in BETTER], 0).confidence_interval(0.95).high
+    np.testing.assert_allclose(interval, [np.mean(BETTER), low, high], rtol=1e-6)
+    assert verdict == "not shown" and high > 0
+    larger = stats.ttest_1samp([x + 0.04 for x in BETTER], 0).pvalue
+    assert unsure.p(looking=False) == pytest.approx(larger)
+    assert replace(sure, doubt=(0.0, 0.06)).p(looking=False) == 1.0  # the mean may be on either side
+
+
+def test_what_was_not_measured_has_no_verdict_and_no_part_in_holm() -> None:
+    about = {(idea, "time"): ABOUT for idea in ("a", "b")}
+    one, other = find([pairs(BETTER, "a", "time"), pairs([], "b", "time")], looking=False, about=about)
+    assert other.verdict == "not measured" and other.said()["interval"] == [None, None]
+    assert one.level == pytest.approx(0.95)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +112,7 @@ def test_several_ideas_are_judged_by_holm_at_each_equality() -> None:
 def test_divergence_is_a_result(differences: list[float], verdict: str, diverged: tuple[int, int]) -> None:
     asked = pairs(differences)
     assert asked.diverged == diverged
-    assert judge(asked, asked.p(looking=False), looking=False)[0] == verdict
+    assert judge(asked, 0.95, looking=False)[0] == verdict
 
 
 def test_what_is_said_is_json_without_infinities() -> None:

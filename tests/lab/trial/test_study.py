@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -13,11 +15,13 @@ import torch
 from danlu.lab import ledger
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job
+from danlu.lab.statistics import Interval
 from danlu.lab.study import Study
-from danlu.lab.trial import Answer, Question, sides, study, try_ideas
+from danlu.lab.trial import Answer, Question, sides, study, timing, try_ideas
 from danlu.lab.trial.report import report
 from danlu.lab.trial.sides import Runs
 from danlu.lab.trial.tell import STRIP, details, table
+from danlu.lab.trial.timing import Ratio
 from danlu.spec import resolve
 from danlu.train import checkpoint
 from danlu.train.files import from_json, read_json
@@ -25,14 +29,24 @@ from tests.lab.trial.cases import InProcess, baseline
 
 
 class Lab:
-    """Studies in one folder, in this process; ``paces``: how long the variants' updates are said to take."""
+    """Studies in one folder, in this process; ``paces``: how long the variants' updates are said to take, ±
+    ``width``; NaN: cannot be measured."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.on = folder / "studies", baseline(folder)
         self.started: list[Job] = []
         self.paces: list[float] = [1.0]
+        self.width = 0.01
         patch.setattr(study, "Queue", self._queue)
-        patch.setattr(Runs, "time_ratio", lambda *_: self.paces[-1])
+        self.timed = 0
+        patch.setattr(timing, "measure", self._measure)
+
+    def _measure(self, *_: Any) -> Ratio:
+        self.timed += 1
+        pace = self.paces[-1]
+        if math.isnan(pace):
+            return Ratio(Interval(pace, pace, pace), "time cannot be measured here now: a test")
+        return Ratio(Interval(pace, pace - self.width, pace + self.width), "a test")
 
     def _queue(self, studies: Path, **settings: Any) -> InProcess:
         queue = InProcess(studies)
@@ -89,7 +103,7 @@ def test_nothing_runs_twice_and_the_result_is_kept(lab: Lab) -> None:
     assert {entry.at for entry in entries} == {"equal steps", "equal FLOPs"}  # time is the first pair's
     lab.paces.append(2.0)  # a measurement of another day changes nothing
     again = lab.ask("model.layers=2")
-    assert not lab.started and [f.said() for f in again.findings] == saved
+    assert lab.timed == 1 and not lab.started and [f.said() for f in again.findings] == saved
     assert len(ledger.read(lab.folder / "ledger.yaml")) == len(entries)
 
 
@@ -109,11 +123,52 @@ def test_each_equality_is_a_run_of_its_own_length(lab: Lab) -> None:
 
 
 def test_the_first_pair_serves_where_nothing_differs(lab: Lab) -> None:
+    lab.paces.append(1.2)  # what noise would say
     answer = lab.ask("optimizer.beta2=0.9")
-    assert lab.steps == {6: 4}
+    assert lab.steps == {6: 4} and lab.timed == 0
     steps, flops, time = answer.findings
+    assert time.ratio == 1.0 and "by construction, only optimizer.beta2 differs" in time.note
     assert steps.pairs.differences == flops.pairs.differences == time.pairs.differences
     assert "the runs of equal steps" in flops.note and "the runs of equal steps" in time.note
+
+
+def test_where_time_cannot_be_measured_it_is_said_and_tried_again(lab: Lab) -> None:
+    lab.paces.append(math.nan)
+    answer = lab.ask("model.layers=2")
+    *_, time = answer.findings
+    assert time.verdict == "not measured" and time.note.startswith("time cannot be measured here now")
+    rows = {row[1]: row for row in table(answer)}
+    assert rows["active time"][2:5] == ["not measured", "–", "–"]
+    assert "equal active time: time cannot be measured here now" in "\n".join(details(answer))
+    assert "not measured" in report(answer)
+    assert {e.at for e in ledger.read(lab.folder / "ledger.yaml")} == {"equal steps", "equal FLOPs"}
+    lab.paces.append(2.0)
+    *_, time = lab.ask("model.layers=2").findings
+    assert time.verdict != "not measured" and time.steps == (6, 3) and lab.timed == 2
+
+
+def test_a_ratio_holds_for_the_machine_that_it_was_measured_on(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.paces.append(2.0)
+    assert lab.ask("model.layers=2").findings[2].steps == (6, 3)
+    lab.paces.append(3.0)
+    monkeypatch.setattr("platform.node", lambda: "elsewhere")
+    assert lab.ask("model.layers=2").findings[2].steps == (6, 2)
+    monkeypatch.undo()
+    assert lab.timed == 2
+
+
+def test_the_intervals_of_the_ratio_reach_the_verdict(lab: Lab) -> None:
+    lab.paces.append(2.0)
+    lab.width = 0.5
+    answer = lab.ask("model.layers=2")
+    steps, _, time = answer.findings
+    long, short = (fmean(f.pairs.variant) for f in (steps, time))
+    slope = (short - long) / math.log(3 / 6)  # bits per byte by ln steps, of 6 and 3 steps
+    ends = sorted(slope * math.log(6 / ratio / 3) for ratio in (1.5, 2.5))
+    assert time.pairs.doubt == pytest.approx((-ends[0], ends[1])) and ends[0] < 0 < ends[1]
+    assert steps.pairs.doubt == (0.0, 0.0)
 
 
 def test_adding_seeds_after_a_look_is_judged_as_looking(lab: Lab) -> None:
