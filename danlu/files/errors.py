@@ -19,10 +19,14 @@ class FileError(DanluError):
     """A file that cannot be read, written or locked: its name, what is wrong, and what to do next."""
 
 
-def cannot_read(path: Path, error: OSError) -> FileError:
+class Missing(FileError):
+    """There is no such file."""
+
+
+def cannot_read(path: str | os.PathLike[str], error: OSError) -> FileError:
     """The sentence for an ``OSError`` met while reading ``path``."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return FileError(f"{path} is missing; restore it, or name another")
+        return Missing(f"{path} is missing; restore it, or name another")
     return FileError(f"{path} cannot be read ({error.strerror or error}); name a file that can be")
 
 

@@ -78,13 +78,16 @@ def misfit(value: Any, shape: Any, name: str = "") -> str:
     """How ``value`` differs from ``shape``, in words; "" where it fits.
 
     A shape is a type; a tuple of shapes, any of which it may be (``None`` for null); a mapping from names to
-    the shapes of what must be there, whatever else is; a list with the one shape of all items. ``float``
-    stands for any number that is no boolean, ``int`` for a whole one.
+    the shapes of what must be there, whatever else is, or from ``...`` to the shape of all values; a list
+    with the one shape of all items. ``float`` stands for any number that is no boolean, ``int`` for a whole
+    one.
     """
     it = name or "it"
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
             return f"{it} holds {kind(value)}, not a mapping"
+        if ... in shape:
+            shape = dict.fromkeys(value, shape[...])
         for key, inner in shape.items():
             optional = isinstance(inner, tuple) and None in inner
             if key not in value and not optional:

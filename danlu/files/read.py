@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 from typing import BinaryIO
 
 from danlu.files.errors import FileError, cannot_read
 
 MIB = 1 << 20
 LIMIT = 64 * MIB  # bytes of a small file: a tokenizer's JSON is the largest that is met
+LARGE = 1 << 30  # of one that grows with a run: its metrics
+
+# Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_file(path: str | os.PathLike[str]) -> BinaryIO:
@@ -19,35 +22,42 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     Raises ``FileError`` where it is missing, or a folder, a device or a pipe, which may have no end or make
     the reader wait forever.
     """
-    path = Path(path)
-    try:
-        # Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        if os.path.isdir(path):  # on Windows a folder cannot be opened
-            raise FileError(f"{path} is a folder; name a file") from None
-        raise cannot_read(path, error if isinstance(error, OSError) else OSError(str(error))) from error
-    kind = _kind(os.fstat(handle).st_mode)
-    if kind is not None:
-        os.close(handle)
-        raise FileError(f"{path} is a {kind}; name a file")
-    return os.fdopen(handle, "rb")
+    return os.fdopen(_open(path)[0], "rb")
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int = LIMIT) -> bytes:
     """What a regular file of at most ``limit`` bytes holds. Raises ``FileError``."""
-    with open_file(path) as file:
-        parts, room = [], limit
-        try:
-            size = os.fstat(file.fileno()).st_size
-            while room >= 0 and (part := file.read(min(size + 1, room + 1))):  # not at once: it may be larger
-                parts.append(part)
-                room -= len(part)
-        except OSError as error:
-            raise cannot_read(Path(path), error) from error
+    handle, size = _open(path)
+    parts, room = [], limit
+    try:
+        while room >= 0 and (part := os.read(handle, min(size, room) + 1)):  # it may be larger than it says
+            parts.append(part)
+            room -= len(part)
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    finally:
+        os.close(handle)
     if room < 0:
         raise FileError(f"{path} is larger than the {limit / MIB:g} MiB allowed here; name another file")
     return b"".join(parts)
+
+
+def _open(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """A descriptor of a regular file, and its size."""
+    try:
+        handle = os.open(path, _FLAGS)
+    except FileNotFoundError as error:
+        raise cannot_read(path, error) from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        if os.path.isdir(path):  # on Windows a folder cannot be opened
+            raise FileError(f"{path} is a folder; name a file") from None
+        raise cannot_read(path, error if isinstance(error, OSError) else OSError(str(error))) from error
+    found = os.fstat(handle)
+    kind = _kind(found.st_mode)
+    if kind is not None:
+        os.close(handle)
+        raise FileError(f"{path} is a {kind}; name a file")
+    return handle, found.st_size
 
 
 def read_text(path: str | os.PathLike[str], limit: int = LIMIT) -> str:

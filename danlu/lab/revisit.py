@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from danlu import __version__
+from danlu.files.json import read_object
 from danlu.lab.conditions import NUMBERS, VERSIONS, Facts, condition, torch_version, version
 from danlu.lab.ledger import Entry
-from danlu.train.folder import RunFolder, read_json
+from danlu.train import shapes
+from danlu.train.folder import RunFolder
 
 FURTHER = 4  # a run this many times as large or as long as the evidence's
 FOR, AGAINST = ("better", "holds"), ("worse", "does not hold")
@@ -104,14 +106,12 @@ def now() -> dict[str, float | str]:
 
 
 def of_run(folder: Path) -> dict[str, float | str]:
-    """What a finished run has: numbers of its summary, versions of its environment. Raises RunError."""
+    """What a finished run has: numbers of its summary, versions of its environment. Raises FileError."""
     run = RunFolder(folder)
-    summary = read_json(run.summary)
-    facts: dict[str, float | str] = {
-        name: summary[name] for name in NUMBERS if isinstance(summary.get(name), int | float)
-    }
-    facts["seconds"] = sum(summary.get("active_seconds", {}).values())
+    summary = read_object(run.summary, shapes.SUMMARY)
+    facts: dict[str, float | str] = {name: summary[name] for name in NUMBERS if summary.get(name) is not None}
+    facts["seconds"] = sum(summary["active_seconds"].values())
     if run.environment.exists():
-        versions = read_json(run.environment).get("versions", {})
+        versions = read_object(run.environment, shapes.ENVIRONMENT).get("versions") or {}
         facts |= {name: versions[name] for name in VERSIONS if versions.get(name)}
     return facts

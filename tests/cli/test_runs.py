@@ -141,7 +141,7 @@ def test_compare(capsys: pytest.CaptureFixture[str], there: Path) -> None:
         (("compare", "runs", "nope"), "nope is no folder"),
         (("compare", "runs", "runs", "--x", "hours"), "--x = hours is none of steps, time, flops, tokens"),
         (("compare", "runs", "runs", "--metric", "bit_per_byte"), "did you mean bits_per_byte"),
-        (("compare", "runs", "runs", "--html", "no/such/c.html"), "cannot be written"),
+        (("compare", "runs", "runs", "--html", "no/such/c.html"), "cannot write no/such/c.html"),
     ],
 )
 def test_mistakes(capsys: pytest.CaptureFixture[str], there: Path, words: tuple[str, ...], said: str) -> None:

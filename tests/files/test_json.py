@@ -87,8 +87,20 @@ def test_a_file_too_large(tmp_path: Path) -> None:
         read_json(tmp_path / "a.json", limit=1001)
 
 
-SHAPE = {"steps": int, "metric": {"name": str, "value": float}, "rows": [float], "stopped": (str, None)}
-GOOD = {"steps": 3, "metric": {"name": "loss", "value": 1, "more": 0}, "rows": [1, 2.5], "stopped": None}
+SHAPE = {
+    "steps": int,
+    "metric": {"name": str, "value": float},
+    "rows": [float],
+    "stopped": (str, None),
+    "seconds": {...: float},
+}
+GOOD = {
+    "steps": 3,
+    "metric": {"name": "loss", "value": 1, "more": 0},
+    "rows": [1, 2.5],
+    "stopped": None,
+    "seconds": {"train": 2.5},
+}
 
 
 def test_a_shape_that_fits() -> None:
@@ -107,6 +119,8 @@ def test_a_shape_that_fits() -> None:
         ({"rows": [1, "2"]}, "rows[1] is text, not a number"),
         ({"rows": {}}, "rows holds a mapping, not a list"),
         ({"stopped": 3}, "stopped is a whole number, not text"),
+        ({"seconds": {"train": 1, "save": "2"}}, "seconds.save is text, not a number"),
+        ({"seconds": []}, "seconds holds a list, not a mapping"),
     ],
 )
 def test_a_shape_that_does_not(change: dict[str, Any], said: str) -> None:

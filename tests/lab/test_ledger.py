@@ -19,6 +19,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.ledger import Entry, decide, find, read, record
 from danlu.lab.revisit import due, of_run
 from danlu.train.files import write_json
+from tests.lab.summaries import summary
 
 
 def add(file: Path, **changed: Any) -> Entry:
@@ -305,10 +306,13 @@ def test_a_later_verdict_that_contradicts(verdict: str, decision: str, later: st
 
 def test_the_facts_of_a_run(tmp_path: Path) -> None:
     write_json(
-        tmp_path / "summary.json", {"parameters": 5, "steps": 7, "active_seconds": {"a": 1.0, "b": 2.5}}
+        tmp_path / "summary.json",
+        summary(parameters=5, steps=7, tokens=9, flops=None, active_seconds={"a": 1.0, "b": 2.5}),
     )
     write_json(tmp_path / "environment.json", {"versions": {"danlu": "0.9", "torch": "3.0", "numpy": "9"}})
-    assert of_run(tmp_path) == {"parameters": 5, "steps": 7, "seconds": 3.5, "danlu": "0.9", "torch": "3.0"}
+    assert of_run(tmp_path) == {
+        "parameters": 5, "steps": 7, "tokens": 9, "seconds": 3.5, "danlu": "0.9", "torch": "3.0"
+    }  # fmt: skip
     with pytest.raises(FileError, match=r"summary\.json is missing"):
         of_run(tmp_path / "nowhere")
 
@@ -337,7 +341,7 @@ def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) 
     assert json.loads(said(capsys, "show", "qk", "--json")[1]) == only.written()
     assert said(capsys, "due") == (0, "nothing is due\n", "")
     (tmp_path / "run").mkdir()
-    write_json(tmp_path / "run" / "summary.json", {"steps": 1200})
+    write_json(tmp_path / "run" / "summary.json", summary(steps=1200))
     (found,) = json.loads(said(capsys, "due", "run", "--json")[1])
     assert found["id"] == made.id and len(found["reasons"]) == 2
     row = said(capsys)[1].splitlines()[1]

@@ -9,17 +9,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
+from danlu.files.json import read_object, to_json, write_json
 from danlu.lab.claims import experiment, verdict
 from danlu.lab.claims.book import Claim
 from danlu.lab.errors import LabError
 from danlu.lab.measures import value
 from danlu.lab.queue import Job, Outcome, Queue
 from danlu.lab.statistics import paired
-from danlu.train.files import from_json, read_json, to_json, write_json
 from danlu.train.folder import ENVIRONMENT
 
 FOLDER = "claims"  # inside the studies' folder
 NOT_RUN: Final = "not run"
+RECORDED = {  # of a run's environment
+    "cpu": {"model": str, "cores": (int, None)}, "devices": list,
+    "versions": dict.fromkeys(("danlu", "torch", "python"), str),
+    "data": {"splits": {"train": {"text_sha256": str}}},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ def _surroundings(outcomes: list[Outcome]) -> dict[str, Any]:
     for outcome in outcomes:
         if not (outcome.folder / ENVIRONMENT).exists():
             continue
-        said = read_json(outcome.folder / ENVIRONMENT)
+        said = read_object(outcome.folder / ENVIRONMENT, RECORDED)
         cpu = said["cpu"]
         found["machine"] = {"cpu": cpu["model"], "cores": cpu["cores"], "devices": said["devices"]}
         found["versions"] = {name: said["versions"][name] for name in ("danlu", "torch", "python")}
@@ -162,13 +169,24 @@ def save(studies: Path, result: Result) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     written = asdict(result)
     if path.exists():
-        before = path.read_text(encoding="utf-8")
-        if to_json(from_json(before) | {"date": ""}) == to_json(written | {"date": ""}):
+        before = read_object(path)
+        if to_json(before | {"date": ""}) == to_json(written | {"date": ""}):
             return
     write_json(path, written)
 
 
 def saved(studies: Path) -> dict[str, Result]:
     """Every result that was kept, by the claim's name."""
-    kept = (read_json(path) for path in sorted((studies / FOLDER).glob("*.json")))
-    return {row["name"]: Result(**row | {"effect": tuple(row["effect"])}) for row in kept}
+    kept = (_kept(path) for path in sorted((studies / FOLDER).glob("*.json")))
+    return {result.name: result for result in kept}
+
+
+def _kept(path: Path) -> Result:
+    try:
+        return TypeAdapter(Result).validate_python(read_object(path))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise LabError(
+            f"{path}: {where}: {problem['msg']}; delete it, and the claim is proved again"
+        ) from None

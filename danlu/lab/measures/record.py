@@ -11,26 +11,27 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from danlu.files.json import read_object
 from danlu.lab.errors import LabError
 from danlu.spec import Causal, Metric
 from danlu.spec.metrics import loss_of
 from danlu.spec.words import resolve
-from danlu.train import metrics
-from danlu.train.folder import RunFolder, read_json
+from danlu.train import metrics, shapes
+from danlu.train.folder import RunFolder
 
 ROWS_BEFORE = 10  # losses that a spike is measured against, at least
 WINDOW = 1000  # and at most
 
 
 class Record:
-    """What the run in ``folder`` wrote down. Raises ``RunError`` where that is missing."""
+    """What the run in ``folder`` wrote down. Raises ``FileError`` where that is missing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = RunFolder(folder)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        return dict(read_json(self.folder.summary))
+        return read_object(self.folder.summary, shapes.SUMMARY)
 
     @cached_property
     def rows(self) -> list[metrics.Row]:

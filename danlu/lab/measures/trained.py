@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from danlu import data, objectives, spec
+from danlu.files.json import read_object
 from danlu.lab.errors import LabError
 from danlu.models import Model, build
 from danlu.objectives import IGNORED, Example, held_out_keys
@@ -18,7 +19,7 @@ from danlu.spec.words import resolve
 from danlu.train import steps
 from danlu.train.errors import RunError
 from danlu.train.evaluate import Window, evaluate, held_out, to_device
-from danlu.train.folder import RunFolder, read_json
+from danlu.train.folder import RunFolder
 from danlu.train.internals import Values, activations
 from danlu.train.load import LoadedRun, load_run
 from danlu.train.machine import PRECISIONS
@@ -52,7 +53,7 @@ class Trained:
         environment = RunFolder(self.folder).environment
         if not environment.exists():  # an imported model that was never trained here
             return torch.float32
-        return PRECISIONS[read_json(environment)["choices"]["precision"]]
+        return PRECISIONS[read_object(environment, {"choices": {"precision": str}})["choices"]["precision"]]
 
     @property
     def experiment(self) -> spec.Experiment:

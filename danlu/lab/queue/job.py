@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import danlu
 from danlu import parts, spec
+from danlu.files.json import read_object, write_json
 from danlu.lab.study import folder_name
 from danlu.spec.replay import to_yaml
-from danlu.train.files import read_json, write_json
+from danlu.train import shapes
 from danlu.train.folder import SUMMARY
 
 MEASURES, FAILED = "measures.json", "failed.json"
@@ -98,20 +99,20 @@ def finished(folder: Path) -> dict[str, Any] | None:
     path = folder / SUMMARY
     if not path.exists():
         return None
-    summary: dict[str, Any] = read_json(path)
+    summary = read_object(path, shapes.SUMMARY)
     return summary if summary.get("stopped") is None else None
 
 
 def measures(folder: Path) -> dict[str, float]:
     """What was measured of the run so far."""
     path = folder / MEASURES
-    return read_json(path) if path.exists() else {}
+    return read_object(path, shapes.MEASURES) if path.exists() else {}
 
 
 def failure(folder: Path) -> dict[str, Any] | None:
     """``error``, ``kind`` and ``tries`` of a run that went wrong the last time."""
     path = folder / FAILED
-    return read_json(path) if path.exists() else None
+    return read_object(path, shapes.FAILED) if path.exists() else None
 
 
 def write_failure(folder: Path, error: str, kind: Kind, tries: int) -> None:

@@ -14,7 +14,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
+from danlu.files.json import misfit, parse
 from danlu.lab.reading.run import EXPERIMENT, FILES, Record, Run, read_record
 
 INDEX = ".danlu-runs.sqlite"
@@ -23,7 +25,15 @@ WORTH_IT = 32  # runs; fewer are read as fast without one
 BROKEN = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # also: no such table, column
 PATIENCE = 0.1  # seconds to wait for another process's lock
 
-COLUMNS = "name TEXT PRIMARY KEY, key TEXT, record TEXT, experiment TEXT"
+TABLE = "CREATE TABLE runs (name TEXT PRIMARY KEY, key TEXT, record TEXT, experiment TEXT)"
+
+_NUMBER = (float, None)
+RECORD = {
+    **dict.fromkeys(("steps", "tokens", "parameters", "best_step"), (int, None)),
+    **dict.fromkeys(("seconds", "flops", "loss", "metric", "best"), _NUMBER),
+    **dict.fromkeys(("metric_name", "examples", "error"), (str, None)),
+    **dict.fromkeys(("ended", "unit", "better"), (str, None)), "measures": ({...: _NUMBER}, None),
+}  # fmt: skip
 
 Stamps = dict[str, tuple[int, int]]  # size and time (ns) of each file that is there
 Progress = Callable[[int, int], None]  # read so far, to be read
@@ -84,13 +94,26 @@ def _load(root: str, found: Mapping[str, Stamps]) -> dict[str, Record]:
         with closing(_open(root, "ro")) as index:
             rows = index.execute("SELECT name, key, record, experiment FROM runs").fetchall()
         kept = [row for row in rows if row[1] == _key(found.get(row[0], {}), row[3])]
-        records = json.loads(f"[{','.join(row[2] for row in kept)}]")  # all at once, which is faster
+        records = parse(f"[{','.join(row[2] for row in kept)}]")  # all at once, which is faster
+        if not _sound(records):
+            return {}
         return {
             name: record | {"experiment": experiment}
             for (name, _, _, experiment), record in zip(kept, records, strict=True)
         }
-    except (sqlite3.Error, ValueError, TypeError, AttributeError, OSError):
+    except (sqlite3.Error, ValueError, TypeError, OSError):
         return {}
+
+
+def _sound(records: list[Any]) -> bool:
+    """Whether they could be of our making; of records alike in the types of their values one is looked at."""
+    alike = {}
+    for record in records:
+        if not isinstance(record, dict) or not isinstance(record.get("measures", {}), dict):
+            return False
+        types = (*map(type, record.values()), *map(type, record.get("measures", {}).values()))
+        alike[*record, *types] = record
+    return not any(record.keys() - RECORD.keys() or misfit(record, RECORD) for record in alike.values())
 
 
 def _save(root: str, found: Mapping[str, Stamps], fresh: Mapping[str, Record]) -> None:
@@ -103,11 +126,13 @@ def _save(root: str, found: Mapping[str, Stamps], fresh: Mapping[str, Record]) -
     for _ in range(2):
         try:
             with closing(_open(root, "rwc")) as index, index:
-                index.execute(f"CREATE TABLE IF NOT EXISTS runs ({COLUMNS})")
+                index.execute(TABLE.replace("TABLE", "TABLE IF NOT EXISTS"))
                 gone = [(name,) for (name,) in index.execute("SELECT name FROM runs") if name not in found]
                 index.executemany("DELETE FROM runs WHERE name = ?", gone)
                 index.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", rows)
                 index.execute(f"PRAGMA user_version = {VERSION}")
+            return
+        except OSError:
             return
         except (sqlite3.Error, ValueError) as error:
             if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) not in BROKEN:
@@ -117,13 +142,16 @@ def _save(root: str, found: Mapping[str, Stamps], fresh: Mapping[str, Record]) -
 
 
 def _open(root: str, mode: str) -> sqlite3.Connection:
-    """Raises ``sqlite3.Error``, or ``ValueError`` where the index is of another version."""
-    path = Path(root, INDEX).absolute().as_uri()
-    index = sqlite3.connect(f"{path}?mode={mode}", uri=True, timeout=PATIENCE)
+    """Raises ``sqlite3.Error``, ``OSError``, or ``ValueError`` where the index is of another version or holds
+    anything beside its table: a view could be endless, a trigger do what it likes."""
+    path = Path(root, INDEX).absolute()
+    if os.path.lexists(path) and not path.is_file():
+        raise OSError(f"{path} is no file")
+    index = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, timeout=PATIENCE)
     try:
         (version,) = index.execute("PRAGMA user_version").fetchone()
-        (tables,) = index.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if version != VERSION and tables:
+        tables = index.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchmany(2)
+        if tables and (version != VERSION or tables != [(TABLE,)]):
             raise ValueError(f"index of version {version}")
     except BaseException:
         index.close()

@@ -14,9 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from danlu.files.errors import Missing
+from danlu.files.json import from_json, misfit, parse, read_object
 from danlu.files.lock import holder, is_held
+from danlu.files.read import LARGE, read_bytes, read_text
 from danlu.lab.reading.fields import Fields, read_fields
 from danlu.lab.yardstick import why_apart
+from danlu.train import shapes
 
 # Names as in danlu.train.folder and danlu.lab.queue; importing those would cost more than reading the runs.
 EXPERIMENT, SUMMARY, METRICS, LOCK = "experiment.yaml", "summary.json", "metrics.jsonl", ".lock"
@@ -72,8 +76,11 @@ class Run:
     @cached_property
     def fields(self) -> Fields:
         """The experiment: value by dotted name."""
-        fields: Fields = json.loads(self.experiment)
-        return fields
+        try:
+            fields = parse(self.experiment)
+        except ValueError:  # of an index that is not of our making
+            fields = None
+        return fields if isinstance(fields, dict) else {}
 
     @cached_property
     def state(self) -> str:
@@ -118,18 +125,17 @@ def read_record(folder: str | os.PathLike[str]) -> Record:
     """What the files in ``folder`` say. A file that cannot be read makes the run damaged, never an error."""
     record: Record = {}
     try:
-        with open(os.path.join(folder, EXPERIMENT), encoding="utf-8") as file:
-            fields = read_fields(file.read())
+        fields = read_fields(read_text(os.path.join(folder, EXPERIMENT)))
         record["experiment"] = json.dumps({_renamed(name): value for name, value in fields.items()})
-        environment = _json(folder, ENVIRONMENT)
+        environment = _json(folder, ENVIRONMENT, shapes.ENVIRONMENT)
         record["examples"] = _examples(environment)
-        summary = _json(folder, SUMMARY)
-        record["measures"] = {name: _number(value) for name, value in _json(folder, MEASURES).items()}
-        failed = _json(folder, FAILED)
+        summary = _json(folder, SUMMARY, shapes.SUMMARY)
+        record["measures"] = _json(folder, MEASURES, shapes.MEASURES)
+        failed = _json(folder, FAILED, shapes.FAILED)
         if failed:
-            record["error"] = str(failed.get("error"))
+            record["error"] = failed["error"]
         if summary and summary.get("stopped") is None:
-            others = {name: _number(about["value"]) for name, about in summary.get("metrics", {}).items()}
+            others = {name: about["value"] for name, about in (summary.get("metrics") or {}).items()}
             record["measures"] = others | record["measures"]
             return record | {"ended": "finished"} | _of_summary(summary)
         ended = "diverged" if failed.get("kind") == "diverged" else "failed" if failed else "stopped"
@@ -140,12 +146,11 @@ def read_record(folder: str | os.PathLike[str]) -> Record:
 
 def _of_summary(summary: Mapping[str, Any]) -> Record:
     return {
-        **{name: _number(summary[name]) for name in ("loss", "flops")},
-        **{name: summary[name] for name in ("steps", "tokens", "parameters")},
+        **{name: summary[name] for name in ("steps", "tokens", "parameters", "loss", "flops")},
         "seconds": sum(summary["active_seconds"].values()),
         **_about(summary["metric"]),
-        "metric": _number(summary["metric"]["value"]),
-        "best": _number(summary["best"]["value"]),
+        "metric": summary["metric"]["value"],
+        "best": summary["best"]["value"],
         "best_step": summary["best"]["step"],
     }
 
@@ -154,8 +159,8 @@ def _about(metric: Mapping[str, Any]) -> Record:
     """Name, unit and direction; runs of before danlu 0.4 give the name alone, and lower is better."""
     return {
         "metric_name": metric["name"],
-        "unit": metric.get("unit", ""),
-        "better": metric.get("better", "lower"),
+        "unit": metric.get("unit") or "",
+        "better": metric.get("better") or "lower",
     }
 
 
@@ -166,10 +171,10 @@ def _renamed(field: str) -> str:
 
 def _examples(environment: Mapping[str, Any]) -> str | None:
     """A hash of the held-out examples, where the run wrote down what they are."""
-    found = environment.get("data", {}).get("splits", {}).get("held_out")
+    found = ((environment.get("data") or {}).get("splits") or {}).get("held_out")
     if not found:
         return None
-    said = found.get("text_sha256") or json.dumps(found, sort_keys=True)
+    said = str(found.get("text_sha256") or json.dumps(found, sort_keys=True))
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -177,19 +182,18 @@ def _of_metrics(folder: str | os.PathLike[str], metric: Mapping[str, Any] | None
     """Of a run without a summary: its last rows, and its evaluations by ``metric``; where that was not
     written down, by the first name of an evaluation's row."""
     try:
-        with open(os.path.join(folder, METRICS), "rb") as file:
-            lines = file.read().split(b"\n")[
-                :-1
-            ]  # what follows the last line break is being written, or torn
-    except FileNotFoundError:
+        *lines, _ = read_bytes(os.path.join(folder, METRICS), LARGE).split(
+            b"\n"
+        )  # the last: torn, or to come
+    except Missing:
         return {}
     metric = metric or _first_of_evaluation(lines)
     key = json.dumps(metric["name"]).encode() if metric else None
-    scored = [json.loads(line) for line in lines if key and key in line]
-    trained: Row = next((json.loads(line) for line in reversed(lines) if b'"loss"' in line), {})
-    last: Row = json.loads(lines[-1]) if lines else {}
+    scored = [_row(line) for line in lines if key and key in line]
+    trained: Row = next((_row(line) for line in reversed(lines) if b'"loss"' in line), {})
+    last: Row = _row(lines[-1]) if lines else {}
     record: Record = {"steps": last.get("step"), "tokens": last.get("tokens"), "seconds": last.get("seconds")}
-    record |= {name: _number(trained.get(name)) for name in ("loss", "flops")}
+    record |= {name: trained.get(name) for name in ("loss", "flops")}
     if metric and scored:
         record |= _about(metric)
         scores = {row["step"]: float(score(row, metric["name"])) for row in scored}
@@ -210,21 +214,23 @@ def score(row: Mapping[str, Any], metric: str) -> Any:
 def _first_of_evaluation(lines: Sequence[bytes]) -> Row | None:
     """The first name of the first row that tells neither of training nor of what is inside."""
     line = next((line for line in lines if b'"loss"' not in line and b'"inside"' not in line), None)
-    names = [name for name in json.loads(line) if name not in AXES] if line else []
+    names = [name for name in _row(line) if name not in AXES] if line else []
     return {"name": names[0]} if names else None
 
 
-def _json(folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
+def _row(line: bytes) -> Row:
+    row: Row = from_json(line)
+    if wrong := misfit(row, shapes.ROW):
+        raise ValueError(f"{METRICS}: {wrong}")
+    return row
+
+
+def _json(folder: str | os.PathLike[str], name: str, shape: Mapping[Any, Any]) -> dict[str, Any]:
     """A small file's mapping; an empty one where there is no such file."""
     try:
-        with open(os.path.join(folder, name), "rb") as file:
-            return dict(json.loads(file.read()))
-    except FileNotFoundError:
+        return read_object(os.path.join(folder, name), shape)
+    except Missing:
         return {}
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)  # "NaN" is how JSON is written here where it has no word
 
 
 def _is_held(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from danlu.spec import Experiment, resolve
 from danlu.spec.replay import to_yaml
 from danlu.train.files import read_json, write_atomically, write_json
 from danlu.train.metrics import MetricsFile
+from tests.lab.summaries import summary
 
 IDS = 257  # of the tokenizer of bytes
 PER_BYTE = 1 / math.log(2)  # bits of a nat, a token being a byte
@@ -111,6 +112,6 @@ class World:
                 metrics.append(row | {"flops": each * done, "loss": loss})
             score = {"bits_per_byte": loss * PER_BYTE, "held_out_loss": loss}
             metrics.append({"step": train.steps, "tokens": tokens, "seconds": 1.0, **score})
-        summary = {"parameters": size, "tokens": tokens, "flops": each * tokens, "steps": train.steps}
-        summary |= {"metric": {"name": "bits_per_byte", "value": loss * PER_BYTE}, "stopped": None}
-        write_json(folder / "summary.json", summary)
+        metric = {"name": "bits_per_byte", "value": loss * PER_BYTE}
+        counts = {"parameters": size, "tokens": tokens, "flops": each * tokens, "steps": train.steps}
+        write_json(folder / "summary.json", summary(metric=metric, **counts))

@@ -17,6 +17,7 @@ from danlu.lab.queue import Job
 from danlu.lab.queue.job import failed_outcome, outcome, versions, write_failure
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
+from tests.lab.summaries import summary
 
 NANO = resolve(["nano"])
 
@@ -52,11 +53,11 @@ def write(folder: Path, **files: object) -> None:
 def test_a_run_has_ended_when_all_that_was_asked_is_there(tmp_path: Path) -> None:
     plain, measured = Job(NANO), Job(NANO, measures=("kurtosis",))
     assert outcome(plain, tmp_path, 1) is None
-    write(tmp_path, summary={"stopped": "SIGTERM", "steps": 3})
+    write(tmp_path, summary=summary(stopped="SIGTERM", steps=3))
     assert outcome(plain, tmp_path, 1) is None
-    write(tmp_path, summary={"stopped": None, "steps": 9})
+    write(tmp_path, summary=summary(steps=9))
     ended = outcome(plain, tmp_path, 2)
-    assert ended is not None and ended.summary == {"stopped": None, "steps": 9}
+    assert ended is not None and ended.summary == summary(steps=9)
     assert (ended.measures, ended.error, ended.diverged, ended.tries) == ({}, None, False, 2)
     assert outcome(measured, tmp_path, 1) is None
     write(tmp_path, measures={"kurtosis": "NaN", "other": 1.0})

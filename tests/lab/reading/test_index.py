@@ -74,7 +74,25 @@ def test_index_equals_rebuild(folder: Path, reads: list[str]) -> None:
     assert reads == []
 
 
-@pytest.mark.parametrize("harm", ["bytes", "cut", "empty", "text", "version", "folder", "table"])
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x"
+SQL = {
+    "table": ["DROP TABLE runs", "CREATE TABLE runs (other TEXT)", "PRAGMA user_version = 1"],
+    "version": ["PRAGMA user_version = 999"],
+    "view": [
+        "DROP TABLE runs",
+        f"CREATE VIEW runs AS {ENDLESS} AS name, 1 AS key, 1 AS record, 1 AS experiment FROM c",
+    ],
+    "trigger": [f"CREATE TRIGGER t BEFORE INSERT ON runs BEGIN {ENDLESS} FROM c; END"],
+    "foreign names": ["""UPDATE runs SET record = '{"evil": 1}'"""],
+    "wrong types": ["""UPDATE runs SET record = '{"steps": "many"}'"""],
+    "wrong measures": ["""UPDATE runs SET record = '{"measures": {"kurtosis": []}}'"""],
+    "no mappings": ["UPDATE runs SET record = '[]'"],
+    "nested": ["UPDATE runs SET record = '" + "[" * 2000 + "]" * 2000 + "'"],
+    "blobs": ["UPDATE runs SET record = x'00ff'"],
+}
+
+
+@pytest.mark.parametrize("harm", ["bytes", "cut", "empty", "text", "folder", "pipe", *SQL])
 def test_a_broken_index_costs_time_and_no_answer(folder: Path, harm: str) -> None:
     path = folder / INDEX
     read_runs([folder])
@@ -91,16 +109,17 @@ def test_a_broken_index_costs_time_and_no_answer(folder: Path, harm: str) -> Non
             path.write_bytes(b"")
         case "text":
             path.write_text("no database at all, but long enough to look at" * 99)
-        case "version":
-            _execute(path, "PRAGMA user_version = 999")
         case "folder":  # stands for a disk that cannot be written: SQLite cannot open it
             path.unlink()
             path.mkdir()
-        case "table":
-            _execute(path, "DROP TABLE runs", "CREATE TABLE runs (other TEXT)", "PRAGMA user_version = 1")
+        case "pipe":
+            path.unlink()
+            os.mkfifo(path)
+        case _:
+            _execute(path, *SQL[harm])
     check(folder)
     check(folder)
-    if harm != "folder":  # made anew
+    if harm not in ("folder", "pipe"):  # made anew
         with sqlite3.connect(path) as made:
             assert made.execute("SELECT count(*) FROM runs").fetchone() == (WORTH_IT,)
 

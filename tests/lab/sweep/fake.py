@@ -12,6 +12,7 @@ from danlu.lab.queue.job import failed_outcome, outcome, write_failure
 from danlu.lab.sweep.trials import Entry, Spent, Trial
 from danlu.spec import Experiment
 from danlu.train.files import write_json
+from tests.lab.summaries import summary
 
 Objective = Callable[[Experiment], float]
 FLOPS = 1000.0  # of an update
@@ -50,9 +51,9 @@ class FakeQueue:
             write_failure(folder, "it broke", "diverged" if math.isinf(score) else "failed", 1)
             return outcome(job, folder, 1) or failed_outcome(job, folder, 1)
         (folder / "failed.json").unlink(missing_ok=True)
-        said = {"metric": {"value": score}, "steps": steps, "flops": FLOPS * steps, "stopped": None}
+        metric = {"name": "bits_per_byte", "value": score}
         write_json(folder / "measures.json", dict.fromkeys(job.measures, score))
-        write_json(folder / "summary.json", said | {"active_seconds": {"train": 0.5}})
+        write_json(folder / "summary.json", summary(metric=metric, steps=steps, flops=FLOPS * steps))
         found = outcome(job, folder, 1)
         assert found is not None
         return found

@@ -1,0 +1,26 @@
+"""What must be in the files of a run, for whoever reads one that may have been edited or cut off
+(``danlu.files.json.misfit``). Anything may stand beside it, and what older versions left out may be missing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NUMBER = (float, None)
+_METRIC = {"value": _NUMBER, "unit": (str, None), "better": (str, None)}
+
+SUMMARY: dict[str, Any] = {
+    "steps": int, "tokens": int, "parameters": int, "flops": _NUMBER, "loss": _NUMBER,
+    "active_seconds": {...: float}, "metric": {"name": str, **_METRIC},
+    "best": {"step": int, "value": _NUMBER}, "metrics": ({...: _METRIC}, None), "stopped": (str, None),
+}  # fmt: skip
+ROW: dict[str, Any] = {
+    "step": int, "tokens": (int, None), "seconds": _NUMBER, "flops": _NUMBER, "loss": _NUMBER,
+}  # fmt: skip
+ENVIRONMENT: dict[str, Any] = {
+    "data": ({"splits": ({...: dict}, None)}, None), "choices": (dict, None),
+    "versions": ({...: (str, None)}, None),
+    "metric": ({"name": str, "unit": (str, None), "better": (str, None)}, None),
+}  # fmt: skip
+MEASURES: dict[Any, Any] = {...: _NUMBER}
+FAILED: dict[str, Any] = {"error": str, "kind": str, "tries": (int, None)}
