@@ -7,7 +7,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run lint test format bench clean
+.PHONY: help install run lint test format bench gpu gpu-wheels clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -71,6 +71,20 @@ ifneq ($(and $(NANOGPT),$(TEXT)),)
 else
 	@echo "Time to quality: give NANOGPT=<checkout> and TEXT=<file>; see bench/README.md"
 endif
+
+# Everything that a GPU alone can say, in eight minutes; docs/gpu.md. GPU="--device cpu --tiny" rehearses it.
+gpu:
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) -m bench.gpu $(GPU)
+
+# What danlu imports to train and a bare machine with PyTorch may lack, for a machine without a network.
+CARRIED := pydantic pydantic-core annotated-types typing-inspection typing-extensions filelock pyyaml safetensors
+TARGET ?= 3.12
+PLATFORMS := $(foreach tag,manylinux_2_28 manylinux_2_17 manylinux2014,--platform $(tag)_x86_64)
+gpu-wheels:
+	@$(PYTHON) -m pip --disable-pip-version-check download --quiet --no-deps --only-binary=:all: \
+		--python-version $(TARGET) --implementation cp $(PLATFORMS) --constraint constraints.txt \
+		--dest .wheels $(CARRIED)
+	@echo "$$(ls .wheels/*.whl | wc -l) wheels for Python $(TARGET) in .wheels: bring that folder along"
 
 clean:
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

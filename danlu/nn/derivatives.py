@@ -44,7 +44,10 @@ def _refuse(grad: torch.Tensor) -> torch.Tensor | None:
 
 def once_only(y: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
     """``y``, what PyTorch's attention made of ``inputs``; where a fused kernel made it, a second derivative
-    then raises RuntimeError with what to do (PyTorch's own error names an operator)."""
+    then raises RuntimeError with what to do (PyTorch's own error names an operator). Compiled code has no
+    second derivative in any case, and would be cut in two here."""
+    if torch.compiler.is_compiling():
+        return y
     if y.grad_fn is not None and y.grad_fn.name().startswith("ScaledDotProduct"):
         for x in inputs:
             if x.requires_grad:

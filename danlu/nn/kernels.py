@@ -2,8 +2,7 @@
 
 Every kernel computes weights(softcap(scale · q kᵀ + bias) + mask) v. ``sdpa`` is PyTorch's fused kernel,
 ``plain`` blocks of plain products with a backward pass of our own, ``written-out`` one operation after
-another, for what the others cannot do. ``choose`` picks one of these; ``plan`` says how PyTorch's is to be
-called, so that on a GPU it does not write the scores out after all.
+another, for what the others cannot do. ``choose`` picks one of these.
 """
 
 from __future__ import annotations
@@ -11,24 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from importlib import resources
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from danlu import spec
-from danlu.nn.derivatives import once_only, transformed
+from danlu.nn.derivatives import transformed
+from danlu.nn.fused import META, fused
 from danlu.nn.plain import BLOCK, Plain, blocks
-from danlu.nn.scope import Scope, Span, apart, hiding, visible
+from danlu.nn.scope import Scope, Span, apart, hiding
 from danlu.spec.text import read_mapping
 
 Weigh = Callable[[torch.Tensor], torch.Tensor]
 Products = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "bfloat16"}  # the rest: float32
-# The device that PyTorch's meta device, which computes nothing, stands for when costs are told.
-META: ContextVar[str] = ContextVar("meta stands for", default="cpu")
 
 
 class Measured(NamedTuple):
@@ -201,70 +197,6 @@ def choose(
     return Choice(kernel, why, near)
 
 
-# PyTorch's kernels under scaled_dot_product_attention, by the number that torch._fused_sdp_choice gives.
-FUSED = {0: "math", 1: "flash", 2: "efficient", 3: "cudnn"}
-
-
-class Plan(NamedTuple):
-    """How PyTorch's fused attention is called, and what then runs.
-
-    ``expand``: keys and values are repeated for every query head, in place of ``enable_gqa``. ``multiple``:
-    the sizes of heads are filled up with zeros to a multiple of it. ``allowed``: the kernels, names of
-    ``FUSED``, of which PyTorch then takes one; ``math``, which writes all scores out, only where there is no
-    other. ``why`` says it in words.
-    """
-
-    expand: bool
-    multiple: int
-    allowed: tuple[str, ...]
-    why: str
-
-
-def plan(
-    device: str,
-    dtype: torch.dtype,
-    *,
-    masked: bool,
-    gqa: bool,
-    sizes: tuple[int, int],
-    deterministic: bool,
-) -> Plan:
-    """The call of ``scaled_dot_product_attention`` that reaches a fused kernel on ``device``.
-
-    ``masked``: a mask or a bias is passed; ``gqa``: there are fewer heads of keys than of queries; ``sizes``:
-    of a head of the queries (and keys) and of the values; ``deterministic``: as
-    ``torch.use_deterministic_algorithms``.
-
-    What PyTorch 2.11 to 2.13 ask (``sdp_utils.cpp``) on GPUs from compute capability 8.0 on: flash takes
-    half precision without a mask, equal sizes up to 256, and shared keys; cudnn takes half precision and is
-    never deterministic; efficient takes a mask, float32 and every size of a multiple of 16 bytes, but no
-    shared keys. On other devices the call stays as it is.
-    """
-    if device != "cuda":
-        return Plan(False, 1, ("flash", "math"), f"PyTorch's own choice on {device}")
-    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        name = str(dtype).removeprefix("torch.")
-        return Plan(False, 1, ("math",), f"no fused kernel of a GPU takes {name}")
-    half = dtype != torch.float32
-    multiple = 8 if half else 4
-    size, value_size = (-(-n // multiple) * multiple for n in sizes)
-    flash = half and not masked and size == value_size <= 256
-    if flash and not deterministic:
-        why = "half precision without a mask: flash shares keys among heads"
-        return Plan(False, multiple, ("flash", "cudnn"), why)
-    causes = {
-        "float32": not half,
-        "a mask": masked,
-        "deterministic algorithms": deterministic,
-        f"heads of {size} and {value_size}": half and not masked and not flash,
-    }
-    why = f"{' and '.join(cause for cause, on in causes.items() if on)}: the efficient kernel is needed"
-    if gqa:
-        why += ", which shares no keys, so they are repeated for every head"
-    allowed = (*["flash"] * flash, *["cudnn"] * (half and not deterministic), "efficient")
-    return Plan(gqa, multiple, allowed, why)
-
-
 def attend(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -307,7 +239,7 @@ def attend(
         return _written_out(Attended(q, k, scale, span, different, bias, softcap, weigh, products), v)
     if kernel == "plain":
         return _plain(q, k, v, scale, span, different, bias)
-    return _fused(q, k, v, scale, span, different, bias, masked)
+    return fused(q, k, v, scale, span, different, bias, masked)
 
 
 def _plain(
@@ -338,79 +270,6 @@ def _plain(
         extra,
     )
     return y.view(batch, heads, queries, -1)
-
-
-def _fused(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    scale: float,
-    span: Span,
-    different: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    masked: bool,
-) -> torch.Tensor:
-    mask = None
-    if bias is not None:
-        seen = visible(span, q.device)
-        if different is not None:
-            seen = (seen & ~different)[:, None]
-        # One for all sequences where it is the same: PyTorch broadcasts it without a copy.
-        mask = bias.to(q.dtype).reshape((1,) * (4 - bias.ndim) + bias.shape).masked_fill(~seen, float("-inf"))
-    elif masked:
-        mask = visible(span, q.device)
-        if different is not None:
-            mask = (mask & ~different)[:, None]
-    size, repeat = v.shape[-1], q.shape[1] // k.shape[1]
-    how = plan(
-        META.get() if q.is_meta else q.device.type,
-        q.dtype,
-        masked=mask is not None,
-        gqa=repeat > 1,
-        sizes=(q.shape[-1], size),
-        deterministic=torch.are_deterministic_algorithms_enabled(),
-    )
-    if how.expand:
-        k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
-    q, k, v = (_filled(t, how.multiple) for t in (q, k, v))
-    if q.is_meta:
-        outline = _outline(q, k, v, mask, how)
-        if outline is not None:
-            return _first(outline, size)
-    y = F.scaled_dot_product_attention(
-        q,
-        k,
-        v,
-        attn_mask=mask,
-        is_causal=mask is None and not span.full,
-        scale=scale,
-        enable_gqa=repeat > 1 and not how.expand,
-    )
-    return _first(once_only(y, q, k, v), size)
-
-
-def _filled(x: torch.Tensor, multiple: int) -> torch.Tensor:
-    """``x`` with zeros after its last dimension, up to a multiple: they add nothing to a product."""
-    return F.pad(x, (0, -x.shape[-1] % multiple)) if x.shape[-1] % multiple else x
-
-
-def _first(x: torch.Tensor, size: int) -> torch.Tensor:
-    """The first numbers of the last dimension; ``x`` itself where there are no others."""
-    return x if x.shape[-1] == size else x[..., :size]
-
-
-def _outline(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, how: Plan
-) -> torch.Tensor | None:
-    """On the meta device: what the fused kernel returns and keeps for its backward pass; None where PyTorch
-    would write the scores out after all. Left to itself it always does so there."""
-    if mask is not None and mask.dtype == torch.bool:
-        mask = torch.zeros(mask.shape, dtype=q.dtype, device=q.device)
-    if q.shape[-1] == v.shape[-1] and not (mask is not None and mask.requires_grad):
-        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask)[0]
-    if "math" in how.allowed:
-        return None
-    return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, mask, True)[0]
 
 
 def _written_out(call: Attended, v: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from danlu import objectives, spec
 from danlu.data import load_tokenizer
 from danlu.models import Encoder, EncoderDecoder, Model, build
 from danlu.models import costs as of_model
-from danlu.nn.kernels import META
+from danlu.nn.fused import META
 from danlu.optim.rounding import to_bfloat16
 from danlu.spec.data import bpe_size
 from danlu.spec.shapes import advice

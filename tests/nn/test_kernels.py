@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from danlu import spec
-from danlu.nn import Clipped, Scope, Sinks, SoftmaxOne, attend, kernels, plain
+from danlu.nn import Clipped, Scope, Sinks, SoftmaxOne, attend, fused, kernels, plain
 from danlu.nn.scope import Span, visible
 
 KERNELS = ["plain", "sdpa"]
@@ -301,71 +301,6 @@ def test_the_choice_is_what_runs(monkeypatch):
         assert bool(calls) == (chosen == "sdpa")
 
 
-# --- how PyTorch's kernel is called on a GPU ---------------------------------------------------------------
-
-F32, BF16_, F16, F64 = torch.float32, torch.bfloat16, torch.float16, torch.float64
-# device, dtype, masked, gqa, sizes, deterministic → expand, multiple, allowed
-PLANS = [
-    ("cpu", BF16_, True, True, (64, 64), True, False, 1, ("flash", "math")),
-    ("cpu", F32, True, True, (64, 32), False, False, 1, ("flash", "math")),
-    ("cuda", BF16_, False, False, (64, 64), False, False, 8, ("flash", "cudnn")),
-    ("cuda", BF16_, False, True, (64, 64), False, False, 8, ("flash", "cudnn")),
-    ("cuda", F16, False, True, (256, 256), False, False, 8, ("flash", "cudnn")),
-    ("cuda", BF16_, False, True, (7, 5), False, False, 8, ("flash", "cudnn")),
-    ("cuda", BF16_, False, True, (288, 288), False, True, 8, ("cudnn", "efficient")),
-    ("cuda", BF16_, False, True, (192, 128), False, True, 8, ("cudnn", "efficient")),
-    ("cuda", BF16_, True, False, (64, 64), False, False, 8, ("cudnn", "efficient")),
-    ("cuda", BF16_, True, True, (64, 64), False, True, 8, ("cudnn", "efficient")),
-    ("cuda", BF16_, True, True, (64, 64), True, True, 8, ("efficient",)),
-    ("cuda", BF16_, False, True, (64, 64), True, True, 8, ("flash", "efficient")),
-    ("cuda", F32, False, False, (64, 64), False, False, 4, ("efficient",)),
-    ("cuda", F32, False, True, (64, 64), False, True, 4, ("efficient",)),
-    ("cuda", F32, True, True, (64, 32), True, True, 4, ("efficient",)),
-    ("cuda", F64, False, True, (64, 64), False, False, 1, ("math",)),
-    ("mps", F32, True, True, (64, 64), False, False, 1, ("flash", "math")),
-]
-
-
-@pytest.mark.parametrize("row", PLANS)
-def test_the_plan_of_a_call(row):
-    device, dtype, masked, gqa, sizes, deterministic, *wanted = row
-    plan = kernels.plan(device, dtype, masked=masked, gqa=gqa, sizes=sizes, deterministic=deterministic)
-    assert list(plan[:3]) == wanted
-    assert plan.why
-
-
-def takes(kernel, dtype, masked, shared, sizes, deterministic):
-    """Whether PyTorch 2.11 to 2.13 gives a call to a kernel on an H100 (``sdp_utils.cpp``, without the
-    conditions that ``attend`` always meets): ``shared``: ``enable_gqa`` with fewer heads of keys."""
-    half, (size, value_size) = dtype in (BF16_, F16), sizes
-    if kernel == "flash":
-        return half and not masked and size == value_size <= 256
-    if kernel == "cudnn":
-        return half and not deterministic and max(sizes) <= 128 and size % 8 == value_size % 8 == 0
-    return (
-        (half or dtype == F32)
-        and not shared
-        and size % (8 if half else 4) == 0 == value_size % (8 if half else 4)
-    )
-
-
-def test_no_call_falls_to_the_kernel_that_writes_the_scores_out():
-    sizes = [(64, 64), (128, 128), (192, 128), (48, 32), (7, 5), (288, 288), (10, 10)]
-    for dtype, masked, gqa, size, deterministic in itertools.product(
-        (F32, BF16_, F16), (False, True), (False, True), sizes, (False, True)
-    ):
-        plan = kernels.plan("cuda", dtype, masked=masked, gqa=gqa, sizes=size, deterministic=deterministic)
-        filled = tuple(-(-n // plan.multiple) * plan.multiple for n in size)
-        shared = gqa and not plan.expand
-        takers = [
-            kernel
-            for kernel in ("flash", "cudnn", "efficient")
-            if takes(kernel, dtype, masked, shared, filled, deterministic)
-        ]
-        assert set(takers) & set(plan.allowed), (dtype, masked, gqa, size, deterministic, takers, plan)
-        assert set(takers) - {"efficient"} <= set(plan.allowed), (dtype, masked, gqa, size, deterministic)
-
-
 @settings(max_examples=60, deadline=None)
 @given(case=cases, deterministic=st.booleans())
 def test_a_call_as_for_a_gpu_is_the_definition(case, deterministic):
@@ -380,19 +315,19 @@ def test_a_call_as_for_a_gpu_is_the_definition(case, deterministic):
     if bias is not None:
         heads = case["groups"] * case["repeat"]
         shape = {"heads": (heads,), "batch": (case["batch"], heads), "one": (1,)}[bias]
-        tensors.append(torch.randn(*shape, case["queries"], keys, dtype=F64))
-    made, calls = kernels.plan, []
-    fused = F.scaled_dot_product_attention
+        tensors.append(torch.randn(*shape, case["queries"], keys, dtype=torch.float64))
+    made, calls = fused.plan, []
+    real = F.scaled_dot_product_attention
 
     def call(q, k, v, **given):
         calls.append((q, k, v, given))
-        return fused(q, k, v, **given)
+        return real(q, k, v, **given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            kernels,
+            fused,
             "plan",
-            lambda _, __, **given: made("cuda", F32, **(given | {"deterministic": deterministic})),
+            lambda _, __, **given: made("cuda", torch.float32, **(given | {"deterministic": deterministic})),
         )
         patch.setattr(F, "scaled_dot_product_attention", call)
         assert_agree(tensors, "sdpa", scale=0.7, scope=Scope(causal, prefix, ids), **mask)
@@ -412,21 +347,21 @@ def table(*rows):
 
 def test_a_run_keeps_its_kernels_when_the_table_changes(monkeypatch):
     monkeypatch.setattr(kernels, "MEASURED", table((64, 1.0, 2.0), (512, 2.0, 1.0)))
-    kept = kernels.to_keep("cpu", F32)
+    kept = kernels.to_keep("cpu", torch.float32)
     assert kept == {mask: {"64": "sdpa", "512": "plain"} for mask in ("open", "masked")}
     monkeypatch.setattr(kernels, "MEASURED", table((64, 2.0, 1.0), (512, 1.0, 2.0)))
     for masked, length in itertools.product((False, True), (1, 60, 100, 400, 9000)):
-        now = kernels.choose("cpu", F32, length, masked=masked)
+        now = kernels.choose("cpu", torch.float32, length, masked=masked)
         assert now.kernel == ("plain" if length < 181 else "sdpa")  # 181: √(64 · 512)
         with kernels.kernel_choice(kept):
-            then = kernels.choose("cpu", F32, length, masked=masked)
+            then = kernels.choose("cpu", torch.float32, length, masked=masked)
         assert then.kernel == ("sdpa" if length < 181 else "plain")
         assert "began" in then.why
-        assert kernels.choose("cpu", F32, length, masked=masked) == now
+        assert kernels.choose("cpu", torch.float32, length, masked=masked) == now
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "elsewhere"])
-@pytest.mark.parametrize("dtype", [F32, BF16_])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_is_kept_is_what_the_table_says(device, dtype):
     kept = kernels.to_keep(device, dtype)
     for masked, length in itertools.product((False, True), (1, 64, 100, 1000, 5000)):
@@ -437,8 +372,8 @@ def test_what_is_kept_is_what_the_table_says(device, dtype):
 
 def test_a_kept_choice_gives_way_to_what_a_kernel_cannot_do():
     with kernels.kernel_choice({"open": {"64": "sdpa"}, "masked": {"64": "sdpa"}}):
-        assert kernels.choose("cpu", F32, 64, needs="softcap").kernel == "written-out"
-        assert kernels.choose("cpu", F32, 64, biased=True).kernel == "plain"
+        assert kernels.choose("cpu", torch.float32, 64, needs="softcap").kernel == "written-out"
+        assert kernels.choose("cpu", torch.float32, 64, biased=True).kernel == "plain"
 
 
 @pytest.mark.parametrize(

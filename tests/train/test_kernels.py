@@ -8,6 +8,7 @@ import torch
 from danlu import data, objectives
 from danlu.models import build
 from danlu.nn import kernels
+from danlu.nn.fused import META
 from danlu.spec import resolve
 from danlu.train.kernels import report
 
@@ -82,8 +83,8 @@ def test_what_written_out_scores_cost_is_said(monkeypatch):
 def test_the_meta_device_stands_for_another():
     there = {device: kernels.choose(device, torch.float32, masked=True) for device in ("cpu", "cuda")}
     assert kernels.choose("meta", torch.float32, masked=True) == there["cpu"]
-    token = kernels.META.set("cuda")
+    token = META.set("cuda")
     try:
         assert kernels.choose("meta", torch.float32, masked=True) == there["cuda"]
     finally:
-        kernels.META.reset(token)
+        META.reset(token)
