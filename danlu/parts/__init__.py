@@ -8,7 +8,19 @@ folder keeps, what a worker is sent).
 """
 
 from danlu.parts.register import idea, part
-from danlu.parts.runs import check, digests, keep, pack, unpack, used
+from danlu.parts.runs import check, digests, keep, own_files, pack, unpack, used
 from danlu.parts.sources import load, not_while_loading
 
-__all__ = ["check", "digests", "idea", "keep", "load", "not_while_loading", "pack", "part", "unpack", "used"]
+__all__ = [
+    "check",
+    "digests",
+    "idea",
+    "keep",
+    "load",
+    "not_while_loading",
+    "own_files",
+    "pack",
+    "part",
+    "unpack",
+    "used",
+]

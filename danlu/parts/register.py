@@ -17,7 +17,7 @@ from danlu.spec.signature import specification
 
 Makes = TypeVar("Makes", bound=Callable[..., Any])
 
-KIND = re.compile(r"(?!(?:none|null|true|false)$)[A-Za-z][A-Za-z0-9_-]*")
+KIND = re.compile(r"(?!(?:none|null|true|false)$)[a-z][a-z0-9_-]*", re.ASCII | re.IGNORECASE)
 
 
 def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes]:
@@ -46,12 +46,17 @@ def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes
             raise SpecError(f"{kind} is a function, and a {family} is a class")
         spec, context = specification(makes, of, kind, inputs=int(function))
         own = Own(family, kind, spec, makes, context, origin, source)
+        kept = dict(of.own)
+        of.register(own)
         if of.place is not None:
             patch = {of.place: kind}
             if family == "mixer" and "position" not in context:
                 patch["model.position"] = "none"
-            _register_idea(kind, patch, origin, statement=own.statement, source=source, family=family)
-        of.register(own)
+            try:
+                _register_idea(kind, patch, origin, statement=own.statement, source=source, family=family)
+            except SpecError:
+                of.own = kept
+                raise
         return makes
 
     return register

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from danlu.code.digests import digest
 from danlu.files.write import write_atomically
 from danlu.parts.sources import forget, loaded, run
 from danlu.spec.errors import SpecError, either
@@ -37,6 +38,17 @@ def origins(spec: BaseModel) -> dict[Origin, list[str]]:
     for own in used(spec):
         found.setdefault(own.origin, []).append(f"{own.family} {own.kind}")
     return found
+
+
+def own_files(spec: BaseModel) -> dict[str, str]:
+    """The files of the own parts of a specification, by their whole path, with the digests of what was run
+    (``danlu.code.digests``)."""
+    return {
+        str(origin.root / name): digest(text)
+        for origin in origins(spec)
+        if origin.root is not None
+        for name, text in origin.texts.items()
+    }
 
 
 def digests(spec: BaseModel) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -49,13 +50,13 @@ class Origin:
             return SESSION
         return self.file.relative_to(self.root).as_posix()
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Of all texts."""
-        said = hashlib.sha256()
-        for name, text in sorted(self.texts.items()):
-            said.update(f"{name} {len(text)}\n".encode() + text)
-        return said.hexdigest()[:16]
+        """Of all texts: equal where the code is, whatever comments and docstrings say."""
+        from danlu.code.digests import DIGITS, digest  # only where there are own parts
+
+        said = "\n".join(f"{name} {digest(text)}" for name, text in sorted(self.texts.items()))
+        return hashlib.sha256(said.encode()).hexdigest()[:DIGITS]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, PydanticUserError, ValidationError, create_model
 
@@ -86,7 +87,8 @@ def _hints(makes: Callable[..., Any]) -> dict[str, Any]:
 
 def _field(name: str, p: inspect.Parameter, hints: dict[str, Any], family: Family) -> tuple[Any, Any]:
     if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD, p.POSITIONAL_ONLY):
-        raise SpecError(f"{name}: {p} cannot be a field; name each one, as in alpha: float = 0.5")
+        stars = "*" * {p.VAR_POSITIONAL: 1, p.VAR_KEYWORD: 2, p.POSITIONAL_ONLY: 0}[p.kind]
+        raise SpecError(f"{name}: {stars}{p.name} cannot be a field; name each one, as in alpha: float = 0.5")
     if p.name.startswith("_") or p.name == "kind" or hasattr(family.base, p.name):
         raise SpecError(f"{name}: a field cannot be called {p.name}; choose another name")
     if p.name in family.base.model_fields:
@@ -98,6 +100,16 @@ def _field(name: str, p: inspect.Parameter, hints: dict[str, Any], family: Famil
             f"{name}: {p.name} has no type; write one, as in {p.name}: float; a type is {ALLOWED}"
         )
     hint = hints[p.name]
-    if get_origin(hint) is list or read(hint) == Accepts():
+    if not _can_be_field(hint):
         raise SpecError(f"{name}: the type of {p.name} cannot be that of a field; allowed: {ALLOWED}")
     return hint, ... if p.default is p.empty else p.default
+
+
+def _can_be_field(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        return _can_be_field(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return all(map(_can_be_field, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return all(_can_be_field(item) for item in get_args(hint) if item is not ...)
+    return get_origin(hint) is not list and read(hint) != Accepts()
