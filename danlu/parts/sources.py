@@ -202,11 +202,8 @@ def _is_beside(module: str, root: Path) -> bool:
     there = any(file.is_file() for file in _files(root, (module,)))
     if not there or module == "danlu" or module in sys.stdlib_module_names:
         return False
-    found = getattr(sys.modules.get(module), "__file__", None)
-    if found is None:
-        spec = importlib.util.find_spec(module)
-        found = None if spec is None else spec.origin
-    return found is None or root in Path(found).resolve().parents
+    found = importlib.machinery.PathFinder.find_spec(module)
+    return found is None or found.origin is None or root in Path(found.origin).resolve().parents
 
 
 def _files(root: Path, module: tuple[str, ...]) -> Iterator[Path]:
