@@ -20,7 +20,7 @@ def ladder(
     budget: Annotated[
         str, typer.Option("--budget", help="Of all runs together: 1e15flop, or active seconds: 600s.")
     ] = "300s",
-    rungs: Annotated[int, typer.Option("--rungs", help="Levels of compute, each three times the last.")] = 4,
+    rungs: Annotated[int, typer.Option("--rungs", help="Levels of compute, some three times apart.")] = 4,
     target: Annotated[
         str | None, typer.Option("--target", help="What the large run may cost: 1e17flop.")
     ] = None,
@@ -74,13 +74,17 @@ def ladder(
 
 
 def _tell_plan(plan: Plan) -> None:
-    rows = [("level", "layers", "width", "parameters", "tokens", "steps", "FLOP", "rate", "time")]
+    rows = [("level", "layers", "width", "parameters", "tokens", "steps", "FLOP", "growth", "rate", "time")]
+    before: dict[int, float] = {}  # FLOP of the level below
     for rung in plan.rungs:
+        before.setdefault(rung.level + 1, rung.flops)
+        growth = f"{rung.flops / before[rung.level]:.1f}×" if rung.level in before else ""
         sized = rung.sized
         seconds = "" if plan.pace is None else f"{rung.steps * plan.pace.of(sized):.0f} s"
         rate = "" if rung.rate is None else f"{rung.rate:g}"
         size = str(rung.level + 1), str(sized.layers), str(sized.width), rounded(sized.parameters)
-        rows.append((*size, rounded(rung.tokens), f"{rung.steps:,}", f"{rung.flops:.3g}", rate, seconds))
+        cost = rounded(rung.tokens), f"{rung.steps:,}", f"{rung.flops:.3g}", growth
+        rows.append((*size, *cost, rate, seconds))
     print_table(rows if plan.pace else [row[:-1] for row in rows])
     runs = len(plan.rungs) * plan.seeds
     base = plan.rungs[0].experiment.model.base_width
@@ -93,22 +97,19 @@ def _tell_plan(plan: Plan) -> None:
 def _tell(result: dict[str, Any]) -> None:
     law, target = result["law"], result["target"]
     say()
-    rows = [("parameters", "tokens", "FLOP", "loss", "bits per byte", "run")]
+    metric = f"{result['metric']} ({result['better']} is better)"
+    rows = [("parameters", "tokens", "FLOP", result["loss"]["name"], metric, "run")]
     for run in result["runs"]:
         size = rounded(run["parameters"]), rounded(run["tokens"]), f"{run['flops']:.3g}"
-        rows.append((*size, f"{run['loss']:.4f}", f"{run['bits_per_byte']:.4f}", run["run"]))
-    print_table(rows)
+        rows.append((*size, f"{run['loss']:.4f}", f"{run['metric']:.4f}", run["run"]))
+    print_table(rows, shorten=(5,))
     values = ", ".join(f"{name} = {value:.4g}" for name, value in law["parameters"].items())
     scatter = "" if law["scatter"] is None else f"; runs scatter by {law['scatter']:.2%} about it"
     say(f"\n{law['formula']}: {values}{scatter}")
     if (best := result["allocation"]) is not None and "a" in best:
         say(f"best size ∝ C^{_interval(best['a'], 3)}, best data ∝ C^{_interval(best['b'], 3)}")
     for one in result["held_out"]:
-        told = "inside" if one["inside"] else "outside"
-        say(
-            f"held out, {rounded(one['parameters'])} parameters: predicted {_interval(one['predicted'])}, "
-            f"measured {one['measured']:.4f} nats/token: {one['error']:+.2%}, {told} the interval"
-        )
+        say(f"held out, {rounded(one['parameters'])} parameters: {one['sentence']}")
     if not result["held_out"]:
         say("nothing was held out, so nothing tests the law")
     time = "" if target["seconds"] is None else f", about {target['seconds']:,.0f} s here"
@@ -117,7 +118,9 @@ def _tell(result: dict[str, Any]) -> None:
         f"parameters, {rounded(target['tokens'])} tokens in {target['steps']:,} steps, "
         f"{target['flops']:.3g} FLOP{time}"
     )
-    say(f"expected: {_interval(target['bits_per_byte'])} bits per byte")
+    say(f"expected: {_interval(target['loss'])} {result['loss']['unit']}")
+    if target["metric"] is not None and result["metric"] != result["loss"]["name"]:
+        say(f"          {_interval(target['metric'])} {result['unit']}")
     say(f"  {target['command']}")
     say(f"\npoints in {result['points']}, drawn in {result['study']}/report.html")
 

@@ -49,7 +49,7 @@ def fit(
     hold_out: HoldOut = 2,
     resamples: Annotated[int, typer.Option("--resamples", min=0, help="Of the bootstrap; 0: none.")] = 100,
     cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Draw whole groups of points: n for those of one size.")
+        str | None, typer.Option("--cluster", help="Draw whole groups of points: a column, n or run_name.")
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", metavar="FILE.html", help="Draw it too.")] = None,
     force: Force = False,
@@ -65,7 +65,8 @@ def fit(
     if report is not None:
         check_output(report, force)
     got = read(file, _chosen(n, d, c, loss, column), (*wanted.columns, wanted.target))
-    found = answer(wanted, got.points, rungs=hold_out, resamples=resamples, cluster=cluster)
+    groups = None if cluster is None else got.labels(cluster)
+    found = answer(wanted, got.points, rungs=hold_out, resamples=resamples, cluster=groups)
     found.warnings[:0] = got.warnings
     if report is not None:
         from danlu.laws.report import html

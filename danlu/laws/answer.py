@@ -70,15 +70,15 @@ class Answer:
 
 
 def answer(
-    law: Law, points: Points, *, rungs: int = 2, resamples: int = 100, cluster: str | None = None
+    law: Law, points: Points, *, rungs: int = 2, resamples: int = 100, cluster: Array | None = None
 ) -> Answer:
     """Fit a law, resample it and score it on its largest rungs, which the fit that is scored never saw.
 
     ``rungs``: how many are held out, by compute where it is known; 0 for none. ``resamples``: of a bootstrap;
-    0 for none. ``cluster``: the column whose points of one value are drawn together.
+    0 for none. ``cluster``: (points,), a label each; points of one label are drawn together.
     Raises LawError where the points cannot determine the law; a doubt that fails is a warning.
     """
-    clusters(points, cluster)  # raises: that there is no such column is no matter of doubt
+    clusters(points, cluster)  # raises: that there are not as many labels is no matter of doubt
     found = fit(law, points)
     warnings = list(found.warnings)
     draws, intervals, held = None, {}, None

@@ -19,6 +19,7 @@ from danlu.files.errors import FileError
 from danlu.files.json import misfit, parse
 from danlu.files.read import open_file, read_bytes, read_text
 from danlu.files.yaml import read_mapping
+from danlu.laws.base import Array
 from danlu.laws.errors import LawError
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
@@ -41,11 +42,28 @@ POSITIVE = ("n", "d", "c", "s", "b", "u", "lr")
 
 @dataclass(frozen=True)
 class Read:
-    """``points``; ``told``: which column was read as what; ``warnings``: what looks wrong."""
+    """``points``; ``told``: which column was read as what; ``warnings``: what looks wrong; ``columns``: those
+    of the file by their own names, numbers or not."""
 
     points: Points
     told: list[str]
     warnings: list[str] = field(default_factory=list)
+    columns: Mapping[str, list[Any]] = field(default_factory=dict)
+
+    def labels(self, name: str) -> Array:
+        """What each point has in a column, ours or the file's, by which points are drawn together. Raises
+        LawError where there is no such column, or where it holds nothing in a point."""
+        if name in self.points:
+            return self.points[name]
+        if name not in self.columns:
+            there = dict.fromkeys([*self.points, *self.columns])
+            raise LawError(f"there is no column {name} to draw by; there are {', '.join(there)}")
+        labels = ["" if value is None else str(value) for value in self.columns[name]]
+        if "" in labels:
+            raise LawError(
+                f"column {name} holds nothing in point {labels.index('') + 1}: no group to draw it in"
+            )
+        return np.unique(labels, return_inverse=True)[1].astype(np.float64)
 
 
 def read(
@@ -79,7 +97,7 @@ def read(
     if made := [name for name in whole if name not in points]:
         told.append(f"{made[0]} ({COLUMNS[made[0]][1]}) is computed by C = 6·N·D")
     warnings += _units(points)
-    return Read(whole, told, warnings)
+    return Read(whole, told, warnings, columns)
 
 
 def _names(
@@ -271,6 +289,7 @@ def _run(folder: Path) -> dict[str, Any] | str:
         return "nothing held out was scored"
     last = scored[-1]
     row = {
+        "run": os.fspath(folder),
         "n": summary["parameters"],
         "d": last.get("tokens"),
         "s": last.get("step"),

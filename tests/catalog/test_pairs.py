@@ -71,9 +71,9 @@ def together(a: str, b: str) -> None:
     try:
         experiment = spec.resolve(["tiny", *SMALL, f"+{a}", f"+{b}"])
     except spec.SpecError as error:
-        sentence = str(error)
-        assert len(sentence) > 40
-        assert sentence == " ".join(sentence.split(" "))
+        for sentence in str(error).splitlines():
+            assert len(sentence) > 40 and sentence == " ".join(sentence.split())
+            assert f"+{a}" in sentence or f"+{b}" in sentence or " = " in sentence  # what clashes
         return
     learns(experiment)
 

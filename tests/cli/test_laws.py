@@ -138,6 +138,29 @@ def test_a_cluster_that_is_no_column(capsys: pytest.CaptureFixture[str], ladder:
     assert (code, out) == (2, "") and "there is no column nope to draw by; there are n, d" in err
 
 
+def test_a_cluster_of_names(capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path) -> None:
+    """Points of one named run are drawn together, just as those of the size that each run here has."""
+    head, *rows = ladder.read_text().splitlines()
+    draw = np.random.default_rng(0)
+    scattered = [
+        f"{row.rpartition(',')[0]},{float(row.rpartition(',')[2]) * draw.normal(1, 0.01)!r}" for row in rows
+    ]
+    sizes = sorted({float(row.split(",")[0]) for row in rows})
+    named = [f"{row},run-{sizes.index(float(row.split(',')[0]))}" for row in scattered]
+    path = tmp_path / "named.csv"
+    path.write_text("\n".join([f"{head},run_name", *named]))
+    found = {}
+    for cluster in ("run_name", "n", None):
+        words = ["fit", path, "--json", "--resamples", 20, "--hold-out", 0]
+        code, out, err = danlu(capsys, *words, *(["--cluster", cluster] if cluster else []))
+        assert (code, err) == (0, "")
+        found[cluster] = json.loads(out)["intervals"]
+    assert found["run_name"] == found["n"] != found[None]
+    path.write_text(path.read_text().replace(",run-3", ",", 1))
+    code, out, err = danlu(capsys, "fit", path, "--cluster", "run_name")
+    assert (code, out) == (2, "") and "column run_name holds nothing in point" in err
+
+
 SHAPES = {
     "null": "it holds null, not a mapping",
     '{"law": "chinchilla", "parameters": []}': "parameters is a list, not a mapping",

@@ -168,7 +168,7 @@ def test_profiles_pass_through_the_fit_and_rise_from_it(epoch, loss):
         # As wide as the published bootstrap's, within 40 %: both estimate the same from 240 points.
         published = np.diff(INTERVALS[name])[0]
         assert high - low == pytest.approx(published, rel=0.4)
-    assert not unidentified(found) if loss is HUBER else True
+    assert not unidentified(found)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from danlu.lab.budget import Budget, measure_pace
@@ -21,10 +22,12 @@ from danlu.lab.measures import value
 from danlu.lab.queue import Job, Outcome, Queue
 from danlu.lab.statistics import Interval
 from danlu.lab.study import STUDIES, Study
+from danlu.spec.metrics import Metric, loss_of
 from danlu.spec.words import resolve
 from danlu.train.files import write_atomically
 
 POINTS = "points.csv"
+SAME = 1e-6  # relative; by so much proportions of metric and loss may differ
 PLANNED = 8.0  # the pace is measured at the recipe's size and at this share of it
 
 QueueOf = Callable[[Path], Queue]
@@ -93,24 +96,27 @@ def climb(
         with queue().alone(study.path):
             runs, warnings = _carried_out(plan, ladder, queue())
     warnings += _repeats(plan, unique)
+    metrics = plan.shapes.experiment.objective.metrics
+    metric, loss = metrics[0], loss_of(metrics)
     law = fitted(runs, ladder.design)
     held = held_out(runs, ladder.design, ladder.hold_out)
-    if not all(one.inside for one in held):
+    if any(one.inside is False for one in held):
         warnings.append("a held-out rung lies outside its interval: so may the target, by more")
-    bits_per_nat = sum(run.bits_per_byte for run in runs) / sum(run.loss for run in runs)
-    target = aim(plan, law, ladder.words, *aimed, bits_per_nat)
+    target = aim(plan, law, ladder.words, *aimed, _proportion(runs))
     if target.rung.tokens > unique:
         warnings.append(_repeated("the target", target.rung.tokens, unique))
-    write_atomically(study.path / POINTS, _csv(runs).encode())
+    write_atomically(study.path / POINTS, _csv(runs, metric).encode())
     result = said | {
+        "metric": metric.name, "unit": metric.unit, "better": metric.better,
+        "loss": {"name": loss.name, "unit": loss.unit},
         "study": str(study.path), "points": str(study.path / POINTS),
         "runs": [
             {"level": run.rung.level, "seed": run.seed, "parameters": run.parameters, "tokens": run.tokens,
-             "flops": run.flops, "loss": run.loss, "bits_per_byte": run.bits_per_byte, "run": run.folder}
+             "flops": run.flops, "loss": run.loss, "metric": run.metric, "run": run.folder}
             for run in runs
         ],
         "law": law.json(), "allocation": _allocation(runs, ladder.design),
-        "held_out": [one.json() for one in held], "target": target.json(),
+        "held_out": [one.json(loss.unit) for one in held], "target": target.json(),
         "warnings": [*warnings, *law.notes],
     }  # fmt: skip
     study.save(result)
@@ -169,10 +175,18 @@ def _carried_out(plan: Plan, ladder: Ladder, queue: Queue) -> tuple[list[Run], l
 def _run(rung: Rung, seed: int, outcome: Outcome) -> Run:
     summary = outcome.summary
     assert summary is not None
+    loss = value(outcome, loss_of(outcome.job.experiment.objective.metrics).name)
     return Run(
         rung, seed, float(summary["parameters"]), float(summary["tokens"]), float(summary["flops"]),
-        value(outcome, "held_out_loss"), value(outcome, "bits_per_byte"), str(outcome.folder),
+        loss, value(outcome, "metric"), value(outcome, "last-weights") / loss, str(outcome.folder),
     )  # fmt: skip
+
+
+def _proportion(runs: Sequence[Run]) -> float | None:
+    """What a loss is multiplied by to have the metric, where that is the same for all runs, as of bits and
+    nats of one text; None where the metric is of another kind."""
+    found = [run.per_loss for run in runs]
+    return fmean(found) if max(found) - min(found) <= SAME * abs(fmean(found)) else None
 
 
 def _repeats(plan: Plan, unique: int) -> list[str]:
@@ -200,15 +214,15 @@ def _allocation(runs: Sequence[Run], design: str) -> dict[str, Any] | None:
     return {"a": a, "b": b, "refused": found.refused, "warnings": found.warnings}
 
 
-def _csv(runs: Sequence[Run]) -> str:
+def _csv(runs: Sequence[Run], metric: Metric) -> str:
     """The points as ``danlu laws fit`` reads them."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(["n", "d", "c", "loss", "steps", "lr", "level", "seed", "bits_per_byte", "run"])
+    table.writerow(["n", "d", "c", "loss", "steps", "lr", "level", "seed", metric.name, "run"])
     for run in runs:
         rung = run.rung
         table.writerow([
             f"{run.parameters:.0f}", f"{run.tokens:.0f}", repr(run.flops), repr(run.loss), rung.steps,
-            rung.rate, rung.level, run.seed, repr(run.bits_per_byte), run.folder,
+            rung.rate, rung.level, run.seed, repr(run.metric), run.folder,
         ])  # fmt: skip
     return out.getvalue()

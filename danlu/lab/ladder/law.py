@@ -25,8 +25,9 @@ FLOOR_FROM = 5  # levels from which on a floor is fitted: below, it cannot be to
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run of a rung. ``loss``: held out, nats a token; ``flops``, ``tokens``, ``parameters``: as
-    the run counted them."""
+    """A finished run of a rung. ``loss``: held out, of which the law is; ``metric``: the objective's first;
+    ``per_loss``: that metric of the weights themselves over their loss; ``flops``, ``tokens``,
+    ``parameters``: as the run counted them."""
 
     rung: Rung
     seed: int
@@ -34,7 +35,8 @@ class Run:
     tokens: float
     flops: float
     loss: float
-    bits_per_byte: float
+    metric: float
+    per_loss: float
     folder: str
 
 
@@ -143,16 +145,27 @@ class HeldOut:
         return self.predicted.value / self.measured - 1
 
     @property
-    def inside(self) -> bool:
-        """Whether the interval holds what was measured."""
+    def inside(self) -> bool | None:
+        """Whether the interval holds what was measured; None where there is no interval."""
+        if not math.isfinite(self.predicted.high):
+            return None
         return self.predicted.low <= self.measured <= self.predicted.high
 
-    def json(self) -> dict[str, Any]:
-        """Plain values."""
+    def sentence(self, unit: str) -> str:
+        """How well it was predicted; ``unit``: of the loss."""
+        value, low, high = self.predicted
+        between = "no interval" if self.inside is None else f"{low:.4f} … {high:.4f}"
+        told = {None: "", True: ", inside the interval", False: ", outside the interval"}[self.inside]
+        return (
+            f"predicted {value:.4f} ({between}), measured {self.measured:.4f} {unit}: {self.error:+.2%}{told}"
+        )
+
+    def json(self, unit: str) -> dict[str, Any]:
+        """Plain values, and the sentence."""
         return {
             "parameters": self.rung.sized.parameters, "tokens": self.rung.tokens, "flops": self.rung.flops,
             "predicted": ends(self.predicted), "measured": self.measured, "runs": self.runs,
-            "error": self.error, "inside": self.inside,
+            "error": self.error, "inside": self.inside, "sentence": self.sentence(unit),
         }  # fmt: skip
 
 

@@ -119,8 +119,9 @@ def make_plan(
     per_parameter: float = 20.0,
     pace: Pace | None = None,
 ) -> Plan:
-    """The largest ladder of ``rungs`` levels, each ``GROWTH`` times the compute of the one below, whose runs
-    together stay within ``budget``, in FLOP, or in seconds by a ``pace``.
+    """The largest ladder of ``rungs`` levels, each ``GROWTH`` times the compute of the one below as near as
+    whole heads and layers permit, whose runs together stay within ``budget``, in FLOP, or in seconds by a
+    ``pace``.
 
     ``chinchilla``: one size a level, reading ``per_parameter`` tokens for each parameter. ``isoflop``: five
     sizes a level at equal compute, about the one that the other design takes.

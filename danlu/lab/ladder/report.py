@@ -24,17 +24,18 @@ def html(
 ) -> str:
     """The page, which loads nothing."""
     draw = _profiles if plan.design == "isoflop" else _line
-    said = [f"{one.rung.sized.parameters:,} parameters: {sentence(one)}" for one in held]
-    rows = [("parameters", "tokens", "FLOP", "seed", "held-out loss", "run")]
+    unit = result["loss"]["unit"]
+    said = [f"{one.rung.sized.parameters:,} parameters: {one.sentence(unit)}" for one in held]
+    rows = [("parameters", "tokens", "FLOP", "seed", result["loss"]["name"], result["metric"], "run")]
     for run in runs:
         size = f"{run.parameters:,.0f}", f"{run.tokens:,.0f}", f"{run.flops:.3g}"
-        rows.append((*size, str(run.seed), f"{run.loss:.4f}", run.folder))
+        rows.append((*size, str(run.seed), f"{run.loss:.4f}", f"{run.metric:.4f}", run.folder))
     return page(
         f"Ladder of {' '.join(result['words']) or 'tiny'}",
         [
-            ("", [draw(runs, law, held, target)]),
+            ("", [draw(runs, law, held, target, f"{result['loss']['name']}, {unit}")]),
             ("Held out", said or ["nothing was held out: nothing tests the law"]),
-            ("Target", [_of(target), target.command]),
+            ("Target", [_of(target, result), target.command]),
             (
                 "Law",
                 [
@@ -48,20 +49,14 @@ def html(
     )
 
 
-def sentence(one: HeldOut) -> str:
-    """How well a held-out rung was predicted."""
-    told = "inside" if one.inside else "outside"
-    return (
-        f"predicted {one.predicted.value:.4f} ({_ends(one.predicted.low, one.predicted.high)}), measured "
-        f"{one.measured:.4f} nats/token: {one.error:+.2%}, {told} the interval"
-    )
-
-
-def _of(target: Target) -> str:
-    bits = target.bits_per_byte
+def _of(target: Target, result: dict[str, Any]) -> str:
+    known = [(f"{target.loss.value:.4f} {result['loss']['unit']}", target.loss)]
+    if target.metric is not None:
+        known.append((f"{target.metric.value:.4f} {result['unit']}", target.metric))
+    expected = ", ".join(f"{value} ({_ends(ends.low, ends.high)})" for value, ends in known)
     return (
         f"{target.rung.sized.parameters:,} parameters, {target.rung.tokens:,} tokens, "
-        f"{target.rung.flops:.3g} FLOP: {bits.value:.4f} bits per byte ({_ends(bits.low, bits.high)})"
+        f"{target.rung.flops:.3g} FLOP: {expected}"
     )
 
 
@@ -69,10 +64,10 @@ def _ends(low: float, high: float) -> str:
     return f"{low:.4f} to {high:.4f}" if math.isfinite(high) else "no interval: nothing tests the law"
 
 
-def _line(runs: Sequence[Run], law: LadderLaw, held: Sequence[HeldOut], target: Target) -> Chart:
+def _line(runs: Sequence[Run], law: LadderLaw, held: Sequence[HeldOut], target: Target, loss: str) -> Chart:
     """Loss over compute."""
     chart = Chart(
-        "training FLOP", "held-out loss, nats/token", log_x=True, log_y=True,
+        "training FLOP", loss, log_x=True, log_y=True,
         caption="Runs, the law of all of them with its 95 % interval, and what a law of the others said of "
         "those held out.",
     )  # fmt: skip
@@ -97,10 +92,12 @@ def _line(runs: Sequence[Run], law: LadderLaw, held: Sequence[HeldOut], target: 
     return chart
 
 
-def _profiles(runs: Sequence[Run], law: LadderLaw, held: Sequence[HeldOut], target: Target) -> Chart:
+def _profiles(
+    runs: Sequence[Run], law: LadderLaw, held: Sequence[HeldOut], target: Target, loss: str
+) -> Chart:
     """Loss over size, a curve for each level of compute."""
     chart = Chart(
-        "parameters", "held-out loss, nats/token", log_x=True, log_y=True,
+        "parameters", loss, log_x=True, log_y=True,
         caption="At equal compute: runs, and the law through all of them.",
     )  # fmt: skip
     for level in sorted({run.rung.level for run in runs}):

@@ -28,11 +28,12 @@ AROUND, TRIED = 8.0, 25  # sizes from the law's optimum/8 to ·8 are looked at, 
 
 @dataclass(frozen=True)
 class Target:
-    """``loss``: what the law says, nats a token, and the interval of one run; ``bits_per_byte``: the same."""
+    """``loss``: what the law says, and the interval of one run; ``metric``: the same in the objective's first
+    metric, where that follows from the loss."""
 
     rung: Rung
     loss: Interval
-    bits_per_byte: Interval
+    metric: Interval | None
     command: str
     seconds: float | None
 
@@ -40,7 +41,7 @@ class Target:
         """Plain values."""
         said = {key: value for key, value in self.rung.json().items() if key != "level"}
         return {
-            **said, "loss": ends(self.loss), "bits_per_byte": ends(self.bits_per_byte),
+            **said, "loss": ends(self.loss), "metric": self.metric and ends(self.metric),
             "seconds": self.seconds, "command": self.command,
         }  # fmt: skip
 
@@ -72,9 +73,10 @@ def aim(
     words: Sequence[str],
     flops: float | None,
     parameters: int | None,
-    bits_per_nat: float,
+    per_loss: float | None,
 ) -> Target:
-    """The run of ``flops``, or of a model of ``parameters``; neither: ten times the largest rung's FLOP."""
+    """The run of ``flops``, or of a model of ``parameters``; neither: ten times the largest rung's FLOP.
+    ``per_loss``: the metric over the loss, where all runs agree in it."""
     if parameters is not None:
         sized = plan.shapes.of_size(parameters)
         tokens = _tokens_for(plan, law, sized)
@@ -84,9 +86,9 @@ def aim(
         tokens = flops / sized.flops
     rung = make_rung(0, sized, tokens, plan.rate_of)
     loss = law.at(sized.parameters, rung.tokens, rung.flops, runs=1)
-    bits = Interval(*(bits_per_nat * value for value in loss))
+    metric = None if per_loss is None else Interval(*(per_loss * value for value in loss))
     seconds = None if plan.pace is None else rung.steps * plan.pace.of(sized)
-    return Target(rung, loss, bits, command(words, rung.experiment), seconds)
+    return Target(rung, loss, metric, command(words, rung.experiment), seconds)
 
 
 def _size_for(plan: Plan, law: LadderLaw, flops: float) -> Sized:

@@ -48,7 +48,7 @@ class Standing:
             share=min(share, 1.0),
             step=last["step"],
             loss=_last(rows, "loss"),
-            metric=_last(rows, "bits_per_byte"),
+            metric=_last(rows, job.experiment.objective.metrics[0].name),
             speed=tokens / seconds if seconds > 0 else None,
         )
 
@@ -124,7 +124,9 @@ class Table:
         rows = Rows(box=None, pad_edge=False, caption=footer, caption_justify="left")
         rows.add_column("run", no_wrap=True)
         rows.add_column("", width=12)
-        for name in ("step", "loss", "bits/byte", "tokens/s"):
+        metrics = {job.experiment.objective.metrics[0] for job, *_ in state.running}
+        metric = next(iter(metrics)) if len(metrics) == 1 else None
+        for name in ("step", "loss", (metric.unit or metric.words) if metric else "metric", "tokens/s"):
             rows.add_column(name, justify="right", no_wrap=True)
         rows.add_column("", style="dim", no_wrap=True)
         for (job, _, number), at in zip(state.running, standings, strict=True):

@@ -14,7 +14,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.ladder import Ladder, climb
 from danlu.lab.queue import Job
 from danlu.laws.read import read
-from danlu.spec import resolve
+from danlu.spec import Causal, Metric, resolve
 from danlu.spec.errors import SpecError
 from tests.lab.ladder.test_law import chinchilla, power
 from tests.lab.ladder.worlds import PER_BYTE, World
@@ -40,11 +40,41 @@ def test_a_known_law_is_found_and_predicts(tmp_path: Path, words: tuple[str, ...
     assert target["flops"] == pytest.approx(1e15, rel=0.7)  # the nearest shape at ten tokens a parameter
     expected = power(0, 0, target["flops"])
     assert target["loss"]["low"] < expected < target["loss"]["high"]
-    assert target["bits_per_byte"]["value"] == pytest.approx(target["loss"]["value"] * PER_BYTE)
+    assert target["metric"]["value"] == pytest.approx(target["loss"]["value"] * PER_BYTE)
+    assert (result["metric"], result["unit"], result["better"]) == ("bits_per_byte", "bits/byte", "lower")
+    assert result["loss"] == {"name": "held_out_loss", "unit": "nats/token"}
+    assert held["sentence"].endswith(", inside the interval") and "nats/token" in held["sentence"]
     assert result == json.loads(json.dumps(result, allow_nan=False))
     study = Path(result["study"])
     assert json.loads((study / "result.json").read_text()) == result
     assert "<svg" in (study / "report.html").read_text()
+
+
+def test_without_an_interval_nothing_is_inside_it(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Two runs fit the two parameters of the law exactly: there is no interval around what it predicts."""
+    result = climb(ladder(words, rungs=3), tmp_path / "studies", queue_of=World(power, noise=0.01))
+    (held,) = result["held_out"]
+    assert held["predicted"]["high"] is None and held["inside"] is None
+    assert "(no interval)" in held["sentence"] and "inside" not in held["sentence"]
+    assert not any("outside its interval" in warning for warning in result["warnings"])
+    assert "inside" not in Path(result["study"], "report.html").read_text()
+
+
+def test_a_metric_that_does_not_follow_from_the_loss_is_not_foretold(
+    tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metric("accuracy", "", "higher"), Metric("cross_entropy", "nats/image", "lower")
+    monkeypatch.setattr(Causal, "metrics", property(lambda self: metrics))
+    world = World(power, metrics=lambda loss: {"accuracy": math.exp(-loss), "cross_entropy": loss})
+    result = climb(ladder(words), tmp_path / "studies", queue_of=world)
+    assert (result["metric"], result["better"]) == ("accuracy", "higher")
+    assert result["loss"] == {"name": "cross_entropy", "unit": "nats/image"}
+    assert result["target"]["metric"] is None and result["target"]["loss"]["value"] > 0
+    assert all(run["metric"] == pytest.approx(math.exp(-run["loss"])) for run in result["runs"])
+    assert result["law"]["parameters"]["b"] == pytest.approx(0.11, abs=1e-6)  # fitted to the loss
+    assert "nats/image" in result["held_out"][0]["sentence"]
+    head = Path(result["points"]).read_text().splitlines()[0]
+    assert head == "n,d,c,loss,steps,lr,level,seed,accuracy,run"
 
 
 def test_the_command_is_the_experiment(tmp_path: Path, words: tuple[str, ...]) -> None:

@@ -35,7 +35,19 @@ def runs_of(plan: Plan, loss: worlds.LossOf, noise: float, seed: int = 0) -> lis
         for number in range(plan.seeds):
             size = rung.sized.parameters
             value = loss(size, rung.tokens, rung.flops) * math.exp(noise * draw.standard_normal())
-            runs.append(Run(rung, number, size, rung.tokens, rung.flops, value, value / math.log(2), "r"))
+            runs.append(
+                Run(
+                    rung,
+                    number,
+                    size,
+                    rung.tokens,
+                    rung.flops,
+                    value,
+                    value * worlds.PER_BYTE,
+                    worlds.PER_BYTE,
+                    "r",
+                )
+            )
     return runs
 
 
@@ -88,7 +100,7 @@ def test_what_is_held_out_does_not_move_its_own_prediction() -> None:
     runs = runs_of(ladder(), power, 0.01)
     (before,) = held_out(runs, "chinchilla", 1)
     last = runs[-1]
-    moved = [*runs[:-1], Run(last.rung, 0, last.parameters, last.tokens, last.flops, 9.0, 9.0, "r")]
+    moved = [*runs[:-1], Run(last.rung, 0, last.parameters, last.tokens, last.flops, 9.0, 9.0, 1.0, "r")]
     (after,) = held_out(moved, "chinchilla", 1)
     assert after.predicted == before.predicted and after.measured == pytest.approx(9.0)
     assert not after.inside and after.error < -0.5

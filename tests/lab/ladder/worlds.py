@@ -60,9 +60,11 @@ class World:
         noise: float = 0.0,
         seed: int = 0,
         wrong: Callable[[Job], str | None] | None = None,
+        metrics: Callable[[float], dict[str, float]] | None = None,
     ) -> None:
         self.loss, self.noise, self.seed = loss, noise, seed
         self.wrong = wrong or (lambda job: None)
+        self.metrics = metrics or (lambda loss: {"bits_per_byte": loss * PER_BYTE, "held_out_loss": loss})
         self.carried_out: list[str] = []
         self.runs = Path()
 
@@ -110,8 +112,10 @@ class World:
                 done = step * update
                 row = {"step": step, "tokens": done, "seconds": step * (2e-3 + 1e-12 * each * update)}
                 metrics.append(row | {"flops": each * done, "loss": loss})
-            score = {"bits_per_byte": loss * PER_BYTE, "held_out_loss": loss}
+            score = self.metrics(loss)
             metrics.append({"step": train.steps, "tokens": tokens, "seconds": 1.0, **score})
-        metric = {"name": "bits_per_byte", "value": loss * PER_BYTE}
+        found = {m.name: m.record(score[m.name]) for m in experiment.objective.metrics}
         counts = {"parameters": size, "tokens": tokens, "flops": each * tokens, "steps": train.steps}
-        write_json(folder / "summary.json", summary(metric=metric, **counts))
+        write_json(
+            folder / "summary.json", summary(metric=next(iter(found.values())), metrics=found, **counts)
+        )
