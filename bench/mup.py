@@ -24,9 +24,9 @@ from danlu import data, objectives, optim, spec
 from danlu.models import build
 from danlu.spec import resolve
 from danlu.train.coordinates import at_width
-from danlu.train.evaluate import to_device
 from danlu.train.machine import PRECISIONS, pick_precision
 from danlu.train.precision import total_norm
+from danlu.train.update import to_device
 
 WIDTHS = (64, 128, 256, 512)
 BASE = 64
@@ -55,22 +55,17 @@ class Runs:
         experiment = at_width(self.experiment, width)
         settings = experiment.model.settings() | {"base_width": BASE if mup else None}
         rule = type(experiment.optimizer)(**experiment.optimizer.settings() | {"lr": 2.0**power})
-        objective: objectives.Objective = objectives.build(
-            experiment.objective, self.dataset.tokenizer, experiment.data
-        )
+        objective: objectives.Objective = objectives.build(experiment.objective, self.dataset)
         torch.manual_seed(seed)
-        model = build(spec.Decoder(**settings), objective.vocabulary, max(objective.lengths))
+        model = build(spec.Decoder(**settings), *objective.inputs)
         model.compute = self.precision
         optimizers = optim.build(rule, model)
-        rows, context = experiment.train.batch, experiment.data.context
-        batches = data.Batches(self.dataset.train, context=context, seed=seed)
+        rows = experiment.train.batch
         losses = []
         for step in range(self.steps):
-            keys = objectives.training_keys(seed, 0, step * rows, (step + 1) * rows)
-            arrays = objective.example(*batches.rows(step * rows, rows), keys)
-            example = to_device(arrays, torch.device("cpu"))
-            nats, _ = objective.loss(model, example)
-            loss = nats / (rows * objective.count)
+            draw = objectives.Draw(seed, step, step * rows, 0, rows)
+            example = to_device(objective.example(draw), torch.device("cpu"))
+            loss = objective.loss(model, example).total / (rows * objective.count)
             loss.backward()
             losses.append(float(loss.detach()))
             self._update(model, optimizers, step)

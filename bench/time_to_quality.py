@@ -121,7 +121,7 @@ def danlu_losses(run: Path, held_out: str, reported: dict[str, Any]) -> dict[str
     bytes_per_character = len(held_out.encode("utf-8")) / len(held_out)
     return {
         "reported": reported["metric"]["value"] * math.log(2) * bytes_per_character,
-        "own_context": loss_in_windows(loaded.model, ids, loaded.experiment.data.context),
+        "own_context": loss_in_windows(loaded.model, ids, loaded.experiment.text.context),
         "rival_context": loss_in_windows(loaded.model, ids, CONTEXT),
     }
 

@@ -41,7 +41,7 @@ TOGETHER = (
 
 def rows(at: Place) -> Iterator[Row]:
     experiments = dict(cases())
-    networks = unique({name: (e.model, e.data.documents, prefix(e)) for name, e in experiments.items()})
+    networks = unique({name: (e.model, e.text.documents, prefix(e)) for name, e in experiments.items()})
     rules = unique({name: e.optimizer for name, e in experiments.items()})
     if at.tiny:
         networks, rules = networks[::12], rules[::4]
@@ -120,7 +120,7 @@ def network(experiment: spec.Experiment, at: Place) -> Iterator[tuple[torch.dtyp
     given: dict[str, Any] = {"encoder_tokens": ids[2]} if isinstance(model, EncoderDecoder) else {}
     if prefix(experiment):
         given["prefix"] = prefix(experiment)
-    if experiment.data.documents == "separate":
+    if experiment.text.documents == "separate":
         given["documents"] = torch.arange(CONTEXT).div(CONTEXT // 3, rounding_mode="floor").expand(ROWS, -1)
     cpu = torch.device("cpu")
     exact = gradient(copy.deepcopy(model).double(), torch.float64, ids, given, cpu)

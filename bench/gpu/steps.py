@@ -72,7 +72,7 @@ class Step:
         self.at, self.batch = at, at.size(batch, 2)
         self.vocabulary = at.size(vocabulary, 97)
         self.experiment: Experiment = resolve([*words, *at.size((), TINY), f"train.batch={self.batch}"])
-        self.context, precision = self.experiment.data.context, pick_precision("auto", at.device)
+        self.context, precision = self.experiment.text.context, pick_precision("auto", at.device)
         self.ceiling = ceiling(at.device, precision)
         # API: to the end of the class; what danlu.train does in an update.
         torch.manual_seed(0)

@@ -36,7 +36,7 @@ def import_(
     print_yaml(dump({"model": fields}))
     for note in notes:
         tell(note)
-    say(f"\n{parameters:,} parameters, context {imported.experiment.data.context:,}")
+    say(f"\n{parameters:,} parameters, context {imported.experiment.text.context:,}")
     if to is not None:
         say(f'written as a run; try: danlu sample {to} --prompt "…"')
 

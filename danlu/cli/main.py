@@ -114,7 +114,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         sentences = _sentences(error)
         if sentences is None:
             raise
-        for sentence in sentences.split("\n"):
+        for sentence in filter(None, sentences.split("\n")):  # one told elsewhere is empty
             tell(f"danlu: {sentence}")
         return int(getattr(error, "exit_code", 2))
 

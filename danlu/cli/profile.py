@@ -11,8 +11,8 @@ from danlu.cli.show import AsJson, Words
 
 ADVICE = {
     "data": "the batches: a faster disk, or a tokenised cache in memory",
-    "forward": "forward passes: a larger train.microbatch, train.precision=bfloat16, train.compile=true",
-    "backward": "backward passes: a larger train.microbatch, train.precision=bfloat16, no train.recompute",
+    "forward": "forward passes: a larger train.microbatch, train.compile=true",
+    "backward": "backward passes: a larger train.microbatch, train.compile=true, no train.recompute",
     "optimizer": "the update: a larger train.batch makes fewer of them; optimizer=adamw costs less than muon",
 }
 
@@ -34,12 +34,14 @@ def profile(
 
 
 def _tell(found: dict[str, Any]) -> None:
-    seconds = found["seconds"]
+    seconds, units = found["seconds"], f"{found['unit']}s"
     whole = sum(seconds.values())
     rows = [(part, f"{1e3 * value:8.2f} ms", f"{value / whole:5.1%}") for part, value in seconds.items()]
-    print_table([*rows, ("step", f"{1e3 * whole:8.2f} ms", f"{found['tokens_per_second']:,.0f} tokens/s")])
+    print_table([*rows, ("step", f"{1e3 * whole:8.2f} ms", f"{found[units + '_per_second']:,.0f} {units}/s")])
     part = found["bottleneck"]
     say(f"\nbottleneck: {part}, {seconds[part] / whole:.0%} of the step. What shortens {ADVICE[part]}")
+    if found["precision"] == "float32":
+        say("  train.precision = bfloat16 is faster where the hardware has it")
     say(
         f"roofline: {found['flops'] / 1e9:.1f} GFLOP and {found['bytes'] / 1e6:.0f} MB a step, "
         f"{found['intensity']:.0f} FLOP/byte; utilisation {found['utilisation']:.0%} of the "
@@ -50,7 +52,9 @@ def _tell(found: dict[str, Any]) -> None:
         f"  {found['bound']}-bound: memory moves {found['bandwidth'] / 1e9:.1f} GB/s, "
         f"so that {ridge:.0f} FLOP/byte would balance the two"
     )
-    say(f"attention: {found['kernel']['kernel']}, {found['kernel']['why']}")
+    for kernel in found["kernels"]:
+        layers = f"{len(kernel['layers'])} layer" + ("s" if len(kernel["layers"]) > 1 else "")
+        say(f"{kernel['mixer']} in {layers}: {kernel['kernel']}, {kernel['why']}")
     say("\ndearest operators")
     print_table(
         [(f"{o['share']:5.1%}", o["operator"], f"{o['calls']} calls") for o in found["operators"]],

@@ -13,13 +13,15 @@ PLAIN_EVERY = 5.0  # seconds between plain lines
 
 
 class Progress:
-    """Tells a person on stderr how a run goes; see ``danlu.train.trainer.Reporter``."""
+    """Tells a person on stderr how a run goes; see ``danlu.train.trainer.Reporter``. ``metric``: the one that
+    decides; ``unit``: what the run is counted in."""
 
-    def __init__(self) -> None:
+    def __init__(self, metric: Any, unit: str) -> None:
+        self.metric, self.units = metric, f"{unit}s"
         self._live = sys.stderr.isatty()
         self._bar: Any = None
         self._told = 0.0
-        self._first: tuple[float, int, float] | None = None  # when, tokens, progress: speed since then
+        self._first: tuple[float, int, float] | None = None  # when, units, progress: speed since then
         self._metric = ""
 
     def message(self, text: str) -> None:
@@ -31,16 +33,18 @@ class Progress:
     def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None:
         now = time.perf_counter()
         if self._first is None:
-            self._first = (now, row["tokens"], progress)
-        if "bits_per_byte" in row:
-            self._metric = f"{row['bits_per_byte']:.4f} bits/byte"
+            self._first = (now, row[self.units], progress)
+        evaluated = self.metric.name in row
+        if evaluated:
+            value = row[self.metric.name]
+            self._metric = f"{value:.4f} {self.metric.unit or self.metric.words}"
         loss = f"loss {row['loss']:.4f}" if "loss" in row else ""
-        start, tokens, done = self._first
-        speed = (row["tokens"] - tokens) / (now - start) if now > start else 0.0
+        start, units, done = self._first
+        speed = (row[self.units] - units) / (now - start) if now > start else 0.0
         left = (1 - progress) * (now - start) / (progress - done) if progress > done else None
         parts = [f"step {row['step']}", loss, self._metric]
         if speed:
-            parts.append(f"{speed:,.0f} tokens/s")
+            parts.append(f"{speed:,.0f} {self.units}/s")
         if utilisation is not None:
             parts.append(f"{utilisation:.0%} of ceiling")
         if left is not None and progress < 1:
@@ -48,7 +52,7 @@ class Progress:
         text = " · ".join(part for part in parts if part)
         if self._live:
             self._draw(progress, text)
-        elif now - self._told >= PLAIN_EVERY or "bits_per_byte" in row or row["step"] == 1:
+        elif now - self._told >= PLAIN_EVERY or evaluated or row["step"] == 1:
             self._told = now
             tell(f"{progress:4.0%}  {text}")
 

@@ -35,7 +35,7 @@ def train(
     from danlu.train.run import SIGNAL_EXIT
     from danlu.train.run import train as carry_out
 
-    progress = Progress()
+    progress = Progress(wanted.objective.metrics[0], wanted.data.unit)
     try:
         summary = carry_out(wanted, run, progress, name=_name(words, shrink))
     finally:
@@ -65,13 +65,18 @@ def _name(words: list[str], shrink: str | None) -> str:
 
 
 def _tell(summary: dict[str, Any]) -> None:
+    from danlu.spec import Metric
+
     seconds = {part: value for part, value in summary["active_seconds"].items() if value >= 0.05}
-    metric, best = summary["metric"], summary["best"]
+    metric, best, units = Metric.read(summary["metric"]), summary["best"], f"{summary['unit']}s"
     say()
-    say(f"  held-out   {metric['value']:.4f} bits per byte (best {best['value']:.4f} at step {best['step']})")
-    say(f"  loss       {summary['loss']:.4f} nats per token after {summary['steps']:,} steps")
     say(
-        f"  speed      {summary['tokens_per_second']:,.0f} tokens/s, "
+        f"  held-out   {metric.format(summary['metric']['value'])} {metric.words} "
+        f"(best {best['value']:.4f} at step {best['step']})"
+    )
+    say(f"  loss       {summary['loss']:.4f} nats per {summary['term']} after {summary['steps']:,} steps")
+    say(
+        f"  speed      {summary[f'{units}_per_second']:,.0f} {units}/s, "
         f"{summary['utilisation']:.0%} of this machine's measured matrix-product ceiling"
     )
     say(
@@ -85,6 +90,7 @@ def _tell(summary: dict[str, Any]) -> None:
             say(f"  │ {line}")
     say("\nTry next:")
     if summary["sample"] is not None:
-        say(f'  danlu sample {summary["run"]} --prompt "def "')
+        prompt = ' --prompt "def "' if summary["unit"] == "token" else ""
+        say(f"  danlu sample {summary['run']}{prompt}")
     say("  danlu train tiny +swiglu        # the same with another feed-forward; `danlu ideas` lists more")
     say(f"  danlu profile {summary['run']}  # where the time goes")

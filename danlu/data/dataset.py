@@ -24,8 +24,9 @@ from danlu.files.errors import FileError
 from danlu.files.json import read_object, write_json
 from danlu.files.paths import expanded
 from danlu.files.read import read_bytes
-from danlu.spec.data import Data, bpe_size
+from danlu.spec.data import Text, bpe_size
 
+CHARACTERS = 128  # assumed of a text whose characters were not counted
 # Part of every cache name: raise it whenever the same text would become other tokens.
 FORMAT = 1
 
@@ -46,14 +47,22 @@ class Dataset:
     ``record`` says, in JSON, what they were made from: see ``docs/data.md``.
     """
 
+    spec: Text
     tokenizer: Tokenizer
     train: Tokens
     held_out: Tokens
     record: dict[str, Any]
     folder: Path
 
+    @classmethod
+    def outline(cls, spec: Text, tokenizer: Any) -> Dataset:
+        """A dataset without a text, for what asks only its tokenizer (``vocabulary``, ``separator``,
+        ``token_bytes``): costs, a model that was trained before."""
+        nothing = Tokens(Path(), tokenizer.vocabulary, "", np.empty(0, np.uint16))
+        return cls(spec, tokenizer, nothing, nothing, {"splits": {}}, Path())
 
-def prepare(spec: Data, *, cache: Path | None = None, progress: Progress | None = None) -> Dataset:
+
+def prepare_text(spec: Text, *, cache: Path | None = None, progress: Progress | None = None) -> Dataset:
     """The tokens of ``spec``: made on first use, read from the cache afterwards.
 
     ``cache``: the cache's folder; by default ``$DANLU_CACHE`` or ``~/.cache/danlu``.
@@ -69,7 +78,7 @@ def prepare(spec: Data, *, cache: Path | None = None, progress: Progress | None 
         if not entry.is_dir():
             with new_entry(entry) as folder:
                 _make(spec, corpus, folder, progress)
-        dataset = _open(entry)
+        dataset = _open(spec, entry)
     except OSError as error:
         raise DataError(f"cannot read {error.filename or spec.corpus}: {error.strerror or error}") from error
     if len(dataset.train) <= spec.context:
@@ -87,7 +96,7 @@ def prepare(spec: Data, *, cache: Path | None = None, progress: Progress | None 
     return replace(dataset, train=replace(dataset.train, limit=spec.tokens))
 
 
-def _entry_name(spec: Data, corpus: Corpus) -> str:
+def _entry_name(spec: Text, corpus: Corpus) -> str:
     """Names a cache entry by everything that its content depends on.
 
     Files count by path, size and time of change, so that nothing need be read; what was read is
@@ -120,17 +129,17 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def _open(entry: Path) -> Dataset:
+def _open(spec: Text, entry: Path) -> Dataset:
     try:
         tokenizer = load_tokenizer(entry / "tokenizer.json")
         train, held_out = open_tokens(entry / "train.tokens"), open_tokens(entry / "held_out.tokens")
         record = read_object(entry / "record.json", RECORD)
     except (DataError, FileError) as error:
         raise DataError(f"{error}; delete {entry}, and it is prepared anew") from error
-    return Dataset(tokenizer, train, held_out, record, entry)
+    return Dataset(spec, tokenizer, train, held_out, record, entry)
 
 
-def _make(spec: Data, corpus: Corpus, folder: Path, progress: Progress) -> None:
+def _make(spec: Text, corpus: Corpus, folder: Path, progress: Progress) -> None:
     """Writes the four files of a cache entry into ``folder``; text streams through, several times."""
     size = sum(file.size for file in corpus.files)
     progress(f"{corpus.name}: reading {len(corpus.files):,} file(s), {size / 1e6:,.1f} MB")
@@ -222,7 +231,7 @@ def _groups(documents: Iterable[Iterable[str]]) -> Iterator[list[tuple[bool, str
     yield group
 
 
-def _unchanged(spec: Data, corpus: Corpus) -> None:
+def _unchanged(spec: Text, corpus: Corpus) -> None:
     """The text was read several times: it must have been the same text."""
     now = find_corpus(spec.corpus).files
     if now != corpus.files:
@@ -247,3 +256,15 @@ def _remarks(record: dict[str, Any]) -> Iterator[str]:
                 f"the tokens of the {name} text stand for {split['token_bytes']:,} of its "
                 f"{split['bytes']:,} bytes: bits per byte are approximate"
             )
+
+
+def vocabulary_of(data: Text) -> tuple[int, str]:
+    """The ids of the data's tokenizer as far as they are known before the data is prepared, and a phrase on
+    how. Raises ``DataError`` for a tokenizer's file that cannot be read."""
+    if data.tokenizer == "bytes":
+        return 257, "bytes and the separator"
+    if data.tokenizer == "characters":
+        return CHARACTERS, "assumed: the characters of the text are counted when it is prepared"
+    if (size := bpe_size(data.tokenizer)) is not None:
+        return size, f"as {data.tokenizer} says; a small text may give fewer"
+    return load_tokenizer(Path(data.tokenizer).expanduser()).vocabulary, f"of {data.tokenizer}"

@@ -92,7 +92,7 @@ def take_over(config: Mapping[str, Any], found: Mapping[str, torch.Tensor]) -> I
     if broken := [name for name, t in named.items() if not t.float().isfinite().all()]:
         notes.append(f"NaN or infinity among the weights of {some(broken)}: the logits are then no numbers")
     with torch.random.fork_rng(devices=[]):
-        model = build(read.experiment.model, read.vocabulary, read.experiment.data.context)
+        model = build(read.experiment.model, read.vocabulary, read.experiment.text.context)
     shapes = {name: tensor.shape for name, tensor in _own(model, tied).items()}
     model.load_state_dict(come(named, family.tensors, read.normal, shapes), strict=False)
     return Imported(model.eval(), read.experiment, (*read.notes, *notes))
@@ -120,7 +120,7 @@ def to_huggingface(
         source = load_run(path, step)
     assert not isinstance(source, str | os.PathLike)
     model, experiment = source.model, source.experiment
-    n = normal(experiment.model, model.embedding.weight.shape[0], experiment.data.context)
+    n = normal(experiment.model, model.embedding.weight.shape[0], experiment.text.context)
     chosen = choose(n, family)
     tensors = go(_own(model, experiment.model.tied), chosen.tensors, n)
     kept: Kept = getattr(source, "kept", Kept()) if path is None else read_kept(path)
@@ -192,8 +192,8 @@ def _tokenizer(source: Trained) -> tuple[str | None, dict[str, Any], dict[str, s
     """The text of a ``tokenizer.json`` that the tokenizers library reads, if the source has one; the ids of
     special tokens, where the separator begins and ends documents; and what transformers wants beside it."""
     tokenizer = getattr(source, "tokenizer", None)
-    if tokenizer is None and source.experiment.data.tokenizer.endswith(TOKENIZER):
-        path = Path(source.experiment.data.tokenizer)
+    if tokenizer is None and source.experiment.text.tokenizer.endswith(TOKENIZER):
+        path = Path(source.experiment.text.tokenizer)
         tokenizer = load_tokenizer(path) if path.is_file() else None
     separator = None if tokenizer is None else int(tokenizer.separator)
     special = {"bos_token_id": separator, "eos_token_id": separator, "pad_token_id": None}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from danlu import objectives
-from danlu.data import load_tokenizer
+from danlu.data import Dataset, load_tokenizer
 from danlu.interop.errors import InteropError
 from danlu.interop.folder import TOKENIZER
 from danlu.interop.huggingface import Imported, write_kept
@@ -14,7 +14,7 @@ from danlu.spec import to_yaml
 from danlu.train import checkpoint, steps
 from danlu.train.folder import RunFolder
 from danlu.train.precision import LossScale
-from danlu.train.trainer import Position
+from danlu.train.trainer import TrainerState
 
 
 def save_run(imported: Imported, path: Path) -> tuple[str, ...]:
@@ -25,13 +25,14 @@ def save_run(imported: Imported, path: Path) -> tuple[str, ...]:
     Raises InteropError if the model came without tokenizer, or has fewer ids
     than tokenizer and objective need, or the folder holds a run with checkpoints.
     """
-    source = imported.experiment.data.tokenizer
+    source = imported.experiment.text.tokenizer
     if not source.endswith(TOKENIZER):
         raise InteropError(
             f"the model came without a {TOKENIZER}, and a run needs one; put it beside its config.json"
         )
     tokenizer = load_tokenizer(source)
-    needed = objectives.build(imported.experiment.objective, tokenizer, imported.experiment.data).vocabulary
+    data = imported.experiment.text
+    needed = objectives.build(imported.experiment.objective, Dataset.outline(data, tokenizer)).vocabulary
     has = imported.model.embedding.weight.shape[0]
     if needed > has:
         raise InteropError(
@@ -42,13 +43,13 @@ def save_run(imported: Imported, path: Path) -> tuple[str, ...]:
         raise InteropError(f"{path} holds a run with checkpoints already; name another folder")
     tokenizer.ends = frozenset(imported.kept.ends)
     # The run's own tokenizer, which knows where a text ends.
-    data = imported.experiment.data.model_copy(update={"tokenizer": str((path / TOKENIZER).resolve())})
+    data = imported.experiment.text.model_copy(update={"tokenizer": str((path / TOKENIZER).resolve())})
     experiment = imported.experiment.model_copy(update={"data": data})
     with RunFolder.create_or_open(path, to_yaml(experiment)) as folder:
         tokenizer.save(folder.path / TOKENIZER)
         write_kept(folder.path, imported.kept)
         state = {
-            "position": asdict(Position()),
+            "position": asdict(TrainerState()),
             "scale": LossScale().state(),
             "clock": {},
             "processes": 1,

@@ -92,10 +92,10 @@ def flops_per_token(experiment: spec.Experiment) -> int:
     """FLOPs of forward and backward for one token of text, as a run counts them, before anything runs.
     Prepares the data where it is not prepared yet, for the tokenizer's size."""
     from danlu import data
-    from danlu.train.costs import outline
+    from danlu.train.assemble import outline
 
-    objective, model, *_ = outline(experiment, data.prepare(experiment.data).tokenizer.vocabulary)
-    return 3 * int(model.flops(1, *objective.lengths)) // objective.context
+    objective, model, *_ = outline(experiment, data.prepare(experiment.data))
+    return 3 * objective.flops(model) // objective.size
 
 
 def flops(experiment: spec.Experiment) -> float:
@@ -103,7 +103,7 @@ def flops(experiment: spec.Experiment) -> float:
     from danlu.train.plan import Plan
 
     assert experiment.train.steps is not None
-    tokens = Plan(experiment.train, experiment.data.context).tokens_at(experiment.train.steps)
+    tokens = Plan(experiment.train, experiment.data.size).tokens_at(experiment.train.steps)
     return flops_per_token(experiment) * tokens
 
 
@@ -125,4 +125,4 @@ def _steps_of(experiment: spec.Experiment, tokens: float) -> float:
     from danlu.train.plan import Plan
 
     bound = {"steps": None, "tokens": max(1, round(tokens)), "seconds": None}
-    return Plan(experiment.train.model_copy(update=bound), experiment.data.context).steps_at(tokens)
+    return Plan(experiment.train.model_copy(update=bound), experiment.data.size).steps_at(tokens)

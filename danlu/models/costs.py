@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from danlu.models import EncoderDecoder, Model
+from danlu.models import EncoderDecoder, Model, Patches
 from danlu.models.stack import Stack
 from danlu.nn import Attention, Block
 
@@ -71,7 +71,7 @@ def stacks(model: Model, *lengths: int) -> list[tuple[Stack, int, int]]:
     if isinstance(model, EncoderDecoder):
         memory = lengths[1] if len(lengths) > 1 else lengths[0]
         return [(model.encoder, memory, 0), (model.decoder, lengths[0], memory)]
-    return [(model, lengths[0], 0)]
+    return [(model, model.positions if isinstance(model, Patches) else lengths[0], 0)]
 
 
 def flops(model: Model, *lengths: int) -> dict[str, int]:
@@ -89,7 +89,9 @@ def flops(model: Model, *lengths: int) -> dict[str, int]:
             if block.cross is not None:
                 found["cross-attention"] += block.cross.flops_over(1, length, memory)
             found["feed-forward"] += cast(Any, block.feed_forward).flops(length)
-    found["readout"] = model.end_flops(lengths[0])
+    if isinstance(model, Patches):
+        found["embedding"] = cast(Any, model.embedding).flops(model.positions)
+    found["readout"] = model.end_flops(1 if isinstance(model, Patches) else lengths[0])
     return {part: count for part, count in found.items() if count}
 
 

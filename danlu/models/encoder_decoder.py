@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
+import torch.nn as nn
 
 from danlu import spec
 from danlu.models.ends import Ends
@@ -33,10 +34,10 @@ class EncoderDecoder(Ends):
         self.make_ends(vocabulary, network)
         self.initialise(network.init)
 
-    def finish(self, init: spec.Init, begin: Begin) -> None:
-        """The initial weights of the branches of both stacks."""
-        self.encoder.finish(init, begin)
-        self.decoder.finish(init, begin)
+    def finish(self, init: spec.Init, begin: Begin, modules: Collection[nn.Module]) -> None:
+        """The initial weights of the branches of both stacks, as far as they are among ``modules``."""
+        self.encoder.finish(init, begin, modules)
+        self.decoder.finish(init, begin, modules)
 
     @property
     def blocks(self) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, cast
 
 import torch
@@ -27,14 +28,15 @@ class Ends(nn.Module):
         super().__init__(*stack, **settings)
         self._seed = seed
 
-    def make_ends(self, vocabulary: int, network: spec.Network) -> None:
-        """Add the modules: embedding, projections, what stands before the readout, the readout."""
+    def make_ends(self, vocabulary: int, network: spec.Network, embedding: Linear | None = None) -> None:
+        """Add the modules: embedding (of tokens, if none is given), projections, what stands before the
+        readout, the readout of ``vocabulary`` outputs."""
         self.compute = torch.float32
         self.softcap, self.logit_scale = network.softcap, network.logit_scale
         self.embedding_scale = network.embedding_scale
         self.width_multiplier = network.width_multiplier
         width, narrow = network.width, network.embedding_width
-        self.embedding = Embedding(vocabulary, narrow or width)
+        self.embedding: Embedding | Linear = embedding or Embedding(vocabulary, narrow or width)
         self.embedding_projection = self.readout_projection = self.transform = self.transform_norm = None
         if narrow is not None:
             self.embedding_projection = Linear(narrow, width, bias=False)
@@ -51,11 +53,17 @@ class Ends(nn.Module):
     def initialise(self, init: spec.Init) -> None:
         """Draw every weight: each module from a stream of its own, all of which follow from the state of
         torch's global generator when the model was made."""
+        self._init = init
+        self.redraw(list(self.modules()))
+
+    def redraw(self, modules: Collection[nn.Module]) -> None:
+        """Draw the initial weights of ``modules``, whole blocks and modules outside of blocks, once more."""
         with streams(self, self._seed) as begin:
-            draw(self, init, self.readout, begin, self.width_multiplier)
-            begin(self.readout)
-            self._draw_readout(init)
-            cast(Any, self).finish(init, begin)  # of the stacks, which each model has in its own way
+            draw(modules, self._init, self.readout, begin, self.width_multiplier)
+            if self.readout in modules:
+                begin(self.readout)
+                self._draw_readout(self._init)
+            cast(Any, self).finish(self._init, begin, modules)  # of the stacks, each in its own way
 
     @torch.no_grad()
     def _draw_readout(self, init: spec.Init) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -38,14 +38,18 @@ def streams(model: nn.Module, seed: int) -> Iterator[Begin]:
 
 @torch.no_grad()
 def draw(
-    model: nn.Module, init: spec.Init, readout: nn.Module | None, begin: Begin, multiplier: float = 1.0
+    modules: Collection[nn.Module],
+    init: spec.Init,
+    readout: nn.Module | None,
+    begin: Begin,
+    multiplier: float = 1.0,
 ) -> None:
     """Draw the weights of every linear map but the ``readout``, and of every embedding; parts with weights of
     their own kind draw those.
 
     ``multiplier``: how many times as wide as the model for which ``init.std`` is said (μP: ∝ 1/√fan-in)."""
     std = None if init.std is None else init.std * multiplier**-0.5
-    for module in model.modules():
+    for module in modules:
         begin(module)
         if isinstance(module, Linear) and module is not readout:
             nn.init.normal_(module.weight, std=std or module.in_features**-0.5)
@@ -53,11 +57,11 @@ def draw(
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding | Learned):
             nn.init.normal_(module.weight, std=init.embedding)
-    _draw_own(model, begin)
+    _draw_own(modules, begin)
 
 
-def _draw_own(model: nn.Module, begin: Begin) -> None:
-    for module in model.modules():
+def _draw_own(modules: Iterable[nn.Module], begin: Begin) -> None:
+    for module in modules:
         own = getattr(module, "initialise_own", None)
         if callable(own):
             begin(module)
@@ -65,9 +69,9 @@ def _draw_own(model: nn.Module, begin: Begin) -> None:
 
 
 @torch.no_grad()
-def scale_branches(blocks: Sequence[Block], init: spec.Init) -> None:
-    """Multiply the last map of every branch by what ``init.branch`` says."""
-    factor = {"same": 1.0, "depth": 1 / math.sqrt(2 * len(blocks)), "zero": 0.0}[init.branch]
+def scale_branches(blocks: Sequence[Block], init: spec.Init, depth: int) -> None:
+    """Multiply the last map of every branch of ``blocks``, ``depth`` in all, by what ``init.branch`` says."""
+    factor = {"same": 1.0, "depth": 1 / math.sqrt(2 * depth), "zero": 0.0}[init.branch]
     for block in blocks:
         for end in block.branch_ends():
             end.weight.mul_(factor)
@@ -82,6 +86,6 @@ def draw_deepnorm(blocks: Sequence[Block], beta: float, begin: Begin = lambda mo
                 begin(module)
                 for matrix in module.weight.split(module.rows):
                     nn.init.xavier_normal_(matrix)
-        _draw_own(block, begin)
+        _draw_own(block.modules(), begin)
         for matrix in block.value_path():
             matrix.mul_(beta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, cast
 
 import torch
@@ -74,11 +74,12 @@ class Stack(nn.Module):
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.norm = nn.Identity() if network.placement == "post" else build(network.norm, network.width)
 
-    def finish(self, init: spec.Init, begin: Begin) -> None:
-        """The initial weights of the branches, once all weights are drawn."""
+    def finish(self, init: spec.Init, begin: Begin, modules: Collection[nn.Module]) -> None:
+        """The initial weights of the branches among ``modules``, once all their weights are drawn."""
+        blocks = [block for block in self.blocks if block in modules]
         if self.beta is not None:
-            draw_deepnorm(self.blocks, self.beta, begin)
-        scale_branches(self.blocks, init)
+            draw_deepnorm(blocks, self.beta, begin)
+        scale_branches(blocks, init, len(self.blocks))
 
     def body(
         self,

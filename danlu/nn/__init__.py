@@ -25,6 +25,7 @@ from danlu.nn.kernels import attend
 from danlu.nn.latent_attention import LatentAttention, LatentCache
 from danlu.nn.linear import Embedding, Linear
 from danlu.nn.lru import LRU, StateCache
+from danlu.nn.no_mixer import NoMixer
 from danlu.nn.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, RMSNorm, fold, rms_norm
 from danlu.nn.positions import (
     ALiBi,
@@ -76,6 +77,7 @@ __all__ = [
     "Learned",
     "Linear",
     "Mixer",
+    "NoMixer",
     "Norm",
     "Plain",
     "Position",

@@ -12,6 +12,7 @@ from danlu.nn.attention import CrossAttention
 from danlu.nn.cache import Cache
 from danlu.nn.contracts import FeedForward, Mixer
 from danlu.nn.linear import Linear
+from danlu.nn.no_mixer import NoMixer
 from danlu.nn.registry import build
 from danlu.nn.scope import Scope
 
@@ -62,8 +63,10 @@ class Block(nn.Module):
         self.width, self.placement = width, placement
         self.parallel = placement.startswith("parallel")
         residual = residual or spec.Plain()
-        names = ["mixer", "cross", "feed_forward"] if cross is not None else ["mixer", "feed_forward"]
         self.mixer: Mixer = build(mixer, width, position, bias=bias)
+        self.mixes = not isinstance(self.mixer, NoMixer)
+        there = {"mixer": self.mixes, "cross": cross is not None, "feed_forward": True}
+        names = [name for name, is_there in there.items() if is_there]
         self.cross = None if cross is None else CrossAttention(width, bias=bias, **cross.settings())
         self.feed_forward: FeedForward = build(feed_forward, width, bias=bias)
         for name in names:
@@ -89,7 +92,8 @@ class Block(nn.Module):
             branch = self.mixer(h, scope, held)
             h = h if self.placement == "parallel" else self._run("feed_forward_norm", x)
             return self._run("mixer_residual", x, self.dropout(branch + self.feed_forward(h)))
-        x = self._join("mixer", x, self.mixer(self._before("mixer", x), scope, held))
+        if self.mixes:
+            x = self._join("mixer", x, self.mixer(self._before("mixer", x), scope, held))
         x = self._attend_to(x, cache, memory)
         return self._join("feed_forward", x, self.feed_forward(self._before("feed_forward", x)))
 
@@ -127,7 +131,8 @@ class Block(nn.Module):
 
     def parts(self) -> list[Mixer | FeedForward]:
         """The branches: mixer, attention to the memory, feed-forward."""
-        return [part for part in (self.mixer, self.cross, self.feed_forward) if part is not None]
+        mixer = self.mixer if self.mixes else None
+        return [part for part in (mixer, self.cross, self.feed_forward) if part is not None]
 
     def branch_ends(self) -> list[Linear]:
         """The last map of each residual branch, where initialisations act."""

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+
+_DEVICE: ContextVar[str | None] = ContextVar("device of new weights", default=None)
+
+
+@contextmanager
+def weights_on_meta() -> Iterator[None]:
+    """Within, the weights of new linear maps and embeddings are on the meta device, which holds shapes and no
+    numbers; all else is made as ever."""
+    before = _DEVICE.set("meta")
+    try:
+        yield
+    finally:
+        _DEVICE.reset(before)
 
 
 class Linear(nn.Linear):
@@ -21,7 +38,7 @@ class Linear(nn.Linear):
     def __init__(
         self, inputs: int, outputs: int, bias: bool = True, rows: tuple[int, ...] | None = None
     ) -> None:
-        super().__init__(inputs, outputs, bias=bias)
+        super().__init__(inputs, outputs, bias=bias, device=_DEVICE.get())
         self.rows = rows or (outputs,)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -35,3 +52,6 @@ class Linear(nn.Linear):
 
 class Embedding(nn.Embedding):
     """``nn.Embedding``; token ids (…) → vectors (…, width) in the weight's type."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__(count, width, device=_DEVICE.get())

@@ -1,31 +1,28 @@
-"""Tasks: what turns rows of text into examples, a loss and a metric.
+"""Objectives: where examples come from, what they cost a network, and what counts.
 
-base (what all have) · causal, prefix · masked · spans · language (what a prediction costs).
-``build(spec, tokenizer, data)`` makes what a specification describes.
+base (the interface) · language (what all on text have) · causal, prefix · masked · spans · classify (images).
+``build(spec, source)`` makes what a specification describes of what ``danlu.data.prepare`` gives.
 """
 
 from danlu.nn import build
-from danlu.objectives.base import Example, Key, Losses, Objective, held_out_keys, training_keys
+from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, check_passes
 from danlu.objectives.causal import Causal, Prefix
-from danlu.objectives.language import IGNORED, bits_per_byte, loss_sum, nats_sum, z_sum
+from danlu.objectives.classify import Classify
+from danlu.objectives.language import (
+    IGNORED,
+    Language,
+    bits_per_byte,
+    held_out_keys,
+    loss_sum,
+    nats_sum,
+    training_keys,
+    z_sum,
+)
 from danlu.objectives.masked import Masked
 from danlu.objectives.spans import Spans
 
 __all__ = [
-    "IGNORED",
-    "Causal",
-    "Example",
-    "Key",
-    "Losses",
-    "Masked",
-    "Objective",
-    "Prefix",
-    "Spans",
-    "bits_per_byte",
-    "build",
-    "held_out_keys",
-    "loss_sum",
-    "nats_sum",
-    "training_keys",
-    "z_sum",
+    "IGNORED", "Causal", "Classify", "Draw", "Example", "HeldOut", "Language", "Losses", "Masked",
+    "Objective", "Prefix", "Sample", "Spans", "bits_per_byte", "build", "check_passes", "held_out_keys",
+    "loss_sum", "nats_sum", "training_keys", "z_sum",
 ]  # fmt: skip

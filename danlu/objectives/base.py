@@ -1,117 +1,127 @@
-"""What every objective has: examples made of rows of text, a loss, and what counts in the metric."""
+"""What the trainer must not know: where examples come from, what they cost, how a model is scored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn as nn
 from numpy.typing import NDArray
 
-from danlu import spec
-from danlu.data import Tokenizer, document_ids
-from danlu.nn import auxiliary
-from danlu.objectives.language import IGNORED, nats_sum, z_sum
+from danlu.spec.metrics import Metric
 
-Ids = NDArray[np.int64]
-Example = dict[str, Ids]
-Key = tuple[int, ...]
-
-_TRAINING, _HELD_OUT = 0x7461736B, 0x68656C64  # "task", "held": keep these random streams apart from others
+Example = dict[str, NDArray[Any]]
+Tensors = Mapping[str, torch.Tensor]
 
 
-def training_keys(seed: int, step: int, start: int, stop: int) -> list[Key]:
-    """The keys of rows ``start`` to ``stop`` of global batch ``step``: what is random in a row depends on
-    nothing else, so that passes, processes and a resumed run agree."""
-    return [(_TRAINING, seed % 2**64, step, row) for row in range(start, stop)]
+class Draw(NamedTuple):
+    """Which training examples: rows ``start`` to ``stop`` of update ``step`` (from 0), which begins with
+    sample ``first`` of the run. The same draw gives the same examples, and a part of it the same part."""
 
-
-def held_out_keys(windows: Iterable[int]) -> list[Key]:
-    """The keys of held-out windows by their numbers: the same at every evaluation, for every seed."""
-    return [(_HELD_OUT, window) for window in windows]
+    seed: int
+    step: int
+    first: int
+    start: int
+    stop: int
 
 
 class Losses(NamedTuple):
-    """Scalars, each a sum over the predicted tokens: ``nats``, which is reported, and ``penalty``, which
+    """Scalars, each a sum over the terms of the loss: ``total``, which is reported, and ``penalty``, which
     training minimises with it (None: nothing)."""
 
-    nats: torch.Tensor
-    penalty: torch.Tensor | None
+    total: torch.Tensor
+    penalty: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out examples: ``count`` of them; ``example(places, rows)`` makes those at ``places`` an example of
+    ``rows`` rows (None: of as many). Rows beyond the places count for nothing in ``Objective.score``. What is
+    random in a held-out example depends on its place alone."""
+
+    count: int
+    example: Callable[[Sequence[int], int | None], Example]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a trained model shows. ``kind``: ``text``, ``picture`` or ``points``; ``text``: as a terminal
+    shows it; ``data``: the same as JSON takes it."""
+
+    kind: Literal["text", "picture", "points"]
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Objective:
-    """What is predicted from what; the classes of ``danlu.objectives`` say how.
+    """What a network learns, from what, and what counts.
 
-    Built by ``danlu.objectives.build(spec, tokenizer, data)``. Attributes: ``extra_ids``, the ids that it
-    adds after the tokenizer's; ``vocabulary``, all of them; ``token_bytes``, int32 [vocabulary], the bytes
-    of text that each stands for (none for an extra id); ``count``, the tokens predicted of a full row, the
-    same for every row; ``lengths``, the positions of the model's inputs, as ``model.flops`` takes them;
-    ``scope``, what is passed to the model beside the example; ``continues``, whether the model can continue a
-    text.
+    ``danlu.objectives.build(spec, source)`` makes one of a specification and of what ``danlu.data.prepare``
+    gives. A subclass sets, and a user's own class may leave out what has a default here:
+
+    - ``metrics``: what ``measure`` returns; the first decides. Of danlu's own the specification says it.
+    - ``unit``, ``size``: what runs are counted in, and how many of them an example is (text: tokens).
+    - ``count``: the terms of the loss in one example, the same for every example; ``term``: what a term is
+      called.
+    - ``inputs``: what ``danlu.models.build`` takes after the specification (text: vocabulary, length).
+    - ``lengths``: what the model's ``flops`` takes after the number of examples.
+    - ``group``: None where the loss is a sum over examples. Where a term spans several (a contrastive loss),
+      so many consecutive rows, or ``"batch"``: then passes are made of whole groups, or refused.
+    - ``record``: what the data was made from, in JSON.
     """
 
-    continues = True
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    unit: str = "example"
+    term: str = "example"
+    size: int = 1
+    count: int = 1
+    inputs: tuple[Any, ...] = ()
+    lengths: tuple[int, ...] = ()
+    group: int | Literal["batch"] | None = None
+    record: Mapping[str, Any] = {"splits": {}}
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        data: spec.Data,
-        *,
-        z_loss: float,
-        count: int,
-        lengths: tuple[int, ...],
-        extra_ids: int = 0,
-        scope: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.context, self.separate = data.context, data.documents == "separate"
-        self.separator, self.text_ids = tokenizer.separator, tokenizer.vocabulary
-        self.z_loss, self.count, self.lengths, self.extra_ids = z_loss, count, lengths, extra_ids
-        self.scope = dict(scope or {})
-        self.vocabulary = max(tokenizer.vocabulary + extra_ids, data.vocabulary or 0)
-        beyond = np.zeros(self.vocabulary - tokenizer.vocabulary, np.int32)
-        self.token_bytes = np.concatenate([tokenizer.token_bytes, beyond])
-
-    def example(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
-        """From rows of text to what the model needs.
-
-        ``inputs`` and ``targets``, int64 [rows, context], are the text and the text one token later;
-        ``keys``, one for each row, decide what is random in it; ``mask``, bool [rows, context], is False
-        where a held-out window has no text left. Returns int64 arrays [rows, …]: ``targets`` (``IGNORED``
-        where nothing is predicted), ``tokens`` that the model sees in their place, and what else its
-        ``forward`` takes, by name.
-        """
+    def example(self, draw: Draw) -> Example:
+        """Training examples: arrays [rows, …] by name."""
         raise NotImplementedError
 
-    def prompt(self, text: Sequence[int]) -> Example:
-        """What the model is given for it to continue the ids of ``text``: int64 arrays [1, …] like an
-        example's; what it writes after ``tokens``, up to the first extra id, is the continuation."""
-        return {"tokens": np.array([[self.separator, *text]])}
+    def held_out(self, limit: int | None = None) -> HeldOut:
+        """The held-out examples, ``limit`` units of them at most. Raises ``DataError`` if there is none."""
+        raise NotImplementedError
 
-    def takes(self, mask: NDArray[np.bool_]) -> bool:
-        """Whether it predicts anything of a held-out window whose text ``mask``, bool [context], is."""
-        return bool(mask.all())
+    def loss(self, model: nn.Module, example: Tensors) -> Losses:
+        """What the example, as tensors, costs ``model``."""
+        raise NotImplementedError
 
-    def loss(self, model: nn.Module, example: Mapping[str, torch.Tensor]) -> Losses:
-        """What the example, as tensors, costs ``model``. A model in training also pays the z-loss and the
-        losses that its modules have of their own; these are means per token, and so count for each."""
-        inputs = {name: tensor for name, tensor in example.items() if name not in ("tokens", "targets")}
-        targets = example["targets"]
-        logits = model(example["tokens"], **inputs, **self.scope)
-        nats = nats_sum(logits, targets)
-        if not model.training:
-            return Losses(nats, None)
-        penalties = [self.z_loss * z_sum(logits, targets)] if self.z_loss else []
-        own = auxiliary(model)
-        if own is not None:
-            penalties.append(own * (len(targets) * self.count))
-        return Losses(nats, sum(penalties, torch.zeros_like(nats)) if penalties else None)
+    def score(self, model: nn.Module, example: Tensors) -> dict[str, torch.Tensor]:
+        """Sums over a held-out example, scalars by name, that ``measure`` makes metrics of."""
+        raise NotImplementedError
 
-    def bytes_of(self, targets: Ids) -> int:
-        """The bytes of text that the predicted among ``targets`` stand for."""
-        return int(self.token_bytes[targets[targets != IGNORED]].sum())
+    def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """The metrics, by name, of sums over all held-out examples."""
+        raise NotImplementedError
 
-    def documents(self, text: Ids) -> Example:
-        """The argument that keeps attention within documents, if the experiment asks for it."""
-        return {"documents": document_ids(text, self.separator)} if self.separate else {}
+    def sample(self, model: nn.Module) -> Sample | None:
+        """What the model, in evaluation mode and on the CPU, shows; None: nothing."""
+        return None
+
+    def flops(self, model: nn.Module, examples: int = 1) -> int:
+        """FLOPs of the matrix products of a forward pass over so many examples."""
+        return int(model.flops(examples, *self.lengths))  # type: ignore[operator]
+
+    def about(self) -> str:
+        """What there is to learn from, as a run announces it: "1,438 training images of digits"."""
+        return f"{self.unit}s"
+
+
+def check_passes(objective: Objective, batch: int, rows: int) -> None:
+    """Raises ``ValueError`` where passes of ``rows`` of the ``batch`` examples of an update would cut through
+    what a term of the loss spans."""
+    group = batch if objective.group == "batch" else objective.group
+    if group is not None and rows % group:
+        what = "the whole batch" if objective.group == "batch" else f"{group} examples"
+        raise ValueError(
+            f"a term of the loss spans {what}, and an update of {batch} examples is made in passes "
+            f"of {rows}; leave train.microbatch out, or make it a multiple of {group}"
+        )

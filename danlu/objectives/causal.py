@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu import spec
-from danlu.data import Tokenizer
+from danlu.data import Dataset
 from danlu.nn import builds
-from danlu.objectives.base import Example, Ids, Key, Objective
-from danlu.objectives.language import IGNORED
+from danlu.objectives.base import Example
+from danlu.objectives.language import IGNORED, Ids, Key, Language
 
 
 @builds(spec.Causal)
-class Causal(Objective):
+class Causal(Language):
     """Every token is predicted from those before it in its row."""
 
-    def __init__(self, tokenizer: Tokenizer, data: spec.Data, *, z_loss: float = 0.0) -> None:
-        super().__init__(tokenizer, data, z_loss=z_loss, count=data.context, lengths=(data.context,))
+    def __init__(self, source: Dataset, *, z_loss: float = 0.0) -> None:
+        super().__init__(source, z_loss=z_loss, count=source.spec.context, lengths=(source.spec.context,))
 
-    def example(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
+    def make(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
         if mask is not None:
             targets = np.where(mask, targets, IGNORED)
         return {"tokens": inputs, "targets": targets, **self.documents(inputs)}
@@ -32,25 +32,22 @@ class Causal(Objective):
 
 
 @builds(spec.Prefix)
-class Prefix(Objective):
+class Prefix(Language):
     """The first ``length`` tokens of a row see one another; the others are predicted from those before
     them (Raffel et al. 2020, section 3.2.1). With ``length`` 1 it is ``Causal``."""
 
-    def __init__(
-        self, tokenizer: Tokenizer, data: spec.Data, *, length: int = 32, z_loss: float = 0.0
-    ) -> None:
+    def __init__(self, source: Dataset, *, length: int = 32, z_loss: float = 0.0) -> None:
         # The last token of the prefix predicts the first one after it: length − 1 targets are given away.
         self.given = length - 1
         super().__init__(
-            tokenizer,
-            data,
+            source,
             z_loss=z_loss,
-            count=data.context - self.given,
-            lengths=(data.context,),
+            count=source.spec.context - self.given,
+            lengths=(source.spec.context,),
             scope={"prefix": length},
         )
 
-    def example(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
+    def make(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
         targets = targets.copy() if mask is None else np.where(mask, targets, IGNORED)
         targets[:, : self.given] = IGNORED
         return {"tokens": inputs, "targets": targets, **self.documents(inputs)}

@@ -1,14 +1,206 @@
-"""What a prediction of tokens costs: nats, the z-loss, bits per byte."""
+"""Objectives on text: what all have in common, and what a prediction of tokens costs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import takewhile
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from danlu.data import Batches, DataError, Dataset, document_ids, held_out_windows
+from danlu.nn import auxiliary
+from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors
+
+Ids = NDArray[np.int64]
+Key = tuple[int, ...]
 
 IGNORED = -100  # the target of a position that predicts nothing: what cross_entropy leaves out
+SAMPLE_TOKENS = 200
+_TRAINING, _HELD_OUT = 0x7461736B, 0x68656C64  # keep these random streams apart from others
+
+
+def training_keys(seed: int, step: int, start: int, stop: int) -> list[Key]:
+    """The keys of rows ``start`` to ``stop`` of global batch ``step``: what is random in a row depends on
+    nothing else, so that passes, processes and a resumed run agree."""
+    return [(_TRAINING, seed % 2**64, step, row) for row in range(start, stop)]
+
+
+def held_out_keys(windows: Iterable[int]) -> list[Key]:
+    """The keys of held-out windows by their numbers: the same at every evaluation, for every seed."""
+    return [(_HELD_OUT, window) for window in windows]
+
+
+class Language(Objective):
+    """What is predicted from what in rows of text; the classes of ``danlu.objectives`` say how.
+
+    Attributes besides ``Objective``'s: ``extra_ids``, the ids that the objective adds after the tokenizer's;
+    ``vocabulary``, all of them; ``token_bytes``, int32 [vocabulary], the bytes of text that each stands for
+    (none for an extra id); ``scope``, what is passed to the model beside the example; ``continues``, whether
+    the model can continue a text.
+    """
+
+    unit = term = "token"
+    continues = True
+
+    def __init__(
+        self,
+        source: Dataset,
+        *,
+        z_loss: float,
+        count: int,
+        lengths: tuple[int, ...],
+        extra_ids: int = 0,
+        scope: Mapping[str, Any] | None = None,
+    ) -> None:
+        data, tokenizer = source.spec, source.tokenizer
+        self.source, self.tokenizer = source, tokenizer
+        self.size = self.context = data.context
+        self.separate = data.documents == "separate"
+        self.separator, self.text_ids = tokenizer.separator, tokenizer.vocabulary
+        self.z_loss, self.count, self.lengths, self.extra_ids = z_loss, count, lengths, extra_ids
+        self.scope = dict(scope or {})
+        self.vocabulary = max(tokenizer.vocabulary + extra_ids, data.vocabulary or 0)
+        self.inputs = self.vocabulary, max(lengths)
+        beyond = np.zeros(self.vocabulary - tokenizer.vocabulary, np.int32)
+        self.token_bytes = np.concatenate([tokenizer.token_bytes, beyond])
+        self.record = source.record
+        self._batches = lru_cache(maxsize=2)(
+            lambda seed: Batches(source.train, context=self.context, seed=seed)
+        )
+        self._bytes = torch.from_numpy(self.token_bytes.astype(np.int64))
+
+    # ---------------------------------------------------------------- examples
+
+    def make(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
+        """From rows of text to what the model needs.
+
+        ``inputs`` and ``targets``, int64 [rows, context], are the text and the text one token later;
+        ``keys``, one for each row, decide what is random in it; ``mask``, bool [rows, context], is False
+        where a held-out window has no text left. Returns int64 arrays [rows, …]: ``targets`` (``IGNORED``
+        where nothing is predicted), ``tokens`` that the model sees in their place, and what else its
+        ``forward`` takes, by name.
+        """
+        raise NotImplementedError
+
+    def takes(self, mask: NDArray[np.bool_]) -> bool:
+        """Whether it predicts anything of a held-out window whose text ``mask``, bool [context], is."""
+        return bool(mask.all())
+
+    def example(self, draw: Draw) -> Example:
+        rows = self._batches(draw.seed).rows(draw.first + draw.start, draw.stop - draw.start)
+        return self.make(*rows, training_keys(draw.seed, draw.step, draw.start, draw.stop))
+
+    def held_out(self, limit: int | None = None) -> HeldOut:
+        """The windows of held-out text of which something is predicted, of the first ``limit`` tokens."""
+        text = self.source.held_out
+        windows = held_out_windows(text, self.context, limit_tokens=limit)
+        taken = [window for window in windows if self.takes(window[2])]
+        if not taken:
+            raise DataError(
+                f"nothing of the held-out text can be scored: it has {len(text)} tokens, of which "
+                f"train.evaluate_tokens = {limit or 'none'} are read, and the objective needs more of one "
+                f"window of {self.context}; lower data.context or raise data.held_out"
+            )
+
+        def example(places: Sequence[int], rows: int | None = None) -> Example:
+            mine = list(places) or [0]
+            inputs, targets, mask = (np.stack(part) for part in zip(*(taken[i] for i in mine), strict=True))
+            made = self.make(inputs, targets, held_out_keys(mine), mask)
+            return filled(made, len(places), len(mine) if rows is None else rows)
+
+        return HeldOut(len(taken), example)
+
+    def documents(self, text: Ids) -> Example:
+        """The argument that keeps attention within documents, if the experiment asks for it."""
+        return {"documents": document_ids(text, self.separator)} if self.separate else {}
+
+    # ---------------------------------------------------------------- loss and metric
+
+    def logits(self, model: nn.Module, example: Tensors) -> torch.Tensor:
+        """What ``model`` makes of an example: (rows, positions, vocabulary)."""
+        inputs = {name: tensor for name, tensor in example.items() if name not in ("tokens", "targets")}
+        logits: torch.Tensor = model(example["tokens"], **inputs, **self.scope)
+        return logits
+
+    def loss(self, model: nn.Module, example: Tensors) -> Losses:
+        """Nats, over the predicted tokens. A model in training also pays the z-loss and the losses that its
+        modules have of their own; these are means per token, and so count for each."""
+        targets = example["targets"]
+        logits = self.logits(model, example)
+        nats = nats_sum(logits, targets)
+        if not model.training:
+            return Losses(nats, None)
+        penalties = [self.z_loss * z_sum(logits, targets)] if self.z_loss else []
+        own = auxiliary(model)
+        if own is not None:
+            penalties.append(own * (len(targets) * self.count))
+        return Losses(nats, sum(penalties, torch.zeros_like(nats)) if penalties else None)
+
+    def score(self, model: nn.Module, example: Tensors) -> dict[str, torch.Tensor]:
+        targets = example["targets"]
+        counted = targets != IGNORED
+        self._bytes = self._bytes.to(targets.device)
+        size = self._bytes[targets.masked_fill(~counted, 0)].masked_fill(~counted, 0)
+        return {"nats": self.loss(model, example).total, "tokens": counted.sum(), "bytes": size.sum()}
+
+    def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
+        nats = sums["nats"]
+        return {
+            "bits_per_byte": bits_per_byte(nats, int(sums["bytes"])),
+            "held_out_loss": nats / sums["tokens"],
+        }
+
+    # ---------------------------------------------------------------- writing
+
+    def prompt(self, text: Sequence[int]) -> Example:
+        """What the model is given for it to continue the ids of ``text``: int64 arrays [1, …] like an
+        example's; what it writes after ``tokens``, up to the first extra id, is the continuation."""
+        return {"tokens": np.array([[self.separator, *text]])}
+
+    def write(self, model: Any, prompt: str, *, count: int, **how: Any) -> str:
+        """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty).
+
+        A tokenizer that says where texts end ends it there; an encoder-decoder ends where the span ends that
+        it fills in after the prompt. ``how``: as
+        ``danlu.models.generate`` takes it (temperature, top_k, top_p, seed).
+        """
+        from danlu.models import EncoderDecoder, generate
+
+        given = self.prompt(self.tokenizer.encode(prompt).tolist())
+        begin, context, memory = torch.from_numpy(given["tokens"]), self.lengths[0], None
+        if isinstance(model, EncoderDecoder):
+            memory = model.encode(torch.from_numpy(given["encoder_tokens"]))
+            count = min(count, context - begin.shape[1])  # further than this it has never written
+        tokens = generate(model, begin, count=count, context=context, memory=memory, **how)
+        known = self.tokenizer
+        ids = takewhile(lambda token: token < known.vocabulary and token not in known.ends, map(int, tokens))
+        return known.decode(list(ids))
+
+    def sample(self, model: nn.Module) -> Sample | None:
+        return Sample("text", self.write(model, "", count=SAMPLE_TOKENS)) if self.continues else None
+
+    def about(self) -> str:
+        return f"{len(self.source.train):,} training tokens of {self.source.spec.corpus}"
+
+
+def filled(example: Example, count: int, rows: int) -> Example:
+    """The example with ``rows`` rows, of which those from ``count`` on predict nothing."""
+    more = rows - len(example["targets"])
+    if more:
+        example = {
+            name: np.concatenate([part, np.repeat(part[:1], more, 0)]) for name, part in example.items()
+        }
+    if count < rows:
+        example["targets"] = example["targets"].copy()
+        example["targets"][count:] = IGNORED
+    return example
 
 
 def nats_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from danlu import spec
-from danlu.data import Tokenizer
+from danlu.data import Dataset
 from danlu.nn import builds
-from danlu.objectives.base import Example, Ids, Key, Objective
-from danlu.objectives.language import IGNORED
+from danlu.objectives.base import Example
+from danlu.objectives.language import IGNORED, Ids, Key, Language
 
 
 @builds(spec.Masked)
-class Masked(Objective):
+class Masked(Language):
     """Tokens are predicted from those on either side (Devlin et al. 2019, section 3.1 and appendix A.1).
 
     Of a row exactly round(``rate`` · context) positions, at least one, are drawn without replacement, as in
@@ -28,8 +28,7 @@ class Masked(Objective):
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
-        data: spec.Data,
+        source: Dataset,
         *,
         rate: float = 0.15,
         mask: float = 0.8,
@@ -37,17 +36,16 @@ class Masked(Objective):
         z_loss: float = 0.0,
     ) -> None:
         self.mask, self.random = mask, random
-        self.mask_id = tokenizer.vocabulary
+        self.mask_id = source.tokenizer.vocabulary
         super().__init__(
-            tokenizer,
-            data,
+            source,
             z_loss=z_loss,
-            count=max(1, round(rate * data.context)),
-            lengths=(data.context,),
+            count=max(1, round(rate * source.spec.context)),
+            lengths=(source.spec.context,),
             extra_ids=1,
         )
 
-    def example(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
+    def make(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
         shown, wanted = inputs.copy(), np.full_like(inputs, IGNORED)
         for row, key in enumerate(keys):
             draw = np.random.default_rng(key)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from danlu import spec
-from danlu.data import Tokenizer
+from danlu.data import Dataset
 from danlu.nn import builds
-from danlu.objectives.base import Example, Ids, Key, Objective
+from danlu.objectives.base import Example
+from danlu.objectives.language import Ids, Key, Language
 
 
 @builds(spec.Spans)
-class Spans(Objective):
+class Spans(Language):
     """The encoder sees the text with spans left out, the decoder writes them (Raffel et al. 2020, section
     3.1.4 and figure 2).
 
@@ -32,26 +33,24 @@ class Spans(Objective):
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
-        data: spec.Data,
+        source: Dataset,
         *,
         rate: float = 0.15,
         mean: float = 3.0,
         z_loss: float = 0.0,
     ) -> None:
-        self.noise, self.spans = span_counts(data.context, rate, mean)
-        self.first_sentinel = tokenizer.vocabulary
+        self.noise, self.spans = span_counts(source.spec.context, rate, mean)
+        self.first_sentinel = source.tokenizer.vocabulary
         written = self.noise + self.spans + 1
         super().__init__(
-            tokenizer,
-            data,
+            source,
             z_loss=z_loss,
             count=written,
-            lengths=(written, data.context - self.noise + self.spans),
+            lengths=(written, source.spec.context - self.noise + self.spans),
             extra_ids=self.spans + 1,
         )
 
-    def example(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
+    def make(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
         lengths = np.stack([self._draw(np.random.default_rng(key)) for key in keys])
         turns = np.tile([False, True], len(keys) * self.spans)
         left_out = np.repeat(turns, lengths.ravel()).reshape(inputs.shape)

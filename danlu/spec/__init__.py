@@ -17,16 +17,16 @@ from danlu.spec.attention import (
 )
 from danlu.spec.averages import EMA, SWA, Average
 from danlu.spec.base import Spec
-from danlu.spec.data import Data
+from danlu.spec.data import Data, Digits, Text
 from danlu.spec.durations import Duration, Length, length
 from danlu.spec.errors import DanluError, SpecError
 from danlu.spec.experiment import Experiment
 from danlu.spec.feed_forwards import GLU, MLP, FeedForward
 from danlu.spec.metrics import Metric
-from danlu.spec.mixers import LRU, LatentAttention, Mixer, VQAttention
-from danlu.spec.models import Decoder, Encoder, EncoderDecoder, Init, Layer, Model, Network, Parts
+from danlu.spec.mixers import LRU, LatentAttention, Mixer, NoMixer, VQAttention
+from danlu.spec.models import Decoder, Encoder, EncoderDecoder, Init, Layer, Model, Network, Parts, Patches
 from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, Norm, RMSNorm
-from danlu.spec.objectives import Causal, Masked, Objective, Prefix, Spans
+from danlu.spec.objectives import Causal, Classify, Masked, Objective, Prefix, Spans
 from danlu.spec.optim import (
     LAMB,
     SGD,
@@ -102,6 +102,7 @@ __all__ = [
     "Average",
     "BatchNorm",
     "Causal",
+    "Classify",
     "Clipped",
     "Constant",
     "Cosine",
@@ -109,6 +110,7 @@ __all__ = [
     "Data",
     "Decoder",
     "DeepNorm",
+    "Digits",
     "Drops",
     "Duration",
     "ElementGate",
@@ -142,11 +144,13 @@ __all__ = [
     "Model",
     "Muon",
     "Network",
+    "NoMixer",
     "NoPosition",
     "Norm",
     "Objective",
     "Optimizer",
     "Parts",
+    "Patches",
     "Piece",
     "Pieces",
     "Placement",
@@ -178,6 +182,7 @@ __all__ = [
     "Stage",
     "Strided",
     "T5Buckets",
+    "Text",
     "Tiger",
     "Train",
     "VQAttention",

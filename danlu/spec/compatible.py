@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from danlu.spec.attention import Attention, HeadGate
+from danlu.spec.data import Digits, Text
 from danlu.spec.mixers import (
     LRU,
     LatentAttention,
+    NoMixer,
     OwnMixer,
     VQAttention,
     runs_in_order,
@@ -15,6 +17,7 @@ from danlu.spec.mixers import (
 )
 from danlu.spec.positions import NoPosition, ReRotary, Rotary, T5Buckets
 from danlu.spec.residuals import DeepNorm, ReZero
+from danlu.spec.schema import accepts
 
 if TYPE_CHECKING:
     from danlu.spec.experiment import Experiment
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 def check_layer(width: int, parts: Parts, *, causal: bool) -> None:
     """Raises ValueError where the parts of one layer contradict one another or the width."""
     mixer, position = parts.mixer, parts.position
+    if isinstance(mixer, NoMixer):
+        return
     if isinstance(mixer, LRU):
         if not causal:
             raise ValueError(
@@ -114,6 +119,11 @@ def _check_attention(width: int, mixer: Attention, parts: Parts) -> None:
 
 def check_network(model: Network) -> None:
     """Raises ValueError where parts of the whole contradict one another."""
+    if model.placement.startswith("parallel") and any(isinstance(p.mixer, NoMixer) for p in model.turn()):
+        raise ValueError(
+            f"placement = {model.placement} adds mixer and feed-forward, and mixer.kind = none adds nothing; "
+            "set placement = pre"
+        )
     if model.tied and model.init.readout is not None:
         raise ValueError(
             f"init.readout = {model.init.readout} would be drawn over the embedding, since tied = true; "
@@ -195,12 +205,63 @@ def _check_stacks(model: Network) -> None:
 def check_experiment(experiment: Experiment) -> None:
     """Raises ValueError where model, data, objective and training contradict one another."""
     model, data, objective, train = experiment.model, experiment.data, experiment.objective, experiment.train
-    if objective.model != model.kind:
+    if data.kind not in objective.data:
         raise ValueError(
-            f"objective.kind = {objective.kind} is for a model of kind {objective.model}, "
-            f"and model.kind = {model.kind}; "
-            f"set model.kind = {objective.model}, or objective.kind = {OBJECTIVE_OF[model.kind]}"
+            f"objective.kind = {objective.kind} takes data of kind {' or '.join(objective.data)}, "
+            f"and data.kind = {data.kind}; "
+            f"set data.kind = {objective.data[0]}{_or_objective(experiment, 'data', data.kind)}"
         )
+    if model.kind not in objective.models:
+        raise ValueError(
+            f"objective.kind = {objective.kind} is for a model of kind {' or '.join(objective.models)}, "
+            f"and model.kind = {model.kind}; "
+            f"set model.kind = {objective.models[0]}{_or_objective(experiment, 'models', model.kind)}"
+        )
+    for parts in model.turn():
+        if isinstance(parts.mixer, VQAttention) and train.recompute:
+            raise ValueError(
+                "train.recompute = true runs a layer twice, and mixer.kind = vq counts its keys as it runs; "
+                "set train.recompute = false"
+            )
+    if isinstance(data, Text):
+        _check_text(experiment, data)
+    elif train.tokens is not None:
+        raise ValueError(
+            f"train.tokens = {train.tokens}, and data.kind = {data.kind} has no tokens; "
+            "set train.steps or train.seconds"
+        )
+    if isinstance(data, Digits) and model.kind == "patches" and data.shape[1] % model.patch:
+        sizes = ", ".join(str(n) for n in range(1, data.shape[1] + 1) if data.shape[1] % n == 0)
+        raise ValueError(
+            f"model.patch = {model.patch} does not divide an image of {data.shape[1]} pixels; "
+            f"allowed: {sizes}"
+        )
+    if model.norm.kind == "batch" and train.recompute:
+        raise ValueError(
+            "train.recompute = true runs a layer twice, and norm.kind = batch moves its running averages "
+            "each time; set train.recompute = false"
+        )
+    if experiment.optimizer.kind == "amos" and experiment.schedule.kind != "constant":
+        raise ValueError(
+            f"optimizer.kind = amos lowers its own rate and decay, and schedule.kind = "
+            f"{experiment.schedule.kind} would lower them again; set schedule.kind = constant"
+        )
+    if train.average is not None and experiment.optimizer.kind == "schedule-free":
+        raise ValueError(
+            f"train.average = {train.average.kind}, and optimizer.kind = schedule-free averages the weights "
+            "itself; set train.average = none"
+        )
+
+
+def _or_objective(experiment: Experiment, field: str, kind: str) -> str:
+    """The objectives that take ``kind``, as a sentence goes on."""
+    every = accepts(type(experiment))["objective"].kinds
+    fit = [name for name, objective in every.items() if kind in getattr(objective, field)]
+    return f", or objective.kind = {' or '.join(fit)}" if fit else ""
+
+
+def _check_text(experiment: Experiment, data: Text) -> None:
+    model, objective = experiment.model, experiment.objective
     for i, parts in enumerate(model.turn()):
         window = getattr(parts.mixer, "window", None)
         if window is not None and window > data.context:
@@ -221,11 +282,6 @@ def check_experiment(experiment: Experiment) -> None:
                 f"objective.kind = prefix lets the prefix see itself both ways, and "
                 f"mixer.kind = {parts.mixer.kind} runs from left to right"
             )
-        if isinstance(parts.mixer, VQAttention) and train.recompute:
-            raise ValueError(
-                "train.recompute = true runs a layer twice, and mixer.kind = vq counts its keys as it runs; "
-                "set train.recompute = false"
-            )
     if objective.kind == "spans" and data.documents == "separate":
         raise ValueError(
             "data.documents = separate, and objective.kind = spans leaves out spans that do not keep to "
@@ -235,26 +291,11 @@ def check_experiment(experiment: Experiment) -> None:
         raise ValueError(
             "data.context = 1 leaves nothing beside a span; objective.kind = spans takes 2 or more"
         )
-    if model.norm.kind == "batch" and train.recompute:
-        raise ValueError(
-            "train.recompute = true runs a layer twice, and norm.kind = batch moves its running averages "
-            "each time; set train.recompute = false"
-        )
-    if experiment.optimizer.kind == "amos" and experiment.schedule.kind != "constant":
-        raise ValueError(
-            f"optimizer.kind = amos lowers its own rate and decay, and schedule.kind = "
-            f"{experiment.schedule.kind} would lower them again; set schedule.kind = constant"
-        )
     if objective.kind == "prefix" and objective.length >= data.context:
         raise ValueError(
             f"objective.length = {objective.length} leaves nothing to predict of "
             f"data.context = {data.context}; "
             f"allowed: less than {data.context}"
-        )
-    if train.average is not None and experiment.optimizer.kind == "schedule-free":
-        raise ValueError(
-            f"train.average = {train.average.kind}, and optimizer.kind = schedule-free averages the weights "
-            "itself; set train.average = none"
         )
     length = getattr(model.position, "length", None)
     if length is not None and length < data.context:
@@ -262,6 +303,3 @@ def check_experiment(experiment: Experiment) -> None:
             f"model.position.length = {length} is shorter than data.context = {data.context}; "
             f"allowed: {data.context} or more"
         )
-
-
-OBJECTIVE_OF = {"decoder": "causal", "encoder": "masked", "encoder-decoder": "spans"}

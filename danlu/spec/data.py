@@ -1,12 +1,12 @@
-"""Specification of the data: a corpus, a tokenizer, sequences; built by ``danlu.data``."""
+"""Specifications of the data: text, images; prepared by ``danlu.data``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from danlu.spec.base import PositiveInt, Spec
+from danlu.spec.base import ByKind, PositiveInt, Shorthand, Spec
 from danlu.spec.errors import did_you_mean
 
 _SMALLEST_BPE = 257  # the byte values and the separator
@@ -38,8 +38,8 @@ def _known_tokenizer(tokenizer: str) -> str:
     return tokenizer
 
 
-class Data(Spec):
-    """What is read and how it becomes sequences.
+class Text(Spec):
+    """What is read and how it becomes sequences of tokens.
 
     ``corpus``: a name (``python-stdlib``) or a path: a ``.txt``, ``.jsonl`` or ``.parquet``
     file, a folder, a glob, or a Hugging Face ``datasets`` folder.
@@ -55,6 +55,8 @@ class Data(Spec):
     from elsewhere, whose embedding was filled up to a round number).
     """
 
+    unit: ClassVar[str] = "token"  # what runs are counted in
+    kind: Literal["text"] = "text"
     corpus: str = "python-stdlib"
     tokenizer: Annotated[str, AfterValidator(_known_tokenizer)] = "bytes"
     context: PositiveInt = 256
@@ -63,3 +65,34 @@ class Data(Spec):
     documents: Literal["join", "separate"] = "join"
     vocabulary: PositiveInt | None = None
     text: str = "text"  # the field or column that holds the text in .jsonl and .parquet
+
+    @property
+    def size(self) -> int:
+        """Units in one example: the tokens of a sequence."""
+        return self.context
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return f"the corpus {self.corpus}"
+
+
+class Digits(Spec):
+    """1,797 images of handwritten digits, 8 × 8 pixels of 17 shades (Alpaydin & Kaynak 1998; they come with
+    scikit-learn: ``pip install 'danlu[images]'``).
+
+    ``held_out``: the share of the images kept for evaluation, the same ones for every seed. ``shift``: move
+    every training image by up to so many pixels each way, drawn anew for each update.
+    """
+
+    unit: ClassVar[str] = "image"
+    name: ClassVar[str] = "the images of digits"
+    size: ClassVar[int] = 1
+    shape: ClassVar[tuple[int, int, int]] = (1, 8, 8)  # channels, height, width
+    classes: ClassVar[int] = 10
+    kind: Literal["digits"] = "digits"
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    shift: Annotated[int, Field(ge=0, le=4)] = 0
+
+
+Data = Annotated[Text | Digits, ByKind, Shorthand]

@@ -8,7 +8,8 @@ from pydantic import model_validator
 
 from danlu.spec.base import Spec
 from danlu.spec.compatible import check_experiment
-from danlu.spec.data import Data
+from danlu.spec.data import Data, Text
+from danlu.spec.errors import SpecError
 from danlu.spec.models import Decoder, Model
 from danlu.spec.objectives import Causal, Objective
 from danlu.spec.optim import Muon, Optimizer
@@ -21,11 +22,20 @@ class Experiment(Spec):
 
     objective: Objective = Causal()
     model: Model = Decoder()
-    data: Data = Data()
+    data: Data = Text()
     optimizer: Optimizer = Muon()
     schedule: Schedule = Cosine()
     vary: tuple[Vary, ...] = ()
     train: Train = Train(steps=1000)
+
+    @property
+    def text(self) -> Text:
+        """The data of an experiment on text. Raises ``SpecError`` for others."""
+        if not isinstance(self.data, Text):
+            raise SpecError(
+                f"data.kind = {self.data.kind}, and this is for experiments on text: data.kind = text"
+            )
+        return self.data
 
     def effective(self) -> dict[str, Any]:
         """What the experiment comes to: its fields, the model's given layer by layer. What no layer uses is

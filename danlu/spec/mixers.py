@@ -73,6 +73,13 @@ class LRU(Spec):
         return self
 
 
+class NoMixer(Spec):
+    """No mixing of positions: a block is its feed-forward layer alone, and the network an MLP at every
+    position."""
+
+    kind: Literal["none"] = "none"
+
+
 class OwnMixer(Spec):
     """What the specifications of own mixers are made on."""
 
@@ -92,7 +99,7 @@ class OwnMixer(Spec):
 def takes_position(mixer: Spec) -> bool:
     """Whether positions that act on heads or scores have a place in a mixer."""
     own = own_of(type(mixer))
-    return not isinstance(mixer, LRU) if own is None else "position" in own.context
+    return not isinstance(mixer, LRU | NoMixer) if own is None else "position" in own.context
 
 
 def runs_in_order(mixer: Spec) -> bool:
@@ -101,4 +108,4 @@ def runs_in_order(mixer: Spec) -> bool:
 
 
 MIXER = Family("mixer", ("width", "position", "bias"), base=OwnMixer, place="model.mixer")
-Mixer = Annotated[Attention | LatentAttention | VQAttention | LRU, MIXER]
+Mixer = Annotated[Attention | LatentAttention | VQAttention | LRU | NoMixer, MIXER]

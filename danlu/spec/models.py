@@ -20,7 +20,7 @@ from danlu.spec.compatible import check_layer, check_network
 from danlu.spec.feed_forwards import ACTIVATION, MLP, FeedForward
 from danlu.spec.mixers import LatentAttention, Mixer, VQAttention, takes_position
 from danlu.spec.norms import Norm, RMSNorm
-from danlu.spec.positions import NoPosition, Position, Rotary
+from danlu.spec.positions import Learned, NoPosition, Position, Rotary
 from danlu.spec.residuals import Placement, Plain, Residual
 
 
@@ -184,4 +184,18 @@ class EncoderDecoder(Network):
     encoder_layers: PositiveInt | None = None
 
 
-Model = Annotated[Decoder | Encoder | EncoderDecoder, ByKind, Shorthand]
+class Patches(Network):
+    """A transformer on the patches of an image, ``patch`` pixels wide and high (Dosovitskiy et al. 2021,
+    without a class token): every patch sees every other, and the mean of their stream is read. With one patch
+    as large as the image and ``mixer: none`` it is an MLP."""
+
+    kind: Literal["patches"] = "patches"
+    patch: PositiveInt = 2
+    tied: Literal[False] = False  # what embeds pixels cannot read classes
+    embedding_width: None = None
+    position: Position = Learned()
+
+    causal: ClassVar[bool] = False
+
+
+Model = Annotated[Decoder | Encoder | EncoderDecoder | Patches, ByKind, Shorthand]

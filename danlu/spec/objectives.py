@@ -6,7 +6,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from danlu.spec.base import ByKind, Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Shorthand, Spec
+from danlu.spec.base import (
+    ByKind,
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Shorthand,
+    Spec,
+)
 from danlu.spec.metrics import Metric
 
 ZLoss = NonNegativeFloat
@@ -14,10 +23,15 @@ ZLoss = NonNegativeFloat
 BITS_PER_BYTE = Metric("bits_per_byte", "bits/byte", "lower", "bits that a byte of held-out text costs")
 HELD_OUT_LOSS = Metric("held_out_loss", "nats/token", "lower", "loss of a held-out token, without penalties")
 
+ACCURACY = Metric("accuracy", "", "higher", "share of the held-out images whose likeliest class is right")
+CROSS_ENTROPY = Metric("cross_entropy", "nats/image", "lower", "mean −log p of the right class, held out")
+
 
 class Language(Spec):
     """What the objectives on text have in common. ``metrics``: the first decides. ``penalties``: fields that
     add to the loss alone, so that runs with and without them are scored alike."""
+
+    data: ClassVar[tuple[str, ...]] = ("text",)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -30,7 +44,7 @@ class Causal(Language):
     """Predict each token from those before it. ``z_loss`` weighs (ln Σe^z)², added to each token's loss
     (PaLM: 1e-4), which keeps the logits from drifting."""
 
-    model: ClassVar[str] = "decoder"
+    models: ClassVar[tuple[str, ...]] = ("decoder",)
     kind: Literal["causal"] = "causal"
     z_loss: ZLoss = 0.0
 
@@ -39,7 +53,7 @@ class Prefix(Language):
     """Prefix language modelling (Raffel et al. 2020, section 3.2.1): the first ``length`` tokens of a
     sequence see one another and are not predicted."""
 
-    model: ClassVar[str] = "decoder"
+    models: ClassVar[tuple[str, ...]] = ("decoder",)
     kind: Literal["prefix"] = "prefix"
     length: PositiveInt = 32
     z_loss: ZLoss = 0.0
@@ -50,7 +64,7 @@ class Masked(Language):
     predicted; of these ``mask`` are shown as the mask token, ``random`` as a random one, the rest as
     they are."""
 
-    model: ClassVar[str] = "encoder"
+    models: ClassVar[tuple[str, ...]] = ("encoder",)
     kind: Literal["masked"] = "masked"
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     mask: Fraction = 0.8
@@ -71,11 +85,26 @@ class Spans(Language):
     """Span corruption (Raffel et al. 2020, section 3.1.4): spans of ``mean`` tokens on average, a share
     ``rate`` of the text, are replaced by one sentinel each; the decoder writes each sentinel and its span."""
 
-    model: ClassVar[str] = "encoder-decoder"
+    models: ClassVar[tuple[str, ...]] = ("encoder-decoder",)
     kind: Literal["spans"] = "spans"
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     mean: PositiveFloat = 3.0
     z_loss: ZLoss = 0.0
 
 
-Objective = Annotated[Causal | Prefix | Masked | Spans, ByKind, Shorthand]
+class Classify(Spec):
+    """Name the class of an image. ``smoothing`` gives so much of the target's probability to all classes
+    alike (Szegedy et al. 2016, section 7)."""
+
+    models: ClassVar[tuple[str, ...]] = ("patches",)
+    data: ClassVar[tuple[str, ...]] = ("digits",)
+    penalties: ClassVar[tuple[str, ...]] = ("smoothing",)
+    kind: Literal["classify"] = "classify"
+    smoothing: Probability = 0.0
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return ACCURACY, CROSS_ENTROPY
+
+
+Objective = Annotated[Causal | Prefix | Masked | Spans | Classify, ByKind, Shorthand]

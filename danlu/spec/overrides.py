@@ -43,14 +43,18 @@ def merge(old: Mapping[str, Any], patch: Mapping[str, Any], spec: type[BaseModel
 
 def _carried(before: Any, old: type[BaseModel] | None, new: type[BaseModel]) -> dict[str, Any]:
     """What a new part starts from: the old one if it is of the same kind, else its own defaults, but for
-    the fields that both inherit (an encoder keeps the shape of the decoder that it takes the place of)."""
+    what was set of the fields that both inherit (an encoder keeps the shape of the decoder that it takes the
+    place of)."""
     if not isinstance(before, Mapping) or old is None:
         return defaults(new)
     if old is new:
         return dict(before)
     common = next(base for base in new.__mro__ if issubclass(old, base))
     shared = set(getattr(common, "model_fields", ())) - {"kind"}
-    return defaults(new) | {name: value for name, value in before.items() if name in shared}
+    unchanged = defaults(old)
+    return defaults(new) | {
+        name: value for name, value in before.items() if name in shared and value != unchanged.get(name)
+    }
 
 
 def nested(patch: Mapping[str, Any], inside: str = "") -> dict[str, Any]:

@@ -126,7 +126,7 @@ def _default_hidden(layer: MLP | GLU, width: int) -> int:
 def shrink(experiment: Experiment, parameters: int) -> Experiment:
     """``experiment`` with about so many parameters, to be trained here. Raises SpecError where it is not
     larger than that, where nothing so small keeps its shape, or where a mixer is not attention."""
-    model, data = experiment.model, experiment.data
+    model, data = experiment.model, experiment.text
     context = min(CONTEXT, data.context)
     largest = count(model, data.vocabulary or BYTES, data.context)
     if parameters >= largest:
@@ -305,7 +305,7 @@ def _share(text: str, steps: int | None, tokens: int | None) -> Any:
 
 def tokens_of(experiment: Experiment) -> int | None:
     """The tokens of the whole run; None where only seconds bound it. A ramp counts as its last batch."""
-    train, context = experiment.train, experiment.data.context
+    train, context = experiment.train, experiment.data.size
     bounds = [train.tokens, train.steps and train.steps * train.batch * context]
     return min((bound for bound in bounds if bound), default=None)
 
@@ -313,7 +313,7 @@ def tokens_of(experiment: Experiment) -> int | None:
 def updates_of(experiment: Experiment) -> int | None:
     """The updates of the whole run, if tokens or steps bound it; a ramp counts as its last batch."""
     tokens = tokens_of(experiment)
-    return tokens and max(1, round(tokens / (experiment.train.batch * experiment.data.context)))
+    return tokens and max(1, round(tokens / (experiment.train.batch * experiment.data.size)))
 
 
 def _rounded(number: float) -> float:

@@ -13,13 +13,14 @@ import torch.nn as nn
 
 from danlu import data, spec
 from danlu.nn.registry import build
+from danlu.objectives import Objective
 from danlu.optim.averages import SWA, Average, Ensemble
 from danlu.optim.base import Rule
 from danlu.train import steps
 from danlu.train.errors import RunError
-from danlu.train.evaluate import Score, evaluate, held_out
+from danlu.train.evaluate import evaluate
 from danlu.train.load import load_run
-from danlu.train.parallel import Processes
+from danlu.train.parallel import ALONE
 
 
 class WeightsAverage:
@@ -49,18 +50,18 @@ class WeightsAverage:
         if self.average is not None:
             self.average.update(progress)
 
-    def scores(self, score: Callable[[], Score]) -> tuple[Score, dict[str, float]]:
-        """What ``score`` says of the weights; the metric by name, of their average last."""
-        plain = score()
-        metrics = {"bits_per_byte": plain.bits_per_byte}
+    def scores(self, score: Callable[[], dict[str, float]], metric: str) -> dict[str, float]:
+        """The metrics that ``score`` finds of the weights; with ``metric`` of their average, where there is
+        one, as ``METRIC_average``."""
+        found = score()
         if self.average is not None and self.average.seen:
             try:
                 with self.average.in_place():
                     _gather_anew(self.model)
-                    metrics["bits_per_byte_average"] = score().bits_per_byte
+                    found[f"{metric}_average"] = score()[metric]
             finally:
                 _gather_anew(self.model)
-        return plain, metrics
+        return found
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """What a checkpoint keeps of it, by file and name."""
@@ -93,7 +94,7 @@ def _gather_anew(model: nn.Module) -> None:
 
 @torch.no_grad()
 def evaluate_averages(run: Path, last: int | None = None) -> dict[str, Any]:
-    """What averaging is worth at the end of a run: bits per byte, on its held-out text, of the ``last``
+    """What averaging is worth at the end of a run: its metric, on its held-out examples, of the ``last``
     checkpoints that it kept (left out: all), and of their averages.
 
     Returns ``steps``; ``each``, the checkpoints' own; ``weights``, of one model with the mean weights;
@@ -104,12 +105,13 @@ def evaluate_averages(run: Path, last: int | None = None) -> dict[str, Any]:
     if not kept:
         raise RunError(f"{run} holds no checkpoint to average; run the experiment first")
     loaded = [load_run(run, step, averaged=False) for step in kept]
-    experiment, objective = loaded[0].experiment, loaded[0].objective
-    windows = held_out(objective, data.prepare(experiment.data), experiment.train.evaluate_tokens)
-    alone = Processes(0, 1, torch.device("cpu"))
+    experiment = loaded[0].experiment
+    objective: Objective = build(experiment.objective, data.prepare(experiment.data))
+    held_out = objective.held_out(experiment.train.evaluate_tokens)
 
     def score(model: nn.Module) -> float:
-        return evaluate(model, objective, windows, alone, rows=experiment.train.batch).bits_per_byte
+        found = evaluate(model, objective, held_out, ALONE, rows=experiment.train.batch)
+        return found[experiment.objective.metrics[0].name]
 
     models = [each.model for each in loaded]
     found = {

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn as nn
 
-from danlu import objectives, optim, spec
-from danlu.models import Model, build
+from danlu import data, spec
 from danlu.nn import Block
-from danlu.train.costs import vocabulary_of
-from danlu.train.evaluate import to_device
-from danlu.train.plan import updates_of
+from danlu.objectives import Draw
+from danlu.train.assemble import assemble, objective_of, outlined
+from danlu.train.update import Update
 
 Changes = dict[str, dict[int, float]]
 
@@ -57,26 +56,30 @@ def slopes(changes: Changes) -> dict[str, float]:
 
 
 def _changes(experiment: spec.Experiment, steps: int, seed: int) -> dict[str, float]:
-    ids = vocabulary_of(experiment.data)[0]
-    tokenizer = SimpleNamespace(vocabulary=ids, separator=ids - 1, token_bytes=np.ones(ids, np.int32))
-    objective: objectives.Objective = objectives.build(experiment.objective, tokenizer, experiment.data)
-    torch.manual_seed(seed)
-    model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
-    optimizers = optim.build(experiment.optimizer, model, updates_of(experiment))
-    rows = experiment.train.microbatch or experiment.train.batch
-    text = np.random.default_rng(seed).integers(0, ids - 1, (rows, objective.context + 1))
-    arrays = objective.example(text[:, :-1], text[:, 1:], objectives.training_keys(0, 0, 0, rows))
-    example = to_device(arrays, torch.device("cpu"))
-    before = _activations(model, lambda: objective.loss(model, example))
+    train = experiment.train
+    rows = train.microbatch or train.batch
+    once = {"seed": seed, "clip": 0.0, "batch": rows, "microbatch": None, "ramp": (), "weights": "float32"}
+    experiment = experiment.model_copy(update={"train": train.model_copy(update=once)})
+    objective = objective_of(experiment, _noise(experiment, rows, seed))
+    made = assemble(experiment, objective)
+    update = Update(made)
+    example = update.example(Draw(seed, 0, 0, 0, rows))
+    before = _activations(made.model, lambda: objective.loss(made.model, example))
     for _ in range(steps):
-        nats, penalty = objective.loss(model, example)
-        loss = nats if penalty is None else nats + penalty
-        (loss / (rows * objective.count)).backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-    after = _activations(model, lambda: objective.loss(model, example))
+        update.apply(0, update.gradients(0, 0, rows))
+        update.clear()
+    after = _activations(made.model, lambda: objective.loss(made.model, example))
     return {name: float((after[name] - x).square().mean().sqrt()) for name, x in before.items()}
+
+
+def _noise(experiment: spec.Experiment, rows: int, seed: int) -> Any:
+    """Data of random tokens; images as they are."""
+    source = outlined(experiment)
+    if not isinstance(source, data.Dataset):
+        return source
+    ids, context = source.tokenizer.vocabulary, source.spec.context
+    text = np.random.default_rng(seed).integers(0, ids - 1, 2 * rows * context + 1)
+    return replace(source, train=data.Tokens(source.folder, ids, "", text))
 
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

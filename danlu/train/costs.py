@@ -2,92 +2,52 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
-from danlu import objectives, spec
-from danlu.data import load_tokenizer
-from danlu.models import Encoder, EncoderDecoder, Model, build
+from danlu import spec
+from danlu.data import vocabulary_of
+from danlu.models import EncoderDecoder, Model
 from danlu.models import costs as of_model
 from danlu.nn.fused import META
-from danlu.optim.rounding import to_bfloat16
-from danlu.spec.data import bpe_size
+from danlu.objectives import Draw, Language, Objective, training_keys
 from danlu.spec.shapes import advice
-from danlu.train.machine import PRECISIONS, pick_device, pick_precision
+from danlu.train.assemble import outline, outlined
 
-CHARACTERS = 128  # assumed of a text whose characters were not counted
 BATCHES = (1, 32)  # sequences that are written side by side
 ELEMENTS = {"bfloat16": 2, "float32": 4}
-
-
-def vocabulary_of(data: spec.Data) -> tuple[int, str]:
-    """The ids of the data's tokenizer as far as they are known before the data is prepared, and a phrase on
-    how. Raises ``DataError`` for a tokenizer's file that cannot be read."""
-    if data.tokenizer == "bytes":
-        return 257, "bytes and the separator"
-    if data.tokenizer == "characters":
-        return CHARACTERS, "assumed: the characters of the text are counted when it is prepared"
-    if (size := bpe_size(data.tokenizer)) is not None:
-        return size, f"as {data.tokenizer} says; a small text may give fewer"
-    return load_tokenizer(Path(data.tokenizer).expanduser()).vocabulary, f"of {data.tokenizer}"
-
-
-def place(train: spec.Train) -> tuple[str, str]:
-    """Device and precision that the run would have on this machine; a GPU that is asked for and not there is
-    taken to compute in bfloat16."""
-    if train.device == "cuda" and not torch.cuda.is_available():
-        return "cuda", "bfloat16" if train.precision == "auto" else train.precision
-    device = pick_device(train.device)
-    return device.type, pick_precision(train.precision, device)
-
-
-def outline(experiment: spec.Experiment, ids: int) -> tuple[objectives.Objective, Model, str, str]:
-    """Objective and model, on the meta device, with a tokenizer of ``ids`` ids; device and precision."""
-    device, precision = place(experiment.train)
-    tokenizer = SimpleNamespace(vocabulary=ids, separator=ids - 1, token_bytes=np.ones(ids, np.int32))
-    objective: objectives.Objective = objectives.build(experiment.objective, tokenizer, experiment.data)
-    with torch.device("meta"):
-        model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
-    model.compute = PRECISIONS[precision]
-    if experiment.train.weights != "float32":
-        to_bfloat16(model)
-    return objective, model, device, precision
 
 
 def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[str, Any]:
     """The costs of ``experiment`` with a tokenizer of ``vocabulary`` ids (left out: as ``vocabulary_of``).
 
-    Returns ``vocabulary`` (``ids``, the objective's included, and ``known``: how), ``device``, ``precision``,
-    ``context``, ``rows`` (sequences of a pass);
+    Returns ``vocabulary`` (``ids``, the objective's included, and ``known``: how; None without a text),
+    ``unit``, ``device``, ``precision``, ``context`` (units of an example), ``rows`` (examples of a pass);
 
-    ``parameters``: ``parts``, ``total`` and ``without_embeddings``, the N of 6N;
-    ``flops``, for each token of the text that is read: ``forward`` by part, ``training`` (3 × forward) and
-    ``over_6n``, how many times 6N that is;
-    ``cache`` (None for an encoder): ``bytes`` after a context, ``per_token``, what each token beyond one
-    context adds on average over the next, and ``full``, the same as ``bytes`` of multi-head attention of the
-    same shape; each by type;
-    ``memory`` of a training pass over ``rows`` sequences, in bytes: ``weights`` and ``gradients`` (their
-    type is ``train.weights``), ``activations`` kept for the backward pass and ``copies`` of weights in the
-    activations' type;
+    ``parameters``: ``parts``, ``total`` and ``without_embeddings``, the N of 6N; ``flops``, for each token of
+    the text that is read (each image): ``forward`` by part, ``training`` (3 × forward) and ``over_6n``, how
+    many times 6N that is; ``cache`` (None where the model continues no text): ``bytes`` after a context,
+    ``per_token``, what each token beyond one context adds on average over the next, and ``full``, the same as
+    ``bytes`` of multi-head attention of the same shape; each by type; ``memory`` of a training pass over
+    ``rows`` sequences, in bytes: ``weights`` and ``gradients`` (their type is ``train.weights``),
+    ``activations`` kept for the backward pass and ``copies`` of weights in the activations' type;
     ``intensity``, FLOPs for each byte that memory must move at least: in ``training``, where the weights are
     read twice in the activations' type, gradients written once and activations written and read once; in
     ``decoding`` the last token of a context, by the number of sequences written side by side, where the
-    weights are read once, in the activations' type, and every cache once;
-    ``shape``: what ``danlu.spec.shapes.advice`` says.
+    weights are read once, in the activations' type, and every cache once; ``shape``: what
+    ``danlu.spec.shapes.advice`` says.
     """
-    train, context = experiment.train, experiment.data.context
-    ids, known = (vocabulary, "given") if vocabulary is not None else vocabulary_of(experiment.data)
-    objective, model, device, precision = outline(experiment, ids)
+    train, context = experiment.train, experiment.data.size
+    objective, model, device, precision = outline(experiment, outlined(experiment, vocabulary))
     element = model.compute.itemsize
     rows = train.microbatch or train.batch
     standing_for = META.set(device)
     try:
         kept = of_model.kept(model, lambda: objective.loss(model, _example(objective, rows)))
-        decoding = None if isinstance(model, Encoder) else _decoding(model, objective.lengths, element)
+        writes = isinstance(objective, Language) and objective.continues
+        decoding = _decoding(model, objective.lengths, element) if writes else None
     finally:
         META.reset(standing_for)
     parts = of_model.parameters(model)
@@ -98,7 +58,8 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     stored = 4 if train.weights == "float32" else 2
     moved = total * (2 * element + stored) + 2 * kept.activations
     return {
-        "vocabulary": {"ids": objective.vocabulary, "known": known},
+        "vocabulary": _vocabulary(experiment, objective, vocabulary),
+        "unit": objective.unit,
         "device": device,
         "precision": precision,
         "context": context,
@@ -114,15 +75,25 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
             "recompute": train.recompute,
         },
         "intensity": {"training": 3 * whole * context * rows / moved, "decoding": decoding},
-        "shape": advice(experiment.model, objective.vocabulary),
+        "shape": advice(experiment.model, objective.vocabulary) if isinstance(objective, Language) else None,
     }
 
 
-def _example(objective: objectives.Objective, rows: int) -> dict[str, torch.Tensor]:
-    """An example of ``rows`` rows of text, of which only shapes and types are left."""
-    text = np.zeros((rows, objective.context), np.int64)
-    made = objective.example(text, text, objectives.training_keys(0, 0, 0, rows))
-    return {name: torch.empty(array.shape, dtype=torch.int64, device="meta") for name, array in made.items()}
+def _vocabulary(experiment: spec.Experiment, objective: Objective, given: int | None) -> Any:
+    if not (isinstance(experiment.data, spec.Text) and isinstance(objective, Language)):
+        return None
+    known = "given" if given is not None else vocabulary_of(experiment.data)[1]
+    return {"ids": objective.vocabulary, "known": known}
+
+
+def _example(objective: Objective, rows: int) -> dict[str, torch.Tensor]:
+    """An example of ``rows`` rows, of which only shapes and types are left."""
+    if isinstance(objective, Language):
+        text = np.zeros((rows, objective.context), np.int64)
+        made = objective.make(text, text, training_keys(0, 0, 0, rows))
+    else:
+        made = objective.example(Draw(0, 0, 0, 0, rows))
+    return {name: torch.from_numpy(array).to("meta") for name, array in made.items()}
 
 
 def _decoding(model: Model, lengths: tuple[int, ...], element: int) -> dict[str, float]:

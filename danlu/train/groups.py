@@ -6,7 +6,7 @@ from typing import Any
 
 from danlu import spec
 from danlu.optim.build import assign
-from danlu.train.costs import outline, vocabulary_of
+from danlu.train.assemble import outline, outlined
 from danlu.train.plan import updates_of
 
 
@@ -16,6 +16,5 @@ def report(experiment: spec.Experiment, vocabulary: int | None = None) -> list[d
 
     A row is one of ``danlu.optim.build.Assignments.rows``. Raises ``SpecError`` as ``danlu.optim.assign``.
     """
-    ids = vocabulary_of(experiment.data)[0] if vocabulary is None else vocabulary
-    _, model, _, _ = outline(experiment, ids)
+    _, model, _, _ = outline(experiment, outlined(experiment, vocabulary))
     return assign(experiment.optimizer, model, updates_of(experiment)).rows()

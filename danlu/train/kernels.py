@@ -8,11 +8,11 @@ import torch
 
 from danlu import spec
 from danlu.models.costs import stacks
-from danlu.nn import LRU, Attention, CrossAttention, Scope, VQAttention
+from danlu.nn import LRU, Attention, CrossAttention, NoMixer, Scope, VQAttention
 from danlu.nn.kernels import Choice, choose
 from danlu.nn.scan import CHUNK
 from danlu.nn.scope import Span
-from danlu.train.costs import outline
+from danlu.train.assemble import outline
 from danlu.train.machine import PRECISIONS
 
 
@@ -21,15 +21,15 @@ def report(experiment: spec.Experiment) -> list[dict[str, Any]]:
     ``layers`` (their numbers, from 0), ``mixer`` (its class), ``kernel``, ``why``, and what that rests on:
     ``measured``, the row of the table (None where it rests on none), and ``needs``, the part that no fused
     kernel can run (None: no part). Device and precision are those that the run would have here."""
-    objective, model, device, precision = outline(experiment, 257)
-    dtype, separate = PRECISIONS[precision], experiment.data.documents == "separate"
+    objective, model, device, precision = outline(experiment)
+    dtype, separate = PRECISIONS[precision], getattr(experiment.data, "documents", "join") == "separate"
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for stack, length, memory in stacks(model, *objective.lengths):
         of = "decoder" if stack.causal else "encoder"
-        scope = Scope(stack.causal, objective.scope.get("prefix", 0))
+        scope = Scope(stack.causal, getattr(objective, "scope", {}).get("prefix", 0))
         for i, block in enumerate(stack.blocks):
             for part in (block.mixer, block.cross):
-                if part is None:
+                if part is None or isinstance(part, NoMixer):
                     continue
                 choice = _choice(part, scope, separate, device, dtype, length, memory)
                 needs = part.needs() if isinstance(part, Attention) else None

@@ -1,18 +1,18 @@
-"""A finished or interrupted run, read back: its experiment, model and tokenizer."""
+"""A finished or interrupted run, read back: its experiment, objective and model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from danlu import objectives, spec
+from danlu import data, spec
 from danlu.data import Tokenizer, load_tokenizer
-from danlu.models import Model, build
+from danlu.models import Encoder, Model
+from danlu.objectives import Language, Objective
 from danlu.spec.words import resolve
 from danlu.train import checkpoint, steps
+from danlu.train.assemble import network, objective_of
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder
 
@@ -24,10 +24,15 @@ class LoadedRun:
     """What a run left: ``model`` holds the weights of ``step``, in evaluation mode."""
 
     experiment: spec.Experiment
-    objective: objectives.Objective
+    objective: Objective
     model: Model
-    tokenizer: Tokenizer
     step: int
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Of a run on text."""
+        assert isinstance(self.objective, Language)
+        return self.objective.tokenizer
 
 
 def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> LoadedRun:
@@ -40,19 +45,25 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     if not folder.experiment.is_file():
         raise RunError(f"{path} is no run's folder (it has no {folder.experiment.name}); danlu train printed")
     experiment = resolve([str(folder.experiment)])
-    tokenizer = load_tokenizer(path / TOKENIZER)
     if step is None:
         position = steps.read_content(path, steps.choose(path, None))["state"]["position"]
         best = int(position["best_step"])
         step = best if steps.step_folder(path, best).is_dir() else int(position["step"])
     tensors, state = checkpoint.load(path, step, only={"model"})
-    objective: objectives.Objective = objectives.build(experiment.objective, tokenizer, experiment.data)
-    model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
+    objective = objective_of(experiment, _source(path, experiment))
+    model = network(experiment, objective)
     model.load_state_dict(tensors["model"])
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
         tensors, _ = checkpoint.load(path, step, only={"average"})
         model.load_state_dict(tensors["average"], strict=False)
-    return LoadedRun(experiment, objective, model.eval().requires_grad_(False), tokenizer, step)
+    return LoadedRun(experiment, objective, model.eval().requires_grad_(False), step)
+
+
+def _source(path: Path, experiment: spec.Experiment) -> Any:
+    """What the objective reads; of text the tokenizer alone, which the run's folder holds."""
+    if isinstance(experiment.data, spec.Text):
+        return data.Dataset.outline(experiment.data, load_tokenizer(path / TOKENIZER))
+    return data.prepare(experiment.data)
 
 
 def unknown_characters(run: LoadedRun, text: str) -> list[str]:
@@ -77,9 +88,10 @@ def generate_text(
     the prompt. Raises ``RunError`` for a run whose model continues no text, a prompt that is no text, a
     ``top_p`` or a ``seed`` out of range.
     """
-    from danlu.models import Encoder, EncoderDecoder, generate
-
-    if isinstance(run.model, Encoder) or not run.objective.continues:
+    objective = run.objective
+    if not isinstance(objective, Language):
+        raise RunError(f"the run's objective is {run.experiment.objective.kind}: its model writes no text")
+    if isinstance(run.model, Encoder) or not objective.continues:
         raise RunError(
             f"the run's objective is {run.experiment.objective.kind} and its model an encoder, which fills "
             "gaps in a text and does not continue one; danlu sample takes a run of a decoder or an "
@@ -93,22 +105,5 @@ def generate_text(
         prompt.encode()
     except UnicodeEncodeError as error:
         raise RunError(f"the prompt is not UTF-8 at character {error.start}") from None
-    given = run.objective.prompt(run.tokenizer.encode(prompt).tolist())
-    begin, context, memory = torch.from_numpy(given["tokens"]), run.objective.lengths[0], None
-    if isinstance(run.model, EncoderDecoder):
-        memory = run.model.encode(torch.from_numpy(given["encoder_tokens"]))
-        count = min(count, context - begin.shape[1])  # further than this it has never written
-    tokens = generate(
-        run.model,
-        begin,
-        count=count,
-        context=context,
-        memory=memory,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-    )
-    known = run.tokenizer
-    ids = takewhile(lambda token: token < known.vocabulary and token not in known.ends, map(int, tokens))
-    return known.decode(list(ids))
+    how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    return objective.write(run.model, prompt, count=count, **how)

@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 import torch
 import torch.nn as nn
 
+from danlu.nn.linear import weights_on_meta
 from danlu.spec.errors import DanluError
 from danlu.train.machine import PRECISIONS
 
 T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 
 
 class ToldElsewhere(DanluError):
@@ -111,28 +113,41 @@ def processes(device: torch.device) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def distribute(model: nn.Module, kind: str, group: Processes, precision: str) -> nn.Module:
-    """The model as every process runs it: itself alone, wrapped in DDP, or sharded in place by FSDP2.
+ALONE = Processes(0, 1, torch.device("cpu"))
+
+
+def distribute(make: Callable[[], M], kind: str, group: Processes, precision: str) -> tuple[M, nn.Module]:
+    """The model that ``make`` gives, and the model as every process runs it: itself alone, wrapped in DDP, or
+    sharded in place by FSDP2.
 
     Under FSDP2 every block, and the rest together, is a unit: parameters are gathered in ``precision``
-    where they are used, gradients are summed in float32, masters stay sharded in float32.
+    where they are used, gradients are summed in float32, masters stay sharded in float32. The large weights
+    are made on the meta device, so that no process ever holds more than one unit whole, and drawn once they
+    are sharded: the values are those of one process.
     """
     if group.count == 1:
-        return model
+        model = make()
+        return model.to(group.device), model
     if kind == "ddp":
         from torch.nn.parallel import DistributedDataParallel
 
+        model = make().to(group.device)
         ids = [group.device.index] if group.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=ids)
+        return model, DistributedDataParallel(model, device_ids=ids)
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+    from danlu.train.materialise import materialise
+
+    with weights_on_meta():
+        model = make()
     mesh = init_device_mesh(group.device.type, (group.count,))
     policy = MixedPrecisionPolicy(param_dtype=PRECISIONS[precision], reduce_dtype=torch.float32)
     for block in model.blocks:  # type: ignore[union-attr]
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
-    return model
+    materialise(model, group.device)
+    return model, model
 
 
 def hold_gradients(model: Any, hold: bool) -> Any:

@@ -14,7 +14,7 @@ from danlu.train.errors import RunError
 
 
 class Plan:
-    """The course of ``train`` with sequences of ``context`` tokens.
+    """The course of ``train`` with examples of ``context`` units (tokens of a sequence, 1 of an image).
 
     Where steps or tokens bound a run, all of it follows from the specification; where seconds do, what is a
     number of steps or tokens becomes a share of the run by the pace so far.
@@ -127,7 +127,7 @@ class Plan:
 
 def updates_of(experiment: spec.Experiment) -> int | None:
     """The updates of a run of ``experiment``; None where seconds bound it."""
-    return Plan(experiment.train, experiment.data.context).updates
+    return Plan(experiment.train, experiment.data.size).updates
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from danlu import data, objectives, optim, spec
-from danlu.models import Model, build
-from danlu.nn.kernels import choose
-from danlu.train.evaluate import to_device
-from danlu.train.machine import PRECISIONS, ceiling, check_seed, keep_memory, pick_device, pick_precision
-from danlu.train.plan import updates_of
-from danlu.train.precision import total_norm
+from danlu import data, spec
+from danlu.train.assemble import assemble, objective_of
+from danlu.train.kernels import report
+from danlu.train.machine import ceiling, check_seed, keep_memory, pick_device, pick_precision
+from danlu.train.parallel import Processes
+from danlu.train.update import Update
+
+PARTS = ("data", "forward", "backward", "optimizer")
 
 
 class Traffic(TorchDispatchMode):
@@ -48,79 +51,51 @@ def bandwidth(device: torch.device) -> float:
 
 
 def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
-    """Time the parts of a training step of ``experiment`` in one process.
+    """Time the parts of an update of ``experiment`` in one process: what a run does, eagerly.
 
-    Returns ``seconds`` a step by part (data, forward, backward, optimizer; medians of ``steps``),
-    ``bottleneck``, ``flops`` and ``bytes`` a step, ``intensity`` (FLOPs a byte), ``ceiling`` (FLOP/s of a
-    large matrix product) and ``bandwidth`` (bytes/s of a copy) as measured here, ``utilisation``, ``bound``
-    (``compute`` or ``memory``: on which side of ceiling/bandwidth the intensity lies), ``kernel``, and
-    ``operators``: the dearest, with their share of the step.
+    Returns ``seconds`` an update by part (data, forward, backward, optimizer; medians of ``steps``),
+    ``bottleneck``, ``unit`` and how many of them a second (``tokens_per_second``), ``flops`` and ``bytes`` an
+    update, ``intensity`` (FLOPs a byte), ``ceiling`` (FLOP/s of a large matrix product) and ``bandwidth``
+    (bytes/s of a copy) as measured here, ``utilisation``, ``bound`` (``compute`` or ``memory``: on which side
+    of ceiling/bandwidth the intensity lies), ``precision``, ``device``, ``kernels`` (as
+    ``danlu.train.kernels.report`` finds them), and ``operators``: the dearest, with their share of the
+    update.
     """
-    train, context = experiment.train, experiment.data.context
+    train = experiment.train
     check_seed(train.seed)
     device = pick_device(train.device)
     keep_memory()
     precision = pick_precision(train.precision, device)
-    dataset = data.prepare(experiment.data)
-    torch.manual_seed(train.seed)
-    objective: objectives.Objective = objectives.build(
-        experiment.objective, dataset.tokenizer, experiment.data
-    )
-    model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths)).to(device)
-    model.compute, model.recompute = PRECISIONS[precision], train.recompute
-    optimizers = optim.build(experiment.optimizer, model, updates_of(experiment))
-    rows = train.microbatch or train.batch
-    batches = data.Batches(dataset.train, context=context, seed=train.seed)
-    parameters = list(model.parameters())
-
-    def update() -> None:
-        grads = [p.grad for p in parameters if p.grad is not None]
-        torch._foreach_mul_(grads, min(1.0, 1.0 / (float(total_norm(grads)) + 1e-6)))
-        for optimizer in optimizers:
-            optimizer.step()
-        for p in parameters:
-            p.grad = None
-
-    times: dict[str, list[float]] = {"data": [], "forward": [], "backward": [], "optimizer": []}
+    objective = objective_of(experiment, data.prepare(experiment.data))
+    made = assemble(experiment, objective, precision, Processes(0, 1, device))
+    timer = _Timer(device)
+    update = Update(made, part=timer.part)
 
     def step(i: int) -> None:
-        box: dict[str, Any] = {}
-
-        def read() -> None:
-            keys = objectives.training_keys(train.seed, i, 0, rows)
-            box["example"] = to_device(objective.example(*batches.rows(i * rows, rows), keys), device)
-
-        def forward() -> None:
-            nats, penalty = objective.loss(model, box["example"])
-            box["loss"] = (nats if penalty is None else nats + penalty) / (rows * objective.count)
-
-        parts: list[tuple[str, Callable[[], Any]]] = [
-            ("data", read),
-            ("forward", forward),
-            ("backward", lambda: box["loss"].backward()),
-            ("optimizer", update),
-        ]
-        for name, work in parts:
-            times[name].append(_seconds(work, device))
+        loss = update.gradients(i, i * train.batch, train.batch)
+        with timer.part("optimizer"):
+            update.apply(i, loss)
+            update.clear()
+        timer.next()
 
     for i in range(3):
         step(i)
-    for values in times.values():
-        values.clear()
+    timer.steps.clear()
     for i in range(steps):
         step(i)
+    seconds = timer.medians()
     with Traffic() as traffic:
         step(steps)
     operators = _operators(lambda: step(steps + 1))
-    seconds = {name: sorted(values[:steps])[steps // 2] for name, values in times.items()}
     whole = sum(seconds.values())
-    flops = 3 * model.flops(rows, *objective.lengths)
+    units = train.batch * objective.size
+    flops = made.flops_per_unit * units
     peak, bus = ceiling(device, precision), bandwidth(device)
-    kernel = choose(device.type, PRECISIONS[precision])
     return {
         "seconds": seconds,
         "bottleneck": max(seconds, key=lambda name: seconds[name]),
-        "tokens_per_second": rows * context / whole,
+        "unit": objective.unit,
+        f"{objective.unit}s_per_second": units / whole,
         "flops": flops,
         "bytes": traffic.bytes,
         "intensity": flops / traffic.bytes,
@@ -130,9 +105,33 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
         "bound": "compute" if flops / traffic.bytes > peak / bus else "memory",
         "precision": precision,
         "device": device.type,
-        "kernel": {"kernel": kernel.kernel, "why": kernel.why},
+        "kernels": report(experiment),
         "operators": operators,
     }
+
+
+class _Timer:
+    """Seconds by part of each update, the device waited for at the end of every part."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.steps: list[dict[str, float]] = []
+        self._now = dict.fromkeys(PARTS, 0.0)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        self._now[name] += time.perf_counter() - start
+
+    def next(self) -> None:
+        self.steps.append(self._now)
+        self._now = dict.fromkeys(PARTS, 0.0)
+
+    def medians(self) -> dict[str, float]:
+        return {name: median(step[name] for step in self.steps) for name in PARTS}
 
 
 def _operators(work: Callable[[], None], most: int = 8) -> list[dict[str, Any]]:

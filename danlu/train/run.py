@@ -4,39 +4,71 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import danlu
-from danlu import data, objectives, optim, parts, spec
+from danlu import data, parts, spec
 from danlu.code import Recording
-from danlu.models import Model, build
 from danlu.nn.kernels import choose
-from danlu.optim.rounding import to_bfloat16
+from danlu.objectives import HeldOut, check_passes
 from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
 from danlu.train import machine, steps
+from danlu.train.assemble import assemble, objective_of
+from danlu.train.callbacks import Callback
 from danlu.train.clock import Clock
 from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
-from danlu.train.evaluate import Window, held_out
 from danlu.train.folder import RunFolder, new_run, read_json, write_atomically, write_json
 from danlu.train.interrupt import Interrupt
-from danlu.train.load import TOKENIZER, generate_text, load_run
+from danlu.train.load import TOKENIZER, load_run
 from danlu.train.machine import PRECISIONS, check_seed, keep_memory, pick_device, pick_precision
 from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
-from danlu.train.parallel import Processes, distribute, processes
-from danlu.train.plan import updates_of
-from danlu.train.trainer import Reporter, Trainer
+from danlu.train.parallel import Processes, processes
+from danlu.train.trainer import Choices, Reporter, Trainer
 
 ceiling = cache(machine.ceiling)  # measured once a process, which may train many runs
 SIGNAL_EXIT = {"SIGTERM": 143, "SIGINT": 130}
-SAMPLE_TOKENS = 200
 COMPILE_PAYS_AFTER = 500  # updates on a GPU: a compilation costs some tens of seconds there
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run; ``record`` is ``summary.json``.
+
+    ``metric``: name, value, unit and ``better`` of the primary metric at the end; ``best``: step and value;
+    ``metrics``: value, unit and ``better`` of all, by name. ``loss``: of the last update, by ``term`` (nats a
+    token of text). ``units``: trained on, of kind ``unit``. ``utilisation``: of the machine's measured
+    ceiling of matrix products. ``sample``: what the model shows, as text. ``stopped``: the signal that ended
+    it early.
+    """
+
+    run: str
+    metric: dict[str, Any]
+    best: dict[str, Any]
+    metrics: dict[str, dict[str, Any]]
+    loss: float
+    term: str
+    steps: int
+    unit: str
+    units: int
+    units_per_second: float | None
+    utilisation: float | None
+    flops: int
+    parameters: int
+    active_seconds: dict[str, float]
+    wall_seconds: float
+    sample: str | None
+    stopped: str | None
+
+    def record(self) -> dict[str, Any]:
+        """As JSON: units under their own name (``tokens``, ``tokens_per_second``)."""
+        return {name.replace("units", f"{self.unit}s"): value for name, value in asdict(self).items()}
 
 
 def train(
@@ -48,18 +80,16 @@ def train(
     interrupt: Interrupt | None = None,
     started: float = danlu.STARTED,
     sample: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> dict[str, Any] | None:
     """Carry out ``experiment`` in ``folder`` (a new one under ``runs/`` if None); resume what is there.
 
     ``started``: from when start-up is counted, on ``time.perf_counter``; a process that trains one run after
-    another says so. ``sample``: whether a text is written at the end, where the objective continues one.
+    another says so. ``sample``: whether the summary shows what the model makes. ``callbacks``: a user's own,
+    called beside danlu's (``danlu.train.callbacks``).
 
-    Returns the summary that is also written to ``summary.json``: ``run``, ``metric`` {name, value}, ``best``
-    {step, value}, ``loss`` (nats a token of the last update), ``steps``, ``tokens``, ``tokens_per_second``,
-    ``utilisation`` (of the machine's measured ceiling of matrix products), ``flops``, ``parameters``,
-    ``active_seconds`` by part, ``wall_seconds``, ``sample``, and ``stopped``: the signal that ended it early.
-    Of several processes the first returns it, the others None. Raises ``RunError`` or ``DataError`` with one
-    sentence.
+    Returns what is also written to ``summary.json``: ``Summary.record``. Of several processes the first
+    returns it, the others None. Raises ``RunError`` or ``DataError`` with one sentence.
     """
     parts.not_while_loading()
     clock = Clock()
@@ -69,34 +99,172 @@ def train(
         device = pick_device(experiment.train.device)
         keep_memory()
         with processes(device) as group:
-            # Before the folder, so that a mistake in the data leaves none behind. The first process prepares
-            # the data, the others find it prepared.
-            dataset = group.only_first(lambda: data.prepare(experiment.data, progress=reporter.message))
-            dataset = dataset or data.prepare(experiment.data)
-            objective: objectives.Objective = objectives.build(
-                experiment.objective, dataset.tokenizer, experiment.data
+            run = _Run(experiment, group, clock, heard, reporter, started, callbacks)
+            return run.carry_out(folder, name, sample)
+
+
+class _Run:
+    """What one call of ``train`` knows."""
+
+    def __init__(
+        self,
+        experiment: spec.Experiment,
+        group: Processes,
+        clock: Clock,
+        interrupt: Interrupt,
+        reporter: Reporter,
+        started: float,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        self.experiment, self.group, self.clock, self.interrupt = experiment, group, clock, interrupt
+        self.reporter, self.started, self.callbacks = reporter, started, callbacks
+        self.recording = Recording()
+
+    def carry_out(self, folder: Path | None, name: str, sample: bool) -> dict[str, Any] | None:
+        """Everything, from the data to the summary."""
+        experiment, group = self.experiment, self.group
+        # Before the folder, so that a mistake in the data leaves none behind. The first process prepares
+        # the data, the others find it prepared.
+        source = group.only_first(lambda: data.prepare(experiment.data, progress=self.reporter.message))
+        self.source = source or data.prepare(experiment.data)
+        with self.recording.during("objective"):
+            self.objective = objective_of(experiment, self.source)
+        try:
+            with self.recording.during("held out"):
+                held_out = self.objective.held_out(experiment.train.evaluate_tokens)
+            self._check_passes()
+        except spec.DanluError as error:
+            raise group.told(error) from None
+        opened = _open(experiment, folder, name, group)
+        try:
+            return self._train(opened, held_out, sample)
+        finally:
+            opened.close()
+
+    def _check_passes(self) -> None:
+        train, count = self.experiment.train, self.group.count
+        for name, batch in train.batches().items():
+            try:
+                check_passes(self.objective, batch, train.microbatch or batch // count)
+            except ValueError as error:
+                raise RunError(f"train.{name} = {batch}: {error}") from None
+
+    def _train(self, folder: RunFolder, held_out: HeldOut, sample: bool) -> dict[str, Any] | None:
+        experiment, group, reporter = self.experiment, self.group, self.reporter
+        resumed = group.share(steps.latest_step(folder.path) is not None)
+        record = group.on_first(lambda: self._earlier(folder))
+        choices = Choices(**group.share(record["choices"] if record else asdict(_choose(experiment, group))))
+        with self.recording.during("build"):
+            made = assemble(experiment, self.objective, choices.precision, group)
+            if choices.compile:
+                for block in made.model.blocks:
+                    block.compile()
+            trainer = Trainer(
+                made,
+                held_out,
+                self.clock,
+                folder,
+                self.interrupt,
+                reporter,
+                choices,
+                own=self.callbacks,
+                recording=self.recording,
             )
-            try:
-                windows = held_out(objective, dataset, experiment.train.evaluate_tokens)
-            except RunError as error:
-                raise group.told(error) from None
-            opened = _open(experiment, folder, name, group)
-            try:
-                return _train(
-                    experiment,
-                    objective,
-                    dataset,
-                    windows,
-                    opened,
-                    group,
-                    clock,
-                    heard,
-                    reporter,
-                    started,
-                    sample,
+        if resumed:
+            trainer.resume()
+        finished = group.on_first(lambda: _finished(trainer) if resumed else None)
+        if finished is not None:
+            if group.first:
+                reporter.message(
+                    f"{folder.path} is finished, {finished['steps']:,} steps: nothing left to train"
                 )
-            finally:
-                opened.close()
+            return finished if group.first else None
+        metrics = group.only_first(lambda: self._record(folder, record, trainer))
+        if group.first:
+            self._announce(trainer, resumed)
+        try:
+            signal = trainer.fit(metrics)
+        finally:
+            if metrics is not None:
+                metrics.close()
+                write_code(folder.environment, self.recording)
+        summary = self._summary(trainer, signal, sample) if group.first else None
+        group.wait()  # nobody takes the group down while another still works
+        return summary
+
+    def _earlier(self, folder: RunFolder) -> dict[str, Any] | None:
+        """What an earlier process wrote down about this run. Raises ``RunError`` if the data differs."""
+        if not folder.environment.exists():
+            return None
+        record: dict[str, Any] = read_json(folder.environment)
+        # By content: where the corpus lies does not matter.
+        now = self.source.record
+        if any(record["data"].get(part) != now.get(part) for part in ("tokenizer", "splits")):
+            raise RunError(
+                f"{folder.path} was trained on other data: {self.experiment.data.name} or its split "
+                "changed since; name another folder, or bring the data back"
+            )
+        parts.check(record.get("parts", ()), self.experiment, folder.path)
+        return record
+
+    def _record(self, folder: RunFolder, record: dict[str, Any] | None, trainer: Trainer) -> MetricsFile:
+        """Write down where the run happens, or compare it with where it began; open its metrics."""
+        now = environment(self.source.record, asdict(trainer.choices))
+        if record is None:
+            if isinstance(self.source, data.Dataset):
+                self.source.tokenizer.save(folder.path / TOKENIZER)
+            write_json(folder.environment, now | {"parts": parts.keep(self.experiment, folder.path)})
+        else:
+            for sentence in differs(record, now | {"data": record["data"]}):
+                self.reporter.message(f"warning: {sentence}")
+        metrics = MetricsFile(folder.metrics)
+        metrics.truncate_after(trainer.state.step)
+        # If a signal cut an evaluation off, and kill -9 the saving of its repetition, its row is there
+        # already.
+        name = trainer.metric.name
+        trainer.told = {row["step"] for row in metrics_of(folder.metrics) if name in row}
+        return metrics
+
+    def _announce(self, trainer: Trainer, resumed: bool) -> None:
+        choices = trainer.choices
+        self.reporter.message(
+            f"{_parameters(trainer) / 1e6:.2f} M parameters · {self.objective.about()} · "
+            f"{choices.precision} on {choices.device} · {trainer.folder.path}"
+        )
+        if resumed:
+            self.reporter.message(f"resuming after step {trainer.state.step}")
+
+    def _summary(self, trainer: Trainer, signal: str | None, sample: bool) -> dict[str, Any]:
+        now, clock, folder = trainer.state, self.clock, trainer.folder
+        with clock("other"):
+            loaded = load_run(folder.path, now.step) if sample and not signal else None
+            shown = None if loaded is None else loaded.objective.sample(loaded.model)
+        metric, every = trainer.metric, self.experiment.objective.metrics
+        found = Summary(
+            run=os.fspath(folder.path),
+            metric=metric.record(now.metric),
+            best={"step": now.best_step, "value": now.best},
+            metrics={m.name: m.record(trainer.measured.get(m.name)) for m in every},
+            loss=now.loss,
+            term=self.objective.term,
+            steps=now.step,
+            unit=self.objective.unit,
+            units=now.units,
+            units_per_second=now.units / now.seconds if now.seconds else None,
+            utilisation=trainer.utilisation(),
+            flops=trainer.made.flops_per_unit * now.units,
+            parameters=_parameters(trainer),
+            active_seconds={part: round(value, 3) for part, value in clock.seconds.items()},
+            wall_seconds=round(time.perf_counter() - self.started, 3),
+            sample=None if shown is None else shown.text,
+            stopped=signal,
+        ).record()
+        write_json(folder.summary, found)
+        return found
+
+
+def _parameters(trainer: Trainer) -> int:
+    return sum(p.numel() for p in trainer.model.parameters())
 
 
 def _open(experiment: spec.Experiment, folder: Path | None, name: str, group: Processes) -> RunFolder:
@@ -125,91 +293,9 @@ def _differs(folder: Path, experiment: spec.Experiment) -> str:
     )
 
 
-def _train(
-    experiment: spec.Experiment,
-    objective: objectives.Objective,
-    dataset: data.Dataset,
-    windows: list[Window],
-    folder: RunFolder,
-    group: Processes,
-    clock: Clock,
-    interrupt: Interrupt,
-    reporter: Reporter,
-    started: float,
-    sample: bool,
-) -> dict[str, Any] | None:
-    resumed = group.share(steps.latest_step(folder.path) is not None)
-    record = group.on_first(lambda: _earlier(folder, dataset, experiment))
-    choices = group.share(record["choices"] if record else _choose(experiment, group))
-    recording = Recording()
-    with recording.during("build"):
-        torch.manual_seed(experiment.train.seed)
-        model: Model = build(experiment.model, objective.vocabulary, max(objective.lengths))
-        model.to(group.device)
-        model.compute = PRECISIONS[choices["precision"]]
-        model.recompute = experiment.train.recompute
-        if experiment.train.weights != "float32":
-            to_bfloat16(model)
-        parameters = sum(p.numel() for p in model.parameters())
-        if choices["compile"]:
-            for block in model.blocks:
-                block.compile()
-        wrapped = distribute(model, experiment.train.parallel, group, choices["precision"])
-        trainer = Trainer(
-            experiment,
-            objective,
-            dataset,
-            windows,
-            model,
-            wrapped,
-            optim.build(experiment.optimizer, model, updates_of(experiment)),
-            group,
-            clock,
-            folder,
-            interrupt,
-            reporter,
-            choices,
-            recording,
-        )
-    if resumed:
-        trainer.resume()
-    finished = group.on_first(lambda: _finished(trainer) if resumed else None)
-    if finished is not None:
-        if group.first:
-            reporter.message(f"{folder.path} is finished, {finished['steps']:,} steps: nothing left to train")
-        return finished if group.first else None
-    metrics = group.only_first(lambda: _record(folder, dataset, choices, record, trainer, reporter))
-    if group.first:
-        _announce(experiment, dataset, parameters, choices, trainer, reporter, resumed)
-    try:
-        signal = trainer.fit(metrics)
-    finally:
-        if metrics is not None:
-            metrics.close()
-            write_code(folder.environment, recording)
-    summary = _summary(trainer, parameters, signal, started, sample) if group.first else None
-    group.wait()  # nobody takes the group down while another still works
-    return summary
-
-
-def _earlier(folder: RunFolder, dataset: data.Dataset, experiment: spec.Experiment) -> dict[str, Any] | None:
-    """What an earlier process wrote down about this run. Raises ``RunError`` if the data is not the same."""
-    if not folder.environment.exists():
-        return None
-    record: dict[str, Any] = read_json(folder.environment)
-    # By content: where the corpus lies does not matter.
-    if any(record["data"].get(part) != dataset.record[part] for part in ("tokenizer", "splits")):
-        raise RunError(
-            f"{folder.path} was trained on other data: the corpus {experiment.data.corpus} or its split "
-            "changed since; name another folder, or bring the corpus back"
-        )
-    parts.check(record.get("parts", ()), experiment, folder.path)
-    return record
-
-
 def _finished(trainer: Trainer) -> dict[str, Any] | None:
     """The summary of a run that has nothing left to do."""
-    now, path = trainer.position, trainer.folder.summary
+    now, path = trainer.state, trainer.folder.summary
     if trainer.progress() < 1 or now.evaluated < now.step or not path.exists():
         return None
     summary: dict[str, Any] = read_json(path)
@@ -217,7 +303,7 @@ def _finished(trainer: Trainer) -> dict[str, Any] | None:
     return summary | {"run": os.fspath(trainer.folder.path)} if whole else None
 
 
-def _choose(experiment: spec.Experiment, group: Processes) -> dict[str, Any]:
+def _choose(experiment: spec.Experiment, group: Processes) -> Choices:
     """What the experiment left open, settled once: a resumed run takes the same."""
     train = experiment.train
     precision = pick_precision(train.precision, group.device)
@@ -227,78 +313,5 @@ def _choose(experiment: spec.Experiment, group: Processes) -> dict[str, Any]:
         # On the CPU eager steps were measured as fast as compiled ones (bench/results/).
         long = train.steps is None or train.steps >= COMPILE_PAYS_AFTER
         compiled = group.device.type == "cuda" and long
-    return {
-        "device": group.device.type,
-        "precision": precision,
-        "compile": compiled,
-        "attention": kernel.kernel,
-        "ceiling_flops": ceiling(group.device, precision),
-    }
-
-
-def _record(
-    folder: RunFolder,
-    dataset: data.Dataset,
-    choices: dict[str, Any],
-    record: dict[str, Any] | None,
-    trainer: Trainer,
-    reporter: Reporter,
-) -> MetricsFile:
-    """Write down where the run happens, or compare it with where it began; open its metrics."""
-    now = environment(dataset.record, choices)
-    if record is None:
-        dataset.tokenizer.save(folder.path / TOKENIZER)
-        write_json(folder.environment, now | {"parts": parts.keep(trainer.experiment, folder.path)})
-    else:
-        for sentence in differs(record, now | {"data": record["data"]}):
-            reporter.message(f"warning: {sentence}")
-    metrics = MetricsFile(folder.metrics)
-    metrics.truncate_after(trainer.position.step)
-    # If a signal cut an evaluation off, and kill -9 the saving of its repetition, its row is there already.
-    trainer.told = {row["step"] for row in metrics_of(folder.metrics) if "bits_per_byte" in row}
-    return metrics
-
-
-def _announce(
-    experiment: spec.Experiment,
-    dataset: data.Dataset,
-    parameters: int,
-    choices: dict[str, Any],
-    trainer: Trainer,
-    reporter: Reporter,
-    resumed: bool,
-) -> None:
-    reporter.message(
-        f"{parameters / 1e6:.2f} M parameters · "
-        f"{len(dataset.train):,} training tokens of {experiment.data.corpus} · "
-        f"{choices['precision']} on {choices['device']} · {trainer.folder.path}"
-    )
-    if resumed:
-        reporter.message(f"resuming after step {trainer.position.step}")
-
-
-def _summary(
-    trainer: Trainer, parameters: int, signal: str | None, started: float, sample: bool
-) -> dict[str, Any]:
-    now, clock, folder = trainer.position, trainer.clock, trainer.folder
-    with clock("other"):
-        writes = sample and trainer.objective.continues and not signal
-        text = generate_text(load_run(folder.path, now.step), "", count=SAMPLE_TOKENS) if writes else None
-    summary = {
-        "run": os.fspath(folder.path),
-        "metric": {"name": "bits_per_byte", "value": now.metric},
-        "best": {"step": now.best_step, "value": now.best},
-        "loss": now.loss,
-        "steps": now.step,
-        "tokens": now.tokens,
-        "tokens_per_second": now.tokens / now.seconds if now.seconds else None,
-        "utilisation": trainer.utilisation(),
-        "flops": trainer.flops_per_token * now.tokens,
-        "parameters": parameters,
-        "active_seconds": {part: round(value, 3) for part, value in clock.seconds.items()},
-        "wall_seconds": round(time.perf_counter() - started, 3),
-        "sample": text,
-        "stopped": signal,
-    }
-    write_json(folder.summary, summary)
-    return summary
+    peak = ceiling(group.device, precision)
+    return Choices(group.device.type, precision, compiled, kernel.kernel, peak)

@@ -1,39 +1,33 @@
-"""The loop: update, log, evaluate, checkpoint, until a bound is reached."""
+"""The loop: updates, and callbacks around them, until a bound is reached."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-import torch.nn as nn
 
 from danlu import optim, spec
 from danlu.code import Recording
-from danlu.data import Batches, Dataset
-from danlu.nn import after_update
-from danlu.objectives import Objective, training_keys
-from danlu.optim import Settings, rounding
-from danlu.optim.base import Rule
+from danlu.objectives import Draw, HeldOut
+from danlu.optim import Moment, Settings
 from danlu.train import checkpoint, steps
+from danlu.train.assemble import Assembly
 from danlu.train.averages import WeightsAverage, averaged
+from danlu.train.callbacks import Callback, Tensors, standard
 from danlu.train.clock import Clock
 from danlu.train.eagerly import run_eagerly
 from danlu.train.environment import write_code
-from danlu.train.errors import Diverged
-from danlu.train.evaluate import Score, Stopped, Window, evaluate, to_device
+from danlu.train.evaluate import Score, Stopped
 from danlu.train.folder import RunFolder
-from danlu.train.folding import Folding
-from danlu.train.internals import Look
 from danlu.train.interrupt import Interrupt
 from danlu.train.metrics import MetricsFile
-from danlu.train.parallel import Processes, hold_gradients
 from danlu.train.plan import Plan
-from danlu.train.precision import LossScale, first_non_finite, total_norm
-
-EVALUATION_TOKENS = 4096  # in one pass of the evaluation, where no gradients need memory
+from danlu.train.precision import LossScale
+from danlu.train.update import Loss, Update
 
 
 class Reporter(Protocol):
@@ -44,313 +38,217 @@ class Reporter(Protocol):
 
 
 @dataclass
-class Position:
-    """Where a run stands: all that a checkpoint must carry beside tensors."""
+class TrainerState:
+    """Where a run stands: all that a checkpoint must carry beside tensors. Checkpoints of before danlu 0.4
+    call the units ``tokens``."""
 
     step: int = 0
-    tokens: int = 0
+    units: int = 0  # tokens of text, or images, trained on
     seconds: float = 0.0  # of updates: what train.seconds bounds
     evaluated: int = 0  # the last step evaluated
     saved: int = 0  # the last step saved
-    loss: float = float("nan")  # of the last update, nats a token
-    metric: float = float("nan")  # of the last evaluation
-    best: float = float("inf")
+    loss: float = math.nan  # of the last update, by term
+    metric: float = math.nan  # of the last evaluation
+    best: float = math.nan  # NaN: none yet
     best_step: int = 0
     since: list[float] = field(default_factory=lambda: [0.0, 0.0])  # loss and updates since the last row
 
+    @classmethod
+    def read(cls, saved: dict[str, Any]) -> TrainerState:
+        """What a checkpoint holds."""
+        return cls(**{"units" if name == "tokens" else name: value for name, value in saved.items()})
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the experiment left open, settled once: a resumed run takes the same."""
+
+    device: str
+    precision: str
+    compile: bool
+    attention: str
+    ceiling_flops: float
+
 
 class Trainer:
-    """Trains ``model`` in ``folder``; see ``danlu.train.run.train``, which puts one together."""
+    """Trains ``made`` in ``folder``; see ``danlu.train.run.train``, which puts one together.
+
+    ``loss`` and ``score``: what is called in place of the objective's own, such as compiled forms of them.
+    ``own``: callbacks of the user's.
+    """
+
+    average: WeightsAverage  # set by the callback that keeps it
 
     def __init__(
         self,
-        experiment: spec.Experiment,
-        objective: Objective,
-        dataset: Dataset,
-        windows: Sequence[Window],
-        model: nn.Module,
-        wrapped: nn.Module,
-        optimizers: list[Rule],
-        group: Processes,
+        made: Assembly,
+        held_out: HeldOut,
         clock: Clock,
         folder: RunFolder,
         interrupt: Interrupt,
         reporter: Reporter,
-        choices: dict[str, Any],
+        choices: Choices,
+        *,
+        own: Sequence[Callback] = (),
         recording: Recording | None = None,
+        loss: Loss | None = None,
+        score: Score | None = None,
     ) -> None:
-        self.experiment, self.objective, self.windows = experiment, objective, windows
-        self.model, self.wrapped, self.optimizers = model, wrapped, optimizers
-        self.group, self.clock, self.folder = group, clock, folder
-        self.interrupt, self.reporter = interrupt, reporter
+        experiment = made.experiment
+        self.made, self.experiment, self.objective = made, experiment, made.objective
+        self.model, self.group = made.model, made.group
+        self.held_out, self.clock, self.folder = held_out, clock, folder
+        self.interrupt, self.reporter, self.choices = interrupt, reporter, choices
         self.recording = recording or Recording()
-        self.precision, self.compiled = choices["precision"], choices["compile"]
-        self.ceiling = choices["ceiling_flops"] * group.count
-        train, data = experiment.train, experiment.data
+        self.metric = experiment.objective.metrics[0]
+        self.unit = f"{made.objective.unit}s"
         try:
-            self.plan = Plan(train, data.context, group.count)
-            self.settings = Settings(optimizers, experiment.optimizer, experiment.schedule, experiment.vary)
+            self.plan = Plan(experiment.train, made.objective.size, self.group.count)
+            self.settings = Settings(made.rules, experiment.optimizer, experiment.schedule, experiment.vary)
         except spec.DanluError as error:
-            raise group.told(error) from None
-        self.micro = train.microbatch or train.batch // group.count  # sequences of the largest pass
-        self.batches = Batches(dataset.train, context=data.context, seed=train.seed)
-        self.position = Position()
-        self.scale = LossScale.of(self.precision)
-        self.named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        self.sharded = any(hasattr(p, "full_tensor") for _, p in self.named)
-        self.average = WeightsAverage(train.average, model, self.named)
-        self.steps = rounding.steps(train.weights, train.seed, group.rank if self.sharded else 0)
-        self.folding = Folding(train, optimizers, group.count, self.precision)
-        self.warm = False
+            raise self.group.told(error) from None
+        self.update = Update(made, part=self._part, loss=loss)
+        self.score = score or made.objective.score
+        self.state = TrainerState()
+        self.loss = self.rate = math.nan
+        self.applied = self.last = self.must_save = self.warm = self._ended = False
+        self.metrics: MetricsFile | None = None
+        self.measured: dict[str, float] = {}  # the metrics of the last evaluation
         self.told: set[int] = set()  # steps whose evaluation is in the metrics already
+        self.callbacks = standard(self, own)
 
     # ---------------------------------------------------------------- the loop
 
     def fit(self, metrics: MetricsFile | None) -> str | None:
         """Run to the end; returns the name of a signal if one ended it early. Raises ``RunError``."""
         self.metrics = metrics
-        if self.compiled:
+        if self.choices.compile:
             with self.recording.during("eagerly"), self.clock("compile"):
-                run_eagerly(self.model, lambda: self.objective.loss(self.model, self._example(0, 1)))
+                example = self.update.example(Draw(self.experiment.train.seed, 0, 0, 0, 1))
+                run_eagerly(self.model, lambda: self.objective.loss(self.model, example))
         while True:
+            self.last = self.group.share(self.progress() >= 1)
             try:
-                self._look()
+                self._each(lambda callback: callback.between_updates(self))
             except Stopped:
-                self._save()
+                self.save()
                 return self.interrupt.requested
             finished, signal = self.group.share((self.progress() >= 1, self.interrupt.requested))
             if finished or signal:
-                if self.position.saved < self.position.step:
-                    self._save()
+                if self.state.saved < self.state.step:
+                    self.save()
                 return None if finished else signal
             with self.recording.during("update", times=2):
-                self._update()
+                self.step()
+
+    def end(self) -> None:
+        """Let this update be the last; the run is evaluated, saved and finished."""
+        self._ended = True
 
     def progress(self) -> float:
         """The share of the run that is done, by the bound that is nearest."""
-        now = self.position
-        return self.plan.progress(now.step, now.tokens, now.seconds)
+        now = self.state
+        return 1.0 if self._ended else self.plan.progress(now.step, now.units, now.seconds)
 
-    def _look(self) -> None:
-        """Evaluate and save where it is due. Asks nothing but the position, so that a resumed run repeats
-        what an interrupted one left undone."""
-        train, now = self.experiment.train, self.position
-        last = self.group.share(self.progress() >= 1)
-        due = last or (train.evaluate_every is not None and now.step % train.evaluate_every == 0)
-        evaluates = due and now.evaluated < now.step
-        improved = evaluates and self._evaluate()
-        due = last or (train.checkpoint_every is not None and now.step % train.checkpoint_every == 0)
-        if now.saved < now.step:
-            if due or improved:
-                self._save()
-        elif evaluates:
-            # Saved when a signal cut the evaluation off: that checkpoint does not know the outcome.
-            self._save()
+    def _each(self, do: Callable[[Callback], None]) -> None:
+        for callback in self.callbacks:
+            do(callback)
 
     # ---------------------------------------------------------------- one update
 
-    def _update(self) -> None:
-        train, now = self.experiment.train, self.position
+    def step(self) -> None:
+        """One update and what the callbacks do around it."""
+        now, train = self.state, self.experiment.train
         before = self.clock.seconds
         # Every random stream is derived from the seed: dropout in step 7 is the same after a resume.
         torch.manual_seed(hash((train.seed, now.step, self.group.rank)) & 0x7FFFFFFF)
         progress = self.group.share(self.progress()) if train.seconds is not None else self.progress()
-        self.moment = self.plan.at(now.step, now.tokens, progress)
-        factor = self.settings.set(self.moment)
-        look = self._look_inside()
-        loss = self._gradients()
+        self.moment: Moment = self.plan.at(now.step, now.units, progress)
+        self.rate = self.settings.set(self.moment) * float(self.made.rules[0].param_groups[0]["peak"])
+        self._each(lambda callback: callback.before_update(self))
+        self.loss = self.update.gradients(now.step, now.units // self.objective.size, self.examples)
+        self.warm = True
         with self.clock("optimizer"):
-            if look is not None:
-                with self.clock("other"):
-                    look.before(self.scale.scale)
-            skipped = not self._check_and_clip(loss)
-            self.steps.begin(now.step, count=self._logs(now.step + 1))
-            if not skipped:
-                for optimizer in self.optimizers:
-                    self.steps.step(optimizer)
-                after_update(self.model)
-                self.average.update(progress)
-            for _, p in self.named:
-                p.grad = None
+            self._each(lambda callback: callback.after_gradients(self))
+            losses = self.logs(now.step + 1)
+            self.applied = self.update.apply(now.step, self.loss, count_losses=losses, told=self._saved())
+            self._each(lambda callback: callback.after_update(self))
+            self.update.clear()
         now.step += 1
-        now.tokens += self.moment.batch
+        now.units += self.moment.batch
         after = self.clock.seconds
         now.seconds += sum(after[part] - before[part] for part in ("data", "train", "optimizer"))
-        now.loss = loss
-        now.since[0] += loss
-        now.since[1] += 1
-        if self._logs(now.step):
-            self._log(factor)
-        if look is not None and not skipped:
-            with self.recording.during("look"), self.clock("other"):
-                inside = look.after()
-            if self.metrics is not None:
-                self.metrics.append(self._here() | {"inside": inside})
+        now.loss = self.loss
+        self._each(lambda callback: callback.after_step(self))
 
-    def _look_inside(self) -> Look | None:
-        """A look at the update to come, where one is due and this process has to take it."""
-        train = self.experiment.train
-        look = Look.due(train.internals_every, self.position.step + 1, self.model, self.group)
-        if look is None:
-            return None
-        mine = self.moment.batch // self.plan.context // self.group.count
-        rows = train.microbatch or mine
-        with self.clock("other"):
-            example = self._example(self.group.rank * mine, rows)
-            look.activations(lambda: self.objective.loss(self.model, example))
-        return look
+    @property
+    def examples(self) -> int:
+        """Examples of the update at hand, over all processes."""
+        return self.moment.batch // self.objective.size
 
-    def _gradients(self) -> float:
-        """Fill the gradients; the loss of the global batch in nats a predicted token, penalties left out."""
-        train = self.experiment.train
-        batch = self.moment.batch // self.plan.context
-        mine = batch // self.group.count  # sequences that fall to this process
-        micro = train.microbatch or mine
-        first = self.group.rank * mine
-        tokens = batch * self.objective.count
-        share = self.folding.begin(mine // micro) / tokens
-        total = torch.zeros((), device=self.group.device)
-        for start in range(first, first + mine, micro):
-            with self.clock("data"):
-                example = self._example(start, micro)
-            last = start + micro == first + mine
-            part = "train" if self.warm or not self.compiled else "compile"
-            with self.clock(part), hold_gradients(self.wrapped, hold=not last):  # type: ignore[arg-type]
-                nats, penalty = self.objective.loss(self.wrapped, example)
-                loss = nats if penalty is None else nats + penalty
-                # DDP and FSDP2 average over processes; the loss is a sum over all of them
-                (loss * (self.scale.scale * self.group.count * share)).backward()
-                total += nats.detach()
-            self.warm = True
-        with self.clock("train"):
-            return float(self.group.sum(total)) / tokens
+    def draw(self, start: int, stop: int) -> Draw:
+        """Rows ``start`` to ``stop`` of the update at hand."""
+        now = self.state
+        return Draw(self.experiment.train.seed, now.step, now.units // self.objective.size, start, stop)
 
-    def _example(self, start: int, count: int) -> dict[str, torch.Tensor]:
-        """The sequences ``start`` to ``start + count`` of this update, over all processes, on the device."""
-        now = self.position
-        keys = training_keys(self.experiment.train.seed, now.step, start, start + count)
-        rows = self.batches.rows(now.tokens // self.plan.context + start, count)
-        return to_device(self.objective.example(*rows, keys), self.group.device)
+    def _part(self, part: str) -> AbstractContextManager[Any]:
+        if part in ("forward", "backward"):
+            part = "train" if self.warm or not self.choices.compile else "compile"
+        return self.clock(part)  # type: ignore[arg-type]
 
-    def _check_and_clip(self, loss: float) -> bool:
-        """Make the gradients those of the loss, clipped; False when an overflow in float16 skips the update.
+    def _saved(self) -> str:
+        saved = self.state.saved
+        return f"The last checkpoint is of step {saved}. " if saved else "There is no checkpoint yet. "
 
-        Raises ``RunError`` that names the tensor when something is not finite: the weights are untouched.
-        """
-        gradients = [p.grad for _, p in self.named if p.grad is not None]
-        # Folded into the momentum there are none left, and each was looked at.
-        norm = 0.0 if self.folding.active else float(total_norm(gradients)) / self.scale.scale
-        self.norm = norm
-        if not (np.isfinite(norm) and np.isfinite(loss)):
-            if np.isfinite(loss):
-                try:
-                    self.scale.overflowed()  # in float16: halve the scale, skip the update
-                    return False
-                except FloatingPointError:
-                    pass
-            raise self.group.told(Diverged(self._not_finite(loss)))
-        self.scale.went_well(self.precision)
-        clip = self.experiment.train.clip
-        factor = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
-        if factor != 1.0 or self.scale.scale != 1.0:
-            torch._foreach_mul_(gradients, factor / self.scale.scale)
-        return True
+    # ---------------------------------------------------------------- what is told and kept
 
-    def _not_finite(self, loss: float) -> str:
-        grads = ((name, p.grad) for name, p in self.named if p.grad is not None)
-        found = first_non_finite(grads)
-        weights = first_non_finite((name, p.detach()) for name, p in self.named)
-        if weights:
-            what = f"the weight {weights}"
-        elif found:
-            what = f"the gradient of {found}"
-        elif np.isfinite(loss):
-            what = "every gradient is finite, but their norm overflowed"
-        else:
-            what = f"the loss is {loss}"
-        saved = self.position.saved
-        return (
-            f"step {self.position.step + 1}: {what}; nothing was updated. "
-            + (f"The last checkpoint is of step {saved}. " if saved else "There is no checkpoint yet. ")
-            + "A lower optimizer.lr, a longer warm-up or train.precision=float32 often help"
-        )
-
-    # ---------------------------------------------------------------- what is kept
-
-    def _logs(self, step: int) -> bool:
+    def logs(self, step: int) -> bool:
+        """Whether there is a row of metrics after update ``step``."""
         return step % self.experiment.train.log_every == 0 or step == 1
 
-    def _log(self, factor: float) -> None:
-        now = self.position
-        row = self._here() | {
-            "flops": self.flops_per_token * now.tokens,
-            "loss": now.since[0] / now.since[1],
-            "grad_norm": self.norm,
-            "lr": factor * float(self.optimizers[0].param_groups[0]["peak"]),
-        }
-        now.since = [0.0, 0.0]
-        self._tell(self.folding.row(row | self.steps.row(self.group.sum)))
+    def where(self) -> dict[str, Any]:
+        """The beginning of every row of metrics."""
+        now = self.state
+        return {"step": now.step, self.unit: now.units, "seconds": round(self.clock.active, 4)}
 
-    def _here(self) -> dict[str, Any]:
-        now = self.position
-        return {"step": now.step, "tokens": now.tokens, "seconds": round(self.clock.active, 4)}
-
-    def _tell(self, row: dict[str, Any]) -> None:
-        if self.metrics is not None and not ("bits_per_byte" in row and row["step"] in self.told):
-            self.metrics.append(row)
+    def tell(self, row: dict[str, Any]) -> None:
+        """Write a row, once, and report it."""
+        if not (self.metric.name in row and row["step"] in self.told):
+            self.write(row)
         if self.group.first:
             self.reporter.row(row, self.progress(), self.utilisation())
 
-    @property
-    def flops_per_token(self) -> int:
-        """FLOPs of forward and backward for one token of text: three times the forward pass."""
-        return 3 * self.model.flops(1, *self.objective.lengths) // self.objective.context  # type: ignore[operator]
+    def write(self, row: dict[str, Any]) -> None:
+        """Write a row of metrics, in the process that keeps them."""
+        if self.metrics is not None:
+            self.metrics.append(row)
 
     def utilisation(self) -> float | None:
         """FLOP/s of the updates so far as a share of the machine's measured ceiling."""
-        now = self.position
-        return self.flops_per_token * now.tokens / now.seconds / self.ceiling if now.seconds else None
+        now, ceiling = self.state, self.choices.ceiling_flops * self.group.count
+        return self.made.flops_per_unit * now.units / now.seconds / ceiling if now.seconds else None
 
-    def _evaluate(self) -> bool:
-        """Score held-out text; whether it is the best so far. Where there is an average, its score counts."""
-        now = self.position
-        recorded = self.recording.during("evaluation")
-        with recorded, self.clock("evaluation"), averaged(self.optimizers, self.model):
-            score, metrics = self.average.scores(self._score)
-        now.evaluated, now.metric = now.step, list(metrics.values())[-1]
-        self._tell(self._here() | metrics | {"held_out_loss": score.loss})
-        if now.metric < now.best:
-            now.best, now.best_step = now.metric, now.step
-            return True
-        return False
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within, the weights are those to evaluate and to save."""
+        return averaged(self.made.rules, self.model)
 
-    def _score(self) -> Score:
-        return evaluate(
-            self.wrapped,
-            self.objective,
-            self.windows,
-            self.group,
-            rows=max(self.micro, EVALUATION_TOKENS // self.objective.context),
-            stop=lambda: self.interrupt.requested is not None,
-        )
-
-    def _save(self) -> None:
-        now, keep = self.position, self.experiment.train.keep
-        recorded = self.recording.during("save")
-        with recorded, self.clock("checkpoint"), averaged(self.optimizers, self.model):
+    def save(self) -> None:
+        """Write a checkpoint of where the run stands."""
+        now, keep = self.state, self.experiment.train.keep
+        with self.recording.during("save"), self.clock("checkpoint"), self.averaged():
             metrics = self.metrics
             self.group.on_first(lambda: metrics.flush(durable=True) if metrics is not None else None)
             before, now.saved = now.saved, now.step
             best = {now.best_step} if now.best_step else set()
             state = {
                 "position": asdict(now),
-                "scale": self.scale.state(),
+                "scale": self.update.scale.state(),
                 "clock": self.clock.state(),
                 "processes": self.group.count,
-                "average": self.average.seen,
+                **{c.name: kept for c in self.callbacks if (kept := c.state()) is not None},
             }
             try:
-                if self.sharded:
+                if self.update.sharded:
                     from danlu.train import sharded  # imports torch.distributed
 
                     flat = sharded.flatten(self.tensors())
@@ -363,38 +261,43 @@ class Trainer:
             except BaseException:
                 now.saved = before
                 raise
+        self.must_save = False
         if self.group.first and self.recording.unwritten:
             write_code(self.folder.environment, self.recording)
 
-    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+    def tensors(self) -> Tensors:
         """Everything that must be kept, by file and name."""
-        return {
+        kept = {
             "model": dict(self.model.state_dict()),
-            "optimizer": optim.state_tensors(self.optimizers),
-            **self.average.tensors(),
+            "optimizer": optim.state_tensors(self.made.rules),
         }
+        for callback in self.callbacks:
+            kept |= callback.tensors()
+        return kept
 
     def resume(self) -> None:
         """Stand where the latest checkpoint was. Raises ``RunError`` if it is damaged."""
         path = self.folder.path
-        if self.sharded:
+        if self.update.sharded:
             from danlu.train import sharded
 
-            for optimizer in self.optimizers:
-                self.steps.prepare(optimizer)
-            with averaged(self.optimizers, self.model):  # leaving it undoes what saving within it did
+            for rule in self.made.rules:
+                self.update.rounding.prepare(rule)
+            with self.averaged():  # leaving it undoes what saving within it did
                 state = sharded.load_sharded(path, sharded.flatten(self.tensors()))
         else:
             tensors, state = checkpoint.load(path)
-            with averaged(self.optimizers, self.model):
+            with self.averaged():
                 self.model.load_state_dict(tensors["model"])
-                optim.load_state_tensors(self.optimizers, tensors.get("optimizer", {}))
-            self.average.load(tensors)
-        self.position = Position(**state["position"])
-        self.scale = LossScale(**state["scale"])
-        self.average.seen = state["average"]
+                optim.load_state_tensors(self.made.rules, tensors.get("optimizer", {}))
+            self._each(lambda callback: callback.load_tensors(tensors))
+        self.state = TrainerState.read(state["position"])
+        self.update.scale = LossScale(**state["scale"])
+        for callback in self.callbacks:
+            if callback.name in state:
+                callback.load_state(state[callback.name])
         if self.group.first:  # a process that died after its last checkpoint may not have come to this
-            now = self.position
+            now = self.state
             steps.prune(path, self.experiment.train.keep, {now.best_step} if now.best_step else set())
         for part, seconds in state["clock"].items():
             self.clock.add(part, seconds)

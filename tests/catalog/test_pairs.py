@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from danlu import objectives, optim, spec
-from danlu.data.tokenizers import Bytes
 from danlu.models import build
 from danlu.nn import after_update
 from danlu.objectives import training_keys
 from danlu.spec import catalog
+from danlu.train.assemble import outlined
 
 IDEAS = catalog.ideas()
 PAIRS = [(a.name, b.name) for a, b in itertools.combinations(IDEAS, 2) if a.family != b.family]
@@ -31,17 +31,17 @@ def one_thread(fixed_randomness):
 def learns(experiment: spec.Experiment) -> None:
     """Three updates on one batch: every loss is finite, and the last is below the first."""
     torch.manual_seed(0)
-    tokenizer, context = Bytes(), experiment.data.context
-    objective = objectives.build(experiment.objective, tokenizer, experiment.data)
-    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
+    context = experiment.text.context
+    objective = objectives.build(experiment.objective, outlined(experiment))
+    model = build(experiment.model, *objective.inputs)
     rows = TEXT.reshape(2, 129)[:, : context + 1]
-    arrays = objective.example(rows[:, :-1], rows[:, 1:], training_keys(0, 0, 0, 2))
+    arrays = objective.make(rows[:, :-1], rows[:, 1:], training_keys(0, 0, 0, 2))
     example = {name: torch.from_numpy(np.ascontiguousarray(part)) for name, part in arrays.items()}
     optimizers = optim.build(experiment.optimizer, model, updates=300)
 
     def loss() -> float:
         with torch.no_grad():
-            return float(objective.loss(model, example).nats)
+            return float(objective.loss(model, example).total)
 
     before = loss()
     for _ in range(3):

@@ -13,6 +13,7 @@ import pytest
 from danlu.cli.main import main
 from danlu.train import evaluate
 from danlu.train.trainer import Trainer
+from danlu.train.update import Update
 from tests.conftest import ROOT
 from tests.train import small
 
@@ -70,19 +71,19 @@ def test_a_stop_says_how_to_go_on(
         os.kill(os.getpid(), signal.SIGTERM)
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(evaluate, "_nats", stopping)
+    monkeypatch.setattr(evaluate, "to_device", stopping)
     assert danlu("train", *small.words(corpus, *RUN), "--run", "run", "--json") == 143
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "SIGTERM: saved step 2; the same command with --run run goes on\n" in captured.err
-    monkeypatch.setattr(evaluate, "_nats", real)
-    real_update = Trainer._update
+    monkeypatch.setattr(evaluate, "to_device", real)
+    real_update = Trainer.step
 
     def interrupting(self: Trainer) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         real_update(self)
 
-    monkeypatch.setattr(Trainer, "_update", interrupting)
+    monkeypatch.setattr(Trainer, "step", interrupting)
     assert danlu("train", *small.words(corpus, *RUN), "--run", "run") == 130
     captured = capsys.readouterr()
     assert "resuming after step 2" in captured.err and "SIGINT: saved step 3" in captured.err
@@ -93,15 +94,15 @@ def test_a_stop_before_the_first_step_does_not_claim_to_have_saved(
 ) -> None:
     import signal
 
-    from danlu.train import run as runs
+    from danlu.train import assemble
 
-    real = runs.build
+    real = assemble.build
 
     def stopping(*args: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
         return real(*args)
 
-    monkeypatch.setattr(runs, "build", stopping)
+    monkeypatch.setattr(assemble, "build", stopping)
     assert danlu("train", *small.words(corpus, *RUN), "--run", "run") == 143
     assert (
         "SIGTERM: nothing was trained yet; the same command with --run run goes on" in capsys.readouterr().err
@@ -111,8 +112,8 @@ def test_a_stop_before_the_first_step_does_not_claim_to_have_saved(
 def test_not_a_number_is_one_sentence(
     corpus: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Trainer._gradients
-    monkeypatch.setattr(Trainer, "_gradients", lambda self: real(self) * float("nan"))
+    real = Update.gradients
+    monkeypatch.setattr(Update, "gradients", lambda *place: real(*place) * float("nan"))
     assert danlu("train", *small.words(corpus, *RUN), "--run", "run") == 2
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("danlu:")]
     assert len(told) == 1 and told[0].startswith("danlu: step 1: the loss is nan; nothing was updated")

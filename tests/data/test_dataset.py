@@ -14,7 +14,7 @@ import danlu.data.dataset
 from danlu.data import Batches, DataError, held_out_windows, load_tokenizer, prepare
 from danlu.data.leaks import LONG, normalised_lines
 from danlu.files.errors import FileError
-from danlu.spec import Data
+from danlu.spec import Text
 
 LICENCE = "Licensed under the terms that everybody copies, 2024.\n"
 
@@ -35,7 +35,7 @@ def folder(tmp_path):
 @pytest.fixture
 def ready(tmp_path, folder):
     def prepare_it(progress=None, **fields):
-        spec = Data(**{"corpus": str(folder), "context": 8, **fields})
+        spec = Text(**{"corpus": str(folder), "context": 8, **fields})
         return prepare(spec, cache=tmp_path / "cache", progress=progress)
 
     return prepare_it
@@ -112,8 +112,8 @@ def test_the_same_text_gives_the_same_tokens_everywhere(ready, tmp_path):
     program = """
 import sys
 from danlu.data import prepare
-from danlu.spec import Data
-data = prepare(Data(corpus=sys.argv[1], context=8))
+from danlu.spec import Text
+data = prepare(Text(corpus=sys.argv[1], context=8))
 print(data.train.hash, data.held_out.hash)
 assert "torch" not in sys.modules
 """
@@ -125,7 +125,7 @@ assert "torch" not in sys.modules
 
 
 def test_no_long_line_of_the_library_is_on_both_sides(tmp_path):
-    data = prepare(Data(corpus="python-stdlib"), cache=tmp_path)
+    data = prepare(Text(corpus="python-stdlib"), cache=tmp_path)
     assert data.record["version"] and data.record["splits"]["train"]["bytes"] > 5e6
     sides = []
     for tokens in (data.train, data.held_out):
@@ -139,7 +139,7 @@ def test_characters_unseen_in_training_are_counted(tmp_path):
     text.write_text("abcdefgh\n" * 100 + "ZZ丹\n" * 12)
     lines = []
     data = prepare(
-        Data(corpus=str(text), tokenizer="characters", context=8), cache=tmp_path, progress=lines.append
+        Text(corpus=str(text), tokenizer="characters", context=8), cache=tmp_path, progress=lines.append
     )
     assert data.tokenizer.vocabulary == len("abcdefgh\n") + 2
     assert data.record["splits"]["train"]["unknown"] == 0
@@ -168,7 +168,7 @@ def test_fewer_tokens_are_a_prefix_of_the_same_samples(ready):
 def test_one_document_is_cut_and_says_where(tmp_path):
     text = tmp_path / "a.txt"
     text.write_text("".join(f"line {i}\n" for i in range(100)))
-    data = prepare(Data(corpus=str(text), context=8), cache=tmp_path)
+    data = prepare(Text(corpus=str(text), context=8), cache=tmp_path)
     train, held_out = (documents(t, data.tokenizer)[0] for t in (data.train, data.held_out))
     assert train + held_out == text.read_text()
     assert data.record["cut_at_byte"] == len(train)
@@ -208,7 +208,7 @@ def test_errors_name_file_and_place(ready, tmp_path, folder):
 def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"cannot write the cache .*/file/data: .*DANLU_CACHE"):
-        prepare(Data(corpus=str(folder), context=8), cache=tmp_path / "file")
+        prepare(Text(corpus=str(folder), context=8), cache=tmp_path / "file")
 
 
 def test_a_file_that_changes_while_it_is_read_is_named(ready, folder):
@@ -242,14 +242,14 @@ def test_text_larger_than_memory_streams(tmp_path, suffix):
             file.write(json.dumps({"text": text}) + "\n" if suffix == ".jsonl" else text)
     tracemalloc.start()
     try:
-        prepare(Data(corpus=str(path)), cache=tmp_path)
+        prepare(Text(corpus=str(path)), cache=tmp_path)
         assert tracemalloc.get_traced_memory()[1] < 12e6
     finally:
         tracemalloc.stop()
 
 
 def test_nothing_depends_on_the_folder_one_is_in(folder, tmp_path, monkeypatch):
-    first = prepare(Data(corpus=str(folder), context=8), cache=tmp_path / "cache")
+    first = prepare(Text(corpus=str(folder), context=8), cache=tmp_path / "cache")
     monkeypatch.chdir(folder)
-    second = prepare(Data(corpus="../texts", context=8), cache=Path("../cache"))
+    second = prepare(Text(corpus="../texts", context=8), cache=Path("../cache"))
     assert second.train.hash == first.train.hash

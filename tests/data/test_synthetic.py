@@ -74,7 +74,7 @@ def test_no_example_is_on_both_sides_and_none_is_removed(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["synthetic:reverse-4", "synthetic:rare"])
 def test_prepared_as_any_corpus(name: str, tmp_path: Path) -> None:
-    dataset = prepare(spec.Data(corpus=name, context=64), cache=tmp_path)
+    dataset = prepare(spec.Text(corpus=name, context=64), cache=tmp_path)
     record = dataset.record
     assert record["removed_lines"] == 0 and 0.1 <= record["held_out_share"] <= 0.2
     assert record["version"] == "synthetic 1" and record["corpus"] == name

@@ -8,15 +8,16 @@ import numpy as np
 import torch
 
 from danlu import spec
+from danlu.data import Dataset
 from danlu.data.tokenizers import Bytes
-from danlu.objectives import Example, Objective, build, training_keys
+from danlu.objectives import Example, Language, Objective, build, training_keys
 
 BYTES = Bytes()
 
 
 def objective(described: spec.Objective, context: int, **data: Any) -> Any:
     """The objective over bytes with rows of ``context``."""
-    built = build(described, BYTES, spec.Data(context=context, **data))
+    built = build(described, Dataset.outline(spec.Text(context=context, **data), BYTES))
     assert isinstance(built, Objective)
     return built
 
@@ -27,9 +28,9 @@ def text(rows: int, context: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return stream[:, :-1].copy(), stream[:, 1:].copy()
 
 
-def example(of: Objective, rows: int, seed: int = 0, step: int = 0) -> Example:
+def example(of: Language, rows: int, seed: int = 0, step: int = 0) -> Example:
     """An example of random bytes as in training."""
-    return of.example(*text(rows, of.context, seed), training_keys(seed, step, 0, rows))
+    return of.make(*text(rows, of.context, seed), training_keys(seed, step, 0, rows))
 
 
 def tensors(arrays: Example) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu import spec
-from danlu.objectives import IGNORED, base, held_out_keys, training_keys
+from danlu.objectives import IGNORED, held_out_keys, language, training_keys
 from tests.objectives.fakes import BYTES, Table, example, objective, tensors, text
 
 SPECS = [spec.Causal(), spec.Prefix(length=5), spec.Masked(), spec.Spans()]
@@ -49,11 +49,11 @@ def test_every_row_has_the_same_counts_and_lengths(
 def test_a_row_is_a_function_of_seed_step_and_row(described: spec.Objective) -> None:
     of = objective(described, 40)
     inputs, targets = text(6, 40)
-    whole = of.example(inputs, targets, training_keys(3, 7, 0, 6))
+    whole = of.make(inputs, targets, training_keys(3, 7, 0, 6))
     for size in (1, 2, 3):  # of a pass, in any process
         for start in range(0, 6, size):
             rows = slice(start, start + size)
-            part = of.example(inputs[rows], targets[rows], training_keys(3, 7, start, start + size))
+            part = of.make(inputs[rows], targets[rows], training_keys(3, 7, start, start + size))
             assert part.keys() == whole.keys()
             assert all(np.array_equal(part[name], whole[name][rows]) for name in whole)
 
@@ -66,9 +66,9 @@ def test_another_seed_step_or_row_is_corrupted_otherwise(described: spec.Objecti
         *training_keys(0, 0, 0, 3), *training_keys(1, 0, 0, 3), *training_keys(0, 1, 0, 3),
         *training_keys(-1, 0, 0, 3), *held_out_keys(range(3)),
     ]  # fmt: skip
-    made = [of.example(inputs[:1], targets[:1], [key])["targets"].tobytes() for key in keys]
+    made = [of.make(inputs[:1], targets[:1], [key])["targets"].tobytes() for key in keys]
     assert len(set(made)) == len(keys)
-    again = [of.example(inputs[:1], targets[:1], [key])["targets"].tobytes() for key in keys]
+    again = [of.make(inputs[:1], targets[:1], [key])["targets"].tobytes() for key in keys]
     assert made == again
 
 
@@ -77,7 +77,7 @@ def test_the_text_given_is_left_as_it_is(described: spec.Objective) -> None:
     inputs, targets = text(2, 40)
     mask = np.ones((2, 40), bool)
     before = inputs.copy(), targets.copy()
-    objective(described, 40).example(inputs, targets, training_keys(0, 0, 0, 2), mask)
+    objective(described, 40).make(inputs, targets, training_keys(0, 0, 0, 2), mask)
     assert np.array_equal(inputs, before[0]) and np.array_equal(targets, before[1])
 
 
@@ -87,9 +87,9 @@ def test_documents_are_those_of_the_text(described: spec.Objective) -> None:
     inputs, targets = text(2, 40)
     inputs[:, 17] = BYTES.separator
     keys = training_keys(0, 0, 0, 2)
-    assert "documents" not in objective(described, 40).example(inputs, targets, keys)
+    assert "documents" not in objective(described, 40).make(inputs, targets, keys)
     if described.kind != "spans":
-        made = objective(described, 40, documents="separate").example(inputs, targets, keys)
+        made = objective(described, 40, documents="separate").make(inputs, targets, keys)
         assert np.array_equal(made["documents"], np.repeat([[0] * 17 + [1] * 23], 2, axis=0))
 
 
@@ -118,7 +118,7 @@ def test_the_loss_is_that_of_the_predicted_tokens(described: spec.Objective, z_l
 
 def test_what_modules_add_counts_for_every_predicted_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mean per token, so that passes of different sizes add up to the mean over all of them."""
-    monkeypatch.setattr(base, "auxiliary", lambda model: torch.tensor(0.5))
+    monkeypatch.setattr(language, "auxiliary", lambda model: torch.tensor(0.5))
     of = objective(spec.Prefix(length=5, z_loss=0.1), 24)
     made = tensors(example(of, 3))
     model = Table(3, 24, of.vocabulary)
@@ -131,10 +131,14 @@ def test_what_modules_add_counts_for_every_predicted_token(monkeypatch: pytest.M
 @each
 def test_bytes_are_those_of_the_text_that_is_predicted(described: spec.Objective) -> None:
     of = objective(described, 40)
-    targets = example(of, 3)["targets"]
-    assert of.bytes_of(targets) == int(((targets != IGNORED) & (targets < 256)).sum())
+    made = tensors(example(of, 3))
+    targets, model = made["targets"], Table(3, made["targets"].shape[1], of.vocabulary).eval()
+    sums = of.score(model, made)
+    assert int(sums["bytes"]) == int(((targets != IGNORED) & (targets < 256)).sum())
+    assert int(sums["tokens"]) == 3 * of.count
     assert (of.token_bytes[BYTES.vocabulary :] == 0).all()
-    assert of.bytes_of(np.full((2, 3), IGNORED)) == 0
+    none = of.score(model, {**made, "targets": torch.full_like(targets, IGNORED)})
+    assert all(float(value) == 0 for value in none.values())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.objectives.fakes import Table, objective, tensors, text
 
 def test_every_next_token_is_predicted() -> None:
     inputs, targets = text(2, 9)
-    made = objective(spec.Causal(), 9).example(inputs, targets, training_keys(0, 0, 0, 2))
+    made = objective(spec.Causal(), 9).make(inputs, targets, training_keys(0, 0, 0, 2))
     assert set(made) == {"tokens", "targets"}
     assert np.array_equal(made["tokens"], inputs) and np.array_equal(made["targets"], targets)
 
@@ -23,7 +23,7 @@ def test_padding_is_not_predicted() -> None:
     inputs, targets = text(2, 9)
     mask = np.arange(9) < np.array([[9], [4]])
     for described, shown in [(spec.Causal(), 0), (spec.Prefix(length=3), 2)]:
-        made = objective(described, 9).example(inputs, targets, training_keys(0, 0, 0, 2), mask)["targets"]
+        made = objective(described, 9).make(inputs, targets, training_keys(0, 0, 0, 2), mask)["targets"]
         counted = mask & (np.arange(9) >= shown)
         assert np.array_equal(made != IGNORED, counted)
         assert np.array_equal(made[counted], targets[counted])
@@ -34,7 +34,7 @@ def test_a_prefix_of_one_token_is_causal() -> None:
     inputs, targets = text(2, 9)
     keys = training_keys(0, 0, 0, 2)
     causal, prefix = objective(spec.Causal(), 9), objective(spec.Prefix(length=1), 9)
-    one, other = (of.example(inputs, targets, keys) for of in (causal, prefix))
+    one, other = (of.make(inputs, targets, keys) for of in (causal, prefix))
     assert one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
     assert (causal.count, causal.scope) == (9, {}) and (prefix.count, prefix.scope) == (9, {"prefix": 1})
 
@@ -52,7 +52,7 @@ def test_targets_within_the_prefix_change_nothing(context: int, data: st.DataObj
     model = Table(2, context, of.vocabulary)
 
     def nats(wanted: np.ndarray) -> torch.Tensor:
-        return of.loss(model, tensors(of.example(inputs, wanted, training_keys(0, 0, 0, 2)))).nats
+        return of.loss(model, tensors(of.make(inputs, wanted, training_keys(0, 0, 0, 2)))).total
 
     assert nats(targets) == nats(other)
     assert model.came["prefix"] == length

@@ -104,7 +104,7 @@ def test_masks_are_drawn_as_published() -> None:
     described = spec.Spans(rate=0.44, mean=2.0)
     of, n = objective(described, 9), 6000
     inputs = np.repeat(np.arange(9)[None], n, axis=0)
-    made = of.example(inputs, inputs, training_keys(0, 0, 0, n))["encoder_tokens"]
+    made = of.make(inputs, inputs, training_keys(0, 0, 0, n))["encoder_tokens"]
     ours = Counter(tuple(i not in row for i in range(9)) for row in made.tolist())
     draw = np.random.default_rng(1)
     theirs = Counter(tuple(published_mask(9, 0.44, 2.0, draw)) for _ in range(n))
@@ -122,7 +122,7 @@ def test_the_example_of_the_paper() -> None:
     names = [*words, *[""] * (BYTES.vocabulary - len(words)), *(f"<{i}>" for i in range(3))]
     found = set()
     for step in range(200):
-        made = of.example(inputs, inputs, training_keys(0, step, 0, 1))
+        made = of.make(inputs, inputs, training_keys(0, step, 0, 1))
         found.add(tuple(" ".join(names[i] for i in made[part][0]) for part in ("encoder_tokens", "targets")))
     assert ("thank you <0> me to your party <1>", "<0> for inviting <1> last <2>") in found
     assert len(found) == math.comb(2, 1) * math.comb(5, 1)

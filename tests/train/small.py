@@ -13,8 +13,9 @@ from unittest.mock import patch
 import torch
 
 from danlu import spec
+from danlu.objectives import language
 from danlu.spec import resolve
-from danlu.train import checkpoint, metrics, trainer
+from danlu.train import checkpoint, evaluate, metrics
 from danlu.train import run as runs
 
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "and", "then", "ran", "away", "from", "sky", "river"]
@@ -60,8 +61,8 @@ def quick() -> Iterator[None]:
     torch.set_num_threads(1)  # a second thread only waits where matrices are this small
     with (
         patch.object(runs, "ceiling", lambda *_: 1e11),
-        patch.object(runs, "SAMPLE_TOKENS", 8),
-        patch.object(trainer, "EVALUATION_TOKENS", 1),  # so that something can happen between two passes
+        patch.object(language, "SAMPLE_TOKENS", 8),
+        patch.object(evaluate, "EVALUATION_UNITS", 1),  # so that something can happen between two passes
     ):
         yield
 

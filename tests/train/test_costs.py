@@ -15,6 +15,7 @@ from danlu.models import costs as of_model
 from danlu.spec import catalog, resolve
 from danlu.spec.errors import DanluError
 from danlu.train import kernels
+from danlu.train.assemble import outlined
 from danlu.train.costs import costs, vocabulary_of
 
 SIZE = ("model.layers=1", "model.width=16", "data.context=16", "train.microbatch=4", "train.device=cpu",
@@ -30,10 +31,10 @@ def test_activations_are_those_of_a_real_pass(idea, recompute):
     if idea == "+prefix-lm":
         words.append("objective.length=5")
     experiment = resolve([*words, f"train.recompute={str(recompute).lower()}"])
-    objective = objectives.build(experiment.objective, data.tokenizers.Bytes(), experiment.data)
-    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
+    objective = objectives.build(experiment.objective, outlined(experiment))
+    model = build(experiment.model, *objective.inputs)
     rows = np.random.default_rng(0).integers(256, size=(4, 17))
-    example = objective.example(rows[:, :-1], rows[:, 1:], objectives.training_keys(0, 0, 0, 4))
+    example = objective.make(rows[:, :-1], rows[:, 1:], objectives.training_keys(0, 0, 0, 4))
     example = {name: torch.from_numpy(array.copy()) for name, array in example.items()}
     real = of_model.kept(model, lambda: objective.loss(model, example))
     told = costs(experiment)
@@ -107,13 +108,13 @@ def test_a_gpu_is_told_apart_from_a_cpu_that_keeps_weights_of_attention():
 
 
 def test_vocabularies(tmp_path: Path):
-    assert vocabulary_of(spec.Data())[0] == data.tokenizers.Bytes().vocabulary
-    assert vocabulary_of(spec.Data(tokenizer="bpe:4096"))[0] == 4096
-    ids, said = vocabulary_of(spec.Data(tokenizer="characters"))
+    assert vocabulary_of(spec.Text())[0] == data.tokenizers.Bytes().vocabulary
+    assert vocabulary_of(spec.Text(tokenizer="bpe:4096"))[0] == 4096
+    ids, said = vocabulary_of(spec.Text(tokenizer="characters"))
     assert ids > 0 and "assumed" in said
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps({"danlu": 1, "kind": "characters", "characters": "abc"}))
-    assert vocabulary_of(spec.Data(tokenizer=str(path)))[0] == 5
+    assert vocabulary_of(spec.Text(tokenizer=str(path)))[0] == 5
     with pytest.raises(DanluError, match="is missing"):
-        vocabulary_of(spec.Data(tokenizer=str(tmp_path / "none.json")))
+        vocabulary_of(spec.Text(tokenizer=str(tmp_path / "none.json")))
     assert costs(resolve(["tiny", *PLAIN]), vocabulary=1000)["vocabulary"] == {"ids": 1000, "known": "given"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,37 +24,32 @@ def prepared(tmp_path: Path, *more: str) -> tuple[Experiment, data.Dataset, Deco
     experiment = resolve(small.words(small.corpus(tmp_path), *more))
     dataset = data.prepare(experiment.data)
     torch.manual_seed(0)
-    return experiment, dataset, build(experiment.model, dataset.tokenizer.vocabulary, experiment.data.context)
+    return experiment, dataset, build(experiment.model, dataset.tokenizer.vocabulary, experiment.text.context)
 
 
-def objective(experiment: Experiment, dataset: data.Dataset) -> objectives.Objective:
-    found: objectives.Objective = objectives.build(experiment.objective, dataset.tokenizer, experiment.data)
+def objective(experiment: Experiment, dataset: data.Dataset) -> objectives.Language:
+    found: objectives.Language = objectives.build(experiment.objective, dataset)
     return found
-
-
-def windows(experiment: Experiment, dataset: data.Dataset, limit: int | None = None) -> list[Any]:
-    return list(data.held_out_windows(dataset.held_out, experiment.data.context, limit_tokens=limit))
 
 
 def test_a_uniform_guess_costs_the_logarithm_of_the_vocabulary(tmp_path: Path) -> None:
     """Of d documents of n bytes in all, n + d − 1 tokens are predicted: every byte, and the separator before
     every document but the first. Their bits are divided by the n bytes."""
     experiment, dataset, model = prepared(tmp_path, "model.tied=false", "model.init.readout=0")
-    score = evaluate(model, objective(experiment, dataset), windows(experiment, dataset), ALONE, rows=3)
+    of = objective(experiment, dataset)
+    score = evaluate(model, of, of.held_out(), ALONE, rows=3)
     held_out = dataset.record["splits"]["held_out"]
     n, d = held_out["bytes"], held_out["documents"]
     assert d > 1 and len(dataset.held_out) == n + d
-    assert score.bits_per_byte == pytest.approx(math.log2(257) * (n + d - 1) / n, rel=1e-6)
-    assert score.loss == pytest.approx(math.log(257), rel=1e-6)
+    assert score["bits_per_byte"] == pytest.approx(math.log2(257) * (n + d - 1) / n, rel=1e-6)
+    assert score["held_out_loss"] == pytest.approx(math.log(257), rel=1e-6)
 
 
 def test_it_does_not_depend_on_the_rows_of_a_pass(tmp_path: Path) -> None:
     experiment, dataset, model = prepared(tmp_path, "model.dropout=0.5")
     model.train()
-    found = [
-        evaluate(model, objective(experiment, dataset), windows(experiment, dataset), ALONE, rows=rows)
-        for rows in (1, 7, 1000)
-    ]
+    of = objective(experiment, dataset)
+    found = [evaluate(model, of, of.held_out(), ALONE, rows=rows) for rows in (1, 7, 1000)]
     assert model.training
     for score in found[1:]:
         assert score == pytest.approx(found[0], rel=1e-6)  # dropout is off
@@ -72,19 +67,22 @@ def test_each_token_is_predicted_once(tmp_path: Path, limit: int | None) -> None
             seen.append(len(tokens))
             return torch.zeros(*tokens.shape, dataset.tokenizer.vocabulary)
 
-    found = windows(experiment, dataset, limit)
-    score = evaluate(Uniform(), objective(experiment, dataset), found, ALONE, rows=4)
-    targets = np.concatenate([window[1][window[2]] for window in found])
+    of = objective(experiment, dataset)
+    found = of.held_out(limit)
+    score = evaluate(Uniform(), of, found, ALONE, rows=4)
+    made = (found.example([i], None)["targets"] for i in range(found.count))
+    targets = np.concatenate([part[part != objectives.IGNORED] for part in made])
     assert np.array_equal(targets, dataset.held_out.ids[1 : predicted + 1])
     size = int(dataset.tokenizer.token_bytes[targets].sum())
-    assert score.bits_per_byte == pytest.approx(math.log2(257) * predicted / size, rel=1e-6)
-    assert sum(seen) == len(found) == math.ceil(predicted / 16)
+    assert score["bits_per_byte"] == pytest.approx(math.log2(257) * predicted / size, rel=1e-6)
+    assert sum(seen) == found.count == math.ceil(predicted / 16)
 
 
 def test_processes_share_the_windows_without_counting_twice(tmp_path: Path) -> None:
     experiment, dataset, model = prepared(tmp_path)
-    found = windows(experiment, dataset)[:5]  # an odd number: the second has one less
-    alone = evaluate(model, objective(experiment, dataset), found, ALONE, rows=2)
+    of = objective(experiment, dataset)
+    found = of.held_out(5 * 16)  # an odd number of windows: the second process has one less
+    alone = evaluate(model, of, found, ALONE, rows=2)
     parts: list[torch.Tensor] = []
 
     class One(Processes):
@@ -93,9 +91,7 @@ def test_processes_share_the_windows_without_counting_twice(tmp_path: Path) -> N
             return torch.stack(parts).sum(0)  # of the last, the sum over both
 
     for rank in range(2):
-        both = evaluate(
-            model, objective(experiment, dataset), found, One(rank, 2, torch.device("cpu")), rows=2
-        )
+        both = evaluate(model, of, found, One(rank, 2, torch.device("cpu")), rows=2)
     assert both == pytest.approx(alone, rel=1e-6)
     assert [int(part[1]) for part in parts] == [3 * 16, 2 * 16]
 
@@ -109,10 +105,9 @@ def test_a_signal_ends_it_between_two_passes(tmp_path: Path) -> None:
         asked.append(None)
         return len(asked) == 3
 
+    of = objective(experiment, dataset)
     with pytest.raises(Stopped):
-        evaluate(
-            model, objective(experiment, dataset), windows(experiment, dataset), ALONE, rows=1, stop=stop
-        )
+        evaluate(model, of, of.held_out(), ALONE, rows=1, stop=stop)
     assert len(asked) == 3 and model.training
 
 
@@ -126,9 +121,10 @@ def test_documents_apart_are_scored_apart(tmp_path: Path) -> None:
 
     def score(row: np.ndarray, apart: bool) -> float:
         documents = "separate" if apart else "join"
-        split = experiment.data.model_copy(update={"documents": documents})
-        causal = objectives.build(experiment.objective, dataset.tokenizer, split)
-        return evaluate(model, causal, [(row, targets, mask)], ALONE, rows=1).loss
+        split = experiment.text.model_copy(update={"documents": documents})
+        causal = objective(experiment, replace(dataset, spec=split))
+        example = causal.make(row[None], targets[None], [(0,)], mask[None])
+        return float(causal.score(model.eval(), {n: torch.from_numpy(a) for n, a in example.items()})["nats"])
 
     assert score(inputs, True) == score(other, True)
     assert score(inputs, False) != score(other, False)

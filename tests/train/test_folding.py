@@ -49,7 +49,7 @@ def test_stopped_after_any_update_it_goes_on_bit_for_bit(
 ) -> None:
     """Also Schedule-Free, which evaluates and saves another sequence than it trains."""
     run(corpus, tmp_path / "whole", *RULES[rule])
-    before = Trainer._update
+    before = Trainer.step
     count = 0
 
     def update(self: Trainer) -> None:
@@ -60,7 +60,7 @@ def test_stopped_after_any_update_it_goes_on_bit_for_bit(
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch, small.quick():
-        patch.setattr(Trainer, "_update", update)
+        patch.setattr(Trainer, "step", update)
         experiment = resolve(words(corpus, *RUN, *RULES[rule]))
         assert runs.train(experiment, tmp_path / "cut", small.Told()) is None or count == 3
     run(corpus, tmp_path / "cut", *RULES[rule])
@@ -92,7 +92,7 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_told(
     def init(self: Trainer, *args: object, **kwargs: object) -> None:
         before(self, *args, **kwargs)  # type: ignore[arg-type]
         calls = iter([float("nan")])
-        weight = dict(self.named)["blocks.0.feed_forward.down.weight"]
+        weight = dict(self.made.named)["blocks.0.feed_forward.down.weight"]
         weight.register_hook(lambda g: g * next(calls, 1.0))
 
     monkeypatch.setattr(Trainer, "__init__", init)

@@ -10,6 +10,7 @@ from danlu.models import build
 from danlu.nn import kernels
 from danlu.nn.fused import META
 from danlu.spec import resolve
+from danlu.train.assemble import outlined
 from danlu.train.kernels import report
 
 PLAIN = ("model.layers=2", "model.width=16", "train.device=cpu", "train.precision=float32", "data.context=24")
@@ -43,11 +44,11 @@ def test_what_is_said_is_what_runs(case, monkeypatch):
 
     monkeypatch.setattr(kernels, "choose", spy)
     tokenizer = data.tokenizers.Bytes()
-    objective = objectives.build(experiment.objective, tokenizer, experiment.data)
-    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
+    objective = objectives.build(experiment.objective, outlined(experiment))
+    model = build(experiment.model, *objective.inputs)
     text = torch.randint(256, (2, 25)).numpy()
     text[:, 10] = tokenizer.separator
-    example = objective.example(text[:, :-1], text[:, 1:], objectives.training_keys(0, 0, 0, 2))
+    example = objective.make(text[:, :-1], text[:, 1:], objectives.training_keys(0, 0, 0, 2))
     objective.loss(model, {name: torch.from_numpy(array) for name, array in example.items()})
     assert sorted(kernel for kernel, *_ in ran) == sorted(r["kernel"] for r in said for _ in r["layers"])
     assert sum(needed for _, needed, _ in ran) == sum(len(r["layers"]) for r in said if r["needs"])

@@ -67,16 +67,17 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
     from danlu import data
     from danlu.files import write
     from danlu.spec import resolve
-    from danlu.train import checkpoint, evaluate, metrics, run, steps
+    from danlu.train import assemble, checkpoint, evaluate, metrics, run, steps
     from danlu.train.trainer import Trainer
+    from danlu.train.update import Update
 
     assert torch.get_num_threads() == 1
     metrics.MetricsFile.__init__.__defaults__ = (0.0, *metrics.MetricsFile.__init__.__defaults__[1:])
     death = Death(at, half)
     places = [
-        (data, "prepare"), (run, "build"), (run, "write_json"), (run, "load_run"),
-        (Trainer, "_gradients"), (Trainer, "_check_and_clip"), (Trainer, "_tell"), (Trainer, "resume"),
-        (evaluate, "_nats"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
+        (data, "prepare"), (assemble, "build"), (run, "write_json"), (run, "load_run"),
+        (Update, "gradients"), (Update, "apply"), (Trainer, "tell"), (Trainer, "resume"),
+        (evaluate, "to_device"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
         (checkpoint, "_bytes"), (steps, "begin"), (steps, "publish"), (steps, "prune"),
         (write, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),
     ]  # fmt: skip
@@ -142,7 +143,7 @@ def test_deaths_leave_no_trace(tmp_path: Path, kills: int, more: list[str]) -> N
     assert result.returncode == 0, result.stderr + result.stdout
     told = json.loads(result.stdout.splitlines()[-1])
     assert len(told["deaths"]) >= kills and told["finished"] >= 1
-    for place in ("prepare", "_gradients", "_nats", "_bytes", "publish", "replace", "write", "_tell"):
+    for place in ("prepare", "gradients", "to_device", "_bytes", "publish", "replace", "write", "tell"):
         assert f"before {place}" in told["places"]  # a kill can come there
     assert len(set(told["deaths"])) >= kills // 3, told["deaths"]
     for number in range(told["finished"]):

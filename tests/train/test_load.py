@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from danlu.train import checkpoint
-from danlu.train import trainer as trainers
+from danlu.train import callbacks, checkpoint
 from danlu.train.errors import RunError
-from danlu.train.evaluate import Score
 from danlu.train.load import generate_text, load_run, unknown_characters
 from tests.train import small
 
@@ -22,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = ["train.steps=9", "train.evaluate_every=3", "train.checkpoint_every=3", "train.keep=5"]
     scores = iter([3.0, 2.0, 2.5])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainers, "evaluate", lambda *_, **__: Score(next(scores), 1.0))
+        patch.setattr(callbacks, "evaluate", lambda *_, **__: {"bits_per_byte": next(scores)})
         small.run(small.corpus(folder), folder / "run", *more, "data.tokenizer=characters")
     return folder / "run"
 

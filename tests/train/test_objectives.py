@@ -12,15 +12,16 @@ import torch
 
 from danlu import data, objectives
 from danlu.models import build
-from danlu.objectives import IGNORED, Objective, held_out_keys
-from danlu.spec import Experiment, resolve
+from danlu.objectives import IGNORED, HeldOut, Language, held_out_keys, language
+from danlu.spec import DanluError, Experiment, resolve
 from danlu.train import profile as profiles
-from danlu.train import trainer as trainers
+from danlu.train import update as updates
 from danlu.train.errors import RunError
-from danlu.train.evaluate import evaluate, held_out
+from danlu.train.evaluate import evaluate
 from danlu.train.load import generate_text, load_run
 from danlu.train.parallel import Processes
 from danlu.train.trainer import Trainer
+from danlu.train.update import Update
 from tests.train import small
 from tests.train.test_resume import Died, at_call, die
 
@@ -42,10 +43,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small.corpus(tmp_path_factory.mktemp("objectives"))
 
 
-def prepared(corpus: Path, *more: str) -> tuple[Experiment, data.Dataset, Objective]:
+def prepared(corpus: Path, *more: str) -> tuple[Experiment, data.Dataset, Language]:
     experiment = resolve(small.words(corpus, *more))
     dataset = data.prepare(experiment.data)
-    return experiment, dataset, objectives.build(experiment.objective, dataset.tokenizer, experiment.data)
+    return experiment, dataset, objectives.build(experiment.objective, dataset)
 
 
 @each
@@ -58,7 +59,7 @@ def test_a_run_and_its_resumption(
     assert math.isfinite(summary["metric"]["value"])
     losses = small.losses(tmp_path / "whole")
     assert len(losses) == 4 and min(losses[1:]) < losses[0]
-    at_call(monkeypatch, Trainer, "_update", 4, die)  # after the checkpoint of step 2
+    at_call(monkeypatch, Trainer, "step", 4, die)  # after the checkpoint of step 2
     with pytest.raises(Died):
         small.run(corpus, tmp_path / "cut", *more)
     monkeypatch.undo()
@@ -84,7 +85,7 @@ def test_accumulation_changes_nothing(tmp_path: Path, corpus: Path, words: list[
     small.close(one, other)
 
 
-def scored(model: torch.nn.Module, objective: Objective, windows: list[Any], rows: int) -> Any:
+def scored(model: torch.nn.Module, objective: Language, windows: HeldOut, rows: int) -> Any:
     return evaluate(model, objective, windows, ALONE, rows=rows)
 
 
@@ -92,34 +93,34 @@ def scored(model: torch.nn.Module, objective: Objective, windows: list[Any], row
 def test_a_uniform_guess_costs_the_logarithm_of_the_vocabulary(corpus: Path, words: list[str]) -> None:
     """For every predicted token, sentinels and separators too; divided by the bytes of the others."""
     experiment, dataset, objective = prepared(corpus, *words, "model.tied=false", "model.init.readout=0")
-    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
-    windows = held_out(objective, dataset, 403)  # the last window is not full
-    assert len(windows) == (26 if objective.takes(np.arange(16) < 3) else 25)
+    model = build(experiment.model, *objective.inputs)
+    windows = objective.held_out(403)  # the last window is not full
+    assert windows.count == (26 if objective.takes(np.arange(16) < 3) else 25)
     found = [scored(model, objective, windows, rows) for rows in (4, 100)]
+    text = data.held_out_windows(dataset.held_out, 16, limit_tokens=403)
+    taken = [window for window in text if objective.takes(window[2])]
     targets = np.concatenate(
         [
-            objective.example(window[0][None], window[1][None], held_out_keys([i]), window[2][None])[
-                "targets"
-            ]
-            for i, window in enumerate(windows)
+            objective.make(a[None], b[None], held_out_keys([i]), mask[None])["targets"]
+            for i, (a, b, mask) in enumerate(taken)
         ]
     )
     predicted, size = (targets != IGNORED).sum(), ((targets >= 0) & (targets < 256)).sum()
     assert predicted >= 25 * objective.count
     for score in found:  # however many windows in a pass
-        assert score.bits_per_byte == pytest.approx(
+        assert score["bits_per_byte"] == pytest.approx(
             math.log2(objective.vocabulary) * predicted / size, rel=1e-6
         )
-        assert score.loss == pytest.approx(math.log(objective.vocabulary), rel=1e-6)
+        assert score["held_out_loss"] == pytest.approx(math.log(objective.vocabulary), rel=1e-6)
 
 
 @each
 def test_an_evaluation_repeats_itself(corpus: Path, words: list[str]) -> None:
     """The same corruption each time: whatever the seed of training, the passes, the processes."""
-    experiment, dataset, objective = prepared(corpus, *words, "model.init.branch=same")
+    experiment, _, objective = prepared(corpus, *words, "model.init.branch=same")
     other = prepared(corpus, *words, "model.init.branch=same", "train.seed=9")[2]
-    model = build(experiment.model, objective.vocabulary, max(objective.lengths))
-    windows = held_out(objective, dataset, 160)
+    model = build(experiment.model, *objective.inputs)
+    windows = objective.held_out(160)
     assert scored(model, objective, windows, 3) == scored(model, other, windows, 3)
     assert scored(model, objective, windows, 7) == pytest.approx(
         scored(model, objective, windows, 3), rel=1e-6
@@ -153,24 +154,24 @@ def test_modules_have_their_turn_once_an_update_and_their_losses_every_token(
 ) -> None:
     """A loss of c·mean(θ) in every pass adds c/n to the gradient of each of n numbers θ."""
     turns: list[torch.nn.Module] = []
-    monkeypatch.setattr(trainers, "after_update", turns.append)
+    monkeypatch.setattr(updates, "after_update", turns.append)
     seen: list[torch.Tensor] = []
-    real = Trainer._check_and_clip
+    real = Update.apply
 
-    def noted(self: Trainer, loss: float) -> bool:
-        if self.position.step == 0:
+    def noted(self: Update, step: int, loss: float, **more: Any) -> bool:
+        if step == 0:
             (gradient,) = (p.grad for name, p in self.named if name == "embedding.weight")
             assert gradient is not None
             seen.append(gradient.clone())
-        return real(self, loss)
+        return real(self, step, loss, **more)
 
-    monkeypatch.setattr(Trainer, "_check_and_clip", noted)
+    monkeypatch.setattr(Update, "apply", noted)
     for weight, micro in ((0.0, 8), (3.0, 8), (3.0, 2)):
 
         def own(model: torch.nn.Module, weight: float = weight) -> torch.Tensor:
             return weight * model.get_parameter("embedding.weight").mean()
 
-        monkeypatch.setattr(objectives.base, "auxiliary", own)
+        monkeypatch.setattr(language, "auxiliary", own)
         folder = tmp_path / f"{weight}-{micro}"
         small.run(corpus, folder, *OBJECTIVES["masked"], *RUN, f"train.microbatch={micro}")
     assert len(turns) == 3 * 4
@@ -183,7 +184,7 @@ def test_the_work_is_that_of_the_lengths_seen(tmp_path: Path, corpus: Path) -> N
     summary = small.run(corpus, tmp_path / "run", *OBJECTIVES["spans"], *RUN)
     experiment, _, objective = prepared(corpus, *OBJECTIVES["spans"])
     assert objective.lengths == (4, 15)  # 2 of 16 tokens in 1 span: sentinel, 2, sentinel; 14 and a sentinel
-    model = build(experiment.model, objective.vocabulary, 16)
+    model = build(experiment.model, *objective.inputs)
     assert summary["flops"] == 3 * model.flops(1, 4, 15) // 16 * summary["tokens"]
     assert summary["tokens"] == 4 * 8 * 16  # the text read
 
@@ -193,11 +194,11 @@ def test_text_that_cannot_be_scored_is_told_before_there_is_a_folder(
     tmp_path: Path, corpus: Path, words: list[str]
 ) -> None:
     least = {"+z-loss": 1, "+prefix-lm": 5, "+masked-lm": 16, "+span-corruption": 16}[words[0]]
-    _, dataset, objective = prepared(corpus, *words)
-    assert held_out(objective, dataset, least)
+    _, _, objective = prepared(corpus, *words)
+    assert objective.held_out(least).count
     if least > 1:
         with pytest.raises(
-            RunError, match=r"nothing of the held-out text can be scored.*lower data\.context"
+            DanluError, match=r"nothing of the held-out text can be scored.*lower data\.context"
         ):
             small.run(corpus, tmp_path / "run", *words, *RUN, f"train.evaluate_tokens={least - 1}")
         assert not (tmp_path / "run").exists()
@@ -236,5 +237,5 @@ def test_a_profile_of_each_is_of_its_own_lengths(corpus: Path, monkeypatch: pyte
         monkeypatch.setattr(profiles, measured, lambda *_: 1e11)
     for words in OBJECTIVES.values():
         experiment, _, objective = prepared(corpus, *words)
-        model = build(experiment.model, objective.vocabulary, max(objective.lengths))
+        model = build(experiment.model, *objective.inputs)
         assert profiles.profile(experiment, steps=1)["flops"] == 3 * model.flops(8, *objective.lengths)

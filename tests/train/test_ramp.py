@@ -9,6 +9,7 @@ import pytest
 from danlu.data import Batches
 from danlu.train.errors import RunError
 from danlu.train.trainer import Trainer
+from danlu.train.update import Update
 from tests.train import small
 
 RUN = ["optimizer=adamw", "train.log_every=1", "train.evaluate_tokens=200"]
@@ -79,7 +80,7 @@ def test_a_resumed_run_goes_on_where_it_was(
         "vary=[{setting: beta2, start: 0.5, pieces: [{to: 0.9, until: 64 tokens}]}, {setting: weight_decay}]",
     ]  # fmt: skip
     small.run(corpus, tmp_path / "whole", *run)
-    real = Trainer._update
+    real = Trainer.step
     updates = 0
 
     def update(self: Trainer) -> None:
@@ -90,7 +91,7 @@ def test_a_resumed_run_goes_on_where_it_was(
         real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_update", update)
+        patch.setattr(Trainer, "step", update)
         for _ in range(6):
             with pytest.raises(RunError, match="interrupted"):
                 small.run(corpus, tmp_path / "cut", *run)
@@ -100,13 +101,13 @@ def test_a_resumed_run_goes_on_where_it_was(
 
 def test_what_varies_reaches_the_rule(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
-    real = Trainer._gradients
+    real = Update.gradients
 
-    def spy(self: Trainer) -> float:
-        seen.append(self.settings.groups[0]["weight_decay"])
-        return real(self)
+    def spy(self: Update, *place: int) -> float:
+        seen.append(self.made.rules[0].param_groups[0]["weight_decay"])
+        return real(self, *place)
 
-    monkeypatch.setattr(Trainer, "_gradients", spy)
+    monkeypatch.setattr(Update, "gradients", spy)
     more = ["schedule={kind: linear, warmup: 0, floor: 0}", "optimizer.weight_decay=0.5"]
     small.run(corpus, tmp_path / "run", *RUN, "train.steps=4", *more, "vary=[{setting: weight_decay}]")
     assert seen == [0.5, 0.375, 0.25, 0.125]

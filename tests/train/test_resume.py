@@ -15,10 +15,11 @@ import pytest
 
 from danlu.data import DataError
 from danlu.spec import resolve
-from danlu.train import checkpoint, evaluate, metrics, steps
+from danlu.train import assemble, checkpoint, evaluate, metrics, steps
 from danlu.train import run as runs
 from danlu.train.errors import RunError
 from danlu.train.trainer import Trainer
+from danlu.train.update import Update
 from tests.conftest import ROOT
 from tests.train import small
 
@@ -80,11 +81,11 @@ def assert_same_but_steps(one: Path, other: Path) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "number", "saved"),
     [
-        (Trainer, "_update", 3, 3),  # in training
-        (evaluate, "_nats", 2, 4),  # in the first evaluation
-        (evaluate, "_nats", 6, 8),  # in the last
-        (Trainer, "_save", 1, 4),  # in a checkpoint
-        (runs, "build", 1, 0),  # in the start
+        (Trainer, "step", 3, 3),  # in training
+        (evaluate, "to_device", 2, 4),  # in the first evaluation
+        (evaluate, "to_device", 6, 8),  # in the last
+        (Trainer, "save", 1, 4),  # in a checkpoint
+        (assemble, "build", 1, 0),  # in the start
         (runs.data, "prepare", 1, 0),  # in the data
     ],
     ids=["training", "evaluation", "last evaluation", "checkpoint", "start", "data"],
@@ -114,7 +115,7 @@ def test_sigterm_in_an_evaluation_and_death_in_its_repetition(
 ) -> None:
     """The repeated evaluation's row reached the disk, the checkpoint that knows of it did not."""
     run = tmp_path / "run"
-    at_call(monkeypatch, evaluate, "_nats", 6 if last else 2, terminate)
+    at_call(monkeypatch, evaluate, "to_device", 6 if last else 2, terminate)
     assert small.run(corpus, run, *RUN)["stopped"] == "SIGTERM"
     monkeypatch.undo()
     for _ in range(2):
@@ -133,7 +134,7 @@ def test_the_best_is_known_after_an_evaluation_cut_off(
 ) -> None:
     """Its checkpoint was saved before the outcome; a death right after must not forget the outcome."""
     run = tmp_path / "run"
-    at_call(monkeypatch, evaluate, "_nats", 6, terminate)
+    at_call(monkeypatch, evaluate, "to_device", 6, terminate)
     small.run(corpus, run, *RUN)
     monkeypatch.undo()
     small.run(corpus, run, *RUN)
@@ -150,7 +151,7 @@ def test_death_between_checkpoints(
 ) -> None:
     run = tmp_path / "run"
     for call in (7, 3, 2):  # in updates 7, then 7 again, then 8
-        at_call(monkeypatch, Trainer, "_gradients", call, die)
+        at_call(monkeypatch, Update, "gradients", call, die)
         with pytest.raises(Died):
             small.run(corpus, run, *RUN)
         monkeypatch.undo()
@@ -253,7 +254,7 @@ def test_the_corpus_may_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         small.corpus(tmp_path / folder)
     told = small.Told()
     monkeypatch.chdir(tmp_path / "here")
-    at_call(monkeypatch, Trainer, "_update", 3, terminate)
+    at_call(monkeypatch, Trainer, "step", 3, terminate)
     assert small.run(Path("corpus.jsonl"), tmp_path / "run", *RUN)["stopped"] == "SIGTERM"
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path / "there")
@@ -286,7 +287,7 @@ def test_another_environment_is_said_and_goes_on(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    at_call(monkeypatch, Trainer, "_update", 3, terminate)
+    at_call(monkeypatch, Trainer, "step", 3, terminate)
     small.run(corpus, run, *RUN)
     monkeypatch.undo()
     record = json.loads((run / "environment.json").read_text())

@@ -23,7 +23,8 @@ from tests.train import small
 RUN = ["train.steps=6", "train.evaluate_every=3", "model.dropout=0.1", "train.log_every=1"]
 
 KEYS = {
-    "run", "metric", "best", "loss", "steps", "tokens", "tokens_per_second", "utilisation", "flops",
+    "run", "metric", "best", "metrics", "loss", "term", "steps", "unit", "tokens",
+    "tokens_per_second", "utilisation", "flops",
     "parameters", "active_seconds", "wall_seconds", "sample", "stopped",
 }  # fmt: skip
 
@@ -46,7 +47,14 @@ def test_the_folder_and_the_summary(tmp_path: Path, corpus: Path) -> None:
     rows = small.rows(run)
     assert [row["step"] for row in rows] == [1, 2, 3, 3, 4, 5, 6, 6]
     assert rows == [{n: v for n, v in row.items() if n != "seconds"} for row in told.rows]
-    assert summary["metric"] == {"name": "bits_per_byte", "value": rows[-1]["bits_per_byte"]}
+    last = rows[-1]["bits_per_byte"]
+    assert summary["metric"] == {
+        "name": "bits_per_byte",
+        "value": last,
+        "unit": "bits/byte",
+        "better": "lower",
+    }
+    assert summary["metrics"]["held_out_loss"]["value"] == rows[-1]["held_out_loss"]
     assert summary["loss"] == rows[-2]["loss"]  # log_every = 1: the last row is the last update
     assert summary["flops"] == rows[-1 - 1]["flops"]
     assert summary["best"]["value"] == min(row["bits_per_byte"] for row in rows if "bits_per_byte" in row)

@@ -16,12 +16,13 @@ import torch
 from danlu.files.errors import FileError
 from danlu.objectives import Causal, Losses
 from danlu.spec import resolve
-from danlu.train import checkpoint, steps
-from danlu.train import trainer as trainers
+from danlu.train import callbacks, checkpoint, steps
+from danlu.train import update as updates
 from danlu.train.errors import RunError
 from danlu.train.precision import LossScale
 from danlu.train.run import train
 from danlu.train.trainer import Trainer
+from danlu.train.update import Update
 from tests.train import small
 
 ADAMW = ["optimizer=adamw", "train.log_every=1", "train.evaluate_tokens=200"]
@@ -76,17 +77,17 @@ def test_dropout_follows_the_seed_and_the_step(tmp_path: Path, corpus: Path) -> 
 def first_update(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, clip: float) -> float:
     """The norm of the gradients that reach the optimizer."""
     norms: list[float] = []
-    real = Trainer._check_and_clip
+    real = Update.apply
 
-    def spy(self: Trainer, loss: float) -> bool:
-        result = real(self, loss)
+    def spy(self: Update, step: int, loss: float, **more: Any) -> bool:
+        result = real(self, step, loss, **more)
         norms.append(
             math.sqrt(sum(float(p.grad.square().sum()) for _, p in self.named if p.grad is not None))
         )
         norms.append(self.norm)
         return result
 
-    monkeypatch.setattr(Trainer, "_check_and_clip", spy)
+    monkeypatch.setattr(Update, "apply", spy)
     small.run(corpus, tmp_path / f"clip{clip}", *ADAMW, "train.steps=1", f"train.clip={clip}")
     monkeypatch.undo()
     reached, reported = norms
@@ -143,20 +144,19 @@ def test_the_rate_reaches_its_floor(tmp_path: Path, corpus: Path, kind: str) -> 
 
 def poison(monkeypatch: pytest.MonkeyPatch, step: int, value: float, name: str | None) -> None:
     """At ``step`` (from 1) put ``value`` into the gradient of ``name``, or make it the loss."""
-    real = Trainer._gradients
+    real, updates = Update._read, 0
 
-    def gradients(self: Trainer) -> float:
-        loss = real(self)
-        if self.position.step + 1 != step:
-            return loss
-        if name is None:
-            return value
-        parameter = dict(self.named)[name]
-        assert parameter.grad is not None
-        parameter.grad[1, 2] = value
-        return loss
+    def read(self: Update, total: torch.Tensor) -> float:
+        nonlocal updates
+        updates += 1
+        if updates == step and name is not None:
+            parameter = dict(self.named)[name]
+            assert parameter.grad is not None
+            parameter.grad[1, 2] = value
+        loss = real(self, total)
+        return value if updates == step and name is None else loss
 
-    monkeypatch.setattr(Trainer, "_gradients", gradients)
+    monkeypatch.setattr(Update, "_read", read)
 
 
 def weights_of(folder: Path, step: int) -> dict[str, torch.Tensor]:
@@ -204,7 +204,7 @@ def test_a_loss_made_nan_in_the_model_names_a_tensor(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Causal.loss
-    monkeypatch.setattr(Causal, "loss", lambda *a: Losses(real(*a).nats * math.nan, None))
+    monkeypatch.setattr(Causal, "loss", lambda *a: Losses(real(*a).total * math.nan, None))
     with pytest.raises(RunError, match=r"step 1: the gradient of [\w.]+ is NaN at"):
         small.run(corpus, tmp_path / "run", *ADAMW, "train.steps=2")
 
@@ -212,14 +212,14 @@ def test_a_loss_made_nan_in_the_model_names_a_tensor(
 def test_a_weight_that_is_not_finite_is_named_before_gradients(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Trainer._gradients
+    real = Update.gradients
 
-    def gradients(self: Trainer) -> float:
+    def gradients(self: Update, step: int, *rest: int) -> float:
         with torch.no_grad():
             dict(self.named)["blocks.0.mixer.out.weight"][0, 0] = math.inf
-        return real(self)
+        return real(self, step, *rest)
 
-    monkeypatch.setattr(Trainer, "_gradients", gradients)
+    monkeypatch.setattr(Update, "gradients", gradients)
     with pytest.raises(RunError, match=r"the weight blocks\.0\.mixer\.out\.weight is infinite at 1 of"):
         small.run(corpus, tmp_path / "run", *ADAMW, "train.steps=2")
 
@@ -250,16 +250,15 @@ def test_float16_skips_an_overflow_and_halves_the_scale(
 def test_float16_ends_when_halving_does_not_help(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Trainer._gradients
+    real = Update._read
 
-    def gradients(self: Trainer) -> float:
-        loss = real(self)
+    def read(self: Update, total: torch.Tensor) -> float:
         gradient = dict(self.named)["embedding.weight"].grad
         assert gradient is not None
         gradient[0, 0] = math.nan
-        return loss
+        return real(self, total)
 
-    monkeypatch.setattr(Trainer, "_gradients", gradients)
+    monkeypatch.setattr(Update, "_read", read)
     with pytest.raises(RunError, match=r"step 17: the gradient of embedding\.weight is NaN"):  # 2¹⁶ → 1
         small.run(corpus, tmp_path / "run", *ADAMW, "train.precision=float16", "train.steps=30")
 
@@ -267,7 +266,7 @@ def test_float16_ends_when_halving_does_not_help(
 def test_float16_agrees_with_float32(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scale is taken out of the gradients again: the norms are those of the loss."""
     scaled = {"float16": LossScale(256.0), "float32": LossScale()}  # so low that nothing overflows
-    monkeypatch.setattr(trainers.LossScale, "of", lambda precision: scaled[precision])
+    monkeypatch.setattr(updates.LossScale, "of", lambda precision: scaled[precision])
     for precision in ("float16", "float32"):
         small.run(corpus, tmp_path / precision, *ADAMW, "train.steps=3", f"train.precision={precision}")
     for half, whole in zip(small.rows(tmp_path / "float16"), small.rows(tmp_path / "float32"), strict=True):
@@ -282,14 +281,18 @@ def test_float16_agrees_with_float32(tmp_path: Path, corpus: Path, monkeypatch: 
 def test_the_best_checkpoint_is_kept_and_is_by_the_metric(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from danlu.train.evaluate import Score
-
     scores = iter([4.0, 3.0, 3.5, 3.2, 3.0, 3.1])
-    monkeypatch.setattr(trainers, "evaluate", lambda *_, **__: Score(next(scores), 1.0))
+    found = ({"bits_per_byte": score, "held_out_loss": 1.0} for score in scores)
+    monkeypatch.setattr(callbacks, "evaluate", lambda *_, **__: next(found))
     more = ["train.steps=12", "train.evaluate_every=2", "train.checkpoint_every=2", "train.keep=1"]
     summary = small.run(corpus, tmp_path / "run", *ADAMW, *more)
     assert summary["best"] == {"step": 4, "value": 3.0}  # the first of two equals
-    assert summary["metric"] == {"name": "bits_per_byte", "value": 3.1}
+    assert summary["metric"] == {
+        "name": "bits_per_byte",
+        "value": 3.1,
+        "unit": "bits/byte",
+        "better": "lower",
+    }
     assert checkpoint.list_steps(tmp_path / "run") == [4, 12]
 
 
@@ -355,14 +358,14 @@ def test_compiling_is_recorded_and_repeated_by_a_resumed_run(
     small.run(corpus, tmp_path / "eager", *[w for w in run if "compile" not in w], "train.compile=false")
     small.close(small.losses(tmp_path / "whole"), small.losses(tmp_path / "eager"), 1e-4)
 
-    real = Trainer._update
+    real = Trainer.step
 
     def update(self: Trainer) -> None:
-        if self.position.step == 4:
+        if self.state.step == 4:
             raise KeyboardInterrupt
         real(self)
 
-    monkeypatch.setattr(Trainer, "_update", update)
+    monkeypatch.setattr(Trainer, "step", update)
     with pytest.raises(KeyboardInterrupt):
         small.run(corpus, tmp_path / "cut", *run)
     monkeypatch.undo()
@@ -378,18 +381,18 @@ def test_choices_left_open_are_taken_from_the_record(
 
     run = [*ADAMW, "train.steps=4", "train.checkpoint_every=2", "train.precision=auto"]
     monkeypatch.setattr(runs, "pick_precision", lambda *_: "float32")
-    real = Trainer._update
+    real = Trainer.step
     monkeypatch.setattr(
         Trainer,
-        "_update",
-        lambda self: real(self) if self.position.step < 2 else (_ for _ in ()).throw(RunError("x")),
+        "step",
+        lambda self: real(self) if self.state.step < 2 else (_ for _ in ()).throw(RunError("x")),
     )
     with pytest.raises(RunError):
         train(resolve(small.words(corpus, *run)), tmp_path / "run", small.Told())
-    monkeypatch.setattr(Trainer, "_update", real)
+    monkeypatch.setattr(Trainer, "step", real)
     monkeypatch.setattr(runs, "pick_precision", lambda *_: "bfloat16")
     seen: list[str] = []
     fit = Trainer.fit
-    monkeypatch.setattr(Trainer, "fit", lambda self, m: (seen.append(self.precision), fit(self, m))[1])
+    monkeypatch.setattr(Trainer, "fit", lambda self, m: (seen.append(self.made.precision), fit(self, m))[1])
     small.run(corpus, tmp_path / "run", *run)
     assert seen == ["float32"]

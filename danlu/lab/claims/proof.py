@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from danlu import spec
 from danlu.files.json import read_object, to_json, write_json
 from danlu.lab.claims import experiment, verdict
 from danlu.lab.claims.book import Claim
@@ -158,8 +159,11 @@ def _surroundings(outcomes: list[Outcome]) -> dict[str, Any]:
         cpu = said["cpu"]
         found["machine"] = {"cpu": cpu["model"], "cores": cpu["cores"], "devices": said["devices"]}
         found["versions"] = {name: said["versions"][name] for name in ("danlu", "torch", "python")}
-        corpus = outcome.job.experiment.data.corpus
-        found["data"][corpus] = said["data"]["splits"]["train"]["text_sha256"][:12]
+        data, recorded = outcome.job.experiment.data, said["data"]
+        if isinstance(data, spec.Text):
+            found["data"][data.corpus] = recorded["splits"]["train"]["text_sha256"][:12]
+        else:
+            found["data"][data.kind] = recorded["sha256"][:12]
     return found
 
 

@@ -98,7 +98,7 @@ def make_rung(level: int, sized: Sized, tokens: float, rate_of: Rated) -> Rung:
     from danlu.train.plan import Plan as Course
 
     experiment = rate_of(sized, tokens)
-    train, context = experiment.train, experiment.data.context
+    train, context = experiment.train, experiment.data.size
     course = Course(
         train.model_copy(update={"steps": None, "tokens": round(tokens), "seconds": None}), context
     )

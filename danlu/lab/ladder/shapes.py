@@ -41,7 +41,7 @@ class Sized:
     @property
     def flops_per_update(self) -> float:
         """Of an update with the whole batch."""
-        return float(self.flops * self.experiment.train.batch * self.experiment.data.context)
+        return float(self.flops * self.experiment.train.batch * self.experiment.data.size)
 
 
 class Shapes:
@@ -66,7 +66,7 @@ class Shapes:
             parameters, flops = n + (turns - 1) * (n_two - n), f + (turns - 1) * (f_two - f)
         else:
             parameters, flops = self.counts(layers, width)
-        return Sized(layers, width, parameters, 3 * flops // experiment.data.context, experiment)
+        return Sized(layers, width, parameters, 3 * flops // experiment.data.size, experiment)
 
     def _experiment(self, layers: int, width: int) -> Experiment:
         model = resized(self.experiment.model, layers, width)
@@ -74,9 +74,10 @@ class Shapes:
 
     def _counts(self, layers: int, width: int) -> tuple[int, int]:
         """Parameters, and FLOPs of a forward pass over one context, of a model that takes no memory."""
-        from danlu.train.costs import outline
+        from danlu.train.assemble import outline, outlined
 
-        objective, built, *_ = outline(self._experiment(layers, width), self.vocabulary)
+        experiment = self._experiment(layers, width)
+        objective, built, *_ = outline(experiment, outlined(experiment, self.vocabulary))
         return sum(p.numel() for p in built.parameters()), int(built.flops(1, *objective.lengths))
 
     def smallest(self) -> Sized:

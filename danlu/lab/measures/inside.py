@@ -62,7 +62,7 @@ def attention_to_first(run: Trained) -> float:
             means.append(float(first_weights(call).mean()))
 
     with watched(watch):
-        run.logits(run.run.model, run.sample)
+        run.forward(run.run.model, run.sample)
     if not means:
         raise LabError(f"{run.folder} has no attention that gives weights to single positions")
     return sum(means) / len(means)
@@ -87,7 +87,7 @@ def increment(run: Trained) -> float:
 
 def _last_stream(run: Trained, model: Model) -> torch.Tensor:
     _, last = blocks_of(model)[-1]
-    outputs = _outputs([last], lambda: run.logits(model, run.sample))
+    outputs = _outputs([last], lambda: run.forward(model, run.sample))
     stream: torch.Tensor = outputs[-1]
     return stream.float()
 
@@ -99,7 +99,7 @@ def codebook_perplexity(run: Trained) -> float:
     books = [module for module in model.modules() if isinstance(module, Codebook)]
     if not books:
         raise LabError(f"{run.folder} has no codebook; take an experiment with +vq-attention")
-    outputs = _outputs(books, lambda: run.logits(model, run.sample))
+    outputs = _outputs(books, lambda: run.forward(model, run.sample))
     found = [perplexity(z, book.codes.shape[1]) for book, (z, _) in zip(books, outputs, strict=True)]
     return float(torch.stack(found).mean())
 

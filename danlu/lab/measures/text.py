@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,10 +15,12 @@ from danlu import data, objectives, spec
 from danlu.data import synthetic
 from danlu.lab.errors import LabError
 from danlu.lab.measures.names import Reading
-from danlu.lab.measures.trained import ALONE, Trained, predicted
+from danlu.lab.measures.trained import Trained, predicted
 from danlu.spec.words import split
+from danlu.train.assemble import objective_of
 from danlu.train.averages import evaluate_averages
-from danlu.train.evaluate import held_out, to_device
+from danlu.train.parallel import ALONE
+from danlu.train.update import to_device
 
 
 def metric_at(run: Trained, reading: Reading) -> float:
@@ -28,19 +31,18 @@ def metric_at(run: Trained, reading: Reading) -> float:
     Raises ``LabError`` where the model cannot be so long, or has other weights.
     """
     experiment, model = run.laid_over([f"data.context={reading.context}", *split(reading.words)])
-    objective: objectives.Objective = objectives.build(
-        experiment.objective, run.run.tokenizer, experiment.data
-    )
-    return run.score(model, objective, held_out(objective, run.dataset, experiment.train.evaluate_tokens))
+    source = replace(run.source, spec=experiment.data)
+    objective = objective_of(experiment, source)
+    return run.score(model, objective, objective.held_out(experiment.train.evaluate_tokens))
 
 
 def other_corpus(run: Trained, corpus: str) -> float:
     """The metric on the held-out text of another corpus, in the run's own tokens."""
-    of_run = run.experiment.data
+    of_run = run.experiment.text
     tokenizer = of_run.tokenizer if of_run.tokenizer == "bytes" else str(run.folder / "tokenizer.json")
-    other: spec.Data = of_run.model_copy(update={"corpus": corpus, "tokenizer": tokenizer})
-    windows = held_out(run.run.objective, data.prepare(other), run.experiment.train.evaluate_tokens)
-    return run.score(run.run.model, run.run.objective, windows)
+    other: spec.Text = of_run.model_copy(update={"corpus": corpus, "tokenizer": tokenizer})
+    objective = objective_of(run.experiment, data.prepare(other))
+    return run.score(run.run.model, objective, objective.held_out(run.experiment.train.evaluate_tokens))
 
 
 def offset(run: Trained, corpus: str) -> float:
@@ -51,17 +53,17 @@ def offset(run: Trained, corpus: str) -> float:
 def train_mode_gap(run: Trained) -> float:
     """The held-out metric in training mode, where batch norm takes the statistics of the batch (of
     ``train.batch`` rows, or ``train.microbatch``), minus that in evaluation mode; without dropout."""
-    model, objective, train = copy.deepcopy(run.run.model), run.run.objective, run.experiment.train
+    model, objective, train = copy.deepcopy(run.run.model), run.language, run.experiment.train
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     model.train()
-    nats = bytes_ = 0.0
+    sums: dict[str, float] = {}
     with torch.no_grad():
         for example in run.examples(train.microbatch or train.batch):
-            nats += float(objective.loss(model, to_device(example, ALONE.device)).nats)
-            bytes_ += objective.bytes_of(example["targets"])
-    return objectives.bits_per_byte(nats, int(bytes_)) - run.metric
+            for name, value in objective.score(model, to_device(example, ALONE.device)).items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+    return objective.measure(sums)[run.experiment.objective.metrics[0].name] - run.metric
 
 
 def outputs_minus_weights(run: Trained) -> float:
@@ -107,7 +109,8 @@ def match_excess(run: Trained) -> float:
 
 def _answers_of(run: Trained) -> list[np.ndarray]:
     """Of each answer which of its tokens are predicted right: bool arrays."""
-    corpus, objective, tokenizer = run.experiment.data.corpus, run.run.objective, run.run.tokenizer
+    objective = run.language
+    corpus, tokenizer = objective.source.spec.corpus, objective.tokenizer
     if not (corpus.startswith(synthetic.PREFIX) and synthetic.find(corpus).answers):
         raise LabError(f"{run.folder} was trained on {corpus}, whose text holds no answers; take {_FORMS}")
     if not isinstance(objective, objectives.Causal | objectives.Prefix):

@@ -5,28 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from danlu import data, objectives, spec
+from danlu import data, spec
 from danlu.files.json import read_object
 from danlu.lab.errors import LabError
-from danlu.models import Model, build
-from danlu.objectives import IGNORED, Example, held_out_keys
-from danlu.optim.rounding import to_bfloat16
+from danlu.models import Model
+from danlu.objectives import IGNORED, Example, HeldOut, Language, Objective
 from danlu.spec.words import resolve
 from danlu.train import steps
+from danlu.train.assemble import initial, network, objective_of
 from danlu.train.errors import RunError
-from danlu.train.evaluate import Window, evaluate, held_out, to_device
+from danlu.train.evaluate import EVALUATION_UNITS, evaluate, evaluation_rows
 from danlu.train.folder import RunFolder
 from danlu.train.internals import Values, activations
 from danlu.train.load import LoadedRun, load_run
 from danlu.train.machine import PRECISIONS
-from danlu.train.parallel import Processes
-from danlu.train.trainer import EVALUATION_TOKENS
-
-ALONE = Processes(0, 1, torch.device("cpu"))
+from danlu.train.parallel import ALONE
+from danlu.train.update import to_device
 
 
 class Trained:
@@ -45,61 +44,75 @@ class Trained:
         if step is None:
             raise RunError(f"{self.folder} holds no checkpoint to measure; run the experiment first")
         run = load_run(self.folder, step)
-        run.model.compute = self._precision
+        run.model.compute = PRECISIONS[self._precision]
         return run
 
     @cached_property
-    def _precision(self) -> torch.dtype:
+    def _precision(self) -> str:
         environment = RunFolder(self.folder).environment
         if not environment.exists():  # an imported model that was never trained here
-            return torch.float32
-        return PRECISIONS[read_object(environment, {"choices": {"precision": str}})["choices"]["precision"]]
+            return "float32"
+        found = read_object(environment, {"choices": {"precision": str}})
+        return str(found["choices"]["precision"])
 
     @property
     def experiment(self) -> spec.Experiment:
         return self.run.experiment
 
     @cached_property
-    def dataset(self) -> data.Dataset:
+    def source(self) -> Any:
+        """The data that the run was trained on."""
         return data.prepare(self.experiment.data)
 
     @cached_property
-    def windows(self) -> list[Window]:
-        """The held-out windows that the run itself is evaluated on."""
-        return held_out(self.run.objective, self.dataset, self.experiment.train.evaluate_tokens)
+    def objective(self) -> Objective:
+        """The run's objective on its data."""
+        return objective_of(self.experiment, self.source)
+
+    @property
+    def language(self) -> Language:
+        """The objective of a run on text. Raises ``LabError`` for others."""
+        if not isinstance(self.objective, Language):
+            raise LabError(
+                f"{self.folder} has the objective {self.experiment.objective.kind}: this is measured of text"
+            )
+        return self.objective
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """The held-out examples that the run itself is evaluated on."""
+        return self.objective.held_out(self.experiment.train.evaluate_tokens)
 
     @property
     def rows(self) -> int:
-        """Windows in one pass, as many as in the run's own evaluation."""
-        train = self.experiment.train
-        return max(train.microbatch or train.batch, EVALUATION_TOKENS // self.run.objective.context)
+        """Examples in one pass, as many as in the run's own evaluation."""
+        return evaluation_rows(self.experiment, self.objective)
 
     @cached_property
     def metric(self) -> float:
-        """The held-out metric, once more."""
-        return self.score(self.run.model, self.run.objective, self.windows)
+        """The primary metric, once more."""
+        return self.score(self.run.model, self.objective, self.held_out)
 
-    def score(self, model: Model, objective: objectives.Objective, windows: list[Window]) -> float:
-        """Bits a byte of ``model``. Raises ``LabError`` where it cannot read windows so long."""
+    def score(self, model: Model, objective: Objective, held_out: HeldOut) -> float:
+        """The primary metric of ``model``. Raises ``LabError`` where it cannot read examples so long."""
         try:
-            return evaluate(model, objective, windows, ALONE, rows=self.rows).bits_per_byte
+            found = evaluate(model, objective, held_out, ALONE, rows=self.rows)
         except ValueError as error:
-            raise LabError(f"{self.folder} cannot read a context of {objective.context}: {error}") from None
+            raise LabError(f"{self.folder} cannot read a context of {objective.size}: {error}") from None
+        return found[self.experiment.objective.metrics[0].name]
 
     def laid_over(self, words: list[str]) -> tuple[spec.Experiment, Model]:
         """The experiment with ``words`` laid over it, and its model with the trained weights. Raises
         ``LabError`` where the weights are no longer those that it needs."""
         experiment = resolve([str(RunFolder(self.folder).experiment), *words])
-        run = self.run
-        model: Model = build(experiment.model, run.objective.vocabulary, max(run.objective.lengths))
+        model = network(experiment, self.run.objective, self._precision)
         try:
-            model.load_state_dict(run.model.state_dict())
+            model.load_state_dict(self.run.model.state_dict())
         except RuntimeError:
             raise LabError(
                 f"{' '.join(words)} needs other weights than {self.folder} has; lay over it only what "
                 "adds and changes no weight, such as windows, the scaling of positions, or log_n"
             ) from None
-        model.compute = self._precision
         return experiment, model.eval().requires_grad_(False)
 
     @cached_property
@@ -107,38 +120,33 @@ class Trained:
         """The model as it was before the first update."""
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(self.experiment.train.seed)
-            objective = self.run.objective
-            model: Model = build(self.experiment.model, objective.vocabulary, max(objective.lengths))
-        if self.experiment.train.weights != "float32":
-            to_bfloat16(model)
-        model.compute = self._precision
+            model = initial(self.experiment, self.run.objective, self._precision)
         return model.eval().requires_grad_(False)
 
     def examples(self, rows: int) -> Iterator[Example]:
-        """The held-out windows as examples of so many rows, in order."""
-        objective = self.run.objective
-        for start in range(0, len(self.windows), rows):
-            some = self.windows[start : start + rows]
-            inputs, targets, mask = (np.stack(part) for part in zip(*some, strict=True))
-            keys = held_out_keys(range(start, start + len(some)))
-            yield objective.example(inputs, targets, keys, mask)
+        """The held-out examples, so many rows at a time, in order."""
+        for start in range(0, self.held_out.count, rows):
+            yield self.held_out.example(range(start, min(start + rows, self.held_out.count)), None)
+
+    @torch.no_grad()
+    def forward(self, model: Model, example: Example) -> None:
+        """A pass of ``model`` over an example, in evaluation mode."""
+        self.objective.loss(model, to_device(example, ALONE.device))
 
     @torch.no_grad()
     def logits(self, model: Model, example: Example) -> torch.Tensor:
-        """What ``model`` makes of an example: (rows, positions, vocabulary)."""
-        objective = self.run.objective
-        given = {name: t for name, t in to_device(example, ALONE.device).items() if name != "targets"}
-        return model(given.pop("tokens"), **given, **objective.scope)
+        """What ``model`` makes of an example of text: (rows, positions, vocabulary)."""
+        return self.language.logits(model, to_device(example, ALONE.device))
 
     @cached_property
     def sample(self) -> Example:
-        """The first of the held-out text: some 4,096 tokens, at least one window."""
-        return next(self.examples(max(1, EVALUATION_TOKENS // self.run.objective.context)))
+        """The first of the held-out examples: some 4,096 tokens (images), at least one example."""
+        return next(self.examples(max(1, EVALUATION_UNITS // self.objective.size)))
 
     @cached_property
     def activations(self) -> Values:
         """What happens in the model as it reads ``sample``: keys as in ``danlu.train.internals.Look``."""
-        return activations(self.run.model, lambda: self.logits(self.run.model, self.sample))
+        return activations(self.run.model, lambda: self.forward(self.run.model, self.sample))
 
     @cached_property
     def predictions(self) -> list[tuple[Example, np.ndarray]]:

@@ -20,7 +20,7 @@ SELDOM = 1e-3  # of the training text
 def cache_bytes(run: Trained) -> float:
     """Bytes that the model's cache holds of a sequence of ``data.context`` tokens, at two bytes a number, per
     token. Raises ``LabError`` for an encoder, which has none."""
-    model, (length, *memory) = run.run.model, run.run.objective.lengths
+    model, (length, *memory) = run.run.model, run.language.lengths
     if isinstance(model, Encoder):
         raise LabError(f"{run.folder} trained an encoder, which writes nothing and keeps no cache")
     return model.cache_bytes(length, HALF, *memory) / length
@@ -41,7 +41,7 @@ def rare_rows(run: Trained) -> float:
 def _rows(run: Trained, which: Callable[[np.ndarray], Any], what: str) -> float:
     """Mean |w| over the embedding rows of the tokens that ``which`` chooses by their shares."""
     vocabulary = run.run.tokenizer.vocabulary
-    counts = np.bincount(run.dataset.train.ids, minlength=vocabulary)
+    counts = np.bincount(run.language.source.train.ids, minlength=vocabulary)
     chosen = which(counts / counts.sum())
     if not chosen.any():
         raise LabError(f"of the {vocabulary} tokens of {run.folder} none {what} its training text")

@@ -214,42 +214,24 @@ def main() -> None:
 def _update(experiment: spec.Experiment) -> tuple[Callable[[], None], bool]:
     """Updates of the experiment, one after another, and whether a GPU carries them out. They move the weights
     by a hundredth of what a run does, so that no rate lets them diverge while they are timed."""
-    from danlu import data, objectives, optim
-    from danlu.models import build
-    from danlu.train.evaluate import to_device
-    from danlu.train.machine import PRECISIONS, pick_device, pick_precision
-    from danlu.train.plan import updates_of
-    from danlu.train.precision import total_norm
+    from danlu import data
+    from danlu.train.assemble import assemble, objective_of
+    from danlu.train.machine import pick_device, pick_precision
+    from danlu.train.parallel import Processes
+    from danlu.train.update import Update
 
-    train, context = experiment.train, experiment.data.context
-    device = pick_device(train.device)
-    dataset = data.prepare(experiment.data)
-    objective: Any = objectives.build(experiment.objective, dataset.tokenizer, experiment.data)
-    model: Any = build(experiment.model, objective.vocabulary, max(objective.lengths)).to(device)
-    model.compute, model.recompute = PRECISIONS[pick_precision(train.precision, device)], train.recompute
-    rules = optim.build(experiment.optimizer, model, updates_of(experiment))
-    for group in (group for rule in rules for group in rule.param_groups):
+    train, device = experiment.train, pick_device(experiment.train.device)
+    objective = objective_of(experiment, data.prepare(experiment.data))
+    precision = pick_precision(train.precision, device)
+    made = assemble(experiment, objective, precision, Processes(0, 1, device))
+    for group in (group for rule in made.rules for group in rule.param_groups):
         group["lr"] *= GENTLY
-    batches = data.Batches(dataset.train, context=context, seed=train.seed)
-    rows = train.microbatch or train.batch
-    steps = count()
+    one, steps = Update(made), count()
 
     def update() -> None:
         step = next(steps)
-        for start in range(step * train.batch, (step + 1) * train.batch, rows):
-            keys = objectives.training_keys(train.seed, step, start, start + rows)
-            nats, penalty = objective.loss(
-                model, to_device(objective.example(*batches.rows(start, rows), keys), device)
-            )
-            ((nats if penalty is None else nats + penalty) / (train.batch * objective.count)).backward()
-        grads = [p.grad for p in model.parameters() if p.grad is not None]
-        if train.clip:
-            torch._foreach_mul_(grads, min(1.0, train.clip / (float(total_norm(grads)) + 1e-6)))
-        for rule in rules:
-            rule.step()
-        model.zero_grad()
-
-    import torch
+        one.apply(step, one.gradients(step, step * train.batch, train.batch))
+        one.clear()
 
     return update, device.type == "cuda"
 

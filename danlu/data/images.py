@@ -1,0 +1,85 @@
+"""Small images that come with a package: nothing is downloaded."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from danlu.data.counter import Counter
+from danlu.data.errors import DataError
+from danlu.spec.data import Digits
+
+_SIZE, _SHADES = 8, 16
+_STREAM = 0x696D6167  # "imag": keeps this random stream apart from others with the same seed
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images, float32 [n, channels, height, width] from 0 to 1, and their classes, int64 [n], in two parts:
+    ``train`` and ``held_out``. ``record`` says, in JSON, what they were made from."""
+
+    spec: Digits
+    train: tuple[NDArray[np.float32], NDArray[np.int64]]
+    held_out: tuple[NDArray[np.float32], NDArray[np.int64]]
+    record: dict[str, Any]
+
+    def rows(self, seed: int, step: int, first: int, start: int, stop: int) -> tuple[Any, Any]:
+        """Samples ``first + start`` to ``first + stop`` of the endless stream of training images: whole
+        epochs, each in an order of its own. What is moved depends on (seed, step, row) alone."""
+        images, classes = self.train
+        count = len(images)
+        places = np.empty(stop - start, np.int64)
+        for row in range(start, stop):
+            epoch, place = divmod(first + row, count)
+            places[row - start] = self._order(seed, epoch)[place]
+        chosen = images[places]
+        if self.spec.shift:
+            moves = Counter(seed, step, _STREAM).integers(start, stop, 2, 2 * self.spec.shift + 1)
+            chosen = _moved(chosen, moves - self.spec.shift)
+        return chosen, classes[places]
+
+    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([_STREAM, seed % 2**64, epoch]).permutation(len(self.train[0]))
+
+
+def prepare_digits(spec: Digits) -> Images:
+    """The digits of scikit-learn, split by the hash of each image. Raises ``DataError`` where the package
+    is missing."""
+    try:
+        packed = (resources.files("sklearn") / "datasets" / "data" / "digits.csv.gz").read_bytes()
+    except (ModuleNotFoundError, FileNotFoundError):
+        raise DataError(
+            "data.kind = digits reads the images that come with scikit-learn, which is not installed; "
+            "pip install 'danlu[images]'"
+        ) from None
+    table = np.loadtxt(gzip.decompress(packed).decode().splitlines(), delimiter=",", dtype=np.int64)
+    pixels, classes = table[:, :-1].astype(np.uint8), table[:, -1]
+    images = (pixels.reshape(-1, 1, _SIZE, _SIZE) / _SHADES).astype(np.float32)
+    order = np.argsort([hashlib.sha256(row.tobytes()).digest() for row in pixels], kind="stable")
+    out, into = np.split(order, [round(spec.held_out * len(order))])
+    sides = {"train": np.sort(into), "held_out": np.sort(out)}
+    record = {
+        "corpus": "digits",
+        "sha256": hashlib.sha256(table.tobytes()).hexdigest(),
+        "tokenizer": None,
+        "splits": {name: {"images": len(side)} for name, side in sides.items()},
+    }
+    train, held_out = ((images[side], classes[side]) for side in sides.values())
+    return Images(spec, train, held_out, record)
+
+
+def _moved(images: NDArray[np.float32], moves: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Each image moved by its (down, right) pixels; what comes in is empty."""
+    edge = int(np.abs(moves).max())
+    wide = np.pad(images, ((0, 0), (0, 0), (edge, edge), (edge, edge)))
+    height, width = images.shape[2:]
+    down, right = (edge - moves).T[:, :, None]
+    rows, columns = down + np.arange(height), right + np.arange(width)
+    each = np.arange(len(images))[:, None, None]
+    return wide[each, :, rows[:, :, None], columns[:, None, :]].transpose(0, 3, 1, 2)

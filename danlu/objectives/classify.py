@@ -1,0 +1,96 @@
+"""Classes of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from danlu import spec
+from danlu.data import Images
+from danlu.nn import auxiliary, builds
+from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors
+from danlu.objectives.language import IGNORED, filled
+
+_SHADES = " .:-=+*#%@"
+_SHOWN = 8
+
+
+@builds(spec.Classify)
+class Classify(Objective):
+    """The class of every image, by the cross-entropy of the model's outputs (rows, classes).
+
+    ``smoothing`` s: the target is 1 − s on the right class and s/classes on all (Szegedy et al. 2016, section
+    7); held-out metrics are without it.
+    """
+
+    unit = term = "image"
+
+    def __init__(self, source: Images, *, smoothing: float = 0.0) -> None:
+        self.source, self.smoothing = source, smoothing
+        self.inputs = source.spec.shape, source.spec.classes
+        self.record = source.record
+
+    def example(self, draw: Draw) -> Example:
+        images, classes = self.source.rows(*draw)
+        return {"images": images, "targets": classes}
+
+    def held_out(self, limit: int | None = None) -> HeldOut:
+        images, classes = (part[:limit] for part in self.source.held_out)
+
+        def example(places: Sequence[int], rows: int | None = None) -> Example:
+            mine = list(places) or [0]
+            made = {"images": images[mine], "targets": classes[mine]}
+            return filled(made, len(places), len(mine) if rows is None else rows)
+
+        return HeldOut(len(images), example)
+
+    def loss(self, model: nn.Module, example: Tensors) -> Losses:
+        logits, targets = model(example["images"]), example["targets"]
+        smoothing = self.smoothing if model.training else 0.0
+        total = F.cross_entropy(
+            logits, targets, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing
+        )
+        own = auxiliary(model) if model.training else None
+        return Losses(total, None if own is None else own * len(targets))
+
+    def score(self, model: nn.Module, example: Tensors) -> dict[str, torch.Tensor]:
+        logits, targets = model(example["images"]), example["targets"]
+        nats = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+        right = logits.argmax(-1) == targets
+        return {"nats": nats, "right": right.sum(), "images": (targets != IGNORED).sum()}
+
+    def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
+        return {
+            "accuracy": sums["right"] / sums["images"],
+            "cross_entropy": sums["nats"] / sums["images"],
+        }
+
+    def sample(self, model: nn.Module) -> Sample | None:
+        """The first held-out images beside what the model takes them for."""
+        images, classes = (part[:_SHOWN] for part in self.source.held_out)
+        with torch.no_grad():
+            guesses = model(torch.from_numpy(images)).argmax(-1).tolist()
+        data = {"images": images[:, 0].tolist(), "guesses": guesses, "classes": classes.tolist()}
+        return Sample("picture", _picture(images[:, 0], guesses, classes.tolist()), data)
+
+    def about(self) -> str:
+        return f"{len(self.source.train[0]):,} training images of {self.source.spec.kind}"
+
+
+def _picture(images: np.ndarray[Any, Any], guesses: Sequence[int], classes: Sequence[int]) -> str:
+    """The images side by side in characters, two for a pixel; below each what it was taken for."""
+    shades = (images * (len(_SHADES) - 1)).round().astype(int)
+    rows = ["  ".join("".join(2 * _SHADES[s] for s in line) for line in row) for row in shades.swapaxes(0, 1)]
+    said = [
+        f"{guess}" if guess == right else f"{guess} (is {right})"
+        for guess, right in zip(guesses, classes, strict=True)
+    ]
+    width = 2 * images.shape[2]
+    return "\n".join(
+        [*(row.rstrip() for row in rows), "  ".join(text.ljust(width) for text in said).rstrip()]
+    )

@@ -1,0 +1,114 @@
+"""From an experiment to what is trained: objective, network, update rules. Everything that needs one of these
+takes it from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+from danlu import data, objectives, optim, spec
+from danlu.data import vocabulary_of
+from danlu.models import Model, build
+from danlu.objectives import Objective
+from danlu.optim.base import Rule
+from danlu.optim.rounding import to_bfloat16
+from danlu.train.machine import PRECISIONS, pick_device, pick_precision
+from danlu.train.parallel import ALONE, Processes, distribute
+from danlu.train.plan import updates_of
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """An experiment put together: ``model``, and ``wrapped``, the same as every one of several processes runs
+    it; ``rules``, one for each kind of update; ``precision`` of the activations; ``group`` of processes."""
+
+    experiment: spec.Experiment
+    objective: Objective
+    model: Model
+    wrapped: nn.Module
+    rules: list[Rule]
+    precision: str
+    group: Processes
+
+    @property
+    def named(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that learn, with their names."""
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    @property
+    def flops_per_unit(self) -> int:
+        """FLOPs of forward and backward for one token of text (one image): three times the forward pass."""
+        return 3 * self.objective.flops(self.model) // self.objective.size
+
+
+def objective_of(experiment: spec.Experiment, source: Any) -> Objective:
+    """The experiment's objective on ``source``, which ``danlu.data.prepare`` gave."""
+    found: Objective = objectives.build(experiment.objective, source)
+    return found
+
+
+def network(experiment: spec.Experiment, objective: Objective, precision: str = "float32") -> Model:
+    """The experiment's network in float32, with initial weights that follow from torch's generator;
+    ``precision`` is that of its activations."""
+    model: Model = build(experiment.model, *objective.inputs)
+    model.compute = PRECISIONS[precision]
+    return model
+
+
+def initial(experiment: spec.Experiment, objective: Objective, precision: str) -> Model:
+    """``network`` with weights of the type that training keeps (``train.weights``)."""
+    model = network(experiment, objective, precision)
+    if experiment.train.weights != "float32":
+        to_bfloat16(model)
+    return model
+
+
+def assemble(
+    experiment: spec.Experiment, objective: Objective, precision: str = "float32", group: Processes = ALONE
+) -> Assembly:
+    """Network and rules of ``experiment`` at its own seed, on the group's device. What is drawn does not
+    depend on the number of processes. Raises ``SpecError`` where rules and network do not fit."""
+    torch.manual_seed(experiment.train.seed)
+
+    def make() -> Model:
+        model = initial(experiment, objective, precision)
+        model.recompute = experiment.train.recompute
+        return model
+
+    model, wrapped = distribute(make, experiment.train.parallel, group, precision)
+    rules = optim.build(experiment.optimizer, model, updates_of(experiment))
+    return Assembly(experiment, objective, model, wrapped, rules, precision, group)
+
+
+def outline(experiment: spec.Experiment, source: Any = None) -> tuple[Objective, Model, str, str]:
+    """Objective and network on the meta device, where nothing is allocated; device and precision that a run
+    would have here. ``source``: the data (None: as far as it is known without reading a text)."""
+    device, precision = place(experiment.train)
+    objective = objective_of(experiment, source or outlined(experiment))
+    with torch.device("meta"):
+        model = initial(experiment, objective, precision)
+    return objective, model, device, precision
+
+
+def outlined(experiment: spec.Experiment, ids: int | None = None) -> Any:
+    """The experiment's data without its text, if it is text, with a tokenizer of ``ids`` ids (None: as many
+    as are known)."""
+    if not isinstance(experiment.data, spec.Text):
+        return data.prepare(experiment.data)
+    ids = vocabulary_of(experiment.data)[0] if ids is None else ids
+    tokenizer = SimpleNamespace(vocabulary=ids, separator=ids - 1, token_bytes=np.ones(ids, np.int32))
+    return data.Dataset.outline(experiment.data, tokenizer)
+
+
+def place(train: spec.Train) -> tuple[str, str]:
+    """Device and precision that the run would have on this machine; a GPU that is asked for and not there is
+    taken to compute in bfloat16."""
+    if train.device == "cuda" and not torch.cuda.is_available():
+        return "cuda", "bfloat16" if train.precision == "auto" else train.precision
+    device = pick_device(train.device)
+    return device.type, pick_precision(train.precision, device)

@@ -1,0 +1,183 @@
+"""What is done around an update: looks inside, averages, rows of metrics, evaluation, checkpoints.
+
+The trainer calls its callbacks in their order (``standard`` says danlu's) at each of the moments that
+``Callback`` names. One that carries something over updates gives it in ``state`` and ``tensors``: it is part
+of every checkpoint, and a resumed run goes on with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from danlu.train.averages import WeightsAverage
+from danlu.train.evaluate import evaluate, evaluation_rows
+from danlu.train.internals import Look
+
+if TYPE_CHECKING:
+    from danlu.train.trainer import Trainer
+
+Tensors = dict[str, dict[str, torch.Tensor]]
+
+
+class Callback:
+    """Base class: does nothing. ``name`` is the key of its state in a checkpoint."""
+
+    name: ClassVar[str] = ""
+
+    def before_update(self, run: Trainer) -> None:
+        """``run.moment`` is that of the update; rates are set."""
+
+    def after_gradients(self, run: Trainer) -> None:
+        """Gradients are filled, not yet clipped; ``run.loss`` and ``run.update.norm`` are theirs."""
+
+    def after_update(self, run: Trainer) -> None:
+        """``run.applied`` says whether weights were updated; gradients are still there; ``run.state`` stands
+        before the update."""
+
+    def after_step(self, run: Trainer) -> None:
+        """``run.state`` stands after the update."""
+
+    def between_updates(self, run: Trainer) -> None:
+        """Before the first update, between updates, after the last (``run.last``). May raise
+        ``danlu.train.evaluate.Stopped`` when a signal asks to stop."""
+
+    def after_evaluation(self, run: Trainer, metrics: Mapping[str, float]) -> None:
+        """Held-out metrics by name have been measured."""
+
+    def state(self) -> Any:
+        """What must be kept besides tensors, as JSON; None: nothing."""
+        return None
+
+    def load_state(self, state: Any) -> None:
+        """Take over what ``state`` gave."""
+
+    def tensors(self) -> Tensors:
+        """What must be kept, by file and name."""
+        return {}
+
+    def load_tensors(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        """Take over what ``tensors`` gave."""
+
+
+def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
+    """The callbacks of ``run`` in order, a user's ``own`` before what evaluates and saves."""
+    return [LookInside(), Average(run), *own, Log(), Evaluate(), Checkpoint()]
+
+
+class LookInside(Callback):
+    """Every ``train.internals_every`` updates: what goes on inside the network."""
+
+    def __init__(self) -> None:
+        self._look: Look | None = None
+
+    def before_update(self, run: Trainer) -> None:
+        every = run.experiment.train.internals_every
+        self._look = look = Look.due(every, run.state.step + 1, run.model, run.group)
+        if look is None:
+            return
+        with run.clock("other"):
+            mine, micro = run.update.rows(run.examples)
+            example = run.update.example(run.draw(mine.start, mine.start + micro))
+            look.activations(lambda: run.objective.loss(run.model, example))
+
+    def after_gradients(self, run: Trainer) -> None:
+        if self._look is not None:
+            with run.clock("other"):
+                self._look.before(run.update.scale.scale)
+
+    def after_step(self, run: Trainer) -> None:
+        if self._look is None or not run.applied:
+            return
+        with run.recording.during("look"), run.clock("other"):
+            inside = self._look.after()
+        run.write(run.where() | {"inside": inside})
+
+
+class Average(Callback):
+    """The average of the weights that ``train.average`` asks for."""
+
+    name = "average"
+
+    def __init__(self, run: Trainer) -> None:
+        self.weights = run.average = WeightsAverage(run.experiment.train.average, run.model, run.made.named)
+
+    def after_update(self, run: Trainer) -> None:
+        if run.applied:
+            self.weights.update(run.moment.progress)
+
+    def state(self) -> int:
+        return self.weights.seen
+
+    def load_state(self, state: int) -> None:
+        self.weights.seen = state
+
+    def tensors(self) -> Tensors:
+        return self.weights.tensors()
+
+    def load_tensors(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        self.weights.load(tensors)
+
+
+class Log(Callback):
+    """Every ``train.log_every`` updates, and after the first: a row of metrics."""
+
+    def after_step(self, run: Trainer) -> None:
+        now, update = run.state, run.update
+        now.since[0] += run.loss
+        now.since[1] += 1
+        if not run.logs(now.step):
+            return
+        row = run.where() | {
+            "flops": run.made.flops_per_unit * now.units,
+            "loss": now.since[0] / now.since[1],
+            "grad_norm": update.norm,
+            "lr": run.rate,
+        }
+        now.since = [0.0, 0.0]
+        run.tell(update.folding.row(row | update.rounding.row(run.group.sum)))
+
+
+class Evaluate(Callback):
+    """Every ``train.evaluate_every`` updates, and at the end: the held-out metrics; whether they are the best
+    so far. Asks nothing but the state, so that a resumed run repeats what an interrupted one left undone."""
+
+    def between_updates(self, run: Trainer) -> None:
+        every, now = run.experiment.train.evaluate_every, run.state
+        due = run.last or (every is not None and now.step % every == 0)
+        if not due or now.evaluated >= now.step:
+            return
+        with run.recording.during("evaluation"), run.clock("evaluation"), run.averaged():
+            metrics = run.average.scores(lambda: self._score(run), run.metric.name)
+        value = metrics.get(f"{run.metric.name}_average", metrics[run.metric.name])
+        now.evaluated, now.metric, run.measured = now.step, value, metrics
+        run.tell(run.where() | metrics)
+        if improved := run.metric.improves(value, now.best):
+            now.best, now.best_step = value, now.step
+        # One that was saved when a signal cut the evaluation off does not know the outcome.
+        run.must_save = improved or now.saved == now.step
+        for callback in run.callbacks:
+            callback.after_evaluation(run, metrics)
+
+    def _score(self, run: Trainer) -> dict[str, float]:
+        return evaluate(
+            run.made.wrapped,
+            run.objective,
+            run.held_out,
+            run.group,
+            rows=evaluation_rows(run.experiment, run.objective, run.group.count),
+            stop=lambda: run.interrupt.requested is not None,
+            score=run.score,
+        )
+
+
+class Checkpoint(Callback):
+    """Every ``train.checkpoint_every`` updates, at the best metric, and at the end."""
+
+    def between_updates(self, run: Trainer) -> None:
+        every, now = run.experiment.train.checkpoint_every, run.state
+        due = run.last or (every is not None and now.step % every == 0)
+        if run.must_save or (due and now.saved < now.step):
+            run.save()

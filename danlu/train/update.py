@@ -1,0 +1,154 @@
+"""One update: gradients of a global batch, the check that they are finite, clipping, the rules' step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+
+from danlu.nn import after_update
+from danlu.objectives import Draw, Example, Losses
+from danlu.optim import rounding
+from danlu.train.assemble import Assembly
+from danlu.train.errors import Diverged
+from danlu.train.folding import Folding
+from danlu.train.parallel import hold_gradients
+from danlu.train.precision import LossScale, first_non_finite, total_norm
+
+Part = Callable[[str], AbstractContextManager[Any]]  # data, forward, backward, optimizer: what takes the time
+Loss = Callable[[Any, Any], Losses]
+
+
+def untimed(part: str) -> AbstractContextManager[None]:
+    """For updates that nobody times."""
+    return nullcontext()
+
+
+class Update:
+    """Updates of ``made``: ``gradients``, then ``apply``; ``example`` reads.
+
+    ``part(name)`` is a context around what takes the time. ``loss``: what is called in place of the
+    objective's own, such as a compiled form of it. ``norm``: Euclidean, of the last gradients before they
+    were clipped.
+    """
+
+    def __init__(self, made: Assembly, *, part: Part = untimed, loss: Loss | None = None) -> None:
+        train = made.experiment.train
+        self.made, self.part, self.loss = made, part, loss or made.objective.loss
+        self.named = made.named
+        self.sharded = any(hasattr(p, "full_tensor") for _, p in self.named)
+        self.scale = LossScale.of(made.precision)
+        self.rounding = rounding.steps(train.weights, train.seed, made.group.rank if self.sharded else 0)
+        self.folding = Folding(train, made.rules, made.group.count, made.precision)
+        self.norm = float("nan")
+
+    def example(self, draw: Draw) -> dict[str, torch.Tensor]:
+        """Training examples on the device."""
+        return to_device(self.made.objective.example(draw), self.made.group.device)
+
+    def rows(self, batch: int) -> tuple[range, int]:
+        """Of an update of ``batch`` examples: those that fall to this process, and how many make a pass."""
+        group, micro = self.made.group, self.made.experiment.train.microbatch
+        mine = batch // group.count
+        return range(group.rank * mine, (group.rank + 1) * mine), micro or mine
+
+    def gradients(self, step: int, first: int, batch: int) -> float:
+        """Fill the gradients of update ``step``, whose ``batch`` examples begin with sample ``first``.
+
+        Returns the loss of the global batch by term, penalties left out; ``norm`` is that of the gradients.
+        """
+        group, objective = self.made.group, self.made.objective
+        mine, micro = self.rows(batch)
+        terms = batch * objective.count
+        share = self.folding.begin(len(mine) // micro) / terms
+        total = torch.zeros((), device=group.device)
+        for start in mine[::micro]:
+            with self.part("data"):
+                draw = Draw(self.made.experiment.train.seed, step, first, start, start + micro)
+                example = self.example(draw)
+            with hold_gradients(self.made.wrapped, hold=start + micro < mine.stop):
+                with self.part("forward"):
+                    losses = self.loss(self.made.wrapped, example)
+                    whole = losses.total if losses.penalty is None else losses.total + losses.penalty
+                with self.part("backward"):
+                    # DDP and FSDP2 average over processes; the loss is a sum over all of them
+                    (whole * (self.scale.scale * group.count * share)).backward()
+                    total += losses.total.detach()
+        with self.part("backward"):
+            return self._read(total) / terms
+
+    def apply(self, step: int, loss: float, *, count_losses: bool = False, told: str = "") -> bool:
+        """Clip the gradients, let the rules make their step, and let go of the gradients.
+
+        ``count_losses``: count what rounding to low precision loses. False where an overflow in float16 skips
+        the update. Raises ``Diverged``, which names the tensor, when something is not finite: the weights are
+        untouched. ``told`` is what it says of checkpoints.
+        """
+        applied = self._finite(step, loss, told)
+        if applied:
+            self._clip()
+            self.rounding.begin(step, count=count_losses)
+            for rule in self.made.rules:
+                self.rounding.step(rule)
+            after_update(self.made.model)
+        return applied
+
+    def clear(self) -> None:
+        """Let go of the gradients."""
+        for _, p in self.named:
+            p.grad = None
+
+    def _read(self, total: torch.Tensor) -> float:
+        """The loss over all processes; sets ``norm``. Both come from the device in one transfer."""
+        # Folded into the momentum there are no gradients left, and each was looked at.
+        grads = [] if self.folding.active else self._gradients()
+        norm = total_norm(grads) if grads else torch.zeros_like(total)
+        loss, length = torch.stack([self.made.group.sum(total).double(), norm.double()]).tolist()
+        self.norm = length / self.scale.scale
+        return float(loss)
+
+    def _gradients(self) -> list[torch.Tensor]:
+        return [p.grad for _, p in self.named if p.grad is not None]
+
+    def _clip(self) -> None:
+        clip = self.made.experiment.train.clip
+        factor = min(1.0, clip / (self.norm + 1e-6)) if clip else 1.0
+        if factor != 1.0 or self.scale.scale != 1.0:
+            torch._foreach_mul_(self._gradients(), factor / self.scale.scale)
+
+    def _finite(self, step: int, loss: float, told: str) -> bool:
+        if np.isfinite(self.norm) and np.isfinite(loss):
+            self.scale.went_well(self.made.precision)
+            return True
+        if np.isfinite(loss):
+            try:
+                self.scale.overflowed()  # in float16: halve the scale, skip the update
+                return False
+            except FloatingPointError:
+                pass
+        raise self.made.group.told(Diverged(self._not_finite(step, loss, told)))
+
+    def _not_finite(self, step: int, loss: float, told: str) -> str:
+        grads = ((name, p.grad) for name, p in self.named if p.grad is not None)
+        found = first_non_finite(grads)
+        weights = first_non_finite((name, p.detach()) for name, p in self.named)
+        if weights:
+            what = f"the weight {weights}"
+        elif found:
+            what = f"the gradient of {found}"
+        elif np.isfinite(loss):
+            what = "every gradient is finite, but their norm overflowed"
+        else:
+            what = f"the loss is {loss}"
+        return (
+            f"step {step + 1}: {what}; nothing was updated. {told}"
+            "A lower optimizer.lr, a longer warm-up or train.precision=float32 often help"
+        )
+
+
+def to_device(example: Example, device: torch.device) -> dict[str, torch.Tensor]:
+    """The example's arrays as tensors on ``device``."""
+    return {name: torch.from_numpy(part).to(device, non_blocking=True) for name, part in example.items()}
