@@ -17,7 +17,7 @@ from danlu.spec import (
     Attention,
     Constant,
     Cosine,
-    Data,
+    Text,
     Decoder,
     Experiment,
     LayerNorm,
@@ -72,7 +72,7 @@ experiments = st.builds(
         layers=count, mixer=mixers, feed_forward=forwards, norm=norms, position=positions,
         softcap=st.none() | positive, tied=st.booleans(),
     ),
-    data=st.builds(Data, corpus=text, context=count, text=text),
+    data=st.builds(Text, corpus=text, context=count, text=text),
     optimizer=st.builds(AdamW, lr=positive) | st.builds(Muon, adamw_lr=positive, weight_decay=positive),
     schedule=st.one_of(
         st.builds(Constant, warmup=duration), st.builds(Linear, warmup=duration, floor=fraction),
