@@ -10,7 +10,8 @@ _NUMBER = (float, None)
 _METRIC = {"value": _NUMBER, "unit": (str, None), "better": (str, None)}
 
 SUMMARY: dict[str, Any] = {
-    "steps": int, "tokens": int, "parameters": int, "flops": _NUMBER, "loss": _NUMBER,
+    "steps": int, "tokens": (int, None), "unit": (str, None), "parameters": int,
+    "flops": _NUMBER, "loss": _NUMBER,
     "active_seconds": {...: float}, "metric": {"name": str, **_METRIC},
     "best": {"step": int, "value": _NUMBER}, "metrics": ({...: _METRIC}, None), "stopped": (str, None),
 }  # fmt: skip
@@ -19,7 +20,7 @@ ROW: dict[str, Any] = {
 }  # fmt: skip
 ENVIRONMENT: dict[str, Any] = {
     "data": ({"splits": ({...: dict}, None)}, None), "choices": (dict, None),
-    "versions": ({...: (str, None)}, None),
+    "versions": ({...: (str, None)}, None), "unit": (str, None),
     "metric": ({"name": str, "unit": (str, None), "better": (str, None)}, None),
 }  # fmt: skip
 MEASURES: dict[Any, Any] = {...: _NUMBER}

@@ -177,7 +177,7 @@ def _run(rung: Rung, seed: int, outcome: Outcome) -> Run:
     assert summary is not None
     loss = value(outcome, loss_of(outcome.job.experiment.objective.metrics).name)
     return Run(
-        rung, seed, float(summary["parameters"]), float(summary["tokens"]), float(summary["flops"]),
+        rung, seed, float(summary["parameters"]), value(outcome, "tokens"), float(summary["flops"]),
         loss, value(outcome, "metric"), value(outcome, "last-weights") / loss, str(outcome.folder),
     )  # fmt: skip
 

@@ -41,6 +41,11 @@ class Record:
         """The rows that have ``name``, as (step, value)."""
         return [(row["step"], row[name]) for row in self.rows if name in row]
 
+    @property
+    def counted(self) -> str:
+        """What the run is counted in: tokens, images."""
+        return f"{self.summary.get('unit') or 'token'}s"
+
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """Those of the run's objective, the first of which decides."""
@@ -109,13 +114,13 @@ def steps_to(record: Record, wanted: float) -> float:
 
 
 def tokens_to(record: Record, wanted: float) -> float:
-    """``steps_to`` in tokens trained on."""
-    return first_reached(record.scores("tokens"), wanted, record.metrics[0].sign)
+    """``steps_to`` in tokens (images, …) trained on."""
+    return first_reached(record.scores(record.counted), wanted, record.metrics[0].sign)
 
 
 def flops_to(record: Record, wanted: float) -> float:
     """``steps_to`` in FLOPs of the matrix products."""
-    return tokens_to(record, wanted) * record.summary["flops"] / record.summary["tokens"]
+    return tokens_to(record, wanted) * record.summary["flops"] / tokens(record)
 
 
 def first_reached(scores: Iterable[tuple[int, float]], wanted: float, sign: int = 1) -> float:
@@ -186,8 +191,8 @@ def parameters(record: Record) -> float:
 
 
 def tokens(record: Record) -> float:
-    """Tokens that were trained on."""
-    return float(record.summary["tokens"])
+    """Tokens (images, …) that were trained on."""
+    return float(record.summary[record.counted])
 
 
 def steps(record: Record) -> float:

@@ -31,7 +31,7 @@ class Standing:
     step: int | None = None
     loss: float | None = None
     metric: float | None = None
-    speed: float | None = None  # tokens a second
+    speed: float | None = None  # tokens (images) a second
 
     @classmethod
     def of(cls, job: Job, folder: Path) -> Standing:
@@ -43,13 +43,14 @@ class Standing:
         bounds = {"step": train.steps, "tokens": train.tokens, "seconds": train.seconds}
         share = max(last.get(name, 0) / bound for name, bound in bounds.items() if bound is not None)
         seconds = last.get("seconds", 0) - first.get("seconds", 0)
-        tokens = last.get("tokens", 0) - first.get("tokens", 0)
+        counted = next((name for name in last if name not in ("step", "seconds")), "tokens")  # or images
+        units = last.get(counted, 0) - first.get(counted, 0)
         return cls(
             share=min(share, 1.0),
             step=last["step"],
             loss=_last(rows, "loss"),
             metric=_last(rows, job.experiment.objective.metrics[0].name),
-            speed=tokens / seconds if seconds > 0 else None,
+            speed=units / seconds if seconds > 0 else None,
         )
 
 

@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,7 @@ class Side:
 
     def curves(self, metric: str, x: str) -> dict[Any, Curve]:
         """Each counted run's curve, by its seed (by its name where the runs differ in more)."""
-        return {run.name if self.mixed else run.seed: _curve(run.path, metric, x) for run in self.counted}
+        return {run.name if self.mixed else run.seed: _curve(run, metric, x) for run in self.counted}
 
 
 @dataclass(frozen=True)
@@ -143,9 +142,11 @@ def _apart(sides: Sequence[Side]) -> list[str]:
     return [f"the sides are scored on different things, so their values do not compare ({'; '.join(said)})"]
 
 
-@cache
-def _curve(folder: Path, metric: str, x: str) -> Curve:
-    return read_curve(folder, metric, x)
+def _curve(run: Run, metric: str, x: str) -> Curve:
+    return _read_once(run.path, metric, x, run.counted)
+
+
+_read_once = cache(read_curve)
 
 
 def _differs(sides: Sequence[Side]) -> list[tuple[str, list[list[Any]]]]:

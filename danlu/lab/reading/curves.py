@@ -17,8 +17,9 @@ AXES = {"steps": "step", "time": "seconds", "flops": "flops", "tokens": "tokens"
 UNITS = {"steps": "steps", "time": "active seconds", "flops": "FLOPs", "tokens": "tokens"}
 
 
-def read_curve(folder: Path, metric: str, x: str = "steps") -> Curve:
+def read_curve(folder: Path, metric: str, x: str = "steps", counted: str = "tokens") -> Curve:
     """What the run in ``folder`` measured of ``metric``, in the order of x; empty where it did not.
+    ``counted``: what stands for the axis ``tokens`` in a run that counts something else.
 
     ``metric``: a name in ``metrics.jsonl``, also of what ``train.internals_every`` writes; where the run
     keeps an average of its weights, that of the average. Raises ``RunError`` for a damaged file.
@@ -26,21 +27,22 @@ def read_curve(folder: Path, metric: str, x: str = "steps") -> Curve:
     from danlu.train.metrics import read
 
     rows = read(folder / METRICS)
-    per_token = _flops_per_token(rows)
+    key = counted if x == "tokens" else AXES[x]
+    per_unit = _flops_per_unit(rows, counted)
     points: dict[float, float] = {}
     for row in rows:
         value = score(row, metric) if metric in row else row.get("inside", {}).get(metric)
-        at = row.get(AXES[x])
+        at = row.get(key)
         if at is None and x == "flops":  # evaluations don't tell them
-            at = per_token * row.get("tokens", math.nan)
+            at = per_unit * row.get(counted, math.nan)
         if value is not None and at is not None:
             points[float(at)] = float(value)
     return sorted(points.items())
 
 
-def _flops_per_token(rows: Sequence[dict[str, Any]]) -> float:
-    told = next((row for row in reversed(rows) if row.get("flops") and row.get("tokens")), None)
-    return told["flops"] / told["tokens"] if told else math.nan
+def _flops_per_unit(rows: Sequence[dict[str, Any]], counted: str) -> float:
+    told = next((row for row in reversed(rows) if row.get("flops") and row.get(counted)), None)
+    return told["flops"] / told[counted] if told else math.nan
 
 
 def metrics_in(folder: Path) -> list[str]:

@@ -29,10 +29,10 @@ TABLE = "CREATE TABLE runs (name TEXT PRIMARY KEY, key TEXT, record TEXT, experi
 
 _NUMBER = (float, None)
 RECORD = {
-    **dict.fromkeys(("steps", "tokens", "parameters", "best_step"), (int, None)),
+    **dict.fromkeys(("steps", "units", "parameters", "best_step"), (int, None)),
     **dict.fromkeys(("seconds", "flops", "loss", "metric", "best"), _NUMBER),
     **dict.fromkeys(("metric_name", "examples", "error"), (str, None)),
-    **dict.fromkeys(("ended", "unit", "better"), (str, None)), "measures": ({...: _NUMBER}, None),
+    **dict.fromkeys(("ended", "unit", "better", "counted"), (str, None)), "measures": ({...: _NUMBER}, None),
 }  # fmt: skip
 
 Stamps = dict[str, tuple[int, int]]  # size and time (ns) of each file that is there

@@ -61,7 +61,7 @@ class Runs(Sequence[Run]):
             UNITS[x], metric, caption=f"{metric} over {UNITS[x]}{said_more}", log_x=True, log_y=True
         )
         for one in groups[:DRAWN]:
-            curves = [read_curve(run.path, metric, x) for run in one.counted or one.runs]
+            curves = [read_curve(run.path, metric, x, run.counted) for run in one.counted or one.runs]
             draw_side(chart, one.first.name, [curve for curve in curves if curve])
         return chart
 

@@ -46,7 +46,8 @@ class Run:
     are not. ``ended``: finished, stopped, diverged, failed or damaged. ``metric``: the last held-out value
     of what ``metric_name`` says, in ``unit``; ``better``: lower or higher. ``best``: the best so far, at
     ``best_step``. ``measures``: the other metrics too. ``examples``: a hash of the held-out examples.
-    ``loss``: of training, last told. ``seconds``: active ones. ``begun``: seconds since 1970.
+    ``loss``: of training, last told. ``units``: how many it was trained on of what is ``counted``, tokens or
+    images. ``seconds``: active ones. ``begun``: seconds since 1970.
     """
 
     path: Path
@@ -54,7 +55,8 @@ class Run:
     experiment: str = "{}"
     ended: str = "stopped"
     steps: int | None = None
-    tokens: int | None = None
+    units: int | None = None
+    counted: str = "tokens"
     seconds: float | None = None
     flops: float | None = None
     parameters: int | None = None
@@ -93,6 +95,11 @@ class Run:
         return self
 
     @property
+    def tokens(self) -> int | None:
+        """Tokens that it was trained on; None of a run that counts something else."""
+        return self.units if self.counted == "tokens" else None
+
+    @property
     def seed(self) -> Any:
         return self.fields.get(SEED)
 
@@ -111,6 +118,8 @@ class Run:
             return self.fields[name]
         if name in FACTS:
             return getattr(self, name)
+        if name == self.counted:
+            return self.units
         return self.metric if name == self.metric_name else self.measures.get(name)
 
 
@@ -139,14 +148,17 @@ def read_record(folder: str | os.PathLike[str]) -> Record:
             record["measures"] = others | record["measures"]
             return record | {"ended": "finished"} | _of_summary(summary)
         ended = "diverged" if failed.get("kind") == "diverged" else "failed" if failed else "stopped"
-        return record | {"ended": ended} | _of_metrics(folder, environment.get("metric"))
+        return record | {"ended": ended} | _of_metrics(folder, environment)
     except Exception as error:  # whatever it is, the other runs are still to be told
         return record | {"ended": "damaged", "error": f"{type(error).__name__}: {error}"}
 
 
 def _of_summary(summary: Mapping[str, Any]) -> Record:
+    counted = _counted(summary)
     return {
-        **{name: summary[name] for name in ("steps", "tokens", "parameters", "loss", "flops")},
+        **{name: summary[name] for name in ("steps", "parameters", "loss", "flops")},
+        "units": int(summary[counted]),
+        "counted": counted,
         "seconds": sum(summary["active_seconds"].values()),
         **_about(summary["metric"]),
         "metric": summary["metric"]["value"],
@@ -164,6 +176,11 @@ def _about(metric: Mapping[str, Any]) -> Record:
     }
 
 
+def _counted(about: Mapping[str, Any]) -> str:
+    """What a run counts: tokens, unless its summary or environment say otherwise."""
+    return f"{about.get('unit') or 'token'}s"
+
+
 def _renamed(field: str) -> str:
     """A field by its name of today: an objective was a task until danlu 0.4."""
     return f"objective{field.removeprefix('task')}" if field.split(".")[0] == "task" else field
@@ -178,21 +195,22 @@ def _examples(environment: Mapping[str, Any]) -> str | None:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def _of_metrics(folder: str | os.PathLike[str], metric: Mapping[str, Any] | None) -> Record:
-    """Of a run without a summary: its last rows, and its evaluations by ``metric``; where that was not
-    written down, by the first name of an evaluation's row."""
+def _of_metrics(folder: str | os.PathLike[str], environment: Mapping[str, Any]) -> Record:
+    """Of a run without a summary: its last rows, and its evaluations by the metric that ``environment``
+    names; where that was not written down, by the first name of an evaluation's row."""
     try:
         *lines, _ = read_bytes(os.path.join(folder, METRICS), LARGE).split(
             b"\n"
         )  # the last: torn, or to come
     except Missing:
         return {}
-    metric = metric or _first_of_evaluation(lines)
+    metric, counted = environment.get("metric") or _first_of_evaluation(lines), _counted(environment)
     key = json.dumps(metric["name"]).encode() if metric else None
     scored = [_row(line) for line in lines if key and key in line]
     trained: Row = next((_row(line) for line in reversed(lines) if b'"loss"' in line), {})
     last: Row = _row(lines[-1]) if lines else {}
-    record: Record = {"steps": last.get("step"), "tokens": last.get("tokens"), "seconds": last.get("seconds")}
+    record: Record = {"steps": last.get("step"), "seconds": last.get("seconds")}
+    record |= {"units": last.get(counted), "counted": counted}
     record |= {name: trained.get(name) for name in ("loss", "flops")}
     if metric and scored:
         record |= _about(metric)

@@ -114,7 +114,8 @@ def full_name(word: str, runs: Sequence[Run]) -> str:
     """The fact, measure or field that a word means. Raises ``LabError`` where it is none or several."""
     fields = list(dict.fromkeys(name for run in runs for name in run.fields))
     metrics = dict.fromkeys(run.metric_name for run in runs if run.metric_name)
-    others = [*FACTS, *metrics, *dict.fromkeys(name for run in runs for name in run.measures)]
+    others = [*FACTS, *metrics, *dict.fromkeys(run.counted for run in runs)]
+    others += [*dict.fromkeys(name for run in runs for name in run.measures)]
     if word in others or word in fields:
         return word
     ends = [name for name in fields if name.endswith(f".{word}")]

@@ -61,6 +61,7 @@ def group_rows(groups: Sequence[Group], columns: Sequence[str] = ()) -> Rows:
 def run_json(run: Run) -> dict[str, Any]:
     """All that is known of a run; what is not finite is null."""
     facts = {name: getattr(run, name) for name in (*COUNTS, "loss", "best_step", "error")}
+    facts[run.counted] = run.units
     about = {
         "run": run.name,
         "state": run.state,

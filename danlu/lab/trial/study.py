@@ -322,7 +322,7 @@ def _record(answer: Answer, book: Path, ideas: Mapping[Idea, spec.Experiment]) -
         if pairs.at != "steps" and side == answer.sides[pairs.idea, "steps"][1]:
             continue
         ended = [answer.runs.outcome(side, seed).summary or {} for seed in pairs.seeds]
-        sizes = ("parameters", "steps", "tokens")
+        sizes = [name for name in ("parameters", "steps", "tokens") if any(name in one for one in ended)]
         ledger.record(
             idea=pairs.idea,
             on=answer.question.on,

@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 
 from danlu.files.lock import Lock
+from danlu.lab.measures import of_run
 from danlu.lab.reading import index
+from danlu.lab.reading.curves import read_curve
 from danlu.lab.reading.index import INDEX, WORTH_IT, read_runs
 from danlu.lab.reading.run import Run, read_run
+from danlu.lab.reading.selection import select
+from danlu.lab.reading.table import run_json
 from danlu.train.files import write_json
-from tests.lab.reading.folders import ACCURACY, make_run
+from tests.lab.reading.folders import ACCURACY, FLOPS_PER_TOKEN, make_run
 
 
 @pytest.fixture
@@ -204,6 +208,27 @@ def test_the_metric_with_its_direction(tmp_path: Path, finished: bool) -> None:
     old = read_run(make_run(tmp_path / "b", "nano", {1: 2.5, 2: 2.0, 3: 2.25}, finished=finished))
     assert (old.metric_name, old.better) == ("bits_per_byte", "lower")
     assert (old.metric, old.best, old.best_step) == (2.25, 2.0, 2)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_that_counts_images(tmp_path: Path, finished: bool) -> None:
+    folder = make_run(
+        tmp_path / "a", scores={1: 0.5, 2: 0.75}, metric=ACCURACY, unit="image", finished=finished
+    )
+    run = read_run(folder)
+    assert run.ended == ("finished" if finished else "stopped") and run.tokens is None
+    assert run.value("images") == 128 and run.value("tokens") is None
+    assert [one.value("images") for one in select([run], ["images>100"])] == [128]
+    assert run_json(run)["images"] == 128
+    curve = [(64.0, 0.5), (128.0, 0.75)]
+    assert read_curve(folder, "accuracy", "tokens", run.counted) == curve
+    assert read_curve(folder, "accuracy", "flops", run.counted) == [
+        (FLOPS_PER_TOKEN * x, y) for x, y in curve
+    ]
+    if finished:
+        assert of_run(folder, ["tokens", "tokens-to:0.75"]) == pytest.approx(
+            {"tokens": 128, "tokens-to:0.75": 128}
+        )
 
 
 def test_a_task_of_an_older_run_is_an_objective(tmp_path: Path) -> None:
