@@ -109,7 +109,8 @@ class Rule(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with settings of their own; see ``torch.optim.Optimizer.add_param_group``. Raises
-        ``DanluError`` for complex ones."""
+        ``DanluError`` for complex ones, and for views with gaps between their numbers in memory, which the
+        fused kernels would not see."""
         plain = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
         plain(self, param_group)
         group = self.param_groups[-1]
@@ -118,6 +119,11 @@ class Rule(Optimizer):
                 raise DanluError(
                     f"{type(self).__name__} updates real numbers, and {_name(group, p)} is {p.dtype}; make a "
                     "parameter of torch.view_as_real(…) and use torch.view_as_complex of it"
+                )
+            if not _dense(local(p)):
+                raise DanluError(
+                    f"{_name(group, p)} has gaps between its numbers in memory (strides {p.stride()}); "
+                    "close them: p.data = p.data.contiguous()"
                 )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -142,6 +148,7 @@ class Rule(Optimizer):
             for key, value in state_dict["state"].get(saved, {}).items():
                 if state[key].dtype != value.dtype:
                     state[key] = value.to(state[key].device, copy=True)
+                state[key] = laid_out(state[key], given[place])
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
         """The state of a parameter that was never updated; each rule says its own."""
@@ -178,7 +185,9 @@ class Rule(Optimizer):
     def put_state(self, p: Tensor, state: dict[str, Tensor]) -> None:
         """Give a parameter the state that was read from a checkpoint, on the devices where it belongs."""
         like = self.new_state(p)
-        self.state[p] = {k: t.to(like[k].device if k in like else p.device) for k, t in state.items()}
+        self.state[p] = {
+            k: laid_out(t.to(like[k].device if k in like else p.device), p) for k, t in state.items()
+        }
 
     def give_state(self, params: Iterable[Tensor]) -> None:
         """Give those of the parameters that have none their state."""
@@ -296,10 +305,22 @@ def _compiled() -> Callable[..., None]:
     return compiled
 
 
-def laid_out(g: Tensor, p: Tensor) -> Tensor:
-    """The gradient with its numbers in memory in the order of the parameter's, as the fused kernels of a CPU
-    take for granted."""
-    return g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
+def laid_out(t: Tensor, p: Tensor) -> Tensor:
+    """A gradient or a state with its numbers in memory in the order of the parameter's, as fused kernels take
+    for granted; what has another shape, itself."""
+    if t.stride() == p.stride() or t.shape != p.shape:
+        return t
+    return torch.empty_like(p, dtype=t.dtype).copy_(t)
+
+
+def _dense(t: Tensor) -> bool:
+    """Whether its numbers fill a stretch of memory, in whatever order."""
+    expected = 1
+    for stride, size in sorted((s, n) for s, n in zip(t.stride(), t.shape, strict=True) if n != 1):
+        if stride != expected:
+            return t.numel() == 0
+        expected *= size
+    return True
 
 
 def precise(t: Tensor) -> torch.dtype:

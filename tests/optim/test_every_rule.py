@@ -86,3 +86,48 @@ def test_muon_refuses_what_is_no_matrix():
     (muon,) = (rule for rule in RULES if rule.__name__ == "Muon")
     with pytest.raises(ValueError, match=r"shape \(\)"):
         muon([parameter()])
+
+
+@each_rule
+@pytest.mark.parametrize("way", ["plain", "mapping", "state_dict"])
+def test_another_order_in_memory_changes_nothing(rule, way):
+    """A transposed parameter is updated as its copy is, also where its state comes from a file, which has the
+    usual order. To 1e-5: sums are taken in another order."""
+    found = []
+    for turned in (False, True):
+        p = parameter(40, 30)
+        if turned:
+            p = torch.nn.Parameter(p.detach().t().contiguous().t())
+            assert not p.is_contiguous()
+        optimizer = rule([p], lr=0.01)
+        train([p], optimizer)
+        if turned and way != "plain":
+            again = rule([p], lr=0.01)
+            state = {
+                key: t.clone(memory_format=torch.contiguous_format) for key, t in optimizer.state[p].items()
+            }
+            if way == "mapping":
+                again.put_state(p, state)
+            else:
+                again.load_state_dict({**optimizer.state_dict(), "state": {0: state}})
+            optimizer = again
+        train([p], optimizer)
+        found.append(p.detach().contiguous())
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+
+
+@each_rule
+def test_gaps_in_memory_are_refused(rule):
+    """Fused kernels would write into the gaps."""
+    whole = torch.zeros(4, 6)
+    for view in (whole[:, :3], whole[:, ::2], whole[::2], whole[:1].expand(4, 6)):
+        with pytest.raises(DanluError, match="gaps between its numbers in memory"):
+            rule([torch.nn.Parameter(view)], lr=0.1)
+    for view in (
+        whole.t(),
+        whole[1:3],
+        whole[:, None],
+        whole[:1],
+        whole.view(4, 1, 2, 3).transpose(2, 3)[:, 0],
+    ):
+        rule([torch.nn.Parameter(view.flatten(1) if rule.__name__ == "Muon" else view)], lr=0.1)
