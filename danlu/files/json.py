@@ -79,8 +79,8 @@ def misfit(value: Any, shape: Any, name: str = "") -> str:
 
     A shape is a type; a tuple of shapes, any of which it may be (``None`` for null); a mapping from names to
     the shapes of what must be there, whatever else is, or from ``...`` to the shape of all values; a list
-    with the one shape of all items. ``float`` stands for any number that is no boolean, ``int`` for a whole
-    one.
+    with the one shape of all items, or with a shape for each of several. ``float`` stands for any number that
+    is no boolean, ``int`` for a whole one.
     """
     it = name or "it"
     if isinstance(shape, Mapping):
@@ -98,7 +98,11 @@ def misfit(value: Any, shape: Any, name: str = "") -> str:
     if isinstance(shape, list):
         if not isinstance(value, list):
             return f"{it} holds {kind(value)}, not a list"
-        wrongs = (misfit(item, shape[0], f"{name}[{i}]") for i, item in enumerate(value))
+        if 1 < len(shape) != len(value):
+            return f"{it} has {len(value)} items, not {len(shape)}"
+        shapes = shape if len(shape) > 1 else shape * len(value)
+        pairs = enumerate(zip(value, shapes, strict=True))
+        wrongs = (misfit(item, one, f"{name}[{i}]") for i, (item, one) in pairs)
         return next((wrong for wrong in wrongs if wrong), "")
     if isinstance(shape, tuple):
         wrongs_of = [misfit(value, one, name) for one in shape]

@@ -92,7 +92,7 @@ SHAPE = {
     "metric": {"name": str, "value": float},
     "rows": [float],
     "stopped": (str, None),
-    "seconds": {...: float},
+    "seconds": {...: float}, "ends": ([float, float], None),
 }
 GOOD = {
     "steps": 3,
@@ -120,6 +120,8 @@ def test_a_shape_that_fits() -> None:
         ({"rows": {}}, "rows holds a mapping, not a list"),
         ({"stopped": 3}, "stopped is a whole number, not text"),
         ({"seconds": {"train": 1, "save": "2"}}, "seconds.save is text, not a number"),
+        ({"ends": [1.0]}, "ends has 1 items, not 2"),
+        ({"ends": [1.0, "2"]}, "ends[1] is text, not a number"),
         ({"seconds": []}, "seconds holds a list, not a mapping"),
     ],
 )

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from danlu.files.errors import FileError
 from danlu.files.escape import escape
+from danlu.files.json import from_json, misfit
+from danlu.files.read import open_file
 from danlu.lab.queue.job import DIGITS, Job
-from danlu.train.files import from_json
 from danlu.train.folder import METRICS
+from danlu.train.shapes import ROW
 
 LIVE_EVERY, PLAIN_EVERY = 0.5, 5.0  # seconds
 OTHERS = 60  # characters of the table's other columns
@@ -174,17 +177,18 @@ def _say(value: float | None, form: str = "d") -> str:
 def _tail(path: Path) -> list[dict[str, Any]]:
     """The last rows, whole ones."""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - TAIL))
-            lines = file.read().split(b"\n")
-    except OSError:
+            lines = file.read(TAIL).split(b"\n")
+    except (OSError, FileError):
         return []
     whole = lines[1 if size > TAIL else 0 : -1]
     try:
-        return [from_json(line) for line in whole]
+        rows = [from_json(line) for line in whole]
     except ValueError:
         return []  # damaged: the run itself will say so
+    return [] if misfit(rows, [ROW]) else rows
 
 
 def _last(rows: Sequence[dict[str, Any]], name: str) -> float | None:

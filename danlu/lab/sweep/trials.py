@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from danlu.files.errors import FileError
+from danlu.files.json import misfit, read_json, write_json
 from danlu.lab.statistics import mean_interval
 from danlu.lab.sweep.space import Point, plain
-from danlu.train.files import read_json, write_json
 
 State = Literal["finished", "unscored", "diverged", "failed"]
 STATES: tuple[State, ...] = ("finished", "unscored", "diverged", "failed")  # from the best down
@@ -95,7 +96,12 @@ class Record:
         self.path = folder / FILE
         self.fields = sorted(fields)
         found = read_json(self.path) if self.path.exists() else []
-        self.entries = [Entry(number, **row) for number, row in enumerate(found, 1)]
+        row = {"point": dict.fromkeys(self.fields, str), "by": str, "steps": (int, None)}
+        if wrong := misfit(found, [row]):
+            raise FileError(f"{self.path}: {wrong}; restore it, or name the study otherwise (--study)")
+        self.entries = [
+            Entry(number, row["point"], row["by"], row.get("steps")) for number, row in enumerate(found, 1)
+        ]
         self._known = {self._key(entry.point, entry.steps): entry for entry in self.entries}
 
     def admit(self, points: Iterable[Point], by: str, steps: int | None = None) -> list[Entry]:

@@ -18,6 +18,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from danlu import spec
+from danlu.files.json import read_object, write_json
 from danlu.lab import ledger
 from danlu.lab.budget import Budget, measure_pace
 from danlu.lab.errors import LabError
@@ -32,10 +33,13 @@ from danlu.lab.trial.moved import most_moved
 from danlu.lab.trial.sides import Runs, Side
 from danlu.lab.trial.timing import Ratio
 from danlu.spec.metrics import Metric
-from danlu.train.files import read_json, write_json
 
 TOLERANCE = 0.01  # of the FLOPs of an update, within which two are the same
 EQUAL: dict[At, str] = {"steps": "steps", "flops": "FLOPs", "time": "active time"}
+REMEMBERED = {
+    "steps": (int, None), "seconds_per_step": (float, None), "looks": ([int], None),
+    "ratios": ({...: {...: {"value": [float, float, float], "why": str}}}, None),
+}  # fmt: skip
 MEMORY = "plan.json"  # what was measured before or between the runs, so that a resumed study does the same
 
 
@@ -114,7 +118,7 @@ def try_ideas(
     with Queue(studies, workers=workers, show=show) as queue, queue.alone(study.path):
         trial = _Trial(question, study, Runs(queue), baseline, variants)
         findings = trial.findings()
-        trial.remember(looks=sorted({*trial.memory.get("looks", ()), question.seeds}))
+        trial.remember(looks=sorted({*(trial.memory.get("looks") or ()), question.seeds}))
         study.save([finding.said() for finding in findings])
     answer = Answer(question, study, trial.steps, tuple(findings), trial.runs, trial.sides, trial.metrics)
     if book is not None:
@@ -144,7 +148,7 @@ class _Trial:
     ) -> None:
         self.question, self.study, self.runs = question, study, runs
         path = study.path / MEMORY
-        self.memory: dict[str, Any] = read_json(path) if path.exists() else {}
+        self.memory = read_object(path, REMEMBERED) if path.exists() else {}
         self.steps = self._steps(baseline)
         self.metrics: tuple[Metric, ...] = baseline.objective.metrics
         self.baseline = Side.of(question.on, baseline, self.steps)
@@ -197,11 +201,11 @@ class _Trial:
         """Whether somebody looked before the number of seeds was settled: then only the anytime interval
         holds."""
         return self.question.stop_early or any(
-            seeds != self.question.seeds for seeds in self.memory.get("looks", ())
+            seeds != self.question.seeds for seeds in self.memory.get("looks") or ()
         )
 
     def _steps(self, baseline: spec.Experiment) -> int:
-        if "steps" not in self.memory:
+        if self.memory.get("steps") is None:
             text = self.question.budget
             budget = Budget.parse(text) if text else Budget.of(baseline)
             pace = measure_pace(self.runs.queue, baseline) if budget.unit == "seconds" else None
@@ -274,7 +278,7 @@ class _Trial:
     def _ratio(self, idea: str, flops: float) -> Ratio:
         """How many times as long an update takes: remembered for the machine that measured it."""
         here = " ".join([platform.node(), *versions()])
-        ratios = self.memory.get("ratios", {})
+        ratios = self.memory.get("ratios") or {}
         if (known := ratios.get(idea, {}).get(here)) is not None:
             return Ratio.read(known)
         baseline, variant = self.baseline.experiment, self.variants[idea].experiment
