@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from danlu.spec.schema import accepts, adapt
 
@@ -59,7 +59,16 @@ def _shorthand(value: Any) -> Any:
 ByKind = Field(discriminator="kind")
 Shorthand = BeforeValidator(_shorthand)
 
-PositiveInt = Annotated[int, Field(gt=0)]
+MOST = 10**15  # more than anybody counts here, and a product of four such still fits into a float
+
+
+def _countable(value: int) -> int:
+    if value > MOST:
+        raise ValueError(f"{value:.3g} is too large; allowed: at most {MOST:.0e}")
+    return value
+
+
+PositiveInt = Annotated[int, Field(gt=0), AfterValidator(_countable)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]

@@ -36,9 +36,22 @@ def merge(old: Mapping[str, Any], patch: Mapping[str, Any], spec: type[BaseModel
         part = to.spec_of(value, kind_before) if isinstance(value, Mapping) else None
         if part is None:
             merged[name] = value
+        elif name in old and not _may_stand(before, to):
+            continue  # a file says `train: 3`: what is laid over it must not hide that
         else:
             merged[name] = merge(_carried(before, part_before, part), value, part)
     return merged
+
+
+def _may_stand(value: Any, to: Accepts) -> bool:
+    """Whether a value that is no mapping may stand where a mapping may."""
+    if isinstance(value, Mapping):
+        return True
+    if value is None:
+        return to.none
+    return (
+        type(value) in to.scalars or (to.items is not None and isinstance(value, tuple)) or value in to.words
+    )
 
 
 def _carried(before: Any, old: type[BaseModel] | None, new: type[BaseModel]) -> dict[str, Any]:

@@ -132,9 +132,15 @@ class _Draft:
         patch = clear_bounds(patch, keep or set())
         self.values = merge(self.values, patch, Experiment)
         for name in leaves(patch):
-            for above in range(name.count(".")):  # a value that became a mapping has no label now
-                self.labels.pop(name.rsplit(".", above + 1)[0], None)
-            self.labels[name] = label
+            value: Any = self.values
+            above = ""
+            for part in name.split(".")[:-1]:
+                value, above = value.get(part), f"{above}.{part}".removeprefix(".")
+                if not isinstance(value, Mapping):  # a mistake, still where its file put it
+                    break
+                self.labels.pop(above, None)  # a value that became a mapping has no label now
+            else:
+                self.labels[name] = label
 
     def read(self, word: str) -> None:
         """Lay a recipe, a file or a run over the defaults, its bases first."""

@@ -92,7 +92,8 @@ SHAPE = {
     "metric": {"name": str, "value": float},
     "rows": [float],
     "stopped": (str, None),
-    "seconds": {...: float}, "ends": ([float, float], None),
+    "seconds": {...: float},
+    "ends": ([float, float], None),
 }
 GOOD = {
     "steps": 3,

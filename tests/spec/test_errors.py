@@ -149,6 +149,13 @@ def test_a_file_is_named_with_its_mistake(write: Write, text: str, said: str) ->
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("wrong", ["3", "[1]", "true", "text", ""])
+def test_what_is_laid_over_a_mistake_does_not_hide_it(write: Write, wrong: str) -> None:
+    path = write("mine.yaml", f"train: {wrong}\n")
+    with pytest.raises(SpecError, match=r"mine\.yaml: train = .* is not a mapping of steps"):
+        resolve([path, "train.steps=3", "train.batch=4"])
+
+
 def test_a_file_that_is_not_text(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("binary") / "mine.yaml"
     path.write_bytes(b"\xff\xfe\x00\x80")
