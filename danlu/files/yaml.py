@@ -145,7 +145,10 @@ def brief(value: Any) -> str:
     if isinstance(value, str):
         shown = repr(value)
     else:
-        shown = _write(value, flow=True).removesuffix("\n").removesuffix("\n...")
+        try:
+            shown = _write(value, flow=True).removesuffix("\n").removesuffix("\n...")
+        except yaml.representer.RepresenterError:  # from Python, where any object may be given
+            shown = repr(value)
     shown = "none" if shown == "null" else shown
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 

@@ -10,6 +10,7 @@ from danlu import spec
 from danlu.models.ends import Ends
 from danlu.models.stack import Stack
 from danlu.nn import Embedding, builds
+from danlu.nn.contracts import refuse_padding
 from danlu.nn.scope import Scope
 
 
@@ -34,13 +35,17 @@ class Encoder(Ends, Stack):
         *,
         documents: torch.Tensor | None = None,
         segments: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Logits in float32. ``documents``: (batch, positions) integers that attention does not cross;
-        ``segments``: (batch, positions) kinds of token (left out: all of the first)."""
+        ``segments``: (batch, positions) kinds of token (left out: all of the first); ``mask``: bool (batch,
+        positions), True for text, False for padding (``danlu.nn.Scope.padded``)."""
+        if mask is not None:
+            refuse_padding(self)
         x = self.embed(tokens)
         if self.segments is not None:
             x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
-        return self.read(self.body(x.to(self.compute), Scope(False, 0, documents)))
+        return self.read(self.body(x.to(self.compute), Scope(False, 0, documents).padded(mask)))
 
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass (a training step costs three times that)."""

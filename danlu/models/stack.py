@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from danlu import spec
 from danlu.models.initialise import Begin, draw_deepnorm, scale_branches
-from danlu.nn import Block, build
+from danlu.nn import Attention, Block, build
 from danlu.nn.block import BlockCache
 from danlu.nn.scope import Scope
 
@@ -61,7 +61,7 @@ class Stack(nn.Module):
                 mixer=parts.mixer,
                 feed_forward=parts.feed_forward,
                 norm=network.norm,
-                position=self.position if shared and parts.position == network.position else parts.position,
+                position=None if shared and parts.position == network.position else parts.position,
                 placement=network.placement,
                 residual=residual,
                 bias=network.bias,
@@ -70,6 +70,9 @@ class Stack(nn.Module):
             )
             for parts in network.parts()
         ]
+        for block, parts in zip(blocks, network.parts(), strict=True):
+            if shared and self.position is not None and parts.position == network.position:
+                cast(Attention, block.mixer).share(self.position)
         self.beta = beta
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.norm = nn.Identity() if network.placement == "post" else build(network.norm, network.width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -9,15 +10,17 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.nn.cache import KVCache
-from danlu.nn.contracts import Mixer
+from danlu.nn.contracts import Mixer, acts_on
+from danlu.nn.given import Given
 from danlu.nn.kernels import attend
 from danlu.nn.linear import Linear
 from danlu.nn.qk_norm import HeadNorm
 from danlu.nn.registry import build, builds
 from danlu.nn.scope import Scope, Span, counts
+from danlu.spec.compatible import check_mixer
 
 
-@builds(spec.Attention)
+@builds(spec.Attention, check_mixer)
 class Attention(Mixer):
     """Multi-head attention (Vaswani et al. 2017), grouped-query where ``kv_heads < heads`` (Ainslie et al.
     2023), with the parts of ``spec.Attention``: norms of queries and keys, windows and sparse patterns,
@@ -25,49 +28,56 @@ class Attention(Mixer):
 
     Args:
         width: of the input and output.
-        position: a specification; what acts on the embedding is the model's business and ignored here. A
-            module, where layers share one.
+        position: of kind ``rotary``, ``alibi``, …, or a ``HeadPosition`` or ``ScorePosition`` of one's own.
+            What acts on the embedding is the model's business and ignored here.
         heads, kv_heads, head_size: query heads, key/value heads (default: heads), size of one
             (default: width/heads).
         scale: of q·k; default 1/√head_size.
+        weights: from scores to attention weights; a module or a function of scores (batch, heads, T, S), −∞
+            where hidden, in its place. gate: a module of (x, y) as ``HeadGate``. qk_norm: a module of (batch,
+            heads, positions, size), of which queries and keys get a copy each.
         bias, biases: whether linear maps have biases; ``biases`` (none, inputs, all) has the last word.
-    Shapes: (batch, positions, width) → the same.
+    Shapes: (batch, positions, width) → the same. Raises ValueError for what ``spec.Attention`` refuses.
     """
 
     def __init__(
         self,
         width: int,
-        position: spec.Spec | nn.Module | None = None,
+        position: Given | None = None,
         *,
         heads: int = 4,
         kv_heads: int | None = None,
         head_size: int | None = None,
         window: int | None = None,
-        sparse: spec.Sparse | None = None,
-        qk_norm: spec.QKNorm | None = None,
+        sparse: Given | None = None,
+        qk_norm: Given | None = None,
         scale: float | None = None,
         log_n: int | None = None,
         softcap: float | None = None,
-        weights: spec.Weights | None = None,
-        gate: spec.Gate | None = None,
+        weights: Given | None = None,
+        gate: Given | None = None,
         biases: spec.attention.Biases | None = None,
         bias: bool = False,
     ) -> None:
         super().__init__()
         self.heads, self.kv_heads = heads, kv_heads or heads
         self.size = head_size or width // heads
-        self.window, self.sparse, self.log_n, self.softcap = window, sparse, log_n, softcap
+        self.window, self.log_n, self.softcap = window, log_n, softcap
+        self.sparse: spec.Sparse | None = sparse  # type: ignore[assignment]
         self.scale = scale or self.size**-0.5
         biases = biases or ("all" if bias else "none")
         self._project(width, biases != "none")
         self.out = Linear(heads * self.size, width, bias=biases == "all")
         self._place(position)
-        self.q_norm = self.k_norm = None
-        self.norm_after = qk_norm is not None and qk_norm.when == "after"
-        if qk_norm is not None:
+        self.q_norm: nn.Module | None = None
+        self.k_norm: nn.Module | None = None
+        self.norm_after = isinstance(qk_norm, spec.QKNorm) and qk_norm.when == "after"
+        if isinstance(qk_norm, spec.QKNorm):
             settings = qk_norm.model_dump(exclude={"when", "of"})
             self.k_norm = HeadNorm(self.kv_heads, self.size, **settings)
             self.q_norm = HeadNorm(heads, self.size, **settings) if qk_norm.of == "both" else None
+        elif qk_norm is not None:
+            self.q_norm, self.k_norm = (copy.deepcopy(build(qk_norm)) for _ in range(2))
         plain = weights is None or isinstance(weights, spec.Softmax)
         self.weights: nn.Module | None = None if plain or weights is None else build(weights, heads)
         self.gate = None if gate is None else build(gate, width, heads, self.size)
@@ -76,19 +86,28 @@ class Attention(Mixer):
         rows = (self.heads * self.size, self.kv_heads * self.size, self.kv_heads * self.size)
         self.qkv = Linear(width, sum(rows), bias=bias, rows=rows)
 
-    def _place(self, position: spec.Spec | nn.Module | None) -> None:
+    def _place(self, position: Given | None) -> None:
         """Positions that turn queries and keys (``position``), or that are added to scores (``relative``)."""
         self.position: nn.Module | None = None
-        self.relative: tuple[nn.Module, ...] = ()  # not a submodule where the model owns it
-        if isinstance(position, nn.Module):
-            self.relative = (position,)
-        elif position is not None and position.acts_on == "heads":  # type: ignore[attr-defined]
+        self.relative: tuple[nn.Module, ...] = ()
+        if position is not None and acts_on(position) == "heads":
             self.position = build(position, self.size)
-        elif position is not None and position.acts_on == "scores":  # type: ignore[attr-defined]
-            self.position = build(position, self.heads, self.size)
-            self.relative = (self.position,)
+        elif position is not None and acts_on(position) == "scores":
+            made: nn.Module = build(position, self.heads, self.size)
+            self.position, self.relative = made, (made,)
+        name = "heads" if self.relative else "size"
+        if getattr(self.position, name, getattr(self, name)) != getattr(self, name):
+            raise ValueError(
+                f"position has {name} = {getattr(self.position, name)}, and attention has "
+                f"{name} = {getattr(self, name)}; they must be equal"
+            )
 
-    def _ready(self, x: torch.Tensor, norm: HeadNorm | None, start: int) -> torch.Tensor:
+    def share(self, position: nn.Module) -> None:
+        """Add the numbers of ``position``, which the model owns and all its layers share, to the scores. It
+        does not become a submodule of this one."""
+        self.relative = (position,)
+
+    def _ready(self, x: torch.Tensor, norm: nn.Module | None, start: int) -> torch.Tensor:
         """Queries or keys (batch, heads, positions, size), normalised and turned."""
         if norm is not None and not self.norm_after:
             x = norm(x)
@@ -97,11 +116,16 @@ class Attention(Mixer):
         return norm(x) if norm is not None and self.norm_after else x
 
     def forward(
-        self, x: torch.Tensor, scope: Scope | None = None, cache: KVCache | None = None
+        self,
+        x: torch.Tensor,
+        scope: Scope | None = None,
+        cache: KVCache | None = None,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``cache``: the keys and values of earlier positions, to which those of ``x`` are appended."""
+        """``cache``: the keys and values of earlier positions, to which those of ``x`` are appended.
+        ``mask``: (batch, positions), False for padding (``Scope.padded``); with a cache, of all positions."""
         batch, length, _ = x.shape
-        scope = scope or Scope()
+        scope = (scope or Scope()).padded(mask)
         heads = self.qkv(x).view(batch, length, -1, self.size).transpose(1, 2)
         q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
         start = cache.length if cache is not None else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -10,11 +11,13 @@ import torch.nn as nn
 from danlu import spec
 from danlu.nn.attention import CrossAttention
 from danlu.nn.cache import Cache
-from danlu.nn.contracts import FeedForward, Mixer
+from danlu.nn.contracts import FeedForward, Mixer, refuse_padding
+from danlu.nn.given import Given
 from danlu.nn.linear import Linear
 from danlu.nn.no_mixer import NoMixer
-from danlu.nn.registry import build
+from danlu.nn.registry import build, builds
 from danlu.nn.scope import Scope
+from danlu.spec.base import Spec
 
 
 class BlockCache:
@@ -35,6 +38,7 @@ class BlockCache:
         return self.mixer.bytes + sum(t.numel() * t.element_size() for t in self.memory or ())
 
 
+@builds(spec.Block)
 class Block(nn.Module):
     """A mixer, attention over a memory where there is one (``cross``), and a feed-forward layer, each a
     branch f that joins the stream x by ``residual`` with norms by ``placement``:
@@ -42,40 +46,45 @@ class Block(nn.Module):
     pre f(N(x)); post N(x + f(x)); double N(f(N(x))); output N(f(x)) (OLMo 2); parallel: mixer and
     feed-forward of the same N(x), summed (GPT-J); parallel-two: each of its own norm (GPT-NeoX).
 
-    Shapes: (batch, positions, width) → the same.
+    Args: the fields of ``spec.Block``; parts by the name of their kind, as mappings, specifications or
+    modules. Of a module given as ``norm`` or ``residual`` each place gets a copy.
+    Shapes: (batch, positions, width) → the same. Raises ValueError for what ``spec.Block`` refuses.
     """
 
     def __init__(
         self,
         width: int,
         *,
-        mixer: spec.Mixer,
-        feed_forward: spec.FeedForward,
-        norm: spec.Norm,
-        position: spec.Position | nn.Module | None = None,
+        mixer: Given = spec.Attention(),
+        feed_forward: Given = spec.MLP(),
+        norm: Given = spec.RMSNorm(),
+        position: Given | None = None,
         placement: spec.Placement = "pre",
-        residual: spec.Residual | None = None,
+        residual: Given = spec.Plain(),
         bias: bool = False,
         dropout: float = 0.0,
-        cross: spec.Attention | None = None,
+        cross: Given | None = None,
     ) -> None:
         super().__init__()
         self.width, self.placement = width, placement
         self.parallel = placement.startswith("parallel")
-        residual = residual or spec.Plain()
         self.mixer: Mixer = build(mixer, width, position, bias=bias)
         self.mixes = not isinstance(self.mixer, NoMixer)
         there = {"mixer": self.mixes, "cross": cross is not None, "feed_forward": True}
         names = [name for name, is_there in there.items() if is_there]
-        self.cross = None if cross is None else CrossAttention(width, bias=bias, **cross.settings())
+        self.cross: CrossAttention | None = None
+        if isinstance(cross, spec.Attention):
+            self.cross = CrossAttention(width, bias=bias, **cross.settings())
+        elif cross is not None:
+            self.cross = build(cross)
         self.feed_forward: FeedForward = build(feed_forward, width, bias=bias)
         for name in names:
             if not (placement == "parallel" and name == "feed_forward"):
-                setattr(self, f"{name}_norm", build(norm, width))
+                setattr(self, f"{name}_norm", _one_of(norm, width))
             if placement == "double":
-                setattr(self, f"{name}_out_norm", build(norm, width))
+                setattr(self, f"{name}_out_norm", _one_of(norm, width))
             if not (self.parallel and name == "feed_forward"):
-                setattr(self, f"{name}_residual", build(residual, width))
+                setattr(self, f"{name}_residual", _one_of(residual, width))
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
     def forward(
@@ -84,8 +93,13 @@ class Block(nn.Module):
         scope: Scope | None = None,
         cache: BlockCache | None = None,
         memory: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``memory`` (batch, S, width) is what ``cross`` attends to."""
+        """``memory`` (batch, S, width) is what ``cross`` attends to. ``mask``: (batch, positions), False for
+        padding, as ``Scope.padded`` says. Raises ValueError for a mask where a norm is over positions."""
+        if mask is not None:
+            refuse_padding(self)
+            scope = (scope or Scope()).padded(mask)
         held = None if cache is None else cache.mixer
         if self.parallel:
             h = self._run("mixer_norm", x)
@@ -161,3 +175,9 @@ class Block(nn.Module):
         """FLOPs of the last of ``length`` positions with a cache of those before it."""
         cross = 0 if self.cross is None else self.cross.decoding_flops(memory)
         return self.mixer.decoding_flops(length) + cross + self.feed_forward.flops(1)
+
+
+def _one_of(given: Given, width: int) -> nn.Module:
+    """One of several parts of a block: a copy of a module, for each its own."""
+    part: nn.Module = build(given, width)
+    return part if isinstance(given, Spec) else copy.deepcopy(part)

@@ -105,6 +105,20 @@ class Position(nn.Module):
     acts_on: ClassVar[Literal["embedding", "heads", "scores"]]
 
 
+def acts_on(position: Any) -> str:
+    """The place where a position acts, a module or a specification: ``embedding``, ``heads``, ``scores`` or
+    ``nothing`` (None too). Raises ValueError for what does not say it."""
+    if position is None:
+        return "nothing"
+    place: str | None = getattr(position, "acts_on", None)
+    if place is None:
+        raise ValueError(
+            f"position = {type(position).__name__} does not say where it acts; write its class on "
+            "danlu.nn.EmbeddingPosition, HeadPosition or ScorePosition"
+        )
+    return place
+
+
 class EmbeddingPosition(Position):
     """A vector for each position, added to the embedding: ``Class(width, context, *, …)``."""
 
@@ -148,6 +162,16 @@ class Residual(nn.Module):
     def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
         """Stream and branch, (…, width) both and of one type → the stream after it."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(x, branch)")
+
+
+def refuse_padding(network: nn.Module) -> None:
+    """Raises ValueError where a norm of ``network`` is over positions, of which padding would be some."""
+    for module in network.modules():
+        if getattr(module, "across_positions", False):
+            raise ValueError(
+                f"mask: {type(module).__name__} is a norm over positions and would count padding among them; "
+                "use a norm of single positions (rms, layer, group), or sequences of one length"
+            )
 
 
 Activation = Callable[[torch.Tensor], torch.Tensor]  # elementwise: (…) → the same

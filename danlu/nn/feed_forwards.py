@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from danlu import spec
 from danlu.nn.contracts import Activation, FeedForward
 from danlu.nn.derivatives import by_operators
+from danlu.nn.given import Given
 from danlu.nn.linear import Linear
 from danlu.nn.registry import build, builds
 
@@ -55,8 +56,9 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-def activation_of(name: str | spec.Spec) -> Activation:
-    """The function of that name, a key of ``ACTIVATIONS``, or of an own part's specification."""
+def activation_of(name: Given) -> Activation:
+    """The function of that name, a key of ``ACTIVATIONS``, or of an own part's specification; a module or a
+    function is its own."""
     return ACTIVATIONS[name] if isinstance(name, str) else build(name)
 
 
@@ -65,14 +67,15 @@ class MLP(FeedForward):
     """W₂ act(W₁ x). Shapes: (…, width) → (…, width), in the type of the input.
 
     ``hidden`` is the inner width, 4·width if left out; ``biases``: whether the maps have biases, left out:
-    as ``bias``, what the model has everywhere. ``activation``: a key of ``ACTIVATIONS``, or an own one.
+    as ``bias``, what the model has everywhere. ``activation``: a key of ``ACTIVATIONS``, the name of an own
+    one, a module or a function (``torch.nn.Mish()``).
     """
 
     def __init__(
         self,
         width: int,
         *,
-        activation: str | spec.Spec = "gelu",
+        activation: Given = "gelu",
         hidden: int | None = None,
         biases: bool | None = None,
         bias: bool = False,
@@ -113,7 +116,7 @@ class GLU(FeedForward):
         self,
         width: int,
         *,
-        activation: str | spec.Spec = "silu",
+        activation: Given = "silu",
         hidden: int | None = None,
         multiple: int = 16,
         biases: bool | None = None,

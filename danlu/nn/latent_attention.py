@@ -6,12 +6,14 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
-from danlu.nn.contracts import Mixer
+from danlu.nn.contracts import Mixer, acts_on
+from danlu.nn.given import Given
 from danlu.nn.kernels import attend
 from danlu.nn.linear import Linear
 from danlu.nn.norms import RMSNorm
 from danlu.nn.registry import build, builds
 from danlu.nn.scope import Scope
+from danlu.spec.compatible import check_mixer
 
 
 class LatentCache:
@@ -43,7 +45,7 @@ class LatentCache:
         return 0 if self._held is None else self._held.numel() * self._held.element_size()
 
 
-@builds(spec.LatentAttention)
+@builds(spec.LatentAttention, check_mixer)
 class LatentAttention(Mixer):
     """Multi-head latent attention (DeepSeek-V2 2024, arXiv:2405.04434, section 2.1 and appendix C).
 
@@ -58,8 +60,9 @@ class LatentAttention(Mixer):
 
     Args:
         width: of the input and output.
-        position: a rotary specification, which turns the ``rotary_size`` numbers; without one (None, or
-            positions that are added to the embedding) these are left as they are.
+        position: rotary, a specification or a module (``HeadPosition``), which turns the ``rotary_size``
+            numbers; without one (None, or positions that are added to the embedding) these are left as they
+            are.
         heads: number of heads.
         head_size, value_size: of the part of a query that is not turned, and of a value (default:
             width/heads).
@@ -75,7 +78,7 @@ class LatentAttention(Mixer):
     def __init__(
         self,
         width: int,
-        position: spec.Spec | None = None,
+        position: Given | None = None,
         *,
         heads: int = 4,
         head_size: int | None = None,
@@ -88,8 +91,6 @@ class LatentAttention(Mixer):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        if getattr(position, "acts_on", None) == "scores":
-            raise ValueError(f"{type(position).__name__} acts on the scores; latent attention turns its keys")
         self.heads, self.latent, self.rotary_size = heads, latent, rotary_size
         self.head_size, self.value_size = head_size or width // heads, value_size or width // heads
         self.scale = scale or (self.head_size + rotary_size) ** -0.5
@@ -105,8 +106,11 @@ class LatentAttention(Mixer):
         self.kv_norm = RMSNorm(latent, eps=eps)
         self.kv_up = Linear(latent, heads * (self.head_size + self.value_size), bias=False)
         self.out = Linear(heads * self.value_size, width, bias=bias)
-        rotary = build(position, rotary_size) if isinstance(position, spec.Rotary) else None
-        self.rotary: nn.Module | None = rotary
+        if acts_on(position) == "scores":
+            raise ValueError(f"{type(position).__name__} acts on the scores; latent attention turns its keys")
+        self.rotary: nn.Module | None = None
+        if position is not None and acts_on(position) == "heads":
+            self.rotary = build(position, rotary_size)
 
     def forward(
         self, x: torch.Tensor, scope: Scope | None = None, cache: LatentCache | None = None

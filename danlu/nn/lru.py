@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from danlu import spec
 from danlu.nn.contracts import Mixer
+from danlu.nn.given import Given
 from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
 from danlu.nn.scan import scan
@@ -49,7 +50,7 @@ class LRU(Mixer):
     def __init__(
         self,
         width: int,
-        position: spec.Spec | None = None,
+        position: Given | None = None,
         *,
         state: int | None = None,
         r_min: float = 0.9,
@@ -111,7 +112,7 @@ class LRU(Mixer):
         if scope.documents is not None:
             raise ValueError(
                 "a linear recurrent unit carries its state from one document into the next; join documents, "
-                "or use attention to keep them apart"
+                "leave padding out, or use attention to keep them apart"
             )
         h = self.states(x, None if cache is None else cache.state)
         if cache is not None:

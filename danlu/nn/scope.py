@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -22,6 +22,26 @@ class Scope:
     causal: bool = True
     prefix: int = 0
     documents: torch.Tensor | None = None
+
+    def padded(self, mask: torch.Tensor | None) -> Scope:
+        """The same beside padding. ``mask``: bool (batch, positions), True for a position of the text, False
+        for padding, which no position of the text sees; None: there is no padding.
+
+        True means what it does in the ``attn_mask`` of PyTorch's scaled_dot_product_attention and 1 in
+        Hugging Face's ``attention_mask``; ``key_padding_mask`` of ``torch.nn.MultiheadAttention`` is the
+        opposite. Padding is a document of its own: what its positions become is finite and to be ignored.
+        Raises ValueError for a mask of another type or shape.
+        """
+        if mask is None:
+            return self
+        if mask.dtype != torch.bool or mask.ndim != 2:
+            raise ValueError(
+                f"mask is {str(mask.dtype).removeprefix('torch.')} of shape {tuple(mask.shape)}; it must be "
+                "bool of (batch, positions), True for text and False for padding"
+            )
+        documents = torch.zeros_like(mask, dtype=torch.int64) if self.documents is None else self.documents
+        padding = torch.iinfo(documents.dtype).min
+        return replace(self, documents=documents.masked_fill(~mask, padding))
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ import torch.nn.functional as F
 from danlu import spec
 from danlu.nn.codebook import Codebook
 from danlu.nn.contracts import Mixer
+from danlu.nn.given import Given
 from danlu.nn.linear import Linear
 from danlu.nn.norms import rms_norm
 from danlu.nn.registry import builds
 from danlu.nn.scope import Scope
+from danlu.spec.compatible import check_mixer
 
 WAVELENGTH = 100_000.0  # of the slowest sinusoid, over 2π; the paper's
 
@@ -186,7 +188,7 @@ class VQCache:
         return sum(t.numel() * t.element_size() for t in (z, v, *far))
 
 
-@builds(spec.VQAttention)
+@builds(spec.VQAttention, check_mixer)
 class VQAttention(Mixer):
     """Transformer-VQ's attention (Lingle 2023), with heads as usual and without the paper's gate.
 
@@ -199,7 +201,7 @@ class VQAttention(Mixer):
     Args:
         width: of the input and output.
         position: None or what acts on the embedding; a quantised key cannot be turned, so that others
-            are refused by the specification and ignored here.
+            are refused.
         heads: number of heads; key_size, value_size: of one (default: width/heads).
         codes: code words of a head.
         block: L, positions of a block.
@@ -211,7 +213,7 @@ class VQAttention(Mixer):
     def __init__(
         self,
         width: int,
-        position: spec.Spec | None = None,
+        position: Given | None = None,
         *,
         heads: int = 1,
         codes: int = 64,
@@ -254,7 +256,7 @@ class VQAttention(Mixer):
         if not scope.causal or scope.prefix > 1 or scope.documents is not None:
             raise ValueError(
                 "VQAttention sums up all blocks before its own: it can neither look ahead (an encoder, "
-                "a prefix) nor keep documents apart"
+                "a prefix) nor keep documents or padding apart"
             )
         q, k, v = self._project(x)
         z, words = self.codebook(k)

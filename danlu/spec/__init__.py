@@ -24,7 +24,18 @@ from danlu.spec.experiment import Experiment
 from danlu.spec.feed_forwards import GLU, MLP, FeedForward
 from danlu.spec.metrics import Metric
 from danlu.spec.mixers import LRU, LatentAttention, Mixer, NoMixer, VQAttention
-from danlu.spec.models import Decoder, Encoder, EncoderDecoder, Init, Layer, Model, Network, Parts, Patches
+from danlu.spec.models import (
+    Block,
+    Decoder,
+    Encoder,
+    EncoderDecoder,
+    Init,
+    Layer,
+    Model,
+    Network,
+    Parts,
+    Patches,
+)
 from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, Norm, RMSNorm
 from danlu.spec.objectives import Causal, Classify, Masked, Objective, Prefix, Spans
 from danlu.spec.optim import (
@@ -101,6 +112,7 @@ __all__ = [
     "Attention",
     "Average",
     "BatchNorm",
+    "Block",
     "Causal",
     "Classify",
     "Clipped",

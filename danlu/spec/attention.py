@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from danlu.spec.base import ByKind, PositiveFloat, PositiveInt, Shorthand, Spec
+from danlu.spec.errors import did_you_mean, either
 
 Biases = Literal["none", "inputs", "all"]
 
@@ -16,7 +17,8 @@ class QKNorm(Spec):
     the whole ``width`` (OLMo 2), ``when`` before or after the positions; ``of`` both or the keys alone
     (KeyNorm, Su 2023). After a rotation only norms that it leaves alone keep distances relative: rms and l2
     without gain. ``gain`` gives each a learned gain, of its own for every head with ``per_head``
-    (Cohere), as 1 + w with ``around_one`` (Gemma 3)."""
+    (Cohere), as 1 + w with ``around_one`` (Gemma 3). ``qk_norm: rms``, a name alone, is the field's standard
+    form, with a gain (Qwen3); likewise ``layer``."""
 
     norm: Literal["rms", "layer", "l2"] = "rms"
     over: Literal["head", "width"] = "head"
@@ -26,6 +28,16 @@ class QKNorm(Spec):
     gain: bool = False
     per_head: bool = False
     around_one: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_norm(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        norms = get_args(cls.model_fields["norm"].annotation)
+        if given not in norms:
+            raise ValueError(f"norm = {given!r} is not {either(norms)}{did_you_mean(given, norms)}")
+        return {"norm": given, "gain": given != "l2"}
 
     @model_validator(mode="after")
     def _gains(self) -> QKNorm:

@@ -15,7 +15,7 @@ from danlu.spec.mixers import (
     runs_in_order,
     takes_position,
 )
-from danlu.spec.positions import NoPosition, ReRotary, Rotary, T5Buckets
+from danlu.spec.positions import NoPosition, Position, ReRotary, Rotary, T5Buckets
 from danlu.spec.residuals import DeepNorm, ReZero
 from danlu.spec.schema import accepts
 
@@ -48,31 +48,40 @@ def check_layer(width: int, parts: Parts, *, causal: bool) -> None:
             "mixer.kind = vq sums up the blocks before its own, and an encoder looks both ways; "
             "use kind decoder, or another mixer"
         )
-    _check_heads(width, mixer)
+    check_mixer(width, mixer, position, at="mixer.")
+
+
+def check_mixer(
+    width: int, mixer: Attention | LatentAttention | VQAttention, position: Position, *, at: str = ""
+) -> None:
+    """Raises ValueError where a mixer does not go with the width or the position. ``at``: what stands before
+    the names of its fields."""
+    _check_heads(width, mixer, at)
+    kind = f"{at}kind = {mixer.kind}"
     if isinstance(mixer, LatentAttention):
         if not isinstance(position, Rotary | NoPosition) and position.acts_on != "embedding":
             raise ValueError(
-                f"mixer.kind = latent turns its {mixer.rotary_size} shared numbers by rotary positions; "
+                f"{kind} turns its {mixer.rotary_size} shared numbers by rotary positions; "
                 f"position.kind = {position.kind} has no place in it; "
                 "allowed: rotary, learned, sinusoidal, none"
             )
         if isinstance(position, Rotary) and position.fraction != 1:
             raise ValueError(
-                f"position.fraction = {position.fraction} with mixer.kind = latent: the part that turns is "
-                "mixer.rotary_size; set fraction = 1"
+                f"position.fraction = {position.fraction} with {kind}: the part that turns is "
+                f"{at}rotary_size; set fraction = 1"
             )
     elif isinstance(mixer, VQAttention):
         if position.acts_on in ("heads", "scores"):
             raise ValueError(
-                f"mixer.kind = vq has relative positions of its own within its blocks, and a quantised key "
+                f"{kind} has relative positions of its own within its blocks, and a quantised key "
                 f"cannot carry one: position.kind = {position.kind} is not possible; allowed: none, learned, "
                 "sinusoidal"
             )
     else:
-        _check_attention(width, mixer, parts)
+        _check_attention(width, mixer, position, at)
 
 
-def _check_heads(width: int, mixer: Attention | LatentAttention | VQAttention) -> None:
+def _check_heads(width: int, mixer: Attention | LatentAttention | VQAttention, at: str) -> None:
     sizes = {
         "attention": ("head_size",),
         "latent": ("head_size", "value_size"),
@@ -82,17 +91,16 @@ def _check_heads(width: int, mixer: Attention | LatentAttention | VQAttention) -
     if missing and width % mixer.heads:
         allowed = ", ".join(str(d) for d in range(1, min(width, 64) + 1) if width % d == 0)
         raise ValueError(
-            f"mixer.heads = {mixer.heads} does not divide width = {width}; choose heads among {allowed} "
-            f"or set mixer.{missing[0]}"
+            f"{at}heads = {mixer.heads} does not divide width = {width}; choose heads among {allowed} "
+            f"or set {at}{missing[0]}"
         )
 
 
-def _check_attention(width: int, mixer: Attention, parts: Parts) -> None:
-    position = parts.position
+def _check_attention(width: int, mixer: Attention, position: Position, at: str) -> None:
     if isinstance(mixer.gate, HeadGate) and width % mixer.heads:
         raise ValueError(
-            f"mixer.gate.kind = heads reads a slice of the width for each head, and "
-            f"mixer.heads = {mixer.heads} does not divide width = {width}; use kind elements"
+            f"{at}gate.kind = heads reads a slice of the width for each head, and "
+            f"{at}heads = {mixer.heads} does not divide width = {width}; use kind elements"
         )
     size = mixer.head_size or width // mixer.heads
     if isinstance(position, Rotary):
@@ -100,7 +108,7 @@ def _check_attention(width: int, mixer: Attention, parts: Parts) -> None:
         if position.fraction == 1 and size % 2:
             raise ValueError(
                 f"rotary positions turn pairs of dimensions, and a head has {size} "
-                f"(width = {width}, mixer.heads = {mixer.heads}); allowed: an even head size"
+                f"(width = {width}, {at}heads = {mixer.heads}); allowed: an even head size"
             )
         if turned < 2:
             raise ValueError(
@@ -112,8 +120,8 @@ def _check_attention(width: int, mixer: Attention, parts: Parts) -> None:
             raise ValueError(f"position.kind = rerope turns pairs of dimensions, and a head has {size}")
         if mixer.qk_norm is not None and mixer.qk_norm.when == "after":
             raise ValueError(
-                "mixer.qk_norm.when = after: rectified rotary positions turn queries and keys inside the "
-                "scores, so that no norm can follow; set mixer.qk_norm.when = before"
+                f"{at}qk_norm.when = after: rectified rotary positions turn queries and keys inside the "
+                f"scores, so that no norm can follow; set {at}qk_norm.when = before"
             )
 
 

@@ -117,7 +117,8 @@ def _unknown(place: _Place, given: Mapping[str, Any], root: type[BaseModel]) -> 
     prefix = f"{inside}." if inside else ""
     fields = list(owner.model_fields) if owner else []
     kinds = kinds_of(owner) if owner else ()
-    whole = (inside or "an experiment") + (f" (kind {kinds[0]})" if len(kinds) == 1 else "")
+    root_name = "an experiment" if root.__name__ == "Experiment" else root.__name__
+    whole = (inside or root_name) + (f" (kind {kinds[0]})" if len(kinds) == 1 else "")
     sentence = f"{prefix}{wrong} is not a field of {whole}"
     if other := _kind_with(wrong, above, given, root):
         sentence += f", but of kind {other}; write {inside}={other} first."

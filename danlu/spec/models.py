@@ -46,6 +46,21 @@ class Layer(Spec):
     feed_forward: FeedForward | None = None
 
 
+class Block(Spec):
+    """What ``danlu.nn.Block`` is made of: the fields of ``Network`` that concern a layer, and ``cross``,
+    attention to a memory."""
+
+    mixer: Mixer = Attention()
+    feed_forward: FeedForward = MLP()
+    norm: Norm = RMSNorm()
+    position: Position = NoPosition()
+    placement: Placement = "pre"
+    residual: Residual = Plain()
+    bias: bool = False
+    dropout: Probability = 0.0
+    cross: Attention | None = None
+
+
 class Parts(NamedTuple):
     """The parts of one layer."""
 

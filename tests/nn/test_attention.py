@@ -199,7 +199,8 @@ def test_which_maps_have_biases(biases, bias):
 
 def test_shared_positions_are_no_parameters_of_a_layer():
     table = build(spec.T5Buckets(), 3, 4)
-    layer, own = Attention(WIDTH, table, heads=3), Attention(WIDTH, spec.T5Buckets(), heads=3)
+    layer, own = Attention(WIDTH, heads=3), Attention(WIDTH, spec.T5Buckets(), heads=3)
+    layer.share(table)
     assert "position.table" not in dict(layer.named_parameters())
     own.load_state_dict({**layer.state_dict(), "position.table": table.table})
     x = torch.randn(2, 7, WIDTH)

@@ -274,7 +274,7 @@ def test_without_rotary_positions_nothing_turns():
 
 
 def test_positions_of_the_scores_are_refused():
-    with pytest.raises(ValueError, match="ALiBi acts on the scores"):
+    with pytest.raises(ValueError, match=r"position\.kind = alibi has no place in it; allowed: rotary"):
         LatentAttention(WIDTH, spec.ALiBi())
 
 
