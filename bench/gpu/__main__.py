@@ -93,7 +93,7 @@ def carry_out(section: Section, arguments: argparse.Namespace, seconds: float) -
             process = subprocess.Popen(
                 command(section, arguments, said),
                 cwd=ROOT,
-                env=environment(),
+                env=environment(arguments.device),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -124,16 +124,19 @@ def command(section: Section, arguments: argparse.Namespace, said: Path) -> list
     return [sys.executable, "-m", "bench.gpu.place", section.name, section.function, *places, *flags]
 
 
-def environment() -> dict[str, str]:
+def environment(device: str) -> dict[str, str]:
     """Of a section: this danlu, carried packages where they are needed, one cache of the compiler for all."""
     paths = [str(ROOT), *carried(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "TORCHINDUCTOR_CACHE_DIR": str(ROOT / ".inductor"),
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what deterministic algorithms ask; a Hopper's own default
-        "PYTHONUNBUFFERED": "1",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-    }
+    return (
+        os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "TORCHINDUCTOR_CACHE_DIR": str(ROOT / ".inductor"),
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what deterministic algorithms ask; a Hopper's own default
+            "PYTHONUNBUFFERED": "1",
+        }
+        | ({"OMP_NUM_THREADS": "1"} if device == "cpu" else {})
+    )
 
 
 def carried() -> list[str]:

@@ -76,8 +76,7 @@ class Step:
         self.ceiling = ceiling(at.device, precision)
         # API: to the end of the class; what danlu.train does in an update.
         torch.manual_seed(0)
-        with at.device:
-            self.model: Any = build(self.experiment.model, self.vocabulary, self.context)
+        self.model: Any = build(self.experiment.model, self.vocabulary, self.context).to(at.device)
         self.model.compute = PRECISIONS[precision]
         self.rules = optim.build(self.experiment.optimizer, self.model, updates=100)
         shape = (2, self.batch, self.context)

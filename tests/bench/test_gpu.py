@@ -101,7 +101,7 @@ def test_carried_packages_are_taken_where_one_is_missing(
         gpu.carried()
     (tmp_path / "site").mkdir()
     assert gpu.carried() == [str(tmp_path / "site")]
-    assert str(tmp_path / "site") in gpu.environment()["PYTHONPATH"].split(os.pathsep)
+    assert str(tmp_path / "site") in gpu.environment("cuda")["PYTHONPATH"].split(os.pathsep)
 
 
 # danlu trains in a process that has no packages but PyTorch with what it needs, numpy and the carried ones.
