@@ -28,7 +28,7 @@ from danlu import spec
 from danlu.models import Model, build
 from danlu.nn import build as build_part
 from danlu.nn.feed_forwards import activation_of
-from danlu.optim import Moment, factor
+from danlu.optim import Progress, factor
 from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.families import FAMILIES, Family
 from danlu.train import checkpoint, metrics, steps
@@ -353,7 +353,7 @@ def _line(error: Exception) -> str:
 
 def _schedule(schedule: spec.Schedule, report: Report) -> None:
     def finite() -> tuple[bool | None, str]:
-        moments = [Moment(i / 100, i, 32 * i, 32) for i in range(101)]
+        moments = [Progress(i / 100, i, 32 * i, 32) for i in range(101)]
         rates = [factor(schedule, now) for now in moments]
         wrong = [
             f"{r} at {now.progress:.0%}"

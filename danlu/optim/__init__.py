@@ -14,7 +14,7 @@ from danlu.optim.rules.schedule_free import ScheduleFreeAdamW
 from danlu.optim.rules.sgd import SGD
 from danlu.optim.rules.soap import SOAP
 from danlu.optim.rules.tiger import Tiger
-from danlu.optim.schedules import Moment, factor
+from danlu.optim.schedules import Progress, factor
 from danlu.optim.settings import Settings
 
 __all__ = [
@@ -31,8 +31,8 @@ __all__ = [
     "Elementwise",
     "Ensemble",
     "Lion",
-    "Moment",
     "Muon",
+    "Progress",
     "Rule",
     "ScheduleFreeAdamW",
     "Settings",

@@ -1,4 +1,4 @@
-"""What a schedule comes to at a moment of a run."""
+"""The value of a schedule at a point of a run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from danlu.spec.durations import Duration, Unit, length
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Where a run stands before an update.
+class Progress:
+    """How far a run is before an update.
 
     ``progress`` is the share of the run that is done, 0 to 1; ``step`` and ``tokens`` count what is finished,
-    ``batch`` the tokens of the update to come. What a duration in steps or tokens is as a share of the run is
-    told by the pace so far; ``danlu.train.plan`` knows more.
+    ``batch`` the tokens of the next update. What share of the run a duration in steps or tokens is, is
+    estimated from the pace so far; ``danlu.train.plan`` knows it exactly.
     """
 
     progress: float
@@ -44,7 +44,7 @@ class Moment:
         return 1.0 - self.share(duration)
 
 
-def factor(s: spec.Schedule, now: Moment) -> float:
+def factor(s: spec.Schedule, now: Progress) -> float:
     """What multiplies the peak rate at ``now``.
 
     The first update has a rate above zero: a warm-up over n steps gives 1/n, 2/n, … 1, one in tokens counts
@@ -79,7 +79,7 @@ def factor(s: spec.Schedule, now: Moment) -> float:
     return shape if now.progress >= 1 else _warm(s.warmup, now) * shape
 
 
-def _warm(warmup: Duration, now: Moment) -> float:
+def _warm(warmup: Duration, now: Progress) -> float:
     if now.passed(warmup):
         return 1.0
     amount, unit = length(warmup)
@@ -88,7 +88,7 @@ def _warm(warmup: Duration, now: Moment) -> float:
     return min(1.0, (now.done(unit) + (1 if unit == "steps" else now.batch)) / amount)
 
 
-def along(pieces: Sequence[spec.Piece], now: Moment, value: float, begin: float = 0.0) -> float:
+def along(pieces: Sequence[spec.Piece], now: Progress, value: float, begin: float = 0.0) -> float:
     """The value at ``now`` of ``pieces`` one after another, the first from ``value`` at share ``begin``."""
     for piece in pieces:
         to = value if piece.to is None else piece.to

@@ -8,7 +8,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from danlu import spec
-from danlu.optim.schedules import Moment, along, factor
+from danlu.optim.schedules import Progress, along, factor
 from danlu.spec.errors import DanluError
 
 
@@ -17,7 +17,7 @@ class Settings:
     group's ``peak`` times the factor of ``schedule``, and the settings that ``vary`` names.
 
     A group whose setting is not that of the optimizer's specification ``s`` (a decay of its own, or none)
-    keeps its proportion to it. Nothing is remembered: the values follow from the moment alone.
+    keeps its proportion to it. It has no state: the values depend on the progress alone.
 
     Raises ``DanluError`` where no group has a setting.
     """
@@ -33,7 +33,7 @@ class Settings:
         self.schedule = schedule
         self.varied = [(v, float(getattr(s, v.setting)), self._having(v.setting)) for v in vary]
 
-    def set(self, now: Moment) -> float:
+    def set(self, now: Progress) -> float:
         """Set everything for the update at ``now``; returns the rates' factor."""
         rate = factor(self.schedule, now)
         for group in self.groups:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from danlu import spec
-from danlu.optim import Moment
+from danlu.optim import Progress
 from danlu.spec.durations import Duration, length
 from danlu.train.errors import RunError
 
@@ -40,14 +40,14 @@ class Plan:
         done = ((step, train.steps), (tokens, train.tokens), (seconds, train.seconds))
         return min(1.0, max(part / bound for part, bound in done if bound is not None))
 
-    def at(self, step: int, tokens: int, progress: float) -> Moment:
+    def at(self, step: int, tokens: int, progress: float) -> Progress:
         """The moment before an update; its batch is that of the update."""
-        batch = self.batch(Moment(progress, step, tokens)) * self.context
+        batch = self.batch(Progress(progress, step, tokens)) * self.context
         if self.train.seconds is not None:
-            return Moment(progress, step, tokens, batch)
+            return Progress(progress, step, tokens, batch)
         return Planned(progress, step, tokens, batch, plan=self)
 
-    def batch(self, now: Moment) -> int:
+    def batch(self, now: Progress) -> int:
         """The sequences of the update at ``now``."""
         ramp, begin = self.train.ramp, 0.0
         following = [*(stage.batch for stage in ramp), self.train.batch][1:]
@@ -68,7 +68,7 @@ class Plan:
         """The tokens read before each of the first updates, up to the one after the ramp."""
         tokens, ramp = [0], self.train.ramp
         while ramp and (progress := self.progress(len(tokens) - 1, tokens[-1])) < 1:
-            now = Moment(progress, len(tokens) - 1, tokens[-1])
+            now = Progress(progress, len(tokens) - 1, tokens[-1])
             if now.passed(ramp[-1].until):
                 break
             tokens.append(tokens[-1] + self.batch(now) * self.context)
@@ -131,7 +131,7 @@ def updates_of(experiment: spec.Experiment) -> int | None:
 
 
 @dataclass(frozen=True)
-class Planned(Moment):
+class Planned(Progress):
     """A moment of a run that steps or tokens bound."""
 
     plan: Plan = field(kw_only=True)

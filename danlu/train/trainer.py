@@ -13,7 +13,7 @@ import torch
 from danlu import optim, spec
 from danlu.code import Recording
 from danlu.objectives import Draw, HeldOut
-from danlu.optim import Moment, Settings
+from danlu.optim import Progress, Settings
 from danlu.train import checkpoint, steps
 from danlu.train.assemble import Assembly
 from danlu.train.averages import WeightsAverage, averaged
@@ -163,7 +163,7 @@ class Trainer:
         # Every random stream is derived from the seed: dropout in step 7 is the same after a resume.
         torch.manual_seed(hash((train.seed, now.step, self.group.rank)) & 0x7FFFFFFF)
         progress = self.group.share(self.progress()) if train.seconds is not None else self.progress()
-        self.moment: Moment = self.plan.at(now.step, now.units, progress)
+        self.moment: Progress = self.plan.at(now.step, now.units, progress)
         self.rate = self.settings.set(self.moment) * float(self.made.rules[0].param_groups[0]["peak"])
         self._each(lambda callback: callback.before_update(self))
         self.loss = self.update.gradients(now.step, now.units // self.objective.size, self.examples)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from danlu import spec
-from danlu.optim import Moment, factor
+from danlu.optim import Progress, factor
 from danlu.train.plan import Plan
 
 STEPS, CONTEXT = 400, 8
@@ -228,9 +228,9 @@ def test_rises_and_then_falls_when_time_bounds_the_run(s, warmup, seconds):
         s = s.model_copy(update={"decay": 0.25})
     rates = []
     for step, second in enumerate(seconds):
-        rates.append(factor(s, Moment(done / total, step)))
+        rates.append(factor(s, Progress(done / total, step)))
         done += second
-    rates.append(factor(s, Moment(1.0, len(seconds))))
+    rates.append(factor(s, Progress(1.0, len(seconds))))
     top = min(warmup - 1, len(rates) - 2)
     assert all(a < b for a, b in pairwise(rates[: top + 1]))
     if warmup < len(seconds):

@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
-from danlu.optim import Moment, Settings
+from danlu.optim import Progress, Settings
 from danlu.spec import Piece, Vary
 from danlu.spec.errors import DanluError
 
@@ -27,7 +27,7 @@ FLAT = spec.Constant(warmup=0.0)
 
 def test_rates_are_peaks_times_the_factor() -> None:
     made = optimizer({"lr": 0.1}, {"lr": 0.3})
-    assert Settings([made], OWN, spec.Linear(warmup=0.0, floor=0.0)).set(Moment(0.75)) == 0.25
+    assert Settings([made], OWN, spec.Linear(warmup=0.0, floor=0.0)).set(Progress(0.75)) == 0.25
     assert [group["lr"] for group in made.param_groups] == [0.1 * 0.25, 0.3 * 0.25]
 
 
@@ -36,16 +36,16 @@ def test_beta2_rises_and_stays() -> None:
     vary = Vary(setting="beta2", start=0.5, pieces=(Piece(to=0.75, until="10 steps"), Piece()))
     settings = Settings([made], OWN, FLAT, [vary])
     for step, value in [(0, 0.5), (5, 0.625), (10, 0.75), (19, 0.75), (5, 0.625)]:  # nothing is remembered
-        settings.set(Moment(step / 20, step))
+        settings.set(Progress(step / 20, step))
         assert [group["betas"] for group in made.param_groups] == [(0.9, value)] * 2
 
 
 def test_a_piece_starts_from_the_optimizers_own_value() -> None:
     made = optimizer({})
     settings = Settings([made], OWN, FLAT, [Vary(setting="eps", pieces=(Piece(to=1e-6),))])
-    settings.set(Moment(0.0))
+    settings.set(Progress(0.0))
     assert made.param_groups[0]["eps"] == 1e-8
-    settings.set(Moment(0.5))
+    settings.set(Progress(0.5))
     assert made.param_groups[0]["eps"] == pytest.approx((1e-8 + 1e-6) / 2, rel=1e-12)
 
 
@@ -53,7 +53,7 @@ def test_decay_follows_the_rate_in_every_groups_proportion() -> None:
     made = optimizer(DECAYED, SPARED, HALF)
     settings = Settings([made], OWN, spec.Linear(warmup=0.0, floor=0.0), [Vary(setting="weight_decay")])
     for progress in (0.0, 0.25, 0.75):
-        settings.set(Moment(progress))
+        settings.set(Progress(progress))
         left = 1 - progress
         found = [group["weight_decay"] for group in made.param_groups]
         assert found == pytest.approx([0.2 * left, 0.0, 0.1 * left], abs=1e-15)
@@ -65,7 +65,7 @@ def test_groups_without_the_setting_are_left_alone() -> None:
     momentum.param_groups[0]["peak"] = 0.1
     s = spec.Muon(momentum=0.8)
     settings = Settings([momentum, ours], s, FLAT, [Vary(setting="momentum", pieces=(Piece(to=0.4),))])
-    settings.set(Moment(0.5))
+    settings.set(Progress(0.5))
     assert momentum.param_groups[0]["momentum"] == pytest.approx(0.6)
     assert "momentum" not in ours.param_groups[0]
 

@@ -107,6 +107,6 @@ class HeavyBall(danlu.optim.Rule):
 
 
 @danlu.part("schedule", "saw")
-def saw(now: danlu.optim.Moment, *, teeth: int = 4) -> float:
+def saw(now: danlu.optim.Progress, *, teeth: int = 4) -> float:
     """Falls from 1 to ½ again and again."""
     return 1 - 0.5 * (now.progress * teeth % 1)

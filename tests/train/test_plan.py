@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu import spec
-from danlu.optim import Moment, factor
+from danlu.optim import Progress, factor
 from danlu.spec import Stage, Train
 from danlu.train.errors import RunError
 from danlu.train.plan import Plan
@@ -18,9 +18,9 @@ CONTEXT = 8
 many = settings(max_examples=60, deadline=None)
 
 
-def course(plan: Plan) -> list[Moment]:
+def course(plan: Plan) -> list[Progress]:
     """Every moment of a run bounded by steps or tokens, as the trainer comes to it."""
-    moments: list[Moment] = []
+    moments: list[Progress] = []
     tokens = 0
     while (progress := plan.progress(len(moments), tokens)) < 1:
         moments.append(plan.at(len(moments), tokens, progress))
@@ -125,7 +125,7 @@ def test_a_schedule_over_a_ramp_is_exact_in_its_own_unit() -> None:
     begin = moments[20].tokens / 20_000
     for now, rate in zip(moments[20:], rates[20:], strict=True):
         along = (now.tokens / 20_000 - begin) / (1 - begin)
-        assert rate == pytest.approx(factor(spec.Cosine(warmup=0.0, floor=0.0), Moment(along)), abs=1e-12)
+        assert rate == pytest.approx(factor(spec.Cosine(warmup=0.0, floor=0.0), Progress(along)), abs=1e-12)
 
 
 @pytest.mark.parametrize(
