@@ -32,10 +32,10 @@ def _walk(value: Any) -> Iterator[BaseModel]:
             yield from _walk(item)
 
 
-def origins(spec: BaseModel) -> dict[Origin, list[str]]:
-    """Where the own parts of a specification come from, each with the names of its parts (``norm dyt``)."""
+def origins(*specs: BaseModel) -> dict[Origin, list[str]]:
+    """Where the own parts of specifications come from, each with the names of its parts (``norm dyt``)."""
     found: dict[Origin, list[str]] = {}
-    for own in used(spec):
+    for own in {own.spec: own for spec in specs for own in used(spec)}.values():
         found.setdefault(own.origin, []).append(f"{own.family} {own.kind}")
     return found
 
@@ -99,11 +99,11 @@ def check(record: Sequence[Mapping[str, Any]], experiment: BaseModel, folder: Pa
 # ---------------------------------------------------------------- a worker
 
 
-def pack(experiment: BaseModel) -> list[dict[str, Any]]:
-    """The code of the own parts of ``experiment`` as JSON, for ``unpack`` in another process. Raises
+def pack(*experiments: BaseModel) -> list[dict[str, Any]]:
+    """The code of the own parts of ``experiments`` as JSON, for ``unpack`` in another process. Raises
     ``SpecError`` for a part whose code cannot be had."""
     packed = []
-    for origin, parts in origins(experiment).items():
+    for origin, parts in origins(*experiments).items():
         if not origin.texts:
             raise SpecError(
                 f"the {either(parts)} was typed into {origin.name}, which no other process can see; write "

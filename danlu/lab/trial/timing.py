@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, Protocol
 
-from danlu import spec
+from danlu import parts, spec
 from danlu.lab.errors import LabError
 from danlu.lab.statistics import Interval, median_interval
 from danlu.spec.replay import difference
@@ -188,11 +188,14 @@ def blocks_of(updates: Sequence[Callable[[], None]], meter: Meter, pairs: int = 
 
 def measure(baseline: spec.Experiment, variant: spec.Experiment) -> Ratio:
     """Time both in a process of their own. Raises ``LabError`` where it fails."""
-    sides = json.dumps([one.model_dump_json() for one in (baseline, variant)])
+    sides = {
+        "parts": parts.pack(baseline, variant),
+        "sides": [one.model_dump_json() for one in (baseline, variant)],
+    }
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-P", "-m", "danlu.lab.trial.timing"],
-        input=sides, capture_output=True, text=True, env=environment, check=False,
+        input=json.dumps(sides), capture_output=True, text=True, env=environment, check=False,
     )  # fmt: skip
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
@@ -201,11 +204,13 @@ def measure(baseline: spec.Experiment, variant: spec.Experiment) -> Ratio:
 
 
 def main() -> None:
-    """In that process: two experiments as JSON on stdin, the blocks as JSON on stdout."""
+    """In that process: two experiments and their own parts as JSON on stdin, the blocks as JSON on stdout."""
     import torch
 
     torch.set_num_threads(1)
-    sides = [_update(spec.Experiment.model_validate_json(one)) for one in json.load(sys.stdin)]
+    given = json.load(sys.stdin)
+    parts.unpack(given["parts"])
+    sides = [_update(spec.Experiment.model_validate_json(one)) for one in given["sides"]]
     gpu = any(on_gpu for _, on_gpu in sides)
     meter = Machine(torch.cuda.synchronize if gpu else lambda: None, gpu)
     print(json.dumps(blocks_of([update for update, _ in sides], meter)))
