@@ -65,7 +65,7 @@ def from_huggingface(source: nn.Module | str | os.PathLike[str]) -> Imported:
         return replace(imported, kept=Kept(folders.special_of(config), files))
     path = Path(source)
     config = folders.read_config(path)
-    family_of(config)  # an unknown model is told before its weights are read
+    family_of(config)  # an unknown model is refused before its weights are read
     imported = take_over(config, folders.read_tensors(path))
     imported = replace(
         imported,

@@ -190,7 +190,7 @@ class Rule(Optimizer):
         }
 
     def give_state(self, params: Iterable[Tensor]) -> None:
-        """Give those of the parameters that have none their state."""
+        """Give state to those parameters that have none."""
         for p in params:
             if not self.state[p]:
                 self.state[p] = self.new_state(p)
@@ -200,7 +200,7 @@ class Rule(Optimizer):
         return torch.zeros_like(p, dtype=self.state_dtype)
 
     def count(self, params: Iterable[Tensor]) -> dict[int, list[Tensor]]:
-        """Count a step of each parameter; the parameters by the steps that they have made."""
+        """Add one to the step of each parameter; returns the parameters by their number of steps."""
         found: dict[int, list[Tensor]] = {}
         for p in params:
             found.setdefault(int(self.state[p]["step"].add_(1)), []).append(p)
@@ -232,17 +232,17 @@ class Elementwise(Rule):
         self.sweep(group, params)
 
     def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
-        """The numbers of ``plain`` by the settings: all that changes from step to step."""
+        """The coefficients that ``plain`` takes, from the settings: all that changes between steps."""
         raise NotImplementedError
 
     @staticmethod
     def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
-        """The formula once more, for the compiler: of one tensor, nothing in place; the new parameter and
-        moments by the coefficients ``c``."""
+        """The same formula for the compiler, for one tensor and nothing in place: from the coefficients ``c``
+        to the new parameter and moments."""
         raise NotImplementedError
 
     def run_compiled(self, settings: dict[str, Any], columns: list[list[Tensor]]) -> None:
-        """The formula through the compiler: one kernel, whatever the numbers and the lengths."""
+        """Run the compiled formula: one kernel for all settings and lengths."""
         wide = precise(columns[0][0])
         given = [torch.as_tensor(c, dtype=wide) for c in self.coefficients(settings)]
         even = all(c.ndim == 0 for c in given)
@@ -251,7 +251,7 @@ class Elementwise(Rule):
             _compiled()(self.plain, given, [t.view(-1) for t in row] if flat else list(row))
 
     def sweep(self, settings: dict[str, Any], params: list[Tensor]) -> None:
-        """Take the parameters through the formula, piece by piece."""
+        """Apply the formula to the parameters, piece by piece."""
         columns = self.columns(params)
         if self.compiled and not self.one_pass:
             self.run_compiled(settings, columns)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from danlu import spec
 from danlu.nn.registry import class_for
 from danlu.optim.base import Rule
-from danlu.optim.groups import check, exceptions
+from danlu.optim.groups import change, check
 from danlu.optim.mup import scaled
 from danlu.optim.roles import MATRICES, Named, named, over_layers, unknown
 from danlu.spec.errors import SpecError, either
@@ -142,7 +142,7 @@ def _assignment(s: spec.Optimizer, p: Named, multiplier: float) -> Assignment:
     rule: type[Rule] = class_for(type(own))
     choice = rule.choose(own, p)
     settings = {**decay(own, p), **choice.settings}
-    changed = exceptions(s.groups, p)
+    changed = change(s.groups, p)
     settings["lr"] *= changed.rate
     if changed.weight_decay is not None:
         if "weight_decay" not in settings:

@@ -28,7 +28,7 @@ def by_role(model: nn.Module) -> dict[Role, dict[str, torch.Tensor]]:
     return found
 
 
-class Exceptions(NamedTuple):
+class Change(NamedTuple):
     """What groups change for one parameter: a factor of its rate, and its decay, if it has its own."""
 
     rate: float = 1.0
@@ -42,13 +42,13 @@ def check(groups: Sequence[spec.Group], parameters: Sequence[Named]) -> None:
             raise SpecError(_no_match(i, group, parameters))
 
 
-def exceptions(groups: Sequence[spec.Group], p: Named) -> Exceptions:
+def change(groups: Sequence[spec.Group], p: Named) -> Change:
     """What ``groups`` change for ``p``: all rates multiply and the last decay counts."""
-    found = Exceptions()
+    found = Change()
     for group in groups:
         if _matches(group, p):
             decay = found.weight_decay if group.weight_decay is None else group.weight_decay
-            found = Exceptions(found.rate * group.rate, decay)
+            found = Change(found.rate * group.rate, decay)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the rules that follow a sign share: no NaN goes unseen, rows without gradient may rest."""
+"""What sign rules share: a check for NaN, which a sign would hide, and rows without gradient left alone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from danlu.optim.base import Elementwise, batches, calculate, local, precise
 
 
 class Signed(Elementwise):
-    """A sign hides what it is the sign of: NaN and infinity would leave weights finite and a momentum that is
-    lost for good. So each gradient is looked at before anything is done with it (one reading of it), and a
-    tensor whose gradient is not finite is left out of the step, by ``spare``, and counted in ``skipped``.
+    """A sign is finite even where the momentum is NaN, so a NaN would spoil the momentum for good and nobody
+    would notice. Therefore every gradient is checked before it is used (which reads it once more). A tensor
+    whose gradient is not finite is left out of the step, by ``spare``, and counted in ``skipped``.
 
     On a CPU the outcome decides what is called; elsewhere nothing waits for it: each tensor has a mask of one
     number, or of one a row where ``lazy_rows`` is asked for.
