@@ -169,7 +169,7 @@ def _shapes(
         if best is not None:
             aspect = abs(math.log(best[1].width / layers * model.layers / model.width))
             yield (max(best[0], 0.1), aspect), best[1]
-            if best[1].width == SMALLEST:
+            if best[1].width == SMALLEST and count(best[1], BYTES, context) >= wanted:
                 return  # deeper ones are only larger
 
 
