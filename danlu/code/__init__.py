@@ -9,10 +9,10 @@ compares. No torch.
 """
 
 from danlu.code.recording import Recording
-from danlu.code.tiers import Code, loaded, now
-from danlu.code.verdict import REUSED, Verdict, differing, judge, manifest, record
+from danlu.code.tiers import Code, loaded, now, together
+from danlu.code.verdict import REUSED, Verdict, differing, edited, judge, manifest, record
 
 __all__ = [
-    "REUSED", "Code", "Recording", "Verdict", "differing", "judge", "loaded", "manifest", "now",
-    "record",
+    "REUSED", "Code", "Recording", "Verdict", "differing", "edited", "judge", "loaded", "manifest", "now",
+    "record", "together",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ import danlu
 from danlu.code.digests import DIGITS, PYTHON, sources
 
 PACKAGE = Path(os.path.abspath(danlu.__file__)).parent
-ROOMS = ("data", "models", "nn", "objectives", "optim", "spec", "train")
+ROOMS = ("data", "models", "nn", "objectives", "optim", "parts", "spec", "train")
 TABLES = ("catalog/kernels.yaml",)  # read by one of these rooms, and no specification says what they hold
 GONE = "gone"  # in place of the digest of a file that is not there
 UNSURE = "unsure"  # of one that may have changed since it was imported
@@ -36,8 +36,7 @@ class Code:
     @cached_property
     def tier_a(self) -> str:
         """One digest of all files."""
-        text = "\n".join([PYTHON, *(f"{name} {digest}" for name, digest in sorted(self.files.items()))])
-        return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+        return together(self.files)
 
     @property
     def short(self) -> str:
@@ -50,6 +49,12 @@ class Code:
             (source,) = sources([Path(name)])
             return source.digest if source else GONE
         return self.files.get(name, GONE)
+
+
+def together(files: Mapping[str, str]) -> str:
+    """One digest of files and their digests."""
+    text = "\n".join([PYTHON, *(f"{name} {digest}" for name, digest in sorted(files.items()))])
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 def is_own(name: str) -> bool:

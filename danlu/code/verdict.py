@@ -24,21 +24,21 @@ def record(files: Mapping[str, str], before: Any = None) -> dict[str, Any]:
     ``before`` says where another process began it."""
     old = manifest(before)
     here = now()
-    danlus = {
-        name: digest for name, digest in files.items() if not is_own(name)
-    }  # one's own were handed over
-    edited = {name for name, digest in danlus.items() if digest == UNSURE or here.of(name) != digest}
-    edited |= {name for name, digest in files.items() if old.get(name, digest) != digest}
-    edited |= set(_edited(before))
+    changed = {
+        name
+        for name, digest in files.items()
+        if old.get(name, digest) != digest
+        or (not is_own(name) and (digest == UNSURE or here.of(name) != digest))  # one's own was handed over
+    }
     said = {"python": PYTHON, "tier_a": loaded().tier_a, "files": {**old, **files}}
-    return said | ({"edited": sorted(edited)} if edited else {})
+    return said | ({"edited": found} if (found := sorted({*changed, *edited(before)})) else {})
 
 
 def judge(record: Any, code: Code) -> Verdict:
     """What a result is to ``code``. *same*: made by it. *untouched*: the code differs, no file that the
     result depends on does. *other*: one does, or nobody wrote down which they are. *tainted*: one was edited
     while the result was made."""
-    if _edited(record):
+    if edited(record):
         return "tainted"
     files = manifest(record)
     same = isinstance(record, Mapping) and record.get("tier_a") == code.tier_a
@@ -58,6 +58,7 @@ def manifest(record: Any) -> dict[str, str]:
     return {str(name): str(digest) for name, digest in files.items()} if isinstance(files, Mapping) else {}
 
 
-def _edited(record: Any) -> list[str]:
+def edited(record: Any) -> list[str]:
+    """The files that were changed while the result was made."""
     found = record.get("edited") if isinstance(record, Mapping) else None
     return [str(name) for name in found] if isinstance(found, list) else []

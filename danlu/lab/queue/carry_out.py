@@ -8,26 +8,29 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from danlu import parts, spec
+from danlu import code, parts, spec
 from danlu.files.json import write_json
 from danlu.files.lock import Lock
 from danlu.lab.queue.job import FAILED, MEASURES, Job, Kind, measures, outcome, write_failure
+from danlu.lab.queue.places import edited_in, fits, made_by
 from danlu.spec.errors import DanluError
 from danlu.train.errors import Diverged
 from danlu.train.interrupt import Interrupt
 
 LOCK = ".queue.lock"  # beside the trainer's, which is taken and left within: the measuring is included
 
-End = Literal["finished", "diverged", "failed", "found", "stopped"]
+End = Literal["finished", "diverged", "failed", "found", "stopped", "stale", "tainted"]
 
 
 class Stopped(Exception):
     """A signal, or the queue's end, came while the run was waited for."""
 
 
-def to_task(job: Job, folder: Path, number: int, device: int | None = None) -> dict[str, Any]:
-    """A job as JSON: what ``carry_out`` takes, on whatever machine. ``number``: of the try, from 1."""
+def to_task(job: Job, folder: Path, number: int, code: str, device: int | None = None) -> dict[str, Any]:
+    """A job as JSON: what ``carry_out`` takes, on whatever machine. ``number``: of the try, from 1. ``code``:
+    the digest of danlu's code by which it is to be carried out."""
     return {
+        "code": code,
         "parts": parts.pack(job.experiment),
         "experiment": job.experiment.model_dump_json(),
         "measures": list(job.measures),
@@ -52,9 +55,13 @@ def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
     """Train the run where it is not trained, measure what is not measured; how it ended. What came out is in
     the run's folder.
 
-    ``found``: another process had done it. ``stopped``: a signal came; the run is saved. Raises what is no
-    ``DanluError``: a defect, or a machine's failure.
+    ``found``: another process had done it. ``stopped``: a signal came; the run is saved. ``stale``: nothing
+    was done, since this process has loaded other code, or other code has begun the run meanwhile.
+    ``tainted``: the code was edited while it ran. Raises what is no ``DanluError``: a defect, or a machine's
+    failure.
     """
+    if code.loaded().tier_a != task["code"]:
+        return "stale"
     try:
         parts.unpack(task["parts"])
     except DanluError as error:
@@ -73,6 +80,8 @@ def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
             folder.mkdir(parents=True, exist_ok=True)
             with Lock(folder / LOCK, stop=stop):  # against a killed queue's orphan, and other queues
                 stop()
+                if made_by(folder) is not None and not fits(folder, code.loaded()):
+                    return "stale"
                 if outcome(job, folder, tries=0) is not None:
                     return "found"
                 return _try(job, folder, task, interrupt)
@@ -88,6 +97,8 @@ def _try(job: Job, folder: Path, task: dict[str, Any], interrupt: Interrupt) -> 
     (folder / FAILED).unlink(missing_ok=True)
     try:
         _train(job, folder, interrupt, task["device"])
+        if edited_in(folder):
+            return "tainted"
         _measure(job, folder)
     except Diverged as error:
         return ended("diverged", error)

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from danlu.lab.errors import LabError
 from danlu.lab.queue.job import Job
+from danlu.spec import Experiment
 from danlu.spec.errors import either
 
 EXECUTORS = {  # name: the module, its class, the package that it stands on
@@ -34,8 +35,12 @@ class Executor(Protocol):
     def fits(self, job: Job) -> bool:
         """Whether ``job`` could be started now."""
 
-    def start(self, job: Job, folder: Path, number: int) -> None:
-        """Begin try ``number`` of ``job``. Raises ``LabError`` where nothing can be started at all."""
+    def devices(self, experiment: Experiment) -> str:
+        """The kind of device that ``experiment`` is carried out on: numbers of another kind are others."""
+
+    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
+        """Begin try ``number`` of ``job``, by the code of this digest. Raises ``LabError`` where nothing can
+        be started at all."""
 
     def events(self, seconds: float) -> list[Event]:
         """What has happened since the last call; waits for the first at most so many seconds."""

@@ -59,24 +59,42 @@ class Gpus:
 
 def detect() -> Gpus:
     """The GPUs that PyTorch will see here, in its order; none without ``nvidia-smi``."""
-    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
+    return Gpus(visible(_ask("memory.free"), os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
+def kinds() -> str:
+    """The names of the GPUs that PyTorch will see here, each once; ``cpu`` where there is none."""
+    names = _chosen(_rows(_ask("name")), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return ", ".join(sorted(set(names))) or "cpu"
+
+
+def _ask(what: str) -> str:
+    """Index, UUID and ``what`` of each GPU, as nvidia-smi says it; nothing where there is no such program."""
+    command = ["nvidia-smi", f"--query-gpu=index,uuid,{what}", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return Gpus([])
-    return Gpus(visible(said, os.environ.get("CUDA_VISIBLE_DEVICES")))
+        return ""
 
 
 def visible(said: str, chosen: str | None) -> list[int]:
     """Bytes free of the GPUs that ``CUDA_VISIBLE_DEVICES`` names (indices or the beginnings of UUIDs), in its
     order, from what nvidia-smi said (index, uuid, MiB). As in CUDA a name of no GPU ends the list."""
-    rows = [[part.strip() for part in line.split(",")] for line in said.splitlines() if line.strip()]
-    free = {(index, uuid): int(mebibytes) << 20 for index, uuid, mebibytes in rows if mebibytes.isdigit()}
+    return [int(size) << 20 for size in _chosen([row for row in _rows(said) if row[2].isdigit()], chosen)]
+
+
+def _rows(said: str) -> list[list[str]]:
+    lines = (line for line in said.splitlines() if line.count(",") >= 2)
+    return [[part.strip() for part in line.split(",", 2)] for line in lines]
+
+
+def _chosen(rows: list[list[str]], chosen: str | None) -> list[str]:
+    """What is said of the GPUs that are chosen, in the order of the choice."""
     if chosen is None:
-        return list(free.values())
+        return [value for *_, value in rows]
     found = []
     for name in filter(None, (part.strip() for part in chosen.split(","))):
-        match = [size for (index, uuid), size in free.items() if name == index or uuid.startswith(name)]
+        match = [value for index, uuid, value in rows if name == index or uuid.startswith(name)]
         if not match:
             break
         found.append(match[0])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import danlu
 from danlu import parts, spec
 from danlu.files.json import read_object, write_json
 from danlu.lab.study import folder_name
@@ -18,7 +18,7 @@ from danlu.train import shapes
 from danlu.train.folder import SUMMARY
 
 MEASURES, FAILED = "measures.json", "failed.json"
-DIGITS = 10  # of the hash
+DIGITS = 16  # of the hash
 
 Kind = Literal["diverged", "failed"]
 
@@ -34,19 +34,15 @@ class Job:
 
     @cached_property
     def hash(self) -> str:
-        """Ten hex digits: the experiment, its own parts, and the versions that it is carried out by."""
-        text = "\n".join([to_yaml(self.experiment), *versions(), *parts.digests(self.experiment)])
+        """Sixteen hex digits: the experiment, its own parts, and PyTorch. What else decides where its run is
+        stands in ``danlu.lab.queue.places``."""
+        text = "\n".join([to_yaml(self.experiment), torch_build(), *parts.digests(self.experiment)])
         return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
     @property
     def id(self) -> str:
-        """``NAME-HASH``, the name of the run's folder. Jobs of one experiment are one run."""
+        """``NAME-HASH``, which tells it from others. Jobs of one experiment are one."""
         return f"{folder_name(self.name)[:80]}-{self.hash}"
-
-    def folder(self, runs: Path) -> Path:
-        """Where the run is, or will be: under whatever name, a run of this content is this run."""
-        path = runs / self.id
-        return path if path.is_dir() else next(iter(sorted(runs.glob(f"*-{self.hash}"))), path)
 
 
 @dataclass(frozen=True)
@@ -66,13 +62,14 @@ class Outcome:
 
 
 @cache
-def versions() -> tuple[str, str]:
-    """Of danlu and of PyTorch, which is not imported for it."""
-    try:
-        torch = metadata.version("torch")
-    except metadata.PackageNotFoundError:
-        torch = "none"
-    return f"danlu {danlu.__version__}", f"torch {torch}"
+def torch_build() -> str:
+    """PyTorch's version and what it is built for, without importing it."""
+    found = find_spec("torch")
+    said = Path(found.origin).with_name("version.py") if found is not None and found.origin else None
+    if said is None or not said.is_file():
+        return "no torch"
+    lines = re.findall(r"^(__version__|cuda|hip)\b.*= (.+)$", said.read_text(encoding="utf-8"), re.MULTILINE)
+    return "torch " + ", ".join(f"{name} {value}" for name, value in lines)
 
 
 def outcome(job: Job, folder: Path, tries: int) -> Outcome | None:

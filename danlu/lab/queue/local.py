@@ -20,6 +20,7 @@ from danlu.lab.queue.carry_out import to_task
 from danlu.lab.queue.executors import Event, cores
 from danlu.lab.queue.job import Job
 from danlu.lab.queue.worker import GRACE
+from danlu.spec import Experiment
 
 
 class Local:
@@ -29,24 +30,36 @@ class Local:
         self._limit = workers or cores()
         self._workers: list[_Worker] = []
         self._gpus: gpus.Gpus | None = None
+        self._kinds: str | None = None  # of GPUs, once asked for
         self._sizes: dict[str, int] = {}  # job: estimated bytes on a GPU
 
     def fits(self, job: Job) -> bool:
         busy = sum(worker.job is not None for worker in self._workers)
         return busy < self._limit and (not self._on_gpu(job) or self._place(job) is not None)
 
-    def start(self, job: Job, folder: Path, number: int) -> None:
+    def devices(self, experiment: Experiment) -> str:
+        if experiment.train.device == "cpu":
+            return "cpu"
+        if self._kinds is None:
+            self._kinds = gpus.kinds()
+        return self._kinds
+
+    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
         device = None
         if self._on_gpu(job):
             assert self._gpus is not None
             device = self._place(job)
             assert device is not None
             self._gpus.take(job.hash, device, self._sizes[job.hash])
+        for worker in self._workers:
+            if worker.job is None and worker.code not in (None, code):  # it was started before an edit
+                worker.end()
+        self._workers = [worker for worker in self._workers if not worker.gone]
         idle = next((worker for worker in self._workers if worker.job is None), None)
         if idle is None:
             idle = _Worker()
             self._workers.append(idle)
-        idle.give(job.hash, to_task(job, folder, number, device))
+        idle.give(job.hash, to_task(job, folder, number, code, device))
 
     def events(self, seconds: float) -> list[Event]:
         with selectors.DefaultSelector() as selector:
@@ -91,7 +104,8 @@ class _Worker:
 
     def __init__(self) -> None:
         self.job: str | None = None
-        self.gone = self._ready = False
+        self.code: str | None = None  # what it has loaded: known when it is ready
+        self.gone = False
         self._said = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by end()
         self._process = subprocess.Popen(
@@ -123,7 +137,7 @@ class _Worker:
         *lines, self._said = (self._said + part).split(b"\n")
         for said in map(json.loads, lines):
             if "ready" in said:
-                self._ready = True
+                self.code = said["code"]
             elif self.job is not None:
                 job, self.job = self.job, None
                 return Event(job, said["ended"])
@@ -134,7 +148,7 @@ class _Worker:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         self.end()
-        if not self._ready and status > 0:
+        if self.code is None and status > 0:
             raise LabError(
                 f"a worker of the queue does not start: {lines[-1] if lines else f'status {status}'}"
             )

@@ -17,6 +17,7 @@ from danlu.lab.queue.carry_out import carry_out_anywhere, to_task
 from danlu.lab.queue.executors import Event, cores
 from danlu.lab.queue.job import Job
 from danlu.lab.queue.worker import GRACE
+from danlu.spec import Experiment
 
 STORE = 100 << 20  # bytes for Ray's objects, of which there are none to speak of
 
@@ -44,9 +45,14 @@ class OnRay:
     def fits(self, job: Job) -> bool:
         return len(self._running) < self._limit
 
-    def start(self, job: Job, folder: Path, number: int) -> None:
+    def devices(self, experiment: Experiment) -> str:
+        return experiment.train.device
+
+    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
         gpus = 1 if job.experiment.train.device == "cuda" else 0
-        reference = self._task.options(num_gpus=gpus).remote(to_task(job, folder, number))
+        # Ray's processes take tasks of one environment: none is given a task of code that it has not loaded.
+        options = {"num_gpus": gpus, "runtime_env": {"env_vars": {"DANLU_CODE": code}}}
+        reference = self._task.options(**options).remote(to_task(job, folder, number, code))
         self._running[reference] = job.hash
 
     def events(self, seconds: float) -> list[Event]:

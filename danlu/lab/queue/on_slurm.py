@@ -20,6 +20,7 @@ from danlu.lab.queue.carry_out import End, carry_out_anywhere, to_task
 from danlu.lab.queue.executors import Event
 from danlu.lab.queue.job import Job
 from danlu.lab.queue.worker import GRACE
+from danlu.spec import Experiment
 
 AT_ONCE = 100  # jobs given to Slurm, which has a queue of its own
 MINUTES = 60  # of a job before it is put back, if SBATCH_TIMELIMIT does not say
@@ -40,9 +41,12 @@ class OnSlurm:
     def fits(self, job: Job) -> bool:
         return len(self._running) < self._limit
 
-    def start(self, job: Job, folder: Path, number: int) -> None:
+    def devices(self, experiment: Experiment) -> str:
+        return experiment.train.device
+
+    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
         self._submit.update_parameters(gpus_per_node=1 if job.experiment.train.device == "cuda" else 0)
-        self._running[job.hash] = self._submit.submit(_CarryOut(), to_task(job, folder, number))
+        self._running[job.hash] = self._submit.submit(_CarryOut(), to_task(job, folder, number, code))
 
     def events(self, seconds: float) -> list[Event]:
         until = time.monotonic() + seconds

@@ -9,17 +9,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
+from danlu import code
+from danlu.code.tiers import is_own
 from danlu.files.lock import Lock, holder
 from danlu.lab.errors import LabError
 from danlu.lab.queue.executors import Event, Executor, make
 from danlu.lab.queue.job import Job, Outcome, failed_outcome, outcome, write_failure
 from danlu.lab.queue.journal import JOURNAL, Journal
+from danlu.lab.queue.places import Places, content_of, edited_in, made_by
 from danlu.lab.queue.table import State, Table
 from danlu.lab.study import RUNS, STUDIES
 from danlu.parts import not_while_loading
 from danlu.train.interrupt import Interrupt
 
 LOCK = ".lock"  # of a study
+STALE = 5  # times that a job meets workers of other code, before it is given up
 TURN = 0.25  # seconds at most between two looks at the table and at signals
 EXIT = {"SIGTERM": 143, "SIGINT": 130}
 
@@ -40,6 +44,7 @@ class _Entry:
     job: Job
     folder: Path
     tries: int = 0  # processes that were given it
+    stale: int = 0  # of these, how many had loaded other code
 
     @property
     def key(self) -> Key:
@@ -52,6 +57,7 @@ class _Ended:
     count: int = 0
     found: int = 0
     wrong: int = 0
+    untouched: int = 0  # of those found: by other code that differs in nothing that they depend on
 
 
 class Queue:
@@ -60,7 +66,8 @@ class Queue:
     ``executor``: local, ray or slurm. ``workers``: jobs at a time (left out: one a core). ``retries``: how
     often a job is tried again whose process died. ``show``: tell how it goes on stderr. Entering starts
     nothing yet, leaving saves and stops what is running. The first Ctrl-C or SIGTERM is answered by that,
-    too, in the next call. Raises ``LabError`` for an unknown executor or a missing package.
+    too, in the next call. All that it carries out and finds is by the same code: an edit meanwhile that
+    matters to what has ended is a ``LabError``. So are an unknown executor and a missing package.
     """
 
     def __init__(
@@ -79,6 +86,8 @@ class Queue:
         self._journal = Journal(studies / JOURNAL)
         self._retries = retries
         self._table = Table(show)
+        self.places = Places(self.runs, self._executor.devices, self._table.message)
+        self._manifest: dict[str, str] = {}
         self._interrupt = Interrupt()
         self._waiting: deque[_Entry] = deque()
         self._running: dict[str, _Entry] = {}  # by hash: a run's folder takes one process
@@ -93,9 +102,19 @@ class Queue:
     ) -> None:
         try:
             self._stop()
+            if self._ended.untouched:
+                self._table.message(
+                    f"of the runs found {self._ended.untouched} were made by other code, which differs in no "
+                    "file that they depend on"
+                )
         finally:
             self._interrupt.__exit__(kind, error, trace)
             self._journal.close()
+
+    @property
+    def manifest(self) -> dict[str, str]:
+        """The digest of every file that what has ended depends on."""
+        return dict(self._manifest)
 
     @property
     def pending(self) -> int:
@@ -105,7 +124,7 @@ class Queue:
     def submit(self, job: Job) -> None:
         """Have ``job`` carried out. One that is pending already is not taken twice; one that was ever carried
         out is found."""
-        entry = _Entry(job, job.folder(self.runs))
+        entry = _Entry(job, self.folder(job))
         pending = {other.key for other in (*self._waiting, *self._running.values())}
         if entry.key in pending or entry.key in self._ended.outcomes:
             return
@@ -114,6 +133,10 @@ class Queue:
             self._waiting.append(entry)
         else:
             self._end(entry, found)
+
+    def folder(self, job: Job) -> Path:
+        """Where the run of ``job`` is, or will be, by the code that is here."""
+        return self.places.folder(job, code.now())
 
     def next(self) -> Outcome:
         """One more of the jobs submitted, in the order of ending; waits for it. Raises ``LabError`` if none
@@ -168,28 +191,46 @@ class Queue:
         for entry in list(self._waiting):
             if entry.job.hash in self._running or not self._executor.fits(entry.job):
                 continue
+            now = code.now()
+            self._unedited(now)
+            entry.folder = self.places.folder(entry.job, now)
             self._waiting.remove(entry)
             self._running[entry.job.hash] = entry
             entry.tries += 1
             self._journal.write(entry.folder.name, "started", **{"try": entry.tries})
-            self._executor.start(entry.job, entry.folder, entry.tries)
+            self._executor.start(entry.job, entry.folder, entry.tries, now.tier_a)
 
     def _settle(self, event: Event) -> None:
         entry = self._running.pop(event.job)
         job, folder = entry.job, entry.folder
         if event.end == "found":
             entry.tries = 0
-        if found := outcome(job, folder, entry.tries):
+        if event.end == "stale":
+            self._stale(entry)
+        elif edited := edited_in(folder):
+            self._lost(entry, f"{', '.join(edited)} was edited while it ran", "it runs again")
+        elif found := outcome(job, folder, entry.tries):
             self._end(entry, found)
         elif event.end == "failed":
             self._end(entry, failed_outcome(job, folder, entry.tries))
         else:
             self._lost(entry, event.reason or "its process was told to stop")
 
-    def _lost(self, entry: _Entry, reason: str) -> None:
+    def _stale(self, entry: _Entry) -> None:
+        """Another process is to take the job: what had it has loaded other code than there is now."""
+        entry.tries -= 1
+        entry.stale += 1
+        if entry.stale > STALE:
+            raise LabError(
+                f"the workers load other code of danlu than there is at {code.tiers.PACKAGE}: see that all "
+                "machines have the same, and that nobody edits it"
+            )
+        self._waiting.appendleft(entry)
+
+    def _lost(self, entry: _Entry, reason: str, then: str = "it goes on from its last checkpoint") -> None:
         self._journal.write(entry.folder.name, "lost", **{"try": entry.tries, "reason": reason})
         if entry.tries <= self._retries:
-            self._table.message(f"{entry.folder.name}: {reason}; it goes on from its last checkpoint")
+            self._table.message(f"{entry.folder.name}: {reason}; {then}")
             self._waiting.appendleft(entry)
             return
         said = f"{entry.folder.name} was given up after {entry.tries} tries: {reason}"
@@ -197,6 +238,7 @@ class Queue:
         self._end(entry, failed_outcome(entry.job, entry.folder, entry.tries))
 
     def _end(self, entry: _Entry, ended: Outcome) -> None:
+        self._agree(entry, ended)
         what = "diverged" if ended.diverged else "failed" if ended.error is not None else "finished"
         self._journal.write(entry.folder.name, what, **{"try": entry.tries})
         if what != "finished" and entry.tries:
@@ -205,6 +247,31 @@ class Queue:
         self._ended.count += 1
         self._ended.found += not entry.tries
         self._ended.wrong += what != "finished"
+
+    def _agree(self, entry: _Entry, ended: Outcome) -> None:
+        """Raises ``LabError`` where a run is by other code, or of other data, than those before it."""
+        if (said := made_by(ended.folder)) is None:
+            return
+        now = code.now()
+        self._manifest |= {name: digest for name, digest in code.manifest(said).items() if not is_own(name)}
+        self._unedited(now)
+        self._ended.untouched += not entry.tries and code.judge(said, now) == "untouched"
+        data = content_of(ended.folder)
+        if data is not None and data != self.places.content(entry.job.experiment):
+            raise LabError(
+                f"{ended.folder} was trained on other data than the study began with, which changed "
+                "meanwhile; the same command runs again those that it matters to, and goes on"
+            )
+
+    def _unedited(self, now: code.Code) -> None:
+        """Raises ``LabError`` where a file was edited that what has ended depends on."""
+        edited = [name for name, digest in self._manifest.items() if now.of(name) != digest]
+        if edited:
+            raise LabError(
+                f"danlu/{', '.join(edited)} was edited while the study was under way, and "
+                f"{self._ended.count} runs have ended before; the same command runs again those that it "
+                "matters to, and goes on"
+            )
 
     def _draw(self) -> None:
         running = [(entry.job, entry.folder, entry.tries) for entry in self._running.values()]

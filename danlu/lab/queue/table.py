@@ -17,11 +17,12 @@ from danlu.files.errors import FileError
 from danlu.files.escape import escape
 from danlu.files.json import from_json, misfit
 from danlu.files.read import open_file
-from danlu.lab.queue.job import DIGITS, Job
+from danlu.lab.queue.job import Job
 from danlu.train.folder import METRICS
 from danlu.train.shapes import ROW
 
 LIVE_EVERY, PLAIN_EVERY = 0.5, 5.0  # seconds
+SHOWN = 8  # digits of a run's key
 OTHERS = 60  # characters of the table's other columns
 TAIL = 1 << 14  # bytes of the metrics that are looked at
 
@@ -96,7 +97,8 @@ class Table:
             self._update(state, standings, footer)
             return
         runs = [
-            f"{job.id} {said}" for (job, *_), said in zip(state.running, map(_words, standings), strict=True)
+            f"{_run(folder)} {said}"
+            for (_, folder, _), said in zip(state.running, map(_words, standings), strict=True)
         ]
         print(escape("; ".join([footer, *runs])), file=sys.stderr, flush=True)
 
@@ -124,7 +126,7 @@ class Table:
         from rich.table import Table as Rows
 
         console = self._live.console if self._live is not None else Console(stderr=True)
-        room = max(console.width - OTHERS, 2 * DIGITS)
+        room = max(console.width - OTHERS, 2 * SHOWN)
         rows = Rows(box=None, pad_edge=False, caption=footer, caption_justify="left")
         rows.add_column("run", no_wrap=True)
         rows.add_column("", width=12)
@@ -133,10 +135,10 @@ class Table:
         for name in ("step", "loss", (metric.unit or metric.words) if metric else "metric", "tokens/s"):
             rows.add_column(name, justify="right", no_wrap=True)
         rows.add_column("", style="dim", no_wrap=True)
-        for (job, _, number), at in zip(state.running, standings, strict=True):
+        for (_, folder, number), at in zip(state.running, standings, strict=True):
             cells = [_say(at.step), _say(at.loss, ".4f"), _say(at.metric, ".4f"), _say(at.speed, ",.0f")]
             again = f"try {number}" if number > 1 else ""
-            rows.add_row(_cut(job.id, room), ProgressBar(1.0, at.share, width=12), *cells, again)
+            rows.add_row(_cut(_run(folder), room), ProgressBar(1.0, at.share, width=12), *cells, again)
         if self._live is None:
             # Nothing of the caller's output is redirected: stdout may be a pipe.
             self._live = Live(
@@ -164,9 +166,15 @@ def _words(at: Standing) -> str:
     return f"{at.share:.0%}{loss}"
 
 
+def _run(folder: Path) -> str:
+    """The beginning of a run's folder, of which no other has the same."""
+    name, *digits = folder.name.rsplit("-", 2)
+    return f"{name}-{digits[0][:SHOWN]}" if len(digits) == 2 else folder.name
+
+
 def _cut(name: str, room: int) -> str:
     """The name in so many characters; its hash stays, as names may be the same."""
-    kept = DIGITS + 1
+    kept = SHOWN + 1
     return name if len(name) <= room else f"{name[: room - kept - 1]}…{name[-kept:]}"
 
 

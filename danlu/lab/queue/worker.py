@@ -24,6 +24,7 @@ def main() -> None:
 
     import torch
 
+    from danlu import code
     from danlu.lab.queue.carry_out import carry_out
     from danlu.train import run  # noqa: F401  imported now: while the first task is on its way
     from danlu.train.interrupt import Interrupt
@@ -41,7 +42,7 @@ def main() -> None:
         os._exit(1)
 
     threading.Thread(target=listen, daemon=True).start()
-    _tell(answers, {"ready": os.getpid()})
+    _tell(answers, {"ready": os.getpid(), "code": code.loaded().tier_a})
     while interrupt.requested is None and (task := inbox.get()) is not None:
         _tell(answers, {"ended": carry_out(task, interrupt)})
         if torch.cuda.is_initialized():

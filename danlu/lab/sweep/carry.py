@@ -23,7 +23,7 @@ from danlu.train.folder import RunFolder
 class Queue(Protocol):
     """What is asked of ``danlu.lab.queue.Queue``."""
 
-    runs: Path
+    def folder(self, job: Job) -> Path: ...
 
     def submit(self, job: Job) -> None: ...
 
@@ -81,7 +81,7 @@ class Carrier:
             if job.hash in self._submitted:
                 continue
             self._submitted.add(job.hash)
-            folder = job.folder(self._queue.runs)
+            folder = self._queue.folder(job)
             before = None if self._retry else failure(folder)
             if before is not None and before["kind"] == "failed":
                 self._ended[job.hash] = failed_outcome(job, folder, before["tries"])

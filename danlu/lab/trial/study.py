@@ -18,12 +18,14 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from danlu import spec
+from danlu.code import manifest, together
 from danlu.files.json import read_object, write_json
 from danlu.lab import ledger
 from danlu.lab.budget import Budget, measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Queue
-from danlu.lab.queue.job import versions
+from danlu.lab.queue.job import torch_build
+from danlu.lab.queue.places import made_by
 from danlu.lab.statistics import LEVEL, Interval, holm
 from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
@@ -263,7 +265,7 @@ class _Trial:
         side = self.variants[idea]
         if not self._pairs(idea, "steps", side, seeds).differences:
             return _Equal(side, None, "the runs of equal steps: no pair ended, so that time decides nothing")
-        ratio = self.ratios[idea] = self._ratio(idea, flops)
+        ratio = self.ratios[idea] = self._ratio(idea, flops, seeds)
         time, low, high = ratio.value
         if not ratio.known:
             return _Equal(None, None, ratio.why)
@@ -275,9 +277,13 @@ class _Trial:
         at_time = side.longer(1 / time)
         return _Equal(at_time, time, f"{at_time.steps} steps: {takes}")
 
-    def _ratio(self, idea: str, flops: float) -> Ratio:
-        """How many times as long an update takes: remembered for the machine that measured it."""
-        here = " ".join([platform.node(), *versions()])
+    def _ratio(self, idea: str, flops: float, seeds: Sequence[int]) -> Ratio:
+        """How many times as long an update takes: remembered for the machine, the PyTorch and the code of both
+        sides that it was measured with."""
+        sides, seed = (self.baseline, self.variants[idea]), seeds[0]
+        records = [made_by(self.runs.outcome(side, seed).folder) for side in sides]
+        files = {name: digest for record in records for name, digest in manifest(record).items()}
+        here = " ".join([platform.node(), torch_build(), together(files)])
         ratios = self.memory.get("ratios") or {}
         if (known := ratios.get(idea, {}).get(here)) is not None:
             return Ratio.read(known)

@@ -87,7 +87,7 @@ class World:
         return [self._outcome(job) for job in jobs]
 
     def _outcome(self, job: Job) -> Outcome:
-        folder = job.folder(self.runs)
+        folder = self.runs / job.id
         if error := self.wrong(job):
             return Outcome(job, folder, None, error=error, diverged=True)
         if not (folder / "summary.json").exists():

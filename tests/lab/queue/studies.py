@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from danlu import code
 from danlu.lab.queue import Job, Outcome, Queue
 from danlu.lab.queue.journal import ENDS, JOURNAL, read
+from danlu.lab.queue.places import Places
 from danlu.spec import resolve
 from danlu.spec.errors import DanluError
 from tests.conftest import ROOT
@@ -65,12 +67,17 @@ def alive(pid: int) -> bool:
         return False
 
 
+def folder(job: Job, studies: Path) -> Path:
+    """Where the run of ``job`` is."""
+    return Places(studies / "runs", lambda _: "cpu").folder(job, code.now())
+
+
 def check(studies: Path, some: list[Job], whole: Path) -> None:
     """Each run ended once, and is bit for bit that of the undisturbed study in ``whole``."""
     ends = Counter(row["job"] for row in read(studies / JOURNAL) if row["event"] in ENDS)
-    assert ends == {job.id: 1 for job in some}
+    assert ends == {folder(job, studies).name: 1 for job in some}
     for job in some:
-        small.assert_same(job.folder(studies / "runs"), job.folder(whole / "runs"))
+        small.assert_same(folder(job, studies), folder(job, whole))
 
 
 # ------------------------------------------------------------ the study as a process of its own

@@ -43,7 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, good: list[Job]) -> Path:
 def check(folder: Path, good: list[Job], whole: Path, **settings: Any) -> None:
     """The same study, one of whose processes is killed, and a wrong job beside it."""
     bad = Job(resolve(small.words(folder / "missing.jsonl", "train.steps=1")), name="bad")
-    run = good[0].folder(folder / "runs")
+    run = studies.folder(good[0], folder)
 
     def kill() -> None:
         studies.until((run / "metrics.jsonl").exists)
@@ -54,7 +54,7 @@ def check(folder: Path, good: list[Job], whole: Path, **settings: Any) -> None:
     first, second, failed = studies.carried_out(folder, [*good, bad], **settings)
     killer.join()
     assert (first.tries, second.tries, failed.tries) == (2, 1, 1)
-    assert [row["event"] for row in read(folder / JOURNAL) if row["job"] == first.job.id] == [
+    assert [row["event"] for row in read(folder / JOURNAL) if row["job"] == first.folder.name] == [
         "started", "lost", "started", "finished"
     ]  # fmt: skip
     assert "missing.jsonl" in str(failed.error)

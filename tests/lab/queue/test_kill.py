@@ -41,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, some: list[Job]) -> Path:
 
 def summaries(folder: Path, some: list[Job]) -> dict[str, int]:
     """When the runs that are finished were: a run that is carried out twice is finished twice."""
-    paths = {job.id: job.folder(folder / "runs") / "summary.json" for job in some}
+    paths = {job.id: studies.folder(job, folder) / "summary.json" for job in some}
     return {name: path.stat().st_mtime_ns for name, path in paths.items() if path.exists()}
 
 
@@ -87,7 +87,7 @@ def test_an_orphan_saves_and_its_run_is_waited_for(
 ) -> None:
     folder = tmp_path / "studies"
     with studies.started(folder, corpus, COUNT, STEPS) as process:
-        run = some[0].folder(folder / "runs")
+        run = studies.folder(some[0], folder)
         studies.until((run / "metrics.jsonl").exists)
         orphans = studies.workers(process.pid)
         for pid in orphans:
@@ -110,7 +110,7 @@ def test_a_signal_saves_what_is_running(
 ) -> None:
     folder = tmp_path / "studies"
     with studies.started(folder, corpus, COUNT, STEPS) as process:
-        run = some[0].folder(folder / "runs")
+        run = studies.folder(some[0], folder)
         studies.until((run / "metrics.jsonl").exists)
         workers = studies.workers(process.pid)
         process.send_signal(number)

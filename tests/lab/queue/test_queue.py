@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from danlu.code import loaded
 from danlu.files.lock import holder
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome, Queue, executors
@@ -93,10 +94,12 @@ def test_divergence_is_a_result_and_a_failure_can_be_mended(tmp_path: Path, corp
     assert again.diverged and again.tries == 0 and again.error == diverged.error
     assert mended.summary is not None and mended.error is None
     assert not (mended.folder / "failed.json").exists()
-    events = [(row["job"], row["event"]) for row in read(tmp_path / "studies" / JOURNAL)]
+    assert mended.folder != failed.folder  # data is known by its content, and there was none
+    names = {diverged.folder.name: "wild", failed.folder.name: "lost", mended.folder.name: "mended"}
+    events = [(names[row["job"]], row["event"]) for row in read(tmp_path / "studies" / JOURNAL)]
     assert sorted(events) == sorted(
-        [(wild.id, "started"), (wild.id, "diverged"), (lost.id, "started"), (lost.id, "failed"),
-         (lost.id, "started"), (lost.id, "finished")]
+        [("wild", "started"), ("wild", "diverged"), ("lost", "started"), ("lost", "failed"),
+         ("mended", "started"), ("mended", "finished")]
     )  # fmt: skip
 
 
@@ -105,7 +108,7 @@ def test_a_worker_killed_at_any_moment_leaves_no_trace(
     tmp_path: Path, corpus: Path, whole: tuple[Path, list[Outcome]]
 ) -> None:
     some, folder = studies.jobs(corpus, 3, STEPS), tmp_path / "studies"
-    run, killed = some[0].folder(folder / "runs"), []
+    run, killed = studies.folder(some[0], folder), []
 
     def kill() -> None:
         for moment in ("", "metrics.jsonl", "checkpoints/step-4", "summary.json"):
@@ -129,7 +132,7 @@ def test_a_worker_killed_at_any_moment_leaves_no_trace(
 
 def test_a_job_whose_process_always_dies_is_given_up(tmp_path: Path, corpus: Path) -> None:
     (job,) = studies.jobs(corpus, 1, 100_000)
-    run = job.folder(tmp_path / "runs")
+    run = studies.folder(job, tmp_path)
 
     def kill() -> None:
         for _ in range(2):
@@ -163,11 +166,11 @@ def test_measures_are_taken_once_and_only_what_is_missing(
 
     monkeypatch.setitem(sys.modules, "danlu.lab.measures", SimpleNamespace(of_run=of_run))
     (job,) = studies.jobs(corpus, 1, 2)
-    folder = job.folder(tmp_path)
+    folder = tmp_path / job.id
 
     def carried_out(*names: str) -> str:
         with small.quick():
-            return carry_out(to_task(replace(job, measures=names), folder, 1))
+            return carry_out(to_task(replace(job, measures=names), folder, 1, loaded().tier_a))
 
     assert carried_out() == "finished"
     assert carried_out("aa") == "finished"
@@ -186,9 +189,9 @@ def test_the_clock_of_a_run_begins_with_it(tmp_path: Path, corpus: Path) -> None
     for job in studies.jobs(corpus, 2, 1):
         begin = time.perf_counter()
         with small.quick():
-            assert carry_out(to_task(job, job.folder(tmp_path), 1)) == "finished"
+            assert carry_out(to_task(job, tmp_path / job.id, 1, loaded().tier_a)) == "finished"
         elapsed = time.perf_counter() - begin
-        found = outcome(job, job.folder(tmp_path), 1)
+        found = outcome(job, tmp_path / job.id, 1)
         assert found is not None and found.summary is not None
         assert found.summary["wall_seconds"] <= elapsed + 1e-3  # as written, to the millisecond
         assert sum(found.summary["active_seconds"].values()) <= elapsed + 1e-2
@@ -201,8 +204,8 @@ def test_what_is_not_finite_after_the_last_update_diverged(
     metric = {"name": "bits_per_byte", "value": math.nan}
     ended = {"stopped": None, "steps": 1, "metric": metric}
     monkeypatch.setattr("danlu.train.run.train", lambda *_, **__: ended)
-    assert carry_out(to_task(job, job.folder(tmp_path), 1)) == "diverged"
-    found = outcome(job, job.folder(tmp_path), 0)
+    assert carry_out(to_task(job, tmp_path / job.id, 1, loaded().tier_a)) == "diverged"
+    found = outcome(job, tmp_path / job.id, 0)
     assert found is not None and found.diverged and "after the last update" in str(found.error)
 
 

@@ -70,6 +70,8 @@ def told(monkeypatch: pytest.MonkeyPatch, folder: Path, stream: io.StringIO, sho
     monkeypatch.setenv("TERM", "xterm")
     now = [100.0]
     monkeypatch.setattr(tables.time, "monotonic", lambda: now[0])
+    folder = folder / f"{JOB.id}-01234567"  # NAME-KEY-CODE
+    folder.mkdir(exist_ok=True)
     write(folder, lines(ROWS[:2]))
     table = Table(show)
     now[0] += 30
@@ -84,14 +86,15 @@ def told(monkeypatch: pytest.MonkeyPatch, folder: Path, stream: io.StringIO, sho
 def test_a_plain_line_where_nothing_can_move(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # One and a half of the three runs that are not found took 30 seconds, so the rest takes as long.
     assert told(monkeypatch, tmp_path, io.StringIO()) == (
-        f"2 of 4 runs done, 1 of them without a result, about 30s left; {JOB.id} 50%, loss 3.5000\na word\n"
+        "2 of 4 runs done, 1 of them without a result, about 30s left; "
+        f"{JOB.id[:-8]} 50%, loss 3.5000\na word\n"
     )
 
 
 def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said = told(monkeypatch, tmp_path, Terminal())
     for part in (
-        JOB.id,
+        JOB.id[:-8],
         "100",
         "3.5000",
         "4.2500",
@@ -111,7 +114,7 @@ def test_a_long_name_leaves_room_for_numbers(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(tables, "LIVE_EVERY", 0.0)
     stream = Terminal()
     said = told(monkeypatch, tmp_path, stream)
-    for part in ("try-xxx", f"…-{long.hash}", "3.5000", "4.2500", "2,500", "try 2"):
+    for part in ("try-xxx", f"…-{long.hash[:8]}", "3.5000", "4.2500", "2,500", "try 2"):
         assert part in said
 
 

@@ -28,6 +28,9 @@ class FakeQueue:
         self._objective, self._stop = objective, stop
         self._waiting: list[Job] = []
 
+    def folder(self, job: Job) -> Path:
+        return self.runs / job.id
+
     def submit(self, job: Job) -> None:
         self._waiting.append(job)
 
@@ -36,7 +39,7 @@ class FakeQueue:
 
     def next(self) -> Outcome:
         job = self._waiting.pop(0)
-        folder = job.folder(self.runs)
+        folder = self.folder(job)
         if found := outcome(job, folder, 0):
             return found
         if len(self.ran) >= self._stop:

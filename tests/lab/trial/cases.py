@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from danlu.code import loaded
 from danlu.lab.queue.carry_out import carry_out, to_task
 from danlu.lab.queue.job import Job, Outcome, outcome
 from danlu.lab.trial.findings import At, Pairs
@@ -38,15 +39,15 @@ class InProcess:
         return [self._one(job) for job in jobs]
 
     def rows(self, job: Job) -> list[dict[str, Any]]:
-        return metrics.read(job.folder(self.runs) / "metrics.jsonl")
+        return metrics.read(self.runs / job.id / "metrics.jsonl")
 
     def _one(self, job: Job) -> Outcome:
-        folder = job.folder(self.runs)
+        folder = self.runs / job.id
         if (found := outcome(job, folder, tries=0)) is not None:
             return found
         self.started.append(job)
         with small.quick():
-            carry_out(to_task(job, folder, 1))
+            carry_out(to_task(job, folder, 1, loaded().tier_a))
         found = outcome(job, folder, tries=1)
         assert found is not None
         return found
