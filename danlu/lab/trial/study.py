@@ -278,8 +278,8 @@ class _Trial:
         return _Equal(at_time, time, f"{at_time.steps} steps: {takes}")
 
     def _ratio(self, idea: str, flops: float, seeds: Sequence[int]) -> Ratio:
-        """How many times as long an update takes: remembered for the machine, the PyTorch and the code of both
-        sides that it was measured with."""
+        """How many times as long an update takes: remembered for the machine, the PyTorch and the code of
+        both sides that it was measured with."""
         sides, seed = (self.baseline, self.variants[idea]), seeds[0]
         records = [made_by(self.runs.outcome(side, seed).folder) for side in sides]
         files = {name: digest for record in records for name, digest in manifest(record).items()}
