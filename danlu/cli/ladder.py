@@ -70,11 +70,12 @@ def ladder(
     if not dry_run:
         _tell(result)
     for warning in result["warnings"]:
-        say(f"mind: {warning}")
+        say(f"note: {warning}")
 
 
 def _tell_plan(plan: Plan) -> None:
-    rows = [("level", "layers", "width", "parameters", "tokens", "steps", "FLOP", "growth", "rate", "time")]
+    counted = f"{plan.shapes.experiment.data.unit}s"
+    rows = [("level", "layers", "width", "parameters", counted, "steps", "FLOP", "growth", "rate", "time")]
     before: dict[int, float] = {}  # FLOP of the level below
     for rung in plan.rungs:
         before.setdefault(rung.level + 1, rung.flops)
@@ -98,7 +99,7 @@ def _tell(result: dict[str, Any]) -> None:
     law, target = result["law"], result["target"]
     say()
     metric = f"{result['metric']} ({result['better']} is better)"
-    rows = [("parameters", "tokens", "FLOP", result["loss"]["name"], metric, "run")]
+    rows = [("parameters", result["counted"], "FLOP", result["loss"]["name"], metric, "run")]
     for run in result["runs"]:
         size = rounded(run["parameters"]), rounded(run["tokens"]), f"{run['flops']:.3g}"
         rows.append((*size, f"{run['loss']:.4f}", f"{run['metric']:.4f}", run["run"]))
@@ -115,7 +116,7 @@ def _tell(result: dict[str, Any]) -> None:
     time = "" if target["seconds"] is None else f", about {target['seconds']:,.0f} s here"
     say(
         f"\ntarget: {target['layers']} layers of {target['width']}, {rounded(target['parameters'])} "
-        f"parameters, {rounded(target['tokens'])} tokens in {target['steps']:,} steps, "
+        f"parameters, {rounded(target['tokens'])} {result['counted']} in {target['steps']:,} steps, "
         f"{target['flops']:.3g} FLOP{time}"
     )
     say(f"expected: {_interval(target['loss'])} {result['loss']['unit']}")

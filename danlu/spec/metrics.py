@@ -40,7 +40,7 @@ class Metric:
         """The value with its unit, four places: "2.2330 bits/byte"."""
         return f"{value:.4f} {self.unit}".rstrip()
 
-    def record(self, value: float | None) -> dict[str, Any]:
+    def record(self, value: float | None = None) -> dict[str, Any]:
         """As summary.json keeps it: name, value, unit, better."""
         return {"name": self.name, "value": value, "unit": self.unit, "better": self.better}
 

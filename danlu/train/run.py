@@ -213,6 +213,7 @@ class _Run:
         if record is None:
             if isinstance(self.source, data.Dataset):
                 self.source.tokenizer.save(folder.path / TOKENIZER)
+            now |= {"metric": trainer.metric.record(), "unit": self.objective.unit}
             write_json(folder.environment, now | {"parts": parts.keep(self.experiment, folder.path)})
         else:
             for sentence in differs(record, now | {"data": record["data"]}):

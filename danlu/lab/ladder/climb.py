@@ -104,11 +104,11 @@ def climb(
         warnings.append("a held-out rung lies outside its interval: so may the target, by more")
     target = aim(plan, law, ladder.words, *aimed, _proportion(runs))
     if target.rung.tokens > unique:
-        warnings.append(_repeated("the target", target.rung.tokens, unique))
+        warnings.append(_repeated("the target", target.rung, unique))
     write_atomically(study.path / POINTS, _csv(runs, metric).encode())
     result = said | {
         "metric": metric.name, "unit": metric.unit, "better": metric.better,
-        "loss": {"name": loss.name, "unit": loss.unit},
+        "loss": {"name": loss.name, "unit": loss.unit}, "counted": f"{plan.shapes.experiment.data.unit}s",
         "study": str(study.path), "points": str(study.path / POINTS),
         "runs": [
             {"level": run.rung.level, "seed": run.seed, "parameters": run.parameters, "tokens": run.tokens,
@@ -127,19 +127,20 @@ def climb(
 
 
 def _planned(ladder: Ladder, queue: Callable[[], Queue]) -> tuple[Plan, int]:
-    """The plan, and how many tokens of text there are."""
-    from danlu.data import prepare
+    """The plan, and how many tokens (images) there are to train on."""
+    from danlu.data import Dataset, prepare
 
     experiment = resolve(list(ladder.words))
     budget = Budget.parse(ladder.budget)
-    dataset = prepare(experiment.data)
-    shapes = Shapes(experiment, dataset.tokenizer.vocabulary)
+    source = prepare(experiment.data)
+    is_text = isinstance(source, Dataset)
+    shapes = Shapes(experiment, source.tokenizer.vocabulary if is_text else None)
     plan = make_plan(
         shapes, budget, rungs=ladder.rungs, seeds=ladder.seeds, rates=ladder.rates, design=ladder.design,
         per_parameter=ladder.tokens_per_parameter,
         pace=_pace(shapes, queue()) if budget.unit == "seconds" else None,
     )  # fmt: skip
-    return plan, len(dataset.train)
+    return plan, len(source.train) if is_text else len(source.train[0])
 
 
 def _pace(shapes: Shapes, queue: Queue) -> Pace:
@@ -190,14 +191,14 @@ def _proportion(runs: Sequence[Run]) -> float | None:
 
 
 def _repeats(plan: Plan, unique: int) -> list[str]:
-    """A warning where a rung reads the text more than once, since laws of fresh text don't know that."""
-    longest = max(rung.tokens for rung in plan.rungs)
-    return [_repeated("the longest rung", longest, unique)] if longest > unique else []
+    """A warning where a rung sees its data more than once, since laws of fresh data don't know that."""
+    longest = max(plan.rungs, key=lambda rung: rung.tokens)
+    return [_repeated("the longest rung", longest, unique)] if longest.tokens > unique else []
 
 
-def _repeated(what: str, tokens: float, unique: int) -> str:
-    times = f"{tokens / unique:.2g} times"
-    return f"{what} reads the {unique:,} tokens that there are {times}; the law knows only fresh text"
+def _repeated(what: str, rung: Rung, unique: int) -> str:
+    unit, times = rung.experiment.data.unit, f"{rung.tokens / unique:.2g} times"
+    return f"{what} sees the {unique:,} {unit}s that there are {times}; the law knows only fresh ones"
 
 
 def _allocation(runs: Sequence[Run], design: str) -> dict[str, Any] | None:

@@ -26,7 +26,9 @@ def html(
     draw = _profiles if plan.design == "isoflop" else _line
     unit = result["loss"]["unit"]
     said = [f"{one.rung.sized.parameters:,} parameters: {one.sentence(unit)}" for one in held]
-    rows = [("parameters", "tokens", "FLOP", "seed", result["loss"]["name"], result["metric"], "run")]
+    rows = [
+        ("parameters", result["counted"], "FLOP", "seed", result["loss"]["name"], result["metric"], "run")
+    ]
     for run in runs:
         size = f"{run.parameters:,.0f}", f"{run.tokens:,.0f}", f"{run.flops:.3g}"
         rows.append((*size, str(run.seed), f"{run.loss:.4f}", f"{run.metric:.4f}", run.folder))
@@ -55,7 +57,7 @@ def _of(target: Target, result: dict[str, Any]) -> str:
         known.append((f"{target.metric.value:.4f} {result['unit']}", target.metric))
     expected = ", ".join(f"{value} ({_ends(ends.low, ends.high)})" for value, ends in known)
     return (
-        f"{target.rung.sized.parameters:,} parameters, {target.rung.tokens:,} tokens, "
+        f"{target.rung.sized.parameters:,} parameters, {target.rung.tokens:,} {result['counted']}, "
         f"{target.rung.flops:.3g} FLOP: {expected}"
     )
 

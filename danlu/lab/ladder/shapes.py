@@ -45,9 +45,10 @@ class Sized:
 
 
 class Shapes:
-    """The shapes of ``experiment`` with a tokenizer of ``vocabulary`` ids, made when they are asked for."""
+    """The shapes of ``experiment``, made when they are asked for; of one on text with a tokenizer of
+    ``vocabulary`` ids."""
 
-    def __init__(self, experiment: Experiment, vocabulary: int) -> None:
+    def __init__(self, experiment: Experiment, vocabulary: int | None = None) -> None:
         self.experiment, self.vocabulary = experiment, vocabulary
         model = experiment.model
         self.unit = _unit(model)

@@ -47,7 +47,7 @@ class Standing:
         bounds = {"step": train.steps, "tokens": train.tokens, "seconds": train.seconds}
         share = max(last.get(name, 0) / bound for name, bound in bounds.items() if bound is not None)
         seconds = last.get("seconds", 0) - first.get("seconds", 0)
-        counted = next((name for name in last if name not in ("step", "seconds")), "tokens")  # or images
+        counted = f"{job.experiment.data.unit}s"
         units = last.get(counted, 0) - first.get(counted, 0)
         return cls(
             share=min(share, 1.0),
@@ -132,7 +132,9 @@ class Table:
         rows.add_column("", width=12)
         metrics = {job.experiment.objective.metrics[0] for job, *_ in state.running}
         metric = next(iter(metrics)) if len(metrics) == 1 else None
-        for name in ("step", "loss", (metric.unit or metric.words) if metric else "metric", "tokens/s"):
+        counted = {f"{job.experiment.data.unit}s/s" for job, *_ in state.running}
+        speed = counted.pop() if len(counted) == 1 else "speed"
+        for name in ("step", "loss", (metric.unit or metric.words) if metric else "metric", speed):
             rows.add_column(name, justify="right", no_wrap=True)
         rows.add_column("", style="dim", no_wrap=True)
         for (_, folder, number), at in zip(state.running, standings, strict=True):

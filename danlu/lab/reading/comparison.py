@@ -77,6 +77,12 @@ class Comparison:
     meetings: list[Meeting]
     notes: list[str]
 
+    @property
+    def better(self) -> str | None:
+        """Which direction of the metric is better; None where it is not the first side's own."""
+        runs = self.sides[0].counted
+        return next((run.better for run in runs if run.metric_name == self.metric), None)
+
 
 def find_side(word: str) -> Side:
     """The runs that a word names: a run's folder, a folder of runs, or a pattern of such. Raises ``LabError``

@@ -51,15 +51,16 @@ class Runs(Sequence[Run]):
         return group(self._runs)
 
     def curves(self, metric: str | None = None, x: str = "steps") -> Chart:
-        """A metric (left out: that of the first run that has one) over steps, time, flops or tokens, both
-        axes logarithmic: a line a group of seeds (their mean), and from their lowest to their highest a
-        band."""
+        """A metric (left out: that of the first run that has one) over steps, time, flops or tokens, axes
+        logarithmic but for a metric of which more is better: a line a group of seeds (their mean), and from
+        their lowest to their highest a band."""
         groups = self.groups()
         metric = metric or next((run.metric_name for run in self if run.metric_name), "loss")
+        counted = self[0].counted if len(self) and x == "tokens" else UNITS[x]
+        log_y = not any(run.better == "higher" for run in self if run.metric_name == metric)
         said_more = f" (the first {DRAWN} of {len(groups)})" if len(groups) > DRAWN else ""
-        chart = Chart(
-            UNITS[x], metric, caption=f"{metric} over {UNITS[x]}{said_more}", log_x=True, log_y=True
-        )
+        caption = f"{metric} over {counted}{said_more}"
+        chart = Chart(counted, metric, caption=caption, log_x=True, log_y=log_y)
         for one in groups[:DRAWN]:
             curves = [read_curve(run.path, metric, x, run.counted) for run in one.counted or one.runs]
             draw_side(chart, one.first.name, [curve for curve in curves if curve])

@@ -42,7 +42,15 @@ def difference_rows(comparison: Comparison) -> Rows:
         for meeting in comparison.meetings:
             mean, pairs = meeting.differences[i], meeting.pairs[i]
             ends = ("", "") if math.isinf(mean.high) else (f"{mean.low:+.4f}", f"{mean.high:+.4f}")
-            out.append((side.name, _place(meeting), f"{mean.value:+.4f}", *ends, str(pairs or "none")))
+            out.append(
+                (
+                    side.name,
+                    _place(meeting, axis_words(comparison, meeting.axis)),
+                    f"{mean.value:+.4f}",
+                    *ends,
+                    str(pairs or "none"),
+                )
+            )
     return out
 
 
@@ -50,8 +58,8 @@ def differences_of(comparison: Comparison) -> str:
     """What the differences are of."""
     first, *others = comparison.sides
     name = others[0].name if len(others) == 1 else "each"
-    better = next((run.better for run in first.counted if run.metric_name == comparison.metric), None)
-    return f"{comparison.metric}, {name} − {first.name}{f': {better} is better' if better else ''}"
+    better = f": {comparison.better} is better" if comparison.better else ""
+    return f"{comparison.metric}, {name} − {first.name}{better}"
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -85,7 +93,13 @@ def curves_text(comparison: Comparison, x: str, width: int, colour: bool) -> str
         points = average(_curves(side, comparison.metric, x))
         series.append((side.name, [a for a, *_ in points], [b for _, b, *_ in points]))
     return text_chart(
-        series, x=UNITS[x], y=comparison.metric, width=width, log_x=True, log_y=True, colour=colour
+        series,
+        x=axis_words(comparison, x),
+        y=comparison.metric,
+        width=width,
+        log_x=True,
+        log_y=comparison.better != "higher",
+        colour=colour,
     )
 
 
@@ -106,9 +120,11 @@ def warned(warning: str) -> str:
 
 
 def chart(comparison: Comparison, x: str) -> Chart:
-    """The metric over x, both axes logarithmic: each side's mean, and from its lowest to its highest run."""
-    caption = f"{comparison.metric} over {UNITS[x]}: mean, lowest and highest of each side's runs."
-    drawn = Chart(UNITS[x], comparison.metric, caption=caption, log_x=True, log_y=True)
+    """The metric over x, axes logarithmic but for a metric of which more is better: each side's mean, and
+    from its lowest to its highest run."""
+    over, log_y = axis_words(comparison, x), comparison.better != "higher"
+    caption = f"{comparison.metric} over {over}: mean, lowest and highest of each side's runs."
+    drawn = Chart(over, comparison.metric, caption=caption, log_x=True, log_y=log_y)
     for side in comparison.sides:
         draw_side(drawn, side.name, _curves(side, comparison.metric, x))
     return drawn
@@ -138,10 +154,15 @@ def _written(name: str, mean: Interval | None) -> str:
     return duration(mean.value) if name == "seconds" else f"{mean.value:.4g}"
 
 
-def _place(meeting: Meeting) -> str:
+def axis_words(comparison: Comparison, x: str) -> str:
+    """What an axis is counted in: that of tokens may be one of images."""
+    return comparison.sides[0].runs[0].counted if x == "tokens" else UNITS.get(x, x)
+
+
+def _place(meeting: Meeting, unit: str) -> str:
     match meeting.axis:
         case "end":
             return "each run's end"
         case "time":
             return f"{duration(meeting.x)} of active time"
-    return f"{meeting.x:.4g} {UNITS[meeting.axis]}"
+    return f"{meeting.x:.4g} {unit}"

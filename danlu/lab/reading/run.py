@@ -188,10 +188,11 @@ def _renamed(field: str) -> str:
 
 def _examples(environment: Mapping[str, Any]) -> str | None:
     """A hash of the held-out examples, where the run wrote down what they are."""
-    found = ((environment.get("data") or {}).get("splits") or {}).get("held_out")
+    data = environment.get("data") or {}
+    found = (data.get("splits") or {}).get("held_out")
     if not found:
         return None
-    said = str(found.get("text_sha256") or json.dumps(found, sort_keys=True))
+    said = str(found.get("text_sha256") or json.dumps([data.get("sha256"), found], sort_keys=True))
     return hashlib.sha256(said.encode()).hexdigest()
 
 

@@ -219,26 +219,27 @@ def main() -> None:
 def _update(experiment: spec.Experiment) -> tuple[Callable[[], None], bool]:
     """Updates of the experiment, one after another, and whether a GPU carries them out. They move the weights
     by a hundredth of what a run does, so that no rate lets them diverge while they are timed."""
+    import torch
+
     from danlu import data
-    from danlu.train.assemble import assemble, objective_of
-    from danlu.train.machine import pick_device, pick_precision
+    from danlu.train.assemble import assemble, objective_of, place
     from danlu.train.parallel import Processes
     from danlu.train.update import Update
 
-    train, device = experiment.train, pick_device(experiment.train.device)
+    train = experiment.train
+    device, precision = place(train)
     objective = objective_of(experiment, data.prepare(experiment.data))
-    precision = pick_precision(train.precision, device)
-    made = assemble(experiment, objective, precision, Processes(0, 1, device))
+    made = assemble(experiment, objective, precision, Processes(0, 1, torch.device(device)))
     for group in (group for rule in made.rules for group in rule.param_groups):
         group["lr"] *= GENTLY
-    one, steps = Update(made), count()
+    updates, steps = Update(made), count()
 
     def update() -> None:
         step = next(steps)
-        one.apply(step, one.gradients(step, step * train.batch, train.batch))
-        one.clear()
+        updates.apply(step, updates.gradients(step, step * train.batch, train.batch))
+        updates.clear()
 
-    return update, device.type == "cuda"
+    return update, device == "cuda"
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def test_a_dry_run_leaves_nothing(tmp_path: Path, words: tuple[str, ...]) -> Non
     assert not (tmp_path / "studies").exists()
     (plan,) = told
     assert result["flops"] == plan.flops and len(result["rungs"]) == 4
-    assert any("the law knows only fresh text" in warning for warning in result["warnings"])
+    assert any("the law knows only fresh ones" in warning for warning in result["warnings"])
 
 
 def test_seconds_are_planned_by_the_measured_pace(tmp_path: Path, words: tuple[str, ...]) -> None:

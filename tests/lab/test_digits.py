@@ -1,0 +1,78 @@
+"""The lab on images, where higher accuracy is better: every verb by its own command, on the 1,797 digits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytest.importorskip("sklearn")
+
+DIGITS = """\
+objective: {kind: classify}
+data: {kind: digits}
+model: {kind: patches, layers: 2, width: 32, mixer: {kind: attention, heads: 2}}
+optimizer: {kind: adamw, lr: 3.0e-3}
+train: {steps: 40, batch: 32, evaluate_every: 20, precision: float32}
+"""
+LAZY = "optimizer.lr=1e-6"  # learns nothing, so that a tenth of the digits is right
+
+
+@pytest.fixture
+def danlu(tmp_path: Path) -> Any:
+    (tmp_path / "digits.yaml").write_text(DIGITS)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+    def run(*words: str) -> Any:
+        command = [sys.executable, "-m", "danlu", *words, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.slow
+def test_an_idea_that_keeps_it_from_learning_is_worse(danlu: Any, tmp_path: Path) -> None:
+    found = danlu("try", LAZY, "--on", "digits.yaml", "--seeds", "4")
+    assert [one["at"] for one in found] == ["steps", "flops", "time"]
+    for one in found:  # one scalar differs: nothing is timed
+        assert (one["metric"], one["better"], one["verdict"]) == ("accuracy", "higher", "worse")
+        assert one["difference"] < -0.2 and one["interval"][1] < 0
+    ledger = (tmp_path / "ledger.yaml").read_text()
+    assert "verdict: worse" in ledger and "unit: accuracy" in ledger
+    again = danlu("try", "optimizer.lr=3e-3", "--on", f"digits.yaml {LAZY}", "--seeds", "4")
+    assert {one["verdict"] for one in again} == {"better"}
+
+
+@pytest.mark.slow
+def test_the_highest_wins_a_sweep_and_comes_first_in_a_list(danlu: Any) -> None:
+    result = danlu("sweep", "digits.yaml", "optimizer.lr=1e-6,3e-3,1e-2")
+    assert (result["metric"], result["better"]) == ("accuracy", "higher")
+    values = [trial["value"] for trial in result["trials"]]
+    assert values == sorted(values, reverse=True) and result["trials"][-1]["point"] == {"optimizer.lr": 1e-6}
+    runs = danlu("runs", "--sort", "metric")
+    assert [run["metric"]["value"] for run in runs] == values
+    assert {run["metric"]["better"] for run in runs} == {"higher"} and runs[0]["images"] == 40 * 32
+    best, worst = runs[0]["run"], runs[-1]["run"]
+    told = danlu("compare", best, worst)
+    assert told["metric"] == "accuracy" and told["warnings"] == []
+    assert {meeting["differences"][0]["value"] for meeting in told["meetings"]} == {values[-1] - values[0]}
+
+
+@pytest.mark.slow
+def test_a_ladder_fits_the_loss(danlu: Any) -> None:
+    words = ["--budget", "1e11flop", "--rungs", "3", "--tokens-per-parameter", "0.1"]
+    result = danlu("ladder", "digits.yaml", *words)
+    assert result["loss"] == {"name": "cross_entropy", "unit": "nats/image"} and result["counted"] == "images"
+    losses = [run["loss"] for run in result["runs"]]
+    assert losses == sorted(losses, reverse=True)  # the larger, the lower
+    assert result["law"]["parameters"]["b"] > 0 and result["target"]["metric"] is None
+    assert result["target"]["loss"]["value"] < losses[-1]
