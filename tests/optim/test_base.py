@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu import optim
-from danlu.optim import base
+from danlu.optim import pieces
 
 RULES = {
     "SGD": (optim.SGD, 4),
@@ -131,7 +131,7 @@ def test_pieces_change_nothing(rule, dtype, monkeypatch):
     move the last bit, to 1e-14."""
     whole, cut = parameters(dtype), parameters(dtype)
     train(whole, rule(whole, weight_decay=0.1), range(4))
-    for function in (base.pieces, base.cut, base.cut_rows):
+    for function in (pieces.pieces, pieces.cut, pieces.cut_rows):
         monkeypatch.setattr(function, "__defaults__", (64,))
     train(cut, rule(cut, weight_decay=0.1), range(4))
     tolerance = 1e-6 if dtype == torch.float32 else 1e-14
@@ -158,7 +158,7 @@ def test_tensors_that_are_not_contiguous(rule):
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8), st.integers(1, 25))
 def test_pieces_cover_everything_once(sizes, size):
     columns = [[torch.zeros(n) for n in sizes] for _ in range(2)]
-    for piece in base.pieces(columns, size):
+    for piece in pieces.pieces(columns, size):
         assert sum(t.numel() for t in piece[0]) <= size
         assert [t.shape for t in piece[0]] == [t.shape for t in piece[1]]
         for t in [*piece[0], *piece[1]]:

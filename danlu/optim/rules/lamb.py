@@ -10,7 +10,8 @@ from torch import Tensor
 
 from danlu import spec
 from danlu.nn.registry import builds
-from danlu.optim.base import Elementwise, batches, calculate, pieces, precise
+from danlu.optim.base import Elementwise, calculate, precise
+from danlu.optim.pieces import batches, pieces
 from danlu.optim.rules.signs import squares
 
 

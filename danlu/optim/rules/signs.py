@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.optim.base import Elementwise, batches, calculate, local, precise
+from danlu.optim.base import Elementwise, calculate, local, precise
+from danlu.optim.pieces import batches
 
 
 class Signed(Elementwise):

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from danlu import spec
 from danlu.nn.registry import builds
-from danlu.optim.base import Choice, calculate, cut, cut_rows, descend, has_gradient, local, precise
+from danlu.optim.base import Choice, calculate, descend, has_gradient, local, precise
+from danlu.optim.pieces import cut, cut_rows
 from danlu.optim.roles import Named
 from danlu.optim.rules.signs import Signed, squares
 from danlu.spec.optim import Role
