@@ -117,7 +117,7 @@ def test_before_an_average_begins_there_is_none(tmp_path: Path, corpus: Path) ->
 
 def test_running_averages_of_activations_are_those_of_the_weights(tmp_path: Path, corpus: Path) -> None:
     run = tmp_path / "run"
-    small.run(corpus, run, *RUN, EMA, "+batch-norm", "model.norm=batch")
+    small.run(corpus, run, *RUN, EMA, "+masked-lm", "model.norm=batch")
     one, other = (dict(load_run(run, 8, averaged=on).model.named_buffers()) for on in (True, False))
     assert any(name.endswith("running_mean") or "mean" in name for name in one)
     assert all(torch.equal(buffer, other[name]) for name, buffer in one.items())
