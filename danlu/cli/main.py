@@ -124,6 +124,8 @@ def _sentences(error: Exception) -> str | None:
     if hasattr(error, "format_message"):  # typer's: an option or a verb that does not exist
         verb = getattr(getattr(error, "ctx", None), "command_path", "danlu")
         return f"{error.format_message()} (see {verb} --help)"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # PyTorch's is a RuntimeError
+        return "there is not memory enough for this; make the model, the batch or the context smaller"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}; name another file or folder"
     return str(error) if isinstance(error, DanluError) else None

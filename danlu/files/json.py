@@ -79,8 +79,8 @@ def misfit(value: Any, shape: Any, name: str = "") -> str:
 
     A shape is a type; a tuple of shapes, any of which it may be (``None`` for null); a mapping from names to
     the shapes of what must be there, whatever else is, or from ``...`` to the shape of all values; a list
-    with the one shape of all items, or with a shape for each of several. ``float`` stands for any number that
-    is no boolean, ``int`` for a whole one.
+    with the one shape of all items, or with a shape for each of several. a word stands for itself, ``float``
+    for any number that is no boolean, ``int`` for a whole one.
     """
     it = name or "it"
     if isinstance(shape, Mapping):
@@ -107,6 +107,8 @@ def misfit(value: Any, shape: Any, name: str = "") -> str:
     if isinstance(shape, tuple):
         wrongs_of = [misfit(value, one, name) for one in shape]
         return "" if "" in wrongs_of else wrongs_of[0]
+    if isinstance(shape, str):
+        return "" if value == shape else f"{it} is {value!r:.80}, not {shape}"
     if shape is None:
         return "" if value is None else f"{it} is {kind(value)}, not null"
     numeric = isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 from danlu.files.errors import FileError, cannot_read
 
@@ -16,7 +16,7 @@ LARGE = 1 << 30  # of one that grows with a run: its metrics
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+def open_file(path: str | os.PathLike[str]) -> BufferedReader:
     """The regular file ``path``, open for reading bytes.
 
     Raises ``FileError`` where it is missing, or a folder, a device or a pipe, which may have no end or make

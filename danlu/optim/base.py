@@ -16,7 +16,7 @@ from danlu import spec
 from danlu.optim.mup import Scaling
 from danlu.optim.pieces import pieces
 from danlu.optim.roles import Named
-from danlu.spec.errors import DanluError
+from danlu.spec.errors import DanluError, SpecError
 
 
 class Choice(NamedTuple):
@@ -182,6 +182,12 @@ class Rule(Optimizer):
     def put_state(self, p: Tensor, state: dict[str, Tensor]) -> None:
         """Give a parameter the state that was read from a checkpoint, on the devices where it belongs."""
         like = self.new_state(p)
+        for k, t in state.items():
+            if k in like and t.shape != like[k].shape:
+                raise SpecError(
+                    f"the saved optimizer has a {k} of shape {tuple(t.shape)} where {tuple(like[k].shape)} "
+                    "is needed; use the experiment that saved it"
+                )
         self.state[p] = {
             k: laid_out(t.to(like[k].device if k in like else p.device), p) for k, t in state.items()
         }

@@ -225,11 +225,14 @@ def state_tensors(optimizers: list[Rule]) -> dict[str, torch.Tensor]:
 
 
 def load_state_tensors(optimizers: list[Rule], tensors: dict[str, torch.Tensor]) -> None:
-    """Put back what ``state_tensors`` gave."""
+    """Put back what ``state_tensors`` gave. Raises ``SpecError`` for the state of another model or rule."""
     by_name: dict[str, dict[str, torch.Tensor]] = {}
     for path, tensor in tensors.items():
-        name, key = path.rsplit("/", 1)
+        name, _, key = path.rpartition("/")
         by_name.setdefault(name, {})[key] = tensor
+    known = {name for optimizer in optimizers for group in optimizer.param_groups for name in group["names"]}
+    if foreign := sorted(by_name.keys() - known):
+        raise SpecError(f"the saved optimizer has a state of {foreign[0]!r}, which this model has not")
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             for name, p in zip(group["names"], group["params"], strict=True):

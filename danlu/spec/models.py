@@ -85,7 +85,7 @@ class Network(Spec):
     """
 
     kind: str
-    layers: PositiveInt = 4
+    layers: Annotated[PositiveInt, Field(le=10_000)] = 4
     width: PositiveInt = 128
     mixer: Mixer = Attention()
     feed_forward: FeedForward = MLP()
@@ -196,7 +196,7 @@ class EncoderDecoder(Network):
     embedding; ``layers`` is the decoder's depth, ``encoder_layers`` the encoder's (left out: the same)."""
 
     kind: Literal["encoder-decoder"] = "encoder-decoder"
-    encoder_layers: PositiveInt | None = None
+    encoder_layers: Annotated[PositiveInt, Field(le=10_000)] | None = None
 
 
 class Patches(Network):

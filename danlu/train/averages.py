@@ -16,7 +16,7 @@ from danlu.nn.registry import build
 from danlu.objectives import Objective
 from danlu.optim.averages import SWA, Average, Ensemble
 from danlu.optim.base import Rule
-from danlu.train import steps
+from danlu.train import checkpoint, steps
 from danlu.train.errors import RunError
 from danlu.train.evaluate import evaluate
 from danlu.train.load import load_run
@@ -70,7 +70,9 @@ class WeightsAverage:
     def load(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """Take over what ``tensors`` gave."""
         if self.average is not None:
-            self.average.load(tensors["average"])
+            found = tensors.get("average", {})
+            checkpoint.compare(self.average.tensors, found, "the average in the checkpoint")
+            self.average.load(found)
 
 
 @contextmanager

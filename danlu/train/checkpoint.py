@@ -96,8 +96,12 @@ def load(
     for group, aliases in content["aliases"].items():
         if only is None or group in only:
             name = f"{group}.safetensors"
+            if name not in content["files"] or not isinstance(aliases, dict):
+                raise steps.broken(folder, step, f"{step_folder(folder, step)} does not say what {name} is")
             steps.verify(folder, step, [name], content["files"])
             tensors[group] = read_tensors(folder, step, name)
+            if lost := [kept for kept in aliases.values() if kept not in tensors[group]]:
+                raise steps.broken(folder, step, f"{name} has no tensor {lost[0]!r}")
             tensors[group].update({alias: tensors[group][kept] for alias, kept in aliases.items()})
     if only is not None and (missing := sorted(set(only) - tensors.keys())):
         raise RunError(
@@ -113,6 +117,27 @@ def read_tensors(folder: Path, step: int, name: str) -> dict[str, Tensor]:
         return {name: tensor.clone() for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
         raise steps.broken(folder, step, f"{path} is not a safetensors file ({error})") from error
+
+
+def fill(model: torch.nn.Module, named: Mapping[str, Tensor], where: str, *, whole: bool = True) -> None:
+    """Give ``model`` the weights that a checkpoint holds; ``whole``: all that it has. Raises ``RunError``,
+    naming the tensor, for one that is missing, of another model, or of another shape."""
+    compare(model.state_dict(), named, where, whole=whole)
+    model.load_state_dict(dict(named), strict=False)
+
+
+def compare(
+    own: Mapping[str, Tensor], named: Mapping[str, Tensor], where: str, *, whole: bool = True
+) -> None:
+    """Raises ``RunError`` as ``fill``, for tensors ``named`` that are to take the place of ``own``."""
+    problems = [f"{name!r} is missing" for name in sorted(own.keys() - named.keys()) if whole]
+    for name, tensor in sorted(named.items()):
+        if name not in own:
+            problems.append(f"{name!r} is not of this model")
+        elif tensor.shape != own[name].shape:
+            problems.append(f"{name!r} has the shape {tuple(tensor.shape)}, not {tuple(own[name].shape)}")
+    if problems:
+        raise RunError(f"{where}: {problems[0]}; use the experiment and the tokenizer that saved it")
 
 
 def find_aliases(named: Mapping[str, Tensor]) -> dict[str, str]:

@@ -27,6 +27,7 @@ __all__ = [
 
 EXPERIMENT, ENVIRONMENT, METRICS = "experiment.yaml", "environment.json", "metrics.jsonl"
 SUMMARY, LOCK = "summary.json", ".lock"
+LONGEST = 200  # letters of a new run's name, before its date
 
 
 class RunFolder:
@@ -59,6 +60,12 @@ class RunFolder:
         or files that are no run's, ``FileError`` if it cannot be written.
         """
         run = cls(path)
+        try:
+            os.fspath(path).encode()
+        except UnicodeEncodeError:
+            raise RunError(
+                f"{run.path} is not UTF-8, which what reads checkpoints needs; name another folder"
+            ) from None
         try:
             run.path.mkdir(parents=True, exist_ok=True)
             run._lock = Lock(run.path / LOCK, wait=0, named=True)
@@ -116,7 +123,7 @@ def first_difference(old: str, new: str) -> str:
 
 def new_run(root: str | os.PathLike[str], recipe: str) -> Path:
     """Make an empty folder ``root/<recipe>-<YYYYmmdd-HHMMSS>``, with ``-2``, ``-3``, ... if it is taken."""
-    stem = re.sub(r"[^\w.+-]+", "-", recipe).strip("-.") or "run"
+    stem = re.sub(r"[^\w.+-]+", "-", recipe, flags=re.ASCII).strip("-.")[:LONGEST] or "run"
     stem = f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     count = 1
     while True:

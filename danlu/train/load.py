@@ -46,16 +46,16 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
         raise RunError(f"{path} is no run's folder (it has no {folder.experiment.name}); danlu train printed")
     experiment = resolve([str(folder.experiment)])
     if step is None:
-        position = steps.read_content(path, steps.choose(path, None))["state"]["position"]
-        best = int(position["best_step"])
-        step = best if steps.step_folder(path, best).is_dir() else int(position["step"])
+        latest = steps.choose(path, None)
+        best = (steps.read_content(path, latest)["state"].get("position") or {}).get("best_step")
+        step = latest if best is None or not steps.step_folder(path, best).is_dir() else best
     tensors, state = checkpoint.load(path, step, only={"model"})
     objective = objective_of(experiment, _source(path, experiment))
     model = network(experiment, objective)
-    model.load_state_dict(tensors["model"])
+    checkpoint.fill(model, tensors["model"], str(steps.step_folder(path, step)))
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
         tensors, _ = checkpoint.load(path, step, only={"average"})
-        model.load_state_dict(tensors["average"], strict=False)
+        checkpoint.fill(model, tensors["average"], str(steps.step_folder(path, step)), whole=False)
     return LoadedRun(experiment, objective, model.eval().requires_grad_(False), step)
 
 

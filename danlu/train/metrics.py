@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from danlu.files.errors import cannot_write
+from danlu.files.errors import Missing, cannot_write
 from danlu.files.json import from_json, to_json
+from danlu.files.read import LARGE, read_bytes
 from danlu.files.write import write_atomically
 from danlu.train.errors import RunError
 
@@ -122,8 +123,8 @@ def truncate_after(path: Path, step: int) -> None:
 
 def _rows(path: Path) -> list[tuple[Row, bytes]]:
     try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
+        lines = read_bytes(path, LARGE).split(b"\n")
+    except Missing:
         return []
     lines.pop()  # empty after a whole last line; otherwise a line being written, or torn
     rows = []

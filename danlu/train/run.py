@@ -13,20 +13,22 @@ from typing import Any
 import danlu
 from danlu import data, parts, spec
 from danlu.code import Recording
+from danlu.files.json import read_object
 from danlu.nn.kernels import choose
 from danlu.objectives import HeldOut, check_passes
 from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
-from danlu.train import machine, steps
+from danlu.train import machine, shapes, steps
 from danlu.train.assemble import assemble, objective_of
 from danlu.train.callbacks import Callback
 from danlu.train.clock import Clock
 from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
-from danlu.train.folder import RunFolder, new_run, read_json, write_atomically, write_json
+from danlu.train.folder import RunFolder, new_run, write_atomically, write_json
 from danlu.train.interrupt import Interrupt
 from danlu.train.load import TOKENIZER, load_run
 from danlu.train.machine import PRECISIONS, check_seed, keep_memory, pick_device, pick_precision
+from danlu.train.memory import check_memory
 from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
 from danlu.train.parallel import Processes, processes
@@ -153,7 +155,10 @@ class _Run:
         experiment, group, reporter = self.experiment, self.group, self.reporter
         resumed = group.share(steps.latest_step(folder.path) is not None)
         record = group.on_first(lambda: self._earlier(folder))
-        choices = Choices(**group.share(record["choices"] if record else asdict(_choose(experiment, group))))
+        choices = Choices.read(
+            group.share(record["choices"] if record else asdict(_choose(experiment, group)))
+        )
+        check_memory(experiment, self.objective, group.device)
         with self.recording.during("build"):
             made = assemble(experiment, self.objective, choices.precision, group)
             if choices.compile:
@@ -196,7 +201,7 @@ class _Run:
         """What an earlier process wrote down about this run. Raises ``RunError`` if the data differs."""
         if not folder.environment.exists():
             return None
-        record: dict[str, Any] = read_json(folder.environment)
+        record = read_object(folder.environment, {"data": dict, "choices": Choices.shape()})
         # By content: where the corpus lies does not matter.
         now = self.source.record
         if any(record["data"].get(part) != now.get(part) for part in ("tokenizer", "splits")):
@@ -299,7 +304,7 @@ def _finished(trainer: Trainer) -> dict[str, Any] | None:
     now, path = trainer.state, trainer.folder.summary
     if trainer.progress() < 1 or now.evaluated < now.step or not path.exists():
         return None
-    summary: dict[str, Any] = read_json(path)
+    summary = read_object(path, shapes.SUMMARY)
     whole = summary.get("steps") == now.step and summary.get("stopped") is None
     return summary | {"run": os.fspath(trainer.folder.path)} if whole else None
 

@@ -25,3 +25,17 @@ ENVIRONMENT: dict[str, Any] = {
 }  # fmt: skip
 MEASURES: dict[Any, Any] = {...: _NUMBER}
 FAILED: dict[str, Any] = {"error": str, "kind": str, "tries": (int, None)}
+
+# What a checkpoint's ``state.json`` holds, and of its state what danlu itself reads.
+_POSITION = {
+    **dict.fromkeys(("step", "tokens", "units", "evaluated", "saved", "best_step"), (int, None)),
+    **dict.fromkeys(("seconds", "loss", "metric", "best"), _NUMBER), "since": ([float, float], None),
+}  # fmt: skip
+CHECKPOINT: dict[str, Any] = {
+    "layout": ("whole", "sharded"), "files": {...: {"size": int, "sha256": str}},
+    "aliases": ({...: {...: str}}, {...: str}), "tensors": ({...: [str, [int]]}, None),
+    "state": {
+        "position": (_POSITION, None), "scale": ({"scale": float, "good": int}, None),
+        "clock": ({...: float}, None), "average": (int, None),
+    },
+}  # fmt: skip

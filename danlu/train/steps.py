@@ -17,11 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from danlu.files.json import from_json, to_json
+from danlu.files.errors import FileError
+from danlu.files.json import from_json, misfit, read_object, to_json
+from danlu.files.read import open_file, read_bytes
 from danlu.files.write import clean_aside, flush, write_atomically
+from danlu.train import shapes
 from danlu.train.errors import RunError
 
 FORMAT = 1
+COUNTS = ("step", "tokens", "units", "seconds", "evaluated", "saved", "best_step")  # of a position
 CHECKPOINTS, LATEST, STATE = "checkpoints", "latest", "state.json"
 _STEP = re.compile(r"step-(\d+)")
 _ASIDE = re.compile(r"\.(writing|replaced|pruned)-step-(\d+)")
@@ -43,8 +47,8 @@ def latest_step(run: Path) -> int | None:
     """The step to resume from: where ``latest`` points, or the newest left if that folder was deleted."""
     steps = list_steps(run)
     try:
-        pointed = from_json((run / CHECKPOINTS / LATEST).read_bytes())["step"]
-    except (OSError, ValueError, TypeError, KeyError):
+        pointed = read_object(run / CHECKPOINTS / LATEST, {"step": int})["step"]
+    except FileError:
         pointed = None  # the pointer is a convenience: every step folder is whole
     return pointed if pointed in steps else max(steps, default=None)
 
@@ -160,18 +164,22 @@ def broken(run: Path, step: int, problem: str) -> RunError:
 def _content(run: Path, step: int) -> tuple[dict[str, Any], str | None]:
     path = step_folder(run, step) / STATE
     try:
-        record = from_json(path.read_bytes())
+        record = from_json(read_bytes(path))
         content, expected = record["content"], record["sha256"]
-    except FileNotFoundError:
-        return {}, f"{path} is missing"
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except FileError as error:
+        return {}, str(error).partition(";")[0]
+    except (ValueError, TypeError, KeyError) as error:
         return {}, f"{path} is truncated or altered ({type(error).__name__}: {error})"
     found = _digest(content)
     if found != expected:
         return {}, f"{path} was altered: sha256 {expected} expected, {found} found"
-    if content.get("format") != FORMAT:
-        return {}, f"{path} has format {content.get('format')!r}, this version of danlu reads {FORMAT}"
-    return content, None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return {}, f"{path} is not of format {FORMAT}, the one that this version of danlu reads"
+    wrong = misfit(content, shapes.CHECKPOINT)
+    for name, value in (content["state"].get("position") or {}).items() if not wrong else ():
+        if name in COUNTS and value is not None and value < 0:
+            wrong = f"state.position.{name} is {value}, which is below 0"
+    return ({}, f"{path}: {wrong}") if wrong else (content, None)
 
 
 def _file_problem(path: Path, expected: dict[str, Any]) -> str | None:
@@ -179,12 +187,14 @@ def _file_problem(path: Path, expected: dict[str, Any]) -> str | None:
         size = path.stat().st_size
         if size != expected["size"]:
             return f"{path} is truncated or altered: {expected['size']} bytes expected, {size} found"
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return f"{path} is missing"
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})"
+    except FileError as error:
+        return str(error).partition(";")[0]
     if found != expected["sha256"]:
         return f"{path} was altered: sha256 {expected['sha256']} expected, {found} found"
     return None

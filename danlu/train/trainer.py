@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +24,7 @@ from danlu.train.environment import write_code
 from danlu.train.evaluate import Score, Stopped
 from danlu.train.folder import RunFolder
 from danlu.train.interrupt import Interrupt
+from danlu.train.machine import PRECISIONS
 from danlu.train.metrics import MetricsFile
 from danlu.train.plan import Plan
 from danlu.train.precision import LossScale
@@ -56,7 +57,8 @@ class TrainerState:
     @classmethod
     def read(cls, saved: dict[str, Any]) -> TrainerState:
         """What a checkpoint holds."""
-        return cls(**{"units" if name == "tokens" else name: value for name, value in saved.items()})
+        named = {"units" if name == "tokens" else name: value for name, value in saved.items()}
+        return cls(**{one.name: named[one.name] for one in fields(cls) if one.name in named})
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,17 @@ class Choices:
     compile: bool
     attention: str
     ceiling_flops: float
+
+    @classmethod
+    def shape(cls) -> dict[str, Any]:
+        """What must be in their record (``danlu.files.json.misfit``)."""
+        kinds = {"device": str, "precision": tuple(PRECISIONS), "compile": bool}
+        return {**kinds, "attention": str, "ceiling_flops": float}
+
+    @classmethod
+    def read(cls, saved: dict[str, Any]) -> Choices:
+        """What ``environment.json`` holds."""
+        return cls(**{name: saved[name] for name in cls.shape()})
 
 
 class Trainer:
@@ -288,11 +301,11 @@ class Trainer:
         else:
             tensors, state = checkpoint.load(path)
             with self.averaged():
-                self.model.load_state_dict(tensors["model"])
+                checkpoint.fill(self.model, tensors.get("model", {}), str(path))
                 optim.load_state_tensors(self.made.rules, tensors.get("optimizer", {}))
             self._each(lambda callback: callback.load_tensors(tensors))
         self.state = TrainerState.read(state["position"])
-        self.update.scale = LossScale(**state["scale"])
+        self.update.scale = LossScale(state["scale"]["scale"], state["scale"]["good"])
         for callback in self.callbacks:
             if callback.name in state:
                 callback.load_state(state[callback.name])
