@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -37,15 +38,17 @@ class Images:
         places = np.empty(stop - start, np.int64)
         for row in range(start, stop):
             epoch, place = divmod(first + row, count)
-            places[row - start] = self._order(seed, epoch)[place]
+            places[row - start] = _order(seed % 2**64, epoch, count)[place]
         chosen = images[places]
         if self.spec.shift:
             moves = Counter(seed, step, _STREAM).integers(start, stop, 2, 2 * self.spec.shift + 1)
             chosen = _moved(chosen, moves - self.spec.shift)
         return chosen, classes[places]
 
-    def _order(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([_STREAM, seed % 2**64, epoch]).permutation(len(self.train[0]))
+
+@lru_cache(maxsize=4)  # only a memo: a batch may span two epochs
+def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([_STREAM, seed, epoch]).permutation(count)
 
 
 def prepare_digits(spec: Digits) -> Images:

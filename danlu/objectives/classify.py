@@ -17,7 +17,7 @@ from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sam
 from danlu.objectives.language import IGNORED, filled
 
 _SHADES = " .:-=+*#%@"
-_SHOWN = 8
+_SHOWN = 4
 
 
 @builds(spec.Classify)
