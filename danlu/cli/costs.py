@@ -32,13 +32,13 @@ def human(number: float, unit: str = "") -> str:
 def tell_costs(found: dict[str, Any]) -> None:
     """The costs of an experiment (``danlu.train.costs.costs``), a table a subject."""
     parameters, flops, ids = found["parameters"], found["flops"], found["vocabulary"]
-    say(
-        f"on {found['device']} in {found['precision']}, passes of {found['rows']} × {found['context']} "
-        f"tokens, vocabulary {ids['ids']:,} ({ids['known']})\n"
-    )
+    unit = found["unit"]
+    rows_of = f"{found['rows']} × {found['context']}" if ids else f"{found['rows']}"
+    known = f", vocabulary {ids['ids']:,} ({ids['known']})" if ids else ""
+    say(f"on {found['device']} in {found['precision']}, passes of {rows_of} {unit}s{known}\n")
     forward, parts = flops["forward"], parameters["parts"]
     whole = sum(forward.values())
-    rows = [("", "parameters", "", "FLOPs a token", "")]
+    rows = [("", "parameters", "", f"FLOPs, {unit}", "")]
     for name in ORDER:
         if name not in parts and name not in forward:
             continue
@@ -57,9 +57,10 @@ def tell_costs(found: dict[str, Any]) -> None:
     n = parameters["without_embeddings"]
     rows.append(("without embeddings; training", human(n), "", human(flops["training"]), ""))
     print_table([(name, *(cell.rjust(13) for cell in cells)) for name, *cells in rows])
-    say(f"training costs {flops['over_6n']:.2f} × 6N FLOPs a token, N without embeddings")
+    say(f"training costs {flops['over_6n']:.2f} × 6N FLOPs for each {unit}, N without embeddings")
     _tell_memory(found)
-    _tell_shape(found["shape"])
+    if found["shape"]:
+        _tell_shape(found["shape"])
 
 
 def _tell_memory(found: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.output import print_json, say_exactly, tell
+from danlu.cli.output import print_json, say, say_exactly, tell
 from danlu.cli.show import AsJson
 
 
@@ -27,9 +27,22 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Let a trained model write: danlu sample runs/first --prompt "def " """
+    from danlu.objectives import Language
+    from danlu.train.errors import RunError
     from danlu.train.load import generate_text, load_run, unknown_characters
 
     loaded = load_run(run, step)
+    if not isinstance(loaded.objective, Language):
+        shown = loaded.objective.sample(loaded.model)
+        if shown is None:
+            raise RunError(
+                f"{run} has the objective {loaded.experiment.objective.kind}, which shows no sample"
+            )
+        if as_json:
+            print_json({"run": str(run), "step": loaded.step, "kind": shown.kind, **shown.data})
+        else:
+            say(shown.text)
+        return
     text = generate_text(
         loaded, prompt, count=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
     )

@@ -27,7 +27,8 @@ class Counter:
         """Uniform 64-bit words."""
         counts = -(-size // _WORDS)
         made: Any = np.random.Philox(key=self._key).advance(start * counts)
-        return made.random_raw((stop - start) * counts * _WORDS).reshape(stop - start, -1)[:, :size]
+        rows, each = stop - start, counts * _WORDS
+        return made.random_raw(rows * each).reshape(rows, each)[:, :size]
 
     def uniform(self, start: int, stop: int, size: int) -> NDArray[np.float64]:
         """Uniform in [0, 1), multiples of 2⁻⁵³."""

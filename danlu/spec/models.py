@@ -206,11 +206,20 @@ class Patches(Network):
 
     kind: Literal["patches"] = "patches"
     patch: PositiveInt = 2
-    tied: Literal[False] = False  # what embeds pixels cannot read classes
-    embedding_width: None = None
+    tied: bool = False
     position: Position = Learned()
 
     causal: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _ends(self) -> Patches:
+        if self.tied:
+            raise ValueError("tied = true, and what embeds pixels cannot read classes; set tied = false")
+        if self.embedding_width is not None:
+            raise ValueError(
+                f"embedding_width = {self.embedding_width} is of an embedding of tokens; leave it out"
+            )
+        return self
 
 
 Model = Annotated[Decoder | Encoder | EncoderDecoder | Patches, ByKind, Shorthand]
