@@ -152,7 +152,10 @@ def _field(name: str, values: Values) -> Any:
 
 def _named(name: str, values: Values) -> Any:
     if name in DERIVED:
-        return DERIVED[name](values)
+        try:
+            return DERIVED[name](values)
+        except (ArithmeticError, ValueError):  # a width of 0, which is refused at the end
+            raise SpecError(f"{name} has no value here") from None
     if "." not in name:
         raise SpecError(f"{name} is neither a field with its dots nor one of {', '.join(DERIVED)}")
     return _field(name, values)
@@ -167,7 +170,8 @@ def _amount(name: str, values: Values) -> float:
 
 def _head_size(values: Values) -> Any:
     """Numbers in a head: ``model.mixer.head_size``, or left out the width over the heads."""
-    own = values["model"]["mixer"].get("head_size")
+    mixer = _field("model.mixer", values)
+    own = mixer.get("head_size") if isinstance(mixer, Mapping) else None
     return own or _amount("model.width", values) / _amount("model.mixer.heads", values)
 
 

@@ -203,6 +203,20 @@ def _names(schema: Any) -> list[str]:
 # ---------------------------------------------------------------- in words
 
 
+@pytest.mark.parametrize(
+    "broken",
+    ["model=3", "model={kind: [1]}", "model.mixer=none", "model.mixer={heads: 0}", "model.mixer.heads=many",
+     "model.width=0", "model.layers=none", "data=3", "data.context=none", "data.context=-1", "optimizer=[]",
+     "optimizer.lr=none", "optimizer.kind=3", "train=none", "model.pattern=3", "objective=none"],
+)  # fmt: skip
+def test_an_idea_on_a_broken_experiment_is_a_sentence(broken: str) -> None:
+    for name in catalog.names("ideas"):
+        try:
+            resolve(["nano", broken, f"+{name}"])
+        except SpecError as error:
+            assert str(error) and "Error" not in str(error)
+
+
 def test_an_idea_reads_what_stands_to_its_left() -> None:
     assert resolve("nano +window").model.mixer.window == 32
     assert resolve("nano data.context=128 +window").model.mixer.window == 64
