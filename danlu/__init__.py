@@ -19,7 +19,7 @@ _DOORS = {
     "load": "danlu.parts",
     "part": "danlu.parts",
 }
-_ROOMS = ("data", "lab", "laws", "models", "nn", "optim", "spec", "testing")
+_ROOMS = ("data", "lab", "laws", "models", "nn", "objectives", "optim", "spec", "testing")
 
 
 def __getattr__(name: str) -> Any:

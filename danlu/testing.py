@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import random
 import shutil
 import tempfile
@@ -17,17 +18,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import torch
 import torch.nn as nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from danlu import spec
+from danlu import data, spec
 from danlu.models import Model, build
 from danlu.nn import build as build_part
 from danlu.nn.feed_forwards import activation_of
+from danlu.objectives import Draw
 from danlu.optim import Progress, factor
 from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.families import FAMILIES, Family
@@ -39,7 +43,7 @@ BATCH, LENGTH, WIDTH, HEADS = 2, 8, 16, 2
 STEPS = 6
 SMALL: dict[str, Any] = {
     "model": {"layers": 2, "width": WIDTH, "mixer": {"kind": "attention", "heads": HEADS}},
-    "data": {"context": LENGTH},
+    "data": {},
     "optimizer": {"kind": "adamw"},
     "train": {
         "steps": STEPS, "batch": 4, "precision": "float32", "device": "cpu", "compile": False, "log_every": 1,
@@ -124,27 +128,55 @@ def _found(part: Any) -> tuple[Family, str]:
 
 
 def _check(family: Family, given: dict[str, Any], report: Report) -> None:
-    experiment = _experiment(family, given)
-    if family.name == "schedule":
-        _schedule(experiment.schedule, report)
-    elif family.name != "optimizer":
-        alone = _Alone(family, experiment)
-        alone.check(report)
-        _in_a_model(family, experiment, report)
-    _in_a_run(experiment, report)
+    with _corpus() as folder:
+        experiment = _experiment(family, given, folder)
+        if family.name == "schedule":
+            _schedule(experiment.schedule, report)
+        elif family.name == "data":
+            _data(experiment, report)
+        elif family.name == "objective":
+            _objective(experiment, report)
+        elif family.name != "optimizer":
+            _Alone(family, experiment).check(report)
+            _in_a_model(family, experiment, report)
+        _in_a_run(experiment, folder, report)
 
 
-def _experiment(family: Family, given: dict[str, Any]) -> spec.Experiment:
-    """The small experiment with the part in its place."""
+def _experiment(family: Family, given: dict[str, Any], folder: Path) -> spec.Experiment:
+    """The small experiment with the part in its place, and what the part needs beside it."""
     values = copy.deepcopy(SMALL)
     *above, last = (family.place or ACTIVATION).split(".")
     inside = values
     for name in above:
         inside = inside.setdefault(name, {})
     inside[last] = given
-    if family.name == "mixer" and (own := family.own.get(given["kind"])) and "position" not in own.context:
+    own = family.own.get(given["kind"])
+    if family.name == "mixer" and own is not None and "position" not in own.context:
         values["model"]["position"] = "none"
+    if family.name in ("objective", "data"):
+        objective, data = _pair(family, given["kind"])
+        values["model"]["kind"] = objective.models[0]
+        values["objective"] = given if family.name == "objective" else objective.model_fields["kind"].default
+        values["data"] = given if family.name == "data" else {"kind": data}
+    if values["data"].get("kind", "text") == "text":
+        values["data"] |= {"corpus": str(folder / "corpus.jsonl"), "context": LENGTH}
     return spec.validate(values)
+
+
+def _pair(family: Family, kind: str) -> tuple[Any, str]:
+    """The specification of an objective, and a kind of data that it takes: of the part, and for it."""
+    if family.name == "objective":
+        objective: Any = family.find(kind)
+        return objective, objective.data[0]
+    objectives = FAMILIES["objective"]
+    like = getattr(family.find(kind), "like", "")
+    for found in (*objectives.builtin, *objectives.own):
+        objective = objectives.find(found)
+        if {kind, like} & set(objective.data):
+            return objective, kind
+    raise SpecError(
+        f"no objective takes data of kind {kind}: say like = 'digits' in its class, or register one"
+    )
 
 
 # ---------------------------------------------------------------- the part alone
@@ -365,6 +397,96 @@ def _schedule(schedule: spec.Schedule, report: Report) -> None:
     _note(report, "factor of the rate", finite)
 
 
+# ---------------------------------------------------------------- data and objectives
+
+
+def _data(experiment: spec.Experiment, report: Report) -> None:
+    source = data.prepare(experiment.data)
+
+    def twice() -> tuple[bool | None, str]:
+        again = data.prepare(experiment.data)
+        same = all(map(np.array_equal, source.held_out, again.held_out))
+        return (
+            same,
+            "the same held-out examples" if same else "prepared again, the held-out examples are others",
+        )
+
+    def images() -> tuple[bool | None, str]:
+        made: Any = experiment.data
+        shape, classes, wrong = made.shape, made.classes, []
+        for name, (pixels, targets) in {"train": source.train, "held_out": source.held_out}.items():
+            if (
+                pixels.shape[1:] != shape
+                or pixels.dtype != np.float32
+                or not (0 <= pixels.min() <= pixels.max() <= 1)
+            ):
+                wrong.append(f"{name}: images are not float32 of {shape} from 0 to 1")
+            if targets.dtype != np.int64 or not (0 <= targets.min() <= targets.max() < classes):
+                wrong.append(f"{name}: classes are not int64 from 0 to {classes - 1}")
+        return not wrong, "; ".join(
+            wrong
+        ) or f"{len(source.train[0])} to learn from, {len(source.held_out[0])} held out"
+
+    _note(report, "prepared twice", twice)
+    if getattr(experiment.data, "like", "") == "digits":
+        _note(report, "images", images)
+    _objective(experiment, report)
+
+
+def _objective(experiment: spec.Experiment, report: Report) -> None:
+    objective: Any = build(experiment.objective, data.prepare(experiment.data))
+    model = build(experiment.model, *objective.inputs)
+    rows = experiment.train.batch
+
+    def example(start: int, stop: int) -> dict[str, Any]:
+        made: dict[str, Any] = objective.example(Draw(0, 3, 3 * rows, start, stop))
+        return made
+
+    def tensors(arrays: Any) -> dict[str, torch.Tensor]:
+        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+    def slices() -> tuple[bool | None, str]:
+        """A batch is a pure function of (seed, step, rows)."""
+        whole, parts = example(0, rows), [example(0, 1), example(1, rows)]
+        apart = [
+            n for n in whole if not np.array_equal(whole[n], np.concatenate([part[n] for part in parts]))
+        ]
+        return (
+            not apart,
+            f"{apart[0]} of a part of a batch is another" if apart else "parts of a batch are the batch",
+        )
+
+    def sums() -> tuple[bool | None, str]:
+        if objective.group is not None:
+            return None, "it says that its terms span several examples"
+        model.train()
+        whole = objective.loss(model, tensors(example(0, rows))).total.detach()
+        apart = sum(objective.loss(model, tensors(example(i, i + 1))).total.detach() for i in range(rows))
+        same = torch.allclose(whole, apart, RTOL, ATOL)
+        return (
+            same,
+            "the sum over examples" if same else f"{float(whole):.6g}, example by example {float(apart):.6g}",
+        )
+
+    def metrics_() -> tuple[bool | None, str]:
+        model.eval()
+        held = objective.held_out()
+        given = [tensors(held.example(range(min(held.count, rows)), rows)) for _ in range(2)]
+        if any(not torch.equal(t, given[1][n]) for n, t in given[0].items()):
+            return False, "a held-out example is another the second time"
+        with torch.no_grad():
+            found = objective.measure({n: float(t) for n, t in objective.score(model, given[0]).items()})
+        names = [metric.name for metric in experiment.objective.metrics]
+        if set(found) != set(names):
+            return False, f"measure gives {', '.join(found)}, and metrics names {', '.join(names)}"
+        wrong = [n for n, value in found.items() if not math.isfinite(value)]
+        return not wrong, f"{wrong[0]} is not finite" if wrong else ", ".join(names)
+
+    _note(report, "examples", slices)
+    _note(report, "loss", sums)
+    _note(report, "metrics", metrics_)
+
+
 # ---------------------------------------------------------------- in a model
 
 
@@ -432,33 +554,29 @@ class _Silent:
     def message(self, text: str) -> None: ...
 
 
-def _in_a_run(experiment: spec.Experiment, report: Report) -> None:
-    with _corpus() as folder:
-        data = experiment.data.model_copy(update={"corpus": str(folder / "corpus.jsonl")})
-        whole = experiment.model_copy(update={"data": data})
+def _in_a_run(experiment: spec.Experiment, folder: Path, report: Report) -> None:
+    def go(name: str) -> Path:
+        train(experiment, folder / name, _Silent(), interrupt=Interrupt(), sample=False)
+        return folder / name
 
-        def go(name: str) -> Path:
-            train(whole, folder / name, _Silent(), interrupt=Interrupt(), sample=False)
-            return folder / name
+    def again() -> tuple[bool | None, str]:
+        return _same(go("first"), go("second"))
 
-        def again() -> tuple[bool | None, str]:
-            return _same(go("first"), go("second"))
+    def resumed() -> tuple[bool | None, str]:
+        half = shutil.copytree(folder / "first", folder / "half")
+        shutil.rmtree(steps.step_folder(half, STEPS))
+        (half / "summary.json").unlink()
+        return _same(folder / "first", go("half"))
 
-        def resumed() -> tuple[bool | None, str]:
-            half = shutil.copytree(folder / "first", folder / "half")
-            shutil.rmtree(steps.step_folder(half, STEPS))
-            (half / "summary.json").unlink()
-            return _same(folder / "first", go("half"))
-
-        _note(report, "a run, repeated", again)
-        _note(report, "a run, resumed", resumed)
+    _note(report, "a run, repeated", again)
+    _note(report, "a run, resumed", resumed)
 
 
 @contextmanager
 def _corpus() -> Iterator[Path]:
-    """A folder with a corpus of small documents."""
+    """A folder with a corpus of small documents, and with the cache meanwhile."""
     draw = random.Random(1)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, patch.dict(os.environ, DANLU_CACHE=name):
         texts = (" ".join(draw.choices(("the", "a", "cat", "sat", "on", "mat"), k=90)) for _ in range(24))
         lines = "".join(json.dumps({"text": f"{text}."}) + "\n" for text in texts)
         (Path(name) / "corpus.jsonl").write_text(lines)

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 
 from danlu import spec as specs
 from danlu.data.dataset import Progress, prepare_text
+from danlu.data.errors import DataError
 from danlu.data.images import prepare_digits
+from danlu.spec.families import Own, own_of
 
 
 class Source(Protocol):
@@ -24,6 +26,20 @@ def prepare(spec: Any, *, cache: Path | None = None, progress: Progress | None =
     ``cache``: the cache's folder; by default ``$DANLU_CACHE`` or ``~/.cache/danlu``. ``progress``: is told,
     in one line each, what takes time and what was left out. Raises ``DataError``.
     """
+    if (own := own_of(type(spec))) is not None:
+        return _own_source(own, spec)
     if isinstance(spec, specs.Digits):
         return prepare_digits(spec)
     return prepare_text(spec, cache=cache, progress=progress)
+
+
+def _own_source(own: Own, spec: Any) -> Any:
+    """The user's object, with what it need not have: its ``spec``, and a ``record``."""
+    try:
+        source = own.makes(**own.settings(spec))
+    except ValueError as error:
+        raise DataError(f"{own}: {error}") from error
+    for name, value in {"spec": spec, "record": {"splits": {}}}.items():
+        if not hasattr(source, name):
+            setattr(source, name, value)
+    return source

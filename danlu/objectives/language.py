@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from danlu.data import Batches, DataError, Dataset, document_ids, held_out_windows
 from danlu.nn import auxiliary
 from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors
+from danlu.spec.objectives import BITS_PER_BYTE, HELD_OUT_LOSS
 
 Ids = NDArray[np.int64]
 Key = tuple[int, ...]
@@ -46,6 +47,7 @@ class Language(Objective):
     the model can continue a text.
     """
 
+    metrics = BITS_PER_BYTE, HELD_OUT_LOSS
     unit = term = "token"
     continues = True
 

@@ -23,10 +23,10 @@ KIND = re.compile(r"(?!(?:none|null|true|false)$)[a-z][a-z0-9_-]*", re.ASCII | r
 def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes]:
     """Register the decorated class, or function, as a part: ``@danlu.part("norm", "dyt")``.
 
-    ``family``: norm, activation, mixer, feed_forward, position, residual, optimizer, schedule. ``kind``: the
-    name that it has in recipes and on the command line. ``source``: the paper. Parameters of the constructor
-    that the family names (``width``, …) are what its surroundings give it; all others are fields, with their
-    types and defaults. See docs/own-parts.md. The class itself is returned as it is.
+    ``family``: norm, activation, mixer, feed_forward, position, residual, optimizer, schedule, objective or
+    data. ``kind``: the name that it has in recipes and on the command line. ``source``: the paper. Parameters
+    of the constructor that the family names (``width``, …) are what its surroundings give it; all others are
+    fields, with their types and defaults. See docs/own-parts.md. The class itself is returned as it is.
 
     Raises ``SpecError`` for an unknown family, a kind that is taken, or a parameter that cannot be a field.
     """
@@ -48,7 +48,7 @@ def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes
         own = Own(family, kind, spec, makes, context, origin, source)
         kept = dict(of.own)
         of.register(own)
-        if of.place is not None:
+        if of.place is not None and family not in ("objective", "data"):  # what is tried is scored alike
             patch = {of.place: kind}
             if family == "mixer" and "position" not in context:
                 patch["model.position"] = "none"

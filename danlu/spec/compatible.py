@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from danlu.spec.attention import Attention, HeadGate
-from danlu.spec.data import Digits, Text
+from danlu.spec.data import Digits, OwnData, Text
 from danlu.spec.mixers import (
     LRU,
     LatentAttention,
@@ -213,7 +213,7 @@ def _check_stacks(model: Network) -> None:
 def check_experiment(experiment: Experiment) -> None:
     """Raises ValueError where model, data, objective and training contradict one another."""
     model, data, objective, train = experiment.model, experiment.data, experiment.objective, experiment.train
-    if data.kind not in objective.data:
+    if data.kind not in objective.data and getattr(data, "like", "") not in objective.data:
         raise ValueError(
             f"objective.kind = {objective.kind} takes data of kind {' or '.join(objective.data)}, "
             f"and data.kind = {data.kind}; "
@@ -238,7 +238,12 @@ def check_experiment(experiment: Experiment) -> None:
             f"train.tokens = {train.tokens}, and data.kind = {data.kind} has no tokens; "
             "set train.steps or train.seconds"
         )
-    if isinstance(data, Digits) and model.kind == "patches" and data.shape[1] % model.patch:
+    if isinstance(data, OwnData) and model.kind == "patches" and len(data.shape) != 3:
+        raise ValueError(
+            f"data.kind = {data.kind} has no images for model.kind = patches: say shape = (channels, height, "
+            "width) and classes = … in its class"
+        )
+    if isinstance(data, Digits | OwnData) and model.kind == "patches" and data.shape[1] % model.patch:
         sizes = ", ".join(str(n) for n in range(1, data.shape[1] + 1) if data.shape[1] % n == 0)
         raise ValueError(
             f"model.patch = {model.patch} does not divide an image of {data.shape[1]} pixels; "

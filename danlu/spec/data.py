@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from danlu.spec.base import ByKind, PositiveInt, Shorthand, Spec
+from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.errors import did_you_mean
+from danlu.spec.families import Family
 
 _SMALLEST_BPE = 257  # the byte values and the separator
 _LARGEST_BPE = 1_000_000  # the trainer makes room for all of them first
@@ -95,4 +96,22 @@ class Digits(Spec):
     shift: Annotated[int, Field(ge=0, le=4)] = 0
 
 
-Data = Annotated[Text | Digits, ByKind, Shorthand]
+class OwnData(Spec):
+    """What the specifications of own data are made on. ``like``: the kind of danlu's that it can stand for,
+    ``digits`` for images, of ``shape`` and ``classes``; ``unit``: what runs are counted in."""
+
+    kind: str
+    unit: ClassVar[str] = "example"
+    size: ClassVar[int] = 1
+    like: ClassVar[str] = ""
+    shape: ClassVar[tuple[int, ...]] = ()
+    classes: ClassVar[int] = 0
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return f"the data {self.kind}"
+
+
+DATA = Family("data", base=OwnData, place="data")
+Data = Annotated[Text | Digits, DATA]

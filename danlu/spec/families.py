@@ -97,6 +97,7 @@ class Family:
             class; its fields are theirs too.
         place: the field of an experiment that a part of the family takes, where there is just one.
         functions: whether a function will do: its first parameter is its input, the others are fields.
+        needs: methods that the class must have.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class Family:
         base: type[BaseModel],
         place: str | None = None,
         functions: bool = False,
+        needs: tuple[str, ...] = (),
     ) -> None:
-        self.name, self.base, self.place, self.functions = name, base, place, functions
+        self.name, self.base, self.place = name, base, place
+        self.functions, self.needs = functions, needs
         self._context = context
         self.builtin: dict[str, type[BaseModel] | None] = {}  # None: a word without a specification
         self.own: dict[str, Own] = {}

@@ -7,15 +7,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from danlu.spec.base import (
-    ByKind,
     Fraction,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     Probability,
-    Shorthand,
     Spec,
 )
+from danlu.spec.families import Family
 from danlu.spec.metrics import Metric
 
 ZLoss = NonNegativeFloat
@@ -107,4 +106,21 @@ class Classify(Spec):
         return ACCURACY, CROSS_ENTROPY
 
 
-Objective = Annotated[Causal | Prefix | Masked | Spans | Classify, ByKind, Shorthand]
+class OwnObjective(Spec):
+    """What the specifications of own objectives are made on: ``models`` and ``data`` are the kinds that it is
+    for."""
+
+    metrics: ClassVar[tuple[Metric, ...]]
+    models: ClassVar[tuple[str, ...]] = ("decoder",)
+    data: ClassVar[tuple[str, ...]] = ("text",)
+    penalties: ClassVar[tuple[str, ...]] = ()
+
+
+OBJECTIVE = Family(
+    "objective",
+    ("source",),
+    base=OwnObjective,
+    place="objective",
+    needs=("example", "held_out", "loss", "score", "measure"),
+)
+Objective = Annotated[Causal | Prefix | Masked | Spans | Classify, OBJECTIVE]

@@ -46,14 +46,14 @@ def specification(
     except PydanticUserError as error:
         raise SpecError(f"{name}: {str(error).splitlines()[0]}; a field's type is {ALLOWED}") from None
     for attribute in family.base.__class_vars__:
-        if hasattr(makes, attribute):
+        if getattr(makes, attribute, ()) != ():
             setattr(made, attribute, getattr(makes, attribute))
         elif not hasattr(made, attribute):
             hint = get_args(get_type_hints(family.base)[attribute])[0]
-            raise SpecError(
-                f"{name} does not say {attribute}: write {attribute} = … in the class, "
-                f"{either(map(repr, get_args(hint)))}"
-            )
+            allowed = f", {either(map(repr, get_args(hint)))}" if get_origin(hint) is Literal else ""
+            raise SpecError(f"{name} does not say {attribute}: write {attribute} = … in the class{allowed}")
+    if lacking := [method for method in family.needs if not hasattr(makes, method)]:
+        raise SpecError(f"{name} has no {either(lacking)}, which its {family.name} needs")
     if strange := set(context) - set(family.around(made)):
         raise SpecError(
             f"{name}: a {family.name} of its place is given {either(family.around(made))}, and not "

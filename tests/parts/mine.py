@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -110,3 +111,41 @@ class HeavyBall(danlu.optim.Rule):
 def saw(now: danlu.optim.Progress, *, teeth: int = 4) -> float:
     """Falls from 1 to ½ again and again."""
     return 1 - 0.5 * (now.progress * teeth % 1)
+
+
+@danlu.part("objective", "focal", source="Lin et al. 2017")
+class Focal(danlu.objectives.Causal):
+    """The next token, those that are hard weighed more: −(1 − p)^gamma · ln p."""
+
+    def __init__(self, source: Any, *, gamma: float = 1.0) -> None:
+        super().__init__(source)
+        self.gamma = gamma
+
+    def loss(self, model: torch.nn.Module, example: Any) -> danlu.objectives.Losses:
+        if not model.training:
+            return super().loss(model, example)
+        logits, targets = self.logits(model, example).flatten(0, 1), example["targets"].flatten()
+        nats = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+        return danlu.objectives.Losses(((1 - (-nats).exp()) ** self.gamma * nats).sum())
+
+
+@danlu.part("data", "stripes")
+class Stripes:
+    """Images of 8 × 8 pixels with stripes one way or the other, and noise."""
+
+    like, unit, shape, classes = "digits", "image", (1, 8, 8), 2
+
+    def __init__(self, *, noise: float = 0.3, count: int = 64) -> None:
+        draw = np.random.default_rng(0)
+        classes = draw.integers(2, size=count)
+        stripes = np.broadcast_to(np.arange(8) % 2, (count, 1, 8, 8)).astype(np.float32)
+        images = np.where(classes[:, None, None, None] == 1, stripes.swapaxes(2, 3), stripes)
+        images = (images + noise * draw.standard_normal(images.shape)).clip(0, 1)
+        self.train = images[16:].astype(np.float32), classes[16:]
+        self.held_out = images[:16].astype(np.float32), classes[:16]
+
+    def rows(self, seed: int, step: int, first: int, start: int, stop: int) -> tuple[Any, Any]:
+        """The examples of a batch: a function of the seed and their places alone."""
+        order = np.random.default_rng(seed % 2**63).permutation(len(self.train[0]))
+        chosen = order[(first + np.arange(start, stop)) % len(order)]
+        return self.train[0][chosen], self.train[1][chosen]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -21,7 +22,8 @@ from danlu.testing import check_part
 MINE = Path(__file__).with_name("mine.py")
 PARTS = [
     "norm dyt", "activation snake", "activation plain-mish", "mixer mean", "feed_forward low-rank",
-    "position decay", "residual half", "optimizer heavy-ball", "schedule saw",
+    "position decay", "residual half", "optimizer heavy-ball", "schedule saw", "objective focal",
+    "data stripes",
 ]  # fmt: skip
 CALLS = itertools.count()
 
@@ -158,6 +160,45 @@ def endless(now: Any) -> float:
     return -1.0 if now.progress > 0.5 else 1.0
 
 
+class Mean(danlu.objectives.Causal):
+    """Its loss is a mean."""
+
+    def __init__(self, source: Any) -> None:
+        super().__init__(source)
+
+    def loss(self, model: nn.Module, example: Any) -> Any:
+        total = super().loss(model, example).total
+        return danlu.objectives.Losses(total / example["targets"].numel())
+
+
+class Restless(Mean):
+    """What it draws depends on what was drawn before."""
+
+    def example(self, draw: Any) -> Any:
+        made = super().example(draw)
+        return made | {"tokens": (made["tokens"] + random.randrange(9)) % 200}
+
+
+class Misnamed(Mean):
+    def measure(self, sums: Any) -> dict[str, float]:
+        return {"other": 1.0}
+
+
+class Bright:
+    """Pixels beyond 1, and held-out images drawn anew each time."""
+
+    like, shape, classes = "digits", (1, 8, 8), 2
+
+    def __init__(self) -> None:
+        draw = np.random.default_rng(next(CALLS))
+        images = 2 * draw.random((8, 1, 8, 8), dtype=np.float32)
+        self.train = self.held_out = images, np.arange(8) % 2
+
+    def rows(self, seed: int, step: int, first: int, start: int, stop: int) -> Any:
+        chosen = (first + np.arange(start, stop)) % 8
+        return self.train[0][chosen], self.train[1][chosen]
+
+
 @pytest.mark.parametrize(
     ("family", "makes", "check", "said"),
     [
@@ -176,6 +217,16 @@ def endless(now: Any) -> float:
         ("activation", dice, "a run, repeated", "is another"),
         ("optimizer", Heedless, "a run, resumed", "is another"),
         ("schedule", endless, "factor of the rate", "-1.0 at 51%"),
+        ("objective", Mean, "loss", "example by example"),
+        ("objective", Restless, "examples", "tokens of a part of a batch is another"),
+        (
+            "objective",
+            Misnamed,
+            "metrics",
+            "measure gives other, and metrics names bits_per_byte, held_out_loss",
+        ),
+        ("data", Bright, "images", "images are not float32 of \\(1, 8, 8\\) from 0 to 1"),
+        ("data", Bright, "prepared twice", "the held-out examples are others"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

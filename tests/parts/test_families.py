@@ -138,7 +138,9 @@ def test_a_cell_that_runs_again_takes_its_own_place() -> None:
 
 
 def test_a_part_of_another_family_is_no_member() -> None:
-    with pytest.raises(SpecError, match=r"model.mixer.kind = 'dyt' is not attention, latent, vq or lru"):
+    with pytest.raises(
+        SpecError, match=r"model.mixer.kind = 'dyt' is not attention, latent, vq, lru or none"
+    ):
         resolve("nano model.mixer=dyt")
     with pytest.raises(SpecError, match=r"model.norm.kind = 'mlp' is not rms"):
         validate({"model.norm": {"kind": "mlp"}, "train.steps": 1})

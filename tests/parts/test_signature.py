@@ -12,6 +12,7 @@ from pydantic import Field
 import danlu
 from danlu.spec import Norm, RMSNorm, SpecError, WarmUp
 from danlu.spec.families import FAMILIES
+from danlu.spec.objectives import BITS_PER_BYTE, HELD_OUT_LOSS
 from danlu.spec.schema import accepts
 
 
@@ -122,6 +123,10 @@ class Heads:
     def __init__(self, width: int) -> None: ...
 
 
+class Wordless:
+    metrics = BITS_PER_BYTE, HELD_OUT_LOSS
+
+
 def double(x: Any) -> Any:
     return 2 * x
 
@@ -146,6 +151,8 @@ def late(now: Any, *, warmup: float = 0.1) -> float:
         ("position", Placeless, "Placeless does not say acts_on: write acts_on = … in the class, 'emb"),
         ("position", Heads, "Heads: a position of its place is given size, and not width"),
         ("schedule", late, "late: every schedule has the field warmup already"),
+        ("objective", Many, "Many does not say metrics: write metrics = … in the class$"),
+        ("objective", Wordless, "Wordless has no example, held_out, loss, score or measure, which its obj"),
         ("nrom", Many, "'nrom' is no family of parts; did you mean norm.*activation, "),
     ],
 )
