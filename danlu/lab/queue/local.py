@@ -114,7 +114,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             bufsize=0,
-            env=_environment(),
+            env=environment(),
             start_new_session=True,  # Ctrl-C is for the queue, which tells the workers
         )
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -178,7 +178,7 @@ class _Worker:
             file.close()
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """One thread, GPUs numbered as nvidia-smi does, and the danlu that is running here."""
     root, paths = str(Path(danlu.__file__).parents[1]), os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if root != sysconfig.get_path("purelib"):

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from danlu import parts, spec
 from danlu.lab.errors import LabError
+from danlu.lab.queue.local import environment
 from danlu.lab.statistics import Interval, median_interval
 from danlu.spec.replay import difference
 
@@ -192,15 +193,14 @@ def measure(baseline: spec.Experiment, variant: spec.Experiment) -> Ratio:
         "parts": parts.pack(baseline, variant),
         "sides": [one.model_dump_json() for one in (baseline, variant)],
     }
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-P", "-m", "danlu.lab.trial.timing"],
-        input=json.dumps(sides), capture_output=True, text=True, env=environment, check=False,
+        input=json.dumps(sides), capture_output=True, text=True, env=environment(), check=False,
     )  # fmt: skip
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
         raise LabError(f"the process that times both sides failed: {last or done.returncode}")
-    return judge([Block(*block) for block in json.loads(done.stdout)])
+    return judge([Block(*block) for block in json.loads(done.stdout.splitlines()[-1])])
 
 
 def main() -> None:
