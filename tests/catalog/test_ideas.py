@@ -1,4 +1,4 @@
-"""Every idea on experiments of five sizes, against a table of what the sources prescribe: ``ideas.yaml``."""
+"""Every idea on six experiments, against a table of what the sources prescribe: ``ideas.yaml``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from danlu.spec.relative import fit
 from danlu.spec.text import read_mapping
 
 TABLE = read_mapping(Path(__file__).with_name("ideas.yaml"), "ideas.yaml")
-EXPERIMENTS = ("nano", "tiny", "gpt2-124m", "llama-7b", "gpt3-175b")
+EXPERIMENTS = ("nano", "tiny", "digits", "gpt2-124m", "llama-7b", "gpt3-175b")
 
 
 def test_every_idea_has_a_row_with_a_source_and_a_value_for_every_experiment() -> None:
