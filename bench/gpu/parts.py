@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
 from bench.gpu.place import Place, Row
 from danlu import optim, spec
-from danlu.models import EncoderDecoder, build
-from danlu.nn import auxiliary
+from danlu.models import build
+from danlu.objectives import Draw, Example, Language, Objective, training_keys
 from danlu.spec import catalog, resolve
 from danlu.spec.errors import DanluError
+from danlu.train.assemble import initial, objective_of, outlined
+from danlu.train.update import to_device
 
-VOCABULARY, ROWS, CONTEXT = 257, 2, 64
-# ‖found − exact‖/‖exact‖ of the gradient of all weights together, by the precision of the activations; in
-# bfloat16 twice the CPU's own, where that is more: some parts, such as a ReLU, are that sensitive.
+VOCABULARY, ROWS = 257, 2
+# ‖found − exact‖/‖exact‖ of the loss and of the gradient of all weights together, by the precision of the
+# activations; in bfloat16 twice the CPU's own, where that is more: a ReLU, for one, is that sensitive.
 WITHIN = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 # The same of a step. Muon computes in bfloat16 on every device.
 STEPS, OF_A_STEP = 3, {"Muon": 3e-2, "SOAP": 1e-3}
@@ -36,12 +39,14 @@ TOGETHER = (
     "+gqa +alibi",
     "+gqa +t5-bias",
     "+gqa +relative data.documents=separate",
+    "model.position.scaling={kind: interpolation}",
+    "model.position.scaling={kind: llama3}",
 )
 
 
 def rows(at: Place) -> Iterator[Row]:
     experiments = dict(cases())
-    networks = unique({name: (e.model, e.text.documents, prefix(e)) for name, e in experiments.items()})
+    networks = unique({name: (e.objective, e.model, e.data) for name, e in experiments.items()})
     rules = unique({name: e.optimizer for name, e in experiments.items()})
     if at.tiny:
         networks, rules = networks[::12], rules[::4]
@@ -53,7 +58,7 @@ def rows(at: Place) -> Iterator[Row]:
                 worst[dtype] = max(worst[dtype], (off, name))
                 if not off <= bound:  # NaN is not
                     wrong += 1
-                    sentence = f"gradient off by {off:.2g}, more than {bound:.2g}"
+                    sentence = f"loss or gradient off by {off:.2g}, more than {bound:.2g}"
                     yield {"what": f"{name}, {short(dtype)}", "wrong": sentence}
         except Exception as error:
             wrong += 1
@@ -81,17 +86,14 @@ def failure(name: str, error: Exception) -> Row:
 
 
 def cases() -> Iterator[tuple[str, spec.Experiment]]:
-    """Nano with each idea that it can take, and with some of them together, by the words."""
+    """Nano with each idea that it can take and with some of them together, and images, by the words."""
     for words in (*(f"+{idea.name}" for idea in catalog.ideas()), *TOGETHER):
         try:
             yield words, resolve(f"nano {words}")
         except DanluError:
             continue
-
-
-def prefix(experiment: spec.Experiment) -> int:
-    """So many first positions see one another."""
-    return experiment.objective.length if isinstance(experiment.objective, spec.Prefix) else 0
+    if "digits" in catalog.names("recipes") and find_spec("sklearn") is not None:  # whose wheel holds them
+        yield "digits", resolve("digits")
 
 
 def unique(named: dict[str, Any]) -> list[str]:
@@ -108,7 +110,8 @@ def unique(named: dict[str, Any]) -> list[str]:
 def network(experiment: spec.Experiment, at: Place) -> Iterator[tuple[torch.dtype, float, float]]:
     """How far the gradient is from that in float64 on the CPU, and how far it may be, by precision."""
     torch.manual_seed(0)
-    model: Any = build(experiment.model, VOCABULARY, CONTEXT)
+    objective = objective_of(experiment, outlined(experiment, VOCABULARY))
+    model: Any = initial(experiment, objective, "float32")
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in model.parameters():
@@ -116,39 +119,37 @@ def network(experiment: spec.Experiment, at: Place) -> Iterator[tuple[torch.dtyp
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    ids = torch.randint(VOCABULARY, (3, ROWS, CONTEXT), generator=draw)
-    given: dict[str, Any] = {"encoder_tokens": ids[2]} if isinstance(model, EncoderDecoder) else {}
-    if prefix(experiment):
-        given["prefix"] = prefix(experiment)
-    if experiment.text.documents == "separate":
-        given["documents"] = torch.arange(CONTEXT).div(CONTEXT // 3, rounding_mode="floor").expand(ROWS, -1)
-    cpu = torch.device("cpu")
-    exact = gradient(copy.deepcopy(model).double(), torch.float64, ids, given, cpu)
+    example, cpu = drawn(objective), torch.device("cpu")
+    exact = gradient(objective, copy.deepcopy(model).double(), torch.float64, example, cpu)
 
     def off(dtype: torch.dtype, device: torch.device) -> float:
-        found = gradient(copy.deepcopy(model).to(device), dtype, ids, given, device)
-        return float((found - exact).norm() / exact.norm())
+        found = gradient(objective, copy.deepcopy(model).to(device), dtype, example, device)
+        return max(float((a - b).norm() / b.norm()) for a, b in zip(found, exact, strict=True))
 
     yield torch.float32, off(torch.float32, at.device), WITHIN[torch.float32]
-    yield (
-        torch.bfloat16,
-        off(torch.bfloat16, at.device),
-        max(WITHIN[torch.bfloat16], 2 * off(torch.bfloat16, cpu)),
-    )
+    bound = max(WITHIN[torch.bfloat16], 2 * off(torch.bfloat16, cpu))
+    yield torch.bfloat16, off(torch.bfloat16, at.device), bound
+
+
+def drawn(objective: Objective) -> Example:
+    """A training example: of random ids with two ends of documents, or of what is not text the first."""
+    if not isinstance(objective, Language):
+        return objective.example(Draw(0, 0, 0, 0, ROWS))
+    ids = np.random.default_rng(0).integers(objective.text_ids, size=(ROWS, objective.context + 1))
+    ids[:, [objective.context // 3, objective.context // 2]] = objective.separator
+    return objective.make(ids[:, :-1], ids[:, 1:], training_keys(0, 0, 0, ROWS))
 
 
 def gradient(
-    model: Any, dtype: torch.dtype, ids: torch.Tensor, given: dict[str, Any], device: torch.device
-) -> torch.Tensor:
-    """Loss and gradient of all weights with activations in ``dtype``, one vector in float64 on the CPU."""
+    objective: Objective, model: Any, dtype: torch.dtype, example: Example, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss and gradient of all weights, one vector, with activations in ``dtype``; in float64 on the CPU."""
     model.compute = dtype
-    there = {name: x.to(device) if isinstance(x, torch.Tensor) else x for name, x in given.items()}
-    logits = model(ids[0].to(device), **there)
-    loss = F.cross_entropy(logits.flatten(0, 1), ids[1].flatten().to(device))
-    penalty = auxiliary(model)
-    (loss if penalty is None else loss + penalty).backward()
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    return torch.cat([t.detach().flatten().double().cpu() for t in (loss, *grads)])
+    losses = objective.loss(model, to_device(example, device))
+    loss = losses.total if losses.penalty is None else losses.total + losses.penalty
+    (loss / (ROWS * objective.count)).backward()
+    grads = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return loss.detach().double().cpu(), torch.cat(grads).double().cpu()
 
 
 # --- rules -------------------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ def rule(s: spec.Optimizer, at: Place) -> Iterator[tuple[str, float]]:
     worst of some. Each step starts from the exact weights and state, since a basis of SOAP's may be any where
     eigenvalues are equal."""
     torch.manual_seed(0)
-    start: Any = build(resolve("nano model.layers=1").model, VOCABULARY, CONTEXT)
+    start: Any = build(resolve("nano model.layers=1").model, VOCABULARY, 64)
     draw = torch.Generator().manual_seed(1)
     exact, found = copy.deepcopy(start).double(), copy.deepcopy(start).to(at.device)
     exact_rules, rules = (optim.build(s, net, updates=100) for net in (exact, found))

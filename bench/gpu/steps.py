@@ -8,14 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.gpu.place import Place, Row, workshop
 from danlu import optim
-from danlu.models import build
-from danlu.spec import Experiment, resolve
-from danlu.train.machine import PRECISIONS, ceiling, pick_precision
+from danlu.objectives import Draw, Language, training_keys
+from danlu.spec import resolve
+from danlu.train.assemble import assemble, objective_of, outlined
+from danlu.train.machine import ceiling, pick_precision
+from danlu.train.parallel import Processes
+from danlu.train.update import Update, to_device
 
 TEN = ("nanogpt-char", "model.layers=6", "model.width=384", "model.mixer.heads=6", "data.context=256")
 GPT2 = ("gpt2-124m", "train.microbatch=none")
@@ -65,43 +69,40 @@ def one_compiled(at: Place, name: str, words: tuple[str, ...], vocabulary: int, 
     return row | step.memory()
 
 
-class Step:
-    """One update of the experiment that ``words`` say, with ``batch`` sequences of random ids."""
+class Step(Update):
+    """Updates of the experiment that ``words`` say, as a run makes them, always on the same ``batch``
+    sequences of random ids."""
 
     def __init__(self, at: Place, words: tuple[str, ...], vocabulary: int, batch: int) -> None:
-        self.at, self.batch = at, at.size(batch, 2)
-        self.vocabulary = at.size(vocabulary, 97)
-        self.experiment: Experiment = resolve([*words, *at.size((), TINY), f"train.batch={self.batch}"])
-        self.context, precision = self.experiment.text.context, pick_precision("auto", at.device)
-        self.ceiling = ceiling(at.device, precision)
-        # API: to the end of the class; what danlu.train does in an update.
-        torch.manual_seed(0)
-        self.model: Any = build(self.experiment.model, self.vocabulary, self.context).to(at.device)
-        self.model.compute = PRECISIONS[precision]
-        self.rules = optim.build(self.experiment.optimizer, self.model, updates=100)
-        shape = (2, self.batch, self.context)
-        self.x, self.y = torch.randint(self.vocabulary, shape, device=at.device)
-        self.parameters = list(self.model.parameters())
+        self.at, self.batch, self.vocabulary = at, at.size(batch, 2), at.size(vocabulary, 97)
+        more = [*at.size((), TINY), f"train.batch={self.batch}", "optimizer.lr=1e-4"]
+        self.experiment = resolve([*words, *more])
+        objective = objective_of(self.experiment, outlined(self.experiment, self.vocabulary))
+        assert isinstance(objective, Language)
+        precision = pick_precision("auto", at.device)
+        super().__init__(assemble(self.experiment, objective, precision, Processes(0, 1, at.device)))
+        self.ceiling, self.model = ceiling(at.device, precision), self.made.model
+        ids = np.random.default_rng(0).integers(self.vocabulary, size=(self.batch, objective.context + 1))
+        made = objective.make(ids[:, :-1], ids[:, 1:], training_keys(0, 0, 0, self.batch))
+        self.there = to_device(made, at.device)
+        self.tokens = self.batch * objective.context
 
     def __str__(self) -> str:
-        return f"{self.batch}×{self.context} tokens"
+        return f"{self.batch}×{self.tokens // self.batch} tokens"
+
+    def example(self, draw: Draw) -> dict[str, torch.Tensor]:
+        return self.there
 
     def __call__(self) -> None:
-        from danlu.objectives import loss_sum
-
-        loss = loss_sum(self.model, self.x, self.y) / self.y.numel()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.experiment.train.clip)
-        for rule in self.rules:
-            rule.step()
-            rule.zero_grad(set_to_none=True)
-        float(loss)
+        """One update."""
+        self.apply(0, self.gradients(0, 0, self.batch))
+        self.clear()
 
     def speed(self) -> Row:
         """Milliseconds, tokens a second, FLOP/s as a share of the machine's ceiling and of the published."""
         ms = self.at.milliseconds(self)
-        flops = 3 * self.model.flops(self.batch, self.context) / ms * 1e3
-        found = {"ms": ms, "tok/s": round(self.y.numel() / ms * 1e3), "of ceiling": flops / self.ceiling}
+        flops = self.made.flops_per_unit * self.tokens / ms * 1e3
+        found = {"ms": ms, "tok/s": round(self.tokens / ms * 1e3), "of ceiling": flops / self.ceiling}
         published = self.at.published()
         return found | ({"MFU": flops / published} if published else {})
 
@@ -111,7 +112,7 @@ class Step:
         from danlu.train.costs import costs
 
         said = costs(self.experiment, self.vocabulary)["memory"]
-        state = sum(t.numel() * t.element_size() for t in optim.state_tensors(self.rules).values())
+        state = sum(t.numel() * t.element_size() for t in optim.state_tensors(self.made.rules).values())
         expected = sum(said[part] for part in ("weights", "gradients", "activations", "copies"))
         if not self.at.cuda:
             return {"costs() MB": expected / 1e6, "state MB": state / 1e6}
@@ -139,7 +140,7 @@ def launches(at: Place, step: Callable[[], None]) -> float:
 
 
 def synchronisations(at: Place, step: Callable[[], None]) -> int:
-    """How often the processor waits for the device in some updates; on a CPU, how often a number is read."""
+    """How often the processor waits for the device in some updates; on a CPU, calls of ``item``."""
 
     def work() -> None:
         for _ in range(PROFILED):

@@ -175,6 +175,42 @@ def test_every_section_runs_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert all(r["rows"] for r in results)
 
 
+def test_a_part_that_is_wrong_on_the_device_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that loses a hundredth of its output in float32 alone."""
+    from bench.gpu import parts
+    from danlu.nn import Linear
+    from danlu.spec import resolve
+
+    at, experiment = Place(torch.device("cpu"), True, Path()), resolve("nano")
+    for _, off, bound in parts.network(experiment, at):
+        assert off <= bound
+    right = Linear.forward
+
+    def wrong(self: Linear, x: torch.Tensor) -> torch.Tensor:
+        return right(self, x) * (0.99 if x.dtype == torch.float32 else 1.0)
+
+    monkeypatch.setattr(Linear, "forward", wrong)
+    found = {dtype: off <= bound for dtype, off, bound in parts.network(experiment, at)}
+    assert found == {torch.float32: False, torch.bfloat16: True}
+
+
+def test_a_rule_that_is_wrong_on_the_device_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decay that float32 alone forgets."""
+    from bench.gpu import parts
+    from danlu import optim, spec
+
+    at = Place(torch.device("cpu"), True, Path())
+    assert all(off <= 1e-4 for _, off in parts.rule(spec.SGD(), at))
+    right = optim.SGD.formula
+
+    def wrong(self: Any, settings: Any, params: Any, *columns: Any) -> None:
+        forgets = params[0].dtype == torch.float32
+        right(self, {**settings, "momentum": 0.0} if forgets else settings, params, *columns)
+
+    monkeypatch.setattr(optim.SGD, "formula", wrong)
+    assert all(off > 1e-2 for _, off in parts.rule(spec.SGD(), at))
+
+
 def test_the_published_rate_is_that_of_the_board(monkeypatch: pytest.MonkeyPatch) -> None:
     at = Place(torch.device("cuda"), True, Path())
     for name, rate in (("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H200", 989e12), ("Tesla T4", None)):
