@@ -89,17 +89,22 @@ def _row(entry: Any) -> dict[str, Any]:
 
     experiment, published = entry.experiment, entry.published
     model, data = experiment.model, experiment.data
-    ids = data.vocabulary or bpe_size(data.tokenizer) or BYTES
+    of_text: dict[str, Any] = dict.fromkeys(("parameters", "context", "tokens", "batch"))
+    if data.kind == "text":
+        ids = data.vocabulary or bpe_size(data.tokenizer) or BYTES
+        of_text = {
+            "parameters": published.parameters or count(model, ids, data.context),
+            "context": data.context,
+            "tokens": published.tokens or tokens_of(experiment),
+            "batch": experiment.train.batch * data.context,
+        }
     return {
         "name": entry.name,
         "year": published.year,
-        "parameters": published.parameters or count(model, ids, data.context),
+        **of_text,
         "layers": model.layers,
         "width": model.width,
-        "heads": model.mixer.heads,
-        "context": data.context,
-        "tokens": published.tokens or tokens_of(experiment),
-        "batch": experiment.train.batch * data.context,
+        "heads": getattr(model.mixer, "heads", None),
         "lr": experiment.optimizer.lr,
         "optimizer": experiment.optimizer.kind,
     }
