@@ -45,6 +45,18 @@ def make_runs(folder: Path, runs: int, rows: int) -> None:
                 "held_out_loss": 1.7}  # fmt: skip
         (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*lines, last]))
         (run / "summary.json").write_text(json.dumps(summary(run, rows, 2.5 + lr), indent=1))
+        (run / "environment.json").write_text(json.dumps({"code": code(number)}, indent=1))
+
+
+def code(number: int) -> dict[str, Any]:
+    """What a run writes down of its code: half of them by what is here, others by ten older ones."""
+    from danlu.code import now
+
+    here = now()
+    files = {name: digest for name, digest in list(here.files.items())[:60]}
+    if number % 2:
+        return {"tier_a": here.tier_a, "files": files}
+    return {"tier_a": f"{number % 20:016x}", "files": files | {"nn/block.py": f"{number % 20:016x}"}}
 
 
 def summary(run: Path, steps: int, score: float) -> dict[str, Any]:

@@ -42,6 +42,9 @@ def runs(
     columns: Annotated[
         str | None, typer.Option("--columns", metavar="NAMES", help="What to show: best,lr,seconds")
     ] = None,
+    by_other_code: Annotated[
+        bool, typer.Option("--by-other-code", help="Those that a study would run again.")
+    ] = False,
     limit: Annotated[
         int | None, typer.Option("--limit", min=0, help=f"Rows; 0: all. Default: {SHOWN}, with --json all.")
     ] = None,
@@ -49,10 +52,13 @@ def runs(
 ) -> None:
     """List runs, newest first: what they differ in, how far they came, what they reached."""
     from danlu.lab.reading import table
+    from danlu.lab.reading.code import NOT_OURS
     from danlu.lab.reading.groups import group as grouped
     from danlu.lab.reading.selection import full_name, ranked, select
 
     chosen = select(_read(folders), where or ())
+    if by_other_code:
+        chosen = [run for run in chosen if run.code in NOT_OURS]
     wanted = [name.strip() for name in (columns or "").split(",") if name.strip()]
     names = [full_name(name, chosen) for name in wanted] if chosen else []
     items: list[Any] = list(grouped(chosen)) if group else chosen
@@ -69,7 +75,7 @@ def runs(
         if len(items) > most:
             tell(f"… and {len(items) - most:,} more; --limit 0 shows all")
     else:
-        tell("no run fits" if where else "no run there")
+        tell("no run fits" if where or by_other_code else "no run there")
 
 
 def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: int) -> None:

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from danlu.lab.errors import LabError
+from danlu.lab.reading.code import NOT_OURS, apart
 from danlu.lab.reading.curves import Curve, at, common_end, metrics_in, read_curve
 from danlu.lab.reading.groups import Group, differing, shown
 from danlu.lab.reading.index import read_runs
@@ -123,7 +124,7 @@ def compare(words: Sequence[str], metric: str | None = None) -> Comparison:
                 f"{side.name} measured no {metric!r}{did_you_mean(metric, known)}; it has {', '.join(known)}"
             )
     meetings = [_meet(sides, metric, axis) for axis in MEETINGS]
-    notes += _unmet(meetings)
+    notes += [*_unmet(meetings), *_by_other_code(sides)]
     return Comparison(
         sides,
         metric,
@@ -132,6 +133,15 @@ def compare(words: Sequence[str], metric: str | None = None) -> Comparison:
         [m for m in meetings if m.axis == END or _is_whole(m)],
         notes,
     )
+
+
+def _by_other_code(sides: Sequence[Side]) -> list[str]:
+    """A note where the code differs between the runs, or between them and here."""
+    runs = [run for side in sides for run in side.counted]
+    if files := apart(run.path for run in runs):
+        return [f"the runs are by different code: {', '.join(files)} changed between them"]
+    count = sum(run.code in NOT_OURS and run.mark is not None for run in runs)
+    return [f"{count} of {len(runs)} runs are by other code than is here"] if count else []
 
 
 def _apart(sides: Sequence[Side]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from danlu.lab.reading.code import NOT_OURS
 from danlu.lab.reading.run import FACTS, SEED, Run
 
 if TYPE_CHECKING:
@@ -102,12 +103,14 @@ class Group:
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
-    """The runs by what they are but for the seed, each group where its first run stands."""
-    groups: dict[str, list[Run]] = {}
+    """The runs by what they are but for the seed, each group where its first run stands. Those by other code
+    than is here stand apart, by which it was."""
+    groups: dict[tuple[str, str | None], list[Run]] = {}
     for run in runs:
         fields = {name: value for name, value in run.fields.items() if name != SEED}
         key = json.dumps(fields, sort_keys=True, default=str) if run.fields else run.name
-        groups.setdefault(key, []).append(run)
+        other = run.mark and run.mark.partition(" ")[2] if run.code in NOT_OURS else ""
+        groups.setdefault((key, other), []).append(run)
     return [Group(tuple(runs)) for runs in groups.values()]
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from danlu.files.json import misfit, parse
+from danlu.lab.reading.code import verdicts
 from danlu.lab.reading.run import EXPERIMENT, FILES, Record, Run, read_record
 
 INDEX = ".danlu-runs.sqlite"
-VERSION = 2  # of what a record holds: an index of another one is made anew
+VERSION = 3  # of what a record holds: an index of another one is made anew
 WORTH_IT = 32  # runs; fewer are read as fast without one
 BROKEN = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # also: no such table, column
 PATIENCE = 0.1  # seconds to wait for another process's lock
@@ -31,7 +32,7 @@ _NUMBER = (float, None)
 RECORD = {
     **dict.fromkeys(("steps", "units", "parameters", "best_step"), (int, None)),
     **dict.fromkeys(("seconds", "flops", "loss", "metric", "best"), _NUMBER),
-    **dict.fromkeys(("metric_name", "examples", "error"), (str, None)),
+    **dict.fromkeys(("metric_name", "examples", "mark", "error"), (str, None)),
     **dict.fromkeys(("ended", "unit", "better", "counted"), (str, None)), "measures": ({...: _NUMBER}, None),
 }  # fmt: skip
 
@@ -62,7 +63,16 @@ def _under(root: str, progress: Progress | None) -> dict[str, Run]:
     if keep and fresh:
         _save(root, found, fresh)
     records = known | fresh
-    return {name: Run(Path(root, name), found[name][EXPERIMENT][1] / 1e9, **records[name]) for name in found}
+    code = verdicts((record.get("mark"), os.path.join(root, name)) for name, record in records.items())
+    return {
+        name: Run(
+            Path(root, name),
+            stamps[EXPERIMENT][1] / 1e9,
+            **(record := records[name]),
+            code=code[record.get("mark")],
+        )
+        for name, stamps in found.items()
+    }
 
 
 def find(root: str) -> Iterator[tuple[str, Stamps]]:

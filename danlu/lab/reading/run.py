@@ -14,22 +14,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from danlu.code import Verdict
 from danlu.files.errors import Missing
 from danlu.files.json import from_json, misfit, parse, read_object
 from danlu.files.lock import holder, is_held
 from danlu.files.read import LARGE, read_bytes, read_text
+from danlu.lab.reading.code import ENVIRONMENT, mark, verdicts
 from danlu.lab.reading.fields import Fields, read_fields
 from danlu.lab.yardstick import why_apart
 from danlu.train import shapes
 
 # Names as in danlu.train.folder and danlu.lab.queue; importing those would cost more than reading the runs.
 EXPERIMENT, SUMMARY, METRICS, LOCK = "experiment.yaml", "summary.json", "metrics.jsonl", ".lock"
-FAILED, MEASURES, ENVIRONMENT = "failed.json", "measures.json", "environment.json"
+FAILED, MEASURES = "failed.json", "measures.json"
 FILES = (EXPERIMENT, SUMMARY, METRICS, FAILED, MEASURES, ENVIRONMENT)  # what a record is made from
 
 SEED = "train.seed"
 COUNTS = ("steps", "tokens", "seconds", "flops", "parameters")
-FACTS = ("name", "state", *COUNTS, "loss", "metric", "best", "best_step")
+FACTS = ("name", "state", "code", *COUNTS, "loss", "metric", "best", "best_step")
 AXES = ("step", "tokens", "seconds", "flops")  # of a row: where it was measured
 NAMED = ("data.corpus", "data.held_out", "data.kind")  # what a hash of the examples stands for
 ELSEWHERE = 3600.0  # seconds after which a silent run on another machine is not taken for running
@@ -47,7 +49,8 @@ class Run:
     of what ``metric_name`` says, in ``unit``; ``better``: lower or higher. ``best``: the best so far, at
     ``best_step``. ``measures``: the other metrics too. ``examples``: a hash of the held-out examples.
     ``loss``: of training, last told. ``units``: how many it was trained on of what is ``counted``, tokens or
-    images. ``seconds``: active ones. ``begun``: seconds since 1970.
+    images. ``seconds``: active ones. ``begun``: seconds since 1970. ``code``: what it is to the code that is
+    here (``danlu.code.judge``); ``mark``: by which runs of equal code are known.
     """
 
     path: Path
@@ -70,6 +73,8 @@ class Run:
     measures: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     examples: str | None = None
+    mark: str | None = None
+    code: Verdict = "other"
 
     @property
     def name(self) -> str:
@@ -127,7 +132,9 @@ def read_run(folder: Path) -> Run:
     """The run in ``folder``, past any index."""
     experiment = folder / EXPERIMENT
     begun = experiment.stat().st_mtime_ns / 1e9 if experiment.exists() else 0.0
-    return Run(folder, begun, **read_record(folder))
+    record = read_record(folder)
+    mark = record.get("mark")
+    return Run(folder, begun, **record, code=verdicts([(mark, os.fspath(folder))])[mark])
 
 
 def read_record(folder: str | os.PathLike[str]) -> Record:
@@ -137,7 +144,7 @@ def read_record(folder: str | os.PathLike[str]) -> Record:
         fields = read_fields(read_text(os.path.join(folder, EXPERIMENT)))
         record["experiment"] = json.dumps({_renamed(name): value for name, value in fields.items()})
         environment = _json(folder, ENVIRONMENT, shapes.ENVIRONMENT)
-        record["examples"] = _examples(environment)
+        record["examples"], record["mark"] = _examples(environment), mark(environment.get("code"))
         summary = _json(folder, SUMMARY, shapes.SUMMARY)
         record["measures"] = _json(folder, MEASURES, shapes.MEASURES)
         failed = _json(folder, FAILED, shapes.FAILED)

@@ -28,10 +28,11 @@ def run_rows(runs: Sequence[Run], columns: Sequence[str] = ()) -> Rows:
             *((run.name, *(_cell(run, name) for name in columns)) for run in runs),
         ]
     names = short_names(differing(runs), _fields(runs))
-    head = ("run", "state", "steps", _metric(runs), "best", "time", *names.values())
+    code = ("code",) if _tells(runs) else ()
+    head = ("run", "state", *code, "steps", _metric(runs), "best", "time", *names.values())
     return [head, *(
-        (run.name, run.state, _steps(run), _score(run.metric), _score(run.best), duration(run.seconds),
-         *(_cell(run, name) for name in names))
+        (run.name, run.state, *(_code(run) for _ in code), _steps(run), _score(run.metric),
+         _score(run.best), duration(run.seconds), *(_cell(run, name) for name in names))
         for run in runs
     )]  # fmt: skip
 
@@ -49,13 +50,24 @@ def group_rows(groups: Sequence[Group], columns: Sequence[str] = ()) -> Rows:
             ),
         ]
     names = short_names([name for name in differing(firsts) if name != SEED], _fields(firsts))
-    head = ("runs", "n", "state", "steps", _metric(firsts), "best", "time", *names.values())
+    code = ("code",) if _tells(firsts) else ()
+    head = ("runs", "n", "state", *code, "steps", _metric(firsts), "best", "time", *names.values())
     return [head, *(
-        (group.first.name, str(len(group.counted)), _states(group), _steps(group.first),
+        (group.first.name, str(len(group.counted)), _states(group),
+         *(_code(group.first) for _ in code), _steps(group.first),
          around(group.mean("metric")), around(group.mean("best")), duration(_value(group.mean("seconds"))),
          *(_cell(group.first, name) for name in names))
         for group in groups
     )]  # fmt: skip
+
+
+def _code(run: Run) -> str:
+    return "" if run.code == "same" else run.code
+
+
+def _tells(runs: Sequence[Run]) -> bool:
+    """Whether the code of these runs is worth a column: not where nothing is known of any."""
+    return any(run.code != "same" for run in runs) and any(run.mark is not None for run in runs)
 
 
 def run_json(run: Run) -> dict[str, Any]:
@@ -65,6 +77,7 @@ def run_json(run: Run) -> dict[str, Any]:
     about = {
         "run": run.name,
         "state": run.state,
+        "code": run.code,
         "begun": run.begun,
         "metric": {
             "name": run.metric_name,
@@ -89,6 +102,7 @@ def group_json(group: Group) -> dict[str, Any]:
         "runs": [run.name for run in group.runs],
         "n": len(group.counted),
         "states": group.states,
+        "code": group.first.code,
         "scored_on": list(group.first.yardstick),
         **{name: None if mean is None else mean._asdict() for name, mean in means.items()},
         "experiment": {name: value for name, value in group.first.fields.items() if name != SEED},
