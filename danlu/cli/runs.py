@@ -34,7 +34,8 @@ def runs(
         ),
     ] = None,
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="NAME", help="best, lr, seconds…; -NAME: highest first.")
+        str | None,
+        typer.Option("--sort", metavar="NAME", help="best (the best first), lr, seconds…; -NAME: reversed."),
     ] = None,
     group: Annotated[
         bool, typer.Option("--group", help="Runs that differ in the seed alone as one.")

@@ -68,6 +68,30 @@ def test_the_highest_wins_a_sweep_and_comes_first_in_a_list(danlu: Any) -> None:
 
 
 @pytest.mark.slow
+def test_a_claim_takes_the_best_of_its_points(danlu: Any, tmp_path: Path) -> None:
+    (tmp_path / "claim.yaml").write_text(f"""\
+statement: A rate that learns is better than one that does not
+source: a test
+rows: [O1]
+'on': digits.yaml
+arms: {{wide: '', lazy: '{LAZY}'}}
+over: {{train.batch: '16,32'}}
+measure: accuracy
+of: best
+contrast: {{wide: 1, lazy: -1}}
+unit: share
+holds: {{above: 0}}
+seeds: 3
+note: a claim for tests
+""")
+    (result,) = danlu("prove", "claim.yaml")
+    assert result["verdict"] == "holds" and result["data"].keys() == {"digits"}
+    for arm, by_point in result["measured"].items():
+        highest = [max(values) for values in zip(*by_point.values(), strict=True)]
+        assert result["values"][arm] == highest
+
+
+@pytest.mark.slow
 def test_a_ladder_fits_the_loss(danlu: Any) -> None:
     words = ["--budget", "1e11flop", "--rungs", "3", "--tokens-per-parameter", "0.1"]
     result = danlu("ladder", "digits.yaml", *words)

@@ -26,7 +26,7 @@ NOT_RUN: Final = "not run"
 RECORDED = {  # of a run's environment
     "cpu": {"model": str, "cores": (int, None)}, "devices": list,
     "versions": dict.fromkeys(("danlu", "torch", "python"), str),
-    "data": {"splits": {"train": {"text_sha256": str}}},
+    "data": {"splits": {"train": {"text_sha256": (str, None)}}, "sha256": (str, None)},
 }  # fmt: skip
 
 

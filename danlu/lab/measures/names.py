@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from danlu.lab.errors import LabError
 from danlu.spec.errors import did_you_mean
-from danlu.spec.metrics import Metric
+from danlu.spec.metrics import Metric, loss_of
 
 Argument = Callable[[str], Any]
 
@@ -67,6 +67,7 @@ class Kind:
         return self.function.startswith("record.")
 
 
+OF_LOSS = "that of the loss"  # a unit
 OF_METRIC = "metric"  # names that begin with it are also written with the metric's own name
 
 MEASURES: dict[str, Kind] = {
@@ -78,8 +79,8 @@ MEASURES: dict[str, Kind] = {
     "steps-to:": Kind("record.steps_to", "steps", "first held-out value as good as a number", _number),
     "tokens-to:": Kind("record.tokens_to", "tokens", "the same in tokens", _number),
     "flops-to:": Kind("record.flops_to", "FLOP", "the same in FLOPs", _number),
-    "loss": Kind("record.loss", "nats/token", "mean training loss of the last tenth"),
-    "gap": Kind("record.gap", "nats/token", "held-out loss minus training loss"),
+    "loss": Kind("record.loss", OF_LOSS, "mean training loss of the last tenth"),
+    "gap": Kind("record.gap", OF_LOSS, "held-out loss minus training loss"),
     "spikes": Kind("record.spikes", "rows", "training losses seven deviations above those before"),
     "lost-updates": Kind("record.lost_updates", "share", "updates of weights lost to rounding"),
     "seconds": Kind("record.seconds", "s", "active time, of all parts"),
@@ -179,7 +180,7 @@ def measure(name: str, metrics: Sequence[Metric]) -> Measure:
         raise LabError(
             f"there is no measure {name!r}{did_you_mean(name, there)}; there are {', '.join(there)}"
         )
-    unit = first.unit if kind.unit is None else kind.unit
+    unit = {None: first.unit, OF_LOSS: loss_of(metrics).unit}.get(kind.unit, kind.unit)
     return Measure(name, replace(kind, unit=unit, better=kind.better or first.better), argument)
 
 

@@ -138,12 +138,12 @@ def first_reached(scores: Iterable[tuple[int, float]], wanted: float, sign: int 
 
 
 def loss(record: Record) -> float:
-    """The training loss in nats a token: the mean of the rows in the last tenth of the steps."""
+    """The training loss: the mean of the rows in the last tenth of the steps."""
     return _mean(record.last_tenth("loss"))
 
 
 def gap(record: Record) -> float:
-    """Held-out loss (of the weights, not of their average) minus training loss, in nats a token."""
+    """Held-out loss (of the weights, not of their average) minus training loss."""
     return _last(record, loss_of(record.metrics).name) - loss(record)
 
 

@@ -58,6 +58,7 @@ def test_arguments_and_either_dash(name: str, argument: object) -> None:
         ("held-out-loss", TEXT, "nats/token", "lower"), ("cross_entropy", IMAGES, "nats/image", "lower"),
         ("accuracy", TEXT, "share", "higher"), ("accuracy", IMAGES, "", "higher"),
         ("accuracy@step:5", IMAGES, "", "higher"), ("steps-to:0.9", IMAGES, "steps", "lower"),
+        ("loss", TEXT, "nats/token", "lower"), ("gap", IMAGES, "nats/image", "lower"),
         ("exact-match", TEXT, "share", "higher"), ("seconds", IMAGES, "s", "lower"),
     ],
 )  # fmt: skip
