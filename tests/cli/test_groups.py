@@ -73,6 +73,7 @@ def test_the_commands_of_the_page_run(words: str):
 
 
 def test_the_python_of_the_page_runs(capsys):
-    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-    exec(compile(code, "docs/optimizers.md", "exec"), {})
-    assert "logits" in capsys.readouterr().out
+    code = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    exec(compile("\n".join(code), "docs/optimizers.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "the first nn.Linear, which takes the input" in printed and "logits" in printed
