@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import danlu.spec  # noqa: F401  brings the families
+from danlu.parts import measures
 from danlu.parts.sources import IDEAS, origin_of
 from danlu.spec import catalog
 from danlu.spec.errors import SpecError, did_you_mean, either
@@ -23,10 +24,10 @@ KIND = re.compile(r"(?!(?:none|null|true|false)$)[a-z][a-z0-9_-]*", re.ASCII | r
 def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes]:
     """Register the decorated class, or function, as a part: ``@danlu.part("norm", "dyt")``.
 
-    ``family``: norm, activation, mixer, feed_forward, position, residual, optimizer, schedule, objective or
-    data. ``kind``: the name that it has in recipes and on the command line. ``source``: the paper. Parameters
-    of the constructor that the family names (``width``, …) are what its surroundings give it; all others are
-    fields, with their types and defaults. See docs/own-parts.md. The class itself is returned as it is.
+    ``family``: norm, activation, mixer, feed_forward, position, residual, optimizer, schedule, objective,
+    data or measure. ``kind``: the name that it has in recipes and on the command line. ``source``: the paper.
+    Parameters of the constructor that the family names (``width``, …) are what its surroundings give it; all
+    others are fields, with their types and defaults. See docs/own-parts.md. The class is returned as it is.
 
     Raises ``SpecError`` for an unknown family, a kind that is taken, or a parameter that cannot be a field.
     """
@@ -45,6 +46,8 @@ def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes
         if function and not of.functions:
             raise SpecError(f"{kind} is a function, and a {family} is a class")
         spec, context = specification(makes, of, kind, inputs=int(function))
+        if of is measures.MEASURE:
+            measures.reads(makes)
         own = Own(family, kind, spec, makes, context, origin, source)
         kept = dict(of.own)
         of.register(own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from danlu.code.digests import digest
 from danlu.files.write import write_atomically
+from danlu.parts.measures import used as measures_used
 from danlu.parts.sources import forget, loaded, run
 from danlu.spec.errors import SpecError, either
 from danlu.spec.families import PARTS, Origin, Own, own_of
@@ -32,10 +33,11 @@ def _walk(value: Any) -> Iterator[BaseModel]:
             yield from _walk(item)
 
 
-def origins(*specs: BaseModel) -> dict[Origin, list[str]]:
-    """Where the own parts of specifications come from, each with the names of its parts (``norm dyt``)."""
+def origins(*specs: BaseModel, also: Iterable[Own] = ()) -> dict[Origin, list[str]]:
+    """Where the own parts of specifications, and others, come from, each with the names of its parts (``norm
+    dyt``)."""
     found: dict[Origin, list[str]] = {}
-    for own in {own.spec: own for spec in specs for own in used(spec)}.values():
+    for own in {own.spec: own for own in (*(own for spec in specs for own in used(spec)), *also)}.values():
         found.setdefault(own.origin, []).append(f"{own.family} {own.kind}")
     return found
 
@@ -99,11 +101,11 @@ def check(record: Sequence[Mapping[str, Any]], experiment: BaseModel, folder: Pa
 # ---------------------------------------------------------------- a worker
 
 
-def pack(*experiments: BaseModel) -> list[dict[str, Any]]:
-    """The code of the own parts of ``experiments`` as JSON, for ``unpack`` in another process. Raises
-    ``SpecError`` for a part whose code cannot be had."""
+def pack(*experiments: BaseModel, measures: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """The code of the own parts of ``experiments``, and of the own ones among ``measures``, as JSON, for
+    ``unpack`` in another process. Raises ``SpecError`` for a part whose code cannot be had."""
     packed = []
-    for origin, parts in origins(*experiments).items():
+    for origin, parts in origins(*experiments, also=measures_used(measures)).items():
         if not origin.texts:
             raise SpecError(
                 f"the {either(parts)} was typed into {origin.name}, which no other process can see; write "

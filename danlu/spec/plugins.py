@@ -26,11 +26,12 @@ def package(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.module
 
 
-def load() -> None:
-    """Import what installed packages offer, once. Raises ``SpecError`` for one that cannot be imported."""
+def load() -> bool:
+    """Import what installed packages offer, once; whether anything was imported now. Raises ``SpecError`` for
+    one that cannot be imported."""
     global importing, _done
     if _done:
-        return
+        return False
     _done = True  # first: what is imported may ask again
     for entry in offered():
         importing = package(entry)
@@ -44,3 +45,4 @@ def load() -> None:
             ) from error
         finally:
             importing = None
+    return bool(offered())

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
+from pydantic import ValidationError
+
 from danlu.lab.errors import LabError
+from danlu.parts import measures as own_measures
+from danlu.spec import plugins
 from danlu.spec.errors import did_you_mean
+from danlu.spec.explain import explain
+from danlu.spec.families import Own
 from danlu.spec.metrics import Metric, loss_of
+from danlu.spec.text import parse
 
 Argument = Callable[[str], Any]
 
@@ -51,11 +60,11 @@ def _word(text: str) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """A measure as the table has it: where it is taken (``module.function``), its unit (None: that of the
-    run's metric), what it is in a few words, which direction is better (None: that of the run's metric), and
-    what its argument is, where it takes one: the name then ends with what comes before it."""
+    """A measure as the table has it: where it is taken (``module.function``, or one's own), its unit (None:
+    that of the run's metric), what it is in a few words, which direction is better (None: that of the run's
+    metric), and what its argument is, where it takes one: the name then ends with what comes before it."""
 
-    function: str
+    function: str | Own
     unit: str | None
     what: str
     argument: Argument | None = None
@@ -64,6 +73,8 @@ class Kind:
     @property
     def reads(self) -> bool:
         """Whether it is read off the run's files, without PyTorch."""
+        if isinstance(self.function, Own):
+            return own_measures.reads(self.function.makes)
         return self.function.startswith("record.")
 
 
@@ -143,6 +154,8 @@ class Measure:
 
     def take(self, source: Any) -> float:
         """The number. ``source``: a ``Record`` where it ``reads``, a ``Trained`` otherwise."""
+        if isinstance(self.kind.function, Own):
+            return _own_value(self.kind.function, self.argument, source)
         module, function = self.kind.function.split(".")
         taken = getattr(import_module(f"danlu.lab.measures.{module}"), function)
         given = () if self.kind.argument is None else (self.argument,)
@@ -162,7 +175,7 @@ def measure(name: str, metrics: Sequence[Metric]) -> Measure:
     if folded.startswith(_folded(first.name)):
         typed = OF_METRIC + name[len(first.name) :]
         folded = _folded(typed)
-    known = {_folded(key): kind for key, kind in MEASURES.items()}
+    known = {_folded(key): kind for key, kind in (MEASURES | _own_kinds()).items()}
     takes = [key for key, kind in known.items() if kind.argument is not None and folded.startswith(key)]
     if folded in known and known[folded].argument is None:
         kind, argument = known[folded], None
@@ -175,13 +188,42 @@ def measure(name: str, metrics: Sequence[Metric]) -> Measure:
         except ValueError as error:
             before = name[: len(name) - len(text)]
             raise LabError(f"the measure {name!r} needs {error} after {before!r}") from None
+    elif plugins.load():  # a package may offer it
+        return measure(name, metrics)
     else:
-        there = (*(one.name for one in metrics), *MEASURES)
+        there = (*(one.name for one in metrics), *MEASURES, *_own_kinds())
         raise LabError(
             f"there is no measure {name!r}{did_you_mean(name, there)}; there are {', '.join(there)}"
         )
     unit = {None: first.unit, OF_LOSS: loss_of(metrics).unit}.get(kind.unit, kind.unit)
     return Measure(name, replace(kind, unit=unit, better=kind.better or first.better), argument)
+
+
+def _own_kinds() -> dict[str, Kind]:
+    """The user's own measures as the table would have them. One with fields is also written with a value of
+    the first: ``late-loss:0.2``."""
+    found = {}
+    for name, own in own_measures.MEASURE.own.items():
+        kind = Kind(own, own.spec.unit, own.statement, None, own.spec.better)  # type: ignore[attr-defined]
+        found[name] = kind
+        if len(own.spec.model_fields) > 1:
+            found[f"{name}:"] = replace(kind, argument=partial(_own_argument, own))
+    return found
+
+
+def _own_argument(own: Own, text: str) -> dict[str, Any]:
+    field = next(name for name in own.spec.model_fields if name != "kind")
+    values = {field: parse(text)}
+    try:
+        return own.settings(own.spec.model_validate(values))
+    except ValidationError as error:
+        raise ValueError("; ".join(explain(error, values, own.spec).values())) from None
+
+
+def _own_value(own: Own, settings: dict[str, Any] | None, source: Any) -> float:
+    settings = own.settings(own.spec.model_validate({})) if settings is None else settings
+    take: Any = own.makes(**settings) if inspect.isclass(own.makes) else partial(own.makes, **settings)
+    return float(take(source))
 
 
 def _folded(name: str) -> str:

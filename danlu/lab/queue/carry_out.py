@@ -13,6 +13,7 @@ from danlu.files.json import write_json
 from danlu.files.lock import Lock
 from danlu.lab.queue.job import FAILED, MEASURES, Job, Kind, measures, outcome, write_failure
 from danlu.lab.queue.places import edited_in, fits, made_by
+from danlu.parts.measures import key
 from danlu.spec.errors import DanluError
 from danlu.train.errors import Diverged
 from danlu.train.interrupt import Interrupt
@@ -31,7 +32,7 @@ def to_task(job: Job, folder: Path, number: int, code: str, device: int | None =
     the digest of danlu's code by which it is to be carried out."""
     return {
         "code": code,
-        "parts": parts.pack(job.experiment),
+        "parts": parts.pack(job.experiment, measures=job.measures),
         "experiment": job.experiment.model_dump_json(),
         "measures": list(job.measures),
         "name": job.name,
@@ -131,11 +132,12 @@ def _train(job: Job, folder: Path, interrupt: Interrupt, device: int | None) -> 
 
 def _measure(job: Job, folder: Path) -> None:
     known = measures(folder)
-    missing = [name for name in job.measures if name not in known]
+    missing = [name for name in job.measures if key(name) not in known]
     if missing:
         from danlu.lab.measures import of_run
 
-        write_json(folder / MEASURES, known | of_run(folder, missing))
+        found = of_run(folder, missing)
+        write_json(folder / MEASURES, known | {key(name): value for name, value in found.items()})
 
 
 class _Silent:

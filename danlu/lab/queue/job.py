@@ -13,6 +13,7 @@ from typing import Any, Literal
 from danlu import parts, spec
 from danlu.files.json import read_object, write_json
 from danlu.lab.study import folder_name
+from danlu.parts.measures import key
 from danlu.spec.replay import to_yaml
 from danlu.train import shapes
 from danlu.train.folder import SUMMARY
@@ -78,15 +79,15 @@ def outcome(job: Job, folder: Path, tries: int) -> Outcome | None:
     if failed and failed["kind"] == "diverged":
         return Outcome(job, folder, None, error=failed["error"], diverged=True, tries=tries)
     summary, known = finished(folder), measures(folder)
-    if summary is not None and all(name in known for name in job.measures):
-        return Outcome(job, folder, summary, {name: known[name] for name in job.measures}, tries=tries)
+    if summary is not None and all(key(name) in known for name in job.measures):
+        return Outcome(job, folder, summary, {name: known[key(name)] for name in job.measures}, tries=tries)
     return None
 
 
 def failed_outcome(job: Job, folder: Path, tries: int) -> Outcome:
     """Of a run that could not be finished, or not measured: another queue will try it again."""
     known, failed = measures(folder), failure(folder)
-    there = {name: known[name] for name in job.measures if name in known}
+    there = {name: known[key(name)] for name in job.measures if key(name) in known}
     error = failed["error"] if failed else "it failed, and another process has begun it again"
     return Outcome(job, folder, finished(folder), there, error=error, tries=tries)
 
@@ -101,7 +102,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 def measures(folder: Path) -> dict[str, float]:
-    """What was measured of the run so far."""
+    """What was measured of the run so far, by ``danlu.parts.measures.key``."""
     path = folder / MEASURES
     return read_object(path, shapes.MEASURES) if path.exists() else {}
 
