@@ -60,7 +60,8 @@ def ledger(
                 print_json([{"id": one.entry.id, "reasons": list(one.reasons)} for one in found])
                 return
             for one in found:
-                say(f"{one.entry.id}: {one.entry.decision}{' (weak)' if one.entry.weak else ''}")
+                decision = "not decided" if one.entry.decision == "none" else one.entry.decision
+                say(f"{one.entry.id}: {decision}{' (weak)' if one.entry.weak else ''}")
                 for reason in one.reasons:
                     say(f"  {reason}")
             if not found:

@@ -122,6 +122,7 @@ def _record(ledger: Path, claim: Claim, result: Result, studies: Path) -> None:
             interval=result.effect[1:],
             unit=claim.unit,
             evidence=[studies / FOLDER / f"{result.name}.json"],
+            code=result.code,
             file=ledger,
         )
 

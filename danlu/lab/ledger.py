@@ -81,8 +81,9 @@ class Entry(_Part):
     """A verdict on an ``idea`` or a ``claim`` and what was decided.
 
     ``on``: the words of the baseline. ``at``: what was equal (steps, seconds, FLOPs). ``effect`` with its
-    95 % ``interval``, in ``unit``. ``evidence``: folders of studies. ``weak``: decided on a verdict that is
-    not shown, or on fewer than three seeds.
+    95 % ``interval``, in ``unit``. ``evidence``: folders of studies. ``code``: a digest of the files that its
+    runs depend on (``danlu.lab.evidence``). ``weak``: decided on a verdict that is not shown, or on fewer
+    than three seeds.
     """
 
     id: str = Field(min_length=1)
@@ -98,6 +99,7 @@ class Entry(_Part):
     seeds: int = Field(ge=0)
     at: str | None = None
     evidence: tuple[str, ...] = ()
+    code: str | None = None
     scale: Scale | None = None
     environment: Environment | None = None
     decision: Decision = "none"
@@ -111,6 +113,11 @@ class Entry(_Part):
     def subject(self) -> str:
         """The idea or the claim."""
         return self.idea or self.claim or self.id
+
+    @property
+    def question(self) -> tuple[str | None, ...]:
+        """What it answers."""
+        return self.idea, self.claim, self.on, self.at, self.statement
 
     def written(self) -> dict[str, Any]:
         """The fields that say something, plain."""
@@ -135,10 +142,12 @@ def record(
     unit: str | None = None,
     at: str | None = None,
     evidence: Sequence[str | os.PathLike[str]] = (),
+    code: str | None = None,
     scale: Mapping[str, float] | None = None,
     file: Path = LEDGER,
 ) -> Entry:
-    """Append a verdict and return its entry; the newest one on the same question where it says the same.
+    """Append a verdict and return its entry; the newest one on the same question where it says the same,
+    which is then of this ``code`` too.
 
     Numbers are kept to six digits; what is not finite is left out. ``scale``: ``parameters``, ``steps`` and
     ``tokens`` of the largest run, from which ``danlu ledger due`` tells that another goes further.
@@ -151,7 +160,8 @@ def record(
     said: dict[str, Any] = {
         "idea": idea, "claim": claim, "on": on or None, "statement": statement, "verdict": verdict,
         "effect": _rounded(effect), "interval": ends if ends and None not in ends else None, "unit": unit,
-        "seeds": seeds, "at": at, "evidence": [os.fspath(place) for place in evidence], "scale": scale,
+        "seeds": seeds, "at": at, "evidence": [os.fspath(place) for place in evidence], "code": code,
+        "scale": scale,
         "environment": {
             "danlu": __version__, "torch": torch_version(), "machine": f"{system()} {machine()}",
         },
@@ -159,12 +169,13 @@ def record(
     with _alone(file):
         text = _text(file)
         entries = _entries(text, file)
-        question = {"idea", "claim", "on", "at", "statement"}
         new = _entry({"id": "new", "date": _today(), **said})
         for old in reversed(entries):
-            if old.model_dump(include=question) == new.model_dump(include=question):
+            if old.question == new.question:
                 if old.model_dump(include=ANSWER) == new.model_dump(include=ANSWER):
-                    return old
+                    if code in (None, old.code):
+                        return old
+                    return _altered(file, text, entries, old, {"code": code})
                 break
         name = folder_name(f"{subject} on {on}" if on else subject)[:60].rstrip("-.")
         new = new.model_copy(update={"id": _unused(name, {entry.id for entry in entries})})
@@ -189,10 +200,15 @@ def decide(file: Path, name: str, decision: Decision, because: str, revisit: str
         change: dict[str, Any] = {"decision": decision, "decided": _today(), "because": because, "weak": weak}
         if revisit is not None:
             change["revisit"] = {"when": revisit}
-        new = _entry({**old.written(), **change})
-        position = entries.index(old)
-        changed = _changed(text, position, {key: new.written()[key] for key in change})
-        _write(file, changed, [*entries[:position], new, *entries[position + 1 :]])
+        return _altered(file, text, entries, old, change)
+
+
+def _altered(file: Path, text: str, entries: Sequence[Entry], old: Entry, change: Mapping[str, Any]) -> Entry:
+    """Write some fields of an entry anew."""
+    new = _entry({**old.written(), **change})
+    position = entries.index(old)
+    changed = _changed(text, position, {key: new.written()[key] for key in change})
+    _write(file, changed, [*entries[:position], new, *entries[position + 1 :]])
     return new
 
 

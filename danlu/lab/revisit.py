@@ -10,6 +10,7 @@ from pathlib import Path
 from danlu import __version__
 from danlu.files.json import read_object
 from danlu.lab.conditions import NUMBERS, VERSIONS, Facts, condition, torch_version, version
+from danlu.lab.evidence import edited_since
 from danlu.lab.ledger import Entry
 from danlu.train import shapes
 from danlu.train.folder import RunFolder
@@ -20,31 +21,42 @@ FOR, AGAINST = ("better", "holds"), ("worse", "does not hold")
 
 @dataclass(frozen=True)
 class Due:
-    """A decision that is worth a second look, and why: a sentence for each reason."""
+    """A verdict or a decision that is worth a second look, and why: a sentence for each reason."""
 
     entry: Entry
     reasons: tuple[str, ...]
 
 
 def due(entries: Sequence[Entry], facts: Facts, what: str) -> list[Due]:
-    """The decided entries that something speaks for looking at again.
+    """The entries that something speaks for looking at again: the decided ones, and all that stand on files
+    which were edited since.
 
     ``facts``: what is now (``danlu``, ``torch``) or what a run has (``parameters``, ``steps``, ``tokens``,
     ``flops``, ``seconds``); ``what``: what the sentences call it.
     """
     found = []
     for position, entry in enumerate(entries):
-        if entry.decision == "none":
-            continue
-        reasons = [
-            *_by_condition(entry, facts, what),
-            *_by_version(entry, facts),
-            *_by_scale(entry, facts, what),
-            *_by_verdict(entry, entries[position + 1 :]),
-        ]
+        later = entries[position + 1 :]
+        reasons = _by_code(entry, later)
+        if entry.decision != "none":
+            reasons += [
+                *_by_condition(entry, facts, what),
+                *_by_version(entry, facts),
+                *_by_scale(entry, facts, what),
+                *_by_verdict(entry, later),
+            ]
         if reasons:
             found.append(Due(entry, tuple(reasons)))
     return found
+
+
+def _by_code(entry: Entry, later: Sequence[Entry]) -> list[str]:
+    """Files that its runs depend on and that are others now; the newest entry on a question tells."""
+    if entry.code is None or any(other.question == entry.question for other in later):
+        return []
+    edited = edited_since(entry.evidence, entry.code)
+    again = "the same command runs again what that matters to"
+    return [f"{', '.join(edited)} was edited since: {again}"] if edited else []
 
 
 def _by_condition(entry: Entry, facts: Facts, what: str) -> list[str]:

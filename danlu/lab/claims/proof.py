@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from danlu import spec
 from danlu.files.json import read_object, to_json, write_json
+from danlu.lab import evidence
 from danlu.lab.claims import experiment, verdict
 from danlu.lab.claims.book import Claim
 from danlu.lab.errors import LabError
@@ -38,7 +39,8 @@ class Result:
     ``failed`` (a sentence each; a run that diverged has not failed). ``effect``: mean, low and high end of
     its 95 % interval; ``effects`` by seed; ``values`` of each arm by seed; ``measured``, where there are
     points, by arm and point. ``seconds``: active, of the runs that no claim before it needed. ``machine``,
-    ``versions``, ``data`` (hash of the training text by corpus): of its runs.
+    ``versions``, ``data`` (hash of the training text by corpus), ``code`` (``danlu.lab.evidence``): of its
+    runs.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Result:
     versions: dict[str, str]
     data: dict[str, str]
     date: str
+    code: str | None = None
 
 
 def prove(claims: Mapping[str, Claim], queue: Queue, seeds: int | None = None) -> Iterator[Result]:
@@ -82,7 +85,9 @@ def prove(claims: Mapping[str, Claim], queue: Queue, seeds: int | None = None) -
         for name in [name for name, left in waiting.items() if left <= ended.keys()]:
             del waiting[name]
             own = {id for id, of in owner.items() if of == name}
-            yield _result(name, claims[name], plans[name], ended, own)
+            result = _result(name, claims[name], plans[name], ended, own)
+            runs = [ended[job.hash].folder for of in plans[name].values() for job in of.values()]
+            yield replace(result, code=evidence.keep(queue.runs.parent / FOLDER, runs))
 
 
 def _plan(name: str, claim: Claim, seeds: int | None) -> experiment.Plan:
@@ -181,7 +186,8 @@ def save(studies: Path, result: Result) -> None:
 
 def saved(studies: Path) -> dict[str, Result]:
     """Every result that was kept, by the claim's name."""
-    kept = (_kept(path) for path in sorted((studies / FOLDER).glob("*.json")))
+    files = sorted((studies / FOLDER).glob("*.json"))
+    kept = (_kept(path) for path in files if path.name != evidence.CODE)
     return {result.name: result for result in kept}
 
 

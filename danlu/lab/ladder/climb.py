@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from danlu.lab import evidence
 from danlu.lab.budget import Budget, measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.ladder.law import Run, ends, fitted, held_out, points_of
@@ -120,6 +121,7 @@ def climb(
         "warnings": [*warnings, *law.notes],
     }  # fmt: skip
     study.save(result)
+    evidence.keep(study.path, [Path(run.folder) for run in runs])
     from danlu.lab.ladder.report import html
 
     write_atomically(study.report, html(plan, runs, law, held, target, result).encode())

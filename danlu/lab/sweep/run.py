@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from danlu.lab import evidence
 from danlu.lab.errors import LabError
 from danlu.lab.measures import measure
 from danlu.lab.study import STUDIES, Study
@@ -82,6 +83,7 @@ def sweep(
         all_trials = carrier.all(record.entries)
         result = told(space, all_trials, study, measured.metric, seeds) | {"halving": accounting}
         study.save(result)
+        evidence.keep(study.path, [folder for trial in all_trials for folder in trial.folders])
         write_atomically(study.report, html(result, all_trials).encode())
     return result
 

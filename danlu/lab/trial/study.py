@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from danlu import spec
 from danlu.code import manifest, together
 from danlu.files.json import read_object, write_json
-from danlu.lab import ledger
+from danlu.lab import evidence, ledger
 from danlu.lab.budget import Budget, measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Queue
@@ -331,6 +331,7 @@ def _record(answer: Answer, book: Path, ideas: Mapping[Idea, spec.Experiment]) -
         side = answer.sides[pairs.idea, pairs.at][1]
         if pairs.at != "steps" and side == answer.sides[pairs.idea, "steps"][1]:
             continue
+        both = [(one, seed) for one in answer.sides[pairs.idea, pairs.at] for seed in pairs.seeds]
         ended = [answer.runs.outcome(side, seed).summary or {} for seed in pairs.seeds]
         sizes = [name for name in ("parameters", "steps", "tokens") if any(name in one for one in ended)]
         ledger.record(
@@ -344,6 +345,7 @@ def _record(answer: Answer, book: Path, ideas: Mapping[Idea, spec.Experiment]) -
             unit=pairs.metric.words,
             seeds=len(pairs.seeds),
             evidence=[answer.study.path],
+            code=evidence.keep(answer.study.path, [answer.runs.outcome(*one).folder for one in both]),
             scale={name: max(one.get(name, 0) for one in ended) for name in sizes} if any(ended) else None,
             file=book,
         )

@@ -61,6 +61,7 @@ class Runs:
 
     def __init__(self, measure: Any, diverged: bool = False) -> None:
         self.measure, self.diverged = measure, diverged
+        self.runs = Path("nowhere") / "runs"
         self.jobs: list[Job] = []
         self.submitted = 0
 
