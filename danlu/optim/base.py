@@ -84,7 +84,7 @@ class Rule(Optimizer):
         """
         known = inspect.signature(cls).parameters
         given = s.settings()
-        if "betas" in known:
+        if "betas" in known and "betas" not in given:
             given["betas"] = (given["beta1"], given["beta2"])
         settings = {name: value for name, value in given.items() if name in known}
         settings.pop("weight_decay", None)

@@ -10,10 +10,10 @@ import torch.nn as nn
 from pydantic import ValidationError
 
 from danlu import spec
-from danlu.nn.registry import class_for
 from danlu.optim.base import Rule
 from danlu.optim.groups import change, check
 from danlu.optim.mup import scaled
+from danlu.optim.own import rule_for
 from danlu.optim.roles import MATRICES, Named, named, over_layers, unknown
 from danlu.spec.errors import SpecError, either
 from danlu.spec.explain import explain
@@ -127,7 +127,7 @@ def assign(
         found.append(possible[0])
     if open_:
         raise unknown(open_, f"what {s.kind} does with it")
-    rule = class_for(type(s))
+    rule = rule_for(type(s))
     if found and not any(a.rule is rule for a in found):
         raise SpecError(
             f"{s.kind} would update nothing of this model, and all {len(found)} parameters would be left to "
@@ -139,7 +139,7 @@ def assign(
 
 def _assignment(s: spec.Optimizer, p: Named, multiplier: float) -> Assignment:
     own = (getattr(s, "embeddings", None) if p.role == "embedding" else None) or s
-    rule: type[Rule] = class_for(type(own))
+    rule = rule_for(type(own))
     choice = rule.choose(own, p)
     settings = {**decay(own, p), **choice.settings}
     changed = change(s.groups, p)
@@ -214,14 +214,22 @@ def _make(rule: Callable[..., Rule], groups: list[dict[str, Any]], state_dtype: 
 
 
 def state_tensors(optimizers: list[Rule]) -> dict[str, torch.Tensor]:
-    """The optimizers' state as one flat mapping: ``PARAMETER/KEY`` → tensor."""
-    return {
+    """The optimizers' state as one flat mapping: ``PARAMETER/KEY`` → tensor. Raises ``SpecError`` for an own
+    rule's state that is none."""
+    found = {
         f"{name}/{key}": value
         for optimizer in optimizers
         for group in optimizer.param_groups
         for name, p in zip(group["names"], group["params"], strict=True)
         for key, value in optimizer.state[p].items()
     }
+    for path, value in found.items():
+        if not isinstance(value, torch.Tensor):
+            raise SpecError(
+                f"the optimizer's state {path} is of type {type(value).__name__}, and a checkpoint holds tensors; "
+                "let the rule keep it as one, as in torch.tensor(0)"
+            )
+    return found
 
 
 def load_state_tensors(optimizers: list[Rule], tensors: dict[str, torch.Tensor]) -> None:

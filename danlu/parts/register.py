@@ -48,6 +48,11 @@ def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes
         spec, context = specification(makes, of, kind, inputs=int(function))
         if of is measures.MEASURE:
             measures.reads(makes)
+        required = [field for field in spec.model_fields if spec.model_fields[field].is_required()]
+        if family == "optimizer" and required:  # PyTorch makes one of groups, which hold the settings
+            raise SpecError(
+                f"{makes.__qualname__}: {required[0]} of an optimizer has no default; give it one"
+            )
         own = Own(family, kind, spec, makes, context, origin, source)
         kept = dict(of.own)
         of.register(own)

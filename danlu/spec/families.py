@@ -97,7 +97,7 @@ class Family:
             class; its fields are theirs too.
         place: the field of an experiment that a part of the family takes, where there is just one.
         functions: whether a function will do: its first parameter is its input, the others are fields.
-        needs: methods that the class must have.
+        needs: methods or fields that the class must have.
     """
 
     def __init__(

@@ -208,7 +208,9 @@ class SOAP(Rule):
     longest: PositiveInt = 10_000
 
 
-OPTIMIZER = Family("optimizer", ("params", "state_dtype", "compiled"), base=Rule, place="optimizer")
+OPTIMIZER = Family(
+    "optimizer", ("params", "state_dtype", "compiled"), base=Rule, place="optimizer", needs=("lr",)
+)
 Optimizer = Annotated[
     SGD | Adam | AdamW | LAMB | Adafactor | Lion | Tiger | Amos | Muon | ScheduleFreeAdamW | SOAP, OPTIMIZER
 ]

@@ -52,7 +52,7 @@ def specification(
             hint = get_args(get_type_hints(family.base)[attribute])[0]
             allowed = f", {either(map(repr, get_args(hint)))}" if get_origin(hint) is Literal else ""
             raise SpecError(f"{name} does not say {attribute}: write {attribute} = … in the class{allowed}")
-    if lacking := [method for method in family.needs if not hasattr(makes, method)]:
+    if lacking := [need for need in family.needs if not hasattr(makes, need) and need not in fields]:
         raise SpecError(f"{name} has no {either(lacking)}, which its {family.name} needs")
     if strange := set(context) - set(family.around(made)):
         raise SpecError(

@@ -107,6 +107,23 @@ class HeavyBall(danlu.optim.Rule):
             p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(velocity)
 
 
+@danlu.part("optimizer", "sign-momentum")
+class SignMomentum(torch.optim.Optimizer):
+    """An ordinary optimizer of PyTorch's kind: the sign of the momentum."""
+
+    def __init__(self, params: Any, *, lr: float = 1e-3, betas: tuple[float, ...] = (0.9,)) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    m = self.state[p].setdefault("m", torch.zeros_like(p))
+                    m.lerp_(p.grad, 1 - group["betas"][0])
+                    p.sub_(m.sign(), alpha=group["lr"])
+
+
 @danlu.part("schedule", "saw")
 def saw(now: danlu.optim.Progress, *, teeth: int = 4) -> float:
     """Falls from 1 to ½ again and again."""

@@ -22,7 +22,8 @@ from danlu.testing import check_part
 MINE = Path(__file__).with_name("mine.py")
 PARTS = [
     "norm dyt", "activation snake", "activation plain-mish", "mixer mean", "feed_forward low-rank",
-    "position decay", "residual half", "optimizer heavy-ball", "schedule saw", "objective focal",
+    "position decay", "residual half", "optimizer heavy-ball", "optimizer sign-momentum",
+    "schedule saw", "objective focal",
     "data stripes",
 ]  # fmt: skip
 CALLS = itertools.count()
@@ -156,6 +157,18 @@ class Heedless(danlu.optim.Rule):
             p.sub_(self.velocity[p], alpha=group["lr"])
 
 
+class Counted(torch.optim.SGD):
+    """A number in its state."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, lr=lr)
+
+    def step(self, closure: Any = None) -> None:
+        super().step()
+        for p in self.param_groups[0]["params"]:
+            self.state[p]["calls"] = self.state[p].get("calls", 0) + 1
+
+
 def endless(now: Any) -> float:
     return -1.0 if now.progress > 0.5 else 1.0
 
@@ -216,6 +229,7 @@ class Bright:
         ("norm", Counting, "a run, resumed", "is another"),
         ("activation", dice, "a run, repeated", "is another"),
         ("optimizer", Heedless, "a run, resumed", "is another"),
+        ("optimizer", Counted, "a run, repeated", "/calls is of type int, and a checkpoint holds tensors"),
         ("schedule", endless, "factor of the rate", "-1.0 at 51%"),
         ("objective", Mean, "loss", "example by example"),
         ("objective", Restless, "examples", "tokens of a part of a batch is another"),

@@ -123,6 +123,10 @@ class Heads:
     def __init__(self, width: int) -> None: ...
 
 
+class Required:
+    def __init__(self, params: Any, size: int, lr: float = 0.1) -> None: ...
+
+
 class Wordless:
     metrics = BITS_PER_BYTE, HELD_OUT_LOSS
 
@@ -151,6 +155,8 @@ def late(now: Any, *, warmup: float = 0.1) -> float:
         ("position", Placeless, "Placeless does not say acts_on: write acts_on = … in the class, 'emb"),
         ("position", Heads, "Heads: a position of its place is given size, and not width"),
         ("schedule", late, "late: every schedule has the field warmup already"),
+        ("optimizer", Wordless, "Wordless has no lr, which its optimizer needs"),
+        ("optimizer", Required, "Required: size of an optimizer has no default; give it one"),
         ("objective", Many, "Many does not say metrics: write metrics = … in the class$"),
         ("objective", Wordless, "Wordless has no example, held_out, loss, score or measure, which its obj"),
         ("nrom", Many, "'nrom' is no family of parts; did you mean norm.*activation, "),
