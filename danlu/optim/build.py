@@ -226,8 +226,8 @@ def state_tensors(optimizers: list[Rule]) -> dict[str, torch.Tensor]:
     for path, value in found.items():
         if not isinstance(value, torch.Tensor):
             raise SpecError(
-                f"the optimizer's state {path} is of type {type(value).__name__}, and a checkpoint holds tensors; "
-                "let the rule keep it as one, as in torch.tensor(0)"
+                f"the optimizer's state {path} is of type {type(value).__name__}, and a checkpoint "
+                "holds tensors; let the rule keep it as one, as in torch.tensor(0)"
             )
     return found
 
