@@ -36,7 +36,7 @@ class Report:
         return [check for check in self.checks if check.holds is False]
 
     def add(self, name: str, check: Callable[[], str]) -> None:
-        """Run ``check``, which returns in words what holds, or raises ``Wrong`` or ``Told``; whatever else the
+        """Run ``check``, which returns what holds, in words, or raises ``Wrong`` or ``Told``; what else the
         user's class raises is wrong too."""
         try:
             holds, said = True, check()
