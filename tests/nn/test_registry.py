@@ -79,14 +79,15 @@ def test_defaults_agree(part, context, given):
 def test_models_take_the_fields_of_their_specification(part):
     """And check them, like the specification itself."""
     fields = part(layers=1, width=8)
-    model = build(fields, 11, 8)
+    around = ((1, 8, 8), 11) if part is spec.Patches else (11, 8)
+    model = build(fields, *around)
     assert type(model).__name__ == part.__name__
-    again = type(model)(11, 8, **fields.settings())
+    again = type(model)(*around, **fields.settings())
     assert {n: p.shape for n, p in again.named_parameters()} == {
         n: p.shape for n, p in model.named_parameters()
     }
     with pytest.raises(ValueError, match="kv_heads = 3 does not divide"):
-        type(model)(11, 8, mixer={"kind": "attention", "kv_heads": 3})
+        type(model)(*around, mixer={"kind": "attention", "kv_heads": 3})
 
 
 @pytest.mark.parametrize("family", UNIONS, ids=range(len(UNIONS)))
