@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from danlu import spec
 from danlu.models.initialise import Begin, draw_deepnorm, scale_branches
-from danlu.nn import Attention, Block, build
+from danlu.nn import Attention, Block, build, prepare
 from danlu.nn.block import BlockCache
 from danlu.nn.scope import Scope
 
@@ -38,6 +38,8 @@ class Stack(nn.Module):
     ) -> None:
         super().__init__()
         self.causal, self.recompute = causal, False
+        self._context = context
+        self._prepared: tuple[torch.dtype, torch.device] | None = None
         if layers is not None and layers != network.layers:
             network = network.model_copy(update={"layers": layers})
         self.position: nn.Module | None = None
@@ -92,6 +94,9 @@ class Stack(nn.Module):
         memory: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Embedded tokens (batch, positions, width), positions not yet added → the stream, normed."""
+        if not torch.compiler.is_compiling() and self._prepared != (x.dtype, x.device):
+            prepare(self, self._context, x.dtype, x.device)  # before blocks are compiled, or run
+            self._prepared = x.dtype, x.device
         if self.position is not None and hasattr(self.position, "at"):
             start = caches[0].length if caches else 0
             x = x + self.position.at(start, x.shape[1]).to(x.dtype)  # type: ignore[operator]

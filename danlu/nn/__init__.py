@@ -18,6 +18,7 @@ from danlu.nn.contracts import (
     Position,
     Residual,
     ScorePosition,
+    prepare,
 )
 from danlu.nn.feed_forwards import GLU, MLP, squared_relu
 from danlu.nn.gates import ElementGate, HeadGate
@@ -102,6 +103,7 @@ __all__ = [
     "build",
     "builds",
     "fold",
+    "prepare",
     "rms_norm",
     "rotate",
     "scan",

@@ -30,10 +30,12 @@ class Mixer(nn.Module):
     None. It must have ``out`` and either ``mix``, or ``forward`` where it keeps a cache of its own; the other
     methods have defaults.
 
-    ``out``: the last linear map of the branch, on which initialisations act.
+    ``out``: the last linear map of the branch, on which initialisations act. ``full_precision``: whether
+    FSDP2 hands it its parameters in float32, whatever the precision of the activations (a recurrence does).
     """
 
     out: Linear
+    full_precision: ClassVar[bool] = False
 
     def mix(self, x: torch.Tensor, scope: Scope) -> torch.Tensor:
         """(batch, positions, width) → the same, in the type of ``x``. ``scope``: what a position may see.
@@ -103,6 +105,19 @@ class Position(nn.Module):
     """Tells the model where a token stands, in one of the three places that the subclasses stand for."""
 
     acts_on: ClassVar[Literal["embedding", "heads", "scores"]]
+
+    def prepare(self, length: int, dtype: torch.dtype, device: torch.device) -> None:
+        """Make tables of ``length`` positions for activations of ``dtype`` on ``device``, where a subclass
+        has any: a compiled graph would otherwise compute them at every step."""
+
+
+def prepare(network: nn.Module, length: int, dtype: torch.dtype, device: torch.device) -> None:
+    """``prepare`` every position in ``network``, before it is compiled: later, it would be compiled anew."""
+    for module in network.children():
+        if isinstance(module, Position):
+            module.prepare(length, dtype, device)
+        else:
+            prepare(module, length, dtype, device)
 
 
 def acts_on(position: Any) -> str:

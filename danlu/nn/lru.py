@@ -47,6 +47,8 @@ class LRU(Mixer):
     which optimizers do not decay.
     """
 
+    full_precision = True  # |λ| = 0.999 in bfloat16 is 1, and θ's error grows with the number of positions
+
     def __init__(
         self,
         width: int,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import torch
 
 from danlu import spec
+from danlu.nn.kept import kept
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ class Span:
         return low, high
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is made in inference mode could not be kept for a backward pass
+@kept
 def visible(span: Span, device: torch.device) -> torch.Tensor:
     """Boolean mask (queries, keys): True where the query may see the key.
 
@@ -133,8 +132,7 @@ def counts(span: Span, documents: torch.Tensor | None, device: torch.device) -> 
     return high.minimum(i + span.window) - (i - span.window + 1).clamp(min=0)
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@kept
 def hiding(span: Span, start: int, stop: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """What hides the keys from queries ``start`` to ``stop`` when it is added to their scores: 0 where
     visible, −∞ elsewhere; (stop − start, keys of ``span.keys_of(start, stop)``)."""

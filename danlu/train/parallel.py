@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn as nn
@@ -16,6 +16,9 @@ import torch.nn as nn
 from danlu.nn.linear import weights_on_meta
 from danlu.spec.errors import DanluError
 from danlu.train.machine import PRECISIONS
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -120,10 +123,10 @@ def distribute(make: Callable[[], M], kind: str, group: Processes, precision: st
     """The model that ``make`` gives, and the model as every process runs it: itself alone, wrapped in DDP, or
     sharded in place by FSDP2.
 
-    Under FSDP2 every block, and the rest together, is a unit: parameters are gathered in ``precision``
-    where they are used, gradients are summed in float32, masters stay sharded in float32. The large weights
-    are made on the meta device, so that no process ever holds more than one unit whole, and drawn once they
-    are sharded: the values are those of one process.
+    Under FSDP2 every block, and the rest together, is a unit: parameters are gathered where they are used
+    (``shard``), masters stay sharded in float32. The large weights are made on the meta device, so that no
+    process ever holds more than one unit whole, and drawn once they are sharded: the values are those of one
+    process.
     """
     if group.count == 1:
         model = make()
@@ -135,19 +138,29 @@ def distribute(make: Callable[[], M], kind: str, group: Processes, precision: st
         ids = [group.device.index] if group.device.type == "cuda" else None
         return model, DistributedDataParallel(model, device_ids=ids)
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     from danlu.train.materialise import materialise
 
     with weights_on_meta():
         model = make()
-    mesh = init_device_mesh(group.device.type, (group.count,))
-    policy = MixedPrecisionPolicy(param_dtype=PRECISIONS[precision], reduce_dtype=torch.float32)
-    for block in model.blocks:  # type: ignore[union-attr]
-        fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+    shard(model, init_device_mesh(group.device.type, (group.count,)), precision)
     materialise(model, group.device)
     return model, model
+
+
+def shard(model: Any, mesh: DeviceMesh, precision: str) -> None:
+    """Shard ``model`` in place by FSDP2 over ``mesh``. Parameters are gathered in ``precision``, but those of
+    modules that set ``full_precision`` in float32; gradients are summed in float32."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    policy = MixedPrecisionPolicy(param_dtype=PRECISIONS[precision], reduce_dtype=torch.float32)
+    full = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for block in model.blocks:
+        for module in block.modules():
+            if getattr(module, "full_precision", False):
+                fully_shard(module, mesh=mesh, mp_policy=full)
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
 
 
 def hold_gradients(model: Any, hold: bool) -> Any:

@@ -218,3 +218,40 @@ def test_two_layers_learn_to_recall():
         sequence = torch.randint(tokens, (64, 64))
         right = logits(sequence).argmax(-1) == sequence[:, :-delay]
     assert right.float().mean() >= 0.98
+
+
+@pytest.fixture
+def one_process():
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+def test_the_recurrence_has_float32_under_fsdp2(one_process):
+    """Activations are bfloat16; ν, θ and ln γ stay float32, as without FSDP2, and so do their gradients."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    from danlu.models import Decoder
+    from danlu.train.parallel import shard
+
+    def gradients(sharded):
+        torch.manual_seed(0)
+        model = Decoder(11, 64, layers=2, width=16, mixer=spec.LRU(), position=spec.NoPosition())
+        model.compute = torch.bfloat16
+        if sharded:
+            shard(model, init_device_mesh("cpu", (1,)), "bfloat16")
+        seen = []
+        mixer = model.blocks[0].mixer
+        mixer.gate.register_forward_hook(lambda m, i, o: seen.append((mixer.nu.dtype, i[0].dtype)))
+        tokens = torch.randint(11, (2, 64), generator=torch.Generator().manual_seed(1))
+        logits = model(tokens)[:, :-1].flatten(0, 1)
+        torch.nn.functional.cross_entropy(logits, tokens[:, 1:].flatten()).backward()
+        assert seen == [(torch.float32, torch.bfloat16)]
+        named = {n: p.grad for n, p in model.named_parameters() if "mixer" in n}
+        return {n: g.full_tensor() if sharded else g for n, g in named.items()}
+
+    alone = gradients(False)
+    for name, gradient in gradients(True).items():
+        assert torch.equal(gradient, alone[name]), name

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -18,6 +17,7 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.nn.contracts import ScorePosition
+from danlu.nn.kept import kept
 from danlu.nn.registry import builds
 
 SMALLEST = 0.01  # of KERPLE's parameters, as in the paper's code
@@ -51,6 +51,7 @@ def sandwich(distance: torch.Tensor, heads: int, size: int, weight: float) -> to
     return (weight * heads / (8 * head))[:, None] * product
 
 
+@kept
 def _made(
     of: Callable[..., torch.Tensor],
     settings: tuple[float, ...],
@@ -63,16 +64,11 @@ def _made(
     return spread(of(distances(queries, keys, offset, device), *settings).to(dtype), queries, keys)
 
 
-# What is made in inference mode could not be kept for a backward pass.
-_kept = lru_cache(maxsize=4)(torch.inference_mode(False)(_made))
-
-
 def fixed(
     of: Callable[..., torch.Tensor], settings: tuple[float, ...], q: torch.Tensor, keys: int, offset: int
 ) -> torch.Tensor:
-    """A bias without parameters, made once for all layers; a compiled graph makes its own."""
-    make = _made if torch.compiler.is_compiling() else _kept
-    return make(of, settings, q.shape[-2], keys, offset, q.dtype, q.device)
+    """A bias without parameters, made once for all layers."""
+    return _made(of, settings, q.shape[-2], keys, offset, q.dtype, q.device)
 
 
 @builds(spec.ALiBi)

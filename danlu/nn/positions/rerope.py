@@ -47,6 +47,10 @@ class ReRotary(ScorePosition):
         """All queries turned by the window: as if each were the only one, at that position."""
         return self.furthest(q[..., None, :], self.window)[..., 0, :]
 
+    def prepare(self, length: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.rotary.prepare(length, dtype, device)
+        self.furthest.prepare(self.window + 1, dtype, device)
+
     def flops(self, batch: int, length: int) -> int:
         """FLOPs beyond those of q kᵀ: the far pairs' product."""
         return 2 * batch * self.heads * length * self.size * max(0, length - self.window)

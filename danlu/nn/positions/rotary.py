@@ -77,24 +77,41 @@ class Rotary(HeadPosition):
             raise ValueError(f"fraction = {fraction} of a head of {size} leaves no pair to turn")
         self.scaling = None if scaling is None else build(scaling)
         self._cache: tuple[Any, torch.Tensor, torch.Tensor] | None = None
+        self._prepared: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def angles(self, positions: torch.Tensor) -> torch.Tensor:
         """Angles in radians, float32: positions (T,) → (T, d/2) for the d dimensions that turn."""
         of = frequencies if self.scaling is None else self.scaling.frequencies
         return positions.float()[:, None] * of(self.base, self.turned, positions.device)
 
-    @torch.inference_mode(False)  # a table made in inference mode could not be kept for a backward pass
     def table(self, start: int, stop: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines (stop − start, d/2) in the type of ``like``, kept between calls; a scaling may
-        multiply both by a factor."""
+        """Cosines and sines (stop − start, d/2) in the type of ``like``; a scaling may multiply both by a
+        factor. Taken from what was ``prepare``d, else made, and the last ones kept; but a compiled graph
+        keeps none, for which it would be compiled anew."""
+        if self._prepared is not None:
+            cos, sin = self._prepared
+            if stop <= len(cos) and cos.dtype == like.dtype and cos.device == like.device:
+                whole = start == 0 and stop == len(cos)
+                return (cos, sin) if whole else (cos[start:stop], sin[start:stop])
+        if torch.compiler.is_compiling():
+            return self._made(start, stop, like.dtype, like.device)
         key = (start, stop, like.dtype, like.device)
         if self._cache is None or self._cache[0] != key:
-            angles = self.angles(torch.arange(start, stop, device=like.device))
-            cos, sin = angles.cos(), angles.sin()
-            if self.scaling is not None:
-                cos, sin = cos * self.scaling.amplitude, sin * self.scaling.amplitude
-            self._cache = (key, cos.to(like.dtype), sin.to(like.dtype))
+            self._cache = (key, *self._made(*key))
         return self._cache[1], self._cache[2]
+
+    def prepare(self, length: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._prepared = self._made(0, length, dtype, device)
+
+    @torch.inference_mode(False)  # a table made in inference mode could not be kept for a backward pass
+    def _made(
+        self, start: int, stop: int, dtype: torch.dtype, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        angles = self.angles(torch.arange(start, stop, device=device))
+        cos, sin = angles.cos(), angles.sin()
+        if self.scaling is not None:
+            cos, sin = cos * self.scaling.amplitude, sin * self.scaling.amplitude
+        return cos.to(dtype), sin.to(dtype)
 
     def forward(self, x: torch.Tensor, start: int = 0) -> torch.Tensor:
         """Rotate ``x`` (batch, heads, positions, size), whose first position is ``start``."""
