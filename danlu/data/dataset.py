@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.code import UNSURE, loaded, together
 from danlu.data.cache import cache_folder, new_entry
 from danlu.data.corpora import Corpus, find_corpus
 from danlu.data.errors import DataError
@@ -27,8 +29,8 @@ from danlu.files.read import read_bytes
 from danlu.spec.data import Text, bpe_size
 
 CHARACTERS = 128  # assumed of a text whose characters were not counted
-# Part of every cache name: raise it whenever the same text would become other tokens.
-FORMAT = 1
+# The files of this room that decide into which tokens a text is made: part of every cache name.
+MAKERS = ("corpora", "dataset", "leaks", "sources", "split", "synthetic", "tokenizers", "tokens")
 
 # What is read of a record.
 _SPLIT = {"bytes": int, "tokens": int, "text_sha256": str}
@@ -108,7 +110,7 @@ def _entry_name(spec: Text, corpus: Corpus) -> str:
     elif bpe_size(tokenizer) is not None:
         tokenizer += f" {_version('tokenizers')}"
     parts = [
-        FORMAT,
+        _makers(),
         corpus.name,
         corpus.version,
         str(corpus.root.resolve()),
@@ -120,6 +122,14 @@ def _entry_name(spec: Text, corpus: Corpus) -> str:
     fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
     readable = "".join(c if c.isalnum() and c.isascii() else "-" for c in Path(corpus.name).stem)
     return f"{readable[:40].strip('-') or 'corpus'}-{fingerprint}"
+
+
+def _makers() -> str:
+    """A digest of the code that makes tokens; where it may have been edited since it was imported, one that
+    no other process has."""
+    code = loaded()
+    files = {file: code.of(f"data/{file}.py") for file in MAKERS}
+    return secrets.token_hex(8) if UNSURE in files.values() else together(files)
 
 
 def _version(package: str) -> str:
@@ -162,7 +172,6 @@ def _make(spec: Text, corpus: Corpus, folder: Path, progress: Progress) -> None:
     }
     _unchanged(spec, corpus)
     record = {
-        "format": FORMAT,
         "corpus": corpus.name,
         "path": str(corpus.root.resolve()),
         "version": corpus.version,

@@ -22,7 +22,6 @@ from danlu.data.sources import Document
 from danlu.spec.errors import did_you_mean
 
 PREFIX = "synthetic:"
-VERSION = "1"  # part of the cache's names: raise it whenever a name would stand for another text
 BYTES = 3_000_000  # of text, about
 DOCUMENTS, WALKS = 20, 200  # of lines; few, so that an example seldom comes twice in one context: of letters
 ANSWER = "="  # what stands between the given and the answer

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import danlu.data.dataset
+from danlu.code import UNSURE, Code, Recording, loaded
 from danlu.data import Batches, DataError, held_out_windows, load_tokenizer, prepare
 from danlu.data.leaks import LONG, normalised_lines
 from danlu.files.errors import FileError
@@ -105,6 +106,28 @@ def test_what_changes_the_tokens_changes_the_entry(ready, folder, tmp_path):
     (folder / "20.txt").write_text("one more")
     entries.append(ready())
     assert len({data.folder for data in entries}) == len(entries)
+
+
+def test_other_code_makes_another_entry(ready, monkeypatch):
+    first, files = ready(), loaded().files
+    for name, again in (("data/batches.py", True), ("data/leaks.py", False)):
+        monkeypatch.setattr(danlu.data.dataset, "loaded", lambda name=name: Code({**files, name: "another"}))
+        assert (ready().folder == first.folder) is again
+    unsure = Code({**files, "data/leaks.py": UNSURE})  # it may have been edited since it was imported
+    monkeypatch.setattr(danlu.data.dataset, "loaded", lambda: unsure)
+    assert ready().folder != ready().folder
+
+
+@pytest.mark.parametrize("words", ["bytes", "characters", "bpe:300", "synthetic:reverse-4"])
+def test_the_files_that_make_tokens_are_named(ready, words):
+    if words.startswith("bpe"):
+        pytest.importorskip("tokenizers")
+    recording = Recording()
+    with recording.during("make"):
+        ready(**({"corpus": words} if ":" in words and "bpe" not in words else {"tokenizer": words}))
+    ran = {name for name in recording.files if name.startswith("data/")}
+    around = {"data/cache.py", "data/prepare.py", "data/errors.py"}
+    assert ran - around <= {f"data/{name}.py" for name in danlu.data.dataset.MAKERS}
 
 
 def test_the_same_text_gives_the_same_tokens_everywhere(ready, tmp_path):
