@@ -1,4 +1,4 @@
-"""Conditions on a run or an installation, as a person writes them: ``parameters > 10M``, ``torch >= 2.12``.
+"""Conditions on a run or an installation, as a person writes them: ``parameters > 10M``, ``danlu >= 0.4``.
 They are parsed and never evaluated."""
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from danlu.spec.errors import SpecError
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -54,5 +56,9 @@ class Metric:
 
 def loss_of(metrics: Sequence[Metric]) -> Metric:
     """The one that is the held-out loss itself, of which scaling laws speak: the last of an objective's
-    metrics where lower is better."""
-    return [metric for metric in metrics if metric.better == "lower"][-1]
+    metrics where lower is better. Raises ``SpecError`` where there is none."""
+    found = [metric for metric in metrics if metric.better == "lower"]
+    if not found:
+        names = ", ".join(metric.name for metric in metrics)
+        raise SpecError(f"of the objective's metrics ({names}) none is a loss, of which lower is better")
+    return found[-1]

@@ -12,6 +12,7 @@ import pytest
 
 from danlu.cli import output
 from danlu.cli.progress import Progress
+from danlu.spec import Metric
 from tests.cli.test_train import danlu
 from tests.conftest import ROOT
 from tests.lab.reading.folders import make_run
@@ -60,7 +61,7 @@ def test_a_text_is_exact_in_a_pipe_and_escaped_on_a_terminal(
 
 def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    progress = Progress()
+    progress = Progress(Metric("accuracy", "", "higher"), "token")
     progress.row({"step": 1, "tokens": 1, "loss": 1.0}, 0.5, None)
     progress.message(f"{EVIL} [/no markup] [red]")
     progress.close()

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from danlu import spec
-from danlu.spec.metrics import Metric
+from danlu.spec.metrics import Metric, loss_of
 
 BITS = Metric("bits_per_byte", "bits/byte", "lower")
 ACCURACY = Metric("accuracy", "", "higher")
@@ -45,6 +45,13 @@ def test_text_is_scored_in_bits_per_byte_first(objective: spec.Objective) -> Non
     assert (first.name, first.unit, first.better) == ("bits_per_byte", "bits/byte", "lower")
     assert (loss.name, loss.unit, loss.better) == ("held_out_loss", "nats/token", "lower")
     assert "metrics" not in objective.model_dump()  # no field: experiments are written as before
+
+
+def test_the_loss_is_the_last_metric_where_lower_is_better() -> None:
+    loss = Metric("cross_entropy", "nats/image", "lower")
+    assert loss_of([ACCURACY, loss]) == loss and loss_of(spec.Causal().metrics).name == "held_out_loss"
+    with pytest.raises(spec.SpecError, match="none is a loss"):
+        loss_of([ACCURACY])
 
 
 def test_metrics_load_no_torch() -> None:

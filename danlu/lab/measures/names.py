@@ -195,7 +195,8 @@ def measure(name: str, metrics: Sequence[Metric]) -> Measure:
         raise LabError(
             f"there is no measure {name!r}{did_you_mean(name, there)}; there are {', '.join(there)}"
         )
-    unit = {None: first.unit, OF_LOSS: loss_of(metrics).unit}.get(kind.unit, kind.unit)
+    unit = first.unit if kind.unit is None else kind.unit
+    unit = loss_of(metrics).unit if unit == OF_LOSS else unit
     return Measure(name, replace(kind, unit=unit, better=kind.better or first.better), argument)
 
 

@@ -245,7 +245,7 @@ def test_rows_by_how_often_their_tokens_occur(runs: Callable[..., Path]) -> None
         float(rows[256].abs().mean()), rel=1e-6
     )  # a few documents
     rigged = Trained(runs())
-    rigged.dataset = SimpleNamespace(train=SimpleNamespace(ids=np.arange(257)))  # type: ignore[misc]
+    rigged.language.source = SimpleNamespace(train=SimpleNamespace(ids=np.arange(257)))  # type: ignore[misc]
     with pytest.raises(LabError, match="none is absent from"):
         taken(rigged, "unseen-rows")
     with pytest.raises(LabError, match="none is rare in"):
@@ -263,7 +263,7 @@ def test_weight_rms_and_cache(runs: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["+masked-lm"], ["+span-corruption"], ["+mla"], ["+lru-attention", "model.layers=3"]]
+    "words", [["+masked-lm"], ["+span-corruption"], ["+mla"], ["model.layers=3", "+lru-attention"]]
 )
 def test_other_networks_are_measured(runs: Callable[..., Path], words: list[str]) -> None:
     names = [

@@ -58,7 +58,7 @@ def make_run(
         best = min(scores, key=lambda step: (math.isnan(scores[step]), sign * scores[step]))
         of_all = {
             name: {"value": scores[last], **about},
-            "held_out_loss": {"value": scores[last] / 2, **about},
+            "held_out_loss": {"value": scores[last] / 2, "better": "lower"},
         }
         write_json(folder / "summary.json", ({"metrics": of_all} if metric else {}) | {
             "metric": {"name": name, "value": scores[last], **about},
