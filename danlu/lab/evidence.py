@@ -14,7 +14,7 @@ from danlu import code
 from danlu.files.errors import FileError
 from danlu.files.json import read_object, write_json
 from danlu.files.lock import Lock
-from danlu.lab.queue.places import made_by
+from danlu.lab.queue.places import depends_on
 
 CODE = "code.json"
 KEPT = 1000  # manifests of a folder: the newest
@@ -25,7 +25,7 @@ def keep(folder: Path, runs: Iterable[Path]) -> str | None:
     no run says."""
     files: dict[str, str] = {}
     for run in runs:
-        files |= code.manifest(made_by(run))
+        files |= depends_on(run)
     if not files:
         return None
     digest = code.together(files)

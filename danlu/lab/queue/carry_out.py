@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from danlu import code, parts, spec
-from danlu.files.json import write_json
 from danlu.files.lock import Lock
-from danlu.lab.queue.job import FAILED, MEASURES, Job, Kind, measures, outcome, write_failure
+from danlu.lab.queue.job import FAILED, Job, Kind, measures, outcome, write_failure, write_measures
 from danlu.lab.queue.places import edited_in, fits, made_by
 from danlu.parts.measures import key
 from danlu.spec.errors import DanluError
@@ -136,8 +135,10 @@ def _measure(job: Job, folder: Path) -> None:
     if missing:
         from danlu.lab.measures import of_run
 
-        found = of_run(folder, missing)
-        write_json(folder / MEASURES, known | {key(name): value for name, value in found.items()})
+        recording = code.Recording()
+        with recording.during("measure"):
+            found = of_run(folder, missing)
+        write_measures(folder, {key(name): value for name, value in found.items()}, recording)
 
 
 class _Silent:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from danlu import parts, spec
+from danlu import code, parts, spec
 from danlu.files.json import read_object, write_json
 from danlu.lab.study import folder_name
 from danlu.parts.measures import key
 from danlu.spec.replay import to_yaml
 from danlu.train import shapes
-from danlu.train.folder import SUMMARY
+from danlu.train.folder import ENVIRONMENT, SUMMARY
 
 MEASURES, FAILED = "measures.json", "failed.json"
+MEASURED = "measured"  # in environment.json: the code that took the measures
 DIGITS = 16  # of the hash
 
 Kind = Literal["diverged", "failed"]
@@ -102,9 +104,25 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 def measures(folder: Path) -> dict[str, float]:
-    """What was measured of the run so far, by ``danlu.parts.measures.key``."""
-    path = folder / MEASURES
-    return read_object(path, shapes.MEASURES) if path.exists() else {}
+    """What was measured of the run so far, by ``danlu.parts.measures.key``; nothing where it was measured by
+    other code than is here."""
+    path, environment = folder / MEASURES, folder / ENVIRONMENT
+    if not path.exists():
+        return {}
+    measured = read_object(environment).get(MEASURED) if environment.exists() else None
+    if environment.exists() and code.judge(measured, code.now()) not in code.REUSED:
+        return {}
+    return read_object(path, shapes.MEASURES)
+
+
+def write_measures(folder: Path, found: Mapping[str, float], recording: code.Recording) -> None:
+    """Add to what was measured of the run, and to the code that did it, which ``environment.json`` holds."""
+    known, environment = measures(folder), folder / ENVIRONMENT
+    write_json(folder / MEASURES, {**known, **found})
+    if environment.exists():
+        said = read_object(environment)
+        before = said.get(MEASURED) if known else None
+        write_json(environment, said | {MEASURED: code.record(recording.files, before)})
 
 
 def failure(folder: Path) -> dict[str, Any] | None:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from danlu.code import REUSED, Code, edited, judge
+from danlu.code import REUSED, Code, edited, judge, manifest
 from danlu.files.json import read_json, to_json
-from danlu.lab.queue.job import Job
+from danlu.lab.queue.job import MEASURED, Job
 from danlu.lab.study import folder_name
 from danlu.spec import Experiment
 from danlu.spec.errors import DanluError
@@ -83,11 +83,14 @@ def fits(folder: Path, code: Code) -> bool:
 
 def made_by(folder: Path) -> Any:
     """What the run in ``folder`` wrote down of its code; None where it wrote nothing down yet."""
-    try:
-        environment = read_json(folder / ENVIRONMENT)
-    except DanluError:
-        return None
-    return environment.get("code", {}) if isinstance(environment, dict) else {}
+    environment = _environment(folder)
+    return None if environment is None else environment.get("code", {})
+
+
+def depends_on(folder: Path) -> dict[str, str]:
+    """The files that the run in ``folder`` depends on, and what was measured of it, and their digests."""
+    environment = _environment(folder) or {}
+    return manifest(environment.get("code")) | manifest(environment.get(MEASURED))
 
 
 def edited_in(folder: Path) -> list[str]:
@@ -97,16 +100,22 @@ def edited_in(folder: Path) -> list[str]:
 
 def content_of(folder: Path) -> str | None:
     """``content`` of what the run in ``folder`` was trained on; None where it wrote nothing down yet."""
-    try:
-        return content(read_json(folder / ENVIRONMENT)["data"])
-    except (DanluError, KeyError, TypeError, AttributeError):
-        return None
+    said = (_environment(folder) or {}).get("data")
+    return content(said) if isinstance(said, dict) else None
 
 
 def content(record: Any) -> str:
     """Sixteen digits of the content of data, as its record or a run's ``environment.json`` says."""
     said = {name: record.get(name) for name in ("tokenizer", "splits", "sha256")}
     return hashlib.sha256(to_json(said).encode()).hexdigest()[:KEY]
+
+
+def _environment(folder: Path) -> dict[str, Any] | None:
+    try:
+        environment = read_json(folder / ENVIRONMENT)
+    except DanluError:
+        return None
+    return environment if isinstance(environment, dict) else {}
 
 
 def _listed(runs: Path) -> Iterable[str]:

@@ -16,7 +16,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.queue.executors import Event, Executor, make
 from danlu.lab.queue.job import Job, Outcome, failed_outcome, outcome, write_failure
 from danlu.lab.queue.journal import JOURNAL, Journal
-from danlu.lab.queue.places import Places, content_of, edited_in, made_by
+from danlu.lab.queue.places import Places, content_of, depends_on, edited_in, made_by
 from danlu.lab.queue.table import State, Table
 from danlu.lab.study import RUNS, STUDIES
 from danlu.parts import not_while_loading
@@ -253,7 +253,7 @@ class Queue:
         if (said := made_by(ended.folder)) is None:
             return
         now = code.now()
-        self._manifest |= {name: digest for name, digest in code.manifest(said).items() if not is_own(name)}
+        self._manifest |= {name: it for name, it in depends_on(ended.folder).items() if not is_own(name)}
         self._unedited(now)
         self._ended.untouched += not entry.tries and code.judge(said, now) == "untouched"
         data = content_of(ended.folder)

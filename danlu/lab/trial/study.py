@@ -18,14 +18,14 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from danlu import spec
-from danlu.code import manifest, together
+from danlu.code import together
 from danlu.files.json import read_object, write_json
 from danlu.lab import evidence, ledger
 from danlu.lab.budget import Budget, measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Queue
 from danlu.lab.queue.job import torch_build
-from danlu.lab.queue.places import made_by
+from danlu.lab.queue.places import depends_on
 from danlu.lab.statistics import LEVEL, Interval, holm
 from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
@@ -281,9 +281,8 @@ class _Trial:
         """How many times as long an update takes: remembered for the machine, the PyTorch and the code of
         both sides that it was measured with."""
         sides, seed = (self.baseline, self.variants[idea]), seeds[0]
-        records = [made_by(self.runs.outcome(side, seed).folder) for side in sides]
-        files = {name: digest for record in records for name, digest in manifest(record).items()}
-        here = " ".join([platform.node(), torch_build(), together(files)])
+        both = [depends_on(self.runs.outcome(side, seed).folder) for side in sides]
+        here = " ".join([platform.node(), torch_build(), together(both[0] | both[1])])
         ratios = self.memory.get("ratios") or {}
         if (known := ratios.get(idea, {}).get(here)) is not None:
             return Ratio.read(known)

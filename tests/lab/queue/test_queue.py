@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from danlu.code import loaded
+from danlu.files.json import read_json, write_json
 from danlu.files.lock import holder
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome, Queue, executors
@@ -178,6 +179,14 @@ def test_measures_are_taken_once_and_only_what_is_missing(
     assert carried_out("aa", "bbb") == "finished"
     assert asked == [("aa",), ("bbb",)]
     assert json.loads((folder / "measures.json").read_text()) == {"aa": 2.0, "bbb": 3.0}
+    said = read_json(folder / "environment.json")
+    assert said["measured"]["tier_a"] == loaded().tier_a
+    said["measured"] |= {"tier_a": "another", "files": {"lab/measures/weights.py": "another"}}
+    write_json(folder / "environment.json", said)
+    assert carried_out("bbb") == "finished"  # measured by other code, it is measured anew
+    assert json.loads((folder / "measures.json").read_text()) == {"bbb": 3.0}
+    assert carried_out("aa", "bbb") == "finished"
+    assert asked[2:] == [("bbb",), ("aa",)]
     assert carried_out("no-such") == "failed"
     wrong = failed_outcome(replace(job, measures=("aa", "no-such")), folder, 1)
     assert wrong.error == "there is no measure no-such"
