@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
@@ -30,9 +30,11 @@ NO_CONSTANTS = {"typing", "types", "typing_extensions", "__future__"}  # modules
 
 
 class Recording:
-    """Collects, phase by phase; entering a phase that is under way already does nothing."""
+    """Collects, phase by phase; entering a phase that is under way already does nothing. ``own``: files of
+    the user that count anyway, and their digests."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: Mapping[str, str] | None = None) -> None:
+        self._own = dict(own or {})
         self._seen: set[str] = set()  # names of files, whatever ran
         self._times: Counter[str] = Counter()
         self._open = False
@@ -47,12 +49,12 @@ class Recording:
 
     @property
     def files(self) -> dict[str, str]:
-        """The digest, as loaded, of each of danlu's files that counts: executed, or the home of a constant
-        that such a one uses."""
+        """The digest, as loaded, of each file that counts: executed, or the home of a constant that such a
+        one uses."""
         self.unwritten = False
         code = loaded()
         ran = {_name(path) for path in self._seen} & code.files.keys()
-        return {name: code.of(name) for name in sorted(_with_constants(ran, code) | set(TABLES))}
+        return {name: code.of(name) for name in sorted(_with_constants(ran, code) | set(TABLES))} | self._own
 
     @contextmanager
     def _recorded(self) -> Iterator[None]:

@@ -120,7 +120,7 @@ class _Run:
     ) -> None:
         self.experiment, self.group, self.clock, self.interrupt = experiment, group, clock, interrupt
         self.reporter, self.started, self.callbacks = reporter, started, callbacks
-        self.recording = Recording()
+        self.recording = Recording(parts.own_files(experiment))
 
     def carry_out(self, folder: Path | None, name: str, sample: bool) -> dict[str, Any] | None:
         """Everything, from the data to the summary."""

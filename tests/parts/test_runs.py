@@ -12,6 +12,7 @@ import pytest
 
 import danlu
 from danlu import parts
+from danlu.lab.reading.run import read_run
 from danlu.parts import sources
 from danlu.spec import SpecError, resolve
 from danlu.train import steps
@@ -73,6 +74,18 @@ def test_a_run_keeps_the_file_and_its_digest(tmp_path: Path, mine: Path, corpus:
     }  # fmt: skip
     assert (tmp_path / "run" / "parts" / "mine.py").read_text() == MINE
     assert parts.own_files(resolve(words(corpus))).keys() == {str(mine)}
+
+
+def test_a_run_is_by_other_code_once_the_file_is_edited(tmp_path: Path, mine: Path, corpus: Path) -> None:
+    danlu.load(mine)
+    small.go(resolve(words(corpus)), tmp_path / "run")
+    small.run(corpus, tmp_path / "plain", "train.steps=1")
+    found = [read_run(tmp_path / name).code for name in ("run", "plain")]
+    mine.write_text(MINE.replace("y = gain", "y is gain") + "# a comment\n")
+    found += [read_run(tmp_path / name).code for name in ("run", "plain")]
+    mine.write_text(MINE.replace("0.5", "0.25"))
+    found += [read_run(tmp_path / name).code for name in ("run", "plain")]
+    assert found == ["same", "same", "same", "same", "other", "same"]
 
 
 def test_a_run_without_own_parts_keeps_nothing(tmp_path: Path, mine: Path, corpus: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.code import REUSED, Code, edited, judge, manifest
+from danlu.code.tiers import is_own
 from danlu.files.json import read_json, to_json
 from danlu.lab.queue.job import MEASURED, Job
 from danlu.lab.study import folder_name
@@ -77,8 +78,10 @@ class Places:
 def fits(folder: Path, code: Code) -> bool:
     """Whether the run in ``folder`` may stand for one by ``code``. One that has written nothing yet is by the
     code that its name says."""
-    said = made_by(folder)
-    return _parts(folder.name)[1] == code.short if said is None else judge(said, code) in REUSED
+    if (said := made_by(folder)) is None:
+        return _parts(folder.name)[1] == code.short
+    files = {name: digest for name, digest in manifest(said).items() if not is_own(name)}  # those KEY holds
+    return isinstance(said, dict) and judge(said | {"files": files}, code) in REUSED
 
 
 def made_by(folder: Path) -> Any:

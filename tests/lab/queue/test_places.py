@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from danlu.code import Code
-from danlu.files.json import write_json
+from danlu.files.json import read_json, write_json
 from danlu.lab.queue import Job
 from danlu.lab.queue.places import Places, content, content_of
 from danlu.spec import resolve
@@ -115,6 +115,14 @@ def test_a_tainted_run_is_never_taken(places: Places, job: Job) -> None:
     shutil.rmtree(second)
     ran(second, HERE, ADAM, edited=["nn/block.py"])
     assert places.folder(job, HERE).name == f"{first.name}.3"
+
+
+def test_ones_own_file_is_known_by_the_job(places: Places, job: Job) -> None:
+    kept = ran(places.folder(job, HERE), HERE, ADAM)
+    said = read_json(kept / "environment.json")
+    said["code"]["files"]["/moved/mine.py"] = "as it was run"
+    write_json(kept / "environment.json", said)
+    assert places.folder(job, HERE) == places.folder(job, NO_LION) == kept
 
 
 @pytest.mark.parametrize("left", ["", "[]", "{}", '{"code": 3}', '{"code": {"files": {}}}'])
