@@ -31,7 +31,7 @@ TABLE = ROOT / "danlu" / "catalog" / "kernels.yaml"
 HEADS, SIZE, TOKENS = 4, 64, 4096
 LENGTHS = (64, 128, 256, 512, 1024, 2048, 4096)
 QUICK = (64, 128)
-KERNELS = {"sdpa": "sdpa", "plain": "plain", "written": "written-out"}  # by their column
+KERNELS = {"sdpa": "sdpa", "plain": "plain", "eager": "eager"}  # by their column
 
 
 def passes(device: str, dtype: torch.dtype, masked: bool, length: int) -> dict[str, Callable[[], None]]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from bench.gpu.place import Place, Row
-from danlu.nn import Scope, attend
+from danlu.nn import AttentionMask, attend
 from danlu.nn.fused import FUSED, plan
 
 MASKS = ("causal", "window", "documents", "learned bias")
@@ -46,7 +46,7 @@ def one(at: Place, dtype: torch.dtype, heads: str, mask: str, deterministic: boo
         given["window"] = length // 4
     elif mask == "documents":
         ids = torch.arange(length, device=at.device).div(length // 4, rounding_mode="floor")
-        given["scope"] = Scope(documents=ids.expand(batch, -1))
+        given["mask"] = AttentionMask(documents=ids.expand(batch, -1))
     elif mask == "learned bias":
         given["bias"] = torch.randn(count, length, length, dtype=dtype, device=at.device, requires_grad=True)
         wanted.append(given["bias"])

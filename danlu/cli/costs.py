@@ -122,8 +122,8 @@ def tell_kernels(found: list[dict[str, Any]]) -> None:
         measured = row["measured"]
         if measured is not None:
             times = [f"{name} {measured[name]:.3g} ms" for name in ("sdpa", "plain") if measured[name]]
-            if measured["written"]:
-                times.append(f"written out {measured['written']:.3g} ms")
+            if measured["eager"]:
+                times.append(f"eager {measured['eager']:.3g} ms")
             say(f"  at {measured['length']} positions: {', '.join(times)}")
 
 

@@ -12,7 +12,7 @@ from danlu.models.ends import Ends
 from danlu.models.stack import Stack
 from danlu.nn import builds
 from danlu.nn.block import BlockCache
-from danlu.nn.scope import Scope
+from danlu.nn.masks import AttentionMask
 
 
 @builds(spec.Decoder)
@@ -41,7 +41,7 @@ class Decoder(Ends, Stack):
         ``prefix``: so many first positions see one another; ``caches``: one for each layer, extended by
         these positions."""
         x = self.embed(tokens).to(self.compute)
-        return self.read(self.body(x, Scope(True, prefix, documents), caches))
+        return self.read(self.body(x, AttentionMask(True, prefix, documents), caches))
 
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass (a training step costs three times that)."""

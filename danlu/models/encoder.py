@@ -11,7 +11,7 @@ from danlu.models.ends import Ends
 from danlu.models.stack import Stack
 from danlu.nn import Embedding, builds
 from danlu.nn.contracts import refuse_padding
-from danlu.nn.scope import Scope
+from danlu.nn.masks import AttentionMask
 
 
 @builds(spec.Encoder)
@@ -39,13 +39,13 @@ class Encoder(Ends, Stack):
     ) -> torch.Tensor:
         """Logits in float32. ``documents``: (batch, positions) integers that attention does not cross;
         ``segments``: (batch, positions) kinds of token (left out: all of the first); ``mask``: bool (batch,
-        positions), True for text, False for padding (``danlu.nn.Scope.padded``)."""
+        positions), True for text, False for padding (``danlu.nn.AttentionMask.padded``)."""
         if mask is not None:
             refuse_padding(self)
         x = self.embed(tokens)
         if self.segments is not None:
             x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
-        return self.read(self.body(x.to(self.compute), Scope(False, 0, documents).padded(mask)))
+        return self.read(self.body(x.to(self.compute), AttentionMask(False, 0, documents).padded(mask)))
 
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass (a training step costs three times that)."""

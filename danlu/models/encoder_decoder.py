@@ -14,7 +14,7 @@ from danlu.models.initialise import Begin
 from danlu.models.stack import Stack
 from danlu.nn import Block, builds
 from danlu.nn.block import BlockCache
-from danlu.nn.scope import Scope
+from danlu.nn.masks import AttentionMask
 
 
 @builds(spec.EncoderDecoder)
@@ -55,7 +55,7 @@ class EncoderDecoder(Ends):
 
     def encode(self, tokens: torch.Tensor, documents: torch.Tensor | None = None) -> torch.Tensor:
         """The memory (batch, S, width) of the encoder's tokens (batch, S)."""
-        return self.encoder.body(self.embed(tokens).to(self.compute), Scope(False, 0, documents))
+        return self.encoder.body(self.embed(tokens).to(self.compute), AttentionMask(False, 0, documents))
 
     def forward(
         self,
@@ -70,7 +70,7 @@ class EncoderDecoder(Ends):
         if memory is None and encoder_tokens is not None:
             memory = self.encode(encoder_tokens)
         x = self.embed(tokens).to(self.compute)
-        return self.read(self.decoder.body(x, Scope(), caches, memory))
+        return self.read(self.decoder.body(x, AttentionMask(), caches, memory))
 
     def caches(self, batch: int, length: int) -> list[BlockCache]:
         """Empty caches of what each block of the decoder keeps, one for each layer."""

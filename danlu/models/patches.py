@@ -10,7 +10,7 @@ from danlu import spec
 from danlu.models.ends import Ends
 from danlu.models.stack import Stack
 from danlu.nn import Linear, builds
-from danlu.nn.scope import Scope
+from danlu.nn.masks import AttentionMask
 
 
 @builds(spec.Patches)
@@ -35,7 +35,7 @@ class Patches(Ends, Stack):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Outputs in float32."""
         x = self.embed(self.cut(images).to(self.compute))
-        return self.read(self.body(x.to(self.compute), Scope(False, 0, None)).mean(1))
+        return self.read(self.body(x.to(self.compute), AttentionMask(False, 0, None)).mean(1))
 
     def cut(self, images: torch.Tensor) -> torch.Tensor:
         """(batch, channels, height, width) → (batch, patches, channels · patch²), row by row."""

@@ -13,7 +13,7 @@ from danlu import spec
 from danlu.models.initialise import Begin, draw_deepnorm, scale_branches
 from danlu.nn import Attention, Block, build, prepare
 from danlu.nn.block import BlockCache
-from danlu.nn.scope import Scope
+from danlu.nn.masks import AttentionMask
 
 
 class Stack(nn.Module):
@@ -89,7 +89,7 @@ class Stack(nn.Module):
     def body(
         self,
         x: torch.Tensor,
-        scope: Scope,
+        mask: AttentionMask,
         caches: Sequence[BlockCache] | None = None,
         memory: torch.Tensor | None = None,
     ) -> torch.Tensor:
@@ -103,9 +103,9 @@ class Stack(nn.Module):
         x = self.dropout(self.embedding_norm(x))
         for i, block in enumerate(self.blocks):
             if self.recompute and self.training:
-                x = checkpoint(block, x, scope, None, memory, use_reentrant=False)
+                x = checkpoint(block, x, mask, None, memory, use_reentrant=False)
             else:
-                x = block(x, scope, caches[i] if caches else None, memory)
+                x = block(x, mask, caches[i] if caches else None, memory)
         return self.norm(x)
 
     def caches(self, batch: int, length: int) -> list[BlockCache]:

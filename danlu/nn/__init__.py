@@ -1,6 +1,6 @@
 """Layers: ordinary ``nn.Module`` classes, each usable alone.
 
-contracts (what each kind of part must offer) · norms · positions · attention (with its scope, kernels,
+contracts (what each kind of part must offer) · norms · positions · attention (with its mask, kernels,
 weights, gates, cache) · latent_attention · vq_attention · lru (with its scan) · feed_forwards · residuals ·
 linear · block · safe · auxiliary · registry (``build(spec, …)`` makes what a specification describes).
 """
@@ -26,6 +26,7 @@ from danlu.nn.kernels import attend
 from danlu.nn.latent_attention import LatentAttention, LatentCache
 from danlu.nn.linear import Embedding, Linear
 from danlu.nn.lru import LRU, StateCache
+from danlu.nn.masks import AttentionMask
 from danlu.nn.no_mixer import NoMixer
 from danlu.nn.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, RMSNorm, fold, rms_norm
 from danlu.nn.positions import (
@@ -43,9 +44,10 @@ from danlu.nn.positions import (
 from danlu.nn.registry import build, builds
 from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero
 from danlu.nn.scan import scan
-from danlu.nn.scope import Scope
 from danlu.nn.vq_attention import VQAttention
 from danlu.nn.weights import Clipped, Sinks, SoftmaxOne
+
+Scope = AttentionMask  # its name until version 0.3
 
 __all__ = [
     "GLU",
@@ -53,6 +55,7 @@ __all__ = [
     "MLP",
     "ALiBi",
     "Attention",
+    "AttentionMask",
     "BatchNorm",
     "Block",
     "BlockCache",
@@ -89,7 +92,6 @@ __all__ = [
     "Residual",
     "Rotary",
     "Sandwich",
-    "Scope",
     "ScorePosition",
     "Sinks",
     "Sinusoidal",

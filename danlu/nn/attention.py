@@ -14,9 +14,9 @@ from danlu.nn.contracts import Mixer, acts_on
 from danlu.nn.given import Given
 from danlu.nn.kernels import attend
 from danlu.nn.linear import Linear
+from danlu.nn.masks import AttentionMask, MaskPattern, visible_keys
 from danlu.nn.qk_norm import HeadNorm
 from danlu.nn.registry import build, builds
-from danlu.nn.scope import Scope, Span, counts
 from danlu.spec.compatible import check_mixer
 
 
@@ -118,14 +118,14 @@ class Attention(Mixer):
     def forward(
         self,
         x: torch.Tensor,
-        scope: Scope | None = None,
+        mask: AttentionMask | torch.Tensor | None = None,
         cache: KVCache | None = None,
-        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``cache``: the keys and values of earlier positions, to which those of ``x`` are appended.
-        ``mask``: (batch, positions), False for padding (``Scope.padded``); with a cache, of all positions."""
+        """``mask``: what a position may see (left out: itself and those before it), or bool (batch,
+        positions), False for padding, which none may see. ``cache``: the keys and values of earlier
+        positions, to which those of ``x`` are appended; documents and padding are then of all positions."""
         batch, length, _ = x.shape
-        scope = (scope or Scope()).padded(mask)
+        mask = AttentionMask.of(mask)
         heads = self.qkv(x).view(batch, length, -1, self.size).transpose(1, 2)
         q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
         start = cache.length if cache is not None else 0
@@ -133,41 +133,41 @@ class Attention(Mixer):
         if cache is not None:
             k, v = cache.append(k, v)
             if start:  # the prefix is behind; a window may have let its keys go
-                scope = Scope(scope.causal, 0, scope.documents)
+                mask = AttentionMask(mask.causal, 0, mask.documents)
         if self.log_n is not None:
-            q = q * self._log_scale(q, k, scope)
-        return self._mix(x, q, k, v, scope)
+            q = q * self._log_scale(q, k, mask)
+        return self._mix(x, q, k, v, mask)
 
     def _mix(
-        self, x: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scope: Scope
+        self, x: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: AttentionMask
     ) -> torch.Tensor:
         bias = products = None
         for relative in self.relative:
             products = getattr(relative, "products", None)
             if products is None:
-                bias = relative.bias(q, k.shape[2], k.shape[2] - q.shape[2], scope.causal)  # type: ignore[operator]
+                bias = relative.bias(q, k.shape[2], k.shape[2] - q.shape[2], mask.causal)  # type: ignore[operator]
         y = attend(
             q,
             k,
             v,
             scale=self.scale,
-            scope=scope,
+            mask=mask,
             window=self.window,
             sparse=self.sparse,
             bias=bias,
             softcap=self.softcap,
-            weigh=self.weights,
+            normaliser=self.weights,
             products=products,
         )
         if self.gate is not None:
             y = self.gate(x, y)
         return self.out(y.transpose(1, 2).flatten(2))
 
-    def _log_scale(self, q: torch.Tensor, k: torch.Tensor, scope: Scope) -> torch.Tensor:
+    def _log_scale(self, q: torch.Tensor, k: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
         """max(1, ln n/ln log_n) for each query's n visible keys (Su 2021): (1 or batch, 1, positions, 1)."""
         assert self.log_n is not None
-        span = Span(q.shape[2], k.shape[2], scope.causal, scope.prefix, self.window, self.sparse)
-        n = counts(span, scope.documents, q.device).float()
+        pattern = MaskPattern(q.shape[2], k.shape[2], mask.causal, mask.prefix, self.window, self.sparse)
+        n = visible_keys(pattern, mask.documents, q.device).float()
         return (n.log() / math.log(self.log_n)).clamp(min=1).to(q.dtype).view(-1, 1, q.shape[2], 1)
 
     def cache(self, batch: int, length: int) -> KVCache:
@@ -232,7 +232,7 @@ class CrossAttention(Attention):
         """(batch, T, width) → the same, over keys and values of the memory."""
         q = self.q(x).unflatten(-1, (-1, self.size)).transpose(1, 2)
         q = q if self.q_norm is None else self.q_norm(q)
-        return self._mix(x, q, k, v, Scope(causal=False))
+        return self._mix(x, q, k, v, AttentionMask(causal=False))
 
     def value_path(self) -> list[torch.Tensor]:
         return [self.kv.weight[-self.kv_heads * self.size :], self.out.weight]

@@ -14,9 +14,9 @@ from danlu.nn.cache import Cache
 from danlu.nn.contracts import FeedForward, Mixer, refuse_padding
 from danlu.nn.given import Given
 from danlu.nn.linear import Linear
+from danlu.nn.masks import AttentionMask
 from danlu.nn.no_mixer import NoMixer
 from danlu.nn.registry import build, builds
-from danlu.nn.scope import Scope
 from danlu.spec.base import Spec
 
 
@@ -90,24 +90,24 @@ class Block(nn.Module):
     def forward(
         self,
         x: torch.Tensor,
-        scope: Scope | None = None,
+        mask: AttentionMask | torch.Tensor | None = None,
         cache: BlockCache | None = None,
         memory: torch.Tensor | None = None,
-        mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """``memory`` (batch, S, width) is what ``cross`` attends to. ``mask``: (batch, positions), False for
-        padding, as ``Scope.padded`` says. Raises ValueError for a mask where a norm is over positions."""
-        if mask is not None:
+        """``mask``: what a position may see (left out: itself and those before it), or bool (batch,
+        positions), False for padding, which none may see. ``memory`` (batch, S, width) is what ``cross``
+        attends to. Raises ValueError for padding where a norm is over positions."""
+        if isinstance(mask, torch.Tensor):
             refuse_padding(self)
-            scope = (scope or Scope()).padded(mask)
+        mask = AttentionMask.of(mask)
         held = None if cache is None else cache.mixer
         if self.parallel:
             h = self._run("mixer_norm", x)
-            branch = self.mixer(h, scope, held)
+            branch = self.mixer(h, mask, held)
             h = h if self.placement == "parallel" else self._run("feed_forward_norm", x)
             return self._run("mixer_residual", x, self.dropout(branch + self.feed_forward(h)))
         if self.mixes:
-            x = self._join("mixer", x, self.mixer(self._before("mixer", x), scope, held))
+            x = self._join("mixer", x, self.mixer(self._before("mixer", x), mask, held))
         x = self._attend_to(x, cache, memory)
         return self._join("feed_forward", x, self.feed_forward(self._before("feed_forward", x)))
 

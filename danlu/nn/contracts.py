@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from danlu.nn.cache import InputCache
 from danlu.nn.linear import Linear
-from danlu.nn.scope import Scope
+from danlu.nn.masks import AttentionMask
 
 
 class Mixer(nn.Module):
@@ -37,19 +37,21 @@ class Mixer(nn.Module):
     out: Linear
     full_precision: ClassVar[bool] = False
 
-    def mix(self, x: torch.Tensor, scope: Scope) -> torch.Tensor:
-        """(batch, positions, width) → the same, in the type of ``x``. ``scope``: what a position may see.
-        Raises ValueError for a scope that the mixer cannot keep to."""
-        raise NotImplementedError(f"{type(self).__name__} has neither mix(x, scope) nor a forward of its own")
+    def mix(self, x: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
+        """(batch, positions, width) → the same, in the type of ``x``. ``mask``: what a position may see.
+        Raises ValueError for a mask that the mixer cannot keep to."""
+        raise NotImplementedError(f"{type(self).__name__} has neither mix(x, mask) nor a forward of its own")
 
-    def forward(self, x: torch.Tensor, scope: Scope | None = None, cache: Any = None) -> torch.Tensor:
-        """(batch, positions, width) → the same. ``scope`` left out: each position sees itself and those
+    def forward(
+        self, x: torch.Tensor, mask: AttentionMask | torch.Tensor | None = None, cache: Any = None
+    ) -> torch.Tensor:
+        """(batch, positions, width) → the same. ``mask`` left out: each position sees itself and those
         before it. ``cache``: made by ``self.cache``; it holds what came before the positions of ``x``, which
         are added to it."""
-        scope = scope or Scope()
+        mask = AttentionMask.of(mask)
         if cache is None:
-            return self.mix(x, scope)
-        return self.mix(cache.append(x), scope)[:, -x.shape[1] :]
+            return self.mix(x, mask)
+        return self.mix(cache.append(x), mask)[:, -x.shape[1] :]
 
     def cache(self, batch: int, length: int) -> Any:
         """An empty ``Cache`` for ``batch`` sequences of at most ``length`` positions."""

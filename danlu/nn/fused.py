@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from danlu.nn.derivatives import once_only
-from danlu.nn.scope import Span, visible
+from danlu.nn.masks import MaskPattern, boolean_mask
 
 # The device that PyTorch's meta device, which computes nothing, stands for when costs are told.
 META: ContextVar[str] = ContextVar("meta stands for", default="cpu")
@@ -87,23 +87,23 @@ def fused(
     k: torch.Tensor,
     v: torch.Tensor,
     scale: float,
-    span: Span,
+    pattern: MaskPattern,
     different: torch.Tensor | None,
     bias: torch.Tensor | None,
     masked: bool,
 ) -> torch.Tensor:
     """Attention by PyTorch's kernel, arguments as those of ``danlu.nn.attend``. ``different``: (B, T, S),
-    True where query and key are of different documents; ``masked``: whether ``span`` and ``different`` hide
-    more than the triangle that the kernel knows."""
+    True where query and key are of different documents; ``masked``: whether ``pattern`` and ``different``
+    hide more than the triangle that the kernel knows."""
     mask = None
     if bias is not None:
-        seen = visible(span, q.device)
+        seen = boolean_mask(pattern, q.device)
         if different is not None:
             seen = (seen & ~different)[:, None]
         # One for all sequences where it is the same: PyTorch broadcasts it without a copy.
         mask = bias.to(q.dtype).reshape((1,) * (4 - bias.ndim) + bias.shape).masked_fill(~seen, float("-inf"))
     elif masked:
-        mask = visible(span, q.device)
+        mask = boolean_mask(pattern, q.device)
         if different is not None:
             mask = (mask & ~different)[:, None]
     size, repeat = v.shape[-1], q.shape[1] // k.shape[1]
@@ -127,7 +127,7 @@ def fused(
         k,
         v,
         attn_mask=mask,
-        is_causal=mask is None and not span.full,
+        is_causal=mask is None and not pattern.full,
         scale=scale,
         enable_gqa=repeat > 1 and not how.expand,
     )

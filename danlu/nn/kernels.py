@@ -1,7 +1,7 @@
 """The kernel of attention: chosen in one place, from what the parts need and what was measured.
 
 Every kernel computes weights(softcap(scale · q kᵀ + bias) + mask) v. ``sdpa`` is PyTorch's fused kernel,
-``plain`` blocks of plain products with a backward pass of our own, ``written-out`` one operation after
+``plain`` blocks of plain products with a backward pass of our own, ``eager`` one operation after
 another, for what the others cannot do. ``choose`` picks one of these.
 """
 
@@ -18,23 +18,23 @@ import torch
 from danlu import spec
 from danlu.nn.derivatives import transformed
 from danlu.nn.fused import META, fused
+from danlu.nn.masks import AttentionMask, MaskPattern, across_documents, additive_mask
 from danlu.nn.plain import BLOCK, Plain, blocks
-from danlu.nn.scope import Scope, Span, apart, hiding
 from danlu.spec.text import read_mapping
 
-Weigh = Callable[[torch.Tensor], torch.Tensor]
+Normaliser = Callable[[torch.Tensor], torch.Tensor]
 Products = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 DTYPES = {torch.bfloat16: "bfloat16", torch.float16: "bfloat16"}  # the rest: float32
 
 
 class Measured(NamedTuple):
-    """Milliseconds of forward and backward of one attention at a length, by kernel; ``written``: written out,
-    None where that was not measured."""
+    """Milliseconds of forward and backward of one attention at a length, by kernel; ``eager``: None where
+    that was not measured."""
 
     length: int
     sdpa: float
     plain: float
-    written: float | None = None
+    eager: float | None = None
 
 
 class Choice(NamedTuple):
@@ -46,21 +46,21 @@ class Choice(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """A call of ``attend``: what its scores are made of, as ``watched`` hands it on. ``apart``: (B, T, S),
-    True where query and key are of different documents."""
+    """A call of ``attend``: what its scores are made of, as ``watched`` hands it on. ``different``: (B, T,
+    S), True where query and key are of different documents."""
 
     q: torch.Tensor
     k: torch.Tensor
     scale: float
-    span: Span
-    apart: torch.Tensor | None = None
+    pattern: MaskPattern
+    different: torch.Tensor | None = None
     bias: torch.Tensor | None = None
     softcap: float | None = None
-    weigh: Weigh | None = None
+    normaliser: Normaliser | None = None
     products: Products | None = None
 
     def scores(self, start: int, stop: int, low: int, high: int) -> torch.Tensor:
-        """Of queries ``start`` to ``stop`` with keys ``low`` to ``high``, one of ``blocks(span)``: (B, H,
+        """Of queries ``start`` to ``stop`` with keys ``low`` to ``high``, one of ``blocks(pattern)``: (B, H,
         stop − start, high − low), −∞ where hidden."""
         repeat = self.q.shape[1] // self.k.shape[1]
         q, k = self.q[:, :, start:stop], self.k[:, :, low:high]
@@ -69,19 +69,19 @@ class Attended(NamedTuple):
         if self.products is None:
             scores = (q * self.scale) @ k.transpose(-1, -2)
         else:
-            scores = self.products(q, k, start + self.span.offset - low) * self.scale
+            scores = self.products(q, k, start + self.pattern.offset - low) * self.scale
         if self.bias is not None:
             scores = scores + self.bias[..., start:stop, low:high].to(scores.dtype)
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
-        scores = scores + hiding(self.span, start, stop, scores.dtype, scores.device)
-        if self.apart is not None:
-            scores = scores.masked_fill(self.apart[:, None, start:stop, low:high], float("-inf"))
+        scores = scores + additive_mask(self.pattern, start, stop, scores.dtype, scores.device)
+        if self.different is not None:
+            scores = scores.masked_fill(self.different[:, None, start:stop, low:high], float("-inf"))
         return scores
 
     def weights(self, scores: torch.Tensor) -> torch.Tensor:
         """What the scores come to, in their shape."""
-        return scores.softmax(dim=-1) if self.weigh is None else self.weigh(scores)
+        return scores.softmax(dim=-1) if self.normaliser is None else self.normaliser(scores)
 
 
 Watcher = Callable[[Attended], None]
@@ -104,7 +104,7 @@ def _read() -> dict[tuple[str, str, bool], tuple[Measured, ...]]:
     rows: dict[tuple[str, str, bool], tuple[Measured, ...]] = {}
     for row in sorted(found["measured"], key=lambda row: row["length"]):
         key = row["device"], row["dtype"], row["masked"]
-        one = Measured(row["length"], row["sdpa"], row["plain"], row.get("written"))
+        one = Measured(row["length"], row["sdpa"], row["plain"], row.get("eager"))
         rows[key] = (*rows.get(key, ()), one)
     return rows
 
@@ -174,13 +174,13 @@ def choose(
     near = min(rows, key=lambda row: _far(row.length, length), default=None)
     where = f"{name} on {device}{' with a mask' if masked else ''}"
     if needs:
-        why = f"{needs} is in no fused kernel: scores are written out"
-        if near is None or near.written is None:
-            return Choice("written-out", why)
+        why = f"{needs} is in no fused kernel: scores are computed in eager mode"
+        if near is None or near.eager is None:
+            return Choice("eager", why)
         rival = _faster(near)
-        times = near.written / min(near.plain, near.sdpa)
+        times = near.eager / min(near.plain, near.sdpa)
         why += f", {times:.1f} times the time of {rival}, measured at {near.length} positions in {where}"
-        return Choice("written-out", why, near)
+        return Choice("eager", why, near)
     if biased and device == "cpu":
         return Choice(
             "plain", "a learned bias needs its gradient, which the fused kernel takes from no fast path"
@@ -203,43 +203,43 @@ def attend(
     v: torch.Tensor,
     *,
     scale: float,
-    scope: Scope | None = None,
+    mask: AttentionMask | None = None,
     window: int | None = None,
     sparse: spec.Sparse | None = None,
     bias: torch.Tensor | None = None,
     softcap: float | None = None,
-    weigh: Weigh | None = None,
+    normaliser: Normaliser | None = None,
     products: Products | None = None,
     kernel: str | None = None,
 ) -> torch.Tensor:
     """Attention.
 
     Shapes: ``q`` (B, H, T, d); ``k`` (B, G, S, d) and ``v`` (B, G, S, e) with G dividing H; under a causal
-    ``scope`` the queries are the last T of S positions; ``bias`` broadcasts to (B, H, T, S) and is added to
-    the scores; ``weigh`` turns scores (B, H, T, S), −∞ where hidden, into weights (left out: softmax);
+    ``mask`` the queries are the last T of S positions; ``bias`` broadcasts to (B, H, T, S) and is added to
+    the scores; ``normaliser`` turns scores (B, H, T, S), −∞ where hidden, into weights (left out: softmax);
     ``products`` (q, k of H heads, offset) stands in place of q kᵀ. Returns (B, H, T, e) in the type of ``v``.
     ``kernel`` overrides the measured choice.
     """
-    scope = scope or Scope()
-    span = Span(q.shape[2], k.shape[2], scope.causal, scope.prefix, window, sparse)
-    different = apart(span, scope.documents)
-    masked = different is not None or not (span.full or span.plainly_causal)
+    mask = AttentionMask.of(mask)
+    pattern = MaskPattern(q.shape[2], k.shape[2], mask.causal, mask.prefix, window, sparse)
+    different = across_documents(pattern, mask.documents)
+    masked = different is not None or not (pattern.full or pattern.plainly_causal)
     if kernel is None:
         kernel = choose(
             q.device.type,
             q.dtype,
-            span.keys,
+            pattern.keys,
             masked=masked,
             biased=bias is not None and bias.requires_grad,
-            needs="this" if softcap or weigh or products else None,
+            needs="this" if softcap or normaliser or products else None,
         ).kernel
     for watcher in _WATCHERS:
-        watcher(Attended(q, k, scale, span, different, bias, softcap, weigh, products))
-    if kernel == "written-out" or (kernel == "plain" and transformed()):
-        return _written_out(Attended(q, k, scale, span, different, bias, softcap, weigh, products), v)
+        watcher(Attended(q, k, scale, pattern, different, bias, softcap, normaliser, products))
+    if kernel == "eager" or (kernel == "plain" and transformed()):
+        return _eager(Attended(q, k, scale, pattern, different, bias, softcap, normaliser, products), v)
     if kernel == "plain":
-        return _plain(q, k, v, scale, span, different, bias)
-    return fused(q, k, v, scale, span, different, bias, masked)
+        return _plain(q, k, v, scale, pattern, different, bias)
+    return fused(q, k, v, scale, pattern, different, bias, masked)
 
 
 def _plain(
@@ -247,7 +247,7 @@ def _plain(
     k: torch.Tensor,
     v: torch.Tensor,
     scale: float,
-    span: Span,
+    pattern: MaskPattern,
     different: torch.Tensor | None,
     bias: torch.Tensor | None,
 ) -> torch.Tensor:
@@ -266,18 +266,18 @@ def _plain(
         k.reshape(batch * groups, keys, size),
         v.reshape(batch * groups, keys, -1),
         scale,
-        span,
+        pattern,
         extra,
     )
     return y.view(batch, heads, queries, -1)
 
 
-def _written_out(call: Attended, v: torch.Tensor) -> torch.Tensor:
+def _eager(call: Attended, v: torch.Tensor) -> torch.Tensor:
     repeat = call.q.shape[1] // call.k.shape[1]
     if repeat > 1:
         v = v.repeat_interleave(repeat, dim=1)
     mixed = []
-    for start, stop, low, high in blocks(call.span):
+    for start, stop, low, high in blocks(call.pattern):
         p = call.weights(call.scores(start, stop, low, high))
         mixed.append(p.to(v.dtype) @ v[:, :, low:high])
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=2)

@@ -10,9 +10,9 @@ from danlu.nn.contracts import Mixer, acts_on
 from danlu.nn.given import Given
 from danlu.nn.kernels import attend
 from danlu.nn.linear import Linear
+from danlu.nn.masks import AttentionMask
 from danlu.nn.norms import RMSNorm
 from danlu.nn.registry import build, builds
-from danlu.nn.scope import Scope
 from danlu.spec.compatible import check_mixer
 
 
@@ -113,15 +113,18 @@ class LatentAttention(Mixer):
             self.rotary = build(position, rotary_size)
 
     def forward(
-        self, x: torch.Tensor, scope: Scope | None = None, cache: LatentCache | None = None
+        self,
+        x: torch.Tensor,
+        mask: AttentionMask | torch.Tensor | None = None,
+        cache: LatentCache | None = None,
     ) -> torch.Tensor:
-        """``scope``: what a position may see (left out: itself and those before it); ``cache``: of earlier
+        """``mask``: what a position may see (left out: itself and those before it); ``cache``: of earlier
         positions, to which those of ``x`` are appended."""
         start = cache.length if cache is not None else 0
         q, kept = self._queries(x, start), self._kept(x, start)
         if cache is not None:
             kept = cache.append(kept)
-        y = (self._absorbed if start else self._expanded)(q, kept, scope)
+        y = (self._absorbed if start else self._expanded)(q, kept, AttentionMask.of(mask))
         return self.out(y.transpose(1, 2).flatten(2))
 
     def _queries(self, x: torch.Tensor, start: int) -> torch.Tensor:
@@ -149,23 +152,23 @@ class LatentAttention(Mixer):
         )
         return keys, values
 
-    def _expanded(self, q: torch.Tensor, kept: torch.Tensor, scope: Scope | None) -> torch.Tensor:
+    def _expanded(self, q: torch.Tensor, kept: torch.Tensor, mask: AttentionMask | None) -> torch.Tensor:
         """Attention with keys and values of every head: queries (batch, heads, T, ·) at the last T of the
         positions kept (batch, S, ·) → (batch, heads, T, value_size)."""
         c, r = kept.split((self.latent, self.rotary_size), dim=-1)
         up = self.kv_up(c).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = up.split((self.head_size, self.value_size), dim=-1)
         k = torch.cat((k, r[:, None].expand(-1, self.heads, -1, -1)), dim=-1)
-        return attend(q, k, v, scale=self.scale, scope=scope)
+        return attend(q, k, v, scale=self.scale, mask=mask)
 
-    def _absorbed(self, q: torch.Tensor, kept: torch.Tensor, scope: Scope | None) -> torch.Tensor:
+    def _absorbed(self, q: torch.Tensor, kept: torch.Tensor, mask: AttentionMask | None) -> torch.Tensor:
         """The same with one key [c ; r] and one value c for all heads: K is multiplied into the queries
         and V into what comes out."""
         keys, values = (w.to(q.dtype) for w in self._up())
         still, turned = q.split((self.head_size, self.rotary_size), dim=-1)
         q = torch.cat((still @ keys, turned), dim=-1)
         k = kept[:, None]
-        y = attend(q, k, k[..., : self.latent], scale=self.scale, scope=scope)
+        y = attend(q, k, k[..., : self.latent], scale=self.scale, mask=mask)
         return y @ values.transpose(1, 2)
 
     def cache(self, batch: int, length: int) -> LatentCache:

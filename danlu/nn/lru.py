@@ -10,9 +10,9 @@ from danlu import spec
 from danlu.nn.contracts import Mixer
 from danlu.nn.given import Given
 from danlu.nn.linear import Linear
+from danlu.nn.masks import AttentionMask
 from danlu.nn.registry import builds
 from danlu.nn.scan import scan
-from danlu.nn.scope import Scope
 
 
 class StateCache:
@@ -101,17 +101,20 @@ class LRU(Mixer):
         return scan(self.eigenvalues(precise), b, start)
 
     def forward(
-        self, x: torch.Tensor, scope: Scope | None = None, cache: StateCache | None = None
+        self,
+        x: torch.Tensor,
+        mask: AttentionMask | torch.Tensor | None = None,
+        cache: StateCache | None = None,
     ) -> torch.Tensor:
         """``cache``: the state after the positions before ``x``, moved on by those of ``x``. Raises
-        ValueError for a scope in which a position sees later ones, or not all the earlier ones."""
-        scope = scope or Scope()
-        if not scope.causal or scope.prefix > 1:
+        ValueError for a mask in which a position sees later ones, or not all the earlier ones."""
+        mask = AttentionMask.of(mask)
+        if not mask.causal or mask.prefix > 1:
             raise ValueError(
                 "a linear recurrent unit runs from left to right and cannot see later positions; use "
                 "attention for encoders and prefixes"
             )
-        if scope.documents is not None:
+        if mask.documents is not None:
             raise ValueError(
                 "a linear recurrent unit carries its state from one document into the next; join documents, "
                 "leave padding out, or use attention to keep them apart"

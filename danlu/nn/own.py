@@ -12,7 +12,7 @@ import torch.nn as nn
 
 from danlu.nn import contracts
 from danlu.nn.linear import Linear
-from danlu.nn.scope import Scope
+from danlu.nn.masks import AttentionMask
 from danlu.spec.base import Spec
 from danlu.spec.errors import SpecError
 from danlu.spec.families import FAMILIES, Own
@@ -79,8 +79,8 @@ def _as_mixer(cls: type[nn.Module]) -> dict[str, Any]:
     if mix is not contracts.Mixer.mix or "cache" in names:
         return {}
 
-    def mixing(self: nn.Module, x: torch.Tensor, scope: Scope) -> torch.Tensor:
-        return run(self, x, scope) if "scope" in names else run(self, x)
+    def mixing(self: nn.Module, x: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
+        return run(self, x, mask) if "mask" in names else run(self, x)
 
     return {"mix": mixing, "forward": contracts.Mixer.forward}
 

@@ -7,15 +7,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from danlu.nn.scope import Span, hiding
+from danlu.nn.masks import MaskPattern, additive_mask
 
 BLOCK = 128  # queries whose scores are held at once; keys that none of them sees are never computed
 
 
-def blocks(span: Span) -> list[tuple[int, int, int, int]]:
+def blocks(pattern: MaskPattern) -> list[tuple[int, int, int, int]]:
     """Slices (first query, last query, first key, last key) that together hold every visible pair."""
-    cuts = range(0, span.queries, BLOCK)
-    return [(i, min(i + BLOCK, span.queries), *span.keys_of(i, min(i + BLOCK, span.queries))) for i in cuts]
+    cuts = range(0, pattern.queries, BLOCK)
+    return [
+        (i, min(i + BLOCK, pattern.queries), *pattern.keys_of(i, min(i + BLOCK, pattern.queries)))
+        for i in cuts
+    ]
 
 
 class Plain(torch.autograd.Function):
@@ -37,13 +40,13 @@ class Plain(torch.autograd.Function):
         k: torch.Tensor,
         v: torch.Tensor,
         scale: float,
-        span: Span,
+        pattern: MaskPattern,
         extra: torch.Tensor | None,
     ) -> tuple[torch.Tensor, ...]:
         n, repeat = q.shape[:2]
         mixed, weights = [], []
-        for start, stop, low, high in blocks(span):
-            bias = hiding(span, start, stop, q.dtype, q.device)[None]
+        for start, stop, low, high in blocks(pattern):
+            bias = additive_mask(pattern, start, stop, q.dtype, q.device)[None]
             if extra is not None:
                 more = (extra[:, :, start:stop, low:high] + bias).expand(-1, repeat, -1, -1)
                 bias = more.reshape(n, repeat * (stop - start), high - low)
@@ -57,14 +60,14 @@ class Plain(torch.autograd.Function):
         y = mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=2)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(q, k, v, *weights)
-        ctx.settings = scale, span, None if extra is None else extra.shape
+        ctx.settings = scale, pattern, None if extra is None else extra.shape
         return (y,) if torch.compiler.is_compiling() else (y, *weights)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         dy, *dweights = grads
         q, k, v, *weights = ctx.saved_tensors
-        scale, span, extra_shape = ctx.settings
+        scale, pattern, extra_shape = ctx.settings
         n, repeat, _, size = q.shape
         if torch.compiler.is_compiling():
             dweights = [None] * len(weights)
@@ -72,8 +75,8 @@ class Plain(torch.autograd.Function):
         else:
             by_operators = torch.is_grad_enabled() or any(d is not None for d in dweights)
         if by_operators or dy is None:
-            return _gradients(q, k, v, weights, dy, dweights, scale, span, extra_shape)
-        cuts = blocks(span)
+            return _gradients(q, k, v, weights, dy, dweights, scale, pattern, extra_shape)
+        cuts = blocks(pattern)
         dq = torch.empty_like(q)
         whole = len(cuts) == 1 and cuts[0][2:] == (0, k.shape[1])
         make = torch.empty_like if whole else torch.zeros_like
@@ -107,7 +110,7 @@ def _gradients(
     dy: torch.Tensor | None,
     dweights: list[torch.Tensor | None],
     scale: float,
-    span: Span,
+    pattern: MaskPattern,
     extra_shape: torch.Size | None,
 ) -> tuple[torch.Tensor | None, ...]:
     """What ``Plain.backward`` returns, by operators that have gradients themselves."""
@@ -115,7 +118,7 @@ def _gradients(
     if dy is None:
         dy = q.new_zeros(n, repeat, queries, v.shape[-1])
     dq, dk, dv, dextra = [], torch.zeros_like(k), torch.zeros_like(v), []
-    for (start, stop, low, high), p, dp in zip(blocks(span), weights, dweights, strict=True):
+    for (start, stop, low, high), p, dp in zip(blocks(pattern), weights, dweights, strict=True):
         dy_block, q_block = (t[:, :, start:stop].flatten(1, 2) for t in (dy, q))
         of_y = dy_block @ v[:, low:high].mT
         dp = of_y if dp is None else of_y + dp

@@ -17,9 +17,9 @@ from danlu.nn.codebook import Codebook
 from danlu.nn.contracts import Mixer
 from danlu.nn.given import Given
 from danlu.nn.linear import Linear
+from danlu.nn.masks import AttentionMask
 from danlu.nn.norms import rms_norm
 from danlu.nn.registry import builds
-from danlu.nn.scope import Scope
 from danlu.spec.compatible import check_mixer
 
 WAVELENGTH = 100_000.0  # of the slowest sinusoid, over 2π; the paper's
@@ -244,16 +244,16 @@ class VQAttention(Mixer):
         self.auxiliary: torch.Tensor | None = None
 
     def forward(
-        self, x: torch.Tensor, scope: Scope | None = None, cache: VQCache | None = None
+        self, x: torch.Tensor, mask: AttentionMask | torch.Tensor | None = None, cache: VQCache | None = None
     ) -> torch.Tensor:
-        """``scope``: what a position may see (left out: itself and those before it); ``cache``: of earlier
+        """``mask``: what a position may see (left out: itself and those before it); ``cache``: of earlier
         positions, to which those of ``x`` are added.
 
         In training sets ``auxiliary``, the weighted commitment loss, and gathers for the codebook.
-        Raises ValueError for a scope other than plainly causal.
+        Raises ValueError for a mask other than plainly causal.
         """
-        scope = scope or Scope()
-        if not scope.causal or scope.prefix > 1 or scope.documents is not None:
+        mask = AttentionMask.of(mask)
+        if not mask.causal or mask.prefix > 1 or mask.documents is not None:
             raise ValueError(
                 "VQAttention sums up all blocks before its own: it can neither look ahead (an encoder, "
                 "a prefix) nor keep documents or padding apart"

@@ -37,10 +37,10 @@ def check_layer(width: int, parts: Parts, *, causal: bool) -> None:
             )
         return
     if isinstance(mixer, OwnMixer):
-        if not causal and not mixer.reads_scope:
+        if not causal and not mixer.reads_mask:
             raise ValueError(
-                f"mixer.kind = {mixer.kind} takes no scope, so it runs from left to right, and an encoder "
-                "looks both ways; use kind decoder, or let its forward take the scope"
+                f"mixer.kind = {mixer.kind} takes no mask, so it runs from left to right, and an encoder "
+                "looks both ways; use kind decoder, or let its forward take the mask"
             )
         return
     if isinstance(mixer, VQAttention) and not causal:

@@ -86,14 +86,14 @@ class OwnMixer(Spec):
     kind: str
 
     @property
-    def reads_scope(self) -> bool:
-        """Whether it keeps to what a position may see: its ``mix`` or its ``forward`` takes a ``scope``. One
+    def reads_mask(self) -> bool:
+        """Whether it keeps to what a position may see: its ``mix`` or its ``forward`` takes a ``mask``. One
         that does not runs from left to right, whatever it is asked."""
         own = own_of(type(self))
         assert own is not None
         runs = (getattr(own.makes, name, None) for name in ("mix", "forward"))
         theirs = [run for run in runs if run is not None and run.__module__ != "danlu.nn.contracts"]
-        return any("scope" in inspect.signature(run).parameters for run in theirs)
+        return any("mask" in inspect.signature(run).parameters for run in theirs)
 
 
 def takes_position(mixer: Spec) -> bool:
@@ -104,7 +104,7 @@ def takes_position(mixer: Spec) -> bool:
 
 def runs_in_order(mixer: Spec) -> bool:
     """Whether a mixer carries what it read from left to right, across whatever separates documents."""
-    return isinstance(mixer, VQAttention | LRU) or (isinstance(mixer, OwnMixer) and not mixer.reads_scope)
+    return isinstance(mixer, VQAttention | LRU) or (isinstance(mixer, OwnMixer) and not mixer.reads_mask)
 
 
 MIXER = Family("mixer", ("width", "position", "bias"), base=OwnMixer, place="model.mixer")

@@ -181,7 +181,7 @@ class _Scores:
 def scores_of(call: Attended) -> Iterator[torch.Tensor]:
     """The scores of a call of attention in float32, −∞ where hidden, some queries at a time."""
     call = call._replace(q=call.q.float(), k=call.k.float())
-    for block in blocks(call.span):
+    for block in blocks(call.pattern):
         yield call.scores(*block)
 
 

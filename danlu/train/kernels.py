@@ -8,10 +8,10 @@ import torch
 
 from danlu import spec
 from danlu.models.costs import stacks
-from danlu.nn import LRU, Attention, CrossAttention, NoMixer, Scope, VQAttention
+from danlu.nn import LRU, Attention, AttentionMask, CrossAttention, NoMixer, VQAttention
 from danlu.nn.kernels import Choice, choose
+from danlu.nn.masks import MaskPattern
 from danlu.nn.scan import CHUNK
-from danlu.nn.scope import Span
 from danlu.train.assemble import outline
 from danlu.train.machine import PRECISIONS
 
@@ -26,12 +26,12 @@ def report(experiment: spec.Experiment) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for stack, length, memory in stacks(model, *objective.lengths):
         of = "decoder" if stack.causal else "encoder"
-        scope = Scope(stack.causal, getattr(objective, "scope", {}).get("prefix", 0))
+        mask = AttentionMask(stack.causal, getattr(objective, "scope", {}).get("prefix", 0))
         for i, block in enumerate(stack.blocks):
             for part in (block.mixer, block.cross):
                 if part is None or isinstance(part, NoMixer):
                     continue
-                choice = _choice(part, scope, separate, device, dtype, length, memory)
+                choice = _choice(part, mask, separate, device, dtype, length, memory)
                 needs = part.needs() if isinstance(part, Attention) else None
                 kind = type(part).__name__
                 row: dict[str, Any] = {
@@ -48,7 +48,7 @@ def report(experiment: spec.Experiment) -> list[dict[str, Any]]:
 
 
 def _choice(
-    part: Any, scope: Scope, separate: bool, device: str, dtype: torch.dtype, length: int, memory: int
+    part: Any, mask: AttentionMask, separate: bool, device: str, dtype: torch.dtype, length: int, memory: int
 ) -> Choice:
     """What ``attend`` chooses when it is called by ``part``, or what a mixer runs that does not call it."""
     if isinstance(part, LRU):
@@ -61,9 +61,9 @@ def _choice(
     if isinstance(part, CrossAttention):
         return choose(device, dtype, memory, needs=part.needs())
     if not isinstance(part, Attention):
-        span = Span(length, length, scope.causal, scope.prefix)
-        return choose(device, dtype, length, masked=separate or not (span.full or span.plainly_causal))
-    span = Span(length, length, scope.causal, scope.prefix, part.window, part.sparse)
+        pattern = MaskPattern(length, length, mask.causal, mask.prefix)
+        return choose(device, dtype, length, masked=separate or not (pattern.full or pattern.plainly_causal))
+    pattern = MaskPattern(length, length, mask.causal, mask.prefix, part.window, part.sparse)
     biased = any(p.requires_grad for relative in part.relative for p in relative.parameters())
-    masked = separate or not (span.full or span.plainly_causal)
+    masked = separate or not (pattern.full or pattern.plainly_causal)
     return choose(device, dtype, length, masked=masked, biased=biased, needs=part.needs())

@@ -17,7 +17,7 @@ ROW = {
     "length": 64,
     "sdpa": 2.0,
     "plain": 1.5,
-    "written": 3.0,
+    "eager": 3.0,
 }
 
 
@@ -45,5 +45,5 @@ def test_what_is_measured_is_what_is_chosen_from(monkeypatch: pytest.MonkeyPatch
     }
     for row in rows:
         assert set(row) == set(ROW)
-        measured = kernels.Measured(row["length"], row["sdpa"], row["plain"], row["written"])
+        measured = kernels.Measured(row["length"], row["sdpa"], row["plain"], row["eager"])
         assert min(measured) > 0

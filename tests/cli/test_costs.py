@@ -70,7 +70,7 @@ def test_kernels_are_told_with_their_reasons():
     words = ["tiny", "model.mixer.softcap=20", "train.device=cpu"]
     (row,) = report(resolve(words))
     printed = danlu("show", *words, "--kernels").splitlines()
-    assert printed[:2] == ["layers 0–3: Attention by written-out", f"  {row['why']}"]
+    assert printed[:2] == ["layers 0–3: Attention by eager", f"  {row['why']}"]
 
 
 @pytest.mark.parametrize("words", re.findall(r"^danlu show (.*?) *(?:#.*)?$", PAGE, flags=re.MULTILINE))

@@ -139,7 +139,7 @@ def test_what_a_pass_keeps_is_told_without_running_it(name, dtype):
     assert (told.copies > 0) == (dtype == torch.bfloat16)
 
 
-@pytest.mark.parametrize("chosen", ["plain", "sdpa", "written-out"])
+@pytest.mark.parametrize("chosen", ["plain", "sdpa", "eager"])
 @pytest.mark.parametrize("name", ["attention", "grouped", "latent", "latent-queries", "pattern", "both"])
 def test_every_kernel_has_an_outline(monkeypatch, name, chosen):
     monkeypatch.setattr(kernels, "choose", lambda *_, **__: kernels.Choice(chosen, "asked for"))
@@ -227,7 +227,7 @@ def test_full_attention_is_its_own_measure():
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name != "encoder"])
-@pytest.mark.parametrize("chosen", ["plain", "written-out"])
+@pytest.mark.parametrize("chosen", ["plain", "eager"])
 def test_a_decoded_token_costs_what_pytorch_counts(monkeypatch, name, chosen):
     if name != "softmax1":
         monkeypatch.setattr(kernels, "choose", lambda *_, **__: kernels.Choice(chosen, "asked for"))

@@ -36,7 +36,7 @@ def test_the_past_does_not_see_the_future(settings):
 
 
 @pytest.mark.parametrize("settings", KERNELS.values(), ids=KERNELS)
-@pytest.mark.parametrize("kernel", ["plain", "sdpa", "written-out"])
+@pytest.mark.parametrize("kernel", ["plain", "sdpa", "eager"])
 def test_no_kernel_sees_the_future(monkeypatch, kernel, settings):
     monkeypatch.setattr(kernels, "choose", lambda *_, **__: kernels.Choice(kernel, "asked for"))
     monkeypatch.setattr(plain, "BLOCK", 5)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from danlu import spec
-from danlu.nn import Scope
+from danlu.nn import AttentionMask
 from danlu.objectives.language import nats_sum
 from tests.models.small import ATTENTIONS, CONTEXT, VOCABULARY, attention, small, tokens
 
@@ -105,7 +105,7 @@ def test_written_out_as_bert(activation):
     x = model.embedding.weight[text] + model.segments.weight[segments] + model.position.weight[:CONTEXT]
     x = norm(x, model.embedding_norm)
     for block in model.blocks:
-        both_ways = block.mixer(x, Scope(causal=False))
+        both_ways = block.mixer(x, AttentionMask(causal=False))
         x = norm(x + both_ways, block.mixer_norm)
         x = norm(x + block.feed_forward(x), block.feed_forward_norm)
     act = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}.get(

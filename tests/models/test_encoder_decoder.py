@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from danlu import spec
-from danlu.nn import CrossAttention, Scope, rms_norm
+from danlu.nn import AttentionMask, CrossAttention, rms_norm
 from danlu.objectives.language import nats_sum
 from tests.models.small import ATTENTIONS, CONTEXT, VOCABULARY, attention, small, tokens
 
@@ -62,13 +62,13 @@ def test_written_out(placement, tied):
     x = model.embedding.weight[source]
     for block in model.encoder.blocks:
         assert block.cross is None
-        x = block(x, Scope(causal=False))
+        x = block(x, AttentionMask(causal=False))
     memory = rms_norm(x) if norms else x
     torch.testing.assert_close(memory, model.encode(source), rtol=1e-12, atol=1e-12)
     y = model.embedding.weight[text]
     for block in model.decoder.blocks:
         assert isinstance(block.cross, CrossAttention)
-        y = block(y, Scope(), None, memory)
+        y = block(y, AttentionMask(), None, memory)
     y = rms_norm(y) if norms else y
     weight = model.embedding.weight if tied else model.readout.weight
     for given in ({"encoder_tokens": source}, {"memory": memory}):

@@ -7,7 +7,7 @@ import torch
 
 from danlu import spec
 from danlu.models.stack import Stack
-from danlu.nn import LRU, Attention, LatentAttention, Scope, T5Buckets
+from danlu.nn import LRU, Attention, AttentionMask, LatentAttention, T5Buckets
 from tests.models.small import small, tokens
 
 T5 = spec.T5Buckets(buckets=8, distance=9)
@@ -75,7 +75,7 @@ def test_a_shared_table_is_as_tables_of_its_own_with_equal_numbers():
 def test_the_last_norm_is_left_out_after_blocks_that_end_with_one(placement):
     """What leaves the stack has a root mean square of 1 in every position, normed once at the end."""
     made = stack(placement=placement).double()
-    y = made.body(5 * torch.randn(2, 9, 16).double(), Scope())
+    y = made.body(5 * torch.randn(2, 9, 16).double(), AttentionMask())
     torch.testing.assert_close(y.square().mean(-1), torch.ones(2, 9).double(), rtol=1e-3, atol=1e-3)
     assert isinstance(made.norm, torch.nn.Identity) == (placement == "post")
 
@@ -96,5 +96,5 @@ def test_positions_of_the_embedding_are_added_once(position):
     without.load_state_dict(state)
     vectors = made.position.at(0, 9).double()
     torch.testing.assert_close(
-        made.body(x, Scope()), without.body(x + vectors, Scope()), rtol=1e-12, atol=1e-12
+        made.body(x, AttentionMask()), without.body(x + vectors, AttentionMask()), rtol=1e-12, atol=1e-12
     )

@@ -11,8 +11,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from danlu import spec
-from danlu.nn import Attention, CrossAttention, KVCache, Rotary, Scope, build, kernels, plain, rms_norm
-from danlu.nn.scope import Span, visible
+from danlu.nn import (
+    Attention,
+    AttentionMask,
+    CrossAttention,
+    KVCache,
+    Rotary,
+    build,
+    kernels,
+    plain,
+    rms_norm,
+)
+from danlu.nn.masks import MaskPattern, boolean_mask
 
 WIDTH = 12
 
@@ -101,7 +111,7 @@ PATTERNS = {
 }
 
 
-@pytest.mark.parametrize("kernel", ["plain", "sdpa", "written-out"])
+@pytest.mark.parametrize("kernel", ["plain", "sdpa", "eager"])
 @pytest.mark.parametrize(
     ("pattern", "kv_heads", "packed", "qk_norm", "position"),
     list(
@@ -119,7 +129,7 @@ def test_the_past_does_not_see_the_future(monkeypatch, kernel, pattern, kv_heads
     monkeypatch.setattr(kernels, "choose", lambda *_, **__: kernels.Choice(kernel, "asked for"))
     monkeypatch.setattr(plain, "BLOCK", 4)
     layer = attention(position, heads=2, kv_heads=kv_heads, qk_norm=qk_norm, **PATTERNS[pattern])
-    scope = Scope(documents=torch.tensor([[0, 0, 0, 0, 1, 1, 1, 2, 2]]) if packed else None)
+    scope = AttentionMask(documents=torch.tensor([[0, 0, 0, 0, 1, 1, 1, 2, 2]]) if packed else None)
     x = torch.randn(1, 9, WIDTH, dtype=torch.float64)
     before = layer(x, scope)
     for t in (0, 4, 8):
@@ -130,27 +140,29 @@ def test_the_past_does_not_see_the_future(monkeypatch, kernel, pattern, kv_heads
         assert not torch.allclose(after[:, t], before[:, t])
 
 
-def seen(layer, x, scope=None):
+def seen(layer, x, mask=None):
     """Which positions each position's output depends on, by gradients."""
     rows = []
     for t in range(x.shape[1]):
-        (dx,) = torch.autograd.grad(layer(x, scope)[0, t].sum(), x)
+        (dx,) = torch.autograd.grad(layer(x, mask)[0, t].sum(), x)
         rows.append(dx[0].abs().sum(dim=-1) > 0)
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("kernel", ["plain", "sdpa", "written-out"])
+@pytest.mark.parametrize("kernel", ["plain", "sdpa", "eager"])
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize(
-    "scope", [Scope(), Scope(causal=False), Scope(prefix=5)], ids=["causal", "full", "prefix"]
+    "mask",
+    [AttentionMask(), AttentionMask(causal=False), AttentionMask(prefix=5)],
+    ids=["causal", "full", "prefix"],
 )
-def test_what_is_visible_and_nothing_else_is_seen(monkeypatch, kernel, pattern, scope):
+def test_what_is_visible_and_nothing_else_is_seen(monkeypatch, kernel, pattern, mask):
     monkeypatch.setattr(kernels, "choose", lambda *_, **__: kernels.Choice(kernel, "asked for"))
     monkeypatch.setattr(plain, "BLOCK", 4)
     layer = attention(spec.Rotary(), heads=2, **PATTERNS[pattern])
     x = torch.randn(1, 12, WIDTH, dtype=torch.float64, requires_grad=True)
-    span = Span(12, 12, scope.causal, scope.prefix, layer.window, layer.sparse)
-    assert torch.equal(seen(layer, x, scope), visible(span, x.device))
+    pattern = MaskPattern(12, 12, mask.causal, mask.prefix, layer.window, layer.sparse)
+    assert torch.equal(seen(layer, x, mask), boolean_mask(pattern, x.device))
 
 
 def over_memory(layer, x, memory):
@@ -238,7 +250,7 @@ def test_it_says_what_needs_scores_written_out(monkeypatch, settings, position, 
     choose = kernels.choose
     monkeypatch.setattr(kernels, "choose", lambda *a, **b: chosen.append(choose(*a, **b)) or chosen[-1])
     layer(torch.randn(1, 7, WIDTH))
-    assert (chosen[0].kernel == "written-out") == (needs is not None)
+    assert (chosen[0].kernel == "eager") == (needs is not None)
 
 
 @pytest.mark.parametrize("window", [1, 3, 7])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from danlu import spec
-from danlu.nn import Block, LayerNorm, Scope, rms_norm
+from danlu.nn import AttentionMask, Block, LayerNorm, rms_norm
 from tests.nn.test_registry import members
 
 WIDTH = 12
@@ -134,7 +134,9 @@ def test_the_scope_reaches_the_mixer():
     other = x.clone()
     other[:, -1] += 1
     assert torch.equal(b(x)[:, :-1], b(other)[:, :-1])
-    assert not torch.allclose(b(x, Scope(causal=False))[:, 0], b(other, Scope(causal=False))[:, 0])
+    assert not torch.allclose(
+        b(x, AttentionMask(causal=False))[:, 0], b(other, AttentionMask(causal=False))[:, 0]
+    )
 
 
 def test_a_memory_is_asked_for_and_kept():

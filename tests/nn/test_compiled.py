@@ -12,7 +12,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from danlu import spec
 from danlu.models import Decoder
 from danlu.nn import Attention, ReRotary, Rotary, kept, kernels, prepare
-from danlu.nn.scope import Span, hiding, visible
+from danlu.nn.masks import MaskPattern, additive_mask, boolean_mask
 
 CONTEXT = 24
 TOKENS = torch.arange(2 * CONTEXT).view(2, CONTEXT) % 11
@@ -121,18 +121,23 @@ def test_a_model_prepares_its_positions():
 
 def test_masks_are_kept_while_there_is_room(monkeypatch):
     device = torch.device("cpu")
-    assert visible(Span(5, 5), device) is visible(Span(5, 5), device)
+    assert boolean_mask(MaskPattern(5, 5), device) is boolean_mask(MaskPattern(5, 5), device)
     monkeypatch.setattr(kept, "ROOM", 3 * 100 * 100)
-    masks = [visible(Span(100, 100, window=w), device) for w in (1, 2, 3)]
-    assert all(visible(Span(100, 100, window=w), device) is m for w, m in zip((1, 2, 3), masks, strict=True))
-    visible(Span(100, 100, window=4), device)
-    assert visible(Span(100, 100, window=3), device) is masks[2]
-    assert visible(Span(100, 100, window=1), device) is not masks[0]
-    large = Span(400, 400)
-    assert torch.equal(visible(large, device), torch.ones(400, 400).tril().bool())  # none has room for it
+    masks = [boolean_mask(MaskPattern(100, 100, window=w), device) for w in (1, 2, 3)]
+    assert all(
+        boolean_mask(MaskPattern(100, 100, window=w), device) is m
+        for w, m in zip((1, 2, 3), masks, strict=True)
+    )
+    boolean_mask(MaskPattern(100, 100, window=4), device)
+    assert boolean_mask(MaskPattern(100, 100, window=3), device) is masks[2]
+    assert boolean_mask(MaskPattern(100, 100, window=1), device) is not masks[0]
+    large = MaskPattern(400, 400)
+    assert torch.equal(
+        boolean_mask(large, device), torch.ones(400, 400).tril().bool()
+    )  # none has room for it
 
 
 def test_masks_made_in_inference_mode_serve_a_backward_pass():
     with torch.inference_mode():
-        mask = hiding(Span(3, 9, window=2), 0, 3, torch.float64, torch.device("cpu"))
+        mask = additive_mask(MaskPattern(3, 9, window=2), 0, 3, torch.float64, torch.device("cpu"))
     assert not mask.is_inference()

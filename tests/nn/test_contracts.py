@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from danlu import spec
-from danlu.nn import MLP, Block, FeedForward, Linear, Mixer, Norm, Position, Residual, Scope, build
+from danlu.nn import MLP, AttentionMask, Block, FeedForward, Linear, Mixer, Norm, Position, Residual, build
 from danlu.nn.contracts import count_flops
 from tests.nn.test_registry import AROUND, NOTHING, members
 
@@ -18,9 +18,9 @@ class Mean(Mixer):
         super().__init__()
         self.inner, self.out = Linear(width, 2 * width, bias=bias), Linear(2 * width, width, bias=bias)
 
-    def mix(self, x: torch.Tensor, scope: Scope) -> torch.Tensor:
+    def mix(self, x: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
         x = self.inner(x)
-        if not scope.causal:
+        if not mask.causal:
             return self.out(x.mean(1, keepdim=True).expand_as(x))
         return self.out(x.cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None])
 
@@ -32,7 +32,7 @@ def test_a_mixer_is_cached_without_a_cache_of_its_own():
     torch.testing.assert_close(torch.cat(parts, 1), mixer(x), rtol=1e-13, atol=1e-13)
     assert cache.length == 9
     assert cache.bytes == 2 * mixer.cache_bytes(9, 8)
-    torch.testing.assert_close(mixer(x, Scope(causal=False))[:, 0], mixer(x)[:, -1])
+    torch.testing.assert_close(mixer(x, AttentionMask(causal=False))[:, 0], mixer(x)[:, -1])
 
 
 def test_flops_are_counted_where_a_part_counts_none():
@@ -56,7 +56,7 @@ def test_what_is_missing_is_named():
     class Empty(Mixer):
         pass
 
-    with pytest.raises(NotImplementedError, match=r"Empty has neither mix\(x, scope\) nor a forward"):
+    with pytest.raises(NotImplementedError, match=r"Empty has neither mix\(x, mask\) nor a forward"):
         Empty()(torch.zeros(1, 2, 3))
 
 

@@ -12,30 +12,32 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from danlu import spec
-from danlu.nn import Clipped, Scope, Sinks, SoftmaxOne, attend, fused, kernels, plain
-from danlu.nn.scope import Span, visible
+from danlu.nn import AttentionMask, Clipped, Sinks, SoftmaxOne, attend, fused, kernels, plain
+from danlu.nn.masks import MaskPattern, boolean_mask
 
 KERNELS = ["plain", "sdpa"]
-ALL = [*KERNELS, "written-out"]
+ALL = [*KERNELS, "eager"]
 BF16 = 2.0**-8  # rounding to bfloat16 changes a number by at most this share
 
 
-def reference(q, k, v, bias=None, *, scale, scope=None, window=None, sparse=None, softcap=None, weigh=None):
+def reference(
+    q, k, v, bias=None, *, scale, mask=None, window=None, sparse=None, softcap=None, normaliser=None
+):
     """One operation after another in the inputs' own type, over every pair."""
-    scope = scope or Scope()
-    span = Span(q.shape[2], k.shape[2], scope.causal, scope.prefix, window, sparse)
-    mask = visible(span, q.device)  # checked against its definition in test_scope.py
-    if scope.documents is not None:
-        ours = scope.documents[:, -q.shape[2] :]
-        mask = mask & (ours[:, None, :, None] == scope.documents[:, None, None, :])
+    mask = mask or AttentionMask()
+    pattern = MaskPattern(q.shape[2], k.shape[2], mask.causal, mask.prefix, window, sparse)
+    seen = boolean_mask(pattern, q.device)  # checked against its definition in test_masks.py
+    if mask.documents is not None:
+        ours = mask.documents[:, -q.shape[2] :]
+        seen = seen & (ours[:, None, :, None] == mask.documents[:, None, None, :])
     k, v = (t.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for t in (k, v))
     scores = scale * torch.einsum("bhid,bhjd->bhij", q, k)
     if bias is not None:
         scores = scores + bias
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    scores = scores.masked_fill(~mask, float("-inf"))
-    return (scores.softmax(-1) if weigh is None else weigh(scores)) @ v
+    scores = scores.masked_fill(~seen, float("-inf"))
+    return (scores.softmax(-1) if normaliser is None else normaliser(scores)) @ v
 
 
 def inputs(batch=2, groups=2, repeat=1, queries=7, keys=None, size=4, value_size=None, dtype=torch.float64):
@@ -116,31 +118,31 @@ def test_kernel_is_the_definition(kernel, case):
         tensors.append(torch.randn(*shape, case["queries"], keys, dtype=torch.float64))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain, "BLOCK", block)
-        assert_agree(tensors, kernel, scale=0.7, scope=Scope(causal, prefix, ids), **mask)
+        assert_agree(tensors, kernel, scale=0.7, mask=AttentionMask(causal, prefix, ids), **mask)
 
 
 PARTS = {
     "softcap": lambda heads: {"softcap": 1.3},
-    "softmax1": lambda heads: {"weigh": SoftmaxOne(heads)},
-    "sinks": lambda heads: {"weigh": Sinks(heads)},
-    "clipped": lambda heads: {"weigh": Clipped(heads, alpha=0.6, zeta=1.02)},
-    "softcap-sinks": lambda heads: {"softcap": 0.8, "weigh": Sinks(heads)},
+    "softmax1": lambda heads: {"normaliser": SoftmaxOne(heads)},
+    "sinks": lambda heads: {"normaliser": Sinks(heads)},
+    "clipped": lambda heads: {"normaliser": Clipped(heads, alpha=0.6, zeta=1.02)},
+    "softcap-sinks": lambda heads: {"softcap": 0.8, "normaliser": Sinks(heads)},
 }
 
 
 @pytest.mark.parametrize("part", PARTS)
 @settings(max_examples=15, deadline=None)
 @given(case=cases)
-def test_written_out_parts_are_their_definitions(part, case):
+def test_eager_parts_are_their_definitions(part, case):
     """What only the third kernel can do: in blocks, and of the keys that are seen alone."""
     torch.manual_seed(case.pop("seed"))
     keys, heads = case["queries"] + case["earlier"], case["groups"] * case["repeat"]
     sizes = {name: case[name] for name in ("batch", "groups", "repeat", "queries", "size", "value_size")}
     tensors = [*inputs(**sizes, keys=keys), torch.randn(heads, case["queries"], keys, dtype=torch.float64)]
-    scope = Scope(True, case["prefix"], runs(case["batch"], keys) if case["documents"] else None)
+    scope = AttentionMask(True, case["prefix"], runs(case["batch"], keys) if case["documents"] else None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain, "BLOCK", case["block"])
-        assert_agree(tensors, None, scale=0.7, scope=scope, **case["mask"], **PARTS[part](heads))
+        assert_agree(tensors, None, scale=0.7, mask=scope, **case["mask"], **PARTS[part](heads))
 
 
 def test_softcap_is_its_formula_and_none_where_it_is_wide():
@@ -167,7 +169,7 @@ def test_plain_kernel_with_blocks_of_its_own_size(queries, earlier, window, docu
     keys = queries + earlier
     ids = runs(1, keys) if documents else None
     tensors = inputs(batch=1, groups=1, repeat=2, queries=queries, keys=keys)
-    assert_agree(tensors, "plain", scale=0.5, window=window, scope=Scope(documents=ids))
+    assert_agree(tensors, "plain", scale=0.5, window=window, mask=AttentionMask(documents=ids))
 
 
 @pytest.mark.parametrize(
@@ -182,13 +184,13 @@ def test_plain_kernel_with_blocks_of_its_own_size(queries, earlier, window, docu
 def test_plain_kernel_gradcheck(monkeypatch, queries, earlier, repeat, window, documents, bias):
     monkeypatch.setattr(plain, "BLOCK", 3)
     keys = queries + earlier
-    scope = Scope(documents=runs(2, keys) if documents else None)
+    scope = AttentionMask(documents=runs(2, keys) if documents else None)
     tensors = inputs(repeat=repeat, queries=queries, keys=keys, size=2, value_size=3)
     if bias is not None:
         tensors.append(torch.randn(*bias, queries, keys, dtype=torch.float64))
 
     def call(q, k, v, bias=None):
-        return attend(q, k, v, bias=bias, scale=0.8, window=window, scope=scope, kernel="plain")
+        return attend(q, k, v, bias=bias, scale=0.8, window=window, mask=scope, kernel="plain")
 
     assert gradcheck(call, [t.requires_grad_() for t in tensors])
 
@@ -236,7 +238,7 @@ def test_documents_are_as_if_alone(monkeypatch, kernel, window):
     q, k, v = inputs(batch=1, repeat=2, queries=sum(lengths))
     ids = torch.repeat_interleave(torch.tensor([5, 0, 9, 5]), torch.tensor(lengths))[None]
     ids[0, -lengths[-1] :] = 6
-    got = attend(q, k, v, scale=0.5, window=window, scope=Scope(documents=ids), kernel=kernel)
+    got = attend(q, k, v, scale=0.5, window=window, mask=AttentionMask(documents=ids), kernel=kernel)
     parts = zip(*(t.split(lengths, dim=2) for t in (q, k, v)), strict=True)
     for y, (q1, k1, v1) in zip(got.split(lengths, dim=2), parts, strict=True):
         torch.testing.assert_close(y, attend(q1, k1, v1, scale=0.5, window=window, kernel=kernel))
@@ -285,7 +287,7 @@ def test_the_choice_is_a_kernel_and_a_reason(device, dtype, masked):
     assert choice.kernel in KERNELS
     assert choice.why
     needed = kernels.choose(device, dtype, masked=masked, needs="softcap")
-    assert needed.kernel == "written-out"
+    assert needed.kernel == "eager"
     assert "softcap" in needed.why
 
 
@@ -330,7 +332,7 @@ def test_a_call_as_for_a_gpu_is_the_definition(case, deterministic):
             lambda _, __, **given: made("cuda", torch.float32, **(given | {"deterministic": deterministic})),
         )
         patch.setattr(F, "scaled_dot_product_attention", call)
-        assert_agree(tensors, "sdpa", scale=0.7, scope=Scope(causal, prefix, ids), **mask)
+        assert_agree(tensors, "sdpa", scale=0.7, mask=AttentionMask(causal, prefix, ids), **mask)
     for q, k, v, more in calls:
         assert q.shape[1] == k.shape[1] == v.shape[1] and not more["enable_gqa"]
         assert q.shape[-1] % 4 == v.shape[-1] % 4 == 0
@@ -372,7 +374,7 @@ def test_what_is_kept_is_what_the_table_says(device, dtype):
 
 def test_a_kept_choice_gives_way_to_what_a_kernel_cannot_do():
     with kernels.kernel_choice({"open": {"64": "sdpa"}, "masked": {"64": "sdpa"}}):
-        assert kernels.choose("cpu", torch.float32, 64, needs="softcap").kernel == "written-out"
+        assert kernels.choose("cpu", torch.float32, 64, needs="softcap").kernel == "eager"
         assert kernels.choose("cpu", torch.float32, 64, biased=True).kernel == "plain"
 
 

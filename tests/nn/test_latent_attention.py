@@ -17,9 +17,9 @@ from transformers.models.deepseek_v3 import modeling_deepseek_v3 as v3
 
 from danlu import spec
 from danlu.nn.latent_attention import LatentAttention, LatentCache
+from danlu.nn.masks import AttentionMask
 from danlu.nn.positions import Rotary
 from danlu.nn.registry import build
-from danlu.nn.scope import Scope
 
 WIDTH = 12
 SMALL = {"heads": 3, "head_size": 4, "value_size": 5, "latent": 6, "rotary_size": 2}
@@ -86,9 +86,9 @@ def test_absorbed_is_expanded(layout, batch, positions, new, documents, **sizes)
     new = min(new, positions)
     x = rows(batch, positions, WIDTH)
     which = torch.randint(3, (batch, positions)).cumsum(dim=1) if documents else None
-    scope = Scope(documents=which)
+    mask = AttentionMask(documents=which)
     kept, q = layer._kept(x, 0), layer._queries(x[:, positions - new :], positions - new)
-    expanded, absorbed = layer._expanded(q, kept, scope), layer._absorbed(q, kept, scope)
+    expanded, absorbed = layer._expanded(q, kept, mask), layer._absorbed(q, kept, mask)
     assert expanded.shape == (batch, sizes["heads"], new, sizes["value_size"])
     torch.testing.assert_close(absorbed, expanded, rtol=1e-10, atol=1e-10)
 
@@ -96,10 +96,10 @@ def test_absorbed_is_expanded(layout, batch, positions, new, documents, **sizes)
 def test_absorbed_is_expanded_both_ways():
     layer = latent_attention(spec.Rotary())
     x = rows(2, 7, WIDTH)
-    q, kept, scope = layer._queries(x, 0), layer._kept(x, 0), Scope(causal=False)
-    expanded = layer._expanded(q, kept, scope)
-    torch.testing.assert_close(layer._absorbed(q, kept, scope), expanded, rtol=1e-10, atol=1e-10)
-    assert not torch.allclose(expanded, layer._expanded(q, kept, Scope()))
+    q, kept, mask = layer._queries(x, 0), layer._kept(x, 0), AttentionMask(causal=False)
+    expanded = layer._expanded(q, kept, mask)
+    torch.testing.assert_close(layer._absorbed(q, kept, mask), expanded, rtol=1e-10, atol=1e-10)
+    assert not torch.allclose(expanded, layer._expanded(q, kept, AttentionMask()))
 
 
 FROM_DEEPSEEK = {
@@ -239,7 +239,7 @@ def test_gradients(query_latent, form):
             self.layer = layer
 
         def forward(self, x):
-            y = getattr(layer, form)(layer._queries(x, 0), layer._kept(x, 0), Scope())
+            y = getattr(layer, form)(layer._queries(x, 0), layer._kept(x, 0), AttentionMask())
             return layer.out(y.transpose(1, 2).flatten(2))
 
     def run(x, *given):

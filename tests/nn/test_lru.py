@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from danlu import spec
 from danlu.nn.lru import LRU
+from danlu.nn.masks import AttentionMask
 from danlu.nn.registry import build
-from danlu.nn.scope import Scope
 
 WIDTH = 12
 
@@ -167,12 +167,12 @@ def test_half_precision_is_close_to_single():
 
 def test_refusals():
     layer, x = LRU(WIDTH), torch.randn(1, 5, WIDTH)
-    for scope in (Scope(causal=False), Scope(prefix=3)):
+    for mask in (AttentionMask(causal=False), AttentionMask(prefix=3)):
         with pytest.raises(ValueError, match="cannot see later positions"):
-            layer(x, scope)
+            layer(x, mask)
     with pytest.raises(ValueError, match="from one document into the next"):
-        layer(x, Scope(documents=torch.tensor([[0, 0, 0, 1, 1]])))
-    assert torch.equal(layer(x, Scope(prefix=1)), layer(x))  # one position sees itself in any case
+        layer(x, AttentionMask(documents=torch.tensor([[0, 0, 0, 1, 1]])))
+    assert torch.equal(layer(x, AttentionMask(prefix=1)), layer(x))  # one position sees itself in any case
 
 
 def test_flops_are_those_of_its_products():

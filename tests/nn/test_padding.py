@@ -8,7 +8,7 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.models import Encoder
-from danlu.nn import LRU, Attention, Block, Scope, VQAttention
+from danlu.nn import LRU, Attention, AttentionMask, Block, VQAttention
 from tests.nn.test_registry import members
 
 LENGTHS = (7, 3, 5)
@@ -26,7 +26,7 @@ def padded(sequences, side="right"):
     return batch, mask
 
 
-def assert_rows_alone(layer, side="right", **more):
+def assert_rows_alone(layer, side="right", causal=True):
     """The layer's output and gradient for a padded batch against those for each sequence."""
     layer = layer.double()
     sequences = [torch.randn(n, WIDTH, dtype=torch.float64) for n in LENGTHS]
@@ -34,13 +34,13 @@ def assert_rows_alone(layer, side="right", **more):
     # Moved to the right, positions are others, and a rotary angle is rounded to float32.
     near = {"rtol": 1e-9, "atol": 1e-10} if side == "right" else {"rtol": 1e-5, "atol": 1e-6}
     batch.requires_grad_()
-    together = layer(batch, **more, mask=mask)
+    together = layer(batch, mask if causal else AttentionMask(causal=False).padded(mask))
     (gradient,) = torch.autograd.grad(together[mask].square().sum(), batch)
     assert torch.isfinite(together).all()
     assert torch.equal(gradient[~mask], torch.zeros_like(gradient[~mask]))
     for i, sequence in enumerate(sequences):
         sequence = sequence[None].requires_grad_()
-        alone = layer(sequence, **more)
+        alone = layer(sequence, AttentionMask(causal))
         torch.testing.assert_close(together[i][mask[i]], alone[0], **near)
         (expected,) = torch.autograd.grad(alone.square().sum(), sequence)
         torch.testing.assert_close(gradient[i][mask[i]], expected[0], **near)
@@ -54,7 +54,7 @@ WITHIN = [p for p in members(spec.Position) if p.acts_on in ("heads", "scores", 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_attention(position, causal, side):
     """Positions of distances alone do not mind on which side padding is."""
-    assert_rows_alone(Attention(WIDTH, heads=2, position=position()), side, scope=Scope(causal))
+    assert_rows_alone(Attention(WIDTH, heads=2, position=position()), side, causal)
 
 
 PARTS = {
@@ -68,13 +68,13 @@ PARTS = {
 
 @pytest.mark.parametrize("name", PARTS)
 def test_parts_of_attention(name):
-    assert_rows_alone(Attention(WIDTH, heads=2, position="rotary", **PARTS[name]), scope=Scope(False))
+    assert_rows_alone(Attention(WIDTH, heads=2, position="rotary", **PARTS[name]), causal=False)
 
 
 @pytest.mark.parametrize("placement", ["pre", "post", "double", "output", "parallel", "parallel-two"])
 def test_blocks(placement):
     block = Block(WIDTH, mixer={"kind": "latent"}, position="rotary", placement=placement)
-    assert_rows_alone(block, scope=Scope(False))
+    assert_rows_alone(block, causal=False)
 
 
 @pytest.mark.parametrize("position", members(spec.Position), ids=lambda p: p.__name__)
@@ -95,8 +95,8 @@ def test_documents_stay_apart_beside_padding():
     layer = Attention(WIDTH, heads=2).double()
     x, documents = torch.randn(1, 6, WIDTH, dtype=torch.float64), torch.tensor([[0, 0, 1, 1, 1, 1]])
     mask = torch.tensor([[True, True, True, True, False, False]])
-    got = layer(x, Scope(True, 0, documents.int()), mask=mask)
-    torch.testing.assert_close(got[:, :4], layer(x[:, :4], Scope(True, 0, documents[:, :4])))
+    got = layer(x, AttentionMask(True, 0, documents.int()).padded(mask))
+    torch.testing.assert_close(got[:, :4], layer(x[:, :4], AttentionMask(True, 0, documents[:, :4])))
 
 
 def test_a_cache_takes_the_mask_of_all_positions():
@@ -104,8 +104,8 @@ def test_a_cache_takes_the_mask_of_all_positions():
     layer = Attention(WIDTH, heads=2, position="rotary").double()
     batch, mask = padded([torch.randn(n, WIDTH, dtype=torch.float64) for n in LENGTHS], "left")
     cache = layer.cache(len(LENGTHS), 7)
-    parts = [layer(batch[:, :4], None, cache, mask[:, :4])]
-    parts += [layer(batch[:, i : i + 1], None, cache, mask[:, : i + 1]) for i in range(4, 7)]
+    parts = [layer(batch[:, :4], mask[:, :4], cache)]
+    parts += [layer(batch[:, i : i + 1], mask[:, : i + 1], cache) for i in range(4, 7)]
     torch.testing.assert_close(torch.cat(parts, 1)[mask], layer(batch, mask=mask)[mask])
 
 
@@ -117,7 +117,7 @@ def test_true_is_text_as_in_pytorchs_attention():
     ours.out.weight.data.copy_(theirs.out_proj.weight)
     x, mask = padded([torch.randn(n, WIDTH, dtype=torch.float64) for n in LENGTHS])
     expected, _ = theirs(x, x, x, key_padding_mask=~mask)
-    torch.testing.assert_close(ours(x, Scope(False), mask=mask)[mask], expected[mask])
+    torch.testing.assert_close(ours(x, AttentionMask(False).padded(mask))[mask], expected[mask])
 
 
 def test_what_cannot_be():

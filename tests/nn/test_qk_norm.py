@@ -11,8 +11,8 @@ from torch.autograd import gradcheck
 
 from danlu import spec
 from danlu.nn import Attention, Rotary
+from danlu.nn.masks import AttentionMask, MaskPattern, boolean_mask, visible_keys
 from danlu.nn.qk_norm import HeadNorm
-from danlu.nn.scope import Scope, Span, counts, visible
 from danlu.optim import by_role
 
 HEADS, SIZE, WIDTH = 3, 4, 12
@@ -181,13 +181,13 @@ def test_rms_is_l2_times_the_root_of_the_size():
 
 
 SCOPES = {
-    "causal": (Scope(), {}),
-    "window": (Scope(), {"window": 4}),
-    "strided": (Scope(), {"sparse": spec.Strided(stride=3)}),
-    "full": (Scope(causal=False), {}),
-    "both ways": (Scope(causal=False), {"window": 3}),
-    "prefix": (Scope(prefix=5), {}),
-    "documents": (Scope(documents=torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1, 1], [0] * 9])), {}),
+    "causal": (AttentionMask(), {}),
+    "window": (AttentionMask(), {"window": 4}),
+    "strided": (AttentionMask(), {"sparse": spec.Strided(stride=3)}),
+    "full": (AttentionMask(causal=False), {}),
+    "both ways": (AttentionMask(causal=False), {"window": 3}),
+    "prefix": (AttentionMask(prefix=5), {}),
+    "documents": (AttentionMask(documents=torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1, 1], [0] * 9])), {}),
 }
 
 
@@ -197,8 +197,8 @@ def test_log_n_counts_the_visible_keys(case):
     scope, settings = SCOPES[case]
     layer = Attention(WIDTH, heads=HEADS, log_n=3, **settings).double()
     x = torch.randn(2, 9, WIDTH, dtype=torch.float64)
-    span = Span(9, 9, scope.causal, scope.prefix, settings.get("window"), settings.get("sparse"))
-    mask = visible(span, x.device).expand(2, 1, 9, 9)
+    pattern = MaskPattern(9, 9, scope.causal, scope.prefix, settings.get("window"), settings.get("sparse"))
+    mask = boolean_mask(pattern, x.device).expand(2, 1, 9, 9)
     if scope.documents is not None:
         mask = mask & (scope.documents[:, None, :, None] == scope.documents[:, None, None])
     n = mask.sum(-1, keepdim=True)
@@ -221,4 +221,6 @@ def test_log_n_counts_the_same_in_decoding(window):
         for part in x.split([1, 3, 1, 4], dim=1):
             parts.append(layer(part, cache=cache))
         torch.testing.assert_close(torch.cat(parts, dim=1), layer(x), **EXACT)
-    assert torch.equal(counts(Span(1, 9, window=window), None, x.device), torch.tensor([window or 9]))
+    assert torch.equal(
+        visible_keys(MaskPattern(1, 9, window=window), None, x.device), torch.tensor([window or 9])
+    )

@@ -12,11 +12,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from danlu import spec
 from danlu.nn import (
+    AttentionMask,
     Block,
     CrossAttention,
     FiLM,
     Rotary,
-    Scope,
     attend,
     build,
     kernels,
@@ -32,7 +32,7 @@ from tests.nn.test_registry import members
 
 WIDTH, LENGTH = 8, 7
 DOCUMENTS = torch.tensor([[0, 0, 0, 1, 1, 1, 1], [0, 1, 1, 1, 1, 2, 2]])
-KERNELS = ("plain", "written-out")
+KERNELS = ("plain", "eager")
 
 
 @pytest.fixture(autouse=True)
@@ -164,9 +164,11 @@ def test_positions_in_attention(part, kernel):
     check_module(build(spec.Attention(heads=2), WIDTH, part(**settings)), real(2, LENGTH, WIDTH))
 
 
-@pytest.mark.parametrize("scope", [Scope(False), Scope(True, 3), Scope(True, 0, DOCUMENTS)])
-def test_what_is_visible(scope, kernel):
-    check_module(build(spec.Attention(heads=2), WIDTH, spec.Kerple()), real(2, LENGTH, WIDTH), scope=scope)
+@pytest.mark.parametrize(
+    "mask", [AttentionMask(False), AttentionMask(True, 3), AttentionMask(True, 0, DOCUMENTS)]
+)
+def test_what_is_visible(mask, kernel):
+    check_module(build(spec.Attention(heads=2), WIDTH, spec.Kerple()), real(2, LENGTH, WIDTH), mask=mask)
 
 
 def test_attention_to_a_memory(kernel):

@@ -10,8 +10,8 @@ from torch.autograd import gradcheck
 from torch.utils.flop_counter import FlopCounterMode
 
 from danlu import spec
+from danlu.nn.masks import AttentionMask
 from danlu.nn.registry import build
-from danlu.nn.scope import Scope
 from danlu.nn.vq_attention import Far, Queries, VQAttention, attend_blocks, attend_quadratic, sum_up
 
 BF16 = 2.0**-8  # rounding to bfloat16 changes a number by at most half of this share
@@ -261,8 +261,13 @@ def test_built_from_its_specification():
 
 
 @pytest.mark.parametrize(
-    "scope", [Scope(causal=False), Scope(prefix=3), Scope(documents=torch.zeros(1, 6, dtype=torch.int64))]
+    "mask",
+    [
+        AttentionMask(causal=False),
+        AttentionMask(prefix=3),
+        AttentionMask(documents=torch.zeros(1, 6, dtype=torch.int64)),
+    ],
 )
-def test_other_scopes_are_refused(scope):
+def test_other_scopes_are_refused(mask):
     with pytest.raises(ValueError, match="VQAttention sums up"):
-        layer()(torch.randn(1, 6, 12).double(), scope)
+        layer()(torch.randn(1, 6, 12).double(), mask)

@@ -10,7 +10,7 @@ from torch.autograd import gradcheck
 
 from danlu import spec
 from danlu.nn import Clipped, Sinks, SoftmaxOne, attend, build
-from danlu.nn.scope import Scope
+from danlu.nn.masks import AttentionMask
 
 HEADS = 3
 EXACT = {"rtol": 1e-12, "atol": 1e-12}
@@ -44,9 +44,9 @@ def test_softmax1_in_three_forms(seed, scale):
 
 def test_softmax1_is_attention_with_a_key_and_value_of_zeros():
     q, k, v = (torch.randn(2, HEADS, 7, 4, dtype=torch.float64) for _ in range(3))
-    got = attend(q, k, v, scale=0.5, scope=Scope(causal=False), weigh=SoftmaxOne(HEADS))
+    got = attend(q, k, v, scale=0.5, mask=AttentionMask(causal=False), normaliser=SoftmaxOne(HEADS))
     k, v = (torch.cat((t, t.new_zeros(2, HEADS, 1, 4)), dim=2) for t in (k, v))
-    torch.testing.assert_close(got, attend(q, k, v, scale=0.5, scope=Scope(causal=False)), **EXACT)
+    torch.testing.assert_close(got, attend(q, k, v, scale=0.5, mask=AttentionMask(causal=False)), **EXACT)
 
 
 @settings(max_examples=30, deadline=None)

@@ -105,7 +105,7 @@ class Forgetful(nn.Module):
     def cache(self, batch: int, length: int) -> Any:
         return object()
 
-    def forward(self, x: torch.Tensor, scope: Any = None, cache: Any = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: Any = None, cache: Any = None) -> torch.Tensor:
         return self.out(x.cumsum(1))  # type: ignore[no-any-return]
 
 

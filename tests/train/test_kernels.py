@@ -60,21 +60,21 @@ def test_layers_that_run_alike_are_one_group():
     said = report(resolve(["tiny", "+lru-attention", "train.device=cpu"]))
     assert [(row["mixer"], row["layers"]) for row in said] == [("LRU", [0, 1, 3]), ("Attention", [2])]
     assert said[0]["measured"] is None and "linear" in said[0]["why"]
-    assert set(said[1]["measured"]) == {"length", "sdpa", "plain", "written"}
+    assert set(said[1]["measured"]) == {"length", "sdpa", "plain", "eager"}
     assert said[1]["measured"]["length"] in (row.length for row in kernels.MEASURED["cpu", "float32", False])
 
 
 def test_the_part_that_forbids_the_fast_kernel_is_named():
     (row,) = report(resolve(["tiny", "model.mixer.softcap=20", "train.device=cpu"]))
-    assert (row["kernel"], row["needs"]) == ("written-out", "softcap")
+    assert (row["kernel"], row["needs"]) == ("eager", "softcap")
     assert row["why"].startswith("softcap is in no fused kernel")
 
 
-def test_what_written_out_scores_cost_is_said(monkeypatch):
-    row = kernels.Measured(128, sdpa=4.0, plain=2.0, written=5.0)
+def test_what_eager_scores_cost_is_said(monkeypatch):
+    row = kernels.Measured(128, sdpa=4.0, plain=2.0, eager=5.0)
     monkeypatch.setattr(kernels, "MEASURED", {("cpu", "float32", False): (row,)})
     choice = kernels.choose("cpu", torch.float32, 100, needs="softcap")
-    assert (choice.kernel, choice.measured) == ("written-out", row)
+    assert (choice.kernel, choice.measured) == ("eager", row)
     assert "2.5 times the time of plain" in choice.why
     choice = kernels.choose("cpu", torch.float32, 100)
     assert (choice.kernel, choice.measured) == ("plain", row)

@@ -58,7 +58,7 @@ def attention_to_first(run: Trained) -> float:
     means: list[float] = []
 
     def watch(call: Attended) -> None:
-        if call.span.queries > 1:
+        if call.pattern.queries > 1:
             means.append(float(first_weights(call).mean()))
 
     with watched(watch):
@@ -72,10 +72,10 @@ def first_weights(call: Attended) -> torch.Tensor:
     """The weights of the first key at the queries of the later half: (B, H, T − T//2) in float32."""
     call = call._replace(q=call.q.float(), k=call.k.float())
     weights = []
-    for start, stop, low, high in blocks(call.span):
+    for start, stop, low, high in blocks(call.pattern):
         of_block = call.weights(call.scores(start, stop, low, high))
         weights.append(of_block[..., 0] if low == 0 else torch.zeros_like(of_block[..., 0]))
-    return torch.cat(weights, dim=-1)[..., call.span.queries // 2 :]
+    return torch.cat(weights, dim=-1)[..., call.pattern.queries // 2 :]
 
 
 def increment(run: Trained) -> float:

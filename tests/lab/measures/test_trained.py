@@ -20,7 +20,7 @@ from danlu.lab.measures.text import answers
 from danlu.lab.measures.trained import Trained
 from danlu.models import generate
 from danlu.nn.kernels import Attended
-from danlu.nn.scope import Span
+from danlu.nn.masks import MaskPattern
 from danlu.train import metrics
 from tests.train import small
 
@@ -170,8 +170,8 @@ def test_uniform_attention_gives_the_first_one_over_the_position(runs: Callable[
 
 def test_a_window_hides_the_first() -> None:
     q = k = torch.randn(2, 3, 12, 4)
-    assert float(first_weights(Attended(q, k, 1.0, Span(12, 12, window=6))).max()) == 0
-    seen = first_weights(Attended(q, k, 1.0, Span(12, 12, window=12)))
+    assert float(first_weights(Attended(q, k, 1.0, MaskPattern(12, 12, window=6))).max()) == 0
+    seen = first_weights(Attended(q, k, 1.0, MaskPattern(12, 12, window=12)))
     expected = (q @ k.mT).masked_fill(~torch.ones(12, 12).tril().bool(), -math.inf).softmax(-1)[..., 6:, 0]
     torch.testing.assert_close(seen, expected)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from danlu import spec
 from danlu.nn import plain
-from danlu.nn.scope import Span, apart, counts, hiding, visible
+from danlu.nn.masks import MaskPattern, across_documents, additive_mask, boolean_mask, visible_keys
 
 CPU = torch.device("cpu")
 PATTERNS = st.one_of(
@@ -21,15 +21,15 @@ PATTERNS = st.one_of(
 )  # fmt: skip
 
 
-def sees(span, i, j):
+def sees(pattern, i, j):
     """Whether position i sees position j, from the definitions of the mask's parts."""
-    in_time = not span.causal or j <= i or (i < span.prefix and j < span.prefix)
-    near = span.window is None or abs(i - j) < span.window
-    if isinstance(span.sparse, spec.Strided):
-        chosen = abs(i - j) < span.sparse.stride or abs(i - j) % span.sparse.stride == 0
-    elif isinstance(span.sparse, spec.Fixed):
-        block = span.sparse.block
-        chosen = i // block == j // block or j % block >= block - span.sparse.columns
+    in_time = not pattern.causal or j <= i or (i < pattern.prefix and j < pattern.prefix)
+    near = pattern.window is None or abs(i - j) < pattern.window
+    if isinstance(pattern.sparse, spec.Strided):
+        chosen = abs(i - j) < pattern.sparse.stride or abs(i - j) % pattern.sparse.stride == 0
+    elif isinstance(pattern.sparse, spec.Fixed):
+        block = pattern.sparse.block
+        chosen = i // block == j // block or j % block >= block - pattern.sparse.columns
     else:
         chosen = True
     return in_time and near and chosen
@@ -39,7 +39,7 @@ def sees(span, i, j):
 def spans(draw):
     queries = draw(st.integers(1, 20))
     sparse = draw(PATTERNS)
-    return Span(
+    return MaskPattern(
         queries,
         queries + draw(st.sampled_from([0, 0, 1, 7])),
         draw(st.booleans()),
@@ -51,22 +51,22 @@ def spans(draw):
 
 @settings(max_examples=300, deadline=None)
 @given(spans(), st.integers(1, 24))
-def test_masks_are_their_definitions(span, block):
+def test_masks_are_their_definitions(pattern, block):
     expected = torch.tensor(
-        [[sees(span, i, j) for j in range(span.keys)] for i in range(span.offset, span.keys)]
+        [[sees(pattern, i, j) for j in range(pattern.keys)] for i in range(pattern.offset, pattern.keys)]
     )
-    mask = visible(span, CPU)
+    mask = boolean_mask(pattern, CPU)
     assert torch.equal(mask, expected)
-    assert torch.equal(counts(span, None, CPU), expected.sum(-1))
-    assert not span.full or expected.all()
-    if span.plainly_causal:
+    assert torch.equal(visible_keys(pattern, None, CPU), expected.sum(-1))
+    assert not pattern.full or expected.all()
+    if pattern.plainly_causal:
         assert torch.equal(expected, torch.ones_like(expected).tril())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain, "BLOCK", block)
         covered = torch.zeros_like(expected)
-        for start, stop, low, high in plain.blocks(span):
+        for start, stop, low, high in plain.blocks(pattern):
             covered[start:stop, low:high] = True
-            hidden = hiding(span, start, stop, torch.float32, CPU)
+            hidden = additive_mask(pattern, start, stop, torch.float32, CPU)
             assert torch.equal(hidden == 0, expected[start:stop, low:high])
             assert torch.equal(hidden == float("-inf"), ~expected[start:stop, low:high])
     assert not (expected & ~covered).any()  # whatever is outside the blocks is invisible
@@ -74,23 +74,27 @@ def test_masks_are_their_definitions(span, block):
 
 @settings(max_examples=100, deadline=None)
 @given(spans(), st.integers(0, 2**31))
-def test_documents_are_apart(span, seed):
+def test_documents_are_apart(pattern, seed):
     torch.manual_seed(seed)
-    documents = (torch.rand(2, span.keys) < 0.3).cumsum(dim=1)
-    offset = span.offset if span.causal else 0
-    if not span.causal:
-        span = Span(span.keys, span.keys, False, 0, span.window, span.sparse)
+    documents = (torch.rand(2, pattern.keys) < 0.3).cumsum(dim=1)
+    offset = pattern.offset if pattern.causal else 0
+    if not pattern.causal:
+        pattern = MaskPattern(pattern.keys, pattern.keys, False, 0, pattern.window, pattern.sparse)
     expected = torch.tensor(
-        [[[row[i] != row[j] for j in range(span.keys)] for i in range(offset, span.keys)] for row in
+        [[[row[i] != row[j] for j in range(pattern.keys)] for i in range(offset, pattern.keys)] for row in
          documents.tolist()]
     )  # fmt: skip
-    assert torch.equal(apart(span, documents), expected)
-    assert torch.equal(counts(span, documents, CPU), (visible(span, CPU) & ~expected).sum(-1))
+    assert torch.equal(across_documents(pattern, documents), expected)
+    assert torch.equal(
+        visible_keys(pattern, documents, CPU), (boolean_mask(pattern, CPU) & ~expected).sum(-1)
+    )
 
 
 def test_a_window_as_long_as_the_text_is_causal():
-    assert torch.equal(visible(Span(9, 9, window=9), CPU), visible(Span(9, 9), CPU))
-    assert not torch.equal(visible(Span(9, 9, window=8), CPU), visible(Span(9, 9), CPU))
+    assert torch.equal(boolean_mask(MaskPattern(9, 9, window=9), CPU), boolean_mask(MaskPattern(9, 9), CPU))
+    assert not torch.equal(
+        boolean_mask(MaskPattern(9, 9, window=8), CPU), boolean_mask(MaskPattern(9, 9), CPU)
+    )
 
 
 @pytest.mark.parametrize("root", [2, 3, 5, 8])
@@ -99,12 +103,12 @@ def test_two_sparse_layers_see_all_that_one_full_layer_sees(kind, root):
     """Child et al. 2019, section 4.2: a path of two steps leads to every earlier position (fixed: over the
     last column of its block)."""
     sparse = spec.Strided(stride=root) if kind == "strided" else spec.Fixed(block=root, columns=1)
-    one = visible(Span(root * root, root * root, sparse=sparse), CPU).long()
-    assert torch.equal(one @ one > 0, visible(Span(root * root, root * root), CPU))
+    one = boolean_mask(MaskPattern(root * root, root * root, sparse=sparse), CPU).long()
+    assert torch.equal(one @ one > 0, boolean_mask(MaskPattern(root * root, root * root), CPU))
 
 
 def pairs(n, sparse):
-    return int(visible(Span(n, n, sparse=sparse), CPU).sum())
+    return int(boolean_mask(MaskPattern(n, n, sparse=sparse), CPU).sum())
 
 
 @pytest.mark.parametrize("root", [2, 5, 16, 31])
@@ -126,9 +130,9 @@ def test_pairs_grow_as_the_power_of_three_halves(kind):
 
 
 def test_masks_made_in_inference_mode_serve_training():
-    span = Span(6, 6, window=3, prefix=2)
+    pattern = MaskPattern(6, 6, window=3, prefix=2)
     with torch.inference_mode():
-        mask, added = visible(span, CPU), hiding(span, 0, 6, torch.float32, CPU)
+        mask, added = boolean_mask(pattern, CPU), additive_mask(pattern, 0, 6, torch.float32, CPU)
     assert not mask.is_inference()
     assert not added.is_inference()
-    assert visible(span, CPU) is mask  # made once
+    assert boolean_mask(pattern, CPU) is mask  # made once

@@ -1,4 +1,4 @@
-"""What a position may see, as the model and the task say; patterns of single layers narrow it."""
+"""Attention masks: what a position may see, as the model says; patterns of single layers narrow it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from danlu.nn.kept import kept
 
 
 @dataclass(frozen=True)
-class Scope:
-    """What every layer has in common.
+class AttentionMask:
+    """What a position may see in every layer.
 
     ``causal``: a position sees itself and those before it, else all. ``prefix``: so many first positions see
     one another all the same. ``documents``: (batch, positions) integers; attention does not cross from one
@@ -23,7 +23,12 @@ class Scope:
     prefix: int = 0
     documents: torch.Tensor | None = None
 
-    def padded(self, mask: torch.Tensor | None) -> Scope:
+    @classmethod
+    def of(cls, mask: AttentionMask | torch.Tensor | None) -> AttentionMask:
+        """The mask that is meant: None is the causal one, a tensor the causal one beside padding."""
+        return mask if isinstance(mask, AttentionMask) else cls().padded(mask)
+
+    def padded(self, mask: torch.Tensor | None) -> AttentionMask:
         """The same beside padding. ``mask``: bool (batch, positions), True for a position of the text, False
         for padding, which no position of the text sees; None: there is no padding.
 
@@ -45,7 +50,7 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Span:
+class MaskPattern:
     """Which keys a query sees by their places alone: hashable, so that masks are made once.
 
     Query i stands at position ``offset`` + i, the keys at 0 … ``keys`` − 1.
@@ -88,54 +93,56 @@ class Span:
 
 
 @kept
-def visible(span: Span, device: torch.device) -> torch.Tensor:
+def boolean_mask(pattern: MaskPattern, device: torch.device) -> torch.Tensor:
     """Boolean mask (queries, keys): True where the query may see the key.
 
     A window of w: the distance is less than w. Strided (Child et al. 2019): less than the stride, or a
     multiple of it. Fixed: the same block, or among the last columns of another.
     """
-    i = torch.arange(span.queries, device=device)[:, None] + span.offset
-    j = torch.arange(span.keys, device=device)
-    mask = torch.ones(span.queries, span.keys, dtype=torch.bool, device=device)
-    if span.causal:
-        mask = (j <= i) | ((i < span.prefix) & (j < span.prefix))
-    if span.window is not None:
-        mask = mask & ((i - j).abs() < span.window)
-    if isinstance(span.sparse, spec.Strided):
-        mask = mask & (((i - j).abs() < span.sparse.stride) | ((i - j) % span.sparse.stride == 0))
-    elif isinstance(span.sparse, spec.Fixed):
-        block, columns = span.sparse.block, span.sparse.columns
+    i = torch.arange(pattern.queries, device=device)[:, None] + pattern.offset
+    j = torch.arange(pattern.keys, device=device)
+    mask = torch.ones(pattern.queries, pattern.keys, dtype=torch.bool, device=device)
+    if pattern.causal:
+        mask = (j <= i) | ((i < pattern.prefix) & (j < pattern.prefix))
+    if pattern.window is not None:
+        mask = mask & ((i - j).abs() < pattern.window)
+    if isinstance(pattern.sparse, spec.Strided):
+        mask = mask & (((i - j).abs() < pattern.sparse.stride) | ((i - j) % pattern.sparse.stride == 0))
+    elif isinstance(pattern.sparse, spec.Fixed):
+        block, columns = pattern.sparse.block, pattern.sparse.columns
         mask = mask & ((i // block == j // block) | (j % block >= block - columns))
     return mask
 
 
-def apart(span: Span, documents: torch.Tensor | None) -> torch.Tensor | None:
+def across_documents(pattern: MaskPattern, documents: torch.Tensor | None) -> torch.Tensor | None:
     """Boolean (batch, queries, keys): True where query and key are of different documents."""
     if documents is None:
         return None
-    ours = documents[:, span.offset :] if span.causal else documents
+    ours = documents[:, pattern.offset :] if pattern.causal else documents
     return ours[:, :, None] != documents[:, None, :]
 
 
-def counts(span: Span, documents: torch.Tensor | None, device: torch.device) -> torch.Tensor:
+def visible_keys(pattern: MaskPattern, documents: torch.Tensor | None, device: torch.device) -> torch.Tensor:
     """How many keys each query sees: (queries,), or (batch, queries) with documents."""
-    different = apart(span, documents)
-    if different is not None or span.sparse is not None:
-        seen = visible(span, device)
+    different = across_documents(pattern, documents)
+    if different is not None or pattern.sparse is not None:
+        seen = boolean_mask(pattern, device)
         return (seen if different is None else seen & ~different).sum(-1)
-    i = torch.arange(span.queries, device=device) + span.offset  # no mask where none is needed
-    high = torch.full_like(i, span.keys)
-    if span.causal:
-        high = torch.where(i < span.prefix, (i + 1).clamp(min=min(span.prefix, span.keys)), i + 1)
-    if span.window is None:
+    i = torch.arange(pattern.queries, device=device) + pattern.offset  # no mask where none is needed
+    high = torch.full_like(i, pattern.keys)
+    if pattern.causal:
+        high = torch.where(i < pattern.prefix, (i + 1).clamp(min=min(pattern.prefix, pattern.keys)), i + 1)
+    if pattern.window is None:
         return high
-    return high.minimum(i + span.window) - (i - span.window + 1).clamp(min=0)
+    return high.minimum(i + pattern.window) - (i - pattern.window + 1).clamp(min=0)
 
 
 @kept
-def hiding(span: Span, start: int, stop: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+def additive_mask(
+    pattern: MaskPattern, start: int, stop: int, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
     """What hides the keys from queries ``start`` to ``stop`` when it is added to their scores: 0 where
-    visible, −∞ elsewhere; (stop − start, keys of ``span.keys_of(start, stop)``)."""
-    low, high = span.keys_of(start, stop)
-    seen = visible(span, device)[start:stop, low:high]
+    boolean_mask, −∞ elsewhere; (stop − start, keys of ``pattern.keys_of(start, stop)``)."""
+    low, high = pattern.keys_of(start, stop)
+    seen = boolean_mask(pattern, device)[start:stop, low:high]
     return torch.zeros(seen.shape, dtype=dtype, device=device).masked_fill_(~seen, float("-inf"))
