@@ -199,7 +199,7 @@ def count_flops(part: nn.Module, *shape: int) -> int:
     """FLOPs of the matrix products of ``part`` on an input of ``shape``, by PyTorch's counter. Nothing is
     computed: the pass runs on the meta device."""
     held = chain(part.named_parameters(), part.named_buffers())
-    outline = {name: torch.empty_like(t, device="meta") for name, t in held}
+    outline = {name: torch.empty(t.shape, dtype=t.dtype, device="meta") for name, t in held}
     training = part.training
     part.eval()  # what is gathered in training is not to be outlines
     try:
