@@ -117,3 +117,24 @@ def test_tried_edited_tried_again(tmp_path: Path, mine: Path) -> None:
     second, more = tried()
     assert second != first
     assert runs < more and all("dyt" in name for name in more - runs) and len(more - runs) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_train_what_one_does(tmp_path: Path, kind: str) -> None:
+    """Own parts are loaded by each process; sharded, their weights are those of one process."""
+    file = Path(__file__).with_name("mine.py")
+    danlu.load(file)
+    words = [
+        *(word for word in small.words(small.corpus(tmp_path)) if "norm.gain" not in word),
+        "model.norm=dyt", "model.feed_forward=low-rank", "model.position=decay", "optimizer=heavy-ball",
+        "train.steps=4", "train.log_every=1", "train.compile=false", f"train.parallel={kind}",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+         "-m", "danlu", "--", "train", *words, "--run", str(tmp_path / "two"), "--with", str(file)],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    small.go(resolve(words), tmp_path / "one")
+    small.close(small.losses(tmp_path / "two"), small.losses(tmp_path / "one"))

@@ -1,0 +1,185 @@
+"""Own parts in models: what the surroundings give, what a class may leave out, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import danlu
+from danlu.models import build, generate
+from danlu.models.costs import parameters
+from danlu.nn import Linear
+from danlu.spec import SpecError, resolve
+
+WORDS = [
+    "nano", "model.layers=2", "model.width=16", "model.mixer.heads=2", "data.context=16",
+    "train.precision=float32", "train.steps=4",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def mine() -> None:
+    danlu.load(Path(__file__).with_name("mine.py"))
+
+
+def model_of(*words: str, seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    return build(resolve([*WORDS, *words]).model, 32, 16)
+
+
+MEAN = ("model.mixer=mean", "model.position=none")
+
+
+def test_a_users_module_is_itself() -> None:
+    """Its names, its type and its repr are the user's."""
+    model = model_of("model.norm=dyt", "model.norm.alpha=0.7")
+    norm = model.blocks[0].mixer_norm
+    dyt = danlu.spec.families.FAMILIES["norm"].own["dyt"].makes
+    assert isinstance(norm, dyt)  # type: ignore[arg-type]
+    assert repr(norm) == "DyT()"
+    assert {"blocks.0.mixer_norm.alpha", "blocks.0.mixer_norm.gain", "norm.gain"} <= set(model.state_dict())
+    assert norm.alpha.item() == pytest.approx(0.7)
+
+
+def test_costs_are_told_by_part() -> None:
+    found = parameters(model_of("model.norm=dyt", "model.position=decay", "model.residual=half"))
+    assert found["norms and gains"] == 5 * 17 and found["positions"] == 2 * 2
+    assert "other" not in found
+
+
+def test_bfloat16_activations_beside_weights_in_float32() -> None:
+    """Plain nn.Linear included; the output has the input's type, close to float32's."""
+    model = model_of("model.norm=dyt", "model.feed_forward=low-rank", *MEAN)
+    tokens = torch.arange(16)[None]
+    exact = model(tokens)
+    model.compute = torch.bfloat16
+    rounded = model(tokens)
+    assert rounded.dtype == torch.float32 and 0 < (rounded - exact).abs().max() < 0.1
+    rounded.square().mean().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+
+
+def test_generation_without_a_cache_of_ones_own() -> None:
+    """Token by token it is what the whole text gives."""
+    model = model_of(*MEAN).eval()
+    written = list(map(int, generate(model, torch.tensor([[1, 2, 3]]), count=6, context=16, temperature=0)))
+    text = [1, 2, 3]
+    for token in written:
+        assert int(model(torch.tensor([text]))[0, -1].argmax()) == token
+        text.append(token)
+
+
+def test_compiled_it_agrees() -> None:
+    model = model_of("model.norm=dyt", "model.feed_forward=low-rank", "model.position=decay")
+    tokens = torch.arange(16)[None]
+    compiled = torch.compile(model, backend="aot_eager")
+    torch.testing.assert_close(compiled(tokens), model(tokens))
+
+
+def test_initial_branches_are_scaled() -> None:
+    """By ``out``, whatever linear map it is."""
+    assert all(
+        not block.feed_forward.out.weight.any()
+        for block in model_of("model.feed_forward=low-rank", "model.init.branch=zero").blocks
+    )
+
+
+class NoEnd(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.map = Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.map(x)  # type: ignore[no-any-return]
+
+
+class Shift(nn.Module):
+    """No weights at all."""
+
+    out = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pad(x, (0, 0, 1, 0))[:, :-1]
+
+
+class Picky(nn.Module):
+    def __init__(self, width: int, *, groups: int = 3) -> None:
+        super().__init__()
+        if width % groups:
+            raise ValueError(f"groups = {groups} does not divide width = {width}")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class Both(danlu.nn.Mixer):
+    """Knows what a scope is."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.out = Linear(width, width)
+
+    def mix(self, x: torch.Tensor, scope: danlu.nn.Scope) -> torch.Tensor:
+        mean = x.cumsum(1) if scope.causal else x.mean(1, keepdim=True).expand_as(x)
+        return self.out(mean)  # type: ignore[no-any-return]
+
+
+def test_what_a_class_cannot_do_is_told() -> None:
+    danlu.part("feed_forward", "no-end")(NoEnd)
+    with pytest.raises(
+        SpecError, match=r"the feed_forward no-end of test_models.py has no out: call its last"
+    ):
+        model_of("model.feed_forward=no-end")
+    danlu.part("norm", "picky")(Picky)
+    with pytest.raises(
+        SpecError, match=r"the norm picky of test_models.py: groups = 3 does not divide width = 16"
+    ):
+        model_of("model.norm=picky")
+    model_of("model.norm=picky", "model.norm.groups=4")
+    danlu.part("norm", "number")(type("Number", (), {"__init__": lambda self, width: None}))
+    with pytest.raises(SpecError, match=r"the norm number of test_models.py is no torch.nn.Module"):
+        model_of("model.norm=number")
+
+
+def test_a_mixer_without_weights() -> None:
+    danlu.part("mixer", "shift")(Shift)
+    model = model_of("model.mixer=shift", "model.position=none", "model.init.branch=depth")
+    assert model.blocks[0].mixer.flops(1, 16) == 0
+    assert model(torch.arange(16)[None]).shape == (1, 16, 32)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["model.mixer=mean"], "position.kind = rotary acts in attention, and every mixer is of kind mean"),
+        ([*MEAN, "model.kind=encoder", "objective=masked"], "mixer.kind = mean takes no scope, so it runs"),
+        ([*MEAN, "data.documents=separate"], "data.documents = separate, and mixer.kind = mean carries"),
+        ([*MEAN, "objective=prefix"], "see itself both ways, and mixer.kind = mean runs"),
+        ([*MEAN, "model.kind=encoder-decoder", "objective=spans"], "only kind attention is built"),
+        (["model.mixer=latent", "model.position=decay"], "position.kind = decay has no place in it"),
+        (["objective=focal", "model.kind=encoder"], "objective.kind = focal is for a model of kind decoder"),
+        (["data=stripes"], "objective.kind = causal takes data of kind text, and data.kind = stripes"),
+        (["optimizer=heavy-ball", "vary=[{setting: betas}]"], "vary.0.setting = betas is not a number"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(words: list[str], sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        resolve([*WORDS, *words])
+
+
+def test_a_mixer_that_takes_the_scope_goes_everywhere() -> None:
+    danlu.part("mixer", "both")(Both)
+    base = ["model.mixer=both", "model.position=none"]
+    model = model_of(*base, "model.kind=encoder", "objective=masked")
+    one, other = torch.arange(16)[None], torch.arange(16)[None].flip(-1)
+    assert not torch.allclose(model(one)[0, 0], model(torch.cat((one[:, :1], other[:, 1:]), 1))[0, 0])
+    resolve([*WORDS, *base, "data.documents=separate"])
+
+
+def test_an_own_position_in_attention_with_a_padding_window() -> None:
+    model = model_of("model.position=decay", "model.mixer.window=4")
+    assert model(torch.arange(16)[None]).shape == (1, 16, 32)
