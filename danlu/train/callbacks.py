@@ -170,6 +170,7 @@ class Evaluate(Callback):
             rows=evaluation_rows(run.experiment, run.objective, run.group.count),
             stop=lambda: run.interrupt.requested is not None,
             score=run.score,
+            padded=run.passes is not None,
         )
 
 

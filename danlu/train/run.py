@@ -14,12 +14,12 @@ import danlu
 from danlu import data, parts, spec
 from danlu.code import Recording
 from danlu.files.json import read_object
-from danlu.nn.kernels import choose
+from danlu.nn.kernels import kernel_choice, to_keep
 from danlu.objectives import HeldOut, check_passes
 from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
-from danlu.train import machine, shapes, steps
-from danlu.train.assemble import assemble, objective_of
+from danlu.train import compiling, machine, shapes, steps
+from danlu.train.assemble import assemble, objective_of, outline
 from danlu.train.callbacks import Callback
 from danlu.train.clock import Clock
 from danlu.train.environment import differs, environment, write_code
@@ -36,7 +36,6 @@ from danlu.train.trainer import Choices, Reporter, Trainer
 
 ceiling = cache(machine.ceiling)  # measured once a process, which may train many runs
 SIGNAL_EXIT = {"SIGTERM": 143, "SIGINT": 130}
-COMPILE_PAYS_AFTER = 500  # updates on a GPU: a compilation costs some tens of seconds there
 
 
 @dataclass(frozen=True)
@@ -152,16 +151,49 @@ class _Run:
                 raise RunError(f"train.{name} = {batch}: {error}") from None
 
     def _train(self, folder: RunFolder, held_out: HeldOut, sample: bool) -> dict[str, Any] | None:
-        experiment, group, reporter = self.experiment, self.group, self.reporter
-        resumed = group.share(steps.latest_step(folder.path) is not None)
+        group = self.group
         record = group.on_first(lambda: self._earlier(folder))
-        choices = Choices.read(
-            group.share(record["choices"] if record else asdict(_choose(experiment, group)))
-        )
-        check_memory(experiment, self.objective, group.device)
+        chosen = group.share(record["choices"] if record else asdict(self._choose()))
+        choices = Choices.read(chosen)
+        check_memory(self.experiment, self.objective, group.device)
+        try:
+            with kernel_choice(choices.attention):
+                trainer = self._trainer(folder, held_out, choices)
+                finished, signal = self._fit(folder, record, trainer)
+        except ValueError as error:
+            raise RunError(f"{folder.environment}: {error}; restore it, or start anew") from None
+        if finished is not None:
+            return finished if group.first else None
+        summary = self._summary(trainer, signal, sample) if group.first else None
+        group.wait()  # nobody takes the group down while another still works
+        return summary
+
+    def _choose(self) -> Choices:
+        """What the experiment left open, settled once: a resumed run takes the same."""
+        experiment, device = self.experiment, self.group.device
+        precision = pick_precision(experiment.train.precision, device)
+        peak = ceiling(device, precision)
+        compile = experiment.train.compile
+        if compile == "auto":
+            compile = compiling.missing(device.type) is None and self._compiling_pays(precision, peak)
+        kernels = to_keep(device.type, PRECISIONS[precision])
+        return Choices(device.type, precision, compile, kernels, peak)
+
+    def _compiling_pays(self, precision: str, peak: float) -> bool:
+        experiment, objective, device = self.experiment, self.objective, self.group.device.type
+        _, model, *_ = outline(experiment, self.source)
+        flops = 3 * objective.flops(model, experiment.train.batch)
+        known = compiling.Known(experiment, objective, precision, device)
+        return compiling.pays(experiment, flops, peak, bool(known))
+
+    def _trainer(self, folder: RunFolder, held_out: HeldOut, choices: Choices) -> Trainer:
+        """The trainer, standing where the last checkpoint was, compiled where that was chosen."""
+        experiment, group = self.experiment, self.group
+        resumed = group.share(steps.latest_step(folder.path) is not None)
         with self.recording.during("build"):
             made = assemble(experiment, self.objective, choices.precision, group)
-            if choices.compile:
+            passes = compiling.compiled(self.objective) if choices.compile and group.count == 1 else None
+            if choices.compile and passes is None:
                 for block in made.model.blocks:
                     block.compile()
             trainer = Trainer(
@@ -170,32 +202,43 @@ class _Run:
                 self.clock,
                 folder,
                 self.interrupt,
-                reporter,
+                self.reporter,
                 choices,
                 own=self.callbacks,
                 recording=self.recording,
+                passes=passes,
             )
         if resumed:
             trainer.resume()
+        return trainer
+
+    def _fit(
+        self, folder: RunFolder, record: dict[str, Any] | None, trainer: Trainer
+    ) -> tuple[dict[str, Any] | None, str | None]:
+        """Train to the end; the summary of a run that had nothing left to do, and the signal that ended it
+        early."""
+        group, reporter, resumed = self.group, self.reporter, trainer.state.step > 0
         finished = group.on_first(lambda: _finished(trainer) if resumed else None)
         if finished is not None:
             if group.first:
                 reporter.message(
                     f"{folder.path} is finished, {finished['steps']:,} steps: nothing left to train"
                 )
-            return finished if group.first else None
-        metrics = group.only_first(lambda: self._record(folder, record, trainer))
+            return finished, None
         if group.first:
             self._announce(trainer, resumed)
+        if trainer.choices.compile and trainer.warm_up():
+            known = compiling.Known(
+                self.experiment, self.objective, trainer.choices.precision, group.device.type
+            )
+            group.on_first(known.remember)
+        metrics = group.only_first(lambda: self._record(folder, record, trainer))
         try:
-            signal = trainer.fit(metrics)
+            return None, trainer.fit(metrics)
         finally:
             if metrics is not None:
                 metrics.close()
                 write_code(folder.environment, self.recording)
-        summary = self._summary(trainer, signal, sample) if group.first else None
-        group.wait()  # nobody takes the group down while another still works
-        return summary
 
     def _earlier(self, folder: RunFolder) -> dict[str, Any] | None:
         """What an earlier process wrote down about this run. Raises ``RunError`` if the data differs."""
@@ -307,17 +350,3 @@ def _finished(trainer: Trainer) -> dict[str, Any] | None:
     summary = read_object(path, shapes.SUMMARY)
     whole = summary.get("steps") == now.step and summary.get("stopped") is None
     return summary | {"run": os.fspath(trainer.folder.path)} if whole else None
-
-
-def _choose(experiment: spec.Experiment, group: Processes) -> Choices:
-    """What the experiment left open, settled once: a resumed run takes the same."""
-    train = experiment.train
-    precision = pick_precision(train.precision, group.device)
-    kernel = choose(group.device.type, PRECISIONS[precision], masked=False)
-    compiled = train.compile
-    if compiled == "auto":
-        # On the CPU eager steps were measured as fast as compiled ones (bench/results/).
-        long = train.steps is None or train.steps >= COMPILE_PAYS_AFTER
-        compiled = group.device.type == "cuda" and long
-    peak = ceiling(group.device, precision)
-    return Choices(group.device.type, precision, compiled, kernel.kernel, peak)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Protocol
 
 import torch
@@ -19,16 +19,16 @@ from danlu.train.assemble import Assembly
 from danlu.train.averages import WeightsAverage, averaged
 from danlu.train.callbacks import Callback, Tensors, standard
 from danlu.train.clock import Clock
-from danlu.train.eagerly import run_eagerly
+from danlu.train.compiling import Compiled, run_eagerly, warm_up
 from danlu.train.environment import write_code
-from danlu.train.evaluate import Score, Stopped
+from danlu.train.evaluate import Stopped, evaluation_rows
 from danlu.train.folder import RunFolder
 from danlu.train.interrupt import Interrupt
 from danlu.train.machine import PRECISIONS
 from danlu.train.metrics import MetricsFile
 from danlu.train.plan import Plan
 from danlu.train.precision import LossScale
-from danlu.train.update import Loss, Update
+from danlu.train.update import Update, to_device
 
 
 class Reporter(Protocol):
@@ -68,26 +68,29 @@ class Choices:
     device: str
     precision: str
     compile: bool
-    attention: str
+    attention: dict[str, dict[str, str]]  # the kernel by mask and length (danlu.nn.kernels.to_keep)
     ceiling_flops: float
 
     @classmethod
     def shape(cls) -> dict[str, Any]:
         """What must be in their record (``danlu.files.json.misfit``)."""
         kinds = {"device": str, "precision": tuple(PRECISIONS), "compile": bool}
-        return {**kinds, "attention": str, "ceiling_flops": float}
+        kernels = {"open": ({...: str}, None), "masked": ({...: str}, None)}
+        return {**kinds, "attention": (kernels, str), "ceiling_flops": float}
 
     @classmethod
     def read(cls, saved: dict[str, Any]) -> Choices:
         """What ``environment.json`` holds."""
-        return cls(**{name: saved[name] for name in cls.shape()})
+        found = {name: saved[name] for name in cls.shape()}
+        if isinstance(found["attention"], str):  # before danlu 0.4 its name alone, of which nothing follows
+            found["attention"] = {}
+        return cls(**found)
 
 
 class Trainer:
     """Trains ``made`` in ``folder``; see ``danlu.train.run.train``, which puts one together.
 
-    ``loss`` and ``score``: what is called in place of the objective's own, such as compiled forms of them.
-    ``own``: callbacks of the user's.
+    ``own``: callbacks of the user's; ``passes``: compiled forms of the objective's loss and score.
     """
 
     average: WeightsAverage  # set by the callback that keeps it
@@ -104,8 +107,7 @@ class Trainer:
         *,
         own: Sequence[Callback] = (),
         recording: Recording | None = None,
-        loss: Loss | None = None,
-        score: Score | None = None,
+        passes: Compiled | None = None,
     ) -> None:
         experiment = made.experiment
         self.made, self.experiment, self.objective = made, experiment, made.objective
@@ -120,8 +122,9 @@ class Trainer:
             self.settings = Settings(made.rules, experiment.optimizer, experiment.schedule, experiment.vary)
         except spec.DanluError as error:
             raise self.group.told(error) from None
-        self.update = Update(made, part=self._part, loss=loss)
-        self.score = score or made.objective.score
+        self.passes = passes
+        self.update = Update(made, part=self._part, loss=passes.loss if passes else None)
+        self.score = passes.score if passes else made.objective.score
         self.state = TrainerState()
         self.loss = self.rate = math.nan
         self.applied = self.last = self.must_save = self.warm = self._ended = False
@@ -135,10 +138,6 @@ class Trainer:
     def fit(self, metrics: MetricsFile | None) -> str | None:
         """Run to the end; returns the name of a signal if one ended it early. Raises ``RunError``."""
         self.metrics = metrics
-        if self.choices.compile:
-            with self.recording.during("eagerly"), self.clock("compile"):
-                example = self.update.example(Draw(self.experiment.train.seed, 0, 0, 0, 1))
-                run_eagerly(self.model, lambda: self.objective.loss(self.model, example))
         while True:
             self.last = self.group.share(self.progress() >= 1)
             try:
@@ -153,6 +152,30 @@ class Trainer:
                 return None if finished else signal
             with self.recording.during("update", times=2):
                 self.step()
+
+    def warm_up(self) -> bool:
+        """Compile before the first update. Where that fails the run is told and goes on eagerly: False."""
+        with self.clock("compile"):
+            mine, micro = self.update.rows(self.plan.batch(self.plan.at(0, 0, 0.0)))
+            training = self.update.example(
+                Draw(self.experiment.train.seed, 0, 0, mine.start, mine.start + micro)
+            )
+            with self.recording.during("eagerly"):
+                run_eagerly(self.model, lambda: self.objective.loss(self.model, training))
+            if self.passes is None:
+                return False
+            rows = evaluation_rows(self.experiment, self.objective)
+            held_out = to_device(self.held_out.example([0], rows), self.group.device)
+            parameters = [p for _, p in self.update.named]
+            try:
+                warm_up(self.passes, self.model, parameters, training, held_out)
+            except Exception as error:
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                self.reporter.message(f"compiling failed ({reason[:200]}); the run goes on without it")
+                self.passes, self.update.loss, self.score = None, self.objective.loss, self.objective.score
+                self.choices = replace(self.choices, compile=False)
+                return False
+        return True
 
     def end(self) -> None:
         """Let this update be the last; the run is evaluated, saved and finished."""
@@ -206,7 +229,8 @@ class Trainer:
 
     def _part(self, part: str) -> AbstractContextManager[Any]:
         if part in ("forward", "backward"):
-            part = "train" if self.warm or not self.choices.compile else "compile"
+            # Several processes compile block by block at the first update.
+            part = "compile" if self.choices.compile and self.passes is None and not self.warm else "train"
         return self.clock(part)  # type: ignore[arg-type]
 
     def _saved(self) -> str:

@@ -103,5 +103,5 @@ def test_a_compiled_run_depends_on_what_an_eager_one_does(tmp_path: Path, corpus
             corpus, tmp_path / compiled, "train.steps=2", f"train.compile={compiled}", "optimizer=adamw"
         )
     same = code(tmp_path / "false")["files"].keys()
-    assert code(tmp_path / "true")["files"].keys() - same == {"train/eagerly.py"}
+    assert code(tmp_path / "true")["files"].keys() - same == {"train/compiling.py"}
     assert same <= code(tmp_path / "true")["files"].keys()
