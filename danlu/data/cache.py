@@ -16,16 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from danlu.data.errors import DataError
-from danlu.files.paths import expanded
 from danlu.files.write import flush
 
 _ASIDE = ".aside-"
 _OLD = 86_400.0  # seconds without a write after which a folder aside has no writer any more
-
-
-def cache_folder() -> Path:
-    """``$DANLU_CACHE``, or ``~/.cache/danlu``. Raises FileError where there is no home."""
-    return expanded(os.environ.get("DANLU_CACHE") or "~/.cache/danlu")
 
 
 @contextmanager

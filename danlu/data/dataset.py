@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from danlu.code import UNSURE, loaded, together
-from danlu.data.cache import cache_folder, new_entry
+from danlu.data.cache import new_entry
 from danlu.data.corpora import Corpus, find_corpus
 from danlu.data.errors import DataError
 from danlu.data.leaks import HeldOutLines
@@ -24,7 +24,7 @@ from danlu.data.tokenizers import Tokenizer, build_tokenizer, load_tokenizer
 from danlu.data.tokens import Tokens, TokenWriter, open_tokens
 from danlu.files.errors import FileError
 from danlu.files.json import read_object, write_json
-from danlu.files.paths import expanded
+from danlu.files.paths import cache_folder, expanded
 from danlu.files.read import read_bytes
 from danlu.spec.data import Text, bpe_size
 

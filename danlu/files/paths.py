@@ -16,3 +16,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         raise FileError(
             f"{os.fspath(path)}: there is no such home folder here; write the path in full"
         ) from None
+
+
+def cache_folder() -> Path:
+    """Where danlu keeps what it can make again: ``$DANLU_CACHE``, or ``~/.cache/danlu``. Raises ``FileError``
+    where there is no home."""
+    return expanded(os.environ.get("DANLU_CACHE") or "~/.cache/danlu")

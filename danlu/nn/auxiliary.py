@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn as nn
 
-# Found once for each model: walking over all modules at every update costs one part in fifty of a small step.
-_PAYING: WeakKeyDictionary[nn.Module, list[nn.Module]] = WeakKeyDictionary()
-_LEARNING: WeakKeyDictionary[nn.Module, list[nn.Module]] = WeakKeyDictionary()
 
-
-def _having(
-    model: nn.Module, what: str, found: WeakKeyDictionary[nn.Module, list[nn.Module]]
-) -> list[nn.Module]:
-    if model not in found:
-        found[model] = [module for module in model.modules() if hasattr(module, what)]
-    return found[model]
+def _having(model: nn.Module, what: str) -> list[nn.Module]:
+    """The modules of ``model`` with an attribute ``what``, found once: walking over all modules at every update
+    costs one part in fifty of a small step. Kept by the model itself, so that what is compiled of one model
+    does not depend on which others there are."""
+    kept = f"_modules_with_{what}"
+    if kept not in model.__dict__:
+        model.__dict__[kept] = [module for module in model.modules() if hasattr(module, what)]
+    found: list[nn.Module] = model.__dict__[kept]
+    return found
 
 
 def auxiliary(model: nn.Module) -> torch.Tensor | None:
@@ -26,7 +24,7 @@ def auxiliary(model: nn.Module) -> torch.Tensor | None:
     (means over tokens, already weighted), which is cleared; None where there are none. A module that has
     such losses has the attribute, None at first, from the beginning."""
     total: torch.Tensor | None = None
-    for module in _having(model, "auxiliary", _PAYING):
+    for module in _having(model, "auxiliary"):
         loss = module.auxiliary
         if isinstance(loss, torch.Tensor):
             total = loss if total is None else total + loss
@@ -36,6 +34,6 @@ def auxiliary(model: nn.Module) -> torch.Tensor | None:
 
 def after_update(model: nn.Module) -> None:
     """Give every module that learns without gradients (a codebook) its turn, once an update."""
-    for module in _having(model, "after_update", _LEARNING):
+    for module in _having(model, "after_update"):
         learn: Callable[[], None] = module.after_update  # type: ignore[assignment]
         learn()

@@ -22,7 +22,7 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.code import loaded
-from danlu.data.cache import cache_folder
+from danlu.files.paths import cache_folder
 from danlu.objectives import Objective
 from danlu.spec.replay import to_yaml
 from danlu.train.evaluate import Score

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from danlu.data import DataError
-from danlu.data.cache import cache_folder, new_entry
+from danlu.data.cache import new_entry
+from danlu.files.paths import cache_folder
 
 
 def test_the_folder_is_chosen_by_the_environment(monkeypatch, tmp_path):

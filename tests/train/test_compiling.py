@@ -1,0 +1,140 @@
+"""Compiled passes: as many graphs as said, the numbers of the eager ones, nothing lost where it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from danlu.data import prepare
+from danlu.spec import resolve
+from danlu.train import compiling
+from danlu.train import trainer as trainers
+from danlu.train.assemble import assemble, objective_of
+from danlu.train.update import to_device
+from tests.train import small
+
+RUN = ["optimizer=adamw", "train.steps=4", "train.evaluate_every=2", "train.log_every=1"]
+RUN += ["train.compile=true", "train.evaluate_tokens=200"]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return small.corpus(tmp_path)
+
+
+def experiment(steps: int | None, seconds: float | None = None):
+    bounds = {"steps": steps, "seconds": seconds, "tokens": None}
+    of = resolve("nano")
+    return of.model_copy(update={"train": of.train.model_copy(update=bounds)})
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "known", "pays"),
+    [
+        # An update of 1e9 FLOPs at a quarter of 1e11 FLOP/s takes 0.04 s eagerly, of which .3 is saved.
+        (1000, None, False, False),  # 12 s saved, and 50 wanted
+        (4100, None, False, False),  # 49.2
+        (4200, None, False, True),  # 50.4
+        (490, None, True, False),  # 5.9 s saved, and 6 wanted
+        (510, None, True, True),
+        (None, 166.0, False, False),
+        (None, 167.0, False, True),
+    ],
+)
+def test_it_pays_where_it_saves_twice_what_it_costs(
+    steps: int | None, seconds: float | None, known: bool, pays: bool
+) -> None:
+    assert compiling.pays(experiment(steps, seconds), 1e9, 1e11, known) is pays
+
+
+def test_a_graph_is_known_by_network_and_shapes_and_not_by_seeds_and_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DANLU_CACHE", str(tmp_path))
+
+    def known(*words: str, precision: str = "bfloat16") -> compiling.Known:
+        of = resolve(["digits", *words])
+        return compiling.Known(of, objective_of(of, prepare(of.data)), precision, "cpu")
+
+    pytest.importorskip("sklearn")
+    assert not known()
+    known().remember()
+    assert known()
+    for word in ("train.seed=3", "optimizer.lr=1e-4", "optimizer=lion", "train.steps=7", "schedule=linear"):
+        assert known(word), word
+    for word in ("model.width=32", "train.batch=8", "train.microbatch=4", "objective.smoothing=0.1"):
+        assert not known(word), word
+    assert not known(precision="float32")
+
+
+def test_without_a_compiler_auto_is_eager(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
+    assert "no-compiler" in str(compiling.missing("cpu"))
+    monkeypatch.setattr(compiling, "pays", lambda *_: True)
+    small.run(corpus, tmp_path / "run", *RUN, "train.compile=auto")
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["choices"]["compile"] is False
+
+
+def test_where_compiling_fails_the_run_goes_on_and_says_so(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("the compiler broke\nand more")
+
+    monkeypatch.setattr(trainers, "warm_up", fails)
+    told = small.Told()
+    small.run(corpus, tmp_path / "run", *RUN, told=told)
+    said = [text for text in told.messages if text.startswith("compiling")]
+    assert said == ["compiling failed (the compiler broke); the run goes on without it"]
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["choices"]["compile"] is False
+    monkeypatch.undo()
+    small.run(corpus, tmp_path / "eager", *RUN, "train.compile=false")
+    assert small.rows(tmp_path / "run") == small.rows(tmp_path / "eager")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("idea", ["", "+vq-attention", "+masked-lm"])
+def test_warming_up_changes_nothing_and_makes_two_graphs(corpus: Path, idea: str) -> None:
+    """Weights, buffers and gradients stay; further passes, of other numbers, make no graph."""
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    words = [word for word in (idea, "model.position=none" if idea == "+vq-attention" else "") if word]
+    of = resolve(small.words(corpus, *words))
+    objective = objective_of(of, prepare(of.data))
+    made = assemble(of, objective)
+    backends = [CompileCounterWithBackend("aot_eager") for _ in range(2)]
+    torch._dynamo.reset()
+    loss, score = (
+        torch.compile(f, dynamic=False, backend=b)
+        for f, b in zip((objective.loss, objective.score), backends, strict=True)
+    )
+    held_out = objective.held_out(200)
+    from danlu.objectives import Draw
+
+    def training(step: int) -> dict[str, torch.Tensor]:
+        return to_device(objective.example(Draw(0, step, 8 * step, 0, 8)), torch.device("cpu"))
+
+    def evaluation(place: int) -> dict[str, torch.Tensor]:
+        return to_device(held_out.example([place], 4), torch.device("cpu"))
+
+    before = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
+    functions = compiling.Compiled(loss, score)
+    parameters = [p for _, p in made.named]
+    compiling.run_eagerly(made.model, lambda: objective.loss(made.model, training(0)))  # fills caches
+    compiling.warm_up(functions, made.model, parameters, training(0), evaluation(0))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in made.model.state_dict().items())
+    assert all(p.grad is None for p in parameters) and made.model.training
+    assert [backend.frame_count for backend in backends] == [1, 1]
+    for step in range(1, 4):
+        torch.testing.assert_close(
+            loss(made.model, training(step)).total, objective.loss(made.model, training(step)).total
+        )
+    made.model.eval()
+    with torch.no_grad():
+        score(made.model, evaluation(1))
+    assert [backend.frame_count for backend in backends] == [1, 1]
