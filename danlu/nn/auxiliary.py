@@ -9,9 +9,9 @@ import torch.nn as nn
 
 
 def _having(model: nn.Module, what: str) -> list[nn.Module]:
-    """The modules of ``model`` with an attribute ``what``, found once: walking over all modules at every update
-    costs one part in fifty of a small step. Kept by the model itself, so that what is compiled of one model
-    does not depend on which others there are."""
+    """The modules of ``model`` with an attribute ``what``, found once: walking over all of them at every
+    update costs one part in fifty of a small step. Kept by the model itself, so that what is compiled of one
+    model does not depend on which others there are."""
     kept = f"_modules_with_{what}"
     if kept not in model.__dict__:
         model.__dict__[kept] = [module for module in model.modules() if hasattr(module, what)]
