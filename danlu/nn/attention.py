@@ -38,6 +38,12 @@ class Attention(Mixer):
             heads, positions, size), of which queries and keys get a copy each.
         bias, biases: whether linear maps have biases; ``biases`` (none, inputs, all) has the last word.
     Shapes: (batch, positions, width) → the same. Raises ValueError for what ``spec.Attention`` refuses.
+
+    >>> attention = Attention(64, heads=4, kv_heads=2, position="rotary", qk_norm="rms")
+    >>> x, mask = torch.randn(2, 10, 64), torch.ones(2, 10, dtype=torch.bool)
+    >>> mask[1, 7:] = False  # the second sequence is shorter
+    >>> attention(x, mask).shape
+    torch.Size([2, 10, 64])
     """
 
     def __init__(

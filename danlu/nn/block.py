@@ -49,6 +49,13 @@ class Block(nn.Module):
     Args: the fields of ``spec.Block``; parts by the name of their kind, as mappings, specifications or
     modules. Of a module given as ``norm`` or ``residual`` each place gets a copy.
     Shapes: (batch, positions, width) → the same. Raises ValueError for what ``spec.Block`` refuses.
+
+    >>> block = Block(64, mixer={"kind": "attention", "heads": 8}, feed_forward="glu", norm=nn.LayerNorm(64))
+    >>> block(torch.randn(2, 10, 64)).shape
+    torch.Size([2, 10, 64])
+    >>> block = Block(64, norm="rmss")
+    Traceback (most recent call last):
+    ValueError: norm.kind = 'rmss' is not rms, layer, group, instance or batch; did you mean rms?
     """
 
     def __init__(

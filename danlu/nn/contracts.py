@@ -32,6 +32,16 @@ class Mixer(nn.Module):
 
     ``out``: the last linear map of the branch, on which initialisations act. ``full_precision``: whether
     FSDP2 hands it its parameters in float32, whatever the precision of the activations (a recurrence does).
+
+    >>> class Mean(Mixer):
+    ...     def __init__(self, width, position=None, *, bias=False):
+    ...         super().__init__()
+    ...         self.out = Linear(width, width, bias=bias)
+    ...
+    ...     def mix(self, x, mask):
+    ...         return self.out(x.cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None])
+    >>> Mean(8)(torch.randn(2, 5, 8)).shape, Mean(8).flops(2, 5)
+    (torch.Size([2, 5, 8]), 1280)
     """
 
     out: Linear

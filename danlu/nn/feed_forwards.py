@@ -68,7 +68,10 @@ class MLP(FeedForward):
 
     ``hidden`` is the inner width, 4·width if left out; ``biases``: whether the maps have biases, left out:
     as ``bias``, what the model has everywhere. ``activation``: a key of ``ACTIVATIONS``, the name of an own
-    one, a module or a function (``torch.nn.Mish()``).
+    one, a module or a function.
+
+    >>> MLP(64, hidden=96, activation=torch.nn.Mish())(torch.randn(2, 10, 64)).shape
+    torch.Size([2, 10, 64])
     """
 
     def __init__(
@@ -110,6 +113,9 @@ class GLU(FeedForward):
 
     ``hidden`` is the inner width; left out, 8/3·width rounded up to a multiple of ``multiple``, which
     holds as many parameters as the plain layer. ``biases`` and ``activation`` as in ``MLP``.
+
+    >>> GLU(96, multiple=64).up.out_features  # 256, as many as 8/3 of 96
+    256
     """
 
     def __init__(

@@ -219,6 +219,10 @@ def attend(
     the scores; ``normaliser`` turns scores (B, H, T, S), −∞ where hidden, into weights (left out: softmax);
     ``products`` (q, k of H heads, offset) stands in place of q kᵀ. Returns (B, H, T, e) in the type of ``v``.
     ``kernel`` overrides the measured choice.
+
+    >>> q, k, v = torch.randn(2, 8, 10, 16), torch.randn(2, 2, 10, 16), torch.randn(2, 2, 10, 16)
+    >>> attend(q, k, v, scale=0.25, window=4).shape
+    torch.Size([2, 8, 10, 16])
     """
     mask = AttentionMask.of(mask)
     pattern = MaskPattern(q.shape[2], k.shape[2], mask.causal, mask.prefix, window, sparse)

@@ -33,6 +33,10 @@ class Linear(nn.Linear):
     the weight, for initialisations that look at a matrix's shape.
 
     Shapes: (…, in) → (…, out).
+
+    >>> linear = Linear(4, 2)
+    >>> linear(torch.ones(4, dtype=torch.bfloat16)).dtype, linear.weight.dtype
+    (torch.bfloat16, torch.float32)
     """
 
     def __init__(

@@ -45,6 +45,12 @@ class LRU(Mixer):
         bias: of ``gate`` and ``out``; B and C have none.
     Shapes: (batch, positions, width) → the same. Parameters of the recurrence (ν, θ, ln γ, D) are vectors,
     which optimizers do not decay.
+
+    >>> lru, x = LRU(16, state=32), torch.randn(1, 9, 16)
+    >>> cache = lru.cache(1, 9)
+    >>> steps = [lru(x[:, i : i + 1], cache=cache) for i in range(9)]
+    >>> torch.allclose(torch.cat(steps, 1), lru(x), atol=1e-5), cache.bytes
+    (True, 256)
     """
 
     full_precision = True  # |λ| = 0.999 in bfloat16 is 1, and θ's error grows with the number of positions

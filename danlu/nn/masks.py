@@ -36,6 +36,12 @@ class AttentionMask:
         Hugging Face's ``attention_mask``; ``key_padding_mask`` of ``torch.nn.MultiheadAttention`` is the
         opposite. Padding is a document of its own: what its positions become is finite and to be ignored.
         Raises ValueError for a mask of another type or shape.
+
+        >>> both_ways = AttentionMask(causal=False).padded(torch.tensor([[True, True, False]]))
+        >>> ~across_documents(MaskPattern(3, 3, causal=False), both_ways.documents)
+        tensor([[[ True,  True, False],
+                 [ True,  True, False],
+                 [False, False,  True]]])
         """
         if mask is None:
             return self
@@ -98,6 +104,10 @@ def boolean_mask(pattern: MaskPattern, device: torch.device) -> torch.Tensor:
 
     A window of w: the distance is less than w. Strided (Child et al. 2019): less than the stride, or a
     multiple of it. Fixed: the same block, or among the last columns of another.
+
+    >>> boolean_mask(MaskPattern(queries=2, keys=4, window=2), torch.device("cpu"))
+    tensor([[False,  True,  True, False],
+            [False, False,  True,  True]])
     """
     i = torch.arange(pattern.queries, device=device)[:, None] + pattern.offset
     j = torch.arange(pattern.keys, device=device)

@@ -6,6 +6,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from danlu.nn import safe
 from danlu.nn.norms import rms_norm
 
 
@@ -54,4 +55,5 @@ class HeadNorm(nn.Module):
             return rms_norm(x, self.eps)
         if self.norm == "layer":
             return F.layer_norm(x, x.shape[-1:], eps=self.eps)
-        return F.normalize(x, dim=-1, eps=self.eps)
+        # As F.normalize, whose second derivative at 0 is NaN.
+        return x / safe.norm(x, -1, keepdim=True).clamp(min=self.eps)

@@ -25,6 +25,10 @@ def scan(a: torch.Tensor, b: torch.Tensor, start: torch.Tensor | None = None) ->
 
     Compiled code sees one operator: it takes the pairs because compilers of graphs do not take complex
     numbers.
+
+    >>> half, ones = torch.tensor([[0.5, 0.0]]), torch.tensor([1.0, 0.0]).expand(1, 4, 1, 2)
+    >>> scan(half, ones)[0, :, 0, 0]
+    tensor([1.0000, 1.5000, 1.7500, 1.8750])
     """
     if b.ndim != 4 or b.shape[1] == 0 or b.shape[-1] != 2:
         raise ValueError(

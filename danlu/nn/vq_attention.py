@@ -88,6 +88,7 @@ def attend_blocks(
     if start < block:
         near[:, :, 0, :, :block] = float("-inf")
     counts = far.counts[:, :, :, None]
+    # ln 0 = −∞: a code that stands for no key gets no weight; counts have no gradient
     distant = (q.content @ codes.mT).unflatten(2, (n, rows)) + counts.log()
     weights = torch.cat((distant, near), dim=-1).softmax(dim=-1)
     distant, near = weights.split((codes.shape[1], 2 * block), dim=-1)

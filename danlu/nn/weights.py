@@ -51,5 +51,5 @@ class Clipped(nn.Module):
 
     def forward(self, scores: torch.Tensor) -> torch.Tensor:
         seen = (scores > float("-inf")).sum(dim=-1, keepdim=True).to(scores.dtype)
-        gamma = -self.alpha / seen
+        gamma = -self.alpha / seen  # one key at least is visible: a position sees itself
         return ((self.zeta - gamma) * scores.softmax(dim=-1) + gamma).clamp(0, 1)

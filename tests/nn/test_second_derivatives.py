@@ -28,6 +28,7 @@ from danlu.nn import (
     squared_relu,
 )  # fmt: skip
 from danlu.nn.codebook import Codebook
+from danlu.nn.qk_norm import HeadNorm
 from tests.nn.test_registry import members
 
 WIDTH, LENGTH = 8, 7
@@ -162,6 +163,25 @@ def test_attention(name, kernel):
 def test_positions_in_attention(part, kernel):
     settings = {"window": 3} if part is spec.ReRotary else {}
     check_module(build(spec.Attention(heads=2), WIDTH, part(**settings)), real(2, LENGTH, WIDTH))
+
+
+def test_powers_of_the_distance(kernel):
+    """Of the distance zero too, on the diagonal."""
+    check_module(build(spec.Attention(heads=2), WIDTH, spec.Kerple(form="power")), real(2, LENGTH, WIDTH))
+
+
+def test_a_key_of_zeros():
+    """Length one has no direction there; its derivatives are finite, and a second one is 0."""
+    norm = HeadNorm(2, 4, norm="l2")
+    k = real(1, 2, 3, 4)
+    k[0, 0, 1] = 0
+    k.requires_grad_()
+    (first,) = torch.autograd.grad(norm(k).sin().sum(), k, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), k)
+    assert torch.isfinite(first).all()
+    assert torch.isfinite(second).all()
+    assert torch.equal(second[0, 0, 1], torch.zeros(4).double())
+    torch.testing.assert_close(norm(k), torch.nn.functional.normalize(k, dim=-1, eps=1e-6))
 
 
 @pytest.mark.parametrize(

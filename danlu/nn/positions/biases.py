@@ -137,7 +137,10 @@ class Kerple(ScorePosition):
         queries = q.shape[-2]
         d = distances(queries, keys, offset, q.device).abs()
         r1, r2 = (r[:, None] for r in self._allowed())
-        numbers = -r1 * (torch.log1p(r2 * d) if self.form == "log" else d**r2)
+        if self.form == "log":
+            numbers = -r1 * torch.log1p(r2 * d)
+        else:  # 0^r₂ is 0, and not a power: its second derivative would be NaN
+            numbers = -r1 * (d.clamp(min=1) ** r2).masked_fill(d == 0, 0)
         return spread(numbers.to(q.dtype), queries, keys)
 
 

@@ -57,6 +57,11 @@ class Rotary(HeadPosition):
             (NeoX, GPT-J, Phi); that d is also the one in the angles.
         scaling: of the angles, for contexts longer than the one trained at.
     Raises ValueError where no pair is left to turn.
+
+    >>> rotary, q, k = Rotary(8), torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+    >>> near, far = ((rotary(q, i) * rotary(k, i + 2)).sum() for i in (0, 500))
+    >>> torch.allclose(near, far, atol=1e-4)  # the distance alone counts
+    True
     """
 
     def __init__(
