@@ -11,7 +11,7 @@ from danlu.interop.errors import InteropError
 from danlu.interop.folder import TOKENIZER
 from danlu.interop.huggingface import Imported, write_kept
 from danlu.spec import to_yaml
-from danlu.train import checkpoint, steps
+from danlu.train import checkpoint, store
 from danlu.train.folder import RunFolder
 from danlu.train.precision import LossScale
 from danlu.train.trainer import TrainerState
@@ -39,7 +39,7 @@ def save_run(imported: Imported, path: Path) -> tuple[str, ...]:
             f"the model has {has:,} ids, and its tokenizer, with what the objective adds, {needed:,}, more "
             "than there are weights for; use the model in Python, by danlu.interop.from_huggingface"
         )
-    if steps.latest_step(path) is not None:
+    if store.latest_step(path) is not None:
         raise InteropError(f"{path} holds a run with checkpoints already; name another folder")
     tokenizer.ends = frozenset(imported.kept.ends)
     # The run's own tokenizer, which knows where a text ends.

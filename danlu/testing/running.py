@@ -11,7 +11,7 @@ import torch
 from danlu import spec
 from danlu.testing.place import STEPS
 from danlu.testing.report import Report, Wrong
-from danlu.train import checkpoint, metrics, steps
+from danlu.train import checkpoint, metrics, store
 from danlu.train.interrupt import Interrupt
 from danlu.train.run import train
 
@@ -28,7 +28,7 @@ def in_a_run(experiment: spec.Experiment, folder: Path, report: Report) -> None:
 
     def resumed() -> str:
         half = shutil.copytree(folder / "first", folder / "half")
-        shutil.rmtree(steps.step_folder(half, STEPS))
+        shutil.rmtree(store.step_folder(half, STEPS))
         (half / "summary.json").unlink()
         return _same(folder / "first", go("half"))
 

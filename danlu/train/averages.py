@@ -16,7 +16,7 @@ from danlu.nn.registry import build
 from danlu.objectives import Objective
 from danlu.optim.averages import SWA, Average, Ensemble
 from danlu.optim.base import Rule
-from danlu.train import checkpoint, steps
+from danlu.train import checkpoint, store
 from danlu.train.errors import RunError
 from danlu.train.evaluate import evaluate
 from danlu.train.load import load_run
@@ -103,7 +103,7 @@ def evaluate_averages(run: Path, last: int | None = None) -> dict[str, Any]:
     ``probabilities`` and ``logits``, of all models together (``danlu.optim.Ensemble``). Computed in float32
     on the CPU. Raises ``RunError`` if the run has no checkpoint, ``DataError`` if its corpus has gone.
     """
-    kept = steps.list_steps(run)[-(last or 0) :]
+    kept = store.list_steps(run)[-(last or 0) :]
     if not kept:
         raise RunError(f"{run} holds no checkpoint to average; run the experiment first")
     loaded = [load_run(run, step, averaged=False) for step in kept]

@@ -1,7 +1,7 @@
 """Checkpoints of one process: safetensors files and JSON, nothing pickled.
 
 One file for each group of tensors (``model.safetensors``, ``optimizer.safetensors``, ...) and
-``state.json`` with the size and the SHA-256 of each. ``danlu.train.steps`` says in which order
+``state.json`` with the size and the SHA-256 of each. ``danlu.train.store`` says in which order
 they reach the disk; ``danlu.train.sharded`` is the same for several processes.
 """
 
@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from danlu.train import steps
+from danlu.train import store
 from danlu.train.errors import RunError, cannot_write
-from danlu.train.steps import clean, latest_step, list_steps, prune, step_folder
+from danlu.train.store import clean, latest_step, list_steps, prune, step_folder
 
 __all__ = ["clean", "find_aliases", "latest_step", "list_steps", "load", "prune", "save", "step_folder"]
 
@@ -58,7 +58,7 @@ def save(
     """
     needed = sum(tensor.nbytes for group in tensors.values() for tensor in group.values())
     try:
-        aside = steps.begin(folder, step)
+        aside = store.begin(folder, step)
         aliases = {group: find_aliases(named) for group, named in tensors.items()}
         files = {}
         for group, named in tensors.items():
@@ -67,7 +67,7 @@ def save(
             once = {name: tensor for name, tensor in named.items() if name not in aliases[group]}
             files[f"{group}.safetensors"] = _write(aside / f"{group}.safetensors", once)
         content = {"layout": "whole", "files": files, "aliases": aliases, "state": dict(state)}
-        return steps.publish(folder, step, content, keep, protect)
+        return store.publish(folder, step, content, keep, protect)
     except OSError as error:
         raise cannot_write(step_folder(folder, step), error, needed) from error
     finally:
@@ -84,8 +84,8 @@ def load(
     whole, if its names were made by ``danlu.train.sharded.flatten``. Raises ``RunError`` if
     there is none, or if a file is missing, truncated or altered.
     """
-    step = steps.choose(folder, step)
-    content = steps.read_content(folder, step)
+    step = store.choose(folder, step)
+    content = store.read_content(folder, step)
     if content["layout"] == "sharded":
         from danlu.train.sharded import load_full, unflatten  # imports torch.distributed
 
@@ -97,11 +97,11 @@ def load(
         if only is None or group in only:
             name = f"{group}.safetensors"
             if name not in content["files"] or not isinstance(aliases, dict):
-                raise steps.broken(folder, step, f"{step_folder(folder, step)} does not say what {name} is")
-            steps.verify(folder, step, [name], content["files"])
+                raise store.broken(folder, step, f"{step_folder(folder, step)} does not say what {name} is")
+            store.verify(folder, step, [name], content["files"])
             tensors[group] = read_tensors(folder, step, name)
             if lost := [kept for kept in aliases.values() if kept not in tensors[group]]:
-                raise steps.broken(folder, step, f"{name} has no tensor {lost[0]!r}")
+                raise store.broken(folder, step, f"{name} has no tensor {lost[0]!r}")
             tensors[group].update({alias: tensors[group][kept] for alias, kept in aliases.items()})
     if only is not None and (missing := sorted(set(only) - tensors.keys())):
         raise RunError(
@@ -116,7 +116,7 @@ def read_tensors(folder: Path, step: int, name: str) -> dict[str, Tensor]:
     try:
         return {name: tensor.clone() for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
-        raise steps.broken(folder, step, f"{path} is not a safetensors file ({error})") from error
+        raise store.broken(folder, step, f"{path} is not a safetensors file ({error})") from error
 
 
 def fill(model: torch.nn.Module, named: Mapping[str, Tensor], where: str, *, whole: bool = True) -> None:

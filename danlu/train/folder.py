@@ -17,7 +17,7 @@ from danlu.files.json import from_json, read_json, to_json, write_json
 from danlu.files.lock import Lock
 from danlu.files.read import read_text
 from danlu.files.write import clean_aside, write_atomically
-from danlu.train import steps
+from danlu.train import store
 from danlu.train.errors import RunError
 
 __all__ = [
@@ -39,7 +39,7 @@ class RunFolder:
         self.environment = self.path / ENVIRONMENT
         self.metrics = self.path / METRICS
         self.summary = self.path / SUMMARY
-        self.checkpoints = self.path / steps.CHECKPOINTS
+        self.checkpoints = self.path / store.CHECKPOINTS
         self._lock: Lock | None = None
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class RunFolder:
 
     def _settle(self, experiment_yaml: str, difference: Callable[[str, str], str]) -> None:
         clean_aside(self.path)  # left by a process that was killed: under the lock nobody else writes here
-        steps.clean(self.path)
+        store.clean(self.path)
         if self.experiment.exists():
             found = difference(read_text(self.experiment), experiment_yaml)
             if found:

@@ -11,7 +11,7 @@ from danlu.data import Tokenizer, load_tokenizer
 from danlu.models import Encoder, Model
 from danlu.objectives import Language, Objective
 from danlu.spec.words import resolve
-from danlu.train import checkpoint, steps
+from danlu.train import checkpoint, store
 from danlu.train.assemble import network, objective_of
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder
@@ -46,16 +46,16 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
         raise RunError(f"{path} is no run's folder (it has no {folder.experiment.name}); danlu train printed")
     experiment = resolve([str(folder.experiment)])
     if step is None:
-        latest = steps.choose(path, None)
-        best = (steps.read_content(path, latest)["state"].get("position") or {}).get("best_step")
-        step = latest if best is None or not steps.step_folder(path, best).is_dir() else best
+        latest = store.choose(path, None)
+        best = (store.read_content(path, latest)["state"].get("position") or {}).get("best_step")
+        step = latest if best is None or not store.step_folder(path, best).is_dir() else best
     tensors, state = checkpoint.load(path, step, only={"model"})
     objective = objective_of(experiment, _source(path, experiment))
     model = network(experiment, objective)
-    checkpoint.fill(model, tensors["model"], str(steps.step_folder(path, step)))
+    checkpoint.fill(model, tensors["model"], str(store.step_folder(path, step)))
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
         tensors, _ = checkpoint.load(path, step, only={"average"})
-        checkpoint.fill(model, tensors["average"], str(steps.step_folder(path, step)), whole=False)
+        checkpoint.fill(model, tensors["average"], str(store.step_folder(path, step)), whole=False)
     return LoadedRun(experiment, objective, model.eval().requires_grad_(False), step)
 
 

@@ -18,7 +18,7 @@ from danlu.nn.kernels import kernel_choice, to_keep
 from danlu.objectives import HeldOut, check_passes
 from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
-from danlu.train import compiling, machine, shapes, steps
+from danlu.train import compiling, machine, shapes, store
 from danlu.train.assemble import assemble, objective_of, outline
 from danlu.train.callbacks import Callback
 from danlu.train.clock import Clock
@@ -189,7 +189,7 @@ class _Run:
     def _trainer(self, folder: RunFolder, held_out: HeldOut, choices: Choices) -> Trainer:
         """The trainer, standing where the last checkpoint was, compiled where that was chosen."""
         experiment, group = self.experiment, self.group
-        resumed = group.share(steps.latest_step(folder.path) is not None)
+        resumed = group.share(store.latest_step(folder.path) is not None)
         with self.recording.during("build"):
             made = assemble(experiment, self.objective, choices.precision, group)
             passes = compiling.compiled(self.objective) if choices.compile and group.count == 1 else None
@@ -333,7 +333,7 @@ def _open(experiment: spec.Experiment, folder: Path | None, name: str, group: Pr
 def _differs(folder: Path, experiment: spec.Experiment) -> str:
     """What this experiment would change in the run that is there, in words."""
     there = RunFolder(folder)
-    if not there.environment.exists() and steps.latest_step(folder) is None:
+    if not there.environment.exists() and store.latest_step(folder) is None:
         write_atomically(there.experiment, to_yaml(experiment).encode())  # it never began: nothing to protect
         return ""
     before = resolve([str(there.experiment)])

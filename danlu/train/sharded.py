@@ -2,7 +2,7 @@
 
 The shards are written and read by PyTorch's distributed checkpoint through its safetensors
 storage; its default storage would leave a pickled ``.metadata``. What is added here: the order of
-``danlu.train.steps`` over all processes, sums, and names checked before anything is read.
+``danlu.train.store`` over all processes, sums, and names checked before anything is read.
 Processes talk through the default group, which needs a CPU backend (``gloo`` or ``cpu:gloo,cuda:nccl``).
 """
 
@@ -25,9 +25,9 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from danlu.train import checkpoint, steps
+from danlu.train import checkpoint, store
 from danlu.train.errors import RunError, cannot_write
-from danlu.train.steps import step_folder
+from danlu.train.store import step_folder
 
 __all__ = ["flatten", "load_full", "load_sharded", "save_sharded", "unflatten"]
 
@@ -66,7 +66,7 @@ def save_sharded(
     aside = step_folder(folder, step).with_name(f".writing-step-{step}")
     needed = sum(_local(tensor).nbytes for tensor in tensors.values())
     try:
-        _on_first(lambda: steps.begin(folder, step))
+        _on_first(lambda: store.begin(folder, step))
         # A process may hold no row of a small tensor, and see no alias there; the first one has rows of all.
         aliases = _on_first(lambda: checkpoint.find_aliases({n: _local(t) for n, t in tensors.items()}))
         once: dict[str, Any] = {name: _own(tensor) for name, tensor in tensors.items() if name not in aliases}
@@ -79,11 +79,11 @@ def save_sharded(
             "layout": "sharded", "processes": _size(), "files": files, "tensors": shapes,
             "aliases": aliases, "state": dict(state),
         }  # fmt: skip
-        return _on_first(lambda: steps.publish(folder, step, content, keep, protect))
+        return _on_first(lambda: store.publish(folder, step, content, keep, protect))
     finally:
         if _rank() == 0:
             with suppress(OSError):
-                steps.clean(folder)
+                store.clean(folder)
 
 
 def load_sharded(folder: Path, template: Mapping[str, Tensor], step: int | None = None) -> dict[str, Any]:
@@ -93,14 +93,14 @@ def load_sharded(folder: Path, template: Mapping[str, Tensor], step: int | None 
     ``RunError`` on every process if there is no checkpoint, if a file is missing, truncated or
     altered, or if the names, shapes or dtypes are not those of the template.
     """
-    step = _on_first(lambda: steps.choose(folder, step))
-    content = _on_first(lambda: steps.read_content(folder, step))
+    step = _on_first(lambda: store.choose(folder, step))
+    content = _on_first(lambda: store.read_content(folder, step))
     if content["layout"] == "whole":  # of one process
         _everywhere(lambda: _fill(template, flatten(checkpoint.load(folder, step)[0]), folder, step))
         return _state(content)
     names = sorted(content["files"])
     # Each process sums some of the files, so that all are read once.
-    _everywhere(lambda: steps.verify(folder, step, names[_rank() :: _size()], content["files"]))
+    _everywhere(lambda: store.verify(folder, step, names[_rank() :: _size()], content["files"]))
     _everywhere(lambda: _compare(template, content["tensors"], folder, step))
     aliases = content["aliases"]
     once: dict[str, Any] = {name: tensor for name, tensor in template.items() if name not in aliases}
@@ -119,12 +119,12 @@ def load_full(
 
     ``prefixes``: only names that start with one of them. Raises ``RunError`` as ``checkpoint.load``.
     """
-    step = steps.choose(folder, step)
-    content = steps.read_content(folder, step)
+    step = store.choose(folder, step)
+    content = store.read_content(folder, step)
     if content["layout"] == "whole":
         flat = flatten(checkpoint.load(folder, step)[0])
         return {n: t for n, t in flat.items() if prefixes is None or n.startswith(prefixes)}, content["state"]
-    steps.verify(folder, step, sorted(content["files"]), content["files"])
+    store.verify(folder, step, sorted(content["files"]), content["files"])
     aliases = content["aliases"]
     wanted = [name for name in content["tensors"] if prefixes is None or name.startswith(prefixes)]
     once: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from danlu import optim, spec
 from danlu.code import Recording
 from danlu.objectives import Draw, HeldOut
 from danlu.optim import Progress, Settings
-from danlu.train import checkpoint, steps
+from danlu.train import checkpoint, store
 from danlu.train.assemble import Assembly
 from danlu.train.averages import WeightsAverage, averaged
 from danlu.train.callbacks import Callback, Tensors, standard
@@ -335,6 +335,6 @@ class Trainer:
                 callback.load_state(state[callback.name])
         if self.group.first:  # a process that died after its last checkpoint may not have come to this
             now = self.state
-            steps.prune(path, self.experiment.train.keep, {now.best_step} if now.best_step else set())
+            store.prune(path, self.experiment.train.keep, {now.best_step} if now.best_step else set())
         for part, seconds in state["clock"].items():
             self.clock.add(part, seconds)

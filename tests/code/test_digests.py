@@ -86,19 +86,19 @@ def test_imports_and_what_is_taken_of_them() -> None:
     found = analyse(b"""
 import os
 import danlu.spec as s
-from danlu.train import steps
+from danlu.train import store
 from danlu.nn.scan import LONGEST as most
 def f():
     from helper import name
-    return s.Block, steps.CHECKPOINTS, most.real, os.sep
+    return s.Block, store.CHECKPOINTS, most.real, os.sep
 """)
     assert found.imports == {
         "s": ("danlu.spec", ""),
-        "steps": ("danlu.train", "steps"),
+        "store": ("danlu.train", "store"),
         "most": ("danlu.nn.scan", "LONGEST"),
         "name": ("helper", "name"),
     }
-    assert set(found.attributes) == {("s", "Block"), ("steps", "CHECKPOINTS"), ("most", "real")}
+    assert set(found.attributes) == {("s", "Block"), ("store", "CHECKPOINTS"), ("most", "real")}
 
 
 @pytest.fixture

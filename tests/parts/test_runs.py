@@ -15,7 +15,7 @@ from danlu import parts
 from danlu.lab.reading.run import read_run
 from danlu.parts import sources
 from danlu.spec import SpecError, resolve
-from danlu.train import steps
+from danlu.train import store
 from tests.train import small
 
 MINE = '''
@@ -58,7 +58,7 @@ def half(run: Path, to: Path) -> Path:
     import shutil
 
     shutil.copytree(run, to)
-    shutil.rmtree(steps.step_folder(to, 6))
+    shutil.rmtree(store.step_folder(to, 6))
     (to / "summary.json").unlink()
     return to
 
@@ -122,7 +122,7 @@ def test_another_part_of_the_same_name_does_not_go_on(tmp_path: Path, mine: Path
         SpecError, match=r"was begun with another norm dyt: mine.py has changed since; bring the "
     ):
         small.go(resolve(words(corpus)), run)
-    assert steps.list_steps(run) == [3]
+    assert store.list_steps(run) == [3]
 
 
 def test_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from danlu.files.errors import FileError
-from danlu.train import checkpoint, steps
+from danlu.train import checkpoint, store
 from danlu.train.checkpoint import latest_step, list_steps, load, prune, save, step_folder
 from danlu.train.errors import RunError
 
@@ -231,7 +231,7 @@ def test_a_record_that_was_forged_to_fit_still_needs_a_real_file(tmp_path):
         "size": 15,
         "sha256": hashlib.sha256(b"not safetensors").hexdigest(),
     }
-    record["sha256"] = steps._digest(record["content"])
+    record["sha256"] = store._digest(record["content"])
     (path.parent / "state.json").write_text(json.dumps(record))
     with pytest.raises(RunError, match="is not a safetensors file"):
         load(tmp_path)
@@ -277,7 +277,7 @@ def test_kill_9_at_every_moment(tmp_path, monkeypatch, step):
         folder = tmp_path / str(moment)
         saved(folder, 10)
         killed = survive(folder, monkeypatch, step, moment)
-        steps.clean(folder)  # as opening the run's folder does
+        store.clean(folder)  # as opening the run's folder does
         outcomes.add(load(folder)[1]["step"])
         check(folder, latest_step(folder))
         saved(folder, 30, keep=1)
@@ -310,7 +310,7 @@ def test_a_disk_that_fails_at_every_moment(tmp_path, step):
                 refused += 1
                 assert "disk full while writing" in str(error) and "MB free" in str(error)
                 assert not list((folder / "checkpoints").glob(".*"))  # undone at once
-        steps.clean(folder)
+        store.clean(folder)
         check(folder, latest_step(folder))
         moment += 1
     assert moment > 10 and refused > 5
@@ -353,6 +353,6 @@ def test_only_our_leftovers_are_removed(tmp_path):
 
 def test_a_reader_does_not_disturb_a_writer(tmp_path):
     saved(tmp_path, 10)
-    aside = steps.begin(tmp_path, 20)
+    aside = store.begin(tmp_path, 20)
     load(tmp_path)
     assert aside.is_dir()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from danlu.spec.errors import DanluError
-from danlu.train import checkpoint, steps
+from danlu.train import checkpoint, store
 from danlu.train.errors import RunError
 from danlu.train.load import generate_text, load_run
 from danlu.train.parallel import Processes, ToldElsewhere, processes
@@ -97,7 +97,7 @@ def test_fsdp_and_one_process_go_on_from_each_other(tmp_path: Path, corpus: Path
     more = ["train.parallel=fsdp", "model.layers=2"]
     small.run(corpus, tmp_path / "one", *RUN, *more)
     assert torchrun(tmp_path / "two", corpus, *more).returncode == 0
-    record = steps.read_content(tmp_path / "two", 6)
+    record = store.read_content(tmp_path / "two", 6)
     assert record["layout"] == "sharded" and record["processes"] == 2
     loaded = load_run(tmp_path / "two")  # sampled by one process
     whole = checkpoint.load(tmp_path / "one", loaded.step, only={"model"})[0]["model"]

@@ -15,7 +15,7 @@ import pytest
 
 from danlu.data import DataError
 from danlu.spec import resolve
-from danlu.train import assemble, checkpoint, evaluate, metrics, steps
+from danlu.train import assemble, checkpoint, evaluate, metrics, store
 from danlu.train import run as runs
 from danlu.train.errors import RunError
 from danlu.train.trainer import Trainer
@@ -68,7 +68,7 @@ def die() -> None:
 
 def assert_same_but_steps(one: Path, other: Path) -> None:
     """The last checkpoint and the metrics; an interrupted run also saved where it was interrupted."""
-    assert steps.latest_step(one) == steps.latest_step(other)
+    assert store.latest_step(one) == store.latest_step(other)
     (here, state), (there, its_state) = small.left(one), small.left(other)
     assert state == its_state and here.keys() == there.keys()
     assert all(here[name].equal(there[name]) for name in here)
@@ -101,7 +101,7 @@ def test_sigterm(
     summary = small.run(corpus, run, *RUN)
     monkeypatch.undo()
     assert (summary["stopped"], summary["steps"], summary["sample"]) == ("SIGTERM", saved, None)
-    assert steps.latest_step(run) == (saved or None)
+    assert store.latest_step(run) == (saved or None)
     assert json.loads((run / "summary.json").read_text())["stopped"] == "SIGTERM"
     done = small.run(corpus, run, *RUN)
     assert done["stopped"] is None
@@ -119,11 +119,11 @@ def test_sigterm_in_an_evaluation_and_death_in_its_repetition(
     assert small.run(corpus, run, *RUN)["stopped"] == "SIGTERM"
     monkeypatch.undo()
     for _ in range(2):
-        at_call(monkeypatch, steps, "publish", 1, die)
+        at_call(monkeypatch, store, "publish", 1, die)
         with pytest.raises(Died):
             small.run(corpus, run, *RUN)
         monkeypatch.undo()
-    step = steps.latest_step(run)
+    step = store.latest_step(run)
     assert any(row["step"] == step and "bits_per_byte" in row for row in metrics.read(run / "metrics.jsonl"))
     small.run(corpus, run, *RUN)
     assert_same_but_steps(whole, run)
@@ -184,7 +184,7 @@ def test_signals_to_the_command_set_its_exit_code(tmp_path: Path, corpus: Path) 
             process.kill()
         assert process.returncode == code, rest
         assert out == "" and "Traceback" not in rest
-        step = steps.latest_step(tmp_path / "run")
+        step = store.latest_step(tmp_path / "run")
         assert step is not None and step > reached
         assert f"{name}: saved step {step}; the same command with --run run goes on" in rest
         if reached:

@@ -12,7 +12,7 @@ import torch
 from danlu.train import checkpoint, sharded
 from danlu.train.errors import RunError
 from danlu.train.sharded import flatten, load_full, load_sharded, save_sharded, unflatten
-from danlu.train.steps import latest_step, list_steps, step_folder
+from danlu.train.store import latest_step, list_steps, step_folder
 
 # One rank of a group: `python test_sharded.py RANK SIZE STORE CASE FOLDER`, one case after another.
 STEP = 7

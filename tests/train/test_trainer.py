@@ -16,7 +16,7 @@ import torch
 from danlu.files.errors import FileError
 from danlu.objectives import Causal, Losses
 from danlu.spec import resolve
-from danlu.train import callbacks, checkpoint, steps
+from danlu.train import callbacks, checkpoint, store
 from danlu.train import update as updates
 from danlu.train.errors import RunError
 from danlu.train.precision import LossScale
@@ -319,7 +319,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     with pytest.raises(FileError, match=r"disk full while writing .*step-4") as caught:
         small.run(corpus, tmp_path / "run", *run)
     assert "\n" not in str(caught.value)
-    assert checkpoint.list_steps(tmp_path / "run") == [2] and steps.latest_step(tmp_path / "run") == 2
+    assert checkpoint.list_steps(tmp_path / "run") == [2] and store.latest_step(tmp_path / "run") == 2
     monkeypatch.undo()
     small.run(corpus, tmp_path / "run", *run)
     small.run(corpus, tmp_path / "clean", *run)

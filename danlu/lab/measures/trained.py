@@ -16,7 +16,7 @@ from danlu.lab.errors import LabError
 from danlu.models import Model
 from danlu.objectives import IGNORED, Example, HeldOut, Language, Objective
 from danlu.spec.words import resolve
-from danlu.train import steps
+from danlu.train import store
 from danlu.train.assemble import initial, network, objective_of
 from danlu.train.errors import RunError
 from danlu.train.evaluate import EVALUATION_UNITS, evaluate, evaluation_rows
@@ -40,7 +40,7 @@ class Trained:
 
     @cached_property
     def run(self) -> LoadedRun:
-        step = steps.latest_step(self.folder)
+        step = store.latest_step(self.folder)
         if step is None:
             raise RunError(f"{self.folder} holds no checkpoint to measure; run the experiment first")
         run = load_run(self.folder, step)

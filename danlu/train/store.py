@@ -1,4 +1,4 @@
-"""Checkpoint folders: their names, the order in which one takes the place of another, their checks.
+"""The checkpoint store of a run: its folders, which of them stay, their checks.
 
 ``checkpoints/step-N/`` holds tensor files and ``state.json``; ``checkpoints/latest`` is a small
 JSON pointer. A checkpoint is written aside, flushed, renamed, and only then pointed to; then old
