@@ -62,7 +62,7 @@ def ladder(
     )  # fmt: skip
     result = climb(
         asked, studies, name=study, dry_run=dry_run, queue_of=lambda folder: Queue(folder, workers=workers),
-        tell=(lambda plan: None) if as_json else _tell_plan,
+        on_plan=(lambda plan: None) if as_json else _tell_plan,
     )  # fmt: skip
     if as_json:
         print_json(result)

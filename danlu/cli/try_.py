@@ -55,12 +55,12 @@ def try_(
     question = Question(tuple(ideas), on, seeds, budget, tune, stop_early)
     answer = try_ideas(question, studies, workers=workers, book=ledger)
     from danlu.lab.trial.report import report
-    from danlu.lab.trial.tell import details, table
+    from danlu.lab.trial.terminal import details, table
     from danlu.train.files import write_atomically
 
     write_atomically(answer.study.report, report(answer).encode())
     if as_json:
-        print_json([finding.said() for finding in answer.findings])
+        print_json([finding.json() for finding in answer.findings])
         return
     say(f"{answer.what}\n")
     print_table(table(answer), shorten=(0,), drop=(5,))

@@ -65,12 +65,12 @@ def climb(
     *,
     name: str | None = None,
     dry_run: bool = False,
-    tell: Callable[[Plan], None] = lambda plan: None,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
     queue_of: QueueOf = Queue,
 ) -> dict[str, Any]:
     """Carry out a ladder and return what came out, as it also stands in the study's ``result.json``.
 
-    ``tell`` is given the plan before anything of it runs; a ``dry_run`` ends there. A budget in seconds is
+    ``on_plan`` is given the plan before anything of it runs; a ``dry_run`` ends there. A budget in seconds is
     planned by the measured pace of two short runs. Raises LabError, SpecError or LawError.
     """
     aimed = wanted(ladder.target, ladder.target_parameters)
@@ -86,7 +86,7 @@ def climb(
             return stack.enter_context(queue_of(studies))
 
         plan, unique = _planned(ladder, queue)
-        tell(plan)
+        on_plan(plan)
         said = {
             **ladder.settings, "flops": plan.flops, "seconds": plan.seconds,
             "rungs": [rung.json() for rung in plan.rungs],

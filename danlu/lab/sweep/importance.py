@@ -52,11 +52,11 @@ def importance(trials: Sequence[Trial], names: Sequence[str]) -> Importance:
     if (table := _table(known, spanned)) is not None:
         return _exact(table, known, spanned)
     if len(known) < ENOUGH:
-        return Importance(f"not told: no whole grid, and {len(known)} trials are too few (from {ENOUGH} on)")
+        return Importance(f"not known: no whole grid, and {len(known)} trials are too few ({ENOUGH} needed)")
     try:
         return _at_random(known, costs, spanned)
     except ModuleNotFoundError:
-        return Importance("not told: no whole grid, and Optuna is not installed")
+        return Importance("not known: no whole grid, and Optuna is not installed")
 
 
 def anova(table: np.ndarray) -> dict[tuple[int, ...], float]:

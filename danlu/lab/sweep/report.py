@@ -16,7 +16,7 @@ SHOWN = 200  # trials in the table
 
 
 def html(result: dict[str, Any], trials: Sequence[Trial]) -> str:
-    """The page of a result (``danlu.lab.sweep.run.told``) and its trials; it holds all that it shows."""
+    """The page of a result (``danlu.lab.sweep.run.summary``) and its trials; it holds all that it shows."""
     metric = f"{result['metric']} ({result['unit']})" if result["unit"] else str(result["metric"])
     compared = most_at_once(trials)
     at = f" All after {result['compared_at']} updates." if result["compared_at"] else ""

@@ -39,7 +39,7 @@ def sweep(
     under_way: int = 2,
     retry: bool = False,
 ) -> dict[str, Any]:
-    """Carry out what the words ask for; what the whole study comes to (``told``), also written in its folder.
+    """Carry out what the words ask for; returns the study's ``summary``, which is also in its folder.
 
     Without ``trials`` the whole grid, else so many points in all of ``sampler``. ``metric``: a measure of the
     lab; left out, the first metric of the objective. ``under_way``: trials at a time where one proposal waits
@@ -81,14 +81,16 @@ def sweep(
             proposals = Proposals(space, sampler, study.path, measured.metric)
             search(proposals, trials or 0, under_way, lambda new: record.admit(new, by), carrier)
         all_trials = carrier.all(record.entries)
-        result = told(space, all_trials, study, measured.metric, seeds) | {"halving": accounting}
+        result = summary(space, all_trials, study, measured.metric, seeds) | {"halving": accounting}
         study.save(result)
         evidence.keep(study.path, [folder for trial in all_trials for folder in trial.folders])
         write_atomically(study.report, html(result, all_trials).encode())
     return result
 
 
-def told(space: Space, trials: Sequence[Trial], study: Study, metric: Metric, seeds: int) -> dict[str, Any]:
+def summary(
+    space: Space, trials: Sequence[Trial], study: Study, metric: Metric, seeds: int
+) -> dict[str, Any]:
     """What a study comes to, as plain values: ``metric``, ``unit`` and which direction is ``better``;
     ``trials`` from the best down, ``best``, ``border``, ``warnings`` (sentences),
     ``importance``, ``isolation`` by dimension, ``study_variance``, ``counts``, ``spent``. The best is of

@@ -104,7 +104,7 @@ class Finding:
     tuned: Mapping[str, Any] | None = None
     moved: Sequence[Mapping[str, Any]] = field(default=())
 
-    def said(self) -> dict[str, Any]:
+    def json(self) -> dict[str, Any]:
         """As JSON: what is not finite is none."""
         pairs, (lost, lost_variant) = self.pairs, self.pairs.diverged
         return {

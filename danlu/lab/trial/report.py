@@ -11,7 +11,7 @@ from danlu.lab.statistics import mean_interval
 from danlu.lab.trial.findings import Finding
 from danlu.lab.trial.sides import Side
 from danlu.lab.trial.study import EQUAL, Answer
-from danlu.lab.trial.tell import details, table
+from danlu.lab.trial.terminal import details, table
 from danlu.spec.metrics import loss_of
 from danlu.train.folder import RunFolder
 from danlu.train.metrics import read

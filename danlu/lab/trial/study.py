@@ -3,7 +3,7 @@
 Each equality is a run of its own with a whole schedule: a variant that is cut short where the budget of FLOPs
 ends has not decayed its rate, and would lose by that. Where an update of both costs the same, the pair of
 equal updates serves for that equality too: FLOPs that differ by less than ``TOLERANCE``, seconds whose ratio
-cannot be told from 1.
+does not differ clearly from 1.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def try_ideas(
         trial = _Trial(question, study, Runs(queue), baseline, variants)
         findings = trial.findings()
         trial.remember(looks=sorted({*(trial.memory.get("looks") or ()), question.seeds}))
-        study.save([finding.said() for finding in findings])
+        study.save([finding.json() for finding in findings])
     answer = Answer(question, study, trial.steps, tuple(findings), trial.runs, trial.sides, trial.metrics)
     if book is not None:
         _record(answer, book, variants)
@@ -273,7 +273,7 @@ class _Trial:
             return _Equal(side, 1.0, f"the runs of equal steps: {ratio.why}")
         takes = f"an update takes {time:.3f}× as long ({low:.3f} … {high:.3f}, {ratio.why})"
         if not ratio.differs:
-            return _Equal(side, time, f"the runs of equal steps: {takes}, which cannot be told from 1")
+            return _Equal(side, time, f"the runs of equal steps: {takes}, not clearly other than 1")
         at_time = side.longer(1 / time)
         return _Equal(at_time, time, f"{at_time.steps} steps: {takes}")
 

@@ -1,6 +1,6 @@
 """How many times as long an update of the variant takes: 1 where it cannot differ; else both sides timed in
-turns by one process, with an interval; or the sentence why it cannot be told here now. No torch but in that
-process.
+turns by one process, with an interval; or the sentence why it cannot be measured here now. No torch but in
+that process.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Ratio:
         return {"value": list(self.value), "why": self.why}
 
     @classmethod
-    def read(cls, told: dict[str, Any]) -> Ratio:
-        return cls(Interval(*told["value"]), told["why"])
+    def read(cls, record: dict[str, Any]) -> Ratio:
+        return cls(Interval(*record["value"]), record["why"])
 
 
 def equal_by_construction(baseline: spec.Experiment, variant: spec.Experiment, flops: float) -> str | None:

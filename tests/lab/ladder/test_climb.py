@@ -129,7 +129,7 @@ def test_a_diverged_run_is_left_out_and_told(tmp_path: Path, words: tuple[str, .
 
 def test_a_dry_run_leaves_nothing(tmp_path: Path, words: tuple[str, ...]) -> None:
     told: list[Any] = []
-    result = climb(ladder(words), tmp_path / "studies", dry_run=True, tell=told.append)
+    result = climb(ladder(words), tmp_path / "studies", dry_run=True, on_plan=told.append)
     assert not (tmp_path / "studies").exists()
     (plan,) = told
     assert result["flops"] == plan.flops and len(result["rungs"]) == 4

@@ -70,7 +70,7 @@ def test_more_accuracy_is_better() -> None:
     asked = pairs([0.05, 0.04, 0.06, 0.05, 0.04], metric=ACCURACY)
     (found,) = find([asked], looking=False, about={("+idea", "steps"): ABOUT})
     assert found.verdict == "better" and found.interval.low > 0
-    said = found.said()
+    said = found.json()
     assert (said["metric"], said["better"]) == ("accuracy", "higher")
 
 
@@ -92,7 +92,7 @@ def test_what_is_not_known_of_the_ratio_widens_the_interval() -> None:
 def test_what_was_not_measured_has_no_verdict_and_no_part_in_holm() -> None:
     about = {(idea, "time"): ABOUT for idea in ("a", "b")}
     one, other = find([pairs(BETTER, "a", "time"), pairs([], "b", "time")], looking=False, about=about)
-    assert other.verdict == "not measured" and other.said()["interval"] == [None, None]
+    assert other.verdict == "not measured" and other.json()["interval"] == [None, None]
     assert one.level == pytest.approx(0.95)
 
 
@@ -118,7 +118,7 @@ def test_divergence_is_a_result(differences: list[float], verdict: str, diverged
 def test_what_is_said_is_json_without_infinities() -> None:
     for differences in ([0.1], [math.nan, math.nan], [0.1, math.inf]):
         (found,) = find([pairs(differences)], looking=False, about={("+idea", "steps"): ABOUT})
-        said = json.loads(json.dumps(found.said(), allow_nan=False))
+        said = json.loads(json.dumps(found.json(), allow_nan=False))
         assert said["interval"] == [None, None] and said["seeds"] == len(differences)
         assert {
             "idea",

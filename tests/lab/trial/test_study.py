@@ -20,7 +20,7 @@ from danlu.lab.study import Study
 from danlu.lab.trial import Answer, Question, sides, study, timing, try_ideas
 from danlu.lab.trial.report import report
 from danlu.lab.trial.sides import Runs
-from danlu.lab.trial.tell import STRIP, details, table
+from danlu.lab.trial.terminal import STRIP, details, table
 from danlu.lab.trial.timing import Ratio
 from danlu.spec import resolve
 from danlu.train import checkpoint
@@ -95,7 +95,7 @@ def test_nothing_runs_twice_and_the_result_is_kept(lab: Lab) -> None:
     answer = lab.ask("model.layers=2")
     folder = answer.study.path
     saved = read_json(folder / "result.json")
-    assert saved == [from_json(json.dumps(f.said())) for f in answer.findings]
+    assert saved == [from_json(json.dumps(f.json())) for f in answer.findings]
     assert [(f["idea"], f["at"], f["kind"]) for f in saved] == [
         ("model.layers=2", "steps", "t"), ("model.layers=2", "flops", "t"), ("model.layers=2", "time", "t"),
     ]  # fmt: skip
@@ -103,7 +103,7 @@ def test_nothing_runs_twice_and_the_result_is_kept(lab: Lab) -> None:
     assert {entry.at for entry in entries} == {"equal steps", "equal FLOPs"}  # time is the first pair's
     lab.paces.append(2.0)  # a measurement of another day changes nothing
     again = lab.ask("model.layers=2")
-    assert lab.timed == 1 and not lab.started and [f.said() for f in again.findings] == saved
+    assert lab.timed == 1 and not lab.started and [f.json() for f in again.findings] == saved
     assert len(ledger.read(lab.folder / "ledger.yaml")) == len(entries)
 
 

@@ -1,4 +1,4 @@
-"""A study told in a terminal: a table that is read in ten seconds, then what stands behind it."""
+"""A study in a terminal: a table that is read in ten seconds, then what stands behind it."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def _of_idea(idea: str, found: Sequence[Finding]) -> Iterator[str]:
 
 def _more(f: Finding) -> str:
     if f.more is None:
-        return "a thousand more seeds would not decide, mean and spread staying as they are"
+        return "a thousand more seeds would not decide, if mean and spread stay as they are"
     seeds = len(f.pairs.seeds) + f.more
-    return f"some {f.more} more seeds would decide, mean and spread staying as they are: --seeds {seeds}"
+    return f"some {f.more} more seeds would decide, if mean and spread stay as they are: --seeds {seeds}"
 
 
 def _tuned(tuned: object) -> Iterator[str]:
