@@ -20,10 +20,12 @@ from typing import Any
 
 from danlu.files.errors import FileError
 from danlu.files.json import read_json, write_json
+from danlu.files.read import read_bytes
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 SELF = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]  # another digest's cache is no use
 DIGITS = 16  # of a digest
+LIMIT = 1 << 20  # bytes of a source
 KEPT = 512  # sources in the file of the cache: the newest, a few versions of all that danlu has
 
 Import = tuple[str, str]  # module, name in it ("": the module itself)
@@ -46,12 +48,14 @@ def digest(source: bytes) -> str:
 
 def analyse(source: bytes, python: bool = True) -> Source:
     """``source`` as a module (``python``) or as any other file."""
-    try:
-        tree = ast.parse(source) if python else None
-    except (SyntaxError, ValueError, RecursionError):
-        tree = None
-    if tree is None:
-        return Source(_short(b"bytes\n" + source))
+    if python:
+        with suppress(SyntaxError, ValueError, RecursionError, MemoryError):  # no Python, or nested too deep
+            return _parsed(source)
+    return Source(_short(b"bytes\n" + source))
+
+
+def _parsed(source: bytes) -> Source:
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -95,28 +99,27 @@ _by_stamp: dict[str, tuple[_Stamp, Source]] = {}  # by path
 _read_from: Path | None = None
 
 
-def sources(paths: Iterable[Path]) -> list[Source | None]:
-    """What the files hold now; None for one that cannot be read."""
+def sources(paths: Iterable[str | os.PathLike[str]]) -> list[Source | None]:
+    """What the files hold now; None for one that is no file of a source's size or cannot be read."""
     _load()
     before = len(_by_bytes)
-    found = [_source(path) for path in paths]
+    found = [_source(os.fspath(path)) for path in paths]
     if len(_by_bytes) > before:
         _save()
     return found
 
 
-def _source(path: Path) -> Source | None:
-    name = os.fspath(path)
+def _source(path: str) -> Source | None:
     try:
-        stat = path.stat()
+        stat = os.stat(path)
         stamp = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-        if name in _by_stamp and _by_stamp[name][0] == stamp:
-            return _by_stamp[name][1]
-        data = path.read_bytes()
-    except OSError:
+        if path in _by_stamp and _by_stamp[path][0] == stamp:
+            return _by_stamp[path][1]
+        data = read_bytes(path, LIMIT)
+    except (OSError, ValueError, FileError):
         return None
-    found = of_bytes(data, python=path.suffix == ".py")
-    _by_stamp[name] = stamp, found
+    found = of_bytes(data, python=path.endswith(".py"))
+    _by_stamp[path] = stamp, found
     return found
 
 

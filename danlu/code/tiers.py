@@ -64,19 +64,18 @@ def is_own(name: str) -> bool:
 
 def names() -> list[str]:
     """danlu's files that numbers may depend on."""
-    return [*TABLES, *(
-        os.path.relpath(os.path.join(folder, file), PACKAGE).replace(os.sep, "/")
-        for room in ROOMS
-        for folder, _, files in os.walk(PACKAGE / room)
-        for file in files
-        if file.endswith(".py")
-    )]  # fmt: skip
+    found, start = list(TABLES), len(os.fspath(PACKAGE)) + 1
+    for room in ROOMS:
+        for folder, _, files in os.walk(PACKAGE / room):
+            place = folder[start:].replace(os.sep, "/")
+            found += [f"{place}/{file}" for file in files if file.endswith(".py")]
+    return found
 
 
 def now() -> Code:
     """The code as it is on the disk; some milliseconds."""
     known = names()
-    found = sources(PACKAGE / name for name in known)
+    found = sources(f"{PACKAGE}{os.sep}{name}" for name in known)
     return Code({name: source.digest if source else GONE for name, source in zip(known, found, strict=True)})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,10 @@ def test_a_digest_has_sixteen_hex_digits_and_pythons_version_in_it(monkeypatch: 
     assert digest(CODE) != here
 
 
-@pytest.mark.parametrize("text", ["def (", "x = 1\0", "(" * 500 + ")" * 500])
+DEEP = "x = " + "+".join("1" * 30_000)
+
+
+@pytest.mark.parametrize("text", ["def (", "x = 1\0", "(" * 500 + ")" * 500, DEEP])
 def test_what_is_no_python_counts_by_its_bytes(text: str) -> None:
     assert digest(text) != digest(text + "# a comment")
     assert analyse(text.encode()).digest == analyse(text.encode(), python=False).digest
@@ -157,6 +161,14 @@ def test_the_cache_keeps_what_is_used(tmp_path: Path, cache: Path, monkeypatch: 
     forget(monkeypatch)
     monkeypatch.setattr(digests, "analyse", lambda *_: pytest.fail("parsed again"))
     assert None not in sources([files[0], files[2]])
+
+
+def test_what_is_no_file_of_code_is_not_read(tmp_path: Path, cache: Path) -> None:
+    """A run's record may name anything."""
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "large.py").write_bytes(b"#" * (digests.LIMIT + 1))
+    names = [tmp_path / "pipe.py", tmp_path / "large.py", tmp_path, Path("/dev/zero"), Path("a\0b")]
+    assert sources(names) == [None] * len(names)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
