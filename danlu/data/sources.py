@@ -143,7 +143,11 @@ def _data_files(path: Path) -> list[str]:
 
 def _rows(path: Path, batches: Iterable[Any], row: int, field: str) -> Iterator[Document]:
     for batch in batches:
-        for value in batch.column(0).to_pylist():
+        try:
+            values = batch.column(0).to_pylist()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}, after row {row}: {field!r} is not UTF-8 ({error.reason})") from None
+        for value in values:
             name = f"{path}, row {row}"
             yield Document(name, (_text(value, name, field),))
             row += 1

@@ -152,7 +152,7 @@ def _span(text: str) -> tuple[float, float, int | None] | None:
         if _MEANT_AS_SPAN.match(text):
             raise LabError(f"{brief(text)} is no grid; write LOW..HIGH/POINTS-A-DECADE, as in 1e-4..1e-1/3")
         return None
-    if not 0 < low < high or math.isinf(high):
+    if not 0 < low < high or math.isinf(high / low):
         raise LabError(
             f"{brief(text)}: a logarithmic grid goes upwards from above 0; list other values: 0,0.1,0.3"
         )

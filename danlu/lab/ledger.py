@@ -241,11 +241,12 @@ def _entries(text: str, file: Path) -> list[Entry]:
         values = parse(text)
     except FileError as error:
         raise LabError(f"{file}, {error}; mend that line, nothing was changed") from None
-    if values is None:
+    if values is None and not _nodes(text):
         return []
     if not isinstance(values, list):
         raise LabError(f"{file} holds {brief(values)}, not a list of entries, each beginning with `- id:`")
     entries: list[Entry] = []
+    ids: set[str] = set()
     for node, value in zip(_nodes(text), values, strict=True):
         where = f"{file}, line {node.start_mark.line + 1}"
         if not isinstance(value, dict):
@@ -254,8 +255,9 @@ def _entries(text: str, file: Path) -> list[Entry]:
             entry = _entry(value)
         except LabError as error:
             raise LabError(f"{where}: {error}") from None
-        if entry.id in {other.id for other in entries}:
+        if entry.id in ids:
             raise LabError(f"{where}: a second entry is called {entry.id}; give one of the two another id")
+        ids.add(entry.id)
         entries.append(entry)
     return entries
 
@@ -285,14 +287,17 @@ def _entry(values: Mapping[str, Any]) -> Entry:
 def _nodes(text: str) -> list[yaml.Node]:
     """Where each entry stands: composed, nothing is made of it."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
-    return [] if node is None else list(node.value)
+    return [] if node is None else list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
 
 
 def _appended(text: str, entry: Entry) -> str:
     """The text with one more entry, indented as the others are."""
     nodes = _nodes(text)
     if not nodes:
-        empty = "".join(line for line in text.splitlines(keepends=True) if line.lstrip().startswith("#"))
+        lines = text.splitlines(keepends=True)
+        empty = "".join(line for line in lines if line.lstrip().startswith("#"))
+        if any(line.strip() not in ("", "[]", "---") for line in lines if not line.lstrip().startswith("#")):
+            raise LabError("the ledger holds something else than entries; name another file")
         text = f"{empty.rstrip()}\n\n" if empty else HEADING
     margin = " " * max(0, nodes[0].start_mark.column - 2) if nodes else ""
     if not text.endswith("\n"):

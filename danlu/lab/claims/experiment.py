@@ -10,6 +10,7 @@ from danlu import spec
 from danlu.lab import grids
 from danlu.lab.claims.book import Claim
 from danlu.lab.errors import LabError
+from danlu.lab.limits import SEEDS, within
 from danlu.lab.measures import Measure, measure
 from danlu.lab.queue import Job
 from danlu.spec import words
@@ -40,11 +41,13 @@ def points(claim: Claim) -> list[Any]:
 def plan(claim: Claim, seeds: int | None = None) -> Plan:
     """The runs of each arm with each seed (``train.seed`` = 0, 1, …). Raises LabError, naming the arm, where
     words do not make an experiment."""
+    count = claim.seeds if seeds is None else seeds
+    within("seeds", count, SEEDS)
     at = {arm: {point: _experiment(claim, arm, point) for point in points(claim)} for arm in claim.arms}
     return {
         (arm, seed): {point: _job(claim, arm, experiment, seed) for point, experiment in at[arm].items()}
         for arm in claim.arms
-        for seed in range(claim.seeds if seeds is None else seeds)
+        for seed in range(count)
     }
 
 

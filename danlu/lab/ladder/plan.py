@@ -11,6 +11,7 @@ from danlu.lab.budget import Budget, bounded
 from danlu.lab.errors import LabError
 from danlu.lab.ladder.rates import Rated, rated
 from danlu.lab.ladder.shapes import Shapes, Sized
+from danlu.lab.limits import RUNGS, SEEDS, within
 from danlu.spec.errors import did_you_mean
 from danlu.spec.experiment import Experiment
 
@@ -208,10 +209,8 @@ def _distinct(plan: Plan) -> None:
 
 
 def _check(rungs: int, seeds: int, design: str, per_parameter: float) -> None:
-    if rungs < 3:
-        raise LabError(f"rungs = {rungs} leave nothing to hold out; allowed: 3 or more")
-    if seeds < 1:
-        raise LabError(f"seeds = {seeds}; allowed: 1 or more")
+    within("--rungs", rungs, RUNGS, least=3)  # fewer leave nothing to hold out
+    within("--seeds", seeds, SEEDS)
     if design not in DESIGNS:
         hint = did_you_mean(design, DESIGNS) or ";"
         raise LabError(f"design = {design!r}{hint} allowed: {' or '.join(DESIGNS)}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from danlu.lab import evidence
 from danlu.lab.errors import LabError
+from danlu.lab.limits import POINTS, SEEDS, within
 from danlu.lab.measures import measure
 from danlu.lab.study import STUDIES, Study
 from danlu.lab.sweep import halving as halves
@@ -54,7 +55,10 @@ def sweep(
         raise LabError(f"--sampler {sampler} needs to know how many trials: --trials 30")
     if halving and sampler != "random":
         raise LabError(f"--halving starts from a grid or from random trials; leave --sampler {sampler} out")
+    within("--seeds", seeds, SEEDS)
     by = sampler if trials is not None else "grid"
+    if trials is not None or space.size < math.inf:
+        within("the number of trials", space.size if trials is None else trials, POINTS)
     points = space.grid() if by == "grid" else space.drawn(trials or 0) if by == "random" else space.corners()
     metrics = space.experiment(points[0]).objective.metrics
     measured = measure(metric or metrics[0].name, metrics)

@@ -23,6 +23,7 @@ from danlu.files.json import read_object, write_json
 from danlu.lab import evidence, ledger
 from danlu.lab.budget import Budget, measure_pace
 from danlu.lab.errors import LabError
+from danlu.lab.limits import SEEDS, within
 from danlu.lab.queue import Queue
 from danlu.lab.queue.job import torch_build
 from danlu.lab.queue.places import depends_on
@@ -67,8 +68,7 @@ class Question:
 
     def check(self) -> None:
         """Raises ``LabError`` for what can't be asked."""
-        if self.seeds < 1:
-            raise LabError(f"--seeds = {self.seeds}: a study has at least one pair, two for an interval")
+        within("--seeds", self.seeds, SEEDS)
         if self.tune not in (None, "lr"):
             raise LabError(f"--tune = {self.tune!r}; what can be tuned is lr")
         if self.budget is not None:

@@ -129,8 +129,8 @@ def test_a_pace_goes_through_what_was_measured() -> None:
     [
         ({"budget": "1e9flop"}, r"take .* FLOP at least"),
         ({"budget": "2M"}, "in FLOP or seconds"),
-        ({"rungs": 2}, "3 or more"),
-        ({"seeds": 0}, "1 or more"),
+        ({"rungs": 2}, "allowed: 3 to 30"),
+        ({"seeds": 0}, "allowed: 1 to 1,000"),
         ({"design": "isoflops"}, "did you mean isoflop"),
         ({"rates": "mupp"}, "did you mean mup"),
         ({"per_parameter": 0.0}, "above zero"),

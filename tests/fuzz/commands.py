@@ -1,0 +1,230 @@
+"""Commands over the files of a world: plain ones, and with one or two hostile words in them."""
+
+from __future__ import annotations
+
+import random
+import shlex
+from collections.abc import Sequence
+
+from tests.fuzz.mutate import word
+
+FIELDS = """
+model train data optimizer schedule objective vary model.layers model.width model.mixer model.mixer.heads
+model.mixer.window model.norm model.norm.eps model.position model.feed_forward model.feed_forward.hidden
+model.dropout model.pattern model.init model.tied model.kind model.base_width model.residual train.steps
+train.tokens train.seconds train.batch train.microbatch train.seed train.clip train.precision train.compile
+train.evaluate_every train.evaluate_tokens train.checkpoint_every train.keep train.log_every train.ramp
+train.average train.weights train.device train.internals_every train.parallel data.corpus data.tokenizer
+data.context data.tokens data.held_out data.documents data.vocabulary data.text data.kind optimizer.lr
+optimizer.kind optimizer.betas optimizer.groups optimizer.weight_decay optimizer.state schedule.warmup
+schedule.kind schedule.floor nonsense model.nonsense task .. train. .train base
+"""
+
+# FILE: any file of the world. PLACE: where something may be written. WORD: any hostile word. FIELD: a field
+# set to one. GRID: to two.
+READING = """\
+show base.yaml
+show runs/one
+show FILE
+show base.yaml FIELD
+show WORD
+show tiny FIELD FIELD
+show base.yaml +swiglu FIELD
+show tiny +WORD
+show nano --shrink WORD
+show nano FIELD --costs
+show nano FIELD --groups
+show runs/one --kernels
+show base.yaml --json
+show FILE FIELD
+diff base.yaml FILE
+diff tiny WORD
+diff runs/one 'base.yaml FIELD'
+recipes --sort WORD
+recipes --family WORD
+ideas
+ideas idea.yaml
+ideas FILE
+ideas WORD
+ideas --on 'base.yaml FIELD'
+ideas swiglu --on WORD
+runs
+runs runs
+runs --json
+runs --group
+runs runs studies/runs --json
+runs FILE
+runs --where WORD
+runs --where 'optimizer.lr>WORD'
+runs --sort WORD
+runs --columns WORD
+runs --limit WORD
+runs --sort best --group --json
+compare runs/one runs/two
+compare runs/one FILE
+compare 'runs/*'
+compare runs/one runs/two --metric WORD
+compare runs/two runs/three --x WORD
+compare studies/runs runs --json
+compare runs/one runs/two --html PLACE
+ledger
+ledger --json
+ledger show WORD
+ledger due
+ledger due runs/one
+ledger due FILE
+ledger --file FILE
+ledger decide try adopt --because WORD
+ledger decide WORD WORD --because WORD
+ledger decide optimizer adopt --because x --revisit WORD
+laws fit points.csv --resamples 2
+laws fit points.jsonl --resamples 2
+laws fit FILE --resamples 0
+laws fit runs --resamples 0 --law power
+laws fit points.csv --law WORD
+laws fit points.csv --cluster WORD
+laws fit points.csv --resamples WORD
+laws fit points.csv --hold-out WORD
+laws fit points.csv --n WORD --resamples 0
+laws fit points.csv --column WORD
+laws fit points.csv --law power --resamples 0 --report PLACE
+laws compare points.csv
+laws compare FILE
+laws show WORD
+laws plan --flops WORD
+laws plan --tokens 1e9 --by FILE
+laws plan --flops 1e20 --by fit.json --json
+laws plan --parameters WORD
+laws plan --flops 1e20 --unique-tokens WORD
+laws plan --tokens 1e9 --price WORD
+laws plan --flops 1e20 --utilisation WORD --flops-per-second WORD
+prove --list
+prove WORD
+prove FILE
+prove --write PLACE
+prove claim.yaml --seeds WORD
+import hf
+import FILE
+import hf --json
+import hf --to PLACE
+WORD
+WORD WORD
+show --with parts.py
+show --with FILE
+show --WORD
+--version
+"""
+WORKING = """\
+sample runs/one --tokens 3
+sample FILE --tokens 3
+sample runs/one --tokens 3 --temperature WORD
+sample runs/one --tokens 3 --top-k WORD
+sample runs/one --tokens 3 --top-p WORD
+sample runs/one --tokens 3 --seed WORD
+sample runs/one --tokens 3 --step WORD
+sample runs/one --tokens 3 --prompt WORD
+sample runs/one --tokens WORD
+sample runs/one --tokens 3 --json
+train base.yaml FIELD
+train base.yaml FIELD FIELD
+train FILE train.steps=1
+train base.yaml train.average=ema --run runs/one
+train base.yaml train.average=ema train.steps=3 --run runs/one
+train base.yaml --run PLACE
+train base.yaml data.corpus=FILE
+train base.yaml data.corpus=saved
+train base.yaml data.tokenizer=FILE
+train base.yaml data.tokenizer=characters.json
+train base.yaml data.corpus=corpus.txt
+train base.yaml --shrink WORD
+export runs/one --to PLACE
+export FILE --to out
+export runs/one --to out --step WORD
+export runs/one --to out --family WORD
+profile base.yaml --steps 1
+profile base.yaml FIELD --steps 1
+profile runs/one --steps 1
+profile base.yaml --steps WORD
+sweep base.yaml optimizer.lr=0.01,0.02 --study sweep
+sweep base.yaml GRID
+sweep base.yaml GRID --trials 2
+sweep base.yaml optimizer.lr=1e-3..1e-1 --trials WORD
+sweep base.yaml optimizer.lr=0.01,0.02 --seeds WORD
+sweep FILE optimizer.lr=0.01,0.02
+sweep base.yaml optimizer.lr=0.01,0.02 --studies PLACE
+sweep base.yaml optimizer.lr=0.01,0.02 --study WORD
+sweep base.yaml optimizer.lr=0.01,0.02 --metric WORD
+sweep base.yaml optimizer.lr=0.01,0.02 --sampler WORD --trials 1
+sweep base.yaml optimizer.lr=0.01,0.02 --workers WORD
+try optimizer.lr=0.01 --on base.yaml --seeds 2
+try idea.yaml --on base.yaml --seeds 1
+try FILE --on base.yaml --seeds 1
+try WORD --on base.yaml --seeds 1
+try FIELD --on base.yaml --seeds 1
+try idea.yaml --on FILE --seeds 1
+try idea.yaml --on base.yaml --seeds WORD
+try idea.yaml --on base.yaml --budget WORD
+try idea.yaml --on base.yaml --tune WORD
+try idea.yaml --on WORD --seeds 1
+try idea.yaml --on base.yaml --seeds 1 --ledger FILE
+try idea.yaml --on base.yaml --seeds 1 --studies PLACE
+prove claim.yaml
+prove claim.yaml --ledger FILE
+prove claim.yaml --studies PLACE
+ladder base.yaml --budget WORD --dry-run
+ladder base.yaml --budget 1e8flop --rungs WORD --dry-run
+ladder base.yaml --budget 1e8flop --target WORD --dry-run
+ladder base.yaml --budget 1e8flop --seeds WORD --dry-run
+ladder base.yaml --budget 1e8flop --rates FILE --dry-run
+ladder base.yaml --budget 1e8flop --tokens-per-parameter WORD --dry-run
+ladder base.yaml --budget 1e8flop --hold-out WORD --design WORD --dry-run
+ladder FILE --budget 1e8flop --dry-run
+ladder base.yaml --budget 1e8flop FIELD --dry-run
+"""
+PLACES = [
+    "mine", "mine/book.txt", "mine/report.html", "mine/new", "out", "out/x.html", "points.csv", "base.yaml",
+    "runs/one", "runs/two", "studies", "studies/sweep", "hf", "/dev/null", "/dev/full", "/dev/zero",
+    "/proc/x",
+    "~nouser/x", "x" * 256, "corpus.jsonl/x", "", ".", "out\x1b[2J.html", "out\udcff", "ledger.yaml", "/",
+    "new.html",
+]  # fmt: skip
+
+
+# Commands that read what lies below a folder, beside those that name it.
+READERS = {
+    "runs": ["runs", "compare", "sample", "export", "profile", "due"], "studies/sweep": ["sweep"],
+    "studies/try": ["try"], "studies/claims": ["prove"],
+    "studies/runs": ["sweep", "try", "prove", "runs", "compare"], "ledger.yaml": ["ledger", "try"],
+    "corpus.jsonl": ["base.yaml"],
+}  # fmt: skip
+
+
+def command(draw: random.Random, files: Sequence[str], working: bool, damaged: str | None) -> list[str]:
+    """One command, as a rule one that reads what was ``damaged``; now and then with one more hostile word, or
+    one word of it replaced."""
+    templates = [shlex.split(line) for line in (WORKING if working else READING).splitlines()]
+    if damaged is not None and draw.random() < 0.75:
+        place = next((place for place in READERS if damaged.startswith(place)), damaged.split("/")[0])
+        named = (place, *READERS.get(place, ()))
+        templates = [
+            one for one in templates if any(name in part for name in named for part in one)
+        ] or templates
+    words = [_filled(part, draw, files) for part in draw.choice(templates)]
+    if words and draw.random() < 0.1:
+        words[draw.randrange(len(words))] = word(draw)
+    if draw.random() < 0.1:
+        words.insert(draw.randrange(len(words) + 1), word(draw))
+    return words
+
+
+def _filled(part: str, draw: random.Random, files: Sequence[str]) -> str:
+    for name, make in (
+        ("FILE", lambda: draw.choice(files)),
+        ("PLACE", lambda: draw.choice(PLACES)),
+        ("FIELD", lambda: f"{draw.choice(FIELDS.split())}={word(draw)}"),
+        ("GRID", lambda: f"{draw.choice(FIELDS.split())}={word(draw)},{word(draw)}"),
+        ("WORD", lambda: word(draw)),
+    ):
+        if name in part:
+            part = part.replace(name, make(), 1)
+    return part

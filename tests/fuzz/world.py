@@ -1,0 +1,153 @@
+"""A folder with one of everything that danlu reads, small: what a case then damages a copy of."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from danlu.cli.main import main
+from danlu.lab.queue import queue
+from danlu.lab.queue.carry_out import carry_out, to_task
+from danlu.lab.queue.executors import Event
+from danlu.lab.queue.job import Job
+from danlu.lab.statistics import Interval
+from danlu.lab.trial import timing
+from danlu.lab.trial.timing import Ratio
+from danlu.spec import resolve
+from danlu.spec.replay import to_yaml
+from tests.lab.reading.folders import make_run
+from tests.train import small
+
+SHORT = ["train.steps=2", "train.checkpoint_every=1", "train.evaluate_tokens=200", "train.log_every=1"]
+OURS = ("runs", "studies", "ledger.yaml", "cache")  # where danlu may write; all else is a person's
+CLAIM = """\
+statement: A claim
+source: nobody
+rows: [A1]
+on: base.yaml
+arms: {one: "", other: optimizer.lr=0.01}
+measure: bits_per_byte
+contrast: {other: 1, one: -1}
+unit: bits per byte
+holds: {below: 0}
+seeds: 2
+note: a claim to be damaged
+"""
+
+
+class Here:
+    """An executor that carries out every job in this process, at once."""
+
+    def __init__(self, *_: Any) -> None:
+        self._ended: list[Event] = []
+
+    def fits(self, job: Job) -> bool:
+        return True
+
+    def devices(self, experiment: Any) -> str:
+        return "cpu"
+
+    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
+        self._ended.append(Event(job.hash, carry_out(to_task(job, folder, number, code))))
+
+    def events(self, seconds: float) -> list[Event]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def stop(self) -> None: ...
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """Without other processes, and without what is measured of the machine."""
+    with ExitStack() as stack:
+        stack.enter_context(small.quick())
+        stack.enter_context(patch.object(queue, "make", Here))
+        ratio = Ratio(Interval(1.0, 0.99, 1.01), "not measured")
+        stack.enter_context(patch.object(timing, "measure", lambda *_: ratio))
+        yield
+
+
+def danlu(*words: str) -> int:
+    """The exit code of a command, in this process."""
+    try:
+        main(list(words))
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else 0
+    raise AssertionError("main does not return")
+
+
+def build(folder: Path) -> None:
+    """Fill ``folder``; the process's current folder is it meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        with quick(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            _fill()
+    finally:
+        os.chdir(before)
+
+
+def _fill() -> None:
+    here = Path()
+    corpus = small.corpus(here)
+    Path("corpus.txt").write_text(
+        "".join(json.loads(line)["text"] for line in corpus.read_text().splitlines())
+    )
+    Path("base.yaml").write_text(to_yaml(resolve([*small.SIZE, "data.corpus=corpus.jsonl", *SHORT])))
+    Path("idea.yaml").write_text("statement: A rate.\npatch: {optimizer.lr: 0.01}\n")
+    Path("claim.yaml").write_text(CLAIM)
+    Path("parts.py").write_text("raise RuntimeError('a part that does not load')\n")
+    Path("characters.json").write_text('{"danlu": 1, "kind": "characters", "characters": "abc def"}')
+    sizes = [(k, 1e5 * 2**i) for i in range(8) for k in range(2)]
+    rows = [f"{n:.0f},{20 * n:.0f},{120 * n * n:.0f},{1.7 + (1e5 / n) ** 0.3 + k / 50}" for k, n in sizes]
+    Path("points.csv").write_text("n,d,c,loss\n" + "\n".join(rows) + "\n")
+    names = ("n", "d", "c", "loss")
+    told = [dict(zip(names, map(float, row.split(",")), strict=True)) for row in rows]
+    Path("points.jsonl").write_text("".join(json.dumps(one) + "\n" for one in told))
+    parameters = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.34, "beta": 0.28}
+    Path("fit.json").write_text(json.dumps({"law": "chinchilla", "parameters": parameters, "draws": []}))
+    mine = Path("mine")
+    mine.mkdir()
+    for name in ("book.txt", "report.html", "tokenizer.json", "notes.md"):
+        (mine / name).write_text(f"{name}, which danlu did not write\n")
+    assert danlu("train", "base.yaml", "train.average=ema", "--run", "runs/one") == 0
+    make_run(Path("runs/two"), "nano optimizer.lr=0.01", {1: 3.0, 2: 2.5})
+    make_run(Path("runs/three"), "nano", {1: 3.0}, finished=False)
+    assert danlu("sweep", "base.yaml", "optimizer.lr=0.01,0.02", "--study", "sweep") == 0
+    assert danlu("try", "optimizer.lr=0.01", "--on", "base.yaml", "--seeds", "2") == 0
+    assert danlu("prove", "claim.yaml", "--ledger", "ledger.yaml") in (0, 1)
+    _hugging_face(Path("hf"))
+    _saved_dataset(Path("saved"))
+
+
+def _hugging_face(folder: Path) -> None:
+    """A GPT-2 as transformers keeps one."""
+    from danlu.interop import to_huggingface
+    from tests.interop.test_folder import small as gpt2
+
+    to_huggingface(gpt2(), folder)
+    shutil.copy("characters.json", folder / "tokenizer.json")
+
+
+def _saved_dataset(folder: Path) -> None:
+    """A dataset as Hugging Face's datasets keeps one."""
+    import pyarrow as arrow
+
+    folder.mkdir()
+    texts = arrow.table({"text": [f"text number {i} " * 9 for i in range(40)]})
+    with (
+        arrow.OSFile(str(folder / "data.arrow"), "wb") as file,
+        arrow.ipc.new_stream(file, texts.schema) as out,
+    ):
+        out.write_table(texts)
+    (folder / "dataset_info.json").write_text("{}")
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
