@@ -106,7 +106,7 @@ class RMSNorm(_Norm):
     ``around_one``: a = 1 + w with w learned (initially 0) and multiplied in float32 (Gemma).
     Shapes: (…, width) → (…, width), in the type of the input.
 
-    >>> round(float(RMSNorm(8)(torch.randn(8)).square().mean()), 3)
+    >>> round(float(RMSNorm(8, gain=False)(torch.randn(8)).square().mean()), 3)
     1.0
     """
 

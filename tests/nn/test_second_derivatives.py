@@ -364,6 +364,29 @@ def test_transforms(kernel):
         torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-10)
 
 
+MIXERS = {
+    "lru": spec.LRU(state=4),
+    "vq": spec.VQAttention(heads=2, codes=4, block=3),
+    "latent": spec.LatentAttention(heads=2, latent=6, rotary_size=2),
+    "attention": spec.Attention(heads=2, window=3, weights=spec.Sinks(), gate=spec.ElementGate()),
+}
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_hessian_products_of_transforms(name):
+    """Forward over reverse, ``jvp`` of ``grad``, equals double backward."""
+    mixer, x = moved(build(MIXERS[name], WIDTH)).eval(), real(2, LENGTH, WIDTH)
+    parameters = {n: p.detach() for n, p in mixer.named_parameters()}
+    draw = torch.Generator().manual_seed(3)
+    of_x, *rest = [torch.randn(t.shape, generator=draw, dtype=t.dtype) for t in (x, *parameters.values())]
+    directions = dict(zip(parameters, rest, strict=True)), of_x
+    of_gradient = func_grad(lambda p, x: loss(mixer, p, x), argnums=(0, 1))
+    by_parameters, by_x = jvp(of_gradient, (parameters, x), directions)[1]
+    expected = hessian_product(mixer, x, exact=True)
+    for got, wanted in zip((by_x, *by_parameters.values()), expected, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-9)
+
+
 def test_a_whole_hessian():
     x = real(4)
     got = hessian(lambda x: rms_norm(x).pow(3).sum())(x)
