@@ -164,8 +164,8 @@ def test_the_operators_keep_pytorchs_rules():
 @pytest.mark.parametrize("length", [1, 2, 7, 64])
 def test_transforms_compute_the_same(length):
     """Under ``torch.func`` the states come of doubling; here for three rates at once."""
-    a = torch.randn(3, 4, 2, dtype=torch.float64) / 2
+    a = 0.6 * torch.randn(3, 4, 2, dtype=torch.float64).tanh()
     b, start = (torch.randn(2, *n, 4, 2, dtype=torch.float64) for n in ((length,), ()))
     together = torch.func.vmap(scan, in_dims=(0, None, None))(a, b, start)
     for got, rate in zip(together, a, strict=True):
-        torch.testing.assert_close(got, scan(rate, b, start), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(got, scan(rate, b, start), rtol=1e-10, atol=1e-11)
