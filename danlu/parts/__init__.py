@@ -4,23 +4,15 @@ A kind is a name. Code is loaded where the user says so: on the command line (``
 or by installing a package. A file that is only read, a run's or a recipe, cannot ask for it.
 
 register (``part``, ``idea``) · sources (the code of an own part: found, run, run again) · runs (what a run's
-folder keeps, what a worker is sent).
+folder keeps, what a worker is sent) · measures.
 """
 
 from danlu.parts.register import idea, part
 from danlu.parts.runs import check, digests, keep, own_files, pack, unpack, used
 from danlu.parts.sources import load, not_while_loading
+from danlu.spec.kept import RECORD
 
 __all__ = [
-    "check",
-    "digests",
-    "idea",
-    "keep",
-    "load",
-    "not_while_loading",
-    "own_files",
-    "pack",
-    "part",
-    "unpack",
-    "used",
-]
+    "RECORD", "check", "digests", "idea", "keep", "load", "not_while_loading", "own_files", "pack", "part",
+    "unpack", "used",
+]  # fmt: skip

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from danlu.files.errors import FileError
-from danlu.files.json import read_json
+from danlu.files.json import read_object
 from danlu.spec.families import FAMILIES
+
+# Of ``environment.json``: for each file what it is called, where it was, its digest, ``family kind`` of its
+# parts, and where in the folder its copy is.
+RECORD: Any = [{"name": str, "file": (str, None), "digest": str, "parts": [str], "copy": (str, None)}]
 
 
 def lacking(folder: Path) -> str:
     """What to give for the run in ``folder`` to be read whole, a sentence; nothing where nothing lacks."""
-    with suppress(FileError, KeyError, TypeError, ValueError, AttributeError):
-        for entry in read_json(folder / "environment.json").get("parts", ()):
-            for family, kind in (part.split() for part in entry["parts"]):
-                if FAMILIES[family].find(kind) is None:
-                    copy = (
-                        f", or --with {folder / entry['copy']}, the copy that it kept"
-                        if entry["copy"]
-                        else ""
-                    )
+    with suppress(FileError):
+        for entry in read_object(folder / "environment.json", {"parts": (RECORD, None)}).get("parts") or ():
+            for part in entry["parts"]:
+                family, _, kind = part.partition(" ")
+                if family in FAMILIES and FAMILIES[family].find(kind) is None:
+                    copy = entry["copy"]
+                    kept = "" if copy is None else f", or --with {folder / copy}, the copy that it kept"
                     where = entry["file"] or "the file that it is in"
-                    return f"{folder} has the {family} {kind} of {entry['name']}: give --with {where}{copy}"
+                    return f"{folder} has the {part} of {entry['name']}: give --with {where}{kept}"
     return ""

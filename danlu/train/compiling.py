@@ -24,6 +24,7 @@ from danlu import spec
 from danlu.code import loaded
 from danlu.files.paths import cache_folder
 from danlu.objectives import Objective
+from danlu.parts import digests
 from danlu.spec.replay import to_yaml
 from danlu.train.evaluate import Score
 from danlu.train.plan import Plan
@@ -81,7 +82,7 @@ def pays(experiment: spec.Experiment, flops: float, ceiling: float, known: bool)
 
 class Known:
     """Whether the graph of an experiment was compiled before, by what it depends on: network, objective,
-    shapes and precision, PyTorch, processor and danlu's own code."""
+    shapes and precision, PyTorch, processor, danlu's own code and that of own parts."""
 
     def __init__(
         self, experiment: spec.Experiment, objective: Objective, precision: str, device: str
@@ -95,7 +96,7 @@ class Known:
         alike = experiment.model_copy(update={"train": shapes, **others})
         capability = torch.backends.cpu.get_cpu_capability()
         parts = [to_yaml(alike), objective.inputs, precision, device, capability]
-        parts += [torch.__version__, sys.version_info[:2], loaded().tier_a]
+        parts += [torch.__version__, sys.version_info[:2], loaded().tier_a, digests(experiment)]
         name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
         self._path: Path = cache_folder() / _FOLDER / "graphs" / name
 

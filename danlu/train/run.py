@@ -244,7 +244,8 @@ class _Run:
         """What an earlier process wrote down about this run. Raises ``RunError`` if the data differs."""
         if not folder.environment.exists():
             return None
-        record = read_object(folder.environment, {"data": dict, "choices": Choices.shape()})
+        shape = {"data": dict, "choices": Choices.shape(), "parts": (parts.RECORD, None)}
+        record = read_object(folder.environment, shape)
         # By content: where the corpus lies does not matter.
         now = self.source.record
         if any(record["data"].get(part) != now.get(part) for part in ("tokenizer", "splits")):
@@ -252,7 +253,7 @@ class _Run:
                 f"{folder.path} was trained on other data: {self.experiment.data.name} or its split "
                 "changed since; name another folder, or bring the data back"
             )
-        parts.check(record.get("parts", ()), self.experiment, folder.path)
+        parts.check(record.get("parts") or (), self.experiment, folder.path)
         return record
 
     def _record(self, folder: RunFolder, record: dict[str, Any] | None, trainer: Trainer) -> MetricsFile:

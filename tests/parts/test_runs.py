@@ -14,7 +14,8 @@ import danlu
 from danlu import parts
 from danlu.lab.reading.run import read_run
 from danlu.parts import sources
-from danlu.spec import SpecError, resolve
+from danlu.spec import DanluError, SpecError, resolve
+from danlu.spec.kept import lacking
 from danlu.train import store
 from tests.train import small
 
@@ -182,6 +183,20 @@ def test_what_was_typed_in_goes_with_its_cell(monkeypatch: pytest.MonkeyPatch) -
         parts.pack(resolve("nano model.feed_forward.activation=mute"))
     parts.unpack(packed)
     assert parts.digests(resolve("nano model.feed_forward.activation=typed")) == parts.digests(experiment)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [3, [3], [{}], [{"name": "m", "file": None, "digest": "", "parts": [3], "copy": None}], {"a": 1}],
+)
+def test_a_record_that_is_none_is_refused_in_a_sentence(tmp_path: Path, corpus: Path, record: object) -> None:
+    small.run(corpus, tmp_path / "run", "train.steps=2")
+    path = tmp_path / "run" / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"parts": record}))
+    with pytest.raises(DanluError, match=r"environment\.json.*parts"):
+        small.run(corpus, tmp_path / "run", "train.steps=2")
+    assert resolve([str(tmp_path / "run")]).train.steps == 2
+    assert lacking(tmp_path / "run") == ""
 
 
 # ---------------------------------------------------------------- as a person meets it
