@@ -29,7 +29,7 @@ def human(number: float, unit: str = "") -> str:
     return f"{digits} {prefixes[0]}{unit}".rstrip()
 
 
-def tell_costs(found: dict[str, Any]) -> None:
+def print_costs(found: dict[str, Any]) -> None:
     """The costs of an experiment (``danlu.train.costs.costs``), a table a subject."""
     parameters, flops, ids = found["parameters"], found["flops"], found["vocabulary"]
     unit = found["unit"]
@@ -58,12 +58,12 @@ def tell_costs(found: dict[str, Any]) -> None:
     rows.append(("without embeddings; training", human(n), "", human(flops["training"]), ""))
     print_table([(name, *(cell.rjust(13) for cell in cells)) for name, *cells in rows])
     say(f"training costs {flops['over_6n']:.2f} × 6N FLOPs for each {unit}, N without embeddings")
-    _tell_memory(found)
+    _print_memory(found)
     if found["shape"]:
-        _tell_shape(found["shape"])
+        _print_shape(found["shape"])
 
 
-def _tell_memory(found: dict[str, Any]) -> None:
+def _print_memory(found: dict[str, Any]) -> None:
     memory, cache, intensity = found["memory"], found["cache"], found["intensity"]
     again = ", blocks recomputed" if memory["recompute"] else ""
     say("\nmemory of a training pass, without the optimizer's")
@@ -89,7 +89,7 @@ def _tell_memory(found: dict[str, Any]) -> None:
     print_table(rows, indent="  ")
 
 
-def _tell_shape(shape: dict[str, Any]) -> None:
+def _print_shape(shape: dict[str, Any]) -> None:
     say(f"\nshape among {shape['known']} known models")
     table = [("", "here", "known", "median", "below", "above")]
     for name, ratio in shape["ratios"].items():
@@ -111,7 +111,7 @@ def _plain(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
-def tell_kernels(found: list[dict[str, Any]]) -> None:
+def print_kernels(found: list[dict[str, Any]]) -> None:
     """What runs each layer (``danlu.train.kernels.report``)."""
     sides = len({row["of"] for row in found}) > 1
     for row in found:

@@ -10,7 +10,7 @@ from danlu.cli.output import print_table, say
 ALWAYS = ("lr", "weight_decay")
 
 
-def tell_groups(found: list[dict[str, Any]]) -> None:
+def print_groups(found: list[dict[str, Any]]) -> None:
     """The rows of ``danlu.train.groups.report``, a table, and below it the rules' other settings."""
     table = [("parameters", "", "shape", "role", "rule", "peak rate", "decay")]
     others: dict[str, dict[str, set[str]]] = {}

@@ -73,16 +73,16 @@ def fit(
 
         write_output(report, html(found, str(file)), force)
     if as_json:
-        print_json(found.json() | {"columns": got.told})
+        print_json(found.json() | {"columns": got.notes})
         return
-    for said in got.told:
-        say(said)
-    _tell_fit(found)
+    for note in got.notes:
+        say(note)
+    _print_fit(found)
     if report is not None:
         say(f"drawn in {report}")
 
 
-def _tell_fit(found: Any) -> None:
+def _print_fit(found: Any) -> None:
     one = found.fit
     say(f"\n{one.law.title}, {one.law.paper}\n{one.law.formula}\n")
     rows = [("", "value", "95 % from", "to", "meaning")]
@@ -162,10 +162,10 @@ def compare(
              "bias": s.bias, "why": s.why}
             for s in scores
         ]  # fmt: skip
-        print_json({"hold_out": hold_out, "laws": laws_, "columns": got.told, "warnings": got.warnings})
+        print_json({"hold_out": hold_out, "laws": laws_, "columns": got.notes, "warnings": got.warnings})
         return
-    for said in got.told:
-        say(said)
+    for note in got.notes:
+        say(note)
     say()
     rows = [("law", "predicts", "parameters", "mean error", "bias", "")]
     for s in scores:

@@ -60,16 +60,16 @@ def show(
 
 
 def _show_parts(experiment: Any, costs: bool, kernels: bool, groups: bool, as_json: bool) -> None:
-    from danlu.cli.costs import tell_costs, tell_kernels
-    from danlu.cli.groups import tell_groups
+    from danlu.cli.costs import print_costs, print_kernels
+    from danlu.cli.groups import print_groups
     from danlu.train import costs as of_costs
     from danlu.train import groups as of_groups
     from danlu.train import kernels as of_kernels
 
     parts: list[tuple[bool, str, Callable[[Any], Any], Callable[[Any], None]]] = [
-        (costs, "costs", of_costs.costs, tell_costs),
-        (kernels, "kernels", of_kernels.report, tell_kernels),
-        (groups, "groups", of_groups.report, tell_groups),
+        (costs, "costs", of_costs.costs, print_costs),
+        (kernels, "kernels", of_kernels.report, print_kernels),
+        (groups, "groups", of_groups.report, print_groups),
     ]
     found = [(name, of(experiment), tell) for asked, name, of, tell in parts if asked]
     if as_json:

@@ -53,7 +53,7 @@ def plan(
 
     ``draws``: (resamples, 5), from which the intervals come. ``unique_tokens``: how many there are; beyond
     them data are repeated. ``utilisation``: share of ``flops_per_second`` of one GPU; ``price``: of its hour.
-    Batch and rate are those of published laws, told as such, with no interval.
+    Batch and rate are those of published laws, without an interval.
     Raises LawError where not exactly one is given, or a number is not above zero.
     """
     given = {"flops": flops, "tokens": tokens, "parameters": parameters}

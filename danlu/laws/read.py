@@ -1,4 +1,4 @@
-"""Points from files: CSV, JSONL, Parquet, folders of danlu's runs. What is read as what is always told."""
+"""Points from files: CSV, JSONL, Parquet, folders of danlu's runs. What is read as what is always notes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "lr": ("lr", "learning_rate", "peak_lr"),
     "loss": ("loss", "val_loss", "validation_loss", "held_out_loss", "test_loss", "eval_loss"),
 }
-SUSPICIOUS = 2.0  # C is this far from 6 N D in every point: told …
+SUSPICIOUS = 2.0  # C is this far from 6 N D in every point: notes …
 WRONG_UNIT = 100.0  # … and this far: refused, since no way of counting parameters explains it.
 MOST_COLUMNS = 1000
 POSITIVE = ("n", "d", "c", "s", "b", "u", "lr")
@@ -42,11 +42,11 @@ POSITIVE = ("n", "d", "c", "s", "b", "u", "lr")
 
 @dataclass(frozen=True)
 class Read:
-    """``points``; ``told``: which column was read as what; ``warnings``: what looks wrong; ``columns``: those
+    """``points``; ``notes``: which column was read as what; ``warnings``: what looks wrong; ``columns``: those
     of the file by their own names, numbers or not."""
 
     points: Points
-    told: list[str]
+    notes: list[str]
     warnings: list[str] = field(default_factory=list)
     columns: Mapping[str, list[Any]] = field(default_factory=dict)
 
@@ -73,7 +73,7 @@ def read(
 
     ``chosen``: the file's names of columns, by ours (n, d, c, loss, …), where they should not be guessed.
     ``wanted``: ours that will be needed; others are taken along where they hold numbers and nothing else.
-    One of n, d and c that is wanted and absent is computed by C = 6 N D, and that is told.
+    One of n, d and c that is wanted and absent is computed by C = 6 N D; a note says so.
     Raises LawError, one sentence, where the file cannot be read, a wanted column may be two of the file's,
     holds something else than finite numbers (positive ones, but for the loss), or contradicts 6 N D.
     """
@@ -81,7 +81,7 @@ def read(
     columns = _runs(path, warnings) if os.path.isdir(path) else _file(path)
     if not columns or not len(next(iter(columns.values()))):
         raise LawError(f"{path} holds no points")
-    names, told = _names(columns, chosen or {}, wanted)
+    names, notes = _names(columns, chosen or {}, wanted)
     values: dict[str, list[float]] = {}
     for ours, theirs in names.items():
         try:
@@ -89,15 +89,15 @@ def read(
         except LawError as error:
             if ours in wanted or ours in (chosen or {}):
                 raise
-            told.append(f"{theirs} is left out: {error}")
+            notes.append(f"{theirs} is left out: {error}")
         else:
-            told.append(f"{ours} ({COLUMNS.get(ours, ('', ours))[1]}) is the column {theirs}")
+            notes.append(f"{ours} ({COLUMNS.get(ours, ('', ours))[1]}) is the column {theirs}")
     points = Points(values)
     whole = points.with_compute()
     if made := [name for name in whole if name not in points]:
-        told.append(f"{made[0]} ({COLUMNS[made[0]][1]}) is computed by C = 6·N·D")
+        notes.append(f"{made[0]} ({COLUMNS[made[0]][1]}) is computed by C = 6·N·D")
     warnings += _units(points)
-    return Read(whole, told, warnings, columns)
+    return Read(whole, notes, warnings, columns)
 
 
 def _names(
@@ -105,7 +105,7 @@ def _names(
 ) -> tuple[dict[str, str], list[str]]:
     """The file's name of each of our columns that is there."""
     names: dict[str, str] = {}
-    told: list[str] = []
+    notes: list[str] = []
     columns = list(columns)
     for ours, theirs in chosen.items():
         if theirs not in columns:
@@ -121,10 +121,10 @@ def _names(
                 f"{ours} may be any of the columns {', '.join(found)}; say which ({ours}={found[0]})"
             )
         if len(found) > 1:
-            told.append(f"{ours} is left out, for it may be any of the columns {', '.join(found)}")
+            notes.append(f"{ours} is left out, for it may be any of the columns {', '.join(found)}")
         elif found:
             names[ours] = found[0]
-    return names, told
+    return names, notes
 
 
 def _plain(name: str) -> str:

@@ -137,7 +137,7 @@ class Log(Callback):
             "lr": run.rate,
         }
         now.since = [0.0, 0.0]
-        run.tell(update.folding.row(row | update.rounding.row(run.group.sum)))
+        run.report(update.folding.row(row | update.rounding.row(run.group.sum)))
 
 
 class Evaluate(Callback):
@@ -153,7 +153,7 @@ class Evaluate(Callback):
             metrics = run.average.scores(lambda: self._score(run), run.metric.name)
         value = metrics.get(f"{run.metric.name}_average", metrics[run.metric.name])
         now.evaluated, now.metric, run.measured = now.step, value, metrics
-        run.tell(run.where() | metrics)
+        run.report(run.where() | metrics)
         if improved := run.metric.improves(value, now.best):
             now.best, now.best_step = value, now.step
         # One that was saved when a signal cut the evaluation off does not know the outcome.

@@ -174,7 +174,7 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> dict[str, Any]:
-    """Name and relevant flags of the first processor, as Linux tells them."""
+    """Name and relevant flags of the first processor, as Linux gives them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()
     except OSError:

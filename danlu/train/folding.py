@@ -16,7 +16,7 @@ class Folding:
     It does where ``train.microbatch`` makes passes of a part of an update and nothing needs all gradients at
     once: no clipping (``train.clip`` 0), no loss scaling (float16), no other process, no other rule or type
     of weights. Then no gradient outlives its making, and what is not finite is left out tensor by tensor
-    (see ``danlu.optim.Tiger``), told by ``row``.
+    (see ``danlu.optim.Tiger``); ``row`` reports it.
     """
 
     def __init__(self, train: spec.Train, rules: Sequence[Rule], processes: int, precision: str) -> None:

@@ -1,4 +1,4 @@
-"""Who gets what: the groups of an experiment's optimizer, told without running or allocating it."""
+"""Who gets what: the groups of an experiment's optimizer, without running or allocating it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class ToldElsewhere(DanluError):
-    """A mistake that the first process tells; the others end with its exit code and say nothing."""
+    """A mistake that the first process reports; the others end with its exit code and say nothing."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Processes:
                 error = caught
         result, error = self.share((result, error))
         if error is not None:
-            raise self.told(error) if isinstance(error, DanluError) else error
+            raise self.once(error) if isinstance(error, DanluError) else error
         return result
 
     def only_first(self, work: Callable[[], T]) -> T | None:
@@ -81,7 +81,7 @@ class Processes:
         self.on_first(lambda: found.append(work()))
         return found[0] if found else None
 
-    def told(self, error: DanluError) -> DanluError:
+    def once(self, error: DanluError) -> DanluError:
         """What to raise for an error that every process meets: the error itself in the first alone."""
         return error if self.first else ToldElsewhere()
 

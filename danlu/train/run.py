@@ -135,7 +135,7 @@ class _Run:
                 held_out = self.objective.held_out(experiment.train.evaluate_tokens)
             self._check_passes()
         except spec.DanluError as error:
-            raise group.told(error) from None
+            raise group.once(error) from None
         opened = _open(experiment, folder, name, group)
         try:
             return self._train(opened, held_out, sample)
@@ -272,7 +272,7 @@ class _Run:
         # If a signal cut an evaluation off, and kill -9 the saving of its repetition, its row is there
         # already.
         name = trainer.metric.name
-        trainer.told = {row["step"] for row in metrics_of(folder.metrics) if name in row}
+        trainer.reported = {row["step"] for row in metrics_of(folder.metrics) if name in row}
         return metrics
 
     def _announce(self, trainer: Trainer, resumed: bool) -> None:

@@ -32,7 +32,7 @@ from danlu.train.update import Update, to_device
 
 
 class Reporter(Protocol):
-    """Who is told how it goes; the command line draws it."""
+    """Takes rows and messages of a run; the command line draws them."""
 
     def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
     def message(self, text: str) -> None: ...
@@ -121,7 +121,7 @@ class Trainer:
             self.plan = Plan(experiment.train, made.objective.size, self.group.count)
             self.settings = Settings(made.rules, experiment.optimizer, experiment.schedule, experiment.vary)
         except spec.DanluError as error:
-            raise self.group.told(error) from None
+            raise self.group.once(error) from None
         self.passes = passes
         self.update = Update(made, part=self._part, loss=passes.loss if passes else None)
         self.score = passes.score if passes else made.objective.score
@@ -130,7 +130,7 @@ class Trainer:
         self.applied = self.last = self.must_save = self.warm = self._ended = False
         self.metrics: MetricsFile | None = None
         self.measured: dict[str, float] = {}  # the metrics of the last evaluation
-        self.told: set[int] = set()  # steps whose evaluation is in the metrics already
+        self.reported: set[int] = set()  # steps whose evaluation is in the metrics already
         self.callbacks = standard(self, own)
 
     # ---------------------------------------------------------------- the loop
@@ -154,7 +154,7 @@ class Trainer:
                 self.step()
 
     def warm_up(self) -> bool:
-        """Compile before the first update. Where that fails the run is told and goes on eagerly: False."""
+        """Compile before the first update. False where that fails: the run says so and goes on eagerly."""
         with self.clock("compile"):
             mine, micro = self.update.rows(self.plan.batch(self.plan.at(0, 0, 0.0)))
             training = self.update.example(
@@ -207,7 +207,7 @@ class Trainer:
         with self.clock("optimizer"):
             self._each(lambda callback: callback.after_gradients(self))
             losses = self.logs(now.step + 1)
-            self.applied = self.update.apply(now.step, self.loss, count_losses=losses, told=self._saved())
+            self.applied = self.update.apply(now.step, self.loss, count_losses=losses, note=self._saved())
             self._each(lambda callback: callback.after_update(self))
             self.update.clear()
         now.step += 1
@@ -237,7 +237,7 @@ class Trainer:
         saved = self.state.saved
         return f"The last checkpoint is of step {saved}. " if saved else "There is no checkpoint yet. "
 
-    # ---------------------------------------------------------------- what is told and kept
+    # ---------------------------------------------------------------- metrics and checkpoints
 
     def logs(self, step: int) -> bool:
         """Whether there is a row of metrics after update ``step``."""
@@ -248,9 +248,9 @@ class Trainer:
         now = self.state
         return {"step": now.step, self.unit: now.units, "seconds": round(self.clock.active, 4)}
 
-    def tell(self, row: dict[str, Any]) -> None:
+    def report(self, row: dict[str, Any]) -> None:
         """Write a row, once, and report it."""
-        if not (self.metric.name in row and row["step"] in self.told):
+        if not (self.metric.name in row and row["step"] in self.reported):
             self.write(row)
         if self.group.first:
             self.reporter.row(row, self.progress(), self.utilisation())

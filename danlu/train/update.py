@@ -80,14 +80,14 @@ class Update:
         with self.part("backward"):
             return self._read(total) / terms
 
-    def apply(self, step: int, loss: float, *, count_losses: bool = False, told: str = "") -> bool:
+    def apply(self, step: int, loss: float, *, count_losses: bool = False, note: str = "") -> bool:
         """Clip the gradients, let the rules make their step, and let go of the gradients.
 
         ``count_losses``: count what rounding to low precision loses. False where an overflow in float16 skips
         the update. Raises ``Diverged``, which names the tensor, when something is not finite: the weights are
-        untouched. ``told`` is what it says of checkpoints.
+        untouched. ``note``: what the error says of checkpoints.
         """
-        applied = self._finite(step, loss, told)
+        applied = self._finite(step, loss, note)
         if applied:
             self._clip()
             self.rounding.begin(step, count=count_losses)
@@ -119,7 +119,7 @@ class Update:
         if factor != 1.0 or self.scale.scale != 1.0:
             torch._foreach_mul_(self._gradients(), factor / self.scale.scale)
 
-    def _finite(self, step: int, loss: float, told: str) -> bool:
+    def _finite(self, step: int, loss: float, note: str) -> bool:
         if np.isfinite(self.norm) and np.isfinite(loss):
             self.scale.went_well(self.made.precision)
             return True
@@ -129,9 +129,9 @@ class Update:
                 return False
             except FloatingPointError:
                 pass
-        raise self.made.group.told(Diverged(self._not_finite(step, loss, told)))
+        raise self.made.group.once(Diverged(self._not_finite(step, loss, note)))
 
-    def _not_finite(self, step: int, loss: float, told: str) -> str:
+    def _not_finite(self, step: int, loss: float, note: str) -> str:
         grads = ((name, p.grad) for name, p in self.named if p.grad is not None)
         found = first_non_finite(grads)
         weights = first_non_finite((name, p.detach()) for name, p in self.named)
@@ -144,7 +144,7 @@ class Update:
         else:
             what = f"the loss is {loss}"
         return (
-            f"step {step + 1}: {what}; nothing was updated. {told}"
+            f"step {step + 1}: {what}; nothing was updated. {note}"
             "A lower optimizer.lr, a longer warm-up or train.precision=float32 often help"
         )
 

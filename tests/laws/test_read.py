@@ -33,7 +33,7 @@ def test_csv_by_common_names(tmp_path: Path, heading: str) -> None:
     found = read(csv(tmp_path, "\n".join([heading, *(f"{n},{d},{loss}" for n, d, loss in ROWS)])))
     same(found)
     for theirs in heading.split(","):
-        assert any(said.endswith(f"is the column {theirs}") for said in found.told)
+        assert any(said.endswith(f"is the column {theirs}") for said in found.notes)
     assert found.warnings == []
 
 
@@ -56,7 +56,7 @@ def test_parquet(tmp_path: Path) -> None:
 def test_the_missing_one_of_three_is_computed_and_told(tmp_path: Path) -> None:
     found = read(csv(tmp_path, "n,flops,loss\n1e6,1.2e14,4\n2e6,4.8e14,3\n"))
     np.testing.assert_allclose(found.points["d"], [2e7, 4e7], rtol=1e-15)
-    assert any(said.startswith("d ") and "C = 6·N·D" in said for said in found.told)
+    assert any(said.startswith("d ") and "C = 6·N·D" in said for said in found.notes)
 
 
 def test_chosen_columns(tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_chosen_columns(tmp_path: Path) -> None:
     with pytest.raises(LawError, match=r"no column size .* there are N, params, D, loss"):
         read(path, {"n": "size"})
     told = read(path, wanted=("d", "loss"))  # n is not needed
-    assert "n" not in told.points and any("n is left out" in said for said in told.told)
+    assert "n" not in told.points and any("n is left out" in said for said in told.notes)
 
 
 def test_what_is_not_needed_may_be_anything(tmp_path: Path) -> None:
     found = read(csv(tmp_path, "n,d,lr,loss\n1e6,2e7,none,4\n2e6,4e7,,3\n"))
     assert "lr" not in found.points
-    assert any(said.startswith("lr is left out") for said in found.told)
+    assert any(said.startswith("lr is left out") for said in found.notes)
 
 
 @pytest.mark.parametrize(

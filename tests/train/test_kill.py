@@ -76,7 +76,7 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
     death = Death(at, half)
     places = [
         (data, "prepare"), (assemble, "build"), (run, "write_json"), (run, "load_run"),
-        (Update, "gradients"), (Update, "apply"), (Trainer, "tell"), (Trainer, "resume"),
+        (Update, "gradients"), (Update, "apply"), (Trainer, "report"), (Trainer, "resume"),
         (evaluate, "to_device"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
         (checkpoint, "_bytes"), (store, "begin"), (store, "publish"), (store, "prune"),
         (write, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),
@@ -143,7 +143,7 @@ def test_deaths_leave_no_trace(tmp_path: Path, kills: int, more: list[str]) -> N
     assert result.returncode == 0, result.stderr + result.stdout
     told = json.loads(result.stdout.splitlines()[-1])
     assert len(told["deaths"]) >= kills and told["finished"] >= 1
-    for place in ("prepare", "gradients", "to_device", "_bytes", "publish", "replace", "write", "tell"):
+    for place in ("prepare", "gradients", "to_device", "_bytes", "publish", "replace", "write", "report"):
         assert f"before {place}" in told["places"]  # a kill can come there
     assert len(set(told["deaths"])) >= kills // 3, told["deaths"]
     for number in range(told["finished"]):

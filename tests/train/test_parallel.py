@@ -169,7 +169,7 @@ def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_others_are_silent_about_what_the_first_tells() -> None:
     error = RunError("why")
-    assert Processes(0, 2, torch.device("cpu")).told(error) is error
-    silent = Processes(1, 2, torch.device("cpu")).told(error)
+    assert Processes(0, 2, torch.device("cpu")).once(error) is error
+    silent = Processes(1, 2, torch.device("cpu")).once(error)
     assert isinstance(silent, ToldElsewhere) and isinstance(silent, DanluError)
     assert str(silent) == "" and silent.exit_code == error.exit_code
