@@ -1,4 +1,4 @@
-"""Points from files: CSV, JSONL, Parquet, folders of danlu's runs. What is read as what is always notes."""
+"""Points from files: CSV, JSONL, Parquet, folders of danlu's runs; notes say which column is what."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "lr": ("lr", "learning_rate", "peak_lr"),
     "loss": ("loss", "val_loss", "validation_loss", "held_out_loss", "test_loss", "eval_loss"),
 }
-SUSPICIOUS = 2.0  # C is this far from 6 N D in every point: notes …
+SUSPICIOUS = 2.0  # C is this far from 6 N D in every point: a warning …
 WRONG_UNIT = 100.0  # … and this far: refused, since no way of counting parameters explains it.
 MOST_COLUMNS = 1000
 POSITIVE = ("n", "d", "c", "s", "b", "u", "lr")
@@ -42,8 +42,8 @@ POSITIVE = ("n", "d", "c", "s", "b", "u", "lr")
 
 @dataclass(frozen=True)
 class Read:
-    """``points``; ``notes``: which column was read as what; ``warnings``: what looks wrong; ``columns``: those
-    of the file by their own names, numbers or not."""
+    """``points``; ``notes``: which column was read as what; ``warnings``: what looks wrong; ``columns``:
+    those of the file by their own names, numbers or not."""
 
     points: Points
     notes: list[str]

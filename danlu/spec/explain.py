@@ -19,8 +19,15 @@ ALIASES = {
     "n_layer": "layers", "n_layers": "layers", "num_layers": "layers", "depth": "layers",
     "n_head": "heads", "n_heads": "heads", "num_heads": "heads", "n_kv_heads": "kv_heads",
     "n_embd": "width", "d_model": "width", "hidden_size": "width", "dim": "width", "d_ff": "hidden",
-    "grad_clip": "clip", "dtype": "precision", "dataset": "corpus", "attention": "mixer",
-    "mlp": "feed_forward", "task": "objective", "ffn": "feed_forward", "wd": "weight_decay", "betas": "beta1",
+    "grad_clip": "clip", "max_grad_norm": "clip", "clip_grad_norm": "clip", "gradient_clipping": "clip",
+    "activation_checkpointing": "recompute", "gradient_checkpointing": "recompute",
+    "gradient_accumulation": "microbatch", "gradient_accumulation_steps": "microbatch",
+    "batch_size_warmup": "ramp", "rampup_batch_size": "ramp", "epochs": "steps", "ema": "average",
+    "dtype": "precision", "mixed_precision": "precision", "amp": "precision",
+    "dataset": "corpus", "vocab_size": "vocabulary", "max_position_embeddings": "context",
+    "attention": "mixer", "mlp": "feed_forward", "ffn": "feed_forward", "lm_head_bias": "readout_bias",
+    "tie_word_embeddings": "tied", "tie_embeddings": "tied", "elementwise_affine": "gain", "weight": "gain",
+    "task": "objective", "wd": "weight_decay", "betas": "beta1",
 }  # fmt: skip
 
 

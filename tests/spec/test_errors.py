@@ -19,6 +19,13 @@ CASES = {
     "lr=3e-4": ["lr is not a field of an experiment", "did you mean optimizer.lr?"],
     "model.window=8": ["model.window is not a field", "did you mean model.mixer.window?"],
     "n_layer=3": ["n_layer is not a field", "did you mean model.layers?"],
+    # the field's names of what danlu calls otherwise
+    "train.max_grad_norm=1": ["did you mean train.clip?"],
+    "train.activation_checkpointing=true": ["did you mean train.recompute?"],
+    "train.batch_size_warmup=1k": ["did you mean train.ramp?"],
+    "train.gradient_accumulation_steps=2": ["did you mean train.microbatch?"],
+    "model.norm.weight=true": ["did you mean model.norm.gain?"],
+    "model.lm_head_bias=true": ["did you mean model.readout_bias?"],
     "model.eps=1": ["model.eps is not a field", "model.norm.eps"],
     "modle.width=3": ["modle is not a field of an experiment", "did you mean model?"],
     "model.norm.bias=true": ["model.norm.bias is not a field of model.norm (kind rms)", "model.norm=layer"],
