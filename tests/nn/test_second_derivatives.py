@@ -29,6 +29,7 @@ from danlu.nn import (
 )  # fmt: skip
 from danlu.nn.codebook import Codebook
 from danlu.nn.qk_norm import HeadNorm
+from danlu.nn.registry import _CLASSES
 from tests.nn.test_registry import members
 
 WIDTH, LENGTH = 8, 7
@@ -370,6 +371,18 @@ MIXERS = {
     "latent": spec.LatentAttention(heads=2, latent=6, rotary_size=2),
     "attention": spec.Attention(heads=2, window=3, weights=spec.Sinks(), gate=spec.ElementGate()),
 }
+
+
+def test_every_part_is_here():
+    """A part that joins danlu.nn must join a test of this file, by its family or by name."""
+    families = (spec.Norm, spec.Residual, spec.FeedForward, spec.Position, spec.Weights)
+    walked = {part for family in families for part in members(family)}
+    walked |= {type(part) for part in (*MIXERS.values(), *(a.get("gate") for a in ATTENTION.values()))}
+    walked |= {spec.FiLM, spec.Block}
+    without = {*members(spec.Scaling), spec.NoMixer}  # of constant angles; nothing
+    assert {
+        part for part, cls in _CLASSES.items() if cls.__module__.startswith("danlu.nn.")
+    } <= walked | without
 
 
 @pytest.mark.parametrize("name", MIXERS)
