@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import danlu
-from danlu.code import Recording, differing, loaded, manifest, record
+from danlu.code import Recording, differing, edited, loaded, manifest, record
 from danlu.files.json import read_json, write_json
 
 # What a bitwise resume stands on: the place in the record, and its name in a sentence.
@@ -84,12 +84,15 @@ def environment(dataset_record: Mapping[str, Any], choices: Mapping[str, Any]) -
     }
 
 
-def write_code(path: Path, recording: Recording) -> None:
+def write_code(path: Path, recording: Recording) -> list[str]:
     """Say in ``environment.json`` at ``path``, where there is one, which code the run has used so far: see
-    ``danlu.code.verdict``."""
-    if path.exists():
-        said = read_json(path)
-        write_json(path, {**said, "code": record(recording.files, said.get("code"))})
+    ``danlu.code.verdict``. Returns the files that were edited meanwhile."""
+    if not path.exists():
+        return []
+    said = read_json(path)
+    code = record(recording.files, said.get("code"))
+    write_json(path, {**said, "code": code})
+    return edited(code)
 
 
 def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

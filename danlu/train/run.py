@@ -238,7 +238,8 @@ class _Run:
         finally:
             if metrics is not None:
                 metrics.close()
-                write_code(folder.environment, self.recording)
+                for name in write_code(folder.environment, self.recording):
+                    self.reporter.message(f"warning: {name} was edited meanwhile: the run is of no one code")
 
     def _earlier(self, folder: RunFolder) -> dict[str, Any] | None:
         """What an earlier process wrote down about this run. Raises ``RunError`` if the data differs."""

@@ -49,7 +49,10 @@ def test_what_was_edited_meanwhile_is_written_down(
 ) -> None:
     for name in ("nn/block.py", "nn/lru.py"):
         monkeypatch.setattr(verdict, "now", lambda name=name: edited(name))
-        small.run(corpus, tmp_path / Path(name).stem, "train.steps=1")
+        told = small.Told()
+        small.run(corpus, tmp_path / Path(name).stem, "train.steps=1", told=told)
+        warned = [message for message in told.messages if "edited meanwhile" in message]
+        assert len(warned) == (name == "nn/block.py") and all(name in message for message in warned)
     assert code(tmp_path / "block")["edited"] == ["nn/block.py"]
     assert "edited" not in code(tmp_path / "lru")
 
