@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from danlu.parts import load as load
     from danlu.parts import part as part
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 STARTED = time.perf_counter()  # when this process began to be danlu: start-up is counted from here
 
