@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -13,12 +12,10 @@ from danlu.parts import measures
 from danlu.parts.sources import IDEAS, origin_of
 from danlu.spec import catalog
 from danlu.spec.errors import SpecError, did_you_mean, either
-from danlu.spec.families import FAMILIES, Origin, Own
+from danlu.spec.families import FAMILIES, KIND, Origin, Own
 from danlu.spec.signature import specification
 
 Makes = TypeVar("Makes", bound=Callable[..., Any])
-
-KIND = re.compile(r"(?!(?:none|null|true|false)$)[a-z][a-z0-9_-]*", re.ASCII | re.IGNORECASE)
 
 
 def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from danlu.files.read import read_bytes
 from danlu.spec import catalog, plugins
 from danlu.spec.errors import SpecError
 from danlu.spec.families import FAMILIES, SESSION, Origin
@@ -186,10 +187,7 @@ def _texts(file: Path, root: Path) -> dict[str, bytes]:
         name = path.relative_to(root).as_posix()
         if name in texts:
             continue
-        try:
-            texts[name] = path.read_bytes()
-        except OSError as error:
-            raise SpecError(f"{path}: cannot be read ({error.strerror or error})") from None
+        texts[name] = read_bytes(path)
         inside = path.parent.relative_to(root).parts
         for module in _imports(texts[name], inside):
             if module and (module[0] == inside[0] if inside else _is_beside(module[0], root)):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from danlu.spec.errors import either, nearest
+from danlu.spec.families import KIND
 from danlu.spec.schema import Accepts, accepts, kinds_of
 from danlu.spec.text import brief
 
@@ -113,8 +114,11 @@ def _wrong(name: str, value: Any, to: Accepts | None) -> str:
         name, value = f"{name}.kind", value["kind"]
     elif isinstance(value, Mapping) and to.kinds and "kind" not in value:
         return f"{name} needs a kind: {either(to.kinds)}"
-    hint = nearest(value, words) if isinstance(value, str) else None
-    return f"{name} = {brief(value)} is not {to.describe()}" + (f"; did you mean {hint}?" if hint else "")
+    sentence = f"{name} = {brief(value)} is not {to.describe()}"
+    if isinstance(value, str) and (hint := nearest(value, words)):
+        return f"{sentence}; did you mean {hint}?"
+    own = isinstance(value, str) and to.family is not None and KIND.fullmatch(value)
+    return f"{sentence}; a part of your own is in a file: --with FILE" if own else sentence
 
 
 def _unknown(place: _Place, given: Mapping[str, Any], root: type[BaseModel]) -> str:

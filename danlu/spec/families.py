@@ -9,6 +9,7 @@ validated.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from danlu.spec import plugins
 from danlu.spec.errors import SpecError
 
+KIND = re.compile(r"(?!(?:none|null|true|false)$)[a-z][a-z0-9_-]*", re.ASCII | re.IGNORECASE)  # of own parts
 SESSION = "session.py"  # how the code of a notebook's cell is called
 PARTS = "parts"  # the folder of a run that keeps the code of own parts
 

@@ -117,14 +117,14 @@ class Picky(nn.Module):
 
 
 class Both(danlu.nn.Mixer):
-    """Knows what a scope is."""
+    """Knows what a mask is."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.out = Linear(width, width)
 
-    def mix(self, x: torch.Tensor, scope: danlu.nn.Scope) -> torch.Tensor:
-        mean = x.cumsum(1) if scope.causal else x.mean(1, keepdim=True).expand_as(x)
+    def mix(self, x: torch.Tensor, mask: danlu.nn.AttentionMask) -> torch.Tensor:
+        mean = x.cumsum(1) if mask.causal else x.mean(1, keepdim=True).expand_as(x)
         return self.out(mean)  # type: ignore[no-any-return]
 
 
@@ -156,7 +156,7 @@ def test_a_mixer_without_weights() -> None:
     ("words", "sentence"),
     [
         (["model.mixer=mean"], "position.kind = rotary acts in attention, and every mixer is of kind mean"),
-        ([*MEAN, "model.kind=encoder", "objective=masked"], "mixer.kind = mean takes no scope, so it runs"),
+        ([*MEAN, "model.kind=encoder", "objective=masked"], "mixer.kind = mean takes no mask, so it runs"),
         ([*MEAN, "data.documents=separate"], "data.documents = separate, and mixer.kind = mean carries"),
         ([*MEAN, "objective=prefix"], "see itself both ways, and mixer.kind = mean runs"),
         ([*MEAN, "model.kind=encoder-decoder", "objective=spans"], "only kind attention is built"),
@@ -171,7 +171,7 @@ def test_what_does_not_go_together_is_refused(words: list[str], sentence: str) -
         resolve([*WORDS, *words])
 
 
-def test_a_mixer_that_takes_the_scope_goes_everywhere() -> None:
+def test_a_mixer_that_takes_the_mask_goes_everywhere() -> None:
     danlu.part("mixer", "both")(Both)
     base = ["model.mixer=both", "model.position=none"]
     model = model_of(*base, "model.kind=encoder", "objective=masked")
