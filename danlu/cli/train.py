@@ -92,5 +92,5 @@ def _tell(summary: dict[str, Any]) -> None:
     if summary["sample"] is not None:
         prompt = ' --prompt "def "' if summary["unit"] == "token" else ""
         say(f"  danlu sample {summary['run']}{prompt}")
-    say("  danlu train tiny +swiglu        # the same with another feed-forward; `danlu ideas` lists more")
+    say("  danlu ideas                     # small changes to try on an experiment")
     say(f"  danlu profile {summary['run']}  # where the time goes")
