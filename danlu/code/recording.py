@@ -83,12 +83,13 @@ def _profiled(seen: set[str]) -> Iterator[None]:
         if event == "call":
             seen.add(_file_of(frame.f_code, frame))
 
-    before = sys.getprofile()
+    before: Any = sys.getprofile()
     sys.setprofile(look)
     try:
         yield
     finally:
-        sys.setprofile(before)
+        # cProfile's is an object that is switched on again, not a function.
+        sys.setprofile(before) if before is None or callable(before) else before.enable()
 
 
 @contextmanager
