@@ -21,10 +21,10 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
-from danlu.code import loaded
+from danlu.code import loaded, together
 from danlu.files.paths import cache_folder
 from danlu.objectives import Objective
-from danlu.parts import digests
+from danlu.parts import own_files
 from danlu.spec.replay import to_yaml
 from danlu.train.evaluate import Score
 from danlu.train.plan import Plan
@@ -37,8 +37,6 @@ EAGER = 0.25  # share of the ceiling that eager updates reach
 PAYS = 2.0  # times what it costs
 GRAPHS = 64  # of one function that may stand beside each other: a batch that grows has several
 
-_FOLDER = "compiled"
-
 
 class Compiled(NamedTuple):
     """The objective's ``loss`` and ``score`` as compiled functions."""
@@ -47,16 +45,26 @@ class Compiled(NamedTuple):
     score: Score
 
 
-def compiled(objective: Objective) -> Compiled:
+def compiled(experiment: spec.Experiment, objective: Objective) -> Compiled:
     """What compiles at its first call; artefacts are kept in danlu's cache."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.fspath(cache_folder() / _FOLDER / "inductor"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.fspath(_folder(experiment) / "inductor"))
     import torch._dynamo
+    import torch._functorch.config as autograd
 
     torch._dynamo.config.recompile_limit = GRAPHS
+    # Backward passes of danlu's own are cached too: the folder is that of the code that they stand in.
+    if hasattr(autograd, "autograd_cache_allow_custom_autograd_functions"):
+        autograd.autograd_cache_allow_custom_autograd_functions = True
     # Shapes are those of the experiment: a graph for each is faster than one for all.
     loss: Any = torch.compile(objective.loss, dynamic=False)
     score: Any = torch.compile(objective.score, dynamic=False)
     return Compiled(loss, score)
+
+
+def _folder(experiment: spec.Experiment) -> Path:
+    """The cache of what this code, danlu's and that of own parts, was compiled to."""
+    code = together({"danlu": loaded().tier_a, **own_files(experiment)})
+    return cache_folder() / "compiled" / code[:16]
 
 
 def missing(device: str) -> str | None:
@@ -96,9 +104,9 @@ class Known:
         alike = experiment.model_copy(update={"train": shapes, **others})
         capability = torch.backends.cpu.get_cpu_capability()
         parts = [to_yaml(alike), objective.inputs, precision, device, capability]
-        parts += [torch.__version__, sys.version_info[:2], loaded().tier_a, digests(experiment)]
+        parts += [torch.__version__, sys.version_info[:2]]
         name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-        self._path: Path = cache_folder() / _FOLDER / "graphs" / name
+        self._path: Path = _folder(experiment) / "graphs" / name
 
     def __bool__(self) -> bool:
         return self._path.exists()

@@ -192,7 +192,11 @@ class _Run:
         resumed = group.share(store.latest_step(folder.path) is not None)
         with self.recording.during("build"):
             made = assemble(experiment, self.objective, choices.precision, group)
-            passes = compiling.compiled(self.objective) if choices.compile and group.count == 1 else None
+            passes = (
+                compiling.compiled(experiment, self.objective)
+                if choices.compile and group.count == 1
+                else None
+            )
             if choices.compile and passes is None:
                 for block in made.model.blocks:
                     block.compile()
