@@ -3,8 +3,8 @@
     python -m bench.compiling [--before CHECKOUT] [--rounds 3]
 
 Runs of the command, on one thread, in turns: eager, compiled, and eager in another checkout. Counted are
-tokens a second from five seconds after the first update on, without evaluation. A second compiled process tells
-how long the step takes to start from the cache: ``compile`` of its active seconds.
+tokens a second from five seconds after the first update on, without evaluation. A second compiled process
+tells how long the step takes to start from the cache: ``compile`` of its active seconds.
 """
 
 from __future__ import annotations
