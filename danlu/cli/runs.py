@@ -15,7 +15,6 @@ from danlu.cli.output import Force, on_terminal, print_json, print_table, say, s
 if TYPE_CHECKING:
     from danlu.lab.reading.run import Run
 
-USUAL = ("runs", "studies/runs")  # where runs are looked for if no folder is named
 GIVING_WAY = ("time", "steps", "state")  # columns that a narrow terminal does without
 SHOWN = 40  # rows of the table, if --limit says nothing else
 PATIENCE = 2.0  # seconds until the reading of many runs says how far it is
@@ -149,18 +148,8 @@ def compare(
 
 
 def _read(folders: list[Path] | None) -> list[Run]:
-    from danlu.lab.reading.index import read_runs
+    from danlu.lab.reading.index import places, read_runs
 
-    places = folders or [Path(name) for name in USUAL if Path(name).is_dir()]
-    missing = [str(place) for place in places if not place.is_dir()]
-    if missing or not places:
-        from danlu.lab.errors import LabError
-
-        if missing:
-            raise LabError(f"{missing[0]} is no folder; name a run's folder or a folder of runs")
-        raise LabError(
-            f"there is no {' or '.join(USUAL)} here: name a folder of runs, or make a run (danlu train tiny)"
-        )
     start, told = time.monotonic(), False
 
     def progress(done: int, of: int) -> None:
@@ -169,7 +158,7 @@ def _read(folders: list[Path] | None) -> list[Run]:
             show_progress(f"reading runs: {done:,} of {of:,}")
             told = True
 
-    found = read_runs(places, progress)
+    found = read_runs(places(folders or ()), progress)
     if told:
         show_progress("")
     return found

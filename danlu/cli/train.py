@@ -32,12 +32,13 @@ def train(
             raise SpecError(said) from None
         raise
     from danlu.cli.progress import Progress
+    from danlu.train.folder import name_of
     from danlu.train.run import SIGNAL_EXIT
     from danlu.train.run import train as carry_out
 
     progress = Progress(wanted.objective.metrics[0], wanted.data.unit)
     try:
-        summary = carry_out(wanted, run, progress, name=_name(words, shrink))
+        summary = carry_out(wanted, run, progress, name=name_of(words, shrink))
     finally:
         progress.close()
     if summary is None:  # not the first of several processes
@@ -54,14 +55,6 @@ def train(
     else:
         _tell(summary)
     return 0
-
-
-def _name(words: list[str], shrink: str | None) -> str:
-    """A name for the run's folder: the recipe, its new size and the ideas."""
-    named = [word for word in words[:1] if "=" not in word and not word.startswith("+")] or ["tiny"]
-    name = Path(named[0]).name.removesuffix(".yaml").removesuffix(".yml")
-    ideas = (word for word in words if word.startswith("+"))
-    return "".join([name, f"-{shrink}" if shrink else "", *ideas])
 
 
 def _tell(summary: dict[str, Any]) -> None:

@@ -49,9 +49,7 @@ def laid(
     words: Sequence[str] | str = (), change: Callable[[Experiment], Experiment] | None = None
 ) -> tuple[Experiment, dict[str, list[relative.Became]]]:
     """``resolve``, and what the relative values of each idea became, by the word that lays it."""
-    words = split(words) if isinstance(words, str) else list(words)
-    named = bool(words) and not (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]))
-    base, patches = (words[0] if named else DEFAULT), words[1 if named else 0 :]
+    base, patches = _parted(words)
     start = _Draft()
     start.read(base)
     if change is not None:
@@ -60,6 +58,21 @@ def laid(
     experiment = draft.check()
     _check_ideas(base, start, [word for word in patches if word.startswith("+")])
     return experiment, draft.became
+
+
+def fields(words: Sequence[str] | str = ()) -> dict[str, Any]:
+    """Every field of what the words lay, by its dotted name, not checked yet: what one more word may name."""
+    base, patches = _parted(words)
+    start = _Draft()
+    start.read(base)
+    return leaves(_laid(start, patches).values)
+
+
+def _parted(words: Sequence[str] | str) -> tuple[str, list[str]]:
+    """What the first word names, and the words to be laid over it."""
+    words = split(words) if isinstance(words, str) else list(words)
+    named = bool(words) and not (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]))
+    return (words[0] if named else DEFAULT), words[1 if named else 0 :]
 
 
 def _laid(start: _Draft, patches: Sequence[str]) -> _Draft:

@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from danlu.files.errors import cannot_write
@@ -135,6 +135,14 @@ def new_run(root: str | os.PathLike[str], recipe: str) -> Path:
             count += 1
         except OSError as error:
             raise cannot_write(path, error) from error
+
+
+def name_of(words: Sequence[str], shrink: str | None = None) -> str:
+    """A name for the folder of the run that the words mean: the recipe, its new size and the ideas."""
+    named = [word for word in words[:1] if "=" not in word and not word.startswith("+")] or ["tiny"]
+    name = Path(named[0]).name.removesuffix(".yaml").removesuffix(".yml")
+    ideas = (word for word in words if word.startswith("+"))
+    return "".join([name, f"-{shrink}" if shrink else "", *ideas])
 
 
 def list_runs(root: str | os.PathLike[str]) -> list[RunFolder]:

@@ -22,6 +22,7 @@ from danlu.lab.reading.run import EXPERIMENT, FILES, Record, Run, read_record
 
 INDEX = ".danlu-runs.sqlite"
 VERSION = 3  # of what a record holds: an index of another one is made anew
+USUAL = ("runs", "studies/runs")  # where runs are looked for if no folder is named
 WORTH_IT = 32  # runs; fewer are read as fast without one
 BROKEN = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # also: no such table, column
 PATIENCE = 0.1  # seconds to wait for another process's lock
@@ -38,6 +39,23 @@ RECORD = {
 
 Stamps = dict[str, tuple[int, int]]  # size and time (ns) of each file that is there
 Progress = Callable[[int, int], None]  # read so far, to be read
+
+
+def places(folders: Iterable[str | os.PathLike[str]] = ()) -> list[Path]:
+    """The folders, or of those that are usual the ones that are there. Raises ``LabError`` where one that is
+    named is not there, or none is."""
+    named = [Path(folder) for folder in folders]
+    found = named or [Path(name) for name in USUAL if Path(name).is_dir()]
+    missing = [place for place in found if not place.is_dir()]
+    if found and not missing:
+        return found
+    from danlu.lab.errors import LabError  # loads every specification: only where something is wrong
+
+    if missing:
+        raise LabError(f"{missing[0]} is no folder; name a run's folder or a folder of runs")
+    raise LabError(
+        f"there is no {' or '.join(USUAL)} here: name a folder of runs, or make a run (danlu train tiny)"
+    )
 
 
 def read_runs(folders: Iterable[str | os.PathLike[str]], progress: Progress | None = None) -> list[Run]:

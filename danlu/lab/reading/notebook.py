@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
-from danlu.draw import Chart, Table
-from danlu.lab.errors import LabError
+from danlu.draw import Chart, Displayed, Table
+from danlu.draw.page import Part
 from danlu.lab.reading.curves import UNITS, average, read_curve
 from danlu.lab.reading.groups import Group, group
-from danlu.lab.reading.index import read_runs
+from danlu.lab.reading.index import places, read_runs
 from danlu.lab.reading.run import Run
 from danlu.lab.reading.selection import full_name, ranked, select
-from danlu.lab.reading.table import group_rows, run_rows
+from danlu.lab.reading.table import group_rows, run_json, run_rows
 
 SHOWN, DRAWN = 50, 12  # rows and curves of a display
 
 
-class Runs(Sequence[Run]):
-    """The runs under some folders, newest first: a sequence that can be filtered, sorted, grouped and drawn.
+class Runs(Sequence[Run], Displayed):
+    """The runs under some folders (left out: runs and studies/runs), newest first: a sequence that can be
+    filtered, sorted, grouped and drawn.
 
     ``Runs("studies/runs").where("lr>1e-3", "state=finished").sort("best")``; the words are those of
     ``danlu runs``. Each method returns new ``Runs``. Raises ``LabError`` for a filter that cannot be read
@@ -27,13 +28,7 @@ class Runs(Sequence[Run]):
     """
 
     def __init__(self, *folders: str | os.PathLike[str], runs: Sequence[Run] | None = None) -> None:
-        if runs is None:
-            folders = folders or ("runs",)
-            missing = [os.fspath(folder) for folder in folders if not os.path.isdir(folder)]
-            if missing:
-                raise LabError(f"{missing[0]} is no folder; name a run's folder or a folder of runs")
-            runs = read_runs(folders)
-        self._runs = list(runs)
+        self._runs = list(read_runs(places(folders)) if runs is None else runs)
 
     def where(self, *filters: str) -> Runs:
         """Those of which all filters hold."""
@@ -91,9 +86,13 @@ class Runs(Sequence[Run]):
     def __repr__(self) -> str:
         return f"<{len(self)} runs>"
 
-    def _repr_html_(self) -> str:
-        more = f"<p>… and {len(self) - SHOWN} more</p>" if len(self) > SHOWN else ""
-        return f"<p>{len(self)} runs</p>{self.table().html()}{more}{self.curves().svg() if self else ''}"
+    def to_dict(self) -> list[dict[str, Any]]:
+        """What ``danlu runs --json`` prints."""
+        return [run_json(run) for run in self]
+
+    def display(self) -> list[Part]:
+        more = [f"… and {len(self) - SHOWN} more"] if len(self) > SHOWN else []
+        return [f"{len(self)} runs", self.table(), *more, *([self.curves()] if self else [])]
 
 
 def draw_side(chart: Chart, label: str, curves: Sequence[list[tuple[float, float]]]) -> None:

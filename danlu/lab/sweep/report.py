@@ -21,7 +21,7 @@ def html(result: dict[str, Any], trials: Sequence[Trial]) -> str:
     compared = most_at_once(trials)
     at = f" All after {result['compared_at']} updates." if result["compared_at"] else ""
     axes = [Axis(compared, field) for field in result["fields"]]
-    sections: list[tuple[str, Parts]] = [("", [*_sentences(result), _history(trials, metric)])]
+    sections: list[tuple[str, Parts]] = [("", [*sentences(result), _history(trials, metric)])]
     sections += [(axis.name, [_slice(compared, axis, metric, at)]) for axis in axes]
     for a, b in itertools.combinations(axes, 2):
         sections.append((f"{a.name} × {b.name}", [_contour(compared, a, b, metric, at)]))
@@ -29,11 +29,12 @@ def html(result: dict[str, Any], trials: Sequence[Trial]) -> str:
     if shares := importance["shares"] | importance["pairs"]:
         bars = Chart("share", y_names=list(shares), height=100 + 26 * len(shares)).bars(shares.values())
         sections.append(("Importance", [bars, f"{importance['by']}.{at}"]))
-    sections.append(("Trials", [_table(result)]))
+    sections.append(("Trials", [trials_table(result)]))
     return page(f"Sweep over {', '.join(result['fields'])}", sections)
 
 
-def _sentences(result: dict[str, Any]) -> list[str]:
+def sentences(result: dict[str, Any]) -> list[str]:
+    """What there is to say of a result."""
     counts = ", ".join(f"{number} {state}" for state, number in result["counts"].items() if number)
     spent = result["spent"]
     found = [
@@ -109,7 +110,8 @@ def _dots(chart: Chart, placed: Sequence[tuple[float, Trial]], label: str) -> No
         chart.dots([x for x, _ in lost], [worst] * len(lost), "diverged, drawn as the worst", tips=tips)
 
 
-def _table(result: dict[str, Any]) -> Table:
+def trials_table(result: dict[str, Any]) -> Table:
+    """The trials from the best down, ``SHOWN`` at most."""
     rows: list[list[object]] = [["", *result["fields"], result["metric"], "by", "updates"]]
     for trial in result["trials"][:SHOWN]:
         value = trial["state"] if trial["value"] is None else f"{trial['value']:.4f}"

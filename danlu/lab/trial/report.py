@@ -24,15 +24,16 @@ def report(answer: Answer) -> str:
     said = f"{answer.what}."
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
         ("", [said, Table([row[:-1] for row in table(answer)])]),
-        ("Every pair", [_differences(answer)]),
+        ("Every pair", [differences(answer.findings)]),
         ("Learning curves", [_curves(answer, f) for f in answer.findings if f.pairs.at == "steps"]),
         ("Details", [line for line in details(answer) if line]),
     ]
     return page(title, sections)
 
 
-def _differences(answer: Answer) -> Chart:
-    findings, metric = answer.findings, answer.metric
+def differences(findings: Sequence[Finding]) -> Chart:
+    """Every pair as a dot, the mean and its interval above them; a row a finding."""
+    metric = findings[0].pairs.metric
     names = [f"{f.pairs.idea}, {EQUAL[f.pairs.at]}" for f in findings]
     chart = Chart(
         f"variant − baseline, {metric.unit or metric.words}",

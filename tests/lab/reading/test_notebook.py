@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from xml.dom import minidom
@@ -48,11 +49,16 @@ def test_sorted_by_what_they_are_scored_on_first(tmp_path: Path) -> None:
 
 def test_html(runs: Runs) -> None:
     for shown in (runs, Runs(runs=[])):
-        html = shown._repr_html_()
-        assert "<b>" not in html and html.count("<table>") == 1
-        for drawing in re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL):
+        bundle = shown._repr_mimebundle_()
+        html = bundle["text/html"]
+        assert "<b>" not in html and html.count("<table>") == 1 and "<style" not in html
+        drawings = [base64.b64decode(found) for found in re.findall(r"svg\+xml;base64,([^\"]+)", html)]
+        assert len(drawings) == bool(shown)
+        for drawing in drawings:
             minidom.parseString(drawing)
-    assert "&lt;b&gt;0.1&amp;0" in runs._repr_html_() and repr(runs) == "<4 runs>"
+            assert drawing.decode() == bundle["image/svg+xml"]
+        assert bundle["text/plain"] == repr(shown)
+    assert "&lt;b&gt;0.1&amp;0" in runs._repr_mimebundle_()["text/html"] and repr(runs) == "<4 runs>"
     # A line and a band for each group of seeds.
     drawing = minidom.parseString(runs.curves(x="tokens").svg())
     assert len(drawing.getElementsByTagName("polyline")) == len(drawing.getElementsByTagName("polygon")) == 2

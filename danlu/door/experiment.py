@@ -1,0 +1,102 @@
+"""An experiment from words and keywords."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from danlu.spec import Experiment
+from danlu.spec.errors import SpecError, did_you_mean, either
+from danlu.spec.overrides import leaves
+from danlu.spec.words import DEFAULT, fields, resolve, split
+
+Word = str | os.PathLike[str]
+
+
+def experiment(*words: Word | Experiment, **settings: Any) -> Experiment:
+    """The experiment that the words mean, as after ``danlu train``, with these fields.
+
+    ``words``: a recipe, a YAML file, a run's folder or an ``Experiment`` (left out: ``tiny``), then
+    ``+idea`` and ``field=value``; one string may hold several. ``settings``: fields by their dotted name, or
+    by a bare one: a part of the experiment (``optimizer="lion"``), a field of ``train`` (``steps``,
+    ``seed``), or the only field that ends so (``lr``). A value is a number, a text as it is typed in a word
+    (``"64k"``), a mapping, a list, None or a specification. Raises ``SpecError``, a sentence for each problem.
+
+    >>> import danlu
+    >>> e = danlu.experiment("nano +swiglu", lr=1e-3, seed=1, **{"model.layers": 6})
+    >>> e.optimizer.lr, e.train.seed, e.model.layers, e.model.feed_forward.kind
+    (0.001, 1, 6, 'glu')
+    >>> danlu.experiment(e, norm=danlu.spec.LayerNorm(eps=1e-6)).model.norm.eps
+    1e-06
+    >>> danlu.experiment("nano", eps=1e-6)
+    Traceback (most recent call last):
+        ...
+    danlu.spec.errors.SpecError: eps may be model.norm.eps or optimizer.eps; write more of it
+    """
+    start = words[0] if words and isinstance(words[0], Experiment) else None
+    rest = split_words(words if start is None else words[1:])
+    if start is None:
+        return resolve([*rest, *to_words(settings, fields(rest) if settings else {})])
+    patch = to_words(settings, leaves(start.model_dump()))
+    return resolve([DEFAULT, *rest, *patch], lambda _: start)
+
+
+def split_words(words: Sequence[Word | Experiment]) -> list[str]:
+    """One string may hold several words, quoted as in a shell."""
+    found = []
+    for word in words:
+        if isinstance(word, Experiment):
+            raise SpecError("an Experiment stands first, words such as '+swiglu' after it")
+        found += split(word) if isinstance(word, str) else [os.fspath(word)]
+    return found
+
+
+def to_words(settings: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
+    """Keywords as words, ``field=value``; ``known``: the fields that there are, by dotted name."""
+    return [f"{full_name(name, known)}={to_text(value)}" for name, value in settings.items()]
+
+
+def full_name(name: str, known: Mapping[str, Any]) -> str:
+    """The field that a keyword means. Raises ``SpecError`` where it is none or several."""
+    every = dict.fromkeys(field[:end] for field in known for end in _ends(field))
+    if name in every or "." in name:
+        return name
+    if f"train.{name}" in every:
+        return f"train.{name}"
+    found = [field for field in every if field.endswith(f".{name}")]
+    if not found:
+        hint = did_you_mean(name, {field.rpartition(".")[2] for field in every})
+        raise SpecError(f"there is no field {name}{hint or '; danlu show prints all that there are'}")
+    if len(found) > 1:
+        raise SpecError(f"{name} may be {either(found)}; write more of it")
+    return found[0]
+
+
+def _ends(field: str) -> list[int]:
+    """Of ``a.b.c`` where a, a.b and a.b.c end."""
+    return [*(place for place, letter in enumerate(field) if letter == "."), len(field)]
+
+
+def to_text(value: Any) -> str:
+    """A value as it is typed after ``field=``."""
+    if value is None:
+        return "none"
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    try:
+        return json.dumps(_plain(value), ensure_ascii=False, default=_plain)
+    except (TypeError, ValueError):
+        allowed = "a number, a text, a list, a mapping or a specification"
+        raise SpecError(f"{value!r} is no value of a field; give {allowed}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if hasattr(value, "item") else value  # numpy's and PyTorch's numbers
