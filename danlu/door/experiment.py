@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from danlu.spec import Experiment
 from danlu.spec.errors import SpecError, did_you_mean, either
-from danlu.spec.overrides import leaves
+from danlu.spec.overrides import OVERRIDE, leaves
 from danlu.spec.words import DEFAULT, fields, resolve, split
 
 Word = str | os.PathLike[str]
@@ -24,7 +24,8 @@ def experiment(*words: Word | Experiment, **settings: Any) -> Experiment:
     ``+idea`` and ``field=value``; one string may hold several. ``settings``: fields by their dotted name, or
     by a bare one: a part of the experiment (``optimizer="lion"``), a field of ``train`` (``steps``,
     ``seed``), or the only field that ends so (``lr``). A value is a number, a text as it is typed in a word
-    (``"64k"``), a mapping, a list, None or a specification. Raises ``SpecError``, a sentence for each problem.
+    (``"64k"``), a mapping, a list, None or a specification. Raises ``SpecError``, a sentence for each
+    problem.
 
     >>> import danlu
     >>> e = danlu.experiment("nano +swiglu", lr=1e-3, seed=1, **{"model.layers": 6})
@@ -46,12 +47,13 @@ def experiment(*words: Word | Experiment, **settings: Any) -> Experiment:
 
 
 def split_words(words: Sequence[Word | Experiment]) -> list[str]:
-    """One string may hold several words, quoted as in a shell."""
+    """One string may hold several words, quoted as in a shell; among others a field=value is one."""
     found = []
     for word in words:
         if isinstance(word, Experiment):
             raise SpecError("an Experiment stands first, words such as '+swiglu' after it")
-        found += split(word) if isinstance(word, str) else [os.fspath(word)]
+        whole = not isinstance(word, str) or (len(words) > 1 and OVERRIDE.fullmatch(word))
+        found += [os.fspath(word)] if whole else split(os.fspath(word))
     return found
 
 

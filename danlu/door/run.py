@@ -171,8 +171,8 @@ def train(
     all return the run, in a folder that must be named.
 
     >>> import danlu
-    >>> small = {"model.layers": 1, "context": 32, "steps": 3, "corpus": "synthetic:reverse-3"}
-    >>> run = danlu.train("nano", "runs/first", progress=False, **small)
+    >>> small = {"model.layers": 1, "context": 32, "steps": 3, "evaluate_tokens": 1000}
+    >>> run = danlu.train("nano", "runs/first", progress=False, corpus="synthetic:reverse-3", **small)
     >>> run.state, run.metric.name, run.metric.unit, run.history["step"]
     ('finished', 'bits_per_byte', 'bits/byte', [1, 3])
     """
