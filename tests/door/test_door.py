@@ -18,8 +18,8 @@ from tests.conftest import ROOT
 EXAMPLES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in (ROOT / "danlu").rglob("*.py")
-    if ">>> " in path.read_text(encoding="utf-8")
-)
+    if ">>> " in path.read_text(encoding="utf-8") and ROOT / "danlu" / "nn" not in path.parents
+)  # those of danlu.nn are in tests/nn/test_examples.py
 
 
 def python(code: str, folder: Path = ROOT) -> str:
