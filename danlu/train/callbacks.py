@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from danlu.train.averages import WeightsAverage
+from danlu.train.errors import RunError
 from danlu.train.evaluate import evaluate, evaluation_rows
 from danlu.train.internals import Look
 
@@ -63,7 +64,17 @@ class Callback:
 
 
 def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
-    """The callbacks of ``run`` in order, a user's ``own`` before what evaluates and saves."""
+    """The callbacks of ``run`` in order, a user's ``own`` before what evaluates and saves. Raises
+    ``RunError`` where one of theirs keeps a state under no name, or one that is taken."""
+    taken = {"position", "scale", "clock", "processes", Average.name}
+    for callback in own:
+        if type(callback).state is Callback.state:
+            continue
+        if not callback.name or callback.name in taken:
+            why = "is taken" if callback.name else "says nothing"
+            what = type(callback).__name__
+            raise RunError(f"{what}.name = {callback.name!r} {why}; its state needs a name of its own")
+        taken.add(callback.name)
     return [LookInside(), Average(run), *own, Log(), Evaluate(), Checkpoint()]
 
 

@@ -30,6 +30,7 @@ FAILED: dict[str, Any] = {"error": str, "kind": str, "tries": (int, None)}
 _POSITION = {
     **dict.fromkeys(("step", "tokens", "units", "evaluated", "saved", "best_step"), (int, None)),
     **dict.fromkeys(("seconds", "loss", "metric", "best"), _NUMBER), "since": ([float, float], None),
+    "ended": (bool, None),
 }  # fmt: skip
 CHECKPOINT: dict[str, Any] = {
     "layout": ("whole", "sharded"), "files": {...: {"size": int, "sha256": str}},

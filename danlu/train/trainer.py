@@ -21,6 +21,7 @@ from danlu.train.callbacks import Callback, Tensors, standard
 from danlu.train.clock import Clock
 from danlu.train.compiling import Compiled, run_eagerly, warm_up
 from danlu.train.environment import write_code
+from danlu.train.errors import RunError
 from danlu.train.evaluate import Stopped, evaluation_rows
 from danlu.train.folder import RunFolder
 from danlu.train.interrupt import Interrupt
@@ -52,6 +53,7 @@ class TrainerState:
     metric: float = math.nan  # of the last evaluation
     best: float = math.nan  # NaN: none yet
     best_step: int = 0
+    ended: bool = False  # by a callback, before its bounds
     since: list[float] = field(default_factory=lambda: [0.0, 0.0])  # loss and updates since the last row
 
     @classmethod
@@ -127,7 +129,7 @@ class Trainer:
         self.score = passes.score if passes else made.objective.score
         self.state = TrainerState()
         self.loss = self.rate = math.nan
-        self.applied = self.last = self.must_save = self.warm = self._ended = False
+        self.applied = self.last = self.must_save = self.warm = False
         self.metrics: MetricsFile | None = None
         self.measured: dict[str, float] = {}  # the metrics of the last evaluation
         self.reported: set[int] = set()  # steps whose evaluation is in the metrics already
@@ -146,6 +148,8 @@ class Trainer:
                 self.save()
                 return self.interrupt.requested
             finished, signal = self.group.share((self.progress() >= 1, self.interrupt.requested))
+            if finished and not self.last:
+                continue  # a callback ended it just now: it is evaluated and saved as at any end
             if finished or signal:
                 if self.state.saved < self.state.step:
                     self.save()
@@ -179,12 +183,12 @@ class Trainer:
 
     def end(self) -> None:
         """Let this update be the last; the run is evaluated, saved and finished."""
-        self._ended = True
+        self.state.ended = True
 
     def progress(self) -> float:
         """The share of the run that is done, by the bound that is nearest."""
         now = self.state
-        return 1.0 if self._ended else self.plan.progress(now.step, now.units, now.seconds)
+        return 1.0 if now.ended else self.plan.progress(now.step, now.units, now.seconds)
 
     def _each(self, do: Callable[[Callback], None]) -> None:
         for callback in self.callbacks:
@@ -309,7 +313,11 @@ class Trainer:
             "optimizer": optim.state_tensors(self.made.rules),
         }
         for callback in self.callbacks:
-            kept |= callback.tensors()
+            more = callback.tensors()
+            if twice := sorted(kept.keys() & more.keys()):
+                what = type(callback).__name__
+                raise RunError(f"{what}.tensors: a checkpoint has a file {twice[0]!r} already; name another")
+            kept |= more
         return kept
 
     def resume(self) -> None:

@@ -44,7 +44,8 @@ def test_json_is_one_object_on_stdout_and_all_else_is_on_stderr(tmp_path: Path, 
         "run", "metric", "loss", "steps", "tokens", "tokens_per_second", "utilisation", "active_seconds",
         "wall_seconds", "sample",
     } <= set(summary)  # fmt: skip
-    assert set(summary["metric"]) == {"name", "value"} and isinstance(summary["active_seconds"], dict)
+    assert set(summary["metric"]) == {"name", "value", "unit", "better"}
+    assert isinstance(summary["active_seconds"], dict)
     assert summary["run"] == "run" and "stopped" not in summary
     assert "step 1 · loss" in done.stderr and "bits/byte" in done.stderr
     assert "\x1b" not in done.stderr + done.stdout  # piped: no colours, no moving line
@@ -65,7 +66,7 @@ def test_a_stop_says_how_to_go_on(
 ) -> None:
     import signal
 
-    real = evaluate._nats
+    real = evaluate.to_device
 
     def stopping(*args: object, **kwargs: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)

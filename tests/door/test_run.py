@@ -165,14 +165,49 @@ def test_a_callback_goes_on_where_it_was(words: list[str], capsys: pytest.Captur
     assert resumed.history["count"] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_callback_ends_the_run(words: list[str]) -> None:
-    class Enough(danlu.Callback):
-        def after_evaluation(self, run: Any, metrics: Mapping[str, float]) -> None:
+class AtEvaluation(danlu.Callback):
+    def after_evaluation(self, run: Any, metrics: Mapping[str, float]) -> None:
+        run.end()
+
+
+class Between(danlu.Callback):
+    def between_updates(self, run: Any) -> None:
+        if run.state.step == 2:
             run.end()
 
-    run = train(words, "run", callbacks=[Enough()])
-    assert (run.state, run.summary["steps"]) == ("finished", 3)
-    assert run.metric == run.history["bits_per_byte"][-1]
+
+class AfterStep(danlu.Callback):
+    def after_step(self, run: Any) -> None:
+        if run.state.step == 2:
+            run.end()
+
+
+@pytest.mark.parametrize(("callback", "steps"), [(AtEvaluation, 3), (Between, 2), (AfterStep, 2)])
+def test_a_callback_ends_the_run(
+    words: list[str], callback: type[danlu.Callback], steps: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is evaluated and saved, and stays finished, also where nobody ends it again."""
+    run = train(words, "run", callbacks=[callback()])
+    assert (run.state, run.summary["steps"]) == ("finished", steps)
+    assert run.metric == run.history["bits_per_byte"][-1] and run.history["step"][-1] == steps
+    before = run.summary
+    with small.quick():
+        again = run.resume()
+    assert again.summary == before and "finished" in capsys.readouterr().err
+
+
+def test_what_a_callback_keeps_has_a_name_of_its_own(words: list[str]) -> None:
+    for names in (["clock"], [""], ["mine", "mine"]):
+        callbacks = [type("Keeps", (Count,), {"name": name})() for name in names]
+        with pytest.raises(danlu.spec.DanluError, match=r"^Keeps.name = .* needs a name of its own$"):
+            train(words, "run", callbacks=callbacks)
+
+    class Model(danlu.Callback):
+        def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+            return {"model": {}}
+
+    with pytest.raises(danlu.spec.DanluError, match=r"^Model.tensors: a checkpoint has a file 'model'"):
+        train(words, "other", callbacks=[Model()])
 
 
 def test_a_folder_of_its_own(tmp_path: Path, words: list[str]) -> None:
