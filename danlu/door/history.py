@@ -22,8 +22,8 @@ class History(Mapping[str, list[Any]]):
             flat = {name: value for name, value in row.items() if name != "inside"} | row.get("inside", {})
             steps[row["step"]] = flat | steps.get(row["step"], {})
         inside = dict.fromkeys(name for row in rows for name in row.get("inside", {}))
-        told = dict.fromkeys(name for row in rows for name in row if name != "inside")
-        self._columns = {name: [one.get(name) for one in steps.values()] for name in told | inside}
+        plain = dict.fromkeys(name for row in rows for name in row if name != "inside")
+        self._columns = {name: [one.get(name) for one in steps.values()] for name in plain | inside}
 
     def __getitem__(self, name: str) -> list[Any]:
         return self._columns[name]

@@ -19,7 +19,7 @@ from danlu.lab.trial import Answer, Finding, Question
 from danlu.lab.trial import try_ideas as carry_out
 from danlu.lab.trial.report import differences, report
 from danlu.lab.trial.study import EQUAL
-from danlu.lab.trial.tell import details, table
+from danlu.lab.trial.terminal import details, table
 from danlu.spec.words import fields
 
 
@@ -29,7 +29,7 @@ class Verdict(Record, Displayed):
     ``pairs`` and all else that ``danlu try --json`` says of it."""
 
     def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.said())
+        super().__init__(finding.json())
         self._finding = finding
 
     def __repr__(self) -> str:
@@ -69,7 +69,7 @@ class Trial(Sequence[Verdict], Displayed):
 
     def to_dict(self) -> list[dict[str, Any]]:
         """What ``danlu try --json`` prints."""
-        found: list[dict[str, Any]] = plain([finding.said() for finding in self._answer.findings])
+        found: list[dict[str, Any]] = plain([finding.json() for finding in self._answer.findings])
         return found
 
     def __repr__(self) -> str:

@@ -34,15 +34,15 @@ class Ladder(Record, Displayed):
         return f"<ladder of {words}: {self.loss.name} of the target {loss.value:.4f} ({ends})>"
 
     def display(self) -> list[Part]:
-        told = self.to_dict()
-        notes = [f"note: {warning}" for warning in told["warnings"]]
+        result = self.to_dict()
+        notes = [f"note: {warning}" for warning in result["warnings"]]
         if "target" not in self:
-            return [repr(self), _table(told["rungs"], PLANNED), *notes]
-        held = [one["sentence"] for one in told["held_out"]] or [
+            return [repr(self), _table(result["rungs"], PLANNED), *notes]
+        held = [one["sentence"] for one in result["held_out"]] or [
             "nothing was held out: nothing tests the law"
         ]
-        table = _table(told["runs"], MEASURED)
-        return [repr(self), self._chart(), *held, told["target"]["command"], table, *notes]
+        table = _table(result["runs"], MEASURED)
+        return [repr(self), self._chart(), *held, result["target"]["command"], table, *notes]
 
     def _chart(self) -> Chart:
         said = f"{self.loss.name}, {self.loss.unit}"
@@ -92,8 +92,8 @@ def ladder(
         tokens_per_parameter=tokens_per_parameter, hold_out=hold_out, target=target,
         target_parameters=target_parameters,
     )  # fmt: skip
-    told = climb(
+    result = climb(
         asked, Path(studies), name=study, dry_run=dry_run,
         queue_of=lambda folder: Queue(folder, workers=workers, show=progress),
     )  # fmt: skip
-    return Ladder(told)
+    return Ladder(result)

@@ -17,7 +17,7 @@ LIVE_EVERY, PLAIN_EVERY = 0.2, 5.0  # seconds between lines
 
 
 class Silent:
-    """Tells nobody."""
+    """Reports nothing."""
 
     def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
     def message(self, text: str) -> None: ...
@@ -30,7 +30,7 @@ class Plain(Silent):
     every: ClassVar[float] = PLAIN_EVERY
 
     def __init__(self, metric: Metric, unit: str) -> None:
-        self._metric, self._line, self._told = metric, Line(metric, unit), 0.0
+        self._metric, self._line, self._shown_at = metric, Line(metric, unit), 0.0
 
     def message(self, text: str) -> None:
         print(escape(text), file=sys.stderr, flush=True)
@@ -38,8 +38,8 @@ class Plain(Silent):
     def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None:
         text = self._line.of(row, progress, utilisation)
         now = time.monotonic()
-        if now - self._told >= self.every or self._metric.name in row or row["step"] == 1:
-            self._told = now
+        if now - self._shown_at >= self.every or self._metric.name in row or row["step"] == 1:
+            self._shown_at = now
             self.show(escape(f"{progress:4.0%}  {text}", cell=True))
 
     def show(self, line: str) -> None:
@@ -92,7 +92,7 @@ class Notebook(Plain):
 
 
 def follow(metric: Metric, unit: str, progress: bool = True) -> Silent:
-    """Who tells here how a run goes. ``metric``: the one that decides; ``unit``: what is counted."""
+    """What reports here how a run goes. ``metric``: the one that decides; ``unit``: what is counted."""
     if not progress:
         return Silent()
     if in_notebook():

@@ -165,7 +165,7 @@ def train(
     """Train an experiment, as ``danlu train`` does; what is in ``folder`` already is gone on with.
 
     ``words``, ``settings``: see ``danlu.experiment``. ``folder``: the run's (left out: a new one under
-    ``runs/``). ``callbacks``: a user's own (``danlu.Callback``). ``progress``: tell on stderr, or in a
+    ``runs/``). ``callbacks``: a user's own (``danlu.Callback``). ``progress``: report on stderr, or in a
     notebook's cell, how it goes. Ctrl-C, or a notebook's stop button, saves the run and returns it;
     ``resume()`` goes on. Raises ``DanluError`` with the sentences of the command line. Of several processes
     all return the run, in a folder that must be named.
@@ -182,21 +182,21 @@ def train(
         raise RunError("of a run in several processes the folder must be named: danlu.train(…, 'runs/first')")
     from danlu.train.run import train as carry_out
 
-    told = follow(wanted.objective.metrics[0], wanted.data.unit, progress)
+    reporter = follow(wanted.objective.metrics[0], wanted.data.unit, progress)
     name = "run" if isinstance(words, Experiment) else name_of(split_words([words]))
     try:
         summary = carry_out(
-            wanted, None if folder is None else Path(folder), told,
+            wanted, None if folder is None else Path(folder), reporter,
             name=name, started=started, callbacks=callbacks,
         )  # fmt: skip
     finally:
-        told.close()
+        reporter.close()
     if summary is None:  # not the first of several processes
         assert folder is not None
         return Run(folder)
     if summary["stopped"]:
         done = f"saved step {summary['steps']}" if summary["steps"] else "nothing was trained yet"
-        told.message(f"{summary['stopped']}: {done}; danlu.run({summary['run']!r}).resume() goes on")
+        reporter.message(f"{summary['stopped']}: {done}; danlu.run({summary['run']!r}).resume() goes on")
     return Run(summary["run"])
 
 

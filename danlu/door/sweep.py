@@ -34,19 +34,19 @@ class Sweep(Record, Displayed):
         return f"<sweep over {', '.join(self.fields)}, {len(self.trials)} trials: {best}>"
 
     def display(self) -> list[Part]:
-        told = self.to_dict()
-        slices = [_slice(told, name) for name in told["fields"][:DRAWN]]
-        return ["\n".join(sentences(told)), *slices, trials_table(told)]
+        result = self.to_dict()
+        slices = [_slice(result, name) for name in result["fields"][:DRAWN]]
+        return ["\n".join(sentences(result)), *slices, trials_table(result)]
 
 
-def _slice(told: Mapping[str, Any], field: str) -> Chart:
+def _slice(result: Mapping[str, Any], field: str) -> Chart:
     """Every trial over one field."""
-    found = [(one["point"][field], one["value"]) for one in told["trials"] if one["value"] is not None]
+    found = [(one["point"][field], one["value"]) for one in result["trials"] if one["value"] is not None]
     numbers = [x for x, _ in found if not isinstance(x, str)]
     names = [] if len(numbers) == len(found) else list(dict.fromkeys(str(x) or "without" for x, _ in found))
     wide = not names and min(numbers, default=0) > 0 and max(numbers) >= 8 * min(numbers)
     places = [names.index(str(x) or "without") if names else x for x, _ in found]
-    chart = Chart(field, told["metric"], x_names=names, log_x=wide, caption="Every trial that ended.")
+    chart = Chart(field, result["metric"], x_names=names, log_x=wide, caption="Every trial that ended.")
     return chart.dots(places, [value for _, value in found], "trial")
 
 
@@ -74,11 +74,11 @@ def sweep(
     known = fields([word for word in typed if dimension(word) is None]) if settings else {}
     typed += [f"{full_name(name, known)}={_grid(value)}" for name, value in settings.items()]
     with Queue(Path(studies), workers=workers, show=progress) as queue:
-        told = carry_out(
+        result = carry_out(
             typed, queue, studies=Path(studies), name=study, seeds=seeds, trials=trials, sampler=sampler,
             halving=halving, metric=metric, under_way=-(-(workers or cores()) // seeds), retry=retry,
         )  # fmt: skip
-    return Sweep(told)
+    return Sweep(result)
 
 
 def _grid(value: Any) -> str:
