@@ -73,9 +73,9 @@ def _prove(
 ) -> list[Result]:
     from dataclasses import asdict
 
+    from danlu.files.json import to_json
     from danlu.lab.claims.proof import prove, save
     from danlu.lab.queue import Queue
-    from danlu.train.files import to_json
 
     width = max(map(len, chosen))
     if not as_json:

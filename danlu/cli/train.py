@@ -49,7 +49,7 @@ def train(
         tell(f"{stopped}: {done}; the same command with --run {summary['run']} goes on")
         return SIGNAL_EXIT[stopped]
     if as_json:
-        from danlu.train.files import to_json
+        from danlu.files.json import to_json
 
         say(to_json(summary))
     else:

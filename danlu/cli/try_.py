@@ -54,9 +54,9 @@ def try_(
 
     question = Question(tuple(ideas), on, seeds, budget, tune, stop_early)
     answer = try_ideas(question, studies, workers=workers, book=ledger)
+    from danlu.files.write import write_atomically
     from danlu.lab.trial.report import report
     from danlu.lab.trial.terminal import details, table
-    from danlu.train.files import write_atomically
 
     write_atomically(answer.study.report, report(answer).encode())
     if as_json:

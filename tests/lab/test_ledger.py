@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 import danlu
 from danlu.cli.main import main
 from danlu.files.errors import FileError
+from danlu.files.json import write_json
 from danlu.lab.conditions import condition, version
 from danlu.lab.errors import LabError
 from danlu.lab.ledger import Entry, decide, find, read, record
 from danlu.lab.revisit import due, of_run
-from danlu.train.files import write_json
 from tests.lab.summaries import summary
 
 

@@ -5,9 +5,9 @@ import subprocess
 import pytest
 import torch
 
+from danlu.files.json import from_json, to_json
 from danlu.train import environment as module
 from danlu.train.environment import differs, environment, git
-from danlu.train.files import from_json, to_json
 
 
 @pytest.fixture(scope="module")

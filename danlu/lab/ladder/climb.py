@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from danlu.files.write import write_atomically
 from danlu.lab import evidence
 from danlu.lab.budget import Budget, measure_pace
 from danlu.lab.errors import LabError
@@ -25,7 +26,6 @@ from danlu.lab.statistics import Interval
 from danlu.lab.study import STUDIES, Study
 from danlu.spec.metrics import Metric, loss_of
 from danlu.spec.words import resolve
-from danlu.train.files import write_atomically
 
 POINTS = "points.csv"
 SAME = 1e-6  # relative; by so much proportions of metric and loss may differ

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from danlu.files.write import write_atomically
 from danlu.lab import evidence
 from danlu.lab.errors import LabError
 from danlu.lab.limits import POINTS, SEEDS, within
@@ -23,7 +24,6 @@ from danlu.lab.sweep.space import Point, Space
 from danlu.lab.sweep.trials import STATES, Record, Spent, Trial, best_of, longest, most_at_once
 from danlu.lab.yardstick import why_apart
 from danlu.spec.metrics import Metric
-from danlu.train.files import write_atomically
 
 
 def sweep(

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from danlu.files.json import write_json
 from danlu.lab.budget import Budget
 from danlu.lab.errors import LabError
 from danlu.lab.ladder.plan import GROWTH, Pace, make_plan, pace_of
 from danlu.models import build
 from danlu.optim.build import assign
-from danlu.train.files import write_json
 from tests.lab.ladder import worlds
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from danlu.files.json import read_json, write_json
+from danlu.files.write import write_atomically
 from danlu.lab.ladder.shapes import Shapes
 from danlu.lab.queue import Job, Outcome
 from danlu.models import build
 from danlu.spec import Experiment, resolve
 from danlu.spec.replay import to_yaml
-from danlu.train.files import read_json, write_atomically, write_json
 from danlu.train.metrics import MetricsFile
 from tests.lab.summaries import summary
 

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from danlu.files.json import to_json, write_json
 from danlu.spec import Metric, to_yaml
 from danlu.spec.words import resolve
-from danlu.train.files import to_json, write_json
 
 FLOPS_PER_TOKEN = 10.0
 SECONDS_PER_STEP = 0.5

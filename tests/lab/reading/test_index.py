@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from danlu.files.json import write_json
 from danlu.files.lock import Lock
 from danlu.lab.measures import of_run
 from danlu.lab.reading import index
@@ -20,7 +21,6 @@ from danlu.lab.reading.index import INDEX, WORTH_IT, read_runs
 from danlu.lab.reading.run import Run, read_run
 from danlu.lab.reading.selection import select
 from danlu.lab.reading.table import run_json
-from danlu.train.files import write_json
 from tests.lab.reading.folders import ACCURACY, FLOPS_PER_TOKEN, make_run
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from danlu.files.json import write_json
 from danlu.lab.queue import Job, Outcome
 from danlu.lab.queue.job import failed_outcome, outcome, write_failure
 from danlu.lab.sweep.trials import Entry, Spent, Trial
 from danlu.spec import Experiment
-from danlu.train.files import write_json
 from tests.lab.summaries import summary
 
 Objective = Callable[[Experiment], float]

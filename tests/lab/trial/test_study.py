@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from danlu.files.json import from_json, read_json
 from danlu.lab import ledger
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job
@@ -24,7 +25,6 @@ from danlu.lab.trial.terminal import STRIP, details, table
 from danlu.lab.trial.timing import Ratio
 from danlu.spec import resolve
 from danlu.train import checkpoint
-from danlu.train.files import from_json, read_json
 from tests.lab.trial.cases import InProcess, baseline
 
 
