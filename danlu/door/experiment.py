@@ -12,16 +12,19 @@ from pydantic import BaseModel
 from danlu.spec import Experiment
 from danlu.spec.errors import SpecError, did_you_mean, either
 from danlu.spec.overrides import OVERRIDE, leaves
+from danlu.spec.shrink import shrink as shrunk
+from danlu.spec.shrink import size_of
 from danlu.spec.words import DEFAULT, fields, resolve, split
 
 Word = str | os.PathLike[str]
 
 
-def experiment(*words: Word | Experiment, **settings: Any) -> Experiment:
+def experiment(*words: Word | Experiment, shrink: str | int | None = None, **settings: Any) -> Experiment:
     """The experiment that the words mean, as after ``danlu train``, with these fields.
 
     ``words``: a recipe, a YAML file, a run's folder or an ``Experiment`` (left out: ``tiny``), then
-    ``+idea`` and ``field=value``; one string may hold several. ``settings``: fields by their dotted name, or
+    ``+idea`` and ``field=value``; one string may hold several. ``shrink``: what the first one names is made
+    so small first, ``"1M"`` parameters. ``settings``: fields by their dotted name, or
     by a bare one: a part of the experiment (``optimizer="lion"``), a field of ``train`` (``steps``,
     ``seed``), or the only field that ends so (``lr``). A value is a number, a text as it is typed in a word
     (``"64k"``), a mapping, a list, None or a specification. Raises ``SpecError``, a sentence for each
@@ -40,10 +43,18 @@ def experiment(*words: Word | Experiment, **settings: Any) -> Experiment:
     """
     start = words[0] if words and isinstance(words[0], Experiment) else None
     rest = split_words(words if start is None else words[1:])
-    if start is None:
-        return resolve([*rest, *to_words(settings, fields(rest) if settings else {})])
-    patch = to_words(settings, leaves(start.model_dump()))
-    return resolve([DEFAULT, *rest, *patch], lambda _: start)
+    if start is not None:
+        known, rest = leaves(start.model_dump()), [DEFAULT, *rest]
+    else:
+        known = fields(rest) if settings else {}
+    size = None if shrink is None else size_of(str(shrink))
+
+    def change(found: Experiment) -> Experiment:
+        found = found if start is None else start
+        return found if size is None else shrunk(found, size)
+
+    rest += to_words(settings, known)
+    return resolve(rest, None if start is None and size is None else change)
 
 
 def split_words(words: Sequence[Word | Experiment]) -> list[str]:

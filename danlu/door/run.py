@@ -133,9 +133,7 @@ class Run(Displayed):
         return train(self.experiment, self.folder, callbacks=callbacks, progress=progress)
 
     def __repr__(self) -> str:
-        run = self._read
-        said = "" if run.metric is None else f", {run.metric:.4f} {run.unit or run.metric_name}"
-        return f"<run {self.folder}: {run.state}{said} after {run.steps or 0} steps>"
+        return repr(self._read)
 
     def display(self) -> list[Part]:
         run = self._read
@@ -160,13 +158,14 @@ def train(
     *,
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
+    shrink: str | None = None,
     **settings: Any,
 ) -> Run:
     """Train an experiment, as ``danlu train`` does; what is in ``folder`` already is gone on with.
 
-    ``words``, ``settings``: see ``danlu.experiment``. ``folder``: the run's (left out: a new one under
-    ``runs/``). ``callbacks``: a user's own (``danlu.Callback``). ``progress``: report on stderr, or in a
-    notebook's cell, how it goes. Ctrl-C, or a notebook's stop button, saves the run and returns it;
+    ``words``, ``shrink``, ``settings``: see ``danlu.experiment``. ``folder``: the run's (left out: a new
+    one under ``runs/``). ``callbacks``: a user's own (``danlu.Callback``). ``progress``: report on stderr, or
+    in a notebook's cell, how it goes. Ctrl-C, or a notebook's stop button, saves the run and returns it;
     ``resume()`` goes on. Raises ``DanluError`` with the sentences of the command line. Of several processes
     all return the run, in a folder that must be named.
 
@@ -177,13 +176,13 @@ def train(
     ('finished', 'bits_per_byte', 'bits/byte', [1, 3])
     """
     started = time.perf_counter()
-    wanted = experiment(words, **settings)
+    wanted = experiment(words, shrink=shrink, **settings)
     if folder is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RunError("of a run in several processes the folder must be named: danlu.train(…, 'runs/first')")
     from danlu.train.run import train as carry_out
 
     reporter = follow(wanted.objective.metrics[0], wanted.data.unit, progress)
-    name = "run" if isinstance(words, Experiment) else name_of(split_words([words]))
+    name = "run" if isinstance(words, Experiment) else name_of(split_words([words]), shrink)
     try:
         summary = carry_out(
             wanted, None if folder is None else Path(folder), reporter,

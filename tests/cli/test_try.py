@@ -58,7 +58,7 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
     [
         (["qk-nrm"], "did you mean +qk-norm?"),
         (["qk-norm", "--budget", "soon"], "is not an amount such as 60s"),
-        (["qk-norm", "--seeds", "0"], "at least one pair"),
+        (["qk-norm", "--seeds", "0"], "--seeds = 0; allowed: 1 to 1,000"),
         (["qk-norm", "--tune", "beta2"], "what can be tuned is lr"),
         (["model.norm.kind=rms"], "changes nothing on nano"),
         (["qk-norm", "--on", "nanno"], "did you mean nano?"),

@@ -15,6 +15,7 @@ APART = {
     "catalog",
     "cli",
     "code",
+    "door",
     "draw",
     "files",
     "interop",

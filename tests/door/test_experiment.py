@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import danlu
-from danlu.spec import resolve
+from danlu.spec import resolve, shrink
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,24 @@ def test_over_an_experiment() -> None:
     assert danlu.experiment(start) == start
 
 
+def test_shrunk() -> None:
+    small = shrink.resolve(["gpt3-175b", "train.steps=3"], "500k")
+    assert danlu.experiment("gpt3-175b", shrink="500k", steps=3) == small
+    assert danlu.experiment(danlu.experiment("gpt3-175b"), shrink=500_000, steps=3) == small
+
+
 def test_a_path_with_a_space_is_one_word(tmp_path: Path) -> None:
     path = tmp_path / "my experiment.yaml"
     path.write_text("base: nano\ntrain: {steps: 5}\n")
     assert danlu.experiment(path) == danlu.experiment(str(path)) == resolve("nano train.steps=5")
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: nano\nmodel: {layers: 0}\n")
+    with pytest.raises(danlu.spec.DanluError, match=r"mine.yaml: model.layers = 0"):
+        danlu.experiment(path)
+    assert danlu.experiment(path, layers=2) == resolve("nano model.layers=2")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,10 @@ class Run:
     mark: str | None = None
     code: Verdict = "other"
 
+    def __repr__(self) -> str:
+        score = "" if self.metric is None else f", {self.metric:.4f} {self.unit or self.metric_name}"
+        return f"<run {self.name}: {self.state}{score} after {self.steps or 0} steps>"
+
     @property
     def name(self) -> str:
         return os.fspath(self.path)
