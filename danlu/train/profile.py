@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from danlu import data, spec
+from danlu.train import compiling
 from danlu.train.assemble import assemble, objective_of
 from danlu.train.kernels import report
 from danlu.train.machine import ceiling, check_seed, keep_memory, pick_device, pick_precision
@@ -52,7 +53,8 @@ def bandwidth(device: torch.device) -> float:
 
 
 def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
-    """Time the parts of an update of ``experiment`` in one process: what a run does, eagerly.
+    """Time the parts of an update of ``experiment`` in one process: what a run does; compiled where
+    ``train.compile`` is true.
 
     Returns ``seconds`` an update by part (data, forward, backward, optimizer; medians of ``steps``),
     ``bottleneck``, ``unit`` and how many of them a second (``tokens_per_second``), ``flops`` and ``bytes`` an
@@ -70,7 +72,8 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     objective = objective_of(experiment, data.prepare(experiment.data))
     made = assemble(experiment, objective, precision, Processes(0, 1, device))
     timer = _Timer(device)
-    update = Update(made, part=timer.part)
+    compiled = compiling.compiled(experiment, objective) if train.compile is True else None
+    update = Update(made, part=timer.part, loss=None if compiled is None else compiled.loss)
 
     def step(i: int) -> None:
         loss = update.gradients(i, i * train.batch, train.batch)

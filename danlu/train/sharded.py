@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from danlu.train import checkpoint, store
+from danlu.train import store, whole
 from danlu.train.errors import RunError, cannot_write
 from danlu.train.store import step_folder
 
@@ -60,7 +60,7 @@ def save_sharded(
     """Write the checkpoint of ``step``; called by all processes, with the same names.
 
     ``tensors``: by name, plain (the same on all processes) or ``DTensor``. ``state`` is that of
-    rank 0. Otherwise as ``checkpoint.save``. Raises ``RunError`` on every process if one of them
+    rank 0. Otherwise as ``danlu.train.whole.save``. Raises ``RunError`` on every process if one of them
     cannot write; the checkpoints before are then untouched.
     """
     aside = step_folder(folder, step).with_name(f".writing-step-{step}")
@@ -68,7 +68,7 @@ def save_sharded(
     try:
         _on_first(lambda: store.begin(folder, step))
         # A process may hold no row of a small tensor, and see no alias there; the first one has rows of all.
-        aliases = _on_first(lambda: checkpoint.find_aliases({n: _local(t) for n, t in tensors.items()}))
+        aliases = _on_first(lambda: whole.find_aliases({n: _local(t) for n, t in tensors.items()}))
         once: dict[str, Any] = {name: _own(tensor) for name, tensor in tensors.items() if name not in aliases}
         _everywhere(lambda: _write_shards(aside, once, needed))
         files: dict[str, Any] = {}
@@ -96,7 +96,7 @@ def load_sharded(folder: Path, template: Mapping[str, Tensor], step: int | None 
     step = _on_first(lambda: store.choose(folder, step))
     content = _on_first(lambda: store.read_content(folder, step))
     if content["layout"] == "whole":  # of one process
-        _everywhere(lambda: _fill(template, flatten(checkpoint.load(folder, step)[0]), folder, step))
+        _everywhere(lambda: _fill(template, flatten(whole.load(folder, step)[0]), folder, step))
         return _state(content)
     names = sorted(content["files"])
     # Each process sums some of the files, so that all are read once.
@@ -117,12 +117,12 @@ def load_full(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """All tensors, whole and on the CPU, and the state; by any one process, without a process group.
 
-    ``prefixes``: only names that start with one of them. Raises ``RunError`` as ``checkpoint.load``.
+    ``prefixes``: only names that start with one of them. Raises ``RunError`` as ``danlu.train.whole.load``.
     """
     step = store.choose(folder, step)
     content = store.read_content(folder, step)
     if content["layout"] == "whole":
-        flat = flatten(checkpoint.load(folder, step)[0])
+        flat = flatten(whole.load(folder, step)[0])
         return {n: t for n, t in flat.items() if prefixes is None or n.startswith(prefixes)}, content["state"]
     store.verify(folder, step, sorted(content["files"]), content["files"])
     aliases = content["aliases"]

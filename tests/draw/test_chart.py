@@ -144,5 +144,20 @@ def test_thinning_keeps_ends_and_extremes(ys: list[float]) -> None:
 
 def test_colours() -> None:
     assert len({*LIGHT, *DARK}) == len(LIGHT) + len(DARK)
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2's relative luminance."""
+    shares = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("colours", "paper"), [(LIGHT, "#ffffff"), (DARK, "#181818")])
+def test_every_colour_stands_out_from_the_paper(colours: tuple[str, ...], paper: str) -> None:
+    """By 3:1 at least, as WCAG 2.2, 1.4.11 asks of graphics."""
+    for colour in colours:
+        bright, dark = sorted((luminance(colour), luminance(paper)), reverse=True)
+        assert (bright + 0.05) / (dark + 0.05) >= 3
     assert [viridis(k / (len(VIRIDIS) - 1)) for k in range(len(VIRIDIS))] == list(VIRIDIS)
     assert (viridis(-1), viridis(2)) == (VIRIDIS[0], VIRIDIS[-1])

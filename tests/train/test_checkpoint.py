@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from danlu.files.errors import FileError
-from danlu.train import checkpoint, store
+from danlu.train import store, whole
 from danlu.train.checkpoint import latest_step, list_steps, load, prune, save, step_folder
 from danlu.train.errors import RunError
 
@@ -334,7 +334,7 @@ def test_a_full_disk_says_what_is_needed(tmp_path, monkeypatch):
             self.file.write(data[:8])
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "open", lambda *a, **k: Full(open(*a, **k)), raising=False)  # noqa: SIM115
+    monkeypatch.setattr(whole, "open", lambda *a, **k: Full(open(*a, **k)), raising=False)  # noqa: SIM115
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1_500_000))
     with pytest.raises(FileError, match=r"disk full .*step-20: needs about 4\.0 MB, 1\.5 MB free; free some"):

@@ -67,7 +67,7 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
     from danlu import data
     from danlu.files import write
     from danlu.spec import resolve
-    from danlu.train import assemble, checkpoint, evaluate, metrics, run, store
+    from danlu.train import assemble, evaluate, metrics, run, store, whole
     from danlu.train.trainer import Trainer
     from danlu.train.update import Update
 
@@ -78,7 +78,7 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
         (data, "prepare"), (assemble, "build"), (run, "write_json"), (run, "load_run"),
         (Update, "gradients"), (Update, "apply"), (Trainer, "report"), (Trainer, "resume"),
         (evaluate, "to_device"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
-        (checkpoint, "_bytes"), (store, "begin"), (store, "publish"), (store, "prune"),
+        (whole, "_bytes"), (store, "begin"), (store, "publish"), (store, "prune"),
         (write, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),
     ]  # fmt: skip
     for owner, name in places:

@@ -16,7 +16,7 @@ import torch
 from danlu.files.errors import FileError
 from danlu.objectives import Causal, Losses
 from danlu.spec import resolve
-from danlu.train import callbacks, checkpoint, store
+from danlu.train import callbacks, checkpoint, store, whole
 from danlu.train import update as updates
 from danlu.train.errors import RunError
 from danlu.train.precision import LossScale
@@ -269,10 +269,10 @@ def test_float16_agrees_with_float32(tmp_path: Path, corpus: Path, monkeypatch: 
     monkeypatch.setattr(updates.LossScale, "of", lambda precision: scaled[precision])
     for precision in ("float16", "float32"):
         small.run(corpus, tmp_path / precision, *ADAMW, "train.steps=3", f"train.precision={precision}")
-    for half, whole in zip(small.rows(tmp_path / "float16"), small.rows(tmp_path / "float32"), strict=True):
+    for half, full in zip(small.rows(tmp_path / "float16"), small.rows(tmp_path / "float32"), strict=True):
         if "loss" in half:
-            assert half["loss"] == pytest.approx(whole["loss"], rel=2e-3)
-            assert half["grad_norm"] == pytest.approx(whole["grad_norm"], rel=2e-2)
+            assert half["loss"] == pytest.approx(full["loss"], rel=2e-3)
+            assert half["grad_norm"] == pytest.approx(full["grad_norm"], rel=2e-2)
 
 
 # ------------------------------------------------------------ checkpoints
@@ -307,7 +307,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = [*ADAMW, "train.steps=6", "train.checkpoint_every=2", "train.keep=5"]
-    real = checkpoint._write
+    real = whole._write
 
     def full(path: Path, named: Any) -> Any:
         if "step-4" in str(path) and path.name == "optimizer.safetensors":
@@ -315,7 +315,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(path, named)
 
-    monkeypatch.setattr(checkpoint, "_write", full)
+    monkeypatch.setattr(whole, "_write", full)
     with pytest.raises(FileError, match=r"disk full while writing .*step-4") as caught:
         small.run(corpus, tmp_path / "run", *run)
     assert "\n" not in str(caught.value)
