@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from danlu import spec
 from danlu.lab.errors import LabError
+from danlu.spec.base import MOST
 
 if TYPE_CHECKING:
     from danlu.lab.queue import Queue
@@ -74,6 +75,8 @@ class Budget:
                 if seconds_per_step is None:
                     raise LabError(f"a budget of {self.amount:g} s needs a measured speed; measure it first")
                 steps = self.amount / seconds_per_step
+        if not steps <= MOST:
+            raise LabError(f"a budget of {self} pays for {steps:.3g} updates; allowed: {MOST:.0e} at most")
         return max(1, round(steps))
 
     def __str__(self) -> str:
@@ -85,7 +88,7 @@ def bounded(experiment: spec.Experiment, steps: int, **train: object) -> spec.Ex
     would blur what is compared. ``train``: further settings of the run."""
     said = experiment.model_dump()
     said["train"] |= {"steps": steps, "tokens": None, "seconds": None, "compile": False, **train}
-    return spec.Experiment.model_validate(said)
+    return spec.validate(said)
 
 
 def flops_per_token(experiment: spec.Experiment) -> int:

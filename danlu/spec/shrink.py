@@ -15,6 +15,7 @@ weights are multiplied by (width/new width)^``POWER``: the slope of GPT-3's, Gop
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from pydantic import BaseModel
 
 from danlu.spec import relative
 from danlu.spec.attention import Attention
+from danlu.spec.base import MOST
 from danlu.spec.durations import length
 from danlu.spec.errors import SpecError
 from danlu.spec.experiment import Experiment
@@ -59,9 +61,9 @@ def laid(
 def size_of(text: str) -> int:
     """``2M`` → 2,000,000. Raises SpecError with a sentence."""
     value = adapt(text, Accepts(scalars=(int,)))
-    if isinstance(value, str) and value.replace("_", "").isascii() and value.replace("_", "").isdigit():
+    if isinstance(value, str) and re.fullmatch(r"[0-9][0-9_]{0,30}", value):
         value = int(value)
-    if not isinstance(value, int) or value <= 0:
+    if not isinstance(value, int) or not 0 < value <= MOST:
         raise SpecError(f"--shrink = {brief(text)} is not a number of parameters such as 500k or 2M")
     return value
 

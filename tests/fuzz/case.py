@@ -22,6 +22,7 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from types import FrameType
 
 from tests.fuzz import commands, mutate, world
@@ -33,7 +34,7 @@ ENDS = {0, 1, 2, 130, 143}  # 1: a claim whose runs failed; 130, 143: stopped
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 EXACT = ("sample", "show", "ledger", "import")  # which print a text or YAML, in a pipe byte for byte
 FOLDERS = ("runs/one", "runs/two", "runs", "studies", "hf", "saved", "mine", "absent.yaml", "corpus.txt")
-WORKING = 0.25  # the share of commands that train or sample
+WORKING = 0.2  # the share of commands that train or sample
 
 
 class Hangs(BaseException):
@@ -103,9 +104,32 @@ def _place(name: str) -> str:
 
 
 def _fresh(source: Path, folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-    shutil.copytree(source, folder, symlinks=True)
+    """Make ``folder`` a copy of ``source``: what the last case changed is put back."""
+    wanted, there = _listed(source), _listed(folder) if folder.exists() else {}
+    changed = [name for name, what in wanted.items() if there.get(name) != what]
+    for name in [*sorted(there.keys() - wanted.keys(), reverse=True), *changed]:
+        path = folder / name
+        if path.is_symlink() or path.is_file() or (path.exists() and not path.is_dir()):
+            path.unlink()
+        elif path.is_dir():
+            shutil.rmtree(path)
+    for name, what in wanted.items():
+        if what is None:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        elif not (folder / name).exists():
+            shutil.copy2(source / name, folder / name)
+
+
+def _listed(root: Path) -> dict[str, tuple[int, int] | None]:
+    """Size and time of what is below a folder, by name, folders (None) before what they hold."""
+    found: dict[str, tuple[int, int] | None] = {}
+    for place, inside, names in os.walk(root):
+        for name in inside + names:
+            path = os.path.join(place, name)
+            stat = os.lstat(path)
+            plain = (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) else (-1, stat.st_mode)
+            found[os.path.relpath(path, root)] = None if S_ISDIR(stat.st_mode) else plain
+    return found
 
 
 def _snapshot(folder: Path) -> dict[str, bytes]:

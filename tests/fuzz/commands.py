@@ -128,8 +128,8 @@ sample runs/one --tokens 3 --json
 train base.yaml FIELD
 train base.yaml FIELD FIELD
 train FILE train.steps=1
-train base.yaml train.average=ema --run runs/one
-train base.yaml train.average=ema train.steps=3 --run runs/one
+train base.yaml train.average=ema train.checkpoint_every=1 --run runs/one
+train base.yaml train.average=ema train.checkpoint_every=1 train.steps=3 --run runs/one
 train base.yaml --run PLACE
 train base.yaml data.corpus=FILE
 train base.yaml data.corpus=saved

@@ -25,7 +25,7 @@ from danlu.spec.replay import to_yaml
 from tests.lab.reading.folders import make_run
 from tests.train import small
 
-SHORT = ["train.steps=2", "train.checkpoint_every=1", "train.evaluate_tokens=200", "train.log_every=1"]
+SHORT = ["train.steps=2", "train.evaluate_tokens=200", "train.log_every=1"]
 OURS = ("runs", "studies", "ledger.yaml", "cache")  # where danlu may write; all else is a person's
 CLAIM = """\
 statement: A claim
@@ -119,7 +119,9 @@ def _fill() -> None:
     mine.mkdir()
     for name in ("book.txt", "report.html", "tokenizer.json", "notes.md"):
         (mine / name).write_text(f"{name}, which danlu did not write\n")
-    assert danlu("train", "base.yaml", "train.average=ema", "--run", "runs/one") == 0
+    assert (
+        danlu("train", "base.yaml", "train.average=ema", "train.checkpoint_every=1", "--run", "runs/one") == 0
+    )
     make_run(Path("runs/two"), "nano optimizer.lr=0.01", {1: 3.0, 2: 2.5})
     make_run(Path("runs/three"), "nano", {1: 3.0}, finished=False)
     assert danlu("sweep", "base.yaml", "optimizer.lr=0.01,0.02", "--study", "sweep") == 0

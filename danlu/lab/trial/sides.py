@@ -57,7 +57,7 @@ class Side:
         if not _scale(optimizer, factor):
             raise LabError(f"{optimizer['kind']} sets its own rate: nothing to tune; set optimizer.lr")
         said = self.experiment.model_dump() | {"optimizer": optimizer}
-        return replace(self, experiment=spec.Experiment.model_validate(said))
+        return replace(self, experiment=spec.validate(said))
 
 
 def _scale(optimizer: dict[str, Any], factor: float) -> bool:
