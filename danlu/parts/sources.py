@@ -62,6 +62,9 @@ def run(origin: Origin) -> None:
     except BaseException as error:
         sys.meta_path.remove(finder)
         restore(kept)
+        if before is not None:
+            _loaded[origin] = before
+            sys.meta_path.insert(0, before)
         if isinstance(error, Exception):
             raise SpecError(_told(error, origin)) from error
         raise
@@ -83,7 +86,7 @@ def forget(origin: Origin) -> None:
 
 def snapshot() -> Any:
     """What is registered now, for ``restore``."""
-    return {family: dict(family.own) for family in FAMILIES.values()}, dict(IDEAS), dict(catalog._own)
+    return {family: dict(family.own) for family in FAMILIES.values()}, dict(IDEAS), dict(catalog.OWN)
 
 
 def restore(kept: Any) -> None:
@@ -91,7 +94,7 @@ def restore(kept: Any) -> None:
     families, ideas, patches = kept
     for family, own in families.items():
         family.own = own
-    for table, entries in ((IDEAS, ideas), (catalog._own, patches)):
+    for table, entries in ((IDEAS, ideas), (catalog.OWN, patches)):
         table.clear()
         table.update(entries)
 

@@ -46,7 +46,7 @@ class Idea:
     needs: Mapping[str, str] = field(default_factory=dict)
 
 
-_own: dict[str, Idea] = {}
+OWN: dict[str, Idea] = {}  # registered in this process
 
 
 def register_idea(
@@ -70,19 +70,19 @@ def register_idea(
     if not NAME.fullmatch(name):
         raise SpecError(f"idea {brief(name)}: a name is letters, digits, - and _, such as my-norm")
     texts = {"statement": statement, "source": source, "family": family, "expect": expect}
-    _own[name] = _made(name, {**texts, "patch": patch, "needs": needs or {}}, f"idea {name}")
-    return _own[name]
+    OWN[name] = _made(name, {**texts, "patch": patch, "needs": needs or {}}, f"idea {name}")
+    return OWN[name]
 
 
 def forget_idea(name: str) -> None:
     """Undo ``register_idea``. Nothing happens where there is no such idea."""
-    _own.pop(name, None)
+    OWN.pop(name, None)
 
 
 def names(shelf: str) -> tuple[str, ...]:
     """What stands on a shelf of the catalog (``recipes``, ``ideas``), in alphabetical order; with the
     ideas those that were registered."""
-    return tuple(sorted((*_names(shelf), *_own))) if shelf == "ideas" else _names(shelf)
+    return tuple(sorted((*_names(shelf), *OWN))) if shelf == "ideas" else _names(shelf)
 
 
 @cache
@@ -105,7 +105,7 @@ def idea(name: str) -> Idea:
         return read_idea(name)
     if name not in names("ideas"):
         plugins.load()
-    return _own.get(name) or _of_catalog(FORMER.get(name, name))
+    return OWN.get(name) or _of_catalog(FORMER.get(name, name))
 
 
 def read_idea(path: str) -> Idea:
