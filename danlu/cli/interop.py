@@ -13,14 +13,18 @@ from danlu.cli.show import AsJson
 
 def import_(
     folder: Annotated[
-        Path, typer.Argument(help="What transformers' save_pretrained wrote.", show_default=False)
+        Path, typer.Argument(help="A folder that save_pretrained of transformers wrote.", show_default=False)
     ],
     to: Annotated[
-        Path | None, typer.Option("--to", help="Write a run there, to be sampled from and trained.")
+        Path | None,
+        typer.Option("--to", help="Folder of the run to write, for danlu sample and danlu train."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a model of transformers: danlu import gpt2/ --to runs/gpt2"""
+    """Read a model of Hugging Face's transformers.
+
+    Example: danlu import gpt2/ --to runs/gpt2
+    """
     from danlu.interop import from_huggingface
     from danlu.interop.run import save_run
     from danlu.spec.text import dump
@@ -44,15 +48,21 @@ def import_(
 def export(
     run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
     to: Annotated[Path, typer.Option("--to", help="The folder to write.", show_default=False)],
-    step: Annotated[int | None, typer.Option("--step", help="A checkpoint; the best if left out.")] = None,
+    step: Annotated[
+        int | None, typer.Option("--step", help="Step of the checkpoint. Default: the best.")
+    ] = None,
     family: Annotated[
-        str | None, typer.Option("--family", help="A model_type; the first that fits if left out.")
+        str | None,
+        typer.Option("--family", help="A model_type of transformers. Default: the first that fits."),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite the model and tokenizer that the folder holds.")
+        bool, typer.Option("--force", help="Overwrite a model and a tokenizer that are in the folder.")
     ] = False,
 ) -> None:
-    """Write a run as transformers loads it: danlu export runs/first --to first/"""
+    """Write a run as a model of Hugging Face's transformers.
+
+    Example: danlu export runs/first --to first/
+    """
     from danlu.interop import to_huggingface
 
     chosen = to_huggingface(run, to, family=family, step=step, force=force)

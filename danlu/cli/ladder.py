@@ -18,39 +18,52 @@ if TYPE_CHECKING:
 def ladder(
     words: Words = None,
     budget: Annotated[
-        str, typer.Option("--budget", help="Of all runs together: 1e15flop, or active seconds: 600s.")
+        str, typer.Option("--budget", help="Budget of all runs together: 1e15flop, or active seconds (600s).")
     ] = "300s",
-    rungs: Annotated[int, typer.Option("--rungs", help="Levels of compute, some three times apart.")] = 4,
-    target: Annotated[
-        str | None, typer.Option("--target", help="What the large run may cost: 1e17flop.")
-    ] = None,
+    rungs: Annotated[
+        int, typer.Option("--rungs", help="Levels of compute, each about three times the one below.")
+    ] = 4,
+    target: Annotated[str | None, typer.Option("--target", help="Budget of the large run: 1e17flop.")] = None,
     target_parameters: Annotated[
-        str | None, typer.Option("--target-parameters", help="Or how large it is: 10M.")
+        str | None, typer.Option("--target-parameters", help="Or its number of parameters: 10M.")
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", help="Runs of each rung.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", help="Runs of each rung, with different seeds.")] = 1,
     rates: Annotated[
-        str, typer.Option("--rates", help="mup, law (the Step Law), fixed, or a fit of rates (JSON).")
+        str,
+        typer.Option(
+            "--rates",
+            help="Learning rates: mup, law (the Step Law), fixed, or a JSON file of danlu laws fit.",
+        ),
     ] = "mup",
-    hold_out: Annotated[int, typer.Option("--hold-out", help="Levels that the law must predict.")] = 1,
+    hold_out: Annotated[
+        int, typer.Option("--hold-out", help="Largest levels that are not fitted, to test the law.")
+    ] = 1,
     design: Annotated[
-        str, typer.Option("--design", help="chinchilla (one size a level) or isoflop (five).")
+        str, typer.Option("--design", help="chinchilla (one size per level) or isoflop (five).")
     ] = "chinchilla",
     tokens_per_parameter: Annotated[
-        float, typer.Option("--tokens-per-parameter", help="Of each rung; of an isoflop level's middle size.")
+        float,
+        typer.Option(
+            "--tokens-per-parameter",
+            help="Tokens per parameter of each rung; for isoflop, of the middle size.",
+        ),
     ] = 20.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and leave.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     studies: Annotated[Path, typer.Option("--studies", help="The folder of all studies.")] = Path("studies"),
     study: Annotated[
-        str | None, typer.Option("--study", metavar="NAME", help="This one's name (by itself: the words).")
+        str | None,
+        typer.Option("--study", metavar="NAME", help="Name of this study. Default: made from the words."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Runs at a time (left out: one a core).")
+        int | None, typer.Option("--workers", help="Runs at the same time. Default: one per core.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """From small runs to a large one: plan them, run them, fit a law, check it, plan the target.
+    """Plan a large run from small ones.
 
-    danlu ladder nano --budget 1e13flop --target 1e14flop
+    danlu trains models of growing size, fits a law, tests it on the largest of them, and plans the target.
+
+    Example: danlu ladder nano --budget 1e13flop --target 1e14flop
     """
     from danlu.lab.ladder import Ladder, climb
     from danlu.lab.queue import Queue

@@ -14,7 +14,7 @@ laws = typer.Typer(name="laws", rich_markup_mode=None)
 
 @laws.callback(invoke_without_command=True)
 def _laws(context: typer.Context) -> None:
-    """Scaling laws: fit them, doubt them, plan by them.
+    """Fit scaling laws, compare them, and plan by them.
 
     Points come from a CSV, JSONL or Parquet file, a run's folder or a folder of runs.
     """
@@ -22,7 +22,9 @@ def _laws(context: typer.Context) -> None:
         say(context.get_help())
 
 
-File = Annotated[Path, typer.Argument(help="CSV, JSONL, Parquet, a run's folder or a folder of runs.")]
+File = Annotated[
+    Path, typer.Argument(help="A CSV, JSONL or Parquet file, a run's folder or a folder of runs.")
+]
 N = Annotated[str | None, typer.Option("--n", metavar="COLUMN", help="The column of parameters.")]
 D = Annotated[str | None, typer.Option("--d", metavar="COLUMN", help="The column of tokens.")]
 C = Annotated[str | None, typer.Option("--c", metavar="COLUMN", help="The column of training FLOP.")]
@@ -32,7 +34,7 @@ Column = Annotated[
     typer.Option("--column", metavar="OURS=THEIRS", help="Any other column: x=examples, lr=rate."),
 ]
 HoldOut = Annotated[
-    int, typer.Option("--hold-out", min=0, help="Score on so many of the largest sizes, not fitted to.")
+    int, typer.Option("--hold-out", min=0, help="Number of the largest sizes to predict instead of fitting.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -40,22 +42,29 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @laws.command()
 def fit(
     file: File,
-    law: Annotated[str, typer.Option("--law", help="See danlu laws show.")] = "chinchilla",
+    law: Annotated[str, typer.Option("--law", help="The law; danlu laws show lists them.")] = "chinchilla",
     n: N = None,
     d: D = None,
     c: C = None,
     loss: LossColumn = None,
     column: Column = None,
     hold_out: HoldOut = 2,
-    resamples: Annotated[int, typer.Option("--resamples", min=0, help="Of the bootstrap; 0: none.")] = 100,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=0, help="Resamples of the bootstrap; 0: no intervals.")
+    ] = 100,
     cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Draw whole groups of points: a column, n or run_name.")
+        str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
     ] = None,
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE.html", help="Draw it too.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with drawings.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a law to points: parameters, 95 % intervals, and the error on sizes held out."""
+    """Fit a law, and test it on held-out sizes.
+
+    Example: danlu laws fit runs --law chinchilla
+    """
     import danlu.laws
     from danlu.files.overwrite import check_output, write_output
     from danlu.laws.answer import answer
@@ -112,10 +121,13 @@ def _print_fit(found: Any) -> None:
 
 @laws.command()
 def show(
-    name: Annotated[str | None, typer.Argument(help="A law; without one, all of them.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A law. Default: list all.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a law: its formula, parameters, paper and published constants."""
+    """Show the laws, or one with its formula, paper and constants.
+
+    Examples: danlu laws show; danlu laws show chinchilla
+    """
     from danlu.laws import LAWS, law
 
     if name is None:
@@ -146,10 +158,15 @@ def compare(
     c: C = None,
     loss: LossColumn = None,
     column: Column = None,
-    hold_out: Annotated[int, typer.Option("--hold-out", min=1, help="So many of the largest sizes.")] = 2,
+    hold_out: Annotated[
+        int, typer.Option("--hold-out", min=1, help="Number of the largest sizes to predict.")
+    ] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Which law, fitted to the smaller sizes, predicts the largest ones best."""
+    """Compare how well laws of the smaller sizes predict the largest.
+
+    Example: danlu laws compare runs
+    """
     from danlu.laws.answer import compare as scores_of
     from danlu.laws.read import read
 
@@ -178,21 +195,29 @@ def compare(
 
 @laws.command()
 def plan(
-    flops: Annotated[float | None, typer.Option("--flops", help="Training FLOP to spend: 1e22.")] = None,
+    flops: Annotated[float | None, typer.Option("--flops", help="Training budget in FLOP: 1e22.")] = None,
     tokens: Annotated[float | None, typer.Option("--tokens", help="Tokens to train on: 3e11.")] = None,
-    parameters: Annotated[float | None, typer.Option("--parameters", help="Size of the model: 7e9.")] = None,
+    parameters: Annotated[
+        float | None, typer.Option("--parameters", help="Parameters of the model: 7e9.")
+    ] = None,
     by: Annotated[
-        str, typer.Option("--by", help="A published set of Chinchilla's parameters, or a fit's JSON file.")
+        str, typer.Option("--by", help="A published fit of Chinchilla's law, or the JSON file of a fit.")
     ] = "besiroglu",
     unique_tokens: Annotated[
-        float | None, typer.Option("--unique-tokens", help="Tokens at hand; beyond them data are repeated.")
+        float | None,
+        typer.Option("--unique-tokens", help="Tokens that there are; more are read by repeating them."),
     ] = None,
-    utilisation: Annotated[float, typer.Option("--utilisation", help="Share of the GPU's FLOP/s.")] = 0.4,
-    flops_per_second: Annotated[float, typer.Option("--flops-per-second", help="Of one GPU.")] = 1e15,
-    price: Annotated[float | None, typer.Option("--price", help="Of a GPU hour.")] = None,
+    utilisation: Annotated[
+        float, typer.Option("--utilisation", help="Share of the GPU's FLOP/s that is reached.")
+    ] = 0.4,
+    flops_per_second: Annotated[float, typer.Option("--flops-per-second", help="FLOP/s of one GPU.")] = 1e15,
+    price: Annotated[float | None, typer.Option("--price", help="Price of a GPU hour.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a budget buys: size, data, batch, rate, GPU hours and money."""
+    """Plan a budget: size, data, batch, rate, GPU hours and money.
+
+    Example: danlu laws plan --flops 1e22 --price 2
+    """
     from danlu.laws.answer import from_json
     from danlu.laws.chinchilla import CHINCHILLA
     from danlu.laws.errors import LawError

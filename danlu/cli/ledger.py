@@ -25,19 +25,23 @@ def ledger(
         list[str] | None,
         typer.Argument(metavar="[show ID | decide ID DECISION | due [RUN]]", show_default=False),
     ] = None,
-    because: Annotated[str | None, typer.Option("--because", help="The reason of a decision.")] = None,
+    because: Annotated[str | None, typer.Option("--because", help="The reason for a decision.")] = None,
     revisit: Annotated[
         str | None,
-        typer.Option("--revisit", help="When to look again: words, or 'parameters > 10M', 'danlu >= 0.3'."),
+        typer.Option(
+            "--revisit", help="When to look again: words, or a condition such as 'parameters > 10M'."
+        ),
     ] = None,
-    file: Annotated[Path, typer.Option("--file", help="The ledger.")] = Path("ledger.yaml"),
+    file: Annotated[Path, typer.Option("--file", help="The file of the ledger.")] = Path("ledger.yaml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Verdicts, decisions, when to look again.
+    """List verdicts and decisions, and what to look at again.
 
-    Alone it lists them. show ID prints one whole; decide ID adopt|reject|undecided writes a decision
-    with its reason; due [RUN] says which decisions a run, a newer version or a later verdict makes
-    worth a second look, and why.
+    Without arguments it lists all. show ID prints one entry. decide ID adopt|reject|undecided writes a
+    decision with its reason. due [RUN] lists the decisions that you should look at again because of a run,
+    a newer version or a later verdict.
+
+    Examples: danlu ledger; danlu ledger due
     """
     from danlu.lab.ledger import decide, find, read
     from danlu.lab.revisit import due, now, of_run

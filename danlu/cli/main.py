@@ -63,12 +63,12 @@ app = typer.Typer(name="danlu", add_completion=False, rich_markup_mode=None, pre
 @app.callback(invoke_without_command=True)
 def _danlu(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """A laboratory for training neural networks.
 
-    An EXPERIMENT is a recipe's name, a YAML file or a run's folder, then any +idea and
-    field=value: danlu show tiny +swiglu optimizer.lr=1e-3
+    An EXPERIMENT is a recipe's name, a YAML file or a run's folder. After it you may write ideas (+NAME)
+    and fields (FIELD=VALUE). Example: danlu show tiny +swiglu optimizer.lr=1e-3
     """
     if version:
         from danlu.spec import plugins

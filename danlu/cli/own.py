@@ -12,7 +12,7 @@ import typer
 
 With = Annotated[
     list[Path] | None,
-    typer.Option("--with", metavar="FILE", help="A Python file with parts of your own; may be repeated."),
+    typer.Option("--with", metavar="FILE", help="A Python file with your own parts; may be repeated."),
 ]
 
 

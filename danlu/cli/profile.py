@@ -19,10 +19,13 @@ ADVICE = {
 
 def profile(
     words: Words = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Updates to time.")] = 20,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Number of updates to measure.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show where a training step's time goes: danlu profile tiny train.batch=64"""
+    """Measure where the time of a training step goes.
+
+    Example: danlu profile tiny train.batch=64
+    """
     from danlu.spec import resolve
     from danlu.train.profile import profile as measure
 

@@ -18,30 +18,35 @@ if TYPE_CHECKING:
 def prove(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CLAIM]...", help="Claims of the book, or YAML files.", show_default=False),
+        typer.Argument(metavar="[CLAIM]...", help="Names of claims, or YAML files.", show_default=False),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Prove the whole book.")] = False,
-    listing: Annotated[bool, typer.Option("--list", help="List the book; run nothing.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Test all claims of the book.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List the claims; run nothing.")] = False,
     studies: Annotated[
-        Path, typer.Option(help="The lab's folder: runs that are there are not run again.")
+        Path, typer.Option(help="The folder of all studies. Runs that are there are not made again.")
     ] = Path("studies"),
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs side by side (left out: one a core).")
+        int | None, typer.Option(min=1, help="Runs at the same time. Default: one per core.")
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="Instead of each claim's own; a result of fewer is shown, but not kept."),
+        typer.Option(
+            min=1, help="Number of seeds. A result of fewer than the claim asks for is shown, but not kept."
+        ),
     ] = None,
     write: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the book with all kept results, as Markdown.")
+        Path | None, typer.Option(metavar="FILE", help="Write all kept results to a Markdown page.")
     ] = None,
     force: Force = False,
     ledger: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Record the verdicts in this ledger.")
+        Path | None, typer.Option(metavar="FILE", help="Write the verdicts to this ledger.")
     ] = None,
     as_json: AsJson = False,
 ) -> int:
-    """Test what the field says: danlu prove qk-norm-widens-the-range"""
+    """Test a claim of the field by experiments.
+
+    Examples: danlu prove --list; danlu prove qk-norm-widens-the-range
+    """
     from danlu.lab.claims import book
     from danlu.lab.errors import LabError
 

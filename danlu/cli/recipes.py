@@ -28,12 +28,17 @@ COLUMNS = {
 def recipes(
     sort: Annotated[
         str | None,
-        typer.Option("--sort", help=f"{', '.join(COLUMNS)}; with a - before it from the largest down."),
+        typer.Option("--sort", help=f"{', '.join(COLUMNS)}; with a - in front: largest first."),
     ] = None,
-    family: Annotated[str | None, typer.Option("--family", help="Only gpt3, opt, llama2, …")] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", help="Only this family: gpt3, opt, llama2, …")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the recipes, experiments by name, with the figures of the models that they made."""
+    """List the recipes: experiments by name.
+
+    Example: danlu recipes --family opt --sort -lr
+    """
     from danlu.spec import book
 
     found = _of(family, book.entries())

@@ -19,38 +19,49 @@ GIVING_WAY = ("time", "steps", "state")  # columns that a narrow terminal does w
 SHOWN = 40  # rows of the table, if --limit says nothing else
 PATIENCE = 2.0  # seconds until the reading of many runs says how far it is
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON: null is what is not there or not finite.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON; null: unknown or not finite.")]
 
 
 def runs(
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="FOLDER...", help="Default: runs and studies/runs.")
+        list[Path] | None,
+        typer.Argument(metavar="FOLDER...", help="Folders to look in. Default: runs and studies/runs."),
     ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
-            "--where", metavar="FILTER", help="'optimizer.lr>1e-3', state=finished, name~tiny; all hold."
+            "--where",
+            metavar="FILTER",
+            help="Keep runs with 'optimizer.lr>1e-3', state=finished, name~tiny; may be repeated.",
         ),
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option("--sort", metavar="NAME", help="best (the best first), lr, seconds…; -NAME: reversed."),
+        typer.Option(
+            "--sort", metavar="NAME", help="Sort by best (the best first), lr, seconds…; -NAME: reversed."
+        ),
     ] = None,
     group: Annotated[
-        bool, typer.Option("--group", help="Runs that differ in the seed alone as one.")
+        bool, typer.Option("--group", help="Show runs that differ only in the seed as one line.")
     ] = False,
     columns: Annotated[
-        str | None, typer.Option("--columns", metavar="NAMES", help="What to show: best,lr,seconds")
+        str | None, typer.Option("--columns", metavar="NAMES", help="Columns to show: best,lr,seconds")
     ] = None,
     by_other_code: Annotated[
-        bool, typer.Option("--by-other-code", help="Those that a study would run again.")
+        bool, typer.Option("--by-other-code", help="Only runs that a study would run again.")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=0, help=f"Rows; 0: all. Default: {SHOWN}, with --json all.")
+        int | None,
+        typer.Option(
+            "--limit", min=0, help=f"Maximal number of rows; 0: all. Default: {SHOWN}, with --json all."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List runs, newest first: what they differ in, how far they came, what they reached."""
+    """List runs, newest first.
+
+    Examples: danlu runs --sort best; danlu runs --group --where 'lr>1e-3'
+    """
     from danlu.lab.reading import table
     from danlu.lab.reading.code import NOT_OURS
     from danlu.lab.reading.groups import group as grouped
@@ -98,22 +109,31 @@ def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: in
 def compare(
     sides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SIDE SIDE...", help="Runs, folders of runs, or patterns in quotes."),
+        typer.Argument(
+            metavar="SIDE SIDE...", help="Each side: a run, a folder of runs, or a pattern in quotes."
+        ),
     ] = None,
-    x: Annotated[str, typer.Option("--x", help="Of the curves: steps, time, flops or tokens.")] = "steps",
+    x: Annotated[
+        str, typer.Option("--x", help="Horizontal axis of the curves: steps, time, flops or tokens.")
+    ] = "steps",
     metric: Annotated[
         str | None,
         typer.Option(
-            "--metric", help="A name in metrics.jsonl: loss, grad_norm… (by itself: the first side's metric)."
+            "--metric", help="A name in metrics.jsonl, such as loss. Default: the metric of the first side."
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write it as a page too.")
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")
     ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Compare runs with the first: what differs, what came out at equal steps, time, FLOPs, curves."""
+    """Compare runs at equal steps, time, FLOPs and tokens.
+
+    The first side is what the others are compared with.
+
+    Example: danlu compare runs/first runs/second
+    """
     from danlu.files.overwrite import check_output, write_output
     from danlu.lab.errors import LabError
     from danlu.lab.reading import report

@@ -16,17 +16,27 @@ def sample(
     prompt: Annotated[str, typer.Option("--prompt", help="The text to continue.")] = "",
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="How many tokens to write.")] = 300,
     temperature: Annotated[
-        float, typer.Option("--temperature", min=0, help="Divides the logits; 0 takes the likeliest token.")
+        float, typer.Option("--temperature", min=0, help="Divides the logits; 0: always the likeliest token.")
     ] = 0.8,
-    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Keep the k likeliest tokens.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option("--top-k", min=1, help="Draw among the k likeliest tokens.")
+    ] = None,
     top_p: Annotated[
-        float | None, typer.Option("--top-p", min=0, max=1, help="Keep the smallest set of this probability.")
+        float | None,
+        typer.Option(
+            "--top-p", min=0, max=1, help="Draw among the likeliest tokens with this total probability."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed writes the same text.")] = 0,
-    step: Annotated[int | None, typer.Option("--step", help="A checkpoint; the best if left out.")] = None,
+    step: Annotated[
+        int | None, typer.Option("--step", help="Step of the checkpoint. Default: the best.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a trained model write: danlu sample runs/first --prompt "def " """
+    """Show what a trained model writes, or how it answers.
+
+    Example: danlu sample runs/first --prompt "def "
+    """
     from danlu.objectives import Language
     from danlu.train.errors import RunError
     from danlu.train.load import generate_text, load_run, unknown_characters

@@ -14,7 +14,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="EXPERIMENT",
-        help="A recipe, YAML file or run's folder (tiny if left out), then +ideas and field=values.",
+        help="A recipe, YAML file or run's folder (default: tiny), then +ideas and field=values.",
         show_default=False,
     ),
 ]
@@ -23,24 +23,31 @@ Shrink = Annotated[
     typer.Option(
         "--shrink",
         metavar="PARAMETERS",
-        help="The recipe's shape and rules at a size that trains here: 500k, 2M.",
+        help="Make the recipe small: its shape and rules at 500k or 2M parameters.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Side = Annotated[str, typer.Argument(help="An experiment, in quotes if it has several words.")]
+Side = Annotated[str, typer.Argument(help="An experiment; in quotes if it has several words.")]
 
 
 def show(
     words: Words = None,
     shrink: Shrink = None,
-    costs: Annotated[bool, typer.Option("--costs", help="Print what it costs instead.")] = False,
-    kernels: Annotated[bool, typer.Option("--kernels", help="Print what runs its layers instead.")] = False,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Print parameters, FLOPs, memory and caches instead.")
+    ] = False,
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="Print the kernel of each layer instead.")
+    ] = False,
     groups: Annotated[
-        bool, typer.Option("--groups", help="Print which parameter is updated how instead.")
+        bool, typer.Option("--groups", help="Print the update rule of each parameter instead.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show an experiment whole, as YAML that can be run again; what it costs, or how it learns."""
+    """Print an experiment as YAML, or what it costs.
+
+    Examples: danlu show tiny +swiglu; danlu show gpt2-124m --costs
+    """
     import shlex
 
     from danlu.spec.book import to_yaml
@@ -82,7 +89,10 @@ def _show_parts(experiment: Any, costs: bool, kernels: bool, groups: bool, as_js
 
 
 def diff(a: Side, b: Side, as_json: AsJson = False) -> None:
-    """Show where two experiments differ: danlu diff tiny "tiny +swiglu"."""
+    """Show the differences between two experiments.
+
+    Example: danlu diff tiny "tiny +swiglu"
+    """
     from danlu.spec import book, difference, resolve
     from danlu.spec.replay import MISSING
 
@@ -104,15 +114,18 @@ def ideas(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[IDEA]...", help="Ideas to show whole: names or YAML files (none: list all)."
+            metavar="[IDEA]...", help="Ideas to show in full: names or YAML files. Default: list all."
         ),
     ] = None,
     on: Annotated[
-        str | None, typer.Option(metavar="WORDS", help="Show what they change on this experiment.")
+        str | None, typer.Option(metavar="WORDS", help="Show what they change in this experiment.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the ideas: small changes to try on any experiment, as in danlu show tiny +swiglu."""
+    """List the ideas: small changes to try on an experiment.
+
+    Examples: danlu ideas; danlu ideas mla lion; danlu ideas mla --on gpt2-124m
+    """
     from dataclasses import asdict
 
     from danlu.spec import catalog

@@ -24,36 +24,40 @@ def sweep(
             show_default=False,
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs at each point.")] = 1,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Runs at each point, with different seeds.")
+    ] = 1,
     trials: Annotated[
         int | None,
-        typer.Option(
-            "--trials", min=1, help="So many points, also out of ranges (1e-4..1e-1), not the whole grid."
-        ),
+        typer.Option("--trials", min=1, help="Number of points to draw, from grids and ranges (1e-4..1e-1)."),
     ] = None,
     sampler: Annotated[
-        str, typer.Option("--sampler", help="Who chooses them: random, tpe, qmc or gp.")
+        str, typer.Option("--sampler", help="How points are drawn: random, tpe, qmc or gp.")
     ] = "random",
     halving: Annotated[
-        bool, typer.Option("--halving", help="Short runs first; the best third again, three times as long.")
+        bool,
+        typer.Option("--halving", help="Short runs first; then the best third again, three times as long."),
     ] = False,
     metric: Annotated[
         str | None,
-        typer.Option("--metric", help="What is compared: a measure (by itself: the objective's metric)."),
+        typer.Option("--metric", help="The measure to compare by. Default: the objective's metric."),
     ] = None,
     studies: Annotated[Path, typer.Option("--studies", help="The folder of all studies.")] = Path("studies"),
     study: Annotated[
-        str | None, typer.Option("--study", metavar="NAME", help="This one's name (by itself: the words).")
+        str | None,
+        typer.Option("--study", metavar="NAME", help="Name of this study. Default: made from the words."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Runs at a time (left out: one a core).")
+        int | None, typer.Option("--workers", help="Runs at the same time. Default: one per core.")
     ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Run again what failed before.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Run failed runs again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Search a space of experiments: danlu sweep nano optimizer.lr=1e-3..1e-1/2 model.layers=2,3
+    """Run an experiment at many points of a space.
 
-    The same command goes on with what is there; other trials over the same fields join the same study.
+    The same command continues a study. Other trials over the same fields join it.
+
+    Example: danlu sweep nano optimizer.lr=1e-3..1e-1/2 model.layers=2,3
     """
     from danlu.lab.queue import Queue
     from danlu.lab.queue.executors import cores

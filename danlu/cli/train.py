@@ -14,12 +14,15 @@ from danlu.cli.show import AsJson, Shrink, Words
 def train(
     words: Words = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="The run's folder; the same command again resumes it.")
+        Path | None, typer.Option("--run", help="The run's folder. The same command again resumes the run.")
     ] = None,
     shrink: Shrink = None,
     as_json: AsJson = False,
 ) -> int:
-    """Train an experiment: danlu train tiny optimizer.lr=1e-3 --run runs/first"""
+    """Train an experiment.
+
+    Example: danlu train tiny optimizer.lr=1e-3 --run runs/first
+    """
     from danlu.spec.errors import SpecError
     from danlu.spec.kept import lacking
     from danlu.spec.shrink import resolve

@@ -16,39 +16,53 @@ def try_(
         list[str],
         typer.Argument(
             metavar="IDEA...",
-            help="An idea's name, several joined (qk-norm+swiglu), 'field=value …', or a YAML file.",
+            help="An idea's name, several joined by + (qk-norm+swiglu), 'field=value …', or a YAML file.",
             show_default=False,
         ),
     ],
     on: Annotated[
-        str, typer.Option(metavar="WORDS", help="The baseline, as after `danlu train`; tiny is the larger.")
+        str,
+        typer.Option(
+            metavar="WORDS", help="The baseline, as after danlu train: nano (seconds a run), tiny (a minute)."
+        ),
     ] = "nano",
-    seeds: Annotated[int, typer.Option(help="Pairs of runs; each pair shares its seed.")] = 5,
+    seeds: Annotated[
+        int, typer.Option(help="Number of pairs of runs; the two of a pair have the same seed.")
+    ] = 5,
     budget: Annotated[
         str | None,
-        typer.Option(help="Of each run: 60s, 2M (tokens), 1e13flop, '500 steps' (left out: the recipe's)."),
+        typer.Option(
+            help="Budget of each run: 60s, 2M (tokens), 1e13flop, '500 steps'. Default: the recipe's."
+        ),
     ] = None,
     tune: Annotated[
-        str | None, typer.Option(metavar="lr", help="Give both sides their best rate of one grid first.")
+        str | None,
+        typer.Option(metavar="lr", help="First find the best rate of each side, on the same grid."),
     ] = None,
     stop_early: Annotated[
-        bool, typer.Option("--stop-early", help="Stop when a sequential test is clear; --seeds at most.")
+        bool,
+        typer.Option(
+            "--stop-early", help="Stop as soon as a sequential test decides; --seeds is the maximum."
+        ),
     ] = False,
     studies: Annotated[
-        Path, typer.Option(help="The lab's folder: runs that are there are not run again.")
+        Path, typer.Option(help="The folder of all studies. Runs that are there are not made again.")
     ] = Path("studies"),
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs side by side (left out: one a core).")
+        int | None, typer.Option(min=1, help="Runs at the same time. Default: one per core.")
     ] = None,
-    ledger: Annotated[
-        Path, typer.Option(metavar="FILE", help="The ledger that remembers the verdict.")
-    ] = Path("ledger.yaml"),
+    ledger: Annotated[Path, typer.Option(metavar="FILE", help="The ledger to write the verdict to.")] = Path(
+        "ledger.yaml"
+    ),
     as_json: AsJson = False,
 ) -> None:
-    """Does an idea help? danlu try qk-norm
+    """Test whether an idea helps.
 
-    Trains the baseline and the idea in pairs of equal seed, initial weights and data order, and says
-    better, worse or not shown by the 95 % interval of the difference, at equal steps, FLOPs and time.
+    danlu trains pairs of runs, one with the idea and one without, with the same seed, initial weights and
+    order of the data. The verdict is better, worse or not shown, from the 95 % interval of the difference,
+    at equal steps, equal FLOPs and equal time.
+
+    Examples: danlu try qk-norm; danlu try swiglu --on digits; danlu try lion --tune lr
     """
     from danlu.lab.trial import Question, try_ideas
 

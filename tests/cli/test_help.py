@@ -1,0 +1,60 @@
+"""The help of every verb: one plain sentence, and examples that are right."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from danlu.cli.main import app
+from danlu.spec import resolve
+
+
+def _verbs(group: click.Group, above: str = "danlu") -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        inside = _verbs(command, f"{above} {name}") if hasattr(command, "commands") else {}
+        found |= inside or {f"{above} {name}": command}
+    return found
+
+
+ALL = typer.main.get_command(app)
+VERBS = _verbs(ALL)  # type: ignore[arg-type]
+EXAMPLES = [
+    (verb, example.strip())
+    for verb, command in VERBS.items()
+    for line in re.findall(r"Examples?: ([^\n]*)", command.help or "")
+    for example in line.split(";")
+]
+ROOM = 80 - len("  compare  ") - 4  # of a line, beside the verb
+READING = ("danlu show", "danlu diff", "danlu ideas", "danlu recipes", "danlu laws show", "danlu laws plan")
+
+
+def test_there_are_verbs() -> None:
+    assert {"danlu train", "danlu try", "danlu laws fit"} <= set(VERBS)
+    assert {verb for verb, _ in EXAMPLES} == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_one_sentence(verb: str) -> None:
+    """It is not cut off in the list of verbs of a terminal of 80 columns."""
+    command = VERBS[verb]
+    first = (command.help or "").split("\n\n")[0]
+    assert first.endswith(".") and first == command.get_short_help_str(ROOM)
+
+
+@pytest.mark.parametrize(("verb", "example"), EXAMPLES)
+def test_the_examples_are_of_the_verb(verb: str, example: str) -> None:
+    """Its options are there; what only reads runs; what trains, trains an experiment."""
+    assert example.startswith(verb)
+    words = shlex.split(example)[1:]
+    options = {name for parameter in VERBS[verb].params for name in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+    if verb.startswith(READING) or words[-1] == "--list":
+        assert CliRunner().invoke(app, words).exit_code == 0
+    elif verb in ("danlu train", "danlu profile"):
+        resolve([word for word in words[1:] if not word.startswith(("--", "runs/"))])
