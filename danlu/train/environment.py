@@ -76,7 +76,7 @@ def environment(dataset_record: Mapping[str, Any], choices: Mapping[str, Any]) -
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "settings": {
             "deterministic": torch.are_deterministic_algorithms_enabled(),
-            "float32_precision": torch.get_float32_matmul_precision(),
+            "float32_precision": _float32_precision(),
             "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         },
         "data": dict(dataset_record),
@@ -165,6 +165,17 @@ def _git(root: Path, command: list[str], timeout: float, without: Mapping[str, s
     if done.returncode and command[0] != "config":  # which has nothing to say where there is no filter
         done.check_returncode()
     return done.stdout
+
+
+def _float32_precision() -> str:
+    """Of products of float32 matrices on a GPU: ``highest``, or what a program set by either of PyTorch's two
+    ways of setting it."""
+    import torch
+
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # set by the newer of the two: the older one refuses to answer
+        return str(torch.backends.cuda.matmul.fp32_precision)
 
 
 def _version(name: str) -> str | None:

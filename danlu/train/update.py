@@ -151,4 +151,7 @@ class Update:
 
 def to_device(example: Example, device: torch.device) -> dict[str, torch.Tensor]:
     """The example's arrays as tensors on ``device``."""
-    return {name: torch.from_numpy(part).to(device, non_blocking=True) for name, part in example.items()}
+    tensors = {name: torch.from_numpy(part) for name, part in example.items()}
+    if device.type == "cuda":  # only from pinned memory does a copy not hold up the host
+        tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}

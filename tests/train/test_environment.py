@@ -1,6 +1,7 @@
 import copy
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -106,3 +107,14 @@ def test_a_checkout_runs_nothing(tmp_path, setting, attributes):
     (tmp_path / "a").write_text("3")
     subprocess.run(["git", "-C", str(tmp_path), "diff"], capture_output=True)
     assert (tmp_path / "sprung").exists()
+
+
+def test_either_way_of_setting_float32_products_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's older question raises where a program answered by the newer one."""
+
+    def refuses() -> str:
+        raise RuntimeError("mix of the legacy and new APIs")
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", refuses)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(fp32_precision="tf32"))
+    assert environment({}, {})["settings"]["float32_precision"] == "tf32"

@@ -38,6 +38,7 @@ class OnRay:
                 logging_level=logging.ERROR,
                 log_to_driver=False,
             )
+        self._gpus = ray.cluster_resources().get("GPU", 0) >= 1
         self._limit = workers or int(ray.cluster_resources().get("CPU", 1))
         self._task = ray.remote(max_retries=0, num_cpus=1)(carry_out_anywhere)
         self._running: dict[Any, str] = {}  # Ray's reference: job
@@ -49,7 +50,9 @@ class OnRay:
         return experiment.train.device
 
     def start(self, job: Job, folder: Path, number: int, code: str) -> None:
-        gpus = 1 if job.experiment.train.device == "cuda" else 0
+        # A job that takes what there is gets a GPU where the cluster has one.
+        device = job.experiment.train.device
+        gpus = 1 if device == "cuda" or (device == "auto" and self._gpus) else 0
         # Ray's processes take tasks of one environment: none is given a task of code that it has not loaded.
         options = {"num_gpus": gpus, "runtime_env": {"env_vars": {"DANLU_CODE": code}}}
         reference = self._task.options(**options).remote(to_task(job, folder, number, code))
