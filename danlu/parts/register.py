@@ -90,7 +90,7 @@ def idea(
 
 def _register_idea(name: str, patch: Mapping[str, Any], origin: Origin, **about: Any) -> None:
     before = IDEAS.get(name)
-    if before is not None and (before[0] != origin or before[1] != about["family"]):
+    if before is not None and (not before[0].again(origin) or before[1] != about["family"]):
         raise SpecError(f"+{name} is an idea of {before[0].name} already; choose another name")
     catalog.register_idea(name, patch, **about)
     IDEAS[name] = origin, about["family"]

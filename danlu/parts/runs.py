@@ -115,6 +115,7 @@ def pack(*experiments: BaseModel, measures: Iterable[str] = ()) -> list[dict[str
             "name": origin.name,
             "file": None if origin.file is None else str(origin.file),
             "root": None if origin.root is None else str(origin.root),
+            "cell": origin.cell,
             "texts": {name: base64.b64encode(text).decode() for name, text in origin.texts.items()},
         })  # fmt: skip
     return packed
@@ -128,6 +129,7 @@ def unpack(packed: Sequence[Mapping[str, Any]]) -> None:
             entry["name"],
             None if entry["file"] is None else Path(entry["file"]),
             None if entry["root"] is None else Path(entry["root"]),
+            entry["cell"],
             {name: base64.b64decode(text) for name, text in entry["texts"].items()},
         )
         for entry in packed

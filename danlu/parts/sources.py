@@ -120,8 +120,9 @@ def origin_of(frame: FrameType) -> Origin:
         return _running[-1]
     file = frame.f_globals.get("__file__")
     if file is None:  # a notebook, or an interpreter that is typed into
-        cell = "".join(linecache.getlines(frame.f_code.co_filename))
-        return Origin("this session", None, None, {SESSION: cell.encode()} if cell else {})
+        cell = "".join(linecache.getlines(frame.f_code.co_filename)).encode()
+        name = hashlib.sha256(cell).hexdigest()[:8]
+        return Origin("this session", cell=name, texts={SESSION: cell} if cell else {})
     return _of_file(Path(file).resolve(), plugins.importing)
 
 
@@ -129,7 +130,7 @@ def _of_file(file: Path, name: str | None = None) -> Origin:
     root = file.parent
     while (root / "__init__.py").is_file():
         root = root.parent
-    return Origin(name or file.name, file, root, _texts(file, root))
+    return Origin(name or file.name, file, root, texts=_texts(file, root))
 
 
 # ---------------------------------------------------------------- running
@@ -141,7 +142,7 @@ class _Finder(MetaPathFinder, Loader):
     def __init__(self, origin: Origin) -> None:
         self.root, name = origin.root or Path(), origin.main
         # A file that is in no package has a module of a name that no import can mean.
-        unlike = hashlib.sha256(os.fspath(origin.file or "").encode()).hexdigest()[:8]
+        unlike = origin.cell or hashlib.sha256(os.fsencode(origin.file or "")).hexdigest()[:8]
         self.main = _module(name) if "/" in name else re.sub(r"\W", "_", f"{name[:-3]}_{unlike}")
         self.modules = {self.main if file == name else _module(file): file for file in origin.texts}
         self.texts = origin.texts

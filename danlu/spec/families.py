@@ -32,18 +32,19 @@ class Origin:
     """Where own parts come from.
 
     ``name``: how a sentence calls it (``mine.py``, ``this session``, ``pkg 1.2``). ``file``: None of an
-    interactive session. ``texts``: the code as it was run, of the file and of those beside it that it
-    imports, by path relative to ``root``; empty where it cannot be had.
+    interactive session, whose cells ``cell`` tells apart. ``texts``: the code as it was run, of the file and
+    of those beside it that it imports, by path relative to ``root``; empty where it cannot be had.
     """
 
     name: str
     file: Path | None = None
     root: Path | None = None
+    cell: str = ""
     texts: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
-    @property
-    def interactive(self) -> bool:
-        return self.file is None
+    def again(self, now: Origin) -> bool:
+        """Whether ``now`` is the same place at a later time; a session is one place, whatever the cell."""
+        return self == now or (self.file is None and now.file is None)
 
     @property
     def main(self) -> str:
@@ -202,8 +203,8 @@ def own_of(spec: type[BaseModel]) -> Own | None:
 
 
 def _again(before: Own, now: Own) -> bool:
-    same = before.makes.__qualname__ == now.makes.__qualname__
-    return before.origin == now.origin and (same or now.origin.interactive)
+    same = before.makes.__qualname__ == now.makes.__qualname__ or now.origin.file is None
+    return before.origin.again(now.origin) and same
 
 
 def _called(own: Own) -> str:

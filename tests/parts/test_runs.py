@@ -15,6 +15,7 @@ from danlu import parts
 from danlu.lab.reading.run import read_run
 from danlu.parts import sources
 from danlu.spec import DanluError, SpecError, resolve
+from danlu.spec.families import FAMILIES
 from danlu.spec.kept import lacking
 from danlu.train import store
 from tests.train import small
@@ -183,6 +184,24 @@ def test_what_was_typed_in_goes_with_its_cell(monkeypatch: pytest.MonkeyPatch) -
         parts.pack(resolve("nano model.feed_forward.activation=mute"))
     parts.unpack(packed)
     assert parts.digests(resolve("nano model.feed_forward.activation=typed")) == parts.digests(experiment)
+
+
+def test_parts_of_two_cells_go_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import linecache
+
+    for kind in ("one", "two"):
+        cell = f"import danlu\n@danlu.part('activation', '{kind}')\ndef f(x):\n    return x\n"
+        monkeypatch.setitem(
+            linecache.cache, f"<{kind}>", (len(cell), None, cell.splitlines(True), f"<{kind}>")
+        )
+        exec(compile(cell, f"<{kind}>", "exec"), {"__name__": "__main__"})
+    layers = "model.pattern=[{feed_forward: {kind: mlp, activation: two}}, {}]"
+    experiment = resolve(["nano", "model.feed_forward.activation=one", layers])
+    packed = parts.pack(experiment)
+    assert len(packed) == 2 and len({entry["copy"] for entry in parts.keep(experiment, tmp_path)}) == 2
+    sources.restore(({family: {} for family in FAMILIES.values()}, {}, {}))
+    parts.unpack(packed)
+    assert set(FAMILIES["activation"].own) == {"one", "two"}
 
 
 @pytest.mark.parametrize(
