@@ -64,6 +64,7 @@ class Law:
     ``starts(data, target)``: where a fit begins, (starts, parameters), from columns and what was measured.
     ``curvature(theta, data, weight)``: Σᵢ weightᵢ·∂²predictionᵢ, (…, parameters, parameters) with weight
     (…, points); left out, differences of ``gradient`` stand in for it, at ten times the price.
+    ``arrange(theta)``: of parameters that say the same in another order, the order to report.
     ``space``: what a residual is: ``log`` (ln prediction − ln target) or ``linear`` (prediction − target).
     ``distinct``: of how many different values a column must have at least, for the law to be told from it.
     ``published``: parameter sets of papers, by name.
@@ -80,6 +81,7 @@ class Law:
     gradient: Predict
     starts: Starts
     curvature: Curvature | None = None
+    arrange: Callable[[Array], Array] | None = None
     target: str = "loss"
     space: Literal["log", "linear"] = "log"
     distinct: Mapping[str, int] = field(default_factory=dict)

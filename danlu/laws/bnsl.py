@@ -44,6 +44,14 @@ def predict(theta: Array, data: Data) -> Array:
         return theta[..., 0, None] + _above(theta, np.log(data["x"]))
 
 
+def arrange(theta: Array) -> Array:
+    """The breaks in the order in which they lie: their product is the same in any."""
+    breaks = theta[..., 3:].reshape(*theta.shape[:-1], -1, 3)
+    order = np.argsort(breaks[..., 1], axis=-1, kind="stable")
+    sorted_ = np.take_along_axis(breaks, order[..., None], axis=-2)
+    return np.concatenate([theta[..., :3], sorted_.reshape(*theta.shape[:-1], -1)], axis=-1)
+
+
 def _slopes(theta: Array, log_x: Array) -> Array:
     """The derivatives of ln(y − a) to every parameter but a (whose row is zero), (…, parameters, points)."""
     _, b, _, c, d, f = _parts(theta)
@@ -144,6 +152,7 @@ def _law(breaks: int, published: Mapping[str, Published], name: str = "", title:
         gradient=gradient,
         curvature=curvature,
         starts=starts_for(breaks, signs),
+        arrange=arrange,
         distinct={"x": 3 + 2 * breaks},
         published=published,
     )  # fmt: skip

@@ -9,7 +9,7 @@ lie in its quadratic middle, so that Gauss–Newton alone creeps. Both are dampe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,10 @@ def solve(
         _solve_chunk(law, data, target[at], weights[at], starts[at], free[at], loss, iterations)
         for at in (slice(i, i + size) for i in range(0, problems, size))
     ]
-    return Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    found = Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    if law.arrange is None or not free.all():  # what is held belongs to its own place
+        return found
+    return replace(found, theta=law.arrange(found.theta))
 
 
 def _solve_chunk(

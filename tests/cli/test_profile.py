@@ -12,7 +12,7 @@ from tests.train import small
 
 KEYS = {
     "seconds", "bottleneck", "tokens_per_second", "flops", "bytes", "intensity", "ceiling", "bandwidth",
-    "utilisation", "bound", "precision", "device", "kernel", "operators",
+    "utilisation", "bound", "precision", "device", "kernels", "operators", "unit",
 }  # fmt: skip
 
 
@@ -26,7 +26,15 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_a_person_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert danlu("profile", *small.words(small.corpus(tmp_path)), "--steps", "1") == 0
     out = capsys.readouterr().out
-    for words in ("forward", "backward", "tokens/s", "bottleneck: ", "roofline: ", "-bound: ", "attention: "):
+    for words in (
+        "forward",
+        "backward",
+        "tokens/s",
+        "bottleneck: ",
+        "roofline: ",
+        "-bound: ",
+        "Attention in ",
+    ):
         assert words in out
 
 

@@ -117,3 +117,13 @@ def test_broken_laws_extrapolate_better_than_power_laws_on_translation_and_langu
     table = summary([score(task) for task in some])
     assert table["bnsl"].mean < table["power"].mean
     assert table["bnsl"].best + 1e-9 >= table["power"].best
+
+
+def test_breaks_are_told_in_the_order_in_which_they_lie():
+    """Of two breaks exchanged the law says the same, and so does the fit."""
+    law = bnsl(2)
+    theta = np.array([0.4, 5.0, 0.1, -0.5, 2e4, 0.3, 0.6, 3e2, 0.2])
+    told, points = law.arrange(theta), {"x": np.geomspace(10, 1e6, 30)}
+    assert told.tolist() == [0.4, 5.0, 0.1, 0.6, 3e2, 0.2, -0.5, 2e4, 0.3]
+    np.testing.assert_allclose(law.predict(told, points), law.predict(theta, points), rtol=1e-12)
+    assert law.arrange(np.stack([theta, told])).tolist() == [told.tolist()] * 2

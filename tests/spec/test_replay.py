@@ -69,7 +69,7 @@ experiments = st.builds(
     Experiment,
     model=st.builds(
         Decoder,
-        layers=count, mixer=mixers, feed_forward=forwards, norm=norms, position=positions,
+        layers=st.integers(1, 10_000), mixer=mixers, feed_forward=forwards, norm=norms, position=positions,
         softcap=st.none() | positive, tied=st.booleans(),
     ),
     data=st.builds(Text, corpus=text, context=count, text=text),

@@ -18,7 +18,7 @@ from danlu.spec.shrink import BATCH, BYTES, CONTEXT, count, shrink, size_of
 from danlu.spec.shrink import resolve as resolve_shrunk
 from tests.train.small import corpus, go, losses
 
-NAMES = catalog.names("recipes")
+NAMES = [name for name in catalog.names("recipes") if resolve([name]).data.kind == "text"]
 PUBLISHED = [name for name in NAMES if book.entry(name).published.parameters]
 SHRUNK = 400_000
 
