@@ -60,3 +60,15 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_changelog_knows_this_version() -> None:
     headings = re.findall(r"^## \[?([\w.]+)\]?", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     assert headings and headings[0] == danlu.__version__
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_anchors_are_headings(document: Path) -> None:
+    """``page.md#a-heading``: as GitHub makes anchors of headings."""
+    missing = []
+    for page, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        target = document.parent / page if page else document
+        headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if anchor not in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}:
+            missing.append(f"{page}#{anchor}")
+    assert missing == []
