@@ -34,7 +34,10 @@ Column = Annotated[
     typer.Option("--column", metavar="OURS=THEIRS", help="Any other column: x=examples, lr=rate."),
 ]
 HoldOut = Annotated[
-    int, typer.Option("--hold-out", min=0, help="Number of the largest sizes to predict instead of fitting.")
+    int,
+    typer.Option(
+        "--hold-out", min=0, max=1000, help="Number of the largest sizes to predict instead of fitting."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -50,7 +53,8 @@ def fit(
     column: Column = None,
     hold_out: HoldOut = 2,
     resamples: Annotated[
-        int, typer.Option("--resamples", min=0, help="Resamples of the bootstrap; 0: no intervals.")
+        int,
+        typer.Option("--resamples", min=0, max=100_000, help="Resamples of the bootstrap; 0: no intervals."),
     ] = 100,
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
@@ -159,7 +163,7 @@ def compare(
     loss: LossColumn = None,
     column: Column = None,
     hold_out: Annotated[
-        int, typer.Option("--hold-out", min=1, help="Number of the largest sizes to predict.")
+        int, typer.Option("--hold-out", min=1, max=1000, help="Number of the largest sizes to predict.")
     ] = 2,
     as_json: AsJson = False,
 ) -> None:

@@ -47,6 +47,8 @@ def cannot_write(path: Path, error: OSError, needed: int | None = None) -> FileE
         figures.append(f"{shutil.disk_usage(existing).free / 1e6:.1f} MB free")
     if error.errno == errno.ENAMETOOLONG:
         advice = "choose a shorter name"
+    elif error.errno == errno.ENOENT:
+        advice = "name a folder that there is"
     else:
         advice = f"{'free some space' if full else 'make the folder writable'} and run the same command again"
     return FileError(f"{sentence}: {', '.join(figures)}; {advice}")

@@ -14,6 +14,7 @@ from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit, refit
 from danlu.laws.table import Points
 
+MOST = 10**8  # numbers of all resamples together
 SAME_RUNG = 1.05  # values of a column that differ by less than this factor belong to one rung
 
 
@@ -84,8 +85,10 @@ def bootstrap(
 
     ``by``: a column, or a label for each point, whose clusters are drawn whole (runs, sizes of models), as
     points of one run are not independent. ``starts``: of ``refit``.
-    Raises LawError where there are fewer clusters than free parameters.
+    Raises LawError where there are fewer clusters than free parameters, or too many numbers to be kept.
     """
+    if resamples * fit.points.size > MOST:
+        raise LawError(f"{resamples} resamples of {fit.points.size} points are more than fit into memory")
     group = clusters(fit.points, by)
     groups, free = int(group.max()) + 1, int(fit.free.sum())
     if groups < max(2, free):

@@ -13,6 +13,7 @@ from danlu.laws.errors import LawError
 from danlu.laws.smaller import least_factor, overhead
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
 
+MOST = 1e60
 SMALLER = (0.75, 0.5, 0.25)  # sizes, beside the best one, whose overhead is told
 LEVEL = 0.95
 
@@ -67,8 +68,11 @@ def plan(
         "price": price,
     }  # fmt: skip
     for name, value in {**given, **others}.items():
-        if value is not None and not (np.isfinite(value) and value > 0):
-            raise LawError(f"{name} must be a number above zero, not {value:g}")
+        if value is not None and not 0 < value < MOST:
+            raise LawError(f"{name} must be a number above zero and below {MOST:g}, not {value:g}")
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise LawError(f"{name} = {value:g}; a plan starts from one at least")
     if utilisation > 1:
         raise LawError(f"utilisation is a share of the GPU's FLOP/s, at most 1, not {utilisation:g}")
     if not (theta[1:] > 0).all():
@@ -121,6 +125,8 @@ def plan(
     if price is not None:
         tell("money", "", lambda t: budget(t).flops / per_hour * price, f"{price:g} an hour")
     best = budget(theta)
+    if not all(0 < float(one) < np.inf for one in (best.flops, best.n, best.d)):
+        raise LawError(f"the law of {source} gives no finite size, compute and tokens for this")
     lines += _published(float(best.flops), float(best.n), float(best.d))
     if unique_tokens is not None:
         lines += _repeated(float(best.n), float(best.d), unique_tokens)

@@ -38,7 +38,7 @@ def load(path: str | os.PathLike[str]) -> None:
 
     Raises ``SpecError``, with the line, where it cannot be read or fails.
     """
-    file = Path(path).resolve()
+    file = Path(os.path.realpath(path))
     if file.suffix != ".py" or not file.is_file():
         what = "is not a Python file" if file.exists() else "is not there"
         raise SpecError(f"{path} {what}: parts of your own are in a file such as mine.py")
@@ -123,7 +123,7 @@ def origin_of(frame: FrameType) -> Origin:
         cell = "".join(linecache.getlines(frame.f_code.co_filename)).encode()
         name = hashlib.sha256(cell).hexdigest()[:8]
         return Origin("this session", cell=name, texts={SESSION: cell} if cell else {})
-    return _of_file(Path(file).resolve(), plugins.importing)
+    return _of_file(Path(os.path.realpath(file)), plugins.importing)
 
 
 def _of_file(file: Path, name: str | None = None) -> Origin:

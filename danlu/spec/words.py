@@ -8,6 +8,7 @@ out is checked as a whole, once, at the end: the words between may pass through 
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -230,7 +231,7 @@ def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
             f"there is no recipe, YAML file or run named {word}{hint or '.'} Recipes: {', '.join(known)}"
         )
     try:
-        return str(path), str(path.resolve()), read_mapping(path, str(path)), path.parent
+        return str(path), os.path.realpath(path), read_mapping(path, str(path)), path.parent
     except FileError as error:
         raise SpecError(str(error)) from None
 

@@ -157,7 +157,7 @@ def _run(case: Case, folder: Path) -> None:
     os.chdir(folder)
     handler = signal.signal(signal.SIGALRM, _stop)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE, LIMIT - PATIENCE)
-    _stop.calls = 0  # type: ignore[attr-defined]
+    _stop.calls, _stop.train = 0, case.words[:1] == ["train"]  # type: ignore[attr-defined]
     try:
         with redirect_stdout(out), redirect_stderr(err), world.quick(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -197,9 +197,9 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if _stop.calls > 1:  # type: ignore[attr-defined]
         _stop.frame = "".join(traceback.format_stack(frame)[-4:])  # type: ignore[attr-defined]
         raise Hangs
-    if callable(signal.getsignal(signal.SIGTERM)):
+    if callable(signal.getsignal(signal.SIGTERM)) and _stop.train:  # type: ignore[attr-defined]
         os.kill(os.getpid(), signal.SIGTERM)
-    else:
+    else:  # a queue would begin the run again
         raise KeyboardInterrupt
 
 

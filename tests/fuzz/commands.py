@@ -20,7 +20,8 @@ optimizer.kind optimizer.betas optimizer.groups optimizer.weight_decay optimizer
 schedule.kind schedule.floor nonsense model.nonsense task .. train. .train base
 """
 
-# FILE: any file of the world. PLACE: where something may be written. WORD: any hostile word. FIELD: a field
+# FILE: any file of the world. PLACE: where something may be written. WORD: any hostile word. NUMBER: a
+# number. FIELD: a field
 # set to one. GRID: to two.
 READING = """\
 show base.yaml
@@ -58,7 +59,7 @@ runs --where WORD
 runs --where 'optimizer.lr>WORD'
 runs --sort WORD
 runs --columns WORD
-runs --limit WORD
+runs --limit NUMBER
 runs --sort best --group --json
 compare runs/one runs/two
 compare runs/one FILE
@@ -83,26 +84,26 @@ laws fit FILE --resamples 0
 laws fit runs --resamples 0 --law power
 laws fit points.csv --law WORD
 laws fit points.csv --cluster WORD
-laws fit points.csv --resamples WORD
-laws fit points.csv --hold-out WORD
+laws fit points.csv --resamples NUMBER
+laws fit points.csv --hold-out NUMBER
 laws fit points.csv --n WORD --resamples 0
 laws fit points.csv --column WORD
 laws fit points.csv --law power --resamples 0 --report PLACE
 laws compare points.csv
 laws compare FILE
 laws show WORD
-laws plan --flops WORD
+laws plan --flops NUMBER
 laws plan --tokens 1e9 --by FILE
 laws plan --flops 1e20 --by fit.json --json
-laws plan --parameters WORD
-laws plan --flops 1e20 --unique-tokens WORD
-laws plan --tokens 1e9 --price WORD
-laws plan --flops 1e20 --utilisation WORD --flops-per-second WORD
+laws plan --parameters NUMBER
+laws plan --flops 1e20 --unique-tokens NUMBER
+laws plan --tokens 1e9 --price NUMBER
+laws plan --flops 1e20 --utilisation NUMBER --flops-per-second NUMBER
 prove --list
 prove WORD
 prove FILE
 prove --write PLACE
-prove claim.yaml --seeds WORD
+prove claim.yaml --seeds NUMBER
 import hf
 import FILE
 import hf --json
@@ -117,13 +118,13 @@ show --WORD
 WORKING = """\
 sample runs/one --tokens 3
 sample FILE --tokens 3
-sample runs/one --tokens 3 --temperature WORD
-sample runs/one --tokens 3 --top-k WORD
-sample runs/one --tokens 3 --top-p WORD
-sample runs/one --tokens 3 --seed WORD
-sample runs/one --tokens 3 --step WORD
+sample runs/one --tokens 3 --temperature NUMBER
+sample runs/one --tokens 3 --top-k NUMBER
+sample runs/one --tokens 3 --top-p NUMBER
+sample runs/one --tokens 3 --seed NUMBER
+sample runs/one --tokens 3 --step NUMBER
 sample runs/one --tokens 3 --prompt WORD
-sample runs/one --tokens WORD
+sample runs/one --tokens NUMBER
 sample runs/one --tokens 3 --json
 train base.yaml FIELD
 train base.yaml FIELD FIELD
@@ -139,30 +140,30 @@ train base.yaml data.corpus=corpus.txt
 train base.yaml --shrink WORD
 export runs/one --to PLACE
 export FILE --to out
-export runs/one --to out --step WORD
+export runs/one --to out --step NUMBER
 export runs/one --to out --family WORD
 profile base.yaml --steps 1
 profile base.yaml FIELD --steps 1
 profile runs/one --steps 1
-profile base.yaml --steps WORD
+profile base.yaml --steps NUMBER
 sweep base.yaml optimizer.lr=0.01,0.02 --study sweep
 sweep base.yaml GRID
 sweep base.yaml GRID --trials 2
-sweep base.yaml optimizer.lr=1e-3..1e-1 --trials WORD
-sweep base.yaml optimizer.lr=0.01,0.02 --seeds WORD
+sweep base.yaml optimizer.lr=1e-3..1e-1 --trials NUMBER
+sweep base.yaml optimizer.lr=0.01,0.02 --seeds NUMBER
 sweep FILE optimizer.lr=0.01,0.02
 sweep base.yaml optimizer.lr=0.01,0.02 --studies PLACE
 sweep base.yaml optimizer.lr=0.01,0.02 --study WORD
 sweep base.yaml optimizer.lr=0.01,0.02 --metric WORD
 sweep base.yaml optimizer.lr=0.01,0.02 --sampler WORD --trials 1
-sweep base.yaml optimizer.lr=0.01,0.02 --workers WORD
+sweep base.yaml optimizer.lr=0.01,0.02 --workers NUMBER
 try optimizer.lr=0.01 --on base.yaml --seeds 2
 try idea.yaml --on base.yaml --seeds 1
 try FILE --on base.yaml --seeds 1
 try WORD --on base.yaml --seeds 1
 try FIELD --on base.yaml --seeds 1
 try idea.yaml --on FILE --seeds 1
-try idea.yaml --on base.yaml --seeds WORD
+try idea.yaml --on base.yaml --seeds NUMBER
 try idea.yaml --on base.yaml --budget WORD
 try idea.yaml --on base.yaml --tune WORD
 try idea.yaml --on WORD --seeds 1
@@ -172,14 +173,18 @@ prove claim.yaml
 prove claim.yaml --ledger FILE
 prove claim.yaml --studies PLACE
 ladder base.yaml --budget WORD --dry-run
-ladder base.yaml --budget 1e8flop --rungs WORD --dry-run
+ladder base.yaml --budget 1e8flop --rungs NUMBER --dry-run
 ladder base.yaml --budget 1e8flop --target WORD --dry-run
-ladder base.yaml --budget 1e8flop --seeds WORD --dry-run
+ladder base.yaml --budget 1e8flop --seeds NUMBER --dry-run
 ladder base.yaml --budget 1e8flop --rates FILE --dry-run
-ladder base.yaml --budget 1e8flop --tokens-per-parameter WORD --dry-run
-ladder base.yaml --budget 1e8flop --hold-out WORD --design WORD --dry-run
+ladder base.yaml --budget 1e8flop --tokens-per-parameter NUMBER --dry-run
+ladder base.yaml --budget 1e8flop --hold-out NUMBER --design WORD --dry-run
 ladder FILE --budget 1e8flop --dry-run
 ladder base.yaml --budget 1e8flop FIELD --dry-run
+"""
+NUMBERS = """
+0 1 2 3 -1 -5 7 100 1000 1000000000 99999999999 9223372036854775808 1e9 1e18 1e30 1e300 1e-9 1e-38 1e-320 nan
+inf -inf -1e9 0.5 1.5 -0.5 999999999999999999999999999999999999999999
 """
 PLACES = [
     "mine", "mine/book.txt", "mine/report.html", "mine/new", "out", "out/x.html", "points.csv", "base.yaml",
@@ -223,6 +228,7 @@ def _filled(part: str, draw: random.Random, files: Sequence[str]) -> str:
         ("PLACE", lambda: draw.choice(PLACES)),
         ("FIELD", lambda: f"{draw.choice(FIELDS.split())}={word(draw)}"),
         ("GRID", lambda: f"{draw.choice(FIELDS.split())}={word(draw)},{word(draw)}"),
+        ("NUMBER", lambda: draw.choice(NUMBERS.split())),
         ("WORD", lambda: word(draw)),
     ):
         if name in part:

@@ -113,7 +113,7 @@ def _fill() -> None:
     names = ("n", "d", "c", "loss")
     told = [dict(zip(names, map(float, row.split(",")), strict=True)) for row in rows]
     Path("points.jsonl").write_text("".join(json.dumps(one) + "\n" for one in told))
-    parameters = {"E": 1.7, "A": 400.0, "B": 400.0, "alpha": 0.34, "beta": 0.28}
+    parameters = {"E": 1.7, "A": 400.0, "B": 400.0, "α": 0.34, "β": 0.28}
     Path("fit.json").write_text(json.dumps({"law": "chinchilla", "parameters": parameters, "draws": []}))
     mine = Path("mine")
     mine.mkdir()
