@@ -94,7 +94,7 @@ def print_table(
             line = f"{line[:-2]}…"
         print(line)
     if left_out:
-        tell(f"left out for want of room: {', '.join(left_out)}")
+        tell(f"left out, since the terminal is too narrow: {', '.join(left_out)}")
 
 
 def rounded(number: float, digits: int = 3) -> str:

@@ -145,7 +145,7 @@ def _open(spec: Text, entry: Path) -> Dataset:
         train, held_out = open_tokens(entry / "train.tokens"), open_tokens(entry / "held_out.tokens")
         record = read_object(entry / "record.json", RECORD)
     except (DataError, FileError) as error:
-        raise DataError(f"{error}; delete {entry}, and it is prepared anew") from error
+        raise DataError(f"{error}; delete {entry}, and it is prepared again") from error
     return Dataset(spec, tokenizer, train, held_out, record, entry)
 
 

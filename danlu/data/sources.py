@@ -137,7 +137,7 @@ def _data_files(path: Path) -> list[str]:
     for name in names:
         # The folder may come from anybody; it has no business with files elsewhere.
         if Path(name).name != name:
-            raise DataError(f"{state} lists {name!r}, which lies outside the folder")
+            raise DataError(f"{state} lists {name!r}, which is outside the folder")
     return names
 
 
@@ -165,7 +165,7 @@ def _text(value: object, place: str, field: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{place}: {field!r} holds half a surrogate pair at character {error.start}, which is no text"
+            f"{place}: {field!r} holds half a surrogate pair at character {error.start}, which is not text"
         ) from None
     return value
 

@@ -83,7 +83,7 @@ def find(name: str) -> Synthetic:
     kind = KINDS[head]
     least = len(kind.numbers) - len(kind.defaults)
     if not least <= len(rest) <= len(kind.numbers) or not all(n.isascii() and n.isdigit() for n in rest):
-        raise DataError(f"{name!r} is no corpus: it is written {_form(head)}, with whole numbers")
+        raise DataError(f"{name!r} is not a corpus; write {_form(head)}, with whole numbers")
     given = tuple(map(int, rest))
     numbers = given + kind.defaults[len(given) - least :]
     for number, (what, (low, high)) in zip(numbers, kind.numbers.items(), strict=True):

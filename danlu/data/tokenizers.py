@@ -130,7 +130,7 @@ class Characters(_Saved):
     def __init__(self, characters: Iterable[str]) -> None:
         self.characters = "".join(sorted(set(characters)))
         if any("\ud800" <= character <= "\udfff" for character in self.characters):
-            raise DataError("half a surrogate pair is no character that a tokenizer could have")
+            raise DataError("half a surrogate pair is not a character that a tokenizer can have")
         self.unknown = len(self.characters)
         self.separator = self.unknown + 1
         self.vocabulary = self.unknown + 2
@@ -189,7 +189,7 @@ class Pretrained(_Saved):
         try:
             self._tokenizer = library.Tokenizer.from_str(content)
         except Exception as error:  # the library raises plain Exception
-            raise DataError(f"{where} is no tokenizer.json of the tokenizers library: {error}") from error
+            raise DataError(f"{where} is not a tokenizer.json of the tokenizers library: {error}") from error
         self.name = name
         # A file may ask for cutting and filling to one length, which would lose text.
         self._tokenizer.no_truncation()
@@ -292,7 +292,8 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
         case {"model": dict()}:
             return Pretrained(content, str(path), str(path))
     raise DataError(
-        f"{path} is no tokenizer: neither one that danlu saved nor a tokenizer.json of the tokenizers library"
+        f"{path} is not a tokenizer: danlu did not save it, and it is not a tokenizer.json of the library "
+        "tokenizers"
     )
 
 

@@ -90,7 +90,9 @@ def open_tokens(path: str | os.PathLike[str], *, verify: bool | None = None) -> 
         )
     magic, version, width, vocabulary, count = _FIELDS.unpack_from(header)
     if magic != MAGIC:
-        raise DataError(f"{path} is no token file: its first 8 bytes (offset 0) are {magic!r}, not {MAGIC!r}")
+        raise DataError(
+            f"{path} is not a token file: its first 8 bytes (offset 0) are {magic!r}, not {MAGIC!r}"
+        )
     if version != FORMAT:
         raise DataError(f"{path} has token format {version} (byte 8); this version of danlu reads {FORMAT}")
     if not 0 < vocabulary <= 1 << 32 or width != id_type(vocabulary).itemsize:

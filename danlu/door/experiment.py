@@ -62,7 +62,7 @@ def split_words(words: Sequence[Word | Experiment]) -> list[str]:
     found = []
     for word in words:
         if isinstance(word, Experiment):
-            raise SpecError("an Experiment stands first, words such as '+swiglu' after it")
+            raise SpecError("an Experiment must come first, and words such as '+swiglu' after it")
         whole = not isinstance(word, str) or (len(words) > 1 and OVERRIDE.fullmatch(word))
         found += [os.fspath(word)] if whole else split(os.fspath(word))
     return found
@@ -83,7 +83,7 @@ def full_name(name: str, known: Mapping[str, Any]) -> str:
     found = [field for field in every if field.endswith(f".{name}")]
     if not found:
         hint = did_you_mean(name, {field.rpartition(".")[2] for field in every})
-        raise SpecError(f"there is no field {name}{hint or '; danlu show prints all that there are'}")
+        raise SpecError(f"there is no field {name}{hint or '; danlu show prints all fields'}")
     if len(found) > 1:
         raise SpecError(f"{name} may be {either(found)}; write more of it")
     return found[0]
@@ -104,7 +104,7 @@ def to_text(value: Any) -> str:
         return json.dumps(_plain(value), ensure_ascii=False, default=_plain)
     except (TypeError, ValueError):
         allowed = "a number, a text, a list, a mapping or a specification"
-        raise SpecError(f"{value!r} is no value of a field; give {allowed}") from None
+        raise SpecError(f"{value!r} is not a value of a field; give {allowed}") from None
 
 
 def _plain(value: Any) -> Any:

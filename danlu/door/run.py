@@ -57,9 +57,7 @@ class Run(Displayed):
         self._files = RunFolder(folder)
         if not self._files.experiment.is_file():
             name = self._files.experiment.name
-            raise RunError(
-                f"{folder} is no run's folder (it has no {name}); danlu.runs() lists those there are"
-            )
+            raise RunError(f"{folder} is not a run's folder (it has no {name}); danlu.runs() lists all")
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -195,7 +193,7 @@ def train(
         return Run(folder)
     if summary["stopped"]:
         done = f"saved step {summary['steps']}" if summary["steps"] else "nothing was trained yet"
-        reporter.message(f"{summary['stopped']}: {done}; danlu.run({summary['run']!r}).resume() goes on")
+        reporter.message(f"{summary['stopped']}: {done}; danlu.run({summary['run']!r}).resume() continues")
     return Run(summary["run"])
 
 

@@ -61,7 +61,7 @@ def read_json(path: str | os.PathLike[str], limit: int = LIMIT) -> Any:
         return from_json(read_bytes(path, limit))
     except ValueError as error:
         raise FileError(
-            f"{os.fspath(path)} cannot be read as JSON ({error}); restore it, or start anew"
+            f"{os.fspath(path)} cannot be read as JSON ({error}); restore it, or start again"
         ) from None
 
 
@@ -69,7 +69,7 @@ def read_object(path: str | os.PathLike[str], shape: Mapping[str, Any] | None = 
     """The mapping in a JSON file, checked against ``shape`` (see ``misfit``). Raises ``FileError``."""
     value = read_json(path)
     if wrong := misfit(value, shape or {}):
-        raise FileError(f"{os.fspath(path)}: {wrong}; restore it, or start anew")
+        raise FileError(f"{os.fspath(path)}: {wrong}; restore it, or start again")
     found: dict[str, Any] = value
     return found
 

@@ -76,7 +76,7 @@ class Family:
         fields = {**self.always, **reader.patch}
         vocabulary, context = fields.pop("vocabulary"), fields.pop("context")
         if type(vocabulary) is not int or vocabulary < 1:
-            raise InteropError(f"config.json: vocab_size = {brief(vocabulary)} is no number of tokens")
+            raise InteropError(f"config.json: vocab_size = {brief(vocabulary)} is not a number of tokens")
         experiment = _experiment(fields, context)
         return Read(experiment, vocabulary, tuple(reader.notes))
 

@@ -55,7 +55,7 @@ class Kept:
                 found = settings.get("eos_token_id", found)
         ends = found if isinstance(found, list) else [] if found is None else [found]
         if not all(type(end) is int for end in ends):
-            raise InteropError(f"eos_token_id = {brief(found)} is no id, nor a list of ids")
+            raise InteropError(f"eos_token_id = {brief(found)} is neither an id nor a list of ids")
         return ends
 
 
@@ -74,7 +74,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The mapping in ``config.json``. Raises InteropError if there is none, FileError if it is no
     mapping."""
     if not folder.is_dir():
-        raise InteropError(f"{folder} is no folder; name one that holds {CONFIG} and {WEIGHTS}")
+        raise InteropError(f"{folder} is not a folder; name one that holds {CONFIG} and {WEIGHTS}")
     if not (folder / CONFIG).is_file():
         raise InteropError(f"{folder} has no {CONFIG}; name a folder of transformers' save_pretrained")
     return read_object(folder / CONFIG)
@@ -159,4 +159,4 @@ def _file(path: Path) -> Tensors:
     except FileNotFoundError:
         raise InteropError(f"{path} is missing, which {INDEX} names") from None
     except (OSError, SafetensorError) as error:
-        raise InteropError(f"{path} is no safetensors file: {error}") from None
+        raise InteropError(f"{path} is not a safetensors file: {error}") from None

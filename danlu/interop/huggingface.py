@@ -221,5 +221,5 @@ def read_kept(run: Path) -> Kept:
     found = read_object(run / KEPT, {"special": dict, "files": dict})
     files = {name: text for name, text in found["files"].items() if name in folders.BESIDE}
     if wrong := [name for name, text in files.items() if not isinstance(text, str)]:
-        raise InteropError(f"{run / KEPT}: files.{wrong[0]} is no text; restore it")
+        raise InteropError(f"{run / KEPT}: files.{wrong[0]} is not text; restore it")
     return Kept(folders.special_of(found["special"]), files)

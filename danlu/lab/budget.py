@@ -76,7 +76,7 @@ class Budget:
                     raise LabError(f"a budget of {self.amount:g} s needs a measured speed; measure it first")
                 steps = self.amount / seconds_per_step
         if not steps <= MOST:
-            raise LabError(f"a budget of {self} pays for {steps:.3g} updates; allowed: {MOST:.0e} at most")
+            raise LabError(f"a budget of {self} is {steps:.3g} updates; allowed: {MOST:.0e} at most")
         return max(1, round(steps))
 
     def __str__(self) -> str:

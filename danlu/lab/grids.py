@@ -150,7 +150,9 @@ def _span(text: str) -> tuple[float, float, int | None] | None:
     low, high = (number(match[1]), number(match[2])) if match else (None, None)
     if match is None or low is None or high is None:
         if _MEANT_AS_SPAN.match(text):
-            raise LabError(f"{brief(text)} is no grid; write LOW..HIGH/POINTS-A-DECADE, as in 1e-4..1e-1/3")
+            raise LabError(
+                f"{brief(text)} is not a grid; write LOW..HIGH/POINTS-A-DECADE, as in 1e-4..1e-1/3"
+            )
         return None
     if not 0 < low < high or math.isinf(high / low):
         raise LabError(

@@ -240,7 +240,7 @@ def _entries(text: str, file: Path) -> list[Entry]:
     try:
         values = parse(text)
     except FileError as error:
-        raise LabError(f"{file}, {error}; mend that line, nothing was changed") from None
+        raise LabError(f"{file}, {error}; correct that line; nothing was changed") from None
     if values is None and not _nodes(text):
         return []
     if not isinstance(values, list):

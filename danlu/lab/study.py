@@ -1,7 +1,7 @@
 """A study's folder: what was asked, and what came out; and the pool of runs that all studies share.
 
 studies/runs/NAME-KEY-CODE/  every run, named by its content: what was run once is found again
-studies/STUDY/study.json   what was asked; the same command goes on with it
+studies/STUDY/study.json   what was asked; the same command continues it
 studies/STUDY/result.json  what came out
 """
 

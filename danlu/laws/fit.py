@@ -118,7 +118,7 @@ def refit(
     """
     given = weights if weights is not None else targets
     if given is None:
-        raise LawError("a refit needs weights or targets of its own")
+        raise LawError("a refit needs its own weights or targets")
     resamples, law, generator = len(given), fit.law, np.random.default_rng(seed)
     low, high = law.natural(law.bounds[0]), law.natural(law.bounds[1])
     target = fit.points[law.target] if targets is None else targets
@@ -185,7 +185,7 @@ def _report(
     inner = law.inner(vector)
     for parameter, value, below, above, moves in zip(law.parameters, inner, low, high, free, strict=True):
         if moves and (value <= below or value >= above):
-            warnings.append(f"{parameter.name} stands at its bound, {law.named(vector)[parameter.name]:g}")
+            warnings.append(f"{parameter.name} is at its bound, {law.named(vector)[parameter.name]:g}")
     if points.size == int(free.sum()):
         warnings.append(f"{law.name} has as many parameters as there are points, so that nothing tests it")
     return Fit(

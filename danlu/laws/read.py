@@ -60,9 +60,7 @@ class Read:
             raise LawError(f"there is no column {name} to draw by; there are {', '.join(there)}")
         labels = ["" if value is None else str(value) for value in self.columns[name]]
         if "" in labels:
-            raise LawError(
-                f"column {name} holds nothing in point {labels.index('') + 1}: no group to draw it in"
-            )
+            raise LawError(f"column {name} is empty in point {labels.index('') + 1}: it has no group")
         return np.unique(labels, return_inverse=True)[1].astype(np.float64)
 
 

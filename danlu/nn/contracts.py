@@ -50,7 +50,7 @@ class Mixer(nn.Module):
     def mix(self, x: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
         """(batch, positions, width) → the same, in the type of ``x``. ``mask``: what a position may see.
         Raises ValueError for a mask that the mixer cannot keep to."""
-        raise NotImplementedError(f"{type(self).__name__} has neither mix(x, mask) nor a forward of its own")
+        raise NotImplementedError(f"{type(self).__name__} has neither mix(x, mask) nor its own forward")
 
     def forward(
         self, x: torch.Tensor, mask: AttentionMask | torch.Tensor | None = None, cache: Any = None

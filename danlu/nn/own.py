@@ -32,7 +32,7 @@ def make(own: Own, spec: Spec, *context: Any, **more: Any) -> Any:
     if issubclass(makes, nn.Module):
         makes = complete(makes, own.family)
     elif own.family in _DEFAULTS and own.family != "activation":
-        raise SpecError(f"{own} is no torch.nn.Module")
+        raise SpecError(f"{own} is not a torch.nn.Module")
     try:
         made = makes(**given)
     except ValueError as error:

@@ -19,7 +19,7 @@ def rule_for(spec_type: type[spec.Rule]) -> type[Rule]:
         return cls
     if not issubclass(cls, Optimizer):
         raise SpecError(
-            f"{own_of(spec_type)} is no torch.optim.Optimizer; make it one, or a danlu.optim.Rule"
+            f"{own_of(spec_type)} is not a torch.optim.Optimizer; make it one, or a danlu.optim.Rule"
         )
     if cls not in _RULES:
         # Its own step, and of a rule all that it lacks: who gets which setting, its state in and out.

@@ -33,7 +33,7 @@ def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes
     def register(makes: Makes) -> Makes:
         if family not in FAMILIES:
             hint = did_you_mean(family, FAMILIES)
-            raise SpecError(f"{family!r} is no family of parts{hint}; there are {either(FAMILIES)}")
+            raise SpecError(f"{family!r} is not a family of parts{hint}; there are {either(FAMILIES)}")
         if not KIND.fullmatch(kind):
             raise SpecError(
                 f"kind = {kind!r} of a {family}: a kind is a word of letters, digits, - and _, a letter first"

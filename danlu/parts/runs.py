@@ -93,8 +93,8 @@ def check(record: Sequence[Mapping[str, Any]], experiment: BaseModel, folder: Pa
             if entry is not None and entry["digest"] != origin.digest:
                 copy = f" (kept in {folder / entry['copy']})" if entry["copy"] else ""
                 raise SpecError(
-                    f"{folder} was begun with another {part}: {entry['name']} has changed since; bring the "
-                    f"old one back{copy}, or name another folder for the new one"
+                    f"{folder} was begun with another {part}: {entry['name']} has changed since then; bring "
+                    f"the old one back{copy}, or name another folder for the new one"
                 )
 
 

@@ -28,8 +28,8 @@ def _known_tokenizer(tokenizer: str) -> str:
     size = bpe_size(tokenizer)
     if size is None:
         raise ValueError(
-            f"{tokenizer!r} is no tokenizer: it is bytes, characters, bpe:SIZE (such as bpe:4096) or the "
-            f"path of a tokenizer.json{did_you_mean(tokenizer, ['bytes', 'characters', 'bpe:4096'])}"
+            f"{tokenizer!r} is not a tokenizer; allowed: bytes, characters, bpe:SIZE (such as bpe:4096) or "
+            f"the path of a tokenizer.json{did_you_mean(tokenizer, ['bytes', 'characters', 'bpe:4096'])}"
         )
     if not _SMALLEST_BPE <= size <= _LARGEST_BPE:
         raise ValueError(

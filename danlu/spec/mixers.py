@@ -67,7 +67,7 @@ class LRU(Spec):
     def _ring(self) -> LRU:
         if not self.r_min < self.r_max < 1:
             raise ValueError(
-                f"r_min = {self.r_min} and r_max = {self.r_max} are no ring inside the unit circle; "
+                f"r_min = {self.r_min} and r_max = {self.r_max} do not make a ring inside the unit circle; "
                 "allowed: r_min below r_max below 1"
             )
         return self

@@ -38,7 +38,7 @@ class Group(Spec):
     @model_validator(mode="after")
     def _of_some(self) -> Group:
         if self.role is None and self.names is None:
-            raise ValueError("a group of neither a role nor names is no exception; set one of the two")
+            raise ValueError("a group needs a role or names; set one of the two")
         return self
 
 

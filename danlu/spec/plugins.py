@@ -41,7 +41,7 @@ def load() -> bool:
             _done = False
             raise SpecError(
                 f"the package {importing} offers parts, and importing {entry.module} failed "
-                f"({type(error).__name__}: {error}); mend it, uninstall it, or set DANLU_PLUGINS=0"
+                f"({type(error).__name__}: {error}); correct it, uninstall it, or set DANLU_PLUGINS=0"
             ) from error
         finally:
             importing = None

@@ -234,7 +234,7 @@ def _even(x: float) -> float:
 def _divisor(number: float, near: float) -> float:
     """The divisor of ``number`` nearest to ``near`` as ratios go, of two equally near the larger."""
     if number != int(number) or not 0 < number <= 10**6 or near <= 0:
-        raise SpecError(f"divisor({number:g}, {near:g}) is of no whole number from 1 to a million")
+        raise SpecError(f"divisor({number:g}, {near:g}) needs a whole number from 1 to a million")
     whole = [d for d in range(1, int(number) + 1) if number % d == 0]
     return min(whole, key=lambda d: (round(abs(math.log(d / near)), 9), -d))
 
@@ -366,4 +366,4 @@ class _Reader:
         try:
             return function(*arguments)
         except (ArithmeticError, ValueError):
-            raise SpecError(f"{name}({', '.join(f'{x:g}' for x in arguments)}) is no number") from None
+            raise SpecError(f"{name}({', '.join(f'{x:g}' for x in arguments)}) is not a number") from None

@@ -118,7 +118,7 @@ def _in_order(name: str, moments: list[Duration | None]) -> None:
     for i, moment in enumerate(moments):
         if moment is None:
             if i < len(moments) - 1:
-                raise ValueError(f"{name}.{i} goes on to the end of the run: what follows would never begin")
+                raise ValueError(f"{name}.{i} lasts to the end of the run: what follows would never begin")
             return
         amount, unit = length(moment)
         if amount <= last.get(unit, 0):

@@ -301,7 +301,7 @@ def _share(text: str, steps: int | None, tokens: int | None) -> Any:
         return text
     whole = tokens if unit == "tokens" else steps
     if whole is None:
-        raise SpecError(f"{text} of a run whose length is not told in steps or tokens cannot be shrunk")
+        raise SpecError(f"{text} cannot be shrunk: the run has no bound in steps or tokens")
     return _rounded(min(1.0, amount / whole))
 
 

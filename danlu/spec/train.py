@@ -73,7 +73,7 @@ class Train(Spec):
             if stage.by is not None and (after <= stage.batch or (after - stage.batch) % stage.by):
                 raise ValueError(
                     f"ramp.{i}.by = {stage.by} does not lead from {stage.batch} sequences to {after}; "
-                    "it must divide what lies between them"
+                    "it must divide the difference"
                 )
         before = Length(0, length(self.ramp[0].until).unit) if self.ramp else None
         for i, stage in enumerate(self.ramp):

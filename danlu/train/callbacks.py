@@ -73,7 +73,7 @@ def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
         if not callback.name or callback.name in taken:
             why = "is taken" if callback.name else "says nothing"
             what = type(callback).__name__
-            raise RunError(f"{what}.name = {callback.name!r} {why}; its state needs a name of its own")
+            raise RunError(f"{what}.name = {callback.name!r} {why}; its state needs its own name")
         taken.add(callback.name)
     return [LookInside(), Average(run), *own, Log(), Evaluate(), Checkpoint()]
 

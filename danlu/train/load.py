@@ -43,7 +43,9 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     """
     folder = RunFolder(path)
     if not folder.experiment.is_file():
-        raise RunError(f"{path} is no run's folder (it has no {folder.experiment.name}); danlu train printed")
+        raise RunError(
+            f"{path} is not a run's folder (it has no {folder.experiment.name}); danlu train printed"
+        )
     experiment = resolve([str(folder.experiment)])
     if step is None:
         latest = store.choose(path, None)

@@ -161,7 +161,7 @@ class _Run:
                 trainer = self._trainer(folder, held_out, choices)
                 finished, signal = self._fit(folder, record, trainer)
         except ValueError as error:
-            raise RunError(f"{folder.environment}: {error}; restore it, or start anew") from None
+            raise RunError(f"{folder.environment}: {error}; restore it, or start again") from None
         if finished is not None:
             return finished if group.first else None
         summary = self._summary(trainer, signal, sample) if group.first else None
@@ -256,7 +256,7 @@ class _Run:
         if any(record["data"].get(part) != now.get(part) for part in ("tokenizer", "splits")):
             raise RunError(
                 f"{folder.path} was trained on other data: {self.experiment.data.name} or its split "
-                "changed since; name another folder, or bring the data back"
+                "changed since then; name another folder, or bring the data back"
             )
         parts.check(record.get("parts") or (), self.experiment, folder.path)
         return record

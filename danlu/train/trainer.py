@@ -175,7 +175,7 @@ class Trainer:
                 warm_up(self.passes, self.model, parameters, training, held_out)
             except Exception as error:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                self.reporter.message(f"compiling failed ({reason[:200]}); the run goes on without it")
+                self.reporter.message(f"compiling failed ({reason[:200]}); the run continues without it")
                 self.passes, self.update.loss, self.score = None, self.objective.loss, self.objective.score
                 self.choices = replace(self.choices, compile=False)
                 return False

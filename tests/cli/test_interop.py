@@ -76,7 +76,7 @@ def test_mistakes_are_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.
     assert run("import", tmp_path / "nowhere") == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert run("export", tmp_path, "--to", tmp_path / "x") == 2
-    assert "is no run's folder" in capsys.readouterr().err
+    assert "is not a run's folder" in capsys.readouterr().err
     assert run("import", folder, "--to", tmp_path / "run") == 0
     capsys.readouterr()
     assert run("import", folder, "--to", tmp_path / "run") == 2

@@ -90,7 +90,10 @@ def test_a_narrow_terminal_keeps_what_decides(
     monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((80, 24)))
     monkeypatch.setenv("NO_COLOR", "1")
     _, out, err = danlu(capsys, "runs", "--group", "--sort", "best")
-    assert all(len(line) <= 80 for line in out.splitlines()) and "left out for want of room: " in err
+    assert (
+        all(len(line) <= 80 for line in out.splitlines())
+        and "left out, since the terminal is too narrow: " in err
+    )
     head, first, _ = out.splitlines()
     assert {"bits_per_byte", "best", "n", "lr"} <= set(head.split()) and first.count("2.1500 ± 0.6353") == 2
     sides = [f"runs/a-long-name-of-an-experiment-with-a-rate-of-{lr}" for lr in (0.1, 0.2)]
@@ -131,14 +134,14 @@ def test_compare(capsys: pytest.CaptureFixture[str], there: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("runs", "nowhere"), "nowhere is no folder"),
+        (("runs", "nowhere"), "nowhere is not a folder"),
         (("runs", "--where", "lr>fast"), "> needs a number, not 'fast'"),
         (("runs", "--where", "lrr>1"), "did you mean lr?"),
         (("runs", "--sort", "bst"), "did you mean best?"),
         (("runs", "--columns", "lr,widht"), "did you mean width?"),
         (("runs", "--limit", "-1"), "--limit"),
         (("compare",), "two sides or more, not 0"),
-        (("compare", "runs", "nope"), "nope is no folder"),
+        (("compare", "runs", "nope"), "nope is not a folder"),
         (("compare", "runs", "runs", "--x", "hours"), "--x = hours is none of steps, time, flops, tokens"),
         (("compare", "runs", "runs", "--metric", "bit_per_byte"), "did you mean bits_per_byte"),
         (("compare", "runs", "runs", "--html", "no/such/c.html"), "cannot write no/such/c.html"),

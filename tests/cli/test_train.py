@@ -76,7 +76,7 @@ def test_a_stop_says_how_to_go_on(
     assert danlu("train", *small.words(corpus, *RUN), "--run", "run", "--json") == 143
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "SIGTERM: saved step 2; the same command with --run run goes on\n" in captured.err
+    assert "SIGTERM: saved step 2; the same command with --run run continues\n" in captured.err
     monkeypatch.setattr(evaluate, "to_device", real)
     real_update = Trainer.step
 
@@ -106,7 +106,8 @@ def test_a_stop_before_the_first_step_does_not_claim_to_have_saved(
     monkeypatch.setattr(assemble, "build", stopping)
     assert danlu("train", *small.words(corpus, *RUN), "--run", "run") == 143
     assert (
-        "SIGTERM: nothing was trained yet; the same command with --run run goes on" in capsys.readouterr().err
+        "SIGTERM: nothing was trained yet; the same command with --run run continues"
+        in capsys.readouterr().err
     )
 
 

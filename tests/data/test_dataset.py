@@ -203,7 +203,7 @@ def test_a_damaged_cache_names_the_file_and_what_to_do(ready, name):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
     with pytest.raises(
-        DataError, match=rf"{folder.name}/{name}.*; delete .*{folder.name}, and it is prepared anew"
+        DataError, match=rf"{folder.name}/{name}.*; delete .*{folder.name}, and it is prepared again"
     ):
         ready()
 

@@ -141,14 +141,17 @@ def test_the_unknown_token_of_others_is_counted_as_such(tmp_path):
     ("content", "message"),
     [
         (b"{\n oops", r"bad\.json is not JSON: .*line 2"),
-        (b"[]", r"bad\.json is no tokenizer"),
-        (b'{"danlu": 1, "kind": "runes"}', r"bad\.json is no tokenizer"),
-        (b'{"model": {"type": "Nonsense"}}', r"bad\.json is no tokenizer\.json"),
+        (b"[]", r"bad\.json is not a tokenizer"),
+        (b'{"danlu": 1, "kind": "runes"}', r"bad\.json is not a tokenizer"),
+        (b'{"model": {"type": "Nonsense"}}', r"bad\.json is not a tokenizer\.json"),
         (b'{"a": "\xff"}', r"bad\.json, line 1: not text in UTF-8"),
         (b"[" * 1000, r"bad\.json is not JSON: nested deeper than 100"),
         (b'{"danlu": 1, "kind": "characters", "characters": "a\\ud800"}', r"half a surrogate pair"),
-        (b'{"danlu": 1, "kind": "characters", "characters": null}', r"bad\.json is no tokenizer"),
-        (b'{"danlu": 1, "kind": "tokenizers", "name": "x", "tokenizer": {}}', r"bad\.json is no tokenizer"),
+        (b'{"danlu": 1, "kind": "characters", "characters": null}', r"bad\.json is not a tokenizer"),
+        (
+            b'{"danlu": 1, "kind": "tokenizers", "name": "x", "tokenizer": {}}',
+            r"bad\.json is not a tokenizer",
+        ),
         (
             b'{"model": {"type": "WordLevel", "vocab": {"a": 4000000000}, "unk_token": "a"}}',
             r"has the id 4,000,000,000; allowed: ids below 16,777,216",

@@ -101,7 +101,7 @@ def test_a_file_whose_writer_failed_is_refused(tmp_path):
     with pytest.raises(RuntimeError), TokenWriter(tmp_path / "x.tokens", 10) as writer:
         writer.write(np.arange(10))
         raise RuntimeError
-    with pytest.raises(DataError, match=r"x\.tokens is no token file"):
+    with pytest.raises(DataError, match=r"x\.tokens is not a token file"):
         open_tokens(tmp_path / "x.tokens")
 
 
@@ -109,5 +109,5 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileError, match=r"missing\.tokens is missing"):
         open_tokens(tmp_path / "missing.tokens")
     (tmp_path / "text").write_bytes(b"to be or not to be, " * 10)
-    with pytest.raises(DataError, match=r"text is no token file.*offset 0"):
+    with pytest.raises(DataError, match=r"text is not a token file.*offset 0"):
         open_tokens(tmp_path / "text")

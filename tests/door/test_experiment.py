@@ -96,7 +96,7 @@ def test_keywords_that_mean_nothing_or_several_fields() -> None:
         danlu.experiment("nano", eps=1e-6)
     with pytest.raises(danlu.spec.DanluError, match=r"^there is no field laers; did you mean layers[?]$"):
         danlu.experiment("nano", laers=2)
-    with pytest.raises(danlu.spec.DanluError, match="is no value of a field; give a number"):
+    with pytest.raises(danlu.spec.DanluError, match="is not a value of a field; give a number"):
         danlu.experiment("nano", lr={1, 2})
     with pytest.raises(danlu.spec.DanluError, match="an Experiment stands first"):
         danlu.experiment("nano", danlu.experiment("nano"))

@@ -119,7 +119,7 @@ def test_errors_are_those_of_the_command(words: list[str], capsys: pytest.Captur
         with small.quick(), pytest.raises(danlu.spec.DanluError) as error:
             danlu.train(experiment(words), "run", progress=False, **setting)
         assert str(error.value) == said
-    with pytest.raises(danlu.spec.DanluError, match=r"^nowhere is no run's folder"):
+    with pytest.raises(danlu.spec.DanluError, match=r"^nowhere is not a run's folder"):
         danlu.run("nowhere")
 
 
@@ -156,7 +156,7 @@ def test_a_callback_goes_on_where_it_was(words: list[str], capsys: pytest.Captur
     train(words, "whole", callbacks=[whole])
     stopped = train(words, "cut", callbacks=[before], progress=True)
     assert (stopped.state, stopped.summary["steps"]) == ("stopped", 2)
-    assert "SIGTERM: saved step 2; danlu.run('cut').resume() goes on\n" in capsys.readouterr().err
+    assert "SIGTERM: saved step 2; danlu.run('cut').resume() continues\n" in capsys.readouterr().err
     with small.quick():
         resumed = stopped.resume(callbacks=[after], progress=False)
     assert resumed.state == "finished" and after.count == whole.count == 6

@@ -82,7 +82,7 @@ def test_half_precision_becomes_float32(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_bad_folders(tmp_path: Path) -> None:
-    with pytest.raises(InteropError, match="is no folder"):
+    with pytest.raises(InteropError, match="is not a folder"):
         from_huggingface(tmp_path / "nowhere")
     with pytest.raises(InteropError, match=r"has no config\.json"):
         from_huggingface(tmp_path)
@@ -102,7 +102,7 @@ def test_what_is_said_of_bad_folders(tmp_path: Path) -> None:
     with pytest.raises(InteropError, match=r"only in pytorch_model\.bin, a pickle"):
         from_huggingface(tmp_path)
     (tmp_path / WEIGHTS).write_bytes(b"nonsense")
-    with pytest.raises(InteropError, match="is no safetensors file"):
+    with pytest.raises(InteropError, match="is not a safetensors file"):
         from_huggingface(tmp_path)
 
 

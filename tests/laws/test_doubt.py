@@ -206,7 +206,7 @@ def test_what_cannot_matter_is_not_identified():
     found = fit(law("power-floor"), Points(x=x, loss=(20 * x**-0.1 + 1e-3) * noise))
     assert [entry.parameter for entry in unidentified(found)] in (["c"], [])
     if not unidentified(found):
-        assert any("c stands at its bound" in warning for warning in found.warnings)
+        assert any("c is at its bound" in warning for warning in found.warnings)
 
 
 def test_exact_points_identify_everything():

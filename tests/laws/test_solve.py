@@ -104,7 +104,7 @@ def test_a_bound_holds_and_is_told():
     y = 30 * x**-0.1 * np.exp(-0.01 * np.log(x / 1e8) ** 2)
     found = fit(FLOOR, Points(x=x, loss=y), loss=SQUARES)
     assert found.theta["c"] == 0 and found.converged
-    assert any(warning == "c stands at its bound, 0" for warning in found.warnings)
+    assert any(warning == "c is at its bound, 0" for warning in found.warnings)
     np.testing.assert_allclose(
         found.vector[:2], fit(POWER, Points(x=x, loss=y), loss=SQUARES).vector, rtol=1e-7
     )

@@ -141,7 +141,7 @@ def test_what_a_class_cannot_do_is_told() -> None:
         model_of("model.norm=picky")
     model_of("model.norm=picky", "model.norm.groups=4")
     danlu.part("norm", "number")(type("Number", (), {"__init__": lambda self, width: None}))
-    with pytest.raises(SpecError, match=r"the norm number of test_models.py is no torch.nn.Module"):
+    with pytest.raises(SpecError, match=r"the norm number of test_models.py is not a torch.nn.Module"):
         model_of("model.norm=number")
 
 

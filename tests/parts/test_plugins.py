@@ -78,7 +78,7 @@ def test_one_that_fails_is_named(installed: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == (
         "danlu: the package steep-parts 1.2 offers parts, and importing steep_parts.schedules failed "
-        "(ImportError: no); mend it, uninstall it, or set DANLU_PLUGINS=0\n"
+        "(ImportError: no); correct it, uninstall it, or set DANLU_PLUGINS=0\n"
     )
 
 

@@ -121,7 +121,7 @@ def test_another_part_of_the_same_name_does_not_go_on(tmp_path: Path, mine: Path
     mine.write_text(MINE.replace("torch.tanh", "torch.sin"))
     danlu.load(mine)
     with pytest.raises(
-        SpecError, match=r"was begun with another norm dyt: mine.py has changed since; bring the "
+        SpecError, match=r"was begun with another norm dyt: mine.py has changed since then; bring the "
     ):
         small.go(resolve(words(corpus)), run)
     assert store.list_steps(run) == [3]

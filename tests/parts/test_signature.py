@@ -159,7 +159,7 @@ def late(now: Any, *, warmup: float = 0.1) -> float:
         ("optimizer", Required, "Required: size of an optimizer has no default; give it one"),
         ("objective", Many, "Many does not say metrics: write metrics = … in the class$"),
         ("objective", Wordless, "Wordless has no example, held_out, loss, score or measure, which its obj"),
-        ("nrom", Many, "'nrom' is no family of parts; did you mean norm.*activation, "),
+        ("nrom", Many, "'nrom' is not a family of parts; did you mean norm.*activation, "),
     ],
 )
 def test_what_cannot_be_is_refused(family: str, makes: Callable[..., Any], sentence: str) -> None:

@@ -80,7 +80,7 @@ CASES = {
     "schedule={kind: rsqrt, warmup: 0}": ["schedule.hold = none with schedule.warmup = 0.0 leaves nothing"],
     "schedule={kind: amos, half: 0 steps}": ["schedule.half = 0 steps leaves no time to fall"],
     "schedule={kind: pieces, pieces: [{to: 2}]}": ["schedule.pieces.0.to = 2.0 is above the peak"],
-    "schedule={kind: pieces, pieces: [{}, {to: 0}]}": ["schedule.pieces.0 goes on to the end of the run"],
+    "schedule={kind: pieces, pieces: [{}, {to: 0}]}": ["schedule.pieces.0 lasts to the end of the run"],
     "schedule={kind: pieces, pieces: [{until: 0.2}, {until: 0.1}]}": [
         "schedule.pieces.1.until = 0.1 is not later than what comes before it"
     ],

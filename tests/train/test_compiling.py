@@ -90,7 +90,7 @@ def test_where_compiling_fails_the_run_goes_on_and_says_so(
     told = small.Told()
     small.run(corpus, tmp_path / "run", *RUN, told=told)
     said = [text for text in told.messages if text.startswith("compiling")]
-    assert said == ["compiling failed (the compiler broke); the run goes on without it"]
+    assert said == ["compiling failed (the compiler broke); the run continues without it"]
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["choices"]["compile"] is False
     monkeypatch.undo()
     small.run(corpus, tmp_path / "eager", *RUN, "train.compile=false")

@@ -161,7 +161,7 @@ def test_an_experiment_that_was_edited(run: Path, name: str) -> None:
     if name == "a pipe":
         path.unlink()
         os.mkfifo(path)
-        said = "is no run's folder"
+        said = "is not a run's folder"
     else:
         path.write_text(path.read_text().replace(before, after, 1))
     with pytest.raises(DanluError, match=said) as found:
@@ -170,9 +170,9 @@ def test_an_experiment_that_was_edited(run: Path, name: str) -> None:
 
 
 TOKENIZERS = {
-    "null": "is no tokenizer", "[]": "is no tokenizer", "{": "is not JSON", "[" * 5000: "is not JSON",
+    "null": "is not a tokenizer", "[]": "is not a tokenizer", "{": "is not JSON", "[" * 5000: "is not JSON",
     '{"danlu": 1, "kind": "characters", "characters": "ab"}': "has the shape",
-    '{"danlu": 1, "kind": "characters", "characters": 3}': "is no tokenizer",
+    '{"danlu": 1, "kind": "characters", "characters": 3}': "is not a tokenizer",
 }  # fmt: skip
 
 

@@ -186,7 +186,7 @@ def test_signals_to_the_command_set_its_exit_code(tmp_path: Path, corpus: Path) 
         assert out == "" and "Traceback" not in rest
         step = store.latest_step(tmp_path / "run")
         assert step is not None and step > reached
-        assert f"{name}: saved step {step}; the same command with --run run goes on" in rest
+        assert f"{name}: saved step {step}; the same command with --run run continues" in rest
         if reached:
             assert f"resuming after step {reached}" in "".join(heard)
         reached = step

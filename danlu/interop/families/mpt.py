@@ -19,7 +19,7 @@ def _attention(config: Reader) -> dict[str, object]:
         if value != allowed:
             raise refused(f"attn_config.{name}", value, [allowed])
     if drop:
-        config.note(f"attn_config.attn_pdrop = {drop} is left out: danlu has no dropout there alone")
+        config.note(f"attn_config.attn_pdrop = {drop} is left out: danlu has no dropout of only that part")
     # attn_uses_sequence_id is of training; the rest is in every config.json, of transformers.
     for name in ("attn_impl", "attn_uses_sequence_id", "model_type", "transformers_version", "architectures"):
         inner.left.pop(name, None)

@@ -1,4 +1,4 @@
-"""A ladder from its words to its target: plan, run, fit, hold out, aim. The same command goes on with it."""
+"""A ladder from its words to its target: plan, run, fit, hold out, aim. The same command continues it."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def climb(
     law = fitted(runs, ladder.design)
     held = held_out(runs, ladder.design, ladder.hold_out)
     if any(one.inside is False for one in held):
-        warnings.append("a held-out rung lies outside its interval: so may the target, by more")
+        warnings.append("a held-out rung is outside its interval; the target may be further off")
     target = aim(plan, law, ladder.words, *aimed, _proportion(runs))
     if target.rung.tokens > unique:
         warnings.append(_repeated("the target", target.rung, unique))

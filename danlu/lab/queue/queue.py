@@ -259,8 +259,8 @@ class Queue:
         data = content_of(ended.folder)
         if data is not None and data != self.places.content(entry.job.experiment):
             raise LabError(
-                f"{ended.folder} was trained on other data than the study began with, which changed "
-                "meanwhile; the same command runs again those that it matters to, and goes on"
+                f"{ended.folder} was trained on other data than the study began with: the data changed "
+                "meanwhile; the same command makes the affected runs again, and continues"
             )
 
     def _unedited(self, now: code.Code) -> None:
@@ -269,8 +269,8 @@ class Queue:
         if edited:
             raise LabError(
                 f"danlu/{', '.join(edited)} was edited while the study was under way, and "
-                f"{self._ended.count} runs have ended before; the same command runs again those that it "
-                "matters to, and goes on"
+                f"{self._ended.count} runs have ended before; the same command makes the affected runs "
+                "again, and continues"
             )
 
     def _draw(self) -> None:
@@ -286,7 +286,7 @@ class Queue:
         self._stop()
         raise Interrupted(
             f"{signal}: {self._ended.count} of {total} runs are done, the others are saved; "
-            "the same command goes on with them",
+            "the same command continues with them",
             EXIT[signal],
         )
 

@@ -91,7 +91,7 @@ def find_side(word: str) -> Side:
     folders = [word] if os.path.isdir(word) else sorted(filter(os.path.isdir, glob.glob(word)))
     runs = read_runs(folders)
     if not runs:
-        why = "holds no run" if folders else "is no folder, and no pattern that fits one"
+        why = "holds no run" if folders else "is not a folder, and no pattern that fits one"
         raise LabError(f"{word} {why}; danlu runs lists what there is")
     return Side(word, tuple(runs))
 

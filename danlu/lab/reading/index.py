@@ -52,7 +52,7 @@ def places(folders: Iterable[str | os.PathLike[str]] = ()) -> list[Path]:
     from danlu.lab.errors import LabError  # loads every specification: only where something is wrong
 
     if missing:
-        raise LabError(f"{missing[0]} is no folder; name a run's folder or a folder of runs")
+        raise LabError(f"{missing[0]} is not a folder; name a run's folder or a folder of runs")
     raise LabError(
         f"there is no {' or '.join(USUAL)} here: name a folder of runs, or make a run (danlu train tiny)"
     )

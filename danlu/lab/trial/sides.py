@@ -84,7 +84,7 @@ class Runs:
         for outcome in self.queue.run(job for hash, job in jobs.items() if hash not in self._ended):
             if outcome.summary is None and not outcome.diverged:
                 raise LabError(
-                    f"{outcome.folder}: {outcome.error}; what has ended is kept, the same command goes on"
+                    f"{outcome.folder}: {outcome.error}; finished runs are kept; the same command continues"
                 )
             self._ended[outcome.job.hash] = outcome
 

@@ -116,7 +116,7 @@ def test_a_signal_saves_what_is_running(
         process.send_signal(number)
         _, said = process.communicate(timeout=studies.LIMIT)
     assert process.returncode == status
-    assert f"{number.name}: " in said and "the same command goes on" in said and "Traceback" not in said
+    assert f"{number.name}: " in said and "the same command continues" in said and "Traceback" not in said
     assert workers and not any(map(studies.alive, workers))
     with studies.started(folder, corpus, COUNT, STEPS) as process:
         studies.finish(process)

@@ -153,7 +153,7 @@ def test_patterns_and_mistakes(tmp_path: Path, sides: tuple[str, str]) -> None:
     (tmp_path / "empty" / "metrics.jsonl").write_text("")
     for words, metric, sentence in [
         ([sides[0]], "bits_per_byte", "two sides or more, not 1"),
-        ([sides[0], "nowhere"], "bits_per_byte", "nowhere is no folder"),
+        ([sides[0], "nowhere"], "bits_per_byte", "nowhere is not a folder"),
         ([sides[0], str(tmp_path / "empty")], "bits_per_byte", "holds no run that was evaluated"),
         (list(sides), "los", "did you mean loss"),
     ]:
