@@ -55,7 +55,7 @@ def _by_code(entry: Entry, later: Sequence[Entry]) -> list[str]:
     if entry.code is None or any(other.question == entry.question for other in later):
         return []
     edited = edited_since(entry.evidence, entry.code)
-    again = "the same command runs again what that matters to"
+    again = "the same command makes the affected runs again"
     return [f"{', '.join(edited)} was edited since: {again}"] if edited else []
 
 

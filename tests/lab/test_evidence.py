@@ -100,7 +100,7 @@ def test_a_verdict_is_due_when_its_code_was_edited(
     here["optim/rules/lion.py"] = "another"
     (found,) = due(read(file), {}, "now")
     assert found.reasons == (
-        "optim/rules/lion.py was edited since: the same command runs again what that matters to",
+        "optim/rules/lion.py was edited since: the same command makes the affected runs again",
     )
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["ledger", "due", "--file", str(file)])

@@ -15,18 +15,18 @@ VERDICTS = ("holds", "does not hold", "not shown", NOT_RUN)
 INTRODUCTION = """\
 # The book of claims
 
-What the field says about training, each sentence with a small experiment that tests it, written by
+This page lists claims of the field about training. Each has a small experiment that tests it. It is written by
 `danlu prove --all --write docs/claims.md`. [Proving claims](prove.md) says how to run one, or write one.
 
 **What a verdict means.** The rule was fixed before the experiment ran. The effect of each seed is a
 difference within a pair: same seed, same initial weights where the shapes agree, same batches. Where the
 95 % interval of the mean effect obeys the rule, the claim *holds*; where all of it breaks the rule, the claim
-*does not hold*; else it is *not shown*. Whatever came out stays here.
+*does not hold*; else it is *not shown*. No result is removed.
 
 **What it does not mean.** Most networks here have 0.2 million parameters and learn for a few seconds. A claim
-that holds is visible at that size; how large the effect is at another, this does not say. One that does not
-hold, or is not shown, may well be true of large models or long runs: its note says what is different here.
-Each interval errs once in twenty, so that of {count} claims a few are judged wrongly.
+that holds is visible at that size. At another size the effect may be different. A claim that does not hold,
+or is not shown, may still be true of large models or long runs; its note says what is different here.
+Each interval is wrong once in twenty times, so a few of the {count} verdicts are wrong.
 """
 
 
