@@ -15,8 +15,8 @@ VERDICTS = ("holds", "does not hold", "not shown", NOT_RUN)
 INTRODUCTION = """\
 # The book of claims
 
-This page lists claims of the field about training. Each has a small experiment that tests it. It is written by
-`danlu prove --all --write docs/claims.md`. [Proving claims](prove.md) says how to run one, or write one.
+This page lists claims of the field about training. Each has a small experiment that tests it. The page is
+written by `danlu prove --all --write docs/claims.md`. [Proving claims](prove.md) says how to run or write one.
 
 **What a verdict means.** The rule was fixed before the experiment ran. The effect of each seed is a
 difference within a pair: same seed, same initial weights where the shapes agree, same batches. Where the
