@@ -16,7 +16,7 @@ INTRODUCTION = """\
 # The book of claims
 
 This page lists claims of the field about training. Each has a small experiment that tests it. The page is
-written by `danlu prove --all --write docs/claims.md`. [Proving claims](prove.md) says how to run or write one.
+written by `danlu prove --all --write docs/claims.md`. See [proving claims](prove.md).
 
 **What a verdict means.** The rule was fixed before the experiment ran. The effect of each seed is a
 difference within a pair: same seed, same initial weights where the shapes agree, same batches. Where the
