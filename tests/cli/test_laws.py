@@ -158,7 +158,7 @@ def test_a_cluster_of_names(capsys: pytest.CaptureFixture[str], ladder: Path, tm
     assert found["run_name"] == found["n"] != found[None]
     path.write_text(path.read_text().replace(",run-3", ",", 1))
     code, out, err = danlu(capsys, "fit", path, "--cluster", "run_name")
-    assert (code, out) == (2, "") and "column run_name holds nothing in point" in err
+    assert (code, out) == (2, "") and "column run_name is empty in point" in err
 
 
 SHAPES = {

@@ -98,5 +98,5 @@ def test_keywords_that_mean_nothing_or_several_fields() -> None:
         danlu.experiment("nano", laers=2)
     with pytest.raises(danlu.spec.DanluError, match="is not a value of a field; give a number"):
         danlu.experiment("nano", lr={1, 2})
-    with pytest.raises(danlu.spec.DanluError, match="an Experiment stands first"):
+    with pytest.raises(danlu.spec.DanluError, match="an Experiment must come first"):
         danlu.experiment("nano", danlu.experiment("nano"))

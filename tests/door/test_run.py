@@ -199,7 +199,7 @@ def test_a_callback_ends_the_run(
 def test_what_a_callback_keeps_has_a_name_of_its_own(words: list[str]) -> None:
     for names in (["clock"], [""], ["mine", "mine"]):
         callbacks = [type("Keeps", (Count,), {"name": name})() for name in names]
-        with pytest.raises(danlu.spec.DanluError, match=r"^Keeps.name = .* needs a name of its own$"):
+        with pytest.raises(danlu.spec.DanluError, match=r"^Keeps.name = .* needs its own name$"):
             train(words, "run", callbacks=callbacks)
 
     class Model(danlu.Callback):

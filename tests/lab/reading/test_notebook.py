@@ -32,7 +32,7 @@ def test_a_sequence_that_can_be_cut_down(runs: Runs) -> None:
     assert [len(group.runs) for group in runs.groups()] == [2, 2]
     assert runs.table("lr", "best").rows[0] == ("run", "lr", "best")
     assert runs.grouped().rows[0][:2] == ("runs", "n")
-    with pytest.raises(LabError, match="no folder"):
+    with pytest.raises(LabError, match="is not a folder"):
         Runs("nowhere")
 
 
