@@ -165,14 +165,12 @@ def load(path: Path) -> Any:
 
 def danlu_step(shape: Shape, row: Row, nanogpt: Path | None) -> Step:
     """nanoGPT's architecture, from recipe ``nanogpt-char``, with danlu's own model, loss and optimizer."""
-    # API: to the end of the function; what danlu.train does in an update.
-    import torch
-
-    from danlu import optim
-    from danlu.models import build
-    from danlu.objectives import loss_sum
+    # API: to the end of the function; what danlu.train does in an update, on ids that stay the same.
     from danlu.spec import resolve
-    from danlu.train.machine import PRECISIONS, keep_memory
+    from danlu.train import compiling
+    from danlu.train.assemble import assemble, objective_of, outlined
+    from danlu.train.machine import keep_memory
+    from danlu.train.update import Update
 
     keep_memory()
     experiment = resolve(
@@ -182,23 +180,21 @@ def danlu_step(shape: Shape, row: Row, nanogpt: Path | None) -> Step:
             f"model.width={shape.width}",
             f"model.mixer.heads={shape.heads}",
             f"data.context={shape.context}",
+            f"train.batch={shape.batch}",
         ]
     )
-    model = build(experiment.model, VOCABULARY, shape.context)
-    model.compute = PRECISIONS[row.precision]
-    if row.compiled:
-        for block in model.blocks:
-            block.compile()
-    optimizers = optim.build(experiment.optimizer, model)
-    (x, y), parameters = batch(shape), list(model.parameters())
+    objective = objective_of(experiment, outlined(experiment, VOCABULARY))
+    made = assemble(experiment, objective, row.precision)
+    passes = compiling.compiled(experiment, objective) if row.compiled else None
+    one = Update(made, loss=passes.loss if passes else None)
+    x, y = batch(shape)
+    example = {"tokens": x, "targets": y}
+
+    one.example = lambda draw: example  # type: ignore[method-assign]
 
     def step() -> None:
-        loss = loss_sum(model, x, y) / shape.tokens
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, experiment.train.clip)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        one.apply(0, one.gradients(0, 0, shape.batch))
+        one.clear()
 
     return step
 
