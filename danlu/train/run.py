@@ -175,7 +175,11 @@ class _Run:
         peak = ceiling(device, precision)
         compile = experiment.train.compile
         if compile == "auto":
-            compile = compiling.missing(device.type) is None and self._compiling_pays(precision, peak)
+            compile = self._compiling_pays(precision, peak)
+            if compile and (missing := compiling.missing(device.type)):
+                compile = False
+                if self.group.first:
+                    self.reporter.message(f"{missing}: the run goes on without compiling, which is slower")
         kernels = to_keep(device.type, PRECISIONS[precision])
         return Choices(device.type, precision, compile, kernels, peak)
 

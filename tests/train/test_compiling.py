@@ -76,7 +76,10 @@ def test_without_a_compiler_auto_is_eager(
     monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
     assert "no-compiler" in str(compiling.missing("cpu"))
     monkeypatch.setattr(compiling, "pays", lambda *_: True)
-    small.run(corpus, tmp_path / "run", *RUN, "train.compile=auto")
+    told = small.Told()
+    small.run(corpus, tmp_path / "run", *RUN, "train.compile=auto", told=told)
+    (said,) = [text for text in told.messages if "without compiling" in text]
+    assert said.startswith("there is no C++ compiler here (") and "no-compiler" in said
     assert json.loads((tmp_path / "run" / "environment.json").read_text())["choices"]["compile"] is False
 
 
