@@ -5,19 +5,18 @@ from __future__ import annotations
 import random
 import shlex
 from collections.abc import Sequence
+from functools import cache
 
+from pydantic import BaseModel
+
+from danlu.spec import Experiment
+from danlu.spec.catalog import names
+from danlu.spec.schema import Accepts, accepts
 from tests.fuzz.mutate import word
 
-FIELDS = """
-model train data optimizer schedule objective vary model.layers model.width model.mixer model.mixer.heads
-model.mixer.window model.norm model.norm.eps model.position model.feed_forward model.feed_forward.hidden
-model.dropout model.pattern model.init model.tied model.kind model.base_width model.residual train.steps
-train.tokens train.seconds train.batch train.microbatch train.seed train.clip train.precision train.compile
-train.evaluate_every train.evaluate_tokens train.checkpoint_every train.keep train.log_every train.ramp
-train.average train.weights train.device train.internals_every train.parallel data.corpus data.tokenizer
-data.context data.tokens data.held_out data.documents data.vocabulary data.text data.kind optimizer.lr
-optimizer.kind optimizer.betas optimizer.groups optimizer.weight_decay optimizer.state schedule.warmup
-schedule.kind schedule.floor nonsense model.nonsense task .. train. .train base
+ODD = """
+nonsense model.nonsense task .. train. .train base data.corpus data.tokenizer optimizer.groups model.pattern
+vary train.ramp schedule train.steps train.batch
 """
 
 # FILE: any file of the world. PLACE: where something may be written. WORD: any hostile word. NUMBER: a
@@ -28,6 +27,11 @@ show base.yaml
 show runs/one
 show FILE
 show base.yaml FIELD
+show RECIPE +IDEA
+show RECIPE +IDEA +IDEA FIELD
+show RECIPE --shrink 100k --costs
+diff RECIPE "RECIPE +IDEA"
+show base.yaml +IDEA --groups
 show WORD
 show tiny FIELD FIELD
 show base.yaml +swiglu FIELD
@@ -127,10 +131,16 @@ sample runs/one --tokens 3 --prompt WORD
 sample runs/one --tokens NUMBER
 sample runs/one --tokens 3 --json
 train base.yaml FIELD
+train base.yaml +IDEA
+train base.yaml +IDEA FIELD
+train base.yaml FIELD train.compile=false
+profile base.yaml +IDEA --steps 1
+try IDEA --on base.yaml --seeds 1
 train base.yaml FIELD FIELD
 train FILE train.steps=1
 train base.yaml train.average=ema train.checkpoint_every=1 --run runs/one
-train base.yaml train.average=ema train.checkpoint_every=1 train.steps=3 --run runs/one
+train base.yaml train.average=ema train.checkpoint_every=1 train.keep=9 train.steps=4 --run runs/half
+train base.yaml data.tokenizer=bpe.json
 train base.yaml --run PLACE
 train base.yaml data.corpus=FILE
 train base.yaml data.corpus=saved
@@ -197,6 +207,7 @@ PLACES = [
 
 # Commands that read what lies below a folder, beside those that name it.
 READERS = {
+    "runs/half": ["runs/half"],
     "runs": ["runs", "compare", "sample", "export", "profile", "due"], "studies/sweep": ["sweep"],
     "studies/try": ["try"], "studies/claims": ["prove"],
     "studies/runs": ["sweep", "try", "prove", "runs", "compare"], "ledger.yaml": ["ledger", "try"],
@@ -226,11 +237,43 @@ def _filled(part: str, draw: random.Random, files: Sequence[str]) -> str:
     for name, make in (
         ("FILE", lambda: draw.choice(files)),
         ("PLACE", lambda: draw.choice(PLACES)),
-        ("FIELD", lambda: f"{draw.choice(FIELDS.split())}={word(draw)}"),
-        ("GRID", lambda: f"{draw.choice(FIELDS.split())}={word(draw)},{word(draw)}"),
+        ("FIELD", lambda: "=".join(_field(draw))),
+        ("GRID", lambda: "=".join((*_field(draw), f"{word(draw)}")).replace("=", ",").replace(",", "=", 1)),
+        ("IDEA", lambda: draw.choice(names("ideas"))),
+        ("RECIPE", lambda: draw.choice(names("recipes"))),
         ("NUMBER", lambda: draw.choice(NUMBERS.split())),
         ("WORD", lambda: word(draw)),
     ):
         if name in part:
             part = part.replace(name, make(), 1)
     return part
+
+
+def _field(draw: random.Random) -> tuple[str, str]:
+    """A field of an experiment, of any kind of any part, and a value: of its type, or any."""
+    if draw.random() < 0.2:
+        return draw.choice(ODD.split()), word(draw)
+    name, to = draw.choice(_fields())
+    values = [*to.words, *(f"{{kind: {kind}}}" for kind in to.kinds), *to.kinds]
+    if to.items is not None:
+        values += [f"[{', '.join(to.items.kinds or ['1'])}]", "[{}]"]
+    if int in to.scalars or float in to.scalars:
+        values += NUMBERS.split()
+    if values and draw.random() < 0.8:
+        return name, draw.choice(values)
+    return name, word(draw)
+
+
+@cache
+def _fields() -> list[tuple[str, Accepts]]:
+    """Every dotted name that an experiment may have, whatever the kinds, and what it takes."""
+    found: dict[tuple[str, str], Accepts] = {}
+
+    def walk(part: type[BaseModel], inside: str, above: tuple[type[BaseModel], ...]) -> None:
+        for name, to in accepts(part).items():
+            found[f"{inside}{name}", to.describe()] = to
+            for inner in {*to.specs, *to.kinds.values()} - {*above}:
+                walk(inner, f"{inside}{name}.", (*above, inner))
+
+    walk(Experiment, "", (Experiment,))
+    return [(name, to) for (name, _), to in sorted(found.items())]

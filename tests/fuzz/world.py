@@ -119,9 +119,17 @@ def _fill() -> None:
     mine.mkdir()
     for name in ("book.txt", "report.html", "tokenizer.json", "notes.md"):
         (mine / name).write_text(f"{name}, which danlu did not write\n")
-    assert (
-        danlu("train", "base.yaml", "train.average=ema", "train.checkpoint_every=1", "--run", "runs/one") == 0
-    )
+    often = ["train.average=ema", "train.checkpoint_every=1"]
+    assert danlu("train", "base.yaml", *often, "--run", "runs/one") == 0
+    half = Path("runs/half")  # killed after its second update
+    assert danlu("train", "base.yaml", *often, "train.keep=9", "train.steps=4", "--run", str(half)) == 0
+    for step in (3, 4):
+        shutil.rmtree(half / "checkpoints" / f"step-{step}")
+    (half / "summary.json").unlink()
+    assert danlu("train", "base.yaml", "data.tokenizer=bpe:300", "--run", "bpe") == 0
+    bpe = json.loads(Path("bpe/tokenizer.json").read_text())["tokenizer"]
+    Path("bpe.json").write_text(json.dumps(bpe))
+    shutil.rmtree("bpe")
     make_run(Path("runs/two"), "nano optimizer.lr=0.01", {1: 3.0, 2: 2.5})
     make_run(Path("runs/three"), "nano", {1: 3.0}, finished=False)
     assert danlu("sweep", "base.yaml", "optimizer.lr=0.01,0.02", "--study", "sweep") == 0
