@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from danlu import __version__
-from danlu.files.errors import FileError
+from danlu.files.errors import FileError, Missing
 from danlu.files.lock import Lock
 from danlu.files.read import MIB, read_text
 from danlu.files.write import write_atomically
@@ -233,7 +233,10 @@ ANSWER = {"verdict", "effect", "interval", "seeds", "evidence"}
 
 
 def _text(file: Path) -> str:
-    return read_text(file, LIMIT) if file.exists() else ""
+    try:
+        return read_text(file, LIMIT)
+    except Missing:
+        return ""
 
 
 def _entries(text: str, file: Path) -> list[Entry]:

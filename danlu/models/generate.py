@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import torch
 
+from danlu.files.errors import DanluError
 from danlu.models.decoder import Decoder
 from danlu.models.encoder_decoder import EncoderDecoder
+
+COLDEST = 1e-30
 
 
 def pick(
@@ -20,12 +23,18 @@ def pick(
 ) -> torch.Tensor:
     """Draw the next token: logits (batch, vocabulary) → ids (batch, 1).
 
-    ``temperature`` divides the logits (0: the likeliest token); ``top_k`` keeps the k likeliest;
-    ``top_p`` the smallest set whose probability reaches p (Holtzman et al. 2020).
+    ``temperature`` divides the logits (0, or nearer to it than float32 can tell: the likeliest token);
+    ``top_k`` keeps the k likeliest; ``top_p`` the smallest set whose probability reaches p (Holtzman et al.
+    2020). Raises ``DanluError`` where the likeliest has no finite logit.
     """
-    if temperature == 0:
+    highest = logits.max(dim=-1, keepdim=True).values
+    if not torch.isfinite(highest).all():
+        raise DanluError(
+            "the model's logits are not finite, since its weights diverged; name an earlier checkpoint"
+        )
+    if temperature < COLDEST:
         return logits.argmax(dim=-1, keepdim=True)
-    logits = logits / temperature
+    logits = (logits - highest) / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         lowest = logits.topk(top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < lowest, float("-inf"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,8 @@ def generate_text(
             "gaps in a text and does not continue one; danlu sample takes a run of a decoder or an "
             "encoder-decoder"
         )
+    if not 0 <= temperature < math.inf:
+        raise RunError(f"temperature = {temperature}; allowed: 0 or any number above it")
     if top_p is not None and not 0 < top_p <= 1:
         raise RunError(f"top_p = {top_p} keeps no token; allowed: above 0, at most 1")
     if not -(2**63) <= seed < 2**63:

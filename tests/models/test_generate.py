@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from danlu import spec
+from danlu.files.errors import DanluError
 from danlu.models import generate, pick
 from tests.models.small import ATTENTIONS, CONTEXT, EVERY, small, tokens
 
@@ -234,3 +235,18 @@ def test_top_p_comes_after_temperature():
 def test_temperature_zero_is_the_likeliest_of_each_row():
     logits = torch.randn(50, 9)
     assert torch.equal(pick(logits, temperature=0), logits.argmax(dim=-1, keepdim=True))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite(bad: float) -> None:
+    logits = torch.zeros(2, 5)
+    logits[1, 3] = bad
+    for temperature in (0.0, 1.0):
+        with pytest.raises(DanluError, match="weights diverged"):
+            pick(logits, temperature=temperature)
+
+
+def test_any_temperature_near_zero_takes_the_likeliest() -> None:
+    logits = torch.randn(4, 9)
+    for temperature in (1e-20, 1e-38, 5e-324):
+        assert torch.equal(pick(logits, temperature=temperature), logits.argmax(-1, keepdim=True))

@@ -103,7 +103,7 @@ def find(root: str) -> Iterator[tuple[str, Stamps]]:
                 listed = list(entries)
         except OSError:  # gone meanwhile, or not ours to look into
             continue
-        files = {entry.name: entry for entry in listed if entry.name in FILES}
+        files = {entry.name: entry for entry in listed if entry.name in FILES and not entry.is_dir()}
         if EXPERIMENT in files:
             with suppress(OSError):
                 stats = {name: files[name].stat() for name in FILES if name in files}
