@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.common import ROOT, cores, machine
+from danlu.files.yaml import dump, read_mapping
 from danlu.nn.kernels import attend
-from danlu.spec.text import dump, read_mapping
 from danlu.train.machine import PRECISIONS, keep_memory
 
 TABLE = ROOT / "danlu" / "catalog" / "kernels.yaml"

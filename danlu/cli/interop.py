@@ -25,9 +25,9 @@ def import_(
 
     Example: danlu import gpt2/ --to runs/gpt2
     """
+    from danlu.files.yaml import dump
     from danlu.interop import from_huggingface
     from danlu.interop.run import save_run
-    from danlu.spec.text import dump
 
     imported = from_huggingface(folder)
     notes = [*imported.notes, *(save_run(imported, to) if to is not None else ())]

@@ -98,7 +98,7 @@ def _list(entries: Sequence[Entry], file: Path) -> None:
 
 
 def _tell(entry: Entry, as_json: bool) -> None:
-    from danlu.spec.text import dump
+    from danlu.files.yaml import dump
 
     said: dict[str, Any] = entry.written()
     if as_json:

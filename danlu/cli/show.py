@@ -148,9 +148,9 @@ def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
     """Each idea whole; its patch as it is written, or what it changes ``on`` an experiment."""
     from dataclasses import asdict
 
+    from danlu.files.yaml import dump
     from danlu.spec import SpecError, catalog
     from danlu.spec.book import changes
-    from danlu.spec.text import dump
 
     found = []
     for name in names:

@@ -20,8 +20,8 @@ from danlu.files.json import parse
 from danlu.files.paths import expanded
 from danlu.files.read import read_text
 from danlu.files.write import write_atomically
+from danlu.files.yaml import brief
 from danlu.spec.data import bpe_size
-from danlu.spec.text import brief
 
 Ids = NDArray[np.int64]
 MOST_IDS = 1 << 24  # tables over the vocabulary are kept in memory

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
@@ -157,3 +158,8 @@ def _write(value: Any, flow: bool) -> str:
     return yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10**9, default_flow_style=flow
     )
+
+
+def is_file_name(word: str) -> bool:
+    """Whether a word names a YAML file."""
+    return Path(word).suffix.lower() in (".yaml", ".yml")

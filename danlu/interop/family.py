@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from danlu import spec
+from danlu.files.yaml import brief
 from danlu.interop.errors import InteropError
 from danlu.interop.fields import Reader, Row, read_common
 from danlu.interop.normal import Normal, differences, get, normal
 from danlu.interop.tensors import Map
 from danlu.spec.errors import SpecError
-from danlu.spec.text import brief
 
 
 class Read(NamedTuple):

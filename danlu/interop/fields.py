@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from danlu.files.yaml import brief
 from danlu.interop.errors import InteropError
 from danlu.interop.normal import Normal, get
 from danlu.spec.errors import either
-from danlu.spec.text import brief
 
 REQUIRED = object()
 

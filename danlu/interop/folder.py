@@ -19,9 +19,9 @@ from danlu.files.errors import cannot_write
 from danlu.files.json import parse, read_object, write_json
 from danlu.files.read import read_text
 from danlu.files.write import write_atomically
+from danlu.files.yaml import brief
 from danlu.interop.errors import InteropError
 from danlu.interop.tensors import Tensors
-from danlu.spec.text import brief
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"

@@ -15,6 +15,7 @@ import torch.nn as nn
 from danlu import spec
 from danlu.data import load_tokenizer
 from danlu.files.json import read_object, to_json, write_json
+from danlu.files.yaml import brief
 from danlu.interop import folder as folders
 from danlu.interop.errors import InteropError
 from danlu.interop.families import FAMILIES
@@ -24,7 +25,6 @@ from danlu.interop.normal import normal
 from danlu.interop.tensors import Tensors, canonical, come, go, some
 from danlu.models import build
 from danlu.spec.errors import did_you_mean
-from danlu.spec.text import brief
 from danlu.train.load import TOKENIZER, load_run
 
 

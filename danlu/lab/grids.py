@@ -21,10 +21,10 @@ from functools import lru_cache
 from typing import Any
 
 from danlu.files.errors import FileError
+from danlu.files.yaml import brief, parse
 from danlu.lab.errors import LabError
 from danlu.spec.overrides import OVERRIDE
 from danlu.spec.schema import Accepts, adapt
-from danlu.spec.text import brief, parse
 
 DENSEST = 100  # points a decade that three significant digits tell apart
 

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import torch
 
 from danlu import spec
+from danlu.files.yaml import read_mapping
 from danlu.nn.derivatives import transformed
 from danlu.nn.fused import META, fused
 from danlu.nn.masks import AttentionMask, MaskPattern, across_documents, additive_mask
 from danlu.nn.plain import BLOCK, Plain, blocks
-from danlu.spec.text import read_mapping
 
 Normaliser = Callable[[torch.Tensor], torch.Tensor]
 Products = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]

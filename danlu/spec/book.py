@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from danlu.files.yaml import brief, dump
 from danlu.spec import catalog
 from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.experiment import Experiment
 from danlu.spec.explain import explain
 from danlu.spec.replay import MISSING, difference
-from danlu.spec.text import brief, dump
 from danlu.spec.words import laid, resolve, split
 
 

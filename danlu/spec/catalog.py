@@ -19,10 +19,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from danlu.files.yaml import brief, is_file_name, read_mapping
 from danlu.spec import plugins
 from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.overrides import nested
-from danlu.spec.text import brief, is_file_name, read_mapping
 
 ABOUT_RECIPE = ("summary", "source", "published", "sources", "unknown")
 ABOUT_IDEA = ("statement", "source", "family", "patch", "expect")  # besides ``needs``, which may be left out

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
+from danlu.files.yaml import brief
 from danlu.spec.schema import SUFFIXES
-from danlu.spec.text import brief
 
 Unit = Literal["run", "steps", "tokens"]
 

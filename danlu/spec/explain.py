@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
+from danlu.files.yaml import brief
 from danlu.spec.errors import either, nearest
 from danlu.spec.families import KIND
 from danlu.spec.schema import Accepts, accepts, kinds_of
-from danlu.spec.text import brief
 
 # What other frameworks call our fields.
 ALIASES = {

@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from danlu.files.errors import FileError
+from danlu.files.yaml import brief, parse
 from danlu.spec.errors import SpecError
 from danlu.spec.schema import Accepts, accepts, adapt, defaults
-from danlu.spec.text import brief, parse
 from danlu.spec.train import BOUNDS
 
 OVERRIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)

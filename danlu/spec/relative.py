@@ -24,10 +24,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from danlu.files.yaml import brief
 from danlu.spec.errors import SpecError, did_you_mean, either
 from danlu.spec.optim import AdamW
 from danlu.spec.schema import Accepts, accepts
-from danlu.spec.text import brief
 
 NAME = r"[a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)*"
 TOKEN = re.compile(

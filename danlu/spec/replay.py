@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from danlu.files.yaml import dump
 from danlu.spec.experiment import Experiment
 from danlu.spec.overrides import leaves
-from danlu.spec.text import dump
 
 MISSING = "–"  # a field that one of two experiments does not have
 

@@ -9,12 +9,12 @@ from importlib import resources
 from statistics import median
 from typing import Any, Literal
 
+from danlu.files.yaml import read_mapping
 from danlu.spec.attention import Attention
 from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.feed_forwards import GLU, MLP
 from danlu.spec.mixers import LatentAttention, VQAttention
 from danlu.spec.models import Network
-from danlu.spec.text import read_mapping
 
 HEADED = Attention | LatentAttention | VQAttention
 

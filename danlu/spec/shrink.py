@@ -21,6 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from danlu.files.yaml import brief
 from danlu.spec import relative
 from danlu.spec.attention import Attention
 from danlu.spec.base import MOST
@@ -32,7 +33,6 @@ from danlu.spec.models import Network, Parts
 from danlu.spec.optim import LAMB, SGD, Adafactor, Amos, Muon, Tiger
 from danlu.spec.positions import Learned, Relative, T5Buckets
 from danlu.spec.schema import Accepts, adapt
-from danlu.spec.text import brief
 from danlu.spec.words import laid as lay
 from danlu.spec.words import validate
 

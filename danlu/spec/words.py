@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from danlu.files.errors import FileError
+from danlu.files.yaml import brief, is_file_name, read_mapping
 from danlu.spec import catalog, relative
 from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.experiment import Experiment
@@ -32,7 +33,6 @@ from danlu.spec.overrides import (
     parse_override,
 )
 from danlu.spec.schema import defaults
-from danlu.spec.text import brief, is_file_name, read_mapping
 
 DEFAULT = "tiny"
 RUN_FILE = "experiment.yaml"

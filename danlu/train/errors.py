@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from danlu.files.errors import DanluError, cannot_write
-
-__all__ = ["Diverged", "RunError", "cannot_write"]
+from danlu.files.errors import DanluError
 
 
 class RunError(DanluError):

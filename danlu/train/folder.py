@@ -1,4 +1,4 @@
-"""A run's folder: its files, its lock, and small files written whole or not at all.
+"""A run's folder: its files and its lock.
 
 No torch here: the verbs that only read (``danlu runs``, ``show``, ``compare``) use this module.
 """
@@ -13,17 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from danlu.files.errors import cannot_write
-from danlu.files.json import from_json, read_json, to_json, write_json
 from danlu.files.lock import Lock
 from danlu.files.read import read_text
 from danlu.files.write import clean_aside, write_atomically
 from danlu.train import store
 from danlu.train.errors import RunError
-
-__all__ = [
-    "RunFolder", "first_difference", "from_json", "list_runs", "new_run", "read_json", "to_json",
-    "write_atomically", "write_json",
-]  # fmt: skip
 
 EXPERIMENT, ENVIRONMENT, METRICS = "experiment.yaml", "environment.json", "metrics.jsonl"
 SUMMARY, LOCK = "summary.json", ".lock"

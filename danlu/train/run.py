@@ -13,7 +13,8 @@ from typing import Any
 import danlu
 from danlu import data, parts, spec
 from danlu.code import Recording
-from danlu.files.json import read_object
+from danlu.files.json import read_object, write_json
+from danlu.files.write import write_atomically
 from danlu.nn.kernels import kernel_choice, to_keep
 from danlu.objectives import HeldOut, check_passes
 from danlu.spec.replay import difference, to_yaml
@@ -24,7 +25,7 @@ from danlu.train.callbacks import Callback
 from danlu.train.clock import Clock
 from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
-from danlu.train.folder import RunFolder, new_run, write_atomically, write_json
+from danlu.train.folder import RunFolder, new_run
 from danlu.train.interrupt import Interrupt
 from danlu.train.load import TOKENIZER, load_run
 from danlu.train.machine import PRECISIONS, check_seed, keep_memory, pick_device, pick_precision

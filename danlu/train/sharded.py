@@ -25,8 +25,9 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from danlu.files.errors import cannot_write
 from danlu.train import store, whole
-from danlu.train.errors import RunError, cannot_write
+from danlu.train.errors import RunError
 from danlu.train.store import step_folder
 
 __all__ = ["flatten", "load_full", "load_sharded", "save_sharded", "unflatten"]

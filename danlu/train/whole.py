@@ -22,8 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from danlu.files.errors import cannot_write
 from danlu.train import store
-from danlu.train.errors import RunError, cannot_write
+from danlu.train.errors import RunError
 from danlu.train.store import clean, step_folder
 
 Tensors = dict[str, dict[str, Tensor]]

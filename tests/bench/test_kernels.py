@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bench import kernels as bench
+from danlu.files.yaml import read_mapping
 from danlu.nn import kernels
-from danlu.spec.text import read_mapping
 
 ROW = {
     "device": "there",

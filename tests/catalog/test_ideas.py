@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from danlu.files.yaml import read_mapping
 from danlu.spec import Experiment, SpecError, catalog, resolve
 from danlu.spec.overrides import leaves, nested
 from danlu.spec.relative import fit
-from danlu.spec.text import read_mapping
 
 TABLE = read_mapping(Path(__file__).with_name("ideas.yaml"), "ideas.yaml")
 EXPERIMENTS = ("nano", "tiny", "digits", "gpt2-124m", "llama-7b", "gpt3-175b")

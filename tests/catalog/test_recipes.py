@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from danlu import spec
 from danlu.cli.main import app
 from danlu.cli.output import rounded, short
+from danlu.files.yaml import parse
 from danlu.models import Model, build
 from danlu.spec import SpecError, book, catalog, resolve, validate
-from danlu.spec.text import parse
 
 NAMES = catalog.names("recipes")
 PUBLISHED = [name for name in NAMES if book.entry(name).published.parameters]

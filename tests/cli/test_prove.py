@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from danlu.files.yaml import dump
 from danlu.lab.claims import book
 from danlu.lab.ledger import read
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
-from danlu.spec.text import dump
 from tests.train.small import corpus, words
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import danlu
+from danlu.files.yaml import parse
 from danlu.spec import Experiment, RMSNorm, SpecError, resolve, to_yaml, validate
 from danlu.spec.families import FAMILIES
 from danlu.spec.norms import OwnNorm
-from danlu.spec.text import parse
 
 
 class DyT:

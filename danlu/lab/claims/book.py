@@ -17,12 +17,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from danlu.files.errors import FileError
+from danlu.files.yaml import is_file_name, read_mapping
 from danlu.lab.errors import LabError
 from danlu.spec import catalog
 from danlu.spec.base import NonNegativeFloat, PositiveInt, Spec
 from danlu.spec.errors import did_you_mean, either
 from danlu.spec.explain import explain
-from danlu.spec.text import is_file_name, read_mapping
 
 SHELF = "claims"
 CHAPTERS = {"A": "Architecture", "O": "Optimisation", "S": "Scale"}

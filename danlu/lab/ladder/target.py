@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from danlu.files.yaml import brief
 from danlu.lab.budget import Budget
 from danlu.lab.errors import LabError
 from danlu.lab.ladder.law import LadderLaw, ends
@@ -19,7 +20,6 @@ from danlu.spec.errors import SpecError
 from danlu.spec.experiment import Experiment
 from danlu.spec.replay import MISSING, difference
 from danlu.spec.schema import Accepts, adapt
-from danlu.spec.text import brief
 from danlu.spec.words import resolve
 
 BEYOND = 10.0  # times the compute of the largest rung: the target where none is named

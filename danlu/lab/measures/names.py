@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
+from danlu.files.yaml import parse
 from danlu.lab.errors import LabError
 from danlu.parts import measures as own_measures
 from danlu.spec import plugins
@@ -19,7 +20,6 @@ from danlu.spec.errors import did_you_mean
 from danlu.spec.explain import explain
 from danlu.spec.families import Own
 from danlu.spec.metrics import Metric, loss_of
-from danlu.spec.text import parse
 
 Argument = Callable[[str], Any]
 

@@ -83,7 +83,7 @@ def _scalar(written: str) -> Any:
 
 @cache
 def _yaml(text: str) -> Any:
-    """By the reader of ``danlu.spec``; most runs share what is written in these ways."""
-    from danlu.spec.text import parse
+    """By ``danlu.files.yaml``; most runs share what is written in these ways."""
+    from danlu.files.yaml import parse
 
     return parse(text)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from danlu import spec
+from danlu.files.yaml import is_file_name
 from danlu.lab.errors import LabError
 from danlu.lab.yardstick import why_apart
 from danlu.spec import catalog
 from danlu.spec.errors import SpecError
 from danlu.spec.overrides import OVERRIDE
 from danlu.spec.replay import difference
-from danlu.spec.text import is_file_name
 from danlu.spec.words import resolve, split
 
 # Both sides of a pair must agree in these, beside what their metric is of, and why.

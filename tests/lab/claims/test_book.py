@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from danlu.files.yaml import dump
 from danlu.lab.claims import book
 from danlu.lab.errors import LabError
 from danlu.spec.errors import DanluError
-from danlu.spec.text import dump
 from tests.lab.claims.small import OVER, WRITTEN, claim
 
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from danlu.files.errors import FileError
+from danlu.files.yaml import dump, parse
 from danlu.lab.reading import fields
 from danlu.lab.reading.fields import read_fields
 from danlu.spec import catalog, flatten, to_yaml
 from danlu.spec.overrides import leaves
-from danlu.spec.text import dump, parse
 from danlu.spec.words import resolve
 
 scalars = (
