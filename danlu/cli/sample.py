@@ -14,7 +14,9 @@ from danlu.cli.show import AsJson
 def sample(
     run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
     prompt: Annotated[str, typer.Option("--prompt", help="The text to continue.")] = "",
-    tokens: Annotated[int, typer.Option("--tokens", min=1, help="How many tokens to write.")] = 300,
+    tokens: Annotated[
+        int, typer.Option("--tokens", min=1, max=10_000_000, help="How many tokens to write.")
+    ] = 300,
     temperature: Annotated[
         float, typer.Option("--temperature", min=0, help="Divides the logits; 0: always the likeliest token.")
     ] = 0.8,

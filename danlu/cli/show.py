@@ -149,9 +149,11 @@ def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from danlu.files.yaml import dump
-    from danlu.spec import SpecError, catalog
+    from danlu.spec import SpecError, catalog, resolve
     from danlu.spec.book import changes
 
+    if on is not None:
+        resolve(on)  # a mistake in it is told before anything is shown
     found = []
     for name in names:
         idea = catalog.idea(name.removeprefix("+"))

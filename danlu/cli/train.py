@@ -67,7 +67,7 @@ def _tell(summary: dict[str, Any]) -> None:
     metric, best, units = Metric.read(summary["metric"]), summary["best"], f"{summary['unit']}s"
     say()
     say(
-        f"  held-out   {metric.format(summary['metric']['value'])} {metric.words} "
+        f"  held-out   {summary['metric']['value']:.4f} {metric.words} "
         f"(best {best['value']:.4f} at step {best['step']})"
     )
     say(f"  loss       {summary['loss']:.4f} nats per {summary['term']} after {summary['steps']:,} steps")

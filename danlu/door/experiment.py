@@ -41,6 +41,11 @@ def experiment(*words: Word | Experiment, shrink: str | int | None = None, **set
         ...
     danlu.spec.errors.SpecError: eps may be model.norm.eps or optimizer.eps; write more of it
     """
+    for word in words:
+        if not isinstance(word, str | os.PathLike | Experiment):
+            raise SpecError(
+                f"{word!r} is not a word of an experiment; give a recipe, a file or a run, +idea, field=value"
+            )
     start = words[0] if words and isinstance(words[0], Experiment) else None
     rest = split_words(words if start is None else words[1:])
     if start is not None:

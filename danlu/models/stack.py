@@ -73,8 +73,9 @@ class Stack(nn.Module):
             for parts in network.parts()
         ]
         for block, parts in zip(blocks, network.parts(), strict=True):
-            if shared and self.position is not None and parts.position == network.position:
-                cast(Attention, block.mixer).share(self.position)
+            alike = shared and parts.position == network.position
+            if alike and self.position is not None and isinstance(block.mixer, Attention):
+                block.mixer.share(self.position)
         self.beta = beta
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.norm = nn.Identity() if network.placement == "post" else build(network.norm, network.width)

@@ -161,6 +161,12 @@ class Network(Spec):
                     f"pattern.{i}.window = {layer.window} is of kind attention, and this layer's mixer is "
                     f"{mixer.kind}; leave the window out, or give the layer its own mixer"
                 )
+            sparse = getattr(mixer, "sparse", None)
+            if sparse is not None and layer.window not in (None, "full"):
+                raise ValueError(
+                    f"pattern.{i}.window = {layer.window} and mixer.sparse.kind = {sparse.kind} are two "
+                    "patterns for one layer; set one of them to none"
+                )
         for parts in dict.fromkeys(self.turn()):
             check_layer(self.width, parts, causal=self.causal)
             if self.base_width is not None and isinstance(parts.mixer, VQAttention):

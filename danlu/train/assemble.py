@@ -17,6 +17,7 @@ from danlu.models import Model, build
 from danlu.objectives import Objective
 from danlu.optim.base import Rule
 from danlu.optim.rounding import to_bfloat16
+from danlu.train.errors import RunError
 from danlu.train.machine import PRECISIONS, pick_device, pick_precision
 from danlu.train.parallel import ALONE, Processes, distribute
 from danlu.train.plan import updates_of
@@ -90,8 +91,15 @@ def outline(experiment: spec.Experiment, source: Any = None) -> tuple[Objective,
     would have here. ``source``: the data (None: as far as it is known without reading a text)."""
     device, precision = place(experiment.train)
     objective = objective_of(experiment, source or outlined(experiment))
-    with torch.device("meta"):
-        model = initial(experiment, objective, precision)
+    try:
+        with torch.device("meta"):
+            model = initial(experiment, objective, precision)
+    except RuntimeError as error:  # sizes of tensors are 64-bit numbers
+        if "overflow" not in str(error):
+            raise
+        raise RunError(
+            "the network has more numbers than 64 bits can count; lower model.width, or another size of it"
+        ) from None
     return objective, model, device, precision
 
 

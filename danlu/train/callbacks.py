@@ -68,6 +68,10 @@ def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
     ``RunError`` where one of theirs keeps a state under no name, or one that is taken."""
     taken = {"position", "scale", "clock", "processes", Average.name}
     for callback in own:
+        if not isinstance(callback, Callback):
+            raise RunError(
+                f"callbacks: {callback!r} is not a callback; give instances of a subclass of danlu.Callback"
+            )
         if type(callback).state is Callback.state:
             continue
         if not callback.name or callback.name in taken:

@@ -45,7 +45,8 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     folder = RunFolder(path)
     if not folder.experiment.is_file():
         raise RunError(
-            f"{path} is not a run's folder (it has no {folder.experiment.name}); danlu train printed"
+            f"{path} is not a run's folder (it has no {folder.experiment.name}); "
+            "danlu runs lists those there are"
         )
     experiment = resolve([str(folder.experiment)])
     if step is None:
@@ -102,6 +103,8 @@ def generate_text(
         )
     if not 0 <= temperature < math.inf:
         raise RunError(f"temperature = {temperature}; allowed: 0 or any number above it")
+    if count < 0:
+        raise RunError(f"count = {count} tokens cannot be written; allowed: 0 or more")
     if top_p is not None and not 0 < top_p <= 1:
         raise RunError(f"top_p = {top_p} keeps no token; allowed: above 0, at most 1")
     if not -(2**63) <= seed < 2**63:

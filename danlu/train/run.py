@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -157,12 +158,13 @@ class _Run:
         chosen = group.share(record["choices"] if record else asdict(self._choose()))
         choices = Choices.read(chosen)
         check_memory(self.experiment, self.objective, group.device)
-        try:
-            with kernel_choice(choices.attention):
-                trainer = self._trainer(folder, held_out, choices)
-                finished, signal = self._fit(folder, record, trainer)
-        except ValueError as error:
-            raise RunError(f"{folder.environment}: {error}; restore it, or start again") from None
+        with ExitStack() as kept:
+            try:
+                kept.enter_context(kernel_choice(choices.attention))
+            except ValueError as error:
+                raise RunError(f"{folder.environment}: {error}; restore it, or start again") from None
+            trainer = self._trainer(folder, held_out, choices)
+            finished, signal = self._fit(folder, record, trainer)
         if finished is not None:
             return finished if group.first else None
         summary = self._summary(trainer, signal, sample) if group.first else None

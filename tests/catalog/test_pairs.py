@@ -78,7 +78,8 @@ def together(a: str, b: str) -> None:
     except spec.SpecError as error:
         for sentence in str(error).splitlines():
             assert len(sentence) > 40 and sentence == " ".join(sentence.split())
-            assert f"+{a}" in sentence or f"+{b}" in sentence or " = " in sentence  # what clashes
+            named = (f"+{a}", f"+{b}", f"idea {a}:", f"idea {b}:", " = ")
+            assert any(word in sentence for word in named)  # what clashes
         return
     learns(experiment)
 

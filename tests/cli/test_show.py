@@ -116,3 +116,15 @@ def test_an_idea_whole_and_what_it_changes() -> None:
 def test_show_says_what_ideas_became() -> None:
     head = danlu("show", "nano", "+window", "data.context=256").stdout.splitlines()[:2]
     assert head[1] == "# +window: model.mixer.window = 32, which is data.context / 2"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ideas", "swiglu", "--on", "digts"], "did you mean digits?"),
+        (["show", "nano", "model.width=1e12", "--costs"], "more numbers than 64 bits can count"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_shown(words: list[str], said: str) -> None:
+    done = danlu(*words)
+    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr and "Trace" not in done.stderr

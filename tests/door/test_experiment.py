@@ -100,3 +100,9 @@ def test_keywords_that_mean_nothing_or_several_fields() -> None:
         danlu.experiment("nano", lr={1, 2})
     with pytest.raises(danlu.spec.DanluError, match="an Experiment must come first"):
         danlu.experiment("nano", danlu.experiment("nano"))
+
+
+@pytest.mark.parametrize("wrong", [None, 5, {"lr": 1}])
+def test_what_is_not_a_word_is_told(wrong: object) -> None:
+    with pytest.raises(danlu.spec.SpecError, match="is not a word of an experiment; give a recipe"):
+        danlu.experiment(wrong)

@@ -240,3 +240,20 @@ def test_plain_lines_hold_nothing_that_moves(words: list[str], capsys: pytest.Ca
     train(words, "run", progress=True)
     err = capsys.readouterr().err
     assert "step 1 · loss" in err and "bits/byte" in err and "\x1b" not in err and "\r" not in err
+
+
+class Breaks(danlu.Callback):
+    def after_step(self, run: Any) -> None:
+        raise ValueError("mine")
+
+
+def test_an_error_of_a_callback_is_its_own(words: list[str]) -> None:
+    """Not taken for damage of a file of the run."""
+    with pytest.raises(ValueError, match=r"^mine$"):
+        train(words, "run", callbacks=[Breaks()])
+
+
+@pytest.mark.parametrize("wrong", [danlu.Callback, lambda run: None, 3])
+def test_what_is_not_a_callback_is_told(words: list[str], wrong: Any) -> None:
+    with pytest.raises(danlu.spec.DanluError, match="is not a callback; give instances of a subclass"):
+        train(words, "run", callbacks=[wrong])
