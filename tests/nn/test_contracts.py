@@ -56,7 +56,7 @@ def test_what_is_missing_is_named():
     class Empty(Mixer):
         pass
 
-    with pytest.raises(NotImplementedError, match=r"Empty has neither mix\(x, mask\) nor a forward"):
+    with pytest.raises(NotImplementedError, match=r"Empty has neither mix\(x, mask\) nor its own forward"):
         Empty()(torch.zeros(1, 2, 3))
 
 

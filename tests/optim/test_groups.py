@@ -177,7 +177,7 @@ def test_a_role_that_the_model_has_not_is_no_mistake():
 
 
 def test_a_group_must_name_something():
-    with pytest.raises(ValidationError, match="neither a role nor names"):
+    with pytest.raises(ValidationError, match="needs a role or names"):
         Group(rate=0.5)
 
 

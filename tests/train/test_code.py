@@ -36,7 +36,7 @@ def test_the_manifest_holds_what_ran_and_nothing_else(tmp_path: Path, corpus: Pa
     assert {name for name in apart if name in adamw} == {"optim/rules/adam.py"}
     assert {name.split("/")[0] for name in lion.keys() ^ adamw.keys()} == {"optim"}
     common = {"nn/block.py", "nn/norms.py", "models/decoder.py", "objectives/causal.py", "data/batches.py",
-              "optim/schedules.py", "train/trainer.py", "train/evaluate.py", "train/checkpoint.py",
+              "optim/schedules.py", "train/trainer.py", "train/evaluate.py", "train/whole.py",
               "catalog/kernels.yaml"}  # fmt: skip
     assert common <= lion.keys() & adamw.keys()
     assert not {"nn/lru.py", "models/encoder.py", "objectives/masked.py", "train/profile.py"} & adamw.keys()

@@ -11,7 +11,7 @@ from danlu.train import environment as module
 from danlu.train.environment import differs, environment, git
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def record():
     return environment({"shakespeare": {"sha256": "ab"}}, {"kernel": "sdpa", "betas": (0.9, 0.95)})
 
