@@ -33,11 +33,12 @@ class Line:
         if utilisation is not None:
             parts.append(f"{utilisation:.0%} of ceiling")
         if left is not None and progress < 1:
-            parts.append(f"{_duration(left)} left")
+            parts.append(f"{duration(left)} left")
         return " · ".join(part for part in parts if part)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """42s, 3m20s, 2h05m."""
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -19,6 +19,7 @@ from danlu.files.json import from_json, misfit
 from danlu.files.read import open_file
 from danlu.lab.queue.job import Job
 from danlu.train.folder import METRICS
+from danlu.train.progress import duration
 from danlu.train.shapes import ROW
 
 LIVE_EVERY, PLAIN_EVERY = 0.5, 5.0  # seconds
@@ -152,15 +153,6 @@ class Table:
             )
             self._live.start()
         self._live.update(rows, refresh=True)
-
-
-def duration(seconds: float) -> str:
-    """42s, 3m20s, 2h05m."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02}m"
-    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
 def _words(at: Standing) -> str:

@@ -11,8 +11,9 @@ import pytest
 
 from danlu.lab.queue import Job
 from danlu.lab.queue import table as tables
-from danlu.lab.queue.table import Standing, State, Table, duration
+from danlu.lab.queue.table import Standing, State, Table
 from danlu.spec import resolve
+from danlu.train.progress import duration
 
 JOB = Job(resolve(["nano", "train.steps=200"]), name="nano")
 ROWS = [
