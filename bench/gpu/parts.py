@@ -145,8 +145,7 @@ def gradient(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss and gradient of all weights, one vector, with activations in ``dtype``; in float64 on the CPU."""
     model.compute = dtype
-    losses = objective.loss(model, to_device(example, device))
-    loss = losses.total if losses.penalty is None else losses.total + losses.penalty
+    loss = objective.loss(model, to_device(example, device)).minimised
     (loss / (ROWS * objective.count)).backward()
     grads = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     return loss.detach().double().cpu(), torch.cat(grads).double().cpu()

@@ -34,6 +34,11 @@ class Losses(NamedTuple):
     total: torch.Tensor
     penalty: torch.Tensor | None = None
 
+    @property
+    def minimised(self) -> torch.Tensor:
+        """What training takes the gradient of."""
+        return self.total if self.penalty is None else self.total + self.penalty
+
 
 @dataclass(frozen=True)
 class HeldOut:

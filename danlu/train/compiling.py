@@ -134,8 +134,7 @@ def warm_up(
 ) -> None:
     """Compile both functions on an example each; nothing of the model changes."""
     with as_it_was(model):
-        losses = functions.loss(model, training)
-        whole = losses.total if losses.penalty is None else losses.total + losses.penalty
+        whole = functions.loss(model, training).minimised
         # Not backward(): hooks that take gradients in, as Tiger's, are not to see these.
         torch.autograd.grad(whole, list(parameters), allow_unused=True)
         was_training = model.training

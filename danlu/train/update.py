@@ -72,7 +72,7 @@ class Update:
             with hold_gradients(self.made.wrapped, hold=start + micro < mine.stop):
                 with self.part("forward"):
                     losses = self.loss(self.made.wrapped, example)
-                    whole = losses.total if losses.penalty is None else losses.total + losses.penalty
+                    whole = losses.minimised
                 with self.part("backward"):
                     # DDP and FSDP2 average over processes; the loss is a sum over all of them
                     (whole * (self.scale.scale * group.count * share)).backward()
