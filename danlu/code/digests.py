@@ -20,6 +20,7 @@ from typing import Any
 
 from danlu.files.errors import FileError
 from danlu.files.json import read_json, write_json
+from danlu.files.paths import cache_folder
 from danlu.files.read import read_bytes
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -133,7 +134,7 @@ def of_bytes(data: bytes, python: bool = True) -> Source:
 
 def cache_file() -> Path:
     """``digests.json`` in ``$DANLU_CACHE`` or ``~/.cache/danlu``."""
-    return Path(os.environ.get("DANLU_CACHE") or "~/.cache/danlu").expanduser() / "digests.json"
+    return cache_folder() / "digests.json"
 
 
 def _load() -> None:

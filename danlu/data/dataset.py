@@ -276,4 +276,4 @@ def vocabulary_of(data: Text) -> tuple[int, str]:
         return CHARACTERS, "assumed: the characters of the text are counted when it is prepared"
     if (size := bpe_size(data.tokenizer)) is not None:
         return size, f"as {data.tokenizer} says; a small text may give fewer"
-    return load_tokenizer(Path(data.tokenizer).expanduser()).vocabulary, f"of {data.tokenizer}"
+    return load_tokenizer(expanded(data.tokenizer)).vocabulary, f"of {data.tokenizer}"

@@ -191,7 +191,8 @@ def choose(
         return Choice(kept[at], f"the run began with it, by what was measured then at {at} positions")
     if near is None:
         return Choice("sdpa", f"nothing was measured for {where}: PyTorch's own choice")
-    kernel, rival = ("plain", "sdpa") if near.plain <= near.sdpa else ("sdpa", "plain")
+    kernel = _faster(near)
+    rival = "sdpa" if kernel == "plain" else "plain"
     best, other = sorted((near.plain, near.sdpa))
     why = f"measured at {near.length} positions in {where}: {other / best:.1f} times as fast as {rival}"
     return Choice(kernel, why, near)

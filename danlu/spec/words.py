@@ -94,6 +94,8 @@ def _laid(start: _Draft, patches: Sequence[str]) -> _Draft:
 def _check_ideas(base: str, start: _Draft, ideas: Sequence[str]) -> None:
     """An idea that another has put out of action is a mistake: without it the experiment is the same. (A
     field=value may well take back what an idea sets: that is how one tunes it.)"""
+    if not ideas:
+        return
     try:
         whole = _laid(start, ideas).check().effective()
     except SpecError:

@@ -26,8 +26,9 @@ def load(
     is missing, truncated or altered.
     """
     step = store.choose(folder, step)
-    if store.read_content(folder, step)["layout"] != "sharded":
-        return whole.load(folder, step, only)
+    content = store.read_content(folder, step)
+    if content["layout"] != "sharded":
+        return whole.load(folder, step, content, only), content["state"]
     from danlu.train.sharded import load_full, unflatten  # imports torch.distributed
 
     prefixes = None if only is None else tuple(f"{group}/" for group in only)

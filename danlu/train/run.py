@@ -187,11 +187,13 @@ class _Run:
         return Choices(device.type, precision, compile, kernels, peak)
 
     def _compiling_pays(self, precision: str, peak: float) -> bool:
-        experiment, objective, device = self.experiment, self.objective, self.group.device.type
+        experiment, objective = self.experiment, self.objective
         _, model, *_ = outline(experiment, self.source)
         flops = 3 * objective.flops(model, experiment.train.batch)
-        known = compiling.Known(experiment, objective, precision, device)
-        return compiling.pays(experiment, flops, peak, bool(known))
+        return compiling.pays(experiment, flops, peak, bool(self._known(precision)))
+
+    def _known(self, precision: str) -> compiling.Known:
+        return compiling.Known(self.experiment, self.objective, precision, self.group.device.type)
 
     def _trainer(self, folder: RunFolder, held_out: HeldOut, choices: Choices) -> Trainer:
         """The trainer, standing where the last checkpoint was, compiled where that was chosen."""
@@ -239,10 +241,7 @@ class _Run:
         if group.first:
             self._announce(trainer, resumed)
         if trainer.choices.compile and trainer.warm_up():
-            known = compiling.Known(
-                self.experiment, self.objective, trainer.choices.precision, group.device.type
-            )
-            group.on_first(known.remember)
+            group.on_first(self._known(trainer.choices.precision).remember)
         metrics = group.only_first(lambda: self._record(folder, record, trainer))
         try:
             return None, trainer.fit(metrics)

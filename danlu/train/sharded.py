@@ -97,7 +97,7 @@ def load_sharded(folder: Path, template: Mapping[str, Tensor], step: int | None 
     step = _on_first(lambda: store.choose(folder, step))
     content = _on_first(lambda: store.read_content(folder, step))
     if content["layout"] == "whole":  # of one process
-        _everywhere(lambda: _fill(template, flatten(whole.load(folder, step)[0]), folder, step))
+        _everywhere(lambda: _fill(template, flatten(whole.load(folder, step, content)), folder, step))
         return _state(content)
     names = sorted(content["files"])
     # Each process sums some of the files, so that all are read once.
@@ -118,12 +118,12 @@ def load_full(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """All tensors, whole and on the CPU, and the state; by any one process, without a process group.
 
-    ``prefixes``: only names that start with one of them. Raises ``RunError`` as ``danlu.train.whole.load``.
+    ``prefixes``: only names that start with one of them. Raises ``RunError`` as ``checkpoint.load``.
     """
     step = store.choose(folder, step)
     content = store.read_content(folder, step)
     if content["layout"] == "whole":
-        flat = flatten(whole.load(folder, step)[0])
+        flat = flatten(whole.load(folder, step, content))
         return {n: t for n, t in flat.items() if prefixes is None or n.startswith(prefixes)}, content["state"]
     store.verify(folder, step, sorted(content["files"]), content["files"])
     aliases = content["aliases"]

@@ -74,16 +74,13 @@ def save(
             clean(folder)
 
 
-def load(
-    folder: Path, step: int | None = None, only: Collection[str] | None = None
-) -> tuple[Tensors, dict[str, Any]]:
-    """The tensors (on the CPU) and the state of a checkpoint of one process: of ``step``, or the latest.
+def load(folder: Path, step: int, content: Mapping[str, Any], only: Collection[str] | None = None) -> Tensors:
+    """The tensors (on the CPU) of the checkpoint of ``step``, made by one process; ``content``: what
+    ``store.read_content`` says of it.
 
-    ``only``: the groups to read; all if left out. Raises ``RunError`` if there is none, or if a file is
-    missing, truncated or altered.
+    ``only``: the groups to read; all if left out. Raises ``RunError`` if a file is missing, truncated or
+    altered.
     """
-    step = store.choose(folder, step)
-    content = store.read_content(folder, step)
     tensors: Tensors = {}
     for group, aliases in content["aliases"].items():
         if only is None or group in only:
@@ -99,7 +96,7 @@ def load(
         raise RunError(
             f"{step_folder(folder, step)} has no {missing[0]!r}; it has {', '.join(content['aliases'])}"
         )
-    return tensors, content["state"]
+    return tensors
 
 
 def read_tensors(folder: Path, step: int, name: str) -> dict[str, Tensor]:

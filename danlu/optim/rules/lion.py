@@ -10,8 +10,7 @@ from torch import Tensor
 
 from danlu import spec
 from danlu.nn.registry import builds
-from danlu.optim.base import Choice, descend
-from danlu.optim.roles import Named
+from danlu.optim.base import descend
 from danlu.optim.rules.signs import Signed
 
 
@@ -26,12 +25,6 @@ class Lion(Signed):
 
     scaling = "steps"
     moments = ("exp_avg",)
-
-    @classmethod
-    def choose(cls, s: spec.Rule, p: Named) -> Choice:
-        choice = super().choose(s, p)
-        choice.settings["lazy_rows"] &= p.role == "embedding"
-        return choice
 
     def __init__(
         self,

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from danlu.optim.base import Elementwise, calculate, local, precise
+from danlu import spec
+from danlu.optim.base import Choice, Elementwise, calculate, local, precise
 from danlu.optim.pieces import batches
+from danlu.optim.roles import Named
 
 
 class Signed(Elementwise):
@@ -19,6 +21,12 @@ class Signed(Elementwise):
     On a CPU the outcome decides what is called; elsewhere nothing waits for it: each tensor has a mask of one
     number, or of one a row where ``lazy_rows`` is asked for.
     """
+
+    @classmethod
+    def choose(cls, s: spec.Rule, p: Named) -> Choice:
+        choice = super().choose(s, p)
+        choice.settings["lazy_rows"] &= p.role == "embedding"  # only rows of tables may rest
+        return choice
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
         return {**super().new_state(p), "skipped": torch.zeros((), device=p.device)}

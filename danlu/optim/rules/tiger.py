@@ -55,7 +55,6 @@ class Tiger(Signed):
     @classmethod
     def choose(cls, s: spec.Rule, p: Named) -> Choice:
         choice = super().choose(s, p)
-        choice.settings["lazy_rows"] &= p.role == "embedding"
         choice.settings.update(scale=_SCALES[p.role], centre=p.centre)
         return choice
 
