@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import torch
 
@@ -92,16 +93,11 @@ class Place:
 @contextmanager
 def workshop() -> Iterator[Path]:
     """A folder for runs, with a cache of data of its own, that is gone afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = os.environ.get("DANLU_CACHE")
-        os.environ["DANLU_CACHE"] = str(Path(folder) / "cache")
-        try:
-            yield Path(folder)
-        finally:
-            if before is None:
-                del os.environ["DANLU_CACHE"]
-            else:
-                os.environ["DANLU_CACHE"] = before
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, DANLU_CACHE=str(Path(folder) / "cache")),
+    ):
+        yield Path(folder)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from bench.gpu.place import Place, Row, workshop
+from danlu.train.trainer import Silent
 
 STEPS, SAVED, KILLED = 20, 10, 15  # updates; the checkpoint; where the process is killed
 WORDS = (
@@ -46,13 +47,6 @@ def compared(at: Place, folder: Path, deterministic: bool) -> Row:
     if (deterministic or not at.cuda) and any(apart.values()):
         row["wrong"] = "not equal to the last bit"
     return row | {f"{name}, weights apart by": value for name, value in apart.items()}
-
-
-class Silent:
-    """Hears how a run goes."""
-
-    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
-    def message(self, text: str) -> None: ...
 
 
 class Killer(Silent):

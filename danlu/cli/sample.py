@@ -40,20 +40,15 @@ def sample(
     Example: danlu sample runs/first --prompt "def "
     """
     from danlu.objectives import Language
-    from danlu.train.errors import RunError
-    from danlu.train.load import generate_text, load_run, unknown_characters
+    from danlu.train.load import generate_text, load_run, shown, unknown_characters
 
     loaded = load_run(run, step)
     if not isinstance(loaded.objective, Language):
-        shown = loaded.objective.sample(loaded.model)
-        if shown is None:
-            raise RunError(
-                f"{run} has the objective {loaded.experiment.objective.kind}, which shows no sample"
-            )
+        found = shown(loaded, run)
         if as_json:
-            print_json({"run": str(run), "step": loaded.step, "kind": shown.kind, **shown.data})
+            print_json({"run": str(run), "step": loaded.step, "kind": found.kind, **found.data})
         else:
-            say(shown.text)
+            say(found.text)
         return
     text = generate_text(
         loaded, prompt, count=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed

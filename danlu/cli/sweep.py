@@ -74,7 +74,7 @@ def sweep(
             sampler=sampler,
             halving=halving,
             metric=metric,
-            under_way=-(-(workers or cores()) // seeds),
+            at_once=workers or cores(),
             retry=retry,
         )
     if as_json:

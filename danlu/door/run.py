@@ -114,17 +114,13 @@ class Run(Displayed):
         """What ``danlu sample`` prints: the prompt and the text that the model goes on with, so many
         ``tokens``; of a run on something else than text what its model shows, as text."""
         from danlu.objectives import Language
-        from danlu.train.load import generate_text, load_run
+        from danlu.train.load import generate_text, load_run, shown
 
         loaded = load_run(self.folder, step)
         if isinstance(loaded.objective, Language):
             how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
             return prompt + generate_text(loaded, prompt, count=tokens, **how)  # type: ignore[arg-type]
-        shown = loaded.objective.sample(loaded.model)
-        if shown is None:
-            kind = loaded.experiment.objective.kind
-            raise RunError(f"{self.folder} has the objective {kind}, which shows no sample")
-        return shown.text
+        return shown(loaded, self.folder).text
 
     def resume(self, *, callbacks: Sequence[Callback] = (), progress: bool = True) -> Run:
         """Go on with the run where its last checkpoint stands; one that is finished stays as it is."""

@@ -76,7 +76,7 @@ def sweep(
     with Queue(Path(studies), workers=workers, show=progress) as queue:
         result = carry_out(
             typed, queue, studies=Path(studies), name=study, seeds=seeds, trials=trials, sampler=sampler,
-            halving=halving, metric=metric, under_way=-(-(workers or cores()) // seeds), retry=retry,
+            halving=halving, metric=metric, at_once=workers or cores(), retry=retry,
         )  # fmt: skip
     return Sweep(result)
 

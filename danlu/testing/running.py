@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,13 +13,14 @@ from danlu.testing.report import Report, Wrong
 from danlu.train import checkpoint, metrics, store
 from danlu.train.interrupt import Interrupt
 from danlu.train.run import train
+from danlu.train.trainer import Silent
 
 
 def in_a_run(experiment: spec.Experiment, folder: Path, report: Report) -> None:
     """Add what holds of runs of ``experiment``, made in ``folder``."""
 
     def go(name: str) -> Path:
-        train(experiment, folder / name, _Silent(), interrupt=Interrupt(), sample=False)
+        train(experiment, folder / name, Silent(), interrupt=Interrupt(), sample=False)
         return folder / name
 
     def repeated() -> str:
@@ -34,12 +34,6 @@ def in_a_run(experiment: spec.Experiment, folder: Path, report: Report) -> None:
 
     report.add("a run, repeated", repeated)
     report.add("a run, resumed", resumed)
-
-
-class _Silent:
-    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
-
-    def message(self, text: str) -> None: ...
 
 
 def _same(one: Path, other: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from danlu import data, spec
 from danlu.data import Tokenizer, load_tokenizer
 from danlu.models import Encoder, Model
-from danlu.objectives import Language, Objective
+from danlu.objectives import Language, Objective, Sample
 from danlu.spec.words import resolve
 from danlu.train import checkpoint, store
 from danlu.train.assemble import network, objective_of
@@ -74,6 +74,14 @@ def unknown_characters(run: LoadedRun, text: str) -> list[str]:
     """The characters of ``text`` that the run's tokenizer cannot tell from one another."""
     known = run.tokenizer
     return [c for c in dict.fromkeys(text) if c != "\ufffd" and "\ufffd" in known.decode(known.encode(c))]
+
+
+def shown(run: LoadedRun, folder: Path) -> Sample:
+    """What the model of a run that is not on text shows. Raises ``RunError`` where it shows nothing."""
+    found = run.objective.sample(run.model)
+    if found is None:
+        raise RunError(f"{folder} has the objective {run.experiment.objective.kind}, which shows no sample")
+    return found
 
 
 def generate_text(

@@ -39,6 +39,13 @@ class Reporter(Protocol):
     def message(self, text: str) -> None: ...
 
 
+class Silent:
+    """A reporter that says nothing."""
+
+    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
+    def message(self, text: str) -> None: ...
+
+
 @dataclass
 class TrainerState:
     """Where a run stands: all that a checkpoint must carry beside tensors. Checkpoints of before danlu 0.4

@@ -127,6 +127,8 @@ def test_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     check(found, charts=2)
     with pytest.raises(danlu.spec.DanluError, match=r"^no word spans a space"):
         danlu.sweep("nano", lr=1e-3)
+    with pytest.raises(danlu.spec.DanluError, match="--seeds"):
+        danlu.sweep("nano", lr=[1e-3, 1e-2], seeds=0)
 
 
 def test_the_plan_of_a_ladder(in_process: None) -> None:

@@ -111,12 +111,14 @@ def _train(job: Job, folder: Path, interrupt: Interrupt, device: int | None) -> 
     import torch
 
     from danlu.train.run import train
+    from danlu.train.trainer import Silent
 
     if device is not None and torch.cuda.is_available():
         torch.cuda.set_device(device)
     now = time.perf_counter()
     try:
-        summary = train(job.experiment, folder, _Silent(), interrupt=interrupt, started=now, sample=False)
+        # The queue reads how far a run is from its metrics; warnings are in environment.json.
+        summary = train(job.experiment, folder, Silent(), interrupt=interrupt, started=now, sample=False)
     except (OverflowError, FloatingPointError) as error:
         raise Diverged(f"{type(error).__name__}: {error}") from error
     assert summary is not None  # one process
@@ -139,11 +141,3 @@ def _measure(job: Job, folder: Path) -> None:
         with recording.during("measure"):
             found = of_run(folder, missing)
         write_measures(folder, {key(name): value for name, value in found.items()}, recording)
-
-
-class _Silent:
-    """The queue reads how far a run is from its metrics; warnings are in ``environment.json``."""
-
-    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
-
-    def message(self, text: str) -> None: ...

@@ -37,13 +37,13 @@ def sweep(
     sampler: str = "random",
     halving: bool = False,
     metric: str | None = None,
-    under_way: int = 2,
+    at_once: int = 2,
     retry: bool = False,
 ) -> dict[str, Any]:
     """Carry out what the words ask for; returns the study's ``summary``, which is also in its folder.
 
     Without ``trials`` the whole grid, else so many points in all of ``sampler``. ``metric``: a measure of the
-    lab; left out, the first metric of the objective. ``under_way``: trials at a time where one proposal waits
+    lab; left out, the first metric of the objective. ``at_once``: runs at a time where one proposal waits
     for the results of others. Raises ``LabError`` before anything runs where the words span nothing, a point
     is no experiment, or the folder holds a study of another space.
     """
@@ -83,6 +83,7 @@ def sweep(
             record.admit(points, by)
         else:
             proposals = Proposals(space, sampler, study.path, measured.metric)
+            under_way = -(-at_once // seeds)
             search(proposals, trials or 0, under_way, lambda new: record.admit(new, by), carrier)
         all_trials = carrier.all(record.entries)
         result = summary(space, all_trials, study, measured.metric, seeds) | {"halving": accounting}

@@ -25,7 +25,7 @@ WAYS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "random halving": (RANGE, {"trials": 9, "halving": True}),
     "tpe": (RANGE, {"trials": 13, "sampler": "tpe"}),
     "qmc": (RANGE, {"trials": 9, "sampler": "qmc"}),
-    "tpe, two seeds": (RANGE, {"trials": 5, "sampler": "tpe", "seeds": 2, "under_way": 1}),
+    "tpe, two seeds": (RANGE, {"trials": 5, "sampler": "tpe", "seeds": 2, "at_once": 1}),
 }
 
 
