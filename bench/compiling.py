@@ -19,13 +19,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.common import machine, save
+from bench.common import ROOT, machine, ratio, save
 
 STEPS = {"nano": 1500, "tiny": 700}  # tiny with its own rule, Muon, whose products compiling leaves alone
 BARS = {"nano": 1.35, "tiny": 1.4}
 START = 3.0  # seconds
 LEAVE_OUT = 5.0  # seconds after the first update
-HERE = Path(__file__).parents[1]
 
 
 def run(checkout: Path, recipe: str, compiled: bool, cache: Path) -> dict[str, float]:
@@ -60,34 +59,29 @@ def main() -> None:
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch)
-        ways = {"eager": (HERE, False), "compiled": (HERE, True)}
+        ways = {"eager": (ROOT, False), "compiled": (ROOT, True)}
         if given.before:
             ways["before"] = (given.before.resolve(), False)
         for recipe in STEPS:
-            cold = run(HERE, recipe, True, cache)["compile"]
+            cold = run(ROOT, recipe, True, cache)["compile"]
             rounds: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
             for _ in range(given.rounds):
                 for way, (checkout, compiled) in ways.items():
                     rounds[way].append(run(checkout, recipe, compiled, cache))
-            speed = {way: median(r["tokens_per_second"] for r in runs) for way, runs in rounds.items()}
-            paired = {
-                way: [
-                    a["tokens_per_second"] / b["tokens_per_second"]
-                    for a, b in zip(rounds[way], rounds["eager"], strict=True)
-                ]
-                for way in ways
-            }
+            each = {way: [r["tokens_per_second"] for r in runs] for way, runs in rounds.items()}
             found[recipe] = {
-                "tokens_per_second": {way: round(value) for way, value in speed.items()},
-                "compiled_over_eager": round(median(paired["compiled"]), 3),
+                "tokens_per_second": {way: round(median(speeds)) for way, speeds in each.items()},
+                "compiled_over_eager": round(ratio(each["compiled"], each["eager"])["median"], 3),
                 "bar": BARS[recipe],
-                "each": {way: [round(r["tokens_per_second"]) for r in runs] for way, runs in rounds.items()},
+                "each": {way: [round(speed) for speed in speeds] for way, speeds in each.items()},
                 "compile_seconds": round(cold, 1),
                 "compile_seconds_from_cache": [round(r["compile"], 2) for r in rounds["compiled"]],
                 "start_bar": START,
             }
             if given.before:
-                found[recipe]["eager_over_before"] = round(1 / median(paired["before"]), 3)
+                found[recipe]["eager_over_before"] = round(
+                    1 / ratio(each["before"], each["eager"])["median"], 3
+                )
             print(f"{recipe}: {json.dumps(found[recipe])}", flush=True)
     save("compiling", {"machine": machine(1), "recipes": found})
 

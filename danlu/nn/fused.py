@@ -95,17 +95,12 @@ def fused(
     """Attention by PyTorch's kernel, arguments as those of ``danlu.nn.attend``. ``different``: (B, T, S),
     True where query and key are of different documents; ``masked``: whether ``pattern`` and ``different``
     hide more than the triangle that the kernel knows."""
-    mask = None
-    if bias is not None:
-        seen = boolean_mask(pattern, q.device)
-        if different is not None:
-            seen = (seen & ~different)[:, None]
+    mask = boolean_mask(pattern, q.device) if masked or bias is not None else None
+    if mask is not None and different is not None:
+        mask = (mask & ~different)[:, None]
+    if mask is not None and bias is not None:
         # One for all sequences where it is the same: PyTorch broadcasts it without a copy.
-        mask = bias.to(q.dtype).reshape((1,) * (4 - bias.ndim) + bias.shape).masked_fill(~seen, float("-inf"))
-    elif masked:
-        mask = boolean_mask(pattern, q.device)
-        if different is not None:
-            mask = (mask & ~different)[:, None]
+        mask = bias.to(q.dtype).reshape((1,) * (4 - bias.ndim) + bias.shape).masked_fill(~mask, float("-inf"))
     size, repeat = v.shape[-1], q.shape[1] // k.shape[1]
     how = plan(
         META.get() if q.is_meta else q.device.type,

@@ -21,6 +21,10 @@ class MLP(Spec):
     hidden: PositiveInt | None = None
     biases: bool | None = None
 
+    def inner(self, width: int) -> int:
+        """The inner width in a model of ``width``."""
+        return self.hidden or 4 * width
+
 
 class GLU(Spec):
     """A gated feed-forward W₂ (act(W_g x) ⊙ W_v x) (Shazeer 2020); ``silu`` is SwiGLU.
@@ -37,6 +41,10 @@ class GLU(Spec):
     hidden: PositiveInt | None = None
     multiple: PositiveInt = 16
     biases: bool | None = None
+
+    def inner(self, width: int) -> int:
+        """The inner width in a model of ``width``."""
+        return self.hidden or -(-8 * width // (3 * self.multiple)) * self.multiple
 
 
 FEED_FORWARD = Family("feed_forward", ("width", "bias"), base=Spec, place="model.feed_forward")

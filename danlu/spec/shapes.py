@@ -97,11 +97,7 @@ def shape_of(model: Network, vocabulary: int) -> Shape:
         heads, size = mixer.heads, own or width // mixer.heads
         kv_heads = heads if isinstance(mixer, VQAttention | LatentAttention) else mixer.kv_heads or heads
     gated = isinstance(layer, GLU)
-    hidden = getattr(layer, "hidden", None)
-    if isinstance(layer, GLU):
-        hidden = hidden or -(-8 * width // (3 * layer.multiple)) * layer.multiple
-    elif isinstance(layer, MLP):
-        hidden = hidden or 4 * width
+    hidden = layer.inner(width) if isinstance(layer, MLP | GLU) else getattr(layer, "hidden", None)
     return Shape(
         name="this one",
         kind=model.kind,  # type: ignore[arg-type]

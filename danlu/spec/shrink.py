@@ -115,14 +115,8 @@ def _feed_forward(model: Network, parts: Parts) -> int:
         )
     bias = model.bias if layer.biases is None else layer.biases
     inputs = 2 if isinstance(layer, GLU) else 1
-    hidden = layer.hidden or _default_hidden(layer, width)
+    hidden = layer.inner(width)
     return (inputs + 1) * width * hidden + (inputs * hidden + width) * bias
-
-
-def _default_hidden(layer: MLP | GLU, width: int) -> int:
-    if isinstance(layer, GLU):
-        return -(-8 * width // (3 * layer.multiple)) * layer.multiple
-    return 4 * width
 
 
 def shrink(experiment: Experiment, parameters: int) -> Experiment:

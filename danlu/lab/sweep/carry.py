@@ -81,12 +81,13 @@ class Carrier:
             if job.hash in self._submitted:
                 continue
             self._submitted.add(job.hash)
-            folder = self._queue.folder(job)
-            before = None if self._retry else failure(folder)
-            if before is not None and before["kind"] == "failed":
-                self._ended[job.hash] = failed_outcome(job, folder, before["tries"])
-            else:
-                self._queue.submit(job)
+            if not self._retry:
+                folder = self._queue.folder(job)
+                before = failure(folder)
+                if before is not None and before["kind"] == "failed":
+                    self._ended[job.hash] = failed_outcome(job, folder, before["tries"])
+                    continue
+            self._queue.submit(job)
 
     def wait(self, entry: Entry) -> Trial:
         """What came of an entry, once all of its runs have ended."""
