@@ -1,0 +1,53 @@
+"""Every formula that a verdict rests on, once. Plain numbers: no runs, no torch; SciPy is imported where it
+is needed. All of it holds for values that are near to normal.
+
+- ``means``: Student's t interval, bootstrap, median of a fixed number of values
+- ``sequential``: evidence and intervals for whoever looks before the end; planned looks
+- ``multiplicity``: several questions at once (Holm); ``online``: questions that come one after another
+- ``power``: how many pairs a question needs; equivalence, severity
+- ``optimum``: the best rate, with its interval, from losses at several
+- ``gain``: the compute-equivalent gain at each rung; ``across``: gains over rungs, and the verdict at a size
+- ``shrink``: what is left of a gain among many that were tried
+- ``agreement``: how often the small decided as the large
+"""
+
+from danlu.lab.statistics.means import (
+    BOOTSTRAP_FROM,
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    Verdict,
+    bootstrap,
+    decide,
+    mean_interval,
+    median_interval,
+    p_value,
+    paired,
+    t_reach,
+)
+from danlu.lab.statistics.multiplicity import holm, holm_factors
+from danlu.lab.statistics.power import MOST_SEEDS, seeds_to_decide
+from danlu.lab.statistics.sequential import PRIOR, anytime, anytime_reach, evidence
+
+__all__ = [
+    "BOOTSTRAP_FROM",
+    "LEVEL",
+    "MOST_SEEDS",
+    "PRIOR",
+    "RESAMPLES",
+    "Interval",
+    "Verdict",
+    "anytime",
+    "anytime_reach",
+    "bootstrap",
+    "decide",
+    "evidence",
+    "holm",
+    "holm_factors",
+    "mean_interval",
+    "median_interval",
+    "p_value",
+    "paired",
+    "seeds_to_decide",
+    "t_reach",
+]

@@ -1,0 +1,110 @@
+"""What to run next for a verdict at a size beyond, and whether it is still worth it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from danlu.lab.errors import LabError
+from danlu.lab.statistics.across import DELTA, Model, design
+from danlu.lab.statistics.means import LEVEL, t_quantile
+from danlu.lab.statistics.random_effects import TINY, solve
+
+FUTILE = 0.05  # chance of *better* below which a study ends between two rungs
+SLOPE = 0.05  # standard deviation of a gain's slope in ln compute before any run: ln 1.23 over 64 times
+FUTURES = 1000
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A rung still to be run: x = ln compute, the variance that its gain will have, its ``cost``."""
+
+    x: float
+    variance: float
+    cost: float = 0.0
+
+
+def chance_of_better(
+    model: Model, rest: Sequence[Ahead], at: float, delta: float = DELTA, seed: int = 0
+) -> float:
+    """The predictive probability of *better* at x = ``at`` once the rungs of ``rest`` are run: futures are
+    drawn from what the model says now and each is judged by the rule of the end (``across.better``).
+
+    The model's line with τ² as it is, flat in β₀, and β₁ ~ N(0, .05²) before any run, for two or three rungs
+    know no slope. A gate, "stop where this is below .05", cannot add a false *better*, whatever its prior:
+    that needs every gate and the last test.
+    """
+    import numpy as np
+
+    x, y, v = (np.asarray(part, float) for part in (model.x, model.y, model.v))
+    every = np.concatenate([x, [one.x for one in rest]])
+    random = np.random.default_rng(seed)
+    basis = np.column_stack([x**0, x - x.mean()])
+    weight = 1 / np.maximum(v + model.tau2, TINY)
+    precision = basis.T @ (basis * weight[:, None]) + np.diag([0, SLOPE**-2])
+    covariance = np.linalg.inv(precision)
+    beta = random.multivariate_normal(covariance @ basis.T @ (weight * y), covariance, FUTURES)
+    noise = np.array([one.variance for one in rest]) + model.tau2
+    ahead = beta @ np.stack([np.ones(len(rest)), every[len(x) :] - x.mean()])
+    ahead = ahead + np.sqrt(noise) * random.standard_normal(ahead.shape)
+    later = np.concatenate([np.broadcast_to(y, (FUTURES, len(y))), ahead], axis=1)
+    variances = np.concatenate([v, [one.variance for one in rest]])
+    columns = design(every.tolist())
+    found = solve(columns, later, variances)
+    c = np.array([1.0, at - every.mean()])[: columns.shape[1]]
+    value = found.beta @ c
+    reach = t_quantile(len(every) - len(c), LEVEL)
+    half = reach * np.sqrt(found.tau2 + np.einsum("i,...ij,j->...", c, found.covariance, c))
+    return float(np.mean((value - half > 0) & (value >= delta)))
+
+
+@dataclass(frozen=True)
+class Option:
+    """A run that may come next: ``rung``, whose number of pairs grows by one, or none: a new rung; its
+    ``cost``; half the interval at the target afterwards; by how much that falls per cost."""
+
+    rung: int | None
+    cost: float
+    half: float
+    fall: float
+
+
+def next_runs(
+    model: Model, pairs: Sequence[int], costs: Sequence[float], at: float, new: Ahead | None = None
+) -> list[Option]:
+    """What to run next, best first: one more pair at a rung (``pairs`` it has, ``costs`` of one more), or the
+    rung ``new``, by the largest predicted fall of the interval at x = ``at`` per cost. In the limit pairs are
+    then as |l_r| σ_r/√cost_r, where ŷ = Σ l_r y_r (Neyman's allocation).
+
+    A new rung comes first where there are too few for a slope, and where τ² exceeds the median variance:
+    further seeds of old rungs are wasted then. Raises ``LabError`` where lengths differ.
+    """
+    if not len(pairs) == len(costs) == len(model.x):
+        raise LabError(f"{len(model.x)} rungs have {len(pairs)} numbers of pairs and {len(costs)} costs")
+    now = _half(model.x, model.v, model.tau2, at)
+    options = []
+    for r, (n, cost) in enumerate(zip(pairs, costs, strict=True)):
+        v = [v * n / (n + 1) if i == r else v for i, v in enumerate(model.v)]
+        half = _half(model.x, v, model.tau2, at)
+        options.append(Option(r, cost, half, (now - half) / cost))
+    options.sort(key=lambda option: -option.fall)
+    if new is None:
+        return options
+    half = _half((*model.x, new.x), (*model.v, new.variance), model.tau2, at)
+    fall = (now - half) / new.cost if math.isfinite(now) else math.inf
+    rung = Option(None, new.cost, half, fall)
+    first = not model.line or model.tau2 > median(model.v) or fall >= options[0].fall
+    return [rung, *options] if first else sorted([*options, rung], key=lambda option: -option.fall)
+
+
+def _half(x: Sequence[float], v: Sequence[float], tau2: float, at: float) -> float:
+    """Half the interval at x = ``at`` of values with these variances, whatever the values."""
+    import numpy as np
+
+    columns = design(x)
+    weight = 1 / np.maximum(np.asarray(v, float) + tau2, TINY)
+    c = np.array([1.0, at - float(np.mean(x))])[: columns.shape[1]]
+    spread = c @ np.linalg.inv(columns.T @ (columns * weight[:, None])) @ c
+    return t_quantile(len(x) - len(c), LEVEL) * math.sqrt(tau2 + float(spread))
