@@ -44,6 +44,7 @@ class Codebook(nn.Module):
         self.register_buffer("_new_counts", torch.zeros(heads, codes), persistent=False)
         self.register_buffer("_new_sums", torch.zeros(heads, codes, size), persistent=False)
         self.perplexity = torch.zeros(())
+        self._gathered = False  # since the last update; a look at the counts would wait for the device
 
     @torch.no_grad()
     def nearest(self, x: torch.Tensor) -> torch.Tensor:
@@ -74,6 +75,7 @@ class Codebook(nn.Module):
         rows = self._rows(z).flatten()
         count = torch.zeros_like(self.counts).view(-1)
         count.scatter_add_(0, rows, torch.ones_like(rows, dtype=count.dtype))
+        self._gathered = True
         self._new_counts += count.view_as(self.counts)
         vectors = x.reshape(-1, x.shape[-1]).to(self.sums.dtype)
         self._new_sums.flatten(0, 1).scatter_add_(0, rows[:, None].expand_as(vectors), vectors)
@@ -92,8 +94,9 @@ class Codebook(nn.Module):
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(self._new_counts)
             torch.distributed.all_reduce(self._new_sums)
-        if not self._new_counts.any():
+        if not self._gathered:
             return
+        self._gathered = False
         self.counts.lerp_(self._new_counts, 1 - self.decay)
         self.sums.lerp_(self._new_sums, 1 - self.decay)
         torch.div(self.sums, self.counts.clamp(min=LEAST)[..., None], out=self.codes)

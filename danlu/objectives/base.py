@@ -108,7 +108,7 @@ class Objective:
         raise NotImplementedError
 
     def sample(self, model: nn.Module) -> Sample | None:
-        """What the model, in evaluation mode and on the CPU, shows; None: nothing."""
+        """What the model, in evaluation mode, shows; None: nothing. What it is given goes to its device."""
         return None
 
     def flops(self, model: nn.Module, examples: int = 1) -> int:

@@ -74,7 +74,8 @@ class Classify(Objective):
         """The first held-out images beside what the model takes them for."""
         images, classes = (part[:_SHOWN] for part in self.source.held_out)
         with torch.no_grad():
-            guesses = model(torch.from_numpy(images)).argmax(-1).tolist()
+            device = next(model.parameters()).device
+            guesses = model(torch.from_numpy(images).to(device)).argmax(-1).tolist()
         data = {"images": images[:, 0].tolist(), "guesses": guesses, "classes": classes.tolist()}
         return Sample("picture", _picture(images[:, 0], guesses, classes.tolist()), data)
 

@@ -176,9 +176,11 @@ class Language(Objective):
         from danlu.models import EncoderDecoder, generate
 
         given = self.prompt(self.tokenizer.encode(prompt).tolist())
-        begin, context, memory = torch.from_numpy(given["tokens"]), self.lengths[0], None
+        device = next(model.parameters()).device
+        there = {name: torch.from_numpy(part).to(device) for name, part in given.items()}
+        begin, context, memory = there["tokens"], self.lengths[0], None
         if isinstance(model, EncoderDecoder):
-            memory = model.encode(torch.from_numpy(given["encoder_tokens"]))
+            memory = model.encode(there["encoder_tokens"])
             count = min(count, context - begin.shape[1])  # further than this it has never written
         tokens = generate(model, begin, count=count, context=context, memory=memory, **how)
         known = self.tokenizer

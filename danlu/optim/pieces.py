@@ -9,6 +9,7 @@ from torch import Tensor
 # Elements that go through a chain of operations together on a CPU: with 2¹⁷ a weight, its gradient and a
 # momentum in float32 are 1.5 MB, and the calls still cost little beside the work.
 CHUNK = 1 << 17
+LARGE = 1 << 26  # on other devices, where calls cost little beside so many, and copies of them are not large
 
 
 def pieces(columns: list[list[Tensor]], size: int = CHUNK) -> Iterator[list[list[Tensor]]]:
@@ -31,14 +32,12 @@ def pieces(columns: list[list[Tensor]], size: int = CHUNK) -> Iterator[list[list
 
 
 def batches(params: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Whole tensors that together fill the cache of a CPU, or one that is larger; on other devices all."""
-    if params[0].device.type != "cpu":
-        yield params
-        return
+    """Whole tensors that together fill the cache of a CPU, or are ``LARGE``; or one that is larger."""
+    most = CHUNK if params[0].device.type == "cpu" else LARGE
     pending: list[Tensor] = []
     count = 0
     for p in params:
-        if pending and count + p.numel() > CHUNK:
+        if pending and count + p.numel() > most:
             yield pending
             pending, count = [], 0
         pending.append(p)

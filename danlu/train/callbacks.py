@@ -24,7 +24,11 @@ Tensors = dict[str, dict[str, torch.Tensor]]
 
 
 class Callback:
-    """Base class: does nothing. ``name`` is the key of its state in a checkpoint."""
+    """Base class: does nothing. ``name`` is the key of its state in a checkpoint.
+
+    On a GPU updates are made before the host knows their loss: ``run.loss`` and ``run.update.norm`` wait for
+    the device, and ``run.settle()`` waits for it and raises ``Diverged`` where they are not finite.
+    """
 
     name: ClassVar[str] = ""
 
@@ -141,10 +145,9 @@ class Log(Callback):
 
     def after_step(self, run: Trainer) -> None:
         now, update = run.state, run.update
-        now.since[0] += run.loss
-        now.since[1] += 1
         if not run.logs(now.step):
             return
+        run.settle()
         row = run.where() | {
             "flops": run.made.flops_per_unit * now.units,
             "loss": now.since[0] / now.since[1],
@@ -164,6 +167,7 @@ class Evaluate(Callback):
         due = run.last or (every is not None and now.step % every == 0)
         if not due or now.evaluated >= now.step:
             return
+        run.settle()
         with run.recording.during("evaluation"), run.clock("evaluation"), run.averaged():
             metrics = run.average.scores(lambda: self._score(run), run.metric.name)
         value = metrics.get(f"{run.metric.name}_average", metrics[run.metric.name])

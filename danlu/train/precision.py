@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import torch
 
+from danlu.optim.base import local
+
 GROW_AFTER = 2000  # good updates before the scale doubles (PyTorch's GradScaler)
 
 
@@ -45,6 +47,15 @@ def total_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
     wide = torch.promote_types(gradients[0].dtype, torch.float32)  # a norm in bfloat16 would have eight bits
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2, dtype=wide)))
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+
+def clip_on_device(gradients: list[torch.Tensor], norm: torch.Tensor, clip: float) -> None:
+    """Multiply by min(1, clip/(norm + 1e-6)) in place, ``norm`` being a float64 scalar on the device that the
+    host doesn't wait for. Float32 gradients are those, bit for bit, that the factor as a float gives; in a
+    shorter type the factor is rounded to it."""
+    if gradients:
+        factor = torch.full_like(norm, clip).div_(norm + 1e-6).clamp_(max=1.0)  # clip/norm would be a product
+        torch._foreach_mul_([local(g) for g in gradients], factor.to(gradients[0].dtype))
 
 
 def first_non_finite(named: Iterable[tuple[str, torch.Tensor]]) -> str | None:

@@ -299,7 +299,7 @@ class _Run:
         now, clock, folder = trainer.state, self.clock, trainer.folder
         with clock("other"):
             loaded = load_run(folder.path, now.step) if sample and not signal else None
-            shown = None if loaded is None else loaded.objective.sample(loaded.model)
+            shown = None if loaded is None else loaded.objective.sample(loaded.model.to(self.group.device))
         metric, every = trainer.metric, self.experiment.objective.metrics
         found = Summary(
             run=os.fspath(folder.path),

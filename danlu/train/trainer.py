@@ -29,6 +29,7 @@ from danlu.train.machine import PRECISIONS
 from danlu.train.metrics import MetricsFile
 from danlu.train.plan import Plan
 from danlu.train.precision import LossScale
+from danlu.train.reading import Reading
 from danlu.train.update import Update, to_device
 
 
@@ -135,8 +136,9 @@ class Trainer:
         self.update = Update(made, part=self._part, loss=passes.loss if passes else None)
         self.score = passes.score if passes else made.objective.score
         self.state = TrainerState()
-        self.loss = self.rate = math.nan
+        self.rate = math.nan
         self.applied = self.last = self.must_save = self.warm = False
+        self.unread: list[tuple[int, Reading]] = []  # updates whose loss and norm were not looked at, by step
         self.metrics: MetricsFile | None = None
         self.measured: dict[str, float] = {}  # the metrics of the last evaluation
         self.reported: set[int] = set()  # steps whose evaluation is in the metrics already
@@ -206,27 +208,46 @@ class Trainer:
     def step(self) -> None:
         """One update and what the callbacks do around it."""
         now, train = self.state, self.experiment.train
-        before = self.clock.seconds
         # Every random stream is derived from the seed: dropout in step 7 is the same after a resume.
         torch.manual_seed(hash((train.seed, now.step, self.group.rank)) & 0x7FFFFFFF)
         progress = self.group.share(self.progress()) if train.seconds is not None else self.progress()
         self.moment: Progress = self.plan.at(now.step, now.units, progress)
         self.rate = self.settings.set(self.moment) * float(self.made.rules[0].param_groups[0]["peak"])
         self._each(lambda callback: callback.before_update(self))
-        self.loss = self.update.gradients(now.step, now.units // self.objective.size, self.examples)
+        read = self.update.gradients(now.step, now.units // self.objective.size, self.examples)
         self.warm = True
         with self.clock("optimizer"):
             self._each(lambda callback: callback.after_gradients(self))
             losses = self.logs(now.step + 1)
-            self.applied = self.update.apply(now.step, self.loss, count_losses=losses, note=self._saved())
+            self.applied = self.update.apply(now.step, read, count_losses=losses, note=self._saved())
             self._each(lambda callback: callback.after_update(self))
             self.update.clear()
+        self.unread.append((now.step, read))
         now.step += 1
         now.units += self.moment.batch
-        after = self.clock.seconds
-        now.seconds += sum(after[part] - before[part] for part in ("data", "train", "optimizer"))
-        now.loss = self.loss
+        self.settle(but=1 if self.update.late else 0)
         self._each(lambda callback: callback.after_step(self))
+
+    def settle(self, but: int = 0) -> None:
+        """Take in loss and norm of the updates so far, the last ``but`` left out, which the device may still
+        compute. Whatever is written, evaluated or saved comes after. Raises ``Diverged`` where one is not
+        finite."""
+        now = self.state
+        while len(self.unread) > but:
+            step, read = self.unread[0]
+            with self.clock("train"):
+                self.update.check(step, read, self._saved())
+            now.loss = read.loss
+            now.since[0] += read.loss
+            now.since[1] += 1
+            del self.unread[0]
+        seconds = self.clock.seconds
+        now.seconds = sum(seconds[part] for part in ("data", "train", "optimizer"))
+
+    @property
+    def loss(self) -> float:
+        """Of the last update, by term. Waits for the device: ask for it where it is needed."""
+        return self.update.reading.loss
 
     @property
     def examples(self) -> int:
@@ -268,6 +289,7 @@ class Trainer:
 
     def write(self, row: dict[str, Any]) -> None:
         """Write a row of metrics, in the process that keeps them."""
+        self.settle()
         if self.metrics is not None:
             self.metrics.append(row)
 
@@ -282,6 +304,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of where the run stands."""
+        self.settle()
         now, keep = self.state, self.experiment.train.keep
         with self.recording.during("save"), self.clock("checkpoint"), self.averaged():
             metrics = self.metrics

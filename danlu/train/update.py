@@ -16,10 +16,13 @@ from danlu.train.assemble import Assembly
 from danlu.train.errors import Diverged
 from danlu.train.folding import Folding
 from danlu.train.parallel import hold_gradients
-from danlu.train.precision import LossScale, first_non_finite, total_norm
+from danlu.train.precision import LossScale, clip_on_device, first_non_finite, total_norm
+from danlu.train.reading import Reading
 
 Part = Callable[[str], AbstractContextManager[Any]]  # data, forward, backward, optimizer: what takes the time
 Loss = Callable[[Any, Any], Losses]
+
+HELP = "A lower optimizer.lr, a longer warm-up or train.precision=float32 often help"
 
 
 def untimed(part: str) -> AbstractContextManager[None]:
@@ -27,12 +30,18 @@ def untimed(part: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def reads_late(made: Assembly) -> bool:
+    """Whether an update is made before the host knows its loss and norm, so that the device never waits: on a
+    GPU, except in float16, where the loss scale must know them first."""
+    return made.group.device.type == "cuda" and made.precision != "float16"
+
+
 class Update:
     """Updates of ``made``: ``gradients``, then ``apply``; ``example`` reads.
 
     ``part(name)`` is a context around what takes the time. ``loss``: what is called in place of the
-    objective's own, such as a compiled form of it. ``norm``: Euclidean, of the last gradients before they
-    were clipped.
+    objective's own, such as a compiled form of it. ``reading``: loss and norm of the last gradients.
+    ``late``: whether ``apply`` steps without a look at them (``reads_late``); ``check`` then has one.
     """
 
     def __init__(self, made: Assembly, *, part: Part = untimed, loss: Loss | None = None) -> None:
@@ -43,7 +52,13 @@ class Update:
         self.scale = LossScale.of(made.precision)
         self.rounding = rounding.steps(train.weights, train.seed, made.group.rank if self.sharded else 0)
         self.folding = Folding(train, made.rules, made.group.count, made.precision)
-        self.norm = float("nan")
+        self.reading = Reading(torch.full((2,), float("nan"), dtype=torch.float64))  # there is none yet
+        self.late = reads_late(made)
+
+    @property
+    def norm(self) -> float:
+        """Euclidean, of the last gradients before they were clipped. Waits for them."""
+        return self.reading.norm
 
     def example(self, draw: Draw) -> dict[str, torch.Tensor]:
         """Training examples on the device."""
@@ -55,10 +70,10 @@ class Update:
         mine = batch // group.count
         return range(group.rank * mine, (group.rank + 1) * mine), micro or mine
 
-    def gradients(self, step: int, first: int, batch: int) -> float:
+    def gradients(self, step: int, first: int, batch: int) -> Reading:
         """Fill the gradients of update ``step``, whose ``batch`` examples begin with sample ``first``.
 
-        Returns the loss of the global batch by term, penalties left out; ``norm`` is that of the gradients.
+        Returns their norm, and the loss of the global batch by term, penalties left out.
         """
         group, objective = self.made.group, self.made.objective
         mine, micro = self.rows(batch)
@@ -78,18 +93,19 @@ class Update:
                     (whole * (self.scale.scale * group.count * share)).backward()
                     total += losses.total.detach()
         with self.part("backward"):
-            return self._read(total) / terms
+            self.reading = self._read(total, terms)
+        return self.reading
 
-    def apply(self, step: int, loss: float, *, count_losses: bool = False, note: str = "") -> bool:
-        """Clip the gradients, let the rules make their step, and let go of the gradients.
+    def apply(self, step: int, read: Reading, *, count_losses: bool = False, note: str = "") -> bool:
+        """Clip the gradients and let the rules make their step; ``read``: what ``gradients`` returned.
 
         ``count_losses``: count what rounding to low precision loses. False where an overflow in float16 skips
         the update. Raises ``Diverged``, which names the tensor, when something is not finite: the weights are
-        untouched. ``note``: what the error says of checkpoints.
+        untouched. ``note``: what the error says of checkpoints. Where it is ``late``, nothing is looked at.
         """
-        applied = self._finite(step, loss, note)
+        applied = self.late or self._finite(step, read, note)
         if applied:
-            self._clip()
+            self._clip(read)
             self.rounding.begin(step, count=count_losses)
             for rule in self.made.rules:
                 self.rounding.step(rule)
@@ -101,26 +117,42 @@ class Update:
         for _, p in self.named:
             p.grad = None
 
-    def _read(self, total: torch.Tensor) -> float:
-        """The loss over all processes; sets ``norm``. Both come from the device in one transfer."""
+    def check(self, step: int, read: Reading, note: str = "") -> None:
+        """Raises ``Diverged`` where ``apply`` did not look and the loss or norm of ``step`` is not finite."""
+        if not self.late:
+            return
+        for what, value in (("the loss", read.loss), ("the norm of the gradients", read.norm)):
+            if not np.isfinite(value):
+                said = (
+                    f"step {step + 1}: {what} is {value}, which was seen after the update: the weights in "
+                    f"memory are of no use, what was saved before is sound. {note}{HELP}"
+                )
+                raise self.made.group.once(Diverged(said))
+
+    def _read(self, total: torch.Tensor, terms: int) -> Reading:
+        """The loss over all processes and the norm. Both come from the device in one transfer."""
         # Folded into the momentum there are no gradients left, and each was looked at.
         grads = [] if self.folding.active else self._gradients()
         norm = total_norm(grads) if grads else torch.zeros_like(total)
-        loss, length = torch.stack([self.made.group.sum(total).double(), norm.double()]).tolist()
-        self.norm = length / self.scale.scale
-        return float(loss)
+        pair = torch.stack([self.made.group.sum(total).double(), norm.double()])
+        return Reading(pair, terms, self.scale.scale)
 
     def _gradients(self) -> list[torch.Tensor]:
         return [p.grad for _, p in self.named if p.grad is not None]
 
-    def _clip(self) -> None:
+    def _clip(self, read: Reading) -> None:
         clip = self.made.experiment.train.clip
-        factor = min(1.0, clip / (self.norm + 1e-6)) if clip else 1.0
+        if self.late:
+            if clip:
+                clip_on_device(self._gradients(), read.pair[1], clip)
+            return
+        factor = min(1.0, clip / (read.norm + 1e-6)) if clip else 1.0
         if factor != 1.0 or self.scale.scale != 1.0:
             torch._foreach_mul_(self._gradients(), factor / self.scale.scale)
 
-    def _finite(self, step: int, loss: float, note: str) -> bool:
-        if np.isfinite(self.norm) and np.isfinite(loss):
+    def _finite(self, step: int, read: Reading, note: str) -> bool:
+        loss = read.loss
+        if np.isfinite(read.norm) and np.isfinite(loss):
             self.scale.went_well(self.made.precision)
             return True
         if np.isfinite(loss):
@@ -143,10 +175,7 @@ class Update:
             what = "every gradient is finite, but their norm overflowed"
         else:
             what = f"the loss is {loss}"
-        return (
-            f"step {step + 1}: {what}; nothing was updated. {note}"
-            "A lower optimizer.lr, a longer warm-up or train.precision=float32 often help"
-        )
+        return f"step {step + 1}: {what}; nothing was updated. {note}{HELP}"
 
 
 def to_device(example: Example, device: torch.device) -> dict[str, torch.Tensor]:

@@ -20,6 +20,7 @@ from danlu.train import callbacks, checkpoint, store, whole
 from danlu.train import update as updates
 from danlu.train.errors import RunError
 from danlu.train.precision import LossScale
+from danlu.train.reading import Reading
 from danlu.train.run import train
 from danlu.train.trainer import Trainer
 from danlu.train.update import Update
@@ -79,8 +80,8 @@ def first_update(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, 
     norms: list[float] = []
     real = Update.apply
 
-    def spy(self: Update, step: int, loss: float, **more: Any) -> bool:
-        result = real(self, step, loss, **more)
+    def spy(self: Update, step: int, read: Reading, **more: Any) -> bool:
+        result = real(self, step, read, **more)
         norms.append(
             math.sqrt(sum(float(p.grad.square().sum()) for _, p in self.named if p.grad is not None))
         )
@@ -146,15 +147,14 @@ def poison(monkeypatch: pytest.MonkeyPatch, step: int, value: float, name: str |
     """At ``step`` (from 1) put ``value`` into the gradient of ``name``, or make it the loss."""
     real, updates = Update._read, 0
 
-    def read(self: Update, total: torch.Tensor) -> float:
+    def read(self: Update, total: torch.Tensor, terms: int) -> Reading:
         nonlocal updates
         updates += 1
         if updates == step and name is not None:
             parameter = dict(self.named)[name]
             assert parameter.grad is not None
             parameter.grad[1, 2] = value
-        loss = real(self, total)
-        return value if updates == step and name is None else loss
+        return real(self, total * value if updates == step and name is None else total, terms)
 
     monkeypatch.setattr(Update, "_read", read)
 
@@ -214,7 +214,7 @@ def test_a_weight_that_is_not_finite_is_named_before_gradients(
 ) -> None:
     real = Update.gradients
 
-    def gradients(self: Update, step: int, *rest: int) -> float:
+    def gradients(self: Update, step: int, *rest: int) -> Reading:
         with torch.no_grad():
             dict(self.named)["blocks.0.mixer.out.weight"][0, 0] = math.inf
         return real(self, step, *rest)
@@ -252,11 +252,11 @@ def test_float16_ends_when_halving_does_not_help(
 ) -> None:
     real = Update._read
 
-    def read(self: Update, total: torch.Tensor) -> float:
+    def read(self: Update, total: torch.Tensor, terms: int) -> Reading:
         gradient = dict(self.named)["embedding.weight"].grad
         assert gradient is not None
         gradient[0, 0] = math.nan
-        return real(self, total)
+        return real(self, total, terms)
 
     monkeypatch.setattr(Update, "_read", read)
     with pytest.raises(RunError, match=r"step 17: the gradient of embedding\.weight is NaN"):  # 2¹⁶ → 1

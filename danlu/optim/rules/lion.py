@@ -60,10 +60,15 @@ class Lion(Signed):
         update = (m + to_update * (g - m)).sign()
         return p - lr * (update + decay * p), m + to_keep * (g - m)
 
-    def masked(self, settings: dict[str, Any], mask: Tensor, p: Tensor, g: Tensor, *moments: Tensor) -> None:
-        (m,) = moments
-        (beta1, beta2), lr = settings["betas"], settings["lr"]
-        g = torch.where(mask, g, m)  # m then stays as it is, exactly
-        update = torch.lerp(m, g, 1 - beta1).sign_()
-        m.lerp_(g, 1 - beta2)
-        p.sub_(update.add_(p, alpha=settings["weight_decay"]).mul_(mask), alpha=lr)
+    def masked(
+        self, settings: dict[str, Any], masks: list[Tensor], params: list[Tensor], grads: list[Tensor],
+        *moments: list[Tensor],
+    ) -> None:  # fmt: skip
+        (m,), (beta1, beta2) = moments, settings["betas"]
+        grads = [torch.where(*each) for each in zip(masks, grads, m, strict=True)]  # m then stays, exactly
+        update = list(torch._foreach_lerp(m, grads, 1 - beta1))
+        torch._foreach_sign_(update)
+        torch._foreach_lerp_(m, grads, 1 - beta2)
+        torch._foreach_add_(update, params, alpha=settings["weight_decay"])
+        torch._foreach_mul_(update, masks)
+        torch._foreach_sub_(params, update, alpha=settings["lr"])

@@ -19,7 +19,7 @@ class Signed(Elementwise):
     whose gradient is not finite is left out of the step, by ``spare``, and counted in ``skipped``.
 
     On a CPU the outcome decides what is called; elsewhere nothing waits for it: each tensor has a mask of one
-    number, or of one a row where ``lazy_rows`` is asked for.
+    number, or of one a row where ``lazy_rows`` is asked for, and all go through the formula together.
     """
 
     @classmethod
@@ -43,13 +43,17 @@ class Signed(Elementwise):
                     found[name] = count
         return found
 
-    def masked(self, settings: dict[str, Any], mask: Tensor, p: Tensor, g: Tensor, *moments: Tensor) -> None:
-        """The formula for one tensor where ``mask``, which broadcasts, is true; elsewhere nothing changes,
+    def masked(
+        self, settings: dict[str, Any], masks: list[Tensor], params: list[Tensor], grads: list[Tensor],
+        *moments: list[Tensor],
+    ) -> None:  # fmt: skip
+        """The formula where the mask of a tensor, which broadcasts, is true; elsewhere nothing changes,
         whatever the gradient is there."""
         raise NotImplementedError
 
-    def spare(self, group: dict[str, Any], p: Tensor, bad: Tensor | None = None) -> None:
-        """What happens to a parameter whose gradient is not finite; ``bad``: whether, if it is unknown."""
+    def spare(self, group: dict[str, Any], params: list[Tensor], bad: Tensor | None = None) -> None:
+        """What happens to parameters whose gradients are not finite; ``bad``, bool (n,): which are, if it is
+        unknown."""
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         # On a CPU some at a time, so that what was looked at is still in the cache when it is used.
@@ -59,32 +63,32 @@ class Signed(Elementwise):
     def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         finite = all_finite([p.grad for p in params if p.grad is not None])
         if not decides(params[0]):
-            for p, fine in zip(params, finite.unbind(), strict=True):
-                self.state[p]["skipped"].add_(~fine)
-                self.sweep_masked(group, p, fine)
-                self.spare(group, p, ~fine)
+            bad = ~finite
+            torch._foreach_add_([self.state[p]["skipped"] for p in params], list(bad.float().unbind()))
+            self.sweep_masked(group, params, finite)
+            self.spare(group, params, bad)
             return
         dense = []
         for p, fine in zip(params, finite.tolist(), strict=True):
             if not fine:
                 self.state[p]["skipped"].add_(1)
-                self.spare(group, p)
+                self.spare(group, [p])
             elif group["lazy_rows"] and p.ndim == 2:
-                self.sweep_masked(group, p, torch.ones((), dtype=torch.bool))
+                self.sweep_masked(group, [p], torch.ones(1, dtype=torch.bool))
             else:
                 dense.append(p)
         self.sweep(group, dense)
 
-    def sweep_masked(self, group: dict[str, Any], p: Tensor, fine: Tensor) -> None:
-        """Take one parameter through ``masked``."""
-        columns = self.columns([p])
-        mask = fine
-        if group["lazy_rows"] and p.ndim == 2:
-            mask = fine & (columns[1][0] != 0).any(1, keepdim=True)
+    def sweep_masked(self, group: dict[str, Any], params: list[Tensor], finite: Tensor) -> None:
+        """Take parameters through ``masked``; ``finite``, bool (n,): whether their gradients are."""
+        columns = self.columns(params)
+        masks = [
+            fine & touched(g) if group["lazy_rows"] and g.ndim == 2 else fine
+            for fine, g in zip(finite.unbind(), columns[1], strict=True)
+        ]
 
         def formula(settings: dict[str, Any], *columns: list[Tensor]) -> None:
-            (row,) = zip(*columns, strict=True)
-            self.masked(settings, mask, *row)
+            self.masked(settings, masks, *columns)
 
         calculate(formula, group, columns)
 
@@ -92,6 +96,11 @@ class Signed(Elementwise):
 def decides(p: Tensor) -> bool:
     """Whether Python may look at a number: on a CPU it is there, from a GPU one would have to wait for it."""
     return p.device.type == "cpu"
+
+
+def touched(g: Tensor) -> Tensor:
+    """(rows, 1), bool: the rows of a matrix's gradient that are not all zero."""
+    return (g != 0).any(1, keepdim=True)
 
 
 def all_finite(gradients: list[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from danlu.nn.registry import builds
 from danlu.optim.base import Choice, calculate, descend, has_gradient, local, precise
 from danlu.optim.pieces import cut, cut_rows
 from danlu.optim.roles import Named
-from danlu.optim.rules.signs import Signed, squares
+from danlu.optim.rules.signs import Signed, squares, touched
 from danlu.spec.optim import Role
 
 Scale = Literal["rms", "rows", "half"]
@@ -165,36 +165,53 @@ class Tiger(Signed):
         m = kept * m + new * g
         return p - rate * (m.sign() + decay * p), m
 
-    def sweep_masked(self, group: dict[str, Any], p: Tensor, fine: Tensor) -> None:
-        first, last = self._turn(group, p)
-        state, (_, (g,), _) = self.state[p], self.columns([p])
-        fresh, on = fine if first else torch.zeros_like(fine), fine  # where m decays, where θ moves
-        mask = fine
-        if group["lazy_rows"] and p.ndim == 2:
-            on = mask = fine & (g != 0).any(1, keepdim=True)
-            if group["microsteps"] > 1:
+    def sweep_masked(self, group: dict[str, Any], params: list[Tensor], finite: Tensor) -> None:
+        alike: dict[tuple[bool, bool, float], list[tuple[Tensor, Tensor]]] = {}
+        for p, fine in zip(params, finite.unbind(), strict=True):
+            alike.setdefault((*self._turn(group, p), decay(group, p)), []).append((p, fine))
+        for (first, last, decayed), pairs in alike.items():
+            settings = {**group, "first": first, "last": last, "weight_decay": decayed}
+            self._sweep_alike(settings, [p for p, _ in pairs], [fine for _, fine in pairs])
+
+    def _sweep_alike(self, settings: dict[str, Any], params: list[Tensor], finite: list[Tensor]) -> None:
+        columns, last = self.columns(params), settings["last"]
+        rows = zip(params, columns[1], finite, strict=True)
+        masks, fresh, on = zip(*(self._masks(settings, *row) for row in rows), strict=True)
+        rates = self.rates(settings, params) if last else []
+
+        def formula(
+            settings: dict[str, Any], params: list[Tensor], grads: list[Tensor], m: list[Tensor]
+        ) -> None:
+            beta, k = settings["beta"], settings["microsteps"]
+            if k == 1:  # m stays as it is, exactly, where it is masked
+                grads = [torch.where(*each) for each in zip(masks, grads, m, strict=True)]
+                torch._foreach_lerp_(m, grads, 1 - beta)
+            else:
+                torch._foreach_mul_(m, [f.to(m[0].dtype).mul_(beta - 1).add_(1) for f in fresh])
+                grads = [torch.where(mask, g, 0.0) for mask, g in zip(masks, grads, strict=True)]
+                torch._foreach_add_(m, grads, alpha=(1 - beta) / k)
+            if last:
+                move_where(on, params, m, rates, settings["weight_decay"])
+
+        calculate(formula, settings, columns)
+
+    def _masks(
+        self, settings: dict[str, Any], p: Tensor, g: Tensor, fine: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Where the gradient of ``p`` is taken in, where m decays, and where θ moves."""
+        state, mask = self.state[p], fine
+        fresh, on = fine if settings["first"] else torch.zeros_like(fine), fine
+        if settings["lazy_rows"] and p.ndim == 2:
+            on = mask = fine & touched(g)
+            if settings["microsteps"] > 1:
                 before = state.get("touched", torch.zeros_like(mask))
                 fresh, state["touched"] = mask & ~before, before | mask
                 on = state["touched"] & fine
-        if group.get("hold"):
+        if settings.get("hold"):
             state["on"] = on
-        elif last:
+        elif settings["last"]:
             state.pop("touched", None)
-        (rate,) = self.rates(group, [p]) if last else (0.0,)
-        decayed = decay(group, p)
-
-        def formula(settings: dict[str, Any], *columns: list[Tensor]) -> None:
-            ((p, g, m),) = zip(*columns, strict=True)
-            beta, k = settings["beta"], settings["microsteps"]
-            if k == 1:
-                m.lerp_(torch.where(mask, g, m), 1 - beta)  # m stays as it is, exactly, where it is masked
-            else:
-                m.mul_(fresh.to(m.dtype).mul_(beta - 1).add_(1))
-                m.add_(torch.where(mask, g, 0.0), alpha=(1 - beta) / k)
-            if last:
-                move_where(on, p, m, rate, decayed)
-
-        calculate(formula, group, self.columns([p]))
+        return mask, fresh, on
 
     def _move_full(self, group: dict[str, Any], params: list[Tensor]) -> None:
         """Move parameters whose gradients are in the momentum already."""
@@ -214,7 +231,7 @@ class Tiger(Signed):
                     _: dict[str, Any], p: list[Tensor], m: list[Tensor],
                     on: Tensor = on, rate: float | Tensor = rate, decayed: float = decayed,
                 ) -> None:  # fmt: skip
-                    move_where(on, p[0], m[0], rate, decayed)
+                    move_where([on], p, m, [rate], decayed)
 
                 calculate(formula, group, [[t] for t in columns])
 
@@ -242,15 +259,17 @@ class Tiger(Signed):
                 rates.append(norms.div_(size**0.5).clamp_(min=floor).mul_(lr))
         return rates
 
-    def spare(self, group: dict[str, Any], p: Tensor, bad: Tensor | None = None) -> None:
-        weights, centre = local(p), group["centre"]
-        end = torch.full((), centre, dtype=weights.dtype, device=weights.device)
-        if bad is None:
-            if self._turn(group, p, lost=True)[1]:
-                self.state[p].pop("touched", None)
-            weights.lerp_(end, 1 - SHRINK)
-        else:
-            weights.lerp_(end, (1 - SHRINK) * bad.to(weights.dtype))
+    def spare(self, group: dict[str, Any], params: list[Tensor], bad: Tensor | None = None) -> None:
+        shares = [None] * len(params) if bad is None else (bad.double() * (1 - SHRINK)).unbind()
+        for p, share in zip(params, shares, strict=True):
+            weights = local(p)
+            end = weights.new_full((), group["centre"])
+            if share is None:
+                if self._turn(group, p, lost=True)[1]:
+                    self.state[p].pop("touched", None)
+                weights.lerp_(end, 1 - SHRINK)
+            else:
+                weights.lerp_(end, share.to(weights.dtype))
 
 
 def scale(group: dict[str, Any], p: Tensor) -> Scale:
@@ -277,10 +296,19 @@ def move(settings: dict[str, Any], params: list[Tensor], m: list[Tensor]) -> Non
             p.addcmul_(update, rate.to(p.dtype), value=-1)
 
 
-def move_where(on: Tensor, p: Tensor, m: Tensor, rate: float | Tensor, weight_decay: float) -> None:
-    """The same for one tensor where ``on``, which broadcasts, is true."""
-    update = m.sign().add_(p, alpha=weight_decay).mul_(on)
-    p.sub_(update.mul_(rate))
+def move_where(
+    on: Sequence[Tensor],
+    params: list[Tensor],
+    m: list[Tensor],
+    rates: Sequence[float | Tensor],
+    weight_decay: float,
+) -> None:
+    """The same, each tensor at its rate, where its ``on``, which broadcasts, is true."""
+    updates = list(torch._foreach_sign(m))
+    torch._foreach_add_(updates, params, alpha=weight_decay)
+    for update, where, rate in zip(updates, on, rates, strict=True):
+        update.mul_(where).mul_(rate)
+    torch._foreach_sub_(params, updates)
 
 
 def with_rate(
