@@ -120,6 +120,13 @@ class Objective:
         return f"{self.unit}s"
 
 
+def beside(model: nn.Module, array: NDArray[Any]) -> torch.Tensor:
+    """The array as a tensor on the device of the model's weights."""
+    weight = next(model.parameters(), None)
+    tensor = torch.from_numpy(array)
+    return tensor if weight is None else tensor.to(weight.device)
+
+
 def check_passes(objective: Objective, batch: int, rows: int) -> None:
     """Raises ``ValueError`` where passes of ``rows`` of the ``batch`` examples of an update would cut through
     what a term of the loss spans."""

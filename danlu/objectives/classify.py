@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from danlu import spec
 from danlu.data import Images
 from danlu.nn import auxiliary, builds
-from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors
+from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside
 from danlu.objectives.language import IGNORED, filled
 
 _SHADES = " .:-=+*#%@"
@@ -74,8 +74,7 @@ class Classify(Objective):
         """The first held-out images beside what the model takes them for."""
         images, classes = (part[:_SHOWN] for part in self.source.held_out)
         with torch.no_grad():
-            device = next(model.parameters()).device
-            guesses = model(torch.from_numpy(images).to(device)).argmax(-1).tolist()
+            guesses = model(beside(model, images)).argmax(-1).tolist()
         data = {"images": images[:, 0].tolist(), "guesses": guesses, "classes": classes.tolist()}
         return Sample("picture", _picture(images[:, 0], guesses, classes.tolist()), data)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from danlu.data import Batches, DataError, Dataset, document_ids, held_out_windows
 from danlu.nn import auxiliary
-from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors
+from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside
 from danlu.spec.objectives import BITS_PER_BYTE, HELD_OUT_LOSS
 
 Ids = NDArray[np.int64]
@@ -176,11 +176,9 @@ class Language(Objective):
         from danlu.models import EncoderDecoder, generate
 
         given = self.prompt(self.tokenizer.encode(prompt).tolist())
-        device = next(model.parameters()).device
-        there = {name: torch.from_numpy(part).to(device) for name, part in given.items()}
-        begin, context, memory = there["tokens"], self.lengths[0], None
+        begin, context, memory = beside(model, given["tokens"]), self.lengths[0], None
         if isinstance(model, EncoderDecoder):
-            memory = model.encode(there["encoder_tokens"])
+            memory = model.encode(beside(model, given["encoder_tokens"]))
             count = min(count, context - begin.shape[1])  # further than this it has never written
         tokens = generate(model, begin, count=count, context=context, memory=memory, **how)
         known = self.tokenizer

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from danlu import spec
 from danlu.objectives import IGNORED, held_out_keys, language, training_keys
+from danlu.objectives.base import beside
 from tests.objectives.fakes import BYTES, Table, example, objective, tensors, text
 
 SPECS = [spec.Causal(), spec.Prefix(length=5), spec.Masked(), spec.Spans()]
@@ -150,3 +151,11 @@ def test_windows_with_too_little_text_are_left_out(described: spec.Objective, le
     of = objective(described, 10)
     for length in range(11):
         assert of.takes(np.arange(10) < length) == (length >= least)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_a_sample_is_made_from_goes_to_the_device_of_the_weights(device: str) -> None:
+    array = np.arange(3)
+    there = beside(torch.nn.Linear(2, 2, device=device), array)
+    assert there.device.type == device and there.shape == (3,) and there.dtype == torch.int64
+    assert torch.equal(beside(torch.nn.Module(), array), torch.arange(3))
