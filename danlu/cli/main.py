@@ -68,7 +68,8 @@ def _danlu(
     """A laboratory for training neural networks.
 
     An EXPERIMENT is a recipe's name, a YAML file or a run's folder. After it you may write ideas (+NAME)
-    and fields (FIELD=VALUE). Example: danlu show tiny +swiglu optimizer.lr=1e-3
+    and fields (FIELD=VALUE). A field's name may be
+    cut to its end (lr for optimizer.lr). Example: danlu show tiny +swiglu lr=1e-3
     """
     if version:
         from danlu.spec import plugins

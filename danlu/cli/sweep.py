@@ -19,8 +19,8 @@ def sweep(
         list[str] | None,
         typer.Argument(
             metavar="EXPERIMENT",
-            help="A recipe, then +ideas and field=values, some of them grids: optimizer.lr=1e-4..1e-1/3 "
-            "(points a decade), model.layers=2,3,4, 'optimizer.kind=adamw|lion', '+glu|+swiglu|'.",
+            help="A recipe, then +ideas and field=values, some of them grids: lr=1e-4..1e-1/3 "
+            "(points a decade), layers=2,3,4, 'optimizer=adamw|lion', '+glu|+swiglu|'.",
             show_default=False,
         ),
     ] = None,
@@ -57,7 +57,7 @@ def sweep(
 
     The same command continues a study. Other trials over the same fields join it.
 
-    Example: danlu sweep nano optimizer.lr=1e-3..1e-1/2 model.layers=2,3
+    Example: danlu sweep nano lr=1e-3..1e-1/2 layers=2,3
     """
     from danlu.lab.queue import Queue
     from danlu.lab.queue.executors import cores

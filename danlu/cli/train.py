@@ -21,7 +21,7 @@ def train(
 ) -> int:
     """Train an experiment.
 
-    Example: danlu train tiny optimizer.lr=1e-3 --run runs/first
+    Example: danlu train tiny lr=1e-3 --run runs/first
     """
     from danlu.spec.errors import SpecError
     from danlu.spec.kept import lacking

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from danlu.spec import Experiment
-from danlu.spec.errors import SpecError, did_you_mean, either
-from danlu.spec.overrides import OVERRIDE, leaves
+from danlu.spec.errors import SpecError
+from danlu.spec.overrides import OVERRIDE
 from danlu.spec.shrink import shrink as shrunk
 from danlu.spec.shrink import size_of
-from danlu.spec.words import DEFAULT, fields, resolve, split
+from danlu.spec.words import DEFAULT, resolve, split
 
 Word = str | os.PathLike[str]
 
@@ -24,9 +24,8 @@ def experiment(*words: Word | Experiment, shrink: str | int | None = None, **set
 
     ``words``: a recipe, a YAML file, a run's folder or an ``Experiment`` (left out: ``tiny``), then
     ``+idea`` and ``field=value``; one string may hold several. ``shrink``: what the first one names is made
-    so small first, ``"1M"`` parameters. ``settings``: fields by their dotted name, or
-    by a bare one: a part of the experiment (``optimizer="lion"``), a field of ``train`` (``steps``,
-    ``seed``), or the only field that ends so (``lr``). A value is a number, a text as it is typed in a word
+    so small first, ``"1M"`` parameters. ``settings``: fields, named as in words: ``lr`` for
+    ``optimizer.lr``, ``norm`` for ``model.norm``. A value is a number, a text as it is typed in a word
     (``"64k"``), a mapping, a list, None or a specification. Raises ``SpecError``, a sentence for each
     problem.
 
@@ -39,7 +38,7 @@ def experiment(*words: Word | Experiment, shrink: str | int | None = None, **set
     >>> danlu.experiment("nano", eps=1e-6)
     Traceback (most recent call last):
         ...
-    danlu.spec.errors.SpecError: eps may be model.norm.eps or optimizer.eps; write more of it
+    danlu.spec.errors.SpecError: eps may be model.norm.eps or optimizer.eps; write the full name
     """
     for word in words:
         if not isinstance(word, str | os.PathLike | Experiment):
@@ -47,19 +46,15 @@ def experiment(*words: Word | Experiment, shrink: str | int | None = None, **set
                 f"{word!r} is not a word of an experiment; give a recipe, a file or a run, +idea, field=value"
             )
     start = words[0] if words and isinstance(words[0], Experiment) else None
-    rest = split_words(words if start is None else words[1:])
-    if start is not None:
-        known, rest = leaves(start.model_dump()), [DEFAULT, *rest]
-    else:
-        known = fields(rest) if settings else {}
+    typed = split_words(words) if start is None else [DEFAULT, *split_words(words[1:])]
     size = None if shrink is None else size_of(str(shrink))
 
     def change(found: Experiment) -> Experiment:
         found = found if start is None else start
         return found if size is None else shrunk(found, size)
 
-    rest += to_words(settings, known)
-    return resolve(rest, None if start is None and size is None else change)
+    typed += to_words(settings)
+    return resolve(typed, None if start is None and size is None else change)
 
 
 def split_words(words: Sequence[Word | Experiment]) -> list[str]:
@@ -73,30 +68,9 @@ def split_words(words: Sequence[Word | Experiment]) -> list[str]:
     return found
 
 
-def to_words(settings: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
-    """Keywords as words, ``field=value``; ``known``: the fields that there are, by dotted name."""
-    return [f"{full_name(name, known)}={to_text(value)}" for name, value in settings.items()]
-
-
-def full_name(name: str, known: Mapping[str, Any]) -> str:
-    """The field that a keyword means. Raises ``SpecError`` where it is none or several."""
-    every = dict.fromkeys(field[:end] for field in known for end in _ends(field))
-    if name in every or "." in name:
-        return name
-    if f"train.{name}" in every:
-        return f"train.{name}"
-    found = [field for field in every if field.endswith(f".{name}")]
-    if not found:
-        hint = did_you_mean(name, {field.rpartition(".")[2] for field in every})
-        raise SpecError(f"there is no field {name}{hint or '; danlu show prints all fields'}")
-    if len(found) > 1:
-        raise SpecError(f"{name} may be {either(found)}; write more of it")
-    return found[0]
-
-
-def _ends(field: str) -> list[int]:
-    """Of ``a.b.c`` where a, a.b and a.b.c end."""
-    return [*(place for place, letter in enumerate(field) if letter == "."), len(field)]
+def to_words(settings: Mapping[str, Any]) -> list[str]:
+    """Keywords as words, ``field=value``."""
+    return [f"{name}={to_text(value)}" for name, value in settings.items()]
 
 
 def to_text(value: Any) -> str:

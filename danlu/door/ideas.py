@@ -20,7 +20,7 @@ from danlu.lab.trial import try_ideas as carry_out
 from danlu.lab.trial.report import differences, report
 from danlu.lab.trial.study import EQUAL
 from danlu.lab.trial.terminal import details, table
-from danlu.spec.words import fields
+from danlu.spec.words import in_full, split
 
 
 class Verdict(Record, Displayed):
@@ -103,7 +103,7 @@ def try_ideas(
     ``DanluError`` with the sentences of the command line.
     """
     if settings:
-        on = " ".join([on, *map(shlex.quote, to_words(settings, fields(on)))])
+        on = shlex.join(in_full([*split(on), *to_words(settings)]))
     question = Question(tuple(os.fspath(idea) for idea in ideas), on, seeds, budget, tune, stop_early)
     book = None if ledger is None else Path(ledger)
     answer = carry_out(question, Path(studies), workers=workers, show=progress, book=book)

@@ -15,7 +15,6 @@ from danlu.lab.ladder import Ladder as Asked
 from danlu.lab.ladder import climb
 from danlu.lab.queue import Queue
 from danlu.lab.study import STUDIES
-from danlu.spec.words import fields
 
 PLANNED = ("level", "layers", "width", "parameters", "tokens", "steps", "flops", "lr")  # of a rung
 MEASURED = ("parameters", "tokens", "flops", "loss", "metric", "run")  # of a run
@@ -85,8 +84,7 @@ def ladder(
     ``settings``: fields, as in ``danlu.experiment``. Raises ``DanluError`` with the sentences of the command
     line.
     """
-    typed = split_words(words)
-    typed += to_words(settings, fields(typed) if settings else {})
+    typed = [*split_words(words), *to_words(settings)]
     asked = Asked(
         tuple(typed), budget=budget, rungs=rungs, seeds=seeds, rates=rates, design=design,
         tokens_per_parameter=tokens_per_parameter, hold_out=hold_out, target=target,

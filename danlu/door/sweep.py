@@ -7,17 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from danlu.door.experiment import Word, full_name, split_words, to_text
+from danlu.door.experiment import Word, split_words, to_text
 from danlu.door.record import Record
 from danlu.draw import Chart, Displayed
 from danlu.draw.page import Part
-from danlu.lab.grids import dimension
 from danlu.lab.queue import Queue
 from danlu.lab.queue.executors import cores
 from danlu.lab.study import STUDIES
 from danlu.lab.sweep import sweep as carry_out
 from danlu.lab.sweep.report import sentences, trials_table
-from danlu.spec.words import fields
 
 DRAWN = 4  # fields
 
@@ -70,9 +68,7 @@ def sweep(
     ``danlu.experiment``; a list of values, or a text that is a grid, spans the space: ``lr=[1e-3, 1e-2]``.
     Raises ``DanluError`` with the sentences of the command line.
     """
-    typed = split_words(words)
-    known = fields([word for word in typed if dimension(word) is None]) if settings else {}
-    typed += [f"{full_name(name, known)}={_grid(value)}" for name, value in settings.items()]
+    typed = [*split_words(words), *(f"{name}={_grid(value)}" for name, value in settings.items())]
     with Queue(Path(studies), workers=workers, show=progress) as queue:
         result = carry_out(
             typed, queue, studies=Path(studies), name=study, seeds=seeds, trials=trials, sampler=sampler,

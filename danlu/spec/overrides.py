@@ -8,14 +8,14 @@ construction is a nested dict that always holds every field, so that a patch may
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from danlu.files.errors import FileError
 from danlu.files.yaml import brief, parse
-from danlu.spec.errors import SpecError
+from danlu.spec.errors import SpecError, either
 from danlu.spec.schema import Accepts, accepts, adapt, defaults
 from danlu.spec.train import BOUNDS
 
@@ -121,13 +121,37 @@ def clear_bounds(patch: dict[str, Any], keep: set[str]) -> dict[str, Any]:
     return patch | {"train": dict.fromkeys(set(BOUNDS) - keep) | patch["train"]}
 
 
-def parse_override(word: str, current: Mapping[str, Any], root: type[BaseModel]) -> dict[str, Any]:
-    """``train.steps=2k`` → ``{train: {steps: ...}}``. Where only text can stand the value is taken
+def full_name(name: str, current: Mapping[str, Any], root: type[BaseModel]) -> str:
+    """The field that a name means: itself, or the one whose name ends so (``lr``, ``mixer.heads``); of
+    several the one of ``train`` (``steps``, ``seed``), else the one that is a part (``model.norm``, not
+    ``model.mixer.qk_norm.norm``). A name that no field ends with is left as it is: the check of the whole
+    says what was probably meant. Raises SpecError where several fields may be meant."""
+    if name.partition(".")[0] in accepts(root):
+        return name
+    found = {field: to for field, to in _fields(current, root) if field.endswith(f".{name}")}
+    if f"train.{name}" in found:
+        return f"train.{name}"
+    parts = [field for field, to in found.items() if to.specs]
+    meant = parts if len(parts) == 1 else list(found)
+    if len(meant) > 1:
+        raise SpecError(f"{name} may be {either(meant)}; write the full name")
+    return meant[0] if meant else name
+
+
+def _fields(
+    values: Mapping[str, Any], spec: type[BaseModel], inside: str = ""
+) -> Iterator[tuple[str, Accepts]]:
+    """Every field of the parts that stand, by its dotted name, and what it accepts."""
+    for name, to in accepts(spec).items():
+        yield inside + name, to
+        value = values.get(name)
+        if isinstance(value, Mapping) and (part := to.spec_of(value)) is not None:
+            yield from _fields(value, part, f"{inside}{name}.")
+
+
+def parse_override(key: str, text: str, current: Mapping[str, Any], root: type[BaseModel]) -> dict[str, Any]:
+    """``train.steps``, ``2k`` → ``{train: {steps: ...}}``. Where only text can stand the value is taken
     as it is, so that ``data.corpus=*.txt`` needs no quotes; elsewhere it is read as YAML."""
-    match = OVERRIDE.fullmatch(word)
-    if match is None:
-        raise SpecError(f"{word!r} is not a field=value")
-    key, text = match.groups()
     to = _field(key.split("."), current, root)
     if not text.strip():
         none = f"; for none write {key}=none" if to is not None and to.none else ""

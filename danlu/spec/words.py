@@ -1,9 +1,10 @@
 """From words to an experiment: ``tiny +swiglu optimizer.lr=1e-3``.
 
 The first word names a recipe, a YAML file or a run's folder (``tiny`` when it is left out);
-``+idea`` (of the catalog, or ``+PATH.yaml``) and ``field=value`` are laid over it in the order given. An
-idea's values may follow from the experiment as it is at that place (``danlu.spec.relative``). What comes
-out is checked as a whole, once, at the end: the words between may pass through states that no run could have.
+``+idea`` (of the catalog, or ``+PATH.yaml``) and ``field=value`` are laid over it in the order given. The
+end of a field's name is enough where no other field ends so (``lr=1e-3``). An idea's values may follow from
+the experiment as it is at that place (``danlu.spec.relative``). What comes out is checked as a whole, once,
+at the end: the words between may pass through states that no run could have.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from danlu.spec.overrides import (
     OVERRIDE,
     bounds_in,
     clear_bounds,
+    full_name,
     leaves,
     merge,
     nested,
@@ -61,12 +63,12 @@ def laid(
     return experiment, draft.became
 
 
-def fields(words: Sequence[str] | str = ()) -> dict[str, Any]:
-    """Every field of what the words lay, by its dotted name, not checked yet: what one more word may name."""
+def in_full(words: Sequence[str]) -> list[str]:
+    """The words with the full names of fields: ``optimizer.lr=1e-3`` in place of ``lr=1e-3``."""
     base, patches = _parted(words)
     start = _Draft()
     start.read(base)
-    return leaves(_laid(start, patches).values)
+    return [*words[: len(words) - len(patches)], *_laid(start, patches).words]
 
 
 def _parted(words: Sequence[str] | str) -> tuple[str, list[str]]:
@@ -82,12 +84,15 @@ def _laid(start: _Draft, patches: Sequence[str]) -> _Draft:
     for word in patches:
         if word.startswith("+"):
             draft.think(word[1:])
-        elif OVERRIDE.fullmatch(word):
-            patch = parse_override(word, draft.values, Experiment)
+        elif match := OVERRIDE.fullmatch(word):
+            name = full_name(match[1], draft.values, Experiment)
+            word = f"{name}={match[2]}"
+            patch = parse_override(name, match[2], draft.values, Experiment)
             own_bounds |= bounds_in(patch)
             draft.lay(patch, keep=own_bounds)
         else:
             raise SpecError(_stray(word))
+        draft.words.append(word)
     return draft
 
 
@@ -135,12 +140,13 @@ def validate(values: Mapping[str, Any]) -> Experiment:
 
 
 class _Draft:
-    """An experiment under construction: every field's value, the file that it comes from, and what the
-    relative values of ideas became."""
+    """An experiment under construction: every field's value, the file that it comes from, the words that
+    were laid over it, and what the relative values of ideas became."""
 
     def __init__(self, start: _Draft | None = None) -> None:
         self.values: dict[str, Any] = defaults(Experiment) if start is None else start.values
         self.labels: dict[str, str] = {} if start is None else dict(start.labels)
+        self.words: list[str] = []  # fields by their full names
         self.became: dict[str, list[relative.Became]] = {}
         self.run: Path | None = None if start is None else start.run
 
@@ -233,9 +239,12 @@ def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
             f"there is no recipe, YAML file or run named {word}{hint or '.'} Recipes: {', '.join(known)}"
         )
     try:
-        return str(path), os.path.realpath(path), read_mapping(path, str(path)), path.parent
+        values = read_mapping(path, str(path))
     except FileError as error:
         raise SpecError(str(error)) from None
+    if path.name == RUN_FILE and not values:
+        raise SpecError(f"{path} is empty, and a run's has its whole experiment; restore it, or name another")
+    return str(path), os.path.realpath(path), values, path.parent
 
 
 def _stray(word: str) -> str:

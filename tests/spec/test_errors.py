@@ -16,7 +16,10 @@ CASES = {
         "optimizer.lrr is not a field of optimizer (kind muon)",
         "did you mean optimizer.lr?",
     ],
-    "lr=3e-4": ["lr is not a field of an experiment", "did you mean optimizer.lr?"],
+    "learning_rate=3e-4": ["learning_rate is not a field of an experiment", "did you mean optimizer.lr?"],
+    "laers=3": ["laers is not a field of an experiment", "did you mean model.layers?"],
+    "mixer.widow=3": ["mixer is not a field of an experiment", "did you mean model.mixer?"],
+    "eps=1": ["eps may be model.mixer.qk_norm.eps, model.norm.eps or optimizer.eps; write the full name"],
     "model.window=8": ["model.window is not a field", "did you mean model.mixer.window?"],
     "n_layer=3": ["n_layer is not a field", "did you mean model.layers?"],
     # the field's names of what danlu calls otherwise

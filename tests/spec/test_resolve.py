@@ -8,6 +8,7 @@ import pytest
 
 from danlu.spec import (
     GLU,
+    SGD,
     AdamW,
     Cosine,
     Experiment,
@@ -21,6 +22,7 @@ from danlu.spec import (
     resolve,
     to_yaml,
 )  # fmt: skip
+from danlu.spec.words import in_full
 
 Write = Callable[[str, str], str]
 
@@ -64,6 +66,32 @@ def test_ideas_compose_with_overrides_in_order() -> None:
     assert resolve(["tiny", "+mqa", "model.mixer.kv_heads=2"]).model.mixer.kv_heads == 2
     assert resolve(["tiny", "model.mixer.kv_heads=2", "+mqa"]).model.mixer.kv_heads == 1
     assert resolve(["tiny", "train.batch=8", "train.batch=16"]).train.batch == 16
+
+
+@pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        ("lr=1e-3", "optimizer.lr=1e-3"),
+        ("norm=layer", "model.norm=layer"),
+        ("width=64", "model.width=64"),
+        ("mixer.heads=2", "model.mixer.heads=2"),
+        ("seed=1", "train.seed=1"),
+        ("steps=2k", "train.steps=2k"),  # Muon has steps too
+        ("tokens=2M", "train.tokens=2M"),  # the data have tokens too
+        ("optimizer=lion beta2=0.98", "optimizer=lion optimizer.beta2=0.98"),
+        ("nano +swiglu activation=gelu", "nano +swiglu model.feed_forward.activation=gelu"),
+        ("corpus=a=b*.txt", "data.corpus=a=b*.txt"),
+    ],
+)
+def test_the_end_of_a_name_is_the_name(short: str, full: str) -> None:
+    assert resolve(short) == resolve(full)
+    assert in_full(short.split()) == full.split()
+
+
+def test_a_short_name_is_one_of_the_parts_at_its_place() -> None:
+    with pytest.raises(SpecError, match="nesterov is not a field of an experiment"):
+        resolve("nano nesterov=true optimizer=sgd")
+    assert resolve("nano optimizer=sgd nesterov=true momentum=0.9").optimizer == SGD(nesterov=True)
 
 
 def test_states_between_two_words_need_not_be_possible() -> None:

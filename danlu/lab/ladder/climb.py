@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -25,7 +25,7 @@ from danlu.lab.queue import Job, Outcome, Queue
 from danlu.lab.statistics import Interval
 from danlu.lab.study import STUDIES, Study
 from danlu.spec.metrics import Metric, loss_of
-from danlu.spec.words import resolve
+from danlu.spec.words import in_full, resolve
 
 POINTS = "points.csv"
 SAME = 1e-6  # relative; by so much proportions of metric and loss may differ
@@ -73,6 +73,7 @@ def climb(
     ``on_plan`` is given the plan before anything of it runs; a ``dry_run`` ends there. A budget in seconds is
     planned by the measured pace of two short runs. Raises LabError, SpecError or LawError.
     """
+    ladder = replace(ladder, words=tuple(in_full(ladder.words)))
     aimed = wanted(ladder.target, ladder.target_parameters)
     if not 0 <= ladder.hold_out <= ladder.rungs - 2:
         raise LabError(

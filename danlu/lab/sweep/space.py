@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
@@ -14,6 +14,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.grids import Dimension, dimension, number, written
 from danlu.spec import Experiment, resolve
 from danlu.spec.errors import SpecError
+from danlu.spec.words import in_full
 
 Point = dict[str, str]  # by the dimension's name, as typed; equal numbers are equal texts
 
@@ -30,8 +31,9 @@ class Space:
 
     @classmethod
     def read(cls, words: Sequence[str]) -> Space:
-        """Raises LabError where no word spans anything, or two span one field."""
-        space = cls(tuple(dimension(word) or word for word in words))
+        """Fields get their full names. Raises LabError where no word spans anything, or two span one field,
+        SpecError where a name may be several fields or the words cannot be laid over one another."""
+        space = cls(_in_full([dimension(word) or word for word in words]))
         names = [found.name for found in space.dimensions]
         if not names:
             raise LabError(
@@ -110,9 +112,27 @@ class Space:
     def corners(self) -> list[Point]:
         """Points by which one sees whether a space can be searched: all values of choices, the ends of
         ranges."""
-        ends = ([written(end) for end in one.span] if one.span else one.values for one in self.dimensions)
-        chosen = itertools.islice(itertools.product(*ends), CORNERS)
+        chosen = itertools.islice(itertools.product(*map(_ends, self.dimensions)), CORNERS)
         return [dict(zip(self.names, corner, strict=True)) for corner in chosen]
+
+
+def _in_full(parts: Sequence[str | Dimension]) -> tuple[str | Dimension, ...]:
+    """The parts with the full names of fields, as they are at the first point."""
+    first = [[part] if isinstance(part, str) else part.words(_ends(part)[0]) for part in parts]
+    full = iter(in_full(list(itertools.chain(*first))))
+    found: list[str | Dimension] = []
+    for part, words in zip(parts, first, strict=True):
+        named = list(itertools.islice(full, len(words)))
+        if isinstance(part, str):
+            found += named
+        else:
+            found.append(replace(part, name=named[0].partition("=")[0]) if part.is_field else part)
+    return tuple(found)
+
+
+def _ends(dimension: Dimension) -> tuple[str, ...]:
+    """The ends of a range, else all values."""
+    return tuple(map(written, dimension.span)) if dimension.span else dimension.values
 
 
 def draw(dimension: Dimension, i: int) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from danlu.lab.errors import LabError
 from danlu.lab.grids import dimension, number
 from danlu.lab.sweep.space import Space, draw, plain, said
-from danlu.spec import resolve
+from danlu.spec import SpecError, resolve
 
 
 def test_the_grid_in_order_and_the_experiment_of_a_point() -> None:
@@ -24,6 +24,18 @@ def test_the_grid_in_order_and_the_experiment_of_a_point() -> None:
     assert plain(grid[1]) == {"optimizer.lr": 1e-3, "+glu|": ""}
     assert space.experiment(grid[0]) == resolve("nano optimizer.lr=1e-3 +glu train.steps=10")
     assert space.experiment(grid[1], steps=3) == resolve("nano optimizer.lr=1e-3 train.steps=3")
+
+
+def test_fields_get_their_full_names() -> None:
+    space = Space.read(
+        ["nano", "lr=1e-3..1e-1", "steps=10", "optimizer=lion|adamw", "beta1=0.9,0.95", "+glu|"]
+    )
+    assert space.names == ["optimizer.lr", "optimizer", "optimizer.beta1", "+glu|"]
+    assert space.fixed == ["nano", "train.steps=10"]
+    with pytest.raises(LabError, match=r"optimizer.lr spans two dimensions"):
+        Space.read(["nano", "lr=1,2", "optimizer.lr=3,4"])
+    with pytest.raises(SpecError, match=r"eps may be model.norm.eps or optimizer.eps"):
+        Space.read(["nano", "eps=1e-8,1e-6"])
 
 
 def test_runs_of_a_study_are_not_compiled_unless_that_is_said() -> None:
