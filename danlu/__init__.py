@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from danlu.door.ideas import try_ideas as try_ideas
     from danlu.door.ladder import ladder as ladder
     from danlu.door.run import run as run
+    from danlu.door.runs import compare as compare
     from danlu.door.runs import runs as runs
     from danlu.door.sweep import sweep as sweep
     from danlu.parts import idea as idea
@@ -24,6 +25,7 @@ STARTED = time.perf_counter()  # when this process began to be danlu: start-up i
 # room that can be called (``danlu/train/__init__.py``).
 _DOORS = {
     "Callback": "danlu.train.callbacks",
+    "compare": "danlu.door.runs",
     "experiment": "danlu.door.experiment",
     "idea": "danlu.parts",
     "ladder": "danlu.door.ladder",

@@ -135,13 +135,11 @@ def compare(
     Example: danlu compare runs/first runs/second
     """
     from danlu.files.overwrite import check_output, write_output
-    from danlu.lab.errors import LabError
     from danlu.lab.reading import report
     from danlu.lab.reading.comparison import compare as compared
-    from danlu.lab.reading.curves import UNITS
+    from danlu.lab.reading.curves import check_axis
 
-    if x not in UNITS:
-        raise LabError(f"--x = {x} is none of {', '.join(UNITS)}")
+    check_axis(x)
     if html is not None:
         check_output(html, force)
     found = compared(sides or [], metric)

@@ -43,6 +43,8 @@ def sample(
     from danlu.train.load import generate_text, load_run, shown, unknown_characters
 
     loaded = load_run(run, step)
+    if loaded.warning:
+        tell(f"warning: {loaded.warning}")
     if not isinstance(loaded.objective, Language):
         found = shown(loaded, run)
         if as_json:

@@ -16,6 +16,7 @@ from danlu.data import synthetic
 from danlu.data.errors import DataError
 from danlu.data.sources import READERS, Document, Reader, arrow_folder
 from danlu.files.paths import expanded
+from danlu.files.read import open_file
 from danlu.spec.errors import did_you_mean, either
 
 
@@ -73,6 +74,8 @@ def find_corpus(name: str) -> Corpus:
                 "or a folder of them"
             )
         return Corpus(name, path.parent, (_stat(path.parent, path.name),), single=True)
+    if os.path.exists(path):  # a device or a pipe: refused in a sentence
+        open_file(path).close()
     if glob.has_magic(name) and "\0" not in name:
         return _glob(name)
     known = [*NAMED, f"{PACKAGE}NAME", *synthetic.forms()]

@@ -59,6 +59,8 @@ def _character_end(block: bytes) -> int:
 
 
 def _decode(block: bytes, path: Path, offset: int, place: str = "") -> str:
+    if (zero := block.find(0)) >= 0:
+        raise DataError(f"{path} has a zero at byte {offset + zero}{place}, so it is no text; name another")
     try:
         return block.decode()
     except UnicodeDecodeError as error:

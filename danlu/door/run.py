@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import torch.nn as nn
 
     from danlu.train.callbacks import Callback
+    from danlu.train.load import LoadedRun
 
 
 class Value(float):
@@ -96,9 +98,15 @@ class Run(Displayed):
     def model(self, step: int | None = None, *, averaged: bool = True) -> nn.Module:
         """The trained network in evaluation mode, on the CPU, its weights without gradients: of the best
         checkpoint, or of ``step``; ``averaged``: the average of the weights where the run keeps one."""
+        return self._load(step, averaged).model
+
+    def _load(self, step: int | None, averaged: bool = True) -> LoadedRun:
         from danlu.train.load import load_run
 
-        return load_run(self.folder, step, averaged=averaged).model
+        loaded = load_run(self.folder, step, averaged=averaged)
+        if loaded.warning:
+            warnings.warn(loaded.warning, stacklevel=3)
+        return loaded
 
     def sample(
         self,
@@ -114,9 +122,9 @@ class Run(Displayed):
         """What ``danlu sample`` prints: the prompt and the text that the model goes on with, so many
         ``tokens``; of a run on something else than text what its model shows, as text."""
         from danlu.objectives import Language
-        from danlu.train.load import generate_text, load_run, shown
+        from danlu.train.load import generate_text, shown
 
-        loaded = load_run(self.folder, step)
+        loaded = self._load(step)
         if isinstance(loaded.objective, Language):
             how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
             return prompt + generate_text(loaded, prompt, count=tokens, **how)  # type: ignore[arg-type]
@@ -125,6 +133,9 @@ class Run(Displayed):
     def resume(self, *, callbacks: Sequence[Callback] = (), progress: bool = True) -> Run:
         """Go on with the run where its last checkpoint stands; one that is finished stays as it is."""
         return train(self.experiment, self.folder, callbacks=callbacks, progress=progress)
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.folder)
 
     def __repr__(self) -> str:
         return repr(self._read)

@@ -33,6 +33,8 @@ def make(own: Own, spec: Spec, *context: Any, **more: Any) -> Any:
         makes = complete(makes, own.family)
     elif own.family in _DEFAULTS and own.family != "activation":
         raise SpecError(f"{own} is not a torch.nn.Module")
+    if (lacking := _lacking(own)) is not None:
+        raise SpecError(f"{own} has no {lacking.partition('(')[0]}: write def {lacking} in its class")
     try:
         made = makes(**given)
     except ValueError as error:
@@ -45,6 +47,31 @@ def make(own: Own, spec: Spec, *context: Any, **more: Any) -> Any:
                 "out = None in the class where there is none"
             )
     return made
+
+
+# How a module is called, by its family or by the place where it acts.
+_CALLED = {
+    "norm": "forward(self, x)", "activation": "forward(self, x)", "mixer": "forward(self, x)",
+    "feed_forward": "forward(self, x)", "residual": "forward(self, x, branch)",
+    "embedding": "at(self, start, count)", "heads": "forward(self, x, start)",
+    "scores": "bias(self, q, keys, offset, causal)",
+}  # fmt: skip
+# What stands in the base classes for a method that is not written.
+_UNWRITTEN = (
+    nn.Module.forward, contracts.Residual.forward, contracts.HeadPosition.forward,
+    contracts.EmbeddingPosition.at, contracts.ScorePosition.bias, contracts.Mixer.mix, None,
+)  # fmt: skip
+
+
+def _lacking(own: Own) -> str | None:
+    """The method by which the class would be called and which it lacks, with its parameters."""
+    cls: Any = own.makes
+    called = _CALLED.get(getattr(own.spec, "acts_on", own.family))
+    if called is None or not issubclass(cls, nn.Module) or hasattr(cls, "products"):
+        return None
+    if getattr(cls, "forward", None) is contracts.Mixer.forward:
+        called = "mix(self, x, mask)"
+    return called if getattr(cls, called.partition("(")[0], None) in _UNWRITTEN else None
 
 
 def complete(cls: type[nn.Module], family: str) -> type[nn.Module]:

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from danlu import spec
 from danlu.nn.registry import build
 from danlu.spec.durations import Duration, Unit, length
+from danlu.spec.errors import SpecError
+from danlu.spec.families import own_of
+
+ROUNDING = 1e-9  # below 0, which a schedule may come to that ends there
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,23 @@ def factor(s: spec.Schedule, now: Progress) -> float:
         case spec.Constant():
             shape = 1.0
         case _:
-            shape = float(build(s)(now))
+            shape = _own(s, now)
     return shape if now.progress >= 1 else _warm(s.warmup, now) * shape
+
+
+def _own(s: spec.Schedule, now: Progress) -> float:
+    """What an own schedule gives. Raises ``SpecError`` where that is no rate."""
+    given = build(s)(now)
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not -ROUNDING <= value < math.inf:
+        raise SpecError(
+            f"{own_of(type(s))} gives {given!r} before update {now.step + 1} (progress {now.progress:.4g}); "
+            "allowed: 0 or a number above it"
+        )
+    return max(value, 0.0)
 
 
 def _warm(warmup: Duration, now: Progress) -> float:

@@ -8,11 +8,11 @@ folder keeps, what a worker is sent) · measures.
 """
 
 from danlu.parts.register import idea, part
-from danlu.parts.runs import check, digests, keep, own_files, pack, unpack, used
+from danlu.parts.runs import changed, check, digests, keep, own_files, pack, unpack, used
 from danlu.parts.sources import load, not_while_loading
 from danlu.spec.kept import RECORD
 
 __all__ = [
-    "RECORD", "check", "digests", "idea", "keep", "load", "not_while_loading", "own_files", "pack", "part",
-    "unpack", "used",
+    "RECORD", "changed", "check", "digests", "idea", "keep", "load", "not_while_loading", "own_files", "pack",
+    "part", "unpack", "used",
 ]  # fmt: skip

@@ -41,7 +41,7 @@ def part(family: str, kind: str, *, source: str = "") -> Callable[[Makes], Makes
         of = FAMILIES[family]
         function = not inspect.isclass(makes)
         if function and not of.functions:
-            raise SpecError(f"{kind} is a function, and a {family} is a class")
+            raise SpecError(f"{kind} is a function, and a {family} must be a class; write a class")
         spec, context = specification(makes, of, kind, inputs=int(function))
         if of is measures.MEASURE:
             measures.reads(makes)

@@ -15,6 +15,7 @@ from danlu.parts.measures import used as measures_used
 from danlu.parts.sources import forget, loaded, run
 from danlu.spec.errors import SpecError, either
 from danlu.spec.families import PARTS, Origin, Own, own_of
+from danlu.spec.kept import record_of
 
 
 def used(spec: BaseModel) -> list[Own]:
@@ -86,16 +87,32 @@ def keep(experiment: BaseModel, folder: Path) -> list[dict[str, Any]]:
 def check(record: Sequence[Mapping[str, Any]], experiment: BaseModel, folder: Path) -> None:
     """Raises ``SpecError`` where the own parts of ``experiment`` are not those that the run in ``folder`` has
     by its ``record``."""
+    for part, entry in _changed(record, experiment):
+        copy = f" (kept in {folder / entry['copy']})" if entry["copy"] else ""
+        raise SpecError(
+            f"{folder} was begun with another {part}: {entry['name']} has changed since then; bring "
+            f"the old one back{copy}, or name another folder for the new one"
+        )
+
+
+def changed(experiment: BaseModel, folder: Path) -> str:
+    """What to know before the model of the run in ``folder`` is used: that an own part of it has changed
+    since it was trained, a sentence; nothing where none has."""
+    for part, entry in _changed(record_of(folder), experiment):
+        copy = f"; --with {folder / entry['copy']} has the old one" if entry["copy"] else ""
+        return f"{folder} was trained with another {part}: {entry['name']} has changed since then{copy}"
+    return ""
+
+
+def _changed(
+    record: Sequence[Mapping[str, Any]], experiment: BaseModel
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     began = {part: entry for entry in record for part in entry["parts"]}
     for origin, parts in origins(experiment).items():
         for part in parts:
             entry = began.get(part)
             if entry is not None and entry["digest"] != origin.digest:
-                copy = f" (kept in {folder / entry['copy']})" if entry["copy"] else ""
-                raise SpecError(
-                    f"{folder} was begun with another {part}: {entry['name']} has changed since then; bring "
-                    f"the old one back{copy}, or name another folder for the new one"
-                )
+                yield part, entry
 
 
 # ---------------------------------------------------------------- a worker

@@ -65,7 +65,7 @@ def run(origin: Origin) -> None:
         if before is not None:
             _loaded[origin] = before
             sys.meta_path.insert(0, before)
-        if isinstance(error, Exception):
+        if isinstance(error, Exception | SystemExit):
             raise SpecError(_told(error, origin)) from error
         raise
     finally:
@@ -167,13 +167,15 @@ def _module(file: str) -> str:
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def _told(error: Exception, origin: Origin) -> str:
+def _told(error: Exception | SystemExit, origin: Origin) -> str:
     name = origin.name
     if isinstance(error, SyntaxError):
         return f"{name}, line {error.lineno}: {error.msg}"
     place = os.fspath(origin.file or SESSION)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == place]
     where = f"{name}, line {lines[-1]}" if lines else name
+    if isinstance(error, SystemExit):
+        return f'{where}: it ends the program; put that under if __name__ == "__main__":'
     return (
         f"{where}: {error}" if isinstance(error, SpecError) else f"{where}: {type(error).__name__}: {error}"
     )

@@ -45,7 +45,7 @@ def check_layer(width: int, parts: Parts, *, causal: bool) -> None:
         return
     if isinstance(mixer, VQAttention) and not causal:
         raise ValueError(
-            "mixer.kind = vq sums up the blocks before its own, and an encoder looks both ways; "
+            "mixer.kind = vq sees earlier positions only, and an encoder looks both ways; "
             "use kind decoder, or another mixer"
         )
     check_mixer(width, mixer, position, at="mixer.")
@@ -61,21 +61,19 @@ def check_mixer(
     if isinstance(mixer, LatentAttention):
         if not isinstance(position, Rotary | NoPosition) and position.acts_on != "embedding":
             raise ValueError(
-                f"{kind} turns its {mixer.rotary_size} shared numbers by rotary positions; "
-                f"position.kind = {position.kind} has no place in it; "
+                f"position.kind = {position.kind} cannot be used with {kind}; "
                 "allowed: rotary, learned, sinusoidal, none"
             )
         if isinstance(position, Rotary) and position.fraction != 1:
             raise ValueError(
-                f"position.fraction = {position.fraction} with {kind}: the part that turns is "
-                f"{at}rotary_size; set fraction = 1"
+                f"position.fraction = {position.fraction} with {kind}, where {at}rotary_size says how much "
+                "is rotated; set position.fraction = 1"
             )
     elif isinstance(mixer, VQAttention):
         if position.acts_on in ("heads", "scores"):
             raise ValueError(
-                f"{kind} has relative positions of its own within its blocks, and a quantised key "
-                f"cannot carry one: position.kind = {position.kind} is not possible; allowed: none, learned, "
-                "sinusoidal"
+                f"position.kind = {position.kind} cannot be used with {kind}, which has relative positions "
+                "of its own; allowed: none, learned, sinusoidal"
             )
     else:
         _check_attention(width, mixer, position, at)
@@ -107,21 +105,24 @@ def _check_attention(width: int, mixer: Attention, position: Position, at: str) 
         turned = int(size * position.fraction)
         if position.fraction == 1 and size % 2:
             raise ValueError(
-                f"rotary positions turn pairs of dimensions, and a head has {size} "
+                f"rotary positions rotate pairs of numbers, and a head has {size} "
                 f"(width = {width}, {at}heads = {mixer.heads}); allowed: an even head size"
             )
         if turned < 2:
             raise ValueError(
-                f"position.fraction = {position.fraction} of a head of {size} leaves no pair to turn; "
+                f"position.fraction = {position.fraction} of a head of {size} has no pair to rotate; "
                 f"allowed: {2 / size:g} or more"
             )
     if isinstance(position, ReRotary):
         if size % 2:
-            raise ValueError(f"position.kind = rerope turns pairs of dimensions, and a head has {size}")
+            raise ValueError(
+                f"position.kind = rerope rotates pairs of numbers, and a head has {size}; "
+                "allowed: an even head size"
+            )
         if mixer.qk_norm is not None and mixer.qk_norm.when == "after":
             raise ValueError(
-                f"{at}qk_norm.when = after: rectified rotary positions turn queries and keys inside the "
-                f"scores, so that no norm can follow; set {at}qk_norm.when = before"
+                f"{at}qk_norm.when = after cannot be used with position.kind = rerope, which rotates queries "
+                f"and keys while it computes the scores; set {at}qk_norm.when = before"
             )
 
 
@@ -129,57 +130,60 @@ def check_network(model: Network) -> None:
     """Raises ValueError where parts of the whole contradict one another."""
     if model.placement.startswith("parallel") and any(isinstance(p.mixer, NoMixer) for p in model.turn()):
         raise ValueError(
-            f"placement = {model.placement} adds mixer and feed-forward, and mixer.kind = none adds nothing; "
-            "set placement = pre"
+            f"placement = {model.placement} computes mixer and feed-forward side by side, and a layer with "
+            "mixer.kind = none has no mixer; set placement = pre"
         )
     if model.tied and model.init.readout is not None:
         raise ValueError(
-            f"init.readout = {model.init.readout} would be drawn over the embedding, since tied = true; "
-            "set tied = false, or leave init.readout out"
+            f"init.readout = {model.init.readout} cannot be used with tied = true, where readout and "
+            "embedding are one matrix; set tied = false, or leave init.readout out"
         )
     causal = model.causal
     if causal and model.norm.across_positions:
         raise ValueError(
-            f"norm.kind = {model.norm.kind} takes its mean over positions, so that each would see the "
-            "future; allowed in a decoder: rms, layer, group (in kind encoder also batch, instance)"
+            f"norm.kind = {model.norm.kind} takes its mean over positions, so a position would see later "
+            "ones; allowed in a decoder: rms, layer, group (in kind encoder also batch, instance)"
         )
     if model.norm.kind == "group" and model.width % model.norm.groups:
-        raise ValueError(f"norm.groups = {model.norm.groups} does not divide width = {model.width}")
+        allowed = ", ".join(str(d) for d in range(1, min(model.width, 64) + 1) if model.width % d == 0)
+        raise ValueError(
+            f"norm.groups = {model.norm.groups} does not divide width = {model.width}; allowed: {allowed}"
+        )
     if isinstance(model.residual, DeepNorm) and model.placement != "post":
         raise ValueError(
-            f"residual.kind = deepnorm weighs the stream before the norm that follows the sum; with "
-            f"placement = {model.placement} there is none; set placement = post"
+            f"residual.kind = deepnorm needs a norm after each sum, and placement = {model.placement} has "
+            "none; set placement = post"
         )
     if isinstance(model.residual, DeepNorm) and model.init.branch != "same":
         raise ValueError(
-            f"residual.kind = deepnorm draws the branches with a gain of its own; "
+            f"residual.kind = deepnorm sets the initial size of the branches itself, and "
             f"init.branch = {model.init.branch} would change it; set init.branch = same"
         )
     if isinstance(model.residual, ReZero) and model.init.branch == "zero":
         raise ValueError(
-            "residual.kind = rezero starts each branch with a factor of 0; with init.branch = zero the "
-            "branch is 0 too, neither has a gradient, and nothing is ever learned; set init.branch = same"
+            "residual.kind = rezero multiplies each branch by 0 at first, and with init.branch = zero the "
+            "branch is 0 too: no gradient is left, and nothing is learned; set init.branch = same"
         )
     for i, layer in enumerate(model.pattern or ()):
         if layer.position is None or layer.position == model.position:
             continue
         if layer.position.acts_on == "embedding":
             raise ValueError(
-                f"pattern.{i}.position.kind = {layer.position.kind} is added to the embedding, before "
-                "any layer; set model.position"
+                f"pattern.{i}.position.kind = {layer.position.kind} is added to the embedding, so all layers "
+                "have it or none; set model.position"
             )
         if model.position.acts_on == "embedding" and isinstance(layer.position, NoPosition):
             raise ValueError(
-                f"pattern.{i}.position = none takes nothing away: position.kind = {model.position.kind} "
-                "is added to the embedding; leave it out"
+                f"pattern.{i}.position = none has no effect, since position.kind = {model.position.kind} "
+                "is added to the embedding, which all layers read; leave it out"
             )
     _check_stacks(model)
     mixers, position = [parts.mixer for parts in model.turn()], model.position
     if not any(takes_position(mixer) for mixer in mixers) and position.acts_on in ("heads", "scores"):
         kinds = " or ".join(dict.fromkeys(mixer.kind for mixer in mixers))
         raise ValueError(
-            f"position.kind = {position.kind} acts in attention, and every mixer is of kind {kinds}, which "
-            "has none; set position = none"
+            f"position.kind = {position.kind} acts inside attention, and no layer has attention "
+            f"(mixer.kind = {kinds}); set position = none"
         )
 
 
@@ -188,15 +192,15 @@ def _check_stacks(model: Network) -> None:
     if model.kind == "encoder-decoder":
         if model.placement.startswith("parallel"):
             raise ValueError(
-                f"placement = {model.placement} runs mixer and feed-forward side by side, and in an "
-                "encoder-decoder the attention to the encoder stands between them; allowed: pre, post, "
+                f"placement = {model.placement} computes mixer and feed-forward side by side, and in an "
+                "encoder-decoder the attention to the encoder comes between them; allowed: pre, post, "
                 "double, output"
             )
         for mixer in mixers:
             if not isinstance(mixer, Attention):
                 raise ValueError(
-                    f"mixer.kind = {mixer.kind} in an encoder-decoder: its blocks also attend to the "
-                    "encoder, for which only kind attention is built; set mixer = attention"
+                    f"mixer.kind = {mixer.kind} cannot be used in an encoder-decoder, whose decoder also "
+                    "attends to the encoder; set mixer = attention"
                 )
     position = model.position
     if (
@@ -228,8 +232,8 @@ def check_experiment(experiment: Experiment) -> None:
     for parts in model.turn():
         if isinstance(parts.mixer, VQAttention) and train.recompute:
             raise ValueError(
-                "train.recompute = true runs a layer twice, and mixer.kind = vq counts its keys as it runs; "
-                "set train.recompute = false"
+                "train.recompute = true computes a layer twice, and model.mixer.kind = vq would count its "
+                "keys twice; set train.recompute = false"
             )
     if isinstance(data, Text):
         _check_text(experiment, data)
@@ -251,8 +255,8 @@ def check_experiment(experiment: Experiment) -> None:
         )
     if model.norm.kind == "batch" and train.recompute:
         raise ValueError(
-            "train.recompute = true runs a layer twice, and norm.kind = batch moves its running averages "
-            "each time; set train.recompute = false"
+            "train.recompute = true computes a layer twice, and model.norm.kind = batch would update its "
+            "running averages twice; set train.recompute = false"
         )
     if experiment.optimizer.kind == "amos" and experiment.schedule.kind != "constant":
         raise ValueError(
@@ -287,18 +291,19 @@ def _check_text(experiment: Experiment, data: Text) -> None:
         ordered = runs_in_order(parts.mixer)
         if ordered and data.documents == "separate":
             raise ValueError(
-                f"data.documents = separate, and mixer.kind = {parts.mixer.kind} carries what it read across "
-                "documents; set data.documents = join"
+                f"data.documents = separate cannot be used with model.mixer.kind = {parts.mixer.kind}, which "
+                "carries its state from one document into the next; set data.documents = join"
             )
         if ordered and objective.kind == "prefix":
             raise ValueError(
-                f"objective.kind = prefix lets the prefix see itself both ways, and "
-                f"mixer.kind = {parts.mixer.kind} runs from left to right"
+                "objective.kind = prefix lets the positions of the prefix see one another, and "
+                f"model.mixer.kind = {parts.mixer.kind} runs from left to right; use another mixer, or "
+                "objective.kind = causal"
             )
     if objective.kind == "spans" and data.documents == "separate":
         raise ValueError(
-            "data.documents = separate, and objective.kind = spans leaves out spans that do not keep to "
-            "documents; set data.documents = join"
+            "data.documents = separate cannot be used with objective.kind = spans, whose spans may reach "
+            "over the end of a document; set data.documents = join"
         )
     if objective.kind == "spans" and data.context < 2:
         raise ValueError(

@@ -37,7 +37,7 @@ def load() -> bool:
         importing = package(entry)
         try:
             entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _done = False
             raise SpecError(
                 f"the package {importing} offers parts, and importing {entry.module} failed "

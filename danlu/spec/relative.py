@@ -155,9 +155,9 @@ def _named(name: str, values: Values) -> Any:
         try:
             return DERIVED[name](values)
         except (ArithmeticError, ValueError):  # a width of 0, which is refused at the end
-            raise SpecError(f"{name} has no value here") from None
+            raise SpecError(f"{name} cannot be computed for this experiment") from None
     if "." not in name:
-        raise SpecError(f"{name} is neither a field with its dots nor one of {', '.join(DERIVED)}")
+        raise SpecError(f"{name} is not known; write a field's full name, or one of {', '.join(DERIVED)}")
     return _field(name, values)
 
 
@@ -277,7 +277,7 @@ class _Reader:
         while at < len(text):
             match = TOKEN.match(text, at)
             if match is None or match.lastgroup is None:
-                raise SpecError(f"it cannot be read from {text[at:].strip()!r} on")
+                raise SpecError(f"{text[at:].strip()!r} cannot be read there")
             self.tokens.append((match.lastgroup, match[match.lastgroup]))
             at = match.end()
 
@@ -291,17 +291,17 @@ class _Reader:
     def take(self, *wanted: str) -> str:
         if not self.peek(*wanted):
             here = repr(self.tokens[0][1]) if self.tokens else "the end"
-            raise SpecError(f"it has {here} in place of {either(wanted)}")
+            raise SpecError(f"{here} stands where {either(wanted)} is needed")
         return self.tokens.pop(0)[1]
 
     def end(self) -> None:
         if self.tokens:
-            raise SpecError(f"it cannot be read from {self.tokens[0][1]!r} on")
+            raise SpecError(f"{self.tokens[0][1]!r} cannot be read there")
 
     def choice(self) -> float:
         self.depth += 1
         if self.depth > DEEPEST:
-            raise SpecError(f"it has brackets more than {DEEPEST} deep")
+            raise SpecError(f"it has more than {DEEPEST} brackets within one another")
         value = self.sum()
         if self.peek("if"):
             self.take("if")
@@ -310,7 +310,7 @@ class _Reader:
             other = self.choice()
             value = value if holds else other
         if not math.isfinite(value):
-            raise SpecError("it is larger than any number")
+            raise SpecError("its value is too large")
         self.depth -= 1
         return value
 

@@ -56,8 +56,8 @@ def specification(
         raise SpecError(f"{name} has no {either(lacking)}, which its {family.name} needs")
     if strange := set(context) - set(family.around(made)):
         raise SpecError(
-            f"{name}: a {family.name} of its place is given {either(family.around(made))}, and not "
-            f"{either(sorted(strange))}"
+            f"{name}: a {family.name} that acts there gets {either(family.around(made))} from the model; "
+            f"leave {either(sorted(strange))} out"
         )
     try:
         made()

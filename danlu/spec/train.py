@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from danlu.spec.averages import Average
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 from danlu.spec.durations import Duration, Length, length
 
 BOUNDS = ("steps", "tokens", "seconds")
+
+
+def _seed(value: int) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value} is no seed for PyTorch; allowed: {-(2**63)} to {2**63 - 1}")
+    return value
 
 
 class Stage(Spec):
@@ -41,7 +47,7 @@ class Train(Spec):
     batch: PositiveInt = 16
     ramp: tuple[Stage, ...] = ()
     microbatch: PositiveInt | None = None
-    seed: int = 0
+    seed: Annotated[int, AfterValidator(_seed)] = 0
     clip: NonNegativeFloat = 1.0  # 0: none
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     weights: Literal["float32", "bfloat16", "bfloat16-stochastic"] = "float32"

@@ -13,15 +13,17 @@ from danlu import data, spec
 from danlu.models import build
 from danlu.objectives import Draw
 from danlu.optim import Progress, factor
+from danlu.spec.errors import SpecError
 from danlu.testing.alone import ATOL, RTOL
 from danlu.testing.report import Report, Told, Wrong
 
 
 def of_schedule(experiment: spec.Experiment, report: Report) -> None:
     def finite() -> str:
-        rates = [factor(experiment.schedule, Progress(i / 100, i, 32 * i, 32)) for i in range(101)]
-        if wrong := [f"{rate} at {i}%" for i, rate in enumerate(rates) if not 0 <= rate < math.inf]:
-            raise Wrong(", ".join(wrong[:3]))
+        try:
+            rates = [factor(experiment.schedule, Progress(i / 100, i, 32 * i, 32)) for i in range(101)]
+        except SpecError as error:
+            raise Wrong(str(error)) from None
         return f"{min(rates):.3g} to {max(rates):.3g} of the peak rate"
 
     report.add("factor of the rate", finite)

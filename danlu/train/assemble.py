@@ -22,6 +22,8 @@ from danlu.train.machine import PRECISIONS, pick_device, pick_precision
 from danlu.train.parallel import ALONE, Processes, distribute
 from danlu.train.plan import updates_of
 
+SMALLER = "make it smaller (model.width, model.layers, --shrink)"
+
 
 @dataclass(frozen=True)
 class Assembly:
@@ -91,16 +93,18 @@ def outline(experiment: spec.Experiment, source: Any = None) -> tuple[Objective,
     would have here. ``source``: the data (None: as far as it is known without reading a text)."""
     device, precision = place(experiment.train)
     objective = objective_of(experiment, source or outlined(experiment))
+    return objective, on_meta(experiment, objective, precision), device, precision
+
+
+def on_meta(experiment: spec.Experiment, objective: Objective, precision: str = "float32") -> Model:
+    """``initial`` on the meta device. Raises ``RunError`` for a network larger than can be counted."""
     try:
         with torch.device("meta"):
-            model = initial(experiment, objective, precision)
+            return initial(experiment, objective, precision)
     except RuntimeError as error:  # sizes of tensors are 64-bit numbers
         if "overflow" not in str(error):
             raise
-        raise RunError(
-            "the network has more numbers than 64 bits can count; lower model.width, or another size of it"
-        ) from None
-    return objective, model, device, precision
+        raise RunError(f"the network has more numbers than 64 bits can count; {SMALLER}") from None
 
 
 def outlined(experiment: spec.Experiment, ids: int | None = None) -> Any:

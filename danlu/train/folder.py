@@ -137,14 +137,3 @@ def name_of(words: Sequence[str], shrink: str | None = None) -> str:
     name = Path(named[0]).name.removesuffix(".yaml").removesuffix(".yml")
     ideas = (word for word in words if word.startswith("+"))
     return "".join([name, f"-{shrink}" if shrink else "", *ideas])
-
-
-def list_runs(root: str | os.PathLike[str]) -> list[RunFolder]:
-    """The runs at any depth under ``root``, oldest first."""
-    found: list[tuple[float, str]] = []
-    for folder, inside, files in os.walk(root):
-        inside[:] = [name for name in inside if not name.startswith(".")]
-        if EXPERIMENT in files:
-            inside.clear()  # a run holds no runs
-            found.append((os.stat(os.path.join(folder, EXPERIMENT)).st_mtime, folder))
-    return [RunFolder(folder) for _, folder in sorted(found)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from danlu import data, spec
+from danlu import data, parts, spec
 from danlu.data import Tokenizer, load_tokenizer
 from danlu.models import Encoder, Model
 from danlu.objectives import Language, Objective, Sample
@@ -22,12 +22,14 @@ TOKENIZER = "tokenizer.json"
 
 @dataclass(frozen=True)
 class LoadedRun:
-    """What a run left: ``model`` holds the weights of ``step``, in evaluation mode."""
+    """What a run left: ``model`` holds the weights of ``step``, in evaluation mode. ``warning``: that it was
+    trained with other code of an own part; empty where it was not."""
 
     experiment: spec.Experiment
     objective: Objective
     model: Model
     step: int
+    warning: str = ""
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -60,7 +62,8 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
         tensors, _ = checkpoint.load(path, step, only={"average"})
         checkpoint.fill(model, tensors["average"], str(store.step_folder(path, step)), whole=False)
-    return LoadedRun(experiment, objective, model.eval().requires_grad_(False), step)
+    model = model.eval().requires_grad_(False)
+    return LoadedRun(experiment, objective, model, step, parts.changed(experiment, Path(path)))
 
 
 def _source(path: Path, experiment: spec.Experiment) -> Any:

@@ -38,12 +38,6 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def check_seed(seed: int) -> None:
-    """Raises ``RunError`` for a number that PyTorch takes for no seed: one beyond 64 bits."""
-    if not -(2**63) <= seed < 2**63:
-        raise RunError(f"train.seed = {seed} is too large; allowed: {-(2**63)} to {2**63 - 1}")
-
-
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether matrix products in bfloat16 run in hardware, faster than in float32."""
     if device.type == "cuda":

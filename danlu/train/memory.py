@@ -10,7 +10,7 @@ import torch
 from danlu import spec
 from danlu.objectives import Objective
 from danlu.spec.overrides import leaves
-from danlu.train.assemble import network
+from danlu.train.assemble import SMALLER, on_meta
 from danlu.train.errors import RunError
 
 SMALL = 200_000_000  # numbers in a network that is not worth the time of counting them
@@ -39,16 +39,11 @@ def check_memory(experiment: spec.Experiment, objective: Objective, device: torc
     largest = max([*sizes, *(size for size in objective.inputs if isinstance(size, int))])
     if model.layers * largest**2 < SMALL:
         return
-    smaller = "make it smaller (model.width, model.layers, --shrink)"
-    try:
-        with torch.device("meta"):
-            weights = sum(p.numel() for p in network(experiment, objective).parameters())
-    except RuntimeError as error:  # more than can be counted
-        raise RunError(f"the network cannot be made ({str(error).splitlines()[0]}); {smaller}") from None
+    weights = sum(p.numel() for p in on_meta(experiment, objective).parameters())
     if weights * OF_A_WEIGHT > room:
         raise RunError(
             f"the network has {weights / 1e9:,.2f} G parameters, which with their gradients take "
-            f"{weights * OF_A_WEIGHT / 1e9:,.1f} GB of memory, and {free}; {smaller}"
+            f"{weights * OF_A_WEIGHT / 1e9:,.1f} GB of memory, and {free}; {SMALLER}"
         )
 
 

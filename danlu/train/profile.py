@@ -17,7 +17,7 @@ from danlu import data, spec
 from danlu.train import compiling
 from danlu.train.assemble import assemble, objective_of
 from danlu.train.kernels import report
-from danlu.train.machine import ceiling, check_seed, keep_memory, pick_device, pick_precision
+from danlu.train.machine import ceiling, keep_memory, pick_device, pick_precision
 from danlu.train.parallel import Processes
 from danlu.train.update import Update
 
@@ -65,7 +65,6 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     update.
     """
     train = experiment.train
-    check_seed(train.seed)
     device = pick_device(train.device)
     keep_memory()
     precision = pick_precision(train.precision, device)

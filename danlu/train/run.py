@@ -29,7 +29,7 @@ from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder, new_run
 from danlu.train.interrupt import Interrupt
 from danlu.train.load import TOKENIZER, load_run
-from danlu.train.machine import PRECISIONS, check_seed, keep_memory, pick_device, pick_precision
+from danlu.train.machine import PRECISIONS, keep_memory, pick_device, pick_precision
 from danlu.train.memory import check_memory
 from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
@@ -98,7 +98,6 @@ def train(
     clock = Clock()
     clock.add("startup", time.perf_counter() - started)
     with interrupt or Interrupt() as heard, clock("startup"):
-        check_seed(experiment.train.seed)
         device = pick_device(experiment.train.device)
         keep_memory()
         with processes(device) as group:
@@ -136,6 +135,7 @@ class _Run:
             with self.recording.during("held out"):
                 held_out = self.objective.held_out(experiment.train.evaluate_tokens)
             self._check_passes()
+            check_memory(experiment, self.objective, group.device)
         except spec.DanluError as error:
             raise group.once(error) from None
         opened = _open(experiment, folder, name, group)
@@ -157,7 +157,6 @@ class _Run:
         record = group.on_first(lambda: self._earlier(folder))
         chosen = group.share(record["choices"] if record else asdict(self._choose()))
         choices = Choices.read(chosen)
-        check_memory(self.experiment, self.objective, group.device)
         with ExitStack() as kept:
             try:
                 kept.enter_context(kernel_choice(choices.attention))

@@ -51,7 +51,36 @@ def test_names_that_are_too_long(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     refused(capsys, *words)
-    assert {path.name for path in tmp_path.iterdir()} <= {"studies"}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sweep", "nano", "optimizer.lrr=1,2"], ["sweep", "nano"], ["sweep", "nano", "eps=1,2"],
+        ["sweep", "tiny", "lr=1,2"], ["sweep", "nano", "lr=1,2", "--sampler", "best"],
+        ["sweep", "nano", "lr=1,2", "--metric", "los"], ["try", "swigul"], ["try", "lr=x"],
+        ["try", "swiglu", "--budget", "soon"], ["try", "swiglu", "--seeds", "0"],
+        ["try", "swiglu", "--on", "nono"], ["try", "swiglu", "--tune", "width"],
+        ["ladder", "nono"], ["ladder", "nano", "--rungs", "2", "--hold-out", "2"],
+        ["ladder", "nano", "--budget", "x"],
+        ["ladder", "nano", "--target", "x"], ["ladder", "nano", "--rates", "best"],
+        ["ladder", "nano", "--design", "round"], ["ladder", "nano", "eps=1"],
+        ["prove", "qk-nrom"], ["prove", "qk-norm-widens-the-range", "--seeds", "0"],
+        ["train", "nano", "lr=x"], ["train", "nano", "corpus=nowhere.txt"],
+        ["train", "nano", "width=1000000000000", "heads=1"], ["train", "nano", "lr=1", "--with", "mine.py"],
+        ["profile", "nano", "lr=x"], ["ledger", "decide", "x"], ["runs", "--where", "x"],
+        ["compare", "a", "b"],
+        ["sample", "a"], ["export", "a", "--to", "b"], ["import", "a", "--to", "b"],
+    ],
+)  # fmt: skip
+def test_what_is_refused_leaves_nothing_behind(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DANLU_CACHE", str(tmp_path.parent / "cache"))
+    refused(capsys, *words)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "circle"])

@@ -88,6 +88,20 @@ def test_what_is_missing_is_named_with_the_nearest_spelling(tmp_path):
         find_corpus(str(tmp_path / "shakespear.txt"))
 
 
+def test_what_has_no_end_is_no_corpus(tmp_path):
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.txt")
+    for name, kind in (
+        ("/dev/zero", "device"),
+        (tmp_path / "zero.txt", "device"),
+        (tmp_path / "pipe.txt", "pipe"),
+    ):
+        with pytest.raises(DanluError, match=f"{name} is a {kind}; name a file"):
+            find_corpus(str(name))
+    with pytest.raises(DataError, match="none of the 0 files"):
+        find_corpus(str(tmp_path))
+
+
 def test_files_and_folders_of_other_kinds_are_refused(tmp_path):
     fill(tmp_path, "only/table.csv")
     with pytest.raises(

@@ -16,7 +16,9 @@ def read(documents):
 
 @settings(max_examples=100, deadline=None)
 @given(
-    text=st.text(st.characters(codec="utf-8") | st.sampled_from("\n\r丹"), max_size=80),
+    text=st.text(
+        st.characters(codec="utf-8", exclude_characters="\0") | st.sampled_from("\n\r丹"), max_size=80
+    ),
     piece=st.integers(4, 20),
 )
 def test_text_is_one_document_exactly_as_it_is_however_it_is_pieced(tmp_path_factory, text, piece):
@@ -31,6 +33,14 @@ def test_text_is_one_document_exactly_as_it_is_however_it_is_pieced(tmp_path_fac
     assert all(pieces)
     for before in pieces[:-1]:  # cut within a line only where the line is longer than a piece
         assert before.endswith("\n") or len(before.split("\n")[-1].encode()) > piece - 4
+
+
+@pytest.mark.parametrize("before", [0, 5, sources.PIECE - 1, sources.PIECE + 3])
+def test_zeros_are_no_text(tmp_path, before):
+    path = tmp_path / "image.txt"
+    path.write_bytes(b"a" * before + bytes(100))
+    with pytest.raises(DataError, match=rf"image\.txt has a zero at byte {before}, so it is no text; name a"):
+        read(text_file(path, ""))
 
 
 @pytest.mark.parametrize("before", [0, 5, sources.PIECE - 1, sources.PIECE + 3])

@@ -66,6 +66,28 @@ def test_runs_and_a_run(tmp_path: Path) -> None:
     assert check(danlu.runs(tmp_path, where=["steps=3"]), charts=0)
 
 
+def test_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the command prints, by attribute; runs may be given as they are."""
+    folders = [
+        str(make_run(tmp_path / "<a>", "nano", {1: 3.0, 2: 2.5})),
+        str(make_run(tmp_path / "b", "nano optimizer.lr=0.5", {1: 3.5, 2: 2.75})),
+    ]
+    found = danlu.compare(*folders)
+    with pytest.raises(SystemExit):
+        main(["compare", *folders, "--json"])
+    assert found.to_dict() == json.loads(capsys.readouterr().out)
+    assert found.meetings[0].differences[0].value == 0.25
+    assert [side.final for side in found.sides] == [(2.5,), (2.75,)]
+    html = check(found, charts=1)
+    assert "&lt;a&gt;" in html and "optimizer.lr" in html and "+0.2500" in html
+    same = danlu.compare(danlu.run(folders[0]), *danlu.runs(folders[1]), x="time")
+    assert same == found
+    with pytest.raises(danlu.spec.DanluError, match="--x = hours is none of steps, time, flops, tokens"):
+        danlu.compare(*folders, x="hours")
+    with pytest.raises(danlu.spec.DanluError, match="compare needs two sides or more, not 1"):
+        danlu.compare(folders[0])
+
+
 def test_a_run_under_way(tmp_path: Path) -> None:
     run = danlu.run(make_run(tmp_path / "run", "nano", {1: 3.0}, finished=False, metric=ACCURACY))
     assert (run.state, run.metric, run.metric.better, run.summary) == ("stopped", 3.0, "higher", None)

@@ -274,7 +274,9 @@ def test_without_rotary_positions_nothing_turns():
 
 
 def test_positions_of_the_scores_are_refused():
-    with pytest.raises(ValueError, match=r"position\.kind = alibi has no place in it; allowed: rotary"):
+    with pytest.raises(
+        ValueError, match=r"position\.kind = alibi cannot be used with .*latent; allowed: rotary"
+    ):
         LatentAttention(WIDTH, spec.ALiBi())
 
 

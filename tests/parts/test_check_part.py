@@ -230,7 +230,7 @@ class Bright:
         ("activation", dice, "a run, repeated", "is another"),
         ("optimizer", Heedless, "a run, resumed", "is another"),
         ("optimizer", Counted, "a run, repeated", "/calls is of type int, and a checkpoint holds tensors"),
-        ("schedule", endless, "factor of the rate", "-1.0 at 51%"),
+        ("schedule", endless, "factor of the rate", "gives -1.0 before update 52"),
         ("objective", Mean, "loss", "example by example"),
         ("objective", Restless, "examples", "tokens of a part of a batch is another"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import danlu
 from danlu.files.yaml import parse
+from danlu.optim import Progress, factor
 from danlu.spec import Experiment, RMSNorm, SpecError, resolve, to_yaml, validate
 from danlu.spec.families import FAMILIES
 from danlu.spec.norms import OwnNorm
@@ -182,3 +184,17 @@ def test_no_file_can_name_code(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "e.yaml").write_text("with: evil.py\nparts: [evil.py]\n")
     with pytest.raises(SpecError, match="is not a field of an experiment"):
         resolve("e.yaml")
+
+
+@pytest.mark.parametrize("given", [math.nan, math.inf, -0.1, None, "fast"])
+def test_an_own_schedule_gives_a_rate(given: Any) -> None:
+    danlu.part("schedule", "mine")(lambda now: given if now.step else 0.5)
+    schedule = resolve("nano schedule=mine schedule.warmup=0").schedule
+    assert factor(schedule, Progress(0.0)) == 0.5
+    with pytest.raises(SpecError, match=r"schedule mine of test_families.py gives .* before update 4 \(pro"):
+        factor(schedule, Progress(0.75, step=3))
+
+
+def test_an_own_schedule_may_end_at_0_but_for_rounding() -> None:
+    danlu.part("schedule", "down")(lambda now: 0.1 + 0.2 - 0.3 * (1 + 1e-15))
+    assert factor(resolve("nano schedule=down schedule.warmup=0").schedule, Progress(0.5)) >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,36 @@ def test_what_a_class_cannot_do_is_told() -> None:
         model_of("model.norm=number")
 
 
+@pytest.mark.parametrize(
+    ("family", "base", "members", "words", "said"),
+    [
+        ("norm", nn.Module, {}, [], "has no forward: write def forward(self, x) in its class"),
+        ("norm", danlu.nn.Norm, {}, [], "has no forward: write def forward(self, x) in"),
+        ("mixer", nn.Module, {"out": None}, ["position=none"], "has no forward: write def forward(self, x)"),
+        (
+            "mixer",
+            danlu.nn.Mixer,
+            {"out": None},
+            ["position=none"],
+            "has no mix: write def mix(self, x, mask)",
+        ),
+        ("feed_forward", nn.Module, {"out": None}, [], "has no forward: write def forward(self, x) in"),
+        ("residual", danlu.nn.Residual, {}, [], "has no forward: write def forward(self, x, branch)"),
+        ("activation", nn.Module, {}, [], "has no forward: write def forward(self, x)"),
+        ("position", danlu.nn.EmbeddingPosition, {}, [], "has no at: write def at(self, start, count)"),
+        ("position", danlu.nn.HeadPosition, {}, [], "has no forward: write def forward(self, x, start)"),
+        ("position", danlu.nn.ScorePosition, {}, [], "has no bias: write def bias(self, q, keys, offset"),
+    ],
+)
+def test_a_class_without_its_method_is_refused_when_the_model_is_made(
+    family: str, base: type, members: dict[str, Any], words: list[str], said: str
+) -> None:
+    own = type("Own", (base,), {"__init__": lambda self: base.__init__(self), **members})
+    danlu.part(family, "idle")(own)
+    with pytest.raises(SpecError, match=re.escape(f"the {family} idle of test_models.py {said}")):
+        model_of(f"{family}=idle", *words)
+
+
 def test_a_mixer_without_weights() -> None:
     danlu.part("mixer", "shift")(Shift)
     model = model_of("model.mixer=shift", "model.position=none", "model.init.branch=depth")
@@ -155,12 +186,12 @@ def test_a_mixer_without_weights() -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["model.mixer=mean"], "position.kind = rotary acts in attention, and every mixer is of kind mean"),
+        (["model.mixer=mean"], r"inside attention, and no layer has attention \(model.mixer.kind = mean"),
         ([*MEAN, "model.kind=encoder", "objective=masked"], "mixer.kind = mean takes no mask, so it runs"),
-        ([*MEAN, "data.documents=separate"], "data.documents = separate, and mixer.kind = mean carries"),
-        ([*MEAN, "objective=prefix"], "see itself both ways, and mixer.kind = mean runs"),
-        ([*MEAN, "model.kind=encoder-decoder", "objective=spans"], "only kind attention is built"),
-        (["model.mixer=latent", "model.position=decay"], "position.kind = decay has no place in it"),
+        ([*MEAN, "data.documents=separate"], "separate cannot be used with model.mixer.kind = mean, which"),
+        ([*MEAN, "objective=prefix"], "see one another, and model.mixer.kind = mean runs"),
+        ([*MEAN, "model.kind=encoder-decoder", "objective=spans"], "mean cannot be used in an encoder-dec"),
+        (["model.mixer=latent", "model.position=decay"], "position.kind = decay cannot be used with"),
         (["objective=focal", "model.kind=encoder"], "objective.kind = focal is for a model of kind decoder"),
         (["data=stripes"], "objective.kind = causal takes data of kind text, and data.kind = stripes"),
         (["optimizer=heavy-ball", "vary=[{setting: betas}]"], "vary.0.setting = betas is not a number"),

@@ -9,15 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import danlu
 from danlu import parts
+from danlu.cli.main import app
 from danlu.lab.reading.run import read_run
 from danlu.parts import sources
 from danlu.spec import DanluError, SpecError, resolve
 from danlu.spec.families import FAMILIES
 from danlu.spec.kept import lacking
 from danlu.train import store
+from danlu.train.load import load_run
 from tests.train import small
 
 MINE = '''
@@ -125,6 +128,30 @@ def test_another_part_of_the_same_name_does_not_go_on(tmp_path: Path, mine: Path
     ):
         small.go(resolve(words(corpus)), run)
     assert store.list_steps(run) == [3]
+
+
+def test_a_model_by_another_part_of_the_same_name_is_told(tmp_path: Path, mine: Path, corpus: Path) -> None:
+    danlu.load(mine)
+    run = tmp_path / "run"
+    small.go(resolve(words(corpus)), run)
+    assert load_run(run).warning == ""
+    mine.write_text(MINE.replace("y = gain", "y is gain"))
+    danlu.load(mine)
+    assert load_run(run).warning == ""
+    mine.write_text(MINE.replace("torch.tanh", "torch.sin"))
+    danlu.load(mine)
+    assert load_run(run).warning == (
+        f"{run} was trained with another norm dyt: mine.py has changed since then; "
+        f"--with {run / 'parts' / 'mine.py'} has the old one"
+    )
+    with pytest.warns(UserWarning, match="was trained with another norm dyt"):
+        danlu.run(run).model()
+    told = CliRunner().invoke(app, ["sample", str(run), "--tokens", "3"])
+    assert told.exit_code == 0 and f"warning: {run} was trained with another norm dyt" in told.stderr
+    for origin in sources.loaded():
+        sources.forget(origin)
+    danlu.load(run / "parts" / "mine.py")
+    assert load_run(run).warning == ""
 
 
 def test_files_of_one_name_are_kept_apart(tmp_path: Path) -> None:

@@ -82,6 +82,22 @@ def test_what_fails_is_told_with_its_line_and_changes_nothing(
     assert "mine" in catalog.names("ideas") and "new" not in catalog.names("ideas")
 
 
+@pytest.mark.parametrize("more", ["raise SystemExit", "import sys\nsys.exit(3)", "quit()"])
+def test_a_file_that_ends_the_program_does_not(tmp_path: Path, more: str) -> None:
+    file = write(tmp_path / "mine.py")
+    file.write_text(f"{file.read_text()}{more}\n")
+    with pytest.raises(SpecError, match=r"^mine\.py, line [67]: it ends the program; put that under if"):
+        danlu.load(file)
+    assert sources.loaded() == [] and "mine" not in FAMILIES["schedule"].own
+
+
+def test_an_interrupt_stays_an_interrupt(tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.py", more="raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        danlu.load(file)
+    assert sources.loaded() == []
+
+
 def test_files_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     for name, sentence in (

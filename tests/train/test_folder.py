@@ -7,7 +7,7 @@ import pytest
 
 from danlu.files.lock import Held
 from danlu.train.errors import RunError
-from danlu.train.folder import RunFolder, list_runs, new_run
+from danlu.train.folder import RunFolder, new_run
 
 HOLD = """
 import sys
@@ -96,16 +96,6 @@ def test_new_runs_get_names_of_their_own(tmp_path, monkeypatch):
     stem = "lm-tiny-model-20260102-030405"
     assert names == [stem, f"{stem}-2", f"{stem}-3"]
     RunFolder.create_or_open(tmp_path / "runs" / stem, "a: 1\n").close()  # empty: may become a run
-
-
-def test_runs_are_found_at_any_depth_oldest_first(tmp_path):
-    for place, name in enumerate(["late", "sweep/early", "sweep/middle"]):
-        RunFolder.create_or_open(tmp_path / name, "a: 1\n").close()
-        age = [3, 1, 2][place]
-        os.utime(tmp_path / name / "experiment.yaml", (age, age))
-    (tmp_path / "empty").mkdir()
-    assert [run.path.name for run in list_runs(tmp_path)] == ["early", "middle", "late"]
-    assert list_runs(tmp_path / "nowhere") == []
 
 
 def test_no_torch():

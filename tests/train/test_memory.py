@@ -31,7 +31,10 @@ def check(corpus: Path, *words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["model.width=1000000000000", "model.mixer.heads=1"], "the network cannot be made"),
+        (
+            ["model.width=1000000000000", "model.mixer.heads=1"],
+            "64 bits can count; make it smaller",
+        ),
         (["model.feed_forward.hidden=1000000000000"], "the network has .* parameters"),
         (["train.batch=1000000000000000"], r"train\.batch = 1000000000000000 takes more than"),
         (["train.batch=100000000000000"], r"train\.(micro)?batch = 100000000000000 takes more than"),
@@ -47,7 +50,7 @@ def test_the_weights_are_counted(corpus: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(memory, "SMALL", 0)
     experiment = resolve(small.words(corpus, "train.steps=1"))
     objective = objective_of(experiment, data.prepare(experiment.data))
-    size = OF_A_WEIGHT * sum(p.numel() for p in memory.network(experiment, objective).parameters())
+    size = OF_A_WEIGHT * sum(p.numel() for p in memory.on_meta(experiment, objective).parameters())
     monkeypatch.setattr(memory, "available", lambda device: size)
     check(corpus)
     monkeypatch.setattr(memory, "available", lambda device: size - 1)

@@ -21,21 +21,22 @@ ENDS = ("finished", "diverged")  # a failure is no end: a later queue tries it a
 
 
 class Journal:
-    """Several queues may write to one file. Raises ``FileError`` where it cannot be written."""
+    """Several queues may write to one file, which is made with the first event: a study that is refused
+    leaves nothing behind."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        self._file = -1
         self._read = 0  # bytes
         self._ended: set[str] = set()
 
     def write(self, job: str, event: str, **more: Any) -> None:
-        """Append one event. An end is written once, whichever queue sees it first."""
+        """Append one event. An end is written once, whichever queue sees it first. Raises ``FileError`` where
+        it cannot be written."""
         try:
+            if self._file < 0:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             with Lock(self.path.with_name(f".{self.path.name}.lock")):
                 torn = self._catch_up()
                 if event in ENDS and job in self._ended:

@@ -17,6 +17,14 @@ AXES = {"steps": "step", "time": "seconds", "flops": "flops", "tokens": "tokens"
 UNITS = {"steps": "steps", "time": "active seconds", "flops": "FLOPs", "tokens": "tokens"}
 
 
+def check_axis(x: str) -> None:
+    """Raises ``LabError`` for what is no axis of curves."""
+    if x not in UNITS:
+        from danlu.lab.errors import LabError
+
+        raise LabError(f"--x = {x} is none of {', '.join(UNITS)}")
+
+
 def read_curve(folder: Path, metric: str, x: str = "steps", counted: str = "tokens") -> Curve:
     """What the run in ``folder`` measured of ``metric``, in the order of x; empty where it did not.
     ``counted``: what stands for the axis ``tokens`` in a run that counts something else.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from danlu.draw import Chart, Table, page, text_chart
+from danlu.draw.page import Part
 from danlu.lab.reading.comparison import END, Comparison, Meeting, Side
 from danlu.lab.reading.curves import UNITS, average
 from danlu.lab.reading.groups import finite
@@ -105,13 +106,25 @@ def curves_text(comparison: Comparison, x: str, width: int, colour: bool) -> str
 
 def html(comparison: Comparison, x: str) -> str:
     """The page: tables, and the metric over x first, then over the other axes."""
+    what, differences = _sections(comparison)
     charts = [chart(comparison, axis) for axis in (x, *(axis for axis in UNITS if axis != x))]
     return page(" against ".join(side.name for side in comparison.sides), [
-        ("What differs, and what came out", [*map(warned, comparison.warnings), Table(rows(comparison))]),
-        ("Differences", [differences_of(comparison), Table(difference_rows(comparison)),
-                         HOW, *comparison.notes]),
-        ("Curves", charts),
+        ("What differs, and what came out", what), ("Differences", differences), ("Curves", charts),
     ])  # fmt: skip
+
+
+def parts(comparison: Comparison, x: str) -> list[Part]:
+    """What a notebook shows: the tables, and the metric over x."""
+    what, differences = _sections(comparison)
+    return [*what, *differences, chart(comparison, x)]
+
+
+def _sections(comparison: Comparison) -> tuple[list[Part], list[Part]]:
+    differences = Table(difference_rows(comparison))
+    return (
+        [*map(warned, comparison.warnings), Table(rows(comparison))],
+        [differences_of(comparison), differences, HOW, *comparison.notes],
+    )
 
 
 def warned(warning: str) -> str:

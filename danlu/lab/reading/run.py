@@ -80,6 +80,9 @@ class Run:
         score = "" if self.metric is None else f", {self.metric:.4f} {self.unit or self.metric_name}"
         return f"<run {self.name}: {self.state}{score} after {self.steps or 0} steps>"
 
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
     @property
     def name(self) -> str:
         return os.fspath(self.path)
@@ -146,6 +149,8 @@ def read_record(folder: str | os.PathLike[str]) -> Record:
     record: Record = {}
     try:
         fields = read_fields(read_text(os.path.join(folder, EXPERIMENT)))
+        if not fields:
+            raise ValueError(f"{EXPERIMENT} is empty")
         record["experiment"] = json.dumps({_renamed(name): value for name, value in fields.items()})
         environment = _json(folder, ENVIRONMENT, shapes.ENVIRONMENT)
         record["examples"], record["mark"] = _examples(environment), mark(environment.get("code"))
