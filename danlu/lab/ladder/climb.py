@@ -141,7 +141,7 @@ def _planned(ladder: Ladder, queue: Callable[[], Queue]) -> tuple[Plan, int]:
     plan = make_plan(
         shapes, budget, rungs=ladder.rungs, seeds=ladder.seeds, rates=ladder.rates, design=ladder.design,
         per_parameter=ladder.tokens_per_parameter,
-        pace=_pace(shapes, queue()) if budget.unit == "seconds" else None,
+        measured=lambda: _pace(shapes, queue()),
     )  # fmt: skip
     return plan, len(source.train) if is_text else len(source.train[0])
 

@@ -118,22 +118,23 @@ def make_plan(
     rates: str = "mup",
     design: str = "chinchilla",
     per_parameter: float = 20.0,
-    pace: Pace | None = None,
+    measured: Callable[[], Pace] | None = None,
 ) -> Plan:
     """The largest ladder of ``rungs`` levels, each ``GROWTH`` times the compute of the one below as near as
-    whole heads and layers permit, whose runs together stay within ``budget``, in FLOP, or in seconds by a
-    ``pace``.
+    whole heads and layers permit, whose runs together stay within ``budget``, in FLOP, or in seconds by the
+    pace that is then ``measured``, when all else is known to be right.
 
     ``chinchilla``: one size a level, reading ``per_parameter`` tokens for each parameter. ``isoflop``: five
     sizes a level at equal compute, about the one that the other design takes.
     Raises LabError where the budget does not reach so far, or cannot be counted.
     """
     _check(rungs, seeds, design, per_parameter)
-    if budget.unit not in ("flop", "seconds") or (budget.unit == "seconds" and pace is None):
+    if budget.unit not in ("flop", "seconds") or (budget.unit == "seconds" and measured is None):
         raise LabError(f"budget = {budget} of a ladder is in FLOP or seconds, such as 1e15flop or 600s")
     recipe = shapes.recipe
     tokens = _tokens_of(recipe.experiment) or per_parameter * recipe.parameters
     rate_of = rated(rates, recipe, tokens)
+    pace = measured() if measured is not None and budget.unit == "seconds" else None
 
     def compute(sized: Sized) -> float:
         return sized.flops * per_parameter * sized.parameters

@@ -112,7 +112,7 @@ def test_seeds_change_nothing_but_the_seed() -> None:
 
 def test_a_budget_of_seconds_is_counted_by_the_pace() -> None:
     pace = Pace(fixed=2e-3, per_flop=1e-11)
-    made = plan("300s", pace=pace, seeds=2)
+    made = plan("300s", measured=lambda: pace, seeds=2)
     seconds = 2 * sum(rung.steps * (2e-3 + 1e-11 * rung.sized.flops_per_update) for rung in made.rungs)
     assert made.seconds == pytest.approx(seconds) and 100 < seconds <= 300
 

@@ -56,4 +56,9 @@ def test_a_torn_line_is_passed_over(tmp_path_factory: pytest.TempPathFactory, cu
 def test_a_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot write"):
-        Journal(tmp_path / "file" / "queue.jsonl")
+        Journal(tmp_path / "file" / "queue.jsonl").write("a", "started")
+
+
+def test_a_journal_without_an_event_is_no_file(tmp_path: Path) -> None:
+    Journal(tmp_path / "studies" / "queue.jsonl").close()
+    assert list(tmp_path.iterdir()) == []
