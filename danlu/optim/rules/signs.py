@@ -106,25 +106,25 @@ def touched(g: Tensor) -> Tensor:
 def all_finite(gradients: list[Tensor]) -> Tensor:
     """(n,), bool: whether each is free of NaN and infinity, by its sum, which neither leaves finite. (A sum
     beyond the range of its dtype counts as infinite too.) Sharded ones are judged whole."""
-    return over_shards([local(g).sum(dtype=precise(g)) for g in gradients], gradients[0]).isfinite()
+    sums = torch.stack([local(g).sum(dtype=precise(g)) for g in gradients])
+    return over_shards(sums, gradients[0]).isfinite()
 
 
 def squares(tensors: list[Tensor], like: Tensor | None = None) -> Tensor:
     """(n,): the sum of squares of each, over all shards; of local tensors, sharded as ``like``."""
     norms = [torch.linalg.vector_norm(local(t), dtype=precise(t)) for t in tensors]
-    return over_shards([norm.square_() for norm in norms], tensors[0] if like is None else like)
+    return over_shards(torch.stack(norms).square_(), tensors[0] if like is None else like)
 
 
-def over_shards(sums: list[Tensor], like: Tensor) -> Tensor:
-    """Sums that each process has of its shards as (n,) sums over all, for tensors sharded as ``like`` is;
+def over_shards(sums: Tensor, like: Tensor) -> Tensor:
+    """(n,) sums that each process has of its shards as sums over all, for tensors sharded as ``like`` is;
     replicas, which have the same numbers, count once."""
-    stacked = torch.stack(sums)
     mesh = getattr(like, "device_mesh", None)
     if mesh is None:
-        return stacked
+        return sums
     from torch.distributed.tensor import DTensor, Partial, Replicate
 
     assert isinstance(like, DTensor)
     shares = [Replicate() if place.is_replicate() else Partial() for place in like.placements]
-    whole: Tensor = DTensor.from_local(stacked, mesh, shares, run_check=False).full_tensor()
+    whole: Tensor = DTensor.from_local(sums, mesh, shares, run_check=False).full_tensor()
     return whole
