@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from danlu.lab.grids import dimension
 from danlu.lab.sweep.importance import anova, importance
 from danlu.lab.sweep.space import Space
 from danlu.lab.sweep.trials import Trial
@@ -59,13 +60,14 @@ def test_a_grid_is_told_apart_from_the_random_trials_beside_it() -> None:
 
 
 def test_at_random_the_dimension_that_does_nothing_comes_last() -> None:
-    space = Space.read(["lr=1e-4..1e0", "width=16..512", "sort=a|b|c"])
+    dimensions = map(dimension, ["lr=1e-4..1e0", "width=16..512", "kind=a|b|c"])
+    space = Space(tuple(found for found in dimensions if found is not None))
     found = []
     for n, point in enumerate(space.drawn(60), 1):
         lr, width = math.log10(float(point["lr"])), math.log10(float(point["width"]))
         found.append(trial(n, point, (lr + 2) ** 2 + 0.3 * (width - 2) ** 2, by="random"))
     shares = importance(found, space.names).shares
-    assert [*shares] in (["lr", "width", "sort"], ["width", "lr", "sort"])
+    assert [*shares] in (["lr", "width", "kind"], ["width", "lr", "kind"])
     assert sum(shares.values()) == pytest.approx(1)
 
 
