@@ -34,6 +34,7 @@ from danlu.train.memory import check_memory
 from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
 from danlu.train.parallel import Processes, processes
+from danlu.train.regime import regime
 from danlu.train.trainer import Choices, Reporter, Trainer
 
 ceiling = cache(machine.ceiling)  # measured once a process, which may train many runs
@@ -48,7 +49,7 @@ class Summary:
     ``metrics``: value, unit and ``better`` of all, by name. ``loss``: of the last update, by ``term`` (nats a
     token of text). ``units``: trained on, of kind ``unit``. ``utilisation``: of the machine's measured
     ceiling of matrix products. ``sample``: what the model shows, as text. ``stopped``: the signal that ended
-    it early.
+    it early. ``regime``: as ``danlu.train.regime`` says it.
     """
 
     run: str
@@ -68,6 +69,7 @@ class Summary:
     wall_seconds: float
     sample: str | None
     stopped: str | None
+    regime: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
         """As JSON: units under their own name (``tokens``, ``tokens_per_second``)."""
@@ -299,6 +301,16 @@ class _Run:
         with clock("other"):
             loaded = load_run(folder.path, now.step) if sample and not signal else None
             shown = None if loaded is None else loaded.objective.sample(loaded.model.to(self.group.device))
+            reached = regime(
+                self.experiment,
+                self.objective,
+                trainer.held_out,
+                measured=trainer.measured,
+                parameters=_parameters(trainer),
+                steps=now.step,
+                units=now.units,
+                whole=signal is None,
+            )
         metric, every = trainer.metric, self.experiment.objective.metrics
         found = Summary(
             run=os.fspath(folder.path),
@@ -318,6 +330,7 @@ class _Run:
             wall_seconds=round(time.perf_counter() - self.started, 3),
             sample=None if shown is None else shown.text,
             stopped=signal,
+            regime=reached,
         ).record()
         write_json(folder.summary, found)
         return found

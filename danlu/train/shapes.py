@@ -9,11 +9,16 @@ from typing import Any
 _NUMBER = (float, None)
 _METRIC = {"value": _NUMBER, "unit": (str, None), "better": (str, None)}
 
+REGIME: dict[str, Any] = {
+    "tokens_per_parameter": _NUMBER, "updates": int, "bits_below_chance": _NUMBER, "warmup": float,
+    "whole_schedule": bool,
+}  # fmt: skip
 SUMMARY: dict[str, Any] = {
     "steps": int, "tokens": (int, None), "unit": (str, None), "parameters": int,
     "flops": _NUMBER, "loss": _NUMBER,
     "active_seconds": {...: float}, "metric": {"name": str, **_METRIC},
     "best": {"step": int, "value": _NUMBER}, "metrics": ({...: _METRIC}, None), "stopped": (str, None),
+    "regime": (REGIME, None),
 }  # fmt: skip
 ROW: dict[str, Any] = {
     "step": int, "tokens": (int, None), "seconds": _NUMBER, "flops": _NUMBER, "loss": _NUMBER,
