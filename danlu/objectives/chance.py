@@ -1,4 +1,4 @@
-"""What is lost by who knows only how frequent each answer is: the unigram of a text, the shares of classes."""
+"""What is lost by who knows only how frequent each answer is: a text's unigram, the shares of classes."""
 
 from __future__ import annotations
 

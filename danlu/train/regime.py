@@ -1,4 +1,4 @@
-"""The regime of a run: how far it went, in the terms in which one asks whether its verdict carries further."""
+"""The regime of a run: how far it went, in the terms that decide whether its verdict carries further."""
 
 from __future__ import annotations
 
