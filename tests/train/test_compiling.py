@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,7 @@ def test_a_graph_is_known_by_network_and_shapes_and_not_by_seeds_and_rates(
 def test_without_a_compiler_auto_is_eager(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import_module("torch._inductor.config")  # reads CXX when it is imported, once for the whole process
     monkeypatch.setenv("CXX", str(tmp_path / "no-compiler"))
     assert "no-compiler" in str(compiling.missing("cpu"))
     monkeypatch.setattr(compiling, "pays", lambda *_: True)
