@@ -32,10 +32,11 @@ CONSTANT = "the gain is taken to be the same at every size: a slope needs four r
 @dataclass(frozen=True)
 class Model:
     """y_r = β₀ + β₁(x_r − x̄) + u_r + ε_r with u ~ N(0, τ²), ε_r ~ N(0, v_r): exact for two power laws with
-    one floor, where β₁ = (α_v − α_b)/α_b. τ² is Paule and Mandel's: Σ resid²/(v_r + τ²) = k − p, or 0.
+    one floor, where β₁ = (α_v − α_b)/α_b. τ² is Paule and Mandel's (``random_effects.solve``).
 
-    Below four rungs β₁ = 0, which is an assumption (``assumes``). A factor q = max(1, Σ w·resid²/(k − p)) on
-    the variance (Hartung & Knapp 2001) is 1 by this choice of τ².
+    Below four rungs β₁ = 0, which is an assumption (``assumes``). Hartung and Knapp's factor on the variance
+    of β, q = max(1, Σ w·resid²/(k − p)), is 1 by this choice of τ². Predictions two rungs beyond four to six
+    cover no less than they say where the noise of the rungs differs by up to a factor of two; by four, 92 %.
 
     ``beta``: one or two coefficients; ``covariance``: theirs, by rows; ``df``: k − p.
     """
@@ -93,7 +94,7 @@ class Model:
 def fit(x: Sequence[float], y: Sequence[float], v: Sequence[float]) -> Model:
     """The model of gains ``y`` with variances ``v`` at ``x`` = ln compute. Raises ``LabError`` without
     any."""
-    if not x:
+    if len(x) == 0:
         raise LabError(
             "no rung has a gain: the baseline must fall from rung to rung, and both sides must end"
         )
@@ -137,8 +138,9 @@ def judge(gains: Sequence[Gain], at: float, delta: float = DELTA) -> Judged:
     *better*: the 95 % interval of the prediction lies above 0, and its value is ``delta`` at least; *worse*:
     mirrored. *equivalent*: the 90 % interval lies within ±``delta`` (two one-sided tests). *scale-bound*: an
     effect at the first rung, whose slope's 90 % interval says that it fades, and which is not shown at
-    ``at``. Else *not shown*. A side of which a run diverged, where the other's did not, cannot have won; one
-    that diverged with all seeds, at least two, at the largest rung, has lost.
+    ``at``. Else *not shown*. A fading effect that the line turns round beyond the rungs is no effect of the
+    other sign: that needs the largest rung to show it. A side of which a run diverged, where the other's did
+    not, cannot have won; one that diverged with all seeds, at least two, at the largest rung, has lost.
 
     Raises ``LabError`` where ``at`` is more than two rungs beyond the largest, or no rung has a gain.
     """
@@ -149,7 +151,7 @@ def judge(gains: Sequence[Gain], at: float, delta: float = DELTA) -> Judged:
     model = fit([g.x for g in fine], [g.value for g in fine], [g.variance for g in fine])
     _reachable(model.x, at)
     gain, narrow, slope = model.predict(at), model.predict(at, NARROW), model.slope()
-    verdict, why = _verdict(fine[0].interval(), gain, narrow, slope, delta)
+    verdict, why = _verdict(fine[0].interval(), fine[-1].interval(), gain, narrow, slope, delta)
     lost, lost_variant = (sum(g.lost[side] for g in gains) for side in (0, 1))
     if (verdict == "better" and lost_variant > lost) or (verdict == "worse" and lost > lost_variant):
         verdict, why = "not shown", "runs of the side that would have won diverged"
@@ -169,26 +171,28 @@ def better(gain: Interval, delta: float = DELTA) -> bool:
 
 
 def _verdict(
-    first: Interval, gain: Interval, narrow: Interval, slope: Interval | None, delta: float
+    first: Interval, last: Interval, gain: Interval, narrow: Interval, slope: Interval | None, delta: float
 ) -> tuple[Said, str]:
-    mirrored = Interval(-gain.value, -gain.high, -gain.low)
-    if better(gain, delta):
+    if better(gain, delta) and not (first.high < 0 and last.low <= 0):
         return "better", "the interval lies above no gain"
-    if better(mirrored, delta):
+    if better(_mirrored(gain), delta) and not (first.low > 0 and last.high >= 0):
         return "worse", "the interval lies below no gain"
     if -delta < narrow.low and narrow.high < delta:
         return "equivalent", f"the gain lies within a factor of {math.exp(delta):.3g}"
-    if slope is not None:
-        if first.low > 0 and slope.high < 0 and not gain.low > 0:
-            return "scale-bound", "better at the smallest rung, less with each, and not shown here"
-        if first.high < 0 and slope.low > 0 and not gain.high < 0:
-            return "scale-bound", "worse at the smallest rung, less with each, and not shown here"
+    if slope is not None and first.low > 0 and slope.high < 0 and not gain.low > 0:
+        return "scale-bound", "better at the smallest rung, less with each, and not shown here"
+    if slope is not None and first.high < 0 and slope.low > 0 and not gain.high < 0:
+        return "scale-bound", "worse at the smallest rung, less with each, and not shown here"
     if gain.low > 0 or gain.high < 0:
         return (
             "not shown",
             f"there is an effect, and it may be smaller than a factor of {math.exp(delta):.3g}",
         )
     return "not shown", "the interval holds no gain"
+
+
+def _mirrored(interval: Interval) -> Interval:
+    return Interval(-interval.value, -interval.high, -interval.low)
 
 
 def _reachable(x: Sequence[float], at: float) -> None:

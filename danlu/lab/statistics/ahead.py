@@ -79,10 +79,14 @@ def next_runs(
     then as |l_r| σ_r/√cost_r, where ŷ = Σ l_r y_r (Neyman's allocation).
 
     A new rung comes first where there are too few for a slope, and where τ² exceeds the median variance:
-    further seeds of old rungs are wasted then. Raises ``LabError`` where lengths differ.
-    """
+    further seeds of old rungs are wasted then. Raises ``LabError`` where lengths differ or a cost is not
+    above 0."""
     if not len(pairs) == len(costs) == len(model.x):
         raise LabError(f"{len(model.x)} rungs have {len(pairs)} numbers of pairs and {len(costs)} costs")
+    if not all(cost > 0 for cost in (*costs, *([] if new is None else [new.cost]))):
+        raise LabError(
+            "every run that may come next needs a cost above 0, in FLOPs or seconds, the same for all"
+        )
     now = _half(model.x, model.v, model.tau2, at)
     options = []
     for r, (n, cost) in enumerate(zip(pairs, costs, strict=True)):

@@ -45,4 +45,6 @@ def smooth(x: Sequence[float], values: Sequence[Sequence[float]]) -> list[Smooth
     covariance = np.linalg.inv(inside.T @ (inside * weight[:, None]))
     line = design @ (covariance @ (inside.T @ (weight * target)))
     error = np.einsum("ri,ij,rj->r", design, covariance, design)
-    return [Smoothed(float(math.exp(a)), float(2 / b + 1)) for a, b in zip(line, error, strict=True)]
+    df = 2 / error + 1  # where ψ'(df/2) ≈ error
+    found = np.exp(line + digamma(df / 2) - np.log(df / 2))
+    return [Smoothed(float(a), float(b)) for a, b in zip(found, df, strict=True)]

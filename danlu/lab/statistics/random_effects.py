@@ -1,5 +1,4 @@
-"""Values with known variances that scatter more than these say: weighted least squares with a variance of
-their own."""
+"""Values that scatter more than their variances say: weighted least squares with a variance between them."""
 
 from __future__ import annotations
 
@@ -11,7 +10,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
 TINY = 1e-18  # variance of a value without any, so that it can be divided by
-HALVINGS = 60
+STEPS = 200  # many only where variances are next to nothing
+PRECISE = 1e-9
 
 
 class Solution(NamedTuple):
@@ -23,25 +23,25 @@ class Solution(NamedTuple):
 
 
 def solve(design: Array, y: Array, v: Array) -> Solution:
-    """y = X β + u + ε, u ~ N(0, τ²), ε ~ N(0, v), with Paule and Mandel's τ²: the one at which the weighted
-    squares Σ resid²/(v + τ²) are as many as they should be, k − p, or 0 where they are fewer already (Paule &
-    Mandel 1982; of a line: Knapp & Hartung 2003). ``design`` (k, p); ``y`` and ``v`` (…, k)."""
+    """y = X β + u + ε, u ~ N(0, τ²), ε ~ N(0, v), of ``design`` (k, p), ``y`` and ``v`` (…, k).
+
+    τ² is the one at which the weighted squares Σ resid²/(v + τ²) are as many as they should be, k − p, or 0
+    where they are fewer already (Paule & Mandel 1982; of a line: Knapp & Hartung 2003).
+    """
     import numpy as np
 
     k, p = design.shape
     v = np.maximum(np.broadcast_to(v, y.shape), TINY)
     if k == p:
         return Solution(*_weighted(design, y, 1 / v)[:2], np.zeros(y.shape[:-1]))
-    plain = _weighted(design, y, np.ones_like(v))[2]
-    low, high = np.zeros(y.shape[:-1]), (plain**2).sum(-1) / (k - p)  # at the upper end they are too few
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        weight = 1 / (v + middle[..., None])
-        many = (weight * _weighted(design, y, weight)[2] ** 2).sum(-1) > k - p
-        low, high = np.where(many, middle, low), np.where(many, high, middle)
-    weight = 1 / v
-    scattered = (weight * _weighted(design, y, weight)[2] ** 2).sum(-1) > k - p
-    tau2 = np.where(scattered, (low + high) / 2, 0.0)
+    tau2 = np.zeros(y.shape[:-1])
+    for _ in range(STEPS):  # Newton's: the sum falls ever less steeply, so it is never overshot from below
+        weight = 1 / (v + tau2[..., None])
+        squares = _weighted(design, y, weight)[2] ** 2
+        step = ((weight * squares).sum(-1) - (k - p)) / np.maximum((weight**2 * squares).sum(-1), TINY)
+        before, tau2 = tau2, np.maximum(tau2 + step, 0)
+        if (np.abs(tau2 - before) <= PRECISE * tau2).all():
+            break
     return Solution(*_weighted(design, y, 1 / (v + tau2[..., None]))[:2], tau2)
 
 

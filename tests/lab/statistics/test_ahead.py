@@ -1,0 +1,125 @@
+"""Between rungs: chances against what then happens, gates that add no error, runs where they count."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from danlu.lab.errors import LabError
+from danlu.lab.statistics.across import better, fit
+from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better, next_runs
+
+STEP = math.log(4)
+X = [r * STEP for r in range(5)]
+AT = 6 * STEP
+NOISE = 2 * 0.0085**2 / np.array([5, 5, 4, 3, 3])  # of ln gain, as on track 3
+
+
+def test_with_no_rung_left_the_chance_is_the_verdict() -> None:
+    random = np.random.default_rng(1)
+    said = set()
+    for _ in range(30):
+        y = random.uniform(0, 0.05) + np.sqrt(NOISE) * random.normal(size=5)
+        model = fit(X, y.tolist(), NOISE.tolist())
+        chance = chance_of_better(model, [], AT)
+        assert chance == better(model.predict(AT))
+        said.add(chance)
+    assert said == {0.0, 1.0}
+
+
+@pytest.mark.slow
+def test_a_chance_comes_true_as_often_as_it_says() -> None:
+    """Ideas drawn as the prediction takes them to be, slopes N(0, .05²) and no τ, gains anything."""
+    random = np.random.default_rng(2)
+    chances, came = [], []
+    for _ in range(300):
+        line = random.uniform(-0.1, 0.1) + random.normal(0, 0.05) * np.array(X)
+        y = line + np.sqrt(NOISE) * random.normal(size=5)
+        early = fit(X[:3], y[:3].tolist(), [*NOISE[:3]])
+        early = type(early)(early.x, early.y, early.v, early.beta, early.covariance, 0.0)
+        rest = [Ahead(x, v) for x, v in zip(X[3:], NOISE[3:], strict=True)]
+        chances.append(chance_of_better(early, rest, AT))
+        came.append(better(fit(X, y.tolist(), NOISE.tolist()).predict(AT)))
+    told, seen = np.array(chances), np.array(came)
+    assert 0.2 < seen.mean() < 0.8
+    assert abs((told - seen).mean()) <= 3.5 * math.sqrt((told * (1 - told)).mean() / len(told))
+    assert seen[told > 0.9].mean() > 0.8 and seen[told < 0.1].mean() < 0.2
+
+
+@pytest.mark.slow
+def test_gates_add_no_false_verdict_and_spare_most_runs_of_null_ideas() -> None:
+    random = np.random.default_rng(3)
+    ended, false, passed, power = 0, 0, 0, 0
+    studies = 150
+    for gain in [0.0] * studies + [math.log(1.05)] * studies:
+        y = gain + np.sqrt(NOISE) * random.normal(size=5)
+        said = better(fit(X, y.tolist(), NOISE.tolist()).predict(AT))
+        open_gates = True
+        for k in (2, 3, 4):
+            rest = [Ahead(x, v) for x, v in zip(X[k:], NOISE[k:], strict=True)]
+            model = fit(X[:k], y[:k].tolist(), NOISE[:k].tolist())
+            open_gates = open_gates and chance_of_better(model, rest, AT) >= FUTILE
+        if gain:
+            power, passed = power + said, passed + (said and open_gates)
+        else:
+            ended, false = ended + (not open_gates), false + (said and open_gates)
+    assert false <= 0.05 * studies
+    assert ended >= 0.8 * studies
+    assert passed >= power - 0.05 * studies  # what it costs an idea that is worth it
+
+
+def test_the_predicted_interval_is_the_one_that_comes() -> None:
+    """Where the scatter stays what it is: gains on a line, so that τ² is 0 before and after."""
+    y = [0.1 + 0.01 * r for r in range(5)]
+    model = fit(X[:4], y[:4], NOISE[:4].tolist())
+    new = Ahead(X[4], float(NOISE[4]), cost=2.0)
+    options = next_runs(model, [5, 5, 4, 3], [1.0, 4.0, 16.0, 64.0], AT, new)
+    for option in options:
+        if option.rung is None:
+            later = fit(X, y, NOISE.tolist())
+        else:
+            n = (5, 5, 4, 3)[option.rung]
+            v = [one * n / (n + 1) if r == option.rung else one for r, one in enumerate(NOISE[:4])]
+            later = fit(X[:4], y[:4], v)
+        interval = later.predict(AT)
+        assert option.half == pytest.approx(interval.high - interval.value)
+        before = model.predict(AT)
+        assert option.fall == pytest.approx((before.high - before.value - option.half) / option.cost)
+    assert options == sorted(options, key=lambda option: -option.fall)
+
+
+def test_runs_go_where_they_count_most() -> None:
+    """From two pairs at each rung on, a budget spent step by step leaves a narrower interval than the same
+    budget spread evenly."""
+    costs = [1.0, 1.5, 2.0, 2.5, 3.0]
+    one_pair = 2 * 0.0085**2
+    pairs, spent, budget = [2] * 5, 0.0, 6 * sum(costs)
+
+    def model(n: list[int]):
+        return fit(X, [0.05] * 5, [one_pair / k for k in n])
+
+    while spent < budget:
+        best = next_runs(model(pairs), pairs, costs, AT)[0]
+        assert best.rung is not None
+        pairs[best.rung] += 1
+        spent += best.cost
+    even = model([8] * 5).predict(AT)
+    chosen = model(pairs).predict(AT)
+    assert chosen.high - chosen.low < 0.97 * (even.high - even.low)
+    assert pairs[4] == max(pairs)  # a prediction beyond leans on the end
+
+
+def test_seeds_are_wasted_where_rungs_scatter() -> None:
+    scattered = fit(X[:4], [0.2, -0.15, 0.1, -0.05], NOISE[:4].tolist())
+    assert scattered.tau2 > np.median(NOISE)
+    costs = [1e-9] * 4  # as cheap as they may be
+    new = Ahead(X[4], float(NOISE[4]), cost=1.0)
+    assert next_runs(scattered, [5, 5, 4, 3], costs, AT, new)[0].rung is None
+    few = fit(X[:3], [0.1] * 3, NOISE[:3].tolist())
+    assert next_runs(few, [5, 5, 4], costs[:3], AT, Ahead(X[3], float(NOISE[3]), 1.0))[0].rung is None
+    with pytest.raises(LabError, match="4 rungs have 3 numbers of pairs and 4 costs"):
+        next_runs(scattered, [5, 5, 4], costs, AT)
+    with pytest.raises(LabError, match="cost"):
+        next_runs(scattered, [5, 5, 4, 3], costs, AT, Ahead(X[4], float(NOISE[4])))
