@@ -14,7 +14,7 @@ from danlu.spec.models import Decoder, Model
 from danlu.spec.objectives import Causal, Objective
 from danlu.spec.optim import Muon, Optimizer
 from danlu.spec.schedules import Cosine, Schedule, Vary, check_vary
-from danlu.spec.train import BOUNDS, Train
+from danlu.spec.train import BOUNDS, Train, check_seed
 
 
 class Experiment(Spec):
@@ -36,6 +36,14 @@ class Experiment(Spec):
                 f"data.kind = {self.data.kind}, and this is for experiments on text: data.kind = text"
             )
         return self.data
+
+    def seeded(self, seed: int) -> Experiment:
+        """The same with another seed. Raises ``SpecError`` for one that PyTorch does not take."""
+        try:
+            train = self.train.model_copy(update={"seed": check_seed(seed)})
+        except ValueError as error:
+            raise SpecError(f"train.seed: {error}") from None
+        return self.model_copy(update={"train": train})
 
     def effective(self) -> dict[str, Any]:
         """What the experiment comes to: its fields, the model's given layer by layer. What no layer uses is

@@ -122,20 +122,20 @@ def clear_bounds(patch: dict[str, Any], keep: set[str]) -> dict[str, Any]:
 
 
 def full_name(name: str, current: Mapping[str, Any], root: type[BaseModel]) -> str:
-    """The field that a name means: itself, or the one whose name ends so (``lr``, ``mixer.heads``); of
-    several the one of ``train`` (``steps``, ``seed``), else the one that is a part (``model.norm``, not
-    ``model.mixer.qk_norm.norm``). A name that no field ends with is left as it is: the check of the whole
-    says what was probably meant. Raises SpecError where several fields may be meant."""
-    if name.partition(".")[0] in accepts(root):
+    """The field that a name means: itself, or the one that its first part is the end of (``lr``,
+    ``mixer.heads``); of several the one of ``train`` (``steps``, ``seed``), else the one that is a part
+    (``model.norm``, not ``model.mixer.qk_norm.norm``). A name that no field ends with is left as it is: the
+    check of the whole says what was probably meant. Raises SpecError where several fields may be meant."""
+    first, dot, rest = name.partition(".")
+    if first in accepts(root):
         return name
-    found = {field: to for field, to in _fields(current, root) if field.endswith(f".{name}")}
-    if f"train.{name}" in found:
-        return f"train.{name}"
+    found = {field: to for field, to in _fields(current, root) if field.endswith(f".{first}")}
     parts = [field for field, to in found.items() if to.specs]
-    meant = parts if len(parts) == 1 else list(found)
+    of_train = [field for field in found if field == f"train.{first}"]
+    meant = of_train or (parts if len(parts) == 1 else list(found))
     if len(meant) > 1:
-        raise SpecError(f"{name} may be {either(meant)}; write the full name")
-    return meant[0] if meant else name
+        raise SpecError(f"{first} may be {either(meant)}; write the full name")
+    return f"{meant[0]}{dot}{rest}" if meant else name
 
 
 def _fields(

@@ -13,7 +13,8 @@ from danlu.spec.durations import Duration, Length, length
 BOUNDS = ("steps", "tokens", "seconds")
 
 
-def _seed(value: int) -> int:
+def check_seed(value: int) -> int:
+    """``value`` itself. Raises ValueError for a number beyond 64 bits."""
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"{value} is no seed for PyTorch; allowed: {-(2**63)} to {2**63 - 1}")
     return value
@@ -47,7 +48,7 @@ class Train(Spec):
     batch: PositiveInt = 16
     ramp: tuple[Stage, ...] = ()
     microbatch: PositiveInt | None = None
-    seed: Annotated[int, AfterValidator(_seed)] = 0
+    seed: Annotated[int, AfterValidator(check_seed)] = 0
     clip: NonNegativeFloat = 1.0  # 0: none
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     weights: Literal["float32", "bfloat16", "bfloat16-stochastic"] = "float32"

@@ -88,6 +88,12 @@ def test_the_end_of_a_name_is_the_name(short: str, full: str) -> None:
     assert in_full(short.split()) == full.split()
 
 
+def test_another_seed() -> None:
+    assert resolve("nano seed=1").seeded(5) == resolve("nano seed=5")
+    with pytest.raises(SpecError, match=rf"train.seed: {2**63} is no seed"):
+        resolve("nano").seeded(2**63)
+
+
 def test_a_short_name_is_one_of_the_parts_at_its_place() -> None:
     with pytest.raises(SpecError, match="nesterov is not a field of an experiment"):
         resolve("nano nesterov=true optimizer=sgd")

@@ -50,9 +50,7 @@ class Rung:
 
     def seeded(self, seed: int) -> Experiment:
         """The experiment with a further seed."""
-        train = self.experiment.train
-        changed = train.model_copy(update={"seed": train.seed + seed})
-        return self.experiment.model_copy(update={"train": changed})
+        return self.experiment.seeded(self.experiment.train.seed + seed)
 
     def json(self) -> dict[str, Any]:
         """Plain values."""

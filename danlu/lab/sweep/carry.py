@@ -72,7 +72,7 @@ class Carrier:
             found = self._experiment(entry.point, entry.steps)
             name = f"{_base(self.space)} {said(entry.point)}"
             seeds = range(found.train.seed, found.train.seed + self._seeds)
-            self._jobs[entry.number] = [Job(_seeded(found, seed), self._measures, name) for seed in seeds]
+            self._jobs[entry.number] = [Job(found.seeded(seed), self._measures, name) for seed in seeds]
         return self._jobs[entry.number]
 
     def submit(self, entry: Entry) -> None:
@@ -140,10 +140,6 @@ def _spent(outcome: Outcome) -> Spent:
         return Spent(1, said["steps"], sum(said["active_seconds"].values()), said["flops"])
     rows = [row for row in metrics.read(RunFolder(outcome.folder).metrics) if "flops" in row]
     return Spent(1, rows[-1]["step"], rows[-1]["seconds"], rows[-1]["flops"]) if rows else Spent(1)
-
-
-def _seeded(experiment: Experiment, seed: int) -> Experiment:
-    return experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
 
 
 def _base(space: Space) -> str:
