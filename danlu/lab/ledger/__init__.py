@@ -1,0 +1,21 @@
+"""The ledger: every question that was asked, its verdict, what was decided, on what evidence, when to look
+again; and what all of it together says.
+
+A text file that belongs under version control and may be edited by hand: an entry (``entry``), how entries
+stand in the text (``text``), reading and writing it (``book``), what an idea sets and its family (``ideas``),
+which verdicts stand and what the lab's share of successes is (``judgement``), what was tried before
+(``memory``).
+"""
+
+from danlu.lab.ledger.book import LEDGER, ask, decide, find, read, record
+from danlu.lab.ledger.entry import DECISIONS, Decision, Entry, Environment, Gain, Regime, Revisit, Rung, Scale
+from danlu.lab.ledger.entry import Verdict as Verdict
+from danlu.lab.ledger.ideas import about
+from danlu.lab.ledger.judgement import Judgement, judge, standing
+from danlu.lab.ledger.memory import Match, search, seen
+
+__all__ = [
+    "DECISIONS", "LEDGER", "Decision", "Entry", "Environment", "Gain", "Judgement", "Match", "Regime",
+    "Revisit", "Rung", "Scale", "Verdict", "about", "ask", "decide", "find", "judge", "read", "record",
+    "search", "seen", "standing",
+]  # fmt: skip

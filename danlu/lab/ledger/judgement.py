@@ -1,0 +1,186 @@
+"""What the ledger says of itself: which verdicts stand although so much was asked, how often the small
+decided as the large, how many ideas worked.
+
+Whoever asks a hundred questions that have no answer finds some by luck. Online e-BH (Fischer & Ramdas 2024,
+arXiv:2407.20683) keeps the expected share of false ones among the verdicts that stand at ``ALPHA``, whatever
+depends on whatever: ideas share their baselines, and seeds may come later. A question counts from the moment
+when it is asked, so that those that crashed, or were given up, count too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from danlu.lab.ledger.book import current
+from danlu.lab.ledger.entry import CLEAR, Entry, Gain, key
+from danlu.lab.ledger.ideas import family
+
+ALPHA = 0.1
+
+
+@dataclass(frozen=True)
+class Share:
+    """``count`` of ``of``, and the 95 % interval of the share (Wilson's)."""
+
+    count: int
+    of: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Success:
+    """Of the ideas of a family: how many were asked, how many of them have an answer in regime, and the share
+    of these that worked: better somewhere in regime, worse nowhere."""
+
+    family: str
+    asked: int
+    worked: Share
+
+
+@dataclass(frozen=True)
+class Shrunken:
+    """A compute-equivalent gain as it was found, and what is left of it among those of its family: the
+    largest of many are so partly by luck."""
+
+    id: str
+    family: str
+    raw: Gain
+    left: Gain
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """All that was asked, at a glance.
+
+    ``asked``: questions; ``verdicts``: how many have which, an early one counted with that word. ``stand``:
+    the ids of the verdicts that stand under the control, ``alone``: of the others that claim something.
+    ``needed``: the e-value with which the next question would stand. ``accuracy``: of how many verdicts over
+    rungs the bottom rung had the sign of the top rung, by family, all together under ``all``.
+    """
+
+    asked: int
+    verdicts: dict[str, int]
+    stand: tuple[str, ...]
+    alone: tuple[str, ...]
+    needed: float
+    accuracy: dict[str, Share]
+    success: tuple[Success, ...]
+    gains: tuple[Shrunken, ...]
+
+    def json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self) | {
+            "gains": [
+                asdict(one) | {"raw": one.raw.model_dump(), "left": one.left.model_dump()}
+                for one in self.gains
+            ]
+        }
+
+
+def standing(entries: Sequence[Entry]) -> frozenset[str]:
+    """The ids of the verdicts that stand under the control."""
+    from danlu.lab.statistics.online import e_bh
+
+    asked = _questions(entries)
+    newest = [_most(group) for group in asked]
+    rejected = e_bh([_evidence(entry) for entry in newest], ALPHA)
+    return frozenset(entry.id for entry, stands in zip(newest, rejected, strict=True) if stands)
+
+
+def judge(entries: Sequence[Entry]) -> Judgement:
+    """What all of it together says."""
+    from danlu.lab.statistics.online import needed
+
+    asked, now = _questions(entries), current(entries)
+    stand = standing(entries)
+    families = {entry.id: _family(entry) for entry in now}
+    return Judgement(
+        asked=len(asked),
+        verdicts=dict(Counter(entry.said for entry in now).most_common()),
+        stand=tuple(entry.id for entry in now if entry.id in stand),
+        alone=tuple(e.id for e in now if e.verdict in CLEAR and e.id not in stand),
+        needed=needed(len(asked) + 1, len(stand) + 1, ALPHA),
+        accuracy=_accuracy(now, families),
+        success=_success(now, families),
+        gains=_gains(now, families),
+    )
+
+
+def _questions(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """The entries by question, in the order in which they were asked. More seeds of the same study are the
+    same question; other code, a longer run, another study is another."""
+    found: dict[Hashable, list[Entry]] = {}
+    for entry in entries:
+        updates = entry.regime.updates if entry.regime else None
+        of = (entry.question, key(entry.sets), entry.evidence, entry.code, updates)
+        found.setdefault(of if entry.evidence else entry.id, []).append(entry)
+    return list(found.values())
+
+
+def _most(group: Sequence[Entry]) -> Entry:
+    """That of the most seeds, the newest of these: what evidence there is now. To choose the entry of the
+    largest e-value would be to choose by luck."""
+    return max(reversed(group), key=lambda entry: entry.seeds)
+
+
+def _evidence(entry: Entry) -> float:
+    """Of a verdict that claims something; what claims nothing cannot be false."""
+    return entry.e if entry.e is not None and entry.verdict in CLEAR else 0.0
+
+
+def _family(entry: Entry) -> str:
+    if entry.family is not None:
+        return entry.family
+    if entry.idea is None:
+        return "claim"
+    return family(entry.idea.split() if "=" in entry.idea else entry.idea.strip("+").split("+"), entry.sets)
+
+
+def _accuracy(entries: Iterable[Entry], families: dict[str, str]) -> dict[str, Share]:
+    agree: dict[str, list[bool]] = {}
+    for entry in entries:
+        if entry.answered and len(entry.rungs) >= 2:
+            bottom, top = (math.log(entry.rungs[place].value) for place in (0, -1))
+            for name in ("all", families[entry.id]):
+                agree.setdefault(name, []).append(bottom * top > 0)
+    return {name: _share(sum(each), len(each)) for name, each in agree.items()}
+
+
+def _success(entries: Iterable[Entry], families: dict[str, str]) -> tuple[Success, ...]:
+    by_idea: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.idea is not None:
+            by_idea.setdefault(entry.idea.removeprefix("+"), []).append(entry)
+    rows: dict[str, list[bool | None]] = {}
+    for each in by_idea.values():
+        said = {one.verdict for one in each if one.answered and one.regime is not None and not one.early}
+        worked = ("better" in said and "worse" not in said) if said else None
+        for name in ("all", families[each[-1].id]):
+            rows.setdefault(name, []).append(worked)
+    found = [
+        Success(name, len(each), _share(sum(map(bool, each)), sum(one is not None for one in each)))
+        for name, each in rows.items()
+    ]
+    return tuple(sorted(found, key=lambda row: (row.family != "all", -row.asked, row.family)))
+
+
+def _gains(entries: Iterable[Entry], families: dict[str, str]) -> tuple[Shrunken, ...]:
+    """``statistics.shrink`` of ln gain, among those of a family."""
+    from danlu.lab.statistics.shrink import shrunken
+
+    known: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.answered and entry.gain is not None and entry.gain.low and entry.gain.high:
+            known.setdefault(families[entry.id], []).append(entry)
+    return ()
+
+
+def _share(count: int, of: int) -> Share:
+    from danlu.lab.statistics.agreement import wilson
+
+    return Share(count, of, *wilson(count, of))
