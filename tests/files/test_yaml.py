@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from danlu.files import yaml as ours
 from danlu.files.errors import FileError
-from danlu.files.yaml import DEPTH, DIGITS, LIMIT, parse, read_mapping
+from danlu.files.yaml import DEPTH, DIGITS, LIMIT, dump, parse, read_mapping
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -46,3 +51,30 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "large.yaml").write_bytes(b"#" * (LIMIT + 1))
     with pytest.raises(FileError, match="larger than"):
         read_mapping(tmp_path / "large.yaml", "large.yaml")
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def by_pyyaml_alone(text: str) -> object:
+    return yaml.load(text, Loader=ours._Loader)
+
+
+@given(st.dictionaries(TEXT, VALUES, max_size=3))
+def test_what_is_written_is_read_the_same_by_both_scanners(value: dict[str, object]) -> None:
+    assert parse(dump(value)) == by_pyyaml_alone(dump(value)) == value
+
+
+def test_both_scanners_read_the_catalog_alike() -> None:
+    texts = [path.read_text() for path in sorted((ROOT / "danlu" / "catalog" / "ideas").glob("*.yaml"))]
+    assert len(texts) > 100 and all(parse(text) == by_pyyaml_alone(text) for text in texts)
+    broken = [text.replace(": ", " : : ", 1) for text in texts[:5]]
+    for text in broken:
+        with pytest.raises(FileError, match="mapping values are not allowed here"):
+            parse(text)  # in PyYAML's words
+    assert parse("a: '\ufeffb'") == {"a": "\ufeffb"}
