@@ -11,12 +11,13 @@ from danlu import __version__
 from danlu.files.json import read_object
 from danlu.lab.conditions import NUMBERS, VERSIONS, Facts, condition, torch_version, version
 from danlu.lab.evidence import edited_since
-from danlu.lab.ledger import Entry
+from danlu.lab.ledger.entry import CLEAR, Entry
 from danlu.train import shapes
 from danlu.train.folder import RunFolder
 
 FURTHER = 4  # a run this many times as large or as long as the evidence's
-FOR, AGAINST = ("better", "holds"), ("worse", "does not hold")
+FOR = ("better", "holds")
+AGAINST = tuple(verdict for verdict in CLEAR if verdict not in FOR)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def due(entries: Sequence[Entry], facts: Facts, what: str) -> list[Due]:
 
 def _by_code(entry: Entry, later: Sequence[Entry]) -> list[str]:
     """Files that its runs depend on and that are others now; the newest entry on a question tells."""
-    if entry.code is None or any(other.question == entry.question for other in later):
+    if entry.code is None or any(other.asks_the_same(entry) for other in later):
         return []
     edited = edited_since(entry.evidence, entry.code)
     again = "the same command makes the affected runs again"
@@ -96,7 +97,9 @@ def _by_verdict(entry: Entry, later: Sequence[Entry]) -> list[str]:
     clear = [
         other
         for other in later
-        if (other.idea, other.claim) == (entry.idea, entry.claim) and other.verdict != "not shown"
+        if (other.idea, other.claim) == (entry.idea, entry.claim)
+        and other.verdict in CLEAR
+        and other.early <= entry.early
     ]
     if not clear or (entry.idea or entry.claim) is None:
         return []

@@ -45,8 +45,8 @@ SEVERAL, UNKNOWN = "several", "other"
 
 def about(words: Sequence[str], baseline: Experiment, variant: Experiment) -> dict[str, Any]:
     """What ``ask`` and ``record`` are told of an idea: ``sets``, the fields in which the variant differs and
-    their values, and its ``family``. ``words``: what is laid over the baseline (``+swiglu``, ``field=value``).
-    """
+    their values, and its ``family``. ``words``: what is laid over the baseline, ``+swiglu`` or
+    ``field=value``."""
     from danlu.spec.replay import MISSING, difference
 
     differ = {name: value for name, _, value in difference(baseline, variant) if value is not MISSING}

@@ -1,10 +1,10 @@
 """What the ledger says of itself: which verdicts stand although so much was asked, how often the small
 decided as the large, how many ideas worked.
 
-Whoever asks a hundred questions that have no answer finds some by luck. Online e-BH (Fischer & Ramdas 2024,
-arXiv:2407.20683) keeps the expected share of false ones among the verdicts that stand at ``ALPHA``, whatever
-depends on whatever: ideas share their baselines, and seeds may come later. A question counts from the moment
-when it is asked, so that those that crashed, or were given up, count too.
+Whoever asks a hundred questions that have no answer finds some by luck. Online e-BH
+(``danlu.lab.statistics.online``) keeps the expected share of false ones among the verdicts that stand at a
+tenth, whatever depends on whatever: ideas share their baselines, and seeds may come later. A question counts
+from the moment when it is asked, so that those that crashed, or were given up, count too.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from typing import Any
 from danlu.lab.ledger.book import current
 from danlu.lab.ledger.entry import CLEAR, Entry, Gain, key
 from danlu.lab.ledger.ideas import family
+from danlu.lab.statistics.agreement import wilson
+from danlu.lab.statistics.online import discoveries, needed
+from danlu.lab.statistics.shrink import shrink, spread_of_ideas
 
-ALPHA = 0.1
+Z = 1.959964  # half of a 95 % interval, in standard errors
 
 
 @dataclass(frozen=True)
@@ -84,18 +87,13 @@ class Judgement:
 
 def standing(entries: Sequence[Entry]) -> frozenset[str]:
     """The ids of the verdicts that stand under the control."""
-    from danlu.lab.statistics.online import e_bh
-
-    asked = _questions(entries)
-    newest = [_most(group) for group in asked]
-    rejected = e_bh([_evidence(entry) for entry in newest], ALPHA)
-    return frozenset(entry.id for entry, stands in zip(newest, rejected, strict=True) if stands)
+    newest = [_most(group) for group in _questions(entries)]
+    found = discoveries([_evidence(entry) for entry in newest])
+    return frozenset(entry.id for entry, stands in zip(newest, found, strict=True) if stands)
 
 
 def judge(entries: Sequence[Entry]) -> Judgement:
     """What all of it together says."""
-    from danlu.lab.statistics.online import needed
-
     asked, now = _questions(entries), current(entries)
     stand = standing(entries)
     families = {entry.id: _family(entry) for entry in now}
@@ -104,7 +102,7 @@ def judge(entries: Sequence[Entry]) -> Judgement:
         verdicts=dict(Counter(entry.said for entry in now).most_common()),
         stand=tuple(entry.id for entry in now if entry.id in stand),
         alone=tuple(e.id for e in now if e.verdict in CLEAR and e.id not in stand),
-        needed=needed(len(asked) + 1, len(stand) + 1, ALPHA),
+        needed=needed(len(asked) + 1, len(stand)),
         accuracy=_accuracy(now, families),
         success=_success(now, families),
         gains=_gains(now, families),
@@ -142,12 +140,13 @@ def _family(entry: Entry) -> str:
 
 
 def _accuracy(entries: Iterable[Entry], families: dict[str, str]) -> dict[str, Share]:
+    """One without an effect on either rung agrees with nothing, and does not count."""
     agree: dict[str, list[bool]] = {}
     for entry in entries:
         if entry.answered and len(entry.rungs) >= 2:
-            bottom, top = (math.log(entry.rungs[place].value) for place in (0, -1))
-            for name in ("all", families[entry.id]):
-                agree.setdefault(name, []).append(bottom * top > 0)
+            sign = math.log(entry.rungs[0].value) * math.log(entry.rungs[-1].value)
+            for name in ("all", families[entry.id]) if sign else ():
+                agree.setdefault(name, []).append(sign > 0)
     return {name: _share(sum(each), len(each)) for name, each in agree.items()}
 
 
@@ -170,17 +169,23 @@ def _success(entries: Iterable[Entry], families: dict[str, str]) -> tuple[Succes
 
 
 def _gains(entries: Iterable[Entry], families: dict[str, str]) -> tuple[Shrunken, ...]:
-    """``statistics.shrink`` of ln gain, among those of a family."""
-    from danlu.lab.statistics.shrink import shrunken
-
-    known: dict[str, list[Entry]] = {}
+    by_family: dict[str, list[tuple[Entry, float, float]]] = {}
     for entry in entries:
-        if entry.answered and entry.gain is not None and entry.gain.low and entry.gain.high:
-            known.setdefault(families[entry.id], []).append(entry)
-    return ()
+        gain = entry.gain
+        if entry.answered and gain is not None and gain.low and gain.high:
+            error = math.log(gain.high / gain.low) / (2 * Z)
+            by_family.setdefault(families[entry.id], []).append((entry, math.log(gain.value), error))
+    found = []
+    for name, each in by_family.items():
+        spread = spread_of_ideas([(value, error) for _, value, error in each])
+        for entry, value, error in each:
+            left = shrink(value, error, spread)
+            ends = [math.exp(left.value + reach * left.error) for reach in (0, -Z, Z)]
+            assert entry.gain is not None
+            found.append(Shrunken(entry.id, name, entry.gain, Gain(value=ends[0], low=ends[1], high=ends[2])))
+    return tuple(sorted(found, key=lambda one: -one.left.value))
 
 
 def _share(count: int, of: int) -> Share:
-    from danlu.lab.statistics.agreement import wilson
-
-    return Share(count, of, *wilson(count, of))
+    found = wilson(count, of)
+    return Share(count, of, found.low, found.high)

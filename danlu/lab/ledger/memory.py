@@ -53,9 +53,7 @@ def search(
     return [match for _, match in sorted(found, key=lambda one: one[0])]
 
 
-def seen(
-    idea: str, on: str, *, sets: Mapping[str, Any] | None = None, file: Path = LEDGER
-) -> str | None:
+def seen(idea: str, on: str, *, sets: Mapping[str, Any] | None = None, file: Path = LEDGER) -> str | None:
     """One sentence for whoever is about to ask whether ``idea`` helps ``on`` this bed: what the answer was,
     with its regime, where there is one. None where there is none. Raises LabError where the ledger can't be
     read."""
@@ -72,9 +70,7 @@ def seen(
     )
 
 
-def _likeness(
-    entry: Entry, words: str, on: str | None, sets: Mapping[str, Any]
-) -> tuple[How | None, float]:
+def _likeness(entry: Entry, words: str, on: str | None, sets: Mapping[str, Any]) -> tuple[How | None, float]:
     """How an entry's idea is like the one sought, and how near."""
     named, known = _name(entry.subject) == _name(words), bool(sets and entry.sets)
     here = on in (None, entry.on) or entry.claim is not None
@@ -117,7 +113,16 @@ def _like(word: str, every: set[str]) -> dict[str, float]:
 
 
 def _texts(entry: Entry) -> list[str]:
-    said = [entry.idea, entry.claim, entry.on, entry.statement, entry.family, entry.because, entry.note, entry.why]
+    said = [
+        entry.idea,
+        entry.claim,
+        entry.on,
+        entry.statement,
+        entry.family,
+        entry.because,
+        entry.note,
+        entry.why,
+    ]
     return [*filter(None, said), *entry.tags, *entry.sets, *map(str, entry.sets.values())]
 
 

@@ -73,8 +73,9 @@ def entry(values: Mapping[str, Any]) -> Entry:
 
 
 def _nodes(text: str) -> list[yaml.Node]:
-    """Where each entry stands: composed, nothing is made of it."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    """Where each entry stands in a text that ``parse`` has read: composed, nothing is made of it."""
+    loader = yaml.SafeLoader if "\ufeff" in text else getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    node = yaml.compose(text, Loader=loader)
     return [] if node is None else list(node.value) if isinstance(node, yaml.SequenceNode) else [node]
 
 
