@@ -8,14 +8,24 @@ which verdicts stand and what the lab's share of successes is (``judgement``), w
 """
 
 from danlu.lab.ledger.book import LEDGER, ask, decide, find, read, record
-from danlu.lab.ledger.entry import DECISIONS, Decision, Entry, Environment, Gain, Regime, Revisit, Rung, Scale
-from danlu.lab.ledger.entry import Verdict as Verdict
+from danlu.lab.ledger.entry import (
+    DECISIONS,
+    Decision,
+    Entry,
+    Environment,
+    Gain,
+    Regime,
+    Revisit,
+    Rung,
+    Scale,
+    Verdict,
+)
 from danlu.lab.ledger.ideas import about
-from danlu.lab.ledger.judgement import Judgement, judge, standing
+from danlu.lab.ledger.judgement import Judgement, control, judge
 from danlu.lab.ledger.memory import Match, search, seen
 
 __all__ = [
     "DECISIONS", "LEDGER", "Decision", "Entry", "Environment", "Gain", "Judgement", "Match", "Regime",
-    "Revisit", "Rung", "Scale", "Verdict", "about", "ask", "decide", "find", "judge", "read", "record",
-    "search", "seen", "standing",
+    "Revisit", "Rung", "Scale", "Verdict", "about", "ask", "control", "decide", "find", "judge", "read",
+    "record", "search", "seen",
 ]  # fmt: skip

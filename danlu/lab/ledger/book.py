@@ -204,6 +204,14 @@ class _Book:
         return None
 
     def append(self, new: Entry) -> Entry:
+        """A new entry at the end. What its study said of the idea before need not be said again."""
+        said = self.newest(new)
+        if said is not None:
+            new = new.model_copy(
+                update={
+                    name: getattr(new, name) or getattr(said, name) for name in ("family", "sets", "tags")
+                }
+            )
         before = [old.id for old in current(self.entries) if old.asks_the_same(new) and later(new, old)]
         name = folder_name(f"{new.subject} on {new.on}" if new.on else new.subject)[:60].rstrip("-.")
         new = new.model_copy(

@@ -55,23 +55,27 @@ def about(words: Sequence[str], baseline: Experiment, variant: Experiment) -> di
 
 
 def family(words: Iterable[str], sets: Mapping[str, Any]) -> str:
-    """The catalog's family of the ideas among ``words``, else that of the fields in ``sets``; ``several``
-    where there are two or more."""
-    from danlu.spec import catalog
-    from danlu.spec.errors import DanluError
-
-    found = set()
-    for word in words:
-        if "=" in word:
-            found.add(of_field(word.partition("=")[0]))
-            continue
-        try:
-            named = catalog.idea(word.removeprefix("+")).family
-        except DanluError:  # a file that is gone, or not an idea of ours
-            named = "own"
-        found |= {named} if named != "own" else {of_field(name) for name in sets}
+    """The catalog's family where all ``words`` are ideas of it, else those of the fields in ``sets`` too (in
+    the words, where nobody knows what they set); ``several`` where there are two or more."""
+    words = list(words)
+    named = [_of_catalog(word) for word in words]
+    found = {name for name in named if name is not None}
+    if None in named:
+        found |= {of_field(name) for name in sets or [word.partition("=")[0] for word in words]}
     found = found - {UNKNOWN} or found
     return found.pop() if len(found) == 1 else SEVERAL if found else UNKNOWN
+
+
+def _of_catalog(word: str) -> str | None:
+    """The family that an idea gives itself."""
+    from danlu.files.errors import DanluError
+    from danlu.spec import catalog
+
+    try:
+        said = None if "=" in word else catalog.idea(word.removeprefix("+")).family
+    except DanluError:  # a file that is gone, an idea of another program
+        return None
+    return None if said == "own" else said
 
 
 def of_field(name: str) -> str:

@@ -20,6 +20,7 @@ from danlu.lab.ledger.entry import CLEAR, Entry, Gain, key
 from danlu.lab.ledger.ideas import family
 from danlu.lab.statistics.agreement import wilson
 from danlu.lab.statistics.online import discoveries, needed
+from danlu.lab.statistics.sequential import evidence
 from danlu.lab.statistics.shrink import shrink, spread_of_ideas
 
 Z = 1.959964  # half of a 95 % interval, in standard errors
@@ -62,7 +63,8 @@ class Judgement:
 
     ``asked``: questions; ``verdicts``: how many have which, an early one counted with that word. ``stand``:
     the ids of the verdicts that stand under the control, ``alone``: of the others that claim something.
-    ``needed``: the e-value with which the next question would stand. ``accuracy``: of how many verdicts over
+    ``needed``: the e-value with which the next question would stand, and ``pairs``, how many can give it at
+    best. ``accuracy``: of how many verdicts over
     rungs the bottom rung had the sign of the top rung, by family, all together under ``all``.
     """
 
@@ -71,6 +73,7 @@ class Judgement:
     stand: tuple[str, ...]
     alone: tuple[str, ...]
     needed: float
+    pairs: int
     accuracy: dict[str, Share]
     success: tuple[Success, ...]
     gains: tuple[Shrunken, ...]
@@ -85,24 +88,27 @@ class Judgement:
         }
 
 
-def standing(entries: Sequence[Entry]) -> frozenset[str]:
-    """The ids of the verdicts that stand under the control."""
+def control(entries: Sequence[Entry]) -> dict[str, str]:
+    """By id, of the verdicts that claim something: whether it ``stands`` under the control, or stands
+    ``alone``, on its own evidence only."""
     newest = [_most(group) for group in _questions(entries)]
     found = discoveries([_evidence(entry) for entry in newest])
-    return frozenset(entry.id for entry, stands in zip(newest, found, strict=True) if stands)
+    stand = {entry.id for entry, stands in zip(newest, found, strict=True) if stands}
+    return {e.id: "stands" if e.id in stand else "alone" for e in entries if e.verdict in CLEAR}
 
 
 def judge(entries: Sequence[Entry]) -> Judgement:
     """What all of it together says."""
-    asked, now = _questions(entries), current(entries)
-    stand = standing(entries)
+    asked, now, said = _questions(entries), current(entries), control(entries)
     families = {entry.id: _family(entry) for entry in now}
+    least = needed(len(asked) + 1, sum(word == "stands" for word in said.values()))
     return Judgement(
         asked=len(asked),
         verdicts=dict(Counter(entry.said for entry in now).most_common()),
-        stand=tuple(entry.id for entry in now if entry.id in stand),
-        alone=tuple(e.id for e in now if e.verdict in CLEAR and e.id not in stand),
-        needed=needed(len(asked) + 1, len(stand)),
+        stand=tuple(entry.id for entry in now if said.get(entry.id) == "stands"),
+        alone=tuple(entry.id for entry in now if said.get(entry.id) == "alone"),
+        needed=least,
+        pairs=next(n for n in range(2, 1000) if evidence([1.0] * n) >= least),
         accuracy=_accuracy(now, families),
         success=_success(now, families),
         gains=_gains(now, families),
@@ -136,7 +142,11 @@ def _family(entry: Entry) -> str:
         return entry.family
     if entry.idea is None:
         return "claim"
-    return family(entry.idea.split() if "=" in entry.idea else entry.idea.strip("+").split("+"), entry.sets)
+    return family(entry.idea.split() if "=" in entry.idea else _name(entry).split("+"), entry.sets)
+
+
+def _name(entry: Entry) -> str:
+    return (entry.idea or "").removeprefix("+")
 
 
 def _accuracy(entries: Iterable[Entry], families: dict[str, str]) -> dict[str, Share]:
@@ -154,7 +164,7 @@ def _success(entries: Iterable[Entry], families: dict[str, str]) -> tuple[Succes
     by_idea: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.idea is not None:
-            by_idea.setdefault(entry.idea.removeprefix("+"), []).append(entry)
+            by_idea.setdefault(_name(entry), []).append(entry)
     rows: dict[str, list[bool | None]] = {}
     for each in by_idea.values():
         said = {one.verdict for one in each if one.answered and one.regime is not None and not one.early}
