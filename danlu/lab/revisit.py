@@ -29,8 +29,8 @@ class Due:
 
 
 def due(entries: Sequence[Entry], facts: Facts, what: str) -> list[Due]:
-    """The entries that something speaks for looking at again: the decided ones, and all that stand on files
-    which were edited since.
+    """The entries that something speaks for looking at again: the decided ones, all that stand on files which
+    were edited since, and questions without an answer.
 
     ``facts``: what is now (``danlu``, ``torch``) or what a run has (``parameters``, ``steps``, ``tokens``,
     ``flops``, ``seconds``); ``what``: what the sentences call it.
@@ -38,7 +38,7 @@ def due(entries: Sequence[Entry], facts: Facts, what: str) -> list[Due]:
     found = []
     for position, entry in enumerate(entries):
         later = entries[position + 1 :]
-        reasons = _by_code(entry, later)
+        reasons = [*_unanswered(entry), *_by_code(entry, later)]
         if entry.decision != "none":
             reasons += [
                 *_by_condition(entry, facts, what),
@@ -49,6 +49,12 @@ def due(entries: Sequence[Entry], facts: Facts, what: str) -> list[Due]:
         if reasons:
             found.append(Due(entry, tuple(reasons)))
     return found
+
+
+def _unanswered(entry: Entry) -> list[str]:
+    if entry.verdict != "asked":
+        return []
+    return [f"it was asked on {entry.date} and is not answered: the same command goes on with it"]
 
 
 def _by_code(entry: Entry, later: Sequence[Entry]) -> list[str]:
@@ -93,7 +99,8 @@ def _by_scale(entry: Entry, facts: Facts, what: str) -> list[str]:
 
 
 def _by_verdict(entry: Entry, later: Sequence[Entry]) -> list[str]:
-    """The newest clear verdict on the same idea or claim, where it contradicts the decision's."""
+    """The newest clear verdict on the same idea or claim, where it contradicts the decision's. An early one
+    says nothing against one in regime."""
     clear = [
         other
         for other in later
@@ -111,7 +118,7 @@ def _by_verdict(entry: Entry, later: Sequence[Entry]) -> list[str]:
     if not against:
         return []
     on = f" on {new.on}" if new.on else ""
-    return [f"a later verdict{on} ({new.id}) says {new.verdict}, this one {entry.verdict}"]
+    return [f"a later verdict{on} ({new.id}) says {new.said}, this one {entry.said}"]
 
 
 def now() -> dict[str, float | str]:

@@ -75,6 +75,11 @@ compare runs/one runs/two --html PLACE
 ledger
 ledger --json
 ledger show WORD
+ledger all
+ledger judge
+ledger judge --json
+ledger search WORD
+ledger search optimizer.lr=WORD --on WORD
 ledger due
 ledger due runs/one
 ledger due FILE

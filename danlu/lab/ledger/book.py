@@ -165,11 +165,14 @@ def later(new: Entry, old: Entry) -> bool:
         return False
     if old.verdict == "void":
         return True
-    if new.early > old.early or (new.regime is None and old.regime is not None):
-        return False
-    if _length(new) < _length(old):
+    if _earliness(new) > _earliness(old) or _length(new) < _length(old):
         return False
     return new.code != old.code or new.seeds >= old.seeds or _length(new) > _length(old)
+
+
+def _earliness(entry: Entry) -> int:
+    """0 in regime, 1 early, 2 where nobody says."""
+    return 2 if entry.regime is None else int(entry.early)
 
 
 def _length(entry: Entry) -> float:
@@ -213,7 +216,8 @@ class _Book:
                 }
             )
         before = [old.id for old in current(self.entries) if old.asks_the_same(new) and later(new, old)]
-        name = folder_name(f"{new.subject} on {new.on}" if new.on else new.subject)[:60].rstrip("-.")
+        subject = new.subject.removeprefix("+")
+        name = folder_name(f"{subject} on {new.on}" if new.on else subject)[:60].rstrip("-.")
         new = new.model_copy(
             update={"id": _unused(name, {entry.id for entry in self.entries}), "supersedes": tuple(before)}
         )

@@ -48,7 +48,7 @@ class Regime(_Part):
     ``early``: what is missing for a verdict that holds beyond the beginning of training, a sentence each."""
 
     tokens_per_parameter: float | None = None
-    updates: float | None = None
+    updates: int | None = None
     bits_below_chance: float | None = None
     warmup: float | None = None
     whole_schedule: bool | None = None
