@@ -13,6 +13,7 @@ from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from danlu import optim, spec
 from danlu.nn.registry import class_for
 from danlu.optim.rules.signs import squares
+from danlu.train.precision import clip_on_device, total_norm
 
 local_tensor = pytest.importorskip("torch.distributed._local_tensor")
 fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
@@ -69,6 +70,30 @@ def test_sharded_steps_are_those_of_whole_parameters(rule, settings, mesh):
         wholes = [p.full_tensor().detach().reconcile() for p in params]  # raises where processes differ
     for p, whole in zip(plain, wholes, strict=True):
         torch.testing.assert_close(whole, p.detach(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES)
+@pytest.mark.parametrize("name", ["lion", "lion-lazy", "tiger", "tiger-lazy"])
+def test_so_are_those_by_masks(name, mesh, monkeypatch):
+    """As on a GPU."""
+    from danlu.optim.rules import signs
+
+    monkeypatch.setattr(signs, "decides", lambda p: False)
+    test_sharded_steps_are_those_of_whole_parameters(*RULES[name], mesh)
+
+
+@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES)
+def test_sharded_gradients_are_clipped_by_the_norm_of_all(mesh):
+    (sizes, placements), (tensors,) = mesh, draw(1)
+    norm = torch.linalg.vector_norm(torch.cat([t.flatten() for t in tensors]))
+    assert norm > 1
+    with local_tensor.LocalTensorMode(PROCESSES):
+        mesh = init_device_mesh("cpu", sizes)
+        sharded = [distribute_tensor(t.clone(), mesh, placements) for t in tensors]
+        clip_on_device(sharded, total_norm(sharded).double(), 1.0)
+        wholes = [t.full_tensor().reconcile() for t in sharded]
+    for t, whole in zip(tensors, wholes, strict=True):
+        torch.testing.assert_close(whole, t / (norm + 1e-6), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES)
