@@ -12,7 +12,7 @@ from danlu.cli.show import AsJson
 
 if TYPE_CHECKING:
     from danlu.lab.claims.book import Claim
-    from danlu.lab.claims.proof import Result
+    from danlu.lab.claims.results import Result
 
 
 def prove(
@@ -20,7 +20,12 @@ def prove(
         list[str] | None,
         typer.Argument(metavar="[CLAIM]...", help="Names of claims, or YAML files.", show_default=False),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Test all claims of the book.")] = False,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="All claims of the book: tell the kept verdicts, test what has none and fits here."
+        ),
+    ] = False,
     listing: Annotated[bool, typer.Option("--list", help="List the claims; run nothing.")] = False,
     studies: Annotated[
         Path, typer.Option(help="The folder of all studies. Runs that are there are not made again.")
@@ -34,6 +39,12 @@ def prove(
             min=1, help="Number of seeds. A result of fewer than the claim asks for is shown, but not kept."
         ),
     ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Keep results here, too, one file a claim, and read those there."
+        ),
+    ] = None,
     write: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all kept results to a Markdown page.")
     ] = None,
@@ -45,7 +56,7 @@ def prove(
 ) -> int:
     """Test a claim of the field by experiments.
 
-    Examples: danlu prove --list; danlu prove qk-norm-widens-the-range
+    Examples: danlu prove --list; danlu prove windows-cost-little
     """
     from danlu.lab.claims import book
     from danlu.lab.errors import LabError
@@ -62,15 +73,19 @@ def prove(
         from danlu.files.overwrite import check_output
 
         check_output(write, force)
-    results = _prove(chosen, studies, workers, seeds, ledger, as_json) if names or everything else []
+    found: list[Result] = []
+    if names or everything:
+        found = _prove(chosen, everything, studies, results, workers, seeds, ledger, as_json)
     if write is not None:
-        _write(write, studies, force)
-    return int(any(result.failed for result in results))
+        _write(write, studies, results, force)
+    return int(any(result.failed for result in found))
 
 
 def _prove(
     chosen: dict[str, Claim],
+    everything: bool,
     studies: Path,
+    folder: Path | None,
     workers: int | None,
     seeds: int | None,
     ledger: Path | None,
@@ -79,57 +94,74 @@ def _prove(
     from dataclasses import asdict
 
     from danlu.files.json import to_json
-    from danlu.lab.claims.proof import prove, save
+    from danlu.lab.claims import book, needs, proof
+    from danlu.lab.claims.results import FOLDER, kept, save
+    from danlu.lab.errors import LabError
     from danlu.lab.queue import Queue
 
+    folders = [studies / FOLDER, *([folder] if folder else [])]
+    known = kept(book.with_bases(chosen), *folders)
+    wanted = needs.due(chosen, known) if everything else chosen
+    for name, claim in wanted.items():
+        if said := needs.lacking(name, claim):
+            raise LabError(said)
+        if said := needs.edited(claim, known.get(name)):
+            tell(f"danlu: {said}")
     width = max(map(len, chosen))
     if not as_json:
-        say(f"{'claim':{width}}  {'verdict':13}  {'effect [95 %]':28}  unit")
-    results = []
+        say(f"{'claim':{width}}  {'verdict':21}  {'effect [95 %]':28}  unit")
+    found = [known[name] for name in chosen if name not in wanted and name in known]
+    for result in found:
+        _tell(result, width, as_json)
     with Queue(studies, workers=workers) as queue:
-        for result in prove(chosen, queue, seeds):
+        for result in proof.prove(wanted, queue, seeds, known):
             claim = chosen[result.name]
             if result.seeds >= claim.seeds:
-                save(studies, result)
+                for place in folders:
+                    save(place, result)
             if ledger is not None:
-                _record(ledger, claim, result, studies)
-            results.append(result)
-            if not as_json:
-                _tell(result, width)
+                _record(ledger, claim, result, folders[0])
+            found.append(result)
+            _tell(result, width, as_json)
     if as_json:
-        say(to_json([asdict(result) for result in results], indent=2))
+        say(to_json([asdict(result) for result in found], indent=2))
     else:
-        seconds = sum(result.seconds for result in results)
+        seconds = sum(result.seconds for result in found if result.name in wanted)
         tell(f"{seconds:.0f} s of active time, each run on one core")
-    return results
+    return found
 
 
-def _tell(result: Result, width: int) -> None:
+def _tell(result: Result, width: int, as_json: bool) -> None:
     from danlu.lab.claims.page import effect
 
-    say(f"{result.name:{width}}  {result.verdict:13}  {effect(result):28}  {result.claim['unit']}")
-    for sentence in result.failed:
-        tell(f"danlu: {result.name}: {sentence}")
+    if not as_json:
+        say(f"{result.name:{width}}  {result.said:21}  {effect(result):28}  {result.claim['unit']}")
+        for sentence in result.why:
+            tell(f"danlu: {result.name}: {sentence}")
 
 
-def _record(ledger: Path, claim: Claim, result: Result, studies: Path) -> None:
-    from danlu.lab.claims.proof import FOLDER, NOT_RUN
+def _record(ledger: Path, claim: Claim, result: Result, folder: Path) -> None:
+    from danlu.lab.claims.verdict import against_the_bound
     from danlu.lab.ledger import record
 
-    if result.verdict != NOT_RUN:
-        record(
-            verdict=result.verdict,
-            statement=claim.statement,
-            seeds=result.seeds,
-            claim=result.name,
-            on=claim.on,
-            effect=result.effect[0],
-            interval=result.effect[1:],
-            unit=claim.unit,
-            evidence=[studies / FOLDER / f"{result.name}.json"],
-            code=result.code,
-            file=ledger,
-        )
+    if result.verdict == "not run":
+        return
+    record(
+        verdict=result.verdict,
+        statement=claim.statement,
+        seeds=result.seeds,
+        claim=result.name,
+        on=claim.on,
+        effect=result.effect[0],
+        interval=result.effect[1:],
+        unit=claim.unit,
+        e=against_the_bound(claim.holds, result.effects, result.margin or 0.0),
+        regime=result.regime or None,
+        why="; ".join(result.why) or None,
+        evidence=[folder / f"{result.name}.json"],
+        code=result.code,
+        file=ledger,
+    )
 
 
 def _list(chosen: dict[str, Claim], as_json: bool) -> None:
@@ -139,11 +171,12 @@ def _list(chosen: dict[str, Claim], as_json: bool) -> None:
         print_table([(name, " ".join(claim.rows), claim.statement) for name, claim in chosen.items()])
 
 
-def _write(file: Path, studies: Path, force: bool) -> None:
+def _write(file: Path, studies: Path, folder: Path | None, force: bool) -> None:
     from danlu.files.overwrite import write_output
     from danlu.lab.claims import book
     from danlu.lab.claims.page import page
-    from danlu.lab.claims.proof import saved
+    from danlu.lab.claims.results import FOLDER, kept
 
-    write_output(file, page(book.claims(), saved(studies)), force)
+    claims = book.claims()
+    write_output(file, page(claims, kept(claims, studies / FOLDER, *([folder] if folder else []))), force)
     tell(f"wrote {file}")

@@ -75,7 +75,8 @@ class Tuned:
         return not self.why
 
     def json(self) -> dict[str, Any]:
-        """All but the experiment; no value for what diverged, no end where the interval has none."""
+        """All but the experiment, to six digits; no value for what diverged, no end where the interval has
+        none."""
         return {
             "field": self.field,
             "value": self.value,
@@ -245,4 +246,4 @@ def _factor(x: float) -> float:
 
 
 def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return float(f"{value:.6g}") if math.isfinite(value) else None

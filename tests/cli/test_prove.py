@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,13 @@ from danlu.spec.replay import to_yaml
 from tests.train.small import corpus, words
 
 
-def prove(*typed: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def prove(
+    *typed: str, folder: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "danlu.cli.main", "prove", *typed],
         cwd=folder,
+        env=env,
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -86,5 +90,22 @@ def test_a_claim_of_ones_own_from_runs_to_page(tmp_path: Path) -> None:
     started = [row for row in journal.splitlines() if '"started"' in row]
     now = (tmp_path / "studies" / "queue.jsonl").read_text().splitlines()
     assert [row for row in now if '"started"' in row] == started
+    kept = ["--results", "kept"]
+    assert prove(*command, *kept, folder=tmp_path).returncode == 0
+    written = (tmp_path / "kept" / "mine.json").read_text()
+    assert json.loads(written) == json.loads((tmp_path / "studies" / "claims" / "mine.json").read_text())
     page = prove("--write", "claims.md", folder=tmp_path)
     assert page.returncode == 0 and "# The book of claims" in (tmp_path / "claims.md").read_text()
+
+
+def test_a_claim_that_needs_a_gpu_says_so_before_anything_runs(tmp_path: Path) -> None:
+    large = {
+        "statement": "Large is large", "source": "Arithmetic", "rows": ["A18"], "on": "nano", "note": "none",
+        "arms": {"one": ""}, "measure": "parameters", "contrast": {"one": 1}, "unit": "parameters",
+        "holds": {"above": 0}, "seeds": 2, "needs": {"parameters": 1e8, "device": "gpu"},
+    }  # fmt: skip
+    (tmp_path / "large.yaml").write_text(dump(large))
+    environment = os.environ | {"PATH": str(tmp_path)}  # without nvidia-smi
+    done = prove("large.yaml", folder=tmp_path, env=environment)
+    assert done.returncode == 2 and "needs 1e+08 parameters, a GPU, and there is no GPU here" in done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["large.yaml"]

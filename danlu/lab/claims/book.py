@@ -6,9 +6,8 @@ verdict before anything is run. Reading one imports no torch.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -18,9 +17,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from danlu.files.errors import FileError
 from danlu.files.yaml import is_file_name, read_mapping
+from danlu.lab.claims.premises import Again, Contrast, Inside, Made, Number, Premise, with_kind
+from danlu.lab.claims.rules import Margin, Needs, Rule
 from danlu.lab.errors import LabError
+from danlu.lab.tuning import Grid
 from danlu.spec import catalog
-from danlu.spec.base import NonNegativeFloat, PositiveInt, Spec
+from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 from danlu.spec.errors import did_you_mean, either
 from danlu.spec.explain import explain
 
@@ -29,52 +31,27 @@ CHAPTERS = {"A": "Architecture", "O": "Optimisation", "S": "Scale"}
 ROW = re.compile(r"([AOS])([1-9][0-9]?)")
 
 
-class Rule(Spec):
-    """Where the effect must lie for the claim to hold: ``above`` a number, ``below`` one, ``within`` two."""
-
-    above: float | None = None
-    below: float | None = None
-    within: tuple[float, float] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if sum(bound is not None for bound in (self.above, self.below, self.within)) != 1:
-            raise ValueError("a rule is one of above: x, below: x, within: [a, b]")
-        if self.within is not None and not self.within[0] < self.within[1]:
-            raise ValueError(f"within = {list(self.within)} is empty; the first must be below the second")
-        return self
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Between which two numbers the effect must lie."""
-        if self.within is not None:
-            return self.within
-        return (
-            -math.inf if self.above is None else self.above,
-            math.inf if self.below is None else self.below,
-        )
-
-    def __str__(self) -> str:
-        if self.within is not None:
-            return f"within {self.within[0]:g} and {self.within[1]:g}"
-        return f"above {self.above:g}" if self.above is not None else f"below {self.below:g}"
-
-
 class Claim(Spec):
     """A statement of the field, the experiment that tests it, and the rule of the verdict.
 
-    ``on``: words that all runs have in common; ``arms``: what each has besides, by name. ``over``: a field
-    and its points (``danlu.lab.grids``); each arm is then run at each of them. ``measure``: of each run, a
-    name of ``danlu.lab.measures``; a mapping where arms are measured differently. ``of``: what is made of the
-    runs of an arm ``over`` the points: the best measure (``best``: the lowest, or the highest where higher is
-    better), log₂ of the point where it is best (``argbest``), the octaves of points over which it stays
-    within ``margin`` of its best (``range``), the slope of its log₂ against that of the point (``slope``), or
-    the first minus the last (``drop``).
+    ``on``: words that all runs have in common; ``arms``: what each has besides, by name. ``tune``: a field of
+    which each arm gets its own best value before anything is compared. ``over``: a field and its points
+    (``danlu.lab.grids``) instead; each arm is then run at each of them. ``measure``: of each run, a name of
+    ``danlu.lab.measures``; a mapping where arms are measured differently. ``of``: what is made of the runs of
+    an arm ``over`` the points (``danlu.lab.claims.values``); ``slack`` belongs to ``ceiling``.
 
     The effect of a seed is Σ ``contrast`` · (the arm's value, or its log₂ by ``scale``), in ``unit``;
-    ``holds`` is the rule for its 95 % interval over ``seeds``. ``diverged`` is what a run counts as whose
-    loss is not finite; without it such a seed has no effect and nothing is shown. ``note``: why this tests
-    the statement, and what differs from the source. ``reading``: written after it ran; what it may mean.
+    ``holds`` is the rule for its interval over ``seeds``. ``margin``: what would matter. ``sd``: the spread
+    of the effect of one seed where it is known, by which the power is planned. ``premises``: what must be
+    true of the arms, those outside of the contrast too, before the effect means anything. ``needs``: what a
+    small machine does not have. ``timeless``: why the regime of the runs does not matter to the statement.
+
+    ``diverged`` is what a run counts as whose loss is not finite; without it such a seed has no effect and
+    nothing is shown. ``note``: why this tests the statement, and what differs from the source. ``reading``:
+    written after it ran; what it may mean.
+
+    A claim of the first form has none of tune, premises, needs, timeless, and as margin at most the number
+    that its ``of: range`` needs; ``best`` and ``range`` are of that form alone.
     """
 
     statement: str
@@ -82,15 +59,21 @@ class Claim(Spec):
     rows: Annotated[tuple[str, ...], Field(min_length=1)]
     on: str
     arms: Annotated[dict[str, str], Field(min_length=1)]
+    tune: Grid | None = None
     over: dict[str, str] | None = None
     measure: str | dict[str, str]
-    of: Literal["best", "argbest", "range", "slope", "drop"] | None = None
-    margin: NonNegativeFloat | None = None
+    of: Literal["best", "range"] | Made | None = None
+    slack: NonNegativeFloat | None = None
     contrast: dict[str, float]
     scale: Literal["linear", "log2"] = "linear"
     unit: str
     holds: Rule
+    margin: NonNegativeFloat | Margin | None = None
     seeds: Annotated[PositiveInt, Field(ge=2)]
+    sd: PositiveFloat | None = None
+    premises: tuple[Premise, ...] = ()
+    needs: Needs | None = None
+    timeless: str | None = None
     diverged: float | None = None
     note: str
     reading: str = ""
@@ -100,28 +83,107 @@ class Claim(Spec):
         """The letter of the first row: ``A``, ``O`` or ``S``."""
         return self.rows[0][0]
 
+    @property
+    def second(self) -> bool:
+        """Whether it is of the second form: with premises, or what else the first form does not know."""
+        return bool(
+            self.tune or self.premises or self.needs or self.timeless or isinstance(self.margin, Margin)
+        )
+
+    @property
+    def field(self) -> str:
+        """The field of the points; empty where there are none."""
+        return next(iter(self.over or ()), "")
+
     def measure_of(self, arm: str) -> str:
-        """The measure of the runs of ``arm``."""
+        """The measure of the runs of ``arm``, as the contrast takes it."""
         return self.measure if isinstance(self.measure, str) else self.measure[arm]
+
+    def arms_of(self, premise: Premise) -> tuple[str, ...]:
+        """The arms that a premise reads."""
+        match premise:
+            case Number(arm=str(arm)):
+                return (arm,)
+            case Number(arms=tuple(arms)):
+                return arms
+            case Number():
+                return tuple(self.arms)
+            case Contrast():
+                return tuple(premise.contrast)
+            case Again():
+                return (premise.again,)
+            case _:
+                return tuple(self.contrast)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         for row in self.rows:
             if not ROW.fullmatch(row):
                 raise ValueError(f"rows: {row!r} is not a row; allowed: A, O or S and a number, such as A8")
-        _same_names("contrast", self.contrast, self.arms)
-        if not isinstance(self.measure, str):
-            _same_names("measure", self.measure, self.arms)
-        if len(self.arms) > 1 and abs(sum(self.contrast.values())) > 1e-9:
-            total = sum(self.contrast.values())
-            raise ValueError(f"contrast: the weights sum to {total:g}; those of a difference sum to 0")
+        _known("contrast", self.contrast, self.arms)
+        _a_difference("contrast", self.contrast, alone=True)
+        read = {arm for premise in self.premises for arm in self.arms_of(premise)}
+        if idle := [arm for arm in self.arms if arm not in self.contrast and arm not in read]:
+            raise ValueError(f"arms: {', '.join(idle)} is in no contrast and in no premise")
+        if not isinstance(self.measure, str) and set(self.measure) != set(self.contrast):
+            raise ValueError(
+                f"measure must name the arms of the contrast, {', '.join(self.contrast)}, and no others"
+            )
         if (self.over is None) != (self.of is None):
             raise ValueError("over and of belong together: points, and what is made of the runs over them")
         if self.over is not None and len(self.over) != 1:
             raise ValueError(f"over = {', '.join(self.over)}: allowed is one field with its points")
-        if (self.of == "range") != (self.margin is not None):
-            raise ValueError("margin belongs to of = range, and range needs it")
+        if (self.of == "range") != isinstance(self.margin, float):
+            raise ValueError("margin belongs to of = range as a number, and range needs it")
+        if (self.of == "ceiling") != (self.slack is not None):
+            raise ValueError("slack belongs to of = ceiling, and ceiling needs it")
+        if self.second:
+            self._of_the_second_form()
         return self
+
+    def _of_the_second_form(self) -> None:
+        if self.of in ("best", "range"):
+            other = "tune: {field: FIELD}" if self.of == "best" else "of: sensitivity or ceiling"
+            raise ValueError(
+                f"of = {self.of} is of the first form: it rewards luck and a bad best; write {other}"
+            )
+        if self.tune is not None and self.over is not None:
+            raise ValueError("tune and over exclude each other: an arm is at its best, or at every point")
+        if self.of == "sensitivity" and self.diverged is not None:
+            raise ValueError(
+                "diverged does not go with of = sensitivity, where it counts the loss at the start"
+            )
+        for premise in self.premises:
+            try:
+                self._check(premise)
+            except ValueError as error:
+                raise ValueError(f"premise {premise.name!r}: {error}") from None
+        if len(self.contrast) > 1 and (self.margin is None or not self.premises):
+            raise ValueError("a difference needs a margin, what would matter, and premises")
+        rules = [self.holds, *(p.rule for p in self.premises if isinstance(p, Number | Contrast | Again))]
+        if self.margin is None and any(rule.names_margin for rule in rules):
+            raise ValueError("a rule names the margin, and there is none")
+        if isinstance(self.margin, Margin) and self.margin.cec is not None:
+            _known("margin.arm", [self.margin.arm or ""], self.arms)
+            if self.over is not None or not isinstance(self.measure, str) or self.scale != "linear":
+                raise ValueError("margin.cec is of a loss, on a linear scale and without points")
+
+    def _check(self, premise: Premise) -> None:
+        _known("it names arms", self.arms_of(premise), self.arms)
+        if isinstance(premise, Inside) and premise.over != (self.tune.field if self.tune else self.field):
+            raise ValueError(f"over = {premise.over} is neither what is tuned nor what the points are of")
+        if isinstance(premise, Number) and self.over is None and (premise.at, premise.of) != (None, None):
+            raise ValueError("at and of are about points, and the claim has none over a field")
+        if (
+            isinstance(premise, Number | Contrast | Again)
+            and premise.measure is None
+            and not isinstance(self.measure, str)
+        ):
+            raise ValueError("measure is missing: the claim has several")
+        if isinstance(premise, Contrast):
+            _a_difference("contrast", premise.contrast)
+            if premise.measure in (None, self.measure) and _proportional(premise.contrast, self.contrast):
+                raise ValueError("it reads the claim's own contrast, which only the verdict may")
 
 
 def names() -> tuple[str, ...]:
@@ -149,16 +211,21 @@ def claims(wanted: Iterable[str] | None = None) -> dict[str, Claim]:
     return {Path(name).stem if is_file_name(name) else name: claim(name) for name in wanted}
 
 
+def with_bases(chosen: Mapping[str, Claim]) -> dict[str, Claim]:
+    """``chosen``, and the claims of the book of whose effects their margins are shares."""
+    margins = (claim.margin for claim in chosen.values() if isinstance(claim.margin, Margin))
+    return {**{of: claim(of) for margin in margins if (of := margin.of) and of not in chosen}, **chosen}
+
+
 def read(written: dict[str, Any], name: str) -> Claim:
     """A claim as it is written. Raises LabError with a sentence for each problem, after ``name``."""
+    written = _as_read(written)
     try:
-        return Claim.model_validate(_on_one_line(written))
+        return Claim.model_validate(written)
     except ValidationError as error:
         sentences = explain(error, written, Claim).values()
     text = "\n".join(f"claim {name}: {sentence}" for sentence in sentences)
-    text = text.replace("a field of an experiment", "a field of a claim").replace(
-        "anything", "a mapping by name"
-    )
+    text = text.replace("a field of Claim", "a field of a claim").replace("anything", "a mapping by name")
     raise LabError(text)
 
 
@@ -171,17 +238,31 @@ def _of_the_book(name: str) -> Claim:
     return read(written, name)
 
 
-def _on_one_line(written: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: catalog.one_line(value) if isinstance(value, str) else value for key, value in written.items()
-    }
+def _as_read(written: dict[str, Any]) -> dict[str, Any]:
+    """Sentences on one line, premises with their kind."""
+    read = {k: catalog.one_line(value) if isinstance(value, str) else value for k, value in written.items()}
+    if isinstance(read.get("premises"), list):
+        read["premises"] = [with_kind(premise) for premise in read["premises"]]
+    return read
 
 
-def _same_names(field: str, given: dict[str, Any], arms: dict[str, str]) -> None:
-    if differ := sorted(set(given) ^ set(arms)):
-        raise ValueError(
-            f"{field} must name the arms, {', '.join(arms)}, and no others; at odds: {', '.join(differ)}"
-        )
+def _known(what: str, given: Iterable[str], arms: Mapping[str, str]) -> None:
+    if strange := [arm for arm in given if arm not in arms]:
+        raise ValueError(f"{what}: {', '.join(strange)} is no arm; there are {', '.join(arms)}")
+
+
+def _a_difference(what: str, weights: Mapping[str, float], alone: bool = False) -> None:
+    total = sum(weights.values())
+    if abs(total) > 1e-9 and not (alone and len(weights) == 1):
+        raise ValueError(f"{what}: the weights sum to {total:g}; those of a difference sum to 0")
+
+
+def _proportional(a: Mapping[str, float], b: Mapping[str, float]) -> bool:
+    """Whether the weights are the same but for a factor."""
+    arms = [*a, *(arm for arm in b if arm not in a)]
+    x, y = [a.get(arm, 0.0) for arm in arms], [b.get(arm, 0.0) for arm in arms]
+    cross = [x[i] * y[j] - x[j] * y[i] for i in range(len(arms)) for j in range(i)]
+    return all(abs(value) < 1e-9 for value in cross)
 
 
 def _order(row: str) -> tuple[str, int]:

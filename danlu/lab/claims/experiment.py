@@ -1,24 +1,24 @@
-"""A claim → the runs that it needs, and what they cost."""
+"""A claim → the experiments and runs that it needs, and what they cost."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from danlu import spec
 from danlu.lab import grids
 from danlu.lab.claims.book import Claim
+from danlu.lab.claims.premises import Again, Contrast, Number
 from danlu.lab.errors import LabError
 from danlu.lab.limits import SEEDS, within
 from danlu.lab.measures import Measure, measure
 from danlu.lab.queue import Job
+from danlu.lab.tuning import at
 from danlu.spec import words
 from danlu.spec.errors import SpecError
 
-# The runs of one arm with one seed, by point; a claim without points has the one point None.
-Runs = Mapping[Any, Job]
-Plan = Mapping[tuple[str, int], Runs]
+AT_START = "at-start"  # the measure of the initial weights
+COUNTS_START = ("sensitivity", "ceiling")  # what is made of points in which a run that diverged counts it
 
 # Of one thread of a server's processor on networks as small as the book's; good to a factor of two.
 START = 1.0  # seconds: its data, its evaluation
@@ -32,58 +32,105 @@ def points(claim: Claim) -> list[Any]:
         return [None]
     ((field, text),) = claim.over.items()
     found = grids.points(text)
-    numbers = all(isinstance(point, int | float) and point > 0 for point in found)
-    if claim.of in ("argbest", "range", "slope") and not (numbers and len(found) > 1):
+    if claim.of in ("best", "drop"):
+        return found
+    if not all(isinstance(point, int | float) and point > 0 for point in found) or len(found) < 2:
         raise LabError(f"over: {field} = {text} must be several numbers above 0 for of = {claim.of}")
-    return found
+    return sorted(found)
 
 
-def plan(claim: Claim, seeds: int | None = None) -> Plan:
-    """The runs of each arm with each seed (``train.seed`` = 0, 1, …). Raises LabError, naming the arm, where
-    words do not make an experiment."""
-    count = claim.seeds if seeds is None else seeds
-    within("seeds", count, SEEDS)
-    at = {arm: {point: _experiment(claim, arm, point) for point in points(claim)} for arm in claim.arms}
+def check(claim: Claim, seeds: int | None = None) -> None:
+    """Raises LabError, naming the arm, where words do not make an experiment, where there is no such measure,
+    or where an arm cannot be tuned."""
+    within("seeds", claim.seeds if seeds is None else seeds, SEEDS)
+    for arm in claim.arms:
+        for point in points(claim):
+            made = experiment(claim, arm, point)
+            if claim.tune is not None:
+                at(made, claim.tune.field, 1.0)
+        for name in wanted(claim, arm):
+            measure(name, made.objective.metrics)
+        if claim.of in COUNTS_START and arm in claim.contrast:
+            _is_first(claim, arm, made, f"of = {claim.of}")
+        if claim.second and (made.train.steps is None or made.train.seconds is not None):
+            raise LabError(
+                f"arm {arm}: a claim's runs are bounded by train.steps alone; set it in on or in the arm"
+            )
+
+
+def plan(claim: Claim, seeds: int) -> dict[tuple[str, int], dict[Any, Job]]:
+    """The runs of each arm with each seed (``train.seed`` = 0, 1, …) by point, before anything is tuned."""
+    made = {arm: {point: experiment(claim, arm, point) for point in points(claim)} for arm in claim.arms}
     return {
-        (arm, seed): {point: _job(claim, arm, experiment, seed) for point, experiment in at[arm].items()}
-        for arm in claim.arms
-        for seed in range(count)
+        (arm, seed): {point: job(claim, arm, one, seed) for point, one in each.items()}
+        for arm, each in made.items()
+        for seed in range(seeds)
     }
 
 
-def typed(claim: Claim, arm: str, point: Any = None) -> str:
-    """The words of an arm as they are typed after ``danlu train``."""
-    field = next(iter(claim.over or ()), "")
-    return " ".join(
-        part for part in (claim.on, claim.arms[arm], f"{field}={point}" * (point is not None)) if part
-    )
-
-
-def _experiment(claim: Claim, arm: str, point: Any) -> spec.Experiment:
+def experiment(claim: Claim, arm: str, point: Any = None) -> spec.Experiment:
+    """Of an arm, at a point where there are some. Raises LabError, naming the arm."""
     try:
         return words.resolve(words.split(typed(claim, arm, point)))
     except SpecError as error:
         raise LabError(f"arm {arm}: {error}") from None
 
 
-def _job(claim: Claim, arm: str, experiment: spec.Experiment, seed: int) -> Job:
-    train = experiment.train.model_copy(update={"seed": seed})
-    return Job(
-        experiment.model_copy(update={"train": train}),
-        measures=() if measured(claim, arm, experiment).reads else (claim.measure_of(arm),),
-        name=words.split(claim.on)[0],
+def typed(claim: Claim, arm: str, point: Any = None) -> str:
+    """The words of an arm as they are typed after ``danlu train``."""
+    return " ".join(
+        part for part in (claim.on, claim.arms[arm], f"{claim.field}={point}" * (point is not None)) if part
     )
 
 
-def measured(claim: Claim, arm: str, experiment: spec.Experiment) -> Measure:
-    """What is measured of the runs of an arm, whose experiment says which metrics there are."""
-    return measure(claim.measure_of(arm), experiment.objective.metrics)
+def job(claim: Claim, arm: str, made: spec.Experiment, seed: int) -> Job:
+    """The run of an arm with a seed, and what the worker must measure of it."""
+    train = made.train.model_copy(update={"seed": seed})
+    asked = [name for name in wanted(claim, arm) if not measure(name, made.objective.metrics).reads]
+    return Job(made.model_copy(update={"train": train}), measures=tuple(asked), name=run_name(claim))
+
+
+def run_name(claim: Claim) -> str:
+    """What the folders of its runs begin with."""
+    return words.split(claim.on)[0]
+
+
+def wanted(claim: Claim, arm: str) -> list[str]:
+    """The measures that the runs of an arm are taken for: by the contrast, and by premises."""
+    found = [claim.measure_of(arm)] if arm in claim.contrast else []
+    for premise in claim.premises:
+        if isinstance(premise, Number | Contrast | Again) and arm in claim.arms_of(premise):
+            found.append(premise.measure or claim.measure_of(arm))
+    made_of = [claim.of, *(p.of for p in claim.premises if isinstance(p, Number))]
+    if any(of in COUNTS_START for of in made_of):
+        found.append(AT_START)
+    return list(dict.fromkeys(found))
+
+
+def measured(name: str, made: spec.Experiment) -> Measure:
+    """The measure called ``name``; the experiment says which metrics there are."""
+    return measure(name, made.objective.metrics)
+
+
+def _is_first(claim: Claim, arm: str, made: spec.Experiment, what: str) -> None:
+    first = made.objective.metrics[0].name
+    if claim.measure_of(arm).replace("-", "_") not in ("metric", first):
+        raise LabError(f"arm {arm}: {what} is made of the objective's first metric; measure must be {first}")
 
 
 def estimate(claim: Claim) -> float:
-    """Seconds that the claim's runs take on two cores, by rule of thumb; equal runs count once."""
-    runs = {job.hash: job for of_arm in plan(claim, seeds=1).values() for job in of_arm.values()}
-    return claim.seeds * math.fsum(_seconds(job.experiment) for job in runs.values()) / 2
+    """Seconds that the claim's runs take on two cores, by rule of thumb: at least, since a border may add
+    trials. Equal runs count once."""
+    arms = {arm: [experiment(claim, arm, point) for point in points(claim)] for arm in claim.arms}
+    pairs: dict[str, float] = {}
+    for arm, each in arms.items():
+        again = sum(isinstance(premise, Again) and premise.again == arm for premise in claim.premises)
+        trials = claim.tune.points * claim.tune.seeds if claim.tune else 0
+        for made in each:
+            pairs[job(claim, arm, made, 0).hash] = (claim.seeds * (1 + again) + trials) * _seconds(made)
+        if not isinstance(claim.margin, float | None) and claim.margin.arm == arm:
+            pairs["half"] = claim.seeds * _seconds(each[0]) / 2
+    return math.fsum(pairs.values()) / 2
 
 
 def _seconds(experiment: spec.Experiment) -> float:

@@ -7,40 +7,47 @@ from collections.abc import Iterable, Mapping, Sequence
 from danlu.files.overwrite import MARK
 from danlu.lab.claims import experiment
 from danlu.lab.claims.book import CHAPTERS, Claim
-from danlu.lab.claims.proof import NOT_RUN, Result
+from danlu.lab.claims.checks import in_words
+from danlu.lab.claims.results import NOT_RUN, VOID, Result
+from danlu.lab.claims.rules import Margin
 from danlu.lab.statistics import mean_interval, seeds_to_decide
 
-VERDICTS = ("holds", "does not hold", "not shown", NOT_RUN)
+VERDICTS = ("holds", "does not hold", "not shown", VOID, NOT_RUN)
 
 INTRODUCTION = """\
 # The book of claims
 
-This page lists claims of the field about training. Each has a small experiment that tests it. The page is
-written by `danlu prove --all --write docs/claims.md`. See [proving claims](prove.md).
+{tally}
 
-**What a verdict means.** The rule was fixed before the experiment ran. The effect of each seed is a
-difference within a pair: same seed, same initial weights where the shapes agree, same batches. Where the
-95 % interval of the mean effect obeys the rule, the claim *holds*; where all of it breaks the rule, the claim
-*does not hold*; else it is *not shown*. No result is removed.
+This page lists claims of the field about training. Each has an experiment that tests it. The page is written
+by `danlu prove --all --write docs/claims.md` from the results in `danlu/catalog/results`. See [proving
+claims](prove.md).
 
-**What it does not mean.** Most networks here have 0.2 million parameters and learn for a few seconds. A claim
-that holds is visible at that size. At another size the effect may be different. A claim that does not hold,
-or is not shown, may still be true of large models or long runs; its note says what is different here.
-Each interval is wrong once in twenty times, so a few of the {count} verdicts are wrong.
+**What a verdict means.** The rule, the arms, the premises and the margin were fixed before the experiment
+ran. The effect of each seed is a difference within a pair: same seed, same initial weights where the shapes
+agree, same batches. Where the 95 % interval of the mean effect obeys the rule, the claim *holds*; where all
+of it breaks the rule, the claim *does not hold*; else it is *not shown*. Where the rule says that two are
+equal, the 90 % interval decides (two one-sided tests at 5 %). Where a premise fails, the experiment says
+nothing about the claim: it is *void*. No result is removed.
+
+**What is said beside it.** *early*: the runs are too short for their size, or too far from their end, to say
+anything of longer ones; the verdict is about the beginning of training. *weak*: the claim passed, but with a
+severity below .8 that the effect is as large as would matter.
+
+**What it does not mean.** Most networks here have less than a million parameters. A claim that holds is
+visible at that size. At another size the effect may be different. Each interval is wrong once in twenty
+times, so a few of the {count} verdicts are wrong.
 """
 
 
 def page(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
-    """The page in Markdown: tables by chapter, then every claim with its experiment. A claim without a
-    result, or whose experiment or rule is no longer that of its result, stands as *not run*."""
-    current = {
-        name: result for name, result in results.items() if name in claims and _same(claims[name], result)
-    }
+    """The page in Markdown: counts, tables by chapter, then every claim with its experiment. A claim without
+    a result, or whose experiment or rule is no longer that of its result, stands as *not run*."""
+    current = {name: result for name, result in results.items() if name in claims and result.of(claims[name])}
     parts = [
         MARK,
-        INTRODUCTION.format(count=len(claims)),
+        INTRODUCTION.format(count=len(claims), tally=tally(claims, current)),
         _surroundings(current.values()),
-        _tally(claims, current),
     ]
     for letter, title in CHAPTERS.items():
         chapter = {name: claim for name, claim in claims.items() if claim.chapter == letter}
@@ -53,42 +60,54 @@ def page(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
     return "\n".join(parts)
 
 
+def tally(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
+    """How many claims there are of each verdict, how many need a larger machine, are early, are weak."""
+    verdicts = [results[name].verdict if name in results else NOT_RUN for name in claims]
+    counts = [f"{verdicts.count(said)} {said}" for said in VERDICTS if said in verdicts]
+    judged = [result for result in results.values() if result.verdict not in (NOT_RUN, VOID)]
+    needs = sum(claim.needs is not None and name not in results for name, claim in claims.items())
+    lines = [f"{len(claims)} claims: {', '.join(counts)}."]
+    if needs:
+        lines.append(f"{needs} of those not run need a larger machine (*needs*).")
+    if judged:
+        early, weak = (sum(bool(getattr(one, word)) for one in judged) for word in ("early", "weak"))
+        lines.append(
+            f"Of the {len(judged)} verdicts {early} are early, and {weak} of those that hold are weak."
+        )
+    return " ".join(lines)
+
+
 def number(value: float, digits: int = 3) -> str:
     """A number in a table, with a minus sign that is one."""
     return f"{value:.{digits}g}".replace("-", "−")
 
 
 def effect(result: Result) -> str:
-    """``0.12 [0.09, 0.15]``."""
+    """``0.12 [0.09, 0.15]``; nothing where nothing was compared."""
     mean, low, high = result.effect
-    return f"{number(mean)} [{number(low)}, {number(high)}]"
+    return f"{number(mean)} [{number(low)}, {number(high)}]" if result.effects else ""
 
 
 def reading(claim: Claim, result: Result) -> str:
     """What the interval says, in a sentence; and what was written after it ran."""
     rule = str(claim.holds)
     if result.verdict == NOT_RUN:
-        said = f"Runs failed: {'; '.join(result.failed)}."
+        said = f"Not run: {'; '.join(result.why)}."
+    elif result.verdict == VOID:
+        said = f"Void: {'; '.join(result.why)}."
     elif result.verdict == "holds":
         said = f"The whole interval lies {rule}."
     elif result.verdict == "does not hold":
         said = f"No part of the interval lies {rule}."
     else:
         said = f"Part of the interval lies {rule}, part does not."
-        bound = claim.holds.above if claim.holds.above is not None else claim.holds.below
-        more = None if bound is None else seeds_to_decide([e - bound for e in result.effects])
+        bounds = [bound for bound in claim.holds.bounds(result.margin or 0.0) if abs(bound) < float("inf")]
+        more = seeds_to_decide([one - bounds[0] for one in result.effects]) if len(bounds) == 1 else None
         if more:
             said += f" If mean and spread stayed, {more} more seeds would decide."
     if result.diverged:
         said += f" {result.diverged} of {result.runs} runs diverged."
     return f"{said} {claim.reading}".rstrip()
-
-
-def _same(claim: Claim, result: Result) -> bool:
-    """Whether the result is of this claim: words about it may change."""
-    words = {"statement", "source", "rows", "unit", "note", "reading"}
-    then = {key: value for key, value in result.claim.items() if key not in words}
-    return claim.model_dump(mode="json", exclude=words) == then
 
 
 def _surroundings(results: Iterable[Result]) -> str:
@@ -99,15 +118,14 @@ def _surroundings(results: Iterable[Result]) -> str:
     seconds = 0.0
     for result in results:
         devices = "".join(f", {device}" for device in result.machine.get("devices", ()))
-        machines[
-            f"{result.machine.get('cpu', 'unknown')}, {result.machine.get('cores', '?')} cores{devices}"
-        ] = None
+        if result.machine:
+            machines[f"{result.machine.get('cpu')}, {result.machine.get('cores')} cores{devices}"] = None
         versions[", ".join(f"{name} {version}" for name, version in result.versions.items())] = None
         data |= dict.fromkeys(f"`{corpus}` {hash}" for corpus, hash in result.data.items())
         seconds += result.seconds
     return (
         "\n".join(
-            f"- {name}: {'; '.join(values) or 'none yet'}"
+            f"- {name}: {'; '.join(filter(None, values)) or 'none yet'}"
             for name, values in (
                 ("Machine", machines),
                 ("Versions", versions),
@@ -119,64 +137,93 @@ def _surroundings(results: Iterable[Result]) -> str:
     )
 
 
-def _tally(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
-    verdicts = [results[name].verdict if name in results else NOT_RUN for name in claims]
-    counts = [f"{verdicts.count(said)} {said}" for said in VERDICTS if said in verdicts]
-    return f"{len(claims)} claims: {', '.join(counts)}.\n"
-
-
 def _table(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
     rows = [("claim", "statement", "rows", "verdict", "effect [95 %]", "unit", "seconds", "date")]
     for name, claim in claims.items():
         about = (f"[{name}](#{name})", claim.statement, ", ".join(claim.rows))
         if result := results.get(name):
             found = (effect(result), claim.unit, f"{result.seconds:.0f}", result.date)
-            rows.append((*about, f"**{result.verdict}**", *found))
+            rows.append((*about, f"**{result.said}**", *found))
         else:
-            rows.append((*about, NOT_RUN, "", claim.unit, "", ""))
+            rows.append(
+                (*about, NOT_RUN + ", needs more" * (claim.needs is not None), "", claim.unit, "", "")
+            )
     return _markdown(rows)
 
 
 def _section(name: str, claim: Claim, result: Result | None) -> str:
     lines = [f"### {name}\n", f"{claim.statement}.\n", f"- Source: {claim.source}"]
     lines.append(f"- Rule: the effect, {_effect(claim)}, lies {claim.holds} ({claim.unit})")
+    if isinstance(claim.margin, Margin):
+        value = f" = {number(result.margin)}" if result is not None and result.margin is not None else ""
+        lines.append(f"- Margin{value}: {claim.margin}")
+    if claim.needs is not None:
+        lines.append(f"- Needs: {claim.needs}; `danlu prove {name}` runs it")
     lines.append(f"- Note: {claim.note}")
+    if claim.timeless:
+        lines.append(f"- At any length of training: {claim.timeless}")
     if result is None:
-        lines.append(f"- Verdict: {NOT_RUN}")
+        lines += [*(f"- Premise: {premise.name}" for premise in claim.premises), f"- Verdict: {NOT_RUN}"]
     else:
-        lines.append(f"- Verdict: **{result.verdict}**: {effect(result)} {claim.unit}, {result.seeds} seeds")
-        lines.append(f"- Reading: {reading(claim, result)}")
+        lines += _found(claim, result)
     return "\n".join([*lines, "", _arms(claim, result)])
 
 
+def _found(claim: Claim, result: Result) -> Iterable[str]:
+    for premise in result.premises:
+        yield f"- Premise {'held' if premise['held'] else '**failed**'}: {premise['name']}: {premise['said']}"
+    about = f": {effect(result)} {claim.unit}, {result.seeds} seeds" if result.effects else ""
+    yield f"- Verdict: **{result.said}**{about}"
+    if result.severity:
+        tested = ", ".join(f"{severity:.2f} at {number(bound)}" for bound, severity in result.severity)
+        yield f"- Severity that the effect lies beyond: {tested}"
+    if result.early:
+        yield f"- Early: {'; '.join(result.early)}"
+    for was in result.before:
+        yield (
+            f"- Edited after a verdict: on {was['date']} it was *{was['verdict']}*, under a rule, arms, "
+            f"premises or a margin that first ran on {was['first']}"
+        )
+    yield f"- Reading: {reading(claim, result)}"
+
+
 def _effect(claim: Claim) -> str:
-    """The contrast in words: ``range of with − range of without``."""
+    """The contrast in words: ``slope of with − slope of without``."""
     what = f"{claim.of} of " if claim.of else ""
-    what = f"log₂ of {what}" if claim.scale == "log2" else what
-    terms = []
-    for arm, weight in claim.contrast.items():
-        size = "" if abs(weight) == 1 else f"{abs(weight):g} · "
-        terms.append(f"{'−' if weight < 0 else '+'} {size}{what}{arm}")
-    return " ".join(terms).removeprefix("+ ")
+    return in_words(claim.contrast, f"log₂ of {what}" if claim.scale == "log2" else what)
 
 
 def _arms(claim: Claim, result: Result | None) -> str:
-    """What each arm was and what it gave, over its points if it has some."""
+    """What each arm was and what it gave: its best value where it was tuned, or over its points."""
     points = list(next(iter(result.measured.values()))) if result and result.measured else []
-    field, grid = next(iter((claim.over or {}).items()), ("", None))
+    grid = next(iter((claim.over or {}).values()), None)
     measure = claim.measure if isinstance(claim.measure, str) else "value"
     value = f"{claim.of} of {measure}" if claim.of else measure
-    rows = [("arm", "words", *(f"{field.rpartition('.')[2]} {point}" for point in points), value)]
+    field = claim.field.rpartition(".")[2]
+    best = [f"best {claim.tune.field.rpartition('.')[2]}"] if claim.tune else []
+    rows = [("arm", "words", *best, *(f"{field} {point}" for point in points), value)]
     for arm in claim.arms:
-        found = ["" for _ in points]
+        found = ["" for _ in (*best, *points)]
         last = ""
         if result is not None:
-            found = [number(sum(values) / len(values), 4) for values in result.measured.get(arm, {}).values()]
-            last = _mean(result.values[arm])
-        if not isinstance(claim.measure, str):
+            tuned = [_tuned(result.tuned.get(arm))] if best else []
+            of_points = result.measured.get(arm, {}).values()
+            found = [
+                *tuned,
+                *([number(sum(each) / len(each), 4) for each in of_points] or [""] * len(points)),
+            ]
+            last = _mean(result.values[arm]) if arm in result.values else ""
+        if not isinstance(claim.measure, str) and arm in claim.contrast:
             last = f"{claim.measure_of(arm)} {last}".rstrip()
         rows.append((arm, f"`{experiment.typed(claim, arm, grid)}`", *found, last))
     return _markdown(rows)
+
+
+def _tuned(found: Mapping[str, object] | None) -> str:
+    if not found:
+        return ""
+    low, high = (number(end) if isinstance(end, float) else "?" for end in found["interval"])  # type: ignore[attr-defined]
+    return f"{number(found['value'])} [{low}, {high}]"  # type: ignore[arg-type]
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -1,157 +1,212 @@
-"""Claims put to the test: all their runs in one queue, a result as soon as the last run of a claim ended."""
+"""Claims put to the test: all their runs in one queue, a result as soon as a claim's course has ended."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Final, Literal
-
-from pydantic import TypeAdapter, ValidationError
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from danlu import spec
-from danlu.files.json import read_object, to_json, write_json
+from danlu.files.json import read_object
 from danlu.lab import evidence
-from danlu.lab.claims import experiment, verdict
+from danlu.lab.claims import experiment
 from danlu.lab.claims.book import Claim
+from danlu.lab.claims.course import Course, Ending, course
+from danlu.lab.claims.results import FOLDER, NOT_RUN, VOID, Result, mark_of
+from danlu.lab.claims.rules import Margin
 from danlu.lab.errors import LabError
 from danlu.lab.measures import value
 from danlu.lab.queue import Job, Outcome, Queue
-from danlu.lab.statistics import paired
 from danlu.train.folder import ENVIRONMENT
 
-FOLDER = "claims"  # inside the studies' folder
-NOT_RUN: Final = "not run"
+AHEAD = 8  # pending runs below which another claim is begun
 RECORDED = {  # of a run's environment
     "cpu": {"model": str, "cores": (int, None)}, "devices": list,
     "versions": dict.fromkeys(("danlu", "torch", "python"), str),
     "data": {"splits": {"train": {"text_sha256": (str, None)}}, "sha256": (str, None)},
 }  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Result:
-    """What became of a claim; all of it JSON.
-
-    ``claim``: as it stood. ``verdict``: *holds*, *does not hold*, *not shown*, or *not run* where runs
-    ``failed`` (a sentence each; a run that diverged has not failed). ``effect``: mean, low and high end of
-    its 95 % interval; ``effects`` by seed; ``values`` of each arm by seed; ``measured``, where there are
-    points, by arm and point. ``seconds``: active, of the runs that no claim before it needed. ``machine``,
-    ``versions``, ``data`` (hash of the training text by corpus), ``code`` (``danlu.lab.evidence``): of its
-    runs.
-    """
-
-    name: str
-    claim: dict[str, Any]
-    verdict: verdict.Verdict | Literal["not run"]
-    effect: tuple[float, float, float]
-    effects: list[float]
-    values: dict[str, list[float]]
-    measured: dict[str, dict[str, list[float]]]
-    seeds: int
-    runs: int
-    diverged: int
-    failed: list[str]
-    seconds: float
-    machine: dict[str, Any]
-    versions: dict[str, str]
-    data: dict[str, str]
-    date: str
-    code: str | None = None
+Key = tuple[str, tuple[str, ...]]  # of a job
 
 
-def prove(claims: Mapping[str, Claim], queue: Queue, seeds: int | None = None) -> Iterator[Result]:
+def prove(
+    claims: Mapping[str, Claim],
+    queue: Queue,
+    seeds: int | None = None,
+    known: Mapping[str, Result] | None = None,
+) -> Iterator[Result]:
     """Run what the claims need, equal runs once, and give each claim's result as it is complete. ``seeds`` in
-    place of each claim's own. Raises LabError, naming the claim, before anything runs if one cannot be."""
-    plans = {name: _plan(name, claim, seeds) for name, claim in claims.items()}
-    jobs: dict[str, Job] = {}
-    owner: dict[str, str] = {}  # the claim that a run's cost is counted for
-    waiting: dict[str, set[str]] = {}
-    for name, plan in plans.items():
-        needed = [job for runs in plan.values() for job in runs.values()]
-        waiting[name] = {job.hash for job in needed}
-        for job in needed:
-            asked = jobs.get(job.hash, job).measures
-            jobs[job.hash] = replace(job, measures=tuple(dict.fromkeys((*asked, *job.measures))))
-            owner.setdefault(job.hash, name)
-    for job in jobs.values():
-        queue.submit(job)
-    ended: dict[str, Outcome] = {}
-    while len(ended) < len(jobs):
-        outcome = queue.next()
-        ended[outcome.job.hash] = outcome
-        for name in [name for name, left in waiting.items() if left <= ended.keys()]:
-            del waiting[name]
-            own = {id for id, of in owner.items() if of == name}
-            result = _result(name, claims[name], plans[name], ended, own)
-            runs = [ended[job.hash].folder for of in plans[name].values() for job in of.values()]
-            yield replace(result, code=evidence.keep(queue.runs.parent / FOLDER, runs))
+    place of each claim's own. ``known``: earlier results, of these claims and of others whose effects margins
+    are shares of. Raises LabError, naming the claim, before anything runs if one cannot be."""
+    for name, claim in claims.items():
+        try:
+            experiment.check(claim, seeds)
+        except LabError as error:
+            raise LabError(f"claim {name}: {error}") from None
+    for name in claims:
+        if name in (chain := _shares_of(claims, name)):
+            raise LabError(f"claim {name}: margin.of goes round in a circle: {' → '.join([name, *chain])}")
+    yield from _Proof(claims, queue, seeds, dict(known or {})).results()
 
 
-def _plan(name: str, claim: Claim, seeds: int | None) -> experiment.Plan:
-    try:
-        return experiment.plan(claim, seeds)
-    except LabError as error:
-        raise LabError(f"claim {name}: {error}") from None
+@dataclass
+class _Under:
+    """A claim that is under way: its course, the outcomes that it waits for, and those that it had."""
+
+    course: Course
+    asked: Sequence[Job] = ()
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def ready(self, ended: Mapping[Key, Outcome]) -> bool:
+        return all(_key(job) in ended for job in self.asked)
 
 
-def _result(
-    name: str, claim: Claim, plan: experiment.Plan, ended: Mapping[str, Outcome], own: set[str]
-) -> Result:
-    outcomes = {job.hash: ended[job.hash] for runs in plan.values() for job in runs.values()}
-    failed = {o.error for o in outcomes.values() if o.error and not o.diverged}
-    measured = {
-        (arm, seed): {point: _measured(claim, arm, ended[job.hash], failed) for point, job in runs.items()}
-        for (arm, seed), runs in plan.items()
-    }
-    seeds = sorted({seed for _, seed in plan})
-    values = {
-        arm: [verdict.arm_value(claim, measured[arm, seed], _sign(claim, arm, plan)) for seed in seeds]
-        for arm in claim.arms
-    }
-    by_point = {
-        arm: {str(point): [measured[arm, seed][point] for seed in seeds] for point in measured[arm, seeds[0]]}
-        for arm in claim.arms
-    }
-    effects = verdict.effects(claim, values)
-    interval = paired(effects)
-    return Result(
-        name=name,
-        claim=claim.model_dump(mode="json"),
-        verdict=NOT_RUN if failed else verdict.judge(claim.holds, interval),
-        effect=(interval.value, interval.low, interval.high),
-        effects=effects,
-        values=values,
-        measured=by_point if claim.over else {},
-        seeds=len(seeds),
-        runs=len(outcomes),
-        diverged=sum(o.diverged for o in outcomes.values()),
-        failed=sorted(failed),
-        seconds=math.fsum(
-            value(o, "seconds") for id, o in outcomes.items() if id in own and o.summary is not None
-        ),
-        **_surroundings(list(outcomes.values())),
-        date=time.strftime("%Y-%m-%d"),
-    )
+class _Proof:
+    def __init__(
+        self, claims: Mapping[str, Claim], queue: Queue, seeds: int | None, known: dict[str, Result]
+    ) -> None:
+        self.claims, self.queue, self.seeds, self.known = claims, queue, seeds, known
+        self.waiting = list(claims)
+        self.under: dict[str, _Under] = {}
+        self.pending: set[Key] = set()
+        self.ended: dict[Key, Outcome] = {}
+        self.owner: dict[str, str] = {}  # the claim that a run's cost is counted for, by the run's hash
+
+    def results(self) -> Iterator[Result]:
+        while self.waiting or self.under:
+            yield from self._begin()
+            if self.pending:
+                outcome = self.queue.next()
+                self.pending.discard(_key(outcome.job))
+                self.ended[_key(outcome.job)] = outcome
+            yield from self._go_on()
+
+    def _begin(self) -> Iterator[Result]:
+        """Begin as many claims as keep the queue busy; one whose margin is a share of another's effect waits
+        for that."""
+        for name in list(self.waiting):
+            if len(self.pending) >= AHEAD:
+                return
+            if _basis(self.claims[name]) in (*self.waiting, *self.under):
+                continue
+            self.waiting.remove(name)
+            before = self._before(name)
+            if before is not None and before.refused(self._count(name)):
+                yield before
+                continue
+            way = course(self.claims[name], self._count(name), self.known, before)
+            self.under[name] = _Under(way)
+            result = self._advance(name, None)
+            if result is not None:
+                yield result
+
+    def _count(self, name: str) -> int:
+        return self.claims[name].seeds if self.seeds is None else self.seeds
+
+    def _before(self, name: str) -> Result | None:
+        """The earlier result of the claim as it stands."""
+        result = self.known.get(name)
+        return result if result is not None and result.of(self.claims[name]) else None
+
+    def _go_on(self) -> Iterator[Result]:
+        for name in [name for name, under in self.under.items() if under.ready(self.ended)]:
+            under = self.under[name]
+            outcomes = [self.ended[_key(job)] for job in under.asked]
+            under.outcomes |= {outcome.job.hash: outcome for outcome in outcomes}
+            result = self._advance(name, outcomes)
+            if result is not None:
+                yield result
+
+    def _advance(self, name: str, outcomes: list[Outcome] | None) -> Result | None:
+        """On to the next runs that it asks for; its result where it asks for no more."""
+        under = self.under[name]
+        while True:
+            try:
+                under.asked = next(under.course) if outcomes is None else under.course.send(outcomes)
+            except StopIteration as end:
+                return self._end(name, end.value)
+            except LabError as error:  # a run that tunes failed: this claim alone ends, the others go on
+                return self._end(name, Ending(why=[str(error)], failed=[str(error)]))
+            for job in under.asked:
+                self.owner.setdefault(job.hash, name)
+                if _key(job) not in self.ended and _key(job) not in self.pending:
+                    self.pending.add(_key(job))
+                    self.queue.submit(job)
+            if not under.ready(self.ended):
+                return None
+            outcomes = [self.ended[_key(job)] for job in under.asked]
+            under.outcomes |= {outcome.job.hash: outcome for outcome in outcomes}
+
+    def _end(self, name: str, ending: Ending) -> Result:
+        outcomes = self.under.pop(name).outcomes
+        own = [one for id, one in outcomes.items() if self.owner[id] == name and one.summary is not None]
+        claim, count, before = self.claims[name], self._count(name), self._before(name)
+        today = time.strftime("%Y-%m-%d")
+        judged = ending.verdict not in (NOT_RUN, VOID)
+        looks = [*(before.looks if before else ()), *([count] if judged else [])]
+        result = Result(
+            name=name,
+            claim=claim.model_dump(mode="json", exclude_none=True),
+            verdict=ending.verdict,
+            why=ending.why,
+            effect=(ending.effect.value, ending.effect.low, ending.effect.high),
+            effects=ending.effects,
+            values=ending.values,
+            measured=ending.measured,
+            seeds=count,
+            runs=len(outcomes),
+            diverged=sum(one.diverged for one in outcomes.values()),
+            failed=ending.failed,
+            seconds=math.fsum(value(one, "seconds") for one in own),
+            **_surroundings(list(outcomes.values())),
+            date=today,
+            code=evidence.keep(self.queue.runs.parent / FOLDER, [one.folder for one in outcomes.values()]),
+            mark=mark_of(claim.model_dump(mode="json")),
+            first=(before.first if before else "") or today,
+            early=list(ending.regime.get("early", ())),
+            weak=ending.weak,
+            margin=None if math.isnan(ending.margin) else ending.margin,
+            spread=ending.spread,
+            needed=ending.needed,
+            severity=ending.severity,
+            premises=[asdict(one) for one in ending.premises],
+            tuned={arm: one.json() for arm, one in ending.tuned.items()},
+            regime=ending.regime,
+            looks=sorted(set(looks)),
+            before=self._earlier(name),
+            trials=next((one.trials for one in ending.tuned.values()), 0),
+        )
+        self.known[name] = result
+        return result
+
+    def _earlier(self, name: str) -> list[dict[str, Any]]:
+        """The verdicts under other rules, arms, premises or margins, the last of them too."""
+        result = self.known.get(name)
+        if result is None:
+            return []
+        if result.of(self.claims[name]) or result.verdict == NOT_RUN:
+            return result.before
+        was = {key: getattr(result, key) for key in ("mark", "first", "date", "verdict", "effect")}
+        return [*result.before, was]
 
 
-def _sign(claim: Claim, arm: str, plan: experiment.Plan) -> int:
-    """−1 where higher is better of what is measured of an arm."""
-    job = next(job for (of, _), runs in plan.items() if of == arm for job in runs.values())
-    return experiment.measured(claim, arm, job.experiment).metric.sign
+def _shares_of(claims: Mapping[str, Claim], name: str) -> list[str]:
+    """The claims whose effects its margin stands on, one after another, up to one that comes again."""
+    chain: list[str] = []
+    while name in claims and (of := _basis(claims[name])) is not None and of not in chain:
+        chain.append(of)
+        name = of
+    return chain
 
 
-def _measured(claim: Claim, arm: str, outcome: Outcome, failed: set[str]) -> float:
-    """The measure of a run, nan where it has none; why a finished run has none is added to ``failed``."""
-    if outcome.diverged and claim.diverged is not None:
-        return claim.diverged
-    try:
-        return math.nan if outcome.error else value(outcome, claim.measure_of(arm))
-    except LabError as error:  # of this claim alone: the rest of the book goes on
-        failed.add(str(error))
-        return math.nan
+def _basis(claim: Claim) -> str | None:
+    return claim.margin.of if isinstance(claim.margin, Margin) else None
+
+
+def _key(job: Job) -> Key:
+    return job.hash, job.measures
 
 
 def _surroundings(outcomes: list[Outcome]) -> dict[str, Any]:
@@ -170,33 +225,3 @@ def _surroundings(outcomes: list[Outcome]) -> dict[str, Any]:
         else:
             found["data"][data.kind] = recorded["sha256"][:12]
     return found
-
-
-def save(studies: Path, result: Result) -> None:
-    """Keep a result; the date stays where nothing else is new."""
-    path = studies / FOLDER / f"{result.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    written = asdict(result)
-    if path.exists():
-        before = read_object(path)
-        if to_json(before | {"date": ""}) == to_json(written | {"date": ""}):
-            return
-    write_json(path, written)
-
-
-def saved(studies: Path) -> dict[str, Result]:
-    """Every result that was kept, by the claim's name."""
-    files = sorted((studies / FOLDER).glob("*.json"))
-    kept = (_kept(path) for path in files if path.name != evidence.CODE)
-    return {result.name: result for result in kept}
-
-
-def _kept(path: Path) -> Result:
-    try:
-        return TypeAdapter(Result).validate_python(read_object(path))
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise LabError(
-            f"{path}: {where}: {problem['msg']}; delete it, and the claim is proved again"
-        ) from None

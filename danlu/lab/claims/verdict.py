@@ -1,91 +1,100 @@
-"""What runs measured → the value of an arm → the effect of a seed → the verdict. Plain numbers, no runs."""
+"""The effects of seeds → the verdict, how severely it was tested, and how many seeds a rule needs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-from danlu.lab.claims.book import Claim, Rule
-from danlu.lab.statistics import Interval
+from danlu.lab.claims.rules import Rule
+from danlu.lab.statistics import LEVEL, Interval, anytime, evidence, mean_interval
+from danlu.lab.statistics.power import TOST_LEVEL, pairs_for_difference, pairs_for_equivalence, severity
 
 Verdict = Literal["holds", "does not hold", "not shown"]
 
 
-def arm_value(claim: Claim, measured: Mapping[Any, float], sign: int = 1) -> float:
-    """One number of an arm with one seed from what its runs measured, by point; nan where one of those that
-    it takes is missing. ``sign``: −1 where higher is better of what was measured."""
-    if claim.of is None:
-        (value,) = measured.values()
-        return value
-    values = list(measured.values())
-    if any(math.isnan(value) for value in values):
-        return math.nan
-    if claim.of == "drop":
-        return values[0] - values[-1]
-    costs = [sign * value for value in values]
-    if claim.of == "best":
-        return sign * min(costs)
-    x = [math.log2(point) for point in measured]
-    if claim.of == "argbest":
-        return lowest(x, costs)
-    if claim.of == "range":
-        assert claim.margin is not None
-        return length_below(x, costs, min(costs) + claim.margin)
-    return slope(x, [_log2(value) for value in values])
+def interval(effects: Sequence[float], level: float = LEVEL, looked: bool = False) -> Interval:
+    """Of the mean effect; ``looked``: where a verdict on other seeds was seen before, the one that holds for
+    whoever goes on because of what was seen."""
+    return anytime(effects, level) if looked else mean_interval(effects, level)
 
 
-def effects(claim: Claim, values: Mapping[str, Sequence[float]]) -> list[float]:
-    """The effect of each seed: Σ weight · value of the arm with that seed, nan where one is missing."""
-    scaled = {
-        arm: [_log2(v) if claim.scale == "log2" else v for v in of_arm] for arm, of_arm in values.items()
-    }
-    return [
-        math.fsum(weight * v for weight, v in zip(claim.contrast.values(), row, strict=True))
-        for row in zip(*(scaled[arm] for arm in claim.contrast), strict=True)
-    ]
-
-
-def judge(rule: Rule, found: Interval) -> Verdict:
-    """*holds* where the whole interval obeys the rule, *does not hold* where none of it does."""
-    low, high = rule.bounds
-    if low < found.low and found.high < high:
+def judge(rule: Rule, found: Interval, margin: float = math.nan, narrow: Interval | None = None) -> Verdict:
+    """*holds* where the whole interval obeys the rule, *does not hold* where none of it does. ``narrow``: the
+    90 % interval, which decides whether a rule ``within`` two numbers holds: two one-sided tests at 5 %."""
+    low, high = rule.bounds(margin)
+    inner = narrow if narrow is not None and rule.within is not None else found
+    if low < inner.low and inner.high < high:
         return "holds"
     return "does not hold" if found.high < low or found.low > high else "not shown"
 
 
-def lowest(x: Sequence[float], y: Sequence[float]) -> float:
-    """Where ``y`` is lowest: the vertex of the parabola through the lowest point and its neighbours, or the
-    end where it lies at one. ``x`` ascends."""
-    i = min(range(len(y)), key=y.__getitem__)
-    if i in (0, len(y) - 1):
-        return x[i]
-    left, right = (y[i] - y[i - 1]) / (x[i] - x[i - 1]), (y[i + 1] - y[i]) / (x[i + 1] - x[i])
-    if left == right:  # level
-        return x[i]
-    middle_left, middle_right = (x[i - 1] + x[i]) / 2, (x[i] + x[i + 1]) / 2
-    return middle_left - left * (middle_right - middle_left) / (right - left)
+def decide(
+    rule: Rule, effects: Sequence[float], margin: float = math.nan, *, tost: bool = True, looked: bool = False
+) -> tuple[Verdict, Interval]:
+    """The verdict, and the 95 % interval."""
+    found = interval(effects, LEVEL, looked)
+    return judge(rule, found, margin, interval(effects, TOST_LEVEL, looked) if tost else None), found
 
 
-def length_below(x: Sequence[float], y: Sequence[float], level: float) -> float:
-    """How much of ``x`` the straight lines through the points spend at or below ``level``."""
-    total = 0.0
-    for (x0, y0), (x1, y1) in zip(zip(x, y, strict=True), zip(x[1:], y[1:], strict=True), strict=False):
-        low, high = sorted((y0, y1))
-        if high <= level:
-            total += x1 - x0
-        elif low <= level:
-            total += (x1 - x0) * (level - low) / (high - low)
-    return total
+def passes(
+    rule: Rule, values: Sequence[float], margin: float = math.nan, share: int = 1
+) -> tuple[bool, float]:
+    """Whether the mean obeys the rule by its one-sided 95 % bound (both of them ``within`` two numbers), and
+    the bound that decides. ``share``: of so many, one of which suffices, each gets a part of the 5 %."""
+    low, high = rule.bounds(margin)
+    found = mean_interval(values, 1 - 2 * (1 - LEVEL) / share)
+    if math.isnan(found.value):
+        return False, math.nan
+    held = low < found.low and found.high < high
+    if math.isinf(low):
+        return held, found.high
+    if math.isinf(high):
+        return held, found.low
+    return held, found.low if found.low - low < high - found.high else found.high
 
 
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """The least-squares slope."""
-    middle = math.fsum(x) / len(x)
-    return math.fsum((a - middle) * b for a, b in zip(x, y, strict=True)) / math.fsum(
-        (a - middle) ** 2 for a in x
-    )
+def severities(rule: Rule, effects: Sequence[float], margin: float) -> list[tuple[float, float]]:
+    """How severely these effects test that the effect goes beyond the rule's bound by the margin, and by two
+    of it; where the margin is the bound, that it stays within it, and within half of it. Pairs of a bound and
+    the severity of "the effect lies beyond it"."""
+    if math.isnan(margin):
+        return []
+    if rule.within is not None:
+        low, high = rule.bounds(margin)
+        middle = (low + high) / 2
+        return [
+            (
+                share * high + (1 - share) * middle,
+                min(
+                    severity(effects, share * high + (1 - share) * middle),
+                    severity(effects, share * low + (1 - share) * middle, above=True),
+                ),
+            )
+            for share in (1.0, 0.5)
+        ]
+    above = rule.above is not None
+    bound = next(one for one in rule.bounds(margin) if math.isfinite(one))
+    if rule.names_margin:
+        bounds = [bound, bound / 2]
+    else:
+        bounds = [bound + times * (margin if above else -margin) for times in (1, 2)]
+    return [(one, severity(effects, one, above=above)) for one in bounds]
 
 
-def _log2(value: float) -> float:
-    return math.log2(value) if value > 0 else math.nan
+def against_the_bound(rule: Rule, effects: Sequence[float], margin: float) -> float | None:
+    """The e-value against an effect that lies exactly at the bound of the rule; None where it has two, or
+    where not every seed has an effect."""
+    bounds = [bound for bound in rule.bounds(margin) if math.isfinite(bound)]
+    if len(bounds) != 1 or not effects or not all(map(math.isfinite, effects)):
+        return None
+    return evidence([effect - bounds[0] for effect in effects])
+
+
+def pairs_needed(rule: Rule, sd: float, margin: float = math.nan) -> int | None:
+    """The seeds by which the rule is found to hold with a probability of .8 where the effect lies the margin
+    beyond its bound, in the middle of a rule ``within``; None where nothing says what would matter."""
+    low, high = rule.bounds(margin)
+    if rule.within is not None:
+        return pairs_for_equivalence((high - low) / 2, sd)
+    return None if math.isnan(margin) else pairs_for_difference(margin, sd)

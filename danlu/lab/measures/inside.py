@@ -15,6 +15,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.measures.trained import Trained
 from danlu.models import Model
 from danlu.nn.codebook import Codebook
+from danlu.nn.contracts import FeedForward
 from danlu.nn.kernels import Attended, watched
 from danlu.nn.plain import blocks
 from danlu.train.internals import blocks_of
@@ -24,6 +25,50 @@ def max_logit(run: Trained) -> float:
     """The largest attention score of any block, as the softmax gets it (Dehghani et al. 2023,
     arXiv:2302.05442, section 3)."""
     return max(_of_blocks(run, "logits/"))
+
+
+def share_above_cap(run: Trained) -> float:
+    """The share of the pairs that are not hidden whose attention score is beyond the soft cap on either side,
+    before it is capped: 0 where the cap changes next to nothing. Raises ``LabError`` where nothing caps."""
+    beyond = pairs = 0
+
+    def watch(call: Attended) -> None:
+        nonlocal beyond, pairs
+        if call.softcap is None:
+            return
+        bare = call._replace(q=call.q.float(), k=call.k.float(), softcap=None)
+        for start, stop, low, high in blocks(call.pattern):
+            scores = bare.scores(start, stop, low, high)
+            seen = scores.isfinite()
+            pairs += int(seen.sum())
+            beyond += int((seen & (scores.abs() > call.softcap)).sum())
+
+    with watched(watch):
+        run.forward(run.run.model, run.sample)
+    if not pairs:
+        raise LabError(f"{run.folder} caps no attention scores; take an experiment with +attention-softcap")
+    return beyond / pairs
+
+
+def dead_units(run: Trained) -> float:
+    """The share of the hidden units of the feed-forward layers that are zero at every place of the sample, as
+    those of a ReLU may be for ever; mean over layers. Raises ``LabError`` where there are no such layers."""
+    layers = [module for module in run.run.model.modules() if isinstance(module, FeedForward)]
+    alive: dict[nn.Module, torch.Tensor] = {}
+
+    def keep(module: nn.Module, given: Any) -> None:
+        on = (given[0] != 0).flatten(0, -2).any(0)
+        alive[module] = alive.get(module, torch.zeros_like(on)) | on
+
+    hooks = [layer.out.register_forward_pre_hook(keep) for layer in layers]
+    try:
+        run.forward(run.run.model, run.sample)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not alive:
+        raise LabError(f"{run.folder} has no feed-forward layers")
+    return 1 - float(torch.stack([on.float().mean() for on in alive.values()]).mean())
 
 
 def kurtosis(run: Trained) -> float:

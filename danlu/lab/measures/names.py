@@ -92,7 +92,13 @@ MEASURES: dict[str, Kind] = {
     "flops-to:": Kind("record.flops_to", "FLOP", "the same in FLOPs", _number),
     "loss": Kind("record.loss", OF_LOSS, "mean training loss of the last tenth"),
     "gap": Kind("record.gap", OF_LOSS, "held-out loss minus training loss"),
+    "bits-below-unigram": Kind(
+        "record.bits_below_unigram", "bits", "of a term, below what its frequency alone gives", None, "higher"
+    ),
     "spikes": Kind("record.spikes", "rows", "training losses seven deviations above those before"),
+    "share-clipped": Kind(
+        "record.share_clipped", "share", "logged updates whose gradient was clipped", None, None
+    ),
     "lost-updates": Kind("record.lost_updates", "share", "updates of weights lost to rounding"),
     "seconds": Kind("record.seconds", "s", "active time, of all parts"),
     "seconds-per-step": Kind("record.seconds_per_step", "s", "data, training and optimizer, per update"),
@@ -112,6 +118,7 @@ MEASURES: dict[str, Kind] = {
     "outputs-minus-weights": Kind(
         "text.outputs_minus_weights", None, "of kept models' mean output minus mean weights", None, None
     ),
+    "at-start": Kind("text.at_start", None, "held-out value of the initial weights", None, None),
     "accuracy": Kind("text.accuracy", "share", "held-out tokens predicted right", None, "higher"),
     "exact-match": Kind(
         "text.exact_match", "share", "whole answers of a synthetic corpus right", None, "higher"
@@ -120,6 +127,10 @@ MEASURES: dict[str, Kind] = {
     "match-excess": Kind("text.match_excess", "share", "exact-match minus what independent tokens give"),
     "attention-to-first": Kind("inside.attention_to_first", "weight", "of the first position, later half"),
     "max-logit": Kind("inside.max_logit", "", "largest attention score"),
+    "share-above-cap": Kind(
+        "inside.share_above_cap", "share", "scores that the soft cap cuts off", None, None
+    ),
+    "dead-units": Kind("inside.dead_units", "share", "hidden units that are zero everywhere"),
     "kurtosis": Kind("inside.kurtosis", "", "excess kurtosis of the stream, mean of blocks"),
     "max-activation": Kind("inside.max_activation", "", "largest |activation| of the stream"),
     "logit-rms": Kind("inside.logit_rms", "", "root mean square of the output logits"),

@@ -147,6 +147,15 @@ def gap(record: Record) -> float:
     return _last(record, loss_of(record.metrics).name) - loss(record)
 
 
+def bits_below_unigram(record: Record) -> float:
+    """How far the held-out loss of a term (a token, an image) lies below that of who knows only how frequent
+    each is in the training data (``danlu.objectives.chance``). Raises ``LabError`` where none knows it."""
+    found = (record.summary.get("regime") or {}).get("bits_below_chance")
+    if found is None:
+        raise LabError(f"{record.folder.path} does not say what token frequencies alone give; run it again")
+    return float(found)
+
+
 def spikes(record: Record) -> float:
     """How many rows have a training loss at least seven standard deviations above the mean of the up to 1000
     rows before (Groeneveld et al. 2025, OLMo 2, arXiv:2501.00656, the spike score); the first ten cannot.
@@ -159,6 +168,15 @@ def spikes(record: Record) -> float:
         deviation = math.sqrt(_mean((x - mean) ** 2 for x in before))
         found += losses[place] > mean and losses[place] - mean >= 7 * deviation
     return float(found)
+
+
+def share_clipped(record: Record) -> float:
+    """The share of the logged updates whose gradient was longer than ``train.clip``; with
+    ``train.log_every=1`` of all updates. Raises ``LabError`` where the run clips nothing."""
+    clip = resolve([str(record.folder.experiment)]).train.clip
+    if not clip:
+        raise LabError(f"{record.folder.path} clips no gradient: set train.clip")
+    return _mean(norm > clip for _, norm in record.column("grad_norm"))
 
 
 def lost_updates(record: Record) -> float:

@@ -73,6 +73,11 @@ def outputs_minus_weights(run: Trained) -> float:
     return float(found["probabilities"] - found["weights"])
 
 
+def at_start(run: Trained) -> float:
+    """The held-out metric of the weights as they were before the first update."""
+    return run.score(run.initial, run.objective, run.held_out)
+
+
 def accuracy(run: Trained) -> float:
     """The share of the held-out tokens that the objective asks for whose likeliest prediction is right."""
     right = count = 0

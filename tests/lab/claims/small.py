@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.lab.claims.book import Claim, read
-from danlu.lab.claims.proof import Result
+from danlu.lab.claims.results import Result
 from danlu.lab.queue import Job, Outcome
 
 WRITTEN: dict[str, Any] = {
@@ -23,6 +23,14 @@ WRITTEN: dict[str, Any] = {
     "note": "a claim for tests",
 }
 OVER = {"over": {"optimizer.lr": "1e-3,2e-3,4e-3"}, "of": "best"}
+# What the second form asks of a difference, on top of ``WRITTEN``; the measure is one that the worker takes.
+SECOND: dict[str, Any] = {
+    "measure": "increment",
+    "margin": {"value": 0.5, "why": "half a bit"},
+    "sd": 0.1,
+    "premises": [{"name": "some layers", "arm": "more", "measure": "kurtosis", "rule": {"above": 0}}],
+    "timeless": "it is arithmetic",
+}
 
 
 def claim(**changes: Any) -> Claim:
@@ -56,22 +64,25 @@ def result(**changes: Any) -> Result:
 
 
 class Runs:
-    """A queue whose runs end at once, the last submitted first, with what ``measure`` says of them: a number,
-    or the sentence that they failed with."""
+    """A queue whose runs end at once, the last submitted first, with what ``measure`` says of them: a number
+    for all measures and the metric, a mapping by measure, or the sentence that they failed with."""
 
     def __init__(self, measure: Any, diverged: bool = False) -> None:
         self.measure, self.diverged = measure, diverged
         self.runs = Path("nowhere") / "runs"
         self.jobs: list[Job] = []
-        self.submitted = 0
+        self.asked: list[Job] = []
 
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
-        self.submitted += 1
+        self.asked.append(job)
 
     def next(self) -> Outcome:
         job = self.jobs.pop()
         found = self.measure(job.experiment)
         if isinstance(found, str):
             return Outcome(job, Path("nowhere"), None, error=found, diverged=self.diverged)
-        return Outcome(job, Path("nowhere"), {}, {name: found for name in job.measures})
+        if not isinstance(found, dict):
+            found = dict.fromkeys((*job.measures, "metric"), found)
+        summary = {"metric": {"value": found.get("metric")}, "steps": 1, "parameters": 1, "tokens": 64}
+        return Outcome(job, Path("nowhere"), summary, {name: found[name] for name in job.measures})

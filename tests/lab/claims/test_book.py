@@ -12,7 +12,7 @@ from danlu.files.yaml import dump
 from danlu.lab.claims import book
 from danlu.lab.errors import LabError
 from danlu.spec.errors import DanluError
-from tests.lab.claims.small import OVER, WRITTEN, claim
+from tests.lab.claims.small import OVER, SECOND, WRITTEN, claim
 
 
 def test_a_file_is_a_claim(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_arms_may_be_measured_differently() -> None:
 )
 def test_rules(holds: dict[str, Any], bounds: tuple[float, float], words: str) -> None:
     rule = claim(holds=holds).holds
-    assert (rule.bounds, str(rule)) == (bounds, words)
+    assert (rule.bounds(), str(rule)) == (bounds, words)
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,22 @@ def test_rules(holds: dict[str, Any], bounds: tuple[float, float], words: str) -
         ({"source": None}, "source is missing"),
         ({"rows": []}, "rows"),
         ({"rows": ["B1"]}, "'B1' is not a row"),
-        ({"arm": {}}, "did you mean arms"),
+        ({"armz": {}}, "armz is not a field of a claim; did you mean arms"),
         ({"seeds": 1}, "at least 2"),
         ({"holds": {"above": 0, "below": 1}}, "one of above"),
         ({"holds": {"within": [1, 0]}}, "is empty"),
         ({"holds": {"within": [0]}}, "holds.within"),
         ({"contrast": {"less": 1, "more": 1}}, "sum to 2"),
-        ({"contrast": {"less": 1}}, "must name the arms, less, more"),
-        ({"measure": {"less": "loss"}}, "must name the arms, less, more"),
+        ({"contrast": {"less": 1}}, "more is in no contrast and in no premise"),
+        ({"contrast": {"less": 1, "moer": -1}}, "moer is no arm; there are less, more"),
+        ({"measure": {"less": "loss"}}, "must name the arms of the contrast, less, more"),
         ({"contrast": {"less": math.inf, "more": 1}}, "contrast = "),
         (OVER | {"of": None}, "belong together"),
         ({"of": "best"}, "belong together"),
         (OVER | {"of": "bets"}, "did you mean best"),
         (OVER | {"of": "range"}, "range needs it"),
         (OVER | {"margin": 0.1}, "margin belongs to of = range"),
+        (OVER | {"of": "ceiling"}, "ceiling needs it"),
         (OVER | {"over": {"a": "1", "b": "2"}}, "one field with its points"),
     ],
 )
@@ -81,3 +83,98 @@ def test_names_that_are_none() -> None:
         book.claim(near.replace("-", "_"))
     with pytest.raises(DanluError, match=r"nothing\.yaml"):
         book.claim("nothing.yaml")
+
+
+# ------------------------------------------------------------ the second form
+
+PREMISE = {"name": "p", "rule": {"above": 0}}
+
+
+def test_the_kind_of_a_premise_is_told_by_its_words() -> None:
+    premises = [
+        PREMISE | {"arm": "less", "measure": "kurtosis"},
+        PREMISE | {"arms": "all", "measure": "kurtosis"},
+        PREMISE | {"contrast": {"less": 1, "third": -1}},
+        PREMISE | {"again": "more"},
+        {"name": "p", "over": "optimizer.lr", "interior": True, "extend": 2},
+        {"name": "p", "updates": {"above": 2000}, "whole_schedule": True},
+    ]
+    arms = {"less": "model.layers=1", "more": "", "third": "model.layers=2"}
+    one = claim(**SECOND | {"premises": premises, "arms": arms, "tune": {}})
+    assert [premise.kind for premise in one.premises] == [
+        "number", "number", "contrast", "again", "inside", "regime",
+    ]  # fmt: skip
+    assert [one.arms_of(premise) for premise in one.premises] == [
+        ("less",), ("less", "more", "third"), ("less", "third"), ("more",), *[("less", "more")] * 2,
+    ]  # fmt: skip
+    assert one.second and not claim().second and not claim(**OVER).second
+    assert one.tune is not None and (one.tune.points, one.tune.factor, one.tune.seeds) == (5, 2.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("holds", "bounds", "words"),
+    [
+        ({"within": "margin"}, (-0.5, 0.5), "within ± margin"),
+        ({"below": "margin"}, (-math.inf, 0.5), "below the margin"),
+        ({"below": "-margin"}, (-math.inf, -0.5), "below −margin"),
+        ({"above": "margin"}, (0.5, math.inf), "above the margin"),
+    ],
+)
+def test_a_rule_may_name_the_margin(holds: dict[str, Any], bounds: tuple[float, float], words: str) -> None:
+    rule = claim(**SECOND | {"holds": holds}).holds
+    assert (rule.bounds(0.5), str(rule)) == (bounds, words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (OVER | {"margin": None}, "of = best is of the first form"),
+        (OVER | {"of": "argbest", "tune": {}}, "tune and over exclude each other"),
+        (OVER | {"of": "sensitivity", "diverged": 8.0}, "counts the loss at the start"),
+        ({"margin": None}, "a difference needs a margin"),
+        ({"premises": []}, "a difference needs a margin, what would matter, and premises"),
+        ({"margin": {"of": "other"}}, "a margin is one of"),
+        ({"margin": {"value": 0.1}}, "a margin is one of"),
+        ({"margin": {"cec": 1.02, "arm": "most"}}, "most is no arm"),
+        ({"margin": {"cec": 1.02, "arm": "more"}, "scale": "log2"}, "linear scale"),
+        ({"needs": {}}, "at least one of parameters, tokens, flops, device"),
+        ({"tune": {"points": 3}}, "tune.points = 3 is not a whole number greater than 0 and at least 4"),
+        ({"tune": {"field": "optimizer.lr", "step": 2}}, "step is not a field of tune"),
+        (
+            {"premises": [PREMISE | {"arm": "les", "measure": "loss"}]},
+            "premise 'p': it names arms: les is no arm",
+        ),
+        ({"premises": [PREMISE | {"measure": "loss"}]}, "name either arm"),
+        ({"premises": [PREMISE | {"arm": "less", "at": 0.1}]}, "has none over a field"),
+        ({"premises": [PREMISE | {"contrast": {"less": 1, "more": 1}}]}, "sum to 2"),
+        ({"premises": [PREMISE | {"contrast": {"more": 2, "less": -2}}]}, "reads the claim's own contrast"),
+        ({"premises": [{"name": "p", "over": "optimizer.lr"}]}, "neither what is tuned nor"),
+        ({"premises": [{"name": "p", "arm": "less", "measure": "loss"}]}, "rule is missing"),
+        ({"premises": [PREMISE | {"arm": "less", "mesure": "loss"}]}, "did you mean"),
+    ],
+)
+def test_what_the_second_form_refuses(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(LabError, match=r"^claim small: ") as error:
+        claim(**SECOND | changes)
+    assert said in str(error.value)
+
+
+def test_a_premise_may_read_the_insides_of_the_arms_that_are_compared() -> None:
+    claim(**SECOND | {"premises": [PREMISE | {"contrast": {"less": 1, "more": -1}, "measure": "kurtosis"}]})
+
+
+def test_a_rule_that_names_a_margin_needs_one() -> None:
+    alone = {
+        "arms": {"less": ""},
+        "contrast": {"less": 1},
+        "timeless": "it is",
+        "holds": {"within": "margin"},
+    }
+    with pytest.raises(LabError, match="a rule names the margin"):
+        claim(**alone)
+
+
+def test_claims_on_whose_effects_margins_stand_are_found() -> None:
+    base = book.names()[0]
+    one = claim(**SECOND | {"margin": {"of": base, "share": 0.25}})
+    assert list(book.with_bases({"one": one})) == [base, "one"]

@@ -6,7 +6,7 @@ import math
 import re
 
 from danlu.lab.claims.page import page
-from tests.lab.claims.small import OVER, claim, result
+from tests.lab.claims.small import OVER, SECOND, claim, result
 
 
 def rows(text: str) -> list[list[str]]:
@@ -69,3 +69,51 @@ def test_a_result_of_another_rule_does_not_count() -> None:
     assert "claims: 1 not run." in stale
     reworded = page({"small": claim(note="told better", statement="Less may be more")}, {"small": result()})
     assert "**holds**" in reworded
+
+
+# ------------------------------------------------------------ the second form
+
+
+def test_the_counts_stand_on_the_first_lines() -> None:
+    claims = {
+        "strong": claim(**SECOND), "early": claim(**SECOND), "void": claim(**SECOND), "open": claim(),
+        "large": claim(**SECOND | {"needs": {"tokens": 1e9, "device": "gpu"}}),
+    }  # fmt: skip
+    about = {"claim": claim(**SECOND).model_dump(mode="json", exclude_none=True)}
+    results = {
+        "strong": result(name="strong", weak=True, **about),
+        "early": result(name="early", early=["updates 300, below 2000"], **about),
+        "void": result(name="void", verdict="void", why=["p: it failed"], effects=[], **about),
+    }
+    text = page(claims, results)
+    first = text.split("\n\n")[1]
+    assert first == (
+        "5 claims: 2 holds, 1 void, 2 not run. 1 of those not run need a larger machine (*needs*). Of the 2 "
+        "verdicts 1 are early, and 1 of those that hold are weak."
+    )
+    by_name = {row[0]: row for row in rows(text)}
+    assert by_name["[strong](#strong)"][3] == "**holds (weak)**"
+    assert by_name["[early](#early)"][3] == "**holds (early)**"
+    assert by_name["[void](#void)"][3:5] == ["**void**", ""]
+    assert by_name["[large](#large)"][3] == "not run, needs more"
+    assert "Void: p: it failed." in text and "- Early: updates 300, below 2000" in text
+    assert "- Needs: 1e+09 tokens, a GPU; `danlu prove large` runs it" in text
+
+
+def test_premises_margin_severity_and_tuning_are_told() -> None:
+    one = claim(**SECOND | {"tune": {}})
+    found = result(
+        claim=one.model_dump(mode="json", exclude_none=True), margin=0.5, severity=[(-0.5, 0.9), (-1.0, 0.1)],
+        premises=[{"name": "some layers", "held": True, "said": "kurtosis of more is 1; asked: above 0"}],
+        tuned={"less": {"value": 0.0123, "interval": [0.01, None], "trials": 10}},
+        before=[{"mark": "0", "first": "2026-11-01", "date": "2026-11-02", "verdict": "void", "effect": []}],
+    )  # fmt: skip
+    text = page({"small": one}, {"small": found})
+    assert "- Margin = 0.5: 0.5: half a bit" in text
+    assert "- Premise held: some layers: kurtosis of more is 1; asked: above 0" in text
+    assert "- Severity that the effect lies beyond: 0.90 at −0.5, 0.10 at −1" in text
+    assert (
+        "on 2026-11-02 it was *void*, under a rule, arms, premises or a margin that first ran on 2026" in text
+    )
+    table = {row[0]: row for row in rows(text)}
+    assert table["arm"][2:] == ["best lr", "increment"] and table["less"][2] == "0.0123 [0.01, ?]"

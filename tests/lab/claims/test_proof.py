@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from danlu.lab.claims import experiment, proof
+from danlu.lab.claims import experiment, proof, seen
 from danlu.lab.errors import LabError
 from danlu.lab.statistics import paired
-from tests.lab.claims.small import OVER, Runs, claim, result
+from tests.lab.claims.small import OVER, Runs, claim
 
 MEASURE = {"measure": "increment"}  # taken by the worker, so that no run's files are read here
 
@@ -23,6 +21,7 @@ def a_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
         return 1.0 if name == "seconds" else outcome.measures[name]
 
     monkeypatch.setattr(proof, "value", value)
+    monkeypatch.setattr(seen, "value", value)
 
 
 def noise(seed: int) -> float:
@@ -35,7 +34,7 @@ def layers_and_noise(e: Any) -> float:
 
 def test_the_runs_of_a_claim() -> None:
     one = claim(**OVER)
-    plan = experiment.plan(one)
+    plan = experiment.plan(one, seeds=3)
     assert set(plan) == {(arm, seed) for arm in ("less", "more") for seed in range(3)}
     for (arm, seed), runs in plan.items():
         assert list(runs) == [1e-3, 2e-3, 4e-3]
@@ -45,9 +44,9 @@ def test_the_runs_of_a_claim() -> None:
 
 
 def test_only_what_the_worker_must_take_is_asked_of_it() -> None:
-    (job,) = experiment.plan(claim())["less", 0].values()
+    (job,) = experiment.plan(claim(), 1)["less", 0].values()
     assert job.measures == ()
-    (job,) = experiment.plan(claim(**MEASURE))["less", 0].values()
+    (job,) = experiment.plan(claim(**MEASURE), 1)["less", 0].values()
     assert job.measures == ("increment",)
 
 
@@ -63,7 +62,7 @@ def test_a_claim_that_cannot_be_run_is_named_before_anything_runs(changes: dict[
     queue = Runs(layers_and_noise)
     with pytest.raises(LabError, match=f"^claim bad: .*{said}"):
         next(proof.prove({"good": claim(), "bad": claim(**changes)}, queue))
-    assert queue.submitted == 0
+    assert queue.asked == []
 
 
 def test_the_effect_is_that_of_pairs() -> None:
@@ -84,7 +83,7 @@ def test_equal_runs_are_run_once_and_counted_once() -> None:
     }
     queue = Runs(layers_and_noise)
     found = {result.name: result for result in proof.prove(claims, queue)}
-    assert queue.submitted == 9
+    assert len({job.hash for job in queue.asked}) == 9
     assert {name: (r.runs, r.seconds) for name, r in found.items()} == {
         "one": (6, 6.0),
         "two": (6, 3.0),
@@ -119,7 +118,7 @@ def test_a_measure_that_a_run_has_nothing_of_leaves_a_claim_unproved(monkeypatch
             raise LabError("it did not look inside")
         return 1.0
 
-    monkeypatch.setattr(proof, "value", value)
+    monkeypatch.setattr(seen, "value", value)
     claims = {"it": claim(measure="update-to-weight"), "other": claim()}
     found = {result.name: result for result in proof.prove(claims, Runs(layers_and_noise))}
     assert (found["it"].verdict, found["it"].failed) == ("not run", ["it did not look inside"])
@@ -130,13 +129,3 @@ def test_points_are_kept_by_arm() -> None:
     (found,) = proof.prove({"it": claim(**MEASURE, **OVER)}, Runs(lambda e: e.optimizer.lr), seeds=2)
     assert found.measured["less"] == {"0.001": [1e-3] * 2, "0.002": [2e-3] * 2, "0.004": [4e-3] * 2}
     assert found.values["less"] == [1e-3, 1e-3]
-
-
-def test_results_are_kept_and_read_back(tmp_path: Path) -> None:
-    one = result(effect=(-0.5, -math.inf, math.inf), effects=[-0.5])
-    proof.save(tmp_path, one)
-    assert proof.saved(tmp_path) == {"small": one}
-    proof.save(tmp_path, replace(one, date="2027-01-01"))  # nothing new was found
-    assert proof.saved(tmp_path)["small"].date == one.date
-    proof.save(tmp_path, replace(one, date="2027-01-01", verdict="not shown"))
-    assert proof.saved(tmp_path)["small"].date == "2027-01-01"

@@ -18,6 +18,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.measures import of_run, value
 from danlu.lab.measures.record import first_reached
 from danlu.spec import resolve
+from danlu.spec.replay import to_yaml
 
 SUMMARY = {
     "metric": {"name": "bits_per_byte", "value": 2.0}, "best": {"step": 20, "value": 1.5}, "steps": 40,
@@ -100,6 +101,26 @@ def test_without_looks_inside(tmp_path: Path) -> None:
     for name in ("update-to-weight", "inside:stream/blocks.0"):
         with pytest.raises(LabError, match=r"train\.internals_every"):
             of_run(run(tmp_path, ROWS[:3]), [name])
+
+
+def test_how_far_below_the_frequency_of_tokens(tmp_path: Path) -> None:
+    regime = {"tokens_per_parameter": None, "updates": 40, "warmup": 0.0, "whole_schedule": True}
+    folder = run(tmp_path, ROWS, regime=regime | {"bits_below_chance": 0.75})
+    assert of_run(folder, ["bits-below-unigram"]) == {"bits-below-unigram": 0.75}
+    for said in ({}, {"regime": regime | {"bits_below_chance": None}}):
+        with pytest.raises(LabError, match="token frequencies alone"):
+            of_run(run(tmp_path, ROWS, **said), ["bits-below-unigram"])
+
+
+def test_the_share_that_was_clipped(tmp_path: Path) -> None:
+    rows = [
+        {"step": i, "tokens": i, "loss": 1.0, "grad_norm": norm} for i, norm in enumerate((0.5, 2, 1, 1.5))
+    ]
+    (tmp_path / "experiment.yaml").write_text(to_yaml(resolve("nano train.clip=1.0")))
+    assert of_run(run(tmp_path, rows), ["share-clipped"]) == {"share-clipped": 0.5}
+    (tmp_path / "experiment.yaml").write_text(to_yaml(resolve("nano train.clip=0")))
+    with pytest.raises(LabError, match=r"clips no gradient: set train\.clip"):
+        of_run(tmp_path, ["share-clipped"])
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from danlu.lab.measures.inside import first_weights, perplexity
 from danlu.lab.measures.text import answers
 from danlu.lab.measures.trained import Trained
 from danlu.models import generate
-from danlu.nn.kernels import Attended
+from danlu.nn.kernels import Attended, watched
 from danlu.nn.masks import MaskPattern
 from danlu.train import metrics
 from tests.train import small
@@ -156,7 +156,41 @@ def test_where_there_are_no_answers(runs: Callable[..., Path], words: list[str],
         of_run(runs(*words), ["exact-match"])
 
 
+def test_at_the_start_all_bytes_are_alike(runs: Callable[..., Path]) -> None:
+    run = Trained(runs("model.tied=false", "model.init.readout=1e-6"))
+    assert taken(run, "at-start") == pytest.approx(math.log2(257), abs=1e-3)
+
+
 # ------------------------------------------------------------ inside
+
+
+def test_the_share_above_a_cap_is_counted_before_the_cap(runs: Callable[..., Path]) -> None:
+    """By hand: of all pairs that are seen, those whose score without a cap is beyond it."""
+    run = Trained(runs("model.mixer.softcap=0.01"))
+    share = taken(run, "share-above-cap")
+    scores: list[torch.Tensor] = []
+
+    def watch(call: Attended) -> None:
+        bare = call._replace(softcap=None)
+        scores.append(bare.scores(0, call.pattern.queries, 0, call.pattern.keys))
+
+    with watched(watch):
+        run.forward(run.run.model, run.sample)
+    seen = torch.cat([s[s.isfinite()] for s in scores])
+    assert share == pytest.approx(float((seen.abs() > 0.01).float().mean()), abs=1e-6) and 0 < share < 1
+    assert taken(Trained(runs("model.mixer.softcap=1e6")), "share-above-cap") == 0
+    with pytest.raises(LabError, match="caps no attention scores"):
+        of_run(runs(), ["share-above-cap"])
+
+
+def test_dead_units_are_those_that_are_never_on(runs: Callable[..., Path]) -> None:
+    run = Trained(runs("model.feed_forward.activation=relu"))
+    layers = [block.feed_forward for block in run.run.model.blocks]
+    before = taken(run, "dead-units")
+    for layer in layers:
+        layer.up.weight[: layer.up.out_features // 2] = 0  # relu(0) is never on
+    assert before < 0.4 and taken(run, "dead-units") >= 0.5
+    assert taken(Trained(runs()), "dead-units") == 0  # gelu is zero nowhere else
 
 
 def test_uniform_attention_gives_the_first_one_over_the_position(runs: Callable[..., Path]) -> None:

@@ -1,0 +1,153 @@
+"""Premises judged: by the one-sided 95 % bound over seeds, of arms and their insides, never of the contrast
+that the claim is about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from danlu.lab.claims import values, verdict
+from danlu.lab.claims.premises import Again, Contrast, Inside, Number, Premise, Regime
+from danlu.lab.claims.rules import Rule
+from danlu.lab.claims.seen import Seen
+from danlu.lab.statistics.optimum import Optimum, locate
+
+AGAIN = 500_000  # added to the seeds of an arm that is run against itself
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of a premise: whether it held, and a sentence with its numbers."""
+
+    name: str
+    held: bool
+    said: str
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What premises are judged on: what the runs showed, over which seeds, the margin, and the regime."""
+
+    seen: Seen
+    seeds: Sequence[int]
+    margin: float
+    regime: Mapping[str, Any]
+
+    def judge(self, premise: Premise) -> Found:
+        """Whether the premise holds, and in which words."""
+        match premise:
+            case Number():
+                return self._number(premise)
+            case Contrast():
+                return self._contrast(premise)
+            case Again():
+                return self._again(premise)
+            case Inside():
+                return self._inside(premise)
+            case Regime():
+                return self._regime(premise)
+
+    def best(self, arm: str) -> Optimum:
+        """Where the mean over seeds of an arm's curve is best, in log₂ of the points."""
+        seen, name = self.seen, self.seen.claim.measure_of(arm)
+        curves, sign = seen.curves(arm, name, self.seeds), seen.sign(arm, name)
+        return locate(
+            {math.log2(point or math.nan): [sign * curve[point] for curve in curves] for point in curves[0]}
+        )
+
+    def _number(self, premise: Number) -> Found:
+        arms = self.seen.claim.arms_of(premise)
+        several = premise.arms == "any"
+        found: list[tuple[bool, str]] = []
+        for arm in arms:
+            each = self._numbers(premise, arm)
+            name = premise.of or premise.measure or self.seen.claim.measure_of(arm)
+            judged = [
+                self._one(premise.rule, one, f"{name} of {arm}{where}", len(arms) if several else 1)
+                for where, one in each
+            ]
+            found.append(
+                (all(held for held, _ in judged), next((s for held, s in judged if not held), judged[0][1]))
+            )
+        held = any(held for held, _ in found) if several else all(held for held, _ in found)
+        said = [words for one, words in found if one == held] if held != several or not held else []
+        return Found(premise.name, held, "; ".join(said or [words for one, words in found if one]))
+
+    def _numbers(self, premise: Number, arm: str) -> list[tuple[str, list[float]]]:
+        """What must obey the rule, with words for where it is from."""
+        seen, claim = self.seen, self.seen.claim
+        name = premise.measure or claim.measure_of(arm)
+        if premise.of is not None:
+            level = seen.level(self.seeds) if premise.of == "ceiling" else math.nan
+            return [("", seen.numbers(arm, name, premise.of, self.seeds, level))]
+        curves = seen.curves(arm, name, self.seeds)
+        points = [point for point in curves[0] if premise.at in (None, point)]
+        where = (lambda point: f" at {point:g}") if claim.over else (lambda point: "")
+        return [(where(point), [curve[point] for curve in curves]) for point in points]
+
+    def _contrast(self, premise: Contrast) -> Found:
+        seen, claim = self.seen, self.seen.claim
+        of = claim.of if premise.measure in (None, claim.measure) else None
+        arms = {
+            arm: seen.numbers(arm, premise.measure or claim.measure_of(arm), of, self.seeds)
+            for arm in premise.contrast
+        }
+        effects = values.effects(premise.contrast, arms, premise.scale)
+        held, said = self._one(premise.rule, effects, in_words(premise.contrast))
+        return Found(premise.name, held, said)
+
+    def _again(self, premise: Again) -> Found:
+        seen, claim, arm = self.seen, self.seen.claim, premise.again
+        name = premise.measure or claim.measure_of(arm)
+        here, there = (
+            seen.numbers(
+                arm, name, claim.of if name == claim.measure else None, [seed + far for seed in self.seeds]
+            )
+            for far in (0, AGAIN)
+        )
+        differences = [a - b for a, b in zip(here, there, strict=True)]
+        held, said = self._one(premise.rule, differences, f"{arm} against itself with other seeds")
+        return Found(premise.name, held, said)
+
+    def _inside(self, premise: Inside) -> Found:
+        if self.seen.claim.tune is not None:
+            return Found(premise.name, True, f"each arm was tuned over {premise.over}")
+        outside = [(arm, best) for arm in self.seen.claim.contrast if not (best := self.best(arm)).interior]
+        said = "; ".join(f"{arm}: {best.why}" for arm, best in outside)
+        return Found(premise.name, not outside, said or f"the best {premise.over} of each arm lies inside")
+
+    def _regime(self, premise: Regime) -> Found:
+        found = []
+        for name, rule in premise.asked.items():
+            value, what = self.regime.get(name), name.replace("_", " ")
+            if isinstance(rule, Rule):
+                low, high = rule.bounds(self.margin)
+                held = value is not None and low < value < high
+                found.append(
+                    (held, f"{what} {'unknown' if value is None else f'{value:.3g}'}; asked: {rule}")
+                )
+            else:
+                found.append((value is True, f"{what}: {'yes' if value else 'no'}"))
+        held = all(held for held, _ in found)
+        return Found(premise.name, held, "; ".join(said for one, said in found if one == held))
+
+    def _one(self, rule: Rule, numbers: Sequence[float], what: str, share: int = 1) -> tuple[bool, str]:
+        held, bound = verdict.passes(rule, numbers, self.margin, share)
+        if math.isnan(bound):
+            return False, f"{what} is not known for every seed; it must lie {rule}"
+        mean = fmean(numbers)
+        side = "at least" if bound < mean else "at most"
+        tail = f", {side} {bound:.3g}" if bound != mean else ""
+        return held, f"{what} is {mean:.3g}{tail}; it must lie {rule}"
+
+
+def in_words(contrast: Mapping[str, float], what: str = "") -> str:
+    """The contrast as one says it: ``with − without``."""
+    terms = []
+    for arm, weight in contrast.items():
+        size = "" if abs(weight) == 1 else f"{abs(weight):g} · "
+        terms.append(f"{'−' if weight < 0 else '+'} {size}{what}{arm}")
+    return " ".join(terms).removeprefix("+ ")

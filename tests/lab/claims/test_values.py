@@ -1,0 +1,148 @@
+"""Values of arms and effects of seeds: plain numbers."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from danlu.lab.claims import values
+
+NUMBERS = st.floats(-100, 100, width=32)
+POINTS = [1e-3, 2e-3, 4e-3, 16e-3]
+
+
+def one(of: str | None, curve: dict[float, float], sign: int = 1, level: float = math.nan) -> float:
+    """Made of the curve of one seed."""
+    (found,) = values.of_points(of, [curve], sign=sign, level=level)
+    return found
+
+
+@given(st.lists(NUMBERS, min_size=4, max_size=4), st.sampled_from(["best", "argbest", "range"]))
+def test_where_higher_is_better_it_is_the_mirror_image(numbers: list[float], of: str) -> None:
+    up = one(of, dict(zip(POINTS, numbers, strict=True)), -1, 0.5)
+    down = one(of, {point: -v for point, v in zip(POINTS, numbers, strict=True)}, 1, 0.5)
+    assert up == (-down if of == "best" else down)
+    if of == "best":
+        assert up == max(numbers)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1))
+def test_the_effect_of_a_seed_is_the_weighted_sum(rows: list[tuple[float, float]]) -> None:
+    less, more = zip(*rows, strict=True)
+    found = values.effects({"less": 1, "more": -1}, {"more": more, "less": less, "third": [0.0] * len(less)})
+    assert found == [a - b for a, b in rows]
+
+
+def test_log2_makes_ratios() -> None:
+    arms = {"less": [8.0, 1.0, 0.0], "more": [2.0, 4.0, 1.0]}
+    found = values.effects({"less": 1, "more": -1}, arms, "log2")
+    assert found[:2] == [2.0, -2.0] and math.isnan(found[2])
+
+
+def test_what_is_made_of_an_arm() -> None:
+    measured = dict(zip(POINTS, [3.0, 1.0, 2.0, 5.0], strict=True))
+    assert values.of_points(None, [{None: 2.5}, {None: 3.5}]) == [2.5, 3.5]
+    assert one("best", measured) == 1.0
+    assert one("drop", measured) == 3.0 - 5.0
+    assert math.isnan(one("best", measured | {POINTS[0]: math.nan}))
+
+
+def test_range_is_what_lies_below_the_line() -> None:
+    """Octaves 0, 1, 2, 4: at 1.5 the line is met a quarter of an octave left and half of one right of the
+    second point."""
+    measured = dict(zip(POINTS, [3.0, 1.0, 2.0, 5.0], strict=True))
+    assert one("range", measured, level=0.5) == pytest.approx(0.25 + 0.5)
+    assert one("range", measured, level=9.0) == pytest.approx(4.0)
+
+
+@given(
+    st.lists(st.integers(-8, 8), min_size=2, max_size=6, unique=True),
+    st.lists(st.integers(0, 8), min_size=6, max_size=6),
+    st.floats(0, 9),
+)
+def test_length_below_agrees_with_counting(xs: list[int], ys: list[int], level: float) -> None:
+    x = sorted(map(float, xs))
+    y = [float(value) for value in ys[: len(x)]]
+    fine = np.concatenate([np.linspace(a, b, 1000, endpoint=False) + (b - a) / 2000 for a, b in pairwise(x)])
+    widths = np.concatenate([np.full(1000, (b - a) / 1000) for a, b in pairwise(x)])
+    counted = widths[np.interp(fine, x, y) <= level].sum()
+    assert values.length_below(x, y, level) == pytest.approx(counted, abs=2e-3 * (x[-1] - x[0]))
+
+
+@given(st.floats(0.1, 5), st.floats(-2, 2), NUMBERS)
+def test_lowest_is_the_vertex_of_a_parabola(bend: float, middle: float, height: float) -> None:
+    x = [-4.0, -1.0, 0.5, 3.0]
+    found = values.lowest(x, [bend * (a - middle) ** 2 + height for a in x])
+    lowest = min(x, key=lambda a: abs(a - middle))
+    assert found == (pytest.approx(middle, abs=1e-4) if lowest in x[1:-1] else lowest)
+
+
+def test_lowest_at_an_end_or_beside_what_diverged_is_the_point() -> None:
+    assert values.lowest([0.0, 1.0, 2.0], [3.0, 2.0, 1.0]) == 2.0
+    assert values.lowest([0.0, 1.0, 2.0], [1.0, 1.0, 1.0]) == 0.0
+    assert values.lowest([0.0, 1.0, 2.0], [3.0, 2.0, math.nan]) == 1.0
+    assert math.isnan(values.lowest([0.0, 1.0], [math.nan, math.nan]))
+
+
+@given(st.lists(NUMBERS, min_size=5, max_size=5))
+def test_slope_agrees_with_numpy(y: list[float]) -> None:
+    x = [0.0, 1.0, 2.0, 4.0, 7.0]
+    assert values.slope(x, y) == pytest.approx(np.polyfit(x, y, 1)[0], abs=1e-6)
+
+
+def test_the_slope_of_a_power_is_its_exponent() -> None:
+    measured = {point: 5 * point**-0.75 for point in POINTS}
+    assert one("slope", measured) == pytest.approx(-0.75)
+    assert one("argbest", measured) == math.log2(POINTS[-1])
+
+
+def test_sensitivity_is_the_mean_excess_over_log_rates() -> None:
+    """ℓ = 1 + x on octaves x = 0 … 4: the mean of x over [0, 4] is 2."""
+    curve = {2.0**x: 1.0 + x for x in range(5)}
+    (found,) = values.of_points("sensitivity", [curve], starts=[9.0])
+    assert found == pytest.approx(2.0)
+    (uneven,) = values.of_points("sensitivity", [{2.0**x: 1.0 + x for x in (0, 1, 4)}], starts=[9.0])
+    assert uneven == pytest.approx(2.0)
+
+
+def test_what_diverged_counts_the_loss_at_the_start_and_no_more() -> None:
+    """Flat at 1 but for the last octave, where it rises to ℓ₀ = 3 whether it diverged or stands at 100."""
+    for last in (3.0, 100.0, math.nan):
+        (found,) = values.of_points("sensitivity", [{1.0: 1.0, 2.0: 1.0, 4.0: last}], starts=[3.0])
+        assert found == pytest.approx(0.5 * 2 / 2)
+
+
+def test_the_best_of_a_sensitivity_is_not_each_seeds_luckiest_point() -> None:
+    """Both points are the same but for noise of ±.1 that turns with the seed: on average nothing is lost. The
+    lowest of each seed would say .05."""
+    curves = [{1.0: 2.0 + noise, 2.0: 2.0 - noise} for noise in (0.1, -0.1)]
+    found = values.of_points("sensitivity", curves, starts=[8.0, 8.0])
+    assert sum(found) / 2 == pytest.approx(0.0)
+
+
+def test_a_ceiling_is_counted_from_a_common_lowest() -> None:
+    """One arm is lower everywhere: from its own best the other's ceiling would be two octaves, not one."""
+    low = [{1.0: 1.0, 2.0: 1.0, 4.0: 1.2}]
+    high = [{1.0: 1.1, 2.0: 1.1, 4.0: 1.3}]
+    level = values.common_lowest([low, high]) + 0.2
+    assert level == pytest.approx(1.2)
+    assert values.of_points("ceiling", low, starts=[8.0], level=level) == [2.0]  # the end: censored
+    assert values.of_points("ceiling", high, starts=[8.0], level=level) == [pytest.approx(1.5)]
+    assert math.isnan(values.of_points("ceiling", high, starts=[8.0], level=1.0)[0])
+
+
+def test_a_ceiling_is_the_upper_edge_alone() -> None:
+    curve = {1.0: 5.0, 2.0: 1.0, 4.0: 5.0, 8.0: 1.0, 16.0: math.nan}
+    (found,) = values.of_points("ceiling", [curve], starts=[9.0], level=1.0)
+    assert found == 3.0
+
+
+def test_a_common_lowest_is_of_means_and_of_what_ended() -> None:
+    curves = [{1.0: 1.0, 2.0: 0.0}, {1.0: 3.0, 2.0: math.nan}]
+    assert values.common_lowest([curves]) == 2.0
+    assert values.common_lowest([[{1.0: 0.5}]], sign=-1) == -0.5
