@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from danlu.train import checkpoint
+from danlu.train import callbacks, checkpoint
 from danlu.train import update as updates
 from danlu.train.errors import Diverged
 from danlu.train.precision import clip_on_device
@@ -134,9 +134,9 @@ def test_a_run_that_was_cut_off_goes_on(
 def test_what_is_not_finite_is_told_of_its_step_and_nothing_saved_or_evaluated_after(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, late: None, what: str, bad: int
 ) -> None:
-    """There are rows after 1, 3, 6, evaluations after 2, 4, 6, 8, checkpoints after 4, 8 and where the
+    """There are rows after 1, 3, 6, evaluations after 2, 4, 6, 8, checkpoints after 5, 8 and where the
     evaluation was the best."""
-    words = [*RUN, "train.evaluate_every=2"]
+    words = [*RUN, "train.evaluate_every=2", "train.checkpoint_every=5"]
     small.run(corpus, tmp_path / "whole", *words)
     real, seen = Update._read, 0
 
@@ -151,10 +151,19 @@ def test_what_is_not_finite_is_told_of_its_step_and_nothing_saved_or_evaluated_a
             gradient[1, 2] = math.nan
         return real(self, total, terms)
 
+    evaluated: list[int] = []
+    real_score = callbacks.Evaluate._score
+
+    def score(self: callbacks.Evaluate, run: Trainer) -> dict[str, float]:
+        evaluated.append(run.state.step)
+        return real_score(self, run)
+
     with monkeypatch.context() as patch:
         patch.setattr(Update, "_read", read)
+        patch.setattr(callbacks.Evaluate, "_score", score)
         with pytest.raises(Diverged) as caught:
             small.run(corpus, tmp_path / "run", *words)
+    assert evaluated == list(range(2, bad, 2))
     saved = [step for step in checkpoint.list_steps(tmp_path / "whole") if step < bad]
     assert checkpoint.list_steps(tmp_path / "run") == saved
     said = str(caught.value)
