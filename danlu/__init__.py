@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from danlu.door.experiment import experiment as experiment
     from danlu.door.ideas import try_ideas as try_ideas
     from danlu.door.ladder import ladder as ladder
+    from danlu.door.ledger import ledger as ledger
     from danlu.door.run import run as run
     from danlu.door.runs import compare as compare
     from danlu.door.runs import runs as runs
@@ -29,6 +30,7 @@ _DOORS = {
     "experiment": "danlu.door.experiment",
     "idea": "danlu.parts",
     "ladder": "danlu.door.ladder",
+    "ledger": "danlu.door.ledger",
     "load": "danlu.parts",
     "part": "danlu.parts",
     "run": "danlu.door.run",

@@ -22,6 +22,7 @@ from danlu.lab import queue
 from danlu.lab.statistics import Interval
 from danlu.lab.trial import study, timing
 from danlu.lab.trial.timing import Ratio
+from tests.lab.ledger.entries import EARLY, add
 from tests.lab.reading.folders import ACCURACY, make_run
 from tests.lab.sweep.fake import FakeQueue, bowl
 from tests.lab.trial.cases import InProcess, baseline
@@ -131,6 +132,26 @@ def test_ideas(tmp_path: Path, in_process: None) -> None:
     check(verdict, charts=1)
     with pytest.raises(danlu.spec.DanluError, match=r"did you mean [+]swiglu[?]"):
         danlu.try_ideas("swiglo")
+
+
+def test_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(danlu.ledger()) == 0 and danlu.ledger().judge().asked == 0
+    gain: dict[str, Any] = {"value": 1.05, "low": 1.01, "high": 1.09}
+    add(Path("ledger.yaml"), idea="<gqa>", regime=EARLY, e=9.0, gain=gain, rungs=[gain, gain])
+    found = danlu.ledger()
+    assert (found[0].verdict, found[0].regime.updates) == ("better", 300)
+    for words, shown in ([], found), (["search", "gqa"], found.search("gqa")), (["judge"], found.judge()):
+        with pytest.raises(SystemExit):
+            main(["ledger", *words, "--json"])
+        assert shown.to_dict() == json.loads(capsys.readouterr().out)
+        check(shown, charts=0)
+    assert "1 question asked; 1 better (early)" in check(found.judge(), charts=0)
+    assert found.decide(found[0].id, "adopt", "so").weak and found[0].decision == "adopt"
+    with pytest.raises(danlu.spec.DanluError, match="adopt, reject or undecided"):
+        found.decide(found[0].id, "adpt", "so")
 
 
 def test_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

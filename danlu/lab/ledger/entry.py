@@ -60,9 +60,9 @@ class Regime(_Part):
         if self.updates is not None:
             said.append(f"{self.updates:,.0f} updates")
         if self.tokens_per_parameter is not None:
-            said.append(f"{self.tokens_per_parameter:.3g} tokens a parameter")
+            said.append(f"{self.tokens_per_parameter:.3g} tokens per parameter")
         if self.tuned is not None:
-            said.append("tuned" if self.tuned else "not tuned")
+            said.append("tuned rates" if self.tuned else "rates not tuned")
         if self.early:
             said.append(f"early: {'; '.join(self.early)}")
         return ", ".join(said) or "not known"
