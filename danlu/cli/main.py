@@ -22,7 +22,7 @@ from danlu.cli.interop import export, import_
 from danlu.cli.ladder import ladder
 from danlu.cli.laws import laws
 from danlu.cli.ledger import ledger
-from danlu.cli.output import say, tell
+from danlu.cli.output import print_json, say, tell
 from danlu.cli.own import with_parts
 from danlu.cli.profile import profile
 from danlu.cli.prove import prove
@@ -64,6 +64,14 @@ app = typer.Typer(name="danlu", add_completion=False, rich_markup_mode=None, pre
 def _danlu(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    json_schema: Annotated[
+        str | None,
+        typer.Option(
+            "--json-schema",
+            metavar="VERB",
+            help="Print the JSON Schema of what a verb prints with --json, with its version, and exit.",
+        ),
+    ] = None,
 ) -> None:
     """A laboratory for training neural networks.
 
@@ -77,6 +85,10 @@ def _danlu(
         say(f"danlu {__version__}")
         for entry in plugins.offered():
             say(f"parts of {plugins.package(entry)}: {entry.value}")
+    elif json_schema is not None:
+        from danlu.cli import schemas
+
+        print_json(schemas.json_schema(json_schema))
     elif context.invoked_subcommand is None:
         say(context.get_help())
 

@@ -1,0 +1,167 @@
+"""What ``--json`` prints, verb by verb: a version, and what is in it.
+
+The version of a verb counts up when something that was there goes, or means something else. What is added
+beside it changes no version, and is none of the shape's business (``danlu.files.json.misfit``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from danlu.spec.errors import SpecError, did_you_mean, either
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class Schema(NamedTuple):
+    """``shape``: as in ``danlu.files.json.misfit``; a tuple: one of several, by the options."""
+
+    version: int
+    shape: Any
+
+
+_NUMBER = (float, None)
+_ANY_NUMBER = (float, None, "NaN", "Infinity", "-Infinity")  # where a run's own files are printed
+_TEXT = (str, None)
+_METRIC = {"name": _TEXT, "value": _NUMBER, "unit": _TEXT, "better": str}
+_MEAN = ({"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}, None)
+_COUNTED = {"parameters": int, "steps": int, "flops": float, "lr": _NUMBER}
+_RUNG = {"level": int, "layers": int, "width": int, "tokens": int, **_COUNTED}
+_ENDS = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
+_PLAN = {"words": [str], "budget": str, "flops": float, "rungs": [_RUNG], "warnings": [str]}
+_KERNEL = {"layers": [int], "mixer": str, "kernel": str, "why": str}
+_LAW = {
+    "law": str, "title": str, "formula": str, "text": str, "paper": str, "columns": [str], "target": str,
+    "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
+}  # fmt: skip
+
+SCHEMAS: dict[str, Schema] = {
+    "train": Schema(1, {
+        "run": str, "metric": {"name": str, "value": _ANY_NUMBER, "unit": str, "better": str},
+        "best": {"step": int, "value": _ANY_NUMBER},
+        "metrics": {...: {"value": _ANY_NUMBER, "unit": str, "better": str}},
+        "loss": _ANY_NUMBER, "term": str, "steps": int, "unit": str, "tokens": (int, None), "flops": float,
+        "parameters": int, "utilisation": _NUMBER, "active_seconds": {...: float}, "wall_seconds": float,
+        "sample": _TEXT,
+    }),
+    "try": Schema(1, [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}]),
+    "sweep": Schema(1, {
+        "study": str, "report": str, "metric": str, "unit": str, "better": str, "fields": [str], "seeds": int,
+        "trials": [{"number": int, "point": dict, "words": [str], "state": str, "value": _NUMBER}],
+        "best": ({"number": int, "point": dict, "words": [str], "value": _NUMBER}, None), "border": [dict],
+        "warnings": [str], "importance": dict, "isolation": dict, "study_variance": (dict, None),
+        "counts": {...: int}, "spent": dict,
+    }),
+    "ladder": Schema(1, (
+        {
+            **_PLAN, "metric": str, "unit": str, "better": str, "loss": {"name": str, "unit": str},
+            "study": str, "points": str, "runs": [dict], "law": dict, "allocation": (dict, None),
+            "held_out": [dict], "target": {**_COUNTED, "loss": _ENDS, "command": str},
+        },
+        _PLAN,
+    )),
+    "prove": Schema(1, (
+        [{"name": str, "verdict": str, "effect": [_ANY_NUMBER], "effects": [_ANY_NUMBER], "seeds": int,
+          "runs": int, "diverged": int, "failed": [str], "claim": dict}],
+        [{"name": str, "statement": str, "source": str}],
+    )),
+    "ledger": Schema(1, (
+        [{"id": str, "reasons": [str]}],
+        [{"id": str, "date": str, "verdict": str, "statement": str}],
+        {"id": str, "date": str, "verdict": str, "statement": str},
+    )),
+    "runs": Schema(1, (
+        [{"run": str, "state": str, "code": str, "begun": float, "metric": _METRIC, "scored_on": [str],
+          "best": {"step": (int, None), "value": _NUMBER}, "steps": (int, None), "seconds": _NUMBER,
+          "flops": _NUMBER, "parameters": (int, None), "loss": _NUMBER, "error": _TEXT, "measures": dict,
+          "experiment": dict}],
+        [{"runs": [str], "n": int, "states": {...: int}, "code": str, "scored_on": [str], "metric": _MEAN,
+          "best": _MEAN, "seconds": _MEAN, "experiment": dict}],
+    )),
+    "compare": Schema(1, {
+        "metric": str, "warnings": [str], "notes": [str], "interpolated": str,
+        "sides": [{"name": str, "runs": [str], "counted": [str], "final": [_NUMBER], "best": [_NUMBER]}],
+        "differs": [{"field": str, "values": [list]}],
+        "meetings": [{"at": str, "x": _NUMBER, "values": [dict],
+                      "differences": [{"side": str, "pairs": int, **_ENDS}]}],
+    }),
+    "sample": Schema(1, (
+        {"run": str, "step": int, "prompt": str, "text": str}, {"run": str, "step": int, "kind": str},
+    )),
+    "import": Schema(1, {"model": dict, "parameters": int, "notes": [str], "run": _TEXT}),
+    "profile": Schema(1, {
+        "seconds": {...: float}, "bottleneck": str, "unit": str, "flops": float, "bytes": float,
+        "intensity": float, "ceiling": float, "bandwidth": float, "utilisation": float, "bound": str,
+        "precision": str, "device": str, "kernels": [_KERNEL],
+        "operators": [{"operator": str, "share": float, "calls": int}],
+    }),
+    "show": Schema(1, (
+        {"objective": dict, "model": dict, "data": dict, "optimizer": dict, "schedule": dict, "vary": list,
+         "train": dict},
+        {"costs": ({"unit": str, "device": str, "precision": str, "parameters": dict, "flops": dict,
+                    "cache": (dict, None), "memory": dict, "intensity": dict, "shape": (dict, None)}, None),
+         "kernels": ([_KERNEL], None),
+         "groups": ([{"names": str, "tensors": int, "shape": [int], "role": str, "rule": str,
+                      "settings": dict}], None)},
+    )),
+    "diff": Schema(1, [{"field": str}]),
+    "recipes": Schema(1, [{
+        "name": str, "family": str, "year": (int, None), "parameters": _NUMBER, "tokens": _NUMBER,
+        "layers": int, "width": int, "lr": _NUMBER, "optimizer": str, "summary": str, "source": str,
+        "sources": {...: str}, "unknown": [str],
+    }]),
+    "ideas": Schema(1, [{
+        "name": str, "statement": str, "source": str, "family": str, "patch": dict, "expect": str,
+        "needs": {...: str}, "on": _TEXT, "refused": _TEXT,
+        "changes": ([{"field": str, "rule": _TEXT}], None),
+    }]),
+    "laws fit": Schema(1, {
+        "law": str, "points": int, "parameters": {...: _NUMBER}, "intervals": dict, "objective": _NUMBER,
+        "allocation": dict, "hold_out": (dict, None), "warnings": [str], "draws": [[_NUMBER]],
+        "columns": [str],
+    }),
+    "laws show": Schema(1, ([_LAW], _LAW)),
+    "laws compare": Schema(1, {
+        "hold_out": int, "columns": [str], "warnings": [str],
+        "laws": [{"law": str, "target": str, "parameters": int, "mean_error": _NUMBER, "bias": _NUMBER,
+                  "why": str}],
+    }),
+    "laws plan": Schema(1, {
+        "law": str, "by": str, "parameters": {...: float}, "warnings": [str],
+        "plan": [{"name": str, "value": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": str}],
+    }),
+}  # fmt: skip
+
+
+def json_schema(verb: str) -> dict[str, Any]:
+    """The JSON Schema of what ``danlu VERB --json`` prints. Raises ``SpecError`` for no such verb."""
+    if verb not in SCHEMAS:
+        hint = did_you_mean(verb, SCHEMAS) or ";"
+        raise SpecError(f"--json-schema = {verb!r}{hint} allowed: {either(SCHEMAS)}")
+    version, shape = SCHEMAS[verb]
+    about = {"$schema": DRAFT, "$id": f"urn:danlu:{verb.replace(' ', '-')}:{version}"}
+    return about | {"title": f"danlu {verb} --json", "version": version} | _schema(shape)
+
+
+def _schema(shape: Any) -> dict[str, Any]:
+    match shape:
+        case Mapping() if ... in shape:
+            return {"type": "object", "additionalProperties": _schema(shape[...])}
+        case Mapping():
+            required = [name for name, one in shape.items() if not (isinstance(one, tuple) and None in one)]
+            properties = {name: _schema(one) for name, one in shape.items()}
+            return {"type": "object", "properties": properties, "required": required}
+        case list():
+            return {"type": "array", "items": _schema(*shape)}
+        case tuple():
+            return {"anyOf": [_schema(one) for one in shape]}
+        case str():
+            return {"const": shape}
+    return {"type": _TYPES[shape]}
+
+
+_TYPES = {
+    dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number",
+    None: "null",
+}  # fmt: skip

@@ -1,0 +1,138 @@
+"""What ``--json`` prints is what ``--json-schema`` says, of every verb."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from danlu.cli.main import app
+from danlu.cli.schemas import SCHEMAS, json_schema
+from danlu.files.json import misfit
+from danlu.spec.errors import SpecError
+from tests.conftest import ROOT
+from tests.fuzz import world
+
+COMMANDS = """
+train base.yaml --run made
+try optimizer.lr=0.01 --on base.yaml --seeds 2
+sweep base.yaml optimizer.lr=0.01,0.02
+ladder base.yaml --budget 6e9flop --rungs 3 --tokens-per-parameter 1
+ladder base.yaml --budget 6e9flop --rungs 3 --tokens-per-parameter 1 --dry-run
+prove claim.yaml
+prove --list
+ledger
+ledger show optimizer
+ledger due
+runs
+runs --group
+compare runs/one runs/two
+sample runs/one --tokens 3
+import hf
+profile base.yaml --steps 1
+show base.yaml
+show base.yaml --costs --kernels --groups
+show base.yaml --groups
+diff base.yaml nano
+recipes
+ideas
+ideas swiglu --on base.yaml
+ideas swiglu --on "nano +swiglu"
+laws fit points.csv --resamples 2
+laws show
+laws show chinchilla
+laws compare points.csv
+laws plan --flops 1e20
+"""
+
+
+def verbs(group: Any, above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inside = verbs(command, f"{name} ") if hasattr(command, "commands") else {}
+        found |= inside or {above + name: command}
+    return found
+
+
+def test_every_verb_with_json_has_a_schema() -> None:
+    every = verbs(typer.main.get_command(app))
+    said = {name for name, verb in every.items() if any("--json" in one.opts for one in verb.params)}
+    assert said == set(SCHEMAS)
+    assert {line.split(" --")[0] for line in map(verb_of, COMMANDS.split("\n")[1:-1])} == said
+
+
+def verb_of(command: str) -> str:
+    words = command.split()
+    return " ".join(words[: 1 + (words[0] == "laws")])
+
+
+def test_a_schema_is_json_schema() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    for verb in SCHEMAS:
+        jsonschema.Draft202012Validator.check_schema(json_schema(verb))
+
+
+def test_it_is_printed_with_its_version() -> None:
+    done = CliRunner().invoke(app, ["--json-schema", "compare"])
+    assert done.exit_code == 0
+    said = json.loads(done.stdout)
+    assert said == json_schema("compare")
+    assert (said["$id"], said["version"]) == ("urn:danlu:compare:1", 1)
+    texts = {"type": "array", "items": {"type": "string"}}
+    numbers = {"type": "array", "items": {"anyOf": [{"type": "number"}, {"type": "null"}]}}
+    assert said["properties"]["sides"] == {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "runs": texts,
+                "counted": texts,
+                "final": numbers,
+                "best": numbers,
+            },
+            "required": ["name", "runs", "counted", "final", "best"],
+        },
+    }
+    with pytest.raises(SpecError, match=r"--json-schema = 'run'; did you mean runs.* allowed: train, try, "):
+        json_schema("run")
+
+
+def test_the_page() -> None:
+    """docs/json.md: its schemas are there, and its program runs."""
+    page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    named = re.findall(r'--json-schema "?([a-z ]+[a-z])"?(?:  |\n)', page)
+    assert len(named) == 2 and set(named) <= set(SCHEMAS)
+    (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    command = "[sys.executable, '-m', 'danlu', '--json-schema', 'runs']"
+    exec(program.replace('["danlu", "--json-schema", "runs"]', command), {"sys": sys})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DANLU_CACHE", str(made / "cache"))
+        world.build(made)
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS.strip().split("\n"))
+def test_what_is_printed_fits(
+    folder: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DANLU_CACHE", str(folder / "cache"))
+    with world.quick():
+        code = world.danlu(*shlex.split(command), "--json")
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    assert misfit(json.loads(out), SCHEMAS[verb_of(command)].shape) == ""
