@@ -27,6 +27,7 @@ from danlu.cli.own import with_parts
 from danlu.cli.profile import profile
 from danlu.cli.prove import prove
 from danlu.cli.recipes import recipes
+from danlu.cli.referee import referee
 from danlu.cli.runs import compare, runs
 from danlu.cli.sample import sample
 from danlu.cli.sweep import sweep
@@ -40,6 +41,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     sweep,
     ladder,
     prove,
+    referee,
     ledger,
     runs,
     compare,

@@ -68,6 +68,11 @@ def kinds() -> str:
     return ", ".join(sorted(set(names))) or "cpu"
 
 
+def uuids() -> list[str]:
+    """The UUIDs of the GPUs that PyTorch will see here; none without ``nvidia-smi``."""
+    return _chosen(_rows(_ask("uuid")), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
 def _ask(what: str) -> str:
     """Index, UUID and ``what`` of each GPU, as nvidia-smi says it; nothing where there is no such program."""
     command = ["nvidia-smi", f"--query-gpu=index,uuid,{what}", "--format=csv,noheader,nounits"]

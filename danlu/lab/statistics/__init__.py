@@ -24,6 +24,8 @@ from danlu.lab.statistics.means import (
     p_value,
     paired,
     t_reach,
+    unpaired,
+    unpaired_p,
 )
 from danlu.lab.statistics.multiplicity import holm, holm_factors
 from danlu.lab.statistics.power import MOST_SEEDS, seeds_to_decide
@@ -50,4 +52,6 @@ __all__ = [
     "paired",
     "seeds_to_decide",
     "t_reach",
+    "unpaired",
+    "unpaired_p",
 ]

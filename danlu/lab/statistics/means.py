@@ -39,6 +39,43 @@ def paired(differences: Sequence[float], level: float = LEVEL) -> Interval:
     return mean_interval(differences, level)
 
 
+def unpaired(baseline: Sequence[float], variant: Sequence[float], level: float = LEVEL) -> Interval:
+    """Welch's t interval of the difference of two means, variant − baseline, of runs that have nothing in
+    common (Welch 1947). Infinite where a side has fewer than two runs, or one that is not finite."""
+    value, error, df = _contrast(baseline, variant)
+    if not math.isfinite(error):
+        return Interval(value, -math.inf, math.inf)
+    half = t_quantile(df, level) * error if error else 0.0
+    return Interval(value, value - half, value + half)
+
+
+def unpaired_p(baseline: Sequence[float], variant: Sequence[float]) -> float:
+    """Welch's two-sided test of two equal means; 1 where they say nothing."""
+    value, error, df = _contrast(baseline, variant)
+    if not math.isfinite(error):
+        return 1.0
+    if error == 0:
+        return float(value == 0)
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(df, -abs(value) / error))
+
+
+def _contrast(baseline: Sequence[float], variant: Sequence[float]) -> tuple[float, float, float]:
+    """The difference of two means, its standard error (infinite where it is not known), and its degrees of
+    freedom."""
+    sides = (baseline, variant)
+    known = all(sides) and all(math.isfinite(x) for side in sides for x in side)
+    value = fmean(variant) - fmean(baseline) if known else math.nan
+    if not known or min(map(len, sides)) < 2:
+        return value, math.inf, 0.0
+    parts = [(stdev(side) ** 2 / len(side), len(side) - 1) for side in sides]
+    total = sum(part for part, _ in parts)
+    if total == 0:
+        return value, 0.0, min(df for _, df in parts)
+    return value, math.sqrt(total), total**2 / sum(part**2 / df for part, df in parts)
+
+
 def bootstrap(differences: Sequence[float], level: float = LEVEL, seed: int = 0) -> Interval:
     """The bias-corrected and accelerated bootstrap interval of the mean (Efron 1987). Raises ``LabError``
     below ten differences."""

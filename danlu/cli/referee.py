@@ -1,0 +1,82 @@
+"""The verb ``referee``."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danlu.cli.output import print_json, print_table, say, tell
+from danlu.cli.show import AsJson
+
+
+def referee(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A YAML file that says how the program is run.")
+    ] = Path("referee.yaml"),
+    init: Annotated[
+        bool, typer.Option("--init", help="Write an example with comments to FILE, and run nothing.")
+    ] = False,
+    pairs: Annotated[
+        int | None, typer.Option(help="Number of pairs of runs, in place of the file's.", show_default=False)
+    ] = None,
+    studies: Annotated[
+        Path, typer.Option(help="The folder of all studies. Runs that are there are not made again.")
+    ] = Path("studies"),
+    ledger: Annotated[Path, typer.Option(metavar="FILE", help="The ledger to write the verdict to.")] = Path(
+        "ledger.yaml"
+    ),
+    as_json: AsJson = False,
+    exit_verdict: Annotated[
+        bool,
+        typer.Option("--exit-verdict", help="Exit with 0 if better, 10 if not shown, 11 if worse."),
+    ] = False,
+) -> int:
+    """Test a change to any training program.
+
+    The program is run in pairs, with and without the change, in copies of its git repository. The seed is
+    drawn for each pair. Your files stay as they are.
+
+    Exit codes: 0 answered, 2 wrong usage, 3 void, 4 runs failed, 5 budget spent.
+
+    Examples: danlu referee --init; danlu referee referee.yaml --json
+    """
+    if init:
+        return _init(file)
+    from danlu.lab.referee import referee as judge
+    from danlu.lab.referee.report import report
+    from danlu.lab.referee.terminal import asked, details, table
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended, as by Ctrl-C
+    answer = judge(file, studies, pairs=pairs, book=ledger, tell=tell)
+    if answer.study is not None:
+        from danlu.files.write import write_atomically
+
+        write_atomically(answer.study.report, report(answer).encode())
+    if as_json:
+        print_json(answer.json())
+    elif answer.findings:
+        say(f"{asked(answer)}\n")
+        print_table(table(answer), shorten=(0,))
+        say()
+    if not as_json:
+        for line in details(answer):
+            say(line)
+    if answer.why:
+        tell(f"danlu: {answer.outcome}: {answer.why}")
+    return answer.exit_verdict if exit_verdict else answer.exit_code
+
+
+def _init(file: Path) -> int:
+    from importlib import resources
+
+    from danlu.files.errors import FileError
+    from danlu.files.write import write_atomically
+
+    if file.exists() or file.is_symlink():
+        raise FileError(f"{file} is there already and stays as it is; name another file")
+    write_atomically(file, (resources.files("danlu") / "catalog" / "referee.yaml").read_bytes())
+    tell(f"wrote {file}; correct its lines, then: danlu referee {file}")
+    return 0

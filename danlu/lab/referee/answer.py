@@ -1,0 +1,149 @@
+"""What the referee says: verdicts with all that they rest on, for people, programs and the shell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from danlu.lab.referee.errors import Failed, Spent, Void
+from danlu.lab.referee.findings import Finding, Held
+from danlu.lab.referee.question import Question
+from danlu.lab.study import Study
+
+SCHEMA = "danlu.referee/1"  # what is there stays; further fields may come
+UNDECIDED, WORSE = 10, 11  # exit codes with --exit-verdict
+
+Outcome = Literal["answered", "void", "failed", "budget"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``findings``: one of each idea; none where there is no verdict, and ``why`` says why not. ``notes``:
+    what else must be known. ``cost``: runs and seconds so far, those of tuning apart."""
+
+    file: Path
+    outcome: Outcome
+    why: str = ""
+    exit_code: int = 0
+    question: Question | None = None
+    study: Study | None = None
+    findings: Sequence[Finding] = ()
+    premises: Sequence[Held] = ()
+    regime: Mapping[str, Any] = field(default_factory=dict)
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @classmethod
+    def without(cls, file: Path, error: Void | Failed | Spent, **about: Any) -> Answer:
+        """That there is no verdict."""
+        outcome: Outcome = {3: "void", 4: "failed", 5: "budget"}[error.exit_code]  # type: ignore[assignment]
+        return cls(file, outcome, str(error), error.exit_code, **about)
+
+    @property
+    def early(self) -> list[str]:
+        """Why a verdict says nothing of longer runs."""
+        return list(self.regime.get("early", ()))
+
+    def verdict(self, finding: Finding) -> str:
+        """As it is told: ``better (early)``."""
+        marked = self.early and finding.verdict in ("better", "worse", "equivalent")
+        return f"{finding.verdict} (early)" if marked else finding.verdict
+
+    @property
+    def exit_verdict(self) -> int:
+        """0 where every idea is better, in regime; 11 where one is worse; 10 else. Without a verdict: why."""
+        if self.exit_code:
+            return self.exit_code
+        said = {self.verdict(finding) for finding in self.findings}
+        return 0 if said == {"better"} else WORSE if said & {"worse", "worse (early)"} else UNDECIDED
+
+    def json(self) -> dict[str, Any]:
+        """As JSON: the first idea, and the ``others``. What is not finite is none."""
+        about: dict[str, Any] = {
+            "schema": SCHEMA,
+            "file": str(self.file),
+            "study": None if self.study is None else str(self.study.path),
+            "outcome": self.outcome,
+        }
+        if self.question is not None:
+            metric = self.question.plan.metric
+            about |= {
+                "metric": {"name": metric.name, "better": metric.better},
+                "baseline": self.question.plan.baseline,
+            }
+        first, *others = [self._of(finding) for finding in self.findings] or [
+            {"verdict": "void" if self.outcome == "void" else None, "why": self.why, "next": None}
+        ]
+        shared = {
+            "regime": dict(self.regime) or None,
+            "premises": [_premise(held) for held in self.premises],
+            "tuned": dict(self.tuned) or None,
+            "cost": dict(self.cost) or None,
+            "notes": list(self.notes),
+        }
+        return _finite({**about, **first, **shared, "others": others})
+
+    def _of(self, finding: Finding) -> dict[str, Any]:
+        sides, gain = finding.sides, finding.gain
+        rows = zip(sides.seeds, sides.baseline, sides.variant, strict=True)
+        return {
+            "idea": finding.idea,
+            "verdict": finding.verdict,
+            "early": bool(self.early),
+            "why": finding.why,
+            "gain": None if gain is None else dict(zip(("value", "low", "high"), gain, strict=True)),
+            "rungs": list(finding.gains),
+            "delta": finding.interval.value,
+            "interval": list(finding.interval[1:]),
+            "level": finding.level,
+            "kind": finding.kind,
+            "correlation": sides.correlation,
+            "pairs": len(sides.differences),
+            "severity": dict(finding.severity),
+            "e": finding.e,
+            "runs": [
+                {
+                    "seed": seed,
+                    "baseline": b.value,
+                    "variant": v.value,
+                    "ends": [b.end, v.end],
+                    "folders": [b.folder, v.folder],
+                }
+                for seed, b, v in rows
+            ],
+            "changes": "" if self.question is None else self.question.stats[finding.idea],
+            "next": self.next(finding),
+        }
+
+    def next(self, finding: Finding) -> dict[str, Any] | None:
+        """The command that would decide, and what it costs; none where it is decided, or a thousand more
+        pairs would not do."""
+        if finding.verdict != "not shown" or not finding.more:
+            return None
+        sides = finding.sides
+        asked = len(sides.seeds) + finding.more
+        seconds = sum(record.seconds for record in (*sides.baseline, *sides.variant)) / len(sides.seeds)
+        return {
+            "command": f"danlu referee {self.file} --pairs {asked}",
+            "cost": {"runs": 2 * finding.more, "seconds": finding.more * seconds},
+        }
+
+
+def _premise(held: Held) -> dict[str, Any]:
+    value, low, high = held.interval
+    return {
+        "name": held.name, "arm": held.arm, "rule": held.rule, "value": value, "low": low, "high": high,
+        "holds": held.holds,
+    }  # fmt: skip
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,240 @@
+"""From the runs of an idea and the baseline to a verdict, by the same statistics as ``danlu try``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any, Literal
+
+from danlu.lab.referee.plan import Metric, Premise
+from danlu.lab.referee.runs import Record
+from danlu.lab.statistics import (
+    LEVEL,
+    Interval,
+    anytime,
+    decide,
+    evidence,
+    holm_factors,
+    mean_interval,
+    p_value,
+    paired,
+    seeds_to_decide,
+    unpaired,
+    unpaired_p,
+)
+from danlu.lab.statistics.gain import UNPAIRED, Rung, correlation
+from danlu.lab.statistics.power import TOST_LEVEL, equivalent, severity
+
+Verdict = Literal["better", "worse", "equivalent", "scale-bound", "not shown", "void"]
+Kind = Literal["paired", "unpaired", "anytime"]
+ONE_SIDED = 0.9  # level of the interval whose ends are one-sided bounds of 95 %
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Runs of an idea and of the baseline in blocks, one of each in a block. ``seeded``: both runs of a block
+    have its seed."""
+
+    idea: str
+    baseline: tuple[Record, ...]
+    variant: tuple[Record, ...]
+    seeds: tuple[int | None, ...]
+    seeded: bool
+
+    def values(self) -> tuple[list[float], list[float]]:
+        """Of the blocks in which both ended."""
+        rows = [(b.value, v.value) for b, v in zip(self.baseline, self.variant, strict=True)]
+        both = [row for row in rows if all(map(math.isfinite, row))]
+        return [b for b, _ in both], [v for _, v in both]
+
+    @property
+    def differences(self) -> list[float]:
+        """Variant − baseline, block by block."""
+        return [v - b for b, v in zip(*self.values(), strict=True)]
+
+    @property
+    def correlation(self) -> float | None:
+        """Of the two values of a block; none where they have no seed in common."""
+        if not self.seeded:
+            return None
+        b, v = self.values()
+        return correlation([Rung(1.0, tuple(b), tuple(v))])
+
+    def kind(self, looking: bool) -> Kind:
+        """How the two are compared: whoever looked before the end by an interval that allows for it; else in
+        pairs where seeds have something in common."""
+        rho = self.correlation
+        return "anytime" if looking else "paired" if rho is not None and rho > UNPAIRED else "unpaired"
+
+    def interval(self, kind: Kind, level: float) -> Interval:
+        """Of the mean difference."""
+        if not self.differences:
+            return Interval(math.nan, -math.inf, math.inf)
+        match kind:
+            case "anytime":
+                return anytime(self.differences, level)
+            case "paired":
+                return paired(self.differences, level)
+        return unpaired(*self.values(), level)
+
+    def p(self, kind: Kind) -> float:
+        """Of no difference."""
+        match kind:
+            case "anytime":
+                return min(1.0, 1 / evidence(self.differences))
+            case "paired":
+                return p_value(self.differences)
+        return unpaired_p(*self.values())
+
+    def lost(self, end: str) -> tuple[int, int]:
+        """Runs of the baseline and of the variant that so ended where the other's did not."""
+        rows = [(b.end == end, v.end == end) for b, v in zip(self.baseline, self.variant, strict=True)]
+        return rows.count((True, False)), rows.count((False, True))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one idea. ``interval``: of the mean difference, variant − baseline, of ``level``, by
+    ``kind``. ``e``: the evidence against no difference. ``severity``: of the side that the verdict says, at
+    no difference and at the margin. ``more``: further pairs that would decide. ``gain``: the compute-
+    equivalent gain at the largest rung, in ``gains`` of each."""
+
+    sides: Sides
+    verdict: Verdict
+    why: str
+    interval: Interval
+    level: float
+    kind: Kind
+    e: float
+    severity: Mapping[str, float] = field(default_factory=dict)
+    more: int | None = None
+    gain: Interval | None = None
+    gains: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def idea(self) -> str:
+        return self.sides.idea
+
+
+def find(asked: Sequence[Sides], metric: Metric, margin: float | None, looking: bool) -> list[Finding]:
+    """A verdict on each idea; the levels of several are Holm's."""
+    kinds = [sides.kind(looking) for sides in asked]
+    factors = holm_factors([sides.p(kind) for sides, kind in zip(asked, kinds, strict=True)])
+    return [
+        _judge(sides, kind, 1 - (1 - LEVEL) / factor, metric, margin)
+        for sides, kind, factor in zip(asked, kinds, factors, strict=True)
+    ]
+
+
+def _judge(sides: Sides, kind: Kind, level: float, metric: Metric, margin: float | None) -> Finding:
+    interval = sides.interval(kind, level)
+    differences = sides.differences
+    verdict: Verdict = decide(interval, metric.sign)
+    if margin is not None and _equal(sides, kind, margin):
+        verdict = "equivalent"
+    elif margin is not None and abs(interval.value) < margin:  # there may be an effect, too small to matter
+        verdict = "not shown"
+    verdict, why = _losses(sides, verdict, _said(sides, interval, level, metric, margin, verdict))
+    more = seeds_to_decide(differences, level, looking=True) if verdict == "not shown" else 0
+    tested = _severity(differences, interval.value, margin) if len(differences) > 1 else {}
+    return Finding(sides, verdict, why, interval, level, kind, evidence(differences), tested, more)
+
+
+def _equal(sides: Sides, kind: Kind, margin: float) -> bool:
+    """Two one-sided tests at 5 %: the 90 % interval lies within the margin."""
+    if kind == "paired":
+        return equivalent(sides.differences, margin)
+    found = sides.interval(kind, TOST_LEVEL)
+    return -margin < found.low and found.high < margin
+
+
+def _losses(sides: Sides, verdict: Verdict, why: str) -> tuple[Verdict, str]:
+    """What divergence and failure do to a verdict: a side that diverged wherever the other did not, in two
+    blocks at least and all of them, has lost; one of which a run diverged or failed cannot have won."""
+    blocks = len(sides.seeds)
+    lost, lost_variant = sides.lost("diverged")
+    if blocks >= 2 and lost_variant == blocks:
+        return "worse", f"every run of {sides.idea} diverged"
+    if blocks >= 2 and lost == blocks:
+        return "better", "every run of the baseline diverged"
+    for end, said in (("failed", "failed"), ("diverged", "diverged")):
+        lost, lost_variant = sides.lost(end)
+        if verdict == "better" and lost_variant:
+            return (
+                "not shown",
+                f"{lost_variant} of {blocks} runs of {sides.idea} {said}, so it cannot win; {why}",
+            )
+        if verdict == "worse" and lost:
+            return "not shown", f"{lost} of {blocks} runs of the baseline {said}, so it cannot win; {why}"
+        if verdict == "equivalent" and (lost or lost_variant):
+            return "not shown", f"{lost + lost_variant} runs {said}; {why}"
+    return verdict, why
+
+
+def _said(
+    sides: Sides, interval: Interval, level: float, metric: Metric, margin: float | None, verdict: Verdict
+) -> str:
+    """What was seen, in a sentence."""
+    value, low, high = interval
+    pairs = len(sides.differences)
+    if not pairs:
+        return "no run of both sides ended"
+    if verdict == "equivalent":
+        return (
+            f"{metric.name} differs by less than {margin:g} at 95 % confidence ({value:+.4g}, {pairs} pairs)"
+        )
+    if not any(sides.differences):
+        return f"{metric.name} is the same in every pair: the change does nothing here"
+    change = "lower" if value < 0 else "higher"
+    if not math.isfinite(low):
+        return f"{metric.name} is {abs(value):.4g} {change} in {pairs} pairs, which are too few"
+    what = f"{metric.name} is {abs(value):.4g} {change}"
+    return f"{what} ({level:.3g} interval {low:+.4g} to {high:+.4g}, {pairs} pairs)".replace("0.95 ", "95 % ")
+
+
+def _severity(differences: Sequence[float], value: float, margin: float | None) -> dict[str, float]:
+    """How severely "the difference lies on this side of 0" was tested, and of the margin on this side."""
+    above = value > 0
+    bounds = {"0": 0.0} | ({} if margin is None else {f"{margin:g}": margin if above else -margin})
+    return {name: severity(differences, bound, above=above) for name, bound in bounds.items()}
+
+
+# ---------------------------------------------------------------- premises
+
+
+@dataclass(frozen=True)
+class Held:
+    """A premise and its one-sided 95 % bounds over the runs of an arm."""
+
+    name: str
+    arm: str
+    rule: str
+    interval: Interval
+    holds: bool
+
+    def __str__(self) -> str:
+        value, low, high = self.interval
+        return f"{self.name}: {self.arm} has {value:.4g} ({low:.4g} … {high:.4g}), and it must be {self.rule}"
+
+
+def premises(asked: Sequence[Premise], records: Mapping[str, Sequence[Record]]) -> list[Held]:
+    """Each premise of each arm that it is of. It holds where the bounds do."""
+    found = []
+    for premise in asked:
+        low, high = premise.rule.bounds
+        for arm in [premise.arm] if premise.arm else records:
+            values = [r.also[f"premise {premise.name}"] for r in records[arm] if r.end == "ended"]
+            interval = mean_interval(values, ONE_SIDED) if values else Interval(math.nan, -math.inf, math.inf)
+            if values and min(values) == max(values):  # a count that is the same in each run
+                interval = Interval(values[0], values[0], values[0])
+            holds = low < interval.low and interval.high < high
+            found.append(Held(premise.name, arm, str(premise.rule), interval, holds))
+    return found
+
+
+def mean_of(records: Sequence[Record], name: str) -> float | None:
+    """The mean of a number that runs told; none where none did."""
+    values = [r.also[name] for r in records if name in r.also and math.isfinite(r.also[name])]
+    return fmean(values) if values else None

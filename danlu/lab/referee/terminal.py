@@ -1,0 +1,82 @@
+"""An answer in words: what was asked, what came out, where on its way the program was, what it cost, what
+next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from danlu.lab.referee.answer import Answer
+from danlu.lab.referee.findings import Finding
+
+HEAD = ("idea", "verdict", "difference", "95 % interval", "pairs")
+
+
+def table(answer: Answer) -> list[list[str]]:
+    """A row for each idea, the heading first."""
+    rows = [[*HEAD]]
+    for finding in answer.findings:
+        value, low, high = finding.interval
+        ends = f"{low:+.4g} … {high:+.4g}" if math.isfinite(low) else "needs more pairs"
+        said = f"{value:+.4g}" if math.isfinite(value) else "–"
+        rows.append([finding.idea, answer.verdict(finding), said, ends, str(len(finding.sides.differences))])
+    return rows
+
+
+def asked(answer: Answer) -> str:
+    """What the differences are of."""
+    assert answer.question is not None
+    plan = answer.question.plan
+    against = f"{', '.join(answer.question.ideas)} against {plan.baseline}"
+    return f"{against}: {plan.metric.name}, where {plan.metric.better} is better; idea − {plan.baseline}"
+
+
+def details(answer: Answer) -> Iterator[str]:
+    """What stands behind the table, a line each."""
+    for finding in answer.findings:
+        yield f"{finding.idea}: {answer.verdict(finding)}; {finding.why}"
+        yield from _numbers(finding)
+        if (step := answer.next(finding)) is not None:
+            cost = step["cost"]
+            yield f"  to decide: {step['command']} ({cost['runs']} runs, {time_of(cost['seconds'])})"
+    yield from (f"early: {why}" for why in answer.early)
+    if answer.findings and not any(answer.regime[name] for name in ("updates", "tokens_per_parameter")):
+        yield "regime: not known; let the file read steps, tokens and parameters (also)"
+    yield from (f"premise {held}" for held in answer.premises)
+    for rung, arms in answer.tuned.items():
+        at = f" at {rung}" if rung else ""
+        for arm, seen in arms.items():
+            low, high = seen["interval"]
+            yield f"best rate of {arm}{at}: {seen['rate']:.3g} ({low:.3g} … {high:.3g}), {seen['runs']} runs"
+    yield from answer.notes
+    if answer.cost:
+        tuning = f", of them {answer.cost['tuning_runs']:.0f} to tune" if answer.cost["tuning_runs"] else ""
+        yield f"cost: {answer.cost['runs']:.0f} runs{tuning}, {time_of(answer.cost['seconds'])}"
+    if answer.study is not None:
+        yield f"everything: {answer.study.path}/ (result.json, report.html)"
+
+
+def _numbers(finding: Finding) -> Iterator[str]:
+    for one in finding.gains:
+        low, high = f"{one['low']:.3g}×", f"{one['high']:.3g}×"
+        yield (
+            f"  {one['rung']}: gain {one['bound']}{one['gain']:.3g}× ({low} … {high}), difference "
+            f"{one['difference']:+.4g}, {one['pairs']} pairs"
+        )
+    sides = finding.sides
+    how = {
+        "paired": f"in pairs: the values of a seed correlate, {sides.correlation or 0:.2f}",
+        "unpaired": "unpaired: runs of one seed have nothing in common",
+        "anytime": "with an interval that allows for looking before the end, wider than Student's",
+    }
+    yield f"  compared {how[finding.kind]}; evidence e = {finding.e:.3g}"
+    if finding.verdict in ("better", "worse") and finding.severity:
+        tested = ", ".join(f"{value:.2f} at {bound}" for bound, value in finding.severity.items())
+        yield f"  severity: {tested}"
+
+
+def time_of(seconds: float) -> str:
+    """Seconds as one says them: 40 s, 12 min, 3.2 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,106 @@
+"""The best rate of each arm, from the same number of runs for every arm, with seeds of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from danlu.lab.referee.errors import Void
+from danlu.lab.referee.plan import Tune
+from danlu.lab.referee.runs import Run, Runs
+from danlu.lab.referee.seeds import Seeds
+from danlu.lab.referee.words import fill, places_of, split
+from danlu.lab.statistics.optimum import Optimum, locate
+
+GRID = (-2.0, -1.0, 0.0, 1.0, 2.0)  # octaves about the start
+SEEDS = 2
+EXTENSIONS = 3
+CLOSE = 2.0  # times as far above the lowest as the third lowest: points farther up are walls, not the bottom
+
+
+@dataclass
+class Curve:
+    """The losses of an arm by log2 of the rate, seed by seed."""
+
+    points: dict[float, list[float]] = field(default_factory=dict)
+    runs: int = 0
+    seconds: float = 0.0
+
+    @property
+    def optimum(self) -> Optimum:
+        means = sorted(
+            sum(losses) / len(losses) for losses in self.points.values() if all(map(math.isfinite, losses))
+        )
+        near = CLOSE * (means[2] - means[0]) if len(means) > 2 else math.inf
+        return locate(self.points, near=near)
+
+    def json(self, sign: int) -> dict[str, Any]:
+        """The best rate with its interval, what was tried, and what it cost."""
+        found = self.optimum
+        return {
+            "rate": 2**found.x,
+            "interval": [2**found.low, 2**found.high],
+            "tried": [
+                {"rate": 2**x, "values": [sign * loss if math.isfinite(loss) else None for loss in losses]}
+                for x, losses in sorted(self.points.items())
+            ],
+            "runs": self.runs,
+            "seconds": self.seconds,
+        }
+
+
+def words(tune: Tune, octaves: float) -> list[str]:
+    """What sets the rate 2^octaves: ``--lr 0.003`` or ``--lr=0.003``."""
+    rate, template = f"{2**octaves:.5g}", split(tune.flag, "tune.flag", ("value",))
+    return fill(template, {"value": rate}) if places_of(template) else [*template, rate]
+
+
+def tune(runs: Runs, seeds: Seeds, purpose: str, common: Mapping[str, Sequence[str]]) -> dict[str, Curve]:
+    """The curve of every arm, the words of each being ``common``. Raises ``Void`` where the best rate of one
+    is not inside its grid after three extensions. Where one arm's grid is extended, so are all others'."""
+    plan = runs.plan
+    assert plan.tune is not None
+    curves = {arm: Curve() for arm in plan.arms}
+    middle = math.log2(plan.tune.start)
+    wanted: dict[str, tuple[float, ...]] = {arm: tuple(middle + step for step in GRID) for arm in plan.arms}
+    drawn: list[int | None] = [*seeds.of(purpose, SEEDS)] if plan.seeded else [None] * SEEDS
+    for _ in range(EXTENSIONS + 1):
+        for arm, curve in curves.items():
+            for x in wanted[arm]:
+                _try(runs, curve, arm, common[arm], x, drawn)
+        found = {arm: curve.optimum for arm, curve in curves.items()}
+        outside = {arm: optimum for arm, optimum in found.items() if not optimum.interior}
+        if not outside:
+            return curves
+        wanted = {arm: _further(curves[arm], optimum) for arm, optimum in found.items()}
+    arm, optimum = next(iter(outside.items()))
+    tried = curves[arm].points
+    raise Void(
+        f"{arm} is untuned: {optimum.why}, after {len(tried)} rates from {2 ** min(tried):.3g} to "
+        f"{2 ** max(tried):.3g}; set tune.start nearer to the best"
+    )
+
+
+def _try(
+    runs: Runs, curve: Curve, arm: str, common: Sequence[str], x: float, drawn: Sequence[int | None]
+) -> None:
+    plan, losses = runs.plan, []
+    assert plan.tune is not None
+    for number, seed in enumerate(drawn):
+        rate = words(plan.tune, x)
+        run = Run(arm, (*common, *rate), seed, 0 if plan.seeded else number, "tune")
+        record = runs.carry_out(run, f"tuning {arm} at {' '.join(rate)}")
+        losses.append(plan.metric.sign * record.value)
+        curve.runs += 1
+        curve.seconds += record.seconds
+    curve.points[x] = losses
+
+
+def _further(curve: Curve, optimum: Optimum) -> tuple[float, ...]:
+    """Two more rates: beyond the border that the best lies at, or beyond the one nearer to it."""
+    if optimum.further:
+        return optimum.further
+    low, high = min(curve.points), max(curve.points)
+    return (low - 2, low - 1) if optimum.x - low < high - optimum.x else (high + 1, high + 2)

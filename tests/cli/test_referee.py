@@ -1,0 +1,94 @@
+"""The verb ``referee``: exit codes, JSON, the example, the ledger."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from danlu.lab import ledger
+from danlu.lab.referee import plan as plans
+from tests.cli.test_train import danlu
+from tests.lab.referee.program import NOISY, make, plan
+
+
+@pytest.fixture
+def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The verb on a program; arms that ``--worse 1`` tells apart."""
+    file = plan(make(tmp_path / "p", train_py=NOISY))
+    monkeypatch.chdir(tmp_path)
+    return ["referee", str(file.name)]
+
+
+def test_an_answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """On stdout what was asked and the answer; on stderr the way there; the verdict in the ledger, a page."""
+    assert danlu(*words) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("idea against base: loss, where lower is better; idea − base\n")
+    assert "idea: worse; loss is 1 higher" in out and "regime: not known" in out and "cost: 9 runs" in out
+    assert err.count("\n") == 3 + 1 + 4 and err.startswith("probing the seed, 1 of 3: loss ")
+    (study,) = Path("studies").glob("referee-plan-*")
+    assert "idea against base" in (study / "report.html").read_text()
+    (entry,) = ledger.read()
+    assert (entry.idea, entry.on, entry.verdict, entry.seeds) == ("idea", "p base", "worse", 3)
+    assert entry.evidence == (str(study),)
+
+
+def test_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The fields that a program may count on."""
+    assert danlu(*words, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["schema"] == "danlu.referee/1"
+    assert set(found) == {
+        "schema", "file", "study", "outcome", "metric", "baseline", "idea", "verdict", "early", "why", "gain",
+        "rungs", "delta", "interval", "level", "kind", "correlation", "pairs", "severity", "e", "runs",
+        "changes", "next", "regime", "premises", "tuned", "cost", "notes", "others",
+    }  # fmt: skip
+    assert found["verdict"] == "worse" and found["delta"] == pytest.approx(1) and found["pairs"] == 3
+    assert found["metric"] == {"name": "loss", "better": "lower"} and len(found["runs"]) == 3
+
+
+@pytest.mark.parametrize(("change", "code"), [("--worse 1", 11), ("--worse -1", 0), ("--worse 0", 10)])
+def test_exit_codes_that_tell_the_verdict(words: list[str], change: str, code: int) -> None:
+    plan(Path("p").absolute(), arms={"base": {}, "idea": {"set": change}})
+    assert danlu(*words, "--exit-verdict") == code
+
+
+def test_exit_codes_without_a_verdict(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("p").absolute()
+    (folder / "train.py").write_text("print('loss', 1)")
+    plan(folder, run="python train.py {seed} {set}")
+    assert danlu(*words) == 3
+    assert "danlu: void: {seed} changes nothing" in capsys.readouterr().err
+    assert danlu(*words, "--json") == 3
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "void" and found["why"].startswith("{seed} changes nothing")
+    (folder / "train.py").write_text("raise SystemExit('no data')")
+    assert danlu(*words, "--exit-verdict") == 4
+    plan(folder, budget={"pairs": 3, "seconds": 1e-9})
+    (folder / "train.py").write_text(NOISY)
+    assert danlu(*words) == 5
+    assert danlu(*words, "--pairs", "1") == 2
+    assert danlu("referee", "nothing.yaml") == 2
+
+
+def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a plan, also with all that stands in its comments; it is never written over."""
+    monkeypatch.chdir(tmp_path)
+    assert danlu("referee", "--init") == 0
+    text = Path("referee.yaml").read_text()
+    found = plans.read(Path("referee.yaml"))
+    assert found.baseline == "base" and found.seeded and found.budget.pairs == 5
+    whole = re.sub(r"^( *)# ( *[a-z]+:)", r"\1\2", text, flags=re.MULTILINE)
+    Path("whole.yaml").write_text(whole)
+    found = plans.read(Path("whole.yaml"))
+    assert {"base", "idea", "wide"} == set(found.arms) and set(found.also) == {
+        "steps",
+        "tokens",
+        "parameters",
+    }
+    unset = {name for name in type(found).model_fields if getattr(found, name) in (None, (), {}, False)}
+    assert unset == {"patch", "env", "premises", "timed"}
+    assert danlu("referee", "--init") == 2 and Path("referee.yaml").read_text() == text
