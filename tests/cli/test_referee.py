@@ -32,8 +32,11 @@ def test_an_answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> None
     (study,) = Path("studies").glob("referee-plan-*")
     assert "idea against base" in (study / "report.html").read_text()
     (entry,) = ledger.read()
-    assert (entry.idea, entry.on, entry.verdict, entry.seeds) == ("idea", "p base", "worse", 3)
-    assert entry.evidence == (str(study),)
+    assert (entry.idea, entry.verdict, entry.seeds) == ("idea", "worse", 3)
+    assert entry.on is not None and entry.on.startswith("p base ") and entry.sets == {"set": "--worse 1"}
+    assert entry.evidence == (str(study),) and entry.e == pytest.approx(1 + 9 * 3)  # of equal differences
+    assert danlu(*words) == 0 and len(ledger.read()) == 1
+    assert "was answered before" in capsys.readouterr().err
 
 
 def test_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +46,7 @@ def test_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert found["schema"] == "danlu.referee/1"
     assert set(found) == {
         "schema", "file", "study", "outcome", "metric", "baseline", "idea", "verdict", "early", "why", "gain",
-        "rungs", "delta", "interval", "level", "kind", "correlation", "pairs", "severity", "e", "runs",
+        "rungs", "delta", "interval", "level", "kind", "correlation", "pairs", "severity", "e", "fdr", "runs",
         "changes", "next", "regime", "premises", "tuned", "cost", "notes", "others",
     }  # fmt: skip
     assert found["verdict"] == "worse" and found["delta"] == pytest.approx(1) and found["pairs"] == 3
@@ -67,6 +70,7 @@ def test_exit_codes_without_a_verdict(words: list[str], capsys: pytest.CaptureFi
     assert found["verdict"] == "void" and found["why"].startswith("{seed} changes nothing")
     (folder / "train.py").write_text("raise SystemExit('no data')")
     assert danlu(*words, "--exit-verdict") == 4
+    assert [entry.verdict for entry in ledger.read()] == ["void", "asked"]
     plan(folder, budget={"pairs": 3, "seconds": 1e-9})
     (folder / "train.py").write_text(NOISY)
     assert danlu(*words) == 5

@@ -22,7 +22,8 @@ Outcome = Literal["answered", "void", "failed", "budget"]
 @dataclass(frozen=True)
 class Answer:
     """``findings``: one of each idea; none where there is no verdict, and ``why`` says why not. ``notes``:
-    what else must be known. ``cost``: runs and seconds so far, those of tuning apart."""
+    what else must be known. ``cost``: runs and seconds so far, those of tuning apart. ``control``: by idea,
+    whether its verdict ``stands`` among all that the ledger was asked, or ``alone``."""
 
     file: Path
     outcome: Outcome
@@ -35,6 +36,7 @@ class Answer:
     regime: Mapping[str, Any] = field(default_factory=dict)
     tuned: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, float] = field(default_factory=dict)
+    control: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     @classmethod
@@ -105,6 +107,7 @@ class Answer:
             "pairs": len(sides.differences),
             "severity": dict(finding.severity),
             "e": finding.e,
+            "fdr": self.control.get(finding.idea),
             "runs": [
                 {
                     "seed": seed,

@@ -1,30 +1,85 @@
-"""An answer told to the ledger."""
+"""What the ledger is told: the question when it is asked, the answer when there is one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from danlu.lab import ledger
 from danlu.lab.referee.answer import Answer
+from danlu.lab.referee.findings import Finding, mean_of
+from danlu.lab.referee.question import Question
+from danlu.lab.study import Study
 
 
-def record(answer: Answer, book: Path) -> None:
-    """Write down the verdict on each idea."""
-    if answer.question is None or answer.study is None:
-        return
-    plan, program = answer.question.plan, answer.question.program
+def ask(question: Question, study: Study, book: Path, tell: Callable[[str], None]) -> None:
+    """Write the question on each idea down before its first run; tell what was answered before."""
+    for idea in question.ideas:
+        about = _about(question, study, idea)
+        before = ledger.seen(idea, about["on"], sets=about["sets"], file=book)
+        if before is not None:
+            tell(before)
+        ledger.ask(**about, file=book)
+
+
+def record(answer: Answer, book: Path) -> dict[str, str]:
+    """Write the verdict on each idea down, or that it is void; of each that claims something, whether it
+    ``stands`` among all that the ledger was asked, or ``alone``. What failed or did not end stays asked."""
+    question, study = answer.question, answer.study
+    if question is None or study is None:
+        return {}
+    if answer.outcome == "void":
+        for idea in question.ideas:
+            ledger.record(**_about(question, study, idea), verdict="void", seeds=0, why=answer.why, file=book)
+    ids = {}
     for finding in answer.findings:
-        if finding.verdict not in ("better", "worse", "not shown"):
-            continue
-        ledger.record(
-            idea=finding.idea,
-            on=f"{program} {plan.baseline}",
-            statement=f"{finding.idea} makes {plan.metric.name} of {program} {plan.metric.better}",
-            verdict=finding.verdict,
-            effect=finding.interval.value,
-            interval=(finding.interval.low, finding.interval.high),
-            unit=plan.metric.name,
-            seeds=len(finding.sides.differences),
-            evidence=[answer.study.path],
-            file=book,
-        )
+        about = _about(question, study, finding.idea) | _found(answer, finding)
+        ids[finding.idea] = ledger.record(**about, file=book).id
+    said = ledger.control(ledger.read(book)) if ids else {}
+    return {idea: said[id] for idea, id in ids.items() if id in said}
+
+
+def _about(question: Question, study: Study, idea: str) -> dict[str, Any]:
+    """What is asked."""
+    plan, program = question.plan, question.program
+    base, arm = question.trees[plan.baseline], plan.arms[idea]
+    changed = question.repository.differing(base, question.trees[idea])
+    tree = {"tree": question.trees[idea][:16]} if changed else {}
+    return {
+        "idea": idea,
+        "on": f"{program} {plan.baseline} {base[:8]}",
+        "statement": f"{idea} makes {plan.metric.name} of {program} {plan.metric.better}",
+        "family": program,
+        "sets": tree | ({"set": arm.set} if arm.set else {}),
+        "tags": changed[:10],
+        "evidence": [study.path],
+    }
+
+
+def _found(answer: Answer, finding: Finding) -> dict[str, Any]:
+    """What came out."""
+    assert answer.question is not None
+    gain, records = finding.gain, finding.sides.variant
+    sizes = {name: mean_of(records, name) for name in ("parameters", "steps", "tokens")}
+    return {
+        "verdict": finding.verdict,
+        "why": finding.why,
+        "effect": finding.interval.value,
+        "interval": (finding.interval.low, finding.interval.high),
+        "unit": answer.question.plan.metric.name,
+        "seeds": len(finding.sides.differences),
+        "e": finding.e,
+        "gain": None if gain is None else {"value": gain.value, "low": gain.low, "high": gain.high},
+        "rungs": [
+            {
+                "flops": one["compute"] if one["counted in"] == "FLOPs" else None,
+                "value": one["gain"],
+                "low": one["low"],
+                "high": one["high"],
+            }
+            for one in finding.gains
+        ],
+        "regime": answer.regime,
+        "scale": {name: size for name, size in sizes.items() if size is not None} or None,
+    }

@@ -56,11 +56,21 @@ class Question:
         """All arms but the baseline."""
         return [name for name in self.plan.arms if name != self.plan.baseline]
 
+    def comparable(self) -> None:
+        """Raises ``Void`` where protected files differ between arms."""
+        base, protect = self.plan.baseline, self.plan.protect
+        for idea in self.ideas if protect else []:
+            changed = self.repository.differing(self.trees[base], self.trees[idea], protect)
+            if changed:
+                raise Void(
+                    f"{idea} changes {changed[0]}, which is protected: it would be measured by another rule "
+                    f"than {base}"
+                )
+
 
 def ask(file: Path, studies: Path, apart: Sequence[Path]) -> Question:
     """The question that a file asks now. ``apart``: files that are no part of the program, such as the
-    ledger. Raises ``LabError`` and ``FileError`` for what makes no question, ``Void`` where protected files
-    differ between arms."""
+    ledger. Raises ``LabError`` and ``FileError`` for what makes no question."""
     said = plan.read(file)
     folder = (file.parent / said.folder).resolve()
     if not folder.is_dir():
@@ -102,11 +112,6 @@ def _check(file: Path, said: Plan, repository: Repository, trees: Mapping[str, s
         if trees[name] != base and seeds_alone(repository.diff(base, trees[name], "--unified=0")):
             raise LabError(
                 f"{file}: {name} changes nothing but a seed, which is luck; the referee draws seeds"
-            )
-        if changed := repository.differing(base, trees[name], said.protect) if said.protect else []:
-            raise Void(
-                f"{name} changes {changed[0]}, which is protected: it would be measured by another rule than "
-                f"{said.baseline}"
             )
 
 

@@ -15,6 +15,7 @@ from danlu.lab.referee.words import fill, split
 from danlu.lab.statistics import Interval
 from danlu.lab.statistics.across import Judged, judge
 from danlu.lab.statistics.gain import Gain, Rung, gains
+from danlu.lab.statistics.online import from_p
 
 Unit = Literal["FLOPs", "seconds"]
 FEWEST = 3  # pairs of the largest rungs, which cost the most
@@ -76,7 +77,9 @@ def across(finding: Finding, rungs: Mapping[str, Sides], sign: int) -> Finding:
     ]
     judged = judge(found, found[-1].x)
     names = list(rungs)
-    said = [_told(names[rung], gain) for rung, gain in zip(order, found, strict=True)]
+    said = [
+        {**_told(names[rung], gain), "counted in": counted} for rung, gain in zip(order, found, strict=True)
+    ]
     failed = [sides.lost("failed") for sides in rungs.values()]
     verdict, why = judged.verdict, _why(judged, counted)
     if verdict == "better" and any(variant for _, variant in failed):
@@ -84,9 +87,9 @@ def across(finding: Finding, rungs: Mapping[str, Sides], sign: int) -> Finding:
     if verdict == "worse" and any(base for base, _ in failed):
         verdict, why = "not shown", f"a run of the baseline failed, so it cannot win; {why}"
     gain = Interval(*map(_exp, judged.gain))
-    return replace(
-        finding, verdict=verdict, why=why, gain=gain, gains=[{**one, "counted in": counted} for one in said]
-    )
+    # Whoever looked before the end keeps the evidence of the largest rung's pairs, which allows for it.
+    e = from_p(judged.model.p(judged.at)) if judged.model and finding.kind != "anytime" else finding.e
+    return replace(finding, verdict=verdict, why=why, gain=gain, gains=said, e=e)
 
 
 def _why(judged: Judged, counted: Unit) -> str:

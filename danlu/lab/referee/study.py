@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from danlu.files.json import read_object, write_json
@@ -18,9 +19,9 @@ from danlu.files.lock import Lock
 from danlu.lab import ledger
 from danlu.lab.limits import SEEDS, within
 from danlu.lab.referee import blocks, machine, scale
+from danlu.lab.referee import book as ledgers
 from danlu.lab.referee.answer import Answer
 from danlu.lab.referee.blocks import Blocks
-from danlu.lab.referee.book import record
 from danlu.lab.referee.errors import Failed, Spent, Void
 from danlu.lab.referee.findings import Finding, find, mean_of, premises
 from danlu.lab.referee.question import Question, ask
@@ -52,21 +53,20 @@ def referee(
     spent. Raises ``LabError`` and ``FileError`` for what cannot be asked."""
     if pairs is not None:
         within("--pairs", pairs, SEEDS, 2)
-    try:
-        question = ask(file, studies, [] if book is None else [book, book.with_name(f".{book.name}.lock")])
-    except Void as error:
-        return Answer.without(file, error)
+    question = ask(file, studies, [] if book is None else [book, book.with_name(f".{book.name}.lock")])
     study = Study.open(studies, question.name, {"verb": "referee", "question": question.about})
     with Lock(study.path / ".lock", wait=0, named=True), machine.lock_gpus(tell):
         on_its_way = _Asked(question, study, pairs or question.plan.budget.pairs, tell)
+        if book is not None:
+            ledgers.ask(question, study, book, tell)
         try:
             answer = on_its_way.answer()
         except (Void, Failed, Spent) as error:
             about = {"question": question, "study": study, "cost": on_its_way.cost()}
             answer = Answer.without(file, error, **about)
+        if book is not None:
+            answer = replace(answer, control=ledgers.record(answer, book))
         study.save(answer.json())
-    if book is not None:
-        record(answer, book)
     return answer
 
 
@@ -94,6 +94,7 @@ class _Asked:
         return self._runs
 
     def answer(self) -> Answer:
+        self.question.comparable()
         plan = self.plan
         rungs = self._rungs()
         smallest = next(iter(rungs))
