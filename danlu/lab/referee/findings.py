@@ -219,11 +219,13 @@ class Held:
         return f"{self.name}: {self.arm} has {value:.4g} ({low:.4g} … {high:.4g}), and it must be {self.rule}"
 
 
-def premises(asked: Sequence[Premise], records: Mapping[str, Sequence[Record]]) -> list[Held]:
+def premises(
+    asked: Sequence[Premise], records: Mapping[str, Sequence[Record]], margin: float | None
+) -> list[Held]:
     """Each premise of each arm that it is of. It holds where the bounds do."""
     found = []
     for premise in asked:
-        low, high = premise.rule.bounds
+        low, high = premise.rule.bounds(math.nan if margin is None else margin)
         for arm in [premise.arm] if premise.arm else records:
             values = [r.also[f"premise {premise.name}"] for r in records[arm] if r.end == "ended"]
             interval = mean_interval(values, ONE_SIDED) if values else Interval(math.nan, -math.inf, math.inf)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from danlu.files.yaml import brief, read_mapping
-from danlu.lab.claims.book import Rule
+from danlu.lab.claims.rules import Rule
 from danlu.lab.errors import LabError
 from danlu.lab.referee.words import places_of, split
 from danlu.spec.base import PositiveFloat, PositiveInt, Spec
@@ -211,6 +211,8 @@ class Plan(Spec):
             if premise.arm is not None and premise.arm not in self.arms:
                 hint = did_you_mean(premise.arm, self.arms) or f"; there are {either(self.arms)}"
                 raise LabError(f"premise {premise.name!r} is of the arm {premise.arm}{hint}")
+            if premise.rule.names_margin and self.margin is None:
+                raise LabError(f"premise {premise.name!r} names the margin, and there is none; set margin")
         if self.scale is not None:
             if "value" not in places_of([self.scale.set]):
                 raise LabError("scale.set has no {value}; write it where each of the values goes")

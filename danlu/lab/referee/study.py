@@ -112,7 +112,7 @@ class _Asked:
             for rung, count in zip(rungs, counts, strict=True)
         }
         largest = list(found.values())[-1]
-        held = premises(plan.premises, largest.records)
+        held = premises(plan.premises, largest.records, plan.margin)
         if fallen := next((one for one in held if not one.holds), None):
             raise Void(f"a premise does not hold: {fallen}")
         looks = read_object(self._looks_file, {"looks": [int]})["looks"] if self._looks_file.exists() else []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from danlu.lab.claims.book import Rule
+from danlu.lab.claims.rules import Rule
 from danlu.lab.referee.findings import Sides, find, premises
 from danlu.lab.referee.plan import Metric, Premise
 from danlu.lab.referee.regime import regime
@@ -78,7 +78,7 @@ def test_premises_hold_by_their_bounds() -> None:
     records = {"base": [record(0, **{"premise sink": x}) for x in (1.0, 2.0, 3.0)]}
     for above, holds in ((0.31, True), (0.32, False)):
         asked = Premise(name="sink", arm="base", stdout="(.)", rule=Rule(above=above))
-        (held,) = premises([asked], records)
+        (held,) = premises([asked], records, None)
         assert held.holds == holds and held.interval.low == pytest.approx(0.3141, abs=1e-3)
 
 
