@@ -23,7 +23,7 @@ from danlu.lab.statistics.online import discoveries, needed
 from danlu.lab.statistics.sequential import evidence
 from danlu.lab.statistics.shrink import shrink, spread_of_ideas
 
-Z = 1.959964  # half of a 95 % interval, in standard errors
+Z = 1.959964  # half of a 95 % interval, in standard errors; Student's is wider, which shrinks a little more
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,25 @@ def judge(entries: Sequence[Entry]) -> Judgement:
 
 def _questions(entries: Iterable[Entry]) -> list[list[Entry]]:
     """The entries by question, in the order in which they were asked. More seeds of the same study are the
-    same question; other code, a longer run, another study is another."""
+    same question, and so are the same numbers in another study: its runs were found again. Other code, a
+    longer run, another study with other numbers is another."""
     found: dict[Hashable, list[Entry]] = {}
+    groups = []
     for entry in entries:
+        what = entry.question, key(entry.sets), entry.code
         updates = entry.regime.updates if entry.regime else None
-        of = (entry.question, key(entry.sets), entry.evidence, entry.code, updates)
-        found.setdefault(of if entry.evidence else entry.id, []).append(entry)
-    return list(found.values())
+        names: list[Hashable] = []
+        if entry.evidence:
+            names.append((what, entry.evidence, updates))
+        if entry.effect is not None:
+            names.append((what, entry.effect, entry.interval, entry.seeds))
+        group = next((found[name] for name in names if name in found), None)
+        if group is None:
+            group = []
+            groups.append(group)
+        group.append(entry)
+        found |= dict.fromkeys(names, group)
+    return groups
 
 
 def _most(group: Sequence[Entry]) -> Entry:

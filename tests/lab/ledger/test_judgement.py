@@ -84,6 +84,15 @@ def test_another_try_is_another_question(again: dict[str, Any]) -> None:
     assert control([*tries[:-1], lucky.model_copy(update={"e": 1.001 * needed(20)})])["a-19"] == "stands"
 
 
+def test_a_result_found_again_in_another_study_is_no_further_discovery() -> None:
+    value = 1.001 * needed(1)
+    same = [entry(f"a-{i}", idea="a", e=value, effect=-0.1, evidence=[f"studies/{i}"]) for i in range(9)]
+    assert judge(same).asked == 1
+    late = entry("b", e=1.001 * needed(2, 1))
+    assert control([*same, late])["b"] == "stands"
+    assert control([*same, late.model_copy(update={"e": 0.999 * needed(2, 1)})])["b"] == "alone"
+
+
 def test_a_session_of_questions_without_an_answer_seldom_finds_one() -> None:
     """100 ideas that change nothing, five pairs each: at α = .1 at most a tenth of the sessions keeps one
     that stands; verdicts on their own are false in nearly all."""
