@@ -32,6 +32,7 @@ from danlu.cli.runs import compare, runs
 from danlu.cli.sample import sample
 from danlu.cli.sweep import sweep
 from danlu.cli.train import train
+from danlu.cli.trust import trust
 from danlu.cli.try_ import try_
 from danlu.files.errors import DanluError
 
@@ -45,6 +46,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     ledger,
     runs,
     compare,
+    trust,
     sample,
     import_,
     export,
@@ -56,7 +58,9 @@ VERBS: tuple[Callable[..., Any], ...] = (
 )
 
 # Verbs that read experiments, in which parts of one's own may stand.
-READING = {train, try_, sweep, ladder, prove, sample, export, profile, show.show, show.diff, show.ideas}
+READING = {
+    train, try_, sweep, ladder, prove, trust, sample, export, profile, show.show, show.diff, show.ideas
+}  # fmt: skip
 
 # rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.
 app = typer.Typer(name="danlu", add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

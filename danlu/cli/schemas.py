@@ -86,6 +86,7 @@ SCHEMAS: dict[str, Schema] = {
         "meetings": [{"at": str, "x": _NUMBER, "values": [dict],
                       "differences": [{"side": str, "pairs": int, **_ENDS}]}],
     }),
+    "trust": Schema(1, [{"file": str, "old": str, "new": str, "run": str, "again": str, "runs": int}]),
     "sample": Schema(1, (
         {"run": str, "step": int, "prompt": str, "text": str}, {"run": str, "step": int, "kind": str},
     )),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu import code
+from danlu.code.trust import renewed
 from danlu.files.errors import FileError
 from danlu.files.json import read_object, write_json
 from danlu.files.lock import Lock
@@ -40,9 +41,10 @@ def keep(folder: Path, runs: Iterable[Path]) -> str | None:
 def edited_since(evidence: Iterable[str], digest: str) -> list[str]:
     """The files that are others now than what ``digest`` stands for; none where the evidence is not here."""
     for place in map(Path, evidence):
-        files = _read(place if place.is_dir() else place.parent).get(digest)
+        folder = place if place.is_dir() else place.parent
+        files = _read(folder).get(digest)
         if files is not None and code.together(files) == digest:
-            return code.differing({"files": files}, code.now())
+            return code.differing(renewed({"files": files}, folder.parent), code.now())
     return []
 
 

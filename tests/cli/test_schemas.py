@@ -34,6 +34,7 @@ ledger due
 runs
 runs --group
 compare runs/one runs/two
+trust nn/block.py
 sample runs/one --tokens 3
 import hf
 profile base.yaml --steps 1

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from danlu.code import REUSED, Code, edited, judge, manifest
+from danlu.code import REUSED, Code, edited, judge, manifest, now
 from danlu.code.tiers import is_own
+from danlu.code.trust import renewed
 from danlu.files.json import read_json, to_json
 from danlu.lab.queue.job import MEASURED, Job
 from danlu.lab.study import folder_name
@@ -87,13 +88,16 @@ def fits(folder: Path, code: Code) -> bool:
 def made_by(folder: Path) -> Any:
     """What the run in ``folder`` wrote down of its code; None where it wrote nothing down yet."""
     environment = _environment(folder)
-    return None if environment is None else environment.get("code", {})
+    return None if environment is None else renewed(environment.get("code", {}), folder.parent.parent)
 
 
 def depends_on(folder: Path) -> dict[str, str]:
-    """The files that the run in ``folder`` depends on, and what was measured of it, and their digests."""
-    environment = _environment(folder) or {}
-    return manifest(environment.get("code")) | manifest(environment.get(MEASURED))
+    """The files that the run in ``folder`` depends on, and what was measured of it, and their digests. What
+    was measured by other code is not used, and so counts for nothing."""
+    found, measured = manifest(made_by(folder)), (_environment(folder) or {}).get(MEASURED)
+    if measured is not None and judge(measured, now()) in REUSED:
+        found |= manifest(measured)
+    return found
 
 
 def edited_in(folder: Path) -> list[str]:
@@ -126,6 +130,11 @@ def _listed(runs: Path) -> Iterable[str]:
         return os.listdir(runs)
     except OSError:
         return ()
+
+
+def key_of(folder: Path) -> str:
+    """What the run in ``folder`` is of, by its name; empty of one that the queue did not name."""
+    return _parts(folder.name)[0]
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from danlu import code
 from danlu.code import Verdict
+from danlu.code.trust import renewed
 from danlu.files.errors import FileError
 from danlu.files.json import read_object
 
@@ -47,6 +49,7 @@ def apart(folders: Iterable[str | os.PathLike[str]]) -> list[str]:
 
 def _record(folder: str | os.PathLike[str]) -> Any:
     try:
-        return read_object(os.path.join(folder, ENVIRONMENT)).get("code")
+        record = read_object(os.path.join(folder, ENVIRONMENT)).get("code")
     except FileError:
         return None
+    return renewed(record, Path(folder).parent.parent)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from danlu.code import Code
+from danlu.code import Code, now
 from danlu.files.json import read_json, write_json
 from danlu.lab.queue import Job
-from danlu.lab.queue.places import Places, content, content_of
+from danlu.lab.queue.places import Places, content, content_of, depends_on
 from danlu.spec import resolve
 from tests.train import small
 
@@ -156,3 +156,15 @@ def test_the_content_is_that_of_the_run(places: Places, job: Job, tmp_path: Path
     write_json(tmp_path / "environment.json", {"data": record | {"splits": {}}})
     assert content_of(tmp_path) != content(record)
     assert content_of(tmp_path / "nothing") is None
+
+
+def test_what_was_measured_by_other_code_counts_for_nothing(places: Places) -> None:
+    """Nobody uses such a value: an edit of a measure between two studies is no edit during the second."""
+    folder = ran(places.runs / "one", HERE, ADAM)
+    of_run = {name: HERE.of(name) for name in ADAM}
+    environment = read_json(folder / "environment.json")
+    here = now()
+    for digest, counts in ((here.of("lab/measures/inside.py"), True), ("old", False)):
+        files = {"lab/measures/inside.py": digest}
+        write_json(folder / "environment.json", environment | {"measured": {"tier_a": "x", "files": files}})
+        assert depends_on(folder) == of_run | (files if counts else {})
