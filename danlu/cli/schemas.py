@@ -31,6 +31,8 @@ _RUNG = {"level": int, "layers": int, "width": int, "tokens": int, **_COUNTED}
 _ENDS = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
 _PLAN = {"words": [str], "budget": str, "flops": float, "rungs": [_RUNG], "warnings": [str]}
 _KERNEL = {"layers": [int], "mixer": str, "kernel": str, "why": str}
+_ENTRY = {"id": str, "date": str, "verdict": str, "statement": str, "seeds": int}
+_SHARE = {"count": int, "of": int, "low": float, "high": float}
 _LAW = {
     "law": str, "title": str, "formula": str, "text": str, "paper": str, "columns": [str], "target": str,
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
@@ -68,8 +70,12 @@ SCHEMAS: dict[str, Schema] = {
     )),
     "ledger": Schema(1, (
         [{"id": str, "reasons": [str]}],
-        [{"id": str, "date": str, "verdict": str, "statement": str}],
-        {"id": str, "date": str, "verdict": str, "statement": str},
+        [{"how": str, **_ENTRY}],
+        [_ENTRY],
+        _ENTRY,
+        {"asked": int, "verdicts": {...: int}, "stand": [str], "alone": [str], "needed": float, "pairs": int,
+         "accuracy": {...: _SHARE}, "success": [{"family": str, "asked": int, "worked": _SHARE}],
+         "gains": [{"id": str, "family": str, "raw": _ENDS, "left": _ENDS}]},
     )),
     "runs": Schema(1, (
         [{"run": str, "state": str, "code": str, "begun": float, "metric": _METRIC, "scored_on": [str],

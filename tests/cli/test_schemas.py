@@ -31,6 +31,8 @@ prove --list
 ledger
 ledger show optimizer
 ledger due
+ledger search optimizer
+ledger judge
 runs
 runs --group
 compare runs/one runs/two
