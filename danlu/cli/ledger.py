@@ -40,8 +40,9 @@ def ledger(
         ),
     ] = None,
     on: Annotated[
-        str, typer.Option(metavar="WORDS", help="The baseline of an idea that you search for.")
-    ] = "nano",
+        str | None,
+        typer.Option(metavar="WORDS", help="The baseline of an idea that you search for, as in danlu try."),
+    ] = None,
     file: Annotated[Path, typer.Option("--file", help="The file of the ledger.")] = Path("ledger.yaml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

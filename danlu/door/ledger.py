@@ -52,9 +52,10 @@ class Ledger(Entries):
         self._read = book.read(self._file)
         super().__init__([entry.written() for entry in self._read], listing(self._read))
 
-    def search(self, words: str, on: str = "nano") -> Entries:
+    def search(self, words: str, on: str | None = None) -> Entries:
         """What was tried before that is like ``words``, the most alike first, as ``danlu ledger search``
-        lists it; ``how`` says by what each was found."""
+        lists it; ``how`` says by what each was found. ``on``: the baseline (left out: that of
+        ``danlu.try_ideas``)."""
         found = before(self._read, words, on)
         return Entries([{"how": one.how, **one.entry.written()} for one in found], likeness(found))
 

@@ -2,9 +2,9 @@
 again; and what all of it together says.
 
 A text file that belongs under version control and may be edited by hand: an entry (``entry``), how entries
-stand in the text (``text``), reading and writing it (``book``), what an idea sets and its family (``ideas``),
-which verdicts stand and what the lab's share of successes is (``judgement``), what was tried before
-(``memory``).
+stand in the text (``text``), reading and writing it (``book``), which of several answers counts (``newest``),
+what an idea sets and its family (``ideas``), which verdicts stand and how many ideas worked (``judgement``),
+what was tried before (``memory``), and how it is shown (``table``).
 """
 
 from danlu.lab.ledger.book import LEDGER, ask, decide, find, read, record

@@ -25,6 +25,7 @@ from danlu.lab.conditions import torch_version
 from danlu.lab.errors import LabError
 from danlu.lab.ledger import text
 from danlu.lab.ledger.entry import BY_HAND, CLEAR, DECISIONS, ENOUGH, Decision, Entry, Verdict
+from danlu.lab.ledger.newest import current, later
 from danlu.lab.study import folder_name
 from danlu.spec.errors import did_you_mean, either
 
@@ -149,36 +150,6 @@ def find(entries: Sequence[Entry], name: str, file: Path = LEDGER) -> Entry:
             f"{file} has no entry {name}{did_you_mean(name, names) or '; danlu ledger lists them'}"
         )
     return fits[0]
-
-
-def current(entries: Sequence[Entry]) -> list[Entry]:
-    """Those that no other takes the place of."""
-    replaced = {name for entry in entries for name in entry.supersedes}
-    return [entry for entry in entries if entry.id not in replaced]
-
-
-def later(new: Entry, old: Entry) -> bool:
-    """Whether ``new`` is the better answer to the question of ``old``: an answer at all, in regime where the
-    other was, of no shorter runs, and of no fewer seeds where the code is the same. What is only asked is
-    superseded by nothing: it may be running."""
-    if not new.answered or old.verdict == "asked":
-        return False
-    if old.verdict == "void":
-        return True
-    if _earliness(new) > _earliness(old) or _length(new) < _length(old):
-        return False
-    return new.code != old.code or new.seeds >= old.seeds or _length(new) > _length(old)
-
-
-def _earliness(entry: Entry) -> int:
-    """0 in regime, 1 early, 2 where nobody says."""
-    return 2 if entry.regime is None else int(entry.early)
-
-
-def _length(entry: Entry) -> float:
-    """Updates of the runs, 0 where nobody says."""
-    said = entry.regime.updates if entry.regime else None
-    return said or (entry.scale.steps if entry.scale else None) or 0.0
 
 
 def _answers_alike(old: Entry, new: Entry) -> bool:

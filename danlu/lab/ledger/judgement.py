@@ -15,9 +15,9 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from danlu.lab.ledger.book import current
 from danlu.lab.ledger.entry import CLEAR, Entry, Gain, key
 from danlu.lab.ledger.ideas import family
+from danlu.lab.ledger.newest import current
 from danlu.lab.statistics.agreement import wilson
 from danlu.lab.statistics.online import discoveries, needed
 from danlu.lab.statistics.sequential import evidence

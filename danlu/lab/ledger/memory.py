@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from danlu.lab.ledger.book import LEDGER, current, read
+from danlu.lab.ledger.book import LEDGER, read
 from danlu.lab.ledger.entry import Entry, same
+from danlu.lab.ledger.newest import current
 
 How = Literal["the same question", "the same idea, another bed", "the same fields", "similar words"]
 ORDER: tuple[How, ...] = get_args(How)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from danlu.lab.ledger.book import current
 from danlu.lab.ledger.entry import Entry, Gain
 from danlu.lab.ledger.judgement import Judgement, Share, control
 from danlu.lab.ledger.memory import Match
+from danlu.lab.ledger.newest import current
 
 Rows = list[tuple[str, ...]]
 

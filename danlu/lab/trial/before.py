@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from danlu.files.errors import DanluError
 from danlu.lab.ledger import Entry, Match, about, search
+from danlu.lab.trial import Question
 from danlu.lab.trial.arms import read_sides
 
 
-def before(entries: Sequence[Entry], words: str, on: str) -> list[Match]:
-    """``ledger.search``, where words that are an idea ``on`` this bed are sought by the fields that it sets,
-    too."""
+def before(entries: Sequence[Entry], words: str, on: str | None = None) -> list[Match]:
+    """``ledger.search``, where words that are an idea ``on`` this bed (left out: that of ``danlu try``) are
+    sought by the fields that it sets, too."""
+    on = on or Question.on
     try:
         baseline, variants = read_sides(on, [words])
     except DanluError:  # any words, or an idea that does not fit this bed

@@ -15,7 +15,7 @@ import danlu
 from danlu.lab import evidence
 from danlu.lab.errors import LabError
 from danlu.lab.ledger import Entry, ask, decide, find, read
-from danlu.lab.ledger.book import current, later
+from danlu.lab.ledger.newest import current, later
 from tests.conftest import ROOT
 from tests.lab.ledger.entries import EARLY, IN_REGIME, QUESTION, add
 
