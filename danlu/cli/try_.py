@@ -9,9 +9,13 @@ import typer
 
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.show import AsJson
+from danlu.spec.errors import SpecError
+
+ONE_SIZE = ("seeds", "budget", "tune", "stop_early")  # options of a trial at one size
 
 
 def try_(
+    context: typer.Context,
     ideas: Annotated[
         list[str],
         typer.Argument(
@@ -45,6 +49,17 @@ def try_(
             "--stop-early", help="Stop as soon as a sequential test decides; --seeds is the maximum."
         ),
     ] = False,
+    across_scale: Annotated[
+        bool,
+        typer.Option(
+            "--across-scale",
+            help="Test at several sizes, each side tuned at each, and predict two sizes beyond. Takes hours.",
+        ),
+    ] = False,
+    rungs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Sizes of --across-scale, each 4 times the compute. Default: 4."),
+    ] = None,
     studies: Annotated[
         Path, typer.Option(help="The folder of all studies. Runs that are there are not made again.")
     ] = Path("studies"),
@@ -64,6 +79,11 @@ def try_(
 
     Examples: danlu try qk-norm; danlu try swiglu --on digits; danlu try lion --tune lr
     """
+    if across_scale:
+        _across(context, tuple(ideas), rungs, studies, workers, as_json)
+        return
+    if rungs is not None:
+        raise SpecError("--rungs belongs to --across-scale; add it, or leave --rungs out")
     from danlu.lab.trial import Question, try_ideas
 
     question = Question(tuple(ideas), on, seeds, budget, tune, stop_early)
@@ -81,3 +101,42 @@ def try_(
     say()
     for line in details(answer):
         say(line)
+
+
+def _across(
+    context: typer.Context,
+    ideas: tuple[str, ...],
+    rungs: int | None,
+    studies: Path,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    given = [name for name in (*ONE_SIZE, "on") if _typed(context, name)]
+    if (name := given[0] if given else "on") != "on":
+        option = f"--{name.replace('_', '-')}"
+        raise SpecError(f"{option} is of a trial at one size, and --across-scale sets it; leave {option} out")
+    on = context.params["on"] if given else "bed"
+    from danlu.lab.across import Question, try_across
+
+    answer = try_across(Question(ideas, on, rungs or 4), studies, workers=workers)
+    from danlu.files.write import write_atomically
+    from danlu.lab.across.report import report
+    from danlu.lab.across.terminal import details, sentence, table
+
+    write_atomically(answer.study.report, report(answer).encode())
+    if as_json:
+        print_json(answer.json())
+        return
+    for idea in answer.ideas:
+        say(sentence(idea, answer))
+    say()
+    print_table(table(answer), shorten=(0,), drop=(2,))
+    say()
+    for line in details(answer):
+        say(line)
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether the user gave the option."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -1,0 +1,136 @@
+"""What came out of a study over sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from danlu.lab.across.rates import Rated
+from danlu.lab.across.rungs import Rung
+from danlu.lab.regime import Regime
+from danlu.lab.statistics.across import Judged, known
+from danlu.lab.statistics.gain import Gain
+from danlu.lab.statistics.means import Interval
+from danlu.lab.statistics.shrink import Shrunken
+from danlu.lab.study import Study
+from danlu.lab.trial.timing import Ratio
+from danlu.spec.metrics import Metric
+
+
+@dataclass(frozen=True)
+class AtRung:
+    """Both sides of an idea at a rung: their rates, the metric by seed (nan: diverged), FLOPs of the
+    variant's run, and how many times as long its update takes (None: not asked)."""
+
+    rung: Rung
+    baseline: Rated
+    variant: Rated
+    seeds: tuple[int, ...]
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    flops: float
+    time: Ratio | None = None
+
+    def json(self) -> dict[str, Any]:
+        """Plain values; what is not finite is none."""
+        return {
+            "rung": self.rung.json(), "baseline": self.baseline.json(), "variant": self.variant.json(),
+            "pairs": [
+                {"seed": seed, "baseline": finite(b), "variant": finite(v)}
+                for seed, b, v in zip(self.seeds, self.before, self.after, strict=True)
+            ],
+            "variant_flops": self.flops, "time_ratio": None if self.time is None else self.time.json(),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """An idea over the rungs that it was run at.
+
+    ``gains``: compute-equivalent, at equal FLOPs, by rung; ``timed``: the same at equal time, where time
+    could be measured. ``verdict``: that of ``judged`` (at equal FLOPs, two rungs beyond), or void, ``why``.
+    ``shrunk``: ln gain there drawn towards none by how ideas scatter. ``stopped``: the level after which no
+    chance was left to be shown better.
+    """
+
+    idea: str
+    statement: str
+    at: tuple[AtRung, ...]
+    gains: tuple[Gain, ...]
+    timed: tuple[Gain, ...]
+    judged: Judged | None
+    judged_time: Judged | None
+    shrunk: Shrunken | None
+    verdict: str
+    why: str
+    regime: Regime | None
+    stopped: int | None = None
+
+    @property
+    def said(self) -> str:
+        """The verdict as it is printed."""
+        early = self.regime is not None and self.regime.early and self.verdict != "void"
+        return f"{self.verdict} (early)" if early else self.verdict
+
+    @property
+    def trials(self) -> int:
+        """Tuning runs of both sides."""
+        return sum(one.baseline.trials + one.variant.trials for one in self.at)
+
+    def json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "idea": self.idea, "statement": self.statement, "verdict": self.verdict, "why": self.why,
+            "regime": None if self.regime is None else self.regime.json(),
+            "gain": None if self.judged is None else factor(self.judged.gain),
+            "gain_at_equal_time": None if self.judged_time is None else factor(self.judged_time.gain),
+            "verdict_at_equal_time": None if self.judged_time is None else self.judged_time.verdict,
+            "shrunk": None if self.shrunk is None else finite(math.exp(self.shrunk.value)),
+            "slope": None if self.judged is None or self.judged.slope is None else [
+                finite(x) for x in self.judged.slope
+            ],
+            "target_flops": None if self.judged is None else math.exp(self.judged.at),
+            "rungs": [
+                one.json() | {"gain": factor(gain.interval()), "bound": gain.bound,
+                              "difference": finite(gain.difference)}
+                for one, gain in zip(self.at, self.gains, strict=False)
+            ],
+            "tuning_runs": self.trials, "stopped_after": self.stopped,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Across:
+    """The ideas of a study over sizes; ``growth``: ln compute from rung to rung."""
+
+    on: str
+    study: Study
+    rungs: tuple[Rung, ...]
+    ideas: tuple[Scaled, ...]
+    metric: Metric
+    flops: float
+
+    def json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "on": self.on, "study": str(self.study.path), "metric": self.metric.record(),
+            "rungs": [rung.json() for rung in self.rungs], "flops": self.flops,
+            "ideas": [idea.json() for idea in self.ideas],
+        }  # fmt: skip
+
+
+def usable(gains: Sequence[Gain]) -> bool:
+    """Whether anything can be judged."""
+    return bool(known(gains))
+
+
+def factor(gain: Interval) -> list[float | None]:
+    """An interval of ln gain as factors of compute."""
+    return [finite(math.exp(end)) if math.isfinite(end) and end < 700 else None for end in gain]
+
+
+def finite(value: float) -> float | None:
+    """None for what JSON cannot say."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,298 @@
+"""``try --across-scale``: both sides of each idea tuned and paired at every rung, gains in compute, a verdict
+two rungs beyond.
+
+The baseline's runs serve all ideas. Between rungs an idea that has no chance left to be shown better ends
+(a gate), unless all rungs are asked for: a gate cannot make a *better*, which needs all gates and the test
+at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from danlu import spec
+from danlu.code import together
+from danlu.files.json import read_object, write_json
+from danlu.lab.across import rates
+from danlu.lab.across.answer import Across, AtRung, Scaled
+from danlu.lab.across.rates import Rated
+from danlu.lab.across.rungs import GROWTH, Rung, rungs
+from danlu.lab.budget import flops as flops_of
+from danlu.lab.queue import Queue
+from danlu.lab.queue.job import torch_build
+from danlu.lab.queue.places import depends_on
+from danlu.lab.regime import Regime, regime_of
+from danlu.lab.statistics import Interval
+from danlu.lab.statistics.across import Judged, fit, judge, known
+from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better
+from danlu.lab.statistics.gain import Gain, gains
+from danlu.lab.statistics.gain import Rung as Costs
+from danlu.lab.statistics.shrink import shrink, spread_of_ideas
+from danlu.lab.study import STUDIES, Study, folder_name
+from danlu.lab.trial import timing
+from danlu.lab.trial.arms import Idea, read_sides
+from danlu.lab.trial.sides import Runs, Side
+from danlu.lab.trial.timing import Ratio
+
+MEMORY = "times.json"  # ratios of seconds, by rung, idea and machine
+REMEMBERED: dict[Any, Any] = {...: {"value": [float, float, float], "why": str}}
+FOLLOWS = 3  # the level from which the largest rung's rates follow from those below
+BEYOND = 2  # rungs from the largest to where the verdict is
+NORMAL = 1.96  # standard errors of a normal distribution in half its 95 % interval
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: ``ideas`` on the baseline's words ``on``, at ``rungs`` sizes. ``gates``: end an idea
+    early that has no chance; ``time``: also at equal time."""
+
+    ideas: tuple[str, ...]
+    on: str = "bed"
+    rungs: int = 4
+    gates: bool = True
+    time: bool = True
+
+    @property
+    def name(self) -> str:
+        """The study's, so that the same command finds its runs again."""
+        words = "-".join(["across", *self.ideas, "on", self.on])
+        digest = hashlib.sha256(words.encode()).hexdigest()[:8]
+        return folder_name(words if len(words) < 100 else f"{folder_name(words)[:90]}-{digest}")
+
+
+def try_across(
+    question: Question,
+    studies: Path = STUDIES,
+    *,
+    workers: int | None = None,
+    show: bool = True,
+) -> Across:
+    """Carry out the study, or what is left of it, and write ``result.json``.
+
+    Raises ``LabError``, ``SpecError``, ``DataError`` with one sentence, before anything runs where it can be
+    known."""
+    baseline, variants = read_sides(question.on, question.ideas)
+    planned = rungs(baseline, question.rungs)
+    for rung in planned:
+        for idea in variants:
+            rung.variant(idea.words)
+    asked = {"verb": "try", "across_scale": True, "ideas": list(question.ideas), "on": question.on}
+    study = Study.open(studies, question.name, asked)
+    with Queue(studies, workers=workers, show=show) as queue, queue.alone(study.path):
+        climb = _Climb(question, study, Runs(queue), planned, list(variants))
+        climb.carry_out()
+        answer = climb.answer()
+        study.save(answer.json())
+    return answer
+
+
+class _Climb:
+    """One study on its way up."""
+
+    def __init__(
+        self, question: Question, study: Study, runs: Runs, planned: Sequence[Rung], ideas: Sequence[Idea]
+    ) -> None:
+        self.question, self.study, self.runs = question, study, runs
+        self.planned, self.ideas = planned, ideas
+        self.metric = planned[0].baseline.objective.metrics[0]
+        self.sides: dict[str, list[tuple[float, Rated]]] = {name: [] for name in ("", *self._names)}
+        self.found: dict[str, list[AtRung]] = {name: [] for name in self._names}
+        self.stopped: dict[str, int] = {}
+        path = study.path / MEMORY
+        self.times: dict[str, Any] = read_object(path, REMEMBERED) if path.exists() else {}
+
+    @property
+    def _names(self) -> list[str]:
+        return [idea.name for idea in self.ideas]
+
+    def carry_out(self) -> None:
+        """All rungs, of each idea as far as it goes."""
+        for rung in self.planned:
+            going = [idea for idea in self.ideas if idea.name not in self.stopped]
+            if not going:
+                return
+            self._rate(rung, going)
+            seeds = self._seeds(rung)
+            at = {name: self.sides[name][-1][1] for name in ("", *(idea.name for idea in going))}
+            run = {name: _side(self.question.on, name, rated.experiment) for name, rated in at.items()}
+            self.runs.carry_out((side, seed) for seed in seeds for side in run.values())
+            values = {name: tuple(self.runs.metric(s, seed) for seed in seeds) for name, s in run.items()}
+            for idea in going:
+                name = idea.name
+                self.found[name].append(
+                    AtRung(
+                        rung, at[""], at[name], seeds, values[""], values[name],
+                        flops_of(run[name].experiment), self._time(rung, name, run[""], run[name], seeds[0]),
+                    )
+                )  # fmt: skip
+                if self.question.gates and rung is not self.planned[-1] and self._futile(name):
+                    self.stopped[name] = rung.level
+
+    def _rate(self, rung: Rung, going: Sequence[Idea]) -> None:
+        """Each side's rate at the rung."""
+        asked = [
+            (f"{self.question.on} {name}".strip(), _bounded(experiment), self.sides[name])
+            for name, experiment in [
+                ("", rung.baseline), *((idea.name, rung.variant(idea.words)) for idea in going)
+            ]
+        ]  # fmt: skip
+        x = math.log(rung.flops)
+        if rung is self.planned[-1] and rung.level >= FOLLOWS:
+            rated = rates.followed(self.runs.queue, asked, x)
+        else:
+            rated = rates.tuned(self.runs.queue, asked)
+        for name, one in zip(("", *(idea.name for idea in going)), rated, strict=True):
+            self.sides[name].append((x, one))
+
+    def _seeds(self, rung: Rung) -> tuple[int, ...]:
+        first = rung.baseline.train.seed
+        return tuple(range(first, first + rung.pairs))
+
+    def _time(self, rung: Rung, name: str, baseline: Side, variant: Side, seed: int) -> Ratio | None:
+        """How many times as long an update takes at this rung: remembered for machine, PyTorch and code."""
+        if not self.question.time:
+            return None
+        ratio = flops_of(variant.experiment) / flops_of(baseline.experiment)
+        same = timing.equal_by_construction(baseline.experiment, variant.experiment, ratio)
+        if same is not None:
+            return Ratio(Interval(1.0, 1.0, 1.0), same)
+        ended = [self.runs.outcome(side, seed).folder for side in (baseline, variant)]
+        code = together(depends_on(ended[0]) | depends_on(ended[1]))
+        key = " ".join([f"{rung.level}", name, platform.node(), torch_build(), code])
+        if key in self.times:
+            return Ratio.read(self.times[key])
+        found = timing.measure(baseline.experiment, variant.experiment)
+        if found.known:
+            self.times[key] = found.json()
+            write_json(self.study.path / MEMORY, self.times)
+        return found
+
+    # ---------------------------------------------------------------- judging
+
+    def _gains(self, name: str) -> list[Gain]:
+        found = self.found[name]
+        if len(found) < 2:
+            return []
+        sign = self.metric.sign
+        return gains(
+            [
+                Costs(
+                    one.rung.flops,
+                    tuple(sign * value for value in one.before),
+                    tuple(sign * value for value in one.after),
+                    one.flops,
+                )
+                for one in found
+            ]
+        )
+
+    def _futile(self, name: str) -> bool:
+        done = known(self._gains(name))
+        if len(done) < 2:
+            return False
+        model = fit([g.x for g in done], [g.value for g in done], [g.variance for g in done])
+        last = done[-1]
+        ahead = [
+            Ahead(math.log(rung.flops), last.variance * last.pairs / rung.pairs)
+            for rung in self.planned[len(self.found[name]) :]
+        ]
+        return chance_of_better(model, ahead, self._target(self.planned)) < FUTILE
+
+    def _target(self, reached: Sequence[Rung]) -> float:
+        """ln compute where the verdict is: two rungs beyond the largest."""
+        x = [math.log(rung.flops) for rung in reached]
+        step = (x[-1] - x[0]) / (len(x) - 1) if len(x) > 1 else math.log(GROWTH)
+        return x[-1] + BEYOND * min(step, x[-1] - x[-2] if len(x) > 1 else step)
+
+    def answer(self) -> Across:
+        """What came out so far."""
+        scaled = [self._scaled(idea) for idea in self.ideas]
+        spread = spread_of_ideas(
+            [(one.judged.gain.value, _error(one.judged)) for one in scaled if one.judged is not None]
+        )
+        shrunk = tuple(
+            one if one.judged is None
+            else replace(one, shrunk=shrink(one.judged.gain.value, _error(one.judged), spread))
+            for one in scaled
+        )  # fmt: skip
+        flops = self._spent()
+        return Across(self.question.on, self.study, tuple(self.planned), shrunk, self.metric, flops)
+
+    def _scaled(self, idea: Idea) -> Scaled:
+        found = self.found[idea.name]
+        by_flops = self._gains(idea.name)
+        by_time = [
+            _at_time(gain, one) for gain, one in zip(by_flops, found, strict=False)
+        ] if found and all(one.time is not None and one.time.known for one in found) else []  # fmt: skip
+        untuned = [side.why for one in found for side in (one.baseline, one.variant) if side.why]
+        judged = judged_time = None
+        verdict, why = "not shown", "one rung says nothing of scale"
+        if known(by_flops):
+            target = self._target([one.rung for one in found])
+            judged = judge(by_flops, target)
+            judged_time = judge(by_time, target) if known(by_time) else None
+            verdict, why = judged.verdict, judged.why
+        if untuned:
+            verdict, why = "void", untuned[0]
+        return Scaled(
+            idea=idea.name, statement=idea.statement, at=tuple(found), gains=tuple(by_flops),
+            timed=tuple(by_time), judged=judged, judged_time=judged_time, shrunk=None, verdict=verdict,
+            why=why, regime=self._regime(idea.name), stopped=self.stopped.get(idea.name),
+        )  # fmt: skip
+
+    def _regime(self, name: str) -> Regime | None:
+        found = self.found[name]
+        ended = [
+            summary
+            for one in found
+            for label, rated in (("", one.baseline), (name, one.variant))
+            for seed in one.seeds
+            if (summary := self.runs.outcome(_side(self.question.on, label, rated.experiment), seed).summary)
+        ]
+        tuned = all(not side.why for one in found for side in (one.baseline, one.variant))
+        return regime_of(ended, tuned=tuned)
+
+    def _spent(self) -> float:
+        """FLOPs of all runs, those of tuning too."""
+        pairs = 0.0
+        for rated in self.sides.values():
+            for rung, (_, side) in zip(self.planned, rated, strict=False):
+                pairs += flops_of(side.experiment) * (rung.pairs + side.trials)
+        return pairs
+
+
+def _bounded(experiment: spec.Experiment) -> spec.Experiment:
+    """As the runs of pairs are, so that equal ones are one run."""
+    from danlu.train.plan import updates_of
+
+    updates = updates_of(experiment)
+    assert updates is not None
+    return Side.of("", experiment, updates).experiment
+
+
+def _side(on: str, name: str, experiment: spec.Experiment) -> Side:
+    return Side(f"{on} {name}".strip(), experiment)
+
+
+def _at_time(gain: Gain, one: AtRung) -> Gain:
+    """The gain at equal seconds: the ratio of FLOPs gives way to that of seconds, whose error is added."""
+    assert one.time is not None
+    ratio, low, high = one.time.value
+    error = (math.log(high) - math.log(low)) / (2 * NORMAL)
+    return replace(
+        gain,
+        value=gain.value + math.log(one.flops / one.rung.flops) - math.log(ratio),
+        variance=gain.variance + error**2,
+    )
+
+
+def _error(judged: Judged) -> float:
+    """The standard error of a normal distribution with this 95 % interval, which counts in how few rungs
+    there are."""
+    return (judged.gain.high - judged.gain.low) / (2 * NORMAL)

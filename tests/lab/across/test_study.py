@@ -1,0 +1,50 @@
+"""A study over sizes, end to end, on networks that learn in a second."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from danlu.lab.across import Question, try_across
+from danlu.lab.across.report import report
+from danlu.lab.across.terminal import details, sentence, table
+from danlu.spec.errors import DanluError
+
+ON = (
+    "nano model.width=16 model.mixer.heads=2 model.layers=1 data.context=16 train.steps=25 "
+    "train.evaluate_tokens=2048 schedule.warmup=0.02"
+)
+
+
+@pytest.mark.slow
+def test_an_idea_over_two_sizes(tmp_path: Path) -> None:
+    question = Question(("constant",), on=ON, rungs=2)
+    answer = try_across(question, tmp_path, show=False)
+    (idea,) = answer.ideas
+    result = json.loads((answer.study.path / "result.json").read_text())
+    rungs = result["ideas"][0]["rungs"]
+    assert [len(rung["pairs"]) for rung in rungs] == [5, 5]
+    for rung in rungs:
+        assert rung["baseline"]["trials"] == rung["variant"]["trials"] >= 10
+        mean = sum(pair["variant"] - pair["baseline"] for pair in rung["pairs"]) / 5
+        assert rung["difference"] == pytest.approx(mean)
+    assert idea.regime is not None and idea.regime.early
+    if idea.verdict != "void":
+        assert idea.said.endswith("(early)")
+    # A schedule costs no time, so that time and FLOPs say the same.
+    assert [gain.value for gain in idea.timed] == [gain.value for gain in idea.gains]
+    assert "constant" in sentence(idea, answer) and len(table(answer)) == 3
+    assert any("Cost:" in line for line in details(answer))
+    assert report(answer).startswith("<!DOCTYPE html>") or "<svg" in report(answer)
+    runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    again = try_across(question, tmp_path, show=False)
+    assert again.json() == answer.json()
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == runs
+
+
+def test_what_cannot_be_asked_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(DanluError, match="changes nothing"):
+        try_across(Question(("rotary",), on=ON), tmp_path, show=False)
+    assert not list(tmp_path.iterdir())
