@@ -9,6 +9,7 @@ import pytest
 from danlu.lab.across.rungs import GROWTH, rungs
 from danlu.lab.budget import flops
 from danlu.lab.errors import LabError
+from danlu.spec import Attention
 from danlu.spec.words import resolve
 
 SMALL = "nano model.width=32 model.mixer.heads=2 data.context=32 train.steps=100 schedule.warmup=0.02"
@@ -25,7 +26,8 @@ def test_rungs_grow_in_compute_at_equal_tokens_a_parameter() -> None:
         assert abs(math.log(rung.flops / first.flops / GROWTH**level)) < math.log(2)
         assert rung.flops == flops(rung.baseline)
         model = rung.baseline.model
-        assert model.width / model.mixer.heads == 16 and model.layers == first.baseline.model.layers
+        assert isinstance(model.mixer, Attention) and model.width / model.mixer.heads == 16
+        assert model.layers == first.baseline.model.layers
     assert first.flops < others[0].flops < others[1].flops < others[2].flops
 
 
