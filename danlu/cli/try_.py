@@ -80,7 +80,7 @@ def try_(
     Examples: danlu try qk-norm; danlu try swiglu --on digits; danlu try lion --tune lr
     """
     if across_scale:
-        _across(context, tuple(ideas), rungs, studies, workers, as_json)
+        _across(context, tuple(ideas), rungs, studies, workers, ledger, as_json)
         return
     if rungs is not None:
         raise SpecError("--rungs belongs to --across-scale; add it, or leave --rungs out")
@@ -109,6 +109,7 @@ def _across(
     rungs: int | None,
     studies: Path,
     workers: int | None,
+    ledger: Path,
     as_json: bool,
 ) -> None:
     given = [name for name in (*ONE_SIZE, "on") if _typed(context, name)]
@@ -118,14 +119,14 @@ def _across(
     on = context.params["on"] if given else "bed"
     from danlu.lab.across import Question, try_across
 
-    answer = try_across(Question(ideas, on, rungs or 4), studies, workers=workers)
+    answer = try_across(Question(ideas, on, rungs or 4), studies, workers=workers, book=ledger)
     from danlu.files.write import write_atomically
     from danlu.lab.across.report import report
     from danlu.lab.across.terminal import details, sentence, table
 
     write_atomically(answer.study.report, report(answer).encode())
     if as_json:
-        print_json(answer.json())
+        print_json([idea.json() for idea in answer.ideas])
         return
     for idea in answer.ideas:
         say(sentence(idea, answer))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import Rung
 from danlu.lab.regime import Regime
-from danlu.lab.statistics.across import Judged, known
+from danlu.lab.statistics.across import Judged, Said
 from danlu.lab.statistics.gain import Gain
 from danlu.lab.statistics.means import Interval
 from danlu.lab.statistics.shrink import Shrunken
 from danlu.lab.study import Study
 from danlu.lab.trial.timing import Ratio
 from danlu.spec.metrics import Metric
+
+Verdict = Said | Literal["void"]
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,14 @@ class Scaled:
 
     idea: str
     statement: str
+    metric: Metric
     at: tuple[AtRung, ...]
     gains: tuple[Gain, ...]
     timed: tuple[Gain, ...]
     judged: Judged | None
     judged_time: Judged | None
     shrunk: Shrunken | None
-    verdict: str
+    verdict: Verdict
     why: str
     regime: Regime | None
     stopped: int | None = None
@@ -82,7 +84,8 @@ class Scaled:
     def json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            "idea": self.idea, "statement": self.statement, "verdict": self.verdict, "why": self.why,
+            "idea": self.idea, "statement": self.statement, "metric": self.metric.name,
+            "unit": self.metric.unit, "better": self.metric.better, "verdict": self.verdict, "why": self.why,
             "regime": None if self.regime is None else self.regime.json(),
             "gain": None if self.judged is None else factor(self.judged.gain),
             "gain_at_equal_time": None if self.judged_time is None else factor(self.judged_time.gain),
@@ -109,21 +112,20 @@ class Across:
     study: Study
     rungs: tuple[Rung, ...]
     ideas: tuple[Scaled, ...]
-    metric: Metric
     flops: float
+
+    @property
+    def metric(self) -> Metric:
+        """By which the sides are compared."""
+        return self.rungs[0].baseline.objective.metrics[0]
 
     def json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            "on": self.on, "study": str(self.study.path), "metric": self.metric.record(),
-            "rungs": [rung.json() for rung in self.rungs], "flops": self.flops,
+            "on": self.on, "study": str(self.study.path), "flops": self.flops,
+            "rungs": [rung.json() for rung in self.rungs],
             "ideas": [idea.json() for idea in self.ideas],
         }  # fmt: skip
-
-
-def usable(gains: Sequence[Gain]) -> bool:
-    """Whether anything can be judged."""
-    return bool(known(gains))
 
 
 def factor(gain: Interval) -> list[float | None]:

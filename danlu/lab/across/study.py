@@ -19,8 +19,9 @@ from typing import Any
 from danlu import spec
 from danlu.code import together
 from danlu.files.json import read_object, write_json
+from danlu.lab import evidence, ledger
 from danlu.lab.across import rates
-from danlu.lab.across.answer import Across, AtRung, Scaled
+from danlu.lab.across.answer import Across, AtRung, Scaled, Verdict, factor
 from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import GROWTH, Rung, rungs
 from danlu.lab.budget import flops as flops_of
@@ -33,6 +34,7 @@ from danlu.lab.statistics.across import Judged, fit, judge, known
 from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better
 from danlu.lab.statistics.gain import Gain, gains
 from danlu.lab.statistics.gain import Rung as Costs
+from danlu.lab.statistics.online import from_p
 from danlu.lab.statistics.shrink import shrink, spread_of_ideas
 from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
@@ -44,6 +46,7 @@ MEMORY = "times.json"  # ratios of seconds, by rung, idea and machine
 REMEMBERED: dict[Any, Any] = {...: {"value": [float, float, float], "why": str}}
 FOLLOWS = 3  # the level from which the largest rung's rates follow from those below
 BEYOND = 2  # rungs from the largest to where the verdict is
+AT = "equal FLOPs across sizes"  # in the ledger
 NORMAL = 1.96  # standard errors of a normal distribution in half its 95 % interval
 
 
@@ -72,8 +75,9 @@ def try_across(
     *,
     workers: int | None = None,
     show: bool = True,
+    book: Path | None = ledger.LEDGER,
 ) -> Across:
-    """Carry out the study, or what is left of it, and write ``result.json``.
+    """Carry out the study, or what is left of it, write ``result.json`` and tell the ledger ``book``.
 
     Raises ``LabError``, ``SpecError``, ``DataError`` with one sentence, before anything runs where it can be
     known."""
@@ -84,11 +88,21 @@ def try_across(
             rung.variant(idea.words)
     asked = {"verb": "try", "across_scale": True, "ideas": list(question.ideas), "on": question.on}
     study = Study.open(studies, question.name, asked)
+    if book is not None:
+        for idea, experiment in variants.items():
+            about = ledger.about(idea.words, baseline, experiment)
+            ledger.ask(
+                idea=idea.name, on=question.on, at=AT, statement=idea.statement, evidence=[study.path],
+                file=book, **about,
+            )  # fmt: skip
     with Queue(studies, workers=workers, show=show) as queue, queue.alone(study.path):
         climb = _Climb(question, study, Runs(queue), planned, list(variants))
         climb.carry_out()
         answer = climb.answer()
         study.save(answer.json())
+        if book is not None:
+            for one in answer.ideas:
+                _record(one, question, study, climb.folders(one.idea), book)
     return answer
 
 
@@ -173,6 +187,15 @@ class _Climb:
             write_json(self.study.path / MEMORY, self.times)
         return found
 
+    def folders(self, name: str) -> list[Path]:
+        """Of the runs of the pairs of an idea."""
+        return [
+            self.runs.outcome(_side(self.question.on, label, rated.experiment), seed).folder
+            for one in self.found[name]
+            for label, rated in (("", one.baseline), (name, one.variant))
+            for seed in one.seeds
+        ]
+
     # ---------------------------------------------------------------- judging
 
     def _gains(self, name: str) -> list[Gain]:
@@ -222,7 +245,7 @@ class _Climb:
             for one in scaled
         )  # fmt: skip
         flops = self._spent()
-        return Across(self.question.on, self.study, tuple(self.planned), shrunk, self.metric, flops)
+        return Across(self.question.on, self.study, tuple(self.planned), shrunk, flops)
 
     def _scaled(self, idea: Idea) -> Scaled:
         found = self.found[idea.name]
@@ -232,7 +255,8 @@ class _Climb:
         ] if found and all(one.time is not None and one.time.known for one in found) else []  # fmt: skip
         untuned = [side.why for one in found for side in (one.baseline, one.variant) if side.why]
         judged = judged_time = None
-        verdict, why = "not shown", "one rung says nothing of scale"
+        verdict: Verdict = "not shown"
+        why = "one rung says nothing of scale"
         if known(by_flops):
             target = self._target([one.rung for one in found])
             judged = judge(by_flops, target)
@@ -241,9 +265,9 @@ class _Climb:
         if untuned:
             verdict, why = "void", untuned[0]
         return Scaled(
-            idea=idea.name, statement=idea.statement, at=tuple(found), gains=tuple(by_flops),
-            timed=tuple(by_time), judged=judged, judged_time=judged_time, shrunk=None, verdict=verdict,
-            why=why, regime=self._regime(idea.name), stopped=self.stopped.get(idea.name),
+            idea=idea.name, statement=idea.statement, metric=self.metric, at=tuple(found),
+            gains=tuple(by_flops), timed=tuple(by_time), judged=judged, judged_time=judged_time,
+            shrunk=None, verdict=verdict, why=why, regime=self._regime(idea.name), stopped=self.stopped.get(idea.name),
         )  # fmt: skip
 
     def _regime(self, name: str) -> Regime | None:
@@ -265,6 +289,38 @@ class _Climb:
             for rung, (_, side) in zip(self.planned, rated, strict=False):
                 pairs += flops_of(side.experiment) * (rung.pairs + side.trials)
         return pairs
+
+
+def _record(one: Scaled, question: Question, study: Study, runs: Sequence[Path], book: Path) -> None:
+    """Tell the ledger a verdict."""
+    known_gains = [(at, factor(gain.interval())) for at, gain in zip(one.at, one.gains, strict=False)]
+    model = None if one.judged is None else one.judged.model
+    clear = model is not None and one.judged is not None and one.verdict in ("better", "worse")
+    top = one.at[-1].rung if one.at else None
+    ledger.record(
+        idea=one.idea,
+        on=question.on,
+        at=AT,
+        statement=one.statement,
+        verdict=one.verdict,
+        why=one.why if one.verdict == "void" else None,
+        e=from_p(model.p(one.judged.at)) if clear else None,  # type: ignore[union-attr]
+        gain=None if one.judged is None else _ends(factor(one.judged.gain)),
+        rungs=[{"flops": at.rung.flops, **ends} for at, gain in known_gains if (ends := _ends(gain))],
+        regime=None if one.regime is None else one.regime.json(),
+        seeds=min((len(at.seeds) for at in one.at), default=0),
+        evidence=[study.path],
+        code=evidence.keep(study.path, runs),
+        scale=None
+        if top is None
+        else {"parameters": top.parameters, "steps": top.updates, "tokens": top.tokens},
+        file=book,
+    )
+
+
+def _ends(gain: Sequence[float | None]) -> dict[str, float | None] | None:
+    value, low, high = gain
+    return None if not value else {"value": value, "low": low, "high": high}
 
 
 def _bounded(experiment: spec.Experiment) -> spec.Experiment:

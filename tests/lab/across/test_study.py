@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from danlu.lab import ledger
 from danlu.lab.across import Question, try_across
 from danlu.lab.across.report import report
 from danlu.lab.across.terminal import details, sentence, table
@@ -21,7 +22,7 @@ ON = (
 @pytest.mark.slow
 def test_an_idea_over_two_sizes(tmp_path: Path) -> None:
     question = Question(("constant",), on=ON, rungs=2)
-    answer = try_across(question, tmp_path, show=False)
+    answer = try_across(question, tmp_path, show=False, book=tmp_path / "ledger.yaml")
     (idea,) = answer.ideas
     result = json.loads((answer.study.path / "result.json").read_text())
     rungs = result["ideas"][0]["rungs"]
@@ -38,13 +39,15 @@ def test_an_idea_over_two_sizes(tmp_path: Path) -> None:
     assert "constant" in sentence(idea, answer) and len(table(answer)) == 3
     assert any("Cost:" in line for line in details(answer))
     assert report(answer).startswith("<!DOCTYPE html>") or "<svg" in report(answer)
+    (entry,) = ledger.read(tmp_path / "ledger.yaml")
+    assert entry.verdict == idea.verdict and entry.regime is not None and entry.regime.early
     runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
-    again = try_across(question, tmp_path, show=False)
+    again = try_across(question, tmp_path, show=False, book=tmp_path / "ledger.yaml")
     assert again.json() == answer.json()
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == runs
 
 
 def test_what_cannot_be_asked_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(DanluError, match="changes nothing"):
-        try_across(Question(("rotary",), on=ON), tmp_path, show=False)
+        try_across(Question(("rotary",), on=ON), tmp_path, show=False, book=tmp_path / "ledger.yaml")
     assert not list(tmp_path.iterdir())
