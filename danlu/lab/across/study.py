@@ -267,7 +267,8 @@ class _Climb:
         return Scaled(
             idea=idea.name, statement=idea.statement, metric=self.metric, at=tuple(found),
             gains=tuple(by_flops), timed=tuple(by_time), judged=judged, judged_time=judged_time,
-            shrunk=None, verdict=verdict, why=why, regime=self._regime(idea.name), stopped=self.stopped.get(idea.name),
+            shrunk=None, verdict=verdict, why=why, regime=self._regime(idea.name),
+            stopped=self.stopped.get(idea.name),
         )  # fmt: skip
 
     def _regime(self, name: str) -> Regime | None:
