@@ -28,7 +28,7 @@ def test_an_answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> None
     out, err = capsys.readouterr()
     assert out.startswith("idea against base: loss, where lower is better; idea − base\n")
     assert "idea: worse; loss is 1 higher" in out and "regime: not known" in out and "cost: 9 runs" in out
-    assert err.count("\n") == 3 + 1 + 4 and err.startswith("probing the seed, 1 of 3: loss ")
+    assert err.count("\n") == 3 + 2 + 4 and err.startswith("probing the seed, 1 of 3: loss ")
     (study,) = Path("studies").glob("referee-plan-*")
     assert "idea against base" in (study / "report.html").read_text()
     (entry,) = ledger.read()
@@ -46,8 +46,8 @@ def test_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert found["schema"] == "danlu.referee/1"
     assert set(found) == {
         "schema", "file", "study", "outcome", "metric", "baseline", "idea", "verdict", "early", "why", "gain",
-        "rungs", "delta", "interval", "level", "kind", "correlation", "pairs", "severity", "e", "fdr", "runs",
-        "changes", "next", "regime", "premises", "tuned", "cost", "notes", "others",
+        "rungs", "delta", "interval", "level", "kind", "correlation", "pairs", "severity", "p", "e", "fdr",
+        "runs", "changes", "next", "regime", "premises", "tuned", "cost", "notes", "others",
     }  # fmt: skip
     assert found["verdict"] == "worse" and found["delta"] == pytest.approx(1) and found["pairs"] == 3
     assert found["metric"] == {"name": "loss", "better": "lower"} and len(found["runs"]) == 3

@@ -52,8 +52,7 @@ class Answer:
 
     def verdict(self, finding: Finding) -> str:
         """As it is told: ``better (early)``."""
-        marked = self.early and finding.verdict in ("better", "worse", "equivalent")
-        return f"{finding.verdict} (early)" if marked else finding.verdict
+        return f"{finding.verdict} (early)" if self.early else finding.verdict
 
     @property
     def exit_verdict(self) -> int:
@@ -106,6 +105,7 @@ class Answer:
             "correlation": sides.correlation,
             "pairs": len(sides.differences),
             "severity": dict(finding.severity),
+            "p": finding.p,
             "e": finding.e,
             "fdr": self.control.get(finding.idea),
             "runs": [

@@ -61,4 +61,5 @@ def carry_out(
 
 def _hopeful(arm: str, records: Sequence[Record]) -> None:
     if len(records) >= 2 and all(record.failed for record in records):
-        raise Failed(f"every run of {arm} failed: {records[-1].why}; see {records[-1].folder}")
+        last = records[-1]
+        raise Failed(f"every run of {arm} failed: {last.why}; see {last.folder}, and remove it to try again")

@@ -96,10 +96,13 @@ class Sides:
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict on one idea. ``interval``: of the mean difference, variant − baseline, of ``level``, by
-    ``kind``. ``e``: the evidence against no difference. ``severity``: of the side that the verdict says, at
-    no difference and at the margin. ``more``: further pairs that would decide. ``gain``: the compute-
-    equivalent gain at the largest rung, in ``gains`` of each."""
+    """The verdict on one idea.
+
+    ``interval``: of the mean difference, variant − baseline, of ``level``, by ``kind``. ``p``: of no effect,
+    adjusted for the number of ideas; ``e``: the evidence against none. ``severity``: of the side that the
+    verdict says, at no difference and at the margin. ``more``: further pairs that would decide. ``gain``: the
+    compute-equivalent gain at the largest rung, in ``gains`` of each.
+    """
 
     sides: Sides
     verdict: Verdict
@@ -107,6 +110,7 @@ class Finding:
     interval: Interval
     level: float
     kind: Kind
+    p: float
     e: float
     severity: Mapping[str, float] = field(default_factory=dict)
     more: int | None = None
@@ -123,12 +127,13 @@ def find(asked: Sequence[Sides], metric: Metric, margin: float | None, looking: 
     kinds = [sides.kind(looking) for sides in asked]
     factors = holm_factors([sides.p(kind) for sides, kind in zip(asked, kinds, strict=True)])
     return [
-        _judge(sides, kind, 1 - (1 - LEVEL) / factor, metric, margin)
+        _judge(sides, kind, factor, metric, margin)
         for sides, kind, factor in zip(asked, kinds, factors, strict=True)
     ]
 
 
-def _judge(sides: Sides, kind: Kind, level: float, metric: Metric, margin: float | None) -> Finding:
+def _judge(sides: Sides, kind: Kind, factor: float, metric: Metric, margin: float | None) -> Finding:
+    level = 1 - (1 - LEVEL) / factor
     interval = sides.interval(kind, level)
     differences = sides.differences
     verdict: Verdict = decide(interval, metric.sign)
@@ -139,7 +144,8 @@ def _judge(sides: Sides, kind: Kind, level: float, metric: Metric, margin: float
     verdict, why = _losses(sides, verdict, _said(sides, interval, level, metric, margin, verdict))
     more = seeds_to_decide(differences, level, looking=True) if verdict == "not shown" else 0
     tested = _severity(differences, interval.value, margin) if len(differences) > 1 else {}
-    return Finding(sides, verdict, why, interval, level, kind, evidence(differences), tested, more)
+    p, e = min(1.0, factor * sides.p(kind)), evidence(differences)
+    return Finding(sides, verdict, why, interval, level, kind, p, e, tested, more)
 
 
 def _equal(sides: Sides, kind: Kind, margin: float) -> bool:

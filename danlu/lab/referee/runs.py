@@ -45,14 +45,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Record:
-    """How a run ended. ``value``: of the metric, NaN where it diverged or failed. ``why``: what went wrong.
-    ``also``: further numbers that the plan reads, those of the premises by ``premise NAME``."""
+    """How a run ended.
+
+    ``value``: of the metric, NaN where it diverged or failed; ``why``: what went wrong. ``exit``: the code,
+    or minus the signal. ``seconds`` by the clock, ``cpu`` of the program's processes, ``others``: the share
+    of the machine that other work took. ``also``: further numbers that the plan reads, those of the premises
+    by ``premise NAME``.
+    """
 
     arm: str
     end: End
     value: float
     why: str
     folder: str
+    exit: int
     seconds: float
     cpu: float
     others: float
@@ -143,7 +149,7 @@ class Runs:
             self._tell(f"{words}: {record.why}; once more")
 
     def _read(self, run: Run, folder: Path, ended: process.Ended, tries: int) -> Record:
-        about = (str(folder), ended.seconds, ended.cpu, ended.others, tries)
+        about = (str(folder), ended.exit, ended.seconds, ended.cpu, ended.others, tries)
         if ended.stopped or ended.exit:
             why = (
                 ended.stopped
@@ -196,8 +202,8 @@ def _kept(folder: Path) -> Record | None:
     if not (folder / RECORD).exists():
         return None
     shape = {
-        "arm": str, "end": str, "value": float, "why": str, "seconds": float, "cpu": float, "others": float,
-        "tries": int, "also": {...: float},
+        "arm": str, "end": str, "value": float, "why": str, "exit": int, "seconds": float, "cpu": float,
+        "others": float, "tries": int, "also": {...: float},
     }  # fmt: skip
     try:
         said = read_object(folder / RECORD, shape)

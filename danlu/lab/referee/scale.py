@@ -12,7 +12,7 @@ from danlu.lab.referee.findings import Finding, Sides, mean_of
 from danlu.lab.referee.plan import Plan, Scale
 from danlu.lab.referee.runs import Record
 from danlu.lab.referee.words import fill, split
-from danlu.lab.statistics import Interval
+from danlu.lab.statistics import LEVEL, Interval, holm
 from danlu.lab.statistics.across import Judged, judge
 from danlu.lab.statistics.gain import Gain, Rung, gains
 from danlu.lab.statistics.online import from_p
@@ -87,9 +87,22 @@ def across(finding: Finding, rungs: Mapping[str, Sides], sign: int) -> Finding:
     if verdict == "worse" and any(base for base, _ in failed):
         verdict, why = "not shown", f"a run of the baseline failed, so it cannot win; {why}"
     gain = Interval(*map(_exp, judged.gain))
+    p = judged.model.p(judged.at) if judged.model else finding.p
     # Whoever looked before the end keeps the evidence of the largest rung's pairs, which allows for it.
-    e = from_p(judged.model.p(judged.at)) if judged.model and finding.kind != "anytime" else finding.e
-    return replace(finding, verdict=verdict, why=why, gain=gain, gains=said, e=e)
+    e = from_p(p) if judged.model and finding.kind != "anytime" else finding.e
+    return replace(finding, verdict=verdict, why=why, gain=gain, gains=said, p=p, e=e)
+
+
+def among(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings of several ideas: what is clear for one alone and not for so many (Holm) is not shown."""
+    found = []
+    for finding, p in zip(findings, holm([one.p for one in findings]), strict=True):
+        finding = replace(finding, p=p)
+        if finding.verdict in ("better", "worse") and p > 1 - LEVEL:
+            why = f"not clear for {len(findings)} ideas at once (Holm, p = {p:.2g}); {finding.why}"
+            finding = replace(finding, verdict="not shown", why=why)
+        found.append(finding)
+    return found
 
 
 def _why(judged: Judged, counted: Unit) -> str:

@@ -10,6 +10,7 @@ studies/referee-NAME-KEY/result.json, report.html
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from danlu.files.json import read_object, write_json
 from danlu.files.lock import Lock
 from danlu.lab import ledger
+from danlu.lab.errors import LabError
 from danlu.lab.limits import SEEDS, within
 from danlu.lab.referee import blocks, machine, scale
 from danlu.lab.referee import book as ledgers
@@ -51,6 +53,8 @@ def referee(
     """Answer the question in ``file``, or go on with it. ``pairs``: in place of the file's; ``book``: the
     ledger to tell. An answer may be that there is none: void, failed runs, a budget that is
     spent. Raises ``LabError`` and ``FileError`` for what cannot be asked."""
+    if os.name == "nt":
+        raise LabError("the referee ends programs by their session, which Windows has none of; use WSL")
     if pairs is not None:
         within("--pairs", pairs, SEEDS, 2)
     question = ask(file, studies, [] if book is None else [book, book.with_name(f".{book.name}.lock")])
@@ -105,6 +109,7 @@ class _Asked:
         sets = self._tuned(rungs)
         first = probed.first if sets[smallest][plan.baseline] == base else 0
         counts = scale.pairs(plan, self.pairs) if plan.scale else [self.pairs]
+        self.tell(f"{sum(counts) * len(plan.arms)} runs to compare")
         found = {
             rung: blocks.carry_out(
                 self.runs, self.seeds, rung, sets[rung], count, first if rung == smallest else 0
@@ -192,10 +197,12 @@ class _Asked:
         findings = find(list(by_rung.values())[-1], plan.metric, plan.margin, looking)
         if plan.scale is None:
             return findings
-        return [
-            scale.across(finding, {rung: sides[i] for rung, sides in by_rung.items()}, plan.metric.sign)
-            for i, finding in enumerate(findings)
-        ]
+        return scale.among(
+            [
+                scale.across(finding, {rung: sides[i] for rung, sides in by_rung.items()}, plan.metric.sign)
+                for i, finding in enumerate(findings)
+            ]
+        )
 
     def _speed(self, found: Blocks) -> list[str]:
         """Of a program that ends by the clock: how many steps each idea made, so that speed is told from

@@ -119,7 +119,7 @@ class Tree:
         """Check out, link the inputs, run ``setup``; nothing where that was done before. Raises ``Failed``
         where the setup fails, ``Void`` where it changes what is protected."""
         top = self.place / "files"
-        if (self.place / READY).exists():
+        if (self.place / READY).exists() and (top / ".git").exists():
             shape: dict[Any, Any] = {...: [int]}
             self._made = read_object(self.place / READY, shape)
             self.restore()

@@ -21,7 +21,7 @@ LOSS = Metric(name="loss", better="lower", stdout="(.)")
 
 
 def record(value: float, end: str = "ended", **also: float) -> Record:
-    return Record("arm", end, value if end == "ended" else math.nan, "", "", 1.0, 1.0, 0.0, 1, also)  # type: ignore[arg-type]
+    return Record("arm", end, value if end == "ended" else math.nan, "", "", 0, 1.0, 1.0, 0.0, 1, also)  # type: ignore[arg-type]
 
 
 def sides(baseline: list[float], variant: list[float], **about: object) -> Sides:
