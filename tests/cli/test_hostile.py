@@ -39,7 +39,7 @@ LONG = "n" * 256
     [
         ["show", LONG], ["show", f"{LONG}.yaml"], ["runs", LONG], ["compare", LONG, LONG],
         ["import", LONG], ["sample", LONG], ["export", LONG, "--to", "x"], ["laws", "fit", f"{LONG}.csv"],
-        ["ledger", "--file", LONG],
+        ["ledger", "--file", LONG], ["referee", f"{LONG}.yaml"],
         ["train", "nano", f"data.corpus={LONG}"], ["prove", f"{LONG}.yaml"], ["try", f"{LONG}.yaml"],
         ["ideas", f"{LONG}.yaml"], ["diff", LONG, "nano"], ["profile", LONG],
         ["sweep", LONG, "train.seed=1,2"],
@@ -88,6 +88,7 @@ def test_what_is_refused_leaves_nothing_behind(
     "words",
     [
         ["show", "x.yaml"], ["try", "x.yaml"], ["prove", "x.yaml"], ["ideas", "x.yaml"],
+        ["referee", "x.yaml"],
         ["laws", "fit", "x.csv"],
         ["laws", "fit", "x.jsonl"], ["laws", "fit", "x.parquet"],
         ["laws", "plan", "--flops", "1e20", "--by", "x.json"],

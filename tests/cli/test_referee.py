@@ -11,7 +11,7 @@ import pytest
 from danlu.lab import ledger
 from danlu.lab.referee import plan as plans
 from tests.cli.test_train import danlu
-from tests.lab.referee.program import NOISY, make, plan
+from tests.lab.referee.program import NOISY, PYTHON, make, plan
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_exit_codes_that_tell_the_verdict(words: list[str], change: str, code: i
 def test_exit_codes_without_a_verdict(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     folder = Path("p").absolute()
     (folder / "train.py").write_text("print('loss', 1)")
-    plan(folder, run="python train.py {seed} {set}")
+    plan(folder, run=f"{PYTHON} train.py {{seed}} {{set}}")
     assert danlu(*words) == 3
     assert "danlu: void: {seed} changes nothing" in capsys.readouterr().err
     assert danlu(*words, "--json") == 3

@@ -109,6 +109,8 @@ laws plan --flops 1e20 --unique-tokens NUMBER
 laws plan --tokens 1e9 --price NUMBER
 laws plan --flops 1e20 --utilisation NUMBER --flops-per-second NUMBER
 prove --list
+referee WORD
+referee FILE
 prove WORD
 prove FILE
 prove --write PLACE
