@@ -47,7 +47,11 @@ SCHEMAS: dict[str, Schema] = {
         "parameters": int, "utilisation": _NUMBER, "active_seconds": {...: float}, "wall_seconds": float,
         "sample": _TEXT,
     }),
-    "try": Schema(1, [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}]),
+    "try": Schema(1, (
+        [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}],
+        {"on": str, "study": str, "metric": _METRIC, "rungs": [dict], "flops": float,
+         "ideas": [{"idea": str, "statement": str, "verdict": str, "why": _TEXT, "rungs": [dict]}]},
+    )),
     "sweep": Schema(1, {
         "study": str, "report": str, "metric": str, "unit": str, "better": str, "fields": [str], "seeds": int,
         "trials": [{"number": int, "point": dict, "words": [str], "state": str, "value": _NUMBER}],
@@ -91,6 +95,10 @@ SCHEMAS: dict[str, Schema] = {
         "differs": [{"field": str, "values": [list]}],
         "meetings": [{"at": str, "x": _NUMBER, "values": [dict],
                       "differences": [{"side": str, "pairs": int, **_ENDS}]}],
+    }),
+    "referee": Schema(1, {
+        "schema": "danlu.referee/1", "file": str, "study": _TEXT, "outcome": str, "verdict": _TEXT,
+        "why": _TEXT, "premises": [dict], "notes": [str], "others": [dict],
     }),
     "trust": Schema(1, [{"file": str, "old": str, "new": str, "run": str, "again": str, "runs": int}]),
     "sample": Schema(1, (

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from danlu.cli.schemas import SCHEMAS
+from danlu.files.json import misfit
 from danlu.lab import ledger
 from danlu.lab.referee import plan as plans
 from tests.cli.test_train import danlu
@@ -43,7 +45,7 @@ def test_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The fields that a program may count on."""
     assert danlu(*words, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["schema"] == "danlu.referee/1"
+    assert found["schema"] == "danlu.referee/1" and misfit(found, SCHEMAS["referee"].shape) == ""
     assert set(found) == {
         "schema", "file", "study", "outcome", "metric", "baseline", "idea", "verdict", "early", "why", "gain",
         "rungs", "delta", "interval", "level", "kind", "correlation", "pairs", "severity", "p", "e", "fdr",
@@ -68,6 +70,7 @@ def test_exit_codes_without_a_verdict(words: list[str], capsys: pytest.CaptureFi
     assert danlu(*words, "--json") == 3
     found = json.loads(capsys.readouterr().out)
     assert found["verdict"] == "void" and found["why"].startswith("{seed} changes nothing")
+    assert misfit(found, SCHEMAS["referee"].shape) == ""
     (folder / "train.py").write_text("raise SystemExit('no data')")
     assert danlu(*words, "--exit-verdict") == 4
     assert [entry.verdict for entry in ledger.read()] == ["void", "asked"]

@@ -55,6 +55,8 @@ laws compare points.csv
 laws plan --flops 1e20
 """
 
+ELSEWHERE = {"referee"}  # compared in its own tests, which have a program to judge
+
 
 def verbs(group: Any, above: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
@@ -68,7 +70,7 @@ def test_every_verb_with_json_has_a_schema() -> None:
     every = verbs(typer.main.get_command(app))
     said = {name for name, verb in every.items() if any("--json" in one.opts for one in verb.params)}
     assert said == set(SCHEMAS)
-    assert {line.split(" --")[0] for line in map(verb_of, COMMANDS.split("\n")[1:-1])} == said
+    assert {verb_of(line) for line in COMMANDS.strip().split("\n")} == said - ELSEWHERE
 
 
 def verb_of(command: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from danlu.cli.schemas import SCHEMAS
+from danlu.files.json import misfit
 from danlu.lab import ledger
 from danlu.lab.across import Question, try_across
 from danlu.lab.across.report import report
@@ -44,6 +46,7 @@ def test_an_idea_over_two_sizes(tmp_path: Path) -> None:
     runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
     again = try_across(question, tmp_path, show=False, book=tmp_path / "ledger.yaml")
     assert again.json() == answer.json()
+    assert misfit(json.loads(json.dumps(answer.json())), SCHEMAS["try"].shape[1]) == ""
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == runs
 
 
