@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from fnmatch import fnmatch
 from pathlib import Path
 from shutil import which
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from danlu.files.lock import Held, Lock
 from danlu.files.paths import cache_folder
@@ -27,11 +29,17 @@ TELLING = (
     "TRITON_*", "XLA_*", "JAX_*", "TF_*", "HF_HOME", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM",
 )  # fmt: skip
 SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH", re.IGNORECASE)
-LIST = (
-    "import json, sys; from importlib import metadata as m; "
-    "names = sorted({f'{d.name} {d.version}' for d in m.distributions()}); "
-    "json.dump([sys.version.split()[0], names], sys.stdout)"
-)
+LIST = """
+import json, sys
+from importlib import metadata
+names, elsewhere = set(), {}
+for one in metadata.distributions():
+    names.add(f"{one.name} {one.version}")
+    origin = json.loads(one.read_text("direct_url.json") or "{}")
+    if origin.get("dir_info", {}).get("editable"):
+        elsewhere[one.name] = origin["url"]
+json.dump([sys.version.split()[0], sorted(names), elsewhere], sys.stdout)
+"""
 
 
 def variables(more: Sequence[str] = ()) -> dict[str, str]:
@@ -68,9 +76,16 @@ def system() -> str:
     return f"{platform.system()} {platform.machine()} {model[1] if model else platform.processor()}".strip()
 
 
-def packages(argv: Sequence[str], folder: Path, given: Mapping[str, str]) -> list[str]:
-    """Python's version and packages of the interpreter that a command uses: the command itself, or the one
-    beside it (``torchrun``); empty where that is none."""
+class Packages(NamedTuple):
+    """Python's version and packages, and where those are that are imported from a folder of their own."""
+
+    names: list[str]
+    elsewhere: dict[str, str]
+
+
+def packages(argv: Sequence[str], folder: Path, given: Mapping[str, str]) -> Packages:
+    """Of the interpreter that a command uses: the command itself, or the one beside it (``torchrun``); empty
+    where that is none."""
     found = which(argv[0], path=given.get("PATH")) or os.path.join(folder, argv[0])
     if not os.path.basename(found).startswith("python"):
         found = os.path.join(os.path.dirname(found), "python")
@@ -78,10 +93,11 @@ def packages(argv: Sequence[str], folder: Path, given: Mapping[str, str]) -> lis
         said = subprocess.run(
             [found, "-c", LIST], cwd=folder, env=dict(given), capture_output=True, timeout=60, check=True
         ).stdout
-        version, names = json.loads(said)
+        version, names, elsewhere = json.loads(said)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return []
-    return [f"python {version}", *names]
+        return Packages([], {})
+    places = {name: unquote(urlsplit(url).path) for name, url in elsewhere.items()}
+    return Packages([f"python {version}", *names], places)
 
 
 def digest(value: object) -> str:

@@ -13,8 +13,8 @@ from danlu.lab.errors import LabError
 from danlu.lab.referee import machine, plan
 from danlu.lab.referee.errors import Void
 from danlu.lab.referee.git import HERE, STORE, Repository
+from danlu.lab.referee.inputs import Inputs
 from danlu.lab.referee.plan import Plan
-from danlu.lab.referee.trees import Inputs
 from danlu.lab.referee.words import split
 from danlu.lab.study import folder_name
 

@@ -18,9 +18,10 @@ from danlu.files.errors import FileError
 from danlu.files.json import read_object, write_json
 from danlu.lab.referee import machine, process
 from danlu.lab.referee.errors import Spent, Void
+from danlu.lab.referee.inputs import Inputs
 from danlu.lab.referee.plan import Plan
 from danlu.lab.referee.reading import Unread, read
-from danlu.lab.referee.trees import Inputs, Tree
+from danlu.lab.referee.trees import Tree
 from danlu.lab.referee.words import fill
 
 RECORD = "record.json"
@@ -85,13 +86,21 @@ class Runs:
         self._words = plan.words
         self._variables = machine.variables(plan.env)
         self._machine = machine.here()
-        self._packages = {
-            tree.digest: machine.packages(self._words, tree.folder, self._variables)
-            for tree in trees.values()
-        }
-        for digest, names in self._packages.items():
-            write_json(study / f"packages-{digest[:12]}.json", names)
+        self._packages = {tree.digest: self._packages_of(tree) for tree in trees.values()}
         self.done: list[tuple[Run, Record]] = []
+
+    def _packages_of(self, tree: Tree) -> str:
+        """A digest of the packages that a program finds in this tree, which are written down. Raises ``Void``
+        where one of them is the user's folder itself, which every arm would import."""
+        found = machine.packages(self._words, tree.folder, tree.variables(self._variables))
+        write_json(tree.place / "packages.json", found.names)
+        for name, place in found.elsewhere.items():
+            if tree.is_the_users(place):
+                raise Void(
+                    f"Python imports {name} from {place}, your own folder, so that every arm would run its "
+                    "code; let setup install it within the copy, or uninstall it and set PYTHONPATH instead"
+                )
+        return machine.digest(found.names)
 
     def argv(self, run: Run, out: str) -> list[str]:
         """The command of a run."""
@@ -107,7 +116,7 @@ class Runs:
             "argv": self.argv(run, "{out}"),
             "environment": machine.telling(self.plan.env),
             "inputs": self._inputs.digest,
-            "packages": machine.digest(self._packages[tree.digest]),
+            "packages": self._packages[tree.digest],
             "machine": self._machine,
             "seed": run.seed,
             "number": run.number,
@@ -140,7 +149,7 @@ class Runs:
             tree.restore()
             argv = self.argv(run, str((folder / "out").absolute()))
             limit = self.plan.budget.kill_seconds
-            ended = process.run(argv, tree.folder, self._variables, folder, limit, key)
+            ended = process.run(argv, tree.folder, tree.variables(self._variables), folder, limit, key)
             record = self._read(run, folder, ended, tries)
             self._unchanged(run, tree, folder)
             if not (record.failed and tries < TRIES and _worth_another(ended, folder)):

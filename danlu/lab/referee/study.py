@@ -158,10 +158,9 @@ class _Asked:
                 continue
             for module in question.repository.submodules(digest):
                 self.tell(f"{name}: {module} is a repository of its own and stays empty; setup may fill it")
-            tree = Tree(
-                question.repository, digest, self.study.path.absolute() / "trees" / digest[:16], plan.protect
-            )
-            tree.make_ready(question.inputs, setup, machine.variables(plan.env), plan.budget.kill_seconds)
+            place = self.study.path.absolute() / "trees" / digest[:16]
+            tree = Tree(question.repository, digest, place, plan.protect, question.inputs)
+            tree.make_ready(setup, machine.variables(plan.env), plan.budget.kill_seconds)
             made[digest] = tree
         return {name: made[digest] for name, digest in question.trees.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -130,13 +131,16 @@ def test_setup_is_run_once_in_each_tree(tmp_path: Path) -> None:
 
 
 def test_a_run_that_writes_to_its_input(tmp_path: Path) -> None:
-    """The user's is a copy's original and stays."""
+    """The user's stays, and so does the copy, unless a run writes through its link."""
     folder = make(
         tmp_path / "p", train_py=f"import os\n{NOISY}\nos.remove('d.bin'); open('d.bin', 'w').write('x')"
     )
     (folder / ".git" / "info" / "exclude").write_text("*.bin\n")
     (folder / "d.bin").write_text("data")
-    assert answer(folder, inputs=["d.bin"]).outcome == "answered"  # it replaced the link, which is put back
+    found = answer(folder, inputs=["d.bin"])
+    assert found.outcome == "answered" and found.study is not None  # it replaced the link, which is put back
+    (link,) = found.study.path.glob("trees/*/files/d.bin")
+    assert link.is_symlink() and link.read_text() == "data"
     (folder / "train.py").write_text(
         f"import os\n{NOISY}\nos.chmod('d.bin', 0o644); open('d.bin', 'w').write('x')"
     )
@@ -186,6 +190,32 @@ def test_what_a_record_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert found.study is not None
     text = [path.read_text(errors="replace") for path in found.study.path.rglob("*") if path.is_file()]
     assert not any("hush" in one for one in text)
+
+
+def test_a_package_that_is_imported_from_the_users_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By PYTHONPATH: each arm has its own. Installed in place: every arm would run the same code."""
+    uses = NOISY.replace("1 + noise", "lib.BASE + noise").replace("import argparse", "import lib, argparse")
+    folder = make(tmp_path / "p", train_py=uses)
+    (folder / "src").mkdir()
+    (folder / "src" / "lib.py").write_text("BASE = 1\n")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "second")
+    (folder / "src" / "lib.py").write_text("BASE = 3\n")
+    monkeypatch.setenv("PYTHONPATH", f"{folder / 'src'}{os.pathsep}{tmp_path / 'site'}")
+    arms = {"base": {"git": "main"}, "idea": {"git": "."}}
+    (finding,) = answer(folder, arms=arms).findings
+    assert finding.verdict == "worse" and finding.interval.value == pytest.approx(2)
+    about = tmp_path / "site" / "lib-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lib\nVersion: 1.0\n")
+    origin = {"url": (folder / "src").as_uri(), "dir_info": {"editable": True}}
+    (about / "direct_url.json").write_text(json.dumps(origin))
+    found = answer(folder, arms=arms)
+    assert found.outcome == "void" and found.why.startswith(
+        f"Python imports lib from {folder / 'src'}, your own"
+    )
 
 
 def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
