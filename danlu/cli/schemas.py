@@ -47,11 +47,7 @@ SCHEMAS: dict[str, Schema] = {
         "parameters": int, "utilisation": _NUMBER, "active_seconds": {...: float}, "wall_seconds": float,
         "sample": _TEXT,
     }),
-    "try": Schema(1, (
-        [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}],
-        {"on": str, "study": str, "metric": _METRIC, "rungs": [dict], "flops": float,
-         "ideas": [{"idea": str, "statement": str, "verdict": str, "why": _TEXT, "rungs": [dict]}]},
-    )),
+    "try": Schema(1, [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}]),
     "sweep": Schema(1, {
         "study": str, "report": str, "metric": str, "unit": str, "better": str, "fields": [str], "seeds": int,
         "trials": [{"number": int, "point": dict, "words": [str], "state": str, "value": _NUMBER}],
