@@ -27,8 +27,8 @@ from danlu.lab.trial.findings import Pairs, judge
 from danlu.lab.trial.sides import Runs, Side
 from danlu.spec import resolve
 
-WORDS = ["nano"]
-STEPS, QUICK_STEPS = 150, 10
+WORDS = ["bed"]
+STEPS, QUICK_STEPS = resolve(WORDS).train.steps, 10
 METRIC = resolve(WORDS).objective.metrics[0]
 PAIRS = 5  # of a study, and at most with --stop-early
 MORE_PAIRS = 10  # with --stop-early, where there is room to stop

@@ -136,11 +136,12 @@ def judge(gains: Sequence[Gain], at: float, delta: float = DELTA) -> Judged:
     """The verdict on an idea at x = ``at`` = ln compute, from its gain at each rung (ascending).
 
     *better*: the 95 % interval of the prediction lies above 0, and its value is ``delta`` at least; *worse*:
-    mirrored. *equivalent*: the 90 % interval lies within ±``delta`` (two one-sided tests). *scale-bound*: an
-    effect at the first rung, whose slope's 90 % interval says that it fades, and which is not shown at
-    ``at``. Else *not shown*. A fading effect that the line turns round beyond the rungs is no effect of the
-    other sign: that needs the largest rung to show it. A side of which a run diverged, where the other's did
-    not, cannot have won; one that diverged with all seeds, at least two, at the largest rung, has lost.
+    mirrored. *scale-bound*: better at the first rung by the same rule (or worse), the slope's 90 % interval
+    says that it fades, and it is not shown at ``at``. *equivalent*: the 90 % interval lies within ±``delta``
+    (two one-sided tests). Else *not shown*. A fading effect that the line turns round beyond the rungs is no
+    effect of the other sign: that needs the largest rung to show it. A side of which a run diverged, where
+    the other's did not, cannot have won; one that diverged with all seeds, at least two, at the largest rung,
+    has lost.
 
     Raises ``LabError`` where ``at`` is more than two rungs beyond the largest, or no rung has a gain.
     """
@@ -177,12 +178,12 @@ def _verdict(
         return "better", "the interval lies above no gain"
     if better(_mirrored(gain), delta) and not (first.low > 0 and last.high >= 0):
         return "worse", "the interval lies below no gain"
+    if slope is not None and better(first, delta) and slope.high < 0 and not gain.low > 0:
+        return "scale-bound", "better at the smallest rung, less with each, and not shown here"
+    if slope is not None and better(_mirrored(first), delta) and slope.low > 0 and not gain.high < 0:
+        return "scale-bound", "worse at the smallest rung, less with each, and not shown here"
     if -delta < narrow.low and narrow.high < delta:
         return "equivalent", f"the gain lies within a factor of {math.exp(delta):.3g}"
-    if slope is not None and first.low > 0 and slope.high < 0 and not gain.low > 0:
-        return "scale-bound", "better at the smallest rung, less with each, and not shown here"
-    if slope is not None and first.high < 0 and slope.low > 0 and not gain.high < 0:
-        return "scale-bound", "worse at the smallest rung, less with each, and not shown here"
     if gain.low > 0 or gain.high < 0:
         return (
             "not shown",

@@ -12,6 +12,8 @@ from statistics import fmean
 import numpy as np
 import pytest
 
+from bench.across import losses
+from bench.noise import TRACK3_SPREAD, track3
 from danlu.lab.errors import LabError
 from danlu.lab.statistics.across import DELTA, judge
 from danlu.lab.statistics.gain import Gain, Rung, gains
@@ -42,6 +44,8 @@ def measured(values: list[float], error: float = 0.002, **about: object) -> list
         ([0.001, -0.001, 0.0, 0.001, -0.001], "equivalent"),
         ([0.2, 0.15, 0.1, 0.05, 0.0], "scale-bound"),
         ([0.1, 0.05, 0.0, -0.05, -0.1], "worse"),  # the largest rung shows it
+        ([0.18, 0.15, 0.12, 0.09, 0.06], "scale-bound"),  # nothing is left at C*
+        ([0.019, 0.015, 0.012, 0.009, 0.006], "equivalent"),  # too little to begin with
         ([0.2, -0.15, 0.1, -0.05, 0.12], "not shown"),
         ([0.018] * 5, "not shown"),  # an effect, and less than 2 %
         ([0.0, 0.05, 0.1, 0.15, 0.2], "better"),  # at C*, though not at the first rung
@@ -90,59 +94,20 @@ def test_the_p_value_is_that_of_the_interval() -> None:
     assert 0 < p < 1 and edge.low == pytest.approx(0, abs=1e-6)
 
 
-def drawn(
-    gain: float, random: np.random.Generator, noise: list[float], elasticity: float, shared: float = 0.0
-) -> list[Rung]:
-    """Five rungs of a law whose elasticity at the largest is ``elasticity``, with noise from a pool of runs,
-    ``shared`` of its variance by both sides of a seed."""
-    alpha, floor = 0.1, 1.6
-    top = elasticity / alpha
-    found = []
-    for r, n in enumerate((5, 5, 4, 3, 3)):
-        common = random.choice(noise, n) * math.sqrt(shared)
-
-        def side(ratio: float) -> tuple[float, ...]:
-            of_law = floor + top * (ratio * 4.0 ** (r - 4)) ** -alpha  # noqa: B023
-            return tuple(of_law + common + math.sqrt(1 - shared) * random.choice(noise, n))  # noqa: B023
-
-        found.append(Rung(4.0**r, side(1.0), side(gain)))
-    return found
-
-
-def track3() -> list[float]:
-    """Residuals of last losses of repeated runs of modded-nanogpt's track 3, nats per token, scaled to be as
-    wide as runs are; skipped where the file is absent."""
-    path = Path(os.environ.get("DANLU_SHARED", ROOT.parent / "shared" / "data")) / "verdicts" / "track3.csv"
-    if not path.is_file():
-        pytest.skip(f"{path} is absent; DANLU_SHARED names the folder that holds verdicts/track3.csv")
-    last: dict[tuple[str, str], tuple[int, int, float]] = {}
-    with path.open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            last[row["file"], row["run"]] = int(row["step"]), int(row["steps"]), float(row["val_loss"])
-    groups: dict[tuple[str, int], list[float]] = {}
-    for (name, _), (step, steps, loss) in last.items():
-        if "/" in name and step == steps:
-            groups.setdefault((name.rpartition("/")[0], steps), []).append(loss)
-    several = [losses for losses in groups.values() if len(losses) >= 5]
-    return [
-        (loss - fmean(losses)) * math.sqrt(len(losses) / (len(losses) - 1))
-        for losses in several
-        for loss in losses
-    ]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("shared", [0.0, 0.6])
 def test_false_verdicts_and_power_with_the_noise_of_track_3(shared: float) -> None:
-    """Elasticity .135 nats, from its .0045 nats for 100 of 3,000 steps."""
     noise = track3()
-    assert np.std(noise) == pytest.approx(0.00115, abs=0.0001)
+    if noise is None:
+        pytest.skip("DANLU_SHARED names no folder with verdicts/track3.csv")
+    assert np.std(noise.residuals) == pytest.approx(TRACK3_SPREAD, rel=0.1)
     random = np.random.default_rng(1)
     studies = 600
     at = 6 * STEP
     found = {
         gain: Counter(
-            judge(gains(drawn(gain, random, noise, 0.135, shared)), at).verdict for _ in range(studies)
+            judge(gains(losses((math.log(gain), 0.0), noise, shared, random)), at).verdict
+            for _ in range(studies)
         )
         for gain in (1.0, 1.05)
     }
