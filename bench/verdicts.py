@@ -28,7 +28,7 @@ from danlu.lab.trial.sides import Runs, Side
 from danlu.spec import resolve
 
 WORDS = ["bed"]
-STEPS, QUICK_STEPS = resolve(WORDS).train.steps, 10
+QUICK_STEPS = 10
 METRIC = resolve(WORDS).objective.metrics[0]
 PAIRS = 5  # of a study, and at most with --stop-early
 MORE_PAIRS = 10  # with --stop-early, where there is room to stop
@@ -102,7 +102,8 @@ def main() -> None:
     if arguments.runs < 2 * MORE_PAIRS:
         sys.exit(f"--runs = {arguments.runs}: a study of {MORE_PAIRS} pairs needs at least {2 * MORE_PAIRS}")
     about = machine(arguments.threads)
-    steps = QUICK_STEPS if arguments.quick else STEPS
+    steps = QUICK_STEPS if arguments.quick else resolve(WORDS).train.steps
+    assert steps is not None  # how the bed is bounded
     values = pool(arguments.folder, arguments.runs, steps, arguments.threads)
     spread = 2**0.5 * stdev(values)  # of a difference of two runs
     kinds = {
