@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from danlu.door.across import try_across_scale as try_across_scale
     from danlu.door.experiment import experiment as experiment
     from danlu.door.ideas import try_ideas as try_ideas
     from danlu.door.ladder import ladder as ladder
@@ -36,6 +37,7 @@ _DOORS = {
     "run": "danlu.door.run",
     "runs": "danlu.door.runs",
     "sweep": "danlu.door.sweep",
+    "try_across_scale": "danlu.door.across",
     "try_ideas": "danlu.door.ideas",
 }
 _ROOMS = ("data", "lab", "laws", "models", "nn", "objectives", "optim", "spec", "testing", "train")

@@ -53,6 +53,7 @@ def test_the_room_of_training_stays_a_room() -> None:
         "run",
         "runs",
         "try_ideas",
+        "try_across_scale",
         "sweep",
         "ladder",
         "Callback",
