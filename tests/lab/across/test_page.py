@@ -1,0 +1,33 @@
+"""docs/across-scale.md is right: its Python runs, its options are there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from danlu.cli.main import app
+from danlu.lab.across.rungs import PAIRS
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "across-scale.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_its_python(tmp_path: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=None, capture_output=True, text=True, check=True
+    )
+    assert "(early)" in done.stdout or "void" in done.stdout
+
+
+def test_its_options_and_numbers() -> None:
+    command = typer.main.get_command(app).commands["try"]  # type: ignore[attr-defined]
+    options = {name for parameter in command.params for name in parameter.opts}
+    assert set(re.findall(r"(?<!\S)--[a-z-]+", PAGE.replace("`", " "))) <= options
+    assert f"{', '.join(map(str, PAIRS[:-1]))} and {PAIRS[-1]} pairs" in PAGE
