@@ -18,9 +18,8 @@ from pydantic import Field, ValidationError, model_validator
 from danlu.files.errors import FileError
 from danlu.files.yaml import is_file_name, read_mapping
 from danlu.lab.claims.premises import Again, Contrast, Inside, Made, Number, Premise, with_kind
-from danlu.lab.claims.rules import Margin, Needs, Rule
+from danlu.lab.claims.rules import Margin, Needs, Rule, Tune
 from danlu.lab.errors import LabError
-from danlu.lab.tuning import Grid
 from danlu.spec import catalog
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 from danlu.spec.errors import did_you_mean, either
@@ -59,7 +58,7 @@ class Claim(Spec):
     rows: Annotated[tuple[str, ...], Field(min_length=1)]
     on: str
     arms: Annotated[dict[str, str], Field(min_length=1)]
-    tune: Grid | None = None
+    tune: Tune | None = None
     over: dict[str, str] | None = None
     measure: str | dict[str, str]
     of: Literal["best", "range"] | Made | None = None
@@ -98,6 +97,17 @@ class Claim(Spec):
     def measure_of(self, arm: str) -> str:
         """The measure of the runs of ``arm``, as the contrast takes it."""
         return self.measure if isinstance(self.measure, str) else self.measure[arm]
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        """The arms that are tuned."""
+        return () if self.tune is None else self.tune.arms or tuple(self.arms)
+
+    def measured_by(self, premise: Number | Contrast | Again, arm: str) -> str:
+        """The measure that a premise takes of an arm: the claim's unless it says another."""
+        if isinstance(premise.measure, dict):
+            return premise.measure[arm]
+        return premise.measure or self.measure_of(arm)
 
     def arms_of(self, premise: Premise) -> tuple[str, ...]:
         """The arms that a premise reads."""
@@ -147,6 +157,7 @@ class Claim(Spec):
             raise ValueError(
                 f"of = {self.of} is of the first form: it rewards luck and a bad best; write {other}"
             )
+        _known("tune.arms", self.tuned, self.arms)
         if self.tune is not None and self.over is not None:
             raise ValueError("tune and over exclude each other: an arm is at its best, or at every point")
         if self.of == "sensitivity" and self.diverged is not None:
@@ -172,7 +183,8 @@ class Claim(Spec):
         _known("it names arms", self.arms_of(premise), self.arms)
         if isinstance(premise, Inside) and premise.over != (self.tune.field if self.tune else self.field):
             raise ValueError(f"over = {premise.over} is neither what is tuned nor what the points are of")
-        if isinstance(premise, Number) and self.over is None and (premise.at, premise.of) != (None, None):
+        at = premise.at if isinstance(premise, Number | Contrast | Again) else None
+        if self.over is None and (at is not None or (isinstance(premise, Number) and premise.of is not None)):
             raise ValueError("at and of are about points, and the claim has none over a field")
         if (
             isinstance(premise, Number | Contrast | Again)
@@ -180,8 +192,13 @@ class Claim(Spec):
             and not isinstance(self.measure, str)
         ):
             raise ValueError("measure is missing: the claim has several")
+        other = isinstance(premise, Contrast | Again) and premise.measure not in (None, self.measure)
+        if other and self.over is not None and at is None:
+            raise ValueError("another measure than the claim's is of one point: say at which")
         if isinstance(premise, Contrast):
             _a_difference("contrast", premise.contrast)
+            if isinstance(premise.measure, dict):
+                _known("measure", premise.contrast, premise.measure)
             if premise.measure in (None, self.measure) and _proportional(premise.contrast, self.contrast):
                 raise ValueError("it reads the claim's own contrast, which only the verdict may")
 
@@ -224,7 +241,9 @@ def read(written: dict[str, Any], name: str) -> Claim:
         return Claim.model_validate(written)
     except ValidationError as error:
         sentences = explain(error, written, Claim).values()
-    text = "\n".join(f"claim {name}: {sentence}" for sentence in sentences)
+    # Of a margin that is neither, pydantic tells what is wrong of it as a number, too.
+    told = [sentence for sentence in sentences if "constrained-float" not in sentence]
+    text = "\n".join(f"claim {name}: {sentence}" for sentence in told or sentences)
     text = text.replace("a field of Claim", "a field of a claim").replace("anything", "a mapping by name")
     raise LabError(text)
 

@@ -64,7 +64,7 @@ class Grounds:
         found: list[tuple[bool, str]] = []
         for arm in arms:
             each = self._numbers(premise, arm)
-            name = premise.of or premise.measure or self.seen.claim.measure_of(arm)
+            name = premise.of or self.seen.claim.measured_by(premise, arm)
             judged = [
                 self._one(premise.rule, one, f"{name} of {arm}{where}", len(arms) if several else 1)
                 for where, one in each
@@ -79,7 +79,7 @@ class Grounds:
     def _numbers(self, premise: Number, arm: str) -> list[tuple[str, list[float]]]:
         """What must obey the rule, with words for where it is from."""
         seen, claim = self.seen, self.seen.claim
-        name = premise.measure or claim.measure_of(arm)
+        name = claim.measured_by(premise, arm)
         if premise.of is not None:
             level = seen.level(self.seeds) if premise.of == "ceiling" else math.nan
             return [("", seen.numbers(arm, name, premise.of, self.seeds, level))]
@@ -89,28 +89,26 @@ class Grounds:
         return [(where(point), [curve[point] for curve in curves]) for point in points]
 
     def _contrast(self, premise: Contrast) -> Found:
-        seen, claim = self.seen, self.seen.claim
-        of = claim.of if premise.measure in (None, claim.measure) else None
-        arms = {
-            arm: seen.numbers(arm, premise.measure or claim.measure_of(arm), of, self.seeds)
-            for arm in premise.contrast
-        }
+        arms = {arm: self._values(premise, arm, self.seeds) for arm in premise.contrast}
         effects = values.effects(premise.contrast, arms, premise.scale)
         held, said = self._one(premise.rule, effects, in_words(premise.contrast))
         return Found(premise.name, held, said)
 
     def _again(self, premise: Again) -> Found:
-        seen, claim, arm = self.seen, self.seen.claim, premise.again
-        name = premise.measure or claim.measure_of(arm)
-        here, there = (
-            seen.numbers(
-                arm, name, claim.of if name == claim.measure else None, [seed + far for seed in self.seeds]
-            )
-            for far in (0, AGAIN)
-        )
+        here = self._values(premise, premise.again, self.seeds)
+        there = self._values(premise, premise.again, [seed + AGAIN for seed in self.seeds])
         differences = [a - b for a, b in zip(here, there, strict=True)]
-        held, said = self._one(premise.rule, differences, f"{arm} against itself with other seeds")
+        held, said = self._one(premise.rule, differences, f"{premise.again} against itself with other seeds")
         return Found(premise.name, held, said)
+
+    def _values(self, premise: Contrast | Again, arm: str, seeds: Sequence[int]) -> list[float]:
+        """The measure of an arm for each seed: at a point, or what is made of them, or the only one."""
+        seen, claim = self.seen, self.seen.claim
+        name = claim.measured_by(premise, arm)
+        if premise.at is not None:
+            return [curve[premise.at] for curve in seen.curves(arm, name, seeds)]
+        level = seen.level(self.seeds) if claim.of == "ceiling" else math.nan
+        return seen.numbers(arm, name, claim.of, seeds, level)
 
     def _inside(self, premise: Inside) -> Found:
         if self.seen.claim.tune is not None:

@@ -121,8 +121,8 @@ class _Way:
         self, arms: Sequence[str], seeds: Sequence[int]
     ) -> Generator[Sequence[Job], Sequence[Outcome], None]:
         """The runs of ``arms`` with ``seeds``, each arm at its best first where the claim tunes it."""
-        made = {arm: experiment.experiment(self.claim, arm) for arm in arms if self.claim.tune}
-        if self.claim.tune is not None:
+        made = {arm: experiment.experiment(self.claim, arm) for arm in arms if arm in self.claim.tuned}
+        if made and self.claim.tune is not None:
             name = experiment.run_name(self.claim)
             found = yield from tuning([(f"{name} {arm}", one) for arm, one in made.items()], self.claim.tune)
             self.ending.tuned |= dict(zip(made, found, strict=True))

@@ -43,10 +43,15 @@ def check(claim: Claim, seeds: int | None = None) -> None:
     """Raises LabError, naming the arm, where words do not make an experiment, where there is no such measure,
     or where an arm cannot be tuned."""
     within("seeds", claim.seeds if seeds is None else seeds, SEEDS)
+    every = points(claim)
+    for premise in claim.premises:
+        at_point = getattr(premise, "at", None)
+        if at_point is not None and at_point not in every:
+            raise LabError(f"premise {premise.name!r}: at = {at_point:g} is none of the points {claim.over}")
     for arm in claim.arms:
-        for point in points(claim):
+        for point in every:
             made = experiment(claim, arm, point)
-            if claim.tune is not None:
+            if claim.tune is not None and arm in claim.tuned:
                 at(made, claim.tune.field, 1.0)
         for name in wanted(claim, arm):
             measure(name, made.objective.metrics)
@@ -100,7 +105,7 @@ def wanted(claim: Claim, arm: str) -> list[str]:
     found = [claim.measure_of(arm)] if arm in claim.contrast else []
     for premise in claim.premises:
         if isinstance(premise, Number | Contrast | Again) and arm in claim.arms_of(premise):
-            found.append(premise.measure or claim.measure_of(arm))
+            found.append(claim.measured_by(premise, arm))
     made_of = [claim.of, *(p.of for p in claim.premises if isinstance(p, Number))]
     if any(of in COUNTS_START for of in made_of):
         found.append(AT_START)
@@ -125,7 +130,7 @@ def estimate(claim: Claim) -> float:
     pairs: dict[str, float] = {}
     for arm, each in arms.items():
         again = sum(isinstance(premise, Again) and premise.again == arm for premise in claim.premises)
-        trials = claim.tune.points * claim.tune.seeds if claim.tune else 0
+        trials = claim.tune.points * claim.tune.seeds if claim.tune and arm in claim.tuned else 0
         for made in each:
             pairs[job(claim, arm, made, 0).hash] = (claim.seeds * (1 + again) + trials) * _seconds(made)
         if not isinstance(claim.margin, float | None) and claim.margin.arm == arm:

@@ -43,21 +43,24 @@ class Number(_Premise):
 
 
 class Contrast(_Premise):
-    """An effect that is known, seen here: Σ weight · arm, as that of a claim."""
+    """An effect that is known, seen here: Σ weight · arm, as that of a claim. Where a claim has points: of
+    what is made of them, or ``at`` one of them."""
 
     kind: Literal["contrast"] = "contrast"
     contrast: Annotated[dict[str, float], Field(min_length=2)]
-    measure: str | None = None
+    measure: str | dict[str, str] | None = None
+    at: float | None = None
     scale: Literal["linear", "log2"] = "linear"
     rule: Rule
 
 
 class Again(_Premise):
-    """An arm against itself with other seeds: nothing must be seen as nothing."""
+    """An arm against itself with other seeds: nothing must be seen as nothing. ``at``: as of a contrast."""
 
     kind: Literal["again"] = "again"
     again: str
     measure: str | None = None
+    at: float | None = None
     rule: Rule
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from danlu.lab.tuning import Grid
 from danlu.spec.base import PositiveFloat, Spec
 
 MARGIN, MINUS = "margin", "-margin"
@@ -88,6 +89,12 @@ class Margin(Spec):
         if self.cec is not None:
             return f"what {self.cec:g} times the compute gives {self.arm}"
         return f"{self.value:g}: {self.why}"
+
+
+class Tune(Grid):
+    """What each arm gets its own best of. ``arms``: these alone, where the others are said to need none."""
+
+    arms: tuple[str, ...] | None = None
 
 
 class Needs(Spec):

@@ -134,6 +134,22 @@ def test_a_premise_may_be_about_a_point_or_all_of_them() -> None:
     assert found.why == ["p: kurtosis of more at 0.001 is 1; it must lie above 3"]
 
 
+def test_a_contrast_may_be_of_one_point_and_of_two_measures() -> None:
+    def by_rate(e: Any) -> dict[str, float]:
+        return law(e) | {"kurtosis": 1000 * e.optimizer.lr, "max-logit": 5.0}
+
+    said = {
+        "contrast": {"less": 1, "more": -1},
+        "at": 4e-3,
+        "measure": {"less": "kurtosis", "more": "max-logit"},
+    }
+    for rule, verdict in (({"within": [-1.1, -0.9]}, "not shown"), ({"above": 0}, "void")):
+        one = second(**OVER | {"of": "drop", "premises": premise(**said, rule=rule), "sd": 0.01})
+        assert proved(one, by_rate)[0].verdict == verdict
+    with pytest.raises(LabError, match=r"at = 0\.005 is none of the points"):
+        proved(second(**OVER | {"of": "drop", "premises": premise(**said | {"at": 5e-3}, rule={"above": 0})}))
+
+
 def test_the_regime_may_be_a_condition() -> None:
     short = [{"name": "regime", "updates": {"above": 2000}}]
     found, _ = proved(second(premises=short))
@@ -166,6 +182,22 @@ def test_each_arm_is_run_at_its_own_best_after_equal_trials() -> None:
     assert {e.optimizer.lr for e in compared if e.model.layers == 1} == {found.tuned["less"]["value"]}
     assert {one["trials"] for one in found.tuned.values()} == {found.trials} and found.trials > 10
     assert found.regime["tuned"] is True
+
+
+def test_an_arm_that_needs_no_search_is_left_as_it_is() -> None:
+    one = second(
+        tune={"arms": ["more"]}, arms={"less": "model.layers=1 optimizer=amos schedule=constant", "more": ""}
+    )
+    found, queue = proved(one, lambda e: bowl(e) if e.optimizer.kind == "adamw" else law(e))
+    assert set(found.tuned) == {"more"} and found.verdict == "does not hold"
+    assert not any(
+        job.experiment.train.seed >= FIRST_SEED for job in queue.asked if job.experiment.model.layers == 1
+    )
+    with pytest.raises(LabError, match="cannot be tuned"):
+        proved(
+            second(tune={}, arms={"less": "model.layers=1 optimizer=amos schedule=constant", "more": ""}),
+            bowl,
+        )
 
 
 def test_an_arm_that_cannot_be_tuned_makes_it_void_before_the_pairs() -> None:

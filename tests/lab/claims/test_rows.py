@@ -40,8 +40,9 @@ def test_no_two_claims_ask_the_same() -> None:
             (arm, claim.measure_of(arm), claim.contrast[arm], point, job.id)
             for (arm, _), points in experiment.plan(claim, seeds=1).items()
             for point, job in points.items()
+            if arm in claim.contrast
         }
-        return {run[1:] for run in runs}, claim.of, claim.scale, claim.holds
+        return {run[1:] for run in runs}, claim.of, claim.scale, claim.holds, claim.tuned
 
     questions = {name: asked(name) for name in OWN}
     assert not [pair for pair in combinations(OWN, 2) if questions[pair[0]] == questions[pair[1]]]
