@@ -103,8 +103,8 @@ class _Way:
             ending.spread = stdev(effects) if all(map(math.isfinite, effects)) else None
         self._plan()
         yield from self._carry_out(everything, self.seeds)
+        self._check(everything)  # before the effect is known: whoever mends a premise has not seen it
         self._judge()
-        self._check(everything)
 
     # ---------------------------------------------------------------- in which order
 
