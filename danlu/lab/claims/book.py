@@ -122,6 +122,8 @@ class Claim(Spec):
                 return tuple(premise.contrast)
             case Again():
                 return (premise.again,)
+            case Inside() if isinstance(self.measure, str):
+                return tuple(self.arms)
             case _:
                 return tuple(self.contrast)
 
@@ -171,7 +173,10 @@ class Claim(Spec):
                 raise ValueError(f"premise {premise.name!r}: {error}") from None
         if len(self.contrast) > 1 and (self.margin is None or not self.premises):
             raise ValueError("a difference needs a margin, what would matter, and premises")
-        rules = [self.holds, *(p.rule for p in self.premises if isinstance(p, Number | Contrast | Again))]
+        rules = [
+            self.holds,
+            *(p.rule for p in self.premises if isinstance(p, Number | Contrast | Again) and p.rule),
+        ]
         if self.margin is None and any(rule.names_margin for rule in rules):
             raise ValueError("a rule names the margin, and there is none")
         if isinstance(self.margin, Margin) and self.margin.cec is not None:

@@ -13,9 +13,11 @@ from danlu.lab.claims import values, verdict
 from danlu.lab.claims.premises import Again, Contrast, Inside, Number, Premise, Regime
 from danlu.lab.claims.rules import Rule
 from danlu.lab.claims.seen import Seen
+from danlu.lab.statistics import mean_interval
 from danlu.lab.statistics.optimum import Optimum, locate
 
 AGAIN = 500_000  # added to the seeds of an arm that is run against itself
+NULL = 0.99  # level of the interval that must hold zero then
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,11 @@ class Grounds:
         here = self._values(premise, premise.again, self.seeds)
         there = self._values(premise, premise.again, [seed + AGAIN for seed in self.seeds])
         differences = [a - b for a, b in zip(here, there, strict=True)]
-        held, said = self._one(premise.rule, differences, f"{premise.again} against itself with other seeds")
-        return Found(premise.name, held, said)
+        what = f"{premise.again} against itself with other seeds"
+        if premise.rule is None:
+            mean, low, high = mean_interval(differences, NULL)
+            return Found(premise.name, low <= 0 <= high, f"{what} is {mean:.3g}: {low:.3g} to {high:.3g}")
+        return Found(premise.name, *self._one(premise.rule, differences, what))
 
     def _values(self, premise: Contrast | Again, arm: str, seeds: Sequence[int]) -> list[float]:
         """The measure of an arm for each seed: at a point, or what is made of them, or the only one."""
@@ -113,7 +118,8 @@ class Grounds:
     def _inside(self, premise: Inside) -> Found:
         if self.seen.claim.tune is not None:
             return Found(premise.name, True, f"each arm was tuned over {premise.over}")
-        outside = [(arm, best) for arm in self.seen.claim.contrast if not (best := self.best(arm)).interior]
+        arms = self.seen.claim.arms_of(premise)
+        outside = [(arm, best) for arm in arms if not (best := self.best(arm)).interior]
         said = "; ".join(f"{arm}: {best.why}" for arm, best in outside)
         return Found(premise.name, not outside, said or f"the best {premise.over} of each arm lies inside")
 

@@ -130,7 +130,7 @@ class _Way:
                 raise Ends(VOID, *untuned)
         while True:
             yield from self._run(arms, seeds)
-            further = self._further(arms)
+            further = self._further(arms, seeds)
             if not further:
                 return
             self.points = sorted({*self.points, *further})
@@ -160,15 +160,14 @@ class _Way:
             return self.ending.tuned[arm].experiment
         return experiment.experiment(self.claim, arm, point)
 
-    def _further(self, arms: Sequence[str]) -> list[float]:
+    def _further(self, arms: Sequence[str], seeds: Sequence[int]) -> list[float]:
         """Points that are missing where the best of an arm does not lie inside of them."""
         inside = next((premise for premise in self._premises() if isinstance(premise, Inside)), None)
         grown = (len(self.points) - len(experiment.points(self.claim))) // 2
         if inside is None or self.claim.over is None or grown >= inside.extend:
             return []
-        if not set(self.claim.contrast) <= set(arms):
-            return []
-        best = [self._grounds().best(arm) for arm in self.claim.contrast]
+        grounds = self._grounds(seeds)
+        best = [grounds.best(arm) for arm in self.claim.arms_of(inside) if arm in arms]
         outside = next((one for one in best if not one.interior), None)
         return [float(f"{2**x:.3g}") for x in outside.further] if outside else []
 
@@ -247,14 +246,14 @@ class _Way:
             return (*claim.premises, Inside(name="tuned", over=claim.field, extend=0))
         return claim.premises
 
-    def _grounds(self) -> Grounds:
-        return Grounds(self.seen, self.seeds, self.ending.margin, self.ending.regime)
+    def _grounds(self, seeds: Sequence[int]) -> Grounds:
+        return Grounds(self.seen, seeds, self.ending.margin, self.ending.regime)
 
     def _check(self, arms: Sequence[str]) -> None:
         """Judge the premises that read no other arms, and end it where one fails."""
         if set(self.claim.contrast) <= set(arms):
             self.ending.regime = least(self.claim, self.seen, self.seeds, self.ending.tuned)
-        grounds = self._grounds()
+        grounds = self._grounds(self.seeds)
         found = [grounds.judge(one) for one in self._premises() if set(self.claim.arms_of(one)) <= set(arms)]
         self.ending.premises = found
         self._unless_failed()

@@ -55,18 +55,20 @@ class Contrast(_Premise):
 
 
 class Again(_Premise):
-    """An arm against itself with other seeds: nothing must be seen as nothing. ``at``: as of a contrast."""
+    """An arm against itself with other seeds: nothing must be seen as nothing. ``at``: as of a contrast;
+    without a ``rule`` the 99 % interval must hold zero. Its noise is that of two runs which share nothing,
+    more than that of a pair."""
 
     kind: Literal["again"] = "again"
     again: str
     measure: str | None = None
     at: float | None = None
-    rule: Rule
+    rule: Rule | None = None
 
 
 class Inside(_Premise):
-    """The best of the points ``over`` a field lies inside of them, in every arm that is compared; the grid
-    grows by two points, at most ``extend`` times."""
+    """The best of the points ``over`` a field lies inside of them, in every arm; the grid grows by two points
+    at most ``extend`` times."""
 
     kind: Literal["inside"] = "inside"
     over: str

@@ -94,6 +94,8 @@ def against_the_bound(rule: Rule, effects: Sequence[float], margin: float) -> fl
 def pairs_needed(rule: Rule, sd: float, margin: float = math.nan) -> int | None:
     """The seeds by which the rule is found to hold with a probability of .8 where the effect lies the margin
     beyond its bound, in the middle of a rule ``within``; None where nothing says what would matter."""
+    if rule.names_margin and math.isnan(margin):
+        return None
     low, high = rule.bounds(margin)
     if rule.within is not None:
         return pairs_for_equivalence((high - low) / 2, sd)

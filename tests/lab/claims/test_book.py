@@ -105,7 +105,8 @@ def test_the_kind_of_a_premise_is_told_by_its_words() -> None:
         "number", "number", "contrast", "again", "inside", "regime",
     ]  # fmt: skip
     assert [one.arms_of(premise) for premise in one.premises] == [
-        ("less",), ("less", "more", "third"), ("less", "third"), ("more",), *[("less", "more")] * 2,
+        ("less",), ("less", "more", "third"), ("less", "third"), ("more",),
+        ("less", "more", "third"), ("less", "more"),
     ]  # fmt: skip
     assert one.second and not claim().second and not claim(**OVER).second
     assert one.tune is not None and (one.tune.points, one.tune.factor, one.tune.seeds) == (5, 2.0, 2)

@@ -118,6 +118,12 @@ def test_an_arm_against_itself_is_run_with_other_seeds() -> None:
     assert found.verdict == "does not hold" and found.premises[0]["held"]
     seeds = sorted(job.experiment.train.seed for job in queue.asked if job.experiment.model.layers == 3)
     assert seeds == [0, 1, 2, AGAIN, AGAIN + 1, AGAIN + 2]
+    without = [{"name": "p", "again": "more"}]
+    assert "against itself with other seeds is" in proved(second(premises=without))[0].premises[0]["said"]
+    shifted, _ = proved(
+        second(premises=without), lambda e: law(e) | {"increment": float(e.train.seed >= AGAIN)}
+    )
+    assert shifted.verdict == "void"
     narrow = second(premises=again, margin={"value": 0.001, "why": "too little"}, sd=0.0001)
     assert proved(narrow)[0].verdict == "void"
 
@@ -222,6 +228,23 @@ def test_a_best_at_the_border_extends_the_points() -> None:
     assert found.verdict == "holds" and found.effects == pytest.approx([2.0] * 3, abs=0.01)
     assert list(found.measured["less"])[:3] == ["0.001", "0.002", "0.004"]
     assert len(found.measured["less"]) == 7  # up to 6.4e-2
+
+
+def test_the_points_of_a_control_grow_too_and_those_of_the_first_seeds() -> None:
+    """Both arms have their best inside; the control's is two octaves above the last point. Without a spread
+    that is known three of four seeds go first."""
+    inside = [{"name": "tuned", "over": "optimizer.lr"}]
+    control = premise(contrast={"wide": 1, "more": -1}, rule={"above": 1})
+
+    def law_of_rates(e: Any) -> dict[str, float]:
+        best = 1.6e-2 if e.model.width == 32 else 2e-3
+        noise_of_seed = 0.001 * math.sin(5 * e.train.seed + e.model.layers)
+        return law(e) | {"increment": 2 + 0.05 * math.log2(e.optimizer.lr / best) ** 2 + noise_of_seed}
+
+    asked = OVER | {"of": "argbest", "arms": SEVERAL, "premises": inside + control, "margin": OCTAVES}
+    found, _ = proved(second(**asked, holds={"within": "margin"}, sd=None, seeds=4), law_of_rates)
+    assert found.verdict == "holds" and [one["held"] for one in found.premises] == [True, True]
+    assert len(found.measured["less"]) == 7 and found.spread is not None and found.spread < 0.01
 
 
 def test_a_best_at_the_border_makes_it_void_where_nothing_extends() -> None:

@@ -132,7 +132,10 @@ def test_seeds_needed() -> None:
         Rule(within=(0, 0.2)), 0.05
     )
     assert verdict.pairs_needed(Rule(above=0), 0.0, 0.1) == 2
-    assert verdict.pairs_needed(Rule(above=0), 0.1) is None
+    assert (
+        verdict.pairs_needed(Rule(above=0), 0.1) is None
+        and verdict.pairs_needed(Rule(within="margin"), 0.1) is None
+    )
 
 
 def test_the_seeds_needed_have_the_power() -> None:
