@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import resources
 
 import pytest
 
 from danlu.lab import measures
 from danlu.lab.claims import book, experiment
+from danlu.lab.claims.results import SHELF, kept, mark_of
 from danlu.lab.errors import LabError
 
 FIRST, SECOND = 100, 2000  # seconds on two cores, of a claim of either form
@@ -77,3 +79,12 @@ def test_runs_are_bounded_by_steps_and_not_compiled(name: str) -> None:
         for job in runs.values():
             train = job.experiment.train
             assert train.steps and not train.seconds and not train.compile
+
+
+def test_kept_results_are_of_the_book_and_bear_their_mark() -> None:
+    claims, shelf = book.claims(), resources.files("danlu") / "catalog" / SHELF
+    files = [entry.name for entry in shelf.iterdir()]
+    found = kept(claims)
+    assert sorted(files) == sorted(f"{name}.json" for name in found)
+    for name, result in found.items():
+        assert result.name == name and result.mark == mark_of(result.claim), name

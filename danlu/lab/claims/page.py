@@ -64,16 +64,13 @@ def tally(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
     """How many claims there are of each verdict, how many need a larger machine, are early, are weak."""
     verdicts = [results[name].verdict if name in results else NOT_RUN for name in claims]
     counts = [f"{verdicts.count(said)} {said}" for said in VERDICTS if said in verdicts]
-    judged = [result for result in results.values() if result.verdict not in (NOT_RUN, VOID)]
-    needs = sum(claim.needs is not None and name not in results for name, claim in claims.items())
     lines = [f"{len(claims)} claims: {', '.join(counts)}."]
-    if needs:
-        lines.append(f"{needs} of those not run need a larger machine (*needs*).")
+    if needs := sum(claim.needs is not None and name not in results for name, claim in claims.items()):
+        lines.append(f"Not run for want of a larger machine (*needs*): {needs}.")
+    judged = [result for result in results.values() if result.verdict not in (NOT_RUN, VOID)]
     if judged:
         early, weak = (sum(bool(getattr(one, word)) for one in judged) for word in ("early", "weak"))
-        lines.append(
-            f"Of the {len(judged)} verdicts {early} are early, and {weak} of those that hold are weak."
-        )
+        lines.append(f"Of {len(judged)} verdicts on an effect early: {early}, weak: {weak}.")
     return " ".join(lines)
 
 
@@ -155,8 +152,9 @@ def _section(name: str, claim: Claim, result: Result | None) -> str:
     lines = [f"### {name}\n", f"{claim.statement}.\n", f"- Source: {claim.source}"]
     lines.append(f"- Rule: the effect, {_effect(claim)}, lies {claim.holds} ({claim.unit})")
     if isinstance(claim.margin, Margin):
-        value = f" = {number(result.margin)}" if result is not None and result.margin is not None else ""
-        lines.append(f"- Margin{value}: {claim.margin}")
+        known = result is not None and result.margin is not None and claim.margin.value is None
+        value = f"{number(result.margin or 0)}, " if result is not None and known else ""
+        lines.append(f"- Margin: {value}{claim.margin}")
     if claim.needs is not None:
         lines.append(f"- Needs: {claim.needs}; `danlu prove {name}` runs it")
     lines.append(f"- Note: {claim.note}")
@@ -174,9 +172,10 @@ def _found(claim: Claim, result: Result) -> Iterable[str]:
         yield f"- Premise {'held' if premise['held'] else '**failed**'}: {premise['name']}: {premise['said']}"
     about = f": {effect(result)} {claim.unit}, {result.seeds} seeds" if result.effects else ""
     yield f"- Verdict: **{result.said}**{about}"
-    if result.severity:
-        tested = ", ".join(f"{severity:.2f} at {number(bound)}" for bound, severity in result.severity)
-        yield f"- Severity that the effect lies beyond: {tested}"
+    if result.severity and result.verdict == "holds":
+        where = "within ±" if claim.holds.within else "above" if claim.holds.above is not None else "below"
+        tested = "; ".join(f"{where} {number(bound)}: {severity:.2f}" for bound, severity in result.severity)
+        yield f"- Severity with which it was tested that the effect lies {tested}"
     if result.early:
         yield f"- Early: {'; '.join(result.early)}"
     for was in result.before:

@@ -88,7 +88,7 @@ class Margin(Spec):
             return f"{self.share:g} of the effect of {self.of}"
         if self.cec is not None:
             return f"what {self.cec:g} times the compute gives {self.arm}"
-        return f"{self.value:g}: {self.why}"
+        return f"{self.value:g}, {self.why}"
 
 
 class Tune(Grid):

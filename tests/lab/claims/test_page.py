@@ -88,8 +88,8 @@ def test_the_counts_stand_on_the_first_lines() -> None:
     text = page(claims, results)
     first = text.split("\n\n")[1]
     assert first == (
-        "5 claims: 2 holds, 1 void, 2 not run. 1 of those not run need a larger machine (*needs*). Of the 2 "
-        "verdicts 1 are early, and 1 of those that hold are weak."
+        "5 claims: 2 holds, 1 void, 2 not run. Not run for want of a larger machine (*needs*): 1. Of 2 "
+        "verdicts on an effect early: 1, weak: 1."
     )
     by_name = {row[0]: row for row in rows(text)}
     assert by_name["[strong](#strong)"][3] == "**holds (weak)**"
@@ -109,9 +109,9 @@ def test_premises_margin_severity_and_tuning_are_told() -> None:
         before=[{"mark": "0", "first": "2026-11-01", "date": "2026-11-02", "verdict": "void", "effect": []}],
     )  # fmt: skip
     text = page({"small": one}, {"small": found})
-    assert "- Margin = 0.5: 0.5: half a bit" in text
+    assert "- Margin: 0.5, half a bit" in text
     assert "- Premise held: some layers: kurtosis of more is 1; asked: above 0" in text
-    assert "- Severity that the effect lies beyond: 0.90 at −0.5, 0.10 at −1" in text
+    assert "tested that the effect lies below −0.5: 0.90; below −1: 0.10" in text
     assert (
         "on 2026-11-02 it was *void*, under a rule, arms, premises or a margin that first ran on 2026" in text
     )
