@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,30 @@ def test_any_temperature(trained: Path, temperature: str, capsys: pytest.Capture
 @pytest.mark.parametrize("temperature", ["-1", "nan", "inf", "-inf"])
 def test_no_temperature(trained: Path, temperature: str, capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, "sample", str(trained), "--temperature", temperature)
+
+
+@pytest.mark.parametrize("text", ["", "# all gone\n", "{}\n"])
+def test_an_emptied_experiment_is_no_experiment(
+    trained: Path,
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It would mean the defaults, which is another experiment."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "run")
+    Path("run/experiment.yaml").write_text(text)
+    corpus = next(
+        line for line in (trained / "experiment.yaml").read_text().splitlines() if "corpus:" in line
+    )
+    said = "run/experiment.yaml is empty, and a run's has its whole experiment; restore it, or name another"
+    for words in (["show", "run"], ["sample", "run"], ["train", "run"], ["diff", "nano", "run"]):
+        assert refused(capsys, *words) == f"danlu: {said}"
+    assert (
+        refused(capsys, "train", "nano", corpus.strip().replace(": ", "="), "--run", "run")
+        == f"danlu: {said}"
+    )
+    assert danlu("runs", ".", "--json") == 0
+    (run,) = json.loads(capsys.readouterr().out)
+    assert (run["state"], run["error"]) == ("damaged", "ValueError: experiment.yaml is empty")
