@@ -18,8 +18,8 @@ def share(t: int) -> float:
 def discoveries(evidence: Sequence[float], alpha: float = FDR) -> list[bool]:
     """Which of the questions asked so far, in the order in which they were registered, are discoveries, so
     that the expected share of false ones among them is at most ``alpha`` at every time, whatever depends on
-    whatever: k*_t = max{k: #{i ≤ t: E_i ≥ 1/(γ_i α k)} ≥ k}, and those E_i ≥ 1/(γ_i α k*_t) (online e-BH, Xu
-    & Ramdas 2024, arXiv 2407.20683).
+    whatever: k*_t = max{k: #{i ≤ t: E_i ≥ 1/(γ_i α k)} ≥ k}, and those E_i ≥ 1/(γ_i α k*_t) (online e-BH;
+    Fischer, Xu & Ramdas 2024, arXiv 2407.20683).
 
     ``evidence``: of each question as it is now (``sequential.evidence``), not the largest that it ever had,
     which would not be e-values (arXiv 2501.19360). One that crashed, was void or is not answered yet has
@@ -36,14 +36,12 @@ def needed(t: int, found: int = 0, alpha: float = FDR) -> float:
 
 
 def from_p(p: float) -> float:
-    """Evidence from a p value that was not looked at before the end: ∫₀¹ κ p^(κ−1) dκ = (1 − p + p ln p)/(p
-    ln²p), whose mean is at most 1 where there is nothing to find (Vovk & Wang 2021, eq. 2)."""
+    """Evidence from a p value that was not looked at before the end: ∫₀¹ κ p^(κ−1) dκ = (e^u − 1 − u)/u² with
+    u = −ln p, whose mean is at most 1 where there is nothing to find (Vovk & Wang 2021, eq. 2)."""
     if p <= 0:
         return math.inf
-    if p >= 1:
-        return 0.5
-    log = math.log(p)
-    return (1 - p + p * log) / (p * log**2)
+    u = max(-math.log(p), 0.0)
+    return (math.expm1(u) - u) / u**2 if u > 1e-3 else 0.5 + u / 6  # the difference is lost where u is small
 
 
 def _need(t: int, evidence: float, alpha: float) -> float:
