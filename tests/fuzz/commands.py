@@ -121,6 +121,12 @@ import hf --json
 import hf --to PLACE
 WORD
 WORD WORD
+--json-schema WORD
+trust WORD
+trust FILE
+show tiny lr=WORD
+show base.yaml WORD=NUMBER
+sweep base.yaml lr=WORD,WORD
 show --with parts.py
 show --with FILE
 show --WORD
