@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def _found(answer: Answer, finding: Finding) -> dict[str, Any]:
     """What came out."""
     assert answer.question is not None
     gain, records = finding.gain, finding.sides.variant
+    known = gain if gain is not None and math.isfinite(gain.value) else None
     sizes = {name: mean_of(records, name) for name in ("parameters", "steps", "tokens")}
     return {
         "verdict": finding.verdict,
@@ -70,7 +72,7 @@ def _found(answer: Answer, finding: Finding) -> dict[str, Any]:
         "unit": answer.question.plan.metric.name,
         "seeds": len(finding.sides.differences),
         "e": finding.e,
-        "gain": None if gain is None else {"value": gain.value, "low": gain.low, "high": gain.high},
+        "gain": known._asdict() if known else None,
         "rungs": [
             {
                 "flops": one["compute"] if one["counted in"] == "FLOPs" else None,
@@ -79,6 +81,7 @@ def _found(answer: Answer, finding: Finding) -> dict[str, Any]:
                 "high": one["high"],
             }
             for one in finding.gains
+            if math.isfinite(one["gain"])
         ],
         "regime": answer.regime,
         "scale": {name: size for name, size in sizes.items() if size is not None} or None,

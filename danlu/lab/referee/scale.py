@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, variance
 from typing import Any, Literal
 
-from danlu.lab.referee.findings import Finding, Sides, mean_of
+from danlu.lab.errors import LabError
+from danlu.lab.referee.findings import Finding, Sides, Verdict, mean_of
 from danlu.lab.referee.plan import Plan, Scale
 from danlu.lab.referee.runs import Record
 from danlu.lab.referee.words import fill, split
@@ -61,36 +62,52 @@ def _flops(records: Sequence[Record]) -> float | None:
 
 def across(finding: Finding, rungs: Mapping[str, Sides], sign: int) -> Finding:
     """The finding of the largest rung with the verdict over all: the compute-equivalent gain, judged at the
-    largest rung's compute. It keeps the losses' verdict where gains cannot be told."""
+    largest rung's compute. Where no gain can be told the largest rung's own verdict stays, which says so."""
     counted = unit(next(iter(rungs.values())).baseline)
-    sized: list[Rung] = []
-    doubts: list[float] = []
-    for sides in rungs.values():
+    try:
+        names, found = _gains(rungs, counted, sign)
+        judged = judge(found, found[-1].x)
+    except LabError as error:
+        return replace(finding, why=f"{finding.why}; of the largest rung alone: {error}")
+    p = judged.model.p(judged.at) if judged.model else finding.p
+    looked = finding.kind == "anytime"  # then evidence and p are the largest rung's, which allow for that
+    verdict, why = _checked(judged.verdict, _why(judged, counted), finding, rungs.values())
+    return replace(
+        finding,
+        verdict=verdict,
+        why=why,
+        gain=Interval(*map(_exp, judged.gain)),
+        gains=[{**_told(name, gain), "counted in": counted} for name, gain in zip(names, found, strict=True)],
+        p=max(p, finding.p) if looked else p,
+        e=finding.e if looked or not judged.model else from_p(p),
+    )
+
+
+def _gains(rungs: Mapping[str, Sides], counted: Unit, sign: int) -> tuple[list[str], list[Gain]]:
+    """The gain at each rung, and the rungs' names, by cost. What is not known of the costs is in its
+    variance."""
+    sized: list[tuple[Rung, str, float]] = []
+    for name, sides in rungs.items():
         (base, doubt), (variant, more) = cost(sides.baseline, counted), cost(sides.variant, counted)
         values = [tuple(sign * record.value for record in side) for side in (sides.baseline, sides.variant)]
-        sized.append(Rung(base, values[0], values[1], variant if math.isfinite(variant) else None))
-        doubts.append(doubt + more)
-    order = sorted(range(len(sized)), key=lambda rung: sized[rung].cost)
-    found = [
-        replace(gain, variance=gain.variance + doubts[rung])
-        for rung, gain in zip(order, gains(sized), strict=True)
-    ]
-    judged = judge(found, found[-1].x)
-    names = list(rungs)
-    said = [
-        {**_told(names[rung], gain), "counted in": counted} for rung, gain in zip(order, found, strict=True)
-    ]
-    failed = [sides.lost("failed") for sides in rungs.values()]
-    verdict, why = judged.verdict, _why(judged, counted)
-    if verdict == "better" and any(variant for _, variant in failed):
-        verdict, why = "not shown", f"a run of {finding.idea} failed, so it cannot win; {why}"
-    if verdict == "worse" and any(base for base, _ in failed):
-        verdict, why = "not shown", f"a run of the baseline failed, so it cannot win; {why}"
-    gain = Interval(*map(_exp, judged.gain))
-    p = judged.model.p(judged.at) if judged.model else finding.p
-    # Whoever looked before the end keeps the evidence of the largest rung's pairs, which allows for it.
-    e = from_p(p) if judged.model and finding.kind != "anytime" else finding.e
-    return replace(finding, verdict=verdict, why=why, gain=gain, gains=said, p=p, e=e)
+        rung = Rung(base, values[0], values[1], variant if math.isfinite(variant) else None)
+        sized.append((rung, name, doubt + more))
+    sized.sort(key=lambda one: one[0].cost)
+    found = gains([rung for rung, *_ in sized])
+    doubted = zip(found, sized, strict=True)
+    return [name for _, name, _ in sized], [replace(g, variance=g.variance + one[2]) for g, one in doubted]
+
+
+def _checked(verdict: Verdict, why: str, finding: Finding, rungs: Iterable[Sides]) -> tuple[Verdict, str]:
+    """What failed runs and a look before the end do to a verdict."""
+    lost = [sides.lost("failed") for sides in rungs]
+    for said, side, who in (("worse", 0, "the baseline"), ("better", 1, finding.idea)):
+        if any(one[side] for one in lost):
+            verdict = "not shown" if verdict == said else verdict
+            why = f"a run of {who} failed, so it cannot win; {why}"
+    if finding.kind == "anytime" and verdict in ("better", "worse") and finding.verdict != verdict:
+        return "not shown", f"after a look before the end the largest rung alone must show it; {why}"
+    return verdict, why
 
 
 def among(findings: Sequence[Finding]) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,39 @@ def test_gains_over_rungs(gain: float, exponent: float, scatter: float, verdict:
     assert found.verdict == verdict and found.gain is not None
     assert found.gain.value == pytest.approx(gain * 4.0 ** (4 * exponent), rel=0.03)
     assert [one["counted in"] for one in found.gains] == ["FLOPs"] * 5
+
+
+def test_rungs_that_tell_no_gain() -> None:
+    """A baseline that does not fall: the largest rung's own verdict, said to be that."""
+    asked = rungs(1.2, 0.0, 1e-5)
+    flat = {name: replace(sides, baseline=asked["4"].baseline) for name, sides in asked.items()}
+    sized = {
+        name: replace(
+            sides,
+            baseline=tuple(
+                replace(b, also=v.also) for b, v in zip(sides.baseline, sides.variant, strict=True)
+            ),
+        )
+        for name, sides in flat.items()
+    }
+    found = across(find([sized["4"]], LOSS, None, looking=False)[0], sized, 1)
+    assert (
+        found.verdict == "better" and found.gain is None and "of the largest rung alone: no rung" in found.why
+    )
+
+
+def test_a_failed_run_or_a_look_before_the_end() -> None:
+    """Neither wins by gains; whoever looked must see it at the largest rung, by an interval for that."""
+    asked = rungs(1.2, 0.0, 1e-5)
+    lost = replace(asked["1"], variant=(record(0, "failed", flops=4e3), *asked["1"].variant[1:]))
+    finding = find([asked["4"]], LOSS, None, looking=False)[0]
+    found = across(finding, {**asked, "1": lost}, 1)
+    assert found.verdict == "not shown" and found.why.startswith("a run of idea failed, so it cannot win")
+    noisy = rungs(1.2, 0.0, 5e-4)
+    looked = find([noisy["4"]], LOSS, None, looking=True)[0]
+    found = across(looked, noisy, 1)
+    assert (looked.verdict, found.verdict) == ("not shown", "not shown") and "after a look" in found.why
+    assert across(find([noisy["4"]], LOSS, None, looking=False)[0], noisy, 1).verdict == "better"
 
 
 RUNG = """
