@@ -174,7 +174,7 @@ def told(name: str, answer: Answer) -> list[dict[str, Any]]:
     shared = {"question": name, "cost": dict(answer.cost)}
     if not answer.findings:
         return [{**shared, "idea": "", "verdict": answer.outcome, "why": answer.why}]
-    sign = answer.question.plan.metric.sign if answer.question else 1
+    sign = answer.question.plan.metric.sign
     rows = []
     for finding in answer.findings:
         differences = finding.sides.differences

@@ -45,16 +45,14 @@ def referee(
     """
     if init:
         return _init(file)
+    from danlu.files.write import write_atomically
     from danlu.lab.referee import referee as judge
     from danlu.lab.referee.report import report
     from danlu.lab.referee.terminal import asked, details, table
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended, as by Ctrl-C
     answer = judge(file, studies, pairs=pairs, book=ledger, tell=tell)
-    if answer.study is not None:
-        from danlu.files.write import write_atomically
-
-        write_atomically(answer.study.report, report(answer).encode())
+    write_atomically(answer.study.report, report(answer).encode())
     if as_json:
         print_json(answer.json())
     elif answer.findings:

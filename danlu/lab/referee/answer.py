@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-from danlu.lab.referee.errors import Failed, Spent, Void
 from danlu.lab.referee.findings import Finding, Held
 from danlu.lab.referee.question import Question
 from danlu.lab.study import Study
@@ -25,12 +23,11 @@ class Answer:
     what else must be known. ``cost``: runs and seconds so far, those of tuning apart. ``control``: by idea,
     whether its verdict ``stands`` among all that the ledger was asked, or ``alone``."""
 
-    file: Path
-    outcome: Outcome
+    question: Question
+    study: Study
+    outcome: Outcome = "answered"
     why: str = ""
     exit_code: int = 0
-    question: Question | None = None
-    study: Study | None = None
     findings: Sequence[Finding] = ()
     premises: Sequence[Held] = ()
     regime: Mapping[str, Any] = field(default_factory=dict)
@@ -38,12 +35,6 @@ class Answer:
     cost: Mapping[str, float] = field(default_factory=dict)
     control: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
-
-    @classmethod
-    def without(cls, file: Path, error: Void | Failed | Spent, **about: Any) -> Answer:
-        """That there is no verdict."""
-        outcome: Outcome = {3: "void", 4: "failed", 5: "budget"}[error.exit_code]  # type: ignore[assignment]
-        return cls(file, outcome, str(error), error.exit_code, **about)
 
     @property
     def early(self) -> list[str]:
@@ -64,18 +55,15 @@ class Answer:
 
     def json(self) -> dict[str, Any]:
         """As JSON: the first idea, and the ``others``. What is not finite is none."""
+        plan = self.question.plan
         about: dict[str, Any] = {
             "schema": SCHEMA,
-            "file": str(self.file),
-            "study": None if self.study is None else str(self.study.path),
+            "file": str(self.question.file),
+            "study": str(self.study.path),
             "outcome": self.outcome,
+            "metric": {"name": plan.metric.name, "better": plan.metric.better},
+            "baseline": plan.baseline,
         }
-        if self.question is not None:
-            metric = self.question.plan.metric
-            about |= {
-                "metric": {"name": metric.name, "better": metric.better},
-                "baseline": self.question.plan.baseline,
-            }
         first, *others = [self._of(finding) for finding in self.findings] or [
             {"verdict": "void" if self.outcome == "void" else None, "why": self.why, "next": None}
         ]
@@ -118,7 +106,7 @@ class Answer:
                 }
                 for seed, b, v in rows
             ],
-            "changes": "" if self.question is None else self.question.stats[finding.idea],
+            "changes": self.question.stats[finding.idea],
             "next": self.next(finding),
         }
 
@@ -131,7 +119,7 @@ class Answer:
         asked = len(sides.seeds) + finding.more
         seconds = sum(record.seconds for record in (*sides.baseline, *sides.variant)) / len(sides.seeds)
         return {
-            "command": f"danlu referee {self.file} --pairs {asked}",
+            "command": f"danlu referee {self.question.file} --pairs {asked}",
             "cost": {"runs": 2 * finding.more, "seconds": finding.more * seconds},
         }
 

@@ -28,8 +28,6 @@ def record(answer: Answer, book: Path) -> dict[str, str]:
     """Write the verdict on each idea down, or that it is void; of each that claims something, whether it
     ``stands`` among all that the ledger was asked, or ``alone``. What failed or did not end stays asked."""
     question, study = answer.question, answer.study
-    if question is None or study is None:
-        return {}
     if answer.outcome == "void":
         for idea in question.ideas:
             ledger.record(**_about(question, study, idea), verdict="void", seeds=0, why=answer.why, file=book)
@@ -60,7 +58,6 @@ def _about(question: Question, study: Study, idea: str) -> dict[str, Any]:
 
 def _found(answer: Answer, finding: Finding) -> dict[str, Any]:
     """What came out."""
-    assert answer.question is not None
     gain, records = finding.gain, finding.sides.variant
     known = gain if gain is not None and math.isfinite(gain.value) else None
     sizes = {name: mean_of(records, name) for name in ("parameters", "steps", "tokens")}

@@ -13,10 +13,9 @@ from danlu.lab.referee.terminal import asked, details, table
 
 def report(answer: Answer) -> str:
     """The page, self-contained HTML."""
-    if answer.question is None or not answer.findings:
-        return page(
-            f"No verdict on {answer.file.name}", [("", [answer.why]), ("Details", [*details(answer)])]
-        )
+    if not answer.findings:
+        title = f"No verdict on {answer.question.file.name}"
+        return page(title, [("", [answer.why]), ("Details", [*details(answer)])])
     plan, stats = answer.question.plan, answer.question.stats
     title = f"{' and '.join(answer.question.ideas)} against {plan.baseline}"
     scaled = [finding for finding in answer.findings if finding.gains]
@@ -33,7 +32,6 @@ def report(answer: Answer) -> str:
 
 def differences(answer: Answer) -> Chart:
     """Every pair as a dot, the mean and its interval above them; a row an idea."""
-    assert answer.question is not None
     plan, findings = answer.question.plan, answer.findings
     chart = Chart(
         f"idea − {plan.baseline}, {plan.metric.name}",

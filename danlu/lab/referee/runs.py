@@ -34,8 +34,7 @@ End = Literal["ended", "diverged", "failed"]
 @dataclass(frozen=True)
 class Run:
     """One run that is asked for: of ``arm``, with the words ``set``. ``seed``: None where the program takes
-    none. ``number``: what tells runs of the same words and seed apart. ``purpose``: ``pair``, ``probe`` or
-    ``tune``."""
+    none. ``number``: what tells runs of the same words and seed apart. ``purpose``: ``pair`` or ``tune``."""
 
     arm: str
     set: tuple[str, ...]

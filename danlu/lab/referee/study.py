@@ -24,7 +24,7 @@ from danlu.lab.referee import blocks, machine, scale
 from danlu.lab.referee import book as ledgers
 from danlu.lab.referee.answer import Answer
 from danlu.lab.referee.blocks import Blocks
-from danlu.lab.referee.errors import Failed, Spent, Void
+from danlu.lab.referee.errors import NoVerdict, Void
 from danlu.lab.referee.findings import Finding, find, mean_of, premises
 from danlu.lab.referee.question import Question, ask
 from danlu.lab.referee.regime import regime
@@ -65,9 +65,9 @@ def referee(
             ledgers.ask(question, study, book, tell)
         try:
             answer = on_its_way.answer()
-        except (Void, Failed, Spent) as error:
-            about = {"question": question, "study": study, "cost": on_its_way.cost()}
-            answer = Answer.without(file, error, **about)
+        except NoVerdict as error:
+            cost = on_its_way.cost()
+            answer = Answer(question, study, error.outcome, str(error), error.exit_code, cost=cost)
         if book is not None:
             answer = replace(answer, control=ledgers.record(answer, book))
         study.save(answer.json())
@@ -78,13 +78,8 @@ class _Asked:
     """A question on its way to an answer of so many ``pairs``."""
 
     def __init__(self, question: Question, study: Study, pairs: int, tell: Callable[[str], None]) -> None:
-        self.question, self.plan, self.study, self.pairs, self.tell = (
-            question,
-            question.plan,
-            study,
-            pairs,
-            tell,
-        )
+        self.question, self.plan, self.study = question, question.plan, study
+        self.pairs, self.tell = pairs, tell
         self.seeds = Seeds(study.path)
         self.curves: dict[str, dict[str, Curve]] = {}  # by rung, by arm
         self._runs: Runs | None = None
@@ -124,10 +119,8 @@ class _Asked:
         findings = self._findings(found, looking=any(look != self.pairs for look in looks))
         write_json(self._looks_file, {"looks": sorted({*looks, self.pairs})})
         return Answer(
-            self.question.file,
-            "answered",
-            question=self.question,
-            study=self.study,
+            self.question,
+            self.study,
             findings=findings,
             premises=held,
             regime=regime(largest.records[plan.baseline], None if plan.tune is None else True),
@@ -181,7 +174,7 @@ class _Asked:
         if self.plan.tune is None:
             return sets
         low, high = 0, min(2, len(names) - 1)
-        for rung in {names[low], names[high]}:
+        for rung in dict.fromkeys((names[low], names[high])):
             self.curves[rung] = tune(self.runs, self.seeds, f"tune{rung}", sets[rung])
         for place, rung in enumerate(names):
             share = (place - low) / (high - low) if high > low else 0.0

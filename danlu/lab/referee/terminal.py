@@ -25,7 +25,6 @@ def table(answer: Answer) -> list[list[str]]:
 
 def asked(answer: Answer) -> str:
     """What the differences are of."""
-    assert answer.question is not None
     plan = answer.question.plan
     against = f"{', '.join(answer.question.ideas)} against {plan.baseline}"
     return f"{against}: {plan.metric.name}, where {plan.metric.better} is better; idea − {plan.baseline}"
@@ -54,8 +53,7 @@ def details(answer: Answer) -> Iterator[str]:
     if answer.cost:
         tuning = f", of them {answer.cost['tuning_runs']:.0f} to tune" if answer.cost["tuning_runs"] else ""
         yield f"cost: {answer.cost['runs']:.0f} runs{tuning}, {time_of(answer.cost['seconds'])}"
-    if answer.study is not None:
-        yield f"everything: {answer.study.path}/ (result.json, report.html)"
+    yield f"everything: {answer.study.path}/ (result.json, report.html)"
 
 
 def _numbers(finding: Finding) -> Iterator[str]:

@@ -156,6 +156,6 @@ def test_a_budget_that_is_spent(tmp_path: Path) -> None:
     folder = make(tmp_path / "p", train_py=NOISY)
     spent = answer(folder, budget={"pairs": 3, "seconds": 1e-9})
     assert (spent.outcome, spent.exit_code) == ("budget", 5) and "the same command goes on" in spent.why
-    assert spent.study is not None and len(list((spent.study.path / "runs").iterdir())) == 1
+    assert len(list((spent.study.path / "runs").iterdir())) == 1
     more = answer(folder, budget={"pairs": 3, "seconds": 1000})
-    assert more.outcome == "answered" and more.study is not None and more.study.path == spent.study.path
+    assert more.outcome == "answered" and more.study.path == spent.study.path

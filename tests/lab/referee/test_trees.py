@@ -119,7 +119,7 @@ def test_setup_is_run_once_in_each_tree(tmp_path: Path) -> None:
     (tmp_path / "idea.diff").write_text(git(folder, "diff"))
     git(folder, "checkout", "-q", "train.py")
     found = answer(folder, arms=arms, setup=f"{PYTHON} setup.py")
-    assert found.study is not None and [f.verdict for f in found.findings] == ["worse", "not shown"]
+    assert [f.verdict for f in found.findings] == ["worse", "not shown"]
     assert found.findings[1].why == "loss is the same in every pair: the change does nothing here"
     assert len(list((found.study.path / "trees").iterdir())) == 2
     assert not (folder / "made.txt").exists()
@@ -138,7 +138,7 @@ def test_a_run_that_writes_to_its_input(tmp_path: Path) -> None:
     (folder / ".git" / "info" / "exclude").write_text("*.bin\n")
     (folder / "d.bin").write_text("data")
     found = answer(folder, inputs=["d.bin"])
-    assert found.outcome == "answered" and found.study is not None  # it replaced the link, which is put back
+    assert found.outcome == "answered"  # it replaced the link, which is put back
     (link,) = found.study.path.glob("trees/*/files/d.bin")
     assert link.is_symlink() and link.read_text() == "data"
     (folder / "train.py").write_text(
@@ -163,11 +163,11 @@ def test_an_edit_is_another_question(tmp_path: Path) -> None:
     first = answer(folder)
     (folder / "train.py").write_text(NOISY.replace("1 + noise", "2 + noise"))
     second = answer(folder)
-    assert first.study is not None and second.study is not None and first.study.path != second.study.path
+    assert first.study.path != second.study.path
     git(folder, "checkout", "-q", "train.py")
     os.utime(folder / "train.py")
     again = answer(folder)
-    assert again.study is not None and again.study.path == first.study.path
+    assert again.study.path == first.study.path
     assert [r.folder for r in again.findings[0].sides.baseline] == [
         r.folder for r in first.findings[0].sides.baseline
     ]
@@ -187,7 +187,6 @@ def test_what_a_record_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert about["argv"][1:] == ["train.py", "--seed", str(about["seed"]), "--worse", "1"]
     assert about["environment"]["MY_SETTING"] == "7" and about["environment"]["WANDB_API_KEY"] == "(secret)"
     assert record["stderr"] == "end\n" and record["stdout"].startswith("loss ") and record["end"] == "ended"
-    assert found.study is not None
     text = [path.read_text(errors="replace") for path in found.study.path.rglob("*") if path.is_file()]
     assert not any("hush" in one for one in text)
 
