@@ -61,34 +61,31 @@ class Grounds:
         )
 
     def _number(self, premise: Number) -> Found:
-        arms = self.seen.claim.arms_of(premise)
-        several = premise.arms == "any"
-        found: list[tuple[bool, str]] = []
-        for arm in arms:
-            each = self._numbers(premise, arm)
-            name = premise.of or self.seen.claim.measured_by(premise, arm)
-            judged = [
-                self._one(premise.rule, one, f"{name} of {arm}{where}", len(arms) if several else 1)
-                for where, one in each
-            ]
-            found.append(
-                (all(held for held, _ in judged), next((s for held, s in judged if not held), judged[0][1]))
-            )
-        held = any(held for held, _ in found) if several else all(held for held, _ in found)
-        said = [words for one, words in found if one == held] if held != several or not held else []
-        return Found(premise.name, held, "; ".join(said or [words for one, words in found if one]))
+        arms, enough = self.seen.claim.arms_of(premise), any if premise.arms == "any" else all
+        judged = [self._arm(premise, arm, len(arms) if enough is any else 1) for arm in arms]
+        held = enough(one for one, _ in judged)
+        return Found(premise.name, held, "; ".join(said for one, said in judged if one == held))
 
-    def _numbers(self, premise: Number, arm: str) -> list[tuple[str, list[float]]]:
-        """What must obey the rule, with words for where it is from."""
+    def _arm(self, premise: Number, arm: str, share: int) -> tuple[bool, str]:
+        """Whether an arm obeys the rule at each of its points, and the sentence of the first that does not."""
         seen, claim = self.seen, self.seen.claim
         name = claim.measured_by(premise, arm)
         if premise.of is not None:
             level = seen.level(self.seeds) if premise.of == "ceiling" else math.nan
-            return [("", seen.numbers(arm, name, premise.of, self.seeds, level))]
+            numbers = seen.numbers(arm, name, premise.of, self.seeds, level)
+            return self._one(premise.rule, numbers, f"{premise.of} of {arm}", share)
         curves = seen.curves(arm, name, self.seeds)
-        points = [point for point in curves[0] if premise.at in (None, point)]
-        where = (lambda point: f" at {point:g}") if claim.over else (lambda point: "")
-        return [(where(point), [curve[point] for curve in curves]) for point in points]
+        judged = [
+            self._one(
+                premise.rule,
+                [curve[point] for curve in curves],
+                f"{name} of {arm}{f' at {point}' if claim.over else ''}",
+                share,
+            )
+            for point in curves[0]
+            if premise.at in (None, point)
+        ]
+        return next((one for one in judged if not one[0]), judged[0])
 
     def _contrast(self, premise: Contrast) -> Found:
         arms = {arm: self._values(premise, arm, self.seeds) for arm in premise.contrast}
