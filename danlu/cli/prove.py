@@ -112,7 +112,7 @@ def _prove(
         say(f"{'claim':{width}}  {'verdict':21}  {'effect [95 %]':28}  unit")
     found = [known[name] for name in chosen if name not in wanted and name in known]
     for result in found:
-        _tell(result, width, as_json)
+        _tell(result, chosen, width, as_json)
     with Queue(studies, workers=workers) as queue:
         for result in proof.prove(wanted, queue, seeds, known):
             claim = chosen[result.name]
@@ -122,7 +122,7 @@ def _prove(
             if ledger is not None:
                 _record(ledger, claim, result, folders[0])
             found.append(result)
-            _tell(result, width, as_json)
+            _tell(result, chosen, width, as_json)
     if as_json:
         say(to_json([asdict(result) for result in found], indent=2))
     else:
@@ -131,11 +131,11 @@ def _prove(
     return found
 
 
-def _tell(result: Result, width: int, as_json: bool) -> None:
+def _tell(result: Result, chosen: dict[str, Claim], width: int, as_json: bool) -> None:
     from danlu.lab.claims.page import effect
 
     if not as_json:
-        say(f"{result.name:{width}}  {result.said:21}  {effect(result):28}  {result.claim['unit']}")
+        say(f"{result.name:{width}}  {result.said:21}  {effect(result):28}  {chosen[result.name].unit}")
         for sentence in result.why:
             tell(f"danlu: {result.name}: {sentence}")
 

@@ -67,7 +67,7 @@ class Grounds:
         return Found(premise.name, held, "; ".join(said for one, said in judged if one == held))
 
     def _arm(self, premise: Number, arm: str, share: int) -> tuple[bool, str]:
-        """Whether an arm obeys the rule at each of its points, and the sentence of the first that does not."""
+        """Whether an arm obeys the rule at each of its points; the sentence of the first that does not."""
         seen, claim = self.seen, self.seen.claim
         name = claim.measured_by(premise, arm)
         if premise.of is not None:

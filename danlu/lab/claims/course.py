@@ -185,7 +185,7 @@ class _Way:
         if result is None or result.verdict in (NOT_RUN, VOID):
             was = "was not run" if result is None else f"is {result.verdict}"
             raise Ends(NOT_RUN, f"{share}, which {was}: danlu prove {margin.of}")
-        if (result.claim["on"], result.claim["unit"]) != (self.claim.on, self.claim.unit):
+        if (result.claim.get("on"), result.claim.get("unit")) != (self.claim.on, self.claim.unit):
             raise Ends(NOT_RUN, f"{share}, which has another bed or unit")
         mean, low, high = result.effect
         if low <= 0 <= high:

@@ -8,7 +8,7 @@ from danlu.files.overwrite import MARK
 from danlu.lab.claims import experiment
 from danlu.lab.claims.book import CHAPTERS, Claim
 from danlu.lab.claims.checks import in_words
-from danlu.lab.claims.results import NOT_RUN, VOID, Result
+from danlu.lab.claims.results import NOT_RUN, VOID, Best, Result
 from danlu.lab.claims.rules import Margin
 from danlu.lab.statistics import mean_interval, seeds_to_decide
 
@@ -169,7 +169,7 @@ def _section(name: str, claim: Claim, result: Result | None) -> str:
 
 def _found(claim: Claim, result: Result) -> Iterable[str]:
     for premise in result.premises:
-        yield f"- Premise {'held' if premise['held'] else '**failed**'}: {premise['name']}: {premise['said']}"
+        yield f"- Premise {'held' if premise.held else '**failed**'}: {premise.name}: {premise.said}"
     about = f": {effect(result)} {claim.unit}, {result.seeds} seeds" if result.effects else ""
     yield f"- Verdict: **{result.said}**{about}"
     if result.severity and result.verdict == "holds":
@@ -180,8 +180,8 @@ def _found(claim: Claim, result: Result) -> Iterable[str]:
         yield f"- Early: {'; '.join(result.early)}"
     for was in result.before:
         yield (
-            f"- Edited after a verdict: on {was['date']} it was *{was['verdict']}*, under a rule, arms, "
-            f"premises or a margin that first ran on {was['first']}"
+            f"- Edited after a verdict: on {was.date} it was *{was.verdict}*, under a rule, arms, "
+            f"premises or a margin that first ran on {was.first}"
         )
     yield f"- Reading: {reading(claim, result)}"
 
@@ -218,11 +218,11 @@ def _arms(claim: Claim, result: Result | None) -> str:
     return _markdown(rows)
 
 
-def _tuned(found: Mapping[str, object] | None) -> str:
-    if not found:
+def _tuned(found: Best | None) -> str:
+    if found is None:
         return ""
-    low, high = (number(end) if isinstance(end, float) else "?" for end in found["interval"])  # type: ignore[attr-defined]
-    return f"{number(found['value'])} [{low}, {high}]"  # type: ignore[arg-type]
+    low, high = (number(end) if end is not None else "?" for end in found.interval)
+    return f"{number(found.value)} [{low}, {high}]"
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from danlu import spec
@@ -14,7 +14,7 @@ from danlu.lab import evidence
 from danlu.lab.claims import experiment
 from danlu.lab.claims.book import Claim
 from danlu.lab.claims.course import Course, Ending, course
-from danlu.lab.claims.results import FOLDER, NOT_RUN, VOID, Result, mark_of
+from danlu.lab.claims.results import FOLDER, NOT_RUN, VOID, Best, Result, Was, mark_of
 from danlu.lab.claims.rules import Margin
 from danlu.lab.errors import LabError
 from danlu.lab.measures import value
@@ -171,8 +171,8 @@ class _Proof:
             spread=ending.spread,
             needed=ending.needed,
             severity=ending.severity,
-            premises=[asdict(one) for one in ending.premises],
-            tuned={arm: one.json() for arm, one in ending.tuned.items()},
+            premises=ending.premises,
+            tuned={arm: Best(**one.json()) for arm, one in ending.tuned.items()},
             regime=ending.regime,
             looks=sorted(set(looks)),
             before=self._earlier(name),
@@ -181,15 +181,14 @@ class _Proof:
         self.known[name] = result
         return result
 
-    def _earlier(self, name: str) -> list[dict[str, Any]]:
+    def _earlier(self, name: str) -> list[Was]:
         """The verdicts under other rules, arms, premises or margins, the last of them too."""
         result = self.known.get(name)
         if result is None:
             return []
         if result.of(self.claims[name]) or result.verdict == NOT_RUN:
             return result.before
-        was = {key: getattr(result, key) for key in ("mark", "first", "date", "verdict", "effect")}
-        return [*result.before, was]
+        return [*result.before, Was(result.mark, result.first, result.date, result.verdict)]
 
 
 def _shares_of(claims: Mapping[str, Claim], name: str) -> list[str]:

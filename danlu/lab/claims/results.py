@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from danlu.files.json import read_object, to_json, write_json
 from danlu.lab import evidence
 from danlu.lab.claims.book import Claim
+from danlu.lab.claims.checks import Found
 from danlu.lab.claims.verdict import Verdict
 from danlu.lab.errors import LabError
 
@@ -24,6 +25,28 @@ NOT_RUN: Literal["not run"] = "not run"
 VOID: Literal["void"] = "void"
 # What may be changed after it ran: words about a claim, how many seeds, where it can be run.
 WORDS = ("statement", "source", "rows", "unit", "note", "reading", "seeds", "sd", "needs")
+
+
+@dataclass(frozen=True)
+class Was:
+    """A verdict that a claim had under another bed, rule, premises or margin."""
+
+    mark: str
+    first: str
+    date: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Best:
+    """How an arm was tuned, as ``danlu.lab.tuning.Tuned`` writes it."""
+
+    field: str
+    value: float
+    interval: tuple[float | None, float | None]
+    curve: dict[str, float | None]
+    trials: int
+    why: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +61,7 @@ class Result:
 
     ``margin`` in the unit of the effect, ``spread`` of the effects of the first seeds, ``needed``: the seeds
     that the two ask for; ``severity``: pairs of a bound and how severely it was tested that the effect lies
-    beyond. ``premises``: name, held, said. ``tuned``: by arm, as ``danlu.lab.tuning`` says it. ``regime``:
+    beyond. ``premises``: what became of them. ``tuned``: by arm. ``regime``:
     the least of its runs. ``looks``: the seeds of its verdicts so far. ``before``: the verdicts that other
     rules, arms, premises or margins had.
 
@@ -73,11 +96,11 @@ class Result:
     spread: float | None = None
     needed: int | None = None
     severity: list[tuple[float, float]] = field(default_factory=list)
-    premises: list[dict[str, Any]] = field(default_factory=list)
-    tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    premises: list[Found] = field(default_factory=list)
+    tuned: dict[str, Best] = field(default_factory=dict)
     regime: dict[str, Any] = field(default_factory=dict)
     looks: list[int] = field(default_factory=list)
-    before: list[dict[str, Any]] = field(default_factory=list)
+    before: list[Was] = field(default_factory=list)
     trials: int = 0
 
     @property

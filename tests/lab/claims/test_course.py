@@ -67,7 +67,7 @@ def test_a_claim_whose_premise_holds_is_judged() -> None:
     found, queue = proved(second(holds={"above": 0}))
     assert (found.verdict, found.early, found.weak, found.margin) == ("holds", [], False, 0.5)
     assert found.effects == pytest.approx([2.0] * 3, abs=0.11) and found.looks == [3]
-    assert [one["held"] for one in found.premises] == [True]
+    assert [one.held for one in found.premises] == [True]
     assert found.needed == 3 and found.spread == 0.1 and [at for at, _ in found.severity] == [0.5, 1.0]
     assert len(queue.asked) == found.runs == 6
 
@@ -115,11 +115,11 @@ def test_a_control_that_is_not_seen_makes_it_void() -> None:
 def test_an_arm_against_itself_is_run_with_other_seeds() -> None:
     again = premise(again="more", rule={"within": "margin"})
     found, queue = proved(second(premises=again))
-    assert found.verdict == "does not hold" and found.premises[0]["held"]
+    assert found.verdict == "does not hold" and found.premises[0].held
     seeds = sorted(job.experiment.train.seed for job in queue.asked if job.experiment.model.layers == 3)
     assert seeds == [0, 1, 2, AGAIN, AGAIN + 1, AGAIN + 2]
     without = [{"name": "p", "again": "more"}]
-    assert "against itself with other seeds is" in proved(second(premises=without))[0].premises[0]["said"]
+    assert "against itself with other seeds is" in proved(second(premises=without))[0].premises[0].said
     shifted, _ = proved(
         second(premises=without), lambda e: law(e) | {"increment": float(e.train.seed >= AGAIN)}
     )
@@ -181,12 +181,12 @@ def bowl(e: Any) -> dict[str, float]:
 
 def test_each_arm_is_run_at_its_own_best_after_equal_trials() -> None:
     found, queue = proved(second(tune={}), bowl)
-    assert {arm: one["value"] for arm, one in found.tuned.items()} == {
+    assert {arm: one.value for arm, one in found.tuned.items()} == {
         "less": pytest.approx(2.4e-2, rel=0.1), "more": pytest.approx(6e-3, rel=0.1),
     }  # fmt: skip
     compared = [job.experiment for job in queue.asked if job.experiment.train.seed < FIRST_SEED]
-    assert {e.optimizer.lr for e in compared if e.model.layers == 1} == {found.tuned["less"]["value"]}
-    assert {one["trials"] for one in found.tuned.values()} == {found.trials} and found.trials > 10
+    assert {e.optimizer.lr for e in compared if e.model.layers == 1} == {found.tuned["less"].value}
+    assert {one.trials for one in found.tuned.values()} == {found.trials} and found.trials > 10
     assert found.regime["tuned"] is True
 
 
@@ -243,7 +243,7 @@ def test_the_points_of_a_control_grow_too_and_those_of_the_first_seeds() -> None
 
     asked = OVER | {"of": "argbest", "arms": SEVERAL, "premises": inside + control, "margin": OCTAVES}
     found, _ = proved(second(**asked, holds={"within": "margin"}, sd=None, seeds=4), law_of_rates)
-    assert found.verdict == "holds" and [one["held"] for one in found.premises] == [True, True]
+    assert found.verdict == "holds" and [one.held for one in found.premises] == [True, True]
     assert len(found.measured["less"]) == 7 and found.spread is not None and found.spread < 0.01
 
 
@@ -369,9 +369,9 @@ def test_an_edit_of_what_decides_makes_another_claim_and_is_told() -> None:
     edited, _ = proved(second(holds={"above": 1}), known={"it": first})
     assert edited.mark != first.mark and edited.looks == [3]
     (before,) = edited.before
-    assert (before["verdict"], before["mark"]) == ("holds", first.mark)
+    assert (before.verdict, before.mark) == ("holds", first.mark)
     third, _ = proved(second(holds={"above": 1.5}), known={"it": edited})
-    assert [was["mark"] for was in third.before] == [first.mark, edited.mark]
+    assert [was.mark for was in third.before] == [first.mark, edited.mark]
 
 
 def test_words_and_seeds_may_change() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 
+from danlu.lab.claims.checks import Found
 from danlu.lab.claims.page import page
+from danlu.lab.claims.results import Best, Was
 from tests.lab.claims.small import OVER, SECOND, claim, result
 
 
@@ -104,9 +106,9 @@ def test_premises_margin_severity_and_tuning_are_told() -> None:
     one = claim(**SECOND | {"tune": {}})
     found = result(
         claim=one.model_dump(mode="json", exclude_none=True), margin=0.5, severity=[(-0.5, 0.9), (-1.0, 0.1)],
-        premises=[{"name": "some layers", "held": True, "said": "kurtosis of more is 1; asked: above 0"}],
-        tuned={"less": {"value": 0.0123, "interval": [0.01, None], "trials": 10}},
-        before=[{"mark": "0", "first": "2026-11-01", "date": "2026-11-02", "verdict": "void", "effect": []}],
+        premises=[Found("some layers", True, "kurtosis of more is 1; asked: above 0")],
+        tuned={"less": Best("optimizer.lr", 0.0123, (0.01, None), {}, 10, "")},
+        before=[Was("0", "2026-11-01", "2026-11-02", "void")],
     )  # fmt: skip
     text = page({"small": one}, {"small": found})
     assert "- Margin: 0.5, half a bit" in text
