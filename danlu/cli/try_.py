@@ -27,9 +27,9 @@ def try_(
     on: Annotated[
         str,
         typer.Option(
-            metavar="WORDS", help="The baseline, as after danlu train: nano (seconds a run), tiny (a minute)."
+            metavar="WORDS", help="The baseline, as after danlu train: bed (15 s a run), tiny (a minute)."
         ),
-    ] = "nano",
+    ] = "bed",
     seeds: Annotated[
         int, typer.Option(help="Number of pairs of runs; the two of a pair have the same seed.")
     ] = 5,
@@ -40,9 +40,13 @@ def try_(
         ),
     ] = None,
     tune: Annotated[
-        str | None,
-        typer.Option(metavar="lr", help="First find the best rate of each side, on the same grid."),
-    ] = None,
+        str,
+        typer.Option(
+            metavar="lr|none",
+            help="lr: find the best rate of each side first, in the same number of trials. none: don't; the "
+            "verdict is then early.",
+        ),
+    ] = "lr",
     stop_early: Annotated[
         bool,
         typer.Option(
@@ -73,11 +77,13 @@ def try_(
 ) -> None:
     """Test whether an idea helps.
 
-    danlu trains pairs of runs, one with the idea and one without, with the same seed, initial weights and
-    order of the data. The verdict is better, worse or not shown, from the 95 % interval of the difference,
-    at equal steps, equal FLOPs and equal time.
+    danlu finds the best learning rate of both sides. Then it trains pairs of runs, one with the idea and one
+    without, with the same seed, initial weights and order of the data. The verdict is better, worse or not
+    shown, from the 95 % interval of the difference, at equal steps, equal FLOPs and equal time. It is marked
+    as early where the runs are too short, or not tuned, to speak of longer ones. The default takes about five
+    minutes on two cores.
 
-    Examples: danlu try qk-norm; danlu try swiglu --on digits; danlu try lion --tune lr
+    Examples: danlu try qk-norm; danlu try swiglu --on digits; danlu try lion --across-scale
     """
     if across_scale:
         _across(context, tuple(ideas), rungs, studies, workers, ledger, as_json)
@@ -86,16 +92,21 @@ def try_(
         raise SpecError("--rungs belongs to --across-scale; add it, or leave --rungs out")
     from danlu.lab.trial import Question, try_ideas
 
-    question = Question(tuple(ideas), on, seeds, budget, tune, stop_early)
+    question = Question(tuple(ideas), on, seeds, budget, None if tune == "none" else tune, stop_early)
     answer = try_ideas(question, studies, workers=workers, book=ledger)
     from danlu.files.write import write_atomically
     from danlu.lab.trial.report import report
     from danlu.lab.trial.terminal import details, table
+    from danlu.lab.trial.words import answered
 
     write_atomically(answer.study.report, report(answer).encode())
     if as_json:
         print_json([finding.json() for finding in answer.findings])
         return
+    for idea in answer.by_idea:
+        for line in answered(answer, idea):
+            say(line)
+        say()
     say(f"{answer.what}\n")
     print_table(table(answer), shorten=(0,), drop=(5,))
     say()

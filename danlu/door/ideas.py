@@ -17,16 +17,19 @@ from danlu.lab.ledger import LEDGER
 from danlu.lab.study import STUDIES
 from danlu.lab.trial import Answer, Finding, Question
 from danlu.lab.trial import try_ideas as carry_out
+from danlu.lab.trial.answer import EQUAL
+from danlu.lab.trial.question import BED, PAIRS
 from danlu.lab.trial.report import differences, report
-from danlu.lab.trial.study import EQUAL
 from danlu.lab.trial.terminal import details, table
+from danlu.lab.trial.words import answered
 from danlu.spec.words import in_full, split
 
 
 class Verdict(Record, Displayed):
     """What is known of an idea where one thing is equal on both sides: ``idea``, ``at`` (steps, flops, time),
-    ``verdict`` (better, worse, not shown, not measured), ``difference`` and its ``interval``, ``p``,
-    ``pairs`` and all else that ``danlu try --json`` says of it."""
+    ``verdict`` (better, worse, not shown, not measured, void), the ``regime`` that it holds in (``early``:
+    why it says little of longer runs), ``difference`` and its ``interval``, ``p``, ``pairs`` and all else
+    that ``danlu try --json`` says of it."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.json())
@@ -35,7 +38,7 @@ class Verdict(Record, Displayed):
     def __repr__(self) -> str:
         pairs, interval = self._finding.pairs, self._finding.interval
         unit = pairs.metric.unit or pairs.metric.words
-        said = f"{pairs.idea} at equal {EQUAL[pairs.at]}: {self.verdict}"
+        said = f"{pairs.idea} at equal {EQUAL[pairs.at]}: {self._finding.said}"
         if self.difference is not None:
             said += f", {interval.value:+.4f} {unit}"
         if self.interval[0] is not None:
@@ -73,21 +76,22 @@ class Trial(Sequence[Verdict], Displayed):
         return found
 
     def __repr__(self) -> str:
-        said = ", ".join(f"{verdict.idea} {verdict.verdict}" for verdict in self.at("steps"))
+        said = ", ".join(f"{f.pairs.idea} {f.said}" for f in self._answer.findings if f.pairs.at == "steps")
         return f"<on {self._answer.question.on}, at equal steps: {said}>"
 
     def display(self) -> list[Part]:
         rows = [row[:-1] for row in table(self._answer)]
-        said = "\n".join(details(self._answer))
-        return [self._answer.what, Table(rows), differences(self._answer.findings), said]
+        first = [line for idea in self._answer.by_idea for line in answered(self._answer, idea)]
+        chart, last = differences(self._answer.findings), "\n".join(details(self._answer))
+        return ["\n".join(first), self._answer.what, Table(rows), chart, last]
 
 
 def try_ideas(
     *ideas: Word,
-    on: str = "nano",
-    seeds: int = 5,
+    on: str = BED,
+    seeds: int = PAIRS,
     budget: str | None = None,
-    tune: str | None = None,
+    tune: str | None = "lr",
     stop_early: bool = False,
     studies: str | os.PathLike[str] = STUDIES,
     workers: int | None = None,
@@ -99,11 +103,13 @@ def try_ideas(
 
     ``ideas``: names of the catalog or of ``danlu.idea``, several joined (``"qk-norm+swiglu"``),
     ``"field=value …"``, YAML files. ``on``: the words of the baseline; ``settings``: fields of it, as in
-    ``danlu.experiment``. ``ledger``: the file that remembers the verdicts; None: none does. Raises
+    ``danlu.experiment``. ``tune``: ``lr``, each side at its own best rate; ``none``: at the rates as they
+    are. ``ledger``: the file that remembers the verdicts; None: none does. Raises
     ``DanluError`` with the sentences of the command line.
     """
     if settings:
         on = shlex.join(in_full([*split(on), *to_words(settings)]))
+    tune = None if tune == "none" else tune
     question = Question(tuple(os.fspath(idea) for idea in ideas), on, seeds, budget, tune, stop_early)
     book = None if ledger is None else Path(ledger)
     answer = carry_out(question, Path(studies), workers=workers, show=progress, book=book)

@@ -11,16 +11,16 @@ Sivaprasad et al. 2020 (arXiv:1910.11758).
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import Field
 
 from danlu import spec
 from danlu.lab.errors import LabError
-from danlu.lab.queue import Job, Outcome, Queue
+from danlu.lab.queue import Job, Outcome
 from danlu.lab.statistics.optimum import BEYOND, NEAR, Optimum, locate
 from danlu.spec.base import PositiveInt, Spec
 
@@ -31,6 +31,13 @@ RATES = ("lr", "adamw_lr")  # of an optimizer; they are moved together
 T = TypeVar("T")
 # A procedure that asks for jobs and is given their outcomes in the same order, until it returns an answer.
 Asks = Generator[Sequence[Job], Sequence[Outcome], T]
+
+
+class Runner(Protocol):
+    """A queue, or what stands before one."""
+
+    def run(self, jobs: Iterable[Job]) -> list[Outcome]:
+        """All of the jobs, in their order."""
 
 
 class Grid(Spec):
@@ -87,13 +94,13 @@ class Tuned:
         }
 
 
-def tune(queue: Queue, sides: Sequence[tuple[str, spec.Experiment]], grid: Grid = Grid()) -> list[Tuned]:
+def tune(queue: Runner, sides: Sequence[tuple[str, spec.Experiment]], grid: Grid = Grid()) -> list[Tuned]:
     """Each side, an experiment with the name of its runs, at its best. Raises ``LabError`` where a run fails
     (one that diverges does not), or where a side has no such field."""
     return carry_out(queue, tuning(sides, grid))
 
 
-def carry_out(queue: Queue, procedure: Asks[T]) -> T:
+def carry_out(queue: Runner, procedure: Asks[T]) -> T:
     """What a procedure finds that asks for jobs again and again."""
     try:
         jobs = next(procedure)
@@ -139,6 +146,15 @@ def at(experiment: spec.Experiment, field: str, factor: float) -> spec.Experimen
     else:
         part[last] = max(1, round(value * factor)) if isinstance(value, int) else value * factor
     return spec.validate(said)
+
+
+def tunable(experiment: spec.Experiment, field: str) -> bool:
+    """Whether ``at`` can move ``field``: the rate of a rule that sets its own it can not."""
+    try:
+        at(experiment, field, 1.0)
+    except LabError:
+        return False
+    return True
 
 
 def value_of(experiment: spec.Experiment, field: str) -> float:

@@ -20,6 +20,7 @@ from tests.lab.trial.cases import baseline
 def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
     """With the real queue, in processes of its own."""
     command = [sys.executable, "-m", "danlu", "try", "swiglu", "--on", baseline(tmp_path), "--seeds", "2"]
+    command += ["--tune", "none"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
     def danlu(*more: str) -> subprocess.CompletedProcess[str]:
@@ -37,6 +38,8 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
             assert one["at"] == "time" and "cannot be measured here now" in one["note"]
             continue
         assert one["seeds"] == 2 and one["verdict"] in ("better", "worse", "not shown")
+        assert "6 updates (2,000 are needed)" in one["regime"]["early"] and one["regime"]["tuned"] is False
+        assert one["cost"]["runs"] >= 4 and one["cost"]["tuning"] == 0
         low, high = one["interval"]
         assert low <= one["difference"] <= high
         assert len(one["moved"]) == (5 if one["at"] == "steps" else 0)
@@ -49,7 +52,9 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
     again = danlu()
     assert [row["job"] for row in read(tmp_path / "studies" / JOURNAL) if row["event"] in ENDS] == ended
     assert (
-        "verdict" in again.stdout and "what moved most inside" in again.stdout and "\x1b" not in again.stdout
+        "(early)" in again.stdout.splitlines()[0]
+        and "what moved most inside" in again.stdout
+        and "\x1b" not in again.stdout
     )
 
 
@@ -60,7 +65,7 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
         (["qk-norm", "--budget", "soon"], "is not an amount such as 60s"),
         (["qk-norm", "--seeds", "0"], "--seeds = 0; allowed: 1 to 1,000"),
         (["qk-norm", "--tune", "beta2"], "what can be tuned is lr"),
-        (["model.norm.kind=rms"], "changes nothing on nano"),
+        (["model.norm.kind=rms"], "changes nothing on bed"),
         (["qk-norm", "--on", "nanno"], "did you mean nano?"),
         ([], "Missing argument 'IDEA...'"),
     ],

@@ -116,14 +116,14 @@ def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ideas(tmp_path: Path, in_process: None) -> None:
-    trial = danlu.try_ideas("swiglu", on=baseline(tmp_path), seeds=2, progress=False, layers=2)
+    trial = danlu.try_ideas("swiglu", on=baseline(tmp_path), seeds=2, tune=None, progress=False, layers=2)
     assert [verdict.at for verdict in trial] == ["steps", "flops", "time"] and len(trial) == 3
     verdict = trial.at("steps")[0]
     assert verdict.idea == "+swiglu" and verdict.pairs[0].seed == 0
     low, high = verdict.interval
     assert low <= verdict.difference <= high
     assert repr(verdict).startswith(
-        f"+swiglu at equal steps: {verdict.verdict}, {verdict.difference:+.4f} bits/byte ("
+        f"+swiglu at equal steps: {verdict.verdict} (early), {verdict.difference:+.4f} bits/byte ("
     )
     assert verdict.to_dict() == trial.to_dict()[0]
     assert trial.to_dict() == json.loads((trial.folder / "result.json").read_text())  # what --json prints

@@ -91,7 +91,7 @@ def test_on_ray(tmp_path: Path, mine: Path, given: list[str]) -> None:
 @pytest.mark.slow
 def test_tried_edited_tried_again(tmp_path: Path, mine: Path) -> None:
     """``danlu try dyt --with mine.py``: the part is an idea, and an edit gives new runs of it alone."""
-    budget = ["--budget", "10 steps"]
+    short = ["--budget", "10 steps", "--tune", "none"]
 
     def tried() -> tuple[str, set[str]]:
         done = subprocess.run(
@@ -100,7 +100,7 @@ def test_tried_edited_tried_again(tmp_path: Path, mine: Path) -> None:
                 "-m",
                 "danlu",
                 *["try", "dyt", "--with", "mine.py", "--seeds", "2", "--workers", "1"],
-                *budget,
+                *short,
             ],
             cwd=tmp_path,
             capture_output=True,
@@ -108,7 +108,7 @@ def test_tried_edited_tried_again(tmp_path: Path, mine: Path) -> None:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert done.returncode == 0, done.stderr
-        line = next(line for line in done.stdout.splitlines() if line.startswith("+dyt: "))
+        line = next(line for line in done.stdout.splitlines() if line.startswith("+dyt on bed: "))
         return line, {run.name for run in (tmp_path / "studies" / "runs").iterdir()}
 
     first, runs = tried()

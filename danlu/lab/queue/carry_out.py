@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from danlu import code, parts, spec
 from danlu.files.lock import Lock
 from danlu.lab.queue.job import FAILED, Job, Kind, measures, outcome, write_failure, write_measures
 from danlu.lab.queue.places import edited_in, fits, made_by
+from danlu.lab.queue.quiet import at_work
 from danlu.parts.measures import key
 from danlu.spec.errors import DanluError
 from danlu.train.errors import Diverged
@@ -84,22 +86,23 @@ def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
                     return "stale"
                 if outcome(job, folder, tries=0) is not None:
                     return "found"
-                return _try(job, folder, task, interrupt)
+                return _try(job, folder, task, interrupt, stop)
         except Stopped:
             return "stopped"
 
 
-def _try(job: Job, folder: Path, task: dict[str, Any], interrupt: Interrupt) -> End:
+def _try(job: Job, folder: Path, task: dict[str, Any], interrupt: Interrupt, stop: Callable[[], None]) -> End:
     def ended(kind: Kind, error: Exception) -> End:
         write_failure(folder, str(error) or type(error).__name__, kind, task["try"])
         return kind
 
     (folder / FAILED).unlink(missing_ok=True)
     try:
-        _train(job, folder, interrupt, task["device"])
-        if edited_in(folder):
-            return "tainted"
-        _measure(job, folder)
+        with at_work(stop):
+            _train(job, folder, interrupt, task["device"])
+            if edited_in(folder):
+                return "tainted"
+            _measure(job, folder)
     except Diverged as error:
         return ended("diverged", error)
     except DanluError as error:

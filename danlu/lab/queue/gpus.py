@@ -73,6 +73,13 @@ def uuids() -> list[str]:
     return _chosen(_rows(_ask("uuid")), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
+def busy() -> float:
+    """The share of the last second for which the first GPU that PyTorch sees computed; 0 where that is not
+    known."""
+    shares = _chosen(_rows(_ask("utilization.gpu")), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return int(shares[0]) / 100 if shares and shares[0].isdigit() else 0.0
+
+
 def _ask(what: str) -> str:
     """Index, UUID and ``what`` of each GPU, as nvidia-smi says it; nothing where there is no such program."""
     command = ["nvidia-smi", f"--query-gpu=index,uuid,{what}", "--format=csv,noheader,nounits"]

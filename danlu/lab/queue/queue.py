@@ -168,20 +168,27 @@ class Queue:
 
         def wait() -> None:
             nonlocal said
-            if self._interrupt.requested is not None:
-                self._leave(self._interrupt.requested)
+            self.check()
             if not said:
-                self._table.message(f"waiting for {holder(folder / LOCK)}, which carries out {folder}")
+                self.say(f"waiting for {holder(folder / LOCK)}, which carries out {folder}")
                 said = True
 
         with Lock(folder / LOCK, stop=wait, named=True):
             yield
 
+    def say(self, text: str) -> None:
+        """A line on stderr about how the study goes on, where the queue tells of it at all."""
+        self._table.message(text)
+
+    def check(self) -> None:
+        """Raises ``Interrupted`` where a signal came: for what takes long between two calls."""
+        if self._interrupt.requested is not None:
+            self._leave(self._interrupt.requested)
+
     # ---------------------------------------------------------------- one turn
 
     def _turn(self) -> None:
-        if self._interrupt.requested is not None:
-            self._leave(self._interrupt.requested)
+        self.check()
         self._start()
         self._draw()
         for event in self._executor.events(TURN):

@@ -13,6 +13,7 @@ from pathlib import Path
 from danlu import spec
 from danlu.files.yaml import is_file_name
 from danlu.lab.errors import LabError
+from danlu.lab.tuning import RATES
 from danlu.lab.yardstick import why_apart
 from danlu.spec import catalog
 from danlu.spec.errors import SpecError
@@ -83,6 +84,12 @@ def read_sides(on: str, ideas: Sequence[str]) -> tuple[spec.Experiment, dict[Ide
     if not found:
         raise LabError("nothing to try; name an idea, such as qk-norm (`danlu ideas` lists them)")
     return baseline, found
+
+
+def is_of_rates(baseline: spec.Experiment, variant: spec.Experiment) -> bool:
+    """Whether the variant differs in rates of the optimizer alone: then these are what is asked about."""
+    fields = [field.split(".") for field, *_ in difference(baseline, variant)]
+    return all(field[0] == "optimizer" and field[-1] in RATES for field in fields)
 
 
 def _check(name: str, on: str, baseline: spec.Experiment, variant: spec.Experiment) -> None:

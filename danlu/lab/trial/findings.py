@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
+from danlu.lab.regime import Regime
 from danlu.lab.statistics import (
     LEVEL,
     Interval,
@@ -20,10 +21,11 @@ from danlu.lab.statistics import (
     paired,
     seeds_to_decide,
 )
+from danlu.lab.trial.cost import Cost
 from danlu.spec.metrics import Metric
 
 At = Literal["steps", "flops", "time"]
-Said = Verdict | Literal["not measured"]
+Said = Verdict | Literal["void", "not measured"]
 
 NONE = Interval(math.nan, -math.inf, math.inf)
 
@@ -61,11 +63,22 @@ class Pairs:
     def p(self, looking: bool) -> float:
         """Of the pairs that ended: Student's, or the inverse of the evidence, which holds at any moment; the
         larger of those at the two ends of the ``doubt``, 1 where these lie on both sides of zero."""
-        ends = self._ends()
-        means = [sum(end) for end in ends]
-        if min(means) <= 0 <= max(means) and any(self.doubt):
-            return 1.0
-        return max(min(1.0, 1 / evidence(end)) if looking else p_value(end) for end in ends)
+        if looking:
+            return min(1.0, 1 / self.e)
+        return 1.0 if self._undecided else max(p_value(end) for end in self._ends())
+
+    @property
+    def e(self) -> float:
+        """The evidence of the pairs that ended against no difference; the smaller of those at the two ends of
+        the ``doubt``, 1 at most where these lie on both sides of zero."""
+        least = min(evidence(end) for end in self._ends())
+        return min(1.0, least) if self._undecided else least
+
+    @property
+    def _undecided(self) -> bool:
+        """Whether the doubt alone leaves the sign of the mean difference open."""
+        means = [sum(end) for end in self._ends()]
+        return any(self.doubt) and min(means) <= 0 <= max(means)
 
     def interval(self, level: float, looking: bool) -> Interval:
         """Of the mean difference, from the low end at the one end of the ``doubt`` to the high end at the
@@ -83,13 +96,15 @@ class Pairs:
 @dataclass(frozen=True)
 class Finding:
     """The verdict on an idea where one thing is equal on both sides, ``at``; *not measured* where it could
-    not be made equal.
+    not be made equal, *void* where a side has no best rate: the ``note`` says why.
 
     ``interval``: of the mean difference, the one that the verdict comes from: of ``level``, which allows for
     the number of ideas; infinite below two pairs. ``kind``: Student's t, or anytime where one looked before
     the end. ``p``: of no difference, adjusted for the number of ideas. ``more``: further seeds that would
     decide. ``steps``: updates of the baseline and of the variant. ``ratio``: of the variant's cost of an
-    update (FLOPs, seconds) to the baseline's. ``note``: what else must be known."""
+    update (FLOPs, seconds) to the baseline's. ``note``: what else must be known. ``regime``: of the runs that
+    it comes from (none where none did). ``tuned``: the rates of ``baseline`` and ``variant``. ``cost``: of
+    all runs behind the verdicts on the idea, those of the baseline too."""
 
     pairs: Pairs
     verdict: Said
@@ -101,8 +116,20 @@ class Finding:
     steps: tuple[int, int]
     ratio: float | None = None
     note: str = ""
+    regime: Regime | None = None
     tuned: Mapping[str, Any] | None = None
+    cost: Cost | None = None
     moved: Sequence[Mapping[str, Any]] = field(default=())
+
+    @property
+    def early(self) -> tuple[str, ...]:
+        """Why the verdict says little of longer runs."""
+        return self.regime.early if self.regime is not None else ()
+
+    @property
+    def said(self) -> str:
+        """The verdict as it is told: one on runs short of the regime never without that word."""
+        return f"{self.verdict} (early)" if self.early else self.verdict
 
     def json(self) -> dict[str, Any]:
         """As JSON: what is not finite is none."""
@@ -128,7 +155,9 @@ class Finding:
             "more_seeds": self.more,
             "steps": {"baseline": self.steps[0], "variant": self.steps[1]},
             "cost_ratio": self.ratio,
+            "regime": None if self.regime is None else self.regime.json(),
             "tuned": self.tuned,
+            "cost": None if self.cost is None else self.cost.json(),
             "note": self.note,
             "moved": list(self.moved),
         }
@@ -152,11 +181,14 @@ def judge(pairs: Pairs, level: float, looking: bool) -> tuple[Said, Interval]:
 
 
 def find(
-    asked: Sequence[Pairs], looking: bool, about: Mapping[tuple[str, At], Mapping[str, Any]]
+    asked: Sequence[Pairs],
+    looking: bool,
+    about: Mapping[tuple[str, At], Mapping[str, Any]],
+    void: Collection[str] = (),
 ) -> list[Finding]:
     """A verdict on each of ``asked``; where several ideas were tried, p values and levels are Holm's among
     those of the same equality. ``about``: what else each finding says, its ``steps`` at least, by idea and
-    equality."""
+    equality. ``void``: ideas of which nothing can be said."""
     factors: dict[tuple[str, At], float] = {}
     for at in ("steps", "flops", "time"):
         of_this = [pairs for pairs in asked if pairs.at == at and pairs.seeds]
@@ -168,6 +200,7 @@ def find(
         factor = factors.get(key, 1.0)
         level = 1 - (1 - LEVEL) / factor
         verdict, interval = judge(pairs, level, looking)
+        verdict = "void" if pairs.idea in void else verdict
         differences = list(pairs.differences.values())
         more = seeds_to_decide(differences, level, looking=True) if verdict == "not shown" else 0
         kind: Literal["t", "anytime"] = "anytime" if looking else "t"

@@ -8,10 +8,11 @@ from itertools import groupby
 
 from danlu.draw import Chart, Table, page
 from danlu.lab.statistics import mean_interval
+from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.findings import Finding
 from danlu.lab.trial.sides import Side
-from danlu.lab.trial.study import EQUAL, Answer
 from danlu.lab.trial.terminal import details, table
+from danlu.lab.trial.words import answered
 from danlu.spec.metrics import loss_of
 from danlu.train.folder import RunFolder
 from danlu.train.metrics import read
@@ -20,12 +21,13 @@ from danlu.train.metrics import read
 def report(answer: Answer) -> str:
     """The page, self-contained HTML."""
     asked = answer.question
-    title = f"{' and '.join(dict.fromkeys(f.pairs.idea for f in answer.findings))} on {asked.on}"
-    said = f"{answer.what}."
+    title = f"{' and '.join(answer.by_idea)} on {asked.on}"
+    said = [line for idea in answer.by_idea for line in answered(answer, idea)]
+    run = [f for f in answer.findings if f.pairs.at == "steps" and f.pairs.seeds]
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
-        ("", [said, Table([row[:-1] for row in table(answer)])]),
+        ("", [*said, f"{answer.what}.", Table([row[:-1] for row in table(answer)])]),
         ("Every pair", [differences(answer.findings)]),
-        ("Learning curves", [_curves(answer, f) for f in answer.findings if f.pairs.at == "steps"]),
+        ("Learning curves", [_curves(answer, f) for f in run]),
         ("Details", [line for line in details(answer) if line]),
     ]
     return page(title, sections)

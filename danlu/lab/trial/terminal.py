@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from danlu.lab.statistics import LEVEL
+from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.findings import Finding
-from danlu.lab.trial.study import EQUAL, Answer
 
 STRIP = 33  # letters
 HEAD = ("idea", "at equal", "verdict", "difference", "95 % interval")
@@ -20,10 +20,10 @@ def table(answer: Answer) -> list[list[str]]:
     reach = max((abs(x) for f in findings for x in _drawn(f)), default=0.0)
     scale = f"{-reach:.2g}".ljust(STRIP // 2) + "0" + f"{reach:.2g}".rjust(STRIP // 2)
     rows = [[*HEAD, scale]]
-    for _, of_idea in groupby(findings, key=lambda f: f.pairs.idea):
+    for idea, of_idea in answer.by_idea.items():
         for i, f in enumerate(of_idea):
-            name = f.pairs.idea if i == 0 else ""
-            rows.append([name, EQUAL[f.pairs.at], f.verdict, *_numbers(f), strip(f, reach)])
+            name = idea if i == 0 else ""
+            rows.append([name, EQUAL[f.pairs.at], f.said, *_numbers(f), strip(f, reach)])
     return rows
 
 
@@ -62,34 +62,25 @@ def strip(f: Finding, reach: float) -> str:
 
 def details(answer: Answer) -> Iterator[str]:
     """What stands behind the table, a line each; an empty line between ideas."""
-    ideas = list(dict.fromkeys(f.pairs.idea for f in answer.findings))
-    for idea in ideas:
-        found = [f for f in answer.findings if f.pairs.idea == idea]
+    for idea, found in answer.by_idea.items():
         yield from _of_idea(idea, found)
         yield ""
-    yield from _of_all(answer, len(ideas))
+    yield from _of_all(answer, len(answer.by_idea))
 
 
 def _of_idea(idea: str, found: Sequence[Finding]) -> Iterator[str]:
-    first = found[0]
-    both = zip(first.pairs.baseline, first.pairs.variant, strict=True)
-    ended = [(b, v) for b, v in both if math.isfinite(v - b)]
-    if ended:
-        before, after = (sum(side) / len(ended) for side in zip(*ended, strict=True))
-        metric = first.pairs.metric
-        yield f"{idea}: {metric.words} {before:.4f} → {after:.4f}, the mean of {len(ended)} pairs"
-    else:
-        yield f"{idea}:"
+    yield f"{idea}:"
     for f in found:
         lost, lost_variant = f.pairs.diverged
         for side, count in (("the baseline", lost), ("the variant", lost_variant)):
             if count:
                 of = f"{count} of {len(f.pairs.seeds)} seeds"
                 yield f"  at equal {EQUAL[f.pairs.at]} {side} alone diverged in {of}"
-        if f.note:
+        if f.note and f.verdict != "void":
             yield f"  equal {EQUAL[f.pairs.at]}: {f.note}"
-    if first.verdict == "not shown":
-        yield f"  {_more(first)}"
+    first = found[0]
+    if first.verdict == "not shown" and first.more is None:
+        yield "  a thousand more seeds would not decide, if mean and spread stay as they are"
     if first.tuned:
         yield from _tuned(first.tuned)
     if first.moved:
@@ -97,18 +88,11 @@ def _of_idea(idea: str, found: Sequence[Finding]) -> Iterator[str]:
         yield from (f"    {m['score']:+6.1f}  {m['words']}" for m in first.moved)
 
 
-def _more(f: Finding) -> str:
-    if f.more is None:
-        return "a thousand more seeds would not decide, if mean and spread stay as they are"
-    seeds = len(f.pairs.seeds) + f.more
-    return f"some {f.more} more seeds would decide, if mean and spread stay as they are: --seeds {seeds}"
-
-
-def _tuned(tuned: object) -> Iterator[str]:
-    assert isinstance(tuned, dict)
+def _tuned(tuned: Mapping[str, Any]) -> Iterator[str]:
     for side, seen in tuned.items():
-        border = ", where the grid ends: the best may lie beyond, set optimizer.lr" if seen["border"] else ""
-        yield f"  best rate of the {side}: {seen['factor']:g}× its own{border}"
+        low, high = ("…" if end is None else f"{end:.2g}" for end in seen["interval"])
+        known = f" (95 %: {low} to {high})" if not seen["why"] else ", its own: no best one was found"
+        yield f"  rate of the {side}: {seen['field']} = {seen['value']:.3g}{known}, {seen['trials']} trials"
 
 
 def _of_all(answer: Answer, ideas: int) -> Iterator[str]:

@@ -1,13 +1,15 @@
 """How many times as long an update of the variant takes: 1 where it cannot differ; else both sides timed in
-turns by one process, with an interval; or the sentence why it cannot be measured here now. No torch but in
-that process.
+turns by one process, while no run of the lab is carried out on this machine, with an interval; or the
+sentence why it cannot be measured here now. No torch but in that process.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -20,16 +22,24 @@ from typing import Any, NamedTuple, Protocol
 
 from danlu import parts, spec
 from danlu.lab.errors import LabError
+from danlu.lab.queue import gpus
+from danlu.lab.queue.job import torch_build
 from danlu.lab.queue.local import environment
+from danlu.lab.queue.quiet import quiet
 from danlu.lab.statistics import Interval, median_interval
-from danlu.spec.replay import difference
+from danlu.spec.replay import difference, to_yaml
 
 PAIRS = 20  # of blocks; the interval of their median ratio is then from the 6th to the 15th
 BLOCK = 0.2  # seconds, at least
 WARM = 3  # updates before anything counts
-LOST = 0.02  # of a block: what it may lose to other work and still count
+WAITED, STOLEN = (
+    0.02,
+    0.01,
+)  # of a block: what it may lose to other work here, or to the host, and still count
+BUSY = 0.05  # of a GPU's time: what others may use of it
 VOID = 0.3  # of the blocks: how many may not count
 SURE = 0.02  # two timings of the same side may differ by so much
+SAME = 0.01  # a ratio that surely differs from 1 by no more is none: so much may FLOPs differ, too
 GENTLY = 0.01  # of each rate
 CLEARLY = 0.99  # level at which they do differ
 
@@ -47,9 +57,19 @@ class Ratio:
         return math.isfinite(self.value.value)
 
     @property
+    def same(self) -> bool:
+        """Whether the interval lies within a percent of 1."""
+        return max(self.value.high - 1, 1 - self.value.low) <= SAME + 1e-9
+
+    @property
     def differs(self) -> bool:
         """Whether the interval leaves 1 out."""
         return not self.value.low <= 1 <= self.value.high
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known well enough to say what equal time is."""
+        return self.known and (self.same or self.differs)
 
     def json(self) -> dict[str, Any]:
         return {"value": list(self.value), "why": self.why}
@@ -82,12 +102,18 @@ def _scalar(field: str, before: Any, after: Any) -> bool:
 
 class Block(NamedTuple):
     """Some updates of one side in a row: 0, the baseline, or 1; ``seconds`` and processor time of an update;
-    ``lost``: the share of the block that went to other work."""
+    the shares of the block for which it ``waited`` for a core, and for which the host had ``stolen`` it."""
 
     side: int
     seconds: float
     cpu: float
-    lost: float
+    waited: float
+    stolen: float
+
+    @property
+    def void(self) -> bool:
+        """Whether it lost too much of its time to count."""
+        return self.waited > WAITED or self.stolen > STOLEN
 
 
 def order(pairs: int) -> list[int]:
@@ -96,18 +122,18 @@ def order(pairs: int) -> list[int]:
 
 
 def judge(blocks: Sequence[Block]) -> Ratio:
-    """The ratio that the blocks of ``order`` give. It is refused where too many of them lost time, and where
+    """The ratio that the blocks of ``order`` give. It is refused where too many of them are void, and where
     two timings of the same side differ clearly or scatter by more than 2 %."""
-    busy = sum(block.lost > LOST for block in blocks) / len(blocks)
+    busy = sum(block.void for block in blocks) / len(blocks)
     if busy > VOID:
-        return _refused(blocks, f"{busy:.0%} of the time something else was running on this machine")
+        return refused(f"{busy:.0%} of the time something else was running on this machine", blocks)
     same = [ratio for side in (0, 1) for ratio in _neighbours([b for b in blocks if b.side == side])]
     within, clearly = median_interval(same), median_interval(same, CLEARLY)
     if clearly.low > 1 or clearly.high < 1:
-        return _refused(blocks, f"two timings of the same differ by {abs(within.value - 1):.1%}")
+        return refused(f"two timings of the same differ by {abs(within.value - 1):.1%}", blocks)
     if not max(within.high - 1, 1 - within.low) <= SURE:
-        return _refused(blocks, f"timings of the same scatter by more than {SURE:.0%}")
-    ratios = [v.seconds / b.seconds for b, v in _sided(blocks) if max(b.lost, v.lost) <= LOST]
+        return refused(f"timings of the same scatter by more than {SURE:.0%}", blocks)
+    ratios = [v.seconds / b.seconds for b, v in _sided(blocks) if not (b.void or v.void)]
     return Ratio(median_interval(ratios), f"{len(ratios)} pairs, timed in turns")
 
 
@@ -119,13 +145,14 @@ def _sided(blocks: Sequence[Block]) -> list[tuple[Block, Block]]:
 def _neighbours(blocks: Sequence[Block]) -> list[float]:
     """How the blocks of one side compare two by two, in order."""
     pairs = zip(blocks[::2], blocks[1::2], strict=False)
-    return [b.seconds / a.seconds for a, b in pairs if max(a.lost, b.lost) <= LOST]
+    return [b.seconds / a.seconds for a, b in pairs if not (a.void or b.void)]
 
 
-def _refused(blocks: Sequence[Block], why: str) -> Ratio:
-    """Processor time does not count what others took, though it feels what they do to caches."""
-    cpu = median(v.cpu / b.cpu for b, v in _sided(blocks)) if all(block.cpu for block in blocks) else None
-    said = "" if cpu is None else f"; by processor time the ratio is about {cpu:.2f}"
+def refused(why: str, blocks: Sequence[Block] = ()) -> Ratio:
+    """No ratio. Beside the reason that of processor time, where there is one: it does not count what others
+    took, though it feels what they do to caches."""
+    cpu = [v.cpu / b.cpu for b, v in _sided(blocks) if b.cpu]
+    said = f"; by processor time the ratio is about {median(cpu):.2f}" if cpu else ""
     return Ratio(Interval(math.nan, math.nan, math.nan), f"time cannot be measured here now: {why}{said}")
 
 
@@ -133,12 +160,13 @@ def _refused(blocks: Sequence[Block], why: str) -> Ratio:
 
 
 class Meter(Protocol):
-    """``now`` and ``cpu``: seconds so far; ``lost``: of them, seconds that other work took, as far as the
-    system tells."""
+    """Seconds so far: by the clock, of the processor, and of those that it did not have: waiting for a core,
+    and stolen by the host of a virtual machine, as far as the system tells."""
 
     def now(self) -> float: ...
     def cpu(self) -> float: ...
-    def lost(self) -> float: ...
+    def waited(self) -> float: ...
+    def stolen(self) -> float: ...
 
 
 class Machine:
@@ -154,18 +182,16 @@ class Machine:
     def cpu(self) -> float:
         return 0.0 if self._gpu else time.process_time()
 
-    def lost(self) -> float:
-        waited = 0.0 if self._gpu else time.perf_counter() - time.thread_time()
-        return waited + _stolen()
+    def waited(self) -> float:
+        return 0.0 if self._gpu else time.perf_counter() - time.thread_time()
 
-
-def _stolen() -> float:
-    """Seconds for which the host of a virtual machine gave its cores to others, on average over the cores."""
-    try:
-        stolen = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8])
-    except (OSError, ValueError, IndexError):
-        return 0.0
-    return stolen / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
+    def stolen(self) -> float:
+        """On average over the cores."""
+        try:
+            ticks = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8])
+        except (OSError, ValueError, IndexError):
+            return 0.0
+        return ticks / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
 
 
 def blocks_of(updates: Sequence[Callable[[], None]], meter: Meter, pairs: int = PAIRS) -> list[Block]:
@@ -179,46 +205,72 @@ def blocks_of(updates: Sequence[Callable[[], None]], meter: Meter, pairs: int = 
         often.append(max(1, math.ceil(BLOCK / max(meter.now() - start, 1e-9))))
     found = []
     for side in order(pairs):
-        start, cpu, lost = meter.now(), meter.cpu(), meter.lost()
+        start, *before = meter.now(), meter.cpu(), meter.waited(), meter.stolen()
         for _ in range(often[side]):
             updates[side]()
-        end, cpu, lost = meter.now(), meter.cpu() - cpu, meter.lost() - lost
-        found.append(Block(side, (end - start) / often[side], cpu / often[side], lost / (end - start)))
+        took = meter.now() - start  # first: it waits for the device
+        cpu, waited, stolen = meter.cpu() - before[0], meter.waited() - before[1], meter.stolen() - before[2]
+        found.append(Block(side, took / often[side], cpu / often[side], waited / took, stolen / took))
     return found
 
 
-def measure(baseline: spec.Experiment, variant: spec.Experiment) -> Ratio:
-    """Time both in a process of their own. Raises ``LabError`` where it fails."""
+def key(baseline: spec.Experiment, variant: spec.Experiment, code: str) -> str:
+    """What a ratio is of, and holds for: this machine and PyTorch, both experiments, and the ``code``, a
+    digest of the files that their runs depend on."""
+    said = "\n".join([torch_build(), code, to_yaml(baseline), to_yaml(variant)])
+    return f"{platform.node()} {hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+
+def measure(
+    baseline: spec.Experiment, variant: spec.Experiment, stop: Callable[[], None] = lambda: None
+) -> Ratio:
+    """Time both in a process of their own, while no run of the lab begins on this machine and none is under
+    way. ``stop`` is called while it waits for that, and after a signal; it may raise. Raises ``LabError``
+    where a signal ended that process."""
     sides = {
         "parts": parts.pack(baseline, variant),
         "sides": [one.model_dump_json() for one in (baseline, variant)],
     }
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "danlu.lab.trial.timing"],
-        input=json.dumps(sides), capture_output=True, text=True, env=environment(), check=False,
-    )  # fmt: skip
+    with quiet(stop) as others:
+        if others:
+            return refused(f"{others} runs of other studies are under way on this machine")
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "danlu.lab.trial.timing"],
+            input=json.dumps(sides), capture_output=True, text=True, env=environment(), check=False,
+        )  # fmt: skip
+    if done.returncode < 0:
+        stop()
+        raise LabError("the process that times both sides was ended by a signal; the same command continues")
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
-        raise LabError(f"the process that times both sides failed: {last or done.returncode}")
-    return judge([Block(*block) for block in json.loads(done.stdout.splitlines()[-1])])
+        return refused(f"the process that times both sides failed: {last or done.returncode}")
+    said = json.loads(done.stdout.splitlines()[-1])
+    if said["busy"] > BUSY:
+        return refused(f"something else uses {said['busy']:.0%} of the GPU")
+    return judge([Block(*block) for block in said["blocks"]])
 
 
 def main() -> None:
-    """In that process: two experiments and their own parts as JSON on stdin, the blocks as JSON on stdout."""
+    """In that process: two experiments and their own parts as JSON on stdin; on stdout, as JSON, the blocks,
+    and how busy the GPU was before."""
     import torch
+
+    from danlu.train.assemble import place
 
     torch.set_num_threads(1)
     given = json.load(sys.stdin)
     parts.unpack(given["parts"])
-    sides = [_update(spec.Experiment.model_validate_json(one)) for one in given["sides"]]
-    gpu = any(on_gpu for _, on_gpu in sides)
+    sides = [spec.Experiment.model_validate_json(one) for one in given["sides"]]
+    gpu = any(place(one.train)[0] == "cuda" for one in sides)
+    busy = gpus.busy() if gpu else 0.0
     meter = Machine(torch.cuda.synchronize if gpu else lambda: None, gpu)
-    print(json.dumps(blocks_of([update for update, _ in sides], meter)))
+    blocks = [] if busy > BUSY else blocks_of([_update(one) for one in sides], meter)
+    print(json.dumps({"busy": busy, "blocks": blocks}))
 
 
-def _update(experiment: spec.Experiment) -> tuple[Callable[[], None], bool]:
-    """Updates of the experiment, one after another, and whether a GPU carries them out. They move the weights
-    by a hundredth of what a run does, so that no rate lets them diverge while they are timed."""
+def _update(experiment: spec.Experiment) -> Callable[[], None]:
+    """Updates of the experiment, one after another. They move the weights by a hundredth of what a run does,
+    so that no rate lets them diverge while they are timed."""
     import torch
 
     from danlu import data
@@ -239,7 +291,7 @@ def _update(experiment: spec.Experiment) -> tuple[Callable[[], None], bool]:
         updates.apply(step, updates.gradients(step, step * train.batch, train.batch))
         updates.clear()
 
-    return update, device == "cuda"
+    return update
 
 
 if __name__ == "__main__":

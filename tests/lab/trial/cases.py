@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,16 @@ RUN = ["train.evaluate_tokens=400", "train.log_every=2", "train.steps=6"]
 
 
 class InProcess:
-    """Stands for ``danlu.lab.queue.Queue``: carries out what is not there, one after another."""
+    """Stands for ``danlu.lab.queue.Queue``: carries out what is not there, one after another. ``law``: where
+    there is one only the first run is carried out, and all end as it did but for what the law changes.
+    ``said``: what a person is told."""
 
     def __init__(self, studies: Path, **_: Any) -> None:
         self.runs = Path(studies) / "runs"
         self.started: list[Job] = []
+        self.said: list[str] = []
+        self.law: Callable[[Outcome], Outcome] | None = None
+        self.first: Outcome | None = None
 
     def __enter__(self) -> InProcess:
         return self
@@ -35,11 +41,23 @@ class InProcess:
     def alone(self, folder: Path) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def check(self) -> None: ...
+
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
-        return [self._one(job) for job in jobs]
+        return [self._one(job) if self.law is None else self.law(self._like_the_first(job)) for job in jobs]
 
     def rows(self, job: Job) -> list[dict[str, Any]]:
         return metrics.read(self.runs / job.id / "metrics.jsonl")
+
+    def _like_the_first(self, job: Job) -> Outcome:
+        if self.first is None:
+            self.first = self._one(job)
+        else:
+            self.started.append(job)
+        return replace(self.first, job=job)
 
     def _one(self, job: Job) -> Outcome:
         folder = self.runs / job.id
@@ -58,6 +76,13 @@ def baseline(folder: Path) -> str:
     path = folder / "small.yaml"
     path.write_text(to_yaml(resolve([*small.words(small.corpus(folder)), *RUN])))
     return str(path)
+
+
+def came_to(ended: Outcome, value: float, **regime: Any) -> Outcome:
+    """As if the run had come to this value of its metric, with another regime."""
+    assert ended.summary is not None
+    summary = ended.summary | {"metric": ended.summary["metric"] | {"value": value}}
+    return replace(ended, summary=summary | {"regime": summary["regime"] | regime})
 
 
 BITS, ACCURACY = Metric("bits_per_byte", "bits/byte", "lower"), Metric("accuracy", "", "higher")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,29 +16,39 @@ import torch
 from danlu.files.json import from_json, read_json
 from danlu.lab import ledger
 from danlu.lab.errors import LabError
-from danlu.lab.queue import Job
+from danlu.lab.queue import Job, Outcome
 from danlu.lab.statistics import Interval
 from danlu.lab.study import Study
-from danlu.lab.trial import Answer, Question, sides, study, timing, try_ideas
+from danlu.lab.trial import Answer, Question, study, timing, try_ideas
 from danlu.lab.trial.report import report
 from danlu.lab.trial.sides import Runs
 from danlu.lab.trial.terminal import STRIP, details, table
 from danlu.lab.trial.timing import Ratio
-from danlu.spec import resolve
+from danlu.lab.trial.words import answered
+from danlu.lab.tuning import FIRST_SEED, Grid
 from danlu.train import checkpoint
-from tests.lab.trial.cases import InProcess, baseline
+from tests.lab.trial.cases import InProcess, baseline, came_to
+
+FAR = {  # a regime in which nothing is early
+    "tokens_per_parameter": 20.0, "updates": 2000, "bits_below_chance": 1.0, "warmup": 0.02,
+    "whole_schedule": True,
+}  # fmt: skip
 
 
 class Lab:
     """Studies in one folder, in this process; ``paces``: how long the variants' updates are said to take, ±
-    ``width``; NaN: cannot be measured."""
+    ``width``; NaN: cannot be measured. ``law``: what runs come to. Rates are not tuned where
+    nothing else is asked."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.on = folder / "studies", baseline(folder)
         self.started: list[Job] = []
+        self.said: list[str] = []
+        self.law: Callable[[Outcome], Outcome] | None = None
         self.paces: list[float] = [1.0]
         self.width = 0.01
         patch.setattr(study, "Queue", self._queue)
+        patch.setattr(study, "measure_pace", lambda *_: 0.5)
         self.timed = 0
         patch.setattr(timing, "measure", self._measure)
 
@@ -50,12 +61,13 @@ class Lab:
 
     def _queue(self, studies: Path, **settings: Any) -> InProcess:
         queue = InProcess(studies)
-        queue.started = self.started
+        queue.started, queue.said, queue.law = self.started, self.said, self.law
         return queue
 
     def ask(self, *ideas: str, **settings: Any) -> Answer:
         self.started.clear()
-        asked = Question(ideas, **{"on": self.on, "seeds": 2, **settings})
+        self.said.clear()
+        asked = Question(ideas, **{"on": self.on, "seeds": 2, "tune": None, **settings})
         return try_ideas(asked, self.folder, book=self.folder / "ledger.yaml")
 
     @property
@@ -194,33 +206,148 @@ def test_stopping_early(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lab.started) == 6
 
 
-def test_both_sides_are_tuned_on_the_same_grid_with_other_seeds(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sides, "RATES", (0.5, 1.0, 2.0))
-    answer = lab.ask("optimizer.beta2=0.9", seeds=1, tune="lr")
-    tuning = [job for job in lab.started if job.experiment.train.seed in sides.TUNING_SEEDS]
-    rates = Counter(
-        (job.experiment.optimizer.lr, job.experiment.optimizer.adamw_lr, job.experiment.optimizer.beta2)
-        for job in tuning
+def bowl(best: float, **regime: Any) -> Callable[[Outcome], Outcome]:
+    """Bits that are lowest at the rate ``best``; those of a variant with another β₂ at twice that, by .1."""
+
+    def law(ended: Outcome) -> Outcome:
+        rule, seed = ended.job.experiment.optimizer, ended.job.experiment.train.seed
+        other = rule.beta2 == 0.9
+        octaves = math.log2(rule.lr / best / (2 if other else 1))
+        return came_to(ended, 2 + 0.03 * octaves**2 - 0.1 * other + 1e-3 * (seed % 2) * other, **regime)
+
+    return law
+
+
+def test_both_sides_are_compared_at_their_own_best_rates(lab: Lab) -> None:
+    lab.law = bowl(0.025, **FAR)
+    answer = lab.ask("optimizer.beta2=0.9", tune="lr")
+    tuning = [job for job in lab.started if job.experiment.train.seed >= FIRST_SEED]
+    rates = Counter((e.optimizer.beta2, e.optimizer.lr) for e in (job.experiment for job in tuning))
+    grid = [0.02 * 2.0**x for x in range(-2, 3)]
+    assert rates == dict.fromkeys([(beta, rate) for beta in (0.95, 0.9) for rate in grid], Grid().seeds)
+    baseline, variant = answer.sides["optimizer.beta2=0.9", "steps"]
+    assert baseline.experiment.optimizer.lr == pytest.approx(0.025, rel=5e-3)
+    assert variant.experiment.optimizer.lr == pytest.approx(0.05, rel=5e-3)
+    assert baseline.experiment.optimizer.adamw_lr == pytest.approx(3e-3 * 1.25, rel=5e-3)  # with it
+    steps, *_ = answer.findings
+    assert (steps.verdict, steps.said) == ("better", "better")
+    assert steps.tuned is not None and steps.regime is not None and steps.regime.tuned is True
+    assert [one["value"] for one in steps.tuned.values()] == [
+        side.experiment.optimizer.lr for side in (baseline, variant)
+    ]
+    assert steps.cost is not None and (steps.cost.runs, steps.cost.tuning) == (24, 20) == (
+        len(lab.started),
+        20,
     )
-    wanted = {(0.02 * factor, 3e-3 * factor, beta) for factor in (0.5, 1.0, 2.0) for beta in (0.95, 0.9)}
-    assert rates == dict.fromkeys(wanted, len(sides.TUNING_SEEDS))
+    said = "\n".join(details(answer))
+    assert "rate of the variant: optimizer.lr = 0.05 (95 %: 0.05 to 0.05), 10 trials" in said
+    assert "24 runs, 20 of them to find the rates" in "\n".join(answered(answer, "optimizer.beta2=0.9"))
+
+
+def test_a_side_without_a_best_rate_voids_the_verdict(lab: Lab) -> None:
+    lab.law = bowl(0.02 * 2**12)  # beyond reach
+    answer = lab.ask("optimizer.beta2=0.9", tune="lr")
+    assert {f.verdict for f in answer.findings} == {"void"} == {f.said for f in answer.findings}
+    for f in answer.findings:
+        assert f.regime is None and "optimizer.lr is untuned: the lowest loss is at the high border" in f.note
+    assert all(job.experiment.train.seed >= FIRST_SEED for job in lab.started)  # no pair is wasted on it
+    sentence, *_, following = answered(answer, "optimizer.beta2=0.9")
+    assert "void, since " in sentence and following.endswith("--tune none")
+    assert "void" in report(answer)
+    (entry,) = ledger.read(lab.folder / "ledger.yaml")
+    assert (entry.verdict, entry.seeds) == ("void", 0) and "untuned" in str(entry.why)
+
+
+def test_an_idea_that_is_void_does_not_void_another(lab: Lab) -> None:
+    def law(ended: Outcome) -> Outcome:
+        far = "layers" in ended.job.name
+        return bowl(0.02 * (2**12 if far else 1))(ended)
+
+    lab.law = law
+    answer = lab.ask("optimizer.beta2=0.9", "model.layers=2", tune="lr")
+    assert {f.verdict for f in answer.by_idea["model.layers=2"]} == {"void"}
+    assert [f.verdict for f in answer.by_idea["optimizer.beta2=0.9"]] == ["better"] * 3
+
+
+def test_a_rule_that_sets_its_own_rate_is_not_tuned(lab: Lab) -> None:
+    lab.law = lambda ended: came_to(ended, 2.0) if "amos" in ended.job.name else bowl(0.02)(ended)
+    answer = lab.ask("amos", tune="lr")
     tuned = answer.findings[0].tuned
-    assert tuned is not None and list(tuned) == ["baseline", "variant"]
-    for side, seen in zip(answer.sides["optimizer.beta2=0.9", "steps"], tuned.values(), strict=True):
-        assert seen["factor"] == float(min(seen["curve"], key=seen["curve"].get))
-        assert side.experiment.optimizer.lr == 0.02 * seen["factor"]
-        assert seen["border"] == (seen["factor"] in (0.5, 2.0))
+    assert tuned is not None and list(tuned) == ["baseline"]
+    assert answer.findings[0].regime is not None and answer.findings[0].regime.tuned is True
 
 
-def test_rates_are_scaled_together_and_one_that_an_optimizer_sets_itself_is_not_tuned() -> None:
-    lion = "optimizer={kind: lion, lr: 1e-3, embeddings: {kind: adamw, lr: 4e-3}}"
-    found = sides.Side.of("lion", resolve(["nano", lion]), 5).at_rate(2.0).experiment.optimizer
-    assert (found.lr, found.embeddings.lr) == (2e-3, 8e-3)
-    amos = resolve(["nano", "optimizer={kind: amos}", "schedule=constant"])
-    with pytest.raises(LabError, match="amos sets its own rate"):
-        sides.Side.of("amos", amos, 5).at_rate(2.0)
+def test_an_idea_of_rates_is_asked_at_the_rates_as_they_are(lab: Lab) -> None:
+    answer = lab.ask("optimizer.lr=0.01", tune="lr")
+    assert lab.steps == {6: 4} and answer.question.tune is None
+    regime = answer.findings[0].regime
+    assert regime is not None and regime.tuned is None
+    with pytest.raises(LabError, match="sets nothing but a rate, which is found anew for the other ideas"):
+        lab.ask("optimizer.lr=0.01", "swiglu", tune="lr")
+    assert not lab.started
+
+
+def test_an_early_verdict_never_goes_without_that_word(lab: Lab) -> None:
+    lab.law = bowl(0.02)
+    answer = lab.ask("optimizer.beta2=0.9")
+    steps = answer.findings[0]
+    assert steps.verdict == "better" and steps.said == "better (early)"
+    reasons = "6 updates (2,000 are needed)", "the rates were not tuned"
+    assert set(reasons) < set(steps.early)
+    lines = answered(answer, "optimizer.beta2=0.9")
+    for text in ("\n".join(lines), "\n".join(map("\t".join, table(answer))), report(answer)):
+        rest = text.replace("better (early)", "").replace("lower is better", "")
+        assert rest != text and "better" not in rest
+    for reason in reasons:
+        assert "\n".join([*lines, *details(answer)]).count(reason) == 1
+    saved = read_json(answer.study.path / "result.json")[0]
+    assert saved["verdict"] == "better" and set(reasons) < set(saved["regime"]["early"])
+    (entry,) = ledger.read(lab.folder / "ledger.yaml")
+    assert entry.said == "better (early)" and set(reasons) < set(entry.regime.early if entry.regime else ())
+    assert entry.e == pytest.approx(steps.pairs.e, rel=1e-5)
+
+
+def test_the_regime_is_that_of_the_runs_behind_each_verdict(lab: Lab) -> None:
+    """At equal time the variant makes half of the updates: these are too few, those of equal steps not."""
+
+    def law(ended: Outcome) -> Outcome:
+        updates = 1000 * (ended.job.experiment.train.steps or 0) // 3
+        return bowl(0.02, **{**FAR, "updates": updates, "tokens_per_parameter": 0.01 * updates})(ended)
+
+    lab.law = law
+    lab.paces.append(2.0)
+    steps, flops, time = lab.ask("model.layers=2", tune="lr").findings
+    assert steps.early == () and time.early == (
+        "10 tokens per parameter (20 are needed)", "1,000 updates (2,000 are needed)"
+    )  # fmt: skip
+    assert flops.regime is not None and flops.regime.updates < 2000
+
+
+def test_what_is_said_first(lab: Lab) -> None:
+    lab.law = bowl(0.02)
+    lab.ask("optimizer.beta2=0.9", seeds=2)
+    first, second, third = lab.said[:3]
+    assert first == f"is optimizer.beta2=0.9 better than {lab.on}? by held-out bits per byte, lower is better"
+    assert second.startswith("4 runs: 4 in pairs of the same seed; up to 4 more")
+    assert third.startswith("about ") and "as fast as they are now" in third
+    lab.ask("optimizer.beta2=0.9", seeds=2)
+    assert [line for line in lab.said if line.startswith("about ")] == []  # all is there
+    lab.ask("swiglu", tune="lr", seeds=1)
+    assert lab.said[1].startswith("22 runs: 20 to find the best rate of each side, 2 in pairs")
+
+
+def test_a_question_that_was_answered_before_is_told_and_counts_when_it_is_asked(lab: Lab) -> None:
+    lab.ask("optimizer.beta2=0.9")
+    lab.ask("optimizer.beta2=0.9", budget="5 steps")
+    assert any("optimizer.beta2=0.9" in line and "was answered before" in line for line in lab.said)
+
+    def fail(ended: Outcome) -> Outcome:
+        raise LabError("a crash")
+
+    lab.law = fail
+    with pytest.raises(LabError, match="a crash"):
+        lab.ask("swiglu")
+    assert [e.verdict for e in ledger.read(lab.folder / "ledger.yaml") if e.idea == "+swiglu"] == ["asked"]
 
 
 def test_divergence_is_told_and_lost(lab: Lab) -> None:
@@ -244,7 +371,7 @@ def test_what_a_person_reads(lab: Lab) -> None:
     head, *rows = table(answer)
     assert [row[1] for row in rows] == ["steps", "FLOPs", "active time"] * 2
     for row, f in zip(rows, answer.findings, strict=True):
-        assert row[2] == f.verdict and len(row[-1]) == STRIP
+        assert row[2] == f.said and len(row[-1]) == STRIP
         dots = row[-1].count("•") + 2 * row[-1].count("●")
         assert dots == len(f.pairs.differences)
     assert len(head) == len(rows[0])
@@ -255,7 +382,7 @@ def test_what_a_person_reads(lab: Lab) -> None:
 
 
 def test_another_study_in_the_folder_is_not_overwritten(lab: Lab) -> None:
-    name = Question(("swiglu",), on=lab.on).name
+    name = Question(("swiglu",), on=lab.on, tune=None).name
     Study.open(lab.folder, name, {"verb": "sweep"})
     with pytest.raises(LabError, match="holds another study"):
         lab.ask("swiglu")
@@ -265,4 +392,5 @@ def test_a_name_is_the_same_for_more_seeds_and_short() -> None:
     long = Question(tuple(f"idea-{i}" for i in range(40)))
     assert long.name == Question(long.ideas, seeds=9).name and len(long.name) < 100
     assert long.name != Question(long.ideas[:-1]).name
-    assert Question(("qk-norm",), on="tiny").name == "try-qk-norm-on-tiny"
+    assert Question(("qk-norm",), on="tiny", tune=None).name == "try-qk-norm-on-tiny"
+    assert Question(("qk-norm",)).name == "try-qk-norm-on-bed-tune-lr"

@@ -5,24 +5,30 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from danlu import spec
+from danlu.lab.errors import LabError
+from danlu.lab.statistics import Interval
 from danlu.lab.trial import timing
 from danlu.lab.trial.timing import BLOCK, PAIRS, Block, Ratio, blocks_of, equal_by_construction, judge, order
 
 
-def blocks(ratio: float, scatter: float = 0.0, lost: float = 0.0, drift: float = 0.0) -> list[Block]:
-    """As if timed: the variant ``ratio`` times as slow, seconds that scatter, a share ``lost`` in every one
-    of them, and a machine that grows slower by ``drift`` from the first block to the last."""
+def blocks(
+    ratio: float, scatter: float = 0.0, waited: float = 0.0, stolen: float = 0.0, drift: float = 0.0
+) -> list[Block]:
+    """As if timed: the variant ``ratio`` times as slow, seconds that scatter, shares of every block that were
+    ``waited`` or ``stolen``, and a machine that grows slower by ``drift`` from the first to the last."""
     draw = np.random.default_rng(0)
     found = []
     for i, side in enumerate(order(PAIRS)):
         seconds = ratio**side * (1 + drift * i / (2 * PAIRS)) * math.exp(scatter * draw.standard_normal())
-        found.append(Block(side, seconds, 0.9 * ratio**side, lost))
+        found.append(Block(side, seconds, 0.9 * ratio**side, waited, stolen))
     return found
 
 
@@ -47,7 +53,8 @@ def test_a_planted_ratio_is_found_through_noise_and_drift() -> None:
 @pytest.mark.parametrize(
     ("made", "why"),
     [
-        (blocks(1.2, lost=0.05), "100% of the time something else was running"),
+        (blocks(1.2, waited=0.021), "100% of the time something else was running"),
+        (blocks(1.2, stolen=0.011), "100% of the time something else was running"),
         (blocks(1.2, scatter=0.1), "scatter by more than 2%"),
         (blocks(1.2, drift=1.0), "two timings of the same differ by"),
     ],
@@ -61,15 +68,28 @@ def test_where_it_cannot_be_measured_it_is_refused(made: list[Block], why: str) 
 def test_some_blocks_that_lost_time_are_left_out() -> None:
     made = blocks(1.5)
     for i in range(0, len(made), 4):  # a quarter of them, each twice as slow for it
-        made[i] = made[i]._replace(seconds=2 * made[i].seconds, lost=0.5)
+        made[i] = made[i]._replace(seconds=2 * made[i].seconds, waited=0.5)
     assert judge(made).value == pytest.approx((1.5, 1.5, 1.5))
 
 
-class Still:
-    """A clock that stands still but for what updates add to it."""
+def test_what_settles_equal_time() -> None:
+    for low, high, settled, same in (
+        (0.995, 1.008, True, True),  # the same to a percent
+        (1.003, 1.009, True, True),  # so little is no difference, though it is clear
+        (1.02, 1.04, True, False),  # clearly other
+        (0.99, 1.03, False, False),  # neither: it is not known how long the runs should be
+    ):
+        ratio = Ratio(Interval((low + high) / 2, low, high), "a test")
+        assert (ratio.settled, ratio.same) == (settled, same)
+    assert not timing.refused("a test").settled
 
-    def __init__(self) -> None:
-        self.time = self.taken = 0.0
+
+class Still:
+    """A clock that stands still but for what updates add to it, of which ``waited`` and ``stolen`` are the
+    shares that other work took."""
+
+    def __init__(self, waited: float = 0.0, stolen: float = 0.0) -> None:
+        self.time, self.shares = 0.0, (waited, stolen)
 
     def update(self, seconds: float) -> Callable[[], None]:
         def carry_out() -> None:
@@ -83,12 +103,30 @@ class Still:
     def cpu(self) -> float:
         return self.time / 2
 
-    def lost(self) -> float:
-        return self.time / 4
+    def waited(self) -> float:
+        return self.time * self.shares[0]
+
+    def stolen(self) -> float:
+        return self.time * self.shares[1]
+
+
+def test_planted_three_percent_are_found_and_a_busy_machine_is_refused() -> None:
+    """From updates to the ratio: exact, as the clock is."""
+
+    def timed(clock: Still) -> Ratio:
+        return judge(blocks_of([clock.update(0.01), clock.update(0.0103)], clock))
+
+    found = timed(Still())
+    assert found.value == pytest.approx((1.03, 1.03, 1.03)) and found.differs and not found.same
+    assert timed(Still(waited=0.019, stolen=0.009)).value == pytest.approx((1.03, 1.03, 1.03))
+    for busy in (Still(waited=0.03), Still(stolen=0.02)):
+        refused = timed(busy)
+        assert not refused.known and "something else was running on this machine" in refused.why
+        assert refused.why.endswith("by processor time the ratio is about 1.03")
 
 
 def test_blocks_are_long_enough_and_say_what_an_update_took() -> None:
-    clock = Still()
+    clock = Still(waited=0.25, stolen=0.125)
     calls = {0: 0, 1: 0}
 
     def counted(side: int, seconds: float) -> Callable[[], None]:
@@ -105,7 +143,7 @@ def test_blocks_are_long_enough_and_say_what_an_update_took() -> None:
     assert calls == {0: timing.WARM + 1 + 4 * PAIRS, 1: timing.WARM + 1 + PAIRS}  # 4 · 0.06 s ≥ BLOCK
     assert 4 * 0.06 >= BLOCK > 3 * 0.06
     for block in found:
-        assert block[1:] == pytest.approx(((0.06, 0.5)[block.side], (0.03, 0.25)[block.side], 0.25))
+        assert block[1:] == pytest.approx(((0.06, 0.5)[block.side], (0.03, 0.25)[block.side], 0.25, 0.125))
 
 
 @pytest.mark.parametrize(
@@ -133,6 +171,38 @@ def test_equal_by_construction(words: str, same: str | None) -> None:
 def test_a_ratio_is_kept_as_json() -> None:
     found = judge(blocks(1.5))
     assert Ratio.read(json.loads(json.dumps(found.json()))) == found
+
+
+@contextmanager
+def others(count: int) -> Iterator[int]:
+    yield count
+
+
+@pytest.mark.parametrize(
+    ("beside", "status", "said", "why"),
+    [
+        (2, 0, "", "2 runs of other studies are under way on this machine"),
+        (0, 1, "torch.OutOfMemoryError: CUDA out of memory", "failed: torch.OutOfMemoryError"),
+        (0, 0, '{"busy": 0.4, "blocks": []}', "something else uses 40% of the GPU"),
+        (0, 0, json.dumps({"busy": 0.0, "blocks": blocks(1.5)}), "20 pairs, timed in turns"),
+    ],
+)
+def test_what_the_other_process_says(
+    beside: int, status: int, said: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.CompletedProcess([], status, stdout=said, stderr=f"Traceback\n{said}\n")
+    monkeypatch.setattr(timing, "quiet", lambda stop: others(beside))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    nano = spec.resolve("nano")
+    found = timing.measure(nano, nano)
+    assert why in found.why and found.known == ("pairs" in why)
+
+
+def test_a_signal_ends_the_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.CompletedProcess([], -2, stdout="", stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(LabError, match="ended by a signal; the same command continues"):
+        timing.measure(spec.resolve("nano"), spec.resolve("nano"))
 
 
 @pytest.mark.slow

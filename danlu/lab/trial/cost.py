@@ -1,0 +1,61 @@
+"""What a study costs: the runs that are planned, and what was spent. No torch here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from danlu.lab.queue import Outcome
+from danlu.lab.trial.question import Question
+from danlu.lab.tuning import FIRST_SEED, Grid
+
+AROUND = 1.15  # what a run costs beyond its updates: evaluation, looking inside, beginning
+TIMING = 25  # seconds in which two sides are timed in turns
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``runs``, ``tuning`` of which found the rates; the ``seconds`` that they took of a core (or a GPU), and
+    their ``flops``. A run that diverged counts as a run, not in the other two."""
+
+    runs: int
+    tuning: int
+    seconds: float
+    flops: float
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome]) -> Cost:
+        """Of these runs."""
+        ended = list(outcomes)
+        summaries = [outcome.summary for outcome in ended if outcome.summary is not None]
+        return cls(
+            runs=len(ended),
+            tuning=sum(outcome.job.experiment.train.seed >= FIRST_SEED for outcome in ended),
+            seconds=sum(sum(summary["active_seconds"].values()) for summary in summaries),
+            flops=sum(summary.get("flops") or 0.0 for summary in summaries),
+        )
+
+    def json(self) -> dict[str, Any]:
+        """Its fields."""
+        return asdict(self)
+
+
+def planned(question: Question) -> tuple[int, int, int]:
+    """Runs that find the rates, runs of pairs, and further ones at most, where an update of an idea costs
+    more or less than the baseline's."""
+    sides, grid = 1 + len(question.ideas), Grid()
+    tuning = sides * grid.points * grid.seeds if question.tune else 0
+    return tuning, sides * question.seeds, 2 * len(question.ideas) * question.seeds
+
+
+def about(question: Question, steps: int, pace: float, workers: int) -> str:
+    """How long it takes, if nothing else runs: ``pace`` is in seconds of an update. Half of the runs that
+    may be needed are counted."""
+    tuning, pairs, further = planned(question)
+    seconds = math.ceil((tuning + pairs + further / 2) / workers) * steps * pace * AROUND
+    seconds += TIMING * len(question.ideas)
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,59 @@
+"""What is asked of ideas, as a person says it. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from danlu.lab.budget import Budget
+from danlu.lab.errors import LabError
+from danlu.lab.limits import SEEDS, within
+from danlu.lab.study import folder_name
+
+BED, PAIRS = "bed", 5  # where nothing else is said
+
+
+@dataclass(frozen=True)
+class Question:
+    """``ideas`` and the baseline's words ``on`` as a person writes them; ``seeds``, the number of pairs;
+    ``budget`` of a run (none: the recipe's own bound); ``tune``: ``lr``, each side at its own best rate, or
+    none; ``stop_early``: as soon as a sequential test decides."""
+
+    ideas: tuple[str, ...]
+    on: str = BED
+    seeds: int = PAIRS
+    budget: str | None = None
+    tune: str | None = "lr"
+    stop_early: bool = False
+
+    @property
+    def name(self) -> str:
+        """The study's, made of its words, so that the same command finds its runs again."""
+        more = [self.budget or "", f"tune-{self.tune}" if self.tune else "", "stop-early" * self.stop_early]
+        words = "-".join(["try", *self.ideas, "on", self.on, *filter(None, more)])
+        digest = hashlib.sha256(words.encode()).hexdigest()[:8]
+        return folder_name(words if len(words) < 100 else f"{folder_name(words)[:90]}-{digest}")
+
+    def check(self) -> None:
+        """Raises ``LabError`` for what can't be asked."""
+        within("--seeds", self.seeds, SEEDS)
+        if self.tune not in (None, "lr"):
+            raise LabError(f"--tune = {self.tune!r}; what can be tuned is lr; none leaves it out")
+        if self.budget is not None:
+            Budget.parse(self.budget)
+
+    def command(self, *more: str, **other: Any) -> str:
+        """The words that ask this on a command line, ``other`` fields than these, and ``more`` words."""
+        asked = replace(self, **other)
+        words: Sequence[tuple[bool, list[str]]] = [
+            (asked.on != BED, ["--on", asked.on]),
+            (asked.seeds != PAIRS, ["--seeds", str(asked.seeds)]),
+            (asked.budget is not None, ["--budget", asked.budget or ""]),
+            (asked.tune is None, ["--tune", "none"]),
+            (asked.stop_early, ["--stop-early"]),
+        ]
+        options = [word for said, option in words if said for word in option]
+        return shlex.join(["danlu", "try", *asked.ideas, *options, *more])

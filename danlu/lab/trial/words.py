@@ -1,0 +1,136 @@
+"""A study in plain sentences: what is asked, and of each idea the answer, the regime that it holds in, what
+it cost, and what to ask next. No torch here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from danlu.lab.regime import TOKENS_PER_PARAMETER, UPDATES
+from danlu.lab.trial.answer import EQUAL, Answer
+from danlu.lab.trial.arms import Idea
+from danlu.lab.trial.cost import Cost, planned
+from danlu.lab.trial.findings import Finding
+from danlu.lab.trial.question import PAIRS, Question
+from danlu.spec.metrics import Metric
+
+FEW = 40  # seeds: more are not proposed
+
+
+def asked(question: Question, ideas: Sequence[Idea], metric: Metric) -> list[str]:
+    """What is said before anything runs."""
+    names = " or ".join(idea.name for idea in ideas)
+    rates, pairs, further = planned(question)
+    tuning = f"{rates} to find the best rate of each side, " if rates else ""
+    return [
+        f"is {names} better than {question.on}? by held-out {metric.words}, {metric.better} is better",
+        f"{rates + pairs} runs: {tuning}{pairs} in pairs of the same seed; up to {further} more where an "
+        "update of the idea costs more or less",
+    ]
+
+
+def answered(answer: Answer, idea: str) -> list[str]:
+    """The answer on one idea: a sentence, then lines that say how far it reaches and what comes next."""
+    findings = answer.by_idea[idea]
+    lines = [_sentence(answer, findings)]
+    lines += [f"  regime: {line}" for line in _regime(findings)]
+    if findings[0].cost is not None:
+        lines.append(f"  cost: {_cost(findings[0].cost)}")
+    return [*lines, *(f"  next: {line}" for line in _next(answer, findings))]
+
+
+# ---------------------------------------------------------------- the answer
+
+
+def _sentence(answer: Answer, findings: Sequence[Finding]) -> str:
+    """One sentence; equalities that the same runs answer are named together."""
+    head = f"{findings[0].pairs.idea} on {answer.question.on}"
+    if findings[0].verdict == "void":
+        return f"{head}: void, since {findings[0].note}."
+    same = groupby(findings, lambda f: (f.said, f.interval.value if f.pairs.seeds else None))
+    return f"{head}: {'; '.join(_phrase(list(of)) for _, of in same)}."
+
+
+def _phrase(findings: Sequence[Finding]) -> str:
+    first = findings[0]
+    *others, last = [EQUAL[f.pairs.at] for f in findings]
+    where = f"{first.said} at equal {', '.join(others)}{' and ' if others else ''}{last}"
+    if first.verdict == "not measured":
+        return where
+    pairs, interval = first.pairs, first.interval
+    unit = pairs.metric.unit or pairs.metric.words
+    for side, count in zip(("the baseline", "the idea"), pairs.diverged, strict=True):
+        if count and count == len(pairs.seeds):
+            return f"{where}, as {side} diverged with each of {count} seeds"
+    if first.verdict == "not shown":
+        if not math.isfinite(interval.low):
+            return f"{where} (that takes more pairs)"
+        half = (interval.high - interval.low) / 2
+        seen = f"a difference of {interval.value:+.4f} {unit}"
+        return f"{where} ({seen}; {len(pairs.differences)} pairs show one of {half:.4f} or more)"
+    before, after = (_mean(pairs.differences, pairs.seeds, side) for side in (pairs.baseline, pairs.variant))
+    return f"{where}, by {abs(interval.value):.4f} {unit} ({before:.4f} → {after:.4f})"
+
+
+def _mean(kept: dict[int, float], seeds: Sequence[int], values: Sequence[float]) -> float:
+    """Of the pairs of which both sides ended."""
+    ended = [value for seed, value in zip(seeds, values, strict=True) if seed in kept]
+    return sum(ended) / len(ended)
+
+
+# ---------------------------------------------------------------- how far it reaches, and its cost
+
+
+def _regime(findings: Sequence[Finding]) -> Iterator[str]:
+    """That of the longest runs, and why verdicts are early, each reason once."""
+    known = [f for f in findings if f.regime is not None]
+    if not known:
+        return
+    assert known[0].regime is not None
+    whole = ": enough to speak of longer runs of this size" if not known[0].early else ""
+    yield f"{known[0].regime.words}{whole}"
+    for why, of in groupby(known, lambda f: f.early):
+        if why:
+            places = " and ".join(EQUAL[f.pairs.at] for f in of)
+            yield f"early at equal {places}, it tells who is ahead at first: {'; '.join(why)}"
+
+
+def _cost(cost: Cost) -> str:
+    rates = f", {cost.tuning} of them to find the rates" if cost.tuning else ""
+    minutes, flops = cost.seconds / 60, f"{cost.flops:.2g}".replace("e+", "e")
+    time = f"{minutes:.0f} minutes" if minutes >= 2 else f"{cost.seconds:.0f} seconds"
+    return f"{cost.runs} runs{rates}; they took {time} together, {flops} FLOPs"
+
+
+# ---------------------------------------------------------------- what comes next
+
+
+def _next(answer: Answer, findings: Sequence[Finding]) -> Iterator[str]:
+    """What to ask, with the command that does, the most useful first."""
+    question, first = answer.question, findings[0]
+    if first.verdict == "void":
+        yield f"at the rates as they are, for an early verdict: {question.command(tune=None)}"
+        return
+    if longer := _longer(answer, findings):
+        yield f"in runs that are long enough: {question.command(budget=longer)}"
+    if "the rates were not tuned" in first.early:
+        yield f"each side at its own best rate: {question.command(tune='lr')}"
+    if first.verdict == "not shown" and first.more is not None and 0 < first.more <= FEW:
+        more = question.command(seeds=len(first.pairs.seeds) + first.more)
+        yield f"some {first.more} more pairs would decide, if mean and spread stay as they are: {more}"
+    if any(f.verdict == "not measured" for f in findings):
+        yield f"equal time, when nothing else runs on this machine: {question.command()}"
+    if not first.early and question.tune:
+        larger = question.command("--across-scale", seeds=PAIRS, budget=None, stop_early=False)
+        yield f"does it hold in larger models? {larger}"
+
+
+def _longer(answer: Answer, findings: Sequence[Finding]) -> str | None:
+    """The budget with which no run is too short."""
+    factor = 1.0
+    for f in findings:
+        if f.regime is not None and f.early:
+            ratio = f.regime.tokens_per_parameter
+            factor = max(factor, UPDATES / f.regime.updates, TOKENS_PER_PARAMETER / ratio if ratio else 1.0)
+    return f"{math.ceil(answer.steps * factor / 100) * 100} steps" if factor > 1.01 else None
