@@ -49,6 +49,5 @@ def test_the_parts_and_the_roofline(tmp_path: Path) -> None:
 def test_what_cannot_be_profiled_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     corpus = small.corpus(tmp_path)
-    for word, said in [("train.device=cuda", r"train\.device = cuda"), (f"train.seed={2**64}", "too large")]:
-        with pytest.raises(RunError, match=said):
-            profile(resolve(small.words(corpus, word)), steps=1)
+    with pytest.raises(RunError, match=r"train\.device = cuda"):
+        profile(resolve(small.words(corpus, "train.device=cuda")), steps=1)
