@@ -33,6 +33,17 @@ _PLAN = {"words": [str], "budget": str, "flops": float, "rungs": [_RUNG], "warni
 _KERNEL = {"layers": [int], "mixer": str, "kernel": str, "why": str}
 _ENTRY = {"id": str, "date": str, "verdict": str, "statement": str, "seeds": int}
 _SHARE = {"count": int, "of": int, "low": float, "high": float}
+_REFEREE = {
+    "schema": "danlu.referee/1", "file": str, "study": str, "outcome": str, "baseline": str,
+    "metric": {"name": str, "better": str}, "tuned": (dict, None), "cost": (dict, None), "notes": [str],
+    "premises": [{"name": str, "arm": str, "rule": str, "holds": bool}],
+}  # fmt: skip
+_FINDING = {
+    "idea": str, "verdict": str, "early": bool, "why": str, "gain": (_ENDS, None), "rungs": [dict],
+    "delta": _NUMBER, "interval": [_NUMBER], "level": float, "kind": str, "correlation": _NUMBER,
+    "pairs": int, "severity": dict, "p": float, "e": _NUMBER, "fdr": _TEXT, "runs": [dict], "changes": str,
+    "next": ({"command": str, "cost": {"runs": int, "seconds": float}}, None),
+}  # fmt: skip
 _LAW = {
     "law": str, "title": str, "formula": str, "text": str, "paper": str, "columns": [str], "target": str,
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
@@ -92,10 +103,10 @@ SCHEMAS: dict[str, Schema] = {
         "meetings": [{"at": str, "x": _NUMBER, "values": [dict],
                       "differences": [{"side": str, "pairs": int, **_ENDS}]}],
     }),
-    "referee": Schema(1, {
-        "schema": "danlu.referee/1", "file": str, "study": _TEXT, "outcome": str, "verdict": _TEXT,
-        "why": _TEXT, "premises": [dict], "notes": [str], "others": [dict],
-    }),
+    "referee": Schema(1, (
+        {**_REFEREE, **_FINDING, "regime": dict, "others": [_FINDING]},
+        {**_REFEREE, "verdict": ("void", None), "why": str, "next": None},
+    )),
     "trust": Schema(1, [{"file": str, "old": str, "new": str, "run": str, "again": str, "runs": int}]),
     "sample": Schema(1, (
         {"run": str, "step": int, "prompt": str, "text": str}, {"run": str, "step": int, "kind": str},

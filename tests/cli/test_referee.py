@@ -71,6 +71,7 @@ def test_exit_codes_without_a_verdict(words: list[str], capsys: pytest.CaptureFi
     found = json.loads(capsys.readouterr().out)
     assert found["verdict"] == "void" and found["why"].startswith("{seed} changes nothing")
     assert misfit(found, SCHEMAS["referee"].shape) == ""
+    assert misfit(found, SCHEMAS["referee"].shape) == ""
     (folder / "train.py").write_text("raise SystemExit('no data')")
     assert danlu(*words, "--exit-verdict") == 4
     assert [entry.verdict for entry in ledger.read()] == ["void", "asked"]
