@@ -148,7 +148,7 @@ train base.yaml +IDEA
 train base.yaml +IDEA FIELD
 train base.yaml FIELD train.compile=false
 profile base.yaml +IDEA --steps 1
-try IDEA --on base.yaml --seeds 1
+try IDEA --on base.yaml --seeds 1 --tune none
 train base.yaml FIELD FIELD
 train FILE train.steps=1
 train base.yaml train.average=ema train.checkpoint_every=1 --run runs/one
@@ -181,17 +181,17 @@ sweep base.yaml optimizer.lr=0.01,0.02 --metric WORD
 sweep base.yaml optimizer.lr=0.01,0.02 --sampler WORD --trials 1
 sweep base.yaml optimizer.lr=0.01,0.02 --workers NUMBER
 try optimizer.lr=0.01 --on base.yaml --seeds 2
-try idea.yaml --on base.yaml --seeds 1
-try FILE --on base.yaml --seeds 1
-try WORD --on base.yaml --seeds 1
-try FIELD --on base.yaml --seeds 1
-try idea.yaml --on FILE --seeds 1
-try idea.yaml --on base.yaml --seeds NUMBER
-try idea.yaml --on base.yaml --budget WORD
+try idea.yaml --on base.yaml --seeds 1 --tune none
+try FILE --on base.yaml --seeds 1 --tune none
+try WORD --on base.yaml --seeds 1 --tune none
+try FIELD --on base.yaml --seeds 1 --tune none
+try idea.yaml --on FILE --seeds 1 --tune none
+try idea.yaml --on base.yaml --seeds NUMBER --tune none
+try idea.yaml --on base.yaml --budget WORD --tune none
 try idea.yaml --on base.yaml --tune WORD
-try idea.yaml --on WORD --seeds 1
-try idea.yaml --on base.yaml --seeds 1 --ledger FILE
-try idea.yaml --on base.yaml --seeds 1 --studies PLACE
+try idea.yaml --on WORD --seeds 1 --tune none
+try idea.yaml --on base.yaml --seeds 1 --ledger FILE --tune none
+try idea.yaml --on base.yaml --seeds 1 --studies PLACE --tune none
 prove claim.yaml
 prove claim.yaml --ledger FILE
 prove claim.yaml --studies PLACE
