@@ -103,11 +103,9 @@ def try_(
     if as_json:
         print_json([finding.json() for finding in answer.findings])
         return
-    for idea in answer.by_idea:
-        for line in answered(answer, idea):
-            say(line)
-        say()
-    say(f"{answer.what}\n")
+    for line in answered(answer):
+        say(line)
+    say(f"\n{answer.what}\n")
     print_table(table(answer), shorten=(0,), drop=(5,))
     say()
     for line in details(answer):

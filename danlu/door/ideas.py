@@ -81,7 +81,7 @@ class Trial(Sequence[Verdict], Displayed):
 
     def display(self) -> list[Part]:
         rows = [row[:-1] for row in table(self._answer)]
-        first = [line for idea in self._answer.by_idea for line in answered(self._answer, idea)]
+        first = answered(self._answer)
         chart, last = differences(self._answer.findings), "\n".join(details(self._answer))
         return ["\n".join(first), self._answer.what, Table(rows), chart, last]
 

@@ -22,10 +22,9 @@ def report(answer: Answer) -> str:
     """The page, self-contained HTML."""
     asked = answer.question
     title = f"{' and '.join(answer.by_idea)} on {asked.on}"
-    said = [line for idea in answer.by_idea for line in answered(answer, idea)]
     run = [f for f in answer.findings if f.pairs.at == "steps" and f.pairs.seeds]
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
-        ("", [*said, f"{answer.what}.", Table([row[:-1] for row in table(answer)])]),
+        ("", [*answered(answer), f"{answer.what}.", Table([row[:-1] for row in table(answer)])]),
         ("Every pair", [differences(answer.findings)]),
         ("Learning curves", [_curves(answer, f) for f in run]),
         ("Details", [line for line in details(answer) if line]),

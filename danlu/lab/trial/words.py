@@ -30,14 +30,15 @@ def asked(question: Question, ideas: Sequence[Idea], metric: Metric) -> list[str
     ]
 
 
-def answered(answer: Answer, idea: str) -> list[str]:
-    """The answer on one idea: a sentence, then lines that say how far it reaches and what comes next."""
-    findings = answer.by_idea[idea]
-    lines = [_sentence(answer, findings)]
-    lines += [f"  regime: {line}" for line in _regime(findings)]
-    if findings[0].cost is not None:
-        lines.append(f"  cost: {_cost(findings[0].cost)}")
-    return [*lines, *(f"  next: {line}" for line in _next(answer, findings))]
+def answered(answer: Answer) -> list[str]:
+    """The answer on each idea, a sentence and lines that say how far it reaches and what it cost; and what to
+    ask next."""
+    lines = []
+    for findings in answer.by_idea.values():
+        lines += [_sentence(answer, findings), *_regime(findings)]
+        if findings[0].cost is not None:
+            lines.append(f"  cost: {_cost(findings[0].cost)}")
+    return [*lines, *(f"  next: {line}" for line in _next(answer))]
 
 
 # ---------------------------------------------------------------- the answer
@@ -83,17 +84,15 @@ def _mean(kept: dict[int, float], seeds: Sequence[int], values: Sequence[float])
 
 
 def _regime(findings: Sequence[Finding]) -> Iterator[str]:
-    """That of the longest runs, and why verdicts are early, each reason once."""
+    """That of equal steps, and of verdicts that are early why the first is."""
     known = [f for f in findings if f.regime is not None]
-    if not known:
-        return
-    assert known[0].regime is not None
-    whole = ": enough to speak of longer runs of this size" if not known[0].early else ""
-    yield f"{known[0].regime.words}{whole}"
-    for why, of in groupby(known, lambda f: f.early):
-        if why:
-            places = " and ".join(EQUAL[f.pairs.at] for f in of)
-            yield f"early at equal {places}, it tells who is ahead at first: {'; '.join(why)}"
+    early = [f for f in known if f.early]
+    if known and known[0].regime is not None:
+        whole = "" if known[0].early else ": enough to speak of longer runs of this size"
+        yield f"  regime: {known[0].regime.words}{whole}"
+    if early:
+        places = " and ".join(EQUAL[f.pairs.at] for f in early)
+        yield f"  early: at equal {places} this tells who is ahead at first: {'; '.join(early[0].early)}"
 
 
 def _cost(cost: Cost) -> str:
@@ -106,30 +105,31 @@ def _cost(cost: Cost) -> str:
 # ---------------------------------------------------------------- what comes next
 
 
-def _next(answer: Answer, findings: Sequence[Finding]) -> Iterator[str]:
+def _next(answer: Answer) -> Iterator[str]:
     """What to ask, with the command that does, the most useful first."""
-    question, first = answer.question, findings[0]
-    if first.verdict == "void":
+    question, findings = answer.question, answer.findings
+    first = [of_idea[0] for of_idea in answer.by_idea.values()]
+    if any(f.verdict == "void" for f in first):
         yield f"at the rates as they are, for an early verdict: {question.command(tune=None)}"
-        return
-    if longer := _longer(answer, findings):
+    if longer := _longer(answer):
         yield f"in runs that are long enough: {question.command(budget=longer)}"
-    if "the rates were not tuned" in first.early:
+    if any("the rates were not tuned" in f.early for f in first):
         yield f"each side at its own best rate: {question.command(tune='lr')}"
-    if first.verdict == "not shown" and first.more is not None and 0 < first.more <= FEW:
-        more = question.command(seeds=len(first.pairs.seeds) + first.more)
-        yield f"some {first.more} more pairs would decide, if mean and spread stay as they are: {more}"
+    more = max((f.more for f in first if f.verdict == "not shown" and f.more), default=0)
+    if 0 < more <= FEW:
+        seeds = question.command(seeds=question.seeds + more)
+        yield f"some {more} more pairs would decide, if mean and spread stay as they are: {seeds}"
     if any(f.verdict == "not measured" for f in findings):
         yield f"equal time, when nothing else runs on this machine: {question.command()}"
-    if not first.early and question.tune:
+    if question.tune and any(f.verdict != "void" and not f.early for f in first):
         larger = question.command("--across-scale", seeds=PAIRS, budget=None, stop_early=False)
         yield f"does it hold in larger models? {larger}"
 
 
-def _longer(answer: Answer, findings: Sequence[Finding]) -> str | None:
+def _longer(answer: Answer) -> str | None:
     """The budget with which no run is too short."""
     factor = 1.0
-    for f in findings:
+    for f in answer.findings:
         if f.regime is not None and f.early:
             ratio = f.regime.tokens_per_parameter
             factor = max(factor, UPDATES / f.regime.updates, TOKENS_PER_PARAMETER / ratio if ratio else 1.0)

@@ -32,7 +32,7 @@ def finding(differences: list[float], at: At = "steps", void: str = "", **more: 
 
 def told(*findings: Finding, **question: Any) -> list[str]:
     asked = Question(("idea",), **question)
-    return answered(Answer(asked, Study(Path("nowhere")), 2100, findings, None, {}, ()), "+idea")  # type: ignore[arg-type]
+    return answered(Answer(asked, Study(Path("nowhere")), 2100, findings, None, {}, ()))  # type: ignore[arg-type]
 
 
 def test_the_answer_is_one_sentence_and_equal_runs_are_named_once() -> None:
