@@ -137,6 +137,7 @@ MEASURES: dict[str, Kind] = {
     "increment": Kind("inside.increment", "", "RMS change of the last stream by training"),
     "codebook-perplexity": Kind("inside.codebook_perplexity", "codes", "codes in use, mean of codebooks"),
     "cache-bytes": Kind("weights.cache_bytes", "bytes/token", "of a cache of the whole context"),
+    "writing-seconds": Kind("weights.writing_seconds", "s", "of a token written at the end of a context"),
     "unseen-rows": Kind("weights.unseen_rows", "", "mean |w| of embeddings of tokens not trained on"),
     "rare-rows": Kind("weights.rare_rows", "", "mean |w| of embeddings of tokens seldom trained on"),
     "weight-rms": Kind("weights.weight_rms", "", "root mean square of the blocks' matrices"),

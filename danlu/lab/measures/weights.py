@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,12 @@ import torch
 
 from danlu.lab.errors import LabError
 from danlu.lab.measures.trained import Trained
-from danlu.models import Encoder
+from danlu.models import Decoder, Encoder
 from danlu.optim.roles import named
 
 HALF = 2  # bytes of a number in bfloat16 or float16
 SELDOM = 1e-3  # of the training text
+WRITTEN = 32  # tokens whose writing is timed
 
 
 def cache_bytes(run: Trained) -> float:
@@ -24,6 +27,26 @@ def cache_bytes(run: Trained) -> float:
     if isinstance(model, Encoder):
         raise LabError(f"{run.folder} trained an encoder, which writes nothing and keeps no cache")
     return model.cache_bytes(length, HALF, *memory) / length
+
+
+@torch.no_grad()
+def writing_seconds(run: Trained) -> float:
+    """Seconds in which the CPU writes a token of one sequence where the cache holds nearly ``data.context``:
+    the median of the last ``WRITTEN`` of a held-out example. Raises ``LabError`` where the model is no
+    decoder, or the context no longer than that."""
+    model, context = run.run.model, run.language.context
+    if not isinstance(model, Decoder):
+        raise LabError(f"{run.folder} trained no decoder, and writing is timed of decoders alone")
+    if context <= WRITTEN:
+        raise LabError(f"data.context = {context} is too short to time writing; allowed: more than {WRITTEN}")
+    tokens = torch.from_numpy(next(run.examples(1))["tokens"])
+    caches, spent = model.caches(1, context), []
+    model(tokens[:, :-WRITTEN], caches=caches)
+    for token in tokens[:, -WRITTEN:].split(1, dim=1):
+        start = time.perf_counter()
+        model(token, caches=caches)
+        spent.append(time.perf_counter() - start)
+    return median(spent)
 
 
 def unseen_rows(run: Trained) -> float:

@@ -14,7 +14,7 @@ import scipy.stats
 import torch
 
 from danlu.lab.errors import LabError
-from danlu.lab.measures import measure, of_run
+from danlu.lab.measures import measure, of_run, weights
 from danlu.lab.measures.inside import first_weights, perplexity
 from danlu.lab.measures.text import answers
 from danlu.lab.measures.trained import Trained
@@ -294,6 +294,21 @@ def test_weight_rms_and_cache(runs: Callable[..., Path]) -> None:
     assert taken(run, "cache-bytes") == 2 * 16 * 2  # keys and values of one layer of width 16, two bytes each
     with pytest.raises(LabError, match="keeps no cache"):
         of_run(runs("+masked-lm"), ["cache-bytes"])
+
+
+def test_writing_is_timed_with_a_full_cache_one_token_at_a_time(
+    runs: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, read = Trained(runs("data.context=40")), []
+    run.run.model.register_forward_pre_hook(lambda module, given: read.append(tuple(given[0].shape)))
+    clock = iter([t for i in range(32) for t in (100.0 * i, 100.0 * i + i)])  # the i-th token takes i seconds
+    monkeypatch.setattr(weights, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert taken(run, "writing-seconds") == 15.5  # the median of 0, 1, … 31
+    assert read == [(1, 8), *[(1, 1)] * 32]
+    with pytest.raises(LabError, match="more than 32"):
+        of_run(runs(), ["writing-seconds"])
+    with pytest.raises(LabError, match="no decoder"):
+        of_run(runs("+masked-lm"), ["writing-seconds"])
 
 
 @pytest.mark.parametrize(
