@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,6 @@ from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import GROWTH, Rung, rungs
 from danlu.lab.budget import flops as flops_of
 from danlu.lab.queue import Queue
-from danlu.lab.queue.job import torch_build
 from danlu.lab.queue.places import depends_on
 from danlu.lab.regime import Regime, regime_of
 from danlu.lab.statistics import Interval
@@ -42,7 +40,7 @@ from danlu.lab.trial.arms import Idea, read_sides
 from danlu.lab.trial.sides import Runs, Side
 from danlu.lab.trial.timing import Ratio
 
-MEMORY = "times.json"  # ratios of seconds, by rung, idea and machine
+MEMORY = "times.json"  # ratios of seconds, by what they hold for
 REMEMBERED: dict[Any, Any] = {...: {"value": [float, float, float], "why": str}}
 FOLLOWS = 3  # the level from which the largest rung's rates follow from those below
 BEYOND = 2  # rungs from the largest to where the verdict is
@@ -178,11 +176,12 @@ class _Climb:
             return Ratio(Interval(1.0, 1.0, 1.0), same)
         ended = [self.runs.outcome(side, seed).folder for side in (baseline, variant)]
         code = together(depends_on(ended[0]) | depends_on(ended[1]))
-        key = " ".join([f"{rung.level}", name, platform.node(), torch_build(), code])
+        key = timing.key(baseline.experiment, variant.experiment, code)
         if key in self.times:
             return Ratio.read(self.times[key])
-        found = timing.measure(baseline.experiment, variant.experiment)
-        if found.known:
+        self.runs.queue.say(f"timing updates of {name} and of {self.question.on} in turns")
+        found = timing.measure(baseline.experiment, variant.experiment, self.runs.queue.check)
+        if found.settled:
             self.times[key] = found.json()
             write_json(self.study.path / MEMORY, self.times)
         return found
