@@ -9,7 +9,6 @@ import typer
 
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.show import AsJson
-from danlu.spec.errors import SpecError
 
 ONE_SIZE = ("seeds", "budget", "tune", "stop_early")  # options of a trial at one size
 
@@ -89,6 +88,8 @@ def try_(
         _across(context, tuple(ideas), rungs, studies, workers, ledger, as_json)
         return
     if rungs is not None:
+        from danlu.spec.errors import SpecError
+
         raise SpecError("--rungs belongs to --across-scale; add it, or leave --rungs out")
     from danlu.lab.trial import Question, try_ideas
 
@@ -123,6 +124,8 @@ def _across(
 ) -> None:
     given = [name for name in (*ONE_SIZE, "on") if _typed(context, name)]
     if (name := given[0] if given else "on") != "on":
+        from danlu.spec.errors import SpecError
+
         option = f"--{name.replace('_', '-')}"
         raise SpecError(f"{option} is of a trial at one size, and --across-scale sets it; leave {option} out")
     on = context.params["on"] if given else "bed"

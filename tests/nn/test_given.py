@@ -159,7 +159,7 @@ REFUSED = [
     (lambda: Attention(64, heads=4, position=Kerple), "position = "),
     (lambda: Attention(64, position=nn.Linear(3, 4)), "Linear does not say where it acts"),
     (lambda: LatentAttention(64, heads=5), "heads = 5 does not divide width = 64"),
-    (lambda: VQAttention(64, position="rotary"), "a quantised key cannot carry one"),
+    (lambda: VQAttention(64, position="rotary"), "has relative positions of its own"),
     (lambda: LRU(64, r_min=0.9, r_max=0.5), "do not make a ring inside the unit circle"),
     (lambda: MLP(64, activation="mish"), "activation = 'mish' is not relu, gelu, gelu-tanh, relu2 or silu"),
     (lambda: MLP(-1), "width = -1 is not a whole number greater than 0"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
-from danlu.data import Batches
+from danlu.objectives import Draw
 from danlu.train.errors import RunError
+from danlu.train.reading import Reading
 from danlu.train.trainer import Trainer
 from danlu.train.update import Update
 from tests.train import small
@@ -25,16 +27,16 @@ def corpus(tmp_path: Path) -> Path:
 def samples(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch, name: str, *more: str
 ) -> list[int]:
-    """The numbers of the samples that a run reads, in their order."""
+    """The numbers of the samples that the updates of a run read, in their order."""
     read: list[int] = []
-    real = Batches.rows
+    real = Update.example
 
-    def spy(self: Batches, first: int, count: int) -> object:
-        read.extend(range(first, first + count))
-        return real(self, first, count)
+    def spy(self: Update, draw: Draw) -> dict[str, torch.Tensor]:
+        read.extend(range(draw.first + draw.start, draw.first + draw.stop))
+        return real(self, draw)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Batches, "rows", spy)
+        patch.setattr(Update, "example", spy)
         small.run(corpus, tmp_path / name, *RUN, *more)
     return read
 
@@ -103,7 +105,7 @@ def test_what_varies_reaches_the_rule(tmp_path: Path, corpus: Path, monkeypatch:
     seen: list[float] = []
     real = Update.gradients
 
-    def spy(self: Update, *place: int) -> float:
+    def spy(self: Update, *place: int) -> Reading:
         seen.append(self.made.rules[0].param_groups[0]["weight_decay"])
         return real(self, *place)
 
