@@ -6,7 +6,8 @@ is needed. All of it holds for values that are near to normal.
 - ``multiplicity``: several questions at once (Holm); ``online``: questions that come one after another
 - ``power``: how many pairs a question needs; equivalence, severity
 - ``optimum``: the best rate, with its interval, from losses at several
-- ``gain``: the compute-equivalent gain at each rung; ``across``: gains over rungs, and the verdict at a size
+- ``gain``: the compute-equivalent gain at each rung, by the baseline's ``elasticity`` and the runs' ``noise``
+- ``across``: gains over rungs by ``random_effects``, the verdict at a size; ``ahead``: what to run next
 - ``shrink``: what is left of a gain among many that were tried
 - ``agreement``: how often the small decided as the large
 """
