@@ -68,7 +68,7 @@ def test_names_that_are_too_long(
         ["ladder", "nano", "--budget", "x"],
         ["ladder", "nano", "--target", "x"], ["ladder", "nano", "--rates", "best"],
         ["ladder", "nano", "--design", "round"], ["ladder", "nano", "eps=1"],
-        ["prove", "qk-nrom"], ["prove", "qk-norm-widens-the-range", "--seeds", "0"],
+        ["prove", "qk-nrom"], ["prove", "cosine-beats-constant", "--seeds", "0"],
         ["train", "nano", "lr=x"], ["train", "nano", "corpus=nowhere.txt"],
         ["train", "nano", "width=1000000000000", "heads=1"], ["train", "nano", "lr=1", "--with", "mine.py"],
         ["profile", "nano", "lr=x"], ["ledger", "decide", "x"], ["runs", "--where", "x"],
