@@ -31,7 +31,7 @@ SETTING = (
     "--dropout=0.0 --learning_rate=2e-3 --min_lr=2e-4 --warmup_iters=20"
 )
 STEPS, QUICK_STEPS = 2000, 40
-RUNGS, QUICK_RUNGS = (50, 200, 800, 3200), (30, 60)
+RUNGS, QUICK_RUNGS = (50, 100, 200, 400, 800, 1600, 3200), (30, 60)
 LENGTH = "--max_iters={0} --lr_decay_iters={0} --eval_interval={0}"
 PAIRS, QUICK_PAIRS = 5, 2
 
@@ -103,7 +103,7 @@ def ask(place: Path, name: str, question: Mapping[str, Any]) -> Answer:
 
 
 def nanogpt(checkout: Path, text: str, place: Path, quick: bool) -> dict[str, Answer]:
-    """The four questions on it."""
+    """The questions on it."""
     folder = place / "nanogpt"
     if not folder.exists():
         shutil.copytree(checkout, folder, ignore=shutil.ignore_patterns(".git", "out*", "*.bin", "*.pkl"))
@@ -133,6 +133,7 @@ def nanogpt(checkout: Path, text: str, place: Path, quick: bool) -> dict[str, An
     short = LENGTH.format(QUICK_RUNGS[0] if quick else RUNGS[0])
     rungs = list(QUICK_RUNGS if quick else RUNGS)
     constant = {"base": {}, "constant": {"set": "--decay_lr=False"}}
+    brief = f"{train} --seed={{seed}} {short} {{set}}"
     fixed = {**about, "run": f"{train} {short} {{set}}", "arms": constant}
     scaled = {
         **seeded,
@@ -145,7 +146,8 @@ def nanogpt(checkout: Path, text: str, place: Path, quick: bool) -> dict[str, An
         "without a seed": ask(place, "fixed", fixed),
         "rotary": ask(place, "rotary", {**seeded, "arms": {"base": {}, "rotary": {"patch": "rotary.diff"}}}),
         "luck": ask(place, "luck", {**seeded, "arms": {"base": {}, "luck": {"patch": "luck.diff"}}}),
-        "constant rate": ask(place, "constant", scaled),
+        "a constant rate, short": ask(place, "short", {**seeded, "run": brief, "arms": constant}),
+        "a constant rate, rungs": ask(place, "constant", scaled),
     }
 
 

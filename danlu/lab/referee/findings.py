@@ -197,7 +197,7 @@ def _said(
     if not math.isfinite(low):
         return f"{metric.name} is {abs(value):.4g} {change} in {pairs} pairs, which are too few"
     what = f"{metric.name} is {abs(value):.4g} {change}"
-    return f"{what} ({level:.3g} interval {low:+.4g} to {high:+.4g}, {pairs} pairs)".replace("0.95 ", "95 % ")
+    return f"{what} ({100 * level:.3g} % interval {low:+.4g} to {high:+.4g}, {pairs} pairs)"
 
 
 def _severity(differences: Sequence[float], value: float, margin: float | None) -> dict[str, float]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from danlu.lab.referee.answer import Answer
 from danlu.lab.referee.findings import Finding
 
-HEAD = ("idea", "verdict", "difference", "95 % interval", "pairs")
+HEAD = ("idea", "verdict", "difference", "interval", "pairs")
 
 
 def table(answer: Answer) -> list[list[str]]:
