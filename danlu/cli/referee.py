@@ -50,8 +50,12 @@ def referee(
     from danlu.lab.referee.report import report
     from danlu.lab.referee.terminal import asked, details, table
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended, as by Ctrl-C
-    answer = judge(file, studies, pairs=pairs, book=ledger, tell=tell)
+    # So that what runs is ended, as by Ctrl-C; whoever calls from Python has the handler back.
+    found = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        answer = judge(file, studies, pairs=pairs, book=ledger, tell=tell)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if found is None else found)
     write_atomically(answer.study.report, report(answer).encode())
     if as_json:
         print_json(answer.json())

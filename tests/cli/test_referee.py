@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,12 @@ def test_an_answer(words: list[str], capsys: pytest.CaptureFixture[str]) -> None
     assert entry.evidence == (str(study),) and entry.e == pytest.approx(1 + 9 * 3)  # of equal differences
     assert danlu(*words) == 0 and len(ledger.read()) == 1
     assert "was answered before" in capsys.readouterr().err
+
+
+def test_signals_are_handled_as_before(words: list[str]) -> None:
+    found = signal.getsignal(signal.SIGTERM)
+    danlu(*words)
+    assert signal.getsignal(signal.SIGTERM) is found
 
 
 def test_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
