@@ -136,6 +136,15 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (to_json(value, indent=1) + "\n").encode())
 
 
+def finite(value: Any) -> Any:
+    """For readers whose JSON has no NaN: None in its place, at any depth; tuples become lists."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def _check(value: Any) -> None:
     """Raises ``ValueError`` for what is nested too deep and for integers that are too long."""
     level, depth = [value], 0

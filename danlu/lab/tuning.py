@@ -204,20 +204,11 @@ class _Search:
 
     def learn(self, outcomes: Sequence[Outcome]) -> None:
         """Take in how those runs ended."""
-        costs = [self._cost(outcome) for outcome in outcomes]
+        costs = [self.sign * outcome.metric for outcome in outcomes]
         for place, x in enumerate(self.asked):
             self.costs[x] = costs[place * self.grid.seeds : (place + 1) * self.grid.seeds]
         bits = "bit" in self.experiment.objective.metrics[0].unit
         self.found = locate(self.costs, near=NEAR * (1 if bits else math.log(2)))
-
-    def _cost(self, outcome: Outcome) -> float:
-        if outcome.summary is not None:
-            return self.sign * float(outcome.summary["metric"]["value"])
-        if outcome.diverged:
-            return math.nan
-        raise LabError(
-            f"{outcome.folder}: {outcome.error}; finished runs are kept; the same command continues"
-        )
 
     @property
     def inside(self) -> bool:

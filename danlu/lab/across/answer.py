@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from danlu.files.json import finite
 from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import Rung
 from danlu.lab.regime import Regime
@@ -131,8 +132,3 @@ class Across:
 def factor(gain: Interval) -> list[float | None]:
     """An interval of ln gain as factors of compute."""
     return [finite(math.exp(end)) if math.isfinite(end) and end < 700 else None for end in gain]
-
-
-def finite(value: float) -> float | None:
-    """None for what JSON cannot say."""
-    return value if math.isfinite(value) else None

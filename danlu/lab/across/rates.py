@@ -14,7 +14,8 @@ from typing import Any
 
 from danlu import spec
 from danlu.lab.errors import LabError
-from danlu.lab.queue import Job, Outcome, Queue
+from danlu.lab.queue import Queue
+from danlu.lab.trial.sides import Side
 from danlu.lab.tuning import FIRST_SEED, Grid, Tuned, at, tune, value_of
 
 GRID = Grid()
@@ -71,12 +72,13 @@ def followed(queue: Queue, sides: Sequence[tuple[str, spec.Experiment, Below]], 
     found = [_from_below(experiment, below, x) for _, experiment, below in sides]
     asked = [place for place, one in enumerate(found) if one.rate is not None]
     outcomes = queue.run(
-        _job(sides[place][0], at(found[place].experiment, GRID.field, factor))
+        Side(sides[place][0], at(found[place].experiment, GRID.field, factor)).job(FIRST_SEED)
         for place in asked
         for factor in (1 / GRID.factor, GRID.factor)
     )
     for i, place in enumerate(asked):
-        low, high = (_cost(outcome) for outcome in outcomes[2 * i : 2 * i + 2])
+        sign = found[place].experiment.objective.metrics[0].sign
+        low, high = (sign * outcome.metric for outcome in outcomes[2 * i : 2 * i + 2])
         off = _off(low, high, _curvature(sides[place][2]))
         found[place] = replace(found[place], trials=2, off=off)
     if all(one.off is None or abs(one.off) <= OFF for one in found):
@@ -118,25 +120,11 @@ def _curvature(below: Below) -> float:
 
 def _off(low: float, high: float, curvature: float) -> float:
     """Octaves from the middle to the lowest point of the parabola through two costs, a step below it and a
-    step above."""
-    if math.isinf(low) or math.isinf(high):  # at twice the rate it diverges: below that is the edge
-        return 0.0 if math.isinf(high) else math.inf
+    step above; not finite: it diverged."""
+    if not math.isfinite(high):  # at twice the rate it diverges: below that is the edge
+        return 0.0
+    if not math.isfinite(low):
+        return math.inf
     if curvature <= 0:
         return math.copysign(math.inf, low - high) if low != high else 0.0
     return (low - high) / (4 * curvature * GRID.step)
-
-
-def _job(name: str, experiment: spec.Experiment) -> Job:
-    train = experiment.train.model_copy(update={"seed": FIRST_SEED})
-    return Job(experiment.model_copy(update={"train": train}), name=name)
-
-
-def _cost(outcome: Outcome) -> float:
-    if outcome.diverged:
-        return math.inf
-    if outcome.summary is None:
-        raise LabError(
-            f"{outcome.folder}: {outcome.error}; finished runs are kept; the same command continues"
-        )
-    sign = outcome.job.experiment.objective.metrics[0].sign
-    return sign * float(outcome.summary["metric"]["value"])

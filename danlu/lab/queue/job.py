@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from danlu import code, parts, spec
 from danlu.files.json import read_object, write_json
+from danlu.lab.errors import LabError
 from danlu.lab.study import folder_name
 from danlu.parts.measures import key
 from danlu.spec.replay import to_yaml
@@ -62,6 +64,17 @@ class Outcome:
     error: str | None = None
     diverged: bool = False
     tries: int = 1
+
+    def check(self) -> None:
+        """Raises ``LabError`` where the run failed; that it diverged is a result."""
+        if self.summary is None and not self.diverged:
+            raise LabError(f"{self.folder}: {self.error}; finished runs are kept; the same command continues")
+
+    @property
+    def metric(self) -> float:
+        """The last held-out value of the first metric; nan where the run diverged. Raises as ``check``."""
+        self.check()
+        return math.nan if self.summary is None else float(self.summary["metric"]["value"])
 
 
 @cache

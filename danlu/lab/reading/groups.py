@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,12 +111,3 @@ def group(runs: Sequence[Run]) -> list[Group]:
         other = run.mark and run.mark.partition(" ")[2] if run.code in NOT_OURS else ""
         groups.setdefault((key, other), []).append(run)
     return [Group(tuple(runs)) for runs in groups.values()]
-
-
-def finite(value: Any) -> Any:
-    """For JSON, which has no NaN: None in its place, at any depth."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from danlu.draw import Chart, Table, page, text_chart
 from danlu.draw.page import Part
+from danlu.files.json import finite
 from danlu.lab.reading.comparison import END, Comparison, Meeting, Side
 from danlu.lab.reading.curves import UNITS, average
-from danlu.lab.reading.groups import finite
 from danlu.lab.reading.notebook import draw_side
 from danlu.lab.reading.table import Rows, around, duration, said
 

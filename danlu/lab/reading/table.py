@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from danlu.lab.reading.groups import Group, differing, finite, short_names, shown
+from danlu.files.json import finite
+from danlu.lab.reading.groups import Group, differing, short_names, shown
 from danlu.lab.reading.run import COUNTS, SEED, Run
 
 if TYPE_CHECKING:

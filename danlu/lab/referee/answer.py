@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from danlu.files.json import finite
 from danlu.lab.referee.findings import Finding, Held
 from danlu.lab.referee.question import Question
 from danlu.lab.study import Study
@@ -74,7 +74,7 @@ class Answer:
             "cost": dict(self.cost) or None,
             "notes": list(self.notes),
         }
-        return _finite({**about, **first, **shared, "others": others})
+        return finite({**about, **first, **shared, "others": others})
 
     def _of(self, finding: Finding) -> dict[str, Any]:
         sides, gain = finding.sides, finding.gain
@@ -130,11 +130,3 @@ def _premise(held: Held) -> dict[str, Any]:
         "name": held.name, "arm": held.arm, "rule": held.rule, "value": value, "low": low, "high": high,
         "holds": held.holds,
     }  # fmt: skip
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list) else value

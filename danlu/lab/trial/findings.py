@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
+from danlu.files.json import finite
 from danlu.lab.regime import Regime
 from danlu.lab.statistics import (
     LEVEL,
@@ -141,14 +142,14 @@ class Finding:
             "better": pairs.metric.better,
             "at": pairs.at,
             "verdict": self.verdict,
-            "difference": _finite(self.interval.value),
-            "interval": [_finite(self.interval.low), _finite(self.interval.high)],
+            "difference": finite(self.interval.value),
+            "interval": [finite(self.interval.low), finite(self.interval.high)],
             "level": self.level,
             "kind": self.kind,
             "p": self.p,
             "seeds": len(pairs.seeds),
             "pairs": [
-                {"seed": s, "baseline": _finite(b), "variant": _finite(v), "difference": _finite(v - b)}
+                {"seed": s, "baseline": finite(b), "variant": finite(v), "difference": finite(v - b)}
                 for s, b, v in zip(pairs.seeds, pairs.baseline, pairs.variant, strict=True)
             ],
             "diverged": {"baseline": lost, "variant": lost_variant},
@@ -207,7 +208,3 @@ def find(
         p = min(1.0, factor * pairs.p(looking))
         found.append(Finding(pairs, verdict, interval, level, kind, p, more, **about[key]))
     return found
-
-
-def _finite(x: float) -> float | None:
-    return x if math.isfinite(x) else None

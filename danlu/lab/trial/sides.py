@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from danlu import spec
 from danlu.lab.budget import bounded, flops
-from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome, Queue
 
 ROWS = 10  # of internal statistics in a run
@@ -65,10 +63,7 @@ class Runs:
         which is a result."""
         jobs = {job.hash: job for side, seed in wanted for job in [side.job(seed)]}
         for outcome in self.run([job for hash, job in jobs.items() if hash not in self._ended]):
-            if outcome.summary is None and not outcome.diverged:
-                raise LabError(
-                    f"{outcome.folder}: {outcome.error}; finished runs are kept; the same command continues"
-                )
+            outcome.check()
 
     def outcome(self, side: Side, seed: int) -> Outcome:
         """Of a run that was carried out."""
@@ -80,5 +75,4 @@ class Runs:
 
     def metric(self, side: Side, seed: int) -> float:
         """The held-out metric after the last update; nan where the run diverged."""
-        summary = self.outcome(side, seed).summary
-        return math.nan if summary is None else float(summary["metric"]["value"])
+        return self.outcome(side, seed).metric
