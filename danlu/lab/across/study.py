@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from danlu import spec
-from danlu.code import together
 from danlu.files.json import read_object, write_json
 from danlu.lab import evidence, ledger
 from danlu.lab.across import rates
@@ -24,10 +23,8 @@ from danlu.lab.across.answer import Across, AtRung, Scaled, Verdict, factor
 from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import GROWTH, Rung, rungs
 from danlu.lab.budget import flops as flops_of
-from danlu.lab.queue import Queue
-from danlu.lab.queue.places import depends_on
+from danlu.lab.queue import Outcome, Queue
 from danlu.lab.regime import Regime, regime_of
-from danlu.lab.statistics import Interval
 from danlu.lab.statistics.across import Judged, fit, judge, known
 from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better
 from danlu.lab.statistics.gain import Gain, gains
@@ -100,7 +97,7 @@ def try_across(
         study.save(answer.json())
         if book is not None:
             for one in answer.ideas:
-                _record(one, question, study, climb.folders(one.idea), book)
+                _record(one, question, study, [outcome.folder for outcome in climb.ended(one.idea)], book)
     return answer
 
 
@@ -171,25 +168,18 @@ class _Climb:
         if not self.question.time:
             return None
         ratio = flops_of(variant.experiment) / flops_of(baseline.experiment)
-        same = timing.equal_by_construction(baseline.experiment, variant.experiment, ratio)
-        if same is not None:
-            return Ratio(Interval(1.0, 1.0, 1.0), same)
-        ended = [self.runs.outcome(side, seed).folder for side in (baseline, variant)]
-        code = together(depends_on(ended[0]) | depends_on(ended[1]))
-        key = timing.key(baseline.experiment, variant.experiment, code)
-        if key in self.times:
-            return Ratio.read(self.times[key])
-        self.runs.queue.say(f"timing updates of {name} and of {self.question.on} in turns")
-        found = timing.measure(baseline.experiment, variant.experiment, self.runs.queue.check)
-        if found.settled:
+        ended = self.runs.outcome(baseline, seed), self.runs.outcome(variant, seed)
+        what = f"{name} and of {self.question.on}"
+        found, key = timing.known_or_measured(self.runs.queue, what, ended, ratio, self.times)
+        if key is not None:
             self.times[key] = found.json()
             write_json(self.study.path / MEMORY, self.times)
         return found
 
-    def folders(self, name: str) -> list[Path]:
-        """Of the runs of the pairs of an idea."""
+    def ended(self, name: str) -> list[Outcome]:
+        """The runs of the pairs of an idea."""
         return [
-            self.runs.outcome(_side(self.question.on, label, rated.experiment), seed).folder
+            self.runs.outcome(_side(self.question.on, label, rated.experiment), seed)
             for one in self.found[name]
             for label, rated in (("", one.baseline), (name, one.variant))
             for seed in one.seeds
@@ -271,16 +261,9 @@ class _Climb:
         )  # fmt: skip
 
     def _regime(self, name: str) -> Regime | None:
-        found = self.found[name]
-        ended = [
-            summary
-            for one in found
-            for label, rated in (("", one.baseline), (name, one.variant))
-            for seed in one.seeds
-            if (summary := self.runs.outcome(_side(self.question.on, label, rated.experiment), seed).summary)
-        ]
-        tuned = all(not side.why for one in found for side in (one.baseline, one.variant))
-        return regime_of(ended, tuned=tuned)
+        tuned = all(not side.why for one in self.found[name] for side in (one.baseline, one.variant))
+        summaries = [outcome.summary for outcome in self.ended(name) if outcome.summary is not None]
+        return regime_of(summaries, tuned=tuned)
 
     def _spent(self) -> float:
         """FLOPs of all runs, those of tuning too."""

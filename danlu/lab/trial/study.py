@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from danlu import spec
-from danlu.code import together
 from danlu.files.json import read_object, write_json
 from danlu.lab import ledger
 from danlu.lab.budget import Budget, measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Queue
 from danlu.lab.queue.executors import cores
-from danlu.lab.queue.places import depends_on
 from danlu.lab.regime import Regime, regime_of
-from danlu.lab.statistics import LEVEL, Interval, holm
+from danlu.lab.statistics import LEVEL, holm
 from danlu.lab.study import STUDIES, Study
 from danlu.lab.trial import cost, timing, words
 from danlu.lab.trial.answer import Answer
@@ -288,21 +286,13 @@ class _Trial:
     def _ratio(self, idea: str, flops: float, seeds: Sequence[int]) -> Ratio:
         """How many times as long an update takes: remembered for the machine, the PyTorch, the code and the
         experiments of both sides that it was measured with."""
-        sides, seed = (self.baseline, self.variants[idea]), seeds[0]
-        baseline, variant = (side.experiment for side in sides)
-        same = timing.equal_by_construction(baseline, variant, flops)
-        if same is not None:
-            return Ratio(Interval(1.0, 1.0, 1.0), same)
-        both = [depends_on(self.runs.outcome(side, seed).folder) for side in sides]
-        here = timing.key(baseline, variant, together(both[0] | both[1]))
+        ended = [self.runs.outcome(side, seeds[0]) for side in (self.baseline, self.variants[idea])]
         ratios = self.memory.get("ratios") or {}
-        if (known := ratios.get(idea, {}).get(here)) is not None:
-            return Ratio.read(known)
-        self.runs.queue.say(f"timing updates of {idea} and of {self.question.on} in turns")
-        found = timing.measure(baseline, variant, self.runs.queue.check)
-        if found.settled:
-            self.remember(ratios=ratios | {idea: ratios.get(idea, {}) | {here: found.json()}})
-        return found
+        of_idea, what = ratios.get(idea, {}), f"{idea} and of {self.question.on}"
+        ratio, key = timing.known_or_measured(self.runs.queue, what, (ended[0], ended[1]), flops, of_idea)
+        if key is not None:
+            self.remember(ratios=ratios | {idea: of_idea | {key: ratio.json()}})
+        return ratio
 
     def _moved(self, side: Side, seeds: Sequence[int]) -> list[dict[str, Any]]:
         outcomes = [(self.runs.outcome(self.baseline, s), self.runs.outcome(side, s)) for s in seeds]

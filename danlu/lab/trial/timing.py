@@ -13,7 +13,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -21,10 +21,12 @@ from statistics import median
 from typing import Any, NamedTuple, Protocol
 
 from danlu import parts, spec
+from danlu.code import together
 from danlu.lab.errors import LabError
-from danlu.lab.queue import gpus
+from danlu.lab.queue import Outcome, Queue, gpus
 from danlu.lab.queue.job import torch_build
 from danlu.lab.queue.local import environment
+from danlu.lab.queue.places import depends_on
 from danlu.lab.queue.quiet import quiet
 from danlu.lab.statistics import Interval, median_interval
 from danlu.spec.replay import difference, to_yaml
@@ -219,6 +221,31 @@ def key(baseline: spec.Experiment, variant: spec.Experiment, code: str) -> str:
     digest of the files that their runs depend on."""
     said = "\n".join([torch_build(), code, to_yaml(baseline), to_yaml(variant)])
     return f"{platform.node()} {hashlib.sha256(said.encode()).hexdigest()[:16]}"
+
+
+class Known(NamedTuple):
+    """A ratio, and the key under which it is to be remembered; None: there is nothing new to remember."""
+
+    ratio: Ratio
+    key: str | None = None
+
+
+def known_or_measured(
+    queue: Queue, what: str, sides: tuple[Outcome, Outcome], flops: float, before: Mapping[str, Any]
+) -> Known:
+    """The ratio of the ended runs of baseline and variant: by construction, as ``before`` remembers it
+    (``Ratio.json`` by ``key``), or measured now. ``what`` is told to be timed."""
+    baseline, variant = (side.job.experiment for side in sides)
+    same = equal_by_construction(baseline, variant, flops)
+    if same is not None:
+        return Known(Ratio(Interval(1.0, 1.0, 1.0), same))
+    code = together(depends_on(sides[0].folder) | depends_on(sides[1].folder))
+    here = key(baseline, variant, code)
+    if here in before:
+        return Known(Ratio.read(before[here]))
+    queue.say(f"timing updates of {what} in turns")
+    found = measure(baseline, variant, queue.check)
+    return Known(found, here if found.settled else None)
 
 
 def measure(
