@@ -1,8 +1,10 @@
-"""The rate of each side at each rung: tuned at all but the largest, where it follows from the others.
+"""The rate of each side at each rung: tuned at the first, then it follows from the rungs below.
 
 A best rate is a power of compute as far as is known (DeepSeek LLM 2024, arXiv:2401.02954, section 3): ln rate
-is fitted by a straight line. At the largest rung two runs, at half and twice the rate, tell by the curvature
-of the rung below how far off it is; where that is more than an octave, the rung is tuned like the others.
+is fitted by a straight line, a level one through one rung. Two runs, at half and twice the rate, then tell by
+the curvature of the last tuned rung how far off the best is, and the rate is moved there. At a scatter of .01
+bits and a curvature of .03 bits an octave² that finds it to an eighth of an octave, .0005 bits. Where a side
+is more than an octave off, both sides are tuned at that rung as at the first.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from danlu.lab.trial.sides import Side
 from danlu.lab.tuning import FIRST_SEED, Grid, Tuned, at, tune, value_of
 
 GRID = Grid()
-OFF = 1.0  # octaves by which a rate that follows from others may miss the best
+OFF = 1.0  # octaves by which a rate is moved; where it is farther off, the rung is tuned
 
 
 @dataclass(frozen=True)
 class Rated:
     """A side at a rung. ``tuned``: how its rate was found there, None where it followed from the rungs below
-    or the rule has no rate. ``trials``: runs that it took. ``off``: octaves by which the best lies elsewhere,
-    where that was looked at. ``why``: it is not at its best; empty: it is."""
+    or the rule has no rate. ``trials``: runs that it took. ``off``: octaves from the rate that followed to
+    the best, where that was looked at. ``why``: it is not at its best; empty: it is."""
 
     experiment: spec.Experiment
     rate: float | None
@@ -67,8 +69,9 @@ def tuned(queue: Queue, sides: Sequence[tuple[str, spec.Experiment, Below]]) -> 
 
 
 def followed(queue: Queue, sides: Sequence[tuple[str, spec.Experiment, Below]], x: float) -> list[Rated]:
-    """The sides of a rung at ln compute ``x``, each at the rate that the line through the rungs below says.
-    Where runs at half and twice the rate tell that one is off, all are tuned, for equal trials."""
+    """The sides of a rung at ln compute ``x``, each at the rate that the line through the rungs below says,
+    moved to where runs at half and twice that rate say that the best is. Where one is too far off for that,
+    all are tuned, for equal trials."""
     found = [_from_below(experiment, below, x) for _, experiment, below in sides]
     asked = [place for place, one in enumerate(found) if one.rate is not None]
     outcomes = queue.run(
@@ -80,7 +83,7 @@ def followed(queue: Queue, sides: Sequence[tuple[str, spec.Experiment, Below]], 
         sign = found[place].experiment.objective.metrics[0].sign
         low, high = (sign * outcome.metric for outcome in outcomes[2 * i : 2 * i + 2])
         off = _off(low, high, _curvature(sides[place][2]))
-        found[place] = replace(found[place], trials=2, off=off)
+        found[place] = replace(_moved(found[place], off), trials=2, off=off)
     if all(one.off is None or abs(one.off) <= OFF for one in found):
         return found
     return [
@@ -95,6 +98,14 @@ def _from_below(experiment: spec.Experiment, below: Below, x: float) -> Rated:
         return Rated(experiment, None)
     rate = float(f"{math.exp(_line(known, x)):.3g}")
     return Rated(at(experiment, GRID.field, rate / value_of(experiment, GRID.field)), rate)
+
+
+def _moved(one: Rated, off: float) -> Rated:
+    if not abs(off) <= OFF:
+        return one
+    assert one.rate is not None
+    rate = float(f"{one.rate * 2**off:.3g}")
+    return replace(one, experiment=at(one.experiment, GRID.field, rate / one.rate), rate=rate)
 
 
 def _line(points: Sequence[tuple[float, float]], x: float) -> float:

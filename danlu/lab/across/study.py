@@ -1,9 +1,9 @@
 """``try --across-scale``: both sides of each idea tuned and paired at every rung, gains in compute, a verdict
 two rungs beyond.
 
-The baseline's runs serve all ideas. Between rungs an idea that has no chance left to be shown better ends
-(a gate), unless all rungs are asked for: a gate cannot make a *better*, which needs all gates and the test
-at the end.
+The baseline's runs serve all ideas. Between rungs an idea ends where a side is untuned, which voids it, and
+where it has no chance left to be shown better (a gate), unless all rungs are asked for: a gate cannot make a
+*better*, which needs all gates and the test at the end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from danlu.lab.trial.timing import Ratio
 
 MEMORY = "times.json"  # ratios of seconds, by what they hold for
 REMEMBERED: dict[Any, Any] = {...: {"value": [float, float, float], "why": str}}
-FOLLOWS = 3  # the level from which the largest rung's rates follow from those below
 BEYOND = 2  # rungs from the largest to where the verdict is
 AT = "equal FLOPs across sizes"  # in the ledger
 NORMAL = 1.96  # standard errors of a normal distribution in half its 95 % interval
@@ -140,7 +139,9 @@ class _Climb:
                         flops_of(run[name].experiment), self._time(rung, name, run[""], run[name], seeds[0]),
                     )
                 )  # fmt: skip
-                if self.question.gates and rung is not self.planned[-1] and self._futile(name):
+                if rung is self.planned[-1]:
+                    continue
+                if at[""].why or at[name].why or (self.question.gates and self._futile(name)):
                     self.stopped[name] = rung.level
 
     def _rate(self, rung: Rung, going: Sequence[Idea]) -> None:
@@ -152,10 +153,8 @@ class _Climb:
             ]
         ]  # fmt: skip
         x = math.log(rung.flops)
-        if rung is self.planned[-1] and rung.level >= FOLLOWS:
-            rated = rates.followed(self.runs.queue, asked, x)
-        else:
-            rated = rates.tuned(self.runs.queue, asked)
+        queue = self.runs.queue
+        rated = rates.followed(queue, asked, x) if rung.level else rates.tuned(queue, asked)
         for name, one in zip(("", *(idea.name for idea in going)), rated, strict=True):
             self.sides[name].append((x, one))
 

@@ -100,7 +100,7 @@ def climbed(
 def test_an_exact_gain_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worth: float, verdict: str
 ) -> None:
-    """Rates are tuned, followed at the top, and gains by differences of the baseline within 3 %."""
+    """Rates are tuned, then follow, and gains by differences of the baseline within 3 %."""
     answer, _ = climbed(monkeypatch, tmp_path, law(lambda c: worth, noise=1e-6), gates=False)
     (idea,) = answer.ideas
     assert idea.verdict == verdict and idea.said == verdict  # in the regime
@@ -109,7 +109,8 @@ def test_an_exact_gain_is_found(
     first, top = idea.at[0].rung.flops, idea.at[-1].rung.flops
     for one in idea.at:
         assert one.baseline.rate == pytest.approx(8e-3 * (one.rung.flops / first) ** -0.1, rel=0.02)
-    assert idea.at[-1].baseline.tuned is None and abs(idea.at[-1].baseline.off or 0) < 0.05
+    assert [one.baseline.tuned is None for one in idea.at] == [False, True, True, True]
+    assert abs(idea.at[-1].baseline.off or 0) < 0.05
     assert top < math.exp(idea.judged.at) <= top * 4**2 * 1.5
     (entry,) = ledger.read(tmp_path / "ledger.yaml")
     assert entry.verdict == verdict and len(entry.rungs) == 4
@@ -140,9 +141,26 @@ def test_a_side_that_is_untuned_voids(tmp_path: Path, monkeypatch: pytest.Monkey
             return fine(e)
         return 3 - 0.01 * math.log2(rate(e))
 
-    answer, _ = climbed(monkeypatch, tmp_path, falls, rungs=2)
+    answer, _ = climbed(monkeypatch, tmp_path, falls, gates=False)
     assert answer.ideas[0].verdict == "void" and "untuned" in answer.ideas[0].why
+    assert len(answer.ideas[0].at) == 1  # whatever else would be run is void, too
     assert ledger.read(tmp_path / "ledger.yaml")[0].verdict == "void"
+
+
+def test_a_rate_that_is_half_an_octave_off_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each rung the best rate lies elsewhere than the line says, and runs scatter by .01."""
+    shift = {32: 0.0, 48: 0.5, 80: -0.2, 112: 0.6}
+
+    def law_of(e: spec.Experiment) -> float:
+        return law(lambda c: 1.1, noise=0.01, best=8e-3 * 2 ** shift[e.model.width])(e)
+
+    answer, _ = climbed(monkeypatch, tmp_path, law_of, gates=False)
+    first = answer.ideas[0].at[0].rung.flops
+    for one in answer.ideas[0].at[1:]:
+        best = 8e-3 * 2 ** shift[one.rung.baseline.model.width] * (one.rung.flops / first) ** -0.1
+        for side in (one.baseline, one.variant):
+            assert side.rate is not None and abs(math.log2(side.rate / best)) < 0.5  # 4 sd of the two runs
+            assert side.tuned is None and side.trials == 2
 
 
 def test_a_rate_that_misses_at_the_top_is_tuned_there(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -53,24 +52,19 @@ def written(folder: Path) -> int:
 def test_the_queue_killed_at_random_moments(
     tmp_path: Path, corpus: Path, some: list[Job], whole: Path
 ) -> None:
+    """Before anything is trained, and as soon as random shares of all metrics are written."""
     folder, draw, kills = tmp_path / "studies", random.Random(5), 0
     orphans: set[int] = set()
-    while kills < 5:
-        before = written(folder) if draw.random() < 0.7 else -1  # else before anything is trained
+    for share in [0.0, *sorted(draw.uniform(0.0, 0.8) for _ in range(4))]:
         with studies.started(folder, corpus, COUNT, STEPS) as process:
             studies.until(
-                lambda process=process, before=before: (
-                    process.poll() is not None or (studies.workers(process.pid) and written(folder) > before)
+                lambda process=process, enough=share * written(whole): (
+                    process.poll() is not None or (studies.workers(process.pid) and written(folder) >= enough)
                 )
             )
-            try:
-                process.wait(timeout=draw.uniform(0.0, 1.0))
-            except subprocess.TimeoutExpired:
-                orphans.update(studies.workers(process.pid))
-                process.kill()
-                kills += 1
-                continue
-        break  # finished in spite of all
+            orphans.update(studies.workers(process.pid))
+            kills += process.poll() is None
+            process.kill()
     with studies.started(folder, corpus, COUNT, STEPS) as process:
         studies.finish(process)
     assert kills >= 2 and orphans
