@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Unit = Literal["steps", "tokens", "flop", "seconds"]
 
+ROWS = 10  # of statistics of a network's insides in a run
 _WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:[eE]\+?[0-9]+)?)\s*([kKMBGT]?)\s*([a-zA-Z]*)")
 _SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _UNITS: dict[str, tuple[Unit, float]] = {
@@ -89,6 +90,16 @@ def bounded(experiment: spec.Experiment, steps: int, **train: object) -> spec.Ex
     said = experiment.model_dump()
     said["train"] |= {"steps": steps, "tokens": None, "seconds": None, "compile": False, **train}
     return spec.validate(said)
+
+
+def looked_into(experiment: spec.Experiment) -> spec.Experiment:
+    """``experiment`` with ``ROWS`` looks inside the network in its updates, unless it says how many. All runs
+    of the lab are so, that equal ones are one run whatever they are asked for."""
+    train = experiment.train
+    if train.internals_every is not None or train.steps is None:
+        return experiment
+    every = max(1, train.steps // ROWS)
+    return experiment.model_copy(update={"train": train.model_copy(update={"internals_every": every})})
 
 
 def flops_per_token(experiment: spec.Experiment) -> int:

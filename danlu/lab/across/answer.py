@@ -53,8 +53,8 @@ class Scaled:
 
     ``gains``: compute-equivalent, at equal FLOPs, by rung; ``timed``: the same at equal time, where time
     could be measured. ``verdict``: that of ``judged`` (at equal FLOPs, two rungs beyond), or void, ``why``.
-    ``shrunk``: ln gain there drawn towards none by how ideas scatter. ``stopped``: the level after which it was
-    not run, void or without a chance to be shown better.
+    ``shrunk``: ln gain there drawn towards none by how ideas scatter. ``stopped``: the level after which it
+    was not run, void or without a chance to be shown better.
     """
 
     idea: str

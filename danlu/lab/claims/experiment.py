@@ -7,6 +7,7 @@ from typing import Any
 
 from danlu import spec
 from danlu.lab import grids
+from danlu.lab.budget import looked_into
 from danlu.lab.claims.book import Claim
 from danlu.lab.claims.premises import Again, Contrast, Number
 from danlu.lab.errors import LabError
@@ -76,7 +77,7 @@ def plan(claim: Claim, seeds: int) -> dict[tuple[str, int], dict[Any, Job]]:
 def experiment(claim: Claim, arm: str, point: Any = None) -> spec.Experiment:
     """Of an arm, at a point where there are some. Raises LabError, naming the arm."""
     try:
-        return words.resolve(words.split(typed(claim, arm, point)))
+        return looked_into(words.resolve(words.split(typed(claim, arm, point))))
     except SpecError as error:
         raise LabError(f"arm {arm}: {error}") from None
 

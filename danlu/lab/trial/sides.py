@@ -6,10 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from danlu import spec
-from danlu.lab.budget import bounded, flops
+from danlu.lab.budget import bounded, flops, looked_into
 from danlu.lab.queue import Job, Outcome, Queue
-
-ROWS = 10  # of internal statistics in a run
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Side:
     @classmethod
     def of(cls, name: str, experiment: spec.Experiment, steps: int) -> Side:
         """The same for ``steps`` updates, keeping statistics of its insides."""
-        return cls(name, bounded(experiment, steps, internals_every=max(1, steps // ROWS)))
+        return cls(name, looked_into(bounded(experiment, steps, internals_every=None)))
 
     @property
     def steps(self) -> int:

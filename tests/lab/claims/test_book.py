@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from danlu.files.yaml import dump
-from danlu.lab.claims import book
+from danlu.lab.claims import book, experiment
 from danlu.lab.errors import LabError
+from danlu.lab.trial.sides import Side
 from danlu.spec.errors import DanluError
+from danlu.spec.words import resolve
 from tests.lab.claims.small import OVER, SECOND, WRITTEN, claim
 
 
@@ -183,3 +185,12 @@ def test_claims_on_whose_effects_margins_stand_are_found() -> None:
     base = book.names()[0]
     one = claim(**SECOND | {"margin": {"of": base, "share": 0.25}})
     assert list(book.with_bases({"one": one})) == [base, "one"]
+
+
+def test_a_run_of_the_book_is_that_of_a_trial() -> None:
+    """So that the baseline of the bed, at any rate, is run once for all."""
+    claim = book.claim("qk-norm-lowers-the-loss")
+    arm = next(arm for arm, words in claim.arms.items() if not words)
+    made = experiment.experiment(claim, arm)
+    trial = Side.of("", resolve(claim.on), 2100)
+    assert experiment.job(claim, arm, made, 0).hash == trial.job(0).hash
