@@ -10,7 +10,7 @@ import typer
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.show import AsJson
 
-ONE_SIZE = ("seeds", "budget", "tune", "stop_early")  # options of a trial at one size
+ONE_SIZE = ("budget", "tune", "stop_early")  # options of a trial at one size
 
 
 def try_(
@@ -30,7 +30,11 @@ def try_(
         ),
     ] = "bed",
     seeds: Annotated[
-        int, typer.Option(help="Number of pairs of runs; the two of a pair have the same seed.")
+        int,
+        typer.Option(
+            help="Number of pairs of runs; the two of a pair have the same seed. Across scale: at the first "
+            "size, with fewer at the dear ones."
+        ),
     ] = 5,
     budget: Annotated[
         str | None,
@@ -85,7 +89,7 @@ def try_(
     Examples: danlu try qk-norm; danlu try swiglu --on digits; danlu try lion --across-scale
     """
     if across_scale:
-        _across(context, tuple(ideas), rungs, studies, workers, ledger, as_json)
+        _across(context, tuple(ideas), rungs, seeds, studies, workers, ledger, as_json)
         return
     if rungs is not None:
         from danlu.spec.errors import SpecError
@@ -117,6 +121,7 @@ def _across(
     context: typer.Context,
     ideas: tuple[str, ...],
     rungs: int | None,
+    seeds: int,
     studies: Path,
     workers: int | None,
     ledger: Path,
@@ -131,7 +136,9 @@ def _across(
     on = context.params["on"] if given else "bed"
     from danlu.lab.across import Question, try_across
 
-    answer = try_across(Question(ideas, on, rungs or 4), studies, workers=workers, book=ledger)
+    answer = try_across(
+        Question(ideas, on, 4 if rungs is None else rungs, seeds), studies, workers=workers, book=ledger
+    )
     from danlu.files.write import write_atomically
     from danlu.lab.across.report import report
     from danlu.lab.across.terminal import details, sentence, table

@@ -41,6 +41,7 @@ def try_across_scale(
     *ideas: Word,
     on: str = "bed",
     rungs: int = 4,
+    seeds: int = 5,
     gates: bool = True,
     studies: str | os.PathLike[str] = STUDIES,
     workers: int | None = None,
@@ -51,13 +52,13 @@ def try_across_scale(
     """What is an idea worth in compute, and does that last? What ``danlu try --across-scale`` does.
 
     ``ideas``, ``on`` and ``settings``: as of ``danlu.try_ideas``. ``rungs``: sizes, each about four times the
-    compute of the one before. ``gates``: end an idea between two rungs when it has no chance left to be shown
-    better; without them all rungs run. ``ledger``: None: no ledger is told. Raises ``DanluError`` with the
-    sentences of the command line.
+    compute of the one before; ``seeds``: pairs at the first, fewer at the dear ones. ``gates``: end an idea
+    between two rungs when it has no chance left to be shown better; without them all rungs run. ``ledger``:
+    None: no ledger is told. Raises ``DanluError`` with the sentences of the command line.
     """
     if settings:
         on = shlex.join(in_full([*split(on), *to_words(settings)]))
-    question = Question(tuple(os.fspath(idea) for idea in ideas), on, rungs, gates=gates)
+    question = Question(tuple(os.fspath(idea) for idea in ideas), on, rungs, seeds, gates=gates)
     book = None if ledger is None else Path(ledger)
     answer = try_across(question, Path(studies), workers=workers, show=progress, book=book)
     write_atomically(answer.study.report, report(answer).encode())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 from danlu.files.json import finite
@@ -11,6 +12,7 @@ from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import Rung
 from danlu.lab.regime import Regime
 from danlu.lab.statistics.across import Judged, Said
+from danlu.lab.statistics.ahead import Way
 from danlu.lab.statistics.gain import Gain
 from danlu.lab.statistics.means import Interval
 from danlu.lab.statistics.shrink import Shrunken
@@ -54,7 +56,8 @@ class Scaled:
     ``gains``: compute-equivalent, at equal FLOPs, by rung; ``timed``: the same at equal time, where time
     could be measured. ``verdict``: that of ``judged`` (at equal FLOPs, two rungs beyond), or void, ``why``.
     ``shrunk``: ln gain there drawn towards none by how ideas scatter. ``stopped``: the level after which it
-    was not run, void or without a chance to be shown better.
+    was not run, void or without a chance to be shown better. ``ways``: what would narrow the interval of one
+    that is not shown, best first.
     """
 
     idea: str
@@ -70,6 +73,7 @@ class Scaled:
     why: str
     regime: Regime | None
     stopped: int | None = None
+    ways: tuple[Way, ...] = ()
 
     @property
     def said(self) -> str:
@@ -97,23 +101,37 @@ class Scaled:
             ],
             "target_flops": None if self.judged is None else math.exp(self.judged.at),
             "rungs": [
-                one.json() | {"gain": factor(gain.interval()), "bound": gain.bound,
-                              "difference": finite(gain.difference)}
-                for one, gain in zip(self.at, self.gains, strict=False)
+                one.json() | {
+                    "gain": [None] * 3 if gain is None else factor(gain.interval()),
+                    "bound": None if gain is None else gain.bound,
+                    "difference": None if gain is None else finite(gain.difference),
+                }
+                for one, gain in zip_longest(self.at, self.gains)
             ],
             "tuning_runs": self.trials, "stopped_after": self.stopped,
+            "next": [asdict(way) for way in self.ways],
         }  # fmt: skip
 
 
 @dataclass(frozen=True)
+class Look:
+    """As far as a study had gone when it was judged."""
+
+    rungs: int
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Across:
-    """The ideas of a study over sizes; ``growth``: ln compute from rung to rung."""
+    """The ideas of a study over sizes. ``flops``: of all runs. ``before``: other looks at it."""
 
     on: str
     study: Study
     rungs: tuple[Rung, ...]
     ideas: tuple[Scaled, ...]
     flops: float
+    look: Look
+    before: tuple[Look, ...] = ()
 
     @property
     def metric(self) -> Metric:
@@ -124,6 +142,7 @@ class Across:
         """Plain values."""
         return {
             "on": self.on, "study": str(self.study.path), "flops": self.flops,
+            "look": asdict(self.look), "before": [asdict(look) for look in self.before],
             "rungs": [rung.json() for rung in self.rungs],
             "ideas": [idea.json() for idea in self.ideas],
         }  # fmt: skip

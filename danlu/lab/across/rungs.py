@@ -18,7 +18,8 @@ from danlu.lab.limits import within
 from danlu.spec.words import resolve, validate
 
 GROWTH = 4.0  # in compute: twice the parameters and twice the tokens
-PAIRS = (5, 5, 4, 3)  # at each rung; 3 at all further ones
+SEEDS = 5  # pairs at the first rung
+SHARES = (1.0, 1.0, 0.8, 0.6)  # of them at each rung; the last at all further ones
 MOST = 8  # rungs
 
 
@@ -33,10 +34,9 @@ class Rung:
     updates: int
     flops: float
 
-    @property
-    def pairs(self) -> int:
-        """Runs of each side."""
-        return PAIRS[min(self.level, len(PAIRS) - 1)]
+    def pairs(self, seeds: int = SEEDS) -> int:
+        """Runs of each side, where the first rung has ``seeds``."""
+        return math.ceil(seeds * SHARES[min(self.level, len(SHARES) - 1)] - 1e-9)
 
     def variant(self, words: Sequence[str]) -> spec.Experiment:
         """The baseline with an idea's words laid over it. Raises ``SpecError`` where they do not fit."""
@@ -47,7 +47,7 @@ class Rung:
         return {
             "level": self.level, "width": self.baseline.model.width, "layers": self.baseline.model.layers,
             "parameters": self.parameters, "tokens": self.tokens, "updates": self.updates,
-            "flops": self.flops, "pairs": self.pairs,
+            "flops": self.flops,
         }  # fmt: skip
 
 

@@ -19,14 +19,16 @@ from danlu import spec
 from danlu.files.json import read_object, write_json
 from danlu.lab import evidence, ledger
 from danlu.lab.across import rates
-from danlu.lab.across.answer import Across, AtRung, Scaled, Verdict, factor
+from danlu.lab.across.answer import Across, AtRung, Look, Scaled, Verdict, factor
 from danlu.lab.across.rates import Rated
-from danlu.lab.across.rungs import GROWTH, Rung, rungs
+from danlu.lab.across.rungs import GROWTH, MOST, SEEDS, Rung, rungs
 from danlu.lab.budget import flops as flops_of
+from danlu.lab.limits import SEEDS as POSSIBLE
+from danlu.lab.limits import within
 from danlu.lab.queue import Outcome, Queue
 from danlu.lab.regime import Regime, regime_of
 from danlu.lab.statistics.across import Judged, fit, judge, known
-from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better
+from danlu.lab.statistics.ahead import FUTILE, Ahead, Way, chance_of_better, ways
 from danlu.lab.statistics.gain import Gain, gains
 from danlu.lab.statistics.gain import Rung as Costs
 from danlu.lab.statistics.online import from_p
@@ -46,12 +48,14 @@ NORMAL = 1.96  # standard errors of a normal distribution in half its 95 % inter
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: ``ideas`` on the baseline's words ``on``, at ``rungs`` sizes. ``gates``: end an idea
-    early that has no chance; ``time``: also at equal time."""
+    """What is asked: ``ideas`` on the baseline's words ``on``, at ``rungs`` sizes, with ``seeds`` pairs at
+    the first and fewer at the dear ones. ``gates``: end an idea early that has no chance; ``time``: also at
+    equal time."""
 
     ideas: tuple[str, ...]
     on: str = "bed"
     rungs: int = 4
+    seeds: int = SEEDS
     gates: bool = True
     time: bool = True
 
@@ -75,6 +79,7 @@ def try_across(
 
     Raises ``LabError``, ``SpecError``, ``DataError`` with one sentence, before anything runs where it can be
     known."""
+    within("--seeds", question.seeds, POSSIBLE, least=2)
     baseline, variants = read_sides(question.on, question.ideas)
     planned = rungs(baseline, question.rungs)
     for rung in planned:
@@ -160,7 +165,7 @@ class _Climb:
 
     def _seeds(self, rung: Rung) -> tuple[int, ...]:
         first = rung.baseline.train.seed
-        return tuple(range(first, first + rung.pairs))
+        return tuple(range(first, first + rung.pairs(self.question.seeds)))
 
     def _time(self, rung: Rung, name: str, baseline: Side, variant: Side, seed: int) -> Ratio | None:
         """How many times as long an update takes at this rung: remembered for machine, PyTorch and code."""
@@ -210,7 +215,7 @@ class _Climb:
         model = fit([g.x for g in done], [g.value for g in done], [g.variance for g in done])
         last = done[-1]
         ahead = [
-            Ahead(math.log(rung.flops), last.variance * last.pairs / rung.pairs)
+            Ahead(math.log(rung.flops), last.variance * last.pairs / rung.pairs(self.question.seeds))
             for rung in self.planned[len(self.found[name]) :]
         ]
         return chance_of_better(model, ahead, self._target(self.planned)) < FUTILE
@@ -232,8 +237,10 @@ class _Climb:
             else replace(one, shrunk=shrink(one.judged.gain.value, _error(one.judged), spread))
             for one in scaled
         )  # fmt: skip
-        flops = self._spent()
-        return Across(self.question.on, self.study, tuple(self.planned), shrunk, flops)
+        look = Look(self.question.rungs, self.question.seeds)
+        return Across(
+            self.question.on, self.study, tuple(self.planned), shrunk, self._spent(), look, self._before(look)
+        )
 
     def _scaled(self, idea: Idea) -> Scaled:
         found = self.found[idea.name]
@@ -257,7 +264,30 @@ class _Climb:
             gains=tuple(by_flops), timed=tuple(by_time), judged=judged, judged_time=judged_time,
             shrunk=None, verdict=verdict, why=why, regime=self._regime(idea.name),
             stopped=self.stopped.get(idea.name),
+            ways=tuple(self._ways(judged, idea.name)) if verdict == "not shown" else (),
         )  # fmt: skip
+
+    def _ways(self, judged: Judged | None, name: str) -> list[Way]:
+        """What would narrow the interval of an idea that was run at all rungs."""
+        found, count = self.found[name], len(self.planned)
+        if judged is None or judged.model is None or len(found) < count or count == MOST:
+            return []
+        new, pair = rungs(self.planned[0].baseline, count + 1)[-1], found[-1].flops / found[-1].rung.flops
+        last, seeds = known(self._gains(name))[-1], self.question.seeds
+        checks = found[-1].baseline.trials + found[-1].variant.trials * pair
+        ahead = Ahead(
+            math.log(new.flops),
+            last.variance * last.pairs / new.pairs(seeds),
+            new.flops * (new.pairs(seeds) * (1 + pair) + checks),
+        )
+        again = math.fsum((one.rung.flops + one.flops) * len(one.seeds) for one in found)
+        return ways(judged.model, again, judged.at, ahead)
+
+    def _before(self, look: Look) -> tuple[Look, ...]:
+        """The other looks at this study, by the result that is there."""
+        there = self.study.result() or {}
+        found = [*there.get("before", ()), *([there["look"]] if "look" in there else ())]
+        return tuple(one for one in dict.fromkeys(Look(**kept) for kept in found) if one != look)
 
     def _regime(self, name: str) -> Regime | None:
         tuned = all(not side.why for one in self.found[name] for side in (one.baseline, one.variant))
@@ -269,7 +299,7 @@ class _Climb:
         pairs = 0.0
         for rated in self.sides.values():
             for rung, (_, side) in zip(self.planned, rated, strict=False):
-                pairs += flops_of(side.experiment) * (rung.pairs + side.trials)
+                pairs += flops_of(side.experiment) * (rung.pairs(self.question.seeds) + side.trials)
         return pairs
 
 

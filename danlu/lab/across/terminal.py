@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from danlu.lab.across.answer import Across, AtRung, Scaled
+from danlu.lab.statistics.ahead import Way
 from danlu.lab.statistics.gain import Gain
 from danlu.lab.statistics.means import Interval
 
@@ -92,9 +93,21 @@ def details(answer: Across) -> Iterator[str]:
         if idea.regime is not None:
             yield f"  regime, the least of all rungs: {idea.regime.words}"
             yield from (f"  early: {why}" for why in idea.regime.early)
+        if idea.ways and idea.judged is not None:
+            now = times(idea.judged.gain.high - idea.judged.gain.value)
+            told = " or ".join(_way(way, answer) for way in idea.ways)
+            yield f"  to narrow the interval (now a factor of {now} each way): {told}"
+    if answer.before:
+        looks = ", ".join(f"{look.rungs} rungs with {look.seeds} pairs" for look in answer.before)
+        yield f"It was judged before, at {looks}; the intervals do not count that."
     runs = sum(
         len(one.seeds) for idea in answer.ideas[:1] for one in idea.at
     ) + sum(len(one.seeds) + one.variant.trials for idea in answer.ideas for one in idea.at)  # fmt: skip
     tuned = max((sum(one.baseline.trials for one in idea.at) for idea in answer.ideas), default=0)
     yield f"Cost: {runs + tuned} runs, {answer.flops:.2g} FLOP."
     yield f"Everything: {answer.study.path}/ (result.json, report.html)"
+
+
+def _way(way: Way, answer: Across) -> str:
+    options = f"--rungs {way.rungs}" if way.pairs == 1 else f"--seeds {answer.look.seeds * way.pairs}"
+    return f"{options} ({times(way.half)}, for {way.cost:.2g} FLOP)"

@@ -61,46 +61,35 @@ def chance_of_better(
 
 
 @dataclass(frozen=True)
-class Option:
-    """A run that may come next: ``rung``, whose number of pairs grows by one, or none: a new rung; its
-    ``cost``; half the interval at the target afterwards; by how much that falls per cost."""
+class Way:
+    """A way to narrow the interval: the number of ``rungs`` then, by what factor there are more ``pairs``,
+    the ``cost``, half the interval at the target afterwards, by how much that falls per cost."""
 
-    rung: int | None
+    rungs: int
+    pairs: int
     cost: float
     half: float
     fall: float
 
 
-def next_runs(
-    model: Model, pairs: Sequence[int], costs: Sequence[float], at: float, new: Ahead | None = None
-) -> list[Option]:
-    """What to run next, best first: one more pair at a rung (``pairs`` it has, ``costs`` of one more), or the
-    rung ``new``, by the largest predicted fall of the interval at x = ``at`` per cost. In the limit pairs are
-    then as |l_r| σ_r/√cost_r, where ŷ = Σ l_r y_r (Neyman's allocation).
+def ways(model: Model, cost_of_pairs: float, at: float, new: Ahead) -> list[Way]:
+    """What to run next, best first: as many pairs again at every rung, for ``cost_of_pairs``, or the rung
+    ``new``, by the predicted fall of the interval at x = ``at`` per cost.
 
-    A new rung comes first where there are too few for a slope, and where τ² exceeds the median variance:
-    further seeds of old rungs are wasted then. Raises ``LabError`` where lengths differ or a cost is not
-    above 0."""
-    if not len(pairs) == len(costs) == len(model.x):
-        raise LabError(f"{len(model.x)} rungs have {len(pairs)} numbers of pairs and {len(costs)} costs")
-    if not all(cost > 0 for cost in (*costs, *([] if new is None else [new.cost]))):
-        raise LabError(
-            "every run that may come next needs a cost above 0, in FLOPs or seconds, the same for all"
-        )
-    now = _half(model.x, model.v, model.tau2, at)
-    options = []
-    for r, (n, cost) in enumerate(zip(pairs, costs, strict=True)):
-        v = [v * n / (n + 1) if i == r else v for i, v in enumerate(model.v)]
-        half = _half(model.x, v, model.tau2, at)
-        options.append(Option(r, cost, half, (now - half) / cost))
-    options.sort(key=lambda option: -option.fall)
-    if new is None:
-        return options
+    The new rung comes first where there are too few for a slope, and where τ² exceeds the median variance:
+    more pairs at old rungs are wasted then. Raises ``LabError`` where a cost is not above 0."""
+    if not (cost_of_pairs > 0 and new.cost > 0):
+        raise LabError("what may be run next needs a cost above 0, in FLOPs or seconds, the same for both")
+    rungs, now = len(model.x), _half(model.x, model.v, model.tau2, at)
+
+    def way(count: int, pairs: int, cost: float, half: float) -> Way:
+        return Way(count, pairs, cost, half, (now - half) / cost if math.isfinite(now) else math.inf)
+
     half = _half((*model.x, new.x), (*model.v, new.variance), model.tau2, at)
-    fall = (now - half) / new.cost if math.isfinite(now) else math.inf
-    rung = Option(None, new.cost, half, fall)
-    first = not model.line or model.tau2 > median(model.v) or fall >= options[0].fall
-    return [rung, *options] if first else sorted([*options, rung], key=lambda option: -option.fall)
+    rung = way(rungs + 1, 1, new.cost, half)
+    twice = way(rungs, 2, cost_of_pairs, _half(model.x, [v / 2 for v in model.v], model.tau2, at))
+    first = not model.line or model.tau2 > median(model.v) or rung.fall >= twice.fall
+    return [rung, twice] if first else [twice, rung]
 
 
 def _half(x: Sequence[float], v: Sequence[float], tau2: float, at: float) -> float:

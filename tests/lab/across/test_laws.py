@@ -180,6 +180,28 @@ def test_a_rate_that_misses_at_the_top_is_tuned_there(
     assert top.baseline.trials == top.variant.trials >= 12
 
 
+def test_what_would_narrow_the_interval_is_told_and_a_second_look_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the pairs give the interval that was told, as near as the scatter of new runs permits."""
+    noisy = law(lambda c: 1.03, noise=0.01)
+    answer, _ = climbed(monkeypatch, tmp_path, noisy, gates=False)
+    (idea,) = answer.ideas
+    assert idea.verdict == "not shown" and idea.judged is not None
+    rung, twice = sorted(idea.ways, key=lambda way: way.pairs)
+    half = idea.judged.gain.high - idea.judged.gain.value
+    assert (rung.rungs, twice.rungs) == (5, 4) and max(rung.half, twice.half) < half
+    assert any("--rungs 5" in line and "--seeds 10" in line for line in details(answer))
+    assert twice.cost == pytest.approx(sum(2 * one.rung.flops * len(one.seeds) for one in idea.at))
+    assert not answer.before
+    more, _ = climbed(monkeypatch, tmp_path, noisy, gates=False, seeds=10)
+    assert [len(one.seeds) for one in more.ideas[0].at] == [10, 10, 8, 6]
+    assert [(look.rungs, look.seeds) for look in more.before] == [(4, 5)]
+    assert any("judged before, at 4 rungs with 5 pairs" in line for line in details(more))
+    same, _ = climbed(monkeypatch, tmp_path, noisy, gates=False, seeds=10)
+    assert same.before == more.before
+
+
 def test_runs_that_diverge_cannot_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = law(lambda c: 1.5, noise=1e-4)
 

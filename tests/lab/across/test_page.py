@@ -11,7 +11,8 @@ import pytest
 import typer.main
 
 from danlu.cli.main import app
-from danlu.lab.across.rungs import PAIRS
+from danlu.lab.across.rungs import Rung
+from danlu.spec.words import resolve
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "across-scale.md").read_text(encoding="utf-8")
@@ -30,4 +31,6 @@ def test_its_options_and_numbers() -> None:
     command = typer.main.get_command(app).commands["try"]  # type: ignore[attr-defined]
     options = {name for parameter in command.params for name in parameter.opts}
     assert set(re.findall(r"(?<!\S)--[a-z-]+", PAGE.replace("`", " "))) <= options
-    assert f"{', '.join(map(str, PAIRS[:-1]))} and {PAIRS[-1]} pairs" in PAGE
+    bed = resolve("bed")
+    *most, last = (str(Rung(level, bed, 1, 1, 1, 1.0).pairs()) for level in range(4))
+    assert f"{', '.join(most)} and {last} pairs" in PAGE

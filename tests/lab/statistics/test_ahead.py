@@ -9,7 +9,7 @@ import pytest
 
 from danlu.lab.errors import LabError
 from danlu.lab.statistics.across import better, fit
-from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better, next_runs
+from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better, ways
 
 STEP = math.log(4)
 X = [r * STEP for r in range(5)]
@@ -74,52 +74,27 @@ def test_the_predicted_interval_is_the_one_that_comes() -> None:
     """Where the scatter stays what it is: gains on a line, so that τ² is 0 before and after."""
     y = [0.1 + 0.01 * r for r in range(5)]
     model = fit(X[:4], y[:4], NOISE[:4].tolist())
-    new = Ahead(X[4], float(NOISE[4]), cost=2.0)
-    options = next_runs(model, [5, 5, 4, 3], [1.0, 4.0, 16.0, 64.0], AT, new)
-    for option in options:
-        if option.rung is None:
-            later = fit(X, y, NOISE.tolist())
-        else:
-            n = (5, 5, 4, 3)[option.rung]
-            v = [one * n / (n + 1) if r == option.rung else one for r, one in enumerate(NOISE[:4])]
-            later = fit(X[:4], y[:4], v)
-        interval = later.predict(AT)
-        assert option.half == pytest.approx(interval.high - interval.value)
-        before = model.predict(AT)
-        assert option.fall == pytest.approx((before.high - before.value - option.half) / option.cost)
-    assert options == sorted(options, key=lambda option: -option.fall)
+    before = model.predict(AT)
+    rung, twice = sorted(ways(model, 85.0, AT, Ahead(X[4], float(NOISE[4]), 2.0)), key=lambda way: way.pairs)
+    later = fit(X, y, NOISE.tolist()).predict(AT), fit(X[:4], y[:4], (NOISE[:4] / 2).tolist()).predict(AT)
+    assert [(way.rungs, way.pairs, way.cost) for way in (rung, twice)] == [(5, 1, 2.0), (4, 2, 85.0)]
+    for way, interval in zip((rung, twice), later, strict=True):
+        assert way.half == pytest.approx(interval.high - interval.value)
+        assert way.fall == pytest.approx((before.high - before.value - way.half) / way.cost)
 
 
-def test_runs_go_where_they_count_most() -> None:
-    """From two pairs at each rung on, a budget spent step by step leaves a narrower interval than the same
-    budget spread evenly."""
-    costs = [1.0, 1.5, 2.0, 2.5, 3.0]
-    one_pair = 2 * 0.0085**2
-    pairs, spent, budget = [2] * 5, 0.0, 6 * sum(costs)
-
-    def model(n: list[int]):
-        return fit(X, [0.05] * 5, [one_pair / k for k in n])
-
-    while spent < budget:
-        best = next_runs(model(pairs), pairs, costs, AT)[0]
-        assert best.rung is not None
-        pairs[best.rung] += 1
-        spent += best.cost
-    even = model([8] * 5).predict(AT)
-    chosen = model(pairs).predict(AT)
-    assert chosen.high - chosen.low < 0.97 * (even.high - even.low)
-    assert pairs[4] == max(pairs)  # a prediction beyond leans on the end
+@pytest.mark.parametrize(("cost", "first"), [(1e-3, 2), (1e3, 1)])
+def test_what_narrows_most_per_cost_comes_first(cost: float, first: int) -> None:
+    model = fit(X[:4], [0.05] * 4, NOISE[:4].tolist())
+    assert ways(model, cost, AT, Ahead(X[4], float(NOISE[4]), 1.0))[0].pairs == first
 
 
-def test_seeds_are_wasted_where_rungs_scatter() -> None:
+def test_pairs_are_wasted_where_rungs_scatter() -> None:
     scattered = fit(X[:4], [0.2, -0.15, 0.1, -0.05], NOISE[:4].tolist())
     assert scattered.tau2 > np.median(NOISE)
-    costs = [1e-9] * 4  # as cheap as they may be
     new = Ahead(X[4], float(NOISE[4]), cost=1.0)
-    assert next_runs(scattered, [5, 5, 4, 3], costs, AT, new)[0].rung is None
+    assert ways(scattered, 1e-9, AT, new)[0].rungs == 5  # as cheap as the pairs may be
     few = fit(X[:3], [0.1] * 3, NOISE[:3].tolist())
-    assert next_runs(few, [5, 5, 4], costs[:3], AT, Ahead(X[3], float(NOISE[3]), 1.0))[0].rung is None
-    with pytest.raises(LabError, match="4 rungs have 3 numbers of pairs and 4 costs"):
-        next_runs(scattered, [5, 5, 4], costs, AT)
+    assert ways(few, 1e-9, AT, Ahead(X[3], float(NOISE[3]), 1.0))[0].rungs == 4
     with pytest.raises(LabError, match="cost"):
-        next_runs(scattered, [5, 5, 4, 3], costs, AT, Ahead(X[4], float(NOISE[4])))
+        ways(scattered, 1.0, AT, Ahead(X[4], float(NOISE[4])))
