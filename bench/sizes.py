@@ -1,35 +1,30 @@
-"""Ideas over sizes: what each is worth in compute, rung by rung, and how well a small bed decides.
+"""Ideas over sizes: what each is worth in compute, rung by rung.
 
     python -m bench.sizes [--ideas swiglu,lion] [--rungs 4] [--studies DIR] [--workers N] [--no-time]
-    python -m bench.sizes --read                 # the tables, from the results that are kept
+    python -m bench.sizes --read                 # the table, from the results that are kept
 
 Every idea is one study, ``danlu.try_across_scale`` without gates, and one small file in
-``bench/results/sizes``. A study that was stopped goes on; one more rung runs that rung alone. The second
-table asks of each bed how often its sign is that of the largest rung at 16 times its compute or more.
+``bench/results/sizes``. A study that was stopped goes on; one more rung runs that rung alone. How well a
+small bed decides is asked of these results by ``bench.beds``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from bench.common import machine, show
 from danlu.lab.across import Question, try_across
-from danlu.lab.statistics.agreement import confirmed, decision_accuracy
 
 FOLDER = Path(__file__).parent / "results" / "sizes"
 IDEAS = (
     "swiglu", "qk-norm", "constant", "learned-positions", "muon", "lion", "parallel", "mqa", "relu2",
     "post-norm", "wsd", "constant+ema",
 )  # fmt: skip
-FAR = 16.0  # times the compute of a bed, from which on the larger rung tells what is right
-BAR = 0.85
 
 
 def run(idea: str, rungs: int, studies: Path, workers: int | None, time: bool) -> None:
@@ -66,42 +61,6 @@ def _factors(gain: Sequence[float | None]) -> str:
     return f"{value} ({low} … {high})"
 
 
-def differences(one: dict[str, Any]) -> dict[int, float]:
-    """The mean difference of the pairs by rung, below zero where the variant is better."""
-    found = {}
-    for rung in one["rungs"]:
-        pairs = [(p["baseline"], p["variant"]) for p in rung["pairs"]]
-        ended = [v - b for b, v in pairs if b is not None and v is not None]
-        if ended:
-            found[rung["rung"]["level"]] = fmean(ended)
-    return found
-
-
-def beds(found: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """A row for each rung as a bed: how often its sign, and its order of two ideas, is that of the largest
-    rung with at least ``FAR`` times its compute."""
-    rows = []
-    levels = sorted({rung["rung"]["level"] for one in found for rung in one["rungs"]})
-    flops = {r["rung"]["level"]: r["rung"]["flops"] for one in found for r in one["rungs"]}
-    for level in levels:
-        far = [other for other in levels if flops[other] >= FAR * flops[level]]
-        if not far:
-            continue
-        both = [(d[level], d[far[-1]]) for one in found if {level, far[-1]} <= (d := differences(one)).keys()]
-        if len(both) < 2:
-            continue
-        small, large = zip(*both, strict=True)
-        share, low, high = confirmed(small, large)
-        order = decision_accuracy(small, large)
-        reached = "reached" if share >= BAR else "missed"
-        rows.append([
-            f"rung {level + 1}", f"{flops[level]:.2g}", f"{flops[far[-1]] / flops[level]:.0f}×",
-            f"{len(both)}", f"{share:.2f} ({low:.2f} … {high:.2f})",
-            "–" if math.isnan(order) else f"{order:.2f}", reached,
-        ])  # fmt: skip
-    return rows
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--ideas", default=",".join(IDEAS))
@@ -120,8 +79,6 @@ def main() -> None:
     rungs = [f"rung {level + 1}" for level in range(most)]
     rows = [[*row[:1], *row[1:-2], *["–"] * (most + 3 - len(row)), *row[-2:]] for row in gains(found)]
     show("What an idea is worth in compute", ("idea", *rungs, "predicted", "verdict"), rows, machine(1))
-    columns = ("bed", "FLOP", "judged at", "ideas", "same sign", "same order", f"≥ {BAR}")
-    show("How well a bed decides", columns, beds(found), machine(1))
 
 
 if __name__ == "__main__":
