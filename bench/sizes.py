@@ -33,7 +33,7 @@ def run(idea: str, rungs: int, studies: Path, workers: int | None, time: bool) -
     answer = try_across(question, studies, workers=workers, book=None)
     found = answer.ideas[0].json()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    kept = {"machine": machine(1), "flops": answer.flops, **found}
+    kept = {"machine": machine(1), "cost": answer.cost.json(), **found}
     (FOLDER / f"{idea}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 

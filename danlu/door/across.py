@@ -23,7 +23,7 @@ from danlu.spec.words import in_full, split
 
 class AcrossScale(Record, Displayed):
     """What a study over sizes found: ``ideas``, each with what ``danlu try --across-scale --json`` prints
-    (``verdict``, ``gain``, ``rungs`` …), the plan ``rungs``, ``flops`` of all runs. ``report``: its page."""
+    (``verdict``, ``gain``, ``rungs`` …), the plan ``rungs``, the ``cost`` of all. ``report``: its page."""
 
     def __init__(self, answer: Across) -> None:
         super().__init__(answer.json())

@@ -17,6 +17,7 @@ from danlu.lab.statistics.gain import Gain
 from danlu.lab.statistics.means import Interval
 from danlu.lab.statistics.shrink import Shrunken
 from danlu.lab.study import Study
+from danlu.lab.trial.cost import Cost
 from danlu.lab.trial.timing import Ratio
 from danlu.spec.metrics import Metric
 
@@ -123,13 +124,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Across:
-    """The ideas of a study over sizes. ``flops``: of all runs. ``before``: other looks at it."""
+    """The ideas of a study over sizes. ``cost``: of all runs. ``before``: other looks at it."""
 
     on: str
     study: Study
     rungs: tuple[Rung, ...]
     ideas: tuple[Scaled, ...]
-    flops: float
+    cost: Cost
     look: Look
     before: tuple[Look, ...] = ()
 
@@ -141,7 +142,7 @@ class Across:
     def json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            "on": self.on, "study": str(self.study.path), "flops": self.flops,
+            "on": self.on, "study": str(self.study.path), "cost": self.cost.json(),
             "look": asdict(self.look), "before": [asdict(look) for look in self.before],
             "rungs": [rung.json() for rung in self.rungs],
             "ideas": [idea.json() for idea in self.ideas],

@@ -16,9 +16,8 @@ from typing import Any
 
 from danlu import spec
 from danlu.lab.errors import LabError
-from danlu.lab.queue import Queue
 from danlu.lab.trial.sides import Side
-from danlu.lab.tuning import FIRST_SEED, Grid, Tuned, at, tune, value_of
+from danlu.lab.tuning import FIRST_SEED, Grid, Runner, Tuned, at, tune, value_of
 
 GRID = Grid()
 OFF = 1.0  # octaves by which a rate is moved; where it is farther off, the rung is tuned
@@ -48,7 +47,7 @@ class Rated:
 Below = Sequence[tuple[float, Rated]]  # ln compute and the side, at the rungs below
 
 
-def tuned(queue: Queue, sides: Sequence[tuple[str, spec.Experiment, Below]]) -> list[Rated]:
+def tuned(queue: Runner, sides: Sequence[tuple[str, spec.Experiment, Below]]) -> list[Rated]:
     """The sides of a rung, each at its own best. The middle of a grid is the side's own rate, moved by whole
     steps to the best of the rung below."""
     found: dict[int, Rated] = {}
@@ -68,7 +67,7 @@ def tuned(queue: Queue, sides: Sequence[tuple[str, spec.Experiment, Below]]) -> 
     return [found[place] for place in range(len(sides))]
 
 
-def followed(queue: Queue, sides: Sequence[tuple[str, spec.Experiment, Below]], x: float) -> list[Rated]:
+def followed(queue: Runner, sides: Sequence[tuple[str, spec.Experiment, Below]], x: float) -> list[Rated]:
     """The sides of a rung at ln compute ``x``, each at the rate that the line through the rungs below says,
     moved to where runs at half and twice that rate say that the best is. Where one is too far off for that,
     all are tuned, for equal trials."""

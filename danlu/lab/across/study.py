@@ -23,9 +23,11 @@ from danlu.lab.across.answer import Across, AtRung, Look, Scaled, Verdict, facto
 from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import GROWTH, MOST, SEEDS, Rung, rungs
 from danlu.lab.budget import flops as flops_of
+from danlu.lab.budget import measure_pace
 from danlu.lab.limits import SEEDS as POSSIBLE
 from danlu.lab.limits import within
 from danlu.lab.queue import Outcome, Queue
+from danlu.lab.queue.executors import cores
 from danlu.lab.regime import Regime, regime_of
 from danlu.lab.statistics.across import Judged, fit, judge, known
 from danlu.lab.statistics.ahead import FUTILE, Ahead, Way, chance_of_better, ways
@@ -36,6 +38,7 @@ from danlu.lab.statistics.shrink import shrink, spread_of_ideas
 from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
 from danlu.lab.trial.arms import Idea, read_sides
+from danlu.lab.trial.cost import AROUND, Cost, on_cores
 from danlu.lab.trial.sides import Runs, Side
 from danlu.lab.trial.timing import Ratio
 
@@ -96,6 +99,8 @@ def try_across(
             )  # fmt: skip
     with Queue(studies, workers=workers, show=show) as queue, queue.alone(study.path):
         climb = _Climb(question, study, Runs(queue), planned, list(variants))
+        if show and study.result() is None:
+            climb.begin(workers or cores())
         climb.carry_out()
         answer = climb.answer()
         study.save(answer.json())
@@ -123,6 +128,27 @@ class _Climb:
     @property
     def _names(self) -> list[str]:
         return [idea.name for idea in self.ideas]
+
+    def begin(self, workers: int) -> None:
+        """Say what is asked, and how long it takes where no idea ends early."""
+        say, metric = self.runs.queue.say, self.metric
+        say(
+            f"how much compute is {' or '.join(self._names)} worth, over sizes of {self.question.on}? by "
+            f"held-out {metric.words}, {metric.better} is better"
+        )
+        runs = [self._runs(rung) for rung in self.planned]
+        sizes = ", ".join(f"{rung.parameters:,}" for rung in self.planned)
+        say(
+            f"about {sum(runs)} runs at {len(runs)} sizes ({sizes} parameters), those that find the rates too"
+        )
+        paces = [measure_pace(self.runs.queue, rung.baseline) for rung in self.planned]
+        each = zip(runs, self.planned, paces, strict=True)
+        seconds = AROUND * math.fsum(count * rung.updates * pace for count, rung, pace in each)
+        say(on_cores(seconds / workers, workers))
+
+    def _runs(self, rung: Rung) -> int:
+        trials = 2 if rung.level else rates.GRID.points * rates.GRID.seeds
+        return (1 + len(self.ideas)) * (rung.pairs(self.question.seeds) + trials)
 
     def carry_out(self) -> None:
         """All rungs, of each idea as far as it goes."""
@@ -158,8 +184,7 @@ class _Climb:
             ]
         ]  # fmt: skip
         x = math.log(rung.flops)
-        queue = self.runs.queue
-        rated = rates.followed(queue, asked, x) if rung.level else rates.tuned(queue, asked)
+        rated = rates.followed(self.runs, asked, x) if rung.level else rates.tuned(self.runs, asked)
         for name, one in zip(("", *(idea.name for idea in going)), rated, strict=True):
             self.sides[name].append((x, one))
 
@@ -239,7 +264,13 @@ class _Climb:
         )  # fmt: skip
         look = Look(self.question.rungs, self.question.seeds)
         return Across(
-            self.question.on, self.study, tuple(self.planned), shrunk, self._spent(), look, self._before(look)
+            self.question.on,
+            self.study,
+            tuple(self.planned),
+            shrunk,
+            Cost.of(self.runs.ended),
+            look,
+            self._before(look),
         )
 
     def _scaled(self, idea: Idea) -> Scaled:
@@ -293,14 +324,6 @@ class _Climb:
         tuned = all(not side.why for one in self.found[name] for side in (one.baseline, one.variant))
         summaries = [outcome.summary for outcome in self.ended(name) if outcome.summary is not None]
         return regime_of(summaries, tuned=tuned)
-
-    def _spent(self) -> float:
-        """FLOPs of all runs, those of tuning too."""
-        pairs = 0.0
-        for rated in self.sides.values():
-            for rung, (_, side) in zip(self.planned, rated, strict=False):
-                pairs += flops_of(side.experiment) * (rung.pairs(self.question.seeds) + side.trials)
-        return pairs
 
 
 def _record(one: Scaled, question: Question, study: Study, runs: Sequence[Path], book: Path) -> None:

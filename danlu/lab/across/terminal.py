@@ -100,11 +100,7 @@ def details(answer: Across) -> Iterator[str]:
     if answer.before:
         looks = ", ".join(f"{look.rungs} rungs with {look.seeds} pairs" for look in answer.before)
         yield f"It was judged before, at {looks}; the intervals do not count that."
-    runs = sum(
-        len(one.seeds) for idea in answer.ideas[:1] for one in idea.at
-    ) + sum(len(one.seeds) + one.variant.trials for idea in answer.ideas for one in idea.at)  # fmt: skip
-    tuned = max((sum(one.baseline.trials for one in idea.at) for idea in answer.ideas), default=0)
-    yield f"Cost: {runs + tuned} runs, {answer.flops:.2g} FLOP."
+    yield f"Cost: {answer.cost.words}"
     yield f"Everything: {answer.study.path}/ (result.json, report.html)"
 
 

@@ -37,6 +37,16 @@ class Cost:
             flops=sum(summary.get("flops") or 0.0 for summary in summaries),
         )
 
+    @property
+    def words(self) -> str:
+        """In a line."""
+        rates = f", {self.tuning} of them to find the rates" if self.tuning else ""
+        hours, minutes = self.seconds / 3600, self.seconds / 60
+        time = f"{hours:.1f} hours" if hours >= 2 else f"{minutes:.0f} minutes"
+        time = time if minutes >= 2 else f"{self.seconds:.0f} seconds"
+        flops = f"{self.flops:.2g}".replace("e+", "e")
+        return f"{self.runs} runs{rates}; they took {time} together, {flops} FLOPs"
+
     def json(self) -> dict[str, Any]:
         """Its fields."""
         return asdict(self)
@@ -55,7 +65,13 @@ def about(question: Question, steps: int, pace: float, workers: int) -> str:
     may be needed are counted."""
     tuning, pairs, further = planned(question)
     seconds = math.ceil((tuning + pairs + further / 2) / workers) * steps * pace * AROUND
-    seconds += TIMING * len(question.ideas)
+    return on_cores(seconds + TIMING * len(question.ideas), workers)
+
+
+def on_cores(seconds: float, workers: int) -> str:
+    """How long it takes, in words."""
     if seconds < 90:
-        return f"{max(10, round(seconds, -1)):.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+        time = f"{max(10, round(seconds, -1)):.0f} seconds"
+    else:
+        time = f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+    return f"about {time} on {workers} core{'s' * (workers > 1)}, as fast as they are now"

@@ -69,7 +69,12 @@ class Runs:
 
     def of(self, names: Collection[str]) -> list[Outcome]:
         """Of all runs so called."""
-        return [outcome for outcome in self._ended.values() if outcome.job.name in names]
+        return [outcome for outcome in self.ended if outcome.job.name in names]
+
+    @property
+    def ended(self) -> list[Outcome]:
+        """All that were asked for, each once."""
+        return list(self._ended.values())
 
     def metric(self, side: Side, seed: int) -> float:
         """The held-out metric after the last update; nan where the run diverged."""

@@ -127,10 +127,7 @@ class _Trial:
         for line in before:
             self.runs.queue.say(line)
         pace = self._pace(self.baseline.experiment)
-        self.runs.queue.say(
-            f"about {cost.about(self.question, self.steps, pace, workers)} on {workers} "
-            f"core{'s' * (workers > 1)}, as fast as they are now"
-        )
+        self.runs.queue.say(cost.about(self.question, self.steps, pace, workers))
 
     def findings(self) -> list[Finding]:
         """Run what is needed; the verdicts."""

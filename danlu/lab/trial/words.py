@@ -10,7 +10,7 @@ from itertools import groupby
 from danlu.lab.regime import TOKENS_PER_PARAMETER, UPDATES
 from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.arms import Idea
-from danlu.lab.trial.cost import Cost, planned
+from danlu.lab.trial.cost import planned
 from danlu.lab.trial.findings import Finding
 from danlu.lab.trial.question import PAIRS, Question
 from danlu.spec.metrics import Metric
@@ -37,7 +37,7 @@ def answered(answer: Answer) -> list[str]:
     for findings in answer.by_idea.values():
         lines += [_sentence(answer, findings), *_regime(findings)]
         if findings[0].cost is not None:
-            lines.append(f"  cost: {_cost(findings[0].cost)}")
+            lines.append(f"  cost: {findings[0].cost.words}")
     return [*lines, *(f"  next: {line}" for line in _next(answer))]
 
 
@@ -93,13 +93,6 @@ def _regime(findings: Sequence[Finding]) -> Iterator[str]:
     if early:
         places = " and ".join(EQUAL[f.pairs.at] for f in early)
         yield f"  early: at equal {places} this tells who is ahead at first: {'; '.join(early[0].early)}"
-
-
-def _cost(cost: Cost) -> str:
-    rates = f", {cost.tuning} of them to find the rates" if cost.tuning else ""
-    minutes, flops = cost.seconds / 60, f"{cost.flops:.2g}".replace("e+", "e")
-    time = f"{minutes:.0f} minutes" if minutes >= 2 else f"{cost.seconds:.0f} seconds"
-    return f"{cost.runs} runs{rates}; they took {time} together, {flops} FLOPs"
 
 
 # ---------------------------------------------------------------- what comes next

@@ -118,8 +118,8 @@ def test_what_is_planned() -> None:
     assert planned(Question(("a",))) == (20, 10, 10)
     assert planned(Question(("a", "b"), seeds=3, tune=None)) == (0, 9, 12)
     # 35 runs of 2,100 updates of 7 ms, two at a time: 18 rounds of 17 s, and the timing.
-    assert about(Question(("a",)), 2100, 0.007, 2) == "5 minutes"
-    assert about(Question(("a",), tune=None), 10, 0.001, 2) == "30 seconds"  # the timing
+    assert about(Question(("a",)), 2100, 0.007, 2).startswith("about 5 minutes on 2 cores")
+    assert about(Question(("a",), tune=None), 10, 0.001, 2).startswith("about 30 seconds")  # the timing
 
 
 def test_the_cost_is_of_all_runs() -> None:
