@@ -11,7 +11,7 @@ from danlu.cli.output import Force, print_json, print_table, say, tell
 from danlu.cli.show import AsJson
 
 if TYPE_CHECKING:
-    from danlu.lab.claims.book import Claim
+    from danlu.lab.claims.claim import Claim
     from danlu.lab.claims.results import Result
 
 

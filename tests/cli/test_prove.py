@@ -70,7 +70,9 @@ def test_a_claim_of_ones_own_from_runs_to_page(tmp_path: Path) -> None:
         "contrast": {"wide": 1, "narrow": -1},
         "unit": "parameters",
         "holds": {"above": 0},
+        "margin": {"value": 1, "why": "one weight is more"},
         "seeds": 2,
+        "premises": [{"name": "there are some", "arms": "all", "rule": {"above": 0}}],
         "note": "one layer",
     }
     (tmp_path / "mine.yaml").write_text(dump(mine))

@@ -1,1 +1,2 @@
-"""Claims of the field: read (``book``), run (``experiment``), judged (``verdict``), written up (``page``)."""
+"""Claims of the field: as written (``claim``), read (``book``), run (``proof``), judged (``verdict``),
+written up (``page``)."""

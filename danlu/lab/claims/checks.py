@@ -71,7 +71,7 @@ class Grounds:
         seen, claim = self.seen, self.seen.claim
         name = claim.measured_by(premise, arm)
         if premise.of is not None:
-            level = seen.level(self.seeds) if premise.of == "ceiling" else math.nan
+            level = seen.level(premise.of, self.seeds)
             numbers = seen.numbers(arm, name, premise.of, self.seeds, level)
             return self._one(premise.rule, numbers, f"{premise.of} of {arm}", share)
         curves = seen.curves(arm, name, self.seeds)
@@ -109,7 +109,7 @@ class Grounds:
         name = claim.measured_by(premise, arm)
         if premise.at is not None:
             return [curve[premise.at] for curve in seen.curves(arm, name, seeds)]
-        level = seen.level(self.seeds) if claim.of == "ceiling" else math.nan
+        level = seen.level(claim.of, self.seeds)
         return seen.numbers(arm, name, claim.of, seeds, level)
 
     def _inside(self, premise: Inside) -> Found:

@@ -16,8 +16,8 @@ from typing import Any, Literal
 from danlu import spec
 from danlu.lab.budget import bounded
 from danlu.lab.claims import experiment
-from danlu.lab.claims.book import Claim
 from danlu.lab.claims.checks import AGAIN, Found, Grounds
+from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.premises import Again, Inside, Premise
 from danlu.lab.claims.regime import least
 from danlu.lab.claims.results import NOT_RUN, VOID, Result
@@ -97,7 +97,7 @@ class _Way:
             yield from self._carry_out(arms, self.seeds)
             self._check(arms)
         yield from self._margin_of_compute()
-        if ending.spread is None and claim.second and len(self.seeds) > FIRST:
+        if ending.spread is None and len(self.seeds) > FIRST:
             yield from self._carry_out(everything, range(FIRST))
             _, effects = self.seen.effects(range(FIRST))
             ending.spread = stdev(effects) if all(map(math.isfinite, effects)) else None
@@ -109,11 +109,11 @@ class _Way:
     # ---------------------------------------------------------------- in which order
 
     def _stages(self) -> Iterator[list[str]]:
-        """Arms that are run together: those that premises read alone, the fewest first, and at last all."""
+        """Arms that are run together: those that premises wait for, the fewest first, and at last all."""
         claim, arms = self.claim, set[str]()
-        for reads in sorted((set(claim.arms_of(premise)) for premise in claim.premises), key=len):
-            if not reads <= arms and arms | reads != set(claim.arms):
-                arms |= reads
+        for awaited in sorted(map(claim.awaited, claim.premises), key=len):
+            if not awaited <= arms and arms | awaited != set(claim.arms):
+                arms |= awaited
                 yield [arm for arm in claim.arms if arm in arms]
         yield list(claim.arms)
 
@@ -175,7 +175,7 @@ class _Way:
 
     def _margin_beforehand(self) -> None:
         margin = self.claim.margin
-        if isinstance(margin, float) or margin is None:
+        if margin is None:
             return
         if margin.value is not None:
             self.ending.margin = margin.value
@@ -197,7 +197,7 @@ class _Way:
         """δ = e·ln c. The baseline is run at half of its updates, too, each a whole schedule: e = (L(C/2) −
         L(C))/ln 2."""
         margin = self.claim.margin
-        if isinstance(margin, float) or margin is None or margin.cec is None:
+        if margin is None or margin.cec is None:
             return
         assert margin.arm is not None
         yield from self._carry_out([margin.arm], self.seeds)
@@ -219,7 +219,7 @@ class _Way:
     def _plan(self) -> None:
         """How many seeds the margin and the spread ask for, where both are known; too few end it."""
         claim, ending = self.claim, self.ending
-        if not claim.second or ending.spread is None:
+        if ending.spread is None:
             return
         try:
             ending.needed = pairs_needed(claim.holds, ending.spread, ending.margin)
@@ -238,11 +238,7 @@ class _Way:
     def _premises(self) -> tuple[Premise, ...]:
         """Those of the claim; a best that lies inside is one of ``argbest``, said or not."""
         claim = self.claim
-        if (
-            claim.second
-            and claim.of == "argbest"
-            and not any(isinstance(one, Inside) for one in claim.premises)
-        ):
+        if claim.of == "argbest" and not any(isinstance(one, Inside) for one in claim.premises):
             return (*claim.premises, Inside(name="tuned", over=claim.field, extend=0))
         return claim.premises
 
@@ -250,11 +246,11 @@ class _Way:
         return Grounds(self.seen, seeds, self.ending.margin, self.ending.regime)
 
     def _check(self, arms: Sequence[str]) -> None:
-        """Judge the premises that read no other arms, and end it where one fails."""
+        """Judge the premises that wait for no other arms, and end it where one fails."""
         if set(self.claim.contrast) <= set(arms):
             self.ending.regime = least(self.claim, self.seen, self.seeds, self.ending.tuned)
         grounds = self._grounds(self.seeds)
-        found = [grounds.judge(one) for one in self._premises() if set(self.claim.arms_of(one)) <= set(arms)]
+        found = [grounds.judge(one) for one in self._premises() if self.claim.awaited(one) <= set(arms)]
         self.ending.premises = found
         self._unless_failed()
         if fallen := [f"{one.name}: {one.said}" for one in found if not one.held]:
@@ -275,9 +271,7 @@ class _Way:
             }
         self._unless_failed()
         looked = self.before is not None and any(look != len(self.seeds) for look in self.before.looks)
-        ending.verdict, ending.effect = decide(
-            claim.holds, ending.effects, ending.margin, tost=claim.second, looked=looked
-        )
+        ending.verdict, ending.effect = decide(claim.holds, ending.effects, ending.margin, looked=looked)
         ending.severity = severities(claim.holds, ending.effects, ending.margin)
         ending.weak = ending.verdict == "holds" and bool(ending.severity) and weak(ending.severity[0][1])
         if claim.of == "ceiling" and self._all_at_the_end():

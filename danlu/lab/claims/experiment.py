@@ -8,17 +8,17 @@ from typing import Any
 from danlu import spec
 from danlu.lab import grids
 from danlu.lab.budget import looked_into
-from danlu.lab.claims.book import Claim
-from danlu.lab.claims.premises import Again, Contrast, Number
+from danlu.lab.claims.claim import Claim
+from danlu.lab.claims.premises import Again, Measuring, Number
 from danlu.lab.errors import LabError
 from danlu.lab.limits import SEEDS, within
-from danlu.lab.measures import Measure, measure
+from danlu.lab.measures import measure
 from danlu.lab.queue import Job
 from danlu.lab.tuning import at
 from danlu.spec import words
 from danlu.spec.errors import SpecError
 
-AT_START = "at-start"  # the measure of the initial weights
+AT_START = "at-start"  # the first metric of the initial weights
 COUNTS_START = ("sensitivity", "ceiling")  # what is made of points in which a run that diverged counts it
 
 # Of one thread of a server's processor on networks as small as the book's; good to a factor of two.
@@ -33,7 +33,7 @@ def points(claim: Claim) -> list[Any]:
         return [None]
     ((field, text),) = claim.over.items()
     found = grids.points(text)
-    if claim.of in ("best", "drop"):
+    if claim.of == "drop":
         return found
     if not all(isinstance(point, int | float) and point > 0 for point in found) or len(found) < 2:
         raise LabError(f"over: {field} = {text} must be several numbers above 0 for of = {claim.of}")
@@ -56,9 +56,13 @@ def check(claim: Claim, seeds: int | None = None) -> None:
                 at(made, claim.tune.field, 1.0)
         for name in wanted(claim, arm):
             measure(name, made.objective.metrics)
-        if claim.of in COUNTS_START and arm in claim.contrast:
-            _is_first(claim, arm, made, f"of = {claim.of}")
-        if claim.second and (made.train.steps is None or made.train.seconds is not None):
+        first = made.objective.metrics[0].name
+        counts_it = claim.of in COUNTS_START and arm in claim.contrast
+        if counts_it and claim.measure_of(arm).replace("-", "_") not in ("metric", first):
+            raise LabError(
+                f"arm {arm}: of = {claim.of} is made of the objective's first metric; measure must be {first}"
+            )
+        if made.train.steps is None or made.train.seconds is not None:
             raise LabError(
                 f"arm {arm}: a claim's runs are bounded by train.steps alone; set it in on or in the arm"
             )
@@ -105,7 +109,7 @@ def wanted(claim: Claim, arm: str) -> list[str]:
     """The measures that the runs of an arm are taken for: by the contrast, and by premises."""
     found = [claim.measure_of(arm)] if arm in claim.contrast else []
     for premise in claim.premises:
-        if isinstance(premise, Number | Contrast | Again) and arm in claim.arms_of(premise):
+        if isinstance(premise, Measuring) and arm in claim.arms_of(premise):
             found.append(claim.measured_by(premise, arm))
     made_of = [claim.of, *(p.of for p in claim.premises if isinstance(p, Number))]
     if any(of in COUNTS_START for of in made_of):
@@ -113,30 +117,19 @@ def wanted(claim: Claim, arm: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def measured(name: str, made: spec.Experiment) -> Measure:
-    """The measure called ``name``; the experiment says which metrics there are."""
-    return measure(name, made.objective.metrics)
-
-
-def _is_first(claim: Claim, arm: str, made: spec.Experiment, what: str) -> None:
-    first = made.objective.metrics[0].name
-    if claim.measure_of(arm).replace("-", "_") not in ("metric", first):
-        raise LabError(f"arm {arm}: {what} is made of the objective's first metric; measure must be {first}")
-
-
 def estimate(claim: Claim) -> float:
     """Seconds that the claim's runs take on two cores, by rule of thumb: at least, since a border may add
     trials. Equal runs count once."""
     arms = {arm: [experiment(claim, arm, point) for point in points(claim)] for arm in claim.arms}
-    pairs: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for arm, each in arms.items():
         again = sum(isinstance(premise, Again) and premise.again == arm for premise in claim.premises)
         trials = claim.tune.points * claim.tune.seeds if claim.tune and arm in claim.tuned else 0
         for made in each:
-            pairs[job(claim, arm, made, 0).hash] = (claim.seeds * (1 + again) + trials) * _seconds(made)
-        if not isinstance(claim.margin, float | None) and claim.margin.arm == arm:
-            pairs["half"] = claim.seeds * _seconds(each[0]) / 2
-    return math.fsum(pairs.values()) / 2
+            seconds[job(claim, arm, made, 0).hash] = (claim.seeds * (1 + again) + trials) * _seconds(made)
+        if claim.margin is not None and claim.margin.arm == arm:
+            seconds["half"] = claim.seeds * _seconds(each[0]) / 2
+    return math.fsum(seconds.values()) / 2
 
 
 def _seconds(experiment: spec.Experiment) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from danlu.lab.claims.book import Claim
+from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.results import NOT_RUN, Result
 from danlu.lab.queue.gpus import kinds
 

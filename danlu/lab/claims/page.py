@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from danlu.files.overwrite import MARK
 from danlu.lab.claims import experiment
-from danlu.lab.claims.book import CHAPTERS, Claim
 from danlu.lab.claims.checks import in_words
+from danlu.lab.claims.claim import CHAPTERS, Claim
 from danlu.lab.claims.results import NOT_RUN, VOID, Best, Result
-from danlu.lab.claims.rules import Margin
 from danlu.lab.statistics import mean_interval, seeds_to_decide
 
 VERDICTS = ("holds", "does not hold", "not shown", VOID, NOT_RUN)
@@ -151,10 +151,9 @@ def _table(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
 def _section(name: str, claim: Claim, result: Result | None) -> str:
     lines = [f"### {name}\n", f"{claim.statement}.\n", f"- Source: {claim.source}"]
     lines.append(f"- Rule: the effect, {_effect(claim)}, lies {claim.holds} ({claim.unit})")
-    if isinstance(claim.margin, Margin):
-        known = result is not None and result.margin is not None and claim.margin.value is None
-        value = f"{number(result.margin or 0)}, " if result is not None and known else ""
-        lines.append(f"- Margin: {value}{claim.margin}")
+    if claim.margin is not None:
+        found = result.margin if result is not None and claim.margin.value is None else None
+        lines.append(f"- Margin: {'' if found is None else f'{number(found)}, '}{claim.margin}")
     if claim.needs is not None:
         lines.append(f"- Needs: {claim.needs}; `danlu prove {name}` runs it")
     lines.append(f"- Note: {claim.note}")
@@ -173,8 +172,9 @@ def _found(claim: Claim, result: Result) -> Iterable[str]:
     about = f": {effect(result)} {claim.unit}, {result.seeds} seeds" if result.effects else ""
     yield f"- Verdict: **{result.said}**{about}"
     if result.severity and result.verdict == "holds":
-        where = "within ±" if claim.holds.within else "above" if claim.holds.above is not None else "below"
-        tested = "; ".join(f"{where} {number(bound)}: {severity:.2f}" for bound, severity in result.severity)
+        tested = "; ".join(
+            f"{_beyond(claim, result, at)}: {severity:.2f}" for at, severity in result.severity
+        )
         yield f"- Severity with which it was tested that the effect lies {tested}"
     if result.early:
         yield f"- Early: {'; '.join(result.early)}"
@@ -184,6 +184,14 @@ def _found(claim: Claim, result: Result) -> Iterable[str]:
             f"premises or a margin that first ran on {was.first}"
         )
     yield f"- Reading: {reading(claim, result)}"
+
+
+def _beyond(claim: Claim, result: Result, bound: float) -> str:
+    """Where the effect lies by one of the severities: on the rule's side of ``bound``."""
+    if claim.holds.within is None:
+        return f"{'above' if claim.holds.above is not None else 'below'} {number(bound)}"
+    low = math.fsum((*claim.holds.bounds(result.margin or 0.0), -bound))  # as far from the middle
+    return f"within ± {number(bound)}" if low == -bound else f"within {number(low)} and {number(bound)}"
 
 
 def _effect(claim: Claim) -> str:

@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from danlu.lab.claims.rules import Rule
+from danlu.lab.claims.values import Made
 from danlu.spec.base import ByKind, Spec
-
-Made = Literal["argbest", "sensitivity", "ceiling", "slope", "drop"]
 
 
 class _Premise(Spec):
@@ -113,4 +112,5 @@ def with_kind(written: Any) -> Any:
     return {"kind": next(told, "number"), **written}
 
 
+Measuring = Number | Contrast | Again  # those that take a measure of runs
 Premise = Annotated[Number | Contrast | Again | Inside | Regime, ByKind]

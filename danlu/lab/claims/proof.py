@@ -12,10 +12,9 @@ from danlu import spec
 from danlu.files.json import read_object
 from danlu.lab import evidence
 from danlu.lab.claims import experiment
-from danlu.lab.claims.book import Claim
+from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.course import Course, Ending, course
 from danlu.lab.claims.results import FOLDER, NOT_RUN, VOID, Best, Result, Was, mark_of
-from danlu.lab.claims.rules import Margin
 from danlu.lab.errors import LabError
 from danlu.lab.measures import value
 from danlu.lab.queue import Job, Outcome, Queue
@@ -62,6 +61,12 @@ class _Under:
     def ready(self, ended: Mapping[Key, Outcome]) -> bool:
         return all(_key(job) in ended for job in self.asked)
 
+    def take(self, ended: Mapping[Key, Outcome]) -> list[Outcome]:
+        """The outcomes that it waited for."""
+        outcomes = [ended[_key(job)] for job in self.asked]
+        self.outcomes |= {outcome.job.hash: outcome for outcome in outcomes}
+        return outcomes
+
 
 class _Proof:
     def __init__(
@@ -89,7 +94,7 @@ class _Proof:
         for name in list(self.waiting):
             if len(self.pending) >= AHEAD:
                 return
-            if _basis(self.claims[name]) in (*self.waiting, *self.under):
+            if self.claims[name].basis in (*self.waiting, *self.under):
                 continue
             self.waiting.remove(name)
             before = self._before(name)
@@ -112,10 +117,7 @@ class _Proof:
 
     def _go_on(self) -> Iterator[Result]:
         for name in [name for name, under in self.under.items() if under.ready(self.ended)]:
-            under = self.under[name]
-            outcomes = [self.ended[_key(job)] for job in under.asked]
-            under.outcomes |= {outcome.job.hash: outcome for outcome in outcomes}
-            result = self._advance(name, outcomes)
+            result = self._advance(name, self.under[name].take(self.ended))
             if result is not None:
                 yield result
 
@@ -136,12 +138,11 @@ class _Proof:
                     self.queue.submit(job)
             if not under.ready(self.ended):
                 return None
-            outcomes = [self.ended[_key(job)] for job in under.asked]
-            under.outcomes |= {outcome.job.hash: outcome for outcome in outcomes}
+            outcomes = under.take(self.ended)
 
     def _end(self, name: str, ending: Ending) -> Result:
         outcomes = self.under.pop(name).outcomes
-        own = [one for id, one in outcomes.items() if self.owner[id] == name and one.summary is not None]
+        own = [one for hash, one in outcomes.items() if self.owner[hash] == name and one.summary is not None]
         claim, count, before = self.claims[name], self._count(name), self._before(name)
         today = time.strftime("%Y-%m-%d")
         judged = ending.verdict not in (NOT_RUN, VOID)
@@ -194,14 +195,10 @@ class _Proof:
 def _shares_of(claims: Mapping[str, Claim], name: str) -> list[str]:
     """The claims whose effects its margin stands on, one after another, up to one that comes again."""
     chain: list[str] = []
-    while name in claims and (of := _basis(claims[name])) is not None and of not in chain:
+    while name in claims and (of := claims[name].basis) is not None and of not in chain:
         chain.append(of)
         name = of
     return chain
-
-
-def _basis(claim: Claim) -> str | None:
-    return claim.margin.of if isinstance(claim.margin, Margin) else None
 
 
 def _key(job: Job) -> Key:

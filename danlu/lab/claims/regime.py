@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from danlu.lab.claims.book import Claim
-from danlu.lab.claims.experiment import measured
+from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.seen import Seen
+from danlu.lab.measures import measure
 from danlu.lab.regime import regime_of
 from danlu.lab.tuning import Tuned
 
@@ -27,7 +27,7 @@ def least(claim: Claim, seen: Seen, seeds: Sequence[int], tuned: Mapping[str, Tu
 
 
 def _at_best(seen: Seen, arm: str, seeds: Sequence[int]) -> list[Mapping[str, Any]]:
-    """The summaries of an arm's runs."""
+    """The summaries of an arm's runs, at the point where they are farthest below chance."""
     by_point: dict[Any, list[Mapping[str, Any]]] = {}
     for outcome, point in seen.of(arm, seeds):
         if outcome.summary is not None:
@@ -48,7 +48,8 @@ def _tuned(claim: Claim, seen: Seen, tuned: Mapping[str, Tuned]) -> bool | None:
     if claim.over is not None or len({claim.arms[arm] for arm in claim.contrast}) == 1:
         return None
     for arm in claim.contrast:
-        made = next((outcome.job.experiment for outcome, _ in seen.of(arm, [0])), None)
-        if made is not None and measured(claim.measure_of(arm), made).kind.function in OF_QUALITY:
-            return False
+        for outcome, _ in seen.of(arm, [0]):
+            metrics = outcome.job.experiment.objective.metrics
+            if measure(claim.measure_of(arm), metrics).kind.function in OF_QUALITY:
+                return False
     return None

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from danlu.files.json import read_object, to_json, write_json
 from danlu.lab import evidence
-from danlu.lab.claims.book import Claim
 from danlu.lab.claims.checks import Found
+from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.verdict import Verdict
 from danlu.lab.errors import LabError
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from danlu.lab.claims import values
-from danlu.lab.claims.book import Claim
-from danlu.lab.claims.experiment import AT_START, COUNTS_START, measured
+from danlu.lab.claims.claim import Claim
+from danlu.lab.claims.experiment import AT_START, COUNTS_START
 from danlu.lab.errors import LabError
-from danlu.lab.measures import value
+from danlu.lab.measures import measure, value
 from danlu.lab.queue import Outcome
 
 Place = tuple[str, int, Any]  # arm, seed, point
@@ -43,7 +43,7 @@ class Seen:
         ]
 
     def numbers(
-        self, arm: str, name: str, of: str | None, seeds: Sequence[int], level: float = math.nan
+        self, arm: str, name: str, of: values.Made | None, seeds: Sequence[int], level: float = math.nan
     ) -> list[float]:
         """One number of an arm for each seed: the measure, or what is made ``of`` it over the points."""
         starts = self.starts(arm, seeds) if of in COUNTS_START else ()
@@ -58,8 +58,11 @@ class Seen:
             found.append(known[0] if known else math.nan)
         return found
 
-    def level(self, seeds: Sequence[int]) -> float:
-        """The cost that a ``ceiling`` is counted to: the slack above the lowest of all arms compared."""
+    def level(self, of: values.Made | None, seeds: Sequence[int]) -> float:
+        """The cost that a ``ceiling`` is counted to, the slack above the lowest of all arms compared; nan
+        where another thing is made ``of`` the points."""
+        if of != "ceiling":
+            return math.nan
         assert self.claim.slack is not None
         arms = [self.curves(arm, self.claim.measure_of(arm), seeds) for arm in self.claim.contrast]
         arm = next(iter(self.claim.contrast))
@@ -68,9 +71,7 @@ class Seen:
     def effects(self, seeds: Sequence[int]) -> tuple[dict[str, list[float]], list[float]]:
         """The values of the arms compared, and the effect of each seed."""
         claim = self.claim
-        level = self.level(seeds) if claim.of == "ceiling" else math.nan
-        if claim.of == "range" and isinstance(claim.margin, float):
-            level = claim.margin
+        level = self.level(claim.of, seeds)
         found = {
             arm: self.numbers(arm, claim.measure_of(arm), claim.of, seeds, level) for arm in claim.contrast
         }
@@ -79,11 +80,11 @@ class Seen:
     def sign(self, arm: str, name: str) -> int:
         """−1 where higher is better of what is measured of an arm."""
         outcome = next(one for (of, *_), one in self.ended.items() if of == arm)
-        return measured(name, outcome.job.experiment).metric.sign
+        return measure(name, outcome.job.experiment.objective.metrics).metric.sign
 
     def _points(self, arm: str, seed: int) -> dict[Any, Outcome]:
         found = {point: one for (of, at, point), one in self.ended.items() if (of, at) == (arm, seed)}
-        return dict(sorted(found.items())) if self.claim.of not in ("best", "drop", None) else found
+        return dict(sorted(found.items())) if self.claim.of not in ("drop", None) else found
 
     def _measured(self, outcome: Outcome, name: str) -> float:
         """Why a finished run has none is added to ``failed``: of this claim alone, others go on."""

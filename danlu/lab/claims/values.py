@@ -6,13 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
+from typing import Literal
+
+Made = Literal["argbest", "sensitivity", "ceiling", "slope", "drop"]  # of the runs of an arm over points
 
 # What the runs of an arm with one seed measured, by point; without points, by None alone.
 Curve = Mapping[float | None, float]
 
 
 def of_points(
-    of: str | None,
+    of: Made | None,
     curves: Sequence[Curve],
     *,
     sign: int = 1,
@@ -22,8 +25,7 @@ def of_points(
     """One number of an arm for each seed, ``of`` its curve; nan where a run that it takes is missing.
 
     ``sign``: −1 where higher is better of what was measured; ``starts``: for ``sensitivity`` and ``ceiling``,
-    the measure of the initial weights by seed; ``level``: for ``ceiling``, the cost to stay below, for
-    ``range``, how far from the arm's own best.
+    the measure of the initial weights by seed; ``level``: for ``ceiling``, the cost to stay below.
     """
     match of:
         case None:
@@ -37,19 +39,8 @@ def of_points(
             return [lowest(*_costs(curve, sign)) for curve in curves]
         case "slope":
             return [slope(*_logs(curve)) for curve in curves]
-    found = []
-    for curve in curves:
-        values = list(curve.values())
-        x, costs = _costs(curve, sign)
-        if any(map(math.isnan, values)):
-            found.append(math.nan)
-        elif of == "drop":
-            found.append(values[0] - values[-1])
-        elif of == "best":
-            found.append(sign * min(costs))
-        else:
-            found.append(length_below(x, costs, min(costs) + level))
-    return found
+        case "drop":
+            return [drop(list(curve.values())) for curve in curves]
 
 
 def effects(
@@ -120,21 +111,14 @@ def lowest(x: Sequence[float], y: Sequence[float]) -> float:
     return middle_left - left * (middle_right - middle_left) / (right - left)
 
 
-def length_below(x: Sequence[float], y: Sequence[float], level: float) -> float:
-    """How much of ``x`` the straight lines through the points spend at or below ``level``."""
-    total = 0.0
-    for (x0, y0), (x1, y1) in pairwise(zip(x, y, strict=True)):
-        low, high = sorted((y0, y1))
-        if high <= level:
-            total += x1 - x0
-        elif low <= level:
-            total += (x1 - x0) * (level - low) / (high - low)
-    return total
-
-
 def area(x: Sequence[float], y: Sequence[float]) -> float:
     """Below the straight lines through the points."""
     return math.fsum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in pairwise(zip(x, y, strict=True)))
+
+
+def drop(values: Sequence[float]) -> float:
+    """The first less the last; nan where any is missing."""
+    return math.nan if any(map(math.isnan, values)) else values[0] - values[-1]
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:

@@ -19,22 +19,22 @@ def interval(effects: Sequence[float], level: float = LEVEL, looked: bool = Fals
     return anytime(effects, level) if looked else mean_interval(effects, level)
 
 
-def judge(rule: Rule, found: Interval, margin: float = math.nan, narrow: Interval | None = None) -> Verdict:
+def judge(rule: Rule, found: Interval, narrow: Interval, margin: float = math.nan) -> Verdict:
     """*holds* where the whole interval obeys the rule, *does not hold* where none of it does. ``narrow``: the
     90 % interval, which decides whether a rule ``within`` two numbers holds: two one-sided tests at 5 %."""
     low, high = rule.bounds(margin)
-    inner = narrow if narrow is not None and rule.within is not None else found
+    inner = found if rule.within is None else narrow
     if low < inner.low and inner.high < high:
         return "holds"
     return "does not hold" if found.high < low or found.low > high else "not shown"
 
 
 def decide(
-    rule: Rule, effects: Sequence[float], margin: float = math.nan, *, tost: bool = True, looked: bool = False
+    rule: Rule, effects: Sequence[float], margin: float = math.nan, *, looked: bool = False
 ) -> tuple[Verdict, Interval]:
     """The verdict, and the 95 % interval."""
-    found = interval(effects, LEVEL, looked)
-    return judge(rule, found, margin, interval(effects, TOST_LEVEL, looked) if tost else None), found
+    found, narrow = (interval(effects, level, looked) for level in (LEVEL, TOST_LEVEL))
+    return judge(rule, found, narrow, margin), found
 
 
 def passes(

@@ -5,32 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from danlu.lab.claims.book import Claim, read
+from danlu.lab.claims.book import read
+from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.results import Result
 from danlu.lab.queue import Job, Outcome
 
+# The measure is one that the worker takes, so that no run's files are read.
 WRITTEN: dict[str, Any] = {
     "statement": "Less is more",
     "source": "Mies 1947",
     "rows": ["A1"],
     "on": "nano train.steps=1",
     "arms": {"less": "model.layers=1", "more": ""},
-    "measure": "bits_per_byte",
+    "measure": "increment",
     "contrast": {"less": 1, "more": -1},
     "unit": "bits per byte",
     "holds": {"below": 0},
-    "seeds": 3,
-    "note": "a claim for tests",
-}
-OVER = {"over": {"optimizer.lr": "1e-3,2e-3,4e-3"}, "of": "best"}
-# What the second form asks of a difference, on top of ``WRITTEN``; the measure is one that the worker takes.
-SECOND: dict[str, Any] = {
-    "measure": "increment",
     "margin": {"value": 0.5, "why": "half a bit"},
+    "seeds": 3,
     "sd": 0.1,
     "premises": [{"name": "some layers", "arm": "more", "measure": "kurtosis", "rule": {"above": 0}}],
     "timeless": "it is arithmetic",
+    "note": "a claim for tests",
 }
+OVER = {"over": {"optimizer.lr": "1e-3,2e-3,4e-3"}, "of": "drop"}
 
 
 def claim(**changes: Any) -> Claim:

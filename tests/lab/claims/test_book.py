@@ -14,7 +14,9 @@ from danlu.lab.errors import LabError
 from danlu.lab.trial.sides import Side
 from danlu.spec.errors import DanluError
 from danlu.spec.words import resolve
-from tests.lab.claims.small import OVER, SECOND, WRITTEN, claim
+from tests.lab.claims.small import OVER, WRITTEN, claim
+
+PREMISE = {"name": "p", "rule": {"above": 0}}
 
 
 def test_a_file_is_a_claim(tmp_path: Path) -> None:
@@ -32,7 +34,7 @@ def test_the_book_is_in_the_order_of_the_rows() -> None:
 def test_arms_may_be_measured_differently() -> None:
     one = claim(measure={"less": "loss", "more": "gap"})
     assert (one.measure_of("less"), one.measure_of("more")) == ("loss", "gap")
-    assert claim().measure_of("less") == "bits_per_byte"
+    assert claim().measure_of("less") == "increment"
 
 
 @pytest.mark.parametrize(
@@ -41,11 +43,15 @@ def test_arms_may_be_measured_differently() -> None:
         ({"above": 0}, (0, math.inf), "above 0"),
         ({"below": -0.5}, (-math.inf, -0.5), "below -0.5"),
         ({"within": [-1, 2]}, (-1, 2), "within -1 and 2"),
+        ({"within": "margin"}, (-0.5, 0.5), "within ± margin"),
+        ({"below": "margin"}, (-math.inf, 0.5), "below the margin"),
+        ({"below": "-margin"}, (-math.inf, -0.5), "below −margin"),
+        ({"above": "margin"}, (0.5, math.inf), "above the margin"),
     ],
 )
 def test_rules(holds: dict[str, Any], bounds: tuple[float, float], words: str) -> None:
     rule = claim(holds=holds).holds
-    assert (rule.bounds(), str(rule)) == (bounds, words)
+    assert (rule.bounds(0.5), str(rule)) == (bounds, words)
 
 
 @pytest.mark.parametrize(
@@ -60,78 +66,18 @@ def test_rules(holds: dict[str, Any], bounds: tuple[float, float], words: str) -
         ({"holds": {"within": [1, 0]}}, "is empty"),
         ({"holds": {"within": [0]}}, "holds.within"),
         ({"contrast": {"less": 1, "more": 1}}, "sum to 2"),
-        ({"contrast": {"less": 1}}, "more is in no contrast and in no premise"),
+        ({"contrast": {"less": 1}, "premises": []}, "more is in no contrast and in no premise"),
         ({"contrast": {"less": 1, "moer": -1}}, "moer is no arm; there are less, more"),
         ({"measure": {"less": "loss"}}, "must name the arms of the contrast, less, more"),
         ({"contrast": {"less": math.inf, "more": 1}}, "contrast = "),
         (OVER | {"of": None}, "belong together"),
-        ({"of": "best"}, "belong together"),
-        (OVER | {"of": "bets"}, "did you mean best"),
-        (OVER | {"of": "range"}, "range needs it"),
-        (OVER | {"margin": 0.1}, "margin belongs to of = range"),
+        ({"of": "drop"}, "belong together"),
+        (OVER | {"of": "sensitivty"}, "did you mean sensitivity"),
+        (OVER | {"of": "best"}, "write tune: {field: FIELD} in place"),
+        (OVER | {"of": "range"}, "write of: sensitivity, or of: ceiling"),
+        ({"margin": 0.1}, "margin = 0.1 is not a mapping of of, share, cec, arm, value, why"),
         (OVER | {"of": "ceiling"}, "ceiling needs it"),
         (OVER | {"over": {"a": "1", "b": "2"}}, "one field with its points"),
-    ],
-)
-def test_what_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(LabError, match=r"^claim small: ") as error:
-        claim(**changes)
-    assert said in str(error.value)
-
-
-def test_names_that_are_none() -> None:
-    near = book.names()[0]
-    with pytest.raises(LabError, match=f"did you mean {near}"):
-        book.claim(near.replace("-", "_"))
-    with pytest.raises(DanluError, match=r"nothing\.yaml"):
-        book.claim("nothing.yaml")
-
-
-# ------------------------------------------------------------ the second form
-
-PREMISE = {"name": "p", "rule": {"above": 0}}
-
-
-def test_the_kind_of_a_premise_is_told_by_its_words() -> None:
-    premises = [
-        PREMISE | {"arm": "less", "measure": "kurtosis"},
-        PREMISE | {"arms": "all", "measure": "kurtosis"},
-        PREMISE | {"contrast": {"less": 1, "third": -1}},
-        PREMISE | {"again": "more"},
-        {"name": "p", "over": "optimizer.lr", "interior": True, "extend": 2},
-        {"name": "p", "updates": {"above": 2000}, "whole_schedule": True},
-    ]
-    arms = {"less": "model.layers=1", "more": "", "third": "model.layers=2"}
-    one = claim(**SECOND | {"premises": premises, "arms": arms, "tune": {}})
-    assert [premise.kind for premise in one.premises] == [
-        "number", "number", "contrast", "again", "inside", "regime",
-    ]  # fmt: skip
-    assert [one.arms_of(premise) for premise in one.premises] == [
-        ("less",), ("less", "more", "third"), ("less", "third"), ("more",),
-        ("less", "more", "third"), ("less", "more"),
-    ]  # fmt: skip
-    assert one.second and not claim().second and not claim(**OVER).second
-    assert one.tune is not None and (one.tune.points, one.tune.factor, one.tune.seeds) == (5, 2.0, 2)
-
-
-@pytest.mark.parametrize(
-    ("holds", "bounds", "words"),
-    [
-        ({"within": "margin"}, (-0.5, 0.5), "within ± margin"),
-        ({"below": "margin"}, (-math.inf, 0.5), "below the margin"),
-        ({"below": "-margin"}, (-math.inf, -0.5), "below −margin"),
-        ({"above": "margin"}, (0.5, math.inf), "above the margin"),
-    ],
-)
-def test_a_rule_may_name_the_margin(holds: dict[str, Any], bounds: tuple[float, float], words: str) -> None:
-    rule = claim(**SECOND | {"holds": holds}).holds
-    assert (rule.bounds(0.5), str(rule)) == (bounds, words)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        (OVER | {"margin": None}, "of = best is of the first form"),
         (OVER | {"of": "argbest", "tune": {}}, "tune and over exclude each other"),
         (OVER | {"of": "sensitivity", "diverged": 8.0}, "counts the loss at the start"),
         ({"margin": None}, "a difference needs a margin"),
@@ -152,30 +98,64 @@ def test_a_rule_may_name_the_margin(holds: dict[str, Any], bounds: tuple[float, 
         ({"premises": [PREMISE | {"arm": "less", "at": 0.1}]}, "has none over a field"),
         ({"premises": [PREMISE | {"contrast": {"less": 1, "more": 1}}]}, "sum to 2"),
         ({"premises": [PREMISE | {"again": "more", "at": 0.1}]}, "has none over a field"),
-        (OVER | {"of": "drop", "premises": [PREMISE | {"again": "more", "measure": "loss"}]}, "say at which"),
+        (OVER | {"premises": [PREMISE | {"again": "more", "measure": "loss"}]}, "say at which"),
         ({"tune": {"arms": ["lest"]}}, "tune.arms: lest is no arm"),
         ({"premises": [PREMISE | {"contrast": {"more": 2, "less": -2}}]}, "reads the claim's own contrast"),
         ({"premises": [{"name": "p", "over": "optimizer.lr"}]}, "neither what is tuned nor"),
         ({"premises": [{"name": "p", "arm": "less", "measure": "loss"}]}, "rule is missing"),
         ({"premises": [PREMISE | {"arm": "less", "mesure": "loss"}]}, "did you mean"),
+        (
+            OVER | {"of": "sensitivity", "premises": [PREMISE | {"arm": "less", "of": "ceiling"}]},
+            "needs the slack of a claim that is itself of a ceiling",
+        ),
     ],
 )
-def test_what_the_second_form_refuses(changes: dict[str, Any], said: str) -> None:
+def test_what_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(LabError, match=r"^claim small: ") as error:
-        claim(**SECOND | changes)
+        claim(**changes)
     assert said in str(error.value)
 
 
+def test_names_that_are_none() -> None:
+    near = book.names()[0]
+    with pytest.raises(LabError, match=f"did you mean {near}"):
+        book.claim(near.replace("-", "_"))
+    with pytest.raises(DanluError, match=r"nothing\.yaml"):
+        book.claim("nothing.yaml")
+
+
+def test_the_kind_of_a_premise_is_told_by_its_words() -> None:
+    premises = [
+        PREMISE | {"arm": "less", "measure": "kurtosis"},
+        PREMISE | {"arms": "all", "measure": "kurtosis"},
+        PREMISE | {"contrast": {"less": 1, "third": -1}},
+        PREMISE | {"again": "more"},
+        {"name": "p", "over": "optimizer.lr", "interior": True, "extend": 2},
+        {"name": "p", "updates": {"above": 2000}, "whole_schedule": True},
+    ]
+    arms = {"less": "model.layers=1", "more": "", "third": "model.layers=2"}
+    one = claim(premises=premises, arms=arms, tune={})
+    assert [premise.kind for premise in one.premises] == [
+        "number", "number", "contrast", "again", "inside", "regime",
+    ]  # fmt: skip
+    assert [one.arms_of(premise) for premise in one.premises] == [
+        ("less",), ("less", "more", "third"), ("less", "third"), ("more",),
+        ("less", "more", "third"), ("less", "more"),
+    ]  # fmt: skip
+    assert one.tune is not None and (one.tune.points, one.tune.factor, one.tune.seeds) == (5, 2.0, 2)
+
+
 def test_a_premise_may_read_the_insides_of_the_arms_that_are_compared() -> None:
-    claim(**SECOND | {"premises": [PREMISE | {"contrast": {"less": 1, "more": -1}, "measure": "kurtosis"}]})
+    claim(premises=[PREMISE | {"contrast": {"less": 1, "more": -1}, "measure": "kurtosis"}])
 
 
 def test_a_rule_that_names_a_margin_needs_one() -> None:
     alone = {
         "arms": {"less": ""},
         "contrast": {"less": 1},
-        "timeless": "it is",
         "holds": {"within": "margin"},
+        "margin": None,
+        "premises": None,
     }
     with pytest.raises(LabError, match="a rule names the margin"):
         claim(**alone)
@@ -183,7 +163,7 @@ def test_a_rule_that_names_a_margin_needs_one() -> None:
 
 def test_claims_on_whose_effects_margins_stand_are_found() -> None:
     base = book.names()[0]
-    one = claim(**SECOND | {"margin": {"of": base, "share": 0.25}})
+    one = claim(margin={"of": base, "share": 0.25})
     assert list(book.with_bases({"one": one})) == [base, "one"]
 
 

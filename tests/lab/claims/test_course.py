@@ -1,4 +1,4 @@
-"""The course of a claim of the second form: what runs first, is spared, is void, is planned."""
+"""The course of a claim: what runs first, is spared, is void, is planned."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from danlu.lab.claims import proof, seen
-from danlu.lab.claims.book import Claim
 from danlu.lab.claims.checks import AGAIN
+from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.results import Result, mark_of
 from danlu.lab.errors import LabError
 from danlu.lab.tuning import FIRST_SEED
-from tests.lab.claims.small import OVER, SECOND, Runs, claim, result
+from tests.lab.claims.small import OVER, Runs, claim, result
 
 OCTAVES = {"value": 2.0, "why": "two octaves"}
 SEVERAL = {"less": "model.layers=1", "more": "", "wide": "model.width=32"}
@@ -31,10 +31,6 @@ def what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(proof, "value", value)
     monkeypatch.setattr(seen, "value", value)
-
-
-def second(**changes: Any) -> Claim:
-    return claim(**SECOND | changes)
 
 
 def noise(seed: int) -> float:
@@ -64,7 +60,7 @@ def premise(**said: Any) -> list[dict[str, Any]]:
 
 
 def test_a_claim_whose_premise_holds_is_judged() -> None:
-    found, queue = proved(second(holds={"above": 0}))
+    found, queue = proved(claim(holds={"above": 0}))
     assert (found.verdict, found.early, found.weak, found.margin) == ("holds", [], False, 0.5)
     assert found.effects == pytest.approx([2.0] * 3, abs=0.11) and found.looks == [3]
     assert [one.held for one in found.premises] == [True]
@@ -76,7 +72,7 @@ def test_a_claim_whose_premise_holds_is_judged() -> None:
 
 
 def test_a_premise_that_fails_makes_it_void_and_spares_the_other_arms() -> None:
-    found, queue = proved(second(premises=premise(arm="more", measure="kurtosis", rule={"above": 2})))
+    found, queue = proved(claim(premises=premise(arm="more", measure="kurtosis", rule={"above": 2})))
     assert found.verdict == "void" and found.effects == [] and found.failed == []
     assert found.why == ["p: kurtosis of more is 1; it must lie above 2"]
     assert {job.experiment.model.layers for job in queue.asked} == {3} and len(queue.asked) == 3
@@ -84,22 +80,22 @@ def test_a_premise_that_fails_makes_it_void_and_spares_the_other_arms() -> None:
 
 def test_a_premise_on_all_arms_is_judged_when_all_have_run() -> None:
     several = premise(arms="all", measure="increment", rule={"below": 3})
-    found, queue = proved(second(premises=several))
+    found, queue = proved(claim(premises=several))
     assert found.verdict == "void" and len(queue.asked) == 6
     assert "increment of less" in found.why[0] and "of more" not in found.why[0]
 
 
 def test_one_arm_of_several_may_be_enough() -> None:
     any_of = premise(arms="any", measure="increment", rule={"below": 3})
-    found, _ = proved(second(premises=any_of))
+    found, _ = proved(claim(premises=any_of))
     assert found.verdict == "does not hold"
     none = premise(arms="any", measure="increment", rule={"below": 1})
-    assert proved(second(premises=none))[0].verdict == "void"
+    assert proved(claim(premises=none))[0].verdict == "void"
 
 
 def test_a_control_is_run_but_not_compared() -> None:
     control = premise(contrast={"wide": 1, "more": -1}, measure="weight-rms", rule={"within": [-1, 1]})
-    found, queue = proved(second(arms=SEVERAL, premises=control))
+    found, queue = proved(claim(arms=SEVERAL, premises=control))
     assert found.verdict == "does not hold" and set(found.values) == {"less", "more"}
     assert {job.experiment.model.width for job in queue.asked} == {32, 64}
 
@@ -107,24 +103,24 @@ def test_a_control_is_run_but_not_compared() -> None:
 def test_a_control_that_is_not_seen_makes_it_void() -> None:
     """The bed does not tell an effect that is known: before the other arm has run."""
     control = premise(contrast={"wide": 1, "more": -1}, rule={"below": -0.1})
-    found, queue = proved(second(arms=SEVERAL, premises=control))
+    found, queue = proved(claim(arms=SEVERAL, premises=control))
     assert found.verdict == "void" and "+ wide − more".lstrip("+ ") in found.why[0]
     assert not any(job.experiment.model.layers == 1 for job in queue.asked)
 
 
 def test_an_arm_against_itself_is_run_with_other_seeds() -> None:
     again = premise(again="more", rule={"within": "margin"})
-    found, queue = proved(second(premises=again))
+    found, queue = proved(claim(premises=again))
     assert found.verdict == "does not hold" and found.premises[0].held
     seeds = sorted(job.experiment.train.seed for job in queue.asked if job.experiment.model.layers == 3)
     assert seeds == [0, 1, 2, AGAIN, AGAIN + 1, AGAIN + 2]
     without = [{"name": "p", "again": "more"}]
-    assert "against itself with other seeds is" in proved(second(premises=without))[0].premises[0].said
+    assert "against itself with other seeds is" in proved(claim(premises=without))[0].premises[0].said
     shifted, _ = proved(
-        second(premises=without), lambda e: law(e) | {"increment": float(e.train.seed >= AGAIN)}
+        claim(premises=without), lambda e: law(e) | {"increment": float(e.train.seed >= AGAIN)}
     )
     assert shifted.verdict == "void"
-    narrow = second(premises=again, margin={"value": 0.001, "why": "too little"}, sd=0.0001)
+    narrow = claim(premises=again, margin={"value": 0.001, "why": "too little"}, sd=0.0001)
     assert proved(narrow)[0].verdict == "void"
 
 
@@ -132,11 +128,10 @@ def test_a_premise_may_be_about_a_point_or_all_of_them() -> None:
     def by_rate(e: Any) -> dict[str, float]:
         return law(e) | {"kurtosis": 1000 * e.optimizer.lr}
 
-    over = OVER | {"of": "drop"}
     somewhere = premise(arm="more", measure="kurtosis", at=4e-3, rule={"above": 3})
-    assert proved(second(**over, premises=somewhere), by_rate)[0].verdict != "void"
+    assert proved(claim(**OVER, premises=somewhere), by_rate)[0].verdict != "void"
     everywhere = premise(arm="more", measure="kurtosis", rule={"above": 3})
-    found, _ = proved(second(**over, premises=everywhere), by_rate)
+    found, _ = proved(claim(**OVER, premises=everywhere), by_rate)
     assert found.why == ["p: kurtosis of more at 0.001 is 1; it must lie above 3"]
 
 
@@ -150,22 +145,22 @@ def test_a_contrast_may_be_of_one_point_and_of_two_measures() -> None:
         "measure": {"less": "kurtosis", "more": "max-logit"},
     }
     for rule, verdict in (({"within": [-1.1, -0.9]}, "not shown"), ({"above": 0}, "void")):
-        one = second(**OVER | {"of": "drop", "premises": premise(**said, rule=rule), "sd": 0.01})
+        one = claim(**OVER, premises=premise(**said, rule=rule), sd=0.01)
         assert proved(one, by_rate)[0].verdict == verdict
     with pytest.raises(LabError, match=r"at = 0\.005 is none of the points"):
-        proved(second(**OVER | {"of": "drop", "premises": premise(**said | {"at": 5e-3}, rule={"above": 0})}))
+        proved(claim(**OVER, premises=premise(**said | {"at": 5e-3}, rule={"above": 0})))
 
 
 def test_the_regime_may_be_a_condition() -> None:
     short = [{"name": "regime", "updates": {"above": 2000}}]
-    found, _ = proved(second(premises=short))
+    found, _ = proved(claim(premises=short))
     assert found.verdict == "void" and found.why == ["regime: updates 1; asked: above 2000"]
     met = [{"name": "regime", "tokens_per_parameter": {"above": 20}, "whole_schedule": True}]
-    assert proved(second(premises=met))[0].verdict == "does not hold"
+    assert proved(claim(premises=met))[0].verdict == "does not hold"
 
 
 def test_without_the_condition_it_is_early() -> None:
-    found, _ = proved(second(timeless=None, tune={}), bowl)
+    found, _ = proved(claim(timeless=None, tune={}), bowl)
     assert found.verdict == "does not hold" and "1 updates (2,000 are needed)" in found.early
     assert found.said == "does not hold (early)" and found.regime["updates"] == 1
 
@@ -180,7 +175,7 @@ def bowl(e: Any) -> dict[str, float]:
 
 
 def test_each_arm_is_run_at_its_own_best_after_equal_trials() -> None:
-    found, queue = proved(second(tune={}), bowl)
+    found, queue = proved(claim(tune={}), bowl)
     assert {arm: one.value for arm, one in found.tuned.items()} == {
         "less": pytest.approx(2.4e-2, rel=0.1), "more": pytest.approx(6e-3, rel=0.1),
     }  # fmt: skip
@@ -191,7 +186,7 @@ def test_each_arm_is_run_at_its_own_best_after_equal_trials() -> None:
 
 
 def test_an_arm_that_needs_no_search_is_left_as_it_is() -> None:
-    one = second(
+    one = claim(
         tune={"arms": ["more"]}, arms={"less": "model.layers=1 optimizer=amos schedule=constant", "more": ""}
     )
     found, queue = proved(one, lambda e: bowl(e) if e.optimizer.kind == "adamw" else law(e))
@@ -201,19 +196,19 @@ def test_an_arm_that_needs_no_search_is_left_as_it_is() -> None:
     )
     with pytest.raises(LabError, match="cannot be tuned"):
         proved(
-            second(tune={}, arms={"less": "model.layers=1 optimizer=amos schedule=constant", "more": ""}),
+            claim(tune={}, arms={"less": "model.layers=1 optimizer=amos schedule=constant", "more": ""}),
             bowl,
         )
 
 
 def test_an_arm_that_cannot_be_tuned_makes_it_void_before_the_pairs() -> None:
-    found, queue = proved(second(tune={}), law)  # no rate is better than another
+    found, queue = proved(claim(tune={}), law)  # no rate is better than another
     assert found.verdict == "void" and "optimizer.lr is untuned" in found.why[0]
     assert all(job.experiment.train.seed >= FIRST_SEED for job in queue.asked)
 
 
 def test_a_premise_on_one_arm_spares_the_tuning_of_the_other() -> None:
-    one = second(tune={}, premises=premise(arm="more", measure="kurtosis", rule={"above": 100}))
+    one = claim(tune={}, premises=premise(arm="more", measure="kurtosis", rule={"above": 100}))
     found, queue = proved(one, bowl)
     assert found.verdict == "void" and {job.experiment.model.layers for job in queue.asked} == {3}
 
@@ -223,7 +218,7 @@ def test_a_premise_on_one_arm_spares_the_tuning_of_the_other() -> None:
 
 def test_a_best_at_the_border_extends_the_points() -> None:
     inside = [{"name": "tuned", "over": "optimizer.lr", "extend": 3}]
-    one = second(**OVER | {"of": "argbest", "holds": {"above": 0}, "premises": inside, "margin": OCTAVES})
+    one = claim(**OVER | {"of": "argbest", "holds": {"above": 0}, "premises": inside, "margin": OCTAVES})
     found, _ = proved(one, lambda e: bowl(e) if e.optimizer.lr < 1 else "out of memory")
     assert found.verdict == "holds" and found.effects == pytest.approx([2.0] * 3, abs=0.01)
     assert list(found.measured["less"])[:3] == ["0.001", "0.002", "0.004"]
@@ -242,13 +237,13 @@ def test_the_points_of_a_control_grow_too_and_those_of_the_first_seeds() -> None
         return law(e) | {"increment": 2 + 0.05 * math.log2(e.optimizer.lr / best) ** 2 + noise_of_seed}
 
     asked = OVER | {"of": "argbest", "arms": SEVERAL, "premises": inside + control, "margin": OCTAVES}
-    found, _ = proved(second(**asked, holds={"within": "margin"}, sd=None, seeds=4), law_of_rates)
+    found, _ = proved(claim(**asked, holds={"within": "margin"}, sd=None, seeds=4), law_of_rates)
     assert found.verdict == "holds" and [one.held for one in found.premises] == [True, True]
     assert len(found.measured["less"]) == 7 and found.spread is not None and found.spread < 0.01
 
 
 def test_a_best_at_the_border_makes_it_void_where_nothing_extends() -> None:
-    found, _ = proved(second(**OVER | {"of": "argbest", "margin": OCTAVES}), bowl)
+    found, _ = proved(claim(**OVER | {"of": "argbest", "margin": OCTAVES}), bowl)
     assert found.verdict == "void" and "less: the lowest loss is at the high border" in found.why[0]
 
 
@@ -256,23 +251,39 @@ def test_sensitivity_needs_no_value_for_what_diverged() -> None:
     def measure(e: Any) -> Any:
         return "the loss is nan" if e.model.layers == 1 and e.optimizer.lr > 3e-3 else bowl(e)
 
-    one = second(**OVER | {"of": "sensitivity", "measure": "bits_per_byte", "holds": {"above": 0}})
+    one = claim(**OVER | {"of": "sensitivity", "measure": "bits_per_byte", "holds": {"above": 0}})
     queue = Runs(measure, diverged=True)
     (found,) = proof.prove({"it": one}, queue)
     assert found.verdict == "holds" and found.diverged == 3 and all(map(math.isfinite, found.effects))
 
 
 def test_a_ceiling_that_no_arm_reaches_makes_it_void() -> None:
-    flat = second(**OVER | {"of": "ceiling", "slack": 9.0, "measure": "bits_per_byte"})
+    flat = claim(**OVER | {"of": "ceiling", "slack": 9.0, "measure": "bits_per_byte"})
     found, _ = proved(flat)
     assert found.verdict == "void" and "no arm leaves the plateau" in found.why[0]
+
+
+@pytest.mark.parametrize(
+    "read", [{"arm": "more", "of": "ceiling", "rule": {"above": -20}}, {"again": "more", "rule": None}]
+)
+def test_a_ceiling_of_one_arm_waits_for_all_that_are_compared(read: dict[str, Any]) -> None:
+    """It is counted from the best of all arms: at the best point each loses .3 for each layer and octave."""
+
+    def tent(e: Any) -> dict[str, float]:
+        return law(e) | {"metric": 2 + 0.3 * e.model.layers * abs(math.log2(e.optimizer.lr / 2e-3))}
+
+    asked = OVER | {"of": "ceiling", "slack": 0.15, "measure": "bits_per_byte", "holds": {"above": 0}}
+    found, _ = proved(claim(**asked, premises=premise(**read)), tent)
+    assert found.verdict == "holds" and [one.held for one in found.premises] == [True]
+    # .15 above the lowest: half an octave beyond 2e-3 with one layer, a sixth with three
+    assert found.effects == pytest.approx([1 / 2 - 1 / 6] * 3)
 
 
 # ------------------------------------------------------------ margins, power, looks
 
 
 def test_too_few_seeds_are_refused_before_anything_runs_where_the_spread_is_stated() -> None:
-    found, queue = proved(second(sd=1.0))
+    found, queue = proved(claim(sd=1.0))
     assert (found.verdict, found.failed, found.looks) == ("not run", [], []) and queue.asked == []
     assert found.needed is not None and f"set seeds: {found.needed}" in found.why[0]
 
@@ -284,20 +295,20 @@ def test_the_spread_of_the_first_seeds_plans_the_others() -> None:
     def loud(e: Any) -> dict[str, float]:
         return law(e) | {"increment": 0.4 * e.model.layers * math.sin(9 * e.train.seed)}
 
-    found, queue = proved(second(sd=None, seeds=6), loud)
+    found, queue = proved(claim(sd=None, seeds=6), loud)
     less = [job.experiment.train.seed for job in queue.asked if job.experiment.model.layers == 1]
     assert found.verdict == "not run" and sorted(less) == [0, 1, 2]
     assert found.spread is not None and found.spread > 0.4
-    again, queue = proved(second(sd=None, seeds=6), loud, {"it": found})
+    again, queue = proved(claim(sd=None, seeds=6), loud, {"it": found})
     assert again == found and queue.asked == []
-    enough, _ = proved(second(sd=None, seeds=found.needed), loud, {"it": found})
+    enough, _ = proved(claim(sd=None, seeds=found.needed), loud, {"it": found})
     assert enough.verdict != "not run" and enough.first == found.first
 
 
 def test_a_margin_may_be_a_share_of_a_known_effect() -> None:
-    base = second(holds={"above": 0})
+    base = claim(holds={"above": 0})
     known, _ = proved(base)
-    one = second(margin={"of": "base", "share": 0.25}, arms={"less": "model.layers=2", "more": ""})
+    one = claim(margin={"of": "base", "share": 0.25}, arms={"less": "model.layers=2", "more": ""})
     found, _ = proved(one, known={"base": replace(known, name="base")})
     assert found.margin == pytest.approx(abs(known.effect[0]) / 4) == pytest.approx(0.5, abs=0.03)
 
@@ -312,20 +323,20 @@ def test_a_margin_may_be_a_share_of_a_known_effect() -> None:
     ],
 )
 def test_an_effect_that_is_not_known_is_no_measure(changes: Any, verdict: str, said: str) -> None:
-    one = second(margin={"of": "base", "share": 0.25})
+    one = claim(margin={"of": "base", "share": 0.25})
     known = {} if changes is None else {"base": result(name="base", **changes)}
     found, queue = proved(one, known=known)
     assert found.verdict == verdict and said in found.why[0] and queue.asked == []
 
 
 def test_of_two_claims_the_one_whose_effect_is_the_measure_comes_first() -> None:
-    claims = {"share": second(margin={"of": "base", "share": 0.25}), "base": second(holds={"above": 0})}
+    claims = {"share": claim(margin={"of": "base", "share": 0.25}), "base": claim(holds={"above": 0})}
     found = list(proof.prove(claims, Runs(law)))
     assert [one.name for one in found] == ["base", "share"] and found[1].margin is not None
 
 
 def test_margins_that_go_round_in_a_circle_are_refused() -> None:
-    claims = {"a": second(margin={"of": "b", "share": 0.2}), "b": second(margin={"of": "a", "share": 0.2})}
+    claims = {"a": claim(margin={"of": "b", "share": 0.2}), "b": claim(margin={"of": "a", "share": 0.2})}
     with pytest.raises(LabError, match="a → b → a"):
         next(proof.prove(claims, Runs(law)))
 
@@ -336,7 +347,7 @@ def test_what_compute_is_worth_is_the_slope_of_the_baseline() -> None:
     def by_steps(e: Any) -> dict[str, float]:
         return law(e) | {"metric": 3 - 0.2 * math.log(e.train.steps) + noise(e.train.seed) + e.model.layers}
 
-    one = second(
+    one = claim(
         on="nano train.steps=400", measure="bits_per_byte", margin={"cec": 1.02, "arm": "more"}, sd=1e-3,
     )  # fmt: skip
     found, queue = proved(one, by_steps)
@@ -348,15 +359,15 @@ def test_what_compute_is_worth_is_the_slope_of_the_baseline() -> None:
 
 
 def test_a_pass_that_shows_less_than_would_matter_is_weak() -> None:
-    strong, _ = proved(second(holds={"above": 0}, margin={"value": 1.0, "why": "a layer"}, sd=0.1))
-    weak, _ = proved(second(holds={"above": 0}, margin={"value": 2.5, "why": "more than a layer"}, sd=0.1))
+    strong, _ = proved(claim(holds={"above": 0}, margin={"value": 1.0, "why": "a layer"}, sd=0.1))
+    weak, _ = proved(claim(holds={"above": 0}, margin={"value": 2.5, "why": "more than a layer"}, sd=0.1))
     assert (strong.said, weak.said) == ("holds", "holds (weak)")
 
 
 def test_more_seeds_after_a_verdict_are_judged_as_by_one_who_looked() -> None:
-    first, _ = proved(second(holds={"above": 0}))
-    more, _ = proved(second(holds={"above": 0}, seeds=5), known={"it": first})
-    fresh, _ = proved(second(holds={"above": 0}, seeds=5))
+    first, _ = proved(claim(holds={"above": 0}))
+    more, _ = proved(claim(holds={"above": 0}, seeds=5), known={"it": first})
+    fresh, _ = proved(claim(holds={"above": 0}, seeds=5))
     assert more.looks == [3, 5] and more.effects == fresh.effects
     assert more.effect[1] < fresh.effect[1] and more.effect[0] == fresh.effect[0]
 
@@ -365,36 +376,36 @@ def test_more_seeds_after_a_verdict_are_judged_as_by_one_who_looked() -> None:
 
 
 def test_an_edit_of_what_decides_makes_another_claim_and_is_told() -> None:
-    first, _ = proved(second(holds={"above": 0}))
-    edited, _ = proved(second(holds={"above": 1}), known={"it": first})
+    first, _ = proved(claim(holds={"above": 0}))
+    edited, _ = proved(claim(holds={"above": 1}), known={"it": first})
     assert edited.mark != first.mark and edited.looks == [3]
     (before,) = edited.before
     assert (before.verdict, before.mark) == ("holds", first.mark)
-    third, _ = proved(second(holds={"above": 1.5}), known={"it": edited})
+    third, _ = proved(claim(holds={"above": 1.5}), known={"it": edited})
     assert [was.mark for was in third.before] == [first.mark, edited.mark]
 
 
 def test_words_and_seeds_may_change() -> None:
-    one = second()
-    same = second(note="better told", seeds=9, sd=0.2, needs={"tokens": 1e9}, reading="so it is")
+    one = claim()
+    same = claim(note="better told", seeds=9, sd=0.2, needs={"tokens": 1e9}, reading="so it is")
     assert mark_of(one.model_dump(mode="json")) == mark_of(same.model_dump(mode="json", exclude_none=True))
     for change in (
-        {"holds": {"above": 1}}, {"on": "nano train.steps=2"}, {"arms": SECOND_ARMS}, {"timeless": "no"},
+        {"holds": {"above": 1}}, {"on": "nano train.steps=2"}, {"arms": OTHER_ARMS}, {"timeless": "no"},
         {"premises": premise(arm="more", measure="kurtosis", rule={"above": 0.1})}, {"tune": {}},
         {"margin": {"value": 0.4, "why": "half a bit"}},
     ):  # fmt: skip
-        other = second(**change)
+        other = claim(**change)
         assert mark_of(one.model_dump(mode="json")) != mark_of(other.model_dump(mode="json"))
 
 
-SECOND_ARMS = {"less": "model.layers=2", "more": ""}
+OTHER_ARMS = {"less": "model.layers=2", "more": ""}
 
 
 def test_a_run_that_fails_while_an_arm_is_tuned_leaves_the_others_alone() -> None:
     def measure(e: Any) -> Any:
         return "out of memory" if e.model.width == 32 else bowl(e)
 
-    claims = {"it": second(tune={}, arms={"less": "model.width=32", "more": ""}), "other": second()}
+    claims = {"it": claim(tune={}, arms={"less": "model.width=32", "more": ""}), "other": claim()}
     found = {one.name: one for one in proof.prove(claims, Runs(measure))}
     assert found["it"].verdict == "not run" and "out of memory" in found["it"].failed[0]
     assert found["other"].verdict == "does not hold"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 from danlu.lab.claims.checks import Found
 from danlu.lab.claims.page import page
 from danlu.lab.claims.results import Best, Was
-from tests.lab.claims.small import OVER, SECOND, claim, result
+from tests.lab.claims.small import OVER, claim, result
 
 
 def rows(text: str) -> list[list[str]]:
@@ -52,9 +53,9 @@ def test_points_stand_beside_their_arm() -> None:
     one = claim(**OVER)
     text = page({"small": one}, {"small": result(claim=one.model_dump(mode="json"), measured=measured)})
     table = {row[0]: row for row in rows(text)}
-    assert table["arm"][2:] == ["lr 0.001", "lr 0.002", "lr 0.004", "best of bits_per_byte"]
+    assert table["arm"][2:] == ["lr 0.001", "lr 0.002", "lr 0.004", "drop of increment"]
     assert table["more"][2:5] == ["5", "6", "7"]
-    assert "best of less − best of more" in text
+    assert "drop of less − drop of more" in text
 
 
 def test_what_was_not_shown_is_told_with_what_would_decide() -> None:
@@ -73,19 +74,15 @@ def test_a_result_of_another_rule_does_not_count() -> None:
     assert "**holds**" in reworded
 
 
-# ------------------------------------------------------------ the second form
-
-
 def test_the_counts_stand_on_the_first_lines() -> None:
     claims = {
-        "strong": claim(**SECOND), "early": claim(**SECOND), "void": claim(**SECOND), "open": claim(),
-        "large": claim(**SECOND | {"needs": {"tokens": 1e9, "device": "gpu"}}),
+        "strong": claim(), "early": claim(), "void": claim(), "open": claim(),
+        "large": claim(needs={"tokens": 1e9, "device": "gpu"}),
     }  # fmt: skip
-    about = {"claim": claim(**SECOND).model_dump(mode="json", exclude_none=True)}
     results = {
-        "strong": result(name="strong", weak=True, **about),
-        "early": result(name="early", early=["updates 300, below 2000"], **about),
-        "void": result(name="void", verdict="void", why=["p: it failed"], effects=[], **about),
+        "strong": result(name="strong", weak=True),
+        "early": result(name="early", early=["updates 300, below 2000"]),
+        "void": result(name="void", verdict="void", why=["p: it failed"], effects=[]),
     }
     text = page(claims, results)
     first = text.split("\n\n")[1]
@@ -103,7 +100,7 @@ def test_the_counts_stand_on_the_first_lines() -> None:
 
 
 def test_premises_margin_severity_and_tuning_are_told() -> None:
-    one = claim(**SECOND | {"tune": {}})
+    one = claim(tune={})
     found = result(
         claim=one.model_dump(mode="json", exclude_none=True), margin=0.5, severity=[(-0.5, 0.9), (-1.0, 0.1)],
         premises=[Found("some layers", True, "kurtosis of more is 1; asked: above 0")],
@@ -117,5 +114,8 @@ def test_premises_margin_severity_and_tuning_are_told() -> None:
     assert (
         "on 2026-11-02 it was *void*, under a rule, arms, premises or a margin that first ran on 2026" in text
     )
+    uneven = claim(tune={}, holds={"within": [1, 3]})
+    other = replace(found, claim=uneven.model_dump(mode="json"), severity=[(3.0, 0.9), (2.5, 0.1)])
+    assert "lies within 1 and 3: 0.90; within 1.5 and 2.5: 0.10" in page({"small": uneven}, {"small": other})
     table = {row[0]: row for row in rows(text)}
     assert table["arm"][2:] == ["best lr", "increment"] and table["less"][2] == "0.0123 [0.01, ?]"

@@ -12,7 +12,7 @@ import pytest
 from danlu.files.json import read_object, write_json
 from danlu.lab.claims import needs, results
 from danlu.lab.errors import LabError
-from tests.lab.claims.small import SECOND, claim, result
+from tests.lab.claims.small import claim, result
 
 
 def of(changes: dict[str, Any], **said: Any) -> results.Result:
@@ -29,7 +29,7 @@ def test_results_are_kept_and_read_back(tmp_path: Path) -> None:
     assert results.kept({"small": claim()}, tmp_path)["small"].date == "2027-01-01"
 
 
-def test_a_result_of_before_the_second_form_is_read(tmp_path: Path) -> None:
+def test_a_result_of_before_the_later_fields_is_read(tmp_path: Path) -> None:
     results.save(tmp_path, result())
     old = read_object(tmp_path / "small.json")
     for name in (
@@ -74,26 +74,26 @@ def test_the_last_result_of_the_claim_as_it_stands_counts(tmp_path: Path) -> Non
 def test_what_is_due() -> None:
     claims = {
         "kept": claim(), "edited": claim(holds={"below": -1}), "new": claim(), "failed": claim(),
-        "large": claim(**SECOND | {"needs": {"flops": 1e18}}), "void": claim(),
+        "large": claim(needs={"flops": 1e18}), "void": claim(),
     }  # fmt: skip
     known = {name: result(name=name) for name in ("kept", "edited")}
-    claims["few"] = claim(**SECOND)
-    known["few"] = of(SECOND, name="few", verdict="not run", needed=9)
+    claims["few"] = claim()
+    known["few"] = result(name="few", verdict="not run", needed=9)
     known |= {"failed": result(name="failed", verdict="not run"), "void": result(name="void", verdict="void")}
     assert list(needs.due(claims, known)) == ["edited", "new", "failed"]
-    claims["few"] = claim(**SECOND | {"seeds": 9})
+    claims["few"] = claim(seeds=9)
     assert "few" in needs.due(claims, known)
     assert needs.edited(claims["kept"], known["kept"]) is None
     assert "it is another claim now" in str(needs.edited(claims["edited"], known["edited"]))
 
 
 def test_what_is_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
-    large = claim(**SECOND | {"needs": {"parameters": 1e8, "flops": 1e18, "device": "gpu"}})
+    large = claim(needs={"parameters": 1e8, "flops": 1e18, "device": "gpu"})
     monkeypatch.setattr(needs, "kinds", lambda: "cpu")
     said = needs.lacking("large", large)
     assert said is not None and "needs 1e+08 parameters, 1e+18 FLOPs a run, a GPU" in said
     assert "danlu prove large" in said
     assert needs.lacking("small", claim()) is None
-    assert needs.lacking("long", claim(**SECOND | {"needs": {"flops": 1e15}})) is None
+    assert needs.lacking("long", claim(needs={"flops": 1e15})) is None
     monkeypatch.setattr(needs, "kinds", lambda: "NVIDIA H100")
     assert needs.lacking("large", large) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,19 +15,20 @@ NUMBERS = st.floats(-100, 100, width=32)
 POINTS = [1e-3, 2e-3, 4e-3, 16e-3]
 
 
-def one(of: str | None, curve: dict[float, float], sign: int = 1, level: float = math.nan) -> float:
+def one(of: values.Made, curve: dict[float, float]) -> float:
     """Made of the curve of one seed."""
-    (found,) = values.of_points(of, [curve], sign=sign, level=level)
+    (found,) = values.of_points(of, [curve])
     return found
 
 
-@given(st.lists(NUMBERS, min_size=4, max_size=4), st.sampled_from(["best", "argbest", "range"]))
-def test_where_higher_is_better_it_is_the_mirror_image(numbers: list[float], of: str) -> None:
-    up = one(of, dict(zip(POINTS, numbers, strict=True)), -1, 0.5)
-    down = one(of, {point: -v for point, v in zip(POINTS, numbers, strict=True)}, 1, 0.5)
-    assert up == (-down if of == "best" else down)
-    if of == "best":
-        assert up == max(numbers)
+@given(st.lists(NUMBERS, min_size=4, max_size=4), st.sampled_from(["argbest", "ceiling"]))
+def test_where_higher_is_better_it_is_the_mirror_image(numbers: list[float], of: values.Made) -> None:
+    curve, mirrored = (
+        {point: sign * v for point, v in zip(POINTS, numbers, strict=True)} for sign in (1, -1)
+    )
+    up = values.of_points(of, [curve], sign=-1, starts=[-200.0], level=0.5)
+    down = values.of_points(of, [mirrored], sign=1, starts=[200.0], level=0.5)
+    assert up == pytest.approx(down, nan_ok=True)
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1))
@@ -47,31 +47,8 @@ def test_log2_makes_ratios() -> None:
 def test_what_is_made_of_an_arm() -> None:
     measured = dict(zip(POINTS, [3.0, 1.0, 2.0, 5.0], strict=True))
     assert values.of_points(None, [{None: 2.5}, {None: 3.5}]) == [2.5, 3.5]
-    assert one("best", measured) == 1.0
     assert one("drop", measured) == 3.0 - 5.0
-    assert math.isnan(one("best", measured | {POINTS[0]: math.nan}))
-
-
-def test_range_is_what_lies_below_the_line() -> None:
-    """Octaves 0, 1, 2, 4: at 1.5 the line is met a quarter of an octave left and half of one right of the
-    second point."""
-    measured = dict(zip(POINTS, [3.0, 1.0, 2.0, 5.0], strict=True))
-    assert one("range", measured, level=0.5) == pytest.approx(0.25 + 0.5)
-    assert one("range", measured, level=9.0) == pytest.approx(4.0)
-
-
-@given(
-    st.lists(st.integers(-8, 8), min_size=2, max_size=6, unique=True),
-    st.lists(st.integers(0, 8), min_size=6, max_size=6),
-    st.floats(0, 9),
-)
-def test_length_below_agrees_with_counting(xs: list[int], ys: list[int], level: float) -> None:
-    x = sorted(map(float, xs))
-    y = [float(value) for value in ys[: len(x)]]
-    fine = np.concatenate([np.linspace(a, b, 1000, endpoint=False) + (b - a) / 2000 for a, b in pairwise(x)])
-    widths = np.concatenate([np.full(1000, (b - a) / 1000) for a, b in pairwise(x)])
-    counted = widths[np.interp(fine, x, y) <= level].sum()
-    assert values.length_below(x, y, level) == pytest.approx(counted, abs=2e-3 * (x[-1] - x[0]))
+    assert math.isnan(one("drop", measured | {POINTS[1]: math.nan}))
 
 
 @given(st.floats(0.1, 5), st.floats(-2, 2), NUMBERS)

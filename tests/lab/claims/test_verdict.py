@@ -32,12 +32,14 @@ from danlu.lab.statistics import Interval, anytime, evidence, mean_interval
     ],
 )
 def test_judge(rule: Rule, interval: tuple[float, float], said: str) -> None:
-    assert verdict.judge(rule, Interval(sum(interval) / 2, *interval)) == said
+    found = Interval(sum(interval) / 2, *interval)
+    assert verdict.judge(rule, found, narrow=found) == said
 
 
 @given(st.sampled_from([Rule(above=0), Rule(below=0), Rule(within=(-1, 1))]))
 def test_without_a_finite_interval_nothing_is_shown(rule: Rule) -> None:
-    assert verdict.judge(rule, Interval(math.nan, -math.inf, math.inf)) == "not shown"
+    whole = Interval(math.nan, -math.inf, math.inf)
+    assert verdict.judge(rule, whole, narrow=whole) == "not shown"
 
 
 def noisy(mean: float, spread: float = 0.1, n: int = 5) -> list[float]:
@@ -50,7 +52,9 @@ def test_equality_is_two_one_sided_tests() -> None:
     """Of five values with a spread of .1 the 90 % interval reaches .095, the 95 % interval .124."""
     rule = Rule(within="margin")
     assert verdict.decide(rule, noisy(0.0), 0.1)[0] == "holds"
-    assert verdict.decide(rule, noisy(0.0), 0.1, tost=False)[0] == "not shown"
+    narrow, wide = Interval(0.0, -0.095, 0.095), Interval(0.0, -0.124, 0.124)
+    assert verdict.judge(rule, wide, narrow, 0.1) == "holds"
+    assert verdict.judge(rule, wide, wide, 0.1) == "not shown"
     assert verdict.decide(rule, noisy(0.0), 0.09)[0] == "not shown"
     assert verdict.decide(rule, noisy(0.23), 0.1)[0] == "does not hold"
     assert verdict.decide(rule, noisy(0.21), 0.1)[0] == "not shown"  # by the 95 % interval
