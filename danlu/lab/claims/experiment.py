@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from danlu import spec
@@ -57,15 +58,24 @@ def check(claim: Claim, seeds: int | None = None) -> None:
         for name in wanted(claim, arm):
             measure(name, made.objective.metrics)
         first = made.objective.metrics[0].name
-        counts_it = claim.of in COUNTS_START and arm in claim.contrast
-        if counts_it and claim.measure_of(arm).replace("-", "_") not in ("metric", first):
-            raise LabError(
-                f"arm {arm}: of = {claim.of} is made of the objective's first metric; measure must be {first}"
-            )
+        for of, name in _counted(claim, arm):
+            if name.replace("-", "_") not in ("metric", first):
+                raise LabError(
+                    f"arm {arm}: of = {of} is made of the objective's first metric; measure must be {first}"
+                )
         if made.train.steps is None or made.train.seconds is not None:
             raise LabError(
                 f"arm {arm}: a claim's runs are bounded by train.steps alone; set it in on or in the arm"
             )
+
+
+def _counted(claim: Claim, arm: str) -> Iterator[tuple[str, str]]:
+    """What is made of points in which the start counts, and of which measure: for contrast and premises."""
+    if claim.of in COUNTS_START and arm in claim.contrast:
+        yield claim.of, claim.measure_of(arm)
+    for premise in claim.premises:
+        if isinstance(premise, Number) and premise.of in COUNTS_START and arm in claim.arms_of(premise):
+            yield premise.of, claim.measured_by(premise, arm)
 
 
 def plan(claim: Claim, seeds: int) -> dict[tuple[str, int], dict[Any, Job]]:

@@ -174,3 +174,15 @@ def test_a_run_of_the_book_is_that_of_a_trial() -> None:
     made = experiment.experiment(claim, arm)
     trial = Side.of("", resolve(claim.on), 2100)
     assert experiment.job(claim, arm, made, 0).hash == trial.job(0).hash
+
+
+@pytest.mark.parametrize("where", ["claim", "premise"])
+def test_what_counts_the_start_is_made_of_the_first_metric(where: str) -> None:
+    """The start of a run that diverged is known of that metric alone."""
+    if where == "claim":
+        one = claim(**OVER | {"of": "sensitivity", "measure": "kurtosis", "holds": {"above": 0}})
+    else:
+        premise = PREMISE | {"arm": "less", "of": "sensitivity", "measure": "kurtosis"}
+        one = claim(**OVER | {"premises": [premise]})
+    with pytest.raises(LabError, match="measure must be bits_per_byte"):
+        experiment.check(one)
