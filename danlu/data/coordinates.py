@@ -1,0 +1,168 @@
+"""Signals as coordinate data: where, and what is there. Photographs, a chirp, the signed distance of a curve.
+
+Coordinates run from −1 to 1 each way and are the middles of equal cells. On an image the first goes down, the
+second to the right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from danlu.data.errors import DataError
+from danlu.files.read import open_file
+from danlu.spec import signals as specs
+from danlu.spec.signals import CROP
+
+Floats = NDArray[np.float64]
+
+_STREAM = 0x636F6F72  # "coor": keeps this random stream apart from others with the same seed
+_CORNERS = {"china": (100, 200), "flower": (100, 200)}  # of the crop: down, right
+
+
+class Part(NamedTuple):
+    """Points of a signal, float32: ``coordinates`` [n, inputs], ``values`` [n, outputs], ``gradients`` [n,
+    outputs, inputs] by the coordinates."""
+
+    coordinates: NDArray[np.float32]
+    values: NDArray[np.float32]
+    gradients: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """A signal on a grid of ``shape``, in two parts: ``seen`` at even places, and the rest, ``held_out``.
+    ``whole``: all points, the last place first. ``record`` says, in JSON, what it was made from."""
+
+    spec: specs.Signals
+    shape: tuple[int, ...]
+    whole: Part
+    even: NDArray[np.bool_]
+    record: dict[str, Any]
+
+    @property
+    def seen(self) -> Part:
+        """What training sees."""
+        return Part(*(array[self.even] for array in self.whole))
+
+    @property
+    def held_out(self) -> Part:
+        """What it does not see."""
+        return Part(*(array[~self.even] for array in self.whole))
+
+    def rows(self, seed: int, step: int, first: int, start: int, stop: int) -> Part:
+        """Samples ``first + start`` to ``first + stop`` of the endless stream of seen points: whole epochs,
+        each in an order of its own."""
+        seen = np.flatnonzero(self.even)
+        samples = range(first + start, first + stop)
+        places = [_order(seed % 2**64, i // len(seen), len(seen))[i % len(seen)] for i in samples]
+        chosen = seen[np.array(places, np.int64)]
+        return Part(*(array[chosen] for array in self.whole))
+
+
+@lru_cache(maxsize=4)  # only a memo: a batch may span two epochs
+def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([_STREAM, seed, epoch]).permutation(count)
+
+
+def prepare_signal(spec: specs.Signals) -> Signal:
+    """The signal of ``spec``. Raises ``DataError`` where scikit-learn or Pillow is missing."""
+    shape = (spec.points,) if isinstance(spec, specs.Chirp) else (spec.pixels, spec.pixels)
+    coordinates = middles(shape)
+    values, gradients = _MADE[type(spec)](spec, coordinates)
+    even = np.ones(shape, bool)
+    for places in np.indices(shape):
+        even &= places % 2 == 0
+    whole = Part(*(np.ascontiguousarray(array, np.float32) for array in (coordinates, values, gradients)))
+    record = {
+        "corpus": spec.model_dump(mode="json"),
+        "sha256": hashlib.sha256(whole.values.tobytes()).hexdigest(),
+        "splits": {
+            "train": {"points": int(even.sum())},
+            "held_out": {"points": int((~even).sum())},
+        },
+    }
+    return Signal(spec, shape, whole, even.ravel(), record)
+
+
+def middles(shape: tuple[int, ...]) -> Floats:
+    """The middles of the cells of a grid over [−1, 1]^d, row by row: [cells, d]."""
+    ticks = [(2 * np.arange(count) + 1) / count - 1 for count in shape]
+    return np.stack(np.meshgrid(*ticks, indexing="ij"), -1).reshape(-1, len(shape))
+
+
+def _photograph(spec: specs.Photograph, coordinates: Floats) -> tuple[Floats, Floats]:
+    """Values; gradients by central differences, one-sided at the edges."""
+    down, right = _CORNERS[spec.of]
+    crop = _pixels(spec.of)[down : down + CROP, right : right + CROP] / 255
+    tile = CROP // spec.pixels
+    image = crop.reshape(spec.pixels, tile, spec.pixels, tile, 3).mean((1, 3))
+    gradients = np.stack(np.gradient(image, 2 / spec.pixels, axis=(0, 1)), -1)
+    return image.reshape(-1, 3), gradients.reshape(-1, 3, 2)
+
+
+def _pixels(name: str) -> NDArray[np.uint8]:
+    """A photograph of scikit-learn, [427, 640, 3]. Nothing of scikit-learn is imported."""
+    for module, package in (("sklearn", "scikit-learn"), ("PIL", "Pillow")):
+        if find_spec(module) is None:
+            raise DataError(
+                "data.kind = photograph reads an image that comes with scikit-learn, with Pillow; "
+                f"{package} is not installed; pip install 'danlu[images]'"
+            )
+    (folder,) = cast(ModuleSpec, find_spec("sklearn")).submodule_search_locations or [""]
+    image: Any = importlib.import_module("PIL.Image")
+    with open_file(Path(folder) / "datasets" / "images" / f"{name}.jpg") as file:
+        return np.asarray(image.open(file, formats=["JPEG"]).convert("RGB"))
+
+
+def _chirp(spec: specs.Chirp, coordinates: Floats) -> tuple[Floats, Floats]:
+    """sin φ, and its derivative φ' cos φ: u runs from 0 to 1, and φ' = 2π(low + (high − low)u) by u."""
+    u = (coordinates + 1) / 2
+    phase = 2 * np.pi * (spec.low * u + (spec.high - spec.low) * u**2 / 2)
+    slope = np.pi * (spec.low + (spec.high - spec.low) * u)  # by x: du = dx/2
+    return np.sin(phase), (slope * np.cos(phase))[:, None]
+
+
+def _signed_distance(spec: specs.SignedDistance, coordinates: Floats) -> tuple[Floats, Floats]:
+    distance = {"circle": _circle, "box": _box, "ring": _ring}[spec.of]
+    values, gradients = distance(coordinates)
+    return values[:, None], gradients[:, None]
+
+
+def _circle(x: Floats) -> tuple[Floats, Floats]:
+    r = np.hypot(*x.T)
+    return r - 0.5, x / np.maximum(r, np.finfo(float).tiny)[:, None]
+
+
+def _ring(x: Floats) -> tuple[Floats, Floats]:
+    """|r − ½| − ⅙, from ⅓ to ⅔."""
+    off, outwards = _circle(x)
+    return np.abs(off) - 1 / 6, np.sign(off)[:, None] * outwards
+
+
+def _box(x: Floats) -> tuple[Floats, Floats]:
+    """Outside, the distance from the nearest point of the square; inside, the nearest side."""
+    beyond = np.abs(x) - 0.5
+    outside = np.maximum(beyond, 0)
+    far = np.hypot(*outside.T)
+    inside = far == 0
+    nearest = np.eye(2)[beyond.argmax(-1)]
+    direction = np.where(inside[:, None], nearest, outside / np.where(inside, 1, far)[:, None])
+    return far + np.minimum(beyond.max(-1), 0), direction * np.sign(x)
+
+
+_MADE: dict[type, Callable[[Any, Floats], tuple[Floats, Floats]]] = {
+    specs.Photograph: _photograph,
+    specs.Chirp: _chirp,
+    specs.SignedDistance: _signed_distance,
+}
