@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Annotated, Any, Protocol, TypeVar
 
@@ -21,11 +21,11 @@ from pydantic import Field
 from danlu import spec
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome
-from danlu.lab.statistics.optimum import BEYOND, NEAR, Optimum, locate
+from danlu.lab.statistics.optimum import NEAR
+from danlu.lab.statistics.search import EXTENSIONS, Search
 from danlu.spec.base import PositiveInt, Spec
 
 FIRST_SEED = 1_000_001  # far from those of any comparison
-EXTENSIONS = 3  # times that points are added
 RATES = ("lr", "adamw_lr")  # of an optimizer; they are moved together
 
 T = TypeVar("T")
@@ -113,17 +113,17 @@ def carry_out(queue: Runner, procedure: Asks[T]) -> T:
 
 def tuning(sides: Sequence[tuple[str, spec.Experiment]], grid: Grid = Grid()) -> Asks[list[Tuned]]:
     """``tune`` as a procedure, so that several can share a queue."""
-    searches = [_Search(name, experiment, grid) for name, experiment in sides]
+    each = [_Side(name, experiment, grid) for name, experiment in sides]
     for extension in range(EXTENSIONS + 1):
-        asked = [search.jobs() for search in searches]
+        asked = [side.jobs() for side in each]
         outcomes = iter((yield [job for jobs in asked for job in jobs]))
-        for search, jobs in zip(searches, asked, strict=True):
-            search.learn([next(outcomes) for _ in jobs])
-        if extension == EXTENSIONS or all(search.inside for search in searches):
+        for side, jobs in zip(each, asked, strict=True):
+            side.learn([next(outcomes) for _ in jobs])
+        if extension == EXTENSIONS or all(side.inside for side in each):
             break
-        for search in searches:
-            search.extend()
-    return [search.result() for search in searches]
+        for side in each:
+            side.search.extend()
+    return [side.result() for side in each]
 
 
 def at(experiment: spec.Experiment, field: str, factor: float) -> spec.Experiment:
@@ -174,25 +174,20 @@ def _scale_rates(optimizer: dict[str, Any], factor: float) -> None:
         _scale_rates(optimizer["embeddings"], factor)
 
 
-@dataclass
-class _Search:
-    """One side on its way. Costs are by x, log₂ of the factor, and seed; NaN where a run diverged."""
+class _Side:
+    """One side on its way. x is log₂ of the factor on its own value."""
 
-    name: str
-    experiment: spec.Experiment
-    grid: Grid
-    costs: dict[float, list[float]] = field(default_factory=dict)
-    found: Optimum | None = None
-
-    def __post_init__(self) -> None:
-        middle = (self.grid.points - 1) // 2
-        self.asked = [(place - middle) * self.grid.step for place in range(self.grid.points)]
-        self.sign = self.experiment.objective.metrics[0].sign
-        at(self.experiment, self.grid.field, 1.0)  # raises where there is nothing to tune
+    def __init__(self, name: str, experiment: spec.Experiment, grid: Grid) -> None:
+        self.name, self.experiment, self.grid = name, experiment, grid
+        at(experiment, grid.field, 1.0)  # raises where there is nothing to tune
+        metric = experiment.objective.metrics[0]
+        self.sign = metric.sign
+        near = NEAR * (1 if "bit" in metric.unit else math.log(2))
+        self.search = Search(0.0, grid.points, grid.step, near)
 
     def jobs(self) -> list[Job]:
         """The runs of the points that are asked for."""
-        return [self._job(x, seed) for x in self.asked for seed in range(self.grid.seeds)]
+        return [self._job(x, seed) for x in self.search.asked for seed in range(self.grid.seeds)]
 
     def _job(self, x: float, seed: int) -> Job:
         experiment = self._at(x)
@@ -204,45 +199,26 @@ class _Search:
 
     def learn(self, outcomes: Sequence[Outcome]) -> None:
         """Take in how those runs ended."""
-        costs = [self.sign * outcome.metric for outcome in outcomes]
-        for place, x in enumerate(self.asked):
-            self.costs[x] = costs[place * self.grid.seeds : (place + 1) * self.grid.seeds]
-        bits = "bit" in self.experiment.objective.metrics[0].unit
-        self.found = locate(self.costs, near=NEAR * (1 if bits else math.log(2)))
+        costs, n = [self.sign * outcome.metric for outcome in outcomes], self.grid.seeds
+        self.search.learn([costs[i : i + n] for i in range(0, len(costs), n)])
 
     @property
     def inside(self) -> bool:
-        return self.found is not None and self.found.interior
-
-    def extend(self) -> None:
-        """Ask for the points that are missing; where none is, for points beside the best."""
-        assert self.found is not None
-        self.asked = list(self.found.further if not self.inside else self._beside(self.found.x))
-
-    def _beside(self, best: float) -> list[float]:
-        """The nearest places that were not tried, half a step apart; closer ones where these are used up."""
-        low, high = min(self.costs), max(self.costs)
-        apart, free = self.grid.step, list[float]()
-        while len(free) < BEYOND:
-            apart /= 2
-            places = (low + apart * i for i in range(round((high - low) / apart) + 1))
-            free = [x for x in places if all(abs(x - tried) > apart / 2 for tried in self.costs)]
-        return sorted(sorted(free, key=lambda x: abs(x - best))[:BEYOND])
+        return self.search.found.interior
 
     def result(self) -> Tuned:
-        assert self.found is not None
+        found, costs = self.search.found, self.search.costs
         own = value_of(self.experiment, self.grid.field)
-        curve = {own * _factor(x): self.sign * fmean(costs) for x, costs in sorted(self.costs.items())}
-        why = "" if self.inside else f"{self.name}: {self.grid.field} is untuned: {self.found.why}"
-        best = self.found.x if self.inside else 0.0
+        why = "" if self.inside else f"{self.name}: {self.grid.field} is untuned: {found.why}"
+        best = found.x if self.inside else 0.0
         return Tuned(
             experiment=self._at(best),
             field=self.grid.field,
             value=own * _factor(best),
-            low=own * 2**self.found.low,
-            high=own * 2**self.found.high,
-            curve=curve,
-            trials=sum(map(len, self.costs.values())),
+            low=own * 2**found.low,
+            high=own * 2**found.high,
+            curve={own * _factor(x): self.sign * fmean(losses) for x, losses in sorted(costs.items())},
+            trials=sum(map(len, costs.values())),
             why=why,
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from danlu.lab.referee.errors import Void
@@ -12,29 +11,24 @@ from danlu.lab.referee.plan import Tune
 from danlu.lab.referee.runs import Run, Runs
 from danlu.lab.referee.seeds import Seeds
 from danlu.lab.referee.words import fill, places_of, split
-from danlu.lab.statistics.optimum import Optimum, locate
+from danlu.lab.statistics.optimum import Optimum
+from danlu.lab.statistics.search import EXTENSIONS, Points, Search
 
-GRID = (-2.0, -1.0, 0.0, 1.0, 2.0)  # octaves about the start
+POINTS, STEP = 5, 1.0  # octaves apart, about the start
 SEEDS = 2
-EXTENSIONS = 3
 CLOSE = 2.0  # times as far above the lowest as the third lowest: points farther up are walls, not the bottom
 
 
-@dataclass
 class Curve:
-    """The losses of an arm by log2 of the rate, seed by seed."""
+    """The losses of an arm by log2 of the rate, seed by seed; what they cost."""
 
-    points: dict[float, list[float]] = field(default_factory=dict)
-    runs: int = 0
-    seconds: float = 0.0
+    def __init__(self, start: float) -> None:
+        self.search = Search(math.log2(start), POINTS, STEP, _near)
+        self.runs, self.seconds = 0, 0.0
 
     @property
     def optimum(self) -> Optimum:
-        means = sorted(
-            sum(losses) / len(losses) for losses in self.points.values() if all(map(math.isfinite, losses))
-        )
-        near = CLOSE * (means[2] - means[0]) if len(means) > 2 else math.inf
-        return locate(self.points, near=near)
+        return self.search.found
 
     def json(self, sign: int) -> dict[str, Any]:
         """The best rate with its interval, what was tried, and what it cost."""
@@ -44,11 +38,17 @@ class Curve:
             "interval": [2**found.low, 2**found.high],
             "tried": [
                 {"rate": 2**x, "values": [sign * loss if math.isfinite(loss) else None for loss in losses]}
-                for x, losses in sorted(self.points.items())
+                for x, losses in sorted(self.search.costs.items())
             ],
             "runs": self.runs,
             "seconds": self.seconds,
         }
+
+
+def _near(costs: Points) -> float:
+    """The unit of the metric is not known, so that the curve itself says what is near its lowest point."""
+    means = sorted(sum(losses) / len(losses) for losses in costs.values() if all(map(math.isfinite, losses)))
+    return CLOSE * (means[2] - means[0]) if len(means) > 2 else math.inf
 
 
 def words(tune: Tune, octaves: float) -> list[str]:
@@ -62,30 +62,29 @@ def tune(runs: Runs, seeds: Seeds, purpose: str, common: Mapping[str, Sequence[s
     is not inside its grid after three extensions. Where one arm's grid is extended, so are all others'."""
     plan = runs.plan
     assert plan.tune is not None
-    curves = {arm: Curve() for arm in plan.arms}
-    middle = math.log2(plan.tune.start)
-    wanted: dict[str, tuple[float, ...]] = {arm: tuple(middle + step for step in GRID) for arm in plan.arms}
+    curves = {arm: Curve(plan.tune.start) for arm in plan.arms}
     drawn: list[int | None] = [*seeds.of(purpose, SEEDS)] if plan.seeded else [None] * SEEDS
-    for _ in range(EXTENSIONS + 1):
+    for extension in range(EXTENSIONS + 1):
         for arm, curve in curves.items():
-            for x in wanted[arm]:
-                _try(runs, curve, arm, common[arm], x, drawn)
-        found = {arm: curve.optimum for arm, curve in curves.items()}
-        outside = {arm: optimum for arm, optimum in found.items() if not optimum.interior}
+            curve.search.learn([_try(runs, curve, arm, common[arm], x, drawn) for x in curve.search.asked])
+        outside = {arm: curve for arm, curve in curves.items() if not curve.optimum.interior}
         if not outside:
             return curves
-        wanted = {arm: _further(curves[arm], optimum) for arm, optimum in found.items()}
-    arm, optimum = next(iter(outside.items()))
-    tried = curves[arm].points
+        if extension < EXTENSIONS:
+            for curve in curves.values():
+                curve.search.extend()
+    arm, curve = next(iter(outside.items()))
+    tried = curve.search.costs
     raise Void(
-        f"{arm} is untuned: {optimum.why}, after {len(tried)} rates from {2 ** min(tried):.3g} to "
+        f"{arm} is untuned: {curve.optimum.why}, after {len(tried)} rates from {2 ** min(tried):.3g} to "
         f"{2 ** max(tried):.3g}; set tune.start nearer to the best"
     )
 
 
 def _try(
     runs: Runs, curve: Curve, arm: str, common: Sequence[str], x: float, drawn: Sequence[int | None]
-) -> None:
+) -> list[float]:
+    """The losses of the seeds at a rate."""
     plan, losses = runs.plan, []
     assert plan.tune is not None
     for number, seed in enumerate(drawn):
@@ -95,12 +94,4 @@ def _try(
         losses.append(plan.metric.sign * record.value)
         curve.runs += 1
         curve.seconds += record.seconds
-    curve.points[x] = losses
-
-
-def _further(curve: Curve, optimum: Optimum) -> tuple[float, ...]:
-    """Two more rates: beyond the border that the best lies at, or beyond the one nearer to it."""
-    if optimum.further:
-        return optimum.further
-    low, high = min(curve.points), max(curve.points)
-    return (low - 2, low - 1) if optimum.x - low < high - optimum.x else (high + 1, high + 2)
+    return losses

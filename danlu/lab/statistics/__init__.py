@@ -5,7 +5,7 @@ is needed. All of it holds for values that are near to normal.
 - ``sequential``: evidence and intervals for whoever looks before the end; planned looks
 - ``multiplicity``: several questions at once (Holm); ``online``: questions that come one after another
 - ``power``: how many pairs a question needs; equivalence, severity
-- ``optimum``: the best rate, with its interval, from losses at several
+- ``optimum``: the best rate, with its interval, from losses at several; ``search``: which to try next
 - ``gain``: the compute-equivalent gain at each rung, by the baseline's ``elasticity`` and the runs' ``noise``
 - ``across``: gains over rungs by ``random_effects``, the verdict at a size; ``ahead``: what to run next
 - ``shrink``: what is left of a gain among many that were tried
