@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.common import machine, show
+from danlu.draw import Chart
 from danlu.lab.across import Question, try_across
 
+LARGE = 0.3  # |ln gain| from which on an idea is drawn among the large effects
 FOLDER = Path(__file__).parent / "results" / "sizes"
 IDEAS = (
     "swiglu", "qk-norm", "constant", "learned-positions", "muon", "lion", "parallel", "mqa", "relu2",
@@ -56,6 +59,30 @@ def gains(found: Iterable[dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
+def draw(found: Sequence[dict[str, Any]]) -> list[Path]:
+    """Gain against compute, the ideas with large effects apart from those with small ones."""
+    charts = {
+        name: Chart(
+            "training FLOP of the baseline", "times the baseline's compute", log_x=True, log_y=True,
+            title=f"What an idea is worth in compute: {name} effects",
+            caption="Dots: rungs, with 95 % intervals. Above 1 the idea saves compute.",
+        ).rule(y=1.0)
+        for name in ("large", "small")
+    }  # fmt: skip
+    for one in found:
+        known = [(r["rung"]["flops"], r["gain"]) for r in one["rungs"] if None not in r["gain"]]
+        if not known:
+            continue
+        large = max(abs(math.log(gain[0])) for _, gain in known) > LARGE
+        chart, x, y = charts["large" if large else "small"], [at for at, _ in known], [g[0] for _, g in known]
+        chart.line(x, y, one["idea"]).dots(x, y, one["idea"], y_ends=[(g[1], g[2]) for _, g in known])
+    paths = []
+    for name, chart in charts.items():
+        paths.append(FOLDER / f"{name}.svg")
+        paths[-1].write_text(chart.svg())
+    return paths
+
+
 def _factors(gain: Sequence[float | None]) -> str:
     value, low, high = ("∞" if end is None else f"{end:.2f}" for end in gain)
     return f"{value} ({low} … {high})"
@@ -79,6 +106,7 @@ def main() -> None:
     rungs = [f"rung {level + 1}" for level in range(most)]
     rows = [[*row[:1], *row[1:-2], *["–"] * (most + 3 - len(row)), *row[-2:]] for row in gains(found)]
     show("What an idea is worth in compute", ("idea", *rungs, "predicted", "verdict"), rows, machine(1))
+    print(*(f"Drawn: {path}" for path in draw(found)), sep="\n")
 
 
 if __name__ == "__main__":

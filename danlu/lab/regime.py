@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 TOKENS_PER_PARAMETER, UPDATES, BELOW_CHANCE, WARMUP = 20.0, 2000, 0.3, 0.02
-SLACK = 0.99  # whole updates and whole heads miss a round number by so much
+SLACK = 0.99  # whole updates miss a round number by so much
+WITH_IDEA = 0.9  # an idea may add a tenth to the parameters of a baseline with 20 tokens for each
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Regime:
         """Why its verdict says little of longer runs; empty: it is in the regime."""
         ratio, below = self.tokens_per_parameter, self.bits_below_chance
         said = []
-        if ratio is not None and ratio < SLACK * TOKENS_PER_PARAMETER:
+        if ratio is not None and ratio < WITH_IDEA * TOKENS_PER_PARAMETER:
             said.append(f"{ratio:.2g} tokens per parameter ({TOKENS_PER_PARAMETER:.0f} are needed)")
         if self.updates < SLACK * UPDATES:
             said.append(f"{self.updates:,} updates ({UPDATES:,} are needed)")
@@ -53,15 +54,7 @@ class Regime:
     @property
     def words(self) -> str:
         """In a line."""
-        parts = []
-        if self.tokens_per_parameter is not None:
-            parts.append(f"{self.tokens_per_parameter:.3g} tokens per parameter")
-        parts.append(f"{self.updates:,} updates")
-        if self.bits_below_chance is not None:
-            parts.append(f"{self.bits_below_chance:.2f} bits below chance")
-        if self.tuned is not None:
-            parts.append("tuned rates" if self.tuned else "rates not tuned")
-        return ", ".join(parts)
+        return told(self.tokens_per_parameter, self.updates, self.bits_below_chance, self.tuned)
 
     def json(self) -> dict[str, Any]:
         """Its fields, and ``early``."""
@@ -70,6 +63,20 @@ class Regime:
             "bits_below_chance": self.bits_below_chance, "warmup": self.warmup,
             "whole_schedule": self.whole_schedule, "tuned": self.tuned, "early": list(self.early),
         }  # fmt: skip
+
+
+def told(ratio: float | None, updates: int | None, below: float | None, tuned: bool | None) -> str:
+    """What is known of a regime, in a line: tokens per parameter, updates, bits below chance, tuned rates."""
+    parts = []
+    if ratio is not None:
+        parts.append(f"{ratio:.3g} tokens per parameter")
+    if updates is not None:
+        parts.append(f"{updates:,} updates")
+    if below is not None:
+        parts.append(f"{below:.2f} bits below chance")
+    if tuned is not None:
+        parts.append("tuned rates" if tuned else "rates not tuned")
+    return ", ".join(parts)
 
 
 def regime_of(summaries: Iterable[Mapping[str, Any]], *, tuned: bool | None = None) -> Regime | None:

@@ -40,6 +40,13 @@ def test_each_thing_that_is_missing_is_said(changed: dict[str, Any], why: str) -
     assert why in said
 
 
+def test_an_idea_may_add_some_parameters() -> None:
+    """A baseline of 20 tokens a parameter, and a variant with a twentieth more, or a quarter more."""
+    for more, early in ((1.05, False), (1.25, True)):
+        regime = regime_of([summary(tokens_per_parameter=20 / share) for share in (1, more)], tuned=True)
+        assert regime is not None and bool(regime.early) is early
+
+
 def test_rates_that_were_not_tuned_are_early() -> None:
     regime = regime_of([summary()], tuned=False)
     assert regime is not None and regime.early == ("the rates were not tuned",)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from danlu.lab.conditions import condition
 from danlu.lab.errors import LabError
+from danlu.lab.regime import told
 
 ENOUGH = 3  # seeds: a decision on fewer is marked as weak
 
@@ -56,16 +57,9 @@ class Regime(_Part):
     early: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = []
-        if self.updates is not None:
-            said.append(f"{self.updates:,.0f} updates")
-        if self.tokens_per_parameter is not None:
-            said.append(f"{self.tokens_per_parameter:.3g} tokens per parameter")
-        if self.tuned is not None:
-            said.append("tuned rates" if self.tuned else "rates not tuned")
-        if self.early:
-            said.append(f"early: {'; '.join(self.early)}")
-        return ", ".join(said) or "not known"
+        said = told(self.tokens_per_parameter, self.updates, self.bits_below_chance, self.tuned)
+        early = f"early: {'; '.join(self.early)}" if self.early else ""
+        return ", ".join(filter(None, (said, early))) or "not known"
 
 
 class Gain(_Part):
