@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from danlu.door.experiment import Word, to_words
+from danlu.door.experiment import Word, to_words, written
 from danlu.door.record import Record
 from danlu.draw import Displayed, Table
 from danlu.draw.page import Part
@@ -56,9 +56,10 @@ def try_across_scale(
     between two rungs when it has no chance left to be shown better; without them all rungs run. ``ledger``:
     None: no ledger is told. Raises ``DanluError`` with the sentences of the command line.
     """
+    on = written(on)
     if settings:
         on = shlex.join(in_full([*split(on), *to_words(settings)]))
-    question = Question(tuple(os.fspath(idea) for idea in ideas), on, rungs, seeds, gates=gates)
+    question = Question(tuple(map(written, ideas)), on, rungs, seeds, gates=gates)
     book = None if ledger is None else Path(ledger)
     answer = try_across(question, Path(studies), workers=workers, show=progress, book=book)
     write_atomically(answer.study.report, report(answer).encode())

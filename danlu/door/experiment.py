@@ -64,8 +64,15 @@ def split_words(words: Sequence[Word | Experiment]) -> list[str]:
         if isinstance(word, Experiment):
             raise SpecError("an Experiment must come first, and words such as '+swiglu' after it")
         whole = not isinstance(word, str) or (len(words) > 1 and OVERRIDE.fullmatch(word))
-        found += [os.fspath(word)] if whole else split(os.fspath(word))
+        found += [written(word)] if whole else split(written(word))
     return found
+
+
+def written(word: Any) -> str:
+    """A word or a path as text. Raises ``SpecError`` for what is neither."""
+    if not isinstance(word, str | os.PathLike):
+        raise SpecError(f"{word!r} is no text and no path; write it as after danlu train, such as 'qk-norm'")
+    return os.fspath(word)
 
 
 def to_words(settings: Mapping[str, Any]) -> list[str]:

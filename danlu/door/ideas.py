@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from danlu.door.experiment import Word, to_words
+from danlu.door.experiment import Word, to_words, written
 from danlu.door.record import Record, plain
 from danlu.draw import Displayed, Table
 from danlu.draw.page import Part
@@ -107,10 +107,11 @@ def try_ideas(
     are. ``ledger``: the file that remembers the verdicts; None: none does. Raises
     ``DanluError`` with the sentences of the command line.
     """
+    on = written(on)
     if settings:
         on = shlex.join(in_full([*split(on), *to_words(settings)]))
     tune = None if tune == "none" else tune
-    question = Question(tuple(os.fspath(idea) for idea in ideas), on, seeds, budget, tune, stop_early)
+    question = Question(tuple(map(written, ideas)), on, seeds, budget, tune, stop_early)
     book = None if ledger is None else Path(ledger)
     answer = carry_out(question, Path(studies), workers=workers, show=progress, book=book)
     write_atomically(answer.study.report, report(answer).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from danlu.door.experiment import written
 from danlu.door.record import Record
 from danlu.draw import Displayed
 from danlu.draw.page import Part
@@ -51,5 +52,5 @@ def compare(*sides: str | os.PathLike[str], metric: str | None = None, x: str = 
     of the command line.
     """
     check_axis(x)
-    found = comparison.compare([os.fspath(side) for side in sides], metric)
+    found = comparison.compare([written(side) for side in sides], metric)
     return Comparison(found, x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,15 @@ def test_ideas(tmp_path: Path, in_process: None) -> None:
     check(verdict, charts=1)
     with pytest.raises(danlu.spec.DanluError, match=r"did you mean [+]swiglu[?]"):
         danlu.try_ideas("swiglo")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [lambda: danlu.try_ideas([]), lambda: danlu.try_across_scale(3), lambda: danlu.try_ideas("x", on=3)],
+)
+def test_what_is_no_word_is_refused_in_a_sentence(ask: Callable[[], object]) -> None:
+    with pytest.raises(danlu.spec.DanluError, match="is no text and no path"):
+        ask()
 
 
 def test_the_ledger(

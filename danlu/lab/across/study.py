@@ -39,8 +39,9 @@ from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
 from danlu.lab.trial.arms import Idea, read_sides
 from danlu.lab.trial.cost import AROUND, Cost, on_cores
+from danlu.lab.trial.question import label, plain
 from danlu.lab.trial.sides import Runs, Side
-from danlu.lab.trial.timing import Ratio
+from danlu.lab.trial.timing import TIMING, Ratio
 
 MEMORY = "times.json"  # ratios of seconds, by what they hold for
 REMEMBERED: dict[Any, Any] = {...: {"value": [float, float, float], "why": str}}
@@ -61,6 +62,9 @@ class Question:
     seeds: int = SEEDS
     gates: bool = True
     time: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ideas", plain(self.ideas))
 
     @property
     def name(self) -> str:
@@ -144,6 +148,7 @@ class _Climb:
         paces = [measure_pace(self.runs.queue, rung.baseline) for rung in self.planned]
         each = zip(runs, self.planned, paces, strict=True)
         seconds = AROUND * math.fsum(count * rung.updates * pace for count, rung, pace in each)
+        seconds += TIMING * workers * len(runs) * len(self.ideas) * self.question.time
         say(on_cores(seconds / workers, workers))
 
     def _runs(self, rung: Rung) -> int:
@@ -198,7 +203,7 @@ class _Climb:
             return None
         ratio = flops_of(variant.experiment) / flops_of(baseline.experiment)
         ended = self.runs.outcome(baseline, seed), self.runs.outcome(variant, seed)
-        what = f"{name} and of {self.question.on}"
+        what = f"{name} and of {label(self.question.on)}"
         found, key = timing.known_or_measured(self.runs.queue, what, ended, ratio, self.times)
         if key is not None:
             self.times[key] = found.json()
@@ -262,7 +267,7 @@ class _Climb:
             else replace(one, shrunk=shrink(one.judged.gain.value, _error(one.judged), spread))
             for one in scaled
         )  # fmt: skip
-        look = Look(self.question.rungs, self.question.seeds)
+        look = Look(max(map(len, self.found.values())), self.question.seeds)
         return Across(
             self.question.on,
             self.study,
@@ -303,7 +308,8 @@ class _Climb:
         found, count = self.found[name], len(self.planned)
         if judged is None or judged.model is None or len(found) < count or count == MOST:
             return []
-        new, pair = rungs(self.planned[0].baseline, count + 1)[-1], found[-1].flops / found[-1].rung.flops
+        new = rungs(self.planned[0].baseline, count + 1)[-1]
+        pair = found[-1].flops / found[-1].rung.flops
         last, seeds = known(self._gains(name))[-1], self.question.seeds
         checks = found[-1].baseline.trials + found[-1].variant.trials * pair
         ahead = Ahead(
@@ -311,6 +317,9 @@ class _Climb:
             last.variance * last.pairs / new.pairs(seeds),
             new.flops * (new.pairs(seeds) * (1 + pair) + checks),
         )
+        target = self._target([*self.planned, new])
+        if self.question.gates and chance_of_better(judged.model, [ahead], target) < FUTILE:
+            return []  # it would end before that
         again = math.fsum((one.rung.flops + one.flops) * len(one.seeds) for one in found)
         return ways(judged.model, again, judged.at, ahead)
 

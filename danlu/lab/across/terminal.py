@@ -9,6 +9,7 @@ from danlu.lab.across.answer import Across, AtRung, Scaled
 from danlu.lab.statistics.ahead import Way
 from danlu.lab.statistics.gain import Gain
 from danlu.lab.statistics.means import Interval
+from danlu.lab.trial.question import label
 
 HEAD = (
     "idea", "parameters", "tokens", "rate", "pairs", "difference", "compute gain", "at equal time",
@@ -20,7 +21,7 @@ def sentence(idea: Scaled, answer: Across) -> str:
     beyond = "" if idea.judged is None else (
         f" at {math.exp(idea.judged.at):.2g} FLOP, two rungs beyond the largest run"
     )  # fmt: skip
-    said = f"{idea.idea} on {answer.on}: {idea.said}{beyond}"
+    said = f"{idea.idea} on {label(answer.on)}: {idea.said}{beyond}"
     if idea.verdict == "void":
         return f"{said}: {idea.why}"
     if idea.judged is None or not math.isfinite(idea.judged.gain.value):

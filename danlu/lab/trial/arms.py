@@ -55,6 +55,10 @@ def read_idea(text: str) -> Idea:
             continue
         joined = word.removeprefix("+")
         for name in [joined] if is_file_name(joined) and Path(joined).exists() else joined.split("+"):
+            if "." in name and not is_file_name(name):
+                raise LabError(f"{name} names a field, and an idea gives it a value: '{name}=VALUE'")
+            if not name:
+                raise LabError(f"{text!r} has nothing where an idea is joined by +; write qk-norm+swiglu")
             statements.append(catalog.idea(name).statement)
             words.append(f"+{name}")
     if not words:
@@ -69,6 +73,8 @@ def read_sides(on: str, ideas: Sequence[str]) -> tuple[spec.Experiment, dict[Ide
     """The baseline and each idea's experiment. Raises ``SpecError`` or ``LabError`` with one sentence for an
     idea that is unknown, changes nothing, or changes what both sides must share."""
     base_words = split(on)
+    if not base_words:
+        raise LabError("--on is empty; name the baseline as after danlu train, or leave --on out")
     baseline = resolve(base_words)
     found: dict[Idea, spec.Experiment] = {}
     for text in ideas:

@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from danlu.lab.errors import LabError
 from danlu.lab.queue import Outcome
 from danlu.lab.trial.question import Question
+from danlu.lab.trial.timing import TIMING
 from danlu.lab.tuning import FIRST_SEED, Grid
 
+YEAR = 365 * 86400  # seconds
 AROUND = 1.15  # what a run costs beyond its updates: evaluation, looking inside, beginning
-TIMING = 25  # seconds in which two sides are timed in turns
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,15 @@ def planned(question: Question) -> tuple[int, int, int]:
 
 def about(question: Question, steps: int, pace: float, workers: int) -> str:
     """How long it takes, if nothing else runs: ``pace`` is in seconds of an update. Half of the runs that
-    may be needed are counted."""
+    may be needed are counted. Raises ``LabError`` for more than a year: that is a slip in the budget."""
     tuning, pairs, further = planned(question)
     seconds = math.ceil((tuning + pairs + further / 2) / workers) * steps * pace * AROUND
-    return on_cores(seconds + TIMING * len(question.ideas), workers)
+    said = on_cores(seconds + TIMING * len(question.ideas), workers)
+    if seconds > YEAR:
+        raise LabError(
+            f"--budget {question.budget} takes {said}; a number alone is of tokens (or 1e13flop, 60s)"
+        )
+    return said
 
 
 def on_cores(seconds: float, workers: int) -> str:

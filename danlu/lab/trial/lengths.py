@@ -25,6 +25,14 @@ class Equal(NamedTuple):
     note: str = ""
 
 
+def at_equal_steps(variant: Side, baseline: Side) -> Equal:
+    """As many updates, which may read more or less."""
+    read = [side.experiment.train.batch * side.experiment.data.size for side in (variant, baseline)]
+    unit = f"{baseline.experiment.data.unit}s"
+    note = "" if read[0] == read[1] else f"an update reads {read[0]:,} {unit}, the baseline's {read[1]:,}"
+    return Equal(variant, note=note)
+
+
 def at_equal_flops(variant: Side, baseline: Side) -> Equal:
     """As many updates as the FLOPs of the baseline's run pay for."""
     side, ratio = variant.at_cost_of(baseline)

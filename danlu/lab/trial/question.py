@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,19 @@ from danlu.lab.limits import SEEDS, within
 from danlu.lab.study import folder_name
 
 BED, PAIRS = "bed", 5  # where nothing else is said
+LONGEST = 40  # characters of a baseline's words that every line can repeat
+
+
+def plain(ideas: Iterable[str]) -> tuple[str, ...]:
+    """Ideas as they are written without the + before them, which may be left out: one question whether it is
+    or not."""
+    return tuple(idea.strip().removeprefix("+") for idea in ideas)
+
+
+def label(on: str) -> str:
+    """The baseline's words where they are short; else the first of them with ``…``, for lines that come after
+    one that says them all."""
+    return on if len(on) <= LONGEST else f"{on.split()[0]} …"
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,9 @@ class Question:
     budget: str | None = None
     tune: str | None = "lr"
     stop_early: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ideas", plain(self.ideas))
 
     @property
     def name(self) -> str:

@@ -23,9 +23,9 @@ from danlu.lab.trial.answer import Answer
 from danlu.lab.trial.arms import Idea, is_of_rates, read_sides
 from danlu.lab.trial.cost import Cost
 from danlu.lab.trial.findings import At, Finding, Pairs, find
-from danlu.lab.trial.lengths import Equal, at_equal_flops, at_equal_time, doubt
+from danlu.lab.trial.lengths import Equal, at_equal_flops, at_equal_steps, at_equal_time, doubt
 from danlu.lab.trial.moved import most_moved
-from danlu.lab.trial.question import Question
+from danlu.lab.trial.question import Question, label
 from danlu.lab.trial.record import ask, record
 from danlu.lab.trial.sides import Runs, Side
 from danlu.lab.trial.timing import Ratio
@@ -271,7 +271,7 @@ class _Trial:
         by_flops = at_equal_flops(side, self.baseline)
         assert by_flops.cost is not None
         by_time = self._at_equal_time(idea, by_flops.cost, seeds)
-        return {"steps": Equal(side), "flops": by_flops, "time": by_time}
+        return {"steps": at_equal_steps(side, self.baseline), "flops": by_flops, "time": by_time}
 
     def _at_equal_time(self, idea: str, flops: float, seeds: Sequence[int]) -> Equal:
         side = self.variants[idea]
@@ -285,7 +285,7 @@ class _Trial:
         experiments of both sides that it was measured with."""
         ended = [self.runs.outcome(side, seeds[0]) for side in (self.baseline, self.variants[idea])]
         ratios = self.memory.get("ratios") or {}
-        of_idea, what = ratios.get(idea, {}), f"{idea} and of {self.question.on}"
+        of_idea, what = ratios.get(idea, {}), f"{idea} and of {label(self.question.on)}"
         ratio, key = timing.known_or_measured(self.runs.queue, what, (ended[0], ended[1]), flops, of_idea)
         if key is not None:
             self.remember(ratios=ratios | {idea: of_idea | {key: ratio.json()}})

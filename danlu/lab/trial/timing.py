@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 
 from danlu import parts, spec
 from danlu.code import together
+from danlu.files.json import finite
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Outcome, Queue, gpus
 from danlu.lab.queue.job import torch_build
@@ -31,6 +32,7 @@ from danlu.lab.queue.quiet import quiet
 from danlu.lab.statistics import Interval, median_interval
 from danlu.spec.replay import difference, to_yaml
 
+TIMING = 20  # seconds in which two sides are timed in turns, with what comes before
 PAIRS = 20  # of blocks; the interval of their median ratio is then from the 6th to the 15th
 BLOCK = 0.2  # seconds, at least
 WARM = 3  # updates before anything counts
@@ -42,6 +44,7 @@ BUSY = 0.05  # of a GPU's time: what others may use of it
 VOID = 0.3  # of the blocks: how many may not count
 SURE = 0.02  # two timings of the same side may differ by so much
 SAME = 0.01  # a ratio that surely differs from 1 by no more is none: so much may FLOPs differ, too
+OFTEN = 0.3  # seconds between two looks whether a signal came
 GENTLY = 0.01  # of each rate
 CLEARLY = 0.99  # level at which they do differ
 
@@ -74,11 +77,12 @@ class Ratio:
         return self.known and (self.same or self.differs)
 
     def json(self) -> dict[str, Any]:
-        return {"value": list(self.value), "why": self.why}
+        """Plain values; none where it is not known."""
+        return {"value": [finite(end) for end in self.value], "why": self.why}
 
     @classmethod
     def read(cls, record: dict[str, Any]) -> Ratio:
-        return cls(Interval(*record["value"]), record["why"])
+        return cls(Interval(*(math.nan if end is None else end for end in record["value"])), record["why"])
 
 
 def equal_by_construction(baseline: spec.Experiment, variant: spec.Experiment, flops: float) -> str | None:
@@ -243,7 +247,7 @@ def known_or_measured(
     here = key(baseline, variant, code)
     if here in before:
         return Known(Ratio.read(before[here]))
-    queue.say(f"timing updates of {what} in turns")
+    queue.say(f"timing updates of {what} in turns, some {TIMING} seconds")
     found = measure(baseline, variant, queue.check)
     return Known(found, here if found.settled else None)
 
@@ -261,20 +265,39 @@ def measure(
     with quiet(stop) as others:
         if others:
             return refused(f"{others} runs of other studies are under way on this machine")
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "danlu.lab.trial.timing"],
-            input=json.dumps(sides), capture_output=True, text=True, env=environment(), check=False,
-        )  # fmt: skip
-    if done.returncode < 0:
+        status, told, errors = _ended(json.dumps(sides), stop)
+    if status < 0:
         stop()
         raise LabError("the process that times both sides was ended by a signal; the same command continues")
-    if done.returncode:
-        last = done.stderr.strip().rpartition("\n")[2]
-        return refused(f"the process that times both sides failed: {last or done.returncode}")
-    said = json.loads(done.stdout.splitlines()[-1])
+    if status:
+        last = errors.strip().rpartition("\n")[2]
+        return refused(f"the process that times both sides failed: {last or status}")
+    said = json.loads(told.splitlines()[-1])
     if said["busy"] > BUSY:
         return refused(f"something else uses {said['busy']:.0%} of the GPU")
     return judge([Block(*block) for block in said["blocks"]])
+
+
+def _ended(sides: str, stop: Callable[[], None]) -> tuple[int, str, str]:
+    """How the process that times both sides ended, and what it wrote. ``stop`` is called again and again;
+    where it raises, the process is ended."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "danlu.lab.trial.timing"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    given: str | None = sides
+    try:
+        while True:
+            try:
+                told, errors = process.communicate(given, timeout=OFTEN)
+                return process.returncode, told, errors
+            except subprocess.TimeoutExpired:
+                given = None  # it was written
+                stop()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.arms import Idea
 from danlu.lab.trial.cost import planned
 from danlu.lab.trial.findings import Finding
-from danlu.lab.trial.question import PAIRS, Question
+from danlu.lab.trial.question import PAIRS, Question, label
 from danlu.spec.metrics import Metric
 
 FEW = 40  # seeds: more are not proposed
@@ -46,7 +46,7 @@ def answered(answer: Answer) -> list[str]:
 
 def _sentence(answer: Answer, findings: Sequence[Finding]) -> str:
     """One sentence; equalities that the same runs answer are named together."""
-    head = f"{findings[0].pairs.idea} on {answer.question.on}"
+    head = f"{findings[0].pairs.idea} on {label(answer.question.on)}"
     if findings[0].verdict == "void":
         return f"{head}: void, since {findings[0].note}."
     same = groupby(findings, lambda f: (f.said, f.interval.value if f.pairs.seeds else None))

@@ -202,6 +202,19 @@ def test_what_would_narrow_the_interval_is_told_and_a_second_look_is_known(
     assert same.before == more.before
 
 
+def test_no_rung_is_advised_before_which_a_gate_would_close(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rungs, all gates open: what is told to come next is what the same study would do."""
+    bad = law(lambda c: 0.9, noise=0.01)
+    told, _ = climbed(monkeypatch, tmp_path, bad, rungs=2)
+    more, _ = climbed(monkeypatch, tmp_path, bad, rungs=3)
+    assert told.ideas[0].verdict == "not shown"
+    assert bool(told.ideas[0].ways) == (len(more.ideas[0].at) == 3)
+    if not told.ideas[0].ways:  # nothing was run, so nothing was looked at again
+        assert more.before == ()
+
+
 def test_runs_that_diverge_cannot_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = law(lambda c: 1.5, noise=1e-4)
 

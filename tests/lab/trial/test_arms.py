@@ -64,6 +64,8 @@ def test_a_file_is_laid_over_the_baseline(tmp_path: Path) -> None:
         ("'objective={kind: prefix, length: 8}'", "not of the same thing"),
         ("sgd+prefix-lm", "not of the same thing"),
         ("", "an idea without a word"),
+        ("swiglu+", "nothing where an idea is joined by"),
+        ("optimizer.lr", "gives it a value: 'optimizer.lr=VALUE'"),
     ],
 )
 def test_refused_in_a_sentence(idea: str, sentence: str) -> None:
@@ -78,6 +80,8 @@ def test_an_idea_is_given_once_and_at_least_one() -> None:
         read_sides("nano", [])
     with pytest.raises(SpecError, match="no recipe"):
         read_sides("nanno", ["swiglu"])
+    with pytest.raises(LabError, match="--on is empty"):
+        read_sides("", ["swiglu"])
 
 
 def test_a_file_without_a_change_is_refused(tmp_path: Path) -> None:

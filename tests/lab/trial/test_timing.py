@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,6 +174,9 @@ def test_equal_by_construction(words: str, same: str | None) -> None:
 def test_a_ratio_is_kept_as_json() -> None:
     found = judge(blocks(1.5))
     assert Ratio.read(json.loads(json.dumps(found.json()))) == found
+    unknown = judge([block._replace(waited=0.5) for block in blocks(1.5)])
+    kept = json.loads(json.dumps(unknown.json(), allow_nan=False))
+    assert not unknown.known and kept["value"] == [None] * 3 and not Ratio.read(kept).known
 
 
 @contextmanager
@@ -190,19 +196,35 @@ def others(count: int) -> Iterator[int]:
 def test_what_the_other_process_says(
     beside: int, status: int, said: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = subprocess.CompletedProcess([], status, stdout=said, stderr=f"Traceback\n{said}\n")
     monkeypatch.setattr(timing, "quiet", lambda stop: others(beside))
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(timing, "_ended", lambda *_: (status, said, f"Traceback\n{said}\n"))
     nano = spec.resolve("nano")
     found = timing.measure(nano, nano)
     assert why in found.why and found.known == ("pairs" in why)
 
 
 def test_a_signal_ends_the_timing(monkeypatch: pytest.MonkeyPatch) -> None:
-    done = subprocess.CompletedProcess([], -2, stdout="", stderr="")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(timing, "_ended", lambda *_: (-2, "", ""))
     with pytest.raises(LabError, match="ended by a signal; the same command continues"):
         timing.measure(spec.resolve("nano"), spec.resolve("nano"))
+
+
+def test_who_is_told_to_stop_while_it_times_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that came to the study alone: its process that times is ended."""
+    started = []
+
+    class Process(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, command: list[str], **how: Any) -> None:
+            super().__init__([sys.executable, "-c", "import sys; sys.stdin.read()\nwhile True: pass"], **how)
+            started.append(self)
+
+    def stop() -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    with pytest.raises(InterruptedError):
+        timing._ended("{}", stop)
+    assert started[0].returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow

@@ -12,11 +12,13 @@ import pytest
 
 from danlu.cli.main import main
 from danlu.lab import trial
+from danlu.lab.errors import LabError
 from danlu.lab.regime import Regime
 from danlu.lab.study import Study
 from danlu.lab.trial import Answer, Finding, Question
 from danlu.lab.trial.cost import Cost, about, planned
 from danlu.lab.trial.findings import At, find
+from danlu.lab.trial.question import label
 from danlu.lab.trial.words import answered
 from tests.lab.trial.cases import pairs
 
@@ -119,7 +121,21 @@ def test_what_is_planned() -> None:
     assert planned(Question(("a", "b"), seeds=3, tune=None)) == (0, 9, 12)
     # 35 runs of 2,100 updates of 7 ms, two at a time: 18 rounds of 17 s, and the timing.
     assert about(Question(("a",)), 2100, 0.007, 2).startswith("about 5 minutes on 2 cores")
-    assert about(Question(("a",), tune=None), 10, 0.001, 2).startswith("about 30 seconds")  # the timing
+    assert about(Question(("a",), tune=None), 10, 0.001, 2).startswith("about 20 seconds")  # the timing
+
+
+def test_a_slip_in_the_budget_is_refused() -> None:
+    with pytest.raises(LabError, match="a number alone is of tokens"):
+        about(Question(("a",), budget="1e13"), 10**10, 0.007, 2)
+
+
+def test_a_plus_before_an_idea_is_no_other_question() -> None:
+    assert Question(("+qk-norm", " swiglu")).name == Question(("qk-norm", "swiglu")).name
+
+
+def test_a_long_baseline_is_said_once() -> None:
+    assert label("bed train.batch=8") == "bed train.batch=8"
+    assert label("nano model.width=16 model.layers=1 data.context=16") == "nano …"
 
 
 def test_the_cost_is_of_all_runs() -> None:
