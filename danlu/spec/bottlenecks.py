@@ -45,7 +45,7 @@ class Gumbel(Spec):
 
     kind: Literal["gumbel"] = "gumbel"
     groups: PositiveInt = 8
-    codes: Annotated[PositiveInt, Field(ge=2)] = 16
+    codes: Annotated[int, Field(ge=2)] = 16
     temperature: PositiveFloat = 1.0
     estimator: Relaxation = "hard"
     beta: NonNegativeFloat = 0.0
@@ -73,7 +73,7 @@ class VQ(Spec):
 
     kind: Literal["vq"] = "vq"
     size: PositiveInt = 16
-    codes: Annotated[PositiveInt, Field(ge=2)] = 64
+    codes: Annotated[int, Field(ge=2)] = 64
     decay: Fraction = 0.99
     smoothing: PositiveFloat = 1e-5
     commitment: NonNegativeFloat = 0.25
@@ -86,7 +86,7 @@ class FSQ(Spec):
     learned. The paper's: 8,6,5 for about 2⁸ codes, 8,5,5,5 for 2¹⁰, 7,5,5,5,5 for 2¹²."""
 
     kind: Literal["fsq"] = "fsq"
-    levels: Annotated[tuple[Annotated[PositiveInt, Field(ge=3)], ...], Field(min_length=1)] = (8, 5, 5, 5)
+    levels: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)] = (8, 5, 5, 5)
 
     @model_validator(mode="after")
     def _countable(self) -> FSQ:
@@ -106,12 +106,12 @@ class LFQ(Spec):
     """
 
     kind: Literal["lfq"] = "lfq"
-    size: Annotated[PositiveInt, Field(le=62)] = 10
+    size: Annotated[int, Field(ge=1, le=62)] = 10
     entropy: NonNegativeFloat = 0.1
     diversity: NonNegativeFloat = 1.0
     temperature: PositiveFloat = 0.01
     commitment: NonNegativeFloat = 0.25
-    group: Annotated[PositiveInt, Field(le=16)] = 10
+    group: Annotated[int, Field(ge=1, le=16)] = 10
 
 
 BOTTLENECK = Family("bottleneck", base=Spec)

@@ -9,7 +9,8 @@ import torch.nn as nn
 
 
 class Noise(NamedTuple):
-    """The noise of one vector: ``size`` independent numbers, standard ``normal`` or ``uniform`` in [0, 1)."""
+    """The noise of one vector: ``size`` independent numbers, standard ``normal`` or ``uniform`` in [0, 1).
+    ``danlu.data.Counter`` has methods of these names, which draw it by the vector's place."""
 
     law: Literal["normal", "uniform"]
     size: int

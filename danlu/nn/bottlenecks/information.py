@@ -33,7 +33,7 @@ class Information(NamedTuple):
 
 @torch.no_grad()
 def information(
-    mean: torch.Tensor, log_variance: torch.Tensor, z: torch.Tensor, rows: int = 1024
+    mean: torch.Tensor, log_variance: torch.Tensor, z: torch.Tensor, rows: int = 256
 ) -> Information:
     """Of a whole set (Hoffman & Johnson 2016). ``mean``, ``log_variance`` (n, size) of q(z|x); ``z``, a draw
     of each. Computed in float64, ``rows`` draws at a time against all n examples.

@@ -10,8 +10,9 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
+from danlu.data import Counter
 from danlu.nn import build
-from danlu.nn.bottlenecks import VQ, Bottleneck, Gaussian
+from danlu.nn.bottlenecks import FSQ, VQ, Bottleneck, Gaussian, Gumbel
 from danlu.spec import bottlenecks as spec
 
 KINDS = get_args(get_args(spec.Bottleneck)[0])
@@ -146,3 +147,17 @@ def test_what_no_bottleneck_can_be(kind, fields):
 def test_constructors_refuse_the_same():
     with pytest.raises(ValueError, match="size"):
         Gaussian(size=-1)
+    with pytest.raises(ValueError, match=r"levels.*at least 3"):
+        FSQ(levels=[8, 2])
+
+
+def test_noise_is_what_the_counter_draws():
+    """By place: two halves of the rows are the whole, and so are the codes of both."""
+    made = Gumbel(groups=2, codes=3)
+    z = torch.randn(8, 6)
+
+    def codes(start, stop):
+        noise = getattr(Counter(1, 2), made.noise.law)(start, stop, made.noise.size)
+        return made(z[start:stop], torch.from_numpy(noise)).codes
+
+    assert torch.equal(codes(0, 8), torch.cat((codes(0, 3), codes(3, 8))))
