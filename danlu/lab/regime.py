@@ -41,7 +41,7 @@ class Regime:
         if self.updates < SLACK * UPDATES:
             said.append(f"{self.updates:,} updates ({UPDATES:,} are needed)")
         if below is not None and below < BELOW_CHANCE:
-            said.append(f"{below:.2f} bits below token frequencies ({BELOW_CHANCE} are needed)")
+            said.append(f"{_from_chance(below)} ({BELOW_CHANCE} below are needed)")
         most = max(WARMUP, 1 / ratio) if ratio else WARMUP
         if self.warmup * SLACK > most:
             said.append(f"warm-up is {self.warmup:.0%} of the run (at most {most:.0%})")
@@ -73,10 +73,14 @@ def told(ratio: float | None, updates: int | None, below: float | None, tuned: b
     if updates is not None:
         parts.append(f"{updates:,} updates")
     if below is not None:
-        parts.append(f"{below:.2f} bits below chance")
+        parts.append(_from_chance(below))
     if tuned is not None:
         parts.append("tuned rates" if tuned else "rates not tuned")
     return ", ".join(parts)
+
+
+def _from_chance(below: float) -> str:
+    return f"{abs(below):.2f} bits {'below' if below >= 0 else 'above'} chance"
 
 
 def regime_of(summaries: Iterable[Mapping[str, Any]], *, tuned: bool | None = None) -> Regime | None:

@@ -28,7 +28,8 @@ def test_far_enough_is_not_early() -> None:
     [
         ({"tokens_per_parameter": 5.0}, "5 tokens per parameter"),
         ({"updates": 300}, "300 updates"),
-        ({"bits_below_chance": 0.1}, "0.10 bits below"),
+        ({"bits_below_chance": 0.1}, "0.10 bits below chance"),
+        ({"bits_below_chance": -1.33}, "1.33 bits above chance"),
         ({"warmup": 0.1}, "warm-up is 10%"),
         ({"whole_schedule": False}, "cut short"),
     ],
