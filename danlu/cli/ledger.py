@@ -43,7 +43,9 @@ def ledger(
         str | None,
         typer.Option(metavar="WORDS", help="The baseline of an idea that you search for, as in danlu try."),
     ] = None,
-    file: Annotated[Path, typer.Option("--file", help="The file of the ledger.")] = Path("ledger.yaml"),
+    file: Annotated[
+        Path | None, typer.Option("--file", help="The file of the ledger. Default: ledger.yaml, here.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List verdicts and decisions, and what to look at again.
@@ -57,8 +59,9 @@ def ledger(
 
     Examples: danlu ledger; danlu ledger search qk-norm; danlu ledger due
     """
-    from danlu.lab.ledger import decide, find, judge, read
+    from danlu.lab.ledger import decide, find, judge, named, read
 
+    file = named(file)
     match words or []:
         case [] | ["list"] | ["all"] as asked:
             _list(read(file), file, asked == ["all"], as_json)

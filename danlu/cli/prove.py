@@ -99,6 +99,10 @@ def _prove(
     from danlu.lab.errors import LabError
     from danlu.lab.queue import Queue
 
+    if ledger is not None:
+        from danlu.lab.ledger import check
+
+        check(ledger)
     folders = [studies / FOLDER, *([folder] if folder else [])]
     known = kept(book.with_bases(chosen), *folders)
     wanted = needs.due(chosen, known) if everything else chosen

@@ -90,7 +90,8 @@ class Judgement(Record, Displayed):
         return shown
 
 
-def ledger(file: str | os.PathLike[str] = book.LEDGER) -> Ledger:
-    """The ledger in ``file``, empty where there is none: every question that was asked, its verdict, what was
-    decided. Raises ``LabError`` with the line where it cannot be read."""
-    return Ledger(Path(file))
+def ledger(file: str | os.PathLike[str] | None = None) -> Ledger:
+    """The ledger in ``file``: every question that was asked, its verdict, what was decided. Left out, it is
+    ``ledger.yaml`` in the working folder, empty where there is none. Raises ``LabError`` where the file that
+    you name is not there, and with the line where it cannot be read."""
+    return Ledger(book.named(None if file is None else Path(file)))

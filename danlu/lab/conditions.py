@@ -68,6 +68,18 @@ def condition(text: str) -> Condition | None:
     return Condition(name, relation, float(digits) * SUFFIXES.get(suffix.lower(), 1))
 
 
+def plain(text: str) -> None:
+    """Raises LabError for what is neither a condition nor plainly words: with a sign of a comparison in it a
+    person means a condition, which would never hold."""
+    if not text.strip():
+        raise LabError("revisit is empty; say when in words, or as a condition such as 'parameters > 10M'")
+    if condition(text) is None and (sign := re.search(r"[<>=≥≤]+", text)):
+        raise LabError(
+            f"revisit = {text!r} is no condition, and for words it has a {sign[0]}; a condition is one of "
+            f"{', '.join((*NUMBERS, *VERSIONS))}, then >, >=, < or <=, then a number such as 10M"
+        )
+
+
 def version(text: str) -> tuple[int, ...]:
     """The leading whole numbers of a version, without zeros at the end: 2.11.0+cpu → (2, 11)."""
     found = re.match(r"[0-9]+(?:\.[0-9]+)*", text)

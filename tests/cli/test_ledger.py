@@ -94,6 +94,8 @@ def test_the_verb_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         (["shw", "a"], "did you mean show"), (["show"], "danlu ledger show ID"),
         (["show", "nothing"], "has no entry nothing"), (["decide", "a", "adopt"], "a reason"),
         (["decide", "a", "adpt", "--because", "x"], "adopt, reject or undecided"),
+        (["--file", "nope.yaml"], "there is no ledger nope.yaml"),
+        (["search", "gqa", "--on", "nonsense"], "no experiment"),
         (["due", "nowhere"], "summary.json is missing"),
     ],
 )  # fmt: skip
@@ -103,3 +105,4 @@ def test_the_verb_tells_wrong_input(
     monkeypatch.chdir(tmp_path)
     code, out, err = said(capsys, *words)
     assert (code, out) == (2, "") and told in err
+    assert list(tmp_path.iterdir()) == []

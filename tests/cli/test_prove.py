@@ -46,6 +46,7 @@ def test_the_list_is_the_book() -> None:
         (["windows-cost-litle"], "did you mean windows-cost-little?"),
         (["windows-cost-little", "--all"], "not both"),
         (["none.yaml"], "none.yaml is missing"),
+        (["windows-cost-little", "--ledger", "nowhere/ledger.yaml"], "there is no folder nowhere"),
         (["windows-cost-little", "--seeds", "0"], "--seeds"),
     ],
 )

@@ -148,6 +148,8 @@ def test_the_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(danlu.spec.DanluError, match=r"there is no ledger typo.yaml"):
+        danlu.ledger("typo.yaml")
     assert len(danlu.ledger()) == 0 and danlu.ledger().judge().asked == 0
     gain: dict[str, Any] = {"value": 1.05, "low": 1.01, "high": 1.09}
     add(Path("ledger.yaml"), idea="<gqa>", regime=EARLY, e=9.0, gain=gain, rungs=[gain, gain])

@@ -7,7 +7,7 @@ what an idea sets and its family (``ideas``), which verdicts stand and how many 
 what was tried before (``memory``), and how it is shown (``table``).
 """
 
-from danlu.lab.ledger.book import LEDGER, ask, decide, find, read, record
+from danlu.lab.ledger.book import LEDGER, ask, check, decide, find, named, read, record
 from danlu.lab.ledger.entry import (
     DECISIONS,
     Decision,
@@ -26,6 +26,6 @@ from danlu.lab.ledger.memory import Match, search, seen
 
 __all__ = [
     "DECISIONS", "LEDGER", "Decision", "Entry", "Environment", "Gain", "Judgement", "Match", "Regime",
-    "Revisit", "Rung", "Scale", "Verdict", "about", "ask", "control", "decide", "find", "judge", "read",
-    "record", "search", "seen",
+    "Revisit", "Rung", "Scale", "Verdict", "about", "ask", "check", "control", "decide", "find", "judge",
+    "named", "read", "record", "search", "seen",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from danlu.files.lock import Lock
 from danlu.files.read import MIB, read_text
 from danlu.files.write import write_atomically
 from danlu.files.yaml import brief
-from danlu.lab.conditions import torch_version
+from danlu.lab.conditions import plain, torch_version
 from danlu.lab.errors import LabError
 from danlu.lab.ledger import text
 from danlu.lab.ledger.entry import BY_HAND, CLEAR, DECISIONS, ENOUGH, Decision, Entry, Verdict
@@ -39,6 +39,22 @@ ANSWER = {"verdict", "effect", "interval", "seeds"}
 def read(file: Path = LEDGER) -> list[Entry]:
     """The entries, oldest first; none where there is no file. Raises LabError: the line and what is wrong."""
     return text.entries(_text(file), file)
+
+
+def named(file: Path | None) -> Path:
+    """The ledger that a person named, or the default one, which need not be there yet. Raises LabError, with
+    the nearest name, where the one that was named is not there."""
+    if file is None or file.exists():
+        return file or LEDGER
+    beside = [one.name for one in file.parent.glob("*.y*ml")] if file.parent.is_dir() else []
+    hint = did_you_mean(file.name, beside, f"{file.parent}/" if file.parent != Path() else "")
+    raise LabError(f"there is no ledger {file}{hint or '; danlu try --ledger FILE begins one'}")
+
+
+def check(file: Path) -> None:
+    """Raises LabError or FileError where entries cannot be written into ``file``, before anything is run."""
+    _folder_of(file)
+    read(file)
 
 
 def ask(
@@ -127,6 +143,9 @@ def decide(file: Path, name: str, decision: Decision, because: str, revisit: str
         raise LabError(f"decision = {brief(decision)}; allowed: {either(DECISIONS)}")
     if not because.strip():
         raise LabError("a decision has a reason; say it in a few words: --because 'holds at three sizes'")
+    if revisit is not None:
+        plain(revisit)
+    named(file)
     with _alone(file):
         book = _Book(file)
         old = find(book.entries, name, file)
@@ -273,8 +292,16 @@ def _text(file: Path) -> str:
 
 def _alone(file: Path) -> Lock:
     """One writer at a time: the file itself is replaced, so one beside it is locked."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    _folder_of(file)
     return Lock(file.with_name(f".{file.name}.lock"))
+
+
+def _folder_of(file: Path) -> None:
+    """A ledger stands in a folder of a person's own: one that is misspelt is not made."""
+    if not file.parent.is_dir():
+        raise LabError(
+            f"the ledger {file} cannot be written: there is no folder {file.parent}; make it first"
+        )
 
 
 def _unused(name: str, taken: Iterable[str]) -> str:

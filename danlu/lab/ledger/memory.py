@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from danlu.files.errors import DanluError
+from danlu.lab.errors import LabError
 from danlu.lab.ledger.book import LEDGER, read
 from danlu.lab.ledger.entry import Entry, same
 from danlu.lab.ledger.newest import current
@@ -40,7 +42,26 @@ def search(
 ) -> list[Match]:
     """What was tried that is like ``words``: an idea as ``danlu try`` takes it (on the bed ``on``, where it
     ``sets`` these fields to these values), a claim's name, or any words. The most alike first; among equals
-    those in regime, then the newest. Entries that others supersede are left out."""
+    those in regime, then the newest. Entries that others supersede are left out. Raises LabError where ``on``
+    is neither an experiment nor a baseline of the ledger."""
+    if on is not None and all(on != entry.on for entry in entries):
+        _check(on)
+    return _search(entries, words, on, sets)
+
+
+def _check(on: str) -> None:
+    from danlu.spec.words import resolve
+
+    try:
+        resolve(on)
+    except DanluError as error:
+        said = str(error).splitlines()[0]
+        raise LabError(f"on = {on!r}: no entry has this baseline, and it is no experiment: {said}") from None
+
+
+def _search(
+    entries: Sequence[Entry], words: str, on: str | None, sets: Mapping[str, Any] | None
+) -> list[Match]:
     known = current(entries)
     similar = _similar(known, words)
     found: list[tuple[tuple[float, ...], Match]] = []
@@ -59,7 +80,7 @@ def seen(idea: str, on: str, *, sets: Mapping[str, Any] | None = None, file: Pat
     with its regime, where there is one. None where there is none. Raises LabError where the ledger can't be
     read."""
     answered = [entry for entry in read(file) if entry.answered]
-    exact = [match for match in search(answered, idea, on=on, sets=sets) if match.how == ORDER[0]]
+    exact = [match for match in _search(answered, idea, on, sets) if match.how == ORDER[0]]
     if not exact:
         return None
     old = exact[0].entry

@@ -39,37 +39,63 @@ def entries(text: str, file: Path) -> list[Entry]:
         raise LabError(f"{file} holds {brief(values)}, not a list of entries, each beginning with `- id:`")
     found: dict[str, Entry] = {}
     for node, value in zip(nodes, values, strict=True):
-        where = f"{file}, line {node.start_mark.line + 1}"
         if not isinstance(value, dict):
+            where = f"{file}, line {_line(node)}"
             raise LabError(f"{where}: {brief(value)} is not an entry, which begins with `- id:`")
         try:
             new = entry(value)
-        except LabError as error:
-            raise LabError(f"{where}: {error}") from None
+        except Wrong as error:
+            raise LabError(f"{file}, line {_line(node, *error.place)}: {error}") from None
         if new.id in found:
+            where = f"{file}, line {_line(node, 'id')}"
             raise LabError(f"{where}: a second entry is called {new.id}; give one of the two another id")
         found[new.id] = new
     return list(found.values())
 
 
+class Wrong(LabError):
+    """A field of an entry that is wrong; ``place``: its name, and what leads to it inside of that."""
+
+    def __init__(self, text: str, place: tuple[str | int, ...]) -> None:
+        super().__init__(text)
+        self.place = place
+
+
 def entry(values: Mapping[str, Any]) -> Entry:
-    """The entry of these fields. Raises LabError for the first that is wrong."""
+    """The entry of these fields. Raises Wrong for the first that is wrong."""
     try:
         return Entry.model_validate(values)
     except ValidationError as error:
         problems = error.errors(include_url=False)
     # A field that is unknown is told before the one that is missing: it is mostly that one, misspelt.
     problem = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    name = ".".join(map(str, problem["loc"]))
+    place = problem["loc"]
+    name = ".".join(map(str, place))
     if problem["type"] == "extra_forbidden":
         fields = list(Entry.model_fields)
-        raise LabError(
-            f"{name} is not a field of an entry{did_you_mean(name, fields) or ': ' + ', '.join(fields)}"
-        )
+        hint = did_you_mean(name, fields) or (": " + ", ".join(fields) if len(place) == 1 else "")
+        raise Wrong(f"{name} is not a field of an entry{hint}", place)
     if problem["type"] == "missing":
-        raise LabError(f"{name} is missing")
+        raise Wrong(f"{name} is missing", place)
     said = str(problem["msg"]).removeprefix("Value error, ")
-    raise LabError(f"{name} = {brief(problem['input'])}: {said[:1].lower()}{said[1:]}")
+    raise Wrong(f"{name} = {brief(problem['input'])}: {said[:1].lower()}{said[1:]}", place)
+
+
+def _line(node: yaml.Node, *place: str | int) -> int:
+    """The line, from 1, in which what ``place`` leads to begins; of what is missing, where it would stand."""
+    line = node.start_mark.line + 1
+    for step in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == step), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
 
 
 def _nodes(text: str) -> list[yaml.Node]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import danlu
 from danlu.lab import evidence
 from danlu.lab.errors import LabError
-from danlu.lab.ledger import Entry, ask, decide, find, read
+from danlu.lab.ledger import Entry, ask, check, decide, find, named, read
 from danlu.lab.ledger.newest import current, later
 from tests.conftest import ROOT
 from tests.lab.ledger.entries import EARLY, IN_REGIME, QUESTION, add
@@ -342,7 +342,7 @@ def test_weak_decisions_are_marked(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (HAND_MADE.replace("seeds: 2", "seeds: two"), "line 3: seeds = 'two'"),
+        (HAND_MADE.replace("seeds: 2", "seeds: two"), "line 7: seeds = 'two'"),
         (HAND_MADE.replace("verdict: not shown", "verdikt: not shown"), "did you mean verdict"),
         (HAND_MADE.replace("id: third", "id: old-one"), "line 14: a second entry is called old-one"),
         (HAND_MADE[: HAND_MADE.index("with a colon")], "line 8"),
@@ -350,7 +350,12 @@ def test_weak_decisions_are_marked(
         ("id: a\n", "not a list of entries"),
         ("- just words\n", "line 1: 'just words' is not an entry"),
         ("- id: a\n  date: b\n  statement: s\n  verdict: holds\n  seeds: 3\n  revisit: {when: 'stepz > 1'}\n",
-         "did you mean steps"),
+         "line 6: revisit.when = 'stepz > 1': .* did you mean steps"),
+        ("- id: a\n  date: b\n  statement: s\n  verdict: holds\n  seeds: 3\n  e: -5\n", "line 6: e = -5: "),
+        ("- id: a\n  date: b\n  statement: s\n  verdict: holds\n  seeds: 3\n  rungs:\n  - {value: 1}\n"
+         "  - value: 2\n    low: no\n", "line 9: rungs.1.low = "),
+        ("- id: a\n  date: b\n  statement: s\n  verdict: holds\n  seeds: 3\n  regime:\n    updates: 1\n"
+         "    tokens: 2\n", "line 8: regime.tokens is not a field of an entry"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_told_and_left_alone(tmp_path: Path, text: str, said: str) -> None:
@@ -360,6 +365,42 @@ def test_a_bad_file_is_told_and_left_alone(tmp_path: Path, text: str, said: str)
         with pytest.raises(LabError, match=said):
             attempt()
     assert file.read_text() == text
+
+
+def test_no_folder_is_made_for_a_ledger(tmp_path: Path) -> None:
+    file = tmp_path / "studeis" / "ledger.yaml"
+    for attempt in (lambda: add(file), lambda: ask(**QUESTION, file=file), lambda: check(file)):
+        with pytest.raises(LabError, match=r"there is no folder .*studeis; make it first"):
+            attempt()
+    assert not file.parent.exists()
+    file.parent.mkdir()
+    check(file)
+    assert add(file) == read(file)[0]
+
+
+def test_a_ledger_that_is_named_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert named(None) == Path("ledger.yaml")
+    add(Path("group.yaml"))
+    assert named(Path("group.yaml")) == Path("group.yaml")
+    for typed, hint in (
+        (Path("grop.yaml"), "did you mean group.yaml"),
+        (tmp_path / "gruop.yaml", f"{tmp_path}/"),
+    ):
+        with pytest.raises(LabError, match=f"there is no ledger .*{hint}"):
+            named(typed)
+    with pytest.raises(LabError, match=r"there is no ledger elsewhere[.]yaml"):
+        decide(Path("elsewhere.yaml"), "a", "adopt", "so")
+    assert not list(tmp_path.glob(".elsewhere*"))
+
+
+@pytest.mark.parametrize("when", ["parameters >> lots", "tokens = 10M", "steps => 5", "loss < 2 again", " "])
+def test_what_is_neither_a_condition_nor_words_is_refused(tmp_path: Path, when: str) -> None:
+    file = tmp_path / "ledger.yaml"
+    made = add(file)
+    with pytest.raises(LabError, match="revisit"):
+        decide(file, made.id, "adopt", "so", when)
+    assert decide(file, made.id, "adopt", "so", "when the new corpus is here").revisit is not None
 
 
 def test_wrong_input_is_told(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from danlu.lab.errors import LabError
 from danlu.lab.ledger import Entry, about, record, search, seen
 from danlu.lab.trial.arms import read_sides
 
@@ -76,6 +77,15 @@ def test_similar_words(words: str) -> None:
 @pytest.mark.parametrize("words", ["zebra", "", "!?", "zebra crossing attention"])
 def test_what_is_like_nothing(words: str) -> None:
     assert found(words) == []
+
+
+def test_a_bed_that_is_nothing_is_refused() -> None:
+    with pytest.raises(
+        LabError, match="on = 'nonsense': no entry has this baseline, and it is no experiment"
+    ):
+        search(BOOK, "gqa", on="nonsense")
+    theirs = entry("a", "+gqa", "their program", sets={})
+    assert search(BOOK, "gqa", on="tiny") and search([theirs], "gqa", on="their program")
 
 
 def test_in_regime_before_early_then_the_newest() -> None:
