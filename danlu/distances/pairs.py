@@ -3,7 +3,8 @@
 They are estimated without self pairs, hence without bias: the value may be below 0. The standard error is
 that of Hoeffding's decomposition, in which such an estimate has a part that is linear in the points (falls as
 1/n, and vanishes where both samples have one law) and one that is bilinear (falls as 1/n²); each variance is
-estimated from row sums and sums of squares. No resampling, so one pass in blocks gives value and error.
+estimated from row sums and sums of squares. No resampling, so one pass in blocks gives value and error. The
+linear part is cut at 0, so that where both laws are one the error is too large by a quarter in the mean.
 """
 
 from __future__ import annotations

@@ -26,8 +26,9 @@ _SAID: Mapping[Ending, str] = {
     "converged": "converged",
     "rounding": "no step lowers the loss any more: as near as this arithmetic comes",
     "passes": "stopped by the number of passes before it converged; give more passes, or fit by lbfgs",
-    "separable": "the data are separable: the likelihood rises for ever along a direction, so there is no "
-    "optimum; smooth the counts (smooth = 0.01), or leave features out",
+    "separable": "the data are separable, or the moments at the edge of what can be: the likelihood rises "
+    "for ever along a direction, so there is no optimum; smooth the counts (smooth = 0.01), or leave "
+    "features out",
     "infeasible": "no distribution has these moments, so there is no optimum; mend the targets",
 }
 
@@ -45,9 +46,13 @@ class Course:
         """How many times the data were gone through."""
         return len(self.nll)
 
+    def gap(self, optimum: float) -> Array:
+        """How many nats each pass was above ``optimum``, (passes,)."""
+        return self.nll - optimum
+
     def reached(self, optimum: float, gap: float) -> int | None:
         """How many passes it took until the NLL was no more than ``gap`` nats above ``optimum``."""
-        near = self.nll <= optimum + gap
+        near = self.gap(optimum) <= gap
         return int(near.argmax()) + 1 if near.any() else None
 
 
@@ -72,7 +77,7 @@ class Fit:
     def __str__(self) -> str:
         unseen = len(self.problem.unseen)
         what = "barred" if self.problem.barred.any() else "dropped"
-        left = f"; {unseen} features that are never seen {what}" if unseen else ""
+        left = f"; features that are never seen, {what}: {unseen}" if unseen else ""
         return (
             f"{self.method}: {self.found.nll:.6g} nats after {self.course.passes} passes, constraints met to "
             f"{self.found.residual:.1e} ({_SAID[self.ending]}){left}"
@@ -123,7 +128,7 @@ def _run(
         found = problem.look(weights)
         nlls.append(found.nll)
         residuals.append(found.residual)
-        if found.recession <= 0 or _better(found, best[1]):
+        if found.recession <= 0 or enough(found) or _better(found, best[1]):
             best = weights.copy(), found
     return Fit(problem, method, *best, Course(np.array(nlls), np.array(residuals)), ending)
 

@@ -94,7 +94,7 @@ class Problem:
             nll = rise - float(self.mass @ top)
         else:
             observed = np.where(self.support, log, 0.0)
-            nll = -float(np.vdot(self.joint, observed))
+            nll = 0.0 - float(np.vdot(self.joint, observed))  # never −0
             # A sum of terms that are not negative: exactly 0 only where every observed class scores highest.
             rise = float(np.vdot(self.joint, top[:, None] - observed))
         low = np.where(self.support, log, np.inf).min(axis=1)
