@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 from typing import get_args
 
@@ -14,6 +15,7 @@ from danlu.data import Counter
 from danlu.nn import build
 from danlu.nn.bottlenecks import FSQ, VQ, Bottleneck, Gaussian, Gumbel
 from danlu.spec import bottlenecks as spec
+from tests.conftest import ROOT
 
 KINDS = get_args(get_args(spec.Bottleneck)[0])
 SMALL = [
@@ -149,6 +151,25 @@ def test_constructors_refuse_the_same():
         Gaussian(size=-1)
     with pytest.raises(ValueError, match=r"levels.*at least 3"):
         FSQ(levels=[8, 2])
+
+
+@pytest.mark.parametrize("part", SMALL, ids=of_kind)
+def test_one_graph(part):
+    """Nothing in it breaks a graph, and what is compiled is what is written."""
+    torch._dynamo.reset()
+    made, z, noise = given(part)
+    expected = made(z, noise)
+    out = torch.compile(made, backend="eager", fullgraph=True)(z, noise)
+    assert torch.equal(out.value, expected.value)
+    torch.testing.assert_close(out.penalty, expected.penalty)
+
+
+def test_the_page_is_as_it_runs():
+    text = (ROOT / "docs" / "bottlenecks.md").read_text(encoding="utf-8")
+    page = doctest.DocTestParser().get_doctest(text, {}, "bottlenecks.md", None, 0)
+    torch.manual_seed(0)
+    done = doctest.DocTestRunner().run(page)
+    assert (done.failed, done.attempted > 15) == (0, True)
 
 
 def test_noise_is_what_the_counter_draws():

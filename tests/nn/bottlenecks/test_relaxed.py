@@ -159,5 +159,6 @@ def test_kl_of_categories_is_no_bound_for_relaxed_vectors():
 def test_without_noise_the_most_likely():
     made = Gumbel(groups=1, codes=4, estimator="soft", temperature=0.5)
     torch.testing.assert_close(made(LOGITS).value, (LOGITS / 0.5).softmax(-1))
-    torch.testing.assert_close(made(LOGITS, temperature=2.0).value, (LOGITS / 2).softmax(-1))
+    for tau in (2.0, torch.tensor(2.0)):
+        torch.testing.assert_close(made(LOGITS, temperature=tau).value, (LOGITS / 2).softmax(-1))
     assert Binary(size=4)(LOGITS).codes.tolist() == [1, 0, 1, 0]
