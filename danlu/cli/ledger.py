@@ -13,11 +13,12 @@ from danlu.cli.output import print_json, print_table, print_yaml, say, tell
 if TYPE_CHECKING:
     from danlu.lab.ledger import Entry, Judgement, Match
 
-GIVING_WAY = ("date", "95 %", "look again")  # columns that a narrow terminal does without
+# Columns that a narrow terminal does without, the first first.
+GIVING_WAY = ("id", "95 %", "look again", "before", "updates", "seeds", "effect", "decision")
 USAGE = {
     "all": "danlu ledger all",
-    "show": "danlu ledger show ID",
-    "decide": "danlu ledger decide ID adopt --because 'holds at three sizes'",
+    "show": "danlu ledger show NUMBER",
+    "decide": "danlu ledger decide NUMBER adopt --because 'holds at three sizes'",
     "due": "danlu ledger due [RUN]",
     "search": "danlu ledger search WORDS",
     "judge": "danlu ledger judge",
@@ -28,7 +29,7 @@ def ledger(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[all | show ID | decide ID DECISION | due [RUN] | search WORDS | judge]",
+            metavar="[all | show NUMBER | decide NUMBER DECISION | due [RUN] | search WORDS | judge]",
             show_default=False,
         ),
     ] = None,
@@ -50,8 +51,9 @@ def ledger(
 ) -> None:
     """List verdicts and decisions, and what to look at again.
 
-    Without arguments it lists the newest verdict on each question; all lists the older ones too. show ID
-    prints one entry. decide ID adopt|reject|undecided writes a decision with its reason. due [RUN] lists the
+    Without arguments it lists the newest verdict on each question; all lists the older ones too. show NUMBER
+    prints one entry; an id, or how it begins, is a name for it too. decide NUMBER adopt|reject|undecided
+    writes a decision with its reason. due [RUN] lists the
     decisions that you should look at again because of a run, a newer version or a later verdict. search
     WORDS lists what was tried before: an idea, its fields with other values, similar words. judge says which
     verdicts stand although so much was asked, how often the bottom rung decided as the top rung, and how
@@ -69,17 +71,21 @@ def ledger(
             _tell(find(read(file), name, file), as_json)
         case ["decide", name, decision]:
             _tell(decide(file, name, cast(Any, decision), because or "", revisit), as_json)
+            _say_if_words(revisit)
         case ["due", *run] if len(run) < 2:
+            from danlu.lab.ledger.table import titles
             from danlu.lab.revisit import due, now, of_run
 
             facts, what = (of_run(Path(run[0])), run[0]) if run else (now(), "this installation")
-            found = due(read(file), facts, what)
+            entries = read(file)
+            found = due(entries, facts, what)
             if as_json:
                 print_json([{"id": one.entry.id, "reasons": list(one.reasons)} for one in found])
                 return
+            title = titles([one.entry for one in found], entries)
             for one in found:
                 decision = "not decided" if one.entry.decision == "none" else one.entry.decision
-                say(f"{one.entry.id}: {decision}{' (weak)' if one.entry.weak else ''}")
+                say(f"{title[one.entry.id]}: {decision}{' (weak)' if one.entry.weak else ''}")
                 for reason in one.reasons:
                     say(f"  {reason}")
             if not found:
@@ -87,11 +93,20 @@ def ledger(
         case ["search", *sought] if sought:
             from danlu.lab.trial.before import before
 
-            _found(before(read(file), " ".join(sought), on), as_json)
+            entries = read(file)
+            _found(before(entries, " ".join(sought), on), entries, as_json)
         case ["judge"]:
-            _judged(judge(read(file)), as_json)
+            entries = read(file)
+            _judged(judge(entries), entries, as_json)
         case [verb, *_]:
             raise typer.BadParameter(_usage(verb))
+
+
+def _say_if_words(revisit: str | None) -> None:
+    from danlu.lab.conditions import condition
+
+    if revisit is not None and condition(revisit) is None:
+        tell("--revisit is in words, which danlu ledger due does not watch, as it does 'parameters > 10M'")
 
 
 def _usage(verb: str) -> str:
@@ -104,7 +119,7 @@ def _usage(verb: str) -> str:
 
 
 def _list(entries: Sequence[Entry], file: Path, everything: bool, as_json: bool) -> None:
-    from danlu.lab.ledger.table import listing
+    from danlu.lab.ledger.table import listing, meanings
 
     if as_json:
         print_json([entry.written() for entry in entries])
@@ -113,8 +128,9 @@ def _list(entries: Sequence[Entry], file: Path, everything: bool, as_json: bool)
         say(f"no verdicts in {file} yet; danlu try and danlu prove write them")
         return
     rows = listing(entries, everything)
-    drop = [place for place, name in enumerate(rows[0]) if name in GIVING_WAY]
-    print_table(rows, shorten=(0,), drop=drop)
+    print_table(rows, shorten=(1, 2), drop=[rows[0].index(name) for name in GIVING_WAY if name in rows[0]])
+    if said := meanings(rows):
+        tell(said)
     if older := len(entries) - len(rows) + 1:
         say(f"{older} older on the same questions: danlu ledger all")
 
@@ -129,7 +145,7 @@ def _tell(entry: Entry, as_json: bool) -> None:
         print_yaml(dump(said))
 
 
-def _found(matches: Sequence[Match], as_json: bool) -> None:
+def _found(matches: Sequence[Match], entries: Sequence[Entry], as_json: bool) -> None:
     from danlu.lab.ledger.table import likeness
 
     if as_json:
@@ -138,12 +154,12 @@ def _found(matches: Sequence[Match], as_json: bool) -> None:
     if not matches:
         say("nothing like it was tried")
         return
-    print_table(likeness(matches), shorten=(1, 6), drop=(2,))
+    print_table(likeness(matches, entries), shorten=(2, 3, 9), drop=(8, 7, 6))
     if any(match.entry.early for match in matches):
         tell("an early verdict says nothing of longer runs: such an idea may be tried again in regime")
 
 
-def _judged(found: Judgement, as_json: bool) -> None:
+def _judged(found: Judgement, entries: Sequence[Entry], as_json: bool) -> None:
     from danlu.lab.ledger.table import sections
 
     if as_json:
@@ -152,6 +168,6 @@ def _judged(found: Judgement, as_json: bool) -> None:
     if not found.asked:
         say("nothing was asked yet")
         return
-    for sentence, rows in sections(found):
+    for sentence, rows in sections(found, entries):
         say(f"\n{sentence}" if rows else sentence)
-        print_table(rows, indent="  ", shorten=(0,))
+        print_table(rows, indent="  ", shorten=(1, 2) if rows and rows[0][0] == "no" else (0,))

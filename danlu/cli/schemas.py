@@ -79,12 +79,13 @@ SCHEMAS: dict[str, Schema] = {
           "runs": int, "diverged": int, "failed": [str], "claim": dict}],
         [{"name": str, "statement": str, "source": str}],
     )),
-    "ledger": Schema(1, (
+    "ledger": Schema(2, (
         [{"id": str, "reasons": [str]}],
         [{"how": str, **_ENTRY}],
         [_ENTRY],
         _ENTRY,
-        {"asked": int, "verdicts": {...: int}, "stand": [str], "alone": [str], "needed": float, "pairs": int,
+        {"asked": int, "verdicts": {...: int}, "stand": [str], "alone": [str], "interval_only": [str],
+         "needed": float, "pairs": int,
          "accuracy": {...: _SHARE}, "success": [{"family": str, "asked": int, "worked": _SHARE}],
          "gains": [{"id": str, "family": str, "raw": _ENDS, "left": _ENDS}]},
     )),

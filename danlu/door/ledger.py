@@ -57,12 +57,14 @@ class Ledger(Entries):
         lists it; ``how`` says by what each was found. ``on``: the baseline (left out: that of
         ``danlu.try_ideas``)."""
         found = before(self._read, words, on)
-        return Entries([{"how": one.how, **one.entry.written()} for one in found], likeness(found))
+        return Entries(
+            [{"how": one.how, **one.entry.written()} for one in found], likeness(found, self._read)
+        )
 
     def judge(self) -> Judgement:
         """Which verdicts stand although so much was asked, how often the bottom rung decided as the top one,
         and how many ideas worked."""
-        return Judgement(book.judge(self._read))
+        return Judgement(book.judge(self._read), self._read)
 
     def decide(self, name: str, decision: str, because: str, revisit: str | None = None) -> Record:
         """Write a decision (adopt, reject, undecided) into the file, as ``danlu ledger decide`` does, and
@@ -76,16 +78,16 @@ class Ledger(Entries):
 class Judgement(Record, Displayed):
     """What ``danlu ledger judge --json`` prints, by attribute."""
 
-    def __init__(self, found: book.Judgement) -> None:
+    def __init__(self, found: book.Judgement, entries: Sequence[book.Entry]) -> None:
         super().__init__(plain(found.json()))
-        self._found = found
+        self._shown = sections(found, entries)
 
     def __repr__(self) -> str:
         return f"<{self.asked} questions asked, {len(self.stand)} verdicts stand>"
 
     def display(self) -> list[Part]:
         shown: list[Part] = []
-        for sentence, rows in sections(self._found):
+        for sentence, rows in self._shown:
             shown += [sentence, Table(rows)] if rows else [sentence]
         return shown
 

@@ -31,6 +31,7 @@ from danlu.spec.errors import did_you_mean, either
 
 LEDGER = Path("ledger.yaml")
 LIMIT = 16 * MIB
+MOST_NAMED = 8  # entries, where a name may be any of several
 MOST = 1e300  # an e-value beyond is written as this: all pairs differ by exactly the same
 
 ANSWER = {"verdict", "effect", "interval", "seeds"}
@@ -157,18 +158,22 @@ def decide(file: Path, name: str, decision: Decision, because: str, revisit: str
 
 
 def find(entries: Sequence[Entry], name: str, file: Path = LEDGER) -> Entry:
-    """The entry called ``name``, or the only one that begins so. Raises LabError."""
+    """The entry called ``name``, of that number (its place in the file, from 1), or the only one whose id
+    begins so. Raises LabError."""
     names = [entry.id for entry in entries]
-    fits = [entry for entry in entries if entry.id == name] or [
-        entry for entry in entries if name and entry.id.startswith(name)
-    ]
+    if name in names:
+        return entries[names.index(name)]
+    if name.isdecimal() and 1 <= int(name) <= len(entries):
+        return entries[int(name) - 1]
+    fits = [(number, id) for number, id in enumerate(names, 1) if name and id.startswith(name)]
     if len(fits) > 1:
-        raise LabError(f"{name} may be any of {', '.join(entry.id for entry in fits)}; write it out")
+        some = ", ".join(f"{number}: {id}" for number, id in fits[:MOST_NAMED])
+        more = f" and {len(fits) - MOST_NAMED} more" if len(fits) > MOST_NAMED else ""
+        raise LabError(f"{name} may be any of {some}{more}; type the number, or the whole id")
     if not fits:
-        raise LabError(
-            f"{file} has no entry {name}{did_you_mean(name, names) or '; danlu ledger lists them'}"
-        )
-    return fits[0]
+        hint = did_you_mean(name, names) or f"; danlu ledger lists its {len(names)}"
+        raise LabError(f"{file} has no entry {name}{hint}")
+    return entries[fits[0][0] - 1]
 
 
 def _answers_alike(old: Entry, new: Entry) -> bool:
@@ -206,8 +211,8 @@ class _Book:
                 }
             )
         before = [old.id for old in current(self.entries) if old.asks_the_same(new) and later(new, old)]
-        subject = new.subject.removeprefix("+")
-        name = folder_name(f"{subject} on {new.on}" if new.on else subject)[:60].rstrip("-.")
+        subject = folder_name(new.subject.removeprefix("+"))[:40].rstrip("-.")
+        name = folder_name(f"{subject} on {new.on.split()[0]}"[:60]) if new.on else subject
         new = new.model_copy(
             update={"id": _unused(name, {entry.id for entry in self.entries}), "supersedes": tuple(before)}
         )

@@ -99,8 +99,8 @@ class Entry(_Part):
     ``date``: when it was asked. ``on``: the words of the baseline. ``at``: what was equal (steps, seconds,
     FLOPs). ``family``, ``sets`` (fields and values, where the idea differs from the baseline), ``tags``: by
     which it is found again. ``effect`` with its 95 % ``interval``, in ``unit``. ``gain``: what the verdict
-    on scale says; ``rungs``: the gain at each, the smallest first. ``e``: the e-value against what the
-    verdict denies (of *better* and *worse*: no difference), as it stands with all of the evidence, never the
+    on scale says; ``rungs``: the gain at each, the smallest first. ``e``: the e-value against no
+    difference, of a claim against an effect at its bound, as it stands with all of the evidence, never the
     largest on the way. ``why``: what made it void. ``evidence``: folders of studies. ``code``: a digest of
     the files that its runs depend on (``danlu.lab.evidence``). ``supersedes``: earlier entries on the same
     question that it takes the place of. ``weak``: decided on a verdict that shows nothing or is early, or on

@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from danlu.lab.ledger.entry import CLEAR, Entry, Gain, key
 from danlu.lab.ledger.ideas import family
@@ -23,6 +23,10 @@ from danlu.lab.statistics.online import discoveries, needed
 from danlu.lab.statistics.sequential import evidence
 from danlu.lab.statistics.shrink import shrink, spread_of_ideas
 
+Control = Literal["stands", "alone", "interval only"]
+# The verdicts that ``e`` is evidence for. It is against no difference, which neither *equivalent* nor
+# *scale-bound* denies: these follow from intervals within a margin, or from gains that shrink.
+TESTED = ("better", "worse", "holds", "does not hold")
 Z = 1.959964  # half of a 95 % interval, in standard errors; Student's is wider, which shrinks a little more
 
 
@@ -62,16 +66,17 @@ class Judgement:
     """All that was asked, at a glance.
 
     ``asked``: questions; ``verdicts``: how many have which, an early one counted with that word. ``stand``:
-    the ids of the verdicts that stand under the control, ``alone``: of the others that claim something.
-    ``needed``: the e-value with which the next question would stand, and ``pairs``, how many can give it at
-    best. ``accuracy``: of how many verdicts over
-    rungs the bottom rung had the sign of the top rung, by family, all together under ``all``.
+    the ids of the verdicts that stand under the control, ``alone`` and ``interval_only`` of the others that
+    claim something (``control``). ``needed``: the e-value with which the next question would stand, and
+    ``pairs``, how many can give it at best. ``accuracy``: of how many verdicts over rungs the bottom rung had
+    the sign of the top rung, by family, all together under ``all``.
     """
 
     asked: int
     verdicts: dict[str, int]
     stand: tuple[str, ...]
     alone: tuple[str, ...]
+    interval_only: tuple[str, ...]
     needed: float
     pairs: int
     accuracy: dict[str, Share]
@@ -88,13 +93,18 @@ class Judgement:
         }
 
 
-def control(entries: Sequence[Entry]) -> dict[str, str]:
-    """By id, of the verdicts that claim something: whether it ``stands`` under the control, or stands
-    ``alone``, on its own evidence only."""
+def control(entries: Sequence[Entry]) -> dict[str, Control]:
+    """By id, of the verdicts that claim something: whether it ``stands`` among all that was asked; would
+    stand ``alone``, as the only question; or has no such evidence, and says so by its ``interval only``."""
     newest = [_most(group) for group in _questions(entries)]
     found = discoveries([_evidence(entry) for entry in newest])
     stand = {entry.id for entry, stands in zip(newest, found, strict=True) if stands}
-    return {e.id: "stands" if e.id in stand else "alone" for e in entries if e.verdict in CLEAR}
+    alone = {entry.id for entry in newest if _evidence(entry) >= needed(1)}
+
+    def word(entry: Entry) -> Control:
+        return "stands" if entry.id in stand else "alone" if entry.id in alone else "interval only"
+
+    return {entry.id: word(entry) for entry in entries if entry.verdict in CLEAR}
 
 
 def judge(entries: Sequence[Entry]) -> Judgement:
@@ -107,6 +117,7 @@ def judge(entries: Sequence[Entry]) -> Judgement:
         verdicts=dict(Counter(entry.said for entry in now).most_common()),
         stand=tuple(entry.id for entry in now if said.get(entry.id) == "stands"),
         alone=tuple(entry.id for entry in now if said.get(entry.id) == "alone"),
+        interval_only=tuple(entry.id for entry in now if said.get(entry.id) == "interval only"),
         needed=least,
         pairs=next(n for n in range(2, 1000) if evidence([1.0] * n) >= least),
         accuracy=_accuracy(now, families),
@@ -145,8 +156,8 @@ def _most(group: Sequence[Entry]) -> Entry:
 
 
 def _evidence(entry: Entry) -> float:
-    """Of a verdict that claims something; what claims nothing cannot be false."""
-    return entry.e if entry.e is not None and entry.verdict in CLEAR else 0.0
+    """Of a verdict that denies what ``e`` is against; another cannot be a false one of this kind."""
+    return entry.e if entry.e is not None and entry.verdict in TESTED else 0.0
 
 
 def _family(entry: Entry) -> str:

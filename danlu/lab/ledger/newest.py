@@ -21,9 +21,9 @@ def later(new: Entry, old: Entry) -> bool:
         return False
     if old.verdict == "void":
         return True
-    if _earliness(new) > _earliness(old) or _length(new) < _length(old):
+    if _earliness(new) > _earliness(old) or length(new) < length(old):
         return False
-    return new.code != old.code or new.seeds >= old.seeds or _length(new) > _length(old)
+    return new.code != old.code or new.seeds >= old.seeds or length(new) > length(old)
 
 
 def _earliness(entry: Entry) -> int:
@@ -31,7 +31,7 @@ def _earliness(entry: Entry) -> int:
     return 2 if entry.regime is None else int(entry.early)
 
 
-def _length(entry: Entry) -> float:
+def length(entry: Entry) -> float:
     """Updates of the runs, 0 where nobody says."""
     said = entry.regime.updates if entry.regime else None
     return said or (entry.scale.steps if entry.scale else None) or 0.0

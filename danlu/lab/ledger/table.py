@@ -6,74 +6,144 @@ from collections.abc import Sequence
 
 from danlu.lab.ledger.entry import Entry, Gain
 from danlu.lab.ledger.judgement import Judgement, Share, control
-from danlu.lab.ledger.memory import Match
-from danlu.lab.ledger.newest import current
+from danlu.lab.ledger.memory import How, Match
+from danlu.lab.ledger.newest import current, length
+from danlu.lab.ledger.short import at, beds, numbers, subjects
 
 Rows = list[tuple[str, ...]]
+
+
+# What the words of the column ``control`` mean, for whoever meets them.
+CONTROL = {
+    "stands": "it holds among all that was asked",
+    "alone": "not clear enough for the number of questions that were asked; it would stand as the only one",
+    "interval only": "its interval says so; its e-value is too small for that, or tests something else",
+}
+
+FOUND_BY: dict[How, str] = {
+    "the same question": "same question",
+    "the same idea, another bed": "same idea",
+    "the same fields": "same fields",
+    "similar words": "similar words",
+}
 
 
 def listing(entries: Sequence[Entry], everything: bool = False) -> Rows:
     """The newest entries on each question, or all; columns in which nothing stands are left out."""
     stands, said = control(entries), {entry.id: entry.said for entry in entries}
+    shown = entries if everything else current(entries)
+    number, idea, bed = numbers(entries), subjects(shown), beds(shown)
     rows: Rows = [
-        ("id", "date", "verdict", "before", "effect", "95 %", "seeds", "control", "decision", "look again")
-    ]
-    for entry in entries if everything else current(entries):
+        (
+            "no", "idea", "on", "at", "updates", "verdict", "date", "control", "before", "effect", "95 %",
+            "seeds", "decision", "look again", "id",
+        )
+    ]  # fmt: skip
+    for entry in shown:
         rows.append(
             (
-                entry.id,
-                entry.date,
+                number[entry.id],
+                idea[entry.id],
+                bed[entry.id],
+                at(entry),
+                f"{updates:,.0f}" if (updates := length(entry)) else "",
                 entry.said,
+                entry.date,
+                stands.get(entry.id, ""),
                 ", ".join(said[name] for name in entry.supersedes if name in said),
                 _effect(entry),
                 "" if entry.interval is None else f"{entry.interval[0]:.3g} … {entry.interval[1]:.3g}",
                 str(entry.seeds),
-                stands.get(entry.id, ""),
                 "" if entry.decision == "none" else f"{entry.decision}{' (weak)' if entry.weak else ''}",
                 entry.revisit.when if entry.revisit else "",
+                entry.id,
             )
         )
     columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
     return list(zip(*columns, strict=True))
 
 
-def likeness(matches: Sequence[Match]) -> Rows:
-    """What was found, and by what; each with its regime."""
-    rows: Rows = [("found by", "id", "date", "verdict", "effect", "seeds", "regime")]
+def meanings(rows: Rows) -> str | None:
+    """What the words mean that stand beside the verdicts, a line each; None where there are none."""
+    cells = {cell for row in rows[1:] for cell in row}
+    told = [f"control {word}: {meaning}" for word, meaning in CONTROL.items() if word in cells]
+    if any(cell.endswith("(early)") for cell in cells):
+        told.append("early: the runs are too short, or not tuned, to say anything of longer ones")
+    return "\n".join(told) if told else None
+
+
+def likeness(matches: Sequence[Match], entries: Sequence[Entry]) -> Rows:
+    """What was found among the entries, and by what; each with its regime."""
+    shown = [match.entry for match in matches]
+    number, idea, bed = numbers(entries), subjects(shown), beds(shown)
+    rows: Rows = [
+        ("found by", "no", "idea", "on", "at", "verdict", "date", "effect", "seeds", "regime"),
+    ]
     for match in matches:
-        entry = match.entry
+        entry, id = match.entry, match.entry.id
         regime = str(entry.regime or "not known") if entry.answered else ""
-        rows.append((match.how, entry.id, entry.date, entry.said, _effect(entry), str(entry.seeds), regime))
+        rows.append(
+            (
+                FOUND_BY[match.how], number[id], idea[id], bed[id], at(entry), entry.said, entry.date,
+                _effect(entry), str(entry.seeds), regime,
+            )
+        )  # fmt: skip
     return rows
 
 
-def sections(found: Judgement) -> list[tuple[str, Rows]]:
-    """What the ledger says of itself: sentences, each with the rows that belong to it, if any."""
-    clear = len(found.stand) + len(found.alone)
+def titles(entries: Sequence[Entry], among: Sequence[Entry]) -> dict[str, str]:
+    """By id, an entry in one line: its number among all, the idea, the bed, what was equal."""
+    number, idea, bed = numbers(among), subjects(entries), beds(entries)
+    return {
+        entry.id: f"{number[entry.id]}: {idea[entry.id]}"
+        + (f" on {bed[entry.id]}" if entry.on else "")
+        + (f", equal {at(entry)}" if entry.at else "")
+        for entry in entries
+    }
+
+
+def sections(found: Judgement, entries: Sequence[Entry]) -> list[tuple[str, Rows]]:
+    """What the ledger says of its entries: sentences, each with the rows that belong to it, if any."""
+    kinds = {"alone": found.alone, "interval only": found.interval_only}
+    clear = len(found.stand) + sum(map(len, kinds.values()))
     told: list[tuple[str, Rows]] = [
         (f"{_number(found.asked, 'question')} asked; {_counts(found.verdicts)}", []),
         (
             f"{len(found.stand)} of {_number(clear, 'verdict')} that claim something stand although so much "
-            "was asked (a tenth of those that stand may be false), the others on their own evidence only",
+            "was asked (a tenth of those that stand may be false)",
+            [],
+        ),
+        *((f"  {len(ids)} {word}: {CONTROL[word]}", []) for word, ids in kinds.items() if ids),
+        (
+            f"the next question stands from an e-value of {found.needed:,.0f} on, which fewer than "
+            f"{found.pairs} pairs of runs cannot give",
             [],
         ),
         (
-            f"the next question stands from an e-value of {found.needed:,.0f} on, which fewer than "
-            f"{found.pairs} pairs cannot give",
+            "  e-value: evidence against no effect; 1 is none, by luck it is 20 or more once in 20 at most",
             [],
         ),
     ]
     if found.accuracy:
         rows: Rows = [(name, _share(share)) for name, share in found.accuracy.items()]
-        told.append(("the bottom rung decided as the top rung did:", [("family", "share (95 %)"), *rows]))
+        what = "the smallest size said the same as the largest (which side is better):"
+        told.append((what, [("family", "share (95 %)"), *rows]))
     if found.success:
         rows = [(row.family, str(row.asked), _share(row.worked)) for row in found.success]
-        what = "ideas that worked (better in regime, worse nowhere), of those answered in regime:"
+        what = "ideas that worked (better in regime, worse nowhere), of those answered in regime (not early):"
         told.append((what, [("family", "asked", "worked (95 %)"), *rows]))
     if found.gains:
-        rows = [(one.id, one.family, _gain(one.raw), _gain(one.left)) for one in found.gains]
-        what = "compute-equivalent gain as found, and what is to be expected of it:"
-        told.append((what, [("id", "family", "found", "expected"), *rows]))
+        of = [entry for entry in entries if entry.id in {one.id for one in found.gains}]
+        number, idea, bed = numbers(entries), subjects(of), beds(of)
+        rows = [
+            (number[one.id], idea[one.id], bed[one.id], one.family, _gain(one.raw), _gain(one.left))
+            for one in found.gains
+        ]
+        what = (
+            "gains: how many times the compute the baseline needs to be as good; as found, and as expected, "
+            "which is drawn towards none (1×), since the largest of many are the largest partly by luck:"
+        )
+        told.append((what, [("no", "idea", "on", "family", "found", "expected"), *rows]))
     return told
 
 

@@ -21,7 +21,8 @@ Outcome = Literal["answered", "void", "failed", "budget"]
 class Answer:
     """``findings``: one of each idea; none where there is no verdict, and ``why`` says why not. ``notes``:
     what else must be known. ``cost``: runs and seconds so far, those of tuning apart. ``control``: by idea,
-    whether its verdict ``stands`` among all that the ledger was asked, or ``alone``."""
+    whether its verdict ``stands`` among all that the ledger was asked, ``alone`` or by its
+    ``interval only``."""
 
     question: Question
     study: Study

@@ -26,7 +26,8 @@ def ask(question: Question, study: Study, book: Path, tell: Callable[[str], None
 
 def record(answer: Answer, book: Path) -> dict[str, str]:
     """Write the verdict on each idea down, or that it is void; of each that claims something, whether it
-    ``stands`` among all that the ledger was asked, or ``alone``. What failed or did not end stays asked."""
+    ``stands`` among all that the ledger was asked, ``alone``, or by its ``interval only``. What failed or did
+    not end stays asked."""
     question, study = answer.question, answer.study
     if answer.outcome == "void":
         for idea in question.ideas:

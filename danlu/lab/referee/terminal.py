@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from danlu.lab.ledger.table import CONTROL
 from danlu.lab.referee.answer import Answer
 from danlu.lab.referee.findings import Finding
 
@@ -35,8 +36,8 @@ def details(answer: Answer) -> Iterator[str]:
     for finding in answer.findings:
         yield f"{finding.idea}: {answer.verdict(finding)}; {finding.why}"
         yield from _numbers(finding)
-        if answer.control.get(finding.idea) == "alone":
-            yield "  alone: not clear enough for the number of questions that were asked (danlu ledger judge)"
+        if (word := answer.control.get(finding.idea, "stands")) != "stands":
+            yield f"  {word}: {CONTROL[word]} (danlu ledger judge)"
         if (step := answer.next(finding)) is not None:
             cost = step["cost"]
             yield f"  to decide: {step['command']} ({cost['runs']} runs, {time_of(cost['seconds'])})"

@@ -403,11 +403,25 @@ def test_what_is_neither_a_condition_nor_words_is_refused(tmp_path: Path, when: 
     assert decide(file, made.id, "adopt", "so", "when the new corpus is here").revisit is not None
 
 
+def test_an_entry_is_named_by_id_by_number_or_by_how_it_begins(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.yaml"
+    first, second = add(file), add(file, on="tiny model.width=16 model.layers=12")
+    assert second.id == "qk-norm-on-tiny"
+    file.write_text(file.read_text().replace(f"id: {first.id}", "id: '2'"))  # an id of one's own
+    entries = read(file)
+    assert [find(entries, name).id for name in ("1", "2", "qk")] == ["2", "2", second.id]
+    with pytest.raises(LabError, match="has no entry 3; danlu ledger lists its 2"):
+        find(entries, "3")
+    assert decide(file, "qk-norm-on-t", "adopt", "so").decision == "adopt"
+
+
 def test_wrong_input_is_told(tmp_path: Path) -> None:
     file = tmp_path / "ledger.yaml"
     add(file)
     add(file, on="tiny")
-    with pytest.raises(LabError, match="may be any of qk-norm-on-nano, qk-norm-on-tiny"):
+    with pytest.raises(
+        LabError, match="may be any of 1: qk-norm-on-nano, 2: qk-norm-on-tiny; type the number"
+    ):
         find(read(file), "qk")
     with pytest.raises(LabError, match="did you mean qk-norm-on-tiny"):
         find(read(file), "qk_norm-on-tiny")

@@ -38,7 +38,7 @@ def test_discoveries_help_each_other() -> None:
     values = [needed(1, 2), needed(2, 2), needed(3, 2)]
     found = [entry(f"i{t}", e=1.001 * value) for t, value in enumerate(values, 1)]
     assert set(control(found).values()) == {"stands"}
-    assert set(control(found[:2]).values()) == {"alone"}
+    assert control(found[:2]) == {"i1": "interval only", "i2": "alone"}
 
 
 @pytest.mark.parametrize("verdict", ["not shown", "asked", "void"])
@@ -48,16 +48,34 @@ def test_what_claims_nothing_cannot_be_false(verdict: str) -> None:
     assert control([entry("a", verdict=verdict, e=1e9), entry("b", e=1.001 * needed(2, 1))]) == {"b": "alone"}
 
 
-def test_a_verdict_without_evidence_stands_alone() -> None:
-    assert control([entry("a"), entry("b", e=0.0)]) == {"a": "alone", "b": "alone"}
+def test_alone_is_what_would_stand_as_the_only_question() -> None:
+    """Of each verdict: the word is that of a ledger that holds nothing else."""
+    asked = entry("z", verdict="asked")
+    for e, only in (1.001 * needed(1), "stands"), (0.999 * needed(1), "interval only"):
+        assert control([entry("a", e=e)]) == {"a": only}
+    assert control([asked, entry("a", e=1.001 * needed(1))]) == {"a": "alone"}
+    assert control([asked, entry("a", e=0.999 * needed(1))]) == {"a": "interval only"}
+    none = [entry("a"), entry("b", e=0.0)]
+    assert set(control(none).values()) == {"interval only"} and judge(none).interval_only == ("a", "b")
+
+
+@pytest.mark.parametrize("verdict", ["equivalent", "scale-bound"])
+@pytest.mark.parametrize("e", [0.554, 1e9])
+def test_evidence_against_no_difference_is_none_for_what_does_not_deny_it(verdict: str, e: float) -> None:
+    assert control([entry("a", verdict=verdict, e=e)]) == {"a": "interval only"}
+    # nor does it help others
+    assert control([entry("a", verdict=verdict, e=e), entry("b", e=1.001 * needed(2, 1))])["b"] == "alone"
 
 
 def test_more_seeds_are_the_same_question_and_count_as_it_stands_now() -> None:
     first = entry("a", e=1e9, seeds=3)
     more = first.model_copy(update={"id": "a-2", "e": 1.0, "seeds": 9, "supersedes": ("a",)})
-    assert control([first, more]) == {"a": "alone", "a-2": "alone"}  # never the largest on the way
+    assert control([first, more]) == {
+        "a": "interval only",
+        "a-2": "interval only",
+    }  # never the largest on the way
     fewer = first.model_copy(update={"id": "a-3", "e": 1e9, "seeds": 4})
-    assert control([first, more, fewer])["a-3"] == "alone"  # nor that of a number of seeds that one likes
+    assert control([first, more, fewer])["a-3"] != "stands"  # nor that of a number of seeds that one likes
     assert judge([first, more, fewer]).asked == 1
 
 
@@ -166,7 +184,11 @@ def test_a_gain_is_shrunken_among_those_of_its_family() -> None:
 def test_what_the_next_question_needs() -> None:
     entries = [entry("a", e=1e6), entry("b", e=2.0)]
     found = judge(entries)
-    assert found.stand == ("a",) and found.alone == ("b",) and found.needed == pytest.approx(needed(3, 1))
+    assert (
+        found.stand == ("a",)
+        and found.interval_only == ("b",)
+        and found.needed == pytest.approx(needed(3, 1))
+    )
     enough = control([*entries, entry("c", e=1.001 * found.needed)])
     assert enough["c"] == "stands" and control([*entries, entry("c", e=0.999 * found.needed)])["c"] == "alone"
     best = evidence([1.0] * found.pairs)
