@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from danlu.spec.attention import Attention
 from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.encodings import TimeEmbedding
-from danlu.spec.feed_forwards import ACTIVATION
+from danlu.spec.feed_forwards import ACTIVATION, MLP, FeedForward
 from danlu.spec.image_shapes import check_groups, check_halves
 from danlu.spec.models import Init
 
@@ -48,3 +49,34 @@ class UNet(Spec):
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError where images (channels, height, width) cannot be halved so often."""
         check_halves(shape, len(self.scales))
+
+
+class FieldPatches(Spec):
+    """A transformer on the patches of an image, ``patch`` pixels wide and high, with adaptive norms (Peebles
+    & Xie 2023, adaLN-Zero): time and class scale and shift what each branch reads and open its gate."""
+
+    kind: Literal["field-patches"] = "field-patches"
+    patch: PositiveInt = 2
+    layers: Annotated[PositiveInt, Field(le=10_000)] = 4
+    width: PositiveInt = 128
+    mixer: Attention = Attention()
+    feed_forward: FeedForward = MLP(activation="gelu-tanh")
+    time: TimeEmbedding = TimeEmbedding()
+    init: Init = Init(branch="same", readout=0.0)
+
+    @model_validator(mode="after")
+    def _headed(self) -> FieldPatches:
+        if self.mixer.head_size is None and self.width % self.mixer.heads:
+            raise ValueError(
+                f"mixer.heads = {self.mixer.heads} does not divide width = {self.width}; set one to fit the "
+                "other"
+            )
+        return self
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises ValueError where images (channels, height, width) cannot be cut into patches."""
+        if len(shape) != 3 or any(side % self.patch for side in shape[1:]):
+            raise ValueError(
+                f"patch = {self.patch} does not divide height and width of data of shape {shape}; choose one "
+                "that does"
+            )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from danlu.models import build, coordinate_networks, pairs, point_mlp, unet
+from danlu.models import build, coordinate_networks, field_patches, pairs, point_mlp, unet
 
-REGISTERED = coordinate_networks, pairs, point_mlp, unet
+REGISTERED = coordinate_networks, field_patches, pairs, point_mlp, unet
 
 __all__ = ["build"]

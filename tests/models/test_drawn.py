@@ -31,6 +31,11 @@ CASES: dict[str, tuple[Any, tuple[Any, ...], Any]] = {
         (IMAGES,),
         lambda: (torch.randn(3, *IMAGES), torch.rand(3)),
     ),
+    "field-patches": (
+        fields.FieldPatches(width=16, layers=2),
+        (IMAGES, 5),
+        lambda: (torch.randn(3, *IMAGES), torch.rand(3), torch.tensor([0, 4, -1])),
+    ),
     "siren": (networks.Siren(width=16), (2, 3), lambda: (torch.rand(3, 2),)),
     "fourier": (networks.CoordinateMLP(width=16), (2, 3), lambda: (torch.rand(3, 2),)),
     "octaves": (
@@ -125,7 +130,7 @@ def test_initialisation_does_as_it_is_told(name: str) -> None:
     assert model.embedding.weight.std().item() == pytest.approx(0.5, rel=0.25)
 
 
-@pytest.mark.parametrize("name", ["point-mlp", "unet", "siren", "lipschitz", "image-pair"])
+@pytest.mark.parametrize("name", ["point-mlp", "unet", "field-patches", "siren", "lipschitz", "image-pair"])
 def test_every_parameter_learns(name: str) -> None:
     """A gradient reaches each, once a step has been taken away from zeros."""
     model, given = made(name)

@@ -31,17 +31,31 @@ def test_what_cannot_be_is_refused() -> None:
         build(fields.UNet(), (1, 8, 6))
     with pytest.raises(ValueError, match=r"is for images .*, and the data has \(2,\)"):
         fields.UNet().check((2,))
+    with pytest.raises(ValueError, match="patch = 3 does not divide height and width"):
+        build(fields.FieldPatches(patch=3), (1, 8, 6))
+    with pytest.raises(ValidationError, match=r"heads = 4 does not divide width = 6"):
+        fields.FieldPatches(width=6)
     with pytest.raises(ValidationError, match="groups = 5 does not divide width = 32"):
         fields.UNet(groups=5)
 
 
-@pytest.mark.parametrize("spec", [fields.PointMLP(width=16), fields.UNet(width=8, groups=2)])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        fields.PointMLP(width=16),
+        fields.UNet(width=8, groups=2),
+        fields.FieldPatches(width=8, mixer=fields.Attention(heads=2)),
+    ],
+    ids=lambda spec: spec.kind,
+)
 def test_both_ways_of_differentiating_agree(spec: fields.PointMLP | fields.UNet) -> None:
     """The divergence of a likelihood is taken forwards or backwards."""
     torch.manual_seed(0)
     shape = (1, 4, 4)
     net = build(spec, shape).double()
     net.compute = torch.float64
+    for parameter in net.parameters():  # nothing is 0
+        torch.nn.init.normal_(parameter, std=0.3)
     x, v, t = torch.randn(2, 1, *shape, dtype=torch.float64), torch.randn(1, *shape).double(), 0.5
     x = x[0]
 
@@ -51,6 +65,18 @@ def test_both_ways_of_differentiating_agree(spec: fields.PointMLP | fields.UNet)
     _, forwards = jvp(f, (x,), (v,))
     backwards = jacrev(f)(x).reshape(16, 16) @ v.flatten()
     torch.testing.assert_close(forwards.flatten(), backwards)
+
+
+def test_patches_with_shut_gates_read_pixels_where_they_are() -> None:
+    """At the start every block is the identity. With a readout that undoes the embedding of a width as large
+    as a patch has pixels, and no norm, an image comes back as it was: cut and put together alike."""
+    net = build(fields.FieldPatches(width=12, layers=2, patch=2, mixer=fields.Attention(heads=2)), (3, 4, 6))
+    eye = torch.eye(12)
+    net.embedding.weight.data.copy_(eye), net.readout.weight.data.copy_(eye)
+    torch.nn.init.zeros_(net.position.weight)
+    net.norm.forward = lambda x, condition: x
+    x = torch.randn(2, 3, 4, 6)
+    assert torch.equal(net(x, torch.tensor(0.5)), x)
 
 
 def test_a_unet_sees_far_and_hands_over() -> None:

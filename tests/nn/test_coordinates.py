@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from danlu.models.initialise import draw, streams
 from danlu.nn import build
+from danlu.nn.conditions import TimeEmbedding
 from danlu.nn.coordinates import FourierFeatures, Octaves, Raw, Sine
 from danlu.nn.lipschitz import lower_bound
 from danlu.spec import Init, encodings
@@ -100,3 +102,20 @@ def test_the_lipschitz_constant_of_an_encoding_is_exact(spec: encodings.Encoding
 def test_the_type_of_the_input_is_kept(encode: torch.nn.Module) -> None:
     for dtype in (torch.bfloat16, torch.float32):
         assert encode(torch.zeros(3, 2, dtype=dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("spec", "built"),
+    [
+        (encodings.Raw, Raw),
+        (encodings.FourierFeatures, FourierFeatures),
+        (encodings.Octaves, Octaves),
+        (encodings.TimeEmbedding, TimeEmbedding),
+    ],
+)
+def test_fields_are_keyword_arguments(spec: type, built: type) -> None:
+    """Of the class that a specification builds, with the same defaults."""
+    assert type(build(spec(), 2)) is built
+    parameters = inspect.signature(built).parameters.values()
+    keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert keywords == spec().settings()
