@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from danlu.lab.claims.claim import Claim
     from danlu.lab.claims.results import Result
 
+BESIDE = {  # what may stand beside a verdict
+    "early": "the runs are too short, or not tuned, to say anything of longer ones",
+    "weak": "the effect lies where the claim says, but it is not sure that it is as large as would matter "
+    "(severity below .8)",
+}
+
 
 def prove(
     names: Annotated[
@@ -112,13 +118,14 @@ def _prove(
         if said := needs.edited(claim, known.get(name)):
             tell(f"danlu: {said}")
     width = max(map(len, chosen))
-    if not as_json:
-        say(f"{'claim':{width}}  {'verdict':21}  {'effect [95 %]':28}  unit")
     found = [known[name] for name in chosen if name not in wanted and name in known]
-    for result in found:
-        _tell(result, chosen, width, as_json)
     with Queue(studies, workers=workers) as queue:
-        for result in proof.prove(wanted, queue, seeds, known):
+        results = proof.prove(wanted, queue, seeds, known)  # what cannot be run is refused here
+        if not as_json:
+            say(f"{'claim':{width}}  {'verdict':21}  {'effect [95 %]':28}  unit")
+        for result in found:
+            _tell(result, chosen, width, as_json)
+        for result in results:
             claim = chosen[result.name]
             if result.seeds >= claim.seeds:
                 for place in folders:
@@ -130,6 +137,9 @@ def _prove(
     if as_json:
         say(to_json([asdict(result) for result in found], indent=2))
     else:
+        for word, meaning in BESIDE.items():
+            if any(word in result.said.partition("(")[2] for result in found):
+                tell(f"{word}: {meaning}")
         seconds = sum(result.seconds for result in found if result.name in wanted)
         tell(f"{seconds:.0f} s of active time, each run on one core")
     return found
@@ -173,6 +183,7 @@ def _list(chosen: dict[str, Claim], as_json: bool) -> None:
         print_json([{"name": name, **claim.model_dump(mode="json")} for name, claim in chosen.items()])
     else:
         print_table([(name, " ".join(claim.rows), claim.statement) for name, claim in chosen.items()])
+        tell("A, O, S: rows of architecture, optimisation, scale; what came out: docs/claims.md")
 
 
 def _write(file: Path, studies: Path, folder: Path | None, force: bool) -> None:

@@ -15,6 +15,7 @@ from danlu.lab.claims import book
 from danlu.lab.ledger import read
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
+from tests.lab.claims.small import WRITTEN
 from tests.train.small import corpus, words
 
 
@@ -53,7 +54,14 @@ def test_the_list_is_the_book() -> None:
 def test_mistakes_are_told_in_a_sentence(typed: list[str], said: str, tmp_path: Path) -> None:
     done = prove(*typed, folder=tmp_path)
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_cannot_be_run_prints_no_table(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(dump(WRITTEN | {"measure": "incremnt"}))
+    done = prove("mine.yaml", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and "did you mean increment" in done.stderr
 
 
 @pytest.mark.slow

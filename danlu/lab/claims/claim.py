@@ -139,9 +139,13 @@ class Claim(Spec):
                 raise ValueError(f"rows: {row!r} is not a row; allowed: A, O or S and a number, such as A8")
         _known("contrast", self.contrast, self.arms)
         _a_difference("contrast", self.contrast, alone=True)
-        read = {arm for premise in self.premises for arm in self.arms_of(premise)}
+        every = [one for one in self.premises if isinstance(one, Number) and one.arms in ("all", "any")]
+        read = {arm for one in self.premises if one not in every for arm in self.arms_of(one)}
         if idle := [arm for arm in self.arms if arm not in self.contrast and arm not in read]:
-            raise ValueError(f"arms: {', '.join(idle)} is in no contrast and in no premise")
+            raise ValueError(
+                f"arms: {', '.join(idle)} is in no contrast and in no premise by name; a comparison has "
+                f"both arms in its contrast, {{{next(iter(self.contrast))}: 1, {idle[0]}: -1}}"
+            )
         if not isinstance(self.measure, str) and set(self.measure) != set(self.contrast):
             raise ValueError(
                 f"measure must name the arms of the contrast, {', '.join(self.contrast)}, and no others"
@@ -170,6 +174,8 @@ class Claim(Spec):
     def _says_what_matters(self) -> Self:
         if len(self.contrast) > 1 and (self.margin is None or not self.premises):
             raise ValueError("a difference needs a margin, what would matter, and premises")
+        if len(self.contrast) == 1 and self.margin is not None and self.margin.cec is not None:
+            raise ValueError("margin.cec is of a difference; of a single arm's value say a value, and why")
         rules = [self.holds, *(p.rule for p in self.premises if isinstance(p, Measuring) and p.rule)]
         if self.margin is None and any(rule.names_margin for rule in rules):
             raise ValueError("a rule names the margin, and there is none")

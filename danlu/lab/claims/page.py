@@ -80,9 +80,16 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def effect(result: Result) -> str:
-    """``0.12 [0.09, 0.15]``; nothing where nothing was compared."""
+    """``0.12 [0.09, 0.15]``; nothing where nothing was compared. There is no interval where a seed has no
+    effect, and of few seeds: of one, or of two where a verdict on others was seen before."""
     mean, low, high = result.effect
-    return f"{number(mean)} [{number(low)}, {number(high)}]" if result.effects else ""
+    if not result.effects:
+        return ""
+    if math.isfinite(low):
+        return f"{number(mean)} [{number(low)}, {number(high)}]"
+    if math.isnan(mean):
+        return "not known for every seed"
+    return f"{number(mean)}, no interval from {len(result.effects)} seed{'s' * (len(result.effects) > 1)}"
 
 
 def reading(claim: Claim, result: Result) -> str:

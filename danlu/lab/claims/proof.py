@@ -47,7 +47,7 @@ def prove(
     for name in claims:
         if name in (chain := _shares_of(claims, name)):
             raise LabError(f"claim {name}: margin.of goes round in a circle: {' → '.join([name, *chain])}")
-    yield from _Proof(claims, queue, seeds, dict(known or {})).results()
+    return _Proof(claims, queue, seeds, dict(known or {})).results()
 
 
 @dataclass

@@ -67,6 +67,11 @@ def test_rules(holds: dict[str, Any], bounds: tuple[float, float], words: str) -
         ({"holds": {"within": [0]}}, "holds.within"),
         ({"contrast": {"less": 1, "more": 1}}, "sum to 2"),
         ({"contrast": {"less": 1}, "premises": []}, "more is in no contrast and in no premise"),
+        ({"contrast": {"less": 1}, "premises": [PREMISE | {"arms": "all"}]}, "has both arms in its contrast"),
+        (
+            {"contrast": {"less": 1}, "margin": {"cec": 1.05, "arm": "more"}},
+            "margin.cec is of a difference",
+        ),
         ({"contrast": {"less": 1, "moer": -1}}, "moer is no arm; there are less, more"),
         ({"measure": {"less": "loss"}}, "must name the arms of the contrast, less, more"),
         ({"contrast": {"less": math.inf, "more": 1}}, "contrast = "),

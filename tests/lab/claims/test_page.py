@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 from danlu.lab.claims.checks import Found
-from danlu.lab.claims.page import page
+from danlu.lab.claims.page import effect, page
 from danlu.lab.claims.results import Best, Was
 from tests.lab.claims.small import OVER, claim, result
 
@@ -119,3 +119,10 @@ def test_premises_margin_severity_and_tuning_are_told() -> None:
     assert "lies within 1 and 3: 0.90; within 1.5 and 2.5: 0.10" in page({"small": uneven}, {"small": other})
     table = {row[0]: row for row in rows(text)}
     assert table["arm"][2:] == ["best lr", "increment"] and table["less"][2] == "0.0123 [0.01, ?]"
+
+
+def test_no_interval_is_printed_where_there_is_none() -> None:
+    nothing = (-math.inf, math.inf)
+    assert effect(result(effect=(0.5, *nothing), effects=[0.25, 0.75])) == "0.5, no interval from 2 seeds"
+    assert effect(result(effect=(0.5, *nothing), effects=[0.5])) == "0.5, no interval from 1 seed"
+    assert effect(result(effect=(math.nan, *nothing), effects=[0.5, math.nan])) == "not known for every seed"
