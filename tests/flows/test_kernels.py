@@ -95,7 +95,7 @@ def test_uniform_zero_is_no_infinity():
 
 
 def test_pfgm_as_its_authors_draw_it():
-    """noise/z is Cauchy's, so that ‖·‖²/d is F's with 1 degree; z spans the scales of the authors' settings."""
+    """noise/z is Cauchy's, so that ‖·‖²/d is F's with 1 degree; z spans the scales of the authors."""
     n, d = 4000, 3
     noise, z = pfgm_official(normal(n, d), normal(n, seed=3), normal(n, d, seed=4), uniform(n))
     r = length(noise) / z
