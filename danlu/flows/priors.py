@@ -46,8 +46,8 @@ class Uniform(Prior):
         return (2 * uniform - 1) * self.half
 
     def log_density(self, x: Tensor) -> Tensor:
-        within = rows(x).abs().amax(1) <= self.half
-        return torch.where(within, -size(x) * math.log(2 * self.half), -torch.inf)
+        beyond = rows(x).abs().amax(1) > self.half
+        return x.new_full(x.shape[:1], -size(x) * math.log(2 * self.half)).masked_fill(beyond, -torch.inf)
 
 
 @dataclass(frozen=True)
