@@ -57,15 +57,15 @@ def referee(
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if found is None else found)
     write_atomically(answer.study.report, report(answer).encode())
-    if as_json:
-        print_json(answer.json())
-    elif answer.findings:
-        say(f"{asked(answer)}\n")
-        print_table(table(answer), shorten=(0,))
-        say()
     if not as_json:
+        if answer.findings:
+            say(f"{asked(answer)}\n")
+            print_table(table(answer), shorten=(0,))
+            say()
         for line in details(answer):
             say(line)
+        return answer.exit_verdict if exit_verdict else answer.exit_code
+    print_json(answer.json())
     if answer.why:
         tell(f"danlu: {answer.outcome}: {answer.why}")
     return answer.exit_verdict if exit_verdict else answer.exit_code

@@ -54,7 +54,10 @@ def due(entries: Sequence[Entry], facts: Facts, what: str) -> list[Due]:
 def _unanswered(entry: Entry) -> list[str]:
     if entry.verdict != "asked":
         return []
-    return [f"it was asked on {entry.date} and is not answered: the same command goes on with it"]
+    said = f"it was asked on {entry.date} and is not answered"
+    if entry.evidence and not any(Path(place).exists() for place in entry.evidence):
+        return [f"{said}, and its study {entry.evidence[0]} is not there: ask again"]
+    return [f"{said}: the same command goes on with it, if what it asks about was not changed since"]
 
 
 def _by_code(entry: Entry, later: Sequence[Entry]) -> list[str]:

@@ -53,8 +53,8 @@ def explain(error: ValidationError, given: Mapping[str, Any], root: type[BaseMod
         elif problem["type"] in ("value_error", "assertion_error"):
             said.setdefault(name, _refused(str(problem["ctx"]["error"]), name, place.part))
         elif problem["type"] == "missing":
-            allowed = place.to.describe() if place.to else "a value"
-            said.setdefault(name, f"{name} is missing; allowed: {allowed}")
+            allowed = f"; allowed: {place.to.describe()}" if place.to and place.to != Accepts() else ""
+            said.setdefault(name, f"{name} is missing{allowed}")
         else:
             said.setdefault(name, _wrong(name, problem["input"], place.to))
     # Of a union, pydantic reports every member's refusal: the deepest is the one that was meant.

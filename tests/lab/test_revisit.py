@@ -122,7 +122,12 @@ def test_an_early_verdict_contradicts_an_early_one_only() -> None:
 def test_a_question_without_an_answer_is_due() -> None:
     (found,) = due([entry(verdict="asked", seeds=0, decision="none")], {}, "now")
     assert found.reasons == (
-        "it was asked on 2026-01-01 and is not answered: the same command goes on with it",
+        "it was asked on 2026-01-01 and is not answered: the same command goes on with it, if what it asks "
+        "about was not changed since",
+    )
+    gone = entry(verdict="asked", seeds=0, decision="none", evidence=["nowhere/a"])
+    assert due([gone], {}, "now")[0].reasons == (
+        "it was asked on 2026-01-01 and is not answered, and its study nowhere/a is not there: ask again",
     )
 
 

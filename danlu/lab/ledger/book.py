@@ -150,7 +150,8 @@ def decide(file: Path, name: str, decision: Decision, because: str, revisit: str
     with _alone(file):
         book = _Book(file)
         old = find(book.entries, name, file)
-        weak = decision != "undecided" and (old.verdict not in CLEAR or old.seeds < ENOUGH or old.early)
+        far = old.regime is None or old.in_regime
+        weak = decision != "undecided" and (old.verdict not in CLEAR or old.seeds < ENOUGH or not far)
         change: dict[str, Any] = {"decision": decision, "decided": _today(), "because": because, "weak": weak}
         if revisit is not None:
             change["revisit"] = {"when": revisit}

@@ -103,8 +103,8 @@ class Entry(_Part):
     difference, of a claim against an effect at its bound, as it stands with all of the evidence, never the
     largest on the way. ``why``: what made it void. ``evidence``: folders of studies. ``code``: a digest of
     the files that its runs depend on (``danlu.lab.evidence``). ``supersedes``: earlier entries on the same
-    question that it takes the place of. ``weak``: decided on a verdict that shows nothing or is early, or on
-    fewer than three seeds.
+    question that it takes the place of. ``weak``: decided on a verdict that shows nothing, is early or of a
+    regime that is not known, or on fewer than three seeds.
     """
 
     id: str = Field(min_length=1)
@@ -150,14 +150,22 @@ class Entry(_Part):
         return self.regime is not None and bool(self.regime.early)
 
     @property
+    def in_regime(self) -> bool:
+        """Whether its regime is known, and what a verdict needs."""
+        return self.regime is not None and self.regime.updates is not None and not self.early
+
+    @property
     def answered(self) -> bool:
         """Whether there is a verdict, be it that nothing was shown."""
         return self.verdict not in OPEN
 
     @property
     def said(self) -> str:
-        """The verdict as it is told: an early one never without that word."""
-        return f"{self.verdict} (early)" if self.early and self.answered else self.verdict
+        """The verdict as it is told: an early one, or one of a regime that is not known, never without these
+        words."""
+        if self.regime is None or self.in_regime or not self.answered:
+            return self.verdict
+        return f"{self.verdict} ({'early' if self.early else 'regime not known'})"
 
     @property
     def question(self) -> tuple[str | None, ...]:

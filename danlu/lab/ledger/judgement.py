@@ -140,6 +140,9 @@ def _questions(entries: Iterable[Entry]) -> list[list[Entry]]:
             names.append((what, entry.evidence, updates))
         if entry.effect is not None:
             names.append((what, entry.effect, entry.interval, entry.seeds))
+        tried = found.get((what, entry.evidence, None)) if entry.evidence else None
+        if tried is not None and not any(one.answered for one in tried):  # it failed, and was gone on with
+            names.append((what, entry.evidence, None))
         group = next((found[name] for name in names if name in found), None)
         if group is None:
             group = []
@@ -190,7 +193,7 @@ def _success(entries: Iterable[Entry], families: dict[str, str]) -> tuple[Succes
             by_idea.setdefault(_name(entry), []).append(entry)
     rows: dict[str, list[bool | None]] = {}
     for each in by_idea.values():
-        said = {one.verdict for one in each if one.answered and one.regime is not None and not one.early}
+        said = {one.verdict for one in each if one.answered and one.in_regime}
         worked = ("better" in said and "worse" not in said) if said else None
         for name in ("all", families[each[-1].id]):
             rows.setdefault(name, []).append(worked)

@@ -70,7 +70,7 @@ def _search(
         if how is None and entry.id in similar:
             how, near = "similar words", similar[entry.id]
         if how is not None:
-            rank = (ORDER.index(how), -near, float(entry.early or entry.regime is None), float(-place))
+            rank = (ORDER.index(how), -near, float(not entry.in_regime), float(-place))
             found.append((rank, Match(entry, how)))
     return [match for _, match in sorted(found, key=lambda one: one[0])]
 

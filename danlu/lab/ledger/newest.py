@@ -28,7 +28,7 @@ def later(new: Entry, old: Entry) -> bool:
 
 def _earliness(entry: Entry) -> int:
     """0 in regime, 1 early, 2 where nobody says."""
-    return 2 if entry.regime is None else int(entry.early)
+    return 1 if entry.early else 0 if entry.in_regime else 2
 
 
 def length(entry: Entry) -> float:

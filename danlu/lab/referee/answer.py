@@ -9,6 +9,7 @@ from typing import Any, Literal
 from danlu.files.json import finite
 from danlu.lab.referee.findings import Finding, Held
 from danlu.lab.referee.question import Question
+from danlu.lab.referee.regime import in_regime
 from danlu.lab.study import Study
 
 SCHEMA = "danlu.referee/1"  # what is there stays; further fields may come
@@ -43,16 +44,22 @@ class Answer:
         return list(self.regime.get("early", ()))
 
     def verdict(self, finding: Finding) -> str:
-        """As it is told: ``better (early)``."""
-        return f"{finding.verdict} (early)" if self.early else finding.verdict
+        """As it is told: ``better``, ``better (early)``, ``better (regime not known)``."""
+        return finding.verdict + {True: "", False: " (early)", None: " (regime not known)"}[self.in_regime]
+
+    @property
+    def in_regime(self) -> bool | None:
+        """Whether the verdicts hold beyond the beginning of training; none where nobody knows."""
+        return in_regime(self.regime)
 
     @property
     def exit_verdict(self) -> int:
-        """0 where every idea is better, in regime; 11 where one is worse; 10 else. Without a verdict: why."""
+        """0 where every idea is better, in a regime that is known; 11 where one is worse; 10 else. Without a
+        verdict: why."""
         if self.exit_code:
             return self.exit_code
-        said = {self.verdict(finding) for finding in self.findings}
-        return 0 if said == {"better"} else WORSE if said & {"worse", "worse (early)"} else UNDECIDED
+        said = {finding.verdict for finding in self.findings}
+        return 0 if said == {"better"} and self.in_regime else WORSE if "worse" in said else UNDECIDED
 
     def json(self) -> dict[str, Any]:
         """As JSON: the first idea, and the ``others``. What is not finite is none."""
@@ -70,6 +77,7 @@ class Answer:
         ]
         shared = {
             "regime": dict(self.regime) or None,
+            "in_regime": self.in_regime,
             "premises": [_premise(held) for held in self.premises],
             "tuned": dict(self.tuned) or None,
             "cost": dict(self.cost) or None,

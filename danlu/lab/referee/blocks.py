@@ -10,6 +10,7 @@ from danlu.lab.referee.errors import Failed, Void
 from danlu.lab.referee.findings import Sides
 from danlu.lab.referee.runs import Record, Run, Runs
 from danlu.lab.referee.seeds import Seeds, shuffled
+from danlu.lab.referee.words import count as told
 
 BUSY = 0.05  # of the machine: what others may take while a program runs that ends by the clock
 SPARE = 0.3  # of the blocks: how many may be lost to that
@@ -48,7 +49,8 @@ def carry_out(
             lost += 1
             if lost > SPARE * count:
                 raise Void(
-                    f"{lost} blocks were disturbed: other work took more than {BUSY:.0%} of the machine, "
+                    f"{told(lost, 'block')} {'was' if lost == 1 else 'were'} disturbed: other "
+                    f"work took more than {BUSY:.0%} of the machine, "
                     "and the program ends by the clock; stop the other work, and ask again"
                 )
             continue

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.lab import ledger
+from danlu.lab.referee import machine
 from danlu.lab.referee.answer import Answer
 from danlu.lab.referee.findings import Finding, mean_of
 from danlu.lab.referee.question import Question
@@ -26,18 +27,23 @@ def ask(question: Question, study: Study, book: Path, tell: Callable[[str], None
 
 def record(answer: Answer, book: Path) -> dict[str, str]:
     """Write the verdict on each idea down, or that it is void; of each that claims something, whether it
-    ``stands`` among all that the ledger was asked, ``alone``, or by its ``interval only``. What failed or did
-    not end stays asked."""
+    ``stands`` among all that the ledger was asked, ``alone``, or by its ``interval only``. What the budget
+    cut short stays asked: it can go on."""
     question, study = answer.question, answer.study
-    if answer.outcome == "void":
-        for idea in question.ideas:
-            ledger.record(**_about(question, study, idea), verdict="void", seeds=0, why=answer.why, file=book)
+    if answer.outcome in ("void", "failed"):
+        void(question, study, book, answer.why)
     ids = {}
     for finding in answer.findings:
         about = _about(question, study, finding.idea) | _found(answer, finding)
         ids[finding.idea] = ledger.record(**about, file=book).id
     said = ledger.control(ledger.read(book)) if ids else {}
     return {idea: said[id] for idea, id in ids.items() if id in said}
+
+
+def void(question: Question, study: Study, book: Path, why: str) -> None:
+    """Write down that there is no answer, and why."""
+    for idea in question.ideas:
+        ledger.record(**_about(question, study, idea), verdict="void", seeds=0, why=why, file=book)
 
 
 def _about(question: Question, study: Study, idea: str) -> dict[str, Any]:
@@ -48,13 +54,23 @@ def _about(question: Question, study: Study, idea: str) -> dict[str, Any]:
     tree = {"tree": question.trees[idea][:16]} if changed else {}
     return {
         "idea": idea,
-        "on": f"{program} {plan.baseline} {base[:8]}",
+        "on": f"{program} {plan.baseline} {base[:8]}, {_bed(question)}",
         "statement": f"{idea} makes {plan.metric.name} of {program} {plan.metric.better}",
         "family": program,
         "sets": tree | ({"set": arm.set} if arm.set else {}),
         "tags": changed[:10],
         "evidence": [study.path],
     }
+
+
+def _bed(question: Question) -> str:
+    """What else makes it this question and no other: in words what changes most, and a digest of all."""
+    plan, words = question.plan, [f"by {question.plan.metric.name}"]
+    if plan.scale is not None:
+        words.append(f"over {len(plan.scale.values)} rungs")
+    if plan.tune is not None:
+        words.append("at tuned rates")
+    return f"{' '.join(words)} ({machine.digest(question.bed)[:8]})"
 
 
 def _found(answer: Answer, finding: Finding) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from danlu.lab.referee.plan import Metric, Premise
 from danlu.lab.referee.runs import Record
+from danlu.lab.referee.words import count
 from danlu.lab.statistics import (
     LEVEL,
     Interval,
@@ -175,7 +176,7 @@ def _losses(sides: Sides, verdict: Verdict, why: str) -> tuple[Verdict, str]:
         if verdict == "worse" and lost:
             return "not shown", f"{lost} of {blocks} runs of the baseline {said}, so it cannot win; {why}"
         if verdict == "equivalent" and (lost or lost_variant):
-            return "not shown", f"{lost + lost_variant} runs {said}; {why}"
+            return "not shown", f"{count(lost + lost_variant, 'run')} {said}; {why}"
     return verdict, why
 
 
@@ -185,19 +186,18 @@ def _said(
     """What was seen, in a sentence."""
     value, low, high = interval
     pairs = len(sides.differences)
+    told = count(pairs, "pair")
     if not pairs:
         return "no run of both sides ended"
     if verdict == "equivalent":
-        return (
-            f"{metric.name} differs by less than {margin:g} at 95 % confidence ({value:+.4g}, {pairs} pairs)"
-        )
+        return f"{metric.name} differs by less than {margin:g} at 95 % confidence ({value:+.4g}, {told})"
     if not any(sides.differences):
         return f"{metric.name} is the same in every pair: the change does nothing here"
     change = "lower" if value < 0 else "higher"
     if not math.isfinite(low):
-        return f"{metric.name} is {abs(value):.4g} {change} in {pairs} pairs, which are too few"
+        return f"{metric.name} is {abs(value):.4g} {change} in {told}: too few"
     what = f"{metric.name} is {abs(value):.4g} {change}"
-    return f"{what} ({100 * level:.3g} % interval {low:+.4g} to {high:+.4g}, {pairs} pairs)"
+    return f"{what} ({100 * level:.3g} % interval {low:+.4g} to {high:+.4g}, {told})"
 
 
 def _severity(differences: Sequence[float], value: float, margin: float | None) -> dict[str, float]:

@@ -70,14 +70,8 @@ class Repository:
             )
             raise LabError(f"git = {reference!r} is nothing that {self.top} knows{hint}") from None
 
-    def working_tree(self, without: Sequence[Path] = ()) -> str:
-        """The tree of the folder's files as they are now, those that git does not ignore, but for the paths
-        ``without``."""
-        left_out = [
-            f":(top,exclude,literal){path.relative_to(self.top).as_posix()}"
-            for path in (Path(os.path.realpath(path)) for path in without)
-            if path.is_relative_to(self.top) and path != self.top
-        ]
+    def working_tree(self) -> str:
+        """The tree of the files that git tracks, as they are now in the folder."""
         with tempfile.TemporaryDirectory() as aside:
             index = Path(aside, "index")
             there = Path(
@@ -86,8 +80,25 @@ class Repository:
             if there.exists():  # with it git need not read every file again
                 shutil.copy2(there, index)  # its date tells git which files may have changed since
             with_index = {"GIT_INDEX_FILE": str(index)}
-            everything = ("add", "--all", "--", ":(top)", *left_out)
-            self._ask(*everything, new=with_index)
+            self._ask("add", "--update", "--", ":(top)", new=with_index)
+            return self._ask("write-tree", new=with_index).strip()
+
+    def untracked(self, without: Sequence[Path] = ()) -> list[str]:
+        """The files in the folder that git neither tracks nor ignores, but for the paths ``without``."""
+        words = ("ls-files", "--others", "--exclude-standard", "-z", "--full-name", "--", ":(top)")
+        left_out = [f":(top,exclude,literal){name}" for name in self._within(without)]
+        return self._names(self._ask(*words, *left_out))
+
+    def without(self, tree: str, paths: Sequence[Path]) -> str:
+        """The tree without these files and folders."""
+        names = self._within(paths)
+        if not names:
+            return tree
+        with tempfile.TemporaryDirectory() as aside:
+            with_index = {"GIT_INDEX_FILE": os.path.join(aside, "index")}
+            self._ask("read-tree", tree, new=with_index)
+            gone = [f":(top,literal){name}" for name in names]
+            self._ask("rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *gone, new=with_index)
             return self._ask("write-tree", new=with_index).strip()
 
     def patched(self, tree: str, patch: Path) -> str:
@@ -141,6 +152,13 @@ class Repository:
         """Patterns as pathspecs: relative to the folder, ``**`` for any folders."""
         above = f"{self.prefix}/" if self.prefix else ""
         return [f":(top,glob){above}{pattern}" for pattern in patterns]
+
+    def _within(self, paths: Sequence[Path]) -> list[str]:
+        """Those of the paths that are in the repository, as git names them."""
+        real = (Path(os.path.realpath(path)) for path in paths)
+        return [
+            p.relative_to(self.top).as_posix() for p in real if p.is_relative_to(self.top) and p != self.top
+        ]
 
     @staticmethod
     def _names(said: str) -> list[str]:

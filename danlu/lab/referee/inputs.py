@@ -27,6 +27,11 @@ class Inputs:
         self._seen: dict[Path, tuple[int, ...] | None] = {}
         self.links: dict[str, Path] = {}  # place within the folder: the copy
 
+    @property
+    def files(self) -> list[Path]:
+        """All of them, where they are the user's."""
+        return [*self._digests]
+
     def bring(self, copies: Path) -> None:
         """Copy what is within the folder, and remember how everything looks before the first run."""
         for file, digest in self._digests.items():

@@ -224,6 +224,8 @@ def read(file: Path) -> Plan:
     """The plan in a YAML file. Raises ``FileError`` or ``LabError`` with a sentence for each problem."""
     written = read_mapping(file, str(file))
     try:
+        if "arms" not in written:
+            raise LabError("arms is missing; write at least two by name, the baseline first")
         named: dict[str, type[Arm] | type[Reading]] = {"arms": Arm, "also": Reading}
         whole = {**written, **{name: _each(written, name, kind) for name, kind in named.items()}}
         return _valid(Plan, {name: value for name, value in whole.items() if value is not None})

@@ -15,7 +15,7 @@ def report(answer: Answer) -> str:
     """The page, self-contained HTML."""
     if not answer.findings:
         title = f"No verdict on {answer.question.file.name}"
-        return page(title, [("", [answer.why]), ("Details", [*details(answer)])])
+        return page(title, [("", [*details(answer)])])
     plan, stats = answer.question.plan, answer.question.stats
     title = f"{' and '.join(answer.question.ideas)} against {plan.baseline}"
     scaled = [finding for finding in answer.findings if finding.gains]

@@ -22,7 +22,7 @@ from danlu.lab.referee.inputs import Inputs
 from danlu.lab.referee.plan import Plan
 from danlu.lab.referee.reading import Unread, read
 from danlu.lab.referee.trees import Tree
-from danlu.lab.referee.words import fill
+from danlu.lab.referee.words import count, fill
 
 RECORD = "record.json"
 OUT_OF_MEMORY = ("out of memory", "outofmemory", "memoryerror", "cannot allocate memory", "bad_alloc")
@@ -86,7 +86,7 @@ class Runs:
         self._variables = machine.variables(plan.env)
         self._machine = machine.here()
         self._packages = {tree.digest: self._packages_of(tree) for tree in trees.values()}
-        self.done: list[tuple[Run, Record]] = []
+        self.done: dict[str, tuple[Run, Record]] = {}  # by folder: one that is found again counts once
 
     def _packages_of(self, tree: Tree) -> str:
         """A digest of the packages that a program finds in this tree, which are written down. Raises ``Void``
@@ -135,7 +135,7 @@ class Runs:
                 folder / RECORD,
                 {**asdict(record), "purpose": run.purpose, "key": key, **self._captured(about, folder)},
             )
-        self.done.append((run, record))
+        self.done.setdefault(record.folder, (run, record))
         return record
 
     def _make(self, run: Run, folder: Path, key: str, words: str) -> Record:
@@ -190,11 +190,11 @@ class Runs:
             self._tell(f"{run.arm} changed {altered[0]}, which setup had made: later runs find it so")
 
     def _within_budget(self) -> None:
-        limit, spent = self.plan.budget.seconds, sum(record.seconds for _, record in self.done)
+        limit, spent = self.plan.budget.seconds, sum(record.seconds for _, record in self.done.values())
         if limit is not None and spent >= limit:
             raise Spent(
-                f"{spent:.0f} s are spent of budget.seconds = {limit:g}, after {len(self.done)} runs; set "
-                "more, and the same command goes on"
+                f"{spent:.0f} s are spent of budget.seconds = {limit:g}, after "
+                f"{count(len(self.done), 'run')}; set more, and the same command goes on"
             )
 
     def _captured(self, about: Mapping[str, Any], folder: Path) -> dict[str, Any]:

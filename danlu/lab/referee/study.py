@@ -57,29 +57,40 @@ def referee(
         raise LabError("the referee ends programs by their session, which Windows has none of; use WSL")
     if pairs is not None:
         within("--pairs", pairs, SEEDS, 2)
+    if book is not None:
+        ledger.check(book)
     question = ask(file, studies, [] if book is None else [book, book.with_name(f".{book.name}.lock")])
     study = Study.open(studies, question.name, {"verb": "referee", "question": question.about})
     with Lock(study.path / ".lock", wait=0, named=True), machine.lock_gpus(tell):
-        on_its_way = _Asked(question, study, pairs or question.plan.budget.pairs, tell)
-        if book is not None:
-            ledgers.ask(question, study, book, tell)
+        for note in question.notes:
+            tell(note)
+        on_its_way = _Asked(question, study, pairs or question.plan.budget.pairs, book, tell)
         try:
             answer = on_its_way.answer()
         except NoVerdict as error:
-            cost = on_its_way.cost()
-            answer = Answer(question, study, error.outcome, str(error), error.exit_code, cost=cost)
-        if book is not None:
+            cost, notes = on_its_way.cost(), question.notes
+            answer = Answer(
+                question, study, error.outcome, str(error), error.exit_code, cost=cost, notes=notes
+            )
+        except LabError as error:
+            if book is not None and on_its_way.asked:
+                ledgers.void(question, study, book, str(error))
+            raise
+        if book is not None and (on_its_way.asked or answer.outcome == "void"):
             answer = replace(answer, control=ledgers.record(answer, book))
         study.save(answer.json())
     return answer
 
 
 class _Asked:
-    """A question on its way to an answer of so many ``pairs``."""
+    """A question on its way to an answer of so many ``pairs``. ``asked``: the ledger knows of it, which it
+    does once the baseline has run: what cannot start was not asked."""
 
-    def __init__(self, question: Question, study: Study, pairs: int, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, question: Question, study: Study, pairs: int, book: Path | None, tell: Callable[[str], None]
+    ) -> None:
         self.question, self.plan, self.study = question, question.plan, study
-        self.pairs, self.tell = pairs, tell
+        self.pairs, self.book, self.tell, self.asked = pairs, book, tell, False
         self.seeds = Seeds(study.path)
         self.curves: dict[str, dict[str, Curve]] = {}  # by rung, by arm
         self._runs: Runs | None = None
@@ -101,10 +112,15 @@ class _Asked:
         base = (*self._sets(rungs[smallest])[plan.baseline], *start)
         probed = probe(self.runs, self.seeds, f"pairs{smallest}", base)
         self.tell(probed.said)
+        if self.book is not None:
+            ledgers.ask(self.question, self.study, self.book, self.tell)
+            self.asked = True
         sets = self._tuned(rungs)
         first = probed.first if sets[smallest][plan.baseline] == base else 0
         counts = scale.pairs(plan, self.pairs) if plan.scale else [self.pairs]
-        self.tell(f"{sum(counts) * len(plan.arms)} runs to compare")
+        self.tell(
+            f"{sum(counts) * len(plan.arms)} runs to compare{''.join(f'; {x}' for x in self._fewer(counts))}"
+        )
         found = {
             rung: blocks.carry_out(
                 self.runs, self.seeds, rung, sets[rung], count, first if rung == smallest else 0
@@ -126,12 +142,12 @@ class _Asked:
             regime=regime(largest.records[plan.baseline], None if plan.tune is None else True),
             tuned={r: {a: c.json(plan.metric.sign) for a, c in of.items()} for r, of in self.curves.items()},
             cost=self.cost(),
-            notes=[probed.said, *self._speed(largest)],
+            notes=[probed.said, *self._speed(largest), *self._fewer(counts), *self.question.notes],
         )
 
     def cost(self) -> dict[str, float]:
         """Runs and seconds so far, those of tuning apart."""
-        done = self._runs.done if self._runs is not None else []
+        done = [*self._runs.done.values()] if self._runs is not None else []
         tuning = [record.seconds for run, record in done if run.purpose == "tune"]
         return {
             "runs": len(done),
@@ -195,6 +211,12 @@ class _Asked:
                 for i, finding in enumerate(findings)
             ]
         )
+
+    def _fewer(self, counts: Sequence[int]) -> list[str]:
+        """That upper rungs have fewer pairs than were asked for."""
+        if min(counts) == self.pairs:
+            return []
+        return [f"pairs by rung: {', '.join(map(str, counts))}; the largest cost the most, and have fewer"]
 
     def _speed(self, found: Blocks) -> list[str]:
         """Of a program that ends by the clock: how many steps each idea made, so that speed is told from

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from danlu.lab.ledger.table import CONTROL
 from danlu.lab.referee.answer import Answer
 from danlu.lab.referee.findings import Finding
+from danlu.lab.referee.words import count
 
 HEAD = ("idea", "verdict", "difference", "interval", "pairs")
 
@@ -18,7 +19,8 @@ def table(answer: Answer) -> list[list[str]]:
     rows = [[*HEAD]]
     for finding in answer.findings:
         value, low, high = finding.interval
-        ends = f"{low:+.4g} … {high:+.4g}" if math.isfinite(low) else "needs more pairs"
+        few = "needs more pairs" if finding.sides.differences else "no pair ended"
+        ends = f"{low:+.4g} … {high:+.4g}" if math.isfinite(low) else few
         said = f"{value:+.4g}" if math.isfinite(value) else "–"
         rows.append([finding.idea, answer.verdict(finding), said, ends, str(len(finding.sides.differences))])
     return rows
@@ -32,7 +34,9 @@ def asked(answer: Answer) -> str:
 
 
 def details(answer: Answer) -> Iterator[str]:
-    """What stands behind the table, a line each."""
+    """What stands behind the table, a line each; of a question without a verdict, why there is none."""
+    if answer.why:
+        yield f"{answer.outcome}: {answer.why}"
     for finding in answer.findings:
         yield f"{finding.idea}: {answer.verdict(finding)}; {finding.why}"
         yield from _numbers(finding)
@@ -40,20 +44,22 @@ def details(answer: Answer) -> Iterator[str]:
             yield f"  {word}: {CONTROL[word]} (danlu ledger judge)"
         if (step := answer.next(finding)) is not None:
             cost = step["cost"]
-            yield f"  to decide: {step['command']} ({cost['runs']} runs, {time_of(cost['seconds'])})"
+            runs = count(cost["runs"], "run")
+            yield f"  to decide: {step['command']} ({runs}, {time_of(cost['seconds'])})"
     yield from (f"early: {why}" for why in answer.early)
-    if answer.findings and not any(answer.regime[name] for name in ("updates", "tokens_per_parameter")):
-        yield "regime: not known; let the file read steps, tokens and parameters (also)"
+    if answer.findings and answer.in_regime is None:
+        yield "regime: not known, so this may be early; let the file read steps, tokens and parameters (also)"
     yield from (f"premise {held}" for held in answer.premises)
     for rung, arms in answer.tuned.items():
         at = f" at {rung}" if rung else ""
         for arm, seen in arms.items():
             low, high = seen["interval"]
-            yield f"best rate of {arm}{at}: {seen['rate']:.3g} ({low:.3g} … {high:.3g}), {seen['runs']} runs"
+            runs = count(seen["runs"], "run")
+            yield f"best rate of {arm}{at}: {seen['rate']:.3g} ({low:.3g} … {high:.3g}), {runs}"
     yield from answer.notes
     if answer.cost:
         tuning = f", of them {answer.cost['tuning_runs']:.0f} to tune" if answer.cost["tuning_runs"] else ""
-        yield f"cost: {answer.cost['runs']:.0f} runs{tuning}, {time_of(answer.cost['seconds'])}"
+        yield f"cost: {count(int(answer.cost['runs']), 'run')}{tuning}, {time_of(answer.cost['seconds'])}"
     yield f"everything: {answer.study.path}/ (result.json, report.html)"
 
 
@@ -62,7 +68,7 @@ def _numbers(finding: Finding) -> Iterator[str]:
         low, high = f"{one['low']:.3g}×", f"{one['high']:.3g}×"
         yield (
             f"  {one['rung']}: gain {one['bound']}{one['gain']:.3g}× ({low} … {high}), difference "
-            f"{one['difference']:+.4g}, {one['pairs']} pairs"
+            f"{one['difference']:+.4g}, {count(one['pairs'], 'pair')}"
         )
     sides = finding.sides
     how = {

@@ -47,7 +47,9 @@ class Tree:
         for link in self._links:
             if os.path.lexists(link):
                 name = link.relative_to(self.folder)
-                raise LabError(f"inputs: {name} is a file of the program; inputs are files that git ignores")
+                raise LabError(
+                    f"inputs: {name} is a file of the program; inputs are files that git does not hold"
+                )
         self._link()
         if setup is not None:
             self._set_up(setup, variables, limit)

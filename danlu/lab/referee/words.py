@@ -1,4 +1,4 @@
-"""Commands as templates: words with places such as ``{seed}``. No shell reads them."""
+"""Words: commands as templates with places such as ``{seed}``, which no shell reads; numbers of things."""
 
 from __future__ import annotations
 
@@ -58,3 +58,8 @@ def fill(words: Sequence[str], said: Mapping[str, str | Sequence[str]]) -> list[
 
 def _put(match: re.Match[str], said: Mapping[str, str | Sequence[str]]) -> str:
     return str(said[match[1]]) if match[1] else match[0][0]
+
+
+def count(number: int, what: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -12,7 +12,7 @@ import pytest
 from danlu.files.errors import DanluError
 from danlu.files.yaml import dump
 from danlu.lab.referee import plan
-from danlu.lab.referee.question import seed_flag, seeds_alone
+from danlu.lab.referee.question import perhaps_seeds, seed_flag, seeds_alone
 from danlu.lab.referee.words import fill, split
 
 WHOLE: dict[str, Any] = {
@@ -45,6 +45,7 @@ def test_a_whole_one(tmp_path: Path) -> None:
         ({"run": "python a.py && python b.py {seed} {set}"}, "run holds &&, but no shell reads it"),
         ({"run": "python a.py {sed} {set}"}, "run holds {sed}; did you mean {seed}?"),
         ({"run": "python a.py {seed} --x={set}"}, "stands for several words; set it apart in '--x={set}'"),
+        ({"arms": None}, "arms is missing; write at least two by name, the baseline first"),
         ({"arms": {"base": {}}}, "arms: 1 given; write at least two"),
         ({"arms": {"base": {}, "idea": {"gti": "x"}}}, "gti is not a field of arms.idea; did you mean git?"),
         ({"arms": {"base": {}, "idea": 3}}, "arms.idea = 3 is not a mapping of git, patch, set"),
@@ -95,12 +96,23 @@ def test_the_flag_of_the_seed(words: list[str], flag: str | None) -> None:
     ("gone", "new", "alone"),
     [
         ("seed = 1", "seed = 42", True), ("manual_seed(1337 + x)", "manual_seed(7 + x)", True),
+        ("x: int = 3; SEED: int = 1", "x: int = 3; SEED: int = 2", True), ("--seed 3", "--seed 4", True),
+        ("seed = 1; v = 1 + x", "seed = 1; v = 2 + x", False), ("seeds = 1", "seeds = 2", False),
+        ("r = Random(a.seed); v = 1 + x", "r = Random(a.seed); v = 2 + x", False),
+        ("f(seed, 1)", "f(seed, 2)", False), ("seed = 1.5", "seed = 1.6", False),
         ("seed = 1", "seed = 1 + 1", False), ("lr = 1", "lr = 2", False), ("seed = 1", "", False),
     ],
 )  # fmt: skip
 def test_a_diff_of_a_seed(gone: str, new: str, alone: bool) -> None:
     lines = [f"-{gone}", *([f"+{new}"] if new else [])]
     assert seeds_alone("\n".join(["--- a/x", "+++ b/x", "@@ -1 +1 @@", *lines])) == alone
+
+
+def test_a_diff_that_may_be_of_a_seed() -> None:
+    """It is allowed, and told beside the verdict."""
+    for gone, new, perhaps in (("v = seed * 2", "v = seed * 3", True), ("v = 2", "v = 3", False)):
+        diff = f"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-{gone}\n+{new}"
+        assert perhaps_seeds(diff) == perhaps and not seeds_alone(diff)
 
 
 def test_no_torch() -> None:

@@ -44,7 +44,10 @@ def test_a_page(found: Answer) -> None:
 
 def test_words(found: Answer) -> None:
     rows = table(found)
-    assert [row[:2] for row in rows[1:]] == [["idea", "worse"], ["other", "not shown"]]
+    assert [row[:2] for row in rows[1:]] == [
+        ["idea", "worse (regime not known)"],
+        ["other", "not shown (regime not known)"],
+    ]
     said = "\n".join(details(replace(found, control={"idea": "alone"})))
     assert "alone: not clear enough for the number of questions" in said
     early = replace(found, regime={**found.regime, "early": ["few updates"]})

@@ -43,7 +43,8 @@ def test_nothing_of_the_users_is_touched(tmp_path: Path) -> None:
 
 
 def test_the_trees_of_arms(tmp_path: Path) -> None:
-    """A branch, the folder as it is, a diff over either; what git ignores is out."""
+    """A branch, what git tracks as it is in the folder, a diff over either; what git was not told of is
+    out, and so is what is no part of the program."""
     folder = make(tmp_path / "p", a_py="1\n", _gitignore="*.bin\n")
     git(folder, "checkout", "-qb", "other")
     (folder / "b.py").write_text("2\n")
@@ -56,9 +57,16 @@ def test_the_trees_of_arms(tmp_path: Path) -> None:
     found = repository(folder)
     assert found.files(found.tree("other")) == [".gitignore", "a.py", "b.py"]
     here = found.working_tree()
-    assert found.files(here) == [".gitignore", "a.py", "d.py"]
-    assert found.differing(found.tree("main"), here) == ["a.py", "d.py"]
-    assert found.files(found.working_tree([folder / "d.py"])) == [".gitignore", "a.py"]
+    assert found.files(here) == [".gitignore", "a.py"] and found.untracked() == ["d.py"]
+    assert found.differing(found.tree("main"), here) == ["a.py"]
+    git(folder, "add", "-N", "d.py")
+    assert found.files(found.working_tree()) == [".gitignore", "a.py", "d.py"] and not found.untracked()
+    assert found.files(found.without(found.working_tree(), [folder / "d.py", tmp_path])) == [
+        ".gitignore",
+        "a.py",
+    ]
+    git(folder, "reset", "-q", "d.py")
+    assert found.untracked([folder / "d.py"]) == []
     patch = tmp_path / "x.diff"
     patch.write_text(git(folder, "diff"))
     laid = found.patched(found.tree("other"), patch)

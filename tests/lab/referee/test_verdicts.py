@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from danlu.lab import ledger
 from danlu.lab.claims.rules import Rule
+from danlu.lab.referee import referee
 from danlu.lab.referee.findings import Sides, find, premises
 from danlu.lab.referee.plan import Metric, Premise
-from danlu.lab.referee.regime import regime
+from danlu.lab.referee.regime import in_regime, regime
 from danlu.lab.referee.runs import Record
 from danlu.lab.referee.scale import across
 from danlu.lab.referee.tuning import words
-from tests.lab.referee.program import answer, make
+from tests.lab.referee.program import NOISY, answer, make, plan
 
 LOSS = Metric(name="loss", better="lower", stdout="(.)")
 
@@ -90,6 +92,25 @@ def test_what_is_early() -> None:
     ]  # fmt: skip
     assert regime([record(0, steps=5000.0)], True)["early"] == []
     assert regime([record(0)], None)["updates"] is None
+
+
+def test_a_regime_that_is_not_known_is_not_fulfilled(tmp_path: Path) -> None:
+    """Better, and not in regime: by the words, the exit code, the JSON and the ledger. Told, it is."""
+    folder = make(tmp_path / "p", train_py=NOISY + "print('steps', 2000)\n")
+    said: dict[str, object] = {"arms": {"base": {}, "idea": {"set": "--worse -9"}}}
+    for also, known, told, code in (
+        ({}, None, "better (regime not known)", 10),
+        ({"steps": {"stdout": r"^steps (\d+)"}}, True, "better", 0),
+    ):
+        book = tmp_path / f"{known}.yaml"
+        found = referee(plan(folder, **said, also=also), tmp_path / f"{known}", book=book)
+        assert found.verdict(found.findings[0]) == told and found.exit_verdict == code
+        assert found.json()["in_regime"] is known
+        (entry,) = ledger.read(book)
+        assert entry.said == told and entry.in_regime == bool(known)
+        assert ledger.judge([entry]).success[0].worked.of == int(bool(known))
+        assert ledger.decide(book, entry.id, "adopt", "so").weak == (not known)
+    assert in_regime({"updates": None, "early": ["10 tokens per parameter (20 are needed)"]}) is False
 
 
 # ---------------------------------------------------------------- rungs
