@@ -15,12 +15,15 @@ APART = {
     "catalog",
     "cli",
     "code",
+    "distances",
     "door",
     "draw",
     "files",
+    "flows",
     "interop",
     "lab",
     "laws",
+    "maxent",
     "testing",
 }  # no run's numbers depend on them
 

@@ -38,6 +38,10 @@ contrast: {other: 1, one: -1}
 unit: bits per byte
 holds: {below: 0}
 seeds: 2
+sd: 0.1
+margin: {value: 0.5, why: half a bit}
+premises: [{name: some layers, arm: one, measure: kurtosis, rule: {above: -9}}]
+timeless: it is for tests
 note: a claim to be damaged
 """
 

@@ -104,7 +104,7 @@ def test_a_verdict_is_due_when_its_code_was_edited(
     )
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["ledger", "due", "--file", str(file)])
-    assert capsys.readouterr().out.splitlines()[0] == f"{entry.id}: not decided"
+    assert capsys.readouterr().out.splitlines()[0] == f"1: {entry.id}: not decided"
     add(tmp_path, code=None, effect=-0.2)  # a newer answer to the same question
     assert due(read(file), {}, "now") == []
 

@@ -19,6 +19,8 @@ from danlu.nn import (
     Rotary,
     attend,
     build,
+    conditions,
+    coordinates,
     kernels,
     plain,
     rms_norm,
@@ -30,6 +32,7 @@ from danlu.nn import (
 from danlu.nn.codebook import Codebook
 from danlu.nn.qk_norm import HeadNorm
 from danlu.nn.registry import _CLASSES
+from danlu.spec import encodings
 from tests.nn.test_registry import members
 
 WIDTH, LENGTH = 8, 7
@@ -373,15 +376,35 @@ MIXERS = {
 }
 
 
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        coordinates.Raw(2),
+        coordinates.FourierFeatures(2, features=3, scale=0.5),
+        coordinates.Octaves(2, octaves=2),
+    ],
+)
+def test_encodings_of_coordinates(encoding):
+    check_module(encoding, real(5, 2))
+
+
+def test_time():
+    check_module(conditions.TimeEmbedding(6, frequencies=3, fastest=4.0), real(5))
+
+
 def test_every_part_is_here():
     """A part that joins danlu.nn must join a test of this file, by its family or by name."""
     families = (spec.Norm, spec.Residual, spec.FeedForward, spec.Position, spec.Weights)
     walked = {part for family in families for part in members(family)}
     walked |= {type(part) for part in (*MIXERS.values(), *(a.get("gate") for a in ATTENTION.values()))}
     walked |= {spec.FiLM, spec.Block}
+    walked |= {encodings.Raw, encodings.FourierFeatures, encodings.Octaves, encodings.TimeEmbedding}
     without = {*members(spec.Scaling), spec.NoMixer}  # of constant angles; nothing
+    # A bottleneck draws or rounds: what its gradient should be is asked in tests/nn/bottlenecks.
     assert {
-        part for part, cls in _CLASSES.items() if cls.__module__.startswith("danlu.nn.")
+        part
+        for part, cls in _CLASSES.items()
+        if cls.__module__.startswith("danlu.nn.") and "bottlenecks" not in cls.__module__
     } <= walked | without
 
 
