@@ -36,6 +36,7 @@ _SHARE = {"count": int, "of": int, "low": float, "high": float}
 _REFEREE = {
     "schema": "danlu.referee/1", "file": str, "study": str, "outcome": str, "baseline": str,
     "metric": {"name": str, "better": str}, "tuned": (dict, None), "cost": (dict, None), "notes": [str],
+    "in_regime": (bool, None),
     "premises": [{"name": str, "arm": str, "rule": str, "holds": bool}],
 }  # fmt: skip
 _FINDING = {

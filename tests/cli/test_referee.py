@@ -68,6 +68,11 @@ def test_exit_codes_that_tell_the_verdict(words: list[str], change: str, code: i
     """Better in a regime that nobody knows is not 0."""
     plan(Path("p").absolute(), arms={"base": {}, "idea": {"set": change}})
     assert danlu(*words, "--exit-verdict") == code
+    if change == "--worse -1":  # better, and in a regime that is known
+        Path("p/train.py").write_text(f"{NOISY}\nprint('steps', 2000)\n")
+        also = {"steps": {"stdout": r"^steps (\d+)"}}
+        plan(Path("p").absolute(), arms={"base": {}, "idea": {"set": change}}, also=also)
+        assert danlu(*words, "--exit-verdict") == 0
 
 
 def test_exit_codes_without_a_verdict(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:

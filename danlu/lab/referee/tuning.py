@@ -12,18 +12,17 @@ from danlu.lab.referee.runs import Run, Runs
 from danlu.lab.referee.seeds import Seeds
 from danlu.lab.referee.words import fill, places_of, split
 from danlu.lab.statistics.optimum import Optimum
-from danlu.lab.statistics.search import EXTENSIONS, Points, Search
+from danlu.lab.statistics.search import EXTENSIONS, Search
 
 POINTS, STEP = 5, 1.0  # octaves apart, about the start
 SEEDS = 2
-CLOSE = 2.0  # times as far above the lowest as the third lowest: points farther up are walls, not the bottom
 
 
 class Curve:
     """The losses of an arm by log2 of the rate, seed by seed; what they cost."""
 
     def __init__(self, start: float) -> None:
-        self.search = Search(math.log2(start), POINTS, STEP, _near)
+        self.search = Search(math.log2(start), POINTS, STEP, near=None)
         self.runs, self.seconds = 0, 0.0
 
     @property
@@ -43,12 +42,6 @@ class Curve:
             "runs": self.runs,
             "seconds": self.seconds,
         }
-
-
-def _near(costs: Points) -> float:
-    """The unit of the metric is not known, so that the curve itself says what is near its lowest point."""
-    means = sorted(sum(losses) / len(losses) for losses in costs.values() if all(map(math.isfinite, losses)))
-    return CLOSE * (means[2] - means[0]) if len(means) > 2 else math.inf
 
 
 def words(tune: Tune, octaves: float) -> list[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from danlu.lab.errors import LabError
 from danlu.lab.statistics.optimum import BEYOND, Optimum, locate
 
 EXTENSIONS = 3  # times that points are added
-
-Points = Mapping[float, Sequence[float]]
 
 
 class Search:
@@ -17,12 +15,10 @@ class Search:
 
     ``asked``: the points that come next, at first ``points`` of them, ``step`` apart, around ``middle``.
     ``costs``: the losses of the seeds at each that was tried; nan where a run diverged. ``near``: above the
-    lowest loss, which points a parabola goes through, a number or a function of ``costs``.
+    lowest loss, which points a parabola goes through; none where the unit of the loss is not known.
     """
 
-    def __init__(
-        self, middle: float, points: int, step: float, near: float | Callable[[Points], float]
-    ) -> None:
+    def __init__(self, middle: float, points: int, step: float, near: float | None) -> None:
         self.step, self._near = step, near
         self.asked: tuple[float, ...] = tuple(middle + (i - (points - 1) // 2) * step for i in range(points))
         self.costs: dict[float, Sequence[float]] = {}
@@ -38,13 +34,12 @@ class Search:
     def learn(self, costs: Sequence[Sequence[float]]) -> None:
         """Take in the losses at each point of ``asked``."""
         self.costs |= dict(zip(self.asked, costs, strict=True))
-        near = self._near(self.costs) if callable(self._near) else self._near
-        self._found = locate(self.costs, near=near)
+        self._found = locate(self.costs, near=self._near)
 
     def extend(self) -> None:
-        """Ask for the points that are missing; where none is, for as many beside the best, so that all sides
-        make the same number of trials."""
-        self.asked = self.found.further if not self.found.interior else self._beside(self.found.x)
+        """Ask for the points that are missing; where none is beyond, for as many beside the best: a flat
+        bottom needs them, and all sides make the same number of trials."""
+        self.asked = self.found.further or self._beside(self.found.x)
 
     def _beside(self, best: float) -> tuple[float, ...]:
         """The nearest places that were not tried, half a step apart; closer ones where these are used up."""

@@ -234,3 +234,26 @@ def test_offline_runs_of_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyP
     run.finish()
     assert offline_runs.logged(tmp_path / "wandb", "val/loss") == [2.0, 1.75, 1.5, 1.25, 1.0]
     assert offline_runs.logged(tmp_path / "wandb", "d.acc") == [0, 1, 2, 3, 4]
+
+
+# ---------------------------------------------------------------- what is missing
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    """The path that was looked at; where the run wrote the file into its own folder, how to name it; the
+    columns that there are; the place in a file that holds nothing."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.json").write_text("{}")
+    (tmp_path / "log.csv").write_text("step,val_loss\n1,\n")
+    for source, said in (
+        ("none.json#/a", f"loss is not there: the run left no {tmp_path / 'none.json'}"),
+        ("run.json#/a", "write '{out}/run.json#/a'"),
+        ("{out}/run.json#/a", f"{tmp_path / 'out' / 'run.json'} is there, and holds nothing at '/a'"),
+        ("log.csv#val_los", f"{tmp_path / 'log.csv'} has no column 'val_los'; did you mean val_loss?"),
+        ("log.csv#x", "has no column 'x'; it has step, val_loss"),
+        ("log.csv#val_loss", f"the column 'val_loss' of {tmp_path / 'log.csv'} is empty"),
+    ):
+        reading = Reading(file=source)
+        with pytest.raises(Unread) as error:
+            read("loss", reading, tmp_path, tmp_path / "out", tmp_path)
+        assert said in str(error.value)

@@ -104,6 +104,59 @@ def test_a_flat_curve_has_no_best_rate() -> None:
     assert not locate({x: [2.0, 2.0] for x in GRID}).interior
 
 
+def flat(width: float, bend: float, random: np.random.Generator, at: float = 0.0):
+    """The loss of a bottom that is so wide to both sides, ``bend`` per octave² in units of a run's noise, and
+    what two runs of a rate give. The walls rise by e⁴ an octave."""
+
+    def loss(x: float) -> float:
+        beyond = max(0.0, abs(x - at) - width)
+        return bend * (x - at) ** 2 + 20 * math.expm1(4 * beyond)
+
+    return loss, lambda x: list(loss(x) + random.normal(0, 1, 2))
+
+
+@pytest.mark.parametrize("near", [0.3, None])
+@pytest.mark.parametrize("bend", [0.0, 0.1])
+def test_a_flat_bottom_between_walls_is_decided_by_the_loss(near: float | None, bend: float) -> None:
+    """Seven points on a bottom in the noise, between walls: nearly always one of them is taken, which costs
+    less than half of the noise of a run on average, of which five pairs see 1.8 at best."""
+    random = np.random.default_rng(6)
+    excess = []
+    for _ in range(100):
+        loss, at = flat(3.2, bend, random)
+        found = locate({float(x): at(x) for x in range(-5, 6)}, near)
+        if found.interior:
+            excess.append(loss(found.x))
+            assert found.low <= found.x <= found.high and not found.why
+    assert len(excess) >= 85 and np.mean(excess) < 0.5
+
+
+def test_where_points_are_missing_about_a_flat_bottom() -> None:
+    """Beyond the side without a wall; between the points where there are walls on both, and too few between
+    them to say."""
+    noisy = {
+        -2.0: [9.0, 9.01],
+        -1.0: [2.0, 2.001],
+        0.0: [1.999, 2.001],
+        1.0: [2.001, 2.0],
+        2.0: [2.0, 1.9995],
+    }
+    found = locate(noisy, None)
+    assert not found.interior and (found.extend, found.further) == ("high", (3.0, 4.0))
+    mirrored = locate({-x: losses for x, losses in noisy.items()}, None)
+    assert (mirrored.extend, mirrored.further) == ("low", (-4.0, -3.0))
+    for near in (0.3, None):
+        steep = {
+            -2.0: [2.31, 2.3],
+            -1.0: [2.3, 2.3],
+            0.0: [0.5, 0.51],
+            1.0: [0.002, 0.003],
+            2.0: [4e59, 1e58],
+        }
+        found = locate(steep, near)
+        assert not found.interior and (found.extend, found.further, found.x) == (None, (), 1.0)
+
+
 def test_a_rate_that_diverges_is_worse_than_any_other() -> None:
     """Only one seed diverges at the highest rate, and the other looks best there."""
     curve = {x: [2 + BEND * (x - 0.3) ** 2 + e for e in (1e-4, -1e-4)] for x in GRID}
