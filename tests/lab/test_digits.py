@@ -62,27 +62,28 @@ def test_the_highest_wins_a_sweep_and_comes_first_in_a_list(danlu: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_claim_takes_the_best_of_its_points(danlu: Any, tmp_path: Path) -> None:
+def test_a_claim_is_judged_by_accuracy(danlu: Any, tmp_path: Path) -> None:
     (tmp_path / "claim.yaml").write_text(f"""\
 statement: A rate that learns is better than one that does not
 source: a test
 rows: [O1]
 'on': {DIGITS}
 arms: {{wide: '', lazy: '{LAZY}'}}
-over: {{train.batch: '16,32'}}
 measure: accuracy
-of: best
 contrast: {{wide: 1, lazy: -1}}
 unit: share
 holds: {{above: 0}}
+margin: {{value: 0.2, why: one image in five}}
+sd: 0.02
 seeds: 3
+premises:
+  - {{name: learned, arm: wide, measure: accuracy, rule: {{above: 0.1}}}}
 note: a claim for tests
 """)
     (result,) = danlu("prove", "claim.yaml")
     assert result["verdict"] == "holds" and result["data"].keys() == {"digits"}
-    for arm, by_point in result["measured"].items():
-        highest = [max(values) for values in zip(*by_point.values(), strict=True)]
-        assert result["values"][arm] == highest
+    for arm, by_seed in result["measured"].items():
+        assert result["values"][arm] == [value for values in by_seed.values() for value in values]
 
 
 @pytest.mark.slow
