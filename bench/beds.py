@@ -29,14 +29,14 @@ from danlu.lab.statistics import paired
 from danlu.lab.statistics.agreement import confirmed, decision_accuracy
 from danlu.lab.trial.arms import read_sides
 from danlu.lab.trial.sides import Runs, Side
-from danlu.lab.tuning import tunable, tune
+from danlu.lab.tuning import Grid, tunable, tune
 from danlu.spec.words import resolve, split
 from danlu.train.plan import updates_of
 
 FILE = RESULTS / "beds.json"
 BEDS = (("nano", False), ("nano", True), ("bed", False))  # a recipe, and whether each side is tuned
 SEEDS = 5
-RATE = "optimizer.lr"
+GRID = Grid()  # of a bed that is tuned
 FAR = 16.0  # times the compute of a bed, from which on a larger rung tells what is right
 BAR = 0.85
 
@@ -67,8 +67,8 @@ def run(on: str, tuned: bool, studies: Path, workers: int | None) -> dict[str, A
             named = (("", baseline), *((of.name, variant) for of, variant in variants.items()))
             sides = [Side.of(f"{on} {name}".strip(), experiment, steps) for name, experiment in named]
             if tuned:
-                moved = [side for side in sides if tunable(side.experiment, RATE)]
-                best = tune(queue, [(side.name, side.experiment) for side in moved])
+                moved = [side for side in sides if tunable(side.experiment, GRID.field)]
+                best = tune(queue, [(side.name, side.experiment) for side in moved], GRID)
                 at_best = {
                     one.name: Side(one.name, two.experiment) for one, two in zip(moved, best, strict=True)
                 }
@@ -80,7 +80,7 @@ def run(on: str, tuned: bool, studies: Path, workers: int | None) -> dict[str, A
             found[idea] = [v - b for b, v in pairs if math.isfinite(v - b)]
     return {
         "on": on, "tuned": tuned, "flops": flops(Side.of(on, bed, steps).experiment),
-        "runs": 2 * (SEEDS + (10 if tuned else 0)), "found": found,
+        "runs": 2 * (SEEDS + GRID.points * GRID.seeds * tuned), "found": found,
     }  # fmt: skip
 
 

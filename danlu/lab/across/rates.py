@@ -20,6 +20,7 @@ from danlu.lab.trial.sides import Side
 from danlu.lab.tuning import FIRST_SEED, Grid, Runner, Tuned, at, tune, value_of
 
 GRID = Grid()
+BESIDE = (1 / GRID.factor, GRID.factor)  # times a rate that follows: where it is looked at how far off it is
 OFF = 1.0  # octaves by which a rate is moved; where it is farther off, the rung is tuned
 
 
@@ -76,13 +77,13 @@ def followed(queue: Runner, sides: Sequence[tuple[str, spec.Experiment, Below]],
     outcomes = queue.run(
         Side(sides[place][0], at(found[place].experiment, GRID.field, factor)).job(FIRST_SEED)
         for place in asked
-        for factor in (1 / GRID.factor, GRID.factor)
+        for factor in BESIDE
     )
     for i, place in enumerate(asked):
         sign = found[place].experiment.objective.metrics[0].sign
         low, high = (sign * outcome.metric for outcome in outcomes[2 * i : 2 * i + 2])
         off = _off(low, high, _curvature(sides[place][2]))
-        found[place] = replace(_moved(found[place], off), trials=2, off=off)
+        found[place] = replace(_moved(found[place], off), trials=len(BESIDE), off=off)
     if all(one.off is None or abs(one.off) <= OFF for one in found):
         return found
     return [

@@ -21,11 +21,10 @@ from danlu.lab import evidence, ledger
 from danlu.lab.across import rates
 from danlu.lab.across.answer import Across, AtRung, Look, Scaled, Verdict, factor
 from danlu.lab.across.rates import Rated
-from danlu.lab.across.rungs import GROWTH, MOST, SEEDS, Rung, rungs
+from danlu.lab.across.rungs import GROWTH, MOST, Rung, rungs
 from danlu.lab.budget import flops as flops_of
 from danlu.lab.budget import measure_pace
-from danlu.lab.limits import SEEDS as POSSIBLE
-from danlu.lab.limits import within
+from danlu.lab.limits import SEEDS, within
 from danlu.lab.queue import Outcome, Queue
 from danlu.lab.queue.executors import cores
 from danlu.lab.regime import Regime, regime_of
@@ -39,7 +38,7 @@ from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
 from danlu.lab.trial.arms import Idea, read_sides
 from danlu.lab.trial.cost import AROUND, Cost, on_cores
-from danlu.lab.trial.question import label, plain
+from danlu.lab.trial.question import PAIRS, label, plain
 from danlu.lab.trial.sides import Runs, Side
 from danlu.lab.trial.timing import TIMING, Ratio
 
@@ -59,7 +58,7 @@ class Question:
     ideas: tuple[str, ...]
     on: str = "bed"
     rungs: int = 4
-    seeds: int = SEEDS
+    seeds: int = PAIRS
     gates: bool = True
     time: bool = True
 
@@ -86,7 +85,7 @@ def try_across(
 
     Raises ``LabError``, ``SpecError``, ``DataError`` with one sentence, before anything runs where it can be
     known."""
-    within("--seeds", question.seeds, POSSIBLE, least=2)
+    within("--seeds", question.seeds, SEEDS, least=2)
     baseline, variants = read_sides(question.on, question.ideas)
     planned = rungs(baseline, question.rungs)
     for rung in planned:
@@ -152,7 +151,7 @@ class _Climb:
         say(on_cores(seconds / workers, workers))
 
     def _runs(self, rung: Rung) -> int:
-        trials = 2 if rung.level else rates.GRID.points * rates.GRID.seeds
+        trials = len(rates.BESIDE) if rung.level else rates.GRID.points * rates.GRID.seeds
         return (1 + len(self.ideas)) * (rung.pairs(self.question.seeds) + trials)
 
     def carry_out(self) -> None:
@@ -300,17 +299,17 @@ class _Climb:
             gains=tuple(by_flops), timed=tuple(by_time), judged=judged, judged_time=judged_time,
             shrunk=None, verdict=verdict, why=why, regime=self._regime(idea.name),
             stopped=self.stopped.get(idea.name),
-            ways=tuple(self._ways(judged, idea.name)) if verdict == "not shown" else (),
+            ways=tuple(self._ways(judged, idea.name, by_flops)) if verdict == "not shown" else (),
         )  # fmt: skip
 
-    def _ways(self, judged: Judged | None, name: str) -> list[Way]:
-        """What would narrow the interval of an idea that was run at all rungs."""
+    def _ways(self, judged: Judged | None, name: str, gains: Sequence[Gain]) -> list[Way]:
+        """What would narrow the interval of an idea that was run at all rungs and has these ``gains``."""
         found, count = self.found[name], len(self.planned)
         if judged is None or judged.model is None or len(found) < count or count == MOST:
             return []
         new = rungs(self.planned[0].baseline, count + 1)[-1]
         pair = found[-1].flops / found[-1].rung.flops
-        last, seeds = known(self._gains(name))[-1], self.question.seeds
+        last, seeds = known(gains)[-1], self.question.seeds
         checks = found[-1].baseline.trials + found[-1].variant.trials * pair
         ahead = Ahead(
             math.log(new.flops),
