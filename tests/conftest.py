@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# The same examples in every run: what passes here passes in CI. ``--hypothesis-profile=search`` draws new ones.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("search", max_examples=1000, deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session", autouse=True)
