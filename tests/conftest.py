@@ -12,7 +12,8 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# The same examples in every run: what passes here passes in CI. ``--hypothesis-profile=search`` draws new ones.
+# The same examples in every run, so that what passes here passes in CI.
+# ``--hypothesis-profile=search`` draws new ones.
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("search", max_examples=1000, deadline=None)
 settings.load_profile("fixed")

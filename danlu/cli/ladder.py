@@ -101,7 +101,7 @@ def _tell_plan(plan: Plan) -> None:
         rows.append((*size, *cost, rate, seconds))
     print_table(rows if plan.pace else [row[:-1] for row in rows])
     runs = len(plan.rungs) * plan.seeds
-    base = plan.rungs[0].experiment.model.base_width
+    base = plan.rungs[0].experiment.network.base_width
     under = "" if base is None else f"; rates are those of width {base}, carried by muP"
     seconds = "" if plan.seconds is None else f", about {plan.seconds:.0f} s of training"
     say(f"{runs} runs, {plan.seeds} of each rung: {plan.flops:.4g} FLOP{seconds}{under}")

@@ -107,9 +107,9 @@ def _row(entry: Any) -> dict[str, Any]:
         "name": entry.name,
         "year": published.year,
         **of_text,
-        "layers": model.layers,
-        "width": model.width,
-        "heads": getattr(model.mixer, "heads", None),
+        "layers": getattr(model, "layers", None),
+        "width": getattr(model, "width", None),
+        "heads": getattr(getattr(model, "mixer", None), "heads", None),
         "lr": experiment.optimizer.lr,
         "optimizer": experiment.optimizer.kind,
     }

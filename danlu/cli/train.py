@@ -70,7 +70,8 @@ def _tell(summary: dict[str, Any]) -> None:
         f"  held-out   {summary['metric']['value']:.4f} {metric.words} "
         f"(best {best['value']:.4f} at step {best['step']})"
     )
-    say(f"  loss       {summary['loss']:.4f} nats per {summary['term']} after {summary['steps']:,} steps")
+    loss = f"{summary['loss']:.4f} {summary['loss_unit']}".rstrip()
+    say(f"  loss       {loss} per {summary['term']} after {summary['steps']:,} steps")
     say(
         f"  speed      {summary[f'{units}_per_second']:,.0f} {units}/s, "
         f"{summary['utilisation']:.0%} of this machine's measured matrix-product ceiling"

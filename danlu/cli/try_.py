@@ -26,9 +26,11 @@ def try_(
     on: Annotated[
         str,
         typer.Option(
-            metavar="WORDS", help="The baseline, as after danlu train: bed (15 s a run), tiny (a minute)."
+            metavar="WORDS",
+            help="The baseline, as after danlu train: bed (15 s a run), tiny (a minute). Default: what the "
+            "idea is for, bed for ideas on text.",
         ),
-    ] = "bed",
+    ] = "",
     seeds: Annotated[
         int,
         typer.Option(

@@ -19,7 +19,19 @@ import danlu
 from danlu.code.digests import DIGITS, PYTHON, sources
 
 PACKAGE = Path(os.path.abspath(danlu.__file__)).parent
-ROOMS = ("data", "lab/measures", "models", "nn", "objectives", "optim", "parts", "spec", "train")
+ROOMS = (
+    "data",
+    "distances",
+    "flows",
+    "lab/measures",
+    "models",
+    "nn",
+    "objectives",
+    "optim",
+    "parts",
+    "spec",
+    "train",
+)
 TABLES = ("catalog/kernels.yaml",)  # read by one of these rooms, and no specification says what they hold
 GONE = "gone"  # in place of the digest of a file that is not there
 UNSURE = "unsure"  # of one that may have changed since it was imported

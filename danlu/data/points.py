@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,13 +49,15 @@ class Points:
         [rows]. ``first`` changes nothing: the stream has no end."""
         return self._made(Counter(seed, step, _TRAIN), start, stop)
 
-    def held_out(
-        self, start: int = 0, stop: int | None = None, *, number: int = 0
-    ) -> tuple[NDArray[np.float32], Ids]:
-        """Held-out points ``start`` to ``stop`` (left out: all of them) and their classes, as ``rows``; the
-        same for every seed. ``number``: of another set, for what fresh data against fresh data tells."""
-        stop = self.spec.held_out if stop is None else stop
-        return self._made(Counter(0, number, _HELD_OUT), start, stop)
+    @cached_property
+    def held_out(self) -> tuple[NDArray[np.float32], Ids]:
+        """The held-out points and their classes, as ``rows``; the same for every seed."""
+        return self.fresh(0, self.spec.held_out)
+
+    def fresh(self, number: int, count: int) -> tuple[NDArray[np.float32], Ids]:
+        """``count`` points of another set, by its ``number`` from 1, for what fresh data against fresh data
+        tells; 0 begins like the held-out ones."""
+        return self._made(Counter(0, number, _HELD_OUT), 0, count)
 
     def log_density(self, points: NDArray[Any]) -> Floats:
         """ln p of points [n, 2] in nats: [n]; −∞ where there are none. Exact for Gaussians and the

@@ -9,6 +9,8 @@ from danlu import spec as specs
 from danlu.data.dataset import Progress, prepare_text
 from danlu.data.errors import DataError
 from danlu.data.images import prepare_digits
+from danlu.data.points import Points
+from danlu.spec import points
 from danlu.spec.families import Own, own_of
 
 
@@ -30,6 +32,8 @@ def prepare(spec: Any, *, cache: Path | None = None, progress: Progress | None =
         return _own_source(own, spec)
     if isinstance(spec, specs.Digits):
         return prepare_digits(spec)
+    if isinstance(spec, points.Points):
+        return Points(spec)
     return prepare_text(spec, cache=cache, progress=progress)
 
 

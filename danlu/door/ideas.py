@@ -18,7 +18,7 @@ from danlu.lab.study import STUDIES
 from danlu.lab.trial import Answer, Finding, Question
 from danlu.lab.trial import try_ideas as carry_out
 from danlu.lab.trial.answer import EQUAL
-from danlu.lab.trial.question import BED, PAIRS
+from danlu.lab.trial.question import PAIRS
 from danlu.lab.trial.report import differences, report
 from danlu.lab.trial.terminal import details, table
 from danlu.lab.trial.words import answered
@@ -88,7 +88,7 @@ class Trial(Sequence[Verdict], Displayed):
 
 def try_ideas(
     *ideas: Word,
-    on: str = BED,
+    on: str = "",
     seeds: int = PAIRS,
     budget: str | None = None,
     tune: str | None = "lr",
@@ -102,10 +102,10 @@ def try_ideas(
     """Does an idea help? What ``danlu try`` does, and the verdicts that it prints.
 
     ``ideas``: names of the catalog or of ``danlu.idea``, several joined (``"qk-norm+swiglu"``),
-    ``"field=value …"``, YAML files. ``on``: the words of the baseline; ``settings``: fields of it, as in
-    ``danlu.experiment``. ``tune``: ``lr``, each side at its own best rate; ``none``: at the rates as they
-    are. ``ledger``: the file that remembers the verdicts; None: none does. Raises
-    ``DanluError`` with the sentences of the command line.
+    ``"field=value …"``, YAML files. ``on``: the words of the baseline (left out: what the idea is for);
+    ``settings``: fields of it, as in ``danlu.experiment``. ``tune``: ``lr``, each side at its own best rate;
+    ``none``: at the rates as they are. ``ledger``: the file that remembers the verdicts; None: none does.
+    Raises ``DanluError`` with the sentences of the command line.
     """
     on = written(on)
     if settings:

@@ -24,7 +24,7 @@ class Read(NamedTuple):
 
     @property
     def normal(self) -> Normal:
-        return normal(self.experiment.model, self.vocabulary, self.experiment.text.context)
+        return normal(self.experiment.network, self.vocabulary, self.experiment.text.context)
 
 
 @dataclass(frozen=True)

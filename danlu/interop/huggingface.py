@@ -84,15 +84,15 @@ def take_over(config: Mapping[str, Any], found: Mapping[str, torch.Tensor]) -> I
     """The danlu model of a ``config.json`` and tensors by name; see ``from_huggingface``."""
     family = family_of(config)
     read = family.read(config)
-    named, tied, notes = canonical(dict(found), family, read.experiment.model.tied)
-    if tied != read.experiment.model.tied:
+    named, tied, notes = canonical(dict(found), family, read.experiment.network.tied)
+    if tied != read.experiment.network.tied:
         read = _untied(read)
     if types := sorted({str(t.dtype).removeprefix("torch.") for t in named.values()} - {"float32"}):
         notes.append(f"weights of {', '.join(types)} are now float32")
     if broken := [name for name, t in named.items() if not t.float().isfinite().all()]:
         notes.append(f"NaN or infinity among the weights of {some(broken)}: the logits are then no numbers")
     with torch.random.fork_rng(devices=[]):
-        model = build(read.experiment.model, read.vocabulary, read.experiment.text.context)
+        model = build(read.experiment.network, read.vocabulary, read.experiment.text.context)
     shapes = {name: tensor.shape for name, tensor in _own(model, tied).items()}
     model.load_state_dict(come(named, family.tensors, read.normal, shapes), strict=False)
     return Imported(model.eval(), read.experiment, (*read.notes, *notes))
@@ -120,9 +120,9 @@ def to_huggingface(
         source = load_run(path, step)
     assert not isinstance(source, str | os.PathLike)
     model, experiment = source.model, source.experiment
-    n = normal(experiment.model, model.embedding.weight.shape[0], experiment.text.context)
+    n = normal(experiment.network, model.embedding.weight.shape[0], experiment.text.context)
     chosen = choose(n, family)
-    tensors = go(_own(model, experiment.model.tied), chosen.tensors, n)
+    tensors = go(_own(model, experiment.network.tied), chosen.tensors, n)
     kept: Kept = getattr(source, "kept", Kept()) if path is None else read_kept(path)
     tokenizer, special, files = _tokenizer(source)
     if any(value is not None for value in kept.special.values()):
@@ -179,7 +179,7 @@ def _known() -> str:
 
 
 def _untied(read: Read) -> Read:
-    model = read.experiment.model.model_copy(update={"tied": False})
+    model = read.experiment.network.model_copy(update={"tied": False})
     return read._replace(experiment=read.experiment.model_copy(update={"model": model}))
 
 

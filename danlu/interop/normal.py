@@ -23,7 +23,7 @@ Normal = dict[str, Any]
 _NOT_THE_MODEL = {"init", "dropout"}
 
 
-def normal(model: spec.Model, vocabulary: int, context: int) -> Normal:
+def normal(model: spec.Network, vocabulary: int, context: int) -> Normal:
     """The normal form. ``dropout`` stays for the writer; ``differences`` does not look at it."""
     whole: Normal = model.model_dump(exclude={"init", "pattern", "bias"})
     layers = [_layer(model, parts, context) for parts in model.parts()]
@@ -47,7 +47,7 @@ def normal(model: spec.Model, vocabulary: int, context: int) -> Normal:
     return {"vocabulary": vocabulary, "context": context, **whole}
 
 
-def _layer(model: spec.Model, parts: spec.Parts, context: int) -> dict[str, Any]:
+def _layer(model: spec.Network, parts: spec.Parts, context: int) -> dict[str, Any]:
     mixer, position, feed = (part.model_dump() for part in parts)
     size = mixer.get("head_size") or model.width // mixer.get("heads", 1)
     if mixer["kind"] == "attention":

@@ -4,10 +4,17 @@ outputs); ``generate`` writes with it."""
 from danlu.models.decoder import Decoder
 from danlu.models.encoder import Encoder
 from danlu.models.encoder_decoder import EncoderDecoder
+from danlu.models.field_patches import FieldPatches
 from danlu.models.generate import generate, pick
 from danlu.models.patches import Patches
+from danlu.models.point_mlp import PointMLP
+from danlu.models.unet import UNet
 from danlu.nn.registry import build
 
-Model = Decoder | Encoder | EncoderDecoder | Patches
+Transformer = Decoder | Encoder | EncoderDecoder | Patches
+Model = Transformer | PointMLP | UNet | FieldPatches
 
-__all__ = ["Decoder", "Encoder", "EncoderDecoder", "Model", "Patches", "build", "generate", "pick"]
+__all__ = [
+    "Decoder", "Encoder", "EncoderDecoder", "FieldPatches", "Model", "Patches", "PointMLP",
+    "Transformer", "UNet", "build", "generate", "pick",
+]  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from danlu.models import EncoderDecoder, Model, Patches
+from danlu.models import EncoderDecoder, Model, Patches, Transformer
 from danlu.models.stack import Stack
 from danlu.nn import Attention, Block
 
@@ -65,7 +65,7 @@ def without_embeddings(parts: dict[str, int]) -> int:
     return sum(n for part, n in parts.items() if part not in ("embedding", "positions", "readout"))
 
 
-def stacks(model: Model, *lengths: int) -> list[tuple[Stack, int, int]]:
+def stacks(model: Transformer, *lengths: int) -> list[tuple[Stack, int, int]]:
     """The stacks of blocks, each with the positions of its stream and of the memory that it attends to, for
     inputs of ``lengths``, which are as ``model.flops`` takes them."""
     if isinstance(model, EncoderDecoder):
@@ -77,7 +77,9 @@ def stacks(model: Model, *lengths: int) -> list[tuple[Stack, int, int]]:
 def flops(model: Model, *lengths: int) -> dict[str, int]:
     """FLOPs by part of the matrix products of a forward pass over one row of inputs of ``lengths``. They add
     up to ``model.flops(1, *lengths)``. ``pairs`` is the share of the mixers that grows with the square of the
-    length; ``mixer`` the rest of them."""
+    length; ``mixer`` the rest of them. A network that is no transformer is one part."""
+    if not isinstance(model, Transformer):
+        return {"other": model.flops(1)}
     found = dict.fromkeys(("mixer", "pairs", "cross-attention", "feed-forward"), 0)
     for stack, length, memory in stacks(model, *lengths):
         for block in stack.blocks:
@@ -95,7 +97,7 @@ def flops(model: Model, *lengths: int) -> dict[str, int]:
     return {part: count for part, count in found.items() if count}
 
 
-def full_cache_bytes(model: Model, length: int, element: int, memory: int = 0) -> int:
+def full_cache_bytes(model: Transformer, length: int, element: int, memory: int = 0) -> int:
     """``model.cache_bytes`` if every query head of every layer had keys and values of its own for every
     position: multi-head attention of the same shape. Mixers but attention count with the width."""
     numbers = 0
@@ -105,7 +107,7 @@ def full_cache_bytes(model: Model, length: int, element: int, memory: int = 0) -
     return numbers * element
 
 
-def decoding_flops(model: Model, length: int, memory: int = 0) -> int:
+def decoding_flops(model: Transformer, length: int, memory: int = 0) -> int:
     """FLOPs of the matrix products of writing one token of one sequence after ``length`` − 1 others, with
     caches, and in an encoder-decoder with the keys and values of a memory of ``memory`` positions."""
     blocks = stacks(model, length)[-1][0].blocks

@@ -51,7 +51,7 @@ class FieldPatches(Drawn):
     def __init__(self, shape: tuple[int, int, int], classes: int = 0, **settings: Any) -> None:
         super().__init__()
         network = fields.FieldPatches(**settings)
-        network.check(shape)
+        network.check_shape(shape)
         channels, height, width = shape
         self.patch = network.patch
         self.down, self.right = height // self.patch, width // self.patch

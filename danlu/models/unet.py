@@ -27,7 +27,7 @@ class UNet(Drawn):
     def __init__(self, shape: tuple[int, int, int], classes: int = 0, **settings: Any) -> None:
         super().__init__()
         network = fields.UNet(**settings)
-        network.check(shape)
+        network.check_shape(shape)
         self.shape = shape
         told = 4 * network.width
         self.condition = Condition(told, network.time, classes)

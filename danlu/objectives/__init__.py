@@ -1,6 +1,8 @@
 """Objectives: where examples come from, what they cost a network, and what counts.
 
-base (the interface) · language (what all on text have) · causal, prefix · masked · spans · classify (images).
+base (the interface) · language (what all on text have) · causal, prefix · masked · spans ·
+classify (images) · numbers, generation (what all on points and images have) ·
+flow, denoise.
 ``build(spec, source)`` makes what a specification describes of what ``danlu.data.prepare`` gives.
 """
 
@@ -8,6 +10,9 @@ from danlu.nn import build
 from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, check_passes
 from danlu.objectives.causal import Causal, Prefix
 from danlu.objectives.classify import Classify
+from danlu.objectives.denoise import Denoise
+from danlu.objectives.flow import Flow
+from danlu.objectives.generation import Generation
 from danlu.objectives.language import (
     IGNORED,
     Language,
@@ -22,7 +27,7 @@ from danlu.objectives.masked import Masked
 from danlu.objectives.spans import Spans
 
 __all__ = [
-    "IGNORED", "Causal", "Classify", "Draw", "Example", "HeldOut", "Language", "Losses", "Masked",
-    "Objective", "Prefix", "Sample", "Spans", "bits_per_byte", "build", "check_passes", "held_out_keys",
-    "loss_sum", "nats_sum", "training_keys", "z_sum",
+    "IGNORED", "Causal", "Classify", "Denoise", "Draw", "Example", "Flow", "Generation", "HeldOut",
+    "Language", "Losses", "Masked", "Objective", "Prefix", "Sample", "Spans", "bits_per_byte",
+    "build", "check_passes", "held_out_keys", "loss_sum", "nats_sum", "training_keys", "z_sum",
 ]  # fmt: skip

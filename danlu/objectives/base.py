@@ -69,7 +69,7 @@ class Objective:
     - ``metrics``: what ``measure`` returns; the first decides. Of danlu's own the specification says it.
     - ``unit``, ``size``: what runs are counted in, and how many of them an example is (text: tokens).
     - ``count``: the terms of the loss in one example, the same for every example; ``term``: what a term is
-      called.
+      called; ``loss_unit``: what its loss is in, ``nats`` or nothing.
     - ``inputs``: what ``danlu.models.build`` takes after the specification (text: vocabulary, length).
     - ``lengths``: what the model's ``flops`` takes after the number of examples.
     - ``group``: None where the loss is a sum over examples. Where a term spans several (a contrastive loss),
@@ -80,6 +80,7 @@ class Objective:
     metrics: ClassVar[tuple[Metric, ...]] = ()
     unit: str = "example"
     term: str = "example"
+    loss_unit: str = "nats"
     size: int = 1
     count: int = 1
     inputs: tuple[Any, ...] = ()
@@ -106,6 +107,11 @@ class Objective:
     def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
         """The metrics, by name, of sums over all held-out examples."""
         raise NotImplementedError
+
+    def judge(self, model: nn.Module) -> dict[str, float]:
+        """Metrics that are no sums over held-out examples, such as a distance of samples: by name. Every
+        process computes them, to the same numbers."""
+        return {}
 
     def sample(self, model: nn.Module) -> Sample | None:
         """What the model, in evaluation mode, shows; None: nothing. What it is given goes to its device."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -15,8 +13,8 @@ from danlu.data import Images
 from danlu.nn import auxiliary, builds
 from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside
 from danlu.objectives.language import IGNORED, filled
+from danlu.objectives.pictures import shaded
 
-_SHADES = " .:-=+*#%@"
 _SHOWN = 4
 
 
@@ -76,21 +74,10 @@ class Classify(Objective):
         with torch.no_grad():
             guesses = model(beside(model, images)).argmax(-1).tolist()
         data = {"images": images[:, 0].tolist(), "guesses": guesses, "classes": classes.tolist()}
-        return Sample("picture", _picture(images[:, 0], guesses, classes.tolist()), data)
+        below = [
+            f"{g}" if g == right else f"{g} (is {right})" for g, right in zip(guesses, classes, strict=True)
+        ]
+        return Sample("picture", shaded(images[:, 0], below), data)
 
     def about(self) -> str:
         return f"{len(self.source.train[0]):,} training images of {self.source.spec.kind}"
-
-
-def _picture(images: np.ndarray[Any, Any], guesses: Sequence[int], classes: Sequence[int]) -> str:
-    """The images side by side in characters, two for a pixel; below each what it was taken for."""
-    shades = (images * (len(_SHADES) - 1)).round().astype(int)
-    rows = ["  ".join("".join(2 * _SHADES[s] for s in line) for line in row) for row in shades.swapaxes(0, 1)]
-    said = [
-        f"{guess}" if guess == right else f"{guess} (is {right})"
-        for guess, right in zip(guesses, classes, strict=True)
-    ]
-    width = 2 * images.shape[2]
-    return "\n".join(
-        [*(row.rstrip() for row in rows), "  ".join(text.ljust(width) for text in said).rstrip()]
-    )

@@ -1,5 +1,6 @@
 """Specifications: what every part, model, optimizer and run is called and may be. No torch here."""
 
+from danlu.spec.architecture import Architecture, Init
 from danlu.spec.attention import (
     Attention,
     Clipped,
@@ -22,6 +23,7 @@ from danlu.spec.durations import Duration, Length, length
 from danlu.spec.errors import DanluError, SpecError
 from danlu.spec.experiment import Experiment
 from danlu.spec.feed_forwards import GLU, MLP, FeedForward
+from danlu.spec.fields import FieldPatches, PointMLP, UNet
 from danlu.spec.metrics import Metric
 from danlu.spec.mixers import LRU, LatentAttention, Mixer, NoMixer, VQAttention
 from danlu.spec.models import (
@@ -29,15 +31,14 @@ from danlu.spec.models import (
     Decoder,
     Encoder,
     EncoderDecoder,
-    Init,
     Layer,
-    Model,
     Network,
     Parts,
     Patches,
 )
+from danlu.spec.networks import Model
 from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, Norm, RMSNorm
-from danlu.spec.objectives import Causal, Classify, Masked, Objective, Prefix, Spans
+from danlu.spec.objectives import Causal, Classify, Denoise, Flow, Masked, Objective, Prefix, Spans
 from danlu.spec.optim import (
     LAMB,
     SGD,
@@ -109,6 +110,7 @@ __all__ = [
     "AdamW",
     "Amos",
     "AmosDecay",
+    "Architecture",
     "Attention",
     "Average",
     "BatchNorm",
@@ -122,6 +124,7 @@ __all__ = [
     "Data",
     "Decoder",
     "DeepNorm",
+    "Denoise",
     "Digits",
     "Drops",
     "Duration",
@@ -131,7 +134,9 @@ __all__ = [
     "Experiment",
     "FeedForward",
     "FiLM",
+    "FieldPatches",
     "Fixed",
+    "Flow",
     "Gate",
     "Group",
     "GroupNorm",
@@ -167,6 +172,7 @@ __all__ = [
     "Pieces",
     "Placement",
     "Plain",
+    "PointMLP",
     "Position",
     "Prefix",
     "QKNorm",
@@ -197,6 +203,7 @@ __all__ = [
     "Text",
     "Tiger",
     "Train",
+    "UNet",
     "VQAttention",
     "Vary",
     "WarmUp",

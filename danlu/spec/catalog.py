@@ -4,8 +4,8 @@ A recipe is an experiment: ``summary``, ``source`` and any of the experiment's s
 ``base`` or over the defaults; what else it says about itself is read by ``danlu.spec.book``. An idea
 is a patch: ``statement``, ``source``, ``family``, ``patch`` and ``expect`` (what should change); values of
 the patch may follow from the experiment, and ``needs`` says on which ones the idea makes sense
-(``danlu.spec.relative``). An own idea is a YAML file, of which ``patch`` alone is required, or comes from
-``register_idea``.
+(``danlu.spec.relative``); ``on`` is the recipe that it is tried on where nothing else is said. An own idea
+is a YAML file, of which ``patch`` alone is required, or comes from ``register_idea``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from danlu.spec.errors import SpecError, did_you_mean
 from danlu.spec.overrides import nested
 
 ABOUT_RECIPE = ("summary", "source", "published", "sources", "unknown")
-ABOUT_IDEA = ("statement", "source", "family", "patch", "expect")  # besides ``needs``, which may be left out
+ABOUT_IDEA = ("statement", "source", "family", "patch", "expect")
+MAY = ("needs", "on")  # of an idea, too, and may be left out
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -44,6 +45,7 @@ class Idea:
     patch: Mapping[str, Any]
     expect: str
     needs: Mapping[str, str] = field(default_factory=dict)
+    on: str = ""
 
 
 OWN: dict[str, Idea] = {}  # registered in this process
@@ -58,19 +60,21 @@ def register_idea(
     family: str = "own",
     expect: str = "",
     needs: Mapping[str, str] | None = None,
+    on: str = "",
 ) -> Idea:
     """Make ``+name`` an idea in this process: in words, lists and errors like those of the catalog.
 
     ``patch``: fields and values, names with dots or nested, as in YAML; ``needs``: comparisons that must hold
-    for an experiment, each with a reason. A name registered before is given anew. Raises SpecError for a name
-    of the catalog, or one that cannot stand after a ``+``.
+    for an experiment, each with a reason; ``on``: the recipe that it is tried on where nothing else is said.
+    A name registered before is given anew. Raises SpecError for a name of the catalog, or one that cannot
+    stand after a ``+``.
     """
     if name in (*_names("ideas"), *FORMER):
         raise SpecError(f"idea {name}: the catalog has an idea of this name; choose another")
     if not NAME.fullmatch(name):
         raise SpecError(f"idea {brief(name)}: a name is letters, digits, - and _, such as my-norm")
     texts = {"statement": statement, "source": source, "family": family, "expect": expect}
-    OWN[name] = _made(name, {**texts, "patch": patch, "needs": needs or {}}, f"idea {name}")
+    OWN[name] = _made(name, {**texts, "patch": patch, "needs": needs or {}, "on": on}, f"idea {name}")
     return OWN[name]
 
 
@@ -113,7 +117,7 @@ def read_idea(path: str) -> Idea:
     written = read_mapping(Path(path), path)
     if "patch" not in written:
         written = {"patch": written}
-    fields = (*ABOUT_IDEA, "needs")
+    fields = (*ABOUT_IDEA, *MAY)
     if unknown := sorted(set(written) - set(fields)):
         hint = did_you_mean(unknown[0], fields) or "."
         raise SpecError(f"{path}: {unknown[0]} is not a field of an idea{hint} Fields: {', '.join(fields)}")
@@ -124,7 +128,7 @@ def read_idea(path: str) -> Idea:
 @cache
 def _of_catalog(name: str) -> Idea:
     written = _read("ideas", name)
-    if problems := sorted(set(ABOUT_IDEA) ^ (set(written) - {"needs"})):
+    if problems := sorted(set(ABOUT_IDEA) ^ (set(written) - set(MAY))):
         raise SpecError(f"idea {name}: missing or unknown: {', '.join(problems)}")
     return _made(name, written, f"idea {name}")
 
@@ -141,7 +145,9 @@ def _made(name: str, written: Mapping[str, Any], label: str) -> Idea:
     texts = {key: one_line(written[key]) for key in ABOUT_IDEA if key != "patch"}
     reasons = {rule: one_line(reason) for rule, reason in needs.items()}
     try:
-        return Idea(name=name, patch=nested(patch), needs=reasons, **texts)
+        return Idea(
+            name=name, patch=nested(patch), needs=reasons, on=one_line(written.get("on", "")), **texts
+        )
     except SpecError as error:
         raise SpecError(f"{label}: {error}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from danlu.spec.attention import Attention, HeadGate
-from danlu.spec.data import Digits, OwnData, Text
+from danlu.spec.data import OwnData, Text
 from danlu.spec.mixers import (
     LRU,
     LatentAttention,
@@ -229,6 +229,11 @@ def check_experiment(experiment: Experiment) -> None:
             f"and model.kind = {model.kind}; "
             f"set model.kind = {objective.models[0]}{_or_objective(experiment, 'models', model.kind)}"
         )
+    if getattr(objective, "judge", None) == "frechet" and data.kind != "digits":
+        raise ValueError(
+            f"objective.judge = frechet measures features of digits, and data.kind = {data.kind}; "
+            "set objective.judge = energy"
+        )
     for parts in model.turn():
         if isinstance(parts.mixer, VQAttention) and train.recompute:
             raise ValueError(
@@ -242,18 +247,10 @@ def check_experiment(experiment: Experiment) -> None:
             f"train.tokens = {train.tokens}, and data.kind = {data.kind} has no tokens; "
             "set train.steps or train.seconds"
         )
-    if isinstance(data, OwnData) and model.kind == "patches" and len(data.shape) != 3:
-        raise ValueError(
-            f"data.kind = {data.kind} has no images for model.kind = patches: say shape = (channels, height, "
-            "width) and classes = … in its class"
-        )
-    if isinstance(data, Digits | OwnData) and model.kind == "patches" and data.shape[1] % model.patch:
-        sizes = ", ".join(str(n) for n in range(1, data.shape[1] + 1) if data.shape[1] % n == 0)
-        raise ValueError(
-            f"model.patch = {model.patch} does not divide an image of {data.shape[1]} pixels; "
-            f"allowed: {sizes}"
-        )
-    if model.norm.kind == "batch" and train.recompute:
+    if not isinstance(data, Text):
+        _check_shape(experiment)
+    norm = getattr(model, "norm", None)
+    if norm is not None and norm.kind == "batch" and train.recompute:
         raise ValueError(
             "train.recompute = true computes a layer twice, and model.norm.kind = batch would update its "
             "running averages twice; set train.recompute = false"
@@ -270,6 +267,20 @@ def check_experiment(experiment: Experiment) -> None:
         )
 
 
+def _check_shape(experiment: Experiment) -> None:
+    model, data = experiment.model, experiment.data
+    shape = getattr(data, "shape", ())
+    if isinstance(data, OwnData) and model.kind == "patches" and len(shape) != 3:
+        raise ValueError(
+            f"data.kind = {data.kind} has no images for model.kind = patches: say shape = (channels, height, "
+            "width) and classes = … in its class"
+        )
+    try:
+        model.check_shape(shape)
+    except ValueError as error:
+        raise ValueError(f"data.kind = {data.kind}: {error}") from None
+
+
 def _or_objective(experiment: Experiment, field: str, kind: str) -> str:
     """The objectives that take ``kind``, as a sentence goes on."""
     every = accepts(type(experiment))["objective"].kinds
@@ -278,7 +289,7 @@ def _or_objective(experiment: Experiment, field: str, kind: str) -> str:
 
 
 def _check_text(experiment: Experiment, data: Text) -> None:
-    model, objective = experiment.model, experiment.objective
+    model, objective = experiment.network, experiment.objective
     for i, parts in enumerate(model.turn()):
         window = getattr(parts.mixer, "window", None)
         if window is not None and window > data.context:

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from danlu.spec.architecture import Init
 from danlu.spec.base import PositiveFloat, PositiveInt, Spec
 from danlu.spec.encodings import Encoding, FourierFeatures
 from danlu.spec.feed_forwards import ACTIVATION
-from danlu.spec.models import Init
 
 
 class Siren(Spec):

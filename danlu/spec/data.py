@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.errors import did_you_mean
 from danlu.spec.families import Family
+from danlu.spec.points import Checkerboard, EightGaussians, Moons, Rings, Spiral
 
 _SMALLEST_BPE = 257  # the byte values and the separator
 _LARGEST_BPE = 1_000_000  # the trainer makes room for all of them first
@@ -114,4 +115,4 @@ class OwnData(Spec):
 
 
 DATA = Family("data", base=OwnData, place="data")
-Data = Annotated[Text | Digits, DATA]
+Data = Annotated[Text | Digits | EightGaussians | Moons | Checkerboard | Spiral | Rings, DATA]

@@ -10,7 +10,8 @@ from danlu.spec.base import Spec
 from danlu.spec.compatible import check_experiment
 from danlu.spec.data import Data, Text
 from danlu.spec.errors import SpecError
-from danlu.spec.models import Decoder, Model
+from danlu.spec.models import Decoder, Network
+from danlu.spec.networks import Model
 from danlu.spec.objectives import Causal, Objective
 from danlu.spec.optim import Muon, Optimizer
 from danlu.spec.schedules import Cosine, Schedule, Vary, check_vary
@@ -37,6 +38,15 @@ class Experiment(Spec):
             )
         return self.data
 
+    @property
+    def network(self) -> Network:
+        """The model of an experiment whose model is a transformer. Raises ``SpecError`` for others."""
+        if not isinstance(self.model, Network):
+            raise SpecError(
+                f"model.kind = {self.model.kind}, and this is for transformers: model.kind = decoder"
+            )
+        return self.model
+
     def seeded(self, seed: int) -> Experiment:
         """The same with another seed. Raises ``SpecError`` for one that PyTorch does not take."""
         try:
@@ -50,7 +60,7 @@ class Experiment(Spec):
         left out, so that two experiments with equal networks are equal."""
         said = self.model_dump()
         for name in ("mixer", "position", "feed_forward", "pattern"):
-            del said["model"][name]
+            said["model"].pop(name, None)
         said["layers"] = self.model.used()
         return said
 

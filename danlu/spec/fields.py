@@ -3,22 +3,23 @@ denoisers; built by ``danlu.models``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from danlu.spec.architecture import Architecture, Init
 from danlu.spec.attention import Attention
-from danlu.spec.base import PositiveInt, Spec
+from danlu.spec.base import PositiveInt
 from danlu.spec.encodings import TimeEmbedding
 from danlu.spec.feed_forwards import ACTIVATION, MLP, FeedForward
 from danlu.spec.image_shapes import check_groups, check_halves
-from danlu.spec.models import Init
 
 
-class PointMLP(Spec):
+class PointMLP(Architecture):
     """A residual MLP on points: h + W act(modulate(h)) in each of ``layers``; a time and a class scale and
     shift (FiLM)."""
 
+    takes_class: ClassVar[bool] = True
     kind: Literal["point-mlp"] = "point-mlp"
     layers: Annotated[PositiveInt, Field(le=10_000)] = 3
     width: PositiveInt = 128
@@ -27,12 +28,13 @@ class PointMLP(Spec):
     init: Init = Init(branch="same")
 
 
-class UNet(Spec):
+class UNet(Architecture):
     """A U-Net on images (Ronneberger et al. 2015; Ho et al. 2020, without attention): ``blocks`` residual
     blocks at each of ``scales``, which say how many times ``width`` channels there are; each scale but the
     first has half the height and width of the one before. What goes down is also handed over to what comes
     up. Time and class scale and shift (FiLM)."""
 
+    takes_class: ClassVar[bool] = True
     kind: Literal["unet"] = "unet"
     width: PositiveInt = 32
     scales: Annotated[tuple[PositiveInt, ...], Field(min_length=1, max_length=10)] = (1, 2, 2)
@@ -46,12 +48,12 @@ class UNet(Spec):
         check_groups(self.width, self.groups)
         return self
 
-    def check(self, shape: tuple[int, ...]) -> None:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError where images (channels, height, width) cannot be halved so often."""
         check_halves(shape, len(self.scales))
 
 
-class FieldPatches(Spec):
+class FieldPatches(Architecture):
     """A transformer on the patches of an image, ``patch`` pixels wide and high, with adaptive norms (Peebles
     & Xie 2023, adaLN-Zero): time and class scale and shift what each branch reads and open its gate."""
 
@@ -73,7 +75,7 @@ class FieldPatches(Spec):
             )
         return self
 
-    def check(self, shape: tuple[int, ...]) -> None:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError where images (channels, height, width) cannot be cut into patches."""
         if len(shape) != 3 or any(side % self.patch for side in shape[1:]):
             raise ValueError(

@@ -6,14 +6,12 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from danlu.spec.architecture import Architecture, Init
 from danlu.spec.attention import Attention
 from danlu.spec.base import (
-    ByKind,
-    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     Probability,
-    Shorthand,
     Spec,
 )
 from danlu.spec.compatible import check_layer, check_network
@@ -22,18 +20,6 @@ from danlu.spec.mixers import LatentAttention, Mixer, VQAttention, takes_positio
 from danlu.spec.norms import Norm, RMSNorm
 from danlu.spec.positions import Learned, NoPosition, Position, Rotary
 from danlu.spec.residuals import Placement, Plain, Residual
-
-
-class Init(Spec):
-    """Initial weights: normal with standard deviation ``std`` (left out: 1/√fan-in), embeddings
-    with ``embedding`` and the readout with ``readout`` (0 starts from the uniform guess).
-    ``branch`` scales the last map of every residual branch: ``zero``, ``depth`` (÷√(2·layers),
-    GPT-2) or ``same``."""
-
-    std: PositiveFloat | None = None
-    embedding: PositiveFloat = 0.02
-    readout: NonNegativeFloat | None = None
-    branch: Literal["same", "depth", "zero"] = "depth"
 
 
 class Layer(Spec):
@@ -69,7 +55,7 @@ class Parts(NamedTuple):
     feed_forward: FeedForward
 
 
-class Network(Spec):
+class Network(Architecture):
     """What every transformer has.
 
     ``pattern``: layers that differ, repeated from the first to the last (``[{window: 64}, {window: 64},
@@ -84,7 +70,6 @@ class Network(Spec):
     and what is best there stays best at this width.
     """
 
-    kind: str
     layers: Annotated[PositiveInt, Field(le=10_000)] = 4
     width: PositiveInt = 128
     mixer: Mixer = Attention()
@@ -217,6 +202,14 @@ class Patches(Network):
 
     causal: ClassVar[bool] = False
 
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        if shape[1] % self.patch or shape[2] % self.patch:
+            sizes = ", ".join(str(n) for n in range(1, shape[1] + 1) if not (shape[1] % n or shape[2] % n))
+            raise ValueError(
+                f"model.patch = {self.patch} does not divide an image of {shape[1]} × {shape[2]} pixels; "
+                f"allowed: {sizes}"
+            )
+
     @model_validator(mode="after")
     def _ends(self) -> Patches:
         if self.tied:
@@ -226,6 +219,3 @@ class Patches(Network):
                 f"embedding_width = {self.embedding_width} is of an embedding of tokens; leave it out"
             )
         return self
-
-
-Model = Annotated[Decoder | Encoder | EncoderDecoder | Patches, ByKind, Shorthand]

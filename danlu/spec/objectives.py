@@ -15,6 +15,22 @@ from danlu.spec.base import (
     Spec,
 )
 from danlu.spec.families import Family
+from danlu.spec.flows import (
+    Coupling,
+    EDMWeight,
+    Gaussian,
+    Grid,
+    Heun,
+    Independent,
+    Karras,
+    Kernel,
+    Levels,
+    LinearPath,
+    LogNormal,
+    Path,
+    Sampler,
+    Weight,
+)
 from danlu.spec.metrics import Metric
 
 ZLoss = NonNegativeFloat
@@ -106,6 +122,82 @@ class Classify(Spec):
         return ACCURACY, CROSS_ENTROPY
 
 
+ENERGY = Metric("energy_distance", "", "lower", "energy distance of samples from held-out data, without bias")
+FRECHET = Metric(
+    "frechet_distance", "", "lower", "Fréchet distance of features of samples from those of all data"
+)
+SQUARES = Metric(
+    "held_out_loss", "", "lower", "mean squared error of a number, weighted as in training, held out"
+)
+
+
+class Generation(Spec):
+    """What objectives that make data of noise have in common.
+
+    ``conditional``: the class of the data is given to the network, but for a share ``unlabelled`` of the
+    rows, and samples follow n + ``guidance`` · (c − n), of the answers n without and c with the class.
+    Samples are made in ``steps`` steps from the same noise each time; metrics are on ``samples`` of them.
+    ``judge``: what decides, the ``energy`` distance, or of digits the ``frechet`` distance.
+    """
+
+    models: ClassVar[tuple[str, ...]] = ("point-mlp", "unet", "field-patches")
+    data: ClassVar[tuple[str, ...]] = (
+        "eight-gaussians", "moons", "checkerboard", "spiral", "rings", "digits",
+    )  # fmt: skip
+    penalties: ClassVar[tuple[str, ...]] = ()
+    conditional: bool = False
+    unlabelled: Probability = 0.1
+    guidance: NonNegativeFloat = 1.0
+    steps: Annotated[PositiveInt, Field(le=10_000)] = 8
+    samples: Annotated[PositiveInt, Field(ge=16, le=100_000)] = 2048
+    judge: Literal["energy", "frechet"] = "energy"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return ENERGY if self.judge == "energy" else FRECHET, SQUARES
+
+
+class Flow(Generation):
+    """Flow matching (Lipman et al. 2023): learn the velocity that carries noise to data along a ``path``.
+    ``coupling``: which noise goes with which data of a batch. ``sampler``: in equal steps of time."""
+
+    kind: Literal["flow"] = "flow"
+    path: Path = LinearPath()
+    coupling: Coupling = Independent()
+    sampler: Sampler = Heun()
+
+    @model_validator(mode="after")
+    def _over_times(self) -> Flow:
+        if self.sampler.kind not in ("euler", "heun", "rk4"):
+            raise ValueError(
+                f"sampler.kind = {self.sampler.kind} goes over noise levels, and kind = flow over times; "
+                "allowed: euler, heun, rk4"
+            )
+        return self
+
+
+class Denoise(Generation):
+    """Diffusion (Karras et al. 2022): learn what the data were, of data with the noise of a ``kernel`` at
+    ``levels``, each with its ``weight``. ``sampler``: along the ``grid`` of levels. Data are scaled to a root
+    mean square of .5, so that levels mean what they do there."""
+
+    kind: Literal["denoise"] = "denoise"
+    kernel: Kernel = Gaussian()
+    levels: Levels = LogNormal()
+    weight: Weight = EDMWeight()
+    grid: Grid = Karras()
+    sampler: Sampler = Heun()
+
+    @model_validator(mode="after")
+    def _gaussian(self) -> Denoise:
+        if self.sampler.kind == "churn" and self.kernel.kind != "gaussian":
+            raise ValueError(
+                f"sampler.kind = churn adds normal noise, and kernel.kind = {self.kernel.kind} "
+                "has other noise; allowed: euler, heun, rk4, dpm2, dpm2m"
+            )
+        return self
+
+
 class OwnObjective(Spec):
     """What the specifications of own objectives are made on: ``models`` and ``data`` are the kinds that it is
     for."""
@@ -123,4 +215,4 @@ OBJECTIVE = Family(
     place="objective",
     needs=("example", "held_out", "loss", "score", "measure"),
 )
-Objective = Annotated[Causal | Prefix | Masked | Spans | Classify, OBJECTIVE]
+Objective = Annotated[Causal | Prefix | Masked | Spans | Classify | Flow | Denoise, OBJECTIVE]

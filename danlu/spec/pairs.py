@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from danlu.spec.architecture import Init
 from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.feed_forwards import ACTIVATION
 from danlu.spec.image_shapes import check_groups, check_halves
-from danlu.spec.models import Init
 
 
 class VectorPair(Spec):

@@ -122,7 +122,7 @@ def _feed_forward(model: Network, parts: Parts) -> int:
 def shrink(experiment: Experiment, parameters: int) -> Experiment:
     """``experiment`` with about so many parameters, to be trained here. Raises SpecError where it is not
     larger than that, where nothing so small keeps its shape, or where a mixer is not attention."""
-    model, data = experiment.model, experiment.text
+    model, data = experiment.network, experiment.text
     context = min(CONTEXT, data.context)
     largest = count(model, data.vocabulary or BYTES, data.context)
     if parameters >= largest:

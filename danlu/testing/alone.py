@@ -26,7 +26,7 @@ class Alone:
     """``inputs``: random ones; ``make``: a new part; ``run``: what it makes of them, by whichever method."""
 
     def __init__(self, family: Family, experiment: spec.Experiment) -> None:
-        self.name, self.model = family.name, experiment.model
+        self.name, self.model = family.name, experiment.network
         self.acts_on = self.model.position.acts_on if self.name == "position" else None
         draw = torch.Generator().manual_seed(1)
         shapes: list[tuple[int, ...]] = [(BATCH, LENGTH, WIDTH)] * (2 if self.name == "residual" else 1)

@@ -15,10 +15,10 @@ VOCABULARY = 32
 
 def in_a_model(family: Family, experiment: spec.Experiment, report: Report) -> None:
     """Add what holds of a network that has the part."""
-    network = experiment.model
+    network = experiment.network
 
     def others() -> str:
-        here, there = _model(network).state_dict(), _model(spec.validate(SMALL).model).state_dict()
+        here, there = _model(network).state_dict(), _model(spec.validate(SMALL).network).state_dict()
         shared = [
             n for n, t in here.items() if n in there and there[n].shape == t.shape and family.name not in n
         ]

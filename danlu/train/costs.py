@@ -9,7 +9,7 @@ import torch
 
 from danlu import spec
 from danlu.data import vocabulary_of
-from danlu.models import EncoderDecoder, Model
+from danlu.models import EncoderDecoder, Transformer
 from danlu.models import costs as of_model
 from danlu.nn.fused import META
 from danlu.objectives import Draw, Language, Objective, training_keys
@@ -47,7 +47,8 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     try:
         kept = of_model.kept(model, lambda: objective.loss(model, _example(objective, rows)))
         writes = isinstance(objective, Language) and objective.continues
-        decoding = _decoding(model, objective.lengths, element) if writes else None
+        writer = model if writes and isinstance(model, Transformer) else None
+        decoding = None if writer is None else _decoding(writer, objective.lengths, element)
     finally:
         META.reset(standing_for)
     parts = of_model.parameters(model)
@@ -66,7 +67,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
         "rows": rows,
         "parameters": {"parts": parts, "total": total, "without_embeddings": n},
         "flops": {"forward": forward, "training": 3 * whole, "over_6n": whole / (2 * n)},
-        "cache": None if decoding is None else _cache(model, objective.lengths),
+        "cache": None if writer is None else _cache(writer, objective.lengths),
         "memory": {
             "weights": stored * total,
             "gradients": stored * total,
@@ -75,7 +76,9 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
             "recompute": train.recompute,
         },
         "intensity": {"training": 3 * whole * context * rows / moved, "decoding": decoding},
-        "shape": advice(experiment.model, objective.vocabulary) if isinstance(objective, Language) else None,
+        "shape": advice(experiment.network, objective.vocabulary)
+        if isinstance(objective, Language)
+        else None,
     }
 
 
@@ -96,7 +99,7 @@ def _example(objective: Objective, rows: int) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array).to("meta") for name, array in made.items()}
 
 
-def _decoding(model: Model, lengths: tuple[int, ...], element: int) -> dict[str, float]:
+def _decoding(model: Transformer, lengths: tuple[int, ...], element: int) -> dict[str, float]:
     length, memory = lengths[0], lengths[-1] if len(lengths) > 1 else 0
     parts = of_model.parameters(model)
     # Of a table that is only looked up in, a row is read.
@@ -108,7 +111,7 @@ def _decoding(model: Model, lengths: tuple[int, ...], element: int) -> dict[str,
     return {str(batch): one * batch / (weights * element + held * batch) for batch in BATCHES}
 
 
-def _cache(model: Model, lengths: tuple[int, ...]) -> dict[str, dict[str, float]]:
+def _cache(model: Transformer, lengths: tuple[int, ...]) -> dict[str, dict[str, float]]:
     length, memory = lengths[0], lengths[-1] if len(lengths) > 1 else 0
 
     def each(of: Any) -> dict[str, float]:

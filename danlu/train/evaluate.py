@@ -48,6 +48,7 @@ def evaluate(
     """
     training, score = model.training, score or objective.score
     model.eval()
+    judged: dict[str, float] = {}
     sums: dict[str, torch.Tensor] = {}
     try:
         # Every process makes as many passes as the others: sharded weights are gathered together.
@@ -58,7 +59,8 @@ def evaluate(
             example = to_device(held_out.example(places, rows if padded else None), group.device)
             for name, value in score(model, example).items():
                 sums[name] = sums[name] + value.double() if name in sums else value.double()
+        judged = objective.judge(model)
     finally:
         model.train(training)
     totals = group.sum(torch.stack(list(sums.values()))).tolist()
-    return objective.measure(dict(zip(sums, totals, strict=True)))
+    return {**objective.measure(dict(zip(sums, totals, strict=True))), **judged}

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from danlu import spec
+from danlu.models import Transformer
 from danlu.models.costs import stacks
 from danlu.nn import LRU, Attention, AttentionMask, CrossAttention, NoMixer, VQAttention
 from danlu.nn.kernels import Choice, choose
@@ -17,13 +18,16 @@ from danlu.train.machine import PRECISIONS
 
 
 def report(experiment: spec.Experiment) -> list[dict[str, Any]]:
-    """For each group of layers whose mixers run alike in training: ``of`` (``encoder`` or ``decoder``),
-    ``layers`` (their numbers, from 0), ``mixer`` (its class), ``kernel``, ``why``, and what that rests on:
+    """For each group of a transformer's layers whose mixers run alike in training: ``of`` (``encoder`` or
+    ``decoder``), ``layers`` (their numbers, from 0), ``mixer`` (its class), ``kernel``, ``why``, and what
+    that rests on:
     ``measured``, the row of the table (None where it rests on none), and ``needs``, the part that no fused
     kernel can run (None: no part). Device and precision are those that the run would have here."""
     objective, model, device, precision = outline(experiment)
     dtype, separate = PRECISIONS[precision], getattr(experiment.data, "documents", "join") == "separate"
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    if not isinstance(model, Transformer):
+        return []
     for stack, length, memory in stacks(model, *objective.lengths):
         of = "decoder" if stack.causal else "encoder"
         mask = AttentionMask(stack.causal, getattr(objective, "scope", {}).get("prefix", 0))

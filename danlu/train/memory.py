@@ -26,7 +26,8 @@ def check_memory(experiment: spec.Experiment, objective: Objective, device: torc
     if room is None:
         return
     model, train = experiment.model, experiment.train
-    rows, kept = train.microbatch or train.batch, 1 if train.recompute else model.layers
+    layers = getattr(model, "layers", 1)
+    rows, kept = train.microbatch or train.batch, 1 if train.recompute else layers
     needed = {
         f"train.batch = {train.batch}": train.batch * objective.size * OF_A_POSITION,
         f"train.microbatch = {rows}": rows * objective.size * kept,
@@ -37,7 +38,7 @@ def check_memory(experiment: spec.Experiment, objective: Objective, device: torc
             raise RunError(f"{said} takes more than {size / 1e9:,.1f} GB of memory, and {free}; lower it")
     sizes = [value for value in leaves(model.model_dump()).values() if isinstance(value, int)]
     largest = max([*sizes, *(size for size in objective.inputs if isinstance(size, int))])
-    if model.layers * largest**2 < SMALL:
+    if layers * largest**2 < SMALL:
         return
     weights = sum(p.numel() for p in on_meta(experiment, objective).parameters())
     if weights * OF_A_WEIGHT > room:

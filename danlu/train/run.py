@@ -58,6 +58,7 @@ class Summary:
     metrics: dict[str, dict[str, Any]]
     loss: float
     term: str
+    loss_unit: str
     steps: int
     unit: str
     units: int
@@ -319,6 +320,7 @@ class _Run:
             metrics={m.name: m.record(trainer.measured.get(m.name)) for m in every},
             loss=now.loss,
             term=self.objective.term,
+            loss_unit=self.objective.loss_unit,
             steps=now.step,
             unit=self.objective.unit,
             units=now.units,

@@ -14,6 +14,10 @@ from danlu.spec.relative import fit
 
 TABLE = read_mapping(Path(__file__).with_name("ideas.yaml"), "ideas.yaml")
 EXPERIMENTS = ("nano", "tiny", "digits", "gpt2-124m", "llama-7b", "gpt3-175b")
+OTHERS = tuple(sorted({catalog.idea(name).on for name in TABLE} - {""}))  # that ideas not on text are for
+
+
+CASES = [(name, on) for name, row in TABLE.items() for on in (*EXPERIMENTS, *(set(OTHERS) & set(row)))]
 
 
 def test_every_idea_has_a_row_with_a_source_and_a_value_for_every_experiment() -> None:
@@ -21,7 +25,8 @@ def test_every_idea_has_a_row_with_a_source_and_a_value_for_every_experiment() -
     for name, row in TABLE.items():
         assert row["source"], name
         assert "all" in row or set(EXPERIMENTS) <= set(row), name
-        assert set(row) <= {"source", "all", *EXPERIMENTS}, name
+        assert catalog.idea(name).on in ("", *row), name
+        assert set(row) <= {"source", "all", *EXPERIMENTS, *OTHERS}, name
 
 
 def sets(name: str, on: str) -> Any:
@@ -42,8 +47,7 @@ def plain(value: Any) -> Any:
     return None if value == "none" else value
 
 
-@pytest.mark.parametrize("on", EXPERIMENTS)
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize(("name", "on"), CASES)
 def test_an_idea_fits_the_experiment(name: str, on: str) -> None:
     row = TABLE[name]
     wanted, found = row.get(on, row.get("all")), sets(name, on)

@@ -47,10 +47,10 @@ def test_a_slice_equals_the_whole(points: Points, seed: int, step: int, ends: tu
 @each
 def test_what_is_held_out_is_fixed_and_apart(points: Points) -> None:
     spec = points.spec
-    held_out, classes = points.held_out()
+    held_out, classes = points.held_out
     assert len(held_out) == len(classes) == spec.held_out
-    assert np.array_equal(held_out[5:9], points.held_out(5, 9)[0])
-    fresh = points.held_out(number=1)[0]
+    assert np.array_equal(held_out[5:9], points.fresh(0, 9)[0][5:])
+    fresh = points.fresh(1, points.spec.held_out)[0]
     train = np.concatenate([points.rows(0, step, 0, 0, spec.held_out)[0] for step in range(2)])
     known = {row.tobytes() for row in held_out}
     assert not known & {row.tobytes() for row in [*fresh, *train]}

@@ -30,7 +30,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="multiples of 4, and images are 8 × 6"):
         build(fields.UNet(), (1, 8, 6))
     with pytest.raises(ValueError, match=r"is for images .*, and the data has \(2,\)"):
-        fields.UNet().check((2,))
+        fields.UNet().check_shape((2,))
     with pytest.raises(ValueError, match="patch = 3 does not divide height and width"):
         build(fields.FieldPatches(patch=3), (1, 8, 6))
     with pytest.raises(ValidationError, match=r"heads = 4 does not divide width = 6"):

@@ -57,7 +57,7 @@ def test_they_learn(tmp_path: Path, recipe: str) -> None:
     [
         (["data=text"], "objective.kind = classify takes data of kind digits, and data.kind = text"),
         (["model.kind=decoder"], "objective.kind = classify is for a model of kind patches"),
-        (["model.patch=3"], "model.patch = 3 does not divide an image of 8 pixels; allowed: 1, 2, 4, 8"),
+        (["model.patch=3"], "model.patch = 3 does not divide an image of 8 × 8 pixels; allowed: 1, 2, 4, 8"),
         (["train.tokens=100"], "data.kind = digits has no tokens; set train.steps or train.seconds"),
         (["model.tied=true"], "model.tied = true, and what embeds pixels cannot read classes"),
     ],

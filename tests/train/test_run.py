@@ -24,7 +24,7 @@ from tests.train import small
 RUN = ["train.steps=6", "train.evaluate_every=3", "model.dropout=0.1", "train.log_every=1"]
 
 KEYS = {
-    "run", "metric", "best", "metrics", "loss", "term", "steps", "unit", "tokens",
+    "run", "metric", "best", "metrics", "loss", "loss_unit", "term", "steps", "unit", "tokens",
     "tokens_per_second", "utilisation", "flops",
     "parameters", "active_seconds", "wall_seconds", "sample", "stopped", "regime",
 }  # fmt: skip

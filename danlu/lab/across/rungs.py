@@ -45,7 +45,7 @@ class Rung:
     def json(self) -> dict[str, Any]:
         """Plain values."""
         return {
-            "level": self.level, "width": self.baseline.model.width, "layers": self.baseline.model.layers,
+            "level": self.level, "width": self.baseline.network.width, "layers": self.baseline.network.layers,
             "parameters": self.parameters, "tokens": self.tokens, "updates": self.updates,
             "flops": self.flops,
         }  # fmt: skip
@@ -67,7 +67,7 @@ def rungs(experiment: spec.Experiment, count: int) -> list[Rung]:
     if not isinstance(source, Dataset):
         raise LabError(f"{experiment.data.kind} is no text; rungs are made of networks on text")
     shapes = Shapes(experiment, source.tokenizer.vocabulary)
-    model, first = experiment.model, shapes.recipe
+    model, first = experiment.network, shapes.recipe
     read = plan.tokens_at(plan.updates)
 
     def compute(width: int) -> float:
@@ -81,7 +81,7 @@ def rungs(experiment: spec.Experiment, count: int) -> list[Rung]:
         while compute(width + shapes.unit) < wanted:
             width += shapes.unit
         width = min(
-            (w for w in (width, width + shapes.unit) if w > found[-1].baseline.model.width),
+            (w for w in (width, width + shapes.unit) if w > found[-1].baseline.network.width),
             key=lambda w: abs(math.log(compute(w) / wanted)),
         )
         sized = shapes.at(model.layers, width)
@@ -96,6 +96,6 @@ def rungs(experiment: spec.Experiment, count: int) -> list[Rung]:
 
 def _at(experiment: spec.Experiment, width: int, batch: int, updates: int) -> spec.Experiment:
     said = experiment.model_dump()
-    said["model"] = resized(experiment.model, experiment.model.layers, width).model_dump()
+    said["model"] = resized(experiment.network, experiment.network.layers, width).model_dump()
     said["train"] |= {"batch": batch, "microbatch": None, "steps": updates, "tokens": None}
     return validate(said)

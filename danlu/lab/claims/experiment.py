@@ -143,7 +143,7 @@ def estimate(claim: Claim) -> float:
 
 
 def _seconds(experiment: spec.Experiment) -> float:
-    model, train, context = experiment.model, experiment.train, experiment.data.size
+    model, train, context = experiment.network, experiment.train, experiment.data.size
     layers = model.layers * (2 if model.kind == "encoder-decoder" else 1)
     weights = 12 * layers * model.width**2 + 2 * 257 * model.width
     pairs = 4 * layers * model.width * context

@@ -58,7 +58,7 @@ class Rung:
         return {
             "level": self.level, "layers": sized.layers, "width": sized.width,
             "parameters": sized.parameters, "tokens": self.tokens, "steps": self.steps, "flops": self.flops,
-            "lr": self.rate, "base_width": self.experiment.model.base_width,
+            "lr": self.rate, "base_width": self.experiment.network.base_width,
         }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def rated(way: str, recipe: Sized, tokens: float) -> Rated:
     if way == "fixed":
         return lambda sized, _: sized.experiment
     if way == "mup":
-        base = recipe.experiment.model.base_width or recipe.width
+        base = recipe.experiment.network.base_width or recipe.width
         return lambda sized, _: _with(sized.experiment, "model", base_width=base)
     if way.endswith(".json"):
         return _fitted(Path(way))

@@ -50,7 +50,7 @@ class Shapes:
 
     def __init__(self, experiment: Experiment, vocabulary: int | None = None) -> None:
         self.experiment, self.vocabulary = experiment, vocabulary
-        model = experiment.model
+        model = experiment.network
         self.unit = _unit(model)
         turn = len(model.turn())
         self.turn = turn if model.layers % turn == 0 else 1
@@ -70,7 +70,7 @@ class Shapes:
         return Sized(layers, width, parameters, 3 * flops // experiment.data.size, experiment)
 
     def _experiment(self, layers: int, width: int) -> Experiment:
-        model = resized(self.experiment.model, layers, width)
+        model = resized(self.experiment.network, layers, width)
         return validate(self.experiment.model_copy(update={"model": model}).model_dump())
 
     def _counts(self, layers: int, width: int) -> tuple[int, int]:
@@ -116,7 +116,7 @@ class Shapes:
         """The shapes of ``turns`` turns of the pattern, about the recipe's width over layers, narrowest
         first."""
         layers = turns * self.turn
-        model = self.experiment.model
+        model = self.experiment.network
         units = layers * model.width / model.layers / self.unit
         first = max(1, math.ceil(units / ASPECT))
         last = max(first, math.floor(units * ASPECT))

@@ -12,7 +12,7 @@ import torch
 
 from danlu.lab.errors import LabError
 from danlu.lab.measures.trained import Trained
-from danlu.models import Decoder, Encoder
+from danlu.models import Decoder, Encoder, Transformer
 from danlu.optim.roles import named
 
 HALF = 2  # bytes of a number in bfloat16 or float16
@@ -24,8 +24,8 @@ def cache_bytes(run: Trained) -> float:
     """Bytes that the model's cache holds of a sequence of ``data.context`` tokens, at two bytes a number, per
     token. Raises ``LabError`` for an encoder, which has none."""
     model, (length, *memory) = run.run.model, run.language.lengths
-    if isinstance(model, Encoder):
-        raise LabError(f"{run.folder} trained an encoder, which writes nothing and keeps no cache")
+    if isinstance(model, Encoder) or not isinstance(model, Transformer):
+        raise LabError(f"{run.folder} trained no decoder, so that it writes nothing and keeps no cache")
     return model.cache_bytes(length, HALF, *memory) / length
 
 

@@ -12,6 +12,7 @@ from danlu.lab.budget import Budget
 from danlu.lab.errors import LabError
 from danlu.lab.limits import SEEDS, within
 from danlu.lab.study import folder_name
+from danlu.spec import catalog
 
 BED, PAIRS = "bed", 5  # where nothing else is said
 LONGEST = 40  # characters of a baseline's words that every line can repeat
@@ -23,6 +24,13 @@ def plain(ideas: Iterable[str]) -> tuple[str, ...]:
     return tuple(idea.strip().removeprefix("+") for idea in ideas)
 
 
+def bed_of(ideas: Iterable[str]) -> str:
+    """The recipe that ideas are tried on where nothing else is said: the first that one of them names."""
+    names = [name for words in plain(ideas) for name in words.replace("+", " ").split()]
+    known = [catalog.idea(name).on for name in names if name in catalog.names("ideas")]
+    return next(filter(None, known), BED)
+
+
 def label(on: str) -> str:
     """The baseline's words where they are short; else the first of them with ``…``, for lines that come after
     one that says them all."""
@@ -31,12 +39,13 @@ def label(on: str) -> str:
 
 @dataclass(frozen=True)
 class Question:
-    """``ideas`` and the baseline's words ``on`` as a person writes them; ``seeds``, the number of pairs;
+    """``ideas`` and the baseline's words ``on`` as a person writes them (none: those
+    of ``bed_of``); ``seeds``, the number of pairs;
     ``budget`` of a run (none: the recipe's own bound); ``tune``: ``lr``, each side at its own best rate, or
     none; ``stop_early``: as soon as a sequential test decides."""
 
     ideas: tuple[str, ...]
-    on: str = BED
+    on: str = ""
     seeds: int = PAIRS
     budget: str | None = None
     tune: str | None = "lr"
@@ -44,6 +53,7 @@ class Question:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ideas", plain(self.ideas))
+        object.__setattr__(self, "on", self.on or bed_of(self.ideas))
 
     @property
     def name(self) -> str:
@@ -65,7 +75,7 @@ class Question:
         """The words that ask this on a command line, ``other`` fields than these, and ``more`` words."""
         asked = replace(self, **other)
         words: Sequence[tuple[bool, list[str]]] = [
-            (asked.on != BED, ["--on", asked.on]),
+            (asked.on != bed_of(asked.ideas), ["--on", asked.on]),
             (asked.seeds != PAIRS, ["--seeds", str(asked.seeds)]),
             (asked.budget is not None, ["--budget", asked.budget or ""]),
             (asked.tune is None, ["--tune", "none"]),

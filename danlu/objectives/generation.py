@@ -1,0 +1,152 @@
+"""What objectives that learn to generate have in common: samples, and metrics of them."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+import torch.nn as nn
+from numpy.typing import NDArray
+
+from danlu import flows
+from danlu.data import Counter, Images
+from danlu.data.points import Points
+from danlu.distances import energy, frechet
+from danlu.distances.digits import digit_features
+from danlu.flows.convert import Field
+from danlu.nn import builds
+from danlu.objectives.base import Losses, Sample, Tensors, beside
+from danlu.objectives.numbers import Floats, Numbers, normal
+from danlu.objectives.pictures import scattered, shaded
+from danlu.spec import flows as specs
+
+# The parts of a flow have the names of their specifications; danlu.flows does not know the registry.
+for _union in (
+    specs.Kernel,
+    specs.Path,
+    specs.Levels,
+    specs.Weight,
+    specs.Grid,
+    specs.Sampler,
+    specs.Coupling,
+):
+    for _spec in get_args(get_args(_union)[0]):
+        builds(_spec)(getattr(flows, _spec.__name__.removesuffix("Path")))
+
+_START = 0x73746172  # "star": where samples start
+_POINTS, _PICTURES = 400, 6  # that a terminal shows
+Classes = torch.Tensor | None
+NONE = -1  # of classes: it is not told
+
+
+class Generation(Numbers):
+    """Data from noise. Metrics of samples are on ``samples`` of them, from noise that is always the same.
+
+    A row is made of two uniform numbers, for its time or level and for the coin whether its class is told,
+    ``more`` of them, and ``normals`` times as many normal numbers as it has.
+
+    With ``conditional``, the network is told the class of a row, but for a share ``unlabelled`` of them; a
+    sample's field is then n + ``guidance`` · (c − n), of n without and c with the class (Ho & Salimans 2022).
+    """
+
+    def __init__(
+        self,
+        source: Points | Images,
+        *,
+        conditional: bool,
+        unlabelled: float,
+        guidance: float,
+        steps: int,
+        samples: int,
+        judge: Literal["energy", "frechet"],
+        normals: int,
+        more: int = 0,
+        scaled: float = 1.0,
+    ) -> None:
+        size = math.prod(source.spec.shape)
+        super().__init__(source, random=2 + more + normals * size, scaled=scaled)
+        self.conditional, self.unlabelled, self.guidance = conditional, unlabelled, guidance
+        self.steps, self.samples, self.judged_by = steps, samples, judge
+        self.inputs = self.shape, source.spec.classes if conditional else 0
+        if isinstance(source, Points):
+            self.compared = source.fresh(2, samples)[0]
+        else:  # the Fréchet distance is one of many images: of all, as usual
+            parts = [source.train[0], source.held_out[0]]
+            self.compared = np.concatenate(parts) if judge == "frechet" else parts[1]
+
+    @abstractmethod
+    def squares(self, model: nn.Module, example: Tensors) -> torch.Tensor:
+        """What each row costs, (rows)."""
+
+    @abstractmethod
+    def field(self, model: nn.Module, x: torch.Tensor, t: torch.Tensor, classes: Classes) -> torch.Tensor:
+        """What samplers follow, at x (rows, …) and t (rows)."""
+
+    @abstractmethod
+    def walk(self, field: Field, noise: torch.Tensor, uniform: torch.Tensor, steps: int) -> flows.Solution:
+        """Samples in ``steps`` steps, of standard normal ``noise`` (count, …) and ``uniform`` (count)."""
+
+    @torch.no_grad()
+    def generate(self, model: nn.Module, count: int, *, seed: int = 0, steps: int | None = None) -> Floats:
+        """``count`` samples, scaled as data are, [count, …], in ``steps`` steps or those of the
+        specification; classes in turn where the network is told them."""
+        uniform = Counter(seed, 0, _START).uniform(0, count, self.numbers + 1)
+        noise = beside(model, normal(uniform[:, 1:]).astype(np.float32).reshape(-1, *self.shape))
+        classes = self.classes_of(model, count)
+        none = None if classes is None else torch.full_like(classes, NONE)
+
+        def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            found = self.field(model, x, t, classes)
+            if classes is None or self.guidance == 1:
+                return found
+            untold = self.field(model, x, t, none)
+            return untold + self.guidance * (found - untold)
+
+        start = beside(model, uniform[:, 0])
+        return self.scaled_back(self.walk(field, noise, start, steps or self.steps).x.double().cpu())
+
+    def classes_of(self, model: nn.Module, count: int) -> Classes:
+        """Of samples: the first, the second …; None where the network is not told."""
+        if not self.conditional:
+            return None
+        return beside(model, np.arange(count) % self.source.spec.classes)
+
+    def sample(self, model: nn.Module) -> Sample | None:
+        return self.show(self.generate(model, _POINTS if len(self.shape) == 1 else _PICTURES))
+
+    def show(self, made: Floats) -> Sample:
+        """Samples, as points or as pictures."""
+        if len(self.shape) == 1:
+            return Sample("points", scattered(made), {"points": made.tolist()})
+        return Sample("picture", shaded(made[:_PICTURES, 0]), {"images": made.tolist()})
+
+    def normals_of(self, uniform: Floats) -> list[NDArray[np.float32]]:
+        """Standard normal numbers [rows, …], each as the data are shaped."""
+        parts = np.split(normal(uniform).astype(np.float32), uniform.shape[1] // self.numbers, axis=1)
+        return [part.reshape(-1, *self.shape) for part in parts]
+
+    def told(self, classes: Any, coin: Floats) -> Any:
+        """The classes that the network is told."""
+        return np.where(coin < self.unlabelled, NONE, classes).astype(np.int64)
+
+    def loss(self, model: nn.Module, example: Tensors) -> Losses:
+        return Losses(self.squares(model, example).sum())
+
+    def score(self, model: nn.Module, example: Tensors) -> dict[str, torch.Tensor]:
+        squares = self.squares(model, example)
+        return {"squares": squares.sum(), "numbers": example["weight"].sum() * self.numbers}
+
+    def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
+        return {"held_out_loss": sums["squares"] / sums["numbers"]}
+
+    def judge(self, model: nn.Module) -> dict[str, float]:
+        made = self.generate(model, self.samples)
+        if self.judged_by == "frechet":
+            features = digit_features(made.clip(0, 1)), digit_features(self.compared)
+            return {"frechet_distance": frechet(*features).value}
+        rows = made.reshape(len(made), -1), self.compared.reshape(len(self.compared), -1)
+        return {"energy_distance": energy(*rows).value}

@@ -1,0 +1,13 @@
+"""All networks that an experiment may have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from danlu.spec.base import ByKind, Shorthand
+from danlu.spec.fields import FieldPatches, PointMLP, UNet
+from danlu.spec.models import Decoder, Encoder, EncoderDecoder, Patches
+
+Model = Annotated[
+    Decoder | Encoder | EncoderDecoder | Patches | PointMLP | UNet | FieldPatches, ByKind, Shorthand
+]
