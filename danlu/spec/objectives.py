@@ -138,13 +138,14 @@ class Generation(Spec):
     rows, and samples follow n + ``guidance`` · (c − n), of the answers n without and c with the class.
     Samples are made in ``steps`` steps from the same noise each time; metrics are on ``samples`` of them.
     ``judge``: what decides, the ``energy`` distance, or of digits the ``frechet`` distance.
+    ``penalties``: what changes the loss and not how samples are judged, so that two runs may differ in it.
     """
 
     models: ClassVar[tuple[str, ...]] = ("point-mlp", "unet", "field-patches")
     data: ClassVar[tuple[str, ...]] = (
         "eight-gaussians", "moons", "checkerboard", "spiral", "rings", "digits",
     )  # fmt: skip
-    penalties: ClassVar[tuple[str, ...]] = ()
+    penalties: ClassVar[tuple[str, ...]] = ("conditional", "unlabelled", "guidance", "sampler")
     conditional: bool = False
     unlabelled: Probability = 0.1
     guidance: NonNegativeFloat = 1.0
@@ -161,6 +162,7 @@ class Flow(Generation):
     """Flow matching (Lipman et al. 2023): learn the velocity that carries noise to data along a ``path``.
     ``coupling``: which noise goes with which data of a batch. ``sampler``: in equal steps of time."""
 
+    penalties: ClassVar[tuple[str, ...]] = (*Generation.penalties, "path", "coupling")
     kind: Literal["flow"] = "flow"
     path: Path = LinearPath()
     coupling: Coupling = Independent()
@@ -181,6 +183,7 @@ class Denoise(Generation):
     ``levels``, each with its ``weight``. ``sampler``: along the ``grid`` of levels. Data are scaled to a root
     mean square of .5, so that levels mean what they do there."""
 
+    penalties: ClassVar[tuple[str, ...]] = (*Generation.penalties, "kernel", "levels", "weight", "grid")
     kind: Literal["denoise"] = "denoise"
     kernel: Kernel = Gaussian()
     levels: Levels = LogNormal()

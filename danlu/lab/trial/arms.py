@@ -103,7 +103,7 @@ def _check(name: str, on: str, baseline: spec.Experiment, variant: spec.Experime
         raise LabError(f"{name} changes nothing on {on}: both sides would be the same run; name another idea")
     penalties = {f"objective.{field}" for field in variant.objective.penalties}
     for field, before, after in difference(baseline, variant):
-        apart = None if field in penalties else why_apart(field)
+        apart = None if ".".join(field.split(".")[:2]) in penalties else why_apart(field)
         why = f"{apart}; set it in --on, for both" if apart else COMMON.get(field)
         if why is not None:
             raise LabError(
