@@ -4,51 +4,32 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from dataclasses import dataclass
-from functools import lru_cache
 from importlib import resources
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from danlu.data.counter import Counter
 from danlu.data.errors import DataError
+from danlu.data.finite import Finite, Part
 from danlu.spec.data import Digits
 
 _SIZE, _SHADES = 8, 16
 _STREAM = 0x696D6167  # "imag": keeps this random stream apart from others with the same seed
 
 
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Images, float32 [n, channels, height, width] from 0 to 1, and their classes, int64 [n], in two parts:
-    ``train`` and ``held_out``. ``record`` says, in JSON, what they were made from."""
+class Images(Finite):
+    """Images, float32 [n, channels, height, width] from 0 to 1, and their classes."""
 
     spec: Digits
-    train: tuple[NDArray[np.float32], NDArray[np.int64]]
-    held_out: tuple[NDArray[np.float32], NDArray[np.int64]]
-    record: dict[str, Any]
 
-    def rows(self, seed: int, step: int, first: int, start: int, stop: int) -> tuple[Any, Any]:
-        """Samples ``first + start`` to ``first + stop`` of the endless stream of training images: whole
-        epochs, each in an order of its own. What is moved depends on (seed, step, row) alone."""
-        images, classes = self.train
-        count = len(images)
-        places = np.empty(stop - start, np.int64)
-        for row in range(start, stop):
-            epoch, place = divmod(first + row, count)
-            places[row - start] = _order(seed % 2**64, epoch, count)[place]
-        chosen = images[places]
+    def rows(self, seed: int, step: int, first: int, start: int, stop: int) -> Part:
+        """As of any finite set; what is moved depends on (seed, step, row) alone."""
+        images, classes = super().rows(seed, step, first, start, stop)
         if self.spec.shift:
             moves = Counter(seed, step, _STREAM).integers(start, stop, 2, 2 * self.spec.shift + 1)
-            chosen = _moved(chosen, moves - self.spec.shift)
-        return chosen, classes[places]
-
-
-@lru_cache(maxsize=4)  # only a memo: a batch may span two epochs
-def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    return np.random.default_rng([_STREAM, seed, epoch]).permutation(count)
+            images = _moved(images, moves - self.spec.shift)
+        return images, classes
 
 
 def prepare_digits(spec: Digits) -> Images:
@@ -74,7 +55,7 @@ def prepare_digits(spec: Digits) -> Images:
         "splits": {name: {"images": len(side)} for name, side in sides.items()},
     }
     train, held_out = ((images[side], classes[side]) for side in sides.values())
-    return Images(spec, train, held_out, record)
+    return Images(spec, train, held_out, record, tuple(map(str, range(spec.classes))))
 
 
 def _moved(images: NDArray[np.float32], moves: NDArray[np.int64]) -> NDArray[np.float32]:

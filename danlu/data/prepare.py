@@ -38,12 +38,13 @@ def prepare(spec: Any, *, cache: Path | None = None, progress: Progress | None =
 
 
 def _own_source(own: Own, spec: Any) -> Any:
-    """The user's object, with what it need not have: its ``spec``, and a ``record``."""
+    """The user's object, with what it need not have: its ``spec``, a ``record``, shape and classes."""
     try:
         source = own.makes(**own.settings(spec))
     except ValueError as error:
         raise DataError(f"{own}: {error}") from error
-    for name, value in {"spec": spec, "record": {"splits": {}}}.items():
+    had = {"spec": spec, "record": {"splits": {}}, "shape": spec.shape, "classes": spec.classes}
+    for name, value in had.items():
         if not hasattr(source, name):
             setattr(source, name, value)
     return source

@@ -1,18 +1,17 @@
 """Solvers at fixed steps, of dx/dσ = (x − D(x, σ))/σ from large σ to 0, or of dx/dt = v(x, t).
 
 Fixed steps make a sample independent of its neighbours in the batch. x and the sums over steps are float64;
-D and v get the type of the x that is given. ``steps`` yields x after each step, for pictures; ``sample`` and
-``flow`` give the last one and how often the network was asked for the whole batch.
+D and v get the type of the x that is given. ``steps`` yields x after each step; ``sample`` and ``flow`` give
+the last one and how often the network was asked for the whole batch, and ``seen``, for pictures, each.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import torch
@@ -22,6 +21,7 @@ from danlu.flows.convert import Field
 from danlu.flows.shapes import wide
 
 Slope = Callable[[Tensor, float], Tensor]  # of wide x at one time or level
+Seen = Callable[[Tensor], None]  # is given x, wide: the start, then after each step
 
 
 class Solution(NamedTuple):
@@ -53,10 +53,17 @@ class Sampler(ABC):
     ) -> Iterator[Tensor]:
         """x after each step."""
 
-    def sample(self, denoise: Field, x: Tensor, levels: Tensor, noise: Tensor | None = None) -> Solution:
+    def sample(
+        self,
+        denoise: Field,
+        x: Tensor,
+        levels: Tensor,
+        noise: Tensor | None = None,
+        seen: Seen | None = None,
+    ) -> Solution:
         """From ``x`` (batch, …) at ``levels[0]`` to ``levels[-1]``; ``noise`` (steps, batch, …), normal, is
         what a stochastic sampler adds. Raises ValueError where levels do not fall."""
-        return _last(self.steps, denoise, x, _falling(levels), noise)
+        return _last(self.steps, denoise, x, _falling(levels), noise, seen=seen)
 
 
 class OneStep(Sampler):
@@ -80,9 +87,9 @@ class OneStep(Sampler):
             x = self.step(slope, x, t, to)
             yield x
 
-    def flow(self, velocity: Field, x: Tensor, times: Tensor) -> Solution:
+    def flow(self, velocity: Field, x: Tensor, times: Tensor, seen: Seen | None = None) -> Solution:
         """From ``x`` (batch, …) at ``times[0]`` to ``times[-1]``, in whichever direction."""
-        return _last(self.along, velocity, x, times.tolist())
+        return _last(self.along, velocity, x, times.tolist(), seen=seen)
 
 
 @dataclass(frozen=True)
@@ -208,8 +215,12 @@ def _last(
     start: Tensor,
     times: list[float],
     *more: Tensor | None,
+    seen: Seen | None = None,
 ) -> Solution:
-    """The last x of ``steps``."""
+    """The last x of ``steps``; ``seen`` is given the start and each."""
     asked = _Asked(field, start)
-    (x,) = deque(steps(asked, wide(start), times, *more), maxlen=1)
+    first = x = wide(start)
+    for x in chain([first], steps(asked, first, times, *more)):
+        if seen is not None:
+            seen(x)
     return Solution(x.to(start.dtype), asked.evaluations)

@@ -9,10 +9,11 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from danlu import spec
-from danlu.data import Images
+from danlu.data import Finite
 from danlu.nn import auxiliary, builds
 from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside
 from danlu.objectives.language import IGNORED, filled
+from danlu.objectives.numbers import told
 from danlu.objectives.pictures import shaded
 
 _SHOWN = 4
@@ -28,9 +29,9 @@ class Classify(Objective):
 
     unit = term = "image"
 
-    def __init__(self, source: Images, *, smoothing: float = 0.0) -> None:
+    def __init__(self, source: Finite, *, smoothing: float = 0.0) -> None:
         self.source, self.smoothing = source, smoothing
-        self.inputs = source.spec.shape, source.spec.classes
+        self.inputs = source.shape, source.classes
         self.record = source.record
 
     def example(self, draw: Draw) -> Example:
@@ -80,4 +81,4 @@ class Classify(Objective):
         return Sample("picture", shaded(images[:, 0], below), data)
 
     def about(self) -> str:
-        return f"{len(self.source.train[0]):,} training images of {self.source.spec.kind}"
+        return told(self.source)

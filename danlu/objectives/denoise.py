@@ -10,9 +10,10 @@ import torch
 import torch.nn as nn
 
 from danlu import flows, spec
-from danlu.data import Counter, Images
+from danlu.data import Counter, Finite
 from danlu.data.points import Points
 from danlu.flows.convert import Field
+from danlu.flows.samplers import Seen
 from danlu.flows.shapes import over
 from danlu.nn import build, builds
 from danlu.objectives.base import Example, Tensors
@@ -32,7 +33,7 @@ class Denoise(Generation):
 
     def __init__(
         self,
-        source: Points | Images,
+        source: Points | Finite,
         *,
         kernel: specs.Kernel,
         levels: specs.Levels,
@@ -70,7 +71,9 @@ class Denoise(Generation):
         """The denoised data at levels ``t``."""
         return self.preconditioning.denoised(lambda x, noise: model(x, noise, classes), x, t)
 
-    def walk(self, field: Field, noise: torch.Tensor, uniform: torch.Tensor, steps: int) -> flows.Solution:
+    def walk(
+        self, field: Field, noise: torch.Tensor, uniform: torch.Tensor, steps: int, seen: Seen | None = None
+    ) -> flows.Solution:
         """From the kernel's noise at the highest level of the grid, down to 0."""
         levels = self.grid.levels(steps)
         start = float(levels[0]) * self.kernel.noise(noise, uniform).to(noise.dtype)
@@ -78,4 +81,4 @@ class Denoise(Generation):
         if isinstance(self.solver, flows.Churn):
             drawn = [Counter(step, 0, _CHURN).uniform(0, len(noise), self.numbers) for step in range(steps)]
             added = torch.from_numpy(normal(np.stack(drawn))).view(steps, *noise.shape).to(noise.device)
-        return self.solver.sample(field, start, levels, added)
+        return self.solver.sample(field, start, levels, added, seen)

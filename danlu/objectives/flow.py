@@ -8,10 +8,10 @@ import torch
 import torch.nn as nn
 
 from danlu import flows, spec
-from danlu.data import Images
+from danlu.data import Finite
 from danlu.data.points import Points
 from danlu.flows.convert import Field
-from danlu.flows.samplers import OneStep
+from danlu.flows.samplers import OneStep, Seen
 from danlu.nn import build, builds
 from danlu.objectives.base import Example, Tensors
 from danlu.objectives.generation import Classes, Generation
@@ -26,7 +26,7 @@ class Flow(Generation):
 
     def __init__(
         self,
-        source: Points | Images,
+        source: Points | Finite,
         *,
         path: specs.Path,
         coupling: specs.Coupling,
@@ -63,7 +63,10 @@ class Flow(Generation):
         found: torch.Tensor = model(x, t, classes)
         return found
 
-    def walk(self, field: Field, noise: torch.Tensor, uniform: torch.Tensor, steps: int) -> flows.Solution:
+    def walk(
+        self, field: Field, noise: torch.Tensor, uniform: torch.Tensor, steps: int, seen: Seen | None = None
+    ) -> flows.Solution:
         """Equal steps of t, between the times at which a velocity is finite."""
         first, last = self.path.ends[0], 1 - self.path.ends[1]
-        return self.solver.flow(field, noise, torch.linspace(first, last, steps + 1, dtype=torch.float64))
+        times = torch.linspace(first, last, steps + 1, dtype=torch.float64)
+        return self.solver.flow(field, noise, times, seen)

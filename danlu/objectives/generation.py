@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,11 +13,12 @@ import torch.nn as nn
 from numpy.typing import NDArray
 
 from danlu import flows
-from danlu.data import Counter, Images
+from danlu.data import Counter, Finite
 from danlu.data.points import Points
 from danlu.distances import energy, frechet
 from danlu.distances.digits import digit_features
 from danlu.flows.convert import Field
+from danlu.flows.samplers import Seen
 from danlu.nn import builds
 from danlu.objectives.base import Losses, Sample, Tensors, beside
 from danlu.objectives.numbers import Floats, Numbers, normal
@@ -55,7 +56,7 @@ class Generation(Numbers):
 
     def __init__(
         self,
-        source: Points | Images,
+        source: Points | Finite,
         *,
         conditional: bool,
         unlabelled: float,
@@ -67,11 +68,12 @@ class Generation(Numbers):
         more: int = 0,
         scaled: float = 1.0,
     ) -> None:
-        size = math.prod(source.spec.shape)
+        size = math.prod(source.shape)
         super().__init__(source, random=2 + more + normals * size, scaled=scaled)
         self.conditional, self.unlabelled, self.guidance = conditional, unlabelled, guidance
         self.steps, self.samples, self.judged_by = steps, samples, judge
-        self.inputs = self.shape, source.spec.classes if conditional else 0
+        self.classes = source.classes
+        self.inputs = self.shape, self.classes if conditional else 0
         if isinstance(source, Points):
             self.compared = source.fresh(2, samples)[0]
         else:  # the Fréchet distance is one of many images: of all, as usual
@@ -87,16 +89,29 @@ class Generation(Numbers):
         """What samplers follow, at x (rows, …) and t (rows)."""
 
     @abstractmethod
-    def walk(self, field: Field, noise: torch.Tensor, uniform: torch.Tensor, steps: int) -> flows.Solution:
-        """Samples in ``steps`` steps, of standard normal ``noise`` (count, …) and ``uniform`` (count)."""
+    def walk(
+        self, field: Field, noise: torch.Tensor, uniform: torch.Tensor, steps: int, seen: Seen | None = None
+    ) -> flows.Solution:
+        """Samples in ``steps`` steps, of standard normal ``noise`` (count, …) and ``uniform`` (count);
+        ``seen`` is given the start, and what became of it after each step."""
 
     @torch.no_grad()
-    def generate(self, model: nn.Module, count: int, *, seed: int = 0, steps: int | None = None) -> Floats:
+    def generate(
+        self,
+        model: nn.Module,
+        count: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        label: int | None = None,
+        seen: Callable[[Floats], None] | None = None,
+    ) -> Floats:
         """``count`` samples, scaled as data are, [count, …], in ``steps`` steps or those of the
-        specification; classes in turn where the network is told them."""
+        specification; where the network is told classes, of the class ``label``, or of all in turn.
+        ``seen`` is given the noise and what it is after each step."""
         uniform = Counter(seed, 0, _START).uniform(0, count, self.numbers + 1)
         noise = beside(model, normal(uniform[:, 1:]).astype(np.float32).reshape(-1, *self.shape))
-        classes = self.classes_of(model, count)
+        classes = self.classes_of(model, count, label)
         none = None if classes is None else torch.full_like(classes, NONE)
 
         def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -106,14 +121,18 @@ class Generation(Numbers):
             untold = self.field(model, x, t, none)
             return untold + self.guidance * (found - untold)
 
-        start = beside(model, uniform[:, 0])
-        return self.scaled_back(self.walk(field, noise, start, steps or self.steps).x.double().cpu())
+        def back(x: torch.Tensor) -> Floats:
+            return self.scaled_back(x.double().cpu())
 
-    def classes_of(self, model: nn.Module, count: int) -> Classes:
-        """Of samples: the first, the second …; None where the network is not told."""
+        start = beside(model, uniform[:, 0])
+        each = None if seen is None else lambda x: seen(back(x))
+        return back(self.walk(field, noise, start, steps or self.steps, each).x)
+
+    def classes_of(self, model: nn.Module, count: int, label: int | None = None) -> Classes:
+        """Of samples: ``label``, or the first, the second …; None where the network is not told."""
         if not self.conditional:
             return None
-        return beside(model, np.arange(count) % self.source.spec.classes)
+        return beside(model, np.full(count, label) if label is not None else np.arange(count) % self.classes)
 
     def sample(self, model: nn.Module) -> Sample | None:
         return self.show(self.generate(model, _POINTS if len(self.shape) == 1 else _PICTURES))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from danlu.data import Counter, Images
+from danlu.data import Counter, Finite
 from danlu.data.points import Points
 from danlu.objectives.base import Draw, Example, HeldOut, Objective
 
@@ -30,10 +30,10 @@ class Numbers(Objective):
 
     term, loss_unit = "number", ""
 
-    def __init__(self, source: Points | Images, *, random: int, scaled: float = 1.0) -> None:
+    def __init__(self, source: Points | Finite, *, random: int, scaled: float = 1.0) -> None:
         self.source, self.record, self.random = source, source.record, random
         self.unit = source.spec.unit
-        self.shape = tuple(source.spec.shape)
+        self.shape = tuple(source.shape)
         self.numbers = self.count = math.prod(self.shape)
         typical = source.fresh(1, _SCALED_BY)[0] if isinstance(source, Points) else source.train[0]
         data = typical.astype(np.float64)
@@ -75,11 +75,17 @@ class Numbers(Objective):
     def about(self) -> str:
         if isinstance(self.source, Points):
             return f"the points {self.source.spec.kind}"
-        return f"{len(self.source.train[0]):,} training images of {self.source.spec.kind}"
+        return told(self.source)
 
     def _weighed(self, data: Any, classes: Any, uniform: Floats) -> Example:
         made = self.made(((data - self.centre) / self.spread).astype(np.float32), classes, uniform)
         return {**made, "weight": np.ones(len(data), np.float32)}
+
+
+def told(source: Finite) -> str:
+    """How much there is to learn from: "1,438 training images of digits"."""
+    of = source.record.get("corpus", source.spec.kind)
+    return f"{len(source.train[0]):,} training {source.spec.unit}s of {of}"
 
 
 def normal(uniform: Floats) -> NDArray[np.float64]:

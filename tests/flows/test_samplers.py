@@ -153,3 +153,13 @@ def test_what_cannot_be_walked_is_refused():
             Euler().sample(MIXTURE.denoiser, x, levels)
     with pytest.raises(ValueError, match="the sampler churn needs noise for 2 steps and has it for 0"):
         Churn().sample(MIXTURE.denoiser, x, of(2.0, 1.0, 0.0))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=name)
+def test_what_is_seen_is_the_way(sampler):
+    """The start, and after k steps what the first k steps alone give; the last is the sample."""
+    levels, x, seen = Karras().levels(6), torch.tensor([[60.0], [-9.0]]).double(), []
+    found = sampler.sample(DATA.denoiser, x, levels, seen=seen.append).x
+    assert len(seen) == 7 and torch.equal(seen[0], x) and torch.equal(seen[-1], found)
+    for k in (1, 3, 5):
+        assert torch.equal(seen[k], sampler.sample(DATA.denoiser, x, levels[: k + 1]).x)
