@@ -24,6 +24,7 @@ COUNTS_START = ("sensitivity", "ceiling")  # what is made of points in which a r
 
 # Of one thread of a server's processor on networks as small as the book's; good to a factor of two.
 START = 1.0  # seconds: its data, its evaluation
+FEW = 4  # layers, where a network says nothing of them
 FOR_A_LAYER = 2.5e-3  # seconds an update, however small the layer
 FLOPS = 1.5e11  # a second
 
@@ -143,7 +144,9 @@ def estimate(claim: Claim) -> float:
 
 
 def _seconds(experiment: spec.Experiment) -> float:
-    model, train, context = experiment.network, experiment.train, experiment.data.size
+    model, train, context = experiment.model, experiment.train, experiment.data.size
+    if not isinstance(model, spec.Network):  # small ones
+        return START + (train.steps or 0) * FEW * FOR_A_LAYER
     layers = model.layers * (2 if model.kind == "encoder-decoder" else 1)
     weights = 12 * layers * model.width**2 + 2 * 257 * model.width
     pairs = 4 * layers * model.width * context
