@@ -22,6 +22,7 @@ APART = {
     "lab",
     "laws",
     "maxent",
+    "quantization",
     "testing",
 }  # no run's numbers depend on them
 
