@@ -7,19 +7,49 @@ only a folder aside, which is cleared away when it has grown old.
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from danlu.code import UNSURE, loaded, together
 from danlu.data.errors import DataError
 from danlu.files.write import flush
 
 _ASIDE = ".aside-"
 _OLD = 86_400.0  # seconds without a write after which a folder aside has no writer any more
+
+
+def entry_name(name: str, makers: Collection[str], parts: Sequence[Any]) -> str:
+    """Names an entry of ``name`` by everything that its content depends on: ``parts``, in JSON, and the files
+    of this room that make it, ``makers``."""
+    fingerprint = hashlib.sha256(json.dumps([_digest(makers), *parts]).encode()).hexdigest()[:20]
+    readable = "".join(c if c.isalnum() and c.isascii() else "-" for c in Path(name).stem)
+    return f"{readable[:40].strip('-') or 'corpus'}-{fingerprint}"
+
+
+def _digest(makers: Collection[str]) -> str:
+    """A digest of code; where it may have been edited since it was imported, one that no other process
+    has."""
+    code = loaded()
+    files = {file: code.of(f"data/{file}.py") for file in makers}
+    return secrets.token_hex(8) if UNSURE in files.values() else together(files)
+
+
+def version(package: str) -> str:
+    """Of an installed package."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
 
 
 @contextmanager

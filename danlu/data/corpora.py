@@ -10,22 +10,14 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from danlu.data import synthetic
 from danlu.data.errors import DataError
 from danlu.data.sources import READERS, Document, Reader, arrow_folder
+from danlu.data.walk import SourceFile, walk
 from danlu.files.paths import expanded
 from danlu.files.read import open_file
 from danlu.spec.errors import did_you_mean, either
-
-
-class SourceFile(NamedTuple):
-    """A file of a corpus, as it was found: enough to notice that it has changed."""
-
-    name: str  # relative to the corpus, with forward slashes
-    size: int  # bytes
-    modified: int  # nanoseconds
 
 
 @dataclass(frozen=True)
@@ -89,7 +81,7 @@ def find_corpus(name: str) -> Corpus:
 def python_stdlib() -> Corpus:
     """The running interpreter's own library: its ``.py`` files without tests and site packages."""
     root = Path(sysconfig.get_path("stdlib"))
-    files = tuple(file for file in _walk(root, skip=_NOT_LIBRARY) if file.name.endswith(".py"))
+    files = tuple(file for file in walk(root, skip=_NOT_LIBRARY) if file.name.endswith(".py"))
     if not files:
         raise DataError(
             f"python-stdlib: this Python keeps no sources in {root}; name a text file as data.corpus"
@@ -108,7 +100,7 @@ def package(name: str) -> Corpus:
     if found is None or not found.submodule_search_locations:
         raise DataError(f"{PACKAGE}{name}: there is no package {name!r} here; name one that can be imported")
     root = Path(found.submodule_search_locations[0])
-    files = tuple(file for file in _walk(root, skip=_NOT_LIBRARY) if file.name.endswith(".py"))
+    files = tuple(file for file in walk(root, skip=_NOT_LIBRARY) if file.name.endswith(".py"))
     if not files:
         raise DataError(f"{PACKAGE}{name}: {root} holds no Python sources; name another package")
     return Corpus(PACKAGE + name, root, files)
@@ -137,8 +129,8 @@ def _folder(name: str, path: Path) -> Corpus:
             )
         path = path / splits[0]
     if (path / "state.json").is_file() and (path / "dataset_info.json").is_file():
-        return Corpus(name, path, tuple(_walk(path)), reader=arrow_folder)
-    found = list(_walk(path))
+        return Corpus(name, path, tuple(walk(path)), reader=arrow_folder)
+    found = list(walk(path))
     files = tuple(file for file in found if Path(file.name).suffix.lower() in READERS)
     if not files:
         raise DataError(
@@ -161,25 +153,6 @@ def _glob(name: str) -> Corpus:
     root = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
     files = (_stat(root, Path(os.path.relpath(path, root)).as_posix()) for path in paths)
     return Corpus(name, root, tuple(sorted(files)))
-
-
-def _walk(root: Path, skip: frozenset[str] = frozenset()) -> Iterator[SourceFile]:
-    """The files under ``root``, sorted by name; hidden files and folders are not looked at."""
-    files = []
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or entry.name in skip:
-                    continue
-                # A link to a file is followed; a link to a folder is not, since it may lead in circles.
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(f"{folder}{entry.name}/")
-                elif entry.is_file():
-                    found = entry.stat()
-                    files.append(SourceFile(folder + entry.name, found.st_size, found.st_mtime_ns))
-    yield from sorted(files)
 
 
 def _stat(root: Path, name: str) -> SourceFile:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import json
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -14,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from danlu.code import UNSURE, loaded, together
-from danlu.data.cache import new_entry
+from danlu.data.cache import entry_name, new_entry, version
 from danlu.data.corpora import Corpus, find_corpus
 from danlu.data.errors import DataError
 from danlu.data.leaks import HeldOutLines
@@ -30,7 +26,7 @@ from danlu.spec.data import Text, bpe_size
 
 CHARACTERS = 128  # assumed of a text whose characters were not counted
 # The files of this room that decide into which tokens a text is made: part of every cache name.
-MAKERS = ("corpora", "dataset", "leaks", "sources", "split", "synthetic", "tokenizers", "tokens")
+MAKERS = ("corpora", "dataset", "leaks", "sources", "split", "synthetic", "tokenizers", "tokens", "walk")
 
 # What is read of a record.
 _SPLIT = {"bytes": int, "tokens": int, "text_sha256": str}
@@ -108,9 +104,8 @@ def _entry_name(spec: Text, corpus: Corpus) -> str:
     if tokenizer.endswith(".json"):
         tokenizer = hashlib.sha256(read_bytes(expanded(tokenizer))).hexdigest()
     elif bpe_size(tokenizer) is not None:
-        tokenizer += f" {_version('tokenizers')}"
+        tokenizer += f" {version('tokenizers')}"
     parts = [
-        _makers(),
         corpus.name,
         corpus.version,
         str(corpus.root.resolve()),
@@ -119,24 +114,7 @@ def _entry_name(spec: Text, corpus: Corpus) -> str:
         spec.held_out,
         spec.text,
     ]
-    fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
-    readable = "".join(c if c.isalnum() and c.isascii() else "-" for c in Path(corpus.name).stem)
-    return f"{readable[:40].strip('-') or 'corpus'}-{fingerprint}"
-
-
-def _makers() -> str:
-    """A digest of the code that makes tokens; where it may have been edited since it was imported, one that
-    no other process has."""
-    code = loaded()
-    files = {file: code.of(f"data/{file}.py") for file in MAKERS}
-    return secrets.token_hex(8) if UNSURE in files.values() else together(files)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "missing"
+    return entry_name(corpus.name, MAKERS, parts)
 
 
 def _open(spec: Text, entry: Path) -> Dataset:

@@ -13,6 +13,7 @@ from danlu.data.counter import Counter
 from danlu.data.errors import DataError
 from danlu.data.finite import Finite, Part
 from danlu.spec.data import Digits
+from danlu.spec.finite import ImageFolder
 
 _SIZE, _SHADES = 8, 16
 _STREAM = 0x696D6167  # "imag": keeps this random stream apart from others with the same seed
@@ -21,7 +22,7 @@ _STREAM = 0x696D6167  # "imag": keeps this random stream apart from others with 
 class Images(Finite):
     """Images, float32 [n, channels, height, width] from 0 to 1, and their classes."""
 
-    spec: Digits
+    spec: Digits | ImageFolder
 
     def rows(self, seed: int, step: int, first: int, start: int, stop: int) -> Part:
         """As of any finite set; what is moved depends on (seed, step, row) alone."""

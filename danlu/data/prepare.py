@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from danlu import spec as specs
+from danlu.data.arrays import prepare_arrays
 from danlu.data.dataset import Progress, prepare_text
 from danlu.data.errors import DataError
+from danlu.data.folder import prepare_folder
 from danlu.data.images import prepare_digits
 from danlu.data.points import Points
 from danlu.spec import points
@@ -23,7 +25,7 @@ class Source(Protocol):
 
 
 def prepare(spec: Any, *, cache: Path | None = None, progress: Progress | None = None) -> Any:
-    """The source of ``spec``; text is tokenized once and then read from the cache.
+    """The source of ``spec``; text is tokenized, a folder of images made once, and then read from the cache.
 
     ``cache``: the cache's folder; by default ``$DANLU_CACHE`` or ``~/.cache/danlu``. ``progress``: is told,
     in one line each, what takes time and what was left out. Raises ``DataError``.
@@ -32,6 +34,10 @@ def prepare(spec: Any, *, cache: Path | None = None, progress: Progress | None =
         return _own_source(own, spec)
     if isinstance(spec, specs.Digits):
         return prepare_digits(spec)
+    if isinstance(spec, specs.ImageFolder):
+        return prepare_folder(spec, cache=cache, progress=progress)
+    if isinstance(spec, specs.Arrays):
+        return prepare_arrays(spec)
     if isinstance(spec, points.Points):
         return Points(spec)
     return prepare_text(spec, cache=cache, progress=progress)

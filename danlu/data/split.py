@@ -86,13 +86,14 @@ def split_documents(documents: Callable[[], Iterable[Document]], share: float, w
         cut = _place_to_cut(next(islice(documents(), first, None)), size, share)
         return Split(sides, cut, (size - cut) / size)
     bytes_of = np.bincount(group, lengths[full]).astype(np.int64)
-    chosen = _choose(bytes_of, share)
+    chosen = choose(bytes_of, share)
     sides[full] = np.where(chosen[group], HELD_OUT, TRAIN)
     return Split(sides, None, float(bytes_of[chosen].sum() / bytes_of.sum()))
 
 
-def _choose(sizes: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    """Which of several groups of identical documents, in hash order, to hold out; never all."""
+def choose(sizes: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """Which of several groups, in hash order, to hold out until they make up ``share`` of the ``sizes``;
+    never all of two or more."""
     total = int(sizes.sum())
     target, most = share * total, min(2 * share * total, total - 1)
     chosen, held = np.zeros(len(sizes), bool), 0

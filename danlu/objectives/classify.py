@@ -13,7 +13,7 @@ from danlu.data import Finite
 from danlu.nn import auxiliary, builds
 from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside
 from danlu.objectives.language import IGNORED, filled
-from danlu.objectives.numbers import told
+from danlu.objectives.numbers import check_classes, told
 from danlu.objectives.pictures import shaded
 
 _SHOWN = 4
@@ -21,29 +21,32 @@ _SHOWN = 4
 
 @builds(spec.Classify)
 class Classify(Objective):
-    """The class of every image, by the cross-entropy of the model's outputs (rows, classes).
+    """The class of every image, by the cross-entropy of the model's outputs (rows, classes). A point of d
+    numbers is an image of one pixel with d channels.
 
     ``smoothing`` s: the target is 1 − s on the right class and s/classes on all (Szegedy et al. 2016, section
     7); held-out metrics are without it.
     """
 
-    unit = term = "image"
-
     def __init__(self, source: Finite, *, smoothing: float = 0.0) -> None:
         self.source, self.smoothing = source, smoothing
-        self.inputs = source.shape, source.classes
+        self.unit = self.term = source.spec.unit
+        check_classes(source, "objective.kind = classify")
+        shape = tuple(source.shape)
+        self.shape = shape if len(shape) == 3 else (*shape, 1, 1)
+        self.inputs = self.shape, source.classes
         self.record = source.record
 
     def example(self, draw: Draw) -> Example:
         images, classes = self.source.rows(*draw)
-        return {"images": images, "targets": classes}
+        return {"images": images.reshape(-1, *self.shape), "targets": classes}
 
     def held_out(self, limit: int | None = None) -> HeldOut:
         images, classes = (part[:limit] for part in self.source.held_out)
 
         def example(places: Sequence[int], rows: int | None = None) -> Example:
             mine = list(places) or [0]
-            made = {"images": images[mine], "targets": classes[mine]}
+            made = {"images": images[mine].reshape(-1, *self.shape), "targets": classes[mine]}
             return filled(made, len(places), len(mine) if rows is None else rows)
 
         return HeldOut(len(images), example)
@@ -73,12 +76,16 @@ class Classify(Objective):
         """The first held-out images beside what the model takes them for."""
         images, classes = (part[:_SHOWN] for part in self.source.held_out)
         with torch.no_grad():
-            guesses = model(beside(model, images)).argmax(-1).tolist()
-        data = {"images": images[:, 0].tolist(), "guesses": guesses, "classes": classes.tolist()}
+            logits = model(beside(model, images.reshape(-1, *self.shape)))
+        guesses = logits.argmax(-1).tolist()
+        said = images[:, 0] if images.ndim == 4 and images.shape[1] == 1 else images
+        data = {"images": said.tolist(), "guesses": guesses, "classes": classes.tolist()}
+        names = getattr(self.source, "names", ()) or range(self.source.classes)
         below = [
-            f"{g}" if g == right else f"{g} (is {right})" for g, right in zip(guesses, classes, strict=True)
+            f"{names[guess]}" if guess == right else f"{names[guess]} (is {names[right]})"
+            for guess, right in zip(guesses, classes, strict=True)
         ]
-        return Sample("picture", shaded(images[:, 0], below), data)
+        return Sample("picture", shaded(images, below), data)
 
     def about(self) -> str:
         return told(self.source)

@@ -21,7 +21,7 @@ from danlu.flows.convert import Field
 from danlu.flows.samplers import Seen
 from danlu.nn import builds
 from danlu.objectives.base import Losses, Sample, Tensors, beside
-from danlu.objectives.numbers import Floats, Numbers, normal
+from danlu.objectives.numbers import Floats, Numbers, check_classes, normal
 from danlu.objectives.pictures import scattered, shaded
 from danlu.spec import flows as specs
 
@@ -73,6 +73,8 @@ class Generation(Numbers):
         self.conditional, self.unlabelled, self.guidance = conditional, unlabelled, guidance
         self.steps, self.samples, self.judged_by = steps, samples, judge
         self.classes = source.classes
+        if conditional:
+            check_classes(source, "objective.conditional = true")
         self.inputs = self.shape, self.classes if conditional else 0
         if isinstance(source, Points):
             self.compared = source.fresh(2, samples)[0]
@@ -141,7 +143,7 @@ class Generation(Numbers):
         """Samples, as points or as pictures."""
         if len(self.shape) == 1:
             return Sample("points", scattered(made), {"points": made.tolist()})
-        return Sample("picture", shaded(made[:_PICTURES, 0]), {"images": made.tolist()})
+        return Sample("picture", shaded(made[:_PICTURES]), {"images": made.tolist()})
 
     def normals_of(self, uniform: Floats) -> list[NDArray[np.float32]]:
         """Standard normal numbers [rows, …], each as the data are shaped."""

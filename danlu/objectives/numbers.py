@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from danlu.data import Counter, Finite
+from danlu.data import Counter, DataError, Finite
 from danlu.data.points import Points
 from danlu.objectives.base import Draw, Example, HeldOut, Objective
 
@@ -39,6 +39,8 @@ class Numbers(Objective):
         data = typical.astype(np.float64)
         self.centre = float(data.mean())
         self.spread = float(np.sqrt(np.mean((data - self.centre) ** 2))) / scaled
+        if self.spread == 0:
+            raise DataError(f"{source.spec.name}: all numbers to learn from are {self.centre:g}; name others")
 
     def made(self, data: NDArray[np.float32], classes: NDArray[np.int64], uniform: Floats) -> Example:
         """An example of scaled ``data`` [rows, …], their ``classes`` and ``uniform`` [rows, random]."""
@@ -80,6 +82,13 @@ class Numbers(Objective):
     def _weighed(self, data: Any, classes: Any, uniform: Floats) -> Example:
         made = self.made(((data - self.centre) / self.spread).astype(np.float32), classes, uniform)
         return {**made, "weight": np.ones(len(data), np.float32)}
+
+
+def check_classes(source: Any, what: str) -> None:
+    """Raises ``DataError`` where data of no classes is read by ``what``, which needs some."""
+    if not source.classes:
+        how = getattr(source.spec, "classed", "")
+        raise DataError(f"{source.spec.name} has no classes, which {what} needs{how and f'; {how}'}")
 
 
 def told(source: Finite) -> str:

@@ -24,6 +24,7 @@ from danlu.spec.errors import DanluError, SpecError
 from danlu.spec.experiment import Experiment
 from danlu.spec.feed_forwards import GLU, MLP, FeedForward
 from danlu.spec.fields import FieldPatches, PointMLP, UNet
+from danlu.spec.finite import Arrays, ImageFolder
 from danlu.spec.metrics import Metric
 from danlu.spec.mixers import LRU, LatentAttention, Mixer, NoMixer, VQAttention
 from danlu.spec.models import (
@@ -111,6 +112,7 @@ __all__ = [
     "Amos",
     "AmosDecay",
     "Architecture",
+    "Arrays",
     "Attention",
     "Average",
     "BatchNorm",
@@ -142,6 +144,7 @@ __all__ = [
     "GroupNorm",
     "Halved",
     "HeadGate",
+    "ImageFolder",
     "Init",
     "InstanceNorm",
     "Interpolation",

@@ -275,6 +275,8 @@ def _check_shape(experiment: Experiment) -> None:
             f"data.kind = {data.kind} has no images for model.kind = patches: say shape = (channels, height, "
             "width) and classes = … in its class"
         )
+    if shape is None:  # an array's, which is known when it is read (danlu.train.assemble)
+        return
     try:
         model.check_shape(shape)
     except ValueError as error:

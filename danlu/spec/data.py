@@ -1,14 +1,15 @@
-"""Specifications of the data: text, images; prepared by ``danlu.data``."""
+"""Specifications of the data: text, digits, and the union of all; prepared by ``danlu.data``."""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.errors import did_you_mean
 from danlu.spec.families import Family
+from danlu.spec.finite import Arrays, ImageFolder, Share, Shift
 from danlu.spec.points import Checkerboard, EightGaussians, Moons, Rings, Spiral
 
 _SMALLEST_BPE = 257  # the byte values and the separator
@@ -63,7 +64,7 @@ class Text(Spec):
     tokenizer: Annotated[str, AfterValidator(_known_tokenizer)] = "bytes"
     context: PositiveInt = 256
     tokens: PositiveInt | None = None
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    held_out: Share = 0.1
     documents: Literal["join", "separate"] = "join"
     vocabulary: PositiveInt | None = None
     text: str = "text"  # the field or column that holds the text in .jsonl and .parquet
@@ -93,8 +94,8 @@ class Digits(Spec):
     shape: ClassVar[tuple[int, int, int]] = (1, 8, 8)  # channels, height, width
     classes: ClassVar[int] = 10
     kind: Literal["digits"] = "digits"
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    shift: Annotated[int, Field(ge=0, le=4)] = 0
+    held_out: Share = 0.2
+    shift: Shift = 0
 
 
 class OwnData(Spec):
@@ -115,4 +116,6 @@ class OwnData(Spec):
 
 
 DATA = Family("data", base=OwnData, place="data")
-Data = Annotated[Text | Digits | EightGaussians | Moons | Checkerboard | Spiral | Rings, DATA]
+Data = Annotated[
+    Text | Digits | EightGaussians | Moons | Checkerboard | Spiral | Rings | ImageFolder | Arrays, DATA
+]

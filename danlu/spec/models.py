@@ -203,10 +203,13 @@ class Patches(Network):
     causal: ClassVar[bool] = False
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        if shape[1] % self.patch or shape[2] % self.patch:
-            sizes = ", ".join(str(n) for n in range(1, shape[1] + 1) if not (shape[1] % n or shape[2] % n))
+        """Raises ValueError where images (channels, height, width) cannot be cut into patches. A point is an
+        image of one pixel."""
+        height, width = shape[1:] if len(shape) == 3 else (1, 1)
+        if height % self.patch or width % self.patch:
+            sizes = ", ".join(str(n) for n in range(1, height + 1) if not (height % n or width % n))
             raise ValueError(
-                f"model.patch = {self.patch} does not divide an image of {shape[1]} × {shape[2]} pixels; "
+                f"model.patch = {self.patch} does not divide an image of {height} × {width} pixels; "
                 f"allowed: {sizes}"
             )
 

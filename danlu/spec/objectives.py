@@ -112,7 +112,7 @@ class Classify(Spec):
     alike (Szegedy et al. 2016, section 7)."""
 
     models: ClassVar[tuple[str, ...]] = ("patches",)
-    data: ClassVar[tuple[str, ...]] = ("digits",)
+    data: ClassVar[tuple[str, ...]] = ("digits", "images", "arrays")
     penalties: ClassVar[tuple[str, ...]] = ("smoothing",)
     kind: Literal["classify"] = "classify"
     smoothing: Probability = 0.0
@@ -143,7 +143,7 @@ class Generation(Spec):
 
     models: ClassVar[tuple[str, ...]] = ("point-mlp", "unet", "field-patches")
     data: ClassVar[tuple[str, ...]] = (
-        "eight-gaussians", "moons", "checkerboard", "spiral", "rings", "digits",
+        "eight-gaussians", "moons", "checkerboard", "spiral", "rings", "digits", "images", "arrays",
     )  # fmt: skip
     penalties: ClassVar[tuple[str, ...]] = ("conditional", "unlabelled", "guidance", "sampler")
     conditional: bool = False

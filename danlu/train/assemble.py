@@ -50,7 +50,12 @@ class Assembly:
 
 
 def objective_of(experiment: spec.Experiment, source: Any) -> Objective:
-    """The experiment's objective on ``source``, which ``danlu.data.prepare`` gave."""
+    """The experiment's objective on ``source``, which ``danlu.data.prepare`` gave. Raises ``RunError`` where
+    its shape, which of own arrays is known now, does not fit the network."""
+    try:
+        experiment.model.check_shape(tuple(getattr(source, "shape", ())))
+    except ValueError as error:
+        raise RunError(f"data.kind = {experiment.data.kind}: {error}") from None
     found: Objective = objectives.build(experiment.objective, source)
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from danlu import data, parts, spec
 from danlu.data import Tokenizer, load_tokenizer
+from danlu.files.json import read_object
 from danlu.models import Encoder, Model
 from danlu.objectives import Language, Objective, Sample
 from danlu.spec.words import resolve
@@ -56,7 +57,7 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
         best = (store.read_content(path, latest)["state"].get("position") or {}).get("best_step")
         step = latest if best is None or not store.step_folder(path, best).is_dir() else best
     tensors, state = checkpoint.load(path, step, only={"model"})
-    objective = objective_of(experiment, _source(path, experiment))
+    objective = objective_of(experiment, _source(folder, experiment))
     model = network(experiment, objective)
     checkpoint.fill(model, tensors["model"], str(store.step_folder(path, step)))
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
@@ -66,11 +67,26 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     return LoadedRun(experiment, objective, model, step, parts.changed(experiment, Path(path)))
 
 
-def _source(path: Path, experiment: spec.Experiment) -> Any:
+def _source(folder: RunFolder, experiment: spec.Experiment) -> Any:
     """What the objective reads; of text the tokenizer alone, which the run's folder holds."""
     if isinstance(experiment.data, spec.Text):
-        return data.Dataset.outline(experiment.data, load_tokenizer(path / TOKENIZER))
-    return data.prepare(experiment.data)
+        return data.Dataset.outline(experiment.data, load_tokenizer(folder.path / TOKENIZER))
+    source = data.prepare(experiment.data)
+    if folder.environment.exists():
+        check_data(folder, read_object(folder.environment, {"data": dict})["data"], source.record, experiment)
+    return source
+
+
+def check_data(
+    folder: RunFolder, trained_on: dict[str, Any], now: dict[str, Any], experiment: spec.Experiment
+) -> None:
+    """Raises ``RunError`` where the data of a run are others ``now``, by their records. Content counts, not
+    where it lies."""
+    if any(trained_on.get(part) != now.get(part) for part in ("tokenizer", "splits")):
+        raise RunError(
+            f"{folder.path} was trained on other data: {experiment.data.name} or its split "
+            "changed since then; name another folder, or bring the data back"
+        )
 
 
 def unknown_characters(run: LoadedRun, text: str) -> list[str]:

@@ -28,7 +28,7 @@ from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder, new_run
 from danlu.train.interrupt import Interrupt
-from danlu.train.load import TOKENIZER, load_run
+from danlu.train.load import TOKENIZER, check_data, load_run
 from danlu.train.machine import PRECISIONS, keep_memory, pick_device, pick_precision
 from danlu.train.memory import check_memory
 from danlu.train.metrics import MetricsFile
@@ -259,13 +259,7 @@ class _Run:
             return None
         shape = {"data": dict, "choices": Choices.shape(), "parts": (parts.RECORD, None)}
         record = read_object(folder.environment, shape)
-        # By content: where the corpus lies does not matter.
-        now = self.source.record
-        if any(record["data"].get(part) != now.get(part) for part in ("tokenizer", "splits")):
-            raise RunError(
-                f"{folder.path} was trained on other data: {self.experiment.data.name} or its split "
-                "changed since then; name another folder, or bring the data back"
-            )
+        check_data(folder, record["data"], self.source.record, self.experiment)
         parts.check(record.get("parts") or (), self.experiment, folder.path)
         return record
 

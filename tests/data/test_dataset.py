@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import danlu.data.cache
 import danlu.data.dataset
 from danlu.code import UNSURE, Code, Recording, loaded
 from danlu.data import Batches, DataError, held_out_windows, load_tokenizer, prepare
@@ -111,10 +112,10 @@ def test_what_changes_the_tokens_changes_the_entry(ready, folder, tmp_path):
 def test_other_code_makes_another_entry(ready, monkeypatch):
     first, files = ready(), loaded().files
     for name, again in (("data/batches.py", True), ("data/leaks.py", False)):
-        monkeypatch.setattr(danlu.data.dataset, "loaded", lambda name=name: Code({**files, name: "another"}))
+        monkeypatch.setattr(danlu.data.cache, "loaded", lambda name=name: Code({**files, name: "another"}))
         assert (ready().folder == first.folder) is again
     unsure = Code({**files, "data/leaks.py": UNSURE})  # it may have been edited since it was imported
-    monkeypatch.setattr(danlu.data.dataset, "loaded", lambda: unsure)
+    monkeypatch.setattr(danlu.data.cache, "loaded", lambda: unsure)
     assert ready().folder != ready().folder
 
 
