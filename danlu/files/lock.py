@@ -7,6 +7,7 @@ cannot be read on Windows.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 import time
@@ -19,7 +20,7 @@ from typing import Any, Self
 from danlu.files.errors import FileError, cannot_write
 
 LOOK_EVERY = 0.05  # seconds, at a lock that another process holds
-PROBES = 1.0  # seconds of patience even where none is asked for: ``is_held`` takes a lock for a moment
+PROBES = 20  # looks even where no patience is asked for: ``is_held`` takes a lock for a moment
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of a file system without them
 
 
@@ -46,14 +47,15 @@ class Lock:
         self.path = Path(path)
         self._named = named
         self._lock = _filelock(self.path)
-        until = None if wait is None else time.monotonic() + max(wait, PROBES)
+        until, looks = math.inf if wait is None else time.monotonic() + wait, 1
         while not self._take():
             stop()
-            if until is not None and time.monotonic() >= until:
+            if time.monotonic() >= until and looks >= PROBES:  # a clock alone goes on where a process stands
                 raise Held(
                     f"{self.path.parent} is in use by {holder(self.path) or 'another process'}; "
                     "wait until it ends, stop it, or name another folder"
                 )
+            looks += 1
             time.sleep(LOOK_EVERY)
         if named:
             _holder_file(self.path).write_text(f"process {os.getpid()} on {socket.gethostname()}\n")

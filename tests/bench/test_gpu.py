@@ -16,11 +16,13 @@ import torch
 
 from bench.gpu import __main__ as gpu
 from bench.gpu.place import Place
+from tests.conftest import LIMIT
+from tests.lab.queue import studies
 
 ROOT = Path(gpu.ROOT)
 
 
-def section(name: str, limit: float = 60) -> gpu.Section:
+def section(name: str, limit: float = LIMIT) -> gpu.Section:
     return gpu.Section(name, f"tests.bench.sections.{name}", limit, "a test")
 
 
@@ -44,8 +46,22 @@ def alive(process: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for a process in /proc")
 def test_no_section_stops_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sections = [section("hangs", 12), *map(section, ("raises", "dies", "says_what_is_wrong", "right"))]
-    results = {r["section"]: r for r in carry_out(monkeypatch, tmp_path, sections)}
+    hangs, wait = section("hangs", 12), subprocess.Popen.wait
+
+    def wait_for_the_row(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        """The time of the section that hangs is up when it has said its row, however slowly it started."""
+        if timeout == hangs.limit:
+            command: Any = self.args
+            said = Path(command[command.index("--rows") + 1])
+            studies.until(said.read_text)
+            raise subprocess.TimeoutExpired(command, timeout)
+        return wait(self, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait_for_the_row)
+    sections = [hangs, *map(section, ("raises", "dies", "says_what_is_wrong", "right"))]
+    results = {
+        r["section"]: r for r in carry_out(monkeypatch, tmp_path, sections, "--deadline", f"{9 * LIMIT}")
+    }
     assert {name: r["status"] for name, r in results.items()} == {
         "hangs": "timeout",
         "raises": "failed",

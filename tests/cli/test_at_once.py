@@ -14,9 +14,10 @@ import pytest
 from danlu.lab.queue.journal import JOURNAL, read
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
+from tests.conftest import LIMIT
 from tests.train import small
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 SHORT = ["train.steps=6", "train.evaluate_tokens=200", "train.log_every=2"]
 
@@ -35,7 +36,7 @@ def at_once(count: int, folder: Path, *words: str) -> list[subprocess.CompletedP
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     started = [subprocess.Popen(command, cwd=folder, env=environment, **pipes) for _ in range(count)]  # type: ignore[call-overload]
     try:
-        said = [process.communicate(timeout=500) for process in started]
+        said = [process.communicate(timeout=LIMIT) for process in started]
     finally:
         for process in started:
             process.kill()

@@ -15,6 +15,7 @@ from danlu.lab.claims import book
 from danlu.lab.ledger import read
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
+from tests.conftest import LIMIT
 from tests.lab.claims.small import WRITTEN
 from tests.train.small import corpus, words
 
@@ -30,7 +31,7 @@ def prove(
         text=True,
         encoding="utf-8",
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=LIMIT,
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 from danlu.files import lock
 from danlu.files.errors import FileError
 from danlu.files.lock import Held, Lock, holder, is_held
+from tests.conftest import LIMIT
 
 HOLD = """
 import sys
@@ -67,7 +68,7 @@ def test_a_lock_is_waited_for_and_a_stop_ends_the_waiting(tmp_path: Path) -> Non
 
 
 def test_the_same_process_holds_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "PROBES", 0.0)
+    monkeypatch.setattr(lock, "PROBES", 0)
     with Lock(tmp_path / ".lock", named=True) as one:
         assert is_held(tmp_path / ".lock") is True
         with pytest.raises(Held):
@@ -78,21 +79,27 @@ def test_the_same_process_holds_it_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert holder(tmp_path / ".lock") == ""
 
 
-def test_a_moment_of_looking_makes_nobody_fail(tmp_path: Path) -> None:
-    path, done = tmp_path / ".lock", threading.Event()
+def test_a_moment_of_looking_makes_nobody_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``is_held`` takes the lock; another, without patience, finds it taken; then it is let go."""
+    import filelock
 
-    def look() -> None:
-        while not done.is_set():
-            is_held(path)
+    path, found_taken, taken = tmp_path / ".lock", threading.Event(), []
+    path.touch()
+    other = threading.Thread(target=lambda: taken.append(Lock(path, wait=0, stop=found_taken.set)))
+    release = filelock.FileLock.release
 
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        for _ in range(300):
-            Lock(path, wait=0).release()
-    finally:
-        done.set()
-        looking.join()
+    def let_go(self: filelock.FileLock, *given: object, **named: object) -> None:
+        monkeypatch.undo()
+        other.start()
+        assert found_taken.wait(LIMIT)
+        release(self)
+
+    monkeypatch.setattr(filelock.FileLock, "release", let_go)
+    assert is_held(path) is False
+    other.join()
+    (lock,) = taken
+    assert is_held(path) is True
+    lock.release()
 
 
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:

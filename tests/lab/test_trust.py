@@ -14,7 +14,7 @@ from danlu.files.json import read_json
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Queue
 from danlu.lab.trust import trust
-from tests.lab.queue import studies
+from tests.conftest import LIMIT
 from tests.lab.queue.test_edits import Copy, copy, corpus  # noqa: F401  fixtures
 
 LION = "optim/rules/lion.py"
@@ -23,7 +23,7 @@ LION = "optim/rules/lion.py"
 def danlu(copy: Copy, *words: str) -> subprocess.CompletedProcess[str]:  # noqa: F811
     return subprocess.run(
         [sys.executable, "-m", "danlu", *words], cwd=copy.folder, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(copy.folder)}, timeout=studies.LIMIT,
+        env=os.environ | {"PYTHONPATH": str(copy.folder)}, timeout=LIMIT,
     )  # fmt: skip
 
 

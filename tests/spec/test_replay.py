@@ -92,7 +92,10 @@ experiments = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
 @given(experiment=experiments)
 def test_written_and_read_it_is_the_same(tmp_path: Path, experiment: Experiment) -> None:
     path = tmp_path / "experiment.yaml"

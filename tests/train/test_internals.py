@@ -20,7 +20,7 @@ from danlu import spec
 from danlu.models import build
 from danlu.train import metrics
 from danlu.train.internals import activations, excess_kurtosis, part
-from tests.conftest import ROOT
+from tests.conftest import LIMIT, ROOT
 from tests.models.small import CAUSAL, CONTEXT, NONE, VOCABULARY, attention, tokens
 from tests.models.small import small as network
 from tests.train import small
@@ -210,7 +210,9 @@ def test_two_processes_see_what_one_sees(tmp_path: Path, corpus: Path, parallel:
         "--run", str(tmp_path / "two"),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=LIMIT
+    )
     assert done.returncode == 0, done.stderr
     one, two = inside(tmp_path / "one"), inside(tmp_path / "two")
     assert one.keys() == two.keys()

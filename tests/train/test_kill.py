@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import LIMIT, ROOT
 from tests.train import small
 
 KILLS = 20
@@ -154,7 +154,7 @@ def test_deaths_leave_no_trace(tmp_path: Path, kills: int, more: list[str]) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2 * LIMIT)
 def test_the_command_killed_at_random_times(tmp_path: Path) -> None:
     corpus = small.corpus(tmp_path)
     run = [word for word in RUN if not word.startswith("train.steps")]
@@ -171,14 +171,14 @@ def test_the_command_killed_at_random_times(tmp_path: Path) -> None:
         )
 
     whole = start("whole")
-    _, errors = whole.communicate(timeout=300)
+    _, errors = whole.communicate(timeout=LIMIT)
     assert whole.returncode == 0, errors
     draw = random.Random(3)
     kills = 0
     while True:
         process = start("killed")
         try:
-            _, errors = process.communicate(timeout=draw.uniform(0.2, 4.5) if kills < KILLS else 300)
+            _, errors = process.communicate(timeout=draw.uniform(0.2, 4.5) if kills < KILLS else LIMIT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

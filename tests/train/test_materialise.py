@@ -15,7 +15,7 @@ from danlu.nn.linear import weights_on_meta
 from danlu.spec import resolve
 from danlu.train.assemble import initial, objective_of, outlined
 from danlu.train.parallel import Processes, distribute
-from tests.conftest import ROOT
+from tests.conftest import LIMIT, ROOT
 
 # DeepNorm draws anew and scales, LRU draws weights of its own kind, 3 heads divide by no number of processes.
 CASES = {
@@ -61,7 +61,7 @@ def test_two_processes_start_with_the_weights_of_one(tmp_path: Path) -> None:
         )
         for number in range(2)
     ]  # fmt: skip
-    told = [process.communicate(timeout=120)[1] for process in started]
+    told = [process.communicate(timeout=LIMIT)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], told
 
 

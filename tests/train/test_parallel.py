@@ -16,7 +16,7 @@ from danlu.train import checkpoint, store
 from danlu.train.errors import RunError
 from danlu.train.load import generate_text, load_run
 from danlu.train.parallel import Processes, ToldElsewhere, processes
-from tests.conftest import ROOT
+from tests.conftest import LIMIT, ROOT
 from tests.train import small
 
 RUN = [
@@ -31,7 +31,7 @@ def corpus(tmp_path: Path) -> Path:
     return small.corpus(tmp_path)
 
 
-def torchrun(folder: Path, corpus: Path, *more: str, limit: float = 120) -> subprocess.CompletedProcess[str]:
+def torchrun(folder: Path, corpus: Path, *more: str) -> subprocess.CompletedProcess[str]:
     """The command as docs/training.md gives it, two processes."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
@@ -39,7 +39,7 @@ def torchrun(folder: Path, corpus: Path, *more: str, limit: float = 120) -> subp
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=folder.parent, timeout=limit
+        command, capture_output=True, text=True, env=environment, cwd=folder.parent, timeout=LIMIT
     )
 
 
@@ -146,7 +146,7 @@ def test_an_error_is_told_once_and_ends_all(
     run = tmp_path / "run"
     if "clip" in words[0]:
         small.run(corpus, run, *RUN)
-    done = torchrun(run, corpus, *words, limit=60)  # and not the half hour that a group waits
+    done = torchrun(run, corpus, *words)  # and not after the half hour that a group waits
     assert done.returncode != 0
     told = [line for line in done.stderr.splitlines() if line.startswith("danlu:")]
     assert len(told) == 1 and said in told[0], done.stderr

@@ -20,7 +20,7 @@ from danlu.train import run as runs
 from danlu.train.errors import RunError
 from danlu.train.trainer import Trainer
 from danlu.train.update import Update
-from tests.conftest import ROOT
+from tests.conftest import LIMIT, ROOT
 from tests.train import small
 
 RUN = [
@@ -179,7 +179,7 @@ def test_signals_to_the_command_set_its_exit_code(tmp_path: Path, corpus: Path) 
                 if " step " in f" {line.replace('%', '% ')}" and "loss" in line:
                     break
             process.send_signal(number)
-            out, rest = process.communicate(timeout=60)
+            out, rest = process.communicate(timeout=LIMIT)
         finally:
             process.kill()
         assert process.returncode == code, rest

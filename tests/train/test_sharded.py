@@ -13,6 +13,7 @@ from danlu.train import checkpoint, sharded
 from danlu.train.errors import RunError
 from danlu.train.sharded import flatten, load_full, load_sharded, save_sharded, unflatten
 from danlu.train.store import latest_step, list_steps, step_folder
+from tests.conftest import LIMIT
 
 # One rank of a group: `python test_sharded.py RANK SIZE STORE CASE FOLDER`, one case after another.
 STEP = 7
@@ -161,7 +162,7 @@ def processes(size, store, *jobs):
         for r in range(size)
     ]
     try:
-        errors = [process.communicate(timeout=120)[1] for process in group]
+        errors = [process.communicate(timeout=LIMIT)[1] for process in group]
     finally:
         for process in group:
             process.kill()

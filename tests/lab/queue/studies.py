@@ -19,14 +19,13 @@ from danlu.lab.queue.journal import ENDS, JOURNAL, read
 from danlu.lab.queue.places import Places
 from danlu.spec import resolve
 from danlu.spec.errors import DanluError
-from tests.conftest import ROOT
+from tests.conftest import LIMIT, ROOT
 from tests.train import small
 
 RUN = [
     "train.evaluate_tokens=400", "train.log_every=2", "train.checkpoint_every=4", "train.evaluate_every=3",
     "train.microbatch=4", "model.dropout=0.1", "train.compile=false",
 ]  # fmt: skip
-LIMIT = 120.0  # seconds that anything here may take
 
 
 def jobs(corpus: Path, count: int, steps: int) -> list[Job]:
@@ -98,7 +97,8 @@ def command(studies: Path, corpus: Path, count: int, steps: int) -> list[str]:
 @contextmanager
 def started(studies: Path, corpus: Path, count: int, steps: int) -> Iterator[subprocess.Popen[str]]:
     """The study begun; killed at the end if it still runs."""
-    pipe, environment = subprocess.PIPE, os.environ | {"PYTHONPATH": str(ROOT)}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    pipe, environment = subprocess.PIPE, os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     process = subprocess.Popen(
         command(studies, corpus, count, steps),
         stdout=pipe, stderr=pipe, text=True, env=environment, cwd=studies.parent,

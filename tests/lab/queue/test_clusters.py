@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from danlu.files.lock import holder
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Queue
 from danlu.lab.queue.journal import JOURNAL, read
 from danlu.spec import resolve
 from tests.lab.queue import studies
+from tests.lab.queue.moments import Moments
 from tests.train import small
 
 pytestmark = pytest.mark.slow
-
-
-def process_of(run: Path) -> int | None:
-    """The process that trains in the folder."""
-    words = holder(run / ".lock").split()
-    return int(words[1]) if words else None
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +31,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory, good: list[Job]) -> Path:
     return folder
 
 
-def check(folder: Path, good: list[Job], whole: Path, **settings: Any) -> None:
+def check(folder: Path, good: list[Job], whole: Path, patch: pytest.MonkeyPatch, **settings: Any) -> None:
     """The same study, one of whose processes is killed, and a wrong job beside it."""
     bad = Job(resolve(small.words(folder / "missing.jsonl", "train.steps=1")), name="bad")
     run = studies.folder(good[0], folder)
-
-    def kill() -> None:
-        studies.until((run / "metrics.jsonl").exists)
-        os.kill(studies.until(lambda: process_of(run)), signal.SIGKILL)
-
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
+    Moments(folder.parent / "moments", patch, ("dies", f"{run}/checkpoints/step-4"))
     first, second, failed = studies.carried_out(folder, [*good, bad], **settings)
-    killer.join()
     assert (first.tries, second.tries, failed.tries) == (2, 1, 1)
     assert [row["event"] for row in read(folder / JOURNAL) if row["job"] == first.folder.name] == [
         "started", "lost", "started", "finished"
@@ -61,9 +45,11 @@ def check(folder: Path, good: list[Job], whole: Path, **settings: Any) -> None:
     studies.check(folder, good, whole)
 
 
-def test_on_a_ray_cluster_of_this_machine(tmp_path: Path, good: list[Job], whole: Path) -> None:
+def test_on_a_ray_cluster_of_this_machine(
+    tmp_path: Path, good: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray", reason="ray is not installed: pip install 'danlu[ray]'")
-    check(tmp_path / "studies", good, whole, executor="ray", workers=2)
+    check(tmp_path / "studies", good, whole, monkeypatch, executor="ray", workers=2)
 
 
 def test_by_submitit_on_this_machine(
@@ -73,7 +59,7 @@ def test_by_submitit_on_this_machine(
     from danlu.lab.queue import on_slurm
 
     monkeypatch.setattr(on_slurm.OnSlurm.__init__, "__defaults__", ("local",))
-    check(tmp_path / "studies", good, whole, executor="slurm", workers=2)
+    check(tmp_path / "studies", good, whole, monkeypatch, executor="slurm", workers=2)
 
 
 def test_slurm_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

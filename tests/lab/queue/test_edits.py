@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import pytest
 
 from danlu.files.json import read_json
 from danlu.lab.queue.journal import JOURNAL, read
-from tests.conftest import ROOT
+from tests.conftest import LIMIT, ROOT
 from tests.lab.queue import studies
+from tests.lab.queue.moments import Moments
 from tests.train import small
 
 pytestmark = pytest.mark.slow
@@ -27,10 +30,10 @@ from danlu.lab.queue import Job, Queue
 from danlu.spec import resolve
 from danlu.spec.errors import DanluError
 
-folder, steps, *words = sys.argv[1:]
-def job(rule, count):
-    return Job(resolve([*words, f"optimizer={rule}", "optimizer.lr=1e-3", f"train.steps={count}"]), name=rule)
-jobs = [job("adamw", 6), job("lion", int(steps))]
+folder, *words = sys.argv[1:]
+def job(rule):
+    return Job(resolve([*words, f"optimizer={rule}", "optimizer.lr=1e-3", "train.steps=6"]), name=rule)
+jobs = [job("adamw"), job("lion")]
 try:
     with Queue(Path(folder), workers=1) as queue:
         found = queue.run(jobs)
@@ -57,18 +60,19 @@ class Copy:
         with (self.folder / "danlu" / name).open("a") as file:
             file.write(line)
 
-    def started(self, steps: int = 6) -> subprocess.Popen[str]:
+    def started(self) -> subprocess.Popen[str]:
         words = small.words(self._corpus, *studies.RUN)
+        paths = [str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(
-            [sys.executable, "-c", STUDY, str(self.studies), str(steps), *words],
+            [sys.executable, "-c", STUDY, str(self.studies), *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(self.folder)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         )  # fmt: skip
 
     def run(self) -> dict[str, tuple[int, str]]:
         """Carry the study out: of each run how many processes it took, and its folder."""
         process = self.started()
-        said, errors = process.communicate(timeout=studies.LIMIT)
+        said, errors = process.communicate(timeout=LIMIT)
         assert process.returncode == 0, errors
         found = json.loads(said)
         assert all(error is None for *_, error in found.values())
@@ -115,12 +119,24 @@ def test_what_runs_again_is_what_an_edit_matters_to(copy: Copy) -> None:
     assert copy.run() == {name: (0, folder) for name, (_, folder) in third.items()}
 
 
-def test_an_edit_of_what_is_running_is_caught(copy: Copy) -> None:
-    process = copy.started(steps=400)
+@contextmanager
+def in_the_middle(copy: Copy, patch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
+    """The study, while its second run has trained and waits."""
+    moments = Moments(copy.folder / "moments", patch, ("waits", "*/lion-*/checkpoints/step-4"))
+    process = copy.started()
+    studies.until(lambda: all(moments.come) or process.poll() is not None)
+    try:
+        yield process
+    finally:
+        moments.go_on()
+        moments.over()
+
+
+def test_an_edit_of_what_is_running_is_caught(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = copy.studies / "runs"
-    studies.until(lambda: list(runs.glob("lion-*/checkpoints/*")) or process.poll() is not None)
-    copy.append("optim/rules/lion.py", "MORE = 1\n")
-    said, errors = process.communicate(timeout=studies.LIMIT)
+    with in_the_middle(copy, monkeypatch) as process:
+        copy.append("optim/rules/lion.py", "MORE = 1\n")
+    said, errors = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, errors
     tries, folder, error = json.loads(said)["lion"]
     assert (tries, error) == (2, None)
@@ -133,12 +149,10 @@ def test_an_edit_of_what_is_running_is_caught(copy: Copy) -> None:
     ]
 
 
-def test_an_edit_of_what_has_ended_stops_the_study(copy: Copy) -> None:
-    process = copy.started(steps=400)
-    runs = copy.studies / "runs"
-    studies.until(lambda: list(runs.glob("lion-*/checkpoints/*")) or process.poll() is not None)
-    copy.append("nn/block.py", "MORE = 1\n")
-    _, errors = process.communicate(timeout=studies.LIMIT)
+def test_an_edit_of_what_has_ended_stops_the_study(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    with in_the_middle(copy, monkeypatch) as process:
+        copy.append("nn/block.py", "MORE = 1\n")
+    _, errors = process.communicate(timeout=LIMIT)
     assert "error: danlu/nn/block.py was edited while the study was under way, and 1 runs" in errors
     again = copy.run()
     assert {name: tries for name, (tries, _) in again.items()} == {"adamw": 1, "lion": 1}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
+import subprocess
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from danlu.lab.queue import Job
 from danlu.lab.queue.journal import JOURNAL, read
+from tests.conftest import LIMIT
 from tests.lab.queue import studies
+from tests.lab.queue.moments import Moments
 from tests.train import small
 
 pytestmark = pytest.mark.slow
@@ -44,30 +48,42 @@ def summaries(folder: Path, some: list[Job]) -> dict[str, int]:
     return {name: path.stat().st_mtime_ns for name, path in paths.items() if path.exists()}
 
 
-def written(folder: Path) -> int:
-    """Bytes of metrics of all runs."""
-    return sum(path.stat().st_size for path in folder.glob("runs/*/metrics.jsonl"))
-
-
-def test_the_queue_killed_at_random_moments(
-    tmp_path: Path, corpus: Path, some: list[Job], whole: Path
-) -> None:
-    """Before anything is trained, and as soon as random shares of all metrics are written."""
-    folder, draw, kills = tmp_path / "studies", random.Random(5), 0
-    orphans: set[int] = set()
-    for share in [0.0, *sorted(draw.uniform(0.0, 0.8) for _ in range(4))]:
+@contextmanager
+def standing(
+    folder: Path, corpus: Path, patch: pytest.MonkeyPatch, *files: Path
+) -> Iterator[tuple[subprocess.Popen[str], list[int], Moments]]:
+    """The study as a process, and its workers, of which one stands still before each of the ``files``; at the
+    end these go on."""
+    place = folder.parent / f"before-{files[0].parent.name}-{files[0].name}"
+    moments = Moments(place, patch, *(("waits", str(file)) for file in files))
+    try:
         with studies.started(folder, corpus, COUNT, STEPS) as process:
-            studies.until(
-                lambda process=process, enough=share * written(whole): (
-                    process.poll() is not None or (studies.workers(process.pid) and written(folder) >= enough)
-                )
-            )
-            orphans.update(studies.workers(process.pid))
-            kills += process.poll() is None
-            process.kill()
+            studies.until(lambda: all(moments.come) or process.poll() is not None)
+            moments.over()
+            yield process, studies.workers(process.pid), moments
+    finally:
+        moments.go_on()
+
+
+def test_the_queue_killed_at_any_moment(
+    tmp_path: Path, corpus: Path, some: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While two train, who save and end; and with its workers, at three moments of the third run."""
+    folder, orphans = tmp_path / "studies", set[int]()
+    first, second, third = (studies.folder(job, folder) for job in some)
+    files = first / "metrics.jsonl", second / "checkpoints" / "step-4"
+    with standing(folder, corpus, monkeypatch, *files) as (process, workers, _):
+        process.kill()
+        assert len(workers) == 2
+        orphans.update(workers)
+    for name in ("checkpoints/step-8", "checkpoints/step-32", "summary.json"):
+        with standing(folder, corpus, monkeypatch, third / name) as (process, workers, _):
+            for pid in (process.pid, *workers):
+                os.kill(pid, signal.SIGKILL)
+            orphans.update(workers)
+    assert len(orphans) >= 2 + 3
     with studies.started(folder, corpus, COUNT, STEPS) as process:
-        studies.finish(process)
-    assert kills >= 2 and orphans
+        assert studies.finish(process)[some[2].id] == 1
     studies.until(lambda: not any(map(studies.alive, orphans)))
     ended = summaries(folder, some)
     with studies.started(folder, corpus, COUNT, STEPS) as process:
@@ -77,41 +93,40 @@ def test_the_queue_killed_at_random_moments(
 
 
 def test_an_orphan_saves_and_its_run_is_waited_for(
-    tmp_path: Path, corpus: Path, some: list[Job], whole: Path
+    tmp_path: Path, corpus: Path, some: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "studies"
-    with studies.started(folder, corpus, COUNT, STEPS) as process:
-        run = studies.folder(some[0], folder)
-        studies.until((run / "metrics.jsonl").exists)
-        orphans = studies.workers(process.pid)
-        for pid in orphans:
-            os.kill(pid, signal.SIGSTOP)  # slow to notice
+    files = [studies.folder(job, folder) / "checkpoints" / "step-4" for job in some[:2]]
+    with standing(folder, corpus, monkeypatch, *files) as (process, orphans, moments):
         process.kill()
-        process.wait()
-    with studies.started(folder, corpus, COUNT, STEPS) as process:
-        studies.until(lambda: len(studies.workers(process.pid)) == 2)
-        studies.until(lambda: len(read(folder / JOURNAL)) >= 4)  # both were begun again
-        for pid in orphans:
-            os.kill(pid, signal.SIGCONT)
-        studies.finish(process)
-    assert not any(map(studies.alive, orphans))
+        with studies.started(folder, corpus, COUNT, STEPS) as other:
+            studies.until(lambda: len(read(folder / JOURNAL)) == 4)  # both were begun again
+            assert len(orphans) == 2 and all(map(studies.alive, orphans))
+            moments.go_on()
+            studies.finish(other)
+    studies.until(lambda: not any(map(studies.alive, orphans)))
     studies.check(folder, some, whole)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_what_is_running(
-    tmp_path: Path, corpus: Path, some: list[Job], whole: Path, number: signal.Signals, status: int
+    tmp_path: Path,
+    corpus: Path,
+    some: list[Job],
+    whole: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    status: int,
 ) -> None:
     folder = tmp_path / "studies"
-    with studies.started(folder, corpus, COUNT, STEPS) as process:
-        run = studies.folder(some[0], folder)
-        studies.until((run / "metrics.jsonl").exists)
-        workers = studies.workers(process.pid)
+    files = [studies.folder(job, folder) / "checkpoints" / "step-4" for job in some[:2]]
+    with standing(folder, corpus, monkeypatch, *files) as (process, workers, moments):
         process.send_signal(number)
-        _, said = process.communicate(timeout=studies.LIMIT)
+        moments.go_on()
+        _, said = process.communicate(timeout=LIMIT)
     assert process.returncode == status
     assert f"{number.name}: " in said and "the same command continues" in said and "Traceback" not in said
-    assert workers and not any(map(studies.alive, workers))
+    assert len(workers) == 2 and not any(map(studies.alive, workers))
     with studies.started(folder, corpus, COUNT, STEPS) as process:
         studies.finish(process)
     studies.check(folder, some, whole)

@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ import torch
 
 from danlu.code import loaded
 from danlu.files.json import read_json, write_json
-from danlu.files.lock import holder
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome, Queue, executors
 from danlu.lab.queue.carry_out import carry_out, to_task
@@ -28,6 +26,7 @@ from danlu.lab.queue.journal import JOURNAL, read
 from danlu.spec import resolve
 from danlu.train.run import train
 from tests.lab.queue import studies
+from tests.lab.queue.moments import Moments
 from tests.train import small
 
 STEPS = 9
@@ -104,53 +103,51 @@ def test_divergence_is_a_result_and_a_failure_can_be_mended(tmp_path: Path, corp
     )  # fmt: skip
 
 
+MOMENTS = ("experiment.yaml", "metrics.jsonl", "checkpoints/step-4", "checkpoints/step-8", "summary.json")
+
+
 @pytest.mark.slow
-def test_a_worker_killed_at_any_moment_leaves_no_trace(
-    tmp_path: Path, corpus: Path, whole: tuple[Path, list[Outcome]]
+def test_a_worker_that_dies_at_any_moment_leaves_no_trace(
+    tmp_path: Path, corpus: Path, whole: tuple[Path, list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some, folder = studies.jobs(corpus, 3, STEPS), tmp_path / "studies"
-    run, killed = studies.folder(some[0], folder), []
-
-    def kill() -> None:
-        for moment in ("", "metrics.jsonl", "checkpoints/step-4", "summary.json"):
-            studies.until((run / moment).exists)
-            pids = studies.workers(os.getpid())
-            for pid in pids:
-                os.kill(pid, signal.SIGKILL)
-            killed.append(len(pids))
-
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
-    outcomes = studies.carried_out(folder, some, workers=2, retries=10)
-    killer.join(studies.LIMIT)
-    assert len(killed) == 4 and min(killed) >= 1
+    first, second, _ = (studies.folder(job, folder) for job in some)
+    paths = [*(first / name for name in MOMENTS), *(second / name for name in MOMENTS[2:])]
+    moments = Moments(tmp_path / "moments", monkeypatch, *(("dies", str(path)) for path in paths))
+    outcomes = studies.carried_out(folder, some, workers=2, retries=len(MOMENTS))
+    assert all(moments.come)
     studies.check(folder, some, whole[0])
-    assert outcomes[0].tries > 1
+    assert [outcome.tries for outcome in outcomes] == [1 + len(MOMENTS), 1 + len(MOMENTS[2:]), 1]
     lost = [row for row in read(folder / JOURNAL) if row["event"] == "lost"]
-    assert len(lost) == sum(outcome.tries - 1 for outcome in outcomes)
+    assert len(lost) == len(paths)
     assert {row["reason"] for row in lost} == {"its process was ended by SIGKILL"}
 
 
-def test_a_job_whose_process_always_dies_is_given_up(tmp_path: Path, corpus: Path) -> None:
-    (job,) = studies.jobs(corpus, 1, 100_000)
-    run = studies.folder(job, tmp_path)
+@pytest.mark.slow
+def test_a_worker_that_dies_while_it_has_nothing_to_do(
+    tmp_path: Path, corpus: Path, whole: tuple[Path, list[Outcome]]
+) -> None:
+    some = studies.jobs(corpus, 3, STEPS)
+    with Queue(tmp_path, workers=1, show=False) as queue:
+        queue.run(some[:1])
+        (idle,) = studies.workers(os.getpid())
+        os.kill(idle, signal.SIGKILL)
+        studies.until(lambda: not studies.alive(idle))
+        queue.run(some[1:])
+    studies.check(tmp_path, some, whole[0])
 
-    def kill() -> None:
-        for _ in range(2):
-            pid = studies.until(lambda: studies.workers(os.getpid()))[0]
-            studies.until(lambda pid=pid: _held_by(run, pid))
-            os.kill(pid, signal.SIGKILL)
-            studies.until(lambda pid=pid: not studies.alive(pid))
 
-    threading.Thread(target=kill, daemon=True).start()
-    (failed,) = studies.carried_out(tmp_path, [job], workers=1, retries=1)
+def test_a_job_whose_process_always_dies_is_given_up(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job,) = studies.jobs(corpus, 1, STEPS)
+    run = studies.folder(job, tmp_path / "studies")
+    moments = Moments(tmp_path / "moments", monkeypatch, *[("dies", f"{run}/metrics.jsonl")] * 2)
+    (failed,) = studies.carried_out(tmp_path / "studies", [job], workers=1, retries=1)
+    assert all(moments.come)
     assert failed.summary is None and not failed.diverged and failed.tries == 2
     assert "given up after 2 tries: its process was ended by SIGKILL" in str(failed.error)
     assert json.loads((run / "failed.json").read_text())["kind"] == "failed"
-
-
-def _held_by(run: Path, pid: int) -> bool:
-    return holder(run / ".lock").startswith(f"process {pid} ")
 
 
 def test_measures_are_taken_once_and_only_what_is_missing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -70,11 +71,25 @@ def test_one_that_forks_and_hangs(tmp_path: Path, leave: str) -> None:
     assert left(tmp_path) == []
 
 
-def test_one_that_never_ends(tmp_path: Path) -> None:
-    endless = f"{NOISY}\nimport time\nif given.worse: time.sleep(1000)"
-    found = answer(make(tmp_path / "p", train_py=endless), budget={"pairs": 3, "kill_seconds": 1})
+def test_one_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which an hour passes when a run of the idea has begun to wait, and no other hour."""
+    waits, clock = tmp_path / "waits", time.perf_counter
+
+    def hours() -> float:
+        return clock() + 3600 * (waits.stat().st_size if waits.exists() else 0)
+
+    monkeypatch.setattr(time, "perf_counter", hours)
+    endless = f"""
+import time
+if given.worse:
+    with open({str(waits)!r}, "a") as file:
+        file.write("x")
+    time.sleep(1000)
+"""
+    folder = make(tmp_path / "p", train_py=NOISY + endless)
+    found = answer(folder, budget={"pairs": 3, "kill_seconds": 1800})
     assert (found.outcome, found.exit_code) == ("failed", 4)
-    assert "every run of idea failed: it took more than 1 s" in found.why and left(tmp_path) == []
+    assert "every run of idea failed: it took more than 1800 s" in found.why and left(tmp_path) == []
 
 
 def test_one_that_crashes_cannot_win(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch.distributions import Normal
 
 from danlu.nn import after_update
 from danlu.nn.bottlenecks import VQ
+from tests.conftest import LIMIT
 
 
 def uniform(rows, seed):
@@ -194,7 +195,7 @@ def test_two_processes_move_together(tmp_path):
     given = {name: t.clone() for name, t in alone.state_dict().items()}
     save_file(given | dict(zip(("z", "noise"), batches, strict=True)), tmp_path / "given.safetensors")
     running = [subprocess.Popen([sys.executable, "-c", PROCESS, str(i), str(tmp_path)]) for i in range(2)]
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    assert [process.wait(timeout=LIMIT) for process in running] == [0, 0]
     for z, noise in zip(*batches, strict=True):
         alone(z, noise)
         after_update(alone)
