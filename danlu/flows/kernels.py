@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +22,10 @@ from danlu.flows.shapes import length, over, rows, size
 
 
 class Kernel(ABC):
-    """The law of noise ε at level 1; at level σ it is that of σ ε. ``d`` is the number of dimensions."""
+    """The law of noise ε at level 1; at level σ it is that of σ ε. ``d`` is the number of dimensions.
+    ``heavy``: whether its length has tails that fall as a power only."""
+
+    heavy: ClassVar[bool] = False
 
     @abstractmethod
     def log_psi(self, r: Tensor, d: int) -> Tensor:
@@ -88,6 +92,7 @@ class StudentT(Kernel):
     charges in R^(d+D) at radius r = σ√D from the data's plane. p(x|x₀) is Student's t of D degrees of freedom
     and scale σ; D → ∞ is the Gaussian. For D ≤ 1 the length of the noise has no mean."""
 
+    heavy = True
     extra: float = 128.0
 
     def log_psi(self, r: Tensor, d: int) -> Tensor:

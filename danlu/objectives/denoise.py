@@ -14,7 +14,7 @@ from danlu.data import Counter, Finite
 from danlu.data.points import Points
 from danlu.flows.convert import Field
 from danlu.flows.samplers import Seen
-from danlu.flows.shapes import over
+from danlu.flows.shapes import length, over
 from danlu.nn import build, builds
 from danlu.objectives.base import Example, Tensors
 from danlu.objectives.generation import Classes, Generation
@@ -22,6 +22,8 @@ from danlu.objectives.numbers import Floats, normal
 from danlu.spec import flows as specs
 
 SCALED = 0.5  # σ_d: to what root of the mean square data are scaled, as EDM's constants suppose
+REACH = 4.0  # times its usual length, from where on x with heavy-tailed noise is drawn in
+FARTHEST = 10.0  # levels from the middle, where heavy-tailed noise starts: beyond, paths land too late
 _CHURN = 0x63687572  # "chur": noise that a sampler adds
 
 
@@ -47,7 +49,8 @@ class Denoise(Generation):
         self.weight: flows.Weight = build(weight)
         self.grid: flows.Grid = build(grid)
         self.solver: flows.Sampler = build(sampler)
-        self.preconditioning = flows.Preconditioning(SCALED)
+        heavy = getattr(self.kernel, "heavy", False)  # an own kernel may not say it
+        self.preconditioning = flows.Preconditioning(SCALED, REACH if heavy else None)
         super().__init__(source, normals=1, scaled=SCALED, more=1, **settings)
 
     def made(self, data: Any, classes: Any, uniform: Floats) -> Example:
@@ -65,7 +68,8 @@ class Denoise(Generation):
     def squares(self, model: nn.Module, example: Tensors) -> torch.Tensor:
         level, classes = example["levels"], example["classes"] if self.conditional else None
         error = self.field(model, example["noisy"], level, classes) - example["data"]
-        return error.square().flatten(1).sum(1) * self.weight(level) * example["weight"]
+        told = self.preconditioning.level(example["noisy"], level)
+        return error.square().flatten(1).sum(1) * self.weight(told) * example["weight"]
 
     def field(self, model: nn.Module, x: torch.Tensor, t: torch.Tensor, classes: Classes) -> torch.Tensor:
         """The denoised data at levels ``t``."""
@@ -76,7 +80,10 @@ class Denoise(Generation):
     ) -> flows.Solution:
         """From the kernel's noise at the highest level of the grid, down to 0."""
         levels = self.grid.levels(steps)
-        start = float(levels[0]) * self.kernel.noise(noise, uniform).to(noise.dtype)
+        drawn = self.kernel.noise(noise, uniform).to(noise.dtype)
+        if self.preconditioning.reach is not None:
+            drawn = drawn * over((FARTHEST / length(drawn)).clamp(max=1.0), drawn)
+        start = float(levels[0]) * drawn
         added = None
         if isinstance(self.solver, flows.Churn):
             drawn = [Counter(step, 0, _CHURN).uniform(0, len(noise), self.numbers) for step in range(steps)]

@@ -69,4 +69,5 @@ class Flow(Generation):
         """Equal steps of t, between the times at which a velocity is finite."""
         first, last = self.path.ends[0], 1 - self.path.ends[1]
         times = torch.linspace(first, last, steps + 1, dtype=torch.float64)
-        return self.solver.flow(field, noise, times, seen)
+        start = noise * float(self.path.total(torch.tensor(first, dtype=torch.float64))[1])
+        return self.solver.flow(field, start, times, seen)

@@ -64,9 +64,12 @@ class Numbers(Objective):
                 uniform[:, 0] = (mine + 0.5) * _TURN % 1
             uniform[:, 1:2] = 1 - 2.0**-53
             made = self._weighed(data[mine % len(data)], classes[mine % len(data)], uniform)
-            made["weight"][len(places) :] = 0.0
-            short = (len(mine) if rows is None else rows) - len(mine)
-            return {name: np.concatenate([a, np.repeat(a[:1] * 0, short, 0)]) for name, a in made.items()}
+            rows = len(mine) if rows is None else rows
+            filled = {
+                name: np.concatenate([a, np.repeat(a[:1], rows - len(a), 0)]) for name, a in made.items()
+            }
+            filled["weight"][len(places) :] = 0.0
+            return filled
 
         return HeldOut(count, example)
 

@@ -198,7 +198,7 @@ class _Draft:
             relative.check_needs(idea.needs, before)
             patch, became = relative.fit(idea.patch, before, Experiment)
         except SpecError as error:
-            raise SpecError(f"+{name} does not fit: {error}") from None
+            raise SpecError(f"+{name} does not fit: {error}{_on(idea)}") from None
         self.became[f"+{name}"] = became
         self.lay(patch, f"idea {name}")
         if self.values == before:
@@ -215,8 +215,15 @@ class _Draft:
         lines = []
         for name, sentence in sentences.items():
             label = label_of(name, self.labels)
+            sentence = sentence + self._elsewhere(name)
             lines.append(f"{label}: {sentence}" if label else sentence)
         raise SpecError("\n".join(lines))
+
+    def _elsewhere(self, field: str) -> str:
+        """Where the idea that set a field, or what is in it, does fit."""
+        labels = [label for name, label in self.labels.items() if f"{name}.".startswith(f"{field}.")]
+        named = {label.removeprefix("idea ") for label in labels if label.startswith("idea ")}
+        return "".join(_on(catalog.idea(name)) for name in sorted(named))
 
 
 def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
@@ -245,6 +252,11 @@ def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
     if path.name == RUN_FILE and not values:
         raise SpecError(f"{path} is empty, and a run's has its whole experiment; restore it, or name another")
     return str(path), os.path.realpath(path), values, path.parent
+
+
+def _on(idea: catalog.Idea) -> str:
+    """What an idea is tried on, as the sentence about an idea that does not fit goes on."""
+    return f"; by default +{idea.name} is tried on {idea.on}" if idea.on else ""
 
 
 def _stray(word: str) -> str:

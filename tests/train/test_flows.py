@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,30 +14,41 @@ from danlu.cli.main import app
 from danlu.spec import resolve
 from danlu.train.errors import RunError
 from danlu.train.trainer import Trainer
+from tests.conftest import ROOT
 from tests.train import small
 from tests.train.test_resume import Died, at_call, die
 
-WORDS = [
-    "flow-8gaussians",
-    "train.precision=float32",
-    "train.device=cpu",
-    "train.log_every=1",
-    "train.steps=8",
+COMMON = [
+    "train.precision=float32", "train.device=cpu", "train.log_every=1", "train.steps=8", "train.batch=32",
+    "train.evaluate_every=4", "train.checkpoint_every=2", "train.evaluate_tokens=256", "objective.samples=64",
+]  # fmt: skip
+WORDS, DENOISE = ["flow-8gaussians", *COMMON], ["denoise-8gaussians", *COMMON]
+DIGITS = [
+    "flow-digits", *COMMON, "model.width=8", "model.scales=[1]", "model.groups=4", "objective.steps=2",
+]  # fmt: skip
+SLOW = pytest.param(DIGITS, marks=pytest.mark.slow)
+RUNS = [
+    WORDS,
+    [*WORDS, "objective.conditional=true"],
+    [*WORDS, "objective.path=bridge"],
+    [*WORDS, "+ot-coupling"],
+    DENOISE,
+    [*DENOISE, "+pfgm", "objective.conditional=true"],
+    [*DENOISE, "+churn"],
+    SLOW,
 ]
-WORDS += ["train.evaluate_every=4", "train.checkpoint_every=2", "train.batch=32", "objective.samples=64"]
 
 
-@pytest.mark.parametrize(
-    "more", [[], ["objective.conditional=true"], ["objective.path=bridge"], ["+ot-coupling"]]
-)
-def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]) -> None:
-    experiment = resolve([*WORDS, *more])
+def names(words: list[str]) -> str:
+    return " ".join(word for word in words if word not in COMMON)
+
+
+@pytest.mark.parametrize("words", RUNS, ids=names)
+def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    experiment = resolve(words)
     summary = small.go(experiment, tmp_path / "whole")
-    assert (summary["unit"], summary["points"], summary["metric"]["name"]) == (
-        "point",
-        8 * 32,
-        "energy_distance",
-    )
+    unit, metric = ("image", "frechet_distance") if words is DIGITS else ("point", "energy_distance")
+    assert (summary["unit"], summary[f"{unit}s"], summary["metric"]["name"]) == (unit, 8 * 32, metric)
     at_call(monkeypatch, Trainer, "step", 6, die)
     with pytest.raises(Died):
         small.go(experiment, tmp_path / "cut")
@@ -43,10 +57,34 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
 
 
-def test_accumulation_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [WORDS, DENOISE, SLOW], ids=names)
+def test_accumulation_changes_nothing(tmp_path: Path, words: list[str]) -> None:
     for micro in (32, 8):
-        small.go(resolve([*WORDS, f"train.microbatch={micro}"]), tmp_path / str(micro))
+        small.go(resolve([*words, f"train.microbatch={micro}"]), tmp_path / str(micro))
     small.close(small.losses(tmp_path / "32"), small.losses(tmp_path / "8"))
+
+
+def torchrun(words: list[str], folder: Path) -> None:
+    """Two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "danlu", "--", "train", *words, "--run", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=folder.parent, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [WORDS, DENOISE, DIGITS], ids=names)
+def test_two_processes_are_one(tmp_path: Path, words: list[str]) -> None:
+    """The losses of training, and what is measured of samples."""
+    torchrun(words, tmp_path / "two")
+    small.go(resolve(words), tmp_path / "one")
+    small.close(small.losses(tmp_path / "two"), small.losses(tmp_path / "one"))
+    found = [small.rows(tmp_path / name)[-1] for name in ("two", "one")]
+    for metric in resolve(words).objective.metrics:
+        assert found[0][metric.name] == pytest.approx(found[1][metric.name], rel=1e-4, abs=1e-5)
 
 
 def test_a_coupling_is_refused_under_accumulation(tmp_path: Path) -> None:
@@ -64,4 +102,12 @@ def test_a_run_shows_its_points(tmp_path: Path) -> None:
 def test_eight_gaussians_are_learned(tmp_path: Path) -> None:
     """As near to the data as data are: three standard deviations of that (.003 at 2,048 points)."""
     summary = small.go(resolve(["flow-8gaussians", "train.device=cpu"]), tmp_path / "run")
+    assert abs(summary["metric"]["value"]) < 3 * 0.0032
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("idea", [[], ["+pfgm"], ["+pfgm-plus"], ["+tanh-kernel"], ["+exponential-kernel"]])
+def test_every_kernel_learns_eight_gaussians(tmp_path: Path, idea: list[str]) -> None:
+    """In 16 evaluations, to the bound of flow matching."""
+    summary = small.go(resolve(["denoise-8gaussians", *idea, "train.device=cpu"]), tmp_path / "run")
     assert abs(summary["metric"]["value"]) < 3 * 0.0032
