@@ -80,10 +80,10 @@ class Denoise(Generation):
     ) -> flows.Solution:
         """From the kernel's noise at the highest level of the grid, down to 0."""
         levels = self.grid.levels(steps)
-        drawn = self.kernel.noise(noise, uniform).to(noise.dtype)
+        begun = self.kernel.noise(noise, uniform).to(noise.dtype)
         if self.preconditioning.reach is not None:
-            drawn = drawn * over((FARTHEST / length(drawn)).clamp(max=1.0), drawn)
-        start = float(levels[0]) * drawn
+            begun = begun * over((FARTHEST / length(begun)).clamp(max=1.0), begun)
+        start = float(levels[0]) * begun
         added = None
         if isinstance(self.solver, flows.Churn):
             drawn = [Counter(step, 0, _CHURN).uniform(0, len(noise), self.numbers) for step in range(steps)]
