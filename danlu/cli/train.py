@@ -39,7 +39,7 @@ def train(
     from danlu.train.run import SIGNAL_EXIT
     from danlu.train.run import train as carry_out
 
-    progress = Progress(wanted.objective.metrics[0], wanted.data.unit)
+    progress = Progress(wanted.objective.metrics[0], wanted.unit)
     try:
         summary = carry_out(wanted, run, progress, name=name_of(words, shrink))
     finally:

@@ -24,6 +24,7 @@ ROOMS = (
     "distances",
     "flows",
     "lab/measures",
+    "maxent",
     "models",
     "nn",
     "objectives",

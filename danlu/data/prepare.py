@@ -11,7 +11,9 @@ from danlu.data.dataset import Progress, prepare_text
 from danlu.data.errors import DataError
 from danlu.data.folder import prepare_folder
 from danlu.data.images import prepare_digits
+from danlu.data.labelled import prepare_bigrams
 from danlu.data.points import Points
+from danlu.data.table import prepare_table
 from danlu.spec import points
 from danlu.spec.families import Own, own_of
 
@@ -40,6 +42,10 @@ def prepare(spec: Any, *, cache: Path | None = None, progress: Progress | None =
         return prepare_arrays(spec)
     if isinstance(spec, points.Points):
         return Points(spec)
+    if isinstance(spec, specs.Table):
+        return prepare_table(spec)
+    if isinstance(spec, specs.Bigrams):
+        return prepare_bigrams(spec, cache=cache, progress=progress)
     return prepare_text(spec, cache=cache, progress=progress)
 
 

@@ -186,7 +186,7 @@ def train(
         raise RunError("of a run in several processes the folder must be named: danlu.train(…, 'runs/first')")
     from danlu.train.run import train as carry_out
 
-    reporter = follow(wanted.objective.metrics[0], wanted.data.unit, progress)
+    reporter = follow(wanted.objective.metrics[0], wanted.unit, progress)
     name = "run" if isinstance(words, Experiment) else name_of(split_words([words]), shrink)
     try:
         summary = carry_out(

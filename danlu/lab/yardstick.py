@@ -9,6 +9,8 @@ FIELDS = {
     "data.kind": _TEXT,
     "data.corpus": _TEXT,
     "data.held_out": _TEXT,
+    "data.label": _TEXT,
+    "data.file": _TEXT,
     "train.evaluate_tokens": _TEXT,
 }
 PENALTIES = ("objective.z_loss",)  # added to the training loss alone; the metric is without them

@@ -17,6 +17,7 @@ from danlu.maxent.features import Features, Pairs, Product, log_probabilities
 from danlu.maxent.fit import GAPS, METHODS, Course, Fit, Passes, compare, fit
 from danlu.maxent.model import Model, Score, read
 from danlu.maxent.problem import Look, Problem, of_counts, of_labels, of_moments
+from danlu.maxent.scaling import Levels, change, levels_of
 from danlu.maxent.separable import direction
 from danlu.maxent.sets import (
     by_hand,
@@ -29,8 +30,8 @@ from danlu.maxent.sets import (
 )
 
 __all__ = [
-    "GAPS", "METHODS", "Course", "Duality", "Features", "Fit", "Look", "MaxentError", "Model", "Pairs",
-    "Passes", "Problem", "Product", "Score", "by_hand", "compare", "contexts", "direction", "divergence",
-    "duality", "entropy", "fit", "gaussian_moments", "gaussian_weights", "indicators", "linear",
-    "log_probabilities", "of_counts", "of_labels", "of_moments", "powers", "read",
+    "GAPS", "METHODS", "Course", "Duality", "Features", "Fit", "Levels", "Look", "MaxentError", "Model",
+    "Pairs", "Passes", "Problem", "Product", "Score", "by_hand", "change", "compare", "contexts", "direction",
+    "divergence", "duality", "entropy", "fit", "gaussian_moments", "gaussian_weights", "indicators",
+    "levels_of", "linear", "log_probabilities", "of_counts", "of_labels", "of_moments", "powers", "read",
 ]  # fmt: skip

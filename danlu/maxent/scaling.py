@@ -9,8 +9,10 @@ remains of the probability C − f# belongs to the exponent 0. Each pass raises 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from danlu.maxent.errors import MaxentError
 from danlu.maxent.features import Array
@@ -23,17 +25,49 @@ CELLS = 1 << 22  # levels × features that are held at once
 Method = Generator[Array, Look, None]
 
 
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The values of f# that are told apart, (levels,), and which one each pair has, (rows, classes)."""
+
+    values: Array
+    of: NDArray[np.intp]
+
+
 def gis(problem: Problem, start: Array) -> Method:
     """Generalised iterative scaling: δ_i = ln(Ẽf_i / E_p f_i) / C."""
-    return _scale(problem, start, 1)
+    return _scale(problem, start, levels_of(problem, 1))
 
 
 def iis(problem: Problem, start: Array) -> Method:
     """Improved iterative scaling: δ_i solves its equation, by Newton's method. Equal to GIS where f# ≡ C."""
-    return _scale(problem, start, max(1, min(LEVELS, CELLS // len(problem.targets))))
+    return _scale(problem, start, levels_of(problem))
 
 
-def _scale(problem: Problem, start: Array, most: int) -> Method:
+def _scale(problem: Problem, start: Array, levels: Levels) -> Method:
+    weights = start.copy()
+    while True:
+        found = yield weights
+        weights = weights + change(problem, levels, found)
+
+
+def change(problem: Problem, levels: Levels, found: Look) -> Array:
+    """What is added to the weights, (names,), after a look at them; 0 for features that are not fitted."""
+    free = problem.free
+    wanted, delta = problem.targets[free], np.zeros(len(free))
+    if len(levels.values) == 1:
+        with np.errstate(divide="ignore"):
+            delta[free] = np.log(wanted / found.expected[free]) / levels.values[0]
+    else:
+        q = problem.mass[:, None] * found.p
+        apart = problem.features.by_level(q, levels.of, len(levels.values))[:, free]
+        delta[free] = _roots(apart, levels.values, wanted)
+    return delta
+
+
+def levels_of(problem: Problem, most: int | None = None) -> Levels:
+    """The values of f#, at most ``most`` (left out: so many that their expectations fit into memory); what
+    is between two goes up. Forbidden pairs have no probability, and any level will do. Raises MaxentError
+    where a feature is below 0."""
     low, _ = problem.features.bounds()
     if (low < 0).any():
         name = problem.features.names[int(np.argmin(low))]
@@ -41,29 +75,13 @@ def _scale(problem: Problem, start: Array, most: int) -> Method:
             f"the feature {name!r} is {low.min():g} somewhere, and iterative scaling needs features of 0 or "
             "more; shift its column up, or fit by lbfgs"
         )
-    values, level = _levels(problem.sums, most)
-    free, weights = problem.free, start.copy()
-    wanted = problem.targets[free]
-    while True:
-        found = yield weights
-        if len(values) == 1:
-            with np.errstate(divide="ignore"):
-                weights[free] += np.log(wanted / found.expected[free]) / values[0]
-        else:
-            q = problem.mass[:, None] * found.p
-            apart = problem.features.by_level(q, level, len(values))[:, free]
-            weights[free] += _roots(apart, values, wanted)
-
-
-def _levels(sums: Array, most: int) -> tuple[Array, np.ndarray]:
-    """The values of f#, at most so many, and which one each pair has; what is between two goes up.
-    Forbidden pairs have no probability, and any level will do."""
-    known = np.where(np.isnan(sums), np.nanmax(sums), sums)
+    most = most or max(1, min(LEVELS, CELLS // len(problem.targets)))
+    known = np.where(np.isnan(problem.sums), np.nanmax(problem.sums), problem.sums)
     values = np.unique(np.round(known, 12))
     if len(values) > most:
         values = np.linspace(values[0], values[-1], most + 1)[1:]
     level = np.minimum(np.searchsorted(values, known - 1e-11), len(values) - 1)
-    return np.maximum(values, TINY), level
+    return Levels(np.maximum(values, TINY), level)
 
 
 def _roots(apart: Array, values: Array, wanted: Array) -> Array:

@@ -2,7 +2,7 @@
 
 base (the interface) · language (what all on text have) · causal, prefix · masked · spans ·
 classify (images) · numbers, generation (what all on points and images have) ·
-flow, denoise.
+flow, denoise · maxent (labelled rows).
 ``build(spec, source)`` makes what a specification describes of what ``danlu.data.prepare`` gives.
 """
 
@@ -24,10 +24,12 @@ from danlu.objectives.language import (
     z_sum,
 )
 from danlu.objectives.masked import Masked
+from danlu.objectives.maxent import MaximumEntropy
 from danlu.objectives.spans import Spans
 
 __all__ = [
     "IGNORED", "Causal", "Classify", "Denoise", "Draw", "Example", "Flow", "Generation", "HeldOut",
-    "Language", "Losses", "Masked", "Objective", "Prefix", "Sample", "Spans", "bits_per_byte",
-    "build", "check_passes", "held_out_keys", "loss_sum", "nats_sum", "training_keys", "z_sum",
+    "Language", "Losses", "Masked", "MaximumEntropy", "Objective", "Prefix", "Sample", "Spans",
+    "bits_per_byte", "build", "check_passes", "held_out_keys", "loss_sum", "nats_sum", "training_keys",
+    "z_sum",
 ]  # fmt: skip

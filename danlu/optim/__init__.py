@@ -13,13 +13,17 @@ from danlu.optim.rules.muon import Muon, orthogonalise
 from danlu.optim.rules.schedule_free import ScheduleFreeAdamW
 from danlu.optim.rules.sgd import SGD
 from danlu.optim.rules.soap import SOAP
+from danlu.optim.rules.solvers import GIS, IIS, LBFGS, Solver
 from danlu.optim.rules.tiger import Tiger
 from danlu.optim.schedules import Progress, factor
 from danlu.optim.settings import Settings
 
 __all__ = [
     "EMA",
+    "GIS",
+    "IIS",
     "LAMB",
+    "LBFGS",
     "SGD",
     "SOAP",
     "SWA",
@@ -36,6 +40,7 @@ __all__ = [
     "Rule",
     "ScheduleFreeAdamW",
     "Settings",
+    "Solver",
     "Tiger",
     "assign",
     "average_outputs",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+import torch.nn as nn
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -146,6 +147,10 @@ class Rule(Optimizer):
                 if state[key].dtype != value.dtype:
                     state[key] = value.to(state[key].device, copy=True)
                 state[key] = laid_out(state[key], given[place])
+
+    def attach(self, model: nn.Module) -> None:
+        """Called once, by ``danlu.optim.build``, with the model whose parameters these are: for a rule that
+        must know more of it than gradients."""
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
         """The state of a parameter that was never updated; each rule says its own."""

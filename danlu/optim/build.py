@@ -201,7 +201,10 @@ def build(
         group["params"].append(p.parameter)
         group["names"].append(p.name)
     state_dtype = getattr(torch, s.state)
-    return [_make(rule, list(groups.values()), state_dtype) for rule, groups in rules.items()]
+    made = [_make(rule, list(groups.values()), state_dtype) for rule, groups in rules.items()]
+    for one in made:
+        one.attach(model)
+    return made
 
 
 def _make(rule: Callable[..., Rule], groups: list[dict[str, Any]], state_dtype: torch.dtype) -> Rule:

@@ -18,13 +18,14 @@ from danlu.spec.attention import (
 )
 from danlu.spec.averages import EMA, SWA, Average
 from danlu.spec.base import Spec
-from danlu.spec.data import Data, Digits, Text
+from danlu.spec.data import Bigrams, Data, Digits, Table, Text
 from danlu.spec.durations import Duration, Length, length
 from danlu.spec.errors import DanluError, SpecError
 from danlu.spec.experiment import Experiment
 from danlu.spec.feed_forwards import GLU, MLP, FeedForward
 from danlu.spec.fields import FieldPatches, PointMLP, UNet
 from danlu.spec.finite import Arrays, ImageFolder
+from danlu.spec.maxent import Maxent
 from danlu.spec.metrics import Metric
 from danlu.spec.mixers import LRU, LatentAttention, Mixer, NoMixer, VQAttention
 from danlu.spec.models import (
@@ -39,9 +40,22 @@ from danlu.spec.models import (
 )
 from danlu.spec.networks import Model
 from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, Norm, RMSNorm
-from danlu.spec.objectives import Causal, Classify, Denoise, Flow, Masked, Objective, Prefix, Spans
+from danlu.spec.objectives import (
+    Causal,
+    Classify,
+    Denoise,
+    Flow,
+    Masked,
+    MaximumEntropy,
+    Objective,
+    Prefix,
+    Spans,
+)
 from danlu.spec.optim import (
+    GIS,
+    IIS,
     LAMB,
+    LBFGS,
     SGD,
     SOAP,
     Adafactor,
@@ -55,6 +69,7 @@ from danlu.spec.optim import (
     Role,
     Rule,
     ScheduleFreeAdamW,
+    Solver,
     Tiger,
 )
 from danlu.spec.positions import (
@@ -96,8 +111,11 @@ from danlu.spec.words import resolve, validate
 
 __all__ = [
     "EMA",
+    "GIS",
     "GLU",
+    "IIS",
     "LAMB",
+    "LBFGS",
     "LRU",
     "MLP",
     "NTK",
@@ -116,6 +134,7 @@ __all__ = [
     "Attention",
     "Average",
     "BatchNorm",
+    "Bigrams",
     "Block",
     "Causal",
     "Classify",
@@ -159,6 +178,8 @@ __all__ = [
     "Lion",
     "Llama3",
     "Masked",
+    "Maxent",
+    "MaximumEntropy",
     "Metric",
     "Mixer",
     "Model",
@@ -196,6 +217,7 @@ __all__ = [
     "Sinusoidal",
     "Softmax",
     "SoftmaxOne",
+    "Solver",
     "Spans",
     "Sparse",
     "Spec",
@@ -203,6 +225,7 @@ __all__ = [
     "Stage",
     "Strided",
     "T5Buckets",
+    "Table",
     "Text",
     "Tiger",
     "Train",
@@ -218,4 +241,4 @@ __all__ = [
     "resolve",
     "to_yaml",
     "validate",
-]  # fmt: skip
+]

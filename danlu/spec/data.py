@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.errors import did_you_mean
@@ -98,6 +98,63 @@ class Digits(Spec):
     shift: Shift = 0
 
 
+def _a_table(file: str) -> str:
+    if not file.lower().endswith((".csv", ".parquet", ".npz")):
+        raise ValueError(f"{file!r} is no table that can be read; allowed: a .csv, .parquet or .npz file")
+    return file
+
+
+class Table(Spec):
+    """A table with a label in every row: a ``file`` .csv (with a line of names), .parquet, or .npz (an array
+    for each column).
+
+    ``label``: the column that says the class. ``columns``: those to predict it from (left out: all others).
+    ``categories``: those of them that hold words, each of which becomes a column of its own. The others hold
+    numbers, and are ``scaled`` to go from 0 to 1 over the training rows. ``held_out``: the share of the rows
+    kept for evaluation, the same ones for every seed."""
+
+    unit: ClassVar[str] = "row"
+    size: ClassVar[int] = 1
+    kind: Literal["table"] = "table"
+    file: Annotated[str, AfterValidator(_a_table)]
+    label: str
+    columns: tuple[str, ...] | None = None
+    categories: tuple[str, ...] = ()
+    scaled: bool = True
+    held_out: Share = 0.2
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return f"the table {self.file}"
+
+    @model_validator(mode="after")
+    def _label_apart(self) -> Table:
+        if self.label in (*(self.columns or ()), *self.categories):
+            raise ValueError(f"label = {self.label} is what is predicted; leave it out of the columns")
+        if self.columns is not None and (odd := [c for c in self.categories if c not in self.columns]):
+            raise ValueError(f"categories: {odd[0]} is not among columns; name it there too")
+        return self
+
+
+class Bigrams(Spec):
+    """Which token follows which in a corpus: rows are tokens, each a column of its own, and classes are what
+    follows. The fields are those of text."""
+
+    unit: ClassVar[str] = "row"
+    size: ClassVar[int] = 1
+    kind: Literal["bigrams"] = "bigrams"
+    corpus: str = "python-stdlib"
+    tokenizer: Annotated[str, AfterValidator(_known_tokenizer)] = "bytes"
+    held_out: Share = 0.1
+    text: str = "text"
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return f"the pairs of tokens of {self.corpus}"
+
+
 class OwnData(Spec):
     """What the specifications of own data are made on. ``like``: the kind of danlu's that it can stand for,
     ``digits`` for images, of ``shape`` and ``classes``; ``unit``: what runs are counted in."""
@@ -117,5 +174,16 @@ class OwnData(Spec):
 
 DATA = Family("data", base=OwnData, place="data")
 Data = Annotated[
-    Text | Digits | EightGaussians | Moons | Checkerboard | Spiral | Rings | ImageFolder | Arrays, DATA
+    Text
+    | Digits
+    | EightGaussians
+    | Moons
+    | Checkerboard
+    | Spiral
+    | Rings
+    | ImageFolder
+    | Arrays
+    | Table
+    | Bigrams,
+    DATA,
 ]

@@ -39,6 +39,11 @@ class Experiment(Spec):
         return self.data
 
     @property
+    def unit(self) -> str:
+        """What its runs are counted in: that of the data, unless the objective has one of its own."""
+        return str(getattr(self.objective, "unit", self.data.unit))
+
+    @property
     def network(self) -> Network:
         """The model of an experiment whose model is a transformer. Raises ``SpecError`` for others."""
         if not isinstance(self.model, Network):

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from danlu.spec.base import ByKind, Shorthand
 from danlu.spec.fields import FieldPatches, PointMLP, UNet
+from danlu.spec.maxent import Maxent
 from danlu.spec.models import Decoder, Encoder, EncoderDecoder, Patches
 
 Model = Annotated[
-    Decoder | Encoder | EncoderDecoder | Patches | PointMLP | UNet | FieldPatches, ByKind, Shorthand
+    Decoder | Encoder | EncoderDecoder | Patches | PointMLP | UNet | FieldPatches | Maxent, ByKind, Shorthand
 ]

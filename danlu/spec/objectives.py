@@ -201,6 +201,34 @@ class Denoise(Generation):
         return self
 
 
+HELD_OUT_NATS = Metric("held_out_nats", "nats/row", "lower", "mean −log p of the class of a held-out row")
+ROWS_RIGHT = Metric(
+    "accuracy", "", "higher", "share of the held-out rows whose class is the likeliest by the model"
+)
+
+
+class MaximumEntropy(Spec):
+    """The p(y|x) of the largest entropy whose features, each a column together with a class, have the means
+    of the training rows (Berger, Della Pietra & Della Pietra 1996). An example is the whole training set,
+    so that an update is one pass over it.
+
+    ``smoothing`` gives so much of a row's probability to all classes alike, so that each feature is seen and
+    an optimum exists; without it, pairs of a column and a class that are never seen are impossible.
+    ``threshold``: columns become 1 where they are above it, and 0 elsewhere."""
+
+    models: ClassVar[tuple[str, ...]] = ("maxent",)
+    data: ClassVar[tuple[str, ...]] = ("digits", "table", "bigrams", "images", "arrays")
+    penalties: ClassVar[tuple[str, ...]] = ("smoothing", "threshold")
+    unit: ClassVar[str] = "epoch"
+    kind: Literal["maxent"] = "maxent"
+    smoothing: Probability = 0.0
+    threshold: float | None = None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return HELD_OUT_NATS, ROWS_RIGHT
+
+
 class OwnObjective(Spec):
     """What the specifications of own objectives are made on: ``models`` and ``data`` are the kinds that it is
     for."""
@@ -218,4 +246,6 @@ OBJECTIVE = Family(
     place="objective",
     needs=("example", "held_out", "loss", "score", "measure"),
 )
-Objective = Annotated[Causal | Prefix | Masked | Spans | Classify | Flow | Denoise, OBJECTIVE]
+Objective = Annotated[
+    Causal | Prefix | Masked | Spans | Classify | Flow | Denoise | MaximumEntropy, OBJECTIVE
+]

@@ -208,9 +208,49 @@ class SOAP(Rule):
     longest: PositiveInt = 10_000
 
 
+class Solver(Rule):
+    """What finds the weights of a model of maximum entropy by whole passes over its data. ``lr``: the share
+    of its step that is taken; with 1, a pass of GIS or IIS never lowers the likelihood."""
+
+    lr: PositiveFloat = 1.0
+
+
+class GIS(Solver):
+    """Generalised iterative scaling (Darroch & Ratcliff 1972)."""
+
+    kind: Literal["gis"] = "gis"
+
+
+class IIS(Solver):
+    """Improved iterative scaling (Della Pietra, Della Pietra & Lafferty 1997, section 4)."""
+
+    kind: Literal["iis"] = "iis"
+
+
+class LBFGS(Solver):
+    """L-BFGS (Liu & Nocedal 1989) on the last 20 steps; each update looks at one point of a search along a
+    line. ``lr``: the share of the step that a search begins with."""
+
+    kind: Literal["lbfgs"] = "lbfgs"
+
+
 OPTIMIZER = Family(
     "optimizer", ("params", "state_dtype", "compiled"), base=Rule, place="optimizer", needs=("lr",)
 )
 Optimizer = Annotated[
-    SGD | Adam | AdamW | LAMB | Adafactor | Lion | Tiger | Amos | Muon | ScheduleFreeAdamW | SOAP, OPTIMIZER
+    SGD
+    | Adam
+    | AdamW
+    | LAMB
+    | Adafactor
+    | Lion
+    | Tiger
+    | Amos
+    | Muon
+    | ScheduleFreeAdamW
+    | SOAP
+    | GIS
+    | IIS
+    | LBFGS,
+    OPTIMIZER,
 ]

@@ -21,7 +21,6 @@ APART = {
     "interop",
     "lab",
     "laws",
-    "maxent",
     "quantization",
     "testing",
 }  # no run's numbers depend on them

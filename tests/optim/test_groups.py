@@ -19,7 +19,7 @@ from danlu.optim.roles import named, over_layers
 from danlu.spec.errors import SpecError
 from danlu.spec.optim import Group, Role
 
-KINDS = get_args(get_args(spec.Optimizer)[0])
+KINDS = [kind for kind in get_args(get_args(spec.Optimizer)[0]) if not issubclass(kind, spec.Solver)]
 NETWORK = spec.Decoder(
     layers=2,
     width=16,

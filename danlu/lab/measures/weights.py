@@ -68,7 +68,8 @@ def _rows(run: Trained, which: Callable[[np.ndarray], Any], what: str) -> float:
     chosen = which(counts / counts.sum())
     if not chosen.any():
         raise LabError(f"of the {vocabulary} tokens of {run.folder} none {what} its training text")
-    rows = run.run.model.embedding.weight[:vocabulary][torch.from_numpy(chosen)]
+    embedding: Any = run.run.model.embedding
+    rows = embedding.weight[:vocabulary][torch.from_numpy(chosen)]
     return float(rows.float().abs().mean())
 
 

@@ -28,7 +28,7 @@ class Equal(NamedTuple):
 def at_equal_steps(variant: Side, baseline: Side) -> Equal:
     """As many updates, which may read more or less."""
     read = [side.experiment.train.batch * side.experiment.data.size for side in (variant, baseline)]
-    unit = f"{baseline.experiment.data.unit}s"
+    unit = f"{baseline.experiment.unit}s"
     note = "" if read[0] == read[1] else f"an update reads {read[0]:,} {unit}, the baseline's {read[1]:,}"
     return Equal(variant, note=note)
 
