@@ -7,15 +7,16 @@ from danlu.models.encoder_decoder import EncoderDecoder
 from danlu.models.field_patches import FieldPatches
 from danlu.models.generate import generate, pick
 from danlu.models.maxent import Maxent
+from danlu.models.pairs import ImagePair, VectorPair
 from danlu.models.patches import Patches
 from danlu.models.point_mlp import PointMLP
 from danlu.models.unet import UNet
 from danlu.nn.registry import build
 
 Transformer = Decoder | Encoder | EncoderDecoder | Patches
-Model = Transformer | PointMLP | UNet | FieldPatches | Maxent
+Model = Transformer | PointMLP | UNet | FieldPatches | Maxent | VectorPair | ImagePair
 
 __all__ = [
-    "Decoder", "Encoder", "EncoderDecoder", "FieldPatches", "Maxent", "Model", "Patches", "PointMLP",
-    "Transformer", "UNet", "build", "generate", "pick",
+    "Decoder", "Encoder", "EncoderDecoder", "FieldPatches", "ImagePair", "Maxent", "Model",
+    "Patches", "PointMLP", "Transformer", "UNet", "VectorPair", "build", "generate", "pick",
 ]  # fmt: skip

@@ -2,11 +2,12 @@
 
 base (the interface) · language (what all on text have) · causal, prefix · masked · spans ·
 classify (images) · numbers, generation (what all on points and images have) ·
-flow, denoise · maxent (labelled rows).
+flow, denoise · autoencode · maxent (labelled rows).
 ``build(spec, source)`` makes what a specification describes of what ``danlu.data.prepare`` gives.
 """
 
 from danlu.nn import build
+from danlu.objectives.autoencode import Autoencode
 from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, check_passes
 from danlu.objectives.causal import Causal, Prefix
 from danlu.objectives.classify import Classify
@@ -28,8 +29,8 @@ from danlu.objectives.maxent import MaximumEntropy
 from danlu.objectives.spans import Spans
 
 __all__ = [
-    "IGNORED", "Causal", "Classify", "Denoise", "Draw", "Example", "Flow", "Generation", "HeldOut",
-    "Language", "Losses", "Masked", "MaximumEntropy", "Objective", "Prefix", "Sample", "Spans",
+    "IGNORED", "Autoencode", "Causal", "Classify", "Denoise", "Draw", "Example", "Flow", "Generation",
+    "HeldOut", "Language", "Losses", "Masked", "MaximumEntropy", "Objective", "Prefix", "Sample", "Spans",
     "bits_per_byte", "build", "check_passes", "held_out_keys", "loss_sum", "nats_sum", "training_keys",
     "z_sum",
 ]  # fmt: skip

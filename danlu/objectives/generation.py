@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from danlu import flows
 from danlu.data import Counter, Finite
 from danlu.data.points import Points
-from danlu.distances import energy, frechet
-from danlu.distances.digits import digit_features
 from danlu.flows.convert import Field
 from danlu.flows.samplers import Seen
 from danlu.nn import builds
 from danlu.objectives.base import Losses, Sample, Tensors, beside
+from danlu.objectives.likeness import Likeness
 from danlu.objectives.numbers import Floats, Numbers, check_classes, normal
 from danlu.objectives.pictures import scattered, shaded
 from danlu.spec import flows as specs
@@ -71,16 +70,12 @@ class Generation(Numbers):
         size = math.prod(source.shape)
         super().__init__(source, random=2 + more + normals * size, scaled=scaled)
         self.conditional, self.unlabelled, self.guidance = conditional, unlabelled, guidance
-        self.steps, self.samples, self.judged_by = steps, samples, judge
+        self.steps, self.samples = steps, samples
         self.classes = source.classes
         if conditional:
             check_classes(source, "objective.conditional = true")
         self.inputs = self.shape, self.classes if conditional else 0
-        if isinstance(source, Points):
-            self.compared = source.fresh(2, samples)[0]
-        else:  # the Fréchet distance is one of many images: of all, as usual
-            parts = [source.train[0], source.held_out[0]]
-            self.compared = np.concatenate(parts) if judge == "frechet" else parts[1]
+        self.likeness = Likeness(source, judge, samples)
 
     @abstractmethod
     def squares(self, model: nn.Module, example: Tensors) -> torch.Tensor:
@@ -165,9 +160,4 @@ class Generation(Numbers):
         return {"held_out_loss": sums["squares"] / sums["numbers"]}
 
     def judge(self, model: nn.Module) -> dict[str, float]:
-        made = self.generate(model, self.samples)
-        if self.judged_by == "frechet":
-            features = digit_features(made.clip(0, 1)), digit_features(self.compared)
-            return {"frechet_distance": frechet(*features).value}
-        rows = made.reshape(len(made), -1), self.compared.reshape(len(self.compared), -1)
-        return {"energy_distance": energy(*rows).value}
+        return self.likeness.metric(self.generate(model, self.samples))

@@ -16,6 +16,7 @@ from danlu.spec.attention import (
     Strided,
     Weights,
 )
+from danlu.spec.autoencode import Autoencode
 from danlu.spec.averages import EMA, SWA, Average
 from danlu.spec.base import Spec
 from danlu.spec.data import Bigrams, Data, Digits, Table, Text
@@ -72,6 +73,7 @@ from danlu.spec.optim import (
     Solver,
     Tiger,
 )
+from danlu.spec.pairs import ImagePair, VectorPair
 from danlu.spec.positions import (
     NTK,
     ALiBi,
@@ -132,6 +134,7 @@ __all__ = [
     "Architecture",
     "Arrays",
     "Attention",
+    "Autoencode",
     "Average",
     "BatchNorm",
     "Bigrams",
@@ -164,6 +167,7 @@ __all__ = [
     "Halved",
     "HeadGate",
     "ImageFolder",
+    "ImagePair",
     "Init",
     "InstanceNorm",
     "Interpolation",
@@ -232,6 +236,7 @@ __all__ = [
     "UNet",
     "VQAttention",
     "Vary",
+    "VectorPair",
     "WarmUp",
     "Weights",
     "YaRN",

@@ -1,8 +1,8 @@
 """Specifications of bottlenecks: what a representation must pass through; built by ``danlu.nn.bottlenecks``.
 
-``gaussian`` adds noise and pays for information; ``gumbel`` and ``binary`` draw categories and bits; ``vq``,
-``fsq`` and ``lfq`` quantise. Each says its own sizes: what surrounds it brings its vectors to ``takes``
-numbers, and goes on from ``gives``.
+``plain`` is only narrow; ``gaussian`` adds noise and pays for information; ``gumbel`` and ``binary`` draw
+categories and bits; ``vq``, ``fsq`` and ``lfq`` quantise. Each says its own sizes: what surrounds it brings
+its vectors to ``takes`` numbers, and goes on from ``gives``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ from danlu.spec.families import Family
 MOST_CODES = 2**62  # a code is one number of 64 bits
 
 Relaxation = Literal["soft", "hard", "straight-through"]
+
+
+class Plain(Spec):
+    """``size`` numbers, as they are: what a narrow place alone costs."""
+
+    kind: Literal["plain"] = "plain"
+    size: PositiveInt = 16
 
 
 class Gaussian(Spec):
@@ -115,4 +122,4 @@ class LFQ(Spec):
 
 
 BOTTLENECK = Family("bottleneck", base=Spec)
-Bottleneck = Annotated[Gaussian | Gumbel | Binary | VQ | FSQ | LFQ, BOTTLENECK]
+Bottleneck = Annotated[Plain | Gaussian | Gumbel | Binary | VQ | FSQ | LFQ, BOTTLENECK]

@@ -92,6 +92,7 @@ class Digits(Spec):
     name: ClassVar[str] = "the images of digits"
     size: ClassVar[int] = 1
     shape: ClassVar[tuple[int, int, int]] = (1, 8, 8)  # channels, height, width
+    shades: ClassVar[int] = 17  # that a pixel may have, from 0 to 1 at equal distances
     classes: ClassVar[int] = 10
     kind: Literal["digits"] = "digits"
     held_out: Share = 0.2

@@ -62,3 +62,14 @@ def loss_of(metrics: Sequence[Metric]) -> Metric:
         names = ", ".join(metric.name for metric in metrics)
         raise SpecError(f"of the objective's metrics ({names}) none is a loss, of which lower is better")
     return found[-1]
+
+
+# How far samples are from data, by the name that an objective's ``judge`` has.
+DISTANCES = {
+    "energy": Metric(
+        "energy_distance", "", "lower", "energy distance of samples from held-out data, without bias"
+    ),
+    "frechet": Metric(
+        "frechet_distance", "", "lower", "Fréchet distance of features of samples from those of all data"
+    ),
+}

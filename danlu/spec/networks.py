@@ -8,7 +8,19 @@ from danlu.spec.base import ByKind, Shorthand
 from danlu.spec.fields import FieldPatches, PointMLP, UNet
 from danlu.spec.maxent import Maxent
 from danlu.spec.models import Decoder, Encoder, EncoderDecoder, Patches
+from danlu.spec.pairs import ImagePair, VectorPair
 
 Model = Annotated[
-    Decoder | Encoder | EncoderDecoder | Patches | PointMLP | UNet | FieldPatches | Maxent, ByKind, Shorthand
+    Decoder
+    | Encoder
+    | EncoderDecoder
+    | Patches
+    | PointMLP
+    | UNet
+    | FieldPatches
+    | VectorPair
+    | ImagePair
+    | Maxent,
+    ByKind,
+    Shorthand,
 ]

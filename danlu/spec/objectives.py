@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from danlu.spec.autoencode import Autoencode
 from danlu.spec.base import (
     Fraction,
     NonNegativeFloat,
@@ -31,7 +32,7 @@ from danlu.spec.flows import (
     Sampler,
     Weight,
 )
-from danlu.spec.metrics import Metric
+from danlu.spec.metrics import DISTANCES, Metric
 
 ZLoss = NonNegativeFloat
 
@@ -122,10 +123,6 @@ class Classify(Spec):
         return ACCURACY, CROSS_ENTROPY
 
 
-ENERGY = Metric("energy_distance", "", "lower", "energy distance of samples from held-out data, without bias")
-FRECHET = Metric(
-    "frechet_distance", "", "lower", "Fréchet distance of features of samples from those of all data"
-)
 SQUARES = Metric(
     "held_out_loss", "", "lower", "mean squared error of a number, weighted as in training, held out"
 )
@@ -155,7 +152,7 @@ class Generation(Spec):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        return ENERGY if self.judge == "energy" else FRECHET, SQUARES
+        return DISTANCES[self.judge], SQUARES
 
 
 class Flow(Generation):
@@ -247,5 +244,5 @@ OBJECTIVE = Family(
     needs=("example", "held_out", "loss", "score", "measure"),
 )
 Objective = Annotated[
-    Causal | Prefix | Masked | Spans | Classify | Flow | Denoise | MaximumEntropy, OBJECTIVE
+    Causal | Prefix | Masked | Spans | Classify | Flow | Denoise | Autoencode | MaximumEntropy, OBJECTIVE
 ]

@@ -105,7 +105,7 @@ class Known:
         capability = torch.backends.cpu.get_cpu_capability()
         parts = [to_yaml(alike), objective.inputs, precision, device, capability]
         parts += [torch.__version__, sys.version_info[:2]]
-        name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        name = hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:32]
         self._path: Path = _folder(experiment) / "graphs" / name
 
     def __bool__(self) -> bool:

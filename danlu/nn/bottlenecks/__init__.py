@@ -1,9 +1,9 @@
 """Bottlenecks: what a representation must pass through, and what can be said of it.
 
-contract (``Bottleneck``, ``Bottled``: one interface) · gaussian · relaxed (gumbel, binary) · vq · fsq · lfq ·
-noise (out of uniform numbers) · estimators (straight-through, rotation) · score (leave-one-out, exact
-gradients, biases) · likelihood (a decoder's noise) · information (bounds, mutual information) · linear_vae
-(an optimum in closed form) · annealing · reports (over a whole set).
+contract (``Bottleneck``, ``Bottled``: one interface) · plain · gaussian · relaxed (gumbel, binary) · vq ·
+fsq · lfq · noise (by a row's key, out of uniform numbers) · estimators (straight-through, rotation) · score
+(leave-one-out, exact gradients, biases) · likelihood (a decoder's noise) · information (bounds, mutual
+information) · linear_vae (an optimum in closed form) · annealing · reports (over a whole set).
 """
 
 from danlu.nn.bottlenecks.contract import Bottled, Bottleneck, Noise
@@ -14,6 +14,8 @@ from danlu.nn.bottlenecks.information import importance_bound, information
 from danlu.nn.bottlenecks.lfq import LFQ
 from danlu.nn.bottlenecks.likelihood import GaussianNoise
 from danlu.nn.bottlenecks.linear_vae import linear_vae
+from danlu.nn.bottlenecks.noise import keyed
+from danlu.nn.bottlenecks.plain import Plain
 from danlu.nn.bottlenecks.relaxed import Binary, Gumbel, concrete_log_density, kl_categorical
 from danlu.nn.bottlenecks.reports import ActiveUnits, Usage
 from danlu.nn.bottlenecks.score import exact_gradient, leave_one_out, straight_through_moments
@@ -31,11 +33,13 @@ __all__ = [
     "GaussianNoise",
     "Gumbel",
     "Noise",
+    "Plain",
     "Usage",
     "concrete_log_density",
     "exact_gradient",
     "importance_bound",
     "information",
+    "keyed",
     "kl_between",
     "kl_categorical",
     "kl_to_standard",

@@ -13,20 +13,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from danlu.data import Counter
 from danlu.nn import build
-from danlu.nn.bottlenecks import FSQ, VQ, Bottleneck, Gaussian, Gumbel
+from danlu.nn.bottlenecks import FSQ, VQ, Bottleneck, Gaussian, Gumbel, Noise, keyed
 from danlu.spec import bottlenecks as spec
 from tests.conftest import ROOT
 
 KINDS = get_args(get_args(spec.Bottleneck)[0])
 SMALL = [
-    spec.Gaussian(size=3), spec.Gaussian(size=3, free_nats=1.0), spec.Gumbel(groups=2, codes=5, beta=0.5),
+    spec.Plain(size=3), spec.Gaussian(size=3), spec.Gaussian(size=3, free_nats=1.0),
+    spec.Gumbel(groups=2, codes=5, beta=0.5),
     spec.Gumbel(groups=1, codes=3, estimator="soft"), spec.Binary(size=4, estimator="straight-through"),
     spec.VQ(size=3, codes=7), spec.VQ(size=3, codes=7, restart=0.0, estimator="rotation"),
     spec.FSQ(levels=(5, 4)), spec.LFQ(size=4, group=3), spec.LFQ(size=4, diversity=0.0),
 ]  # fmt: skip
 
 # Those whose value is that of their codes: a relaxed vector's is not.
-CODED = [p for p in SMALL if not isinstance(p, spec.Gaussian) and getattr(p, "estimator", "") != "soft"]
+UNCODED = spec.Plain | spec.Gaussian
+CODED = [p for p in SMALL if not isinstance(p, UNCODED) and getattr(p, "estimator", "") != "soft"]
 
 
 def of_kind(part):
@@ -170,6 +172,23 @@ def test_the_page_is_as_it_runs():
     torch.manual_seed(0)
     done = doctest.DocTestRunner().run(page)
     assert (done.failed, done.attempted > 15) == (0, True)
+
+
+def test_noise_by_keys_is_splitmix():
+    """The published first outputs of SplitMix64 from the state 1234567, of which 53 bits are kept."""
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
+    made = keyed(Noise("uniform", 2), torch.tensor([1234567, 3]), 2)
+    assert made.shape == (2, 2, 2)
+    assert [int(u * 2**53) for u in made[0].flatten().tolist()] == [word >> 11 for word in published]
+    assert keyed(None, torch.tensor([1]), 2) is None
+
+
+def test_noise_by_keys_is_normal():
+    """To four standard errors: mean, variance, fourth moment, and what neighbours have in common."""
+    keys = torch.from_numpy(Counter(0, 0).words(0, 1000, 1)[:, 0].astype("int64"))
+    z = keyed(Noise("normal", 10), keys, 10).flatten()
+    for moment, expected, variance in ((z, 0, 1), (z**2, 1, 2), (z**4, 3, 96), (z[1:] * z[:-1], 0, 1)):
+        assert abs(float(moment.mean()) - expected) < 4 * (variance / len(z)) ** 0.5
 
 
 def test_noise_is_what_the_counter_draws():
