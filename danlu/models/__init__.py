@@ -1,5 +1,5 @@
 """Assembled networks: ``build(spec, *inputs)`` makes one (of text: vocabulary, context; of images: shape,
-outputs); ``generate`` writes with it."""
+outputs); ``generate`` writes with it, and ``unmask`` with an encoder."""
 
 from danlu.models.decoder import Decoder
 from danlu.models.encoder import Encoder
@@ -11,6 +11,7 @@ from danlu.models.pairs import ImagePair, VectorPair
 from danlu.models.patches import Patches
 from danlu.models.point_mlp import PointMLP
 from danlu.models.unet import UNet
+from danlu.models.unmask import unmask
 from danlu.nn.registry import build
 
 Transformer = Decoder | Encoder | EncoderDecoder | Patches
@@ -18,5 +19,5 @@ Model = Transformer | PointMLP | UNet | FieldPatches | Maxent | VectorPair | Ima
 
 __all__ = [
     "Decoder", "Encoder", "EncoderDecoder", "FieldPatches", "ImagePair", "Maxent", "Model",
-    "Patches", "PointMLP", "Transformer", "UNet", "VectorPair", "build", "generate", "pick",
+    "Patches", "PointMLP", "Transformer", "UNet", "VectorPair", "build", "generate", "pick", "unmask",
 ]  # fmt: skip

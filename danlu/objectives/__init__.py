@@ -1,7 +1,7 @@
 """Objectives: where examples come from, what they cost a network, and what counts.
 
-base (the interface) · language (what all on text have) · causal, prefix · masked · spans ·
-classify (images) · numbers, generation (what all on points and images have) ·
+base (the interface) · language (what all on text have) · causal, prefix · masked · masked_diffusion ·
+spans · classify (images) · numbers, generation (what all on points and images have) ·
 flow, denoise · autoencode · maxent (labelled rows).
 ``build(spec, source)`` makes what a specification describes of what ``danlu.data.prepare`` gives.
 """
@@ -25,12 +25,14 @@ from danlu.objectives.language import (
     z_sum,
 )
 from danlu.objectives.masked import Masked
+from danlu.objectives.masked_diffusion import MaskedDiffusion
 from danlu.objectives.maxent import MaximumEntropy
 from danlu.objectives.spans import Spans
 
 __all__ = [
     "IGNORED", "Autoencode", "Causal", "Classify", "Denoise", "Draw", "Example", "Flow", "Generation",
-    "HeldOut", "Language", "Losses", "Masked", "MaximumEntropy", "Objective", "Prefix", "Sample", "Spans",
+    "HeldOut", "Language", "Losses", "Masked", "MaskedDiffusion", "MaximumEntropy", "Objective", "Prefix",
+    "Sample", "Spans",
     "bits_per_byte", "build", "check_passes", "held_out_keys", "loss_sum", "nats_sum", "training_keys",
     "z_sum",
 ]  # fmt: skip

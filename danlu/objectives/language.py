@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import takewhile
 from typing import Any
@@ -24,6 +24,7 @@ Key = tuple[int, ...]
 
 IGNORED = -100  # the target of a position that predicts nothing: what cross_entropy leaves out
 SAMPLE_TOKENS = 200
+_OWN = ("tokens", "targets", "weights")  # of an example: all else goes to the model by name
 _TRAINING, _HELD_OUT = 0x7461736B, 0x68656C64  # keep these random streams apart from others
 
 
@@ -44,12 +45,14 @@ class Language(Objective):
     Attributes besides ``Objective``'s: ``extra_ids``, the ids that the objective adds after the tokenizer's;
     ``vocabulary``, all of them; ``token_bytes``, int32 [vocabulary], the bytes of text that each stands for
     (none for an extra id); ``scope``, what is passed to the model beside the example; ``continues``, whether
-    the model can continue a text.
+    the model can continue a text; ``rounds``, how often each held-out window is asked, each time with other
+    random numbers.
     """
 
     metrics = BITS_PER_BYTE, HELD_OUT_LOSS
     unit = term = "token"
     continues = True
+    rounds = 1
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class Language(Objective):
         ``keys``, one for each row, decide what is random in it; ``mask``, bool [rows, context], is False
         where a held-out window has no text left. Returns int64 arrays [rows, …]: ``targets`` (``IGNORED``
         where nothing is predicted), ``tokens`` that the model sees in their place, and what else its
-        ``forward`` takes, by name.
+        ``forward`` takes, by name; ``weights``, float32 [rows], where the rows' losses are weighted.
         """
         raise NotImplementedError
 
@@ -113,11 +116,13 @@ class Language(Objective):
 
         def example(places: Sequence[int], rows: int | None = None) -> Example:
             mine = list(places) or [0]
-            inputs, targets, mask = (np.stack(part) for part in zip(*(taken[i] for i in mine), strict=True))
+            inputs, targets, mask = (
+                np.stack(part) for part in zip(*(taken[i // self.rounds] for i in mine), strict=True)
+            )
             made = self.make(inputs, targets, held_out_keys(mine), mask)
             return filled(made, len(places), len(mine) if rows is None else rows)
 
-        return HeldOut(len(taken), example)
+        return HeldOut(len(taken) * self.rounds, example)
 
     def documents(self, text: Ids) -> Example:
         """The argument that keeps attention within documents, if the experiment asks for it."""
@@ -127,29 +132,34 @@ class Language(Objective):
 
     def logits(self, model: nn.Module, example: Tensors) -> torch.Tensor:
         """What ``model`` makes of an example: (rows, positions, vocabulary)."""
-        inputs = {name: tensor for name, tensor in example.items() if name not in ("tokens", "targets")}
+        inputs = {name: tensor for name, tensor in example.items() if name not in _OWN}
         logits: torch.Tensor = model(example["tokens"], **inputs, **self.scope)
         return logits
 
     def loss(self, model: nn.Module, example: Tensors) -> Losses:
         """Nats, over the predicted tokens. A model in training also pays the z-loss and the losses that its
         modules have of their own; these are means per token, and so count for each."""
-        targets = example["targets"]
+        targets, weights = example["targets"], example.get("weights")
         logits = self.logits(model, example)
-        nats = nats_sum(logits, targets)
+        nats = nats_sum(logits, targets, weights)
         if not model.training:
             return Losses(nats, None)
-        penalties = [self.z_loss * z_sum(logits, targets)] if self.z_loss else []
+        penalties = [self.z_loss * z_sum(logits, targets, weights)] if self.z_loss else []
         own = auxiliary(model)
         if own is not None:
             penalties.append(own * (len(targets) * self.count))
         return Losses(nats, sum(penalties, torch.zeros_like(nats)) if penalties else None)
 
+    def scored(self, example: Tensors) -> torch.Tensor:
+        """The tokens of text that the loss is of, by which metrics divide it: int64 (rows, positions),
+        ``IGNORED`` elsewhere."""
+        return example["targets"]
+
     def score(self, model: nn.Module, example: Tensors) -> dict[str, torch.Tensor]:
-        targets = example["targets"]
-        counted = targets != IGNORED
-        self._bytes = self._bytes.to(targets.device)
-        size = self._bytes[targets.masked_fill(~counted, 0)].masked_fill(~counted, 0)
+        text = self.scored(example)
+        counted = text != IGNORED
+        self._bytes = self._bytes.to(text.device)
+        size = self._bytes[text.masked_fill(~counted, 0)].masked_fill(~counted, 0)
         return {"nats": self.loss(model, example).total, "tokens": counted.sum(), "bytes": size.sum()}
 
     def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
@@ -173,17 +183,21 @@ class Language(Objective):
         it fills in after the prompt. ``how``: as
         ``danlu.models.generate`` takes it (temperature, top_k, top_p, seed).
         """
+        known = self.tokenizer
+        tokens = self.follow(model, known.encode(prompt).tolist(), count, **how)
+        ids = takewhile(lambda token: token < known.vocabulary and token not in known.ends, tokens)
+        return known.decode(list(ids))
+
+    def follow(self, model: Any, text: Sequence[int], count: int, **how: Any) -> Iterator[int]:
+        """The ids that the model writes after those of ``text``, at most ``count``."""
         from danlu.models import EncoderDecoder, generate
 
-        given = self.prompt(self.tokenizer.encode(prompt).tolist())
+        given = self.prompt(text)
         begin, context, memory = beside(model, given["tokens"]), self.lengths[0], None
         if isinstance(model, EncoderDecoder):
             memory = model.encode(beside(model, given["encoder_tokens"]))
             count = min(count, context - begin.shape[1])  # further than this it has never written
-        tokens = generate(model, begin, count=count, context=context, memory=memory, **how)
-        known = self.tokenizer
-        ids = takewhile(lambda token: token < known.vocabulary and token not in known.ends, map(int, tokens))
-        return known.decode(list(ids))
+        yield from map(int, generate(model, begin, count=count, context=context, memory=memory, **how))
 
     def sample(self, model: nn.Module) -> Sample | None:
         return Sample("text", self.write(model, "", count=SAMPLE_TOKENS)) if self.continues else None
@@ -205,21 +219,25 @@ def filled(example: Example, count: int, rows: int) -> Example:
     return example
 
 
-def nats_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def nats_sum(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
     """The sum over the targets of −log p(target), in nats: a scalar of the logits' type.
 
     Shapes: ``logits`` (batch, positions, vocabulary); ``targets`` (batch, positions), int64, ``IGNORED``
-    where nothing is predicted. A sum and not a mean, so that the loss per token of a global batch is the
-    same however the batch is divided among passes and processes.
+    where nothing is predicted; ``weights`` (batch), of the rows (None: all 1). A sum and not a mean, so that
+    the loss per token of a global batch is the same however the batch is divided among passes and processes.
     """
-    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum")
+    reduction = "sum" if weights is None else "none"
+    nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction=reduction)
+    return nats if weights is None else (nats.view_as(targets).sum(1) * weights).sum()
 
 
-def z_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def z_sum(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
     """The sum over the targets of (ln Σe^z)² of the logits z (Chowdhery et al. 2022, PaLM, section 5):
     zero where the logits are the logarithms of probabilities. Shapes as in ``nats_sum``."""
-    normaliser = logits.logsumexp(dim=-1)
-    return normaliser.masked_fill(targets == IGNORED, 0.0).square().sum()
+    squares = logits.logsumexp(dim=-1).masked_fill(targets == IGNORED, 0.0).square()
+    return squares.sum() if weights is None else (squares.sum(1) * weights).sum()
 
 
 def loss_sum(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -320,6 +320,12 @@ def _check_text(experiment: Experiment, data: Text) -> None:
             "data.documents = separate cannot be used with objective.kind = spans, whose spans may reach "
             "over the end of a document; set data.documents = join"
         )
+    if objective.kind == "masked-diffusion" and data.documents == "separate":
+        raise ValueError(
+            "data.documents = separate cannot be used with objective.kind = masked-diffusion: which tokens "
+            "see one another would tell where documents end, and the loss would no longer be a bound on the "
+            "text; set data.documents = join"
+        )
     if objective.kind == "spans" and data.context < 2:
         raise ValueError(
             "data.context = 1 leaves nothing beside a span; objective.kind = spans takes 2 or more"

@@ -38,6 +38,15 @@ ZLoss = NonNegativeFloat
 
 BITS_PER_BYTE = Metric("bits_per_byte", "bits/byte", "lower", "bits that a byte of held-out text costs")
 HELD_OUT_LOSS = Metric("held_out_loss", "nats/token", "lower", "loss of a held-out token, without penalties")
+BITS_PER_BYTE_BOUND = Metric(
+    "bits_per_byte_bound",
+    "bits/byte at most",
+    "lower",
+    "upper bound on the bits that a byte of held-out text costs",
+)
+HELD_OUT_LOSS_BOUND = Metric(
+    "held_out_loss", "nats/token", "lower", "upper bound on −ln p of a held-out token, the loss of training"
+)
 
 ACCURACY = Metric("accuracy", "", "higher", "share of the held-out images whose likeliest class is right")
 CROSS_ENTROPY = Metric("cross_entropy", "nats/image", "lower", "mean −log p of the right class, held out")
@@ -95,6 +104,20 @@ class Masked(Language):
                 "allowed: together at most 1"
             )
         return self
+
+
+class MaskedDiffusion(Language):
+    """Masked diffusion (MDLM, Sahoo et al. 2024): a share t of the tokens, any from few to all, is masked and
+    predicted with weight 1/t. The loss is an upper bound on −ln p of the text, so the metric has a name of
+    its own: the text costs that much or less."""
+
+    models: ClassVar[tuple[str, ...]] = ("encoder",)
+    kind: Literal["masked-diffusion"] = "masked-diffusion"
+    z_loss: ZLoss = 0.0
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return BITS_PER_BYTE_BOUND, HELD_OUT_LOSS_BOUND
 
 
 class Spans(Language):
@@ -244,5 +267,15 @@ OBJECTIVE = Family(
     needs=("example", "held_out", "loss", "score", "measure"),
 )
 Objective = Annotated[
-    Causal | Prefix | Masked | Spans | Classify | Flow | Denoise | Autoencode | MaximumEntropy, OBJECTIVE
+    Causal
+    | Prefix
+    | Masked
+    | MaskedDiffusion
+    | Spans
+    | Classify
+    | Flow
+    | Denoise
+    | Autoencode
+    | MaximumEntropy,
+    OBJECTIVE,
 ]

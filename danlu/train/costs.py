@@ -9,7 +9,7 @@ import torch
 
 from danlu import spec
 from danlu.data import vocabulary_of
-from danlu.models import EncoderDecoder, Transformer
+from danlu.models import Decoder, EncoderDecoder
 from danlu.models import costs as of_model
 from danlu.nn.fused import META
 from danlu.objectives import Draw, Language, Objective, training_keys
@@ -47,7 +47,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     try:
         kept = of_model.kept(model, lambda: objective.loss(model, _example(objective, rows)))
         writes = isinstance(objective, Language) and objective.continues
-        writer = model if writes and isinstance(model, Transformer) else None
+        writer = model if writes and isinstance(model, Decoder | EncoderDecoder) else None
         decoding = None if writer is None else _decoding(writer, objective.lengths, element)
     finally:
         META.reset(standing_for)
@@ -99,7 +99,7 @@ def _example(objective: Objective, rows: int) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(array).to("meta") for name, array in made.items()}
 
 
-def _decoding(model: Transformer, lengths: tuple[int, ...], element: int) -> dict[str, float]:
+def _decoding(model: Decoder | EncoderDecoder, lengths: tuple[int, ...], element: int) -> dict[str, float]:
     length, memory = lengths[0], lengths[-1] if len(lengths) > 1 else 0
     parts = of_model.parameters(model)
     # Of a table that is only looked up in, a row is read.
@@ -111,7 +111,7 @@ def _decoding(model: Transformer, lengths: tuple[int, ...], element: int) -> dic
     return {str(batch): one * batch / (weights * element + held * batch) for batch in BATCHES}
 
 
-def _cache(model: Transformer, lengths: tuple[int, ...]) -> dict[str, dict[str, float]]:
+def _cache(model: Decoder | EncoderDecoder, lengths: tuple[int, ...]) -> dict[str, dict[str, float]]:
     length, memory = lengths[0], lengths[-1] if len(lengths) > 1 else 0
 
     def each(of: Any) -> dict[str, float]:

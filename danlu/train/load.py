@@ -10,8 +10,8 @@ from typing import Any
 from danlu import data, parts, spec
 from danlu.data import Tokenizer, load_tokenizer
 from danlu.files.json import read_object
-from danlu.models import Encoder, Model
-from danlu.objectives import Language, Objective, Sample
+from danlu.models import Model
+from danlu.objectives import Language, MaskedDiffusion, Objective, Sample
 from danlu.spec.words import resolve
 from danlu.train import checkpoint, store
 from danlu.train.assemble import network, objective_of
@@ -112,22 +112,31 @@ def generate_text(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    steps: int | None = None,
 ) -> str:
     """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty).
 
     An imported model ends where its texts end, an encoder-decoder where the span ends that it fills in after
-    the prompt. Raises ``RunError`` for a run whose model continues no text, a prompt that is no text, a
-    ``top_p`` or a ``seed`` out of range.
+    the prompt. ``steps``: of masked diffusion, in how many a window of text is unmasked (None: token by
+    token). Raises ``RunError`` for a run whose model continues no text, a prompt that is no text, a
+    ``top_p``, a ``seed`` or ``steps`` out of range.
     """
     objective = run.objective
     if not isinstance(objective, Language):
         raise RunError(f"the run's objective is {run.experiment.objective.kind}: its model writes no text")
-    if isinstance(run.model, Encoder) or not objective.continues:
+    if not objective.continues:
         raise RunError(
             f"the run's objective is {run.experiment.objective.kind} and its model an encoder, which fills "
-            "gaps in a text and does not continue one; danlu sample takes a run of a decoder or an "
-            "encoder-decoder"
+            "gaps in a text and does not continue one; danlu sample takes a run of a decoder, of an "
+            "encoder-decoder, or of masked diffusion"
         )
+    if steps is not None and not isinstance(objective, MaskedDiffusion):
+        raise RunError(
+            f"steps = {steps}, and the run's objective is {run.experiment.objective.kind}, which writes one "
+            "token after another; leave steps out"
+        )
+    if steps is not None and steps < 1:
+        raise RunError(f"steps = {steps} unmask nothing; allowed: 1 or more")
     if not 0 <= temperature < math.inf:
         raise RunError(f"temperature = {temperature}; allowed: 0 or any number above it")
     if count < 0:
@@ -141,4 +150,6 @@ def generate_text(
     except UnicodeEncodeError as error:
         raise RunError(f"the prompt is not UTF-8 at character {error.start}") from None
     how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    if steps is not None:
+        how["steps"] = steps
     return objective.write(run.model, prompt, count=count, **how)

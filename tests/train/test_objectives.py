@@ -12,7 +12,7 @@ import torch
 
 from danlu import data, objectives
 from danlu.models import build
-from danlu.objectives import IGNORED, HeldOut, Language, held_out_keys, language
+from danlu.objectives import IGNORED, Example, HeldOut, Language, MaskedDiffusion, held_out_keys, language
 from danlu.spec import DanluError, Experiment, resolve
 from danlu.train import profile as profiles
 from danlu.train import update as updates
@@ -29,6 +29,7 @@ OBJECTIVES = {
     "z-loss": ["+z-loss", "objective.z_loss=1e-2"],
     "prefix": ["+prefix-lm", "objective.length=5"],
     "masked": ["+masked-lm"],
+    "masked-diffusion": ["+masked-diffusion"],
     "spans": ["+span-corruption"],
 }
 RUN = ["optimizer=adamw", "train.steps=4", "train.evaluate_every=2", "train.log_every=1", "train.keep=9"]
@@ -69,7 +70,12 @@ def test_a_run_and_its_resumption(
 
 @pytest.mark.parametrize(
     "words",
-    [*OBJECTIVES.values(), [*OBJECTIVES["prefix"], APART], [*OBJECTIVES["masked"], APART]],
+    [
+        *OBJECTIVES.values(),
+        [*OBJECTIVES["prefix"], APART],
+        [*OBJECTIVES["masked"], APART],
+        [*OBJECTIVES["masked-diffusion"], "objective.z_loss=0.01"],
+    ],
     ids=" ".join,
 )
 def test_accumulation_changes_nothing(tmp_path: Path, corpus: Path, words: list[str]) -> None:
@@ -80,7 +86,7 @@ def test_accumulation_changes_nothing(tmp_path: Path, corpus: Path, words: list[
     one, other = ([row["grad_norm"] for row in small.rows(tmp_path / m) if "loss" in row] for m in "82")
     small.close(one, other, bound=1e-4)
     one, other = (
-        [row["bits_per_byte"] for row in small.rows(tmp_path / m) if "loss" not in row] for m in "82"
+        [row["held_out_loss"] for row in small.rows(tmp_path / m) if "loss" not in row] for m in "82"
     )
     small.close(one, other)
 
@@ -91,27 +97,33 @@ def scored(model: torch.nn.Module, objective: Language, windows: HeldOut, rows: 
 
 @each
 def test_a_uniform_guess_costs_the_logarithm_of_the_vocabulary(corpus: Path, words: list[str]) -> None:
-    """For every predicted token, sentinels and separators too; divided by the bytes of the others."""
+    """For every predicted token, sentinels and separators too; divided by the bytes of the others. Of masked
+    diffusion for every token of the text, of which the mask is none."""
     experiment, dataset, objective = prepared(corpus, *words, "model.tied=false", "model.init.readout=0")
     model = build(experiment.model, *objective.inputs)
     windows = objective.held_out(403)  # the last window is not full
-    assert windows.count == (26 if objective.takes(np.arange(16) < 3) else 25)
+    assert windows.count == (26 if objective.takes(np.arange(16) < 3) else 25) * objective.rounds
     found = [scored(model, objective, windows, rows) for rows in (4, 100)]
     text = data.held_out_windows(dataset.held_out, 16, limit_tokens=403)
     taken = [window for window in text if objective.takes(window[2])]
+
+    def scored_text(made: Example) -> np.ndarray:
+        return objective.scored({name: torch.from_numpy(part) for name, part in made.items()}).numpy()
+
     targets = np.concatenate(
         [
-            objective.make(a[None], b[None], held_out_keys([i]), mask[None])["targets"]
+            scored_text(objective.make(a[None], b[None], held_out_keys([i]), mask[None]))
             for i, (a, b, mask) in enumerate(taken)
         ]
     )
     predicted, size = (targets != IGNORED).sum(), ((targets >= 0) & (targets < 256)).sum()
     assert predicted >= 25 * objective.count
+    choices = objective.text_ids if isinstance(objective, MaskedDiffusion) else objective.vocabulary
     for score in found:  # however many windows in a pass
-        assert score["bits_per_byte"] == pytest.approx(
-            math.log2(objective.vocabulary) * predicted / size, rel=1e-6
+        assert score[objective.metrics[0].name] == pytest.approx(
+            math.log2(choices) * predicted / size, rel=1e-6
         )
-        assert score["held_out_loss"] == pytest.approx(math.log(objective.vocabulary), rel=1e-6)
+        assert score["held_out_loss"] == pytest.approx(math.log(choices), rel=1e-6)
 
 
 @each
@@ -193,7 +205,7 @@ def test_the_work_is_that_of_the_lengths_seen(tmp_path: Path, corpus: Path) -> N
 def test_text_that_cannot_be_scored_is_told_before_there_is_a_folder(
     tmp_path: Path, corpus: Path, words: list[str]
 ) -> None:
-    least = {"+z-loss": 1, "+prefix-lm": 5, "+masked-lm": 16, "+span-corruption": 16}[words[0]]
+    least = {"+z-loss": 1, "+prefix-lm": 5}.get(words[0], 16)
     _, _, objective = prepared(corpus, *words)
     assert objective.held_out(least).count
     if least > 1:
@@ -209,6 +221,26 @@ def test_an_encoder_does_not_continue_text(tmp_path: Path, corpus: Path) -> None
     assert summary["sample"] is None
     with pytest.raises(RunError, match="an encoder, which fills gaps in a text and does not continue one"):
         generate_text(load_run(tmp_path / "run"), "the cat", count=3)
+
+
+def test_masked_diffusion_writes_and_keeps_the_prompt(tmp_path: Path, corpus: Path) -> None:
+    """From the text alone, or from the mask of the whole window: any length, in any number of steps."""
+    assert small.run(corpus, tmp_path / "run", *OBJECTIVES["masked-diffusion"], *RUN)["sample"]
+    run = load_run(tmp_path / "run")
+    for steps in (None, 1, 3):
+        texts = [generate_text(run, "the cat", count=40, seed=seed, steps=steps) for seed in (1, 1, 2)]
+        assert texts[0] == texts[1] != texts[2] and all(texts)
+    assert (
+        len({generate_text(run, "the", count=9, seed=seed, temperature=0, steps=1) for seed in (1, 2)}) == 1
+    )
+    with pytest.raises(RunError, match="steps = 0 unmask nothing"):
+        generate_text(run, "the", count=3, steps=0)
+
+
+def test_steps_are_refused_where_text_goes_from_left_to_right(tmp_path: Path, corpus: Path) -> None:
+    small.run(corpus, tmp_path / "run", *RUN)
+    with pytest.raises(RunError, match=r"steps = 4.*causal, which writes one token after another"):
+        generate_text(load_run(tmp_path / "run"), "the", count=3, steps=4)
 
 
 def test_a_prefix_run_continues_text(tmp_path: Path, corpus: Path) -> None:

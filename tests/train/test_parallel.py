@@ -48,7 +48,7 @@ def agree(one: Path, other: Path) -> None:
     assert [row["step"] for row in here] == [row["step"] for row in there]
     for a, b in zip(here, there, strict=True):
         assert a.keys() == b.keys()
-        for name in ("loss", "grad_norm", "bits_per_byte", "held_out_loss"):
+        for name in ("loss", "grad_norm", "bits_per_byte", "bits_per_byte_bound", "held_out_loss"):
             if name in a:
                 assert a[name] == pytest.approx(b[name], rel=BOUND), (name, a, b)
         assert all(a[name] == b[name] for name in ("step", "tokens"))
@@ -79,6 +79,7 @@ def test_ddp_is_one_process_and_its_run_goes_on_in_one(tmp_path: Path, corpus: P
         ["train.ramp=[{batch: 2, until: 96 tokens, by: 2}]", "train.microbatch=1"],
         ["data.documents=separate", "model.layers=2"],
         ["+masked-lm", "data.documents=separate", "objective.z_loss=0.01", "train.microbatch=2"],
+        ["+masked-diffusion", "objective.z_loss=0.01", "train.microbatch=2"],
         ["+span-corruption", "model.encoder_layers=2"],
     ],
     ids=" ".join,
