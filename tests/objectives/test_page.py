@@ -28,19 +28,26 @@ def test_the_experiments_are_experiments(command: str) -> None:
 
 def test_every_kind_has_its_model() -> None:
     table = PAGE[: PAGE.index("## Images")]
-    found = re.findall(r"^\| `(\w+)` \| `([\w-]+)` \|", table, flags=re.MULTILINE)
-    assert [kind for kind, _ in found] == ["causal", "prefix", "masked", "spans", "classify"]
+    found = re.findall(r"^\| `([\w-]+)` \| `([\w-]+)` \|", table, flags=re.MULTILINE)
+    assert [kind for kind, _ in found] == [
+        "causal",
+        "prefix",
+        "masked",
+        "masked-diffusion",
+        "spans",
+        "classify",
+    ]
     for kind, model in found:
         base = "digits" if kind == "classify" else "tiny"
         assert resolve([base, f"objective={kind}", f"model.kind={model}"]).objective.kind == kind
 
 
 def test_the_metrics_are_those_of_the_table() -> None:
-    row = r"^\| (?:on text|`classify`)? *\| `(\w+)` \| (\S*) ?\| (\w+) \|$"
+    row = r"^\| (?:on text|`[\w-]+`)? *\| `(\w+)` \| ([^|]*?) ?\| (\w+) \|$"
     rows = re.findall(row, PAGE, flags=re.MULTILINE)
     found = [
         (m.name, m.unit, m.better)
-        for recipe in ("tiny", "digits")
+        for recipe in ("tiny", "mdlm", "digits")
         for m in resolve([recipe]).objective.metrics
     ]
     assert rows == found
@@ -55,11 +62,13 @@ def test_the_table_of_members_is_the_interface() -> None:
 
 
 def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = [text for text in PYTHON if not text.startswith("# ")]
+    codes = [text for text in PYTHON if not text.startswith("# ")]
+    assert len(codes) == 2
     (tmp_path / "runs" / "first").mkdir(parents=True)
     BYTES.save(tmp_path / "runs" / "first" / "tokenizer.json")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "docs/objectives.md", "exec"), {})
+    for code in codes:
+        exec(compile(code, "docs/objectives.md", "exec"), {})
 
 
 @pytest.mark.slow
