@@ -43,6 +43,7 @@ _FINDING = {
     "idea": str, "verdict": str, "early": bool, "why": str, "gain": (_ENDS, None), "rungs": [dict],
     "delta": _NUMBER, "interval": [_NUMBER], "level": float, "kind": str, "correlation": _NUMBER,
     "pairs": int, "severity": dict, "p": float, "e": _NUMBER, "fdr": _TEXT, "runs": [dict], "changes": str,
+    "analyses": [{"way": str, "verdict": str}],
     "next": ({"command": str, "cost": {"runs": int, "seconds": float}}, None),
 }  # fmt: skip
 _LAW = {
@@ -133,8 +134,8 @@ SCHEMAS: dict[str, Schema] = {
     "diff": Schema(1, [{"field": str}]),
     "recipes": Schema(1, [{
         "name": str, "family": str, "year": (int, None), "parameters": _NUMBER, "tokens": _NUMBER,
-        "layers": int, "width": int, "lr": _NUMBER, "optimizer": str, "summary": str, "source": str,
-        "sources": {...: str}, "unknown": [str],
+        "layers": (int, None), "width": (int, None), "lr": _NUMBER, "optimizer": str, "summary": str,
+        "source": str, "sources": {...: str}, "unknown": [str],
     }]),
     "ideas": Schema(1, [{
         "name": str, "statement": str, "source": str, "family": str, "patch": dict, "expect": str,

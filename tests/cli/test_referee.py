@@ -56,8 +56,9 @@ def test_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert found["schema"] == "danlu.referee/1" and misfit(found, SCHEMAS["referee"].shape) == ""
     assert set(found) == {
         "schema", "file", "study", "outcome", "metric", "baseline", "idea", "verdict", "early", "why", "gain",
-        "rungs", "delta", "interval", "level", "kind", "correlation", "pairs", "severity", "p", "e", "fdr",
-        "runs", "changes", "next", "regime", "in_regime", "premises", "tuned", "cost", "notes", "others",
+        "rungs", "delta", "interval", "level", "kind", "correlation", "pairs", "severity", "analyses", "p",
+        "e", "fdr", "runs", "changes", "next", "regime", "in_regime", "premises", "tuned", "cost", "notes",
+        "others",
     }  # fmt: skip
     assert found["verdict"] == "worse" and found["delta"] == pytest.approx(1) and found["pairs"] == 3
     assert found["metric"] == {"name": "loss", "better": "lower"} and len(found["runs"]) == 3

@@ -15,11 +15,11 @@ from danlu import spec
 from danlu.lab.errors import LabError
 from danlu.lab.ladder.shapes import Shapes, resized
 from danlu.lab.limits import within
+from danlu.lab.statistics.ahead import pairs_at
 from danlu.lab.trial.question import PAIRS
 from danlu.spec.words import resolve, validate
 
 GROWTH = 4.0  # in compute: twice the parameters and twice the tokens
-SHARES = (1.0, 1.0, 0.8, 0.6)  # of the pairs of the first rung at each; the last at all further ones
 MOST = 8  # rungs
 
 
@@ -36,7 +36,7 @@ class Rung:
 
     def pairs(self, seeds: int = PAIRS) -> int:
         """Runs of each side, where the first rung has ``seeds``."""
-        return math.ceil(seeds * SHARES[min(self.level, len(SHARES) - 1)] - 1e-9)
+        return pairs_at(self.level, seeds)
 
     def variant(self, words: Sequence[str]) -> spec.Experiment:
         """The baseline with an idea's words laid over it. Raises ``SpecError`` where they do not fit."""

@@ -102,6 +102,7 @@ class Answer:
             "correlation": sides.correlation,
             "pairs": len(sides.differences),
             "severity": dict(finding.severity),
+            "analyses": [reading._asdict() for reading in finding.readings],
             "p": finding.p,
             "e": finding.e,
             "fdr": self.control.get(finding.idea),

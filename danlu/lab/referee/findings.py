@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from danlu.lab.statistics import (
     unpaired_p,
 )
 from danlu.lab.statistics.gain import UNPAIRED, Rung, correlation
+from danlu.lab.statistics.multiverse import Reading, flipped
 from danlu.lab.statistics.power import TOST_LEVEL, equivalent, severity
 
 Verdict = Literal["better", "worse", "equivalent", "scale-bound", "not shown", "void"]
@@ -49,6 +50,12 @@ class Sides:
         rows = [(b.value, v.value) for b, v in zip(self.baseline, self.variant, strict=True)]
         both = [row for row in rows if all(map(math.isfinite, row))]
         return [b for b, _ in both], [v for _, v in both]
+
+    def without(self, place: int) -> Sides:
+        """All blocks but one."""
+        kept = [i for i in range(len(self.seeds)) if i != place]
+        base, variant = (tuple(of[i] for i in kept) for of in (self.baseline, self.variant))
+        return replace(self, baseline=base, variant=variant, seeds=tuple(self.seeds[i] for i in kept))
 
     @property
     def differences(self) -> list[float]:
@@ -101,7 +108,8 @@ class Finding:
 
     ``interval``: of the mean difference, variant − baseline, of ``level``, by ``kind``. ``p``: of no effect,
     adjusted for the number of ideas; ``e``: the evidence against none. ``severity``: of the side that the
-    verdict says, at no difference and at the margin. ``more``: further pairs that would decide. ``gain``: the
+    verdict says, at no difference and at the margin. ``readings``: what other analyses of these runs say, of
+    one rung. ``more``: further pairs that would decide. ``gain``: the
     compute-equivalent gain at the largest rung, in ``gains`` of each.
     """
 
@@ -117,6 +125,7 @@ class Finding:
     more: int | None = None
     gain: Interval | None = None
     gains: Sequence[Mapping[str, Any]] = ()
+    readings: Sequence[Reading] = ()
 
     @property
     def idea(self) -> str:
@@ -137,24 +146,47 @@ def _judge(sides: Sides, kind: Kind, factor: float, metric: Metric, margin: floa
     level = 1 - (1 - LEVEL) / factor
     interval = sides.interval(kind, level)
     differences = sides.differences
-    verdict: Verdict = decide(interval, metric.sign)
-    if margin is not None and _equal(sides, kind, margin):
-        verdict = "equivalent"
-    elif margin is not None and abs(interval.value) < margin:  # there may be an effect, too small to matter
-        verdict = "not shown"
+    verdict = _shown(interval, sides.interval(kind, TOST_LEVEL), metric, margin)
     verdict, why = _losses(sides, verdict, _said(sides, interval, level, metric, margin, verdict))
     more = seeds_to_decide(differences, level, looking=True) if verdict == "not shown" else 0
     tested = _severity(differences, interval.value, margin) if len(differences) > 1 else {}
     p, e = min(1.0, factor * sides.p(kind)), evidence(differences)
-    return Finding(sides, verdict, why, interval, level, kind, p, e, tested, more)
+    readings = list(_readings(sides, kind, level, metric, margin))
+    return Finding(sides, verdict, why, interval, level, kind, p, e, tested, more, readings=readings)
 
 
-def _equal(sides: Sides, kind: Kind, margin: float) -> bool:
-    """Two one-sided tests at 5 %: the 90 % interval lies within the margin."""
-    if kind == "paired":
-        return equivalent(sides.differences, margin)
-    found = sides.interval(kind, TOST_LEVEL)
-    return -margin < found.low and found.high < margin
+def _shown(interval: Interval, narrow: Interval, metric: Metric, margin: float | None) -> Verdict:
+    """What an interval shows; with a margin, the ``narrow`` one too. There may be an effect that is too small
+    to matter: it is not shown to be within the margin, nor beyond."""
+    if margin is not None and equivalent(narrow, margin):
+        return "equivalent"
+    if margin is not None and abs(interval.value) < margin:
+        return "not shown"
+    return decide(interval, metric.sign)
+
+
+def _readings(
+    sides: Sides, kind: Kind, level: float, metric: Metric, margin: float | None
+) -> Iterator[Reading]:
+    """The verdict without each of the pairs, by runs that are compared the other way, by another interval."""
+
+    def by(some: Sides, kind: Kind) -> Verdict:
+        shown = _shown(some.interval(kind, level), some.interval(kind, TOST_LEVEL), metric, margin)
+        return _losses(some, shown, "")[0]
+
+    blocks = range(len(sides.seeds))
+    if len(blocks) > 2:
+        for place in blocks:
+            yield Reading(f"without pair {place + 1}", by(sides.without(place), kind))
+    if kind == "anytime":
+        return
+    if sides.seeded:
+        other: Kind = "unpaired" if kind == "paired" else "paired"
+        yield Reading({"unpaired": "unpaired", "paired": "in pairs"}[other], by(sides, other))
+    wide, narrow = (flipped(sides.differences, one) for one in (level, TOST_LEVEL))
+    if wide is not None and narrow is not None:
+        shown = _losses(sides, _shown(wide, narrow, metric, margin), "")[0]
+        yield Reading("by sign flips in place of Student's t", shown)
 
 
 def _losses(sides: Sides, verdict: Verdict, why: str) -> tuple[Verdict, str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from danlu.lab.errors import LabError
 from danlu.lab.referee.findings import Finding, Sides, Verdict, mean_of
-from danlu.lab.referee.plan import Plan, Scale
+from danlu.lab.referee.plan import Scale
 from danlu.lab.referee.runs import Record
 from danlu.lab.referee.words import fill, split
 from danlu.lab.statistics import LEVEL, Interval, holm
@@ -19,20 +19,12 @@ from danlu.lab.statistics.gain import Gain, Rung, gains
 from danlu.lab.statistics.online import from_p
 
 Unit = Literal["FLOPs", "seconds"]
-FEWEST = 3  # pairs of the largest rungs, which cost the most
 
 
 def words(scale: Scale, value: float | str) -> list[str]:
     """What sets a rung."""
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return split(" ".join(fill([scale.set], {"value": text})), "scale.set")
-
-
-def pairs(plan: Plan, asked: int) -> list[int]:
-    """Of each rung: as asked at the two smallest, fewer above."""
-    assert plan.scale is not None
-    least = min(FEWEST, asked)
-    return [max(least, asked - max(0, rung - 1)) for rung in range(len(plan.scale.values))]
 
 
 def unit(records: Sequence[Record]) -> Unit:
@@ -80,6 +72,7 @@ def across(finding: Finding, rungs: Mapping[str, Sides], sign: int) -> Finding:
         gains=[{**_told(name, gain), "counted in": counted} for name, gain in zip(names, found, strict=True)],
         p=max(p, finding.p) if looked else p,
         e=finding.e if looked or not judged.model else from_p(p),
+        readings=(),
     )
 
 

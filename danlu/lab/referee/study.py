@@ -34,6 +34,7 @@ from danlu.lab.referee.trees import Tree
 from danlu.lab.referee.tuning import Curve, tune
 from danlu.lab.referee.tuning import words as rate_words
 from danlu.lab.referee.words import split
+from danlu.lab.statistics.ahead import pairs_at
 from danlu.lab.study import STUDIES, Study
 
 LOOKS = "looks.json"
@@ -117,7 +118,7 @@ class _Asked:
             self.asked = True
         sets = self._tuned(rungs)
         first = probed.first if sets[smallest][plan.baseline] == base else 0
-        counts = scale.pairs(plan, self.pairs) if plan.scale else [self.pairs]
+        counts = [pairs_at(level, self.pairs) for level in range(len(rungs))]
         self.tell(
             f"{sum(counts) * len(plan.arms)} runs to compare{''.join(f'; {x}' for x in self._fewer(counts))}"
         )

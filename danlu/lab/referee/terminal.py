@@ -10,6 +10,7 @@ from danlu.lab.ledger.table import CONTROL
 from danlu.lab.referee.answer import Answer
 from danlu.lab.referee.findings import Finding
 from danlu.lab.referee.words import count
+from danlu.lab.statistics.multiverse import differing
 
 HEAD = ("idea", "verdict", "difference", "interval", "pairs")
 
@@ -77,6 +78,8 @@ def _numbers(finding: Finding) -> Iterator[str]:
         "anytime": "with an interval that allows for looking before the end, wider than Student's",
     }
     yield f"  compared {how[finding.kind]}; evidence e = {finding.e:.3g}"
+    if other := differing(finding.readings, finding.verdict):
+        yield f"  other analyses of the same runs: {other}"
     if finding.verdict in ("better", "worse") and finding.severity:
         tested = ", ".join(f"{value:.2f} at {bound}" for bound, value in finding.severity.items())
         yield f"  severity: {tested}"

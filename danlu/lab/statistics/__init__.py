@@ -10,6 +10,7 @@ is needed. All of it holds for values that are near to normal.
 - ``across``: gains over rungs by ``random_effects``, the verdict at a size; ``ahead``: what to run next
 - ``shrink``: what is left of a gain among many that were tried
 - ``agreement``: how often the small decided as the large
+- ``multiverse``: whether a verdict hangs on one choice of the analysis
 """
 
 from danlu.lab.statistics.means import (

@@ -12,9 +12,17 @@ from danlu.lab.statistics.across import DELTA, Model, design
 from danlu.lab.statistics.means import LEVEL, t_quantile
 from danlu.lab.statistics.random_effects import TINY, solve
 
+SHARES = (1.0, 1.0, 0.8, 0.6)  # of the pairs at the first rung; the last at all further ones
+FEWEST = 3  # pairs at any rung, where so many are asked for
 FUTILE = 0.05  # chance of *better* below which a study ends between two rungs
 SLOPE = 0.05  # standard deviation of a gain's slope in ln compute before any run: ln 1.23 over 64 times
 FUTURES = 1000
+
+
+def pairs_at(level: int, asked: int) -> int:
+    """How many pairs a rung gets, where the first (``level`` 0) has as many as ``asked``: fewer at the dear
+    ones. Of five 5, 5, 4, 3, 3, …"""
+    return max(min(FEWEST, asked), math.ceil(asked * SHARES[min(level, len(SHARES) - 1)] - 1e-9))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 
 from danlu.lab.errors import LabError
-from danlu.lab.statistics.means import LEVEL, mean_interval, t_reach
+from danlu.lab.statistics.means import LEVEL, Interval, t_reach
 from danlu.lab.statistics.sequential import anytime_reach
 
 POWER = 0.8
@@ -52,11 +52,10 @@ def pairs_for_equivalence(margin: float, sd: float, power: float = POWER) -> int
     return _fewest(margin, sd, "margin", lambda df: _t(df, 0.95) + _t(df, (1 + power) / 2))
 
 
-def equivalent(differences: Sequence[float], margin: float) -> bool:
-    """Whether the mean difference is shown to lie within ±``margin``: both one-sided t tests reject at 5 %,
-    which is to say that the 90 % interval lies inside (Schuirmann 1987)."""
-    found = mean_interval(differences, TOST_LEVEL)
-    return -margin < found.low and found.high < margin
+def equivalent(narrow: Interval, margin: float) -> bool:
+    """Whether a mean difference is shown to lie within ±``margin``: both one-sided tests reject at 5 %, which
+    is to say that the ``narrow`` interval, of ``TOST_LEVEL``, lies inside (Schuirmann 1987)."""
+    return -margin < narrow.low and narrow.high < margin
 
 
 def severity(differences: Sequence[float], bound: float, *, above: bool = False) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from danlu.lab.statistics import (
     paired,
     seeds_to_decide,
 )
+from danlu.lab.statistics.multiverse import Reading, flipped
 from danlu.lab.trial.cost import Cost
 from danlu.spec.metrics import Metric
 
@@ -36,7 +37,8 @@ class Pairs:
     """The metric of both sides by seed, nan where a run diverged.
 
     ``doubt``: by how much the differences may be lower and higher because the lengths of the runs are not
-    known exactly (at equal time, the ends of the measured ratio's interval).
+    known exactly (at equal time, the ends of the measured ratio's interval). ``others``: the same runs by
+    other values than the metric at their end.
     """
 
     idea: str
@@ -46,6 +48,15 @@ class Pairs:
     baseline: tuple[float, ...]
     variant: tuple[float, ...]
     doubt: tuple[float, float] = (0.0, 0.0)
+    others: Mapping[str, Pairs] = field(default_factory=dict)
+
+    def without(self, place: int) -> Pairs:
+        """All but one."""
+        kept = [i for i in range(len(self.seeds)) if i != place]
+        seeds, before, after = (
+            tuple(of[i] for i in kept) for of in (self.seeds, self.baseline, self.variant)
+        )
+        return replace(self, seeds=seeds, baseline=before, variant=after)  # type: ignore[arg-type]
 
     @property
     def differences(self) -> dict[int, float]:
@@ -104,8 +115,9 @@ class Finding:
     the end. ``p``: of no difference, adjusted for the number of ideas. ``more``: further seeds that would
     decide. ``steps``: updates of the baseline and of the variant. ``ratio``: of the variant's cost of an
     update (FLOPs, seconds) to the baseline's. ``note``: what else must be known. ``regime``: of the runs that
-    it comes from (none where none did). ``tuned``: the rates of ``baseline`` and ``variant``. ``cost``: of
-    all runs behind the verdicts on the idea, those of the baseline too."""
+    it comes from (none where none did). ``readings``: what other analyses of these runs say. ``tuned``: the
+    rates of ``baseline`` and ``variant``. ``cost``: of all runs behind the verdicts on the idea, those of the
+    baseline too."""
 
     pairs: Pairs
     verdict: Said
@@ -121,6 +133,7 @@ class Finding:
     tuned: Mapping[str, Any] | None = None
     cost: Cost | None = None
     moved: Sequence[Mapping[str, Any]] = field(default=())
+    readings: Sequence[Reading] = ()
 
     @property
     def early(self) -> tuple[str, ...]:
@@ -160,6 +173,7 @@ class Finding:
             "tuned": self.tuned,
             "cost": None if self.cost is None else self.cost.json(),
             "note": self.note,
+            "analyses": [one._asdict() for one in self.readings],
             "moved": list(self.moved),
         }
 
@@ -206,5 +220,21 @@ def find(
         more = seeds_to_decide(differences, level, looking=True) if verdict == "not shown" else 0
         kind: Literal["t", "anytime"] = "anytime" if looking else "t"
         p = min(1.0, factor * pairs.p(looking))
-        found.append(Finding(pairs, verdict, interval, level, kind, p, more, **about[key]))
+        readings = [] if verdict == "void" else list(_readings(pairs, level, looking))
+        found.append(Finding(pairs, verdict, interval, level, kind, p, more, readings=readings, **about[key]))
     return found
+
+
+def _readings(pairs: Pairs, level: float, looking: bool) -> Iterator[Reading]:
+    """The verdict by other values of the runs, without each of the pairs, and by another interval."""
+    here = judge(pairs, level, looking)[0], pairs.p(looking)
+    for way, other in pairs.others.items():
+        verdict, p = judge(other, level, looking)[0], other.p(looking)
+        if verdict != here[0] or not math.isclose(p, here[1], rel_tol=1e-6):  # else the same in another unit
+            yield Reading(way, verdict)
+    if len(pairs.seeds) > 2:
+        for i, seed in enumerate(pairs.seeds):
+            yield Reading(f"without the pair of seed {seed}", judge(pairs.without(i), level, looking)[0])
+    found = flipped(list(pairs.differences.values()), level)
+    if found is not None and not looking and not any(pairs.diverged) and not any(pairs.doubt):
+        yield Reading("by sign flips in place of Student's t", decide(found, pairs.metric.sign))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from danlu import spec
 from danlu.lab.budget import bounded, flops, looked_into
 from danlu.lab.queue import Job, Outcome, Queue
+from danlu.spec.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Side:
         before."""
         ratio = flops(self.experiment) / flops(other.experiment)
         return self.longer(1 / ratio), ratio
+
+
+Value = Callable[[Side, int], float]  # of a side's run with a seed
 
 
 class Runs:
@@ -79,3 +85,23 @@ class Runs:
     def metric(self, side: Side, seed: int) -> float:
         """The held-out metric after the last update; nan where the run diverged."""
         return self.outcome(side, seed).metric
+
+    def other_values(self, metrics: Sequence[Metric]) -> dict[str, tuple[Metric, Value]]:
+        """What else one might compare runs by, in words: their best evaluation, the weights without their
+        average, each of the other metrics."""
+        first, *others = metrics
+        return {
+            "by the best evaluation of each run": (first, lambda side, seed: self._said(side, seed, "best")),
+            "by the weights that are not averaged": (first, self._at_end(first)),
+            **{f"by {metric.words}": (metric, self._at_end(metric)) for metric in others},
+        }
+
+    def _at_end(self, metric: Metric) -> Value:
+        return lambda side, seed: self._said(side, seed, "metrics", metric.name)
+
+    def _said(self, side: Side, seed: int, *names: str) -> float:
+        """A value of a run's summary; nan where there is none, as where the run diverged."""
+        found: Any = self.outcome(side, seed).summary
+        for name in names:
+            found = (found or {}).get(name)
+        return float((found or {}).get("value", math.nan))

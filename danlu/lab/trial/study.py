@@ -258,7 +258,20 @@ class _Trial:
             at_steps = [self.runs.metric(self.variants[idea], seed) for seed in seeds]
             both = list(zip(at_steps, after, strict=True))
             unsure = doubt(self.variants[idea], variant, both, self.ratios[idea])
-        return Pairs(idea, at, self.metrics[0], tuple(seeds), before, after, unsure)
+        pairs = Pairs(idea, at, self.metrics[0], tuple(seeds), before, after, unsure)
+        return replace(pairs, others=self._others(pairs, variant))
+
+    def _others(self, pairs: Pairs, variant: Side) -> dict[str, Pairs]:
+        """The same runs by other values that all of them have written down."""
+        found = {}
+        for way, (metric, read) in self.runs.other_values(self.metrics).items():
+            before, after = (
+                tuple(read(side, seed) for seed in pairs.seeds) for side in (self.baseline, variant)
+            )
+            other = replace(pairs, metric=metric, baseline=before, variant=after, doubt=(0.0, 0.0))
+            if other.differences.keys() == pairs.differences.keys():
+                found[way] = other
+        return found
 
     # ---------------------------------------------------------------- equalities
 

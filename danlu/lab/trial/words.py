@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from danlu.lab.regime import TOKENS_PER_PARAMETER, UPDATES
+from danlu.lab.statistics.multiverse import differing
 from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.arms import Idea
 from danlu.lab.trial.cost import planned
@@ -36,6 +37,8 @@ def answered(answer: Answer) -> list[str]:
     lines = []
     for findings in answer.by_idea.values():
         lines += [_sentence(answer, findings), *_regime(findings)]
+        if other := differing(findings[0].readings, findings[0].verdict):
+            lines.append(f"  other analyses of the same runs: {other}")
         if findings[0].cost is not None:
             lines.append(f"  cost: {findings[0].cost.words}")
     return [*lines, *(f"  next: {line}" for line in _next(answer))]

@@ -49,6 +49,7 @@ def test_on_a_ray_cluster_of_this_machine(
     tmp_path: Path, good: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray", reason="ray is not installed: pip install 'danlu[ray]'")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 by default: beside other work they hardly run
     check(tmp_path / "studies", good, whole, monkeypatch, executor="ray", workers=2)
 
 

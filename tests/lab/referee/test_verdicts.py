@@ -18,6 +18,7 @@ from danlu.lab.referee.regime import in_regime, regime
 from danlu.lab.referee.runs import Record
 from danlu.lab.referee.scale import across
 from danlu.lab.referee.tuning import words
+from danlu.lab.statistics.multiverse import differing
 from tests.lab.referee.program import NOISY, answer, make, plan
 
 LOSS = Metric(name="loss", better="lower", stdout="(.)")
@@ -53,6 +54,24 @@ def test_pairs_find_what_their_seeds_hide() -> None:
     assert find([sides(base, variant, seeded=False)], LOSS, None, looking=False)[0].verdict == "not shown"
     higher = LOSS.model_copy(update={"better": "higher"})
     assert find([sides(base, variant)], higher, None, looking=False)[0].verdict == "worse"
+
+
+def test_what_a_verdict_hangs_on_is_told() -> None:
+    """A difference that pairs alone show; and one that a single pair hides."""
+    base = [0.0, 1.0, -1.0, 0.5, -0.5]
+    variant = [value - 0.1 + tiny for value, tiny in zip(base, (0, 0.01, -0.01, 0.005, 0), strict=True)]
+    found = find([sides(base, variant)], LOSS, None, looking=False)[0]
+    assert differing(found.readings, found.verdict) == "1 of 6 would say otherwise: not shown unpaired"
+    found = find([sides(base, [*variant[:4], 0.5])], LOSS, None, looking=False)[0]
+    assert found.verdict == "not shown"
+    assert "better without pair 5" in differing(found.readings, found.verdict)
+    assert len(find([sides(base, variant)], LOSS, None, looking=True)[0].readings) == 5
+    six = find([sides([*base, 2.0], [*variant, 1.9])], LOSS, 0.2, looking=False)[0]
+    assert six.verdict == "equivalent" and {one.verdict for one in six.readings} == {
+        "equivalent",
+        "not shown",
+    }
+    assert six.readings[-1] == ("by sign flips in place of Student's t", "equivalent")
 
 
 def test_equivalent_within_a_margin() -> None:

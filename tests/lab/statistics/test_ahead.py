@@ -9,12 +9,29 @@ import pytest
 
 from danlu.lab.errors import LabError
 from danlu.lab.statistics.across import better, fit
-from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better, ways
+from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better, pairs_at, ways
 
 STEP = math.log(4)
 X = [r * STEP for r in range(5)]
 AT = 6 * STEP
 NOISE = 2 * 0.0085**2 / np.array([5, 5, 4, 3, 3])  # of ln gain, as on track 3
+
+
+def test_pairs_of_a_rung() -> None:
+    """Of five as planned, and in its proportions for more; no rung has less than three, or than asked."""
+    assert [pairs_at(level, 5) for level in range(6)] == [5, 5, 4, 3, 3, 3]
+    for times in range(1, 5):
+        assert [pairs_at(level, 5 * times) for level in range(4)] == [
+            5 * times,
+            5 * times,
+            4 * times,
+            3 * times,
+        ]
+    for asked in range(2, 40):
+        found = [pairs_at(level, asked) for level in range(6)]
+        assert found == sorted(found, reverse=True) and found[:2] == [asked, asked]
+        assert all(n >= min(3, asked) and n >= 0.6 * asked for n in found)
+        assert found[2] < 0.8 * asked + 1 and (found[3] < 0.6 * asked + 1 or found[3] == min(3, asked))
 
 
 def test_with_no_rung_left_the_chance_is_the_verdict() -> None:

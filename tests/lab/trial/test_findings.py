@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from danlu.lab.statistics import anytime, evidence, paired
+from danlu.lab.statistics.multiverse import differing
 from danlu.lab.trial.findings import find, judge
 from danlu.lab.trial.moved import most_moved
 from tests.lab.trial.cases import ACCURACY, BITS, pairs
@@ -29,6 +30,27 @@ def test_a_verdict_is_that_of_the_paired_interval() -> None:
     assert found.verdict == "worse" and found.kind == "anytime"
     np.testing.assert_allclose(found.interval, anytime([-x for x in BETTER]), rtol=1e-9)
     assert found.p == pytest.approx(1 / evidence(BETTER), rel=1e-6)
+
+
+def test_what_a_verdict_hangs_on_is_told() -> None:
+    """Four pairs agree and one does not: without that one the four would show it. Six that agree: nothing."""
+    about = {("+idea", "steps"): ABOUT}
+    one_off = [-0.05, -0.05, -0.06, -0.05, 0.02]
+    (found,) = find([pairs(one_off)], looking=False, about=about)
+    assert found.verdict == "not shown" and len(found.readings) == 5
+    without = paired(one_off[:4]), paired([*one_off[:3], one_off[4]])
+    assert without[0].high < 0 < without[1].high
+    assert differing(found.readings, found.verdict) == (
+        "1 of 5 would say otherwise: better without the pair of seed 4"
+    )
+    (found,) = find([pairs([*BETTER, -0.05])], looking=False, about=about)
+    assert len(found.readings) == 6 + 1 and differing(found.readings, found.verdict) == ""
+    (found,) = find([pairs([*BETTER, -0.05])], looking=True, about=about)
+    assert len(found.readings) == 6  # sign flips hold for a number of pairs that was set beforehand
+    by = pairs(BETTER), pairs([-x for x in BETTER])
+    other = replace(by[0], others={"in another unit": pairs([3 * x for x in BETTER]), "by the end": by[1]})
+    (found,) = find([other], looking=False, about=about)
+    assert found.readings[0] == ("by the end", "worse") and len(found.readings) == 1 + 5
 
 
 def test_several_ideas_are_judged_by_holm_at_each_equality() -> None:

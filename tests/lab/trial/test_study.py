@@ -119,6 +119,26 @@ def test_nothing_runs_twice_and_the_result_is_kept(lab: Lab) -> None:
     assert len(ledger.read(lab.folder / "ledger.yaml")) == len(entries)
 
 
+def test_other_values_are_those_that_the_runs_have_written(lab: Lab) -> None:
+    """The best evaluation, the weights beside their average: read off the rows of the runs."""
+    answer = lab.ask("train.evaluate_every=1 train.average=ema", on=f"{lab.on} train.evaluate_every=2")
+    first = answer.findings[0].pairs
+    best, raw = (
+        first.others[f"by the {way}"]
+        for way in ("best evaluation of each run", "weights that are not averaged")
+    )
+    for side, values, lowest, last in zip(
+        answer.sides[first.idea, "steps"], (first.baseline, first.variant), (best.baseline, best.variant),
+        (raw.baseline, raw.variant), strict=True,
+    ):  # fmt: skip
+        for i, seed in enumerate(first.seeds):
+            rows = [row for row in InProcess(lab.folder).rows(side.job(seed)) if "bits_per_byte" in row]
+            decides = [row.get("bits_per_byte_average", row["bits_per_byte"]) for row in rows]
+            assert (values[i], lowest[i]) == (decides[-1], min(decides))
+            assert last[i] == rows[-1]["bits_per_byte"]
+    assert raw.variant != first.variant and raw.baseline == first.baseline
+
+
 def test_each_equality_is_a_run_of_its_own_length(lab: Lab) -> None:
     lab.paces.append(2.0)
     answer = lab.ask("model.layers=2")
