@@ -1,64 +1,119 @@
-"""The verb ``sample``."""
+"""The verb ``sample``: its options, and which of them are for which run."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from danlu.cli.output import print_json, say, say_exactly, tell
+from danlu.cli.output import Force, tell
 from danlu.cli.show import AsJson
+
+# Options of runs on text, and of runs that generate points or images.
+OF_TEXT = ("prompt", "tokens", "temperature", "top_k", "top_p")
+OF_MADE = ("steps", "solver", "count", "class_", "guidance", "out", "force")
 
 
 def sample(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
-    prompt: Annotated[str, typer.Option("--prompt", help="The text to continue.")] = "",
+    prompt: Annotated[str, typer.Option("--prompt", help="Text: the text to continue.")] = "",
     tokens: Annotated[
-        int, typer.Option("--tokens", min=1, max=10_000_000, help="How many tokens to write.")
+        int, typer.Option("--tokens", min=1, max=10_000_000, help="Text: how many tokens to write.")
     ] = 300,
     temperature: Annotated[
-        float, typer.Option("--temperature", min=0, help="Divides the logits; 0: always the likeliest token.")
+        float,
+        typer.Option("--temperature", min=0, help="Text: divides the logits; 0: always the likeliest token."),
     ] = 0.8,
     top_k: Annotated[
-        int | None, typer.Option("--top-k", min=1, help="Draw among the k likeliest tokens.")
+        int | None, typer.Option("--top-k", min=1, help="Text: draw among the k likeliest tokens.")
     ] = None,
     top_p: Annotated[
         float | None,
         typer.Option(
-            "--top-p", min=0, max=1, help="Draw among the likeliest tokens with this total probability."
+            "--top-p", min=0, max=1, help="Text: draw among the likeliest tokens with this total probability."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed writes the same text.")] = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", min=1, help="Points, images: steps of the solver. Default: the run's."),
+    ] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(
+            "--solver", help="Points, images: euler, heun, rk4, dpm2, dpm2m or churn. Default: the run's."
+        ),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", min=1, help="Points, images: how many. Default: 400 points, 36 images."),
+    ] = None,
+    class_: Annotated[
+        str | None,
+        typer.Option("--class", help="Points, images: the class, by name or number. Default: all in turn."),
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            "--guidance", help="Points, images: how far to go towards the class. Default: the run's."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Points, images: write a .npy, .npz, .csv, .svg, .png or .html file.",
+        ),
+    ] = None,
+    force: Force = False,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same.")] = 0,
     step: Annotated[
         int | None, typer.Option("--step", help="Step of the checkpoint. Default: the best.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a trained model writes, or how it answers.
+    """Show what a trained model writes, draws or answers.
 
-    Example: danlu sample runs/first --prompt "def "
+    Examples: danlu sample runs/first --prompt "def "; danlu sample runs/flow --steps 8 --out flow.html
     """
-    from danlu.objectives import Language
-    from danlu.train.load import generate_text, load_run, shown, unknown_characters
+    from danlu.cli.sampled import answered, generated, written
+    from danlu.objectives import Generation, Language
+    from danlu.train.load import load_run
 
+    if out is not None:
+        from danlu.train.sample_files import check
+
+        check(out, force)
     loaded = load_run(run, step)
     if loaded.warning:
         tell(f"warning: {loaded.warning}")
-    if not isinstance(loaded.objective, Language):
-        found = shown(loaded, run)
-        if as_json:
-            print_json({"run": str(run), "step": loaded.step, "kind": found.kind, **found.data})
-        else:
-            say(found.text)
-        return
-    text = generate_text(
-        loaded, prompt, count=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-    )
-    if unknown := unknown_characters(loaded, prompt):
-        some = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
-        tell(f"the run's tokenizer does not know {some}; the model saw a placeholder there")
-    if as_json:
-        print_json({"run": str(run), "step": loaded.step, "prompt": prompt, "text": text})
+    what = f"objective.kind = {loaded.experiment.objective.kind}"
+    if isinstance(loaded.objective, Language):
+        _refuse(context, OF_MADE, f"{what} makes text", OF_TEXT)
+        how = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        written(loaded, run, prompt, {"count": tokens, "seed": seed, **how}, as_json)
+    elif isinstance(loaded.objective, Generation):
+        _refuse(context, OF_TEXT, f"{what} makes points or images", OF_MADE)
+        made = {"steps": steps, "solver": solver, "count": count, "label": class_, "guidance": guidance}
+        generated(loaded, run, {"seed": seed, **made}, out, force, as_json)
     else:
-        say_exactly(prompt + text)
+        _refuse(context, (*OF_TEXT, *OF_MADE, "seed"), f"{what} shows answers", ())
+        answered(loaded, run, as_json)
+
+
+def _refuse(context: typer.Context, options: Collection[str], why: str, others: Collection[str]) -> None:
+    """Raises ``RunError`` for an option that was given and does not belong to the run."""
+    from danlu.train.errors import RunError
+
+    for name in options:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            allowed = ", ".join(map(_written, [*others, "step", "json"]))
+            raise RunError(f"{_written(name)} is not for this run, whose {why}; allowed: {allowed}")
+
+
+def _written(name: str) -> str:
+    return f"--{name.rstrip('_').replace('_', '-')}"

@@ -114,6 +114,8 @@ SCHEMAS: dict[str, Schema] = {
     "trust": Schema(1, [{"file": str, "old": str, "new": str, "run": str, "again": str, "runs": int}]),
     "sample": Schema(1, (
         {"run": str, "step": int, "prompt": str, "text": str}, {"run": str, "step": int, "kind": str},
+        {"run": str, "step": int, "kind": str, "count": int, "seed": int, "steps": int, "solver": str,
+         "evaluations": int, "guidance": float, "classes": ([str], None), "out": _TEXT},
     )),
     "import": Schema(1, {"model": dict, "parameters": int, "notes": [str], "run": _TEXT}),
     "profile": Schema(1, {

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from danlu.train.callbacks import Callback
     from danlu.train.load import LoadedRun
+    from danlu.train.samples import Samples
 
 
 class Value(float):
@@ -129,6 +130,27 @@ class Run(Displayed):
             how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
             return prompt + generate_text(loaded, prompt, count=tokens, **how)  # type: ignore[arg-type]
         return shown(loaded, self.folder).text
+
+    def generate(
+        self,
+        count: int | None = None,
+        *,
+        steps: int | None = None,
+        solver: str | None = None,
+        label: str | int | None = None,
+        guidance: float | None = None,
+        seed: int = 0,
+        step: int | None = None,
+        way: bool = False,
+    ) -> Samples:
+        """Points or images of a run that generates them, as ``danlu sample`` makes them: in ``steps`` of the
+        ``solver``, of the class ``label``, by ``guidance`` (left out: as the run says). ``way``: with how
+        they come about, for a page. The samples are an array (``data``), are drawn in a notebook, and
+        ``save`` themselves."""
+        from danlu.train.samples import generate
+
+        how = {"steps": steps, "solver": solver, "label": label, "guidance": guidance}
+        return generate(self._load(step), self.folder, count=count, seed=seed, way=way, **how)  # type: ignore[arg-type]
 
     def resume(self, *, callbacks: Sequence[Callback] = (), progress: bool = True) -> Run:
         """Go on with the run where its last checkpoint stands; one that is finished stays as it is."""

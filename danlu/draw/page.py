@@ -1,11 +1,12 @@
-"""A page of HTML that holds everything it shows: nothing is loaded, nothing runs."""
+"""A page of HTML that holds everything it shows: nothing is loaded, and nothing runs but what moves
+(``danlu.draw.moving``)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from danlu.draw.chart import Chart
 from danlu.draw.xml import text
 from danlu.files.overwrite import MARK
 
@@ -33,11 +34,26 @@ class Table:
         return f'<div class="wide"><table>{inside}</table></div>'
 
 
-Part = str | Table | Chart
+class Drawing(Protocol):
+    """A figure: a chart, points, a picture."""
+
+    @property
+    def caption(self) -> str: ...
+
+    def svg(self) -> str: ...
+
+
+class Written(Protocol):
+    """What writes its own HTML: a table, what moves."""
+
+    def html(self) -> str: ...
+
+
+Part = str | Drawing | Written
 
 
 def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]]) -> str:
-    """An HTML document. A section is a heading ("": none) and parts: text (a paragraph), a table, a chart.
+    """An HTML document. A section is a heading ("": none) and parts: text (a paragraph), a table, a figure.
 
     Everything is escaped; text is never taken for HTML.
     """
@@ -56,10 +72,9 @@ def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]]) -> str:
 
 
 def _html(part: Part) -> str:
-    match part:
-        case Chart():
-            caption = f"<figcaption>{text(part.caption)}</figcaption>" if part.caption else ""
-            return f"<figure>{part.svg()}{caption}</figure>"
-        case Table():
-            return part.html()
-    return f"<p>{text(part)}</p>"
+    if isinstance(part, str):
+        return f"<p>{text(part)}</p>"
+    if hasattr(part, "html"):
+        return part.html()
+    caption = f"<figcaption>{text(part.caption)}</figcaption>" if part.caption else ""
+    return f"<figure>{part.svg()}{caption}</figure>"

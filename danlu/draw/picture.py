@@ -1,0 +1,53 @@
+"""Pictures of pixels: PNG without another package, and as a part of a page."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from dataclasses import dataclass
+
+from danlu.draw.xml import text
+
+
+def png(pixels: bytes, width: int, height: int, channels: int) -> bytes:
+    """A PNG (ISO/IEC 15948) of rows of pixels, a byte for each of 1 (grey) or 3 (red, green, blue) channels.
+    Raises ``ValueError`` where their number is another."""
+    line = width * channels
+    if channels not in (1, 3) or len(pixels) != line * height:
+        raise ValueError(f"{len(pixels)} bytes are no {width} × {height} pixels of {channels} channels")
+    rows = b"".join(b"\0" + pixels[i * line : (i + 1) * line] for i in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    made = b"\x89PNG\r\n\x1a\n"
+    for kind, data in chunks:
+        made += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return made
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG on a page, ``width`` × ``height`` pixels. ``title``, ``caption``: as of a chart."""
+
+    data: bytes
+    width: int
+    height: int
+    title: str = ""
+    caption: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The picture itself as an address, so that nothing is loaded."""
+        return f"data:image/png;base64,{base64.b64encode(self.data).decode()}"
+
+    def svg(self) -> str:
+        """The picture as SVG."""
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" '
+            f'width="{self.width}" height="{self.height}" role="img" '
+            f'aria-label="{text(self.title or self.caption or "pictures")}">'
+            f'<image width="{self.width}" height="{self.height}" href="{self.uri}"/></svg>'
+        )
+
+    def _repr_html_(self) -> str:
+        return self.svg()

@@ -1,0 +1,125 @@
+"""Points of the plane in panels side by side, all on one scale with equal axes, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from danlu.draw import palette
+from danlu.draw.scale import Scale
+from danlu.draw.xml import px, text
+
+SIDE, LEFT, TOP, BELOW, GAP, RIGHT = 300, 44, 34, 30, 26, 12  # pixels of a panel, and around it
+ACROSS = 3  # panels of a row, at most
+_ROOM = 1.3  # the frame is so many times as wide as what is in the first panel
+
+Point = tuple[float, float]
+
+
+class Scatter:
+    """Panels of points. The first, in which the data belong, says what the frame is; points beyond it are
+    counted. ``title``, ``caption``: as of a chart."""
+
+    def __init__(self, *, title: str = "", caption: str = "") -> None:
+        self.title, self.caption = title, caption
+        self._panels: list[tuple[str, list[tuple[int, list[Point]]]]] = []
+
+    def panel(self, name: str, clouds: Iterable[tuple[int, Sequence[Point]]]) -> Self:
+        """A panel: clouds of points, each with the number of its colour."""
+        self._panels.append((name, [(colour, list(points)) for colour, points in clouds]))
+        return self
+
+    @property
+    def frame(self) -> tuple[float, float, float, float]:
+        """Of the first panel's points: least and largest x, then y, as far apart as each other."""
+        first = self._panels[0][1] if self._panels else []
+        return around([point for _, points in first for point in points])
+
+    def svg(self) -> str:
+        """The drawing: well-formed XML that holds its own style, for light and dark surroundings."""
+        count, head = max(1, len(self._panels)), 24 if self.title else 0
+        columns, rows = min(count, ACROSS), -(-count // ACROSS)
+        width = LEFT + columns * SIDE + (columns - 1) * GAP + RIGHT
+        height = head + rows * (TOP + SIDE + BELOW)
+        said = text(self.title or self.caption or " and ".join(name for name, _ in self._panels))
+        parts = [opening(width, height, said)]
+        if self.title:
+            parts.append(f'<text x="{LEFT}" y="22" font-size="15">{text(self.title)}</text>')
+        for i, (name, clouds) in enumerate(self._panels):
+            row, column = divmod(i, ACROSS)
+            left, top = LEFT + column * (SIDE + GAP), head + TOP + row * (TOP + SIDE + BELOW)
+            x, y = scales(self.frame, left, top)
+            parts.append(f'<text x="{left}" y="{top - 10}" font-size="13">{text(name)}</text>')
+            parts.append(grid(x, y, labelled=column == 0))
+            beyond = 0
+            for colour, points in clouds:
+                inside = [p for p in points if within(p, self.frame)]
+                beyond += len(points) - len(inside)
+                parts.append(f'<g class="{palette.name(colour)}">{cloud(inside, x, y)}</g>')
+            if beyond:
+                at = f'x="{left + SIDE}" y="{top - 10}" text-anchor="end" font-size="11" fill="currentColor"'
+                parts.append(f'<g class="muted"><text {at}>{beyond:,} beyond the frame</text></g>')
+        return "".join([*parts, "</svg>"])
+
+    def _repr_html_(self) -> str:
+        return self.svg()
+
+
+def opening(width: int, height: int, said: str) -> str:
+    """The beginning of an SVG with the palette's style; ``said``: what it is, for those who do not see it."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="danlu" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" role="img" aria-label="{said}" '
+        f'font-family="system-ui,sans-serif" font-size="12" fill="currentColor">{palette.STYLE}'
+    )
+
+
+def around(points: Sequence[Point]) -> tuple[float, float, float, float]:
+    """A square frame with some room around points; of none, from −1 to 1."""
+    known = [(x, y) for x, y in points if abs(x) < 1e150 and abs(y) < 1e150] or [(-1.0, -1.0), (1.0, 1.0)]
+    xs, ys = [x for x, _ in known], [y for _, y in known]
+    least = 1e-6 * max(map(abs, (*xs, *ys)))  # below which numbers are too far from 0 to be told apart
+    half = max(max(xs) - min(xs), max(ys) - min(ys), least) / 2 * _ROOM or 1.0
+    x, y = (max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2
+    return x - half, x + half, y - half, y + half
+
+
+def within(point: Point, frame: tuple[float, float, float, float]) -> bool:
+    """Whether a point, which may be no number, is inside."""
+    return frame[0] <= point[0] <= frame[1] and frame[2] <= point[1] <= frame[3]
+
+
+def scales(
+    frame: tuple[float, float, float, float], left: float, top: float, side: float = SIDE
+) -> tuple[Scale, Scale]:
+    """Across and up, of a square panel."""
+    across = Scale(frame[:2], left, left + side, room=0)
+    return across, Scale(frame[2:], top + side, top, room=0)
+
+
+def grid(across: Scale, up: Scale, *, labelled: bool = True) -> str:
+    """Lines at round values; their labels below, and to the left where ``labelled``."""
+    lines, labels = [], []
+    for tick in across.ticks(5):
+        at = across.at(tick.value)
+        lines.append(f"M{px(at)} {px(up.end)}V{px(up.begin)}")
+        labels.append(
+            f'<text x="{px(at)}" y="{px(up.begin + 16)}" text-anchor="middle">{text(tick.label)}</text>'
+        )
+    for tick in up.ticks(5):
+        at = up.at(tick.value)
+        lines.append(f"M{px(across.begin)} {px(at)}H{px(across.end)}")
+        if labelled:
+            where = f'x="{px(across.begin - 6)}" y="{px(at + 4)}" text-anchor="end"'
+            labels.append(f"<text {where}>{text(tick.label)}</text>")
+    return f'<path class="grid" d="{"".join(lines)}" fill="none"/>{"".join(labels)}'
+
+
+def cloud(points: Sequence[Point], across: Scale, up: Scale) -> str:
+    """Points as one path: a dot is a line of no length with round ends. The more there are, the lighter."""
+    d = "".join(f"M{px(across.at(x))} {px(up.at(y))}h0" for x, y in points)
+    opacity = 0.8 if len(points) <= 200 else 0.55 if len(points) <= 1000 else 0.35
+    return (
+        f'<path d="{d}" fill="none" stroke="currentColor" stroke-width="3.4" stroke-linecap="round" '
+        f'stroke-opacity="{opacity}"/>'
+    )
