@@ -1,20 +1,25 @@
 """Few bits for numbers: formats, quantisation while and after training.
 
 formats (what a format is) · integers · floats · packing · quantized (tensors in few bits, formats by name) ·
-ranges (what is clipped).
+ranges (what is clipped) · fake (straight-through gradients) · learned (LSQ, ParetoQ, PACT) · products (of
+integers).
 
 Everything works on ordinary tensors and ``nn.Linear``.
 """
 
+from danlu.quantization.fake import fake_quantize
 from danlu.quantization.floats import FP8, MX, NF4, NVFP4, nf4
 from danlu.quantization.formats import Format, Held, Per, Ranges, Scales, least_and_greatest, rows_of
 from danlu.quantization.integers import Integers, Stretched, Ternary
+from danlu.quantization.learned import LSQ, PACT, ParetoQ
 from danlu.quantization.packing import pack, unpack
+from danlu.quantization.products import integer_linear
 from danlu.quantization.quantized import FORMATS, Quantized, named, quantize, relative_error
 from danlu.quantization.ranges import LeastError, LeastOutputError, Percentile
 
 __all__ = [
-    "FORMATS", "FP8", "MX", "NF4", "NVFP4", "Format", "Held", "Integers", "LeastError", "LeastOutputError",
-    "Per", "Percentile", "Quantized", "Ranges", "Scales", "Stretched", "Ternary", "least_and_greatest",
-    "named", "nf4", "pack", "quantize", "relative_error", "rows_of", "unpack",
+    "FORMATS", "FP8", "LSQ", "MX", "NF4", "NVFP4", "PACT", "Format", "Held", "Integers", "LeastError",
+    "LeastOutputError", "ParetoQ", "Per", "Percentile", "Quantized", "Ranges", "Scales", "Stretched",
+    "Ternary", "fake_quantize", "integer_linear", "least_and_greatest", "named", "nf4", "pack",
+    "quantize", "relative_error", "rows_of", "unpack",
 ]  # fmt: skip

@@ -125,7 +125,7 @@ class Ternary(Format):
             raise ValueError(
                 "ternary has its scale from the mean of |x|, and no range to estimate; leave it out"
             )
-        mean = rows.abs().mean(dim=1)
+        mean = rows.abs().mean(dim=1, dtype=torch.promote_types(rows.dtype, torch.float32))
         return self.hold(-mean, mean)
 
     def hold(self, low: Tensor, high: Tensor) -> Held:
