@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from danlu.door.experiment import Word, experiment, split_words
 from danlu.door.history import History
 from danlu.door.progress import follow
+from danlu.door.samples import Samples
 from danlu.draw import Chart, Displayed, Table
 from danlu.draw.page import Part
 from danlu.files.json import read_object
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from danlu.train.callbacks import Callback
     from danlu.train.load import LoadedRun
-    from danlu.train.samples import Samples
 
 
 class Value(float):
@@ -150,7 +150,7 @@ class Run(Displayed):
         from danlu.train.samples import generate
 
         how = {"steps": steps, "solver": solver, "label": label, "guidance": guidance}
-        return generate(self._load(step), self.folder, count=count, seed=seed, way=way, **how)  # type: ignore[arg-type]
+        return Samples(generate(self._load(step), self.folder, count=count, seed=seed, way=way, **how))  # type: ignore[arg-type]
 
     def resume(self, *, callbacks: Sequence[Callback] = (), progress: bool = True) -> Run:
         """Go on with the run where its last checkpoint stands; one that is finished stays as it is."""

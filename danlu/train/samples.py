@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from danlu.draw import Displayed
-from danlu.draw.page import Part
 from danlu.objectives import Generation, build
 from danlu.spec.errors import did_you_mean
 from danlu.spec.words import validate
@@ -27,7 +24,7 @@ _UNTOLD = "the run's network is told no classes; train one with objective.condit
 
 
 @dataclass(frozen=True, eq=False)
-class Samples(Displayed):
+class Samples:
     """What ``run``, a folder, generated at ``step``.
 
     ``data``: float64 [count, …], scaled as the run's data are; ``classes``: int64 [count], None where the
@@ -61,26 +58,6 @@ class Samples(Displayed):
         said = {"count": len(self.data), "seed": self.seed, "steps": self.steps, "solver": self.solver}
         classes = None if self.classes is None else [self.names[one] for one in self.classes.tolist()]
         return said | {"evaluations": self.evaluations, "guidance": self.guidance, "classes": classes}
-
-    def save(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
-        """Write them by the ending of ``path``: .npy, .npz, .csv, .svg, .png (images) or .html. Raises
-        ``DanluError`` where the file is there already and danlu did not write it, unless ``force`` is set."""
-        from danlu.train.sample_files import save
-
-        save(self, Path(path), force=force)
-
-    def display(self) -> list[Part]:
-        from danlu.train.sample_files import parts
-
-        return parts(self)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self.data.astype(dtype or self.data.dtype, copy=bool(copy))
-
-    def __repr__(self) -> str:
-        what = "images" if self.pictures else "points"
-        how = f"in {self.steps} steps of {self.solver}, seed {self.seed}"
-        return f"{len(self.data):,} {what} of {self.run} {how}"
 
 
 def generate(
