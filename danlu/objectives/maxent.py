@@ -94,7 +94,7 @@ class MaximumEntropy(Objective):
         return {"nats": _nats(log_p, counts), "right": right.sum(), "rows": counts.sum()}
 
     def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
-        return {"held_out_nats": sums["nats"] / sums["rows"], "accuracy": sums["right"] / sums["rows"]}
+        return {"nats": sums["nats"] / sums["rows"], "accuracy": sums["right"] / sums["rows"]}
 
     def judge(self, model: nn.Module) -> dict[str, float]:
         """Of the training rows: ``train_nats``, with smoothing; ``violation``: the largest |E_p f − Ẽf|, as a

@@ -221,7 +221,7 @@ class Denoise(Generation):
         return self
 
 
-HELD_OUT_NATS = Metric("held_out_nats", "nats/row", "lower", "mean −log p of the class of a held-out row")
+NATS = Metric("nats", "nats/row", "lower", "mean −log p of the class of a held-out row")
 ROWS_RIGHT = Metric(
     "accuracy", "", "higher", "share of the held-out rows whose class is the likeliest by the model"
 )
@@ -246,7 +246,7 @@ class MaximumEntropy(Spec):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        return HELD_OUT_NATS, ROWS_RIGHT
+        return NATS, ROWS_RIGHT
 
 
 class OwnObjective(Spec):
