@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 
 from danlu.distances.pairs import CELLS
 from danlu.distances.result import Array, Distance, halves, tables
@@ -71,6 +70,8 @@ def memory(
 
 def nearest(samples: ArrayLike, points: ArrayLike) -> Array:
     """The distance of each sample, (rows, dimensions), to the nearest of the points: (rows,)."""
+    from scipy.spatial.distance import cdist
+
     a, b = tables(samples, points)
     size = max(1, CELLS // len(b))
     parts = [cdist(a[i : i + size], b).min(axis=1) for i in range(0, len(a), size)]

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 
 from danlu.distances.errors import DistanceError
 from danlu.distances.result import Array, Distance, tables
@@ -30,6 +29,8 @@ def energy(x: ArrayLike, y: ArrayLike) -> Distance:
 
     ``scipy.stats.energy_distance`` is the root of this with self pairs, in one dimension.
     """
+    from scipy.spatial.distance import cdist
+
     return _distance("energy distance", x, y, lambda a, b: cdist(a, b))
 
 
@@ -38,6 +39,8 @@ def mmd(x: ArrayLike, y: ArrayLike, bandwidths: Sequence[float] = BANDWIDTHS) ->
     exp(−‖x − y‖²/(2b²)). Bandwidths are fixed, in the units of the samples, so that values are comparable."""
     if not bandwidths or any(not 0 < b < math.inf for b in bandwidths):
         raise DistanceError(f"bandwidths are {list(bandwidths)}; give some above 0")
+
+    from scipy.spatial.distance import cdist
 
     def opposite(a: Array, b: Array) -> Array:
         squares = cdist(a, b, "sqeuclidean")

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 
 from danlu.distances.errors import DistanceError
 from danlu.distances.result import Array, Distance, halves, tables
@@ -77,6 +76,7 @@ def directions(dimensions: int, lines: int = 100, seed: int = 0) -> Array:
 
 def _assigned(a: Array, b: Array) -> float:
     from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
 
     cost = cdist(a, b, "sqeuclidean")
     return math.sqrt(float(cost[linear_sum_assignment(cost)].mean()))
