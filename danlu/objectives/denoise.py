@@ -55,7 +55,7 @@ class Denoise(Generation):
 
     def made(self, data: Any, classes: Any, uniform: Floats) -> Example:
         level = self.levels.level(torch.from_numpy(np.clip(uniform[:, 0], 2.0**-54, 1 - 2.0**-53)))
-        (noise,) = self.normals_of(uniform[:, 3:])
+        noise = self.noise_of(uniform[:, 3:])
         drawn = self.kernel.noise(torch.from_numpy(noise), torch.from_numpy(uniform[:, 2]))
         noisy = torch.from_numpy(data) + over(level, drawn) * drawn
         return {

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn as nn
+from numpy.typing import NDArray
 
 from danlu import flows, spec
-from danlu.data import Finite
+from danlu.data import Counter, Finite
 from danlu.data.points import Points
 from danlu.flows.convert import Field
+from danlu.flows.kernels import inside
 from danlu.flows.samplers import OneStep, Seen
 from danlu.nn import build, builds
-from danlu.objectives.base import Example, Tensors
+from danlu.objectives.base import Example, Objective, Tensors, beside
 from danlu.objectives.generation import Classes, Generation
 from danlu.objectives.numbers import Floats
 from danlu.spec import flows as specs
+
+_PATHS = 0x70617468  # "path": noise of the paths whose straightness is measured
 
 
 @builds(spec.Flow)
 class Flow(Generation):
     """The squared error of the velocity (Lipman et al. 2023, eq. 9), summed over the numbers of each row, of
-    data with mean 0 and mean square 1; t is uniform."""
+    data with mean 0 and mean square 1; t is uniform.
+
+    With the coupling ``reflow`` data are, in training, what a ``teacher`` makes of the noise, and
+    ``teach`` is called before.
+    """
 
     def __init__(
         self,
@@ -30,33 +39,66 @@ class Flow(Generation):
         *,
         path: specs.Path,
         coupling: specs.Coupling,
+        prior: specs.Prior,
         sampler: specs.Sampler,
         **settings: Any,
     ) -> None:
         self.path: flows.Path = build(path)
-        self.coupling: flows.Coupling = build(coupling)
+        self.prior: flows.Prior = build(prior)
         self.solver: OneStep = build(sampler)
+        self.reflow = coupling if isinstance(coupling, specs.Reflow) else None
+        self.coupling: flows.Coupling = flows.Independent() if self.reflow else build(coupling)
+        self.teacher: tuple[Flow, nn.Module] | None = None
         self.group = "batch" if isinstance(coupling, specs.OptimalTransport) else None
         super().__init__(source, normals=2 if self.path.noisy else 1, **settings)
 
+    def teach(self, teacher: Objective, model: nn.Module) -> None:
+        """Take pairs from the flow of ``model``, trained by ``teacher``. Raises ``ValueError`` where it
+        carries other noise, to other data, or with other conditions."""
+        if not isinstance(teacher, Flow):
+            raise ValueError("its objective is no flow")
+        for what, one, other in (
+            ("data", teacher.source.spec, self.source.spec),
+            ("objective.prior", teacher.prior, self.prior),
+            ("objective.conditional", teacher.conditional, self.conditional),
+        ):
+            if one != other:
+                raise ValueError(f"{what} is {one} there and {other} here")
+        self.teacher = teacher, model
+
     def made(self, data: Any, classes: Any, uniform: Floats) -> Example:
-        noise, *between = self.normals_of(uniform[:, 2:])
+        drawn = uniform[:, 2:]
+        noise, *between = np.split(drawn, drawn.shape[1] // self.numbers, axis=1)
         made = {
             "data": data,
-            "noise": noise,
+            "noise": self.noise_of(noise),
             "times": uniform[:, 0].astype("float32"),
             "classes": self.told(classes, uniform[:, 1]),
         }
-        return made | {"between": between[0]} if between else made
+        return made | {"between": super().noise_of(between[0])} if between else made
+
+    def noise_of(self, uniform: Floats) -> NDArray[np.float32]:
+        drawn = self.prior.sample(inside(torch.from_numpy(np.ascontiguousarray(uniform))))
+        return drawn.float().numpy().reshape(-1, *self.shape)
 
     def squares(self, model: nn.Module, example: Tensors) -> torch.Tensor:
         noise, data, classes = example["noise"], example["data"], example["classes"]
         if model.training:
+            if self.reflow is not None:
+                data = self._carried(noise, classes)
             data, classes = self.coupling.pair(noise, data, classes)
         t, between = example["times"], example.get("between")
         x, target = self.path.at(noise, data, t, between), self.path.target(noise, data, t, between)
         error = self.field(model, x, t, classes if self.conditional else None) - target
         return error.square().flatten(1).sum(1) * example["weight"]
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def _carried(self, noise: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        assert self.teacher is not None and self.reflow is not None, "teach() comes before training"
+        teacher, model = self.teacher
+        field = teacher.guided(model, classes if self.conditional else None)
+        return teacher.walk(field, noise, noise[:, 0], self.reflow.steps).x
 
     def field(self, model: nn.Module, x: torch.Tensor, t: torch.Tensor, classes: Classes) -> torch.Tensor:
         """The velocity."""
@@ -71,3 +113,12 @@ class Flow(Generation):
         times = torch.linspace(first, last, steps + 1, dtype=torch.float64)
         start = noise * float(self.path.total(torch.tensor(first, dtype=torch.float64))[1])
         return self.solver.flow(field, start, times, seen)
+
+    def judge(self, model: nn.Module) -> dict[str, float]:
+        return super().judge(model) | {"straightness": self.straightness(model)}
+
+    def straightness(self, model: nn.Module, count: int = 256, steps: int = 16) -> float:
+        """Of the paths of ``count`` samples, where a number of the data has mean square 1."""
+        uniform = Counter(0, 0, _PATHS).uniform(0, count, self.numbers)
+        field = self.guided(model, self.classes_of(model, count))
+        return float(flows.straightness(field, beside(model, self.noise_of(uniform)), steps).mean())

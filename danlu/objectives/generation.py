@@ -33,8 +33,9 @@ for _union in (
     specs.Grid,
     specs.Sampler,
     specs.Coupling,
+    specs.Prior,
 ):
-    for _spec in get_args(get_args(_union)[0]):
+    for _spec in set(get_args(get_args(_union)[0])) - {specs.Reflow}:  # its pairs are another run's
         builds(_spec)(getattr(flows, _spec.__name__.removesuffix("Path")))
 
 _START = 0x73746172  # "star": where samples start
@@ -107,8 +108,18 @@ class Generation(Numbers):
         specification; where the network is told classes, of the class ``label``, or of all in turn.
         ``seen`` is given the noise and what it is after each step."""
         uniform = Counter(seed, 0, _START).uniform(0, count, self.numbers + 1)
-        noise = beside(model, normal(uniform[:, 1:]).astype(np.float32).reshape(-1, *self.shape))
+        noise, start = beside(model, self.noise_of(uniform[:, 1:])), beside(model, uniform[:, 0])
         classes = self.classes_of(model, count, label)
+
+        def back(x: torch.Tensor) -> Floats:
+            return self.scaled_back(x.double().cpu())
+
+        each = None if seen is None else lambda x: seen(back(x))
+        field = self.guided(model, classes)
+        return back(self.walk(field, noise, start, steps or self.steps, each).x)
+
+    def guided(self, model: nn.Module, classes: Classes) -> Field:
+        """What samples of ``classes`` follow."""
         none = None if classes is None else torch.full_like(classes, NONE)
 
         def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -118,12 +129,11 @@ class Generation(Numbers):
             untold = self.field(model, x, t, none)
             return untold + self.guidance * (found - untold)
 
-        def back(x: torch.Tensor) -> Floats:
-            return self.scaled_back(x.double().cpu())
+        return field
 
-        start = beside(model, uniform[:, 0])
-        each = None if seen is None else lambda x: seen(back(x))
-        return back(self.walk(field, noise, start, steps or self.steps, each).x)
+    def noise_of(self, uniform: Floats) -> NDArray[np.float32]:
+        """Noise of uniform numbers [rows, numbers], as the data are shaped."""
+        return normal(uniform).astype(np.float32).reshape(-1, *self.shape)
 
     def classes_of(self, model: nn.Module, count: int, label: int | None = None) -> Classes:
         """Of samples: ``label``, or the first, the second …; None where the network is not told."""
@@ -139,11 +149,6 @@ class Generation(Numbers):
         if len(self.shape) == 1:
             return Sample("points", scattered(made), {"points": made.tolist()})
         return Sample("picture", shaded(made[:_PICTURES]), {"images": made.tolist()})
-
-    def normals_of(self, uniform: Floats) -> list[NDArray[np.float32]]:
-        """Standard normal numbers [rows, …], each as the data are shaped."""
-        parts = np.split(normal(uniform).astype(np.float32), uniform.shape[1] // self.numbers, axis=1)
-        return [part.reshape(-1, *self.shape) for part in parts]
 
     def told(self, classes: Any, coin: Floats) -> Any:
         """The classes that the network is told."""

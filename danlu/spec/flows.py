@@ -1,15 +1,17 @@
-"""Specifications of generation by ODEs: kernels, paths, levels, weights, grids, samplers, couplings.
+"""Specifications of generation by ODEs: kernels, paths, levels, weights, grids, samplers, couplings,
+priors.
 
 Built by ``danlu.flows``. Clocks: paths run from t = 0, noise, to t = 1, data; levels σ fall from large to 0.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from danlu.spec.base import NonNegativeFloat, PositiveFloat, Spec
+from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 from danlu.spec.families import Family
 
 
@@ -275,5 +277,41 @@ class OptimalTransport(Spec):
     kind: Literal["ot"] = "ot"
 
 
+class Reflow(Spec):
+    """Noise and where the flow of another ``run`` takes it (Liu et al. 2022, section 2.2): pairs that make
+    paths straighter. ``run``: the folder of a finished run on the same data; ``steps``: of its sampler."""
+
+    kind: Literal["reflow"] = "reflow"
+    run: str
+    steps: Annotated[PositiveInt, Field(le=10_000)] = 16
+
+
 COUPLING = Family("coupling", base=OwnPart, needs=("order",))
-Coupling = Annotated[Independent | OptimalTransport, COUPLING]
+Coupling = Annotated[Independent | OptimalTransport | Reflow, COUPLING]
+
+
+# ---- laws of noise that a flow may start from
+
+
+class Normal(Spec):
+    """Standard normal."""
+
+    kind: Literal["normal"] = "normal"
+
+
+class Uniform(Spec):
+    """Uniform from −``half`` to ``half`` in every number; left out: √3, for which the variance is 1."""
+
+    kind: Literal["uniform"] = "uniform"
+    half: PositiveFloat = 3**0.5
+
+
+class Logistic(Spec):
+    """Logistic in every number, with ``scale``; left out: √3/π, for which the variance is 1."""
+
+    kind: Literal["logistic"] = "logistic"
+    scale: PositiveFloat = 3**0.5 / math.pi
+
+
+PRIOR = Family("prior", base=OwnPart, needs=("sample", "log_density"))
+Prior = Annotated[Normal | Uniform | Logistic, PRIOR]

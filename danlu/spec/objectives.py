@@ -28,7 +28,9 @@ from danlu.spec.flows import (
     Levels,
     LinearPath,
     LogNormal,
+    Normal,
     Path,
+    Prior,
     Sampler,
     Weight,
 )
@@ -150,6 +152,10 @@ SQUARES = Metric(
     "held_out_loss", "", "lower", "mean squared error of a number, weighted as in training, held out"
 )
 
+STRAIGHTNESS = Metric(
+    "straightness", "", "lower", "∫E‖x₁ − x₀ − v‖² of its paths, where a number of the data has mean square 1"
+)
+
 
 class Generation(Spec):
     """What objectives that make data of noise have in common.
@@ -180,13 +186,19 @@ class Generation(Spec):
 
 class Flow(Generation):
     """Flow matching (Lipman et al. 2023): learn the velocity that carries noise to data along a ``path``.
-    ``coupling``: which noise goes with which data of a batch. ``sampler``: in equal steps of time."""
+    ``coupling``: which noise goes with which data of a batch. ``prior``: the law of the noise, which is free
+    (Su 2022, spaces.ac.cn/archives/9379). ``sampler``: in equal steps of time."""
 
-    penalties: ClassVar[tuple[str, ...]] = (*Generation.penalties, "path", "coupling")
+    penalties: ClassVar[tuple[str, ...]] = (*Generation.penalties, "path", "coupling", "prior")
     kind: Literal["flow"] = "flow"
     path: Path = LinearPath()
     coupling: Coupling = Independent()
+    prior: Prior = Normal()
     sampler: Sampler = Heun()
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return *super().metrics, STRAIGHTNESS
 
     @model_validator(mode="after")
     def _over_times(self) -> Flow:

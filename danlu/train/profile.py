@@ -19,6 +19,7 @@ from danlu.train.assemble import assemble, objective_of
 from danlu.train.kernels import report
 from danlu.train.machine import ceiling, keep_memory, pick_device, pick_precision
 from danlu.train.parallel import Processes
+from danlu.train.teacher import teach
 from danlu.train.update import Update
 
 PARTS = ("data", "forward", "backward", "optimizer")
@@ -69,6 +70,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     keep_memory()
     precision = pick_precision(train.precision, device)
     objective = objective_of(experiment, data.prepare(experiment.data))
+    teach(experiment, objective, device)
     made = assemble(experiment, objective, precision, Processes(0, 1, device))
     timer = _Timer(device)
     compiled = compiling.compiled(experiment, objective) if train.compile is True else None

@@ -35,6 +35,7 @@ from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
 from danlu.train.parallel import Processes, processes
 from danlu.train.regime import regime
+from danlu.train.teacher import check_teacher, teach
 from danlu.train.trainer import Choices, Reporter, Trainer
 
 ceiling = cache(machine.ceiling)  # measured once a process, which may train many runs
@@ -135,6 +136,7 @@ class _Run:
         with self.recording.during("objective"):
             self.objective = objective_of(experiment, self.source)
         try:
+            self.teacher = teach(experiment, self.objective, group.device)
             with self.recording.during("held out"):
                 held_out = self.objective.held_out(experiment.train.evaluate_tokens)
             self._check_passes()
@@ -258,7 +260,8 @@ class _Run:
         if not folder.environment.exists():
             return None
         shape = {"data": dict, "choices": Choices.shape(), "parts": (parts.RECORD, None)}
-        record = read_object(folder.environment, shape)
+        record = read_object(folder.environment, shape | {"teacher": (dict, None)})
+        check_teacher(folder, record.get("teacher"), self.teacher)
         check_data(folder, record["data"], self.source.record, self.experiment)
         parts.check(record.get("parts") or (), self.experiment, folder.path)
         return record
@@ -270,6 +273,8 @@ class _Run:
             if isinstance(self.source, data.Dataset):
                 self.source.tokenizer.save(folder.path / TOKENIZER)
             now |= {"metric": trainer.metric.record(), "unit": self.objective.unit}
+            if self.teacher is not None:
+                now |= {"teacher": self.teacher}
             write_json(folder.environment, now | {"parts": parts.keep(self.experiment, folder.path)})
         else:
             for sentence in differs(record, now | {"data": record["data"]}):

@@ -10,10 +10,11 @@ import torch
 
 from danlu.data import prepare
 from danlu.distances import energy
-from danlu.flows import Mixture
+from danlu.flows import Characteristics, Mixture, straight
 from danlu.objectives import Draw, Flow, build, check_passes
 from danlu.spec import DanluError
 from danlu.spec import Flow as Described
+from danlu.spec import flows as specs
 from danlu.spec.flows import (
     Bridge,
     Euler,
@@ -110,6 +111,110 @@ def test_noise_and_times_are_what_they_should_be() -> None:
     assert abs(untold.mean() - 0.25) < 4 * math.sqrt(0.25 * 0.75 / len(untold))
     even = np.sort(made().held_out().example(range(4096), None)["times"])
     assert np.abs(even - (np.arange(4096) + 0.5) / 4096).max() < 2e-3
+
+
+PRIORS = [specs.Uniform(), specs.Logistic(), specs.Uniform(half=1.0)]
+
+
+class ByTracks(torch.nn.Module):
+    """The velocity by characteristics of the eight Gaussians' centres, where these are the data."""
+
+    def __init__(self, objective: Flow) -> None:
+        super().__init__()
+        angles = 2 * math.pi * torch.arange(8, dtype=torch.float64) / 8
+        centres = 4.0 * torch.stack([angles.cos(), angles.sin()], 1)
+        self.points = (centres - objective.centre) / objective.spread
+        self.law = Characteristics(straight(objective.path), objective.prior)
+
+    def forward(self, x, t, condition=None):
+        t = torch.as_tensor(t).double().expand(len(x)).clamp(max=1 - 1e-9)
+        return self.law.velocity(x.double(), t, self.points).to(x.dtype)
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.kind)
+def test_any_prior_is_carried_to_the_data(prior: specs.Prior) -> None:
+    """The construction by characteristics has the least loss, and its paths end in the data's points, each as
+    often as it should."""
+    objective = made(EightGaussians(sd=1e-6, held_out=2048), prior=prior, sampler=Euler(), steps=60)
+    model = ByTracks(objective).eval()
+    example = tensors(objective.held_out().example(range(2048), None))
+    squares = objective.squares(model, example).double()
+
+    class Moved(torch.nn.Module):
+        def forward(self, x, t, condition=None):
+            return model(x, t) + 0.1 * torch.sin(3 * x)
+
+    x = objective.path.at(example["noise"], example["data"], example["times"]).double()
+    more = (
+        objective.squares(Moved().eval(), example).double()
+        - squares
+        - 0.01 * torch.sin(3 * x).square().sum(1)
+    )
+    assert more.mean().abs() < 4 * more.std() / math.sqrt(2048)
+    samples = torch.from_numpy(objective.generate(model, 1024))
+    goals = model.points * objective.spread + objective.centre
+    apart, mode = torch.cdist(samples, goals).min(1)
+    assert (apart > 0.05).float().mean() < 0.02  # the last step of Euler is to E[x₁|x]
+    assert (torch.bincount(mode, minlength=8) / 1024 - 1 / 8).abs().max() < 4 * math.sqrt(7 / 64 / 1024)
+
+
+@pytest.mark.parametrize("prior", [specs.Normal(), *PRIORS], ids=lambda prior: prior.kind)
+def test_noise_has_the_law_of_the_prior(prior: specs.Prior) -> None:
+    """Kolmogorov and Smirnov, at one in a thousand; and each row's is its own."""
+    from scipy import stats
+
+    objective = made(prior=prior)
+    whole = objective.example(Draw(2, 0, 0, 0, 20_000))["noise"]
+    laws = {
+        "normal": stats.norm(),
+        "uniform": stats.uniform(-getattr(prior, "half", 1), 2 * getattr(prior, "half", 1)),
+        "logistic": stats.logistic(scale=getattr(prior, "scale", 1)),
+    }
+    assert stats.kstest(whole.ravel().astype(np.float64), laws[prior.kind].cdf).pvalue > 1e-3
+    assert np.array_equal(whole[17:40], objective.example(Draw(2, 0, 0, 17, 40))["noise"])
+    noisy = made(prior=prior, path=Bridge()).example(Draw(2, 0, 0, 0, 20_000))["between"]
+    assert stats.kstest(noisy.ravel().astype(np.float64), "norm").pvalue > 1e-3  # z is normal all the same
+
+
+def test_straightness_is_that_of_the_paths() -> None:
+    """Of N(0, I) → N(m, s²I) it is (2 − π/2) s a number (Liu et al. 2022; notes of the closed form)."""
+    objective = made(EightGaussians(modes=1, radius=1e-6, sd=0.5))
+    law = Mixture(torch.ones(1), torch.zeros(1, 2), torch.full((1, 2), 0.5))
+
+    class Gauss(torch.nn.Module):
+        def forward(self, x, t, condition=None):
+            return law.velocity(objective.path)(x.double(), torch.as_tensor(t).double()).to(x.dtype)
+
+    found = objective.straightness(Gauss(), 4000, 50)
+    assert found == pytest.approx(2 * 0.5 * (2 - math.pi / 2), rel=0.1)
+    assert objective.judge(Gauss())["straightness"] == pytest.approx(found, rel=0.2)
+
+
+def test_reflow_takes_the_pairs_of_its_teacher() -> None:
+    """The same velocity has no loss on straight pairs of its own; without a teacher there are none."""
+    teacher = made(EightGaussians(modes=1, radius=1e-6, sd=1.0, held_out=512))
+    student = made(teacher.source.spec, coupling=specs.Reflow(run="runs/first", steps=8))
+
+    class Still(torch.nn.Module):  # N(0, I) is carried to itself by the shift 0
+        def forward(self, x, t, condition=None):
+            return torch.zeros_like(x)
+
+    example = tensors(student.example(Draw(0, 0, 0, 0, 64)))
+    with pytest.raises(AssertionError, match="teach"):
+        student.squares(Still().train(), example)
+    student.teach(teacher, Still())
+    assert float(student.squares(Still().train(), example).sum()) == 0
+    held_out = tensors(student.held_out().example(range(512), None))
+    torch.testing.assert_close(
+        student.squares(Still().eval(), held_out), teacher.squares(Still().eval(), held_out)
+    )  # held-out losses are of independent pairs, whatever the coupling
+    for other, sentence in [
+        (made(EightGaussians(sd=0.5)), "data is"),
+        (made(teacher.source.spec, prior=specs.Uniform()), "objective.prior is"),
+        (made(teacher.source.spec, conditional=True), "objective.conditional is True there and False here"),
+    ]:
+        with pytest.raises(ValueError, match=sentence):
+            student.teach(other, Still())
 
 
 def test_rows_beyond_the_places_count_for_nothing() -> None:

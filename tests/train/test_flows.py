@@ -75,6 +75,42 @@ def torchrun(words: list[str], folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_reflow_learns_from_a_run_and_from_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It resumes bit for bit, accumulates, and goes on with the teacher it began with alone."""
+    small.go(resolve(WORDS), tmp_path / "first")
+    small.go(resolve([*WORDS, "train.seed=1"]), tmp_path / "other")
+    words = [*WORDS, "+reflow", f"objective.coupling.run={tmp_path / 'first'}", "objective.coupling.steps=2"]
+    small.go(resolve(words), tmp_path / "whole")
+    at_call(monkeypatch, Trainer, "step", 6, die)
+    with pytest.raises(Died):
+        small.go(resolve(words), tmp_path / "cut")
+    monkeypatch.undo()
+    (tmp_path / "first").rename(tmp_path / "kept")
+    (tmp_path / "other").rename(tmp_path / "first")
+    with pytest.raises(RunError, match=r"began with another teacher: .*first holds other weights"):
+        small.go(resolve(words), tmp_path / "cut")
+    (tmp_path / "first").rename(tmp_path / "other")
+    (tmp_path / "kept").rename(tmp_path / "first")
+    small.go(resolve(words), tmp_path / "cut")
+    small.assert_same(tmp_path / "whole", tmp_path / "cut")
+    small.go(resolve([*words, "train.microbatch=8"]), tmp_path / "parts")
+    small.close(small.losses(tmp_path / "whole"), small.losses(tmp_path / "parts"))
+    said = CliRunner().invoke(app, ["sample", str(tmp_path / "whole")])  # which needs no teacher
+    assert said.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("run", "sentence"), [("", "is not a run's folder"), ("denoised", "its objective is no flow")]
+)
+def test_what_cannot_teach_is_refused(tmp_path: Path, run: str, sentence: str) -> None:
+    if run:
+        small.go(resolve([*DENOISE, "train.steps=1"]), tmp_path / run)
+    words = [*WORDS, "+reflow", f"objective.coupling.run={tmp_path / (run or 'nothing')}"]
+    with pytest.raises(RunError, match=f"objective.coupling.run = .*{sentence}"):
+        small.go(resolve(words), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [WORDS, DENOISE, DIGITS], ids=names)
 def test_two_processes_are_one(tmp_path: Path, words: list[str]) -> None:

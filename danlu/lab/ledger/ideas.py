@@ -43,6 +43,7 @@ FAMILIES = {
     "objective.kernel": "generation",
     "objective.levels": "generation",
     "objective.path": "generation",
+    "objective.prior": "generation",
     "objective.sampler": "generation",
     "objective.weight": "generation",
     "optimizer": "optimizer",

@@ -326,11 +326,13 @@ def _update(experiment: spec.Experiment) -> Callable[[], None]:
     from danlu import data
     from danlu.train.assemble import assemble, objective_of, place
     from danlu.train.parallel import Processes
+    from danlu.train.teacher import teach
     from danlu.train.update import Update
 
     train = experiment.train
     device, precision = place(train)
     objective = objective_of(experiment, data.prepare(experiment.data))
+    teach(experiment, objective, torch.device(device))
     made = assemble(experiment, objective, precision, Processes(0, 1, torch.device(device)))
     for group in (group for rule in made.rules for group in rule.param_groups):
         group["lr"] *= GENTLY

@@ -1,0 +1,175 @@
+"""How good flows are, and what reflow does: eight Gaussians and digits.
+
+    python -m bench.generative [--keep FOLDER]
+
+Eight Gaussians: energy distance of 2,000 samples at 16 evaluations of the network, for flow matching, EDM,
+PFGM++ and PFGM, against three standard deviations of that between two fresh sets of as many points; and one
+step of Euler after reflow, with the straightness of the paths before and after. Digits: Fréchet distance of
+1,797 samples against 2.5 times that between halves of the data, and whether the samples are memory. Each run
+is a recipe, trained on two threads; what it took is told in seconds of processor time, since the machine may
+be shared. ``--keep``: where the runs lie, which are not trained again if they are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.common import danlu_command, machine, save, show, verdict
+from danlu.data.points import Points
+from danlu.distances import between_halves, energy, memory
+from danlu.distances.digits import digit_features
+from danlu.distances.frechet import between
+from danlu.files.json import read_object
+from danlu.objectives import Flow, Generation
+from danlu.train.load import LoadedRun, load_run
+
+POINTS, EVALUATIONS, ONE_STEP = 2000, 16, 0.01
+SETS = 20  # pairs of fresh sets, which say how far data are from data
+HALVES = 2.5
+RUNS = {
+    "flow matching": ["flow-8gaussians"],
+    "reflow": ["flow-8gaussians", "+reflow", "objective.coupling.run=RUNS/flow-matching"],
+    "EDM": ["denoise-8gaussians"],
+    "PFGM++": ["denoise-8gaussians", "+pfgm-plus"],
+    "PFGM": ["denoise-8gaussians", "+pfgm"],
+    "digits": ["flow-digits"],
+}  # fmt: skip
+
+
+def trained(name: str, words: list[str], folder: Path) -> tuple[LoadedRun, dict[str, Any]]:
+    """The run, and what training took."""
+    run = folder / name.replace(" ", "-")
+    words = [word.replace("RUNS", os.fspath(folder)) for word in words]
+    if not (run / "summary.json").exists():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [*danlu_command(), "train", *words, "train.device=cpu", "--run", os.fspath(run)],
+            env=os.environ | {"OMP_NUM_THREADS": "2"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        (run / "processor-seconds").write_text(f"{seconds:.1f}\n")
+    summary = read_object(run / "summary.json", {"active_seconds": dict, "steps": int})
+    took = {
+        "words": " ".join(words).replace(os.fspath(folder), "RUNS"),
+        "steps": summary["steps"],
+        "processor_seconds": float((run / "processor-seconds").read_text()),
+        "train_seconds": summary["active_seconds"]["train"] + summary["active_seconds"]["optimizer"],
+    }
+    return load_run(run), took
+
+
+def data_against_data(source: Points) -> dict[str, float]:
+    """The energy distance of two fresh sets of points: mean and standard deviation."""
+    sets = [source.fresh(100 + i, POINTS)[0] for i in range(2 * SETS)]
+    values = [energy(a, b).value for a, b in zip(sets[::2], sets[1::2], strict=True)]
+    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)), "pairs": SETS}
+
+
+def on_points(run: LoadedRun) -> dict[str, Any]:
+    """Energy distances by evaluations of the network, and the straightness of a flow's paths."""
+    objective = run.objective
+    assert isinstance(objective, Generation)
+    fresh = objective.source.fresh(5, POINTS)[0]
+    found: dict[str, Any] = {"energy": {}}
+    for steps in (4, 8, 32):  # Heun's, two evaluations each
+        made = objective.generate(run.model, POINTS, seed=1, steps=steps)
+        found["energy"][str(2 * steps)] = energy(made, fresh).value
+    if isinstance(objective, Flow):
+        found["straightness"] = objective.straightness(run.model, 1000, 50)
+    return found
+
+
+def one_step(run: LoadedRun) -> float:
+    """The energy distance after one step of Euler."""
+    from danlu.flows import Euler
+
+    assert isinstance(run.objective, Flow)
+    run.objective.solver = Euler()
+    made = run.objective.generate(run.model, POINTS, seed=1, steps=1)
+    return energy(made, run.objective.source.fresh(5, POINTS)[0]).value
+
+
+def on_digits(run: LoadedRun) -> dict[str, Any]:
+    """The Fréchet distance, that between halves of the data, and the test of memory."""
+    objective = run.objective
+    assert isinstance(objective, Generation)
+    made = objective.generate(run.model, 1797, seed=1).clip(0, 1).reshape(1797, -1)
+    source = objective.source
+    train, held_out = (part.reshape(len(part), -1) for part, _ in (source.train, source.held_out))
+    data = np.concatenate([train, held_out])
+    halves = between_halves("Fréchet distance", between, digit_features(data))
+    told = memory(made, train, held_out)
+    return {
+        "frechet": between(digit_features(made), digit_features(data)),
+        "halves": {"mean": halves.value, "sd": halves.error},
+        "memory": {
+            "to_train": told.to_train.value, "to_held_out": told.to_held_out.value,
+            "nearer": told.nearer.value, "nearer_error": told.nearer.error,
+            "share": told.share.value, "share_error": told.share.error, "copies": told.copies,
+        },
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Train what is not there, measure, save and show."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--keep", type=Path)
+    chosen = parser.parse_args().keep
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (chosen or Path(scratch)).resolve()
+        runs = {name: trained(name, words, folder) for name, words in RUNS.items()}
+        found: dict[str, Any] = {name: {**took} for name, (_, took) in runs.items()}
+        for name, (run, _) in runs.items():
+            found[name] |= on_digits(run) if name == "digits" else on_points(run)
+        for name in ("flow matching", "reflow"):
+            found[name]["one_step"] = one_step(runs[name][0])
+        apart = data_against_data(runs["EDM"][0].objective.source)
+    about = machine(2)
+    save("generative", {"about": about, "data_against_data": apart, "runs": found})
+    report(found, apart, about)
+
+
+def report(found: dict[str, Any], apart: dict[str, float], about: dict[str, Any]) -> None:
+    """As tables."""
+    bar = 3 * apart["sd"]
+    rows = []
+    for name, one in found.items():
+        if "energy" not in one:
+            continue
+        values = [f"{one['energy'][n]:.4f}" for n in ("8", "16", "64")]
+        values += [f"{one[what]:.4f}" if what in one else "" for what in ("one_step", "straightness")]
+        reached = verdict(abs(one["energy"]["16"]), bar, at_most=True)
+        rows.append([name, *values, f"{one['processor_seconds']:.0f} s", reached])
+    evaluations = ["8 evaluations", "16", "64", "one Euler step"]
+    columns = ["eight Gaussians", *evaluations, "straightness", "processor", f"16: ≤ {bar:.4f}"]
+    show("energy distance", columns, rows, about)
+    one, digits = found["reflow"], found["digits"]
+    most = HALVES * digits["halves"]["mean"]
+    figures = {
+        "after reflow, one Euler step": (one["one_step"], ONE_STEP),
+        "digits, Fréchet distance": (digits["frechet"], most),
+    }
+    told = [
+        [name, f"{value:.4f}", f"{bar:.4f}", verdict(value, bar, at_most=True)]
+        for name, (value, bar) in figures.items()
+    ]
+    told.append(["digits, nearer to training images", f"{digits['memory']['share']:.3f}", "", ""])
+    show("figures", ["", "found", "at most", ""], told, about)
+
+
+if __name__ == "__main__":
+    main()
