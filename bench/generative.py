@@ -23,12 +23,14 @@ from typing import Any
 import numpy as np
 
 from bench.common import danlu_command, machine, save, show, verdict
+from danlu.data import Finite
 from danlu.data.points import Points
 from danlu.distances import between_halves, energy, memory
 from danlu.distances.digits import digit_features
 from danlu.distances.frechet import between
 from danlu.files.json import read_object
 from danlu.objectives import Flow, Generation
+from danlu.spec.points import EightGaussians
 from danlu.train.load import LoadedRun, load_run
 
 POINTS, EVALUATIONS, ONE_STEP = 2000, 16, 0.01
@@ -80,7 +82,7 @@ def data_against_data(source: Points) -> dict[str, float]:
 def on_points(run: LoadedRun) -> dict[str, Any]:
     """Energy distances by evaluations of the network, and the straightness of a flow's paths."""
     objective = run.objective
-    assert isinstance(objective, Generation)
+    assert isinstance(objective, Generation) and isinstance(objective.source, Points)
     fresh = objective.source.fresh(5, POINTS)[0]
     found: dict[str, Any] = {"energy": {}}
     for steps in (4, 8, 32):  # Heun's, two evaluations each
@@ -95,7 +97,7 @@ def one_step(run: LoadedRun) -> float:
     """The energy distance after one step of Euler."""
     from danlu.flows import Euler
 
-    assert isinstance(run.objective, Flow)
+    assert isinstance(run.objective, Flow) and isinstance(run.objective.source, Points)
     run.objective.solver = Euler()
     made = run.objective.generate(run.model, POINTS, seed=1, steps=1)
     return energy(made, run.objective.source.fresh(5, POINTS)[0]).value
@@ -104,7 +106,7 @@ def one_step(run: LoadedRun) -> float:
 def on_digits(run: LoadedRun) -> dict[str, Any]:
     """The Fréchet distance, that between halves of the data, and the test of memory."""
     objective = run.objective
-    assert isinstance(objective, Generation)
+    assert isinstance(objective, Generation) and isinstance(objective.source, Finite)
     made = objective.generate(run.model, 1797, seed=1).clip(0, 1).reshape(1797, -1)
     source = objective.source
     train, held_out = (part.reshape(len(part), -1) for part, _ in (source.train, source.held_out))
@@ -137,7 +139,7 @@ def main() -> None:
             found[name] |= on_digits(run) if name == "digits" else on_points(run)
         for name in ("flow matching", "reflow"):
             found[name]["one_step"] = one_step(runs[name][0])
-        apart = data_against_data(runs["EDM"][0].objective.source)
+        apart = data_against_data(Points(EightGaussians()))
     about = machine(2)
     save("generative", {"about": about, "data_against_data": apart, "runs": found})
     report(found, apart, about)
