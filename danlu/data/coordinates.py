@@ -1,4 +1,4 @@
-"""Signals as coordinate data: where, and what is there. Photographs, a chirp, the signed distance of a curve.
+"""Signals as coordinate data: where, and what is there. Pictures, a chirp, the signed distance of a curve.
 
 Coordinates run from −1 to 1 each way and are the middles of equal cells. On an image the first goes down, the
 second to the right.
@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.data.errors import DataError
-from danlu.files.read import open_file
+from danlu.data.pictures import picture, pillow, why
+from danlu.files.paths import expanded
+from danlu.files.read import open_file, read_bytes
 from danlu.spec import signals as specs
 from danlu.spec.signals import CROP
 
@@ -76,7 +78,8 @@ def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
 
 
 def prepare_signal(spec: specs.Signals) -> Signal:
-    """The signal of ``spec``. Raises ``DataError`` where scikit-learn or Pillow is missing."""
+    """The signal of ``spec``. Raises ``DataError`` where scikit-learn or Pillow is missing, ``DataError`` or
+    ``FileError`` for a picture that is none."""
     shape = (spec.points,) if isinstance(spec, specs.Chirp) else (spec.pixels, spec.pixels)
     coordinates = middles(shape)
     values, gradients = _MADE[type(spec)](spec, coordinates)
@@ -84,15 +87,20 @@ def prepare_signal(spec: specs.Signals) -> Signal:
     for places in np.indices(shape):
         even &= places % 2 == 0
     whole = Part(*(np.ascontiguousarray(array, np.float32) for array in (coordinates, values, gradients)))
+    of = {"file_sha256": _digest(read_bytes(expanded(spec.file)))} if isinstance(spec, specs.Picture) else {}
     record = {
         "corpus": spec.model_dump(mode="json"),
-        "sha256": hashlib.sha256(whole.values.tobytes()).hexdigest(),
+        "sha256": _digest(whole.values.tobytes()),
         "splits": {
-            "train": {"points": int(even.sum())},
-            "held_out": {"points": int((~even).sum())},
+            "train": {"points": int(even.sum()), **of},
+            "held_out": {"points": int((~even).sum()), **of},
         },
     }
     return Signal(spec, shape, whole, even.ravel(), record)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def middles(shape: tuple[int, ...]) -> Floats:
@@ -102,13 +110,19 @@ def middles(shape: tuple[int, ...]) -> Floats:
 
 
 def _photograph(spec: specs.Photograph, coordinates: Floats) -> tuple[Floats, Floats]:
-    """Values; gradients by central differences, one-sided at the edges."""
     down, right = _CORNERS[spec.of]
     crop = _pixels(spec.of)[down : down + CROP, right : right + CROP] / 255
     tile = CROP // spec.pixels
     image = crop.reshape(spec.pixels, tile, spec.pixels, tile, 3).mean((1, 3))
-    gradients = np.stack(np.gradient(image, 2 / spec.pixels, axis=(0, 1)), -1)
-    return image.reshape(-1, 3), gradients.reshape(-1, 3, 2)
+    return image.reshape(-1, 3), _slopes(image, 2 / spec.pixels)
+
+
+def _slopes(image: Floats, step: float) -> Floats:
+    """Gradients of an image [height, width, n] by central differences, one-sided at the edges:
+    [height · width, n, 2]. Those of the seen pixels are differences of seen pixels alone."""
+    slopes = np.stack(np.gradient(image, step, axis=(0, 1)), -1)
+    slopes[::2, ::2] = np.stack(np.gradient(image[::2, ::2], 2 * step, axis=(0, 1)), -1)
+    return slopes.reshape(-1, *slopes.shape[2:])
 
 
 def _pixels(name: str) -> NDArray[np.uint8]:
@@ -123,6 +137,25 @@ def _pixels(name: str) -> NDArray[np.uint8]:
     image: Any = importlib.import_module("PIL.Image")
     with open_file(Path(folder) / "datasets" / "images" / f"{name}.jpg") as file:
         return np.asarray(image.open(file, formats=["JPEG"]).convert("RGB"))
+
+
+def _picture(spec: specs.Picture, coordinates: Floats) -> tuple[Floats, Floats]:
+    library, ops = pillow("PIL.Image"), pillow("PIL.ImageOps")
+    with open_file(expanded(spec.file)) as file:
+        try:
+            image = picture(file).convert("RGB")
+        except Exception as error:  # Pillow raises whatever a damaged file leads it to
+            raise DataError(
+                f"data.file = {spec.file} cannot be read as PNG or JPEG ({why(error)}); name another file"
+            ) from None
+    if min(image.size) < spec.pixels:
+        raise DataError(
+            f"data.pixels = {spec.pixels} is more than {spec.file} has ({image.width} × {image.height}); "
+            f"allowed: 4 to {min(image.size)}"
+        )
+    small = ops.fit(image, (spec.pixels, spec.pixels), method=library.Resampling.BOX)
+    values = np.asarray(small) / 255
+    return values.reshape(-1, 3), _slopes(values, 2 / spec.pixels)
 
 
 def _chirp(spec: specs.Chirp, coordinates: Floats) -> tuple[Floats, Floats]:
@@ -163,6 +196,7 @@ def _box(x: Floats) -> tuple[Floats, Floats]:
 
 _MADE: dict[type, Callable[[Any, Floats], tuple[Floats, Floats]]] = {
     specs.Photograph: _photograph,
+    specs.Picture: _picture,
     specs.Chirp: _chirp,
     specs.SignedDistance: _signed_distance,
 }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import warnings
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from danlu.data.cache import entry_name, new_entry, version
 from danlu.data.errors import DataError
 from danlu.data.finite import by_group, splits
 from danlu.data.images import Images
+from danlu.data.pictures import picture, pillow, why
 from danlu.data.walk import SourceFile, walk
 from danlu.files.errors import FileError
 from danlu.files.json import read_object, write_json
@@ -27,7 +26,7 @@ from danlu.spec.errors import did_you_mean
 from danlu.spec.finite import ImageFolder
 
 ENDINGS = (".png", ".jpg", ".jpeg")
-MAKERS = ("alike", "finite", "folder", "split", "walk")  # of a cache entry
+MAKERS = ("alike", "finite", "folder", "pictures", "split", "walk")  # of a cache entry
 LARGEST = 2**31  # numbers of all images together: they are kept in memory
 _NAMED = 3  # files that a sentence names
 _RECORD = {"corpus": str, "classes": [str], "splits": {"train": dict, "held_out": dict}}
@@ -124,16 +123,17 @@ def _read(
     spec: ImageFolder, root: Path, files: Sequence[SourceFile]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Images uint8 [n, channels, pixels, pixels] and their grey thumbnails."""
-    library, fit = _pillow("PIL.Image"), _pillow("PIL.ImageOps")
+    library, ops = pillow("PIL.Image"), pillow("PIL.ImageOps")
+    size, mode = (spec.pixels, spec.pixels), "L" if spec.channels == 1 else "RGB"
     images = np.empty((len(files), spec.channels, spec.pixels, spec.pixels), np.uint8)
     thumbnails = np.empty((len(files), alike.HIGH, alike.WIDE), np.uint8)
     damaged: list[str] = []
     for place, file in enumerate(files):
         try:
             with open_file(root / file.name) as opened:
-                image = _square(library, fit, opened, spec)
+                image = ops.fit(picture(opened).convert(mode), size, method=library.Resampling.LANCZOS)
         except Exception as error:  # Pillow raises whatever a damaged file leads it to
-            damaged.append(f"{file.name} ({_why(error)})")
+            damaged.append(f"{file.name} ({why(error)})")
             continue
         images[place] = np.asarray(image).reshape(spec.pixels, spec.pixels, spec.channels).transpose(2, 0, 1)
         small = image.convert("L").resize((alike.WIDE, alike.HIGH), library.Resampling.BILINEAR)
@@ -147,31 +147,6 @@ def _read(
     return images, thumbnails
 
 
-def _square(library: Any, ops: Any, file: Any, spec: ImageFolder) -> Any:
-    """The image as it is looked at: turned as its camera says, on white, the middle square of it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", library.DecompressionBombWarning)
-        warnings.simplefilter("ignore", UserWarning)  # about damaged notes that a camera left
-        image = library.open(file, formats=["PNG", "JPEG"])
-        image.load()
-    image = ops.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits, which convert would cut off at 255
-        image = library.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = library.alpha_composite(library.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if spec.channels == 1 else "RGB")
-    return ops.fit(image, (spec.pixels, spec.pixels), method=library.Resampling.LANCZOS)
-
-
-def _why(error: Exception) -> str:
-    if type(error).__name__ == "UnidentifiedImageError":
-        return "no image"
-    if type(error).__name__.startswith("DecompressionBomb"):
-        return "too many pixels"
-    return str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-
-
 def _classes(names: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     """The subfolders' names, where every file is in one, and the class of each file."""
     first = [name.split("/")[0] if "/" in name else "" for name in names]
@@ -179,16 +154,6 @@ def _classes(names: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
     if "" in known or len(known) < 2:
         return [], np.zeros(len(names), np.int64)
     return known, np.array([known.index(name) for name in first], np.int64)
-
-
-def _pillow(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise DataError(
-            "data.kind = images reads PNG and JPEG with Pillow, which is not installed; "
-            "pip install 'danlu[images]'"
-        ) from None
 
 
 def _open(spec: ImageFolder, entry: Path) -> Images:

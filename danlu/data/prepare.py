@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from danlu import spec as specs
 from danlu.data.arrays import prepare_arrays
+from danlu.data.coordinates import prepare_signal
 from danlu.data.dataset import Progress, prepare_text
 from danlu.data.errors import DataError
 from danlu.data.folder import prepare_folder
@@ -14,7 +15,7 @@ from danlu.data.images import prepare_digits
 from danlu.data.labelled import prepare_bigrams
 from danlu.data.points import Points
 from danlu.data.table import prepare_table
-from danlu.spec import points
+from danlu.spec import points, signals
 from danlu.spec.families import Own, own_of
 
 
@@ -46,6 +47,8 @@ def prepare(spec: Any, *, cache: Path | None = None, progress: Progress | None =
         return prepare_table(spec)
     if isinstance(spec, specs.Bigrams):
         return prepare_bigrams(spec, cache=cache, progress=progress)
+    if isinstance(spec, signals.Signal):
+        return prepare_signal(spec)
     return prepare_text(spec, cache=cache, progress=progress)
 
 

@@ -11,6 +11,7 @@ FIELDS = {
     "data.held_out": _TEXT,
     "data.label": _TEXT,
     "data.file": _TEXT,
+    **{f"data.{field}": _TEXT for field in ("of", "pixels", "points", "low", "high")},  # signals
     "train.evaluate_tokens": _TEXT,
 }
 PENALTIES = ("objective.z_loss",)  # added to the training loss alone; the metric is without them

@@ -1,6 +1,8 @@
 """Assembled networks: ``build(spec, *inputs)`` makes one (of text: vocabulary, context; of images: shape,
-outputs); ``generate`` writes with it, and ``unmask`` with an encoder."""
+outputs; of coordinates: how many, and how many values); ``generate`` writes with it, and ``unmask`` with an
+encoder."""
 
+from danlu.models.coordinate_networks import CoordinateMLP, LipschitzMLP, Siren
 from danlu.models.decoder import Decoder
 from danlu.models.encoder import Encoder
 from danlu.models.encoder_decoder import EncoderDecoder
@@ -15,9 +17,11 @@ from danlu.models.unmask import unmask
 from danlu.nn.registry import build
 
 Transformer = Decoder | Encoder | EncoderDecoder | Patches
-Model = Transformer | PointMLP | UNet | FieldPatches | Maxent | VectorPair | ImagePair
+CoordinateNetwork = Siren | CoordinateMLP | LipschitzMLP
+Model = Transformer | PointMLP | UNet | FieldPatches | Maxent | VectorPair | ImagePair | CoordinateNetwork
 
 __all__ = [
-    "Decoder", "Encoder", "EncoderDecoder", "FieldPatches", "ImagePair", "Maxent", "Model",
-    "Patches", "PointMLP", "Transformer", "UNet", "VectorPair", "build", "generate", "pick", "unmask",
+    "CoordinateMLP", "CoordinateNetwork", "Decoder", "Encoder", "EncoderDecoder", "FieldPatches",
+    "ImagePair", "LipschitzMLP", "Maxent", "Model", "Patches", "PointMLP", "Siren", "Transformer", "UNet",
+    "VectorPair", "build", "generate", "pick", "unmask",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 base (the interface) · language (what all on text have) · causal, prefix · masked · masked_diffusion ·
 spans · classify (images) · numbers, generation (what all on points and images have) ·
-flow, denoise · autoencode · maxent (labelled rows).
+flow, denoise · autoencode · maxent (labelled rows) · fit (signals).
 ``build(spec, source)`` makes what a specification describes of what ``danlu.data.prepare`` gives.
 """
 
@@ -12,6 +12,7 @@ from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sam
 from danlu.objectives.causal import Causal, Prefix
 from danlu.objectives.classify import Classify
 from danlu.objectives.denoise import Denoise
+from danlu.objectives.fit import Fit
 from danlu.objectives.flow import Flow
 from danlu.objectives.generation import Generation
 from danlu.objectives.language import (
@@ -30,7 +31,7 @@ from danlu.objectives.maxent import MaximumEntropy
 from danlu.objectives.spans import Spans
 
 __all__ = [
-    "IGNORED", "Autoencode", "Causal", "Classify", "Denoise", "Draw", "Example", "Flow", "Generation",
+    "IGNORED", "Autoencode", "Causal", "Classify", "Denoise", "Draw", "Example", "Fit", "Flow", "Generation",
     "HeldOut", "Language", "Losses", "Masked", "MaskedDiffusion", "MaximumEntropy", "Objective", "Prefix",
     "Sample", "Spans",
     "bits_per_byte", "build", "check_passes", "held_out_keys", "loss_sum", "nats_sum", "training_keys",

@@ -19,6 +19,7 @@ from danlu.spec.attention import (
 from danlu.spec.autoencode import Autoencode
 from danlu.spec.averages import EMA, SWA, Average
 from danlu.spec.base import Spec
+from danlu.spec.coordinate_networks import CoordinateMLP, LipschitzMLP, Siren
 from danlu.spec.data import Bigrams, Data, Digits, Table, Text
 from danlu.spec.durations import Duration, Length, length
 from danlu.spec.errors import DanluError, SpecError
@@ -26,6 +27,7 @@ from danlu.spec.experiment import Experiment
 from danlu.spec.feed_forwards import GLU, MLP, FeedForward
 from danlu.spec.fields import FieldPatches, PointMLP, UNet
 from danlu.spec.finite import Arrays, ImageFolder
+from danlu.spec.fit import Fit
 from danlu.spec.maxent import Maxent
 from danlu.spec.metrics import Metric
 from danlu.spec.mixers import LRU, LatentAttention, Mixer, NoMixer, VQAttention
@@ -144,6 +146,7 @@ __all__ = [
     "Classify",
     "Clipped",
     "Constant",
+    "CoordinateMLP",
     "Cosine",
     "DanluError",
     "Data",
@@ -160,6 +163,7 @@ __all__ = [
     "FeedForward",
     "FiLM",
     "FieldPatches",
+    "Fit",
     "Fixed",
     "Flow",
     "Gate",
@@ -181,6 +185,7 @@ __all__ = [
     "Length",
     "Linear",
     "Lion",
+    "LipschitzMLP",
     "Llama3",
     "Masked",
     "MaskedDiffusion",
@@ -221,6 +226,7 @@ __all__ = [
     "ScheduleFreeAdamW",
     "Sinks",
     "Sinusoidal",
+    "Siren",
     "Softmax",
     "SoftmaxOne",
     "Solver",

@@ -235,6 +235,11 @@ def check_experiment(experiment: Experiment) -> None:
             f"objective.judge = frechet measures features of digits, and data.kind = {data.kind}; "
             "set objective.judge = energy"
         )
+    if getattr(objective, "supervise", None) == "gradients" and train.parallel == "fsdp":
+        raise ValueError(
+            "objective.supervise = gradients differentiates twice, and train.parallel = fsdp lets weights go "
+            "in between; set train.parallel = ddp"
+        )
     for parts in model.turn():
         if isinstance(parts.mixer, VQAttention) and train.recompute:
             raise ValueError(

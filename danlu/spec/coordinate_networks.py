@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from danlu.spec.architecture import Init
-from danlu.spec.base import PositiveFloat, PositiveInt, Spec
+from danlu.spec.architecture import Architecture, Init
+from danlu.spec.base import PositiveFloat, PositiveInt
 from danlu.spec.encodings import Encoding, FourierFeatures
 from danlu.spec.feed_forwards import ACTIVATION
 
 
-class Siren(Spec):
+class Siren(Architecture):
     """``layers`` layers of sines, sin(ω(Wx + b)), and a linear map (Sitzmann et al. 2020). ``omega``: ω;
     ``first_omega``: of the first layer, the frequencies that it begins with (coordinates from −1 to 1)."""
 
@@ -24,7 +24,7 @@ class Siren(Spec):
     first_omega: PositiveFloat = 30.0
 
 
-class CoordinateMLP(Spec):
+class CoordinateMLP(Architecture):
     """An ``encoding`` of coordinates and an MLP with ``layers`` hidden layers. Coordinates come from −1 to 1
     and are encoded as v from 0 to 1."""
 
@@ -36,7 +36,7 @@ class CoordinateMLP(Spec):
     init: Init = Init()
 
 
-class LipschitzMLP(Spec):
+class LipschitzMLP(Architecture):
     """An MLP whose Lipschitz constant is at most ``constant`` for any weights: orthonormal maps by ``steps``
     of Björck's iteration, and features sorted in groups of ``group`` (Anil et al. 2019)."""
 

@@ -11,6 +11,7 @@ from danlu.spec.errors import did_you_mean
 from danlu.spec.families import Family
 from danlu.spec.finite import Arrays, ImageFolder, Share, Shift
 from danlu.spec.points import Checkerboard, EightGaussians, Moons, Rings, Spiral
+from danlu.spec.signals import Chirp, Photograph, Picture, SignedDistance
 
 _SMALLEST_BPE = 257  # the byte values and the separator
 _LARGEST_BPE = 1_000_000  # the trainer makes room for all of them first
@@ -185,6 +186,10 @@ Data = Annotated[
     | ImageFolder
     | Arrays
     | Table
-    | Bigrams,
+    | Bigrams
+    | Photograph
+    | Picture
+    | Chirp
+    | SignedDistance,
     DATA,
 ]

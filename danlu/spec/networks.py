@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from danlu.spec.base import ByKind, Shorthand
+from danlu.spec.coordinate_networks import CoordinateMLP, LipschitzMLP, Siren
 from danlu.spec.fields import FieldPatches, PointMLP, UNet
 from danlu.spec.maxent import Maxent
 from danlu.spec.models import Decoder, Encoder, EncoderDecoder, Patches
@@ -20,7 +21,10 @@ Model = Annotated[
     | FieldPatches
     | VectorPair
     | ImagePair
-    | Maxent,
+    | Maxent
+    | Siren
+    | CoordinateMLP
+    | LipschitzMLP,
     ByKind,
     Shorthand,
 ]

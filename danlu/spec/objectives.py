@@ -16,6 +16,7 @@ from danlu.spec.base import (
     Spec,
 )
 from danlu.spec.families import Family
+from danlu.spec.fit import Fit
 from danlu.spec.flows import (
     Coupling,
     EDMWeight,
@@ -288,6 +289,7 @@ Objective = Annotated[
     | Flow
     | Denoise
     | Autoencode
-    | MaximumEntropy,
+    | MaximumEntropy
+    | Fit,
     OBJECTIVE,
 ]

@@ -41,7 +41,25 @@ class Photograph(Signal):
 
     inputs: ClassVar[int] = 2
     outputs: ClassVar[int] = 3
-    peak: ClassVar[float] = 1.0  # greatest value less least
+    range: ClassVar[tuple[float, float]] = 0.0, 1.0  # that values are in
+
+
+class Picture(Signal):
+    """A picture of your own, a PNG or JPEG ``file`` (Pillow: ``pip install 'danlu[images]'``): its middle
+    square, averaged to ``pixels`` × ``pixels``; red, green and blue from 0 to 1."""
+
+    kind: Literal["picture"] = "picture"
+    file: str
+    pixels: Annotated[int, Field(ge=4, le=4096)] = 64
+
+    inputs: ClassVar[int] = 2
+    outputs: ClassVar[int] = 3
+    range: ClassVar[tuple[float, float]] = 0.0, 1.0
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return f"the picture {self.file}"
 
 
 class Chirp(Signal):
@@ -55,7 +73,7 @@ class Chirp(Signal):
 
     inputs: ClassVar[int] = 1
     outputs: ClassVar[int] = 1
-    peak: ClassVar[float] = 2.0
+    range: ClassVar[tuple[float, float]] = -1.0, 1.0
 
 
 class SignedDistance(Signal):
@@ -69,7 +87,7 @@ class SignedDistance(Signal):
 
     inputs: ClassVar[int] = 2
     outputs: ClassVar[int] = 1
-    peak: ClassVar[float] = 2.0
+    range: ClassVar[tuple[float, float]] = -1.0, 1.0
 
 
-Signals = Photograph | Chirp | SignedDistance
+Signals = Photograph | Picture | Chirp | SignedDistance

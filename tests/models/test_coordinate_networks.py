@@ -86,7 +86,7 @@ def fit(spec: networks.Siren, signal: Signal, steps: int, rate: float) -> tuple[
         optimizer.step()
     with torch.no_grad():
         error = F.mse_loss(net(x), y).item()
-    return 10 * math.log10(signal.spec.peak**2 / error), net
+    return 10 * math.log10((2 * signal.spec.range[1]) ** 2 / error), net
 
 
 @pytest.mark.slow

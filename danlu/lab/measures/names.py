@@ -140,6 +140,8 @@ MEASURES: dict[str, Kind] = {
     "writing-seconds": Kind("weights.writing_seconds", "s", "of a token written at the end of a context"),
     "unseen-rows": Kind("weights.unseen_rows", "", "mean |w| of embeddings of tokens not trained on"),
     "rare-rows": Kind("weights.rare_rows", "", "mean |w| of embeddings of tokens seldom trained on"),
+    "lipschitz-above": Kind("stretch.lipschitz_above", "", "bound of the Lipschitz constant from above"),
+    "lipschitz-below": Kind("stretch.lipschitz_below", "", "largest stretch found at the points of a signal"),
     "weight-rms": Kind("weights.weight_rms", "", "root mean square of the blocks' matrices"),
 }
 
