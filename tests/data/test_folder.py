@@ -188,7 +188,7 @@ def test_a_folder_without_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         Image.fromarray(noise(1, 20, 20, 3)).save(tmp_path / "photos" / f"{i}.png")
     with pytest.raises(DataError, match="all 3 images are near-identical"):
         read(tmp_path / "photos", tmp_path / "cache")
-    monkeypatch.setattr(folder.importlib, "import_module", _missing)
+    monkeypatch.setattr(pictures.importlib, "import_module", _missing)
     with pytest.raises(DataError, match=r"pip install 'danlu\[images\]'"):
         read(photos(tmp_path / "others", 3), tmp_path / "cache")
 
