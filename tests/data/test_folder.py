@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from danlu.code import Recording
-from danlu.data import DataError, Images, folder, prepare
+from danlu.data import DataError, Images, folder, pictures, prepare
 from danlu.spec import ImageFolder
 
 Image = pytest.importorskip("PIL.Image")
