@@ -120,8 +120,9 @@ def _photograph(spec: specs.Photograph, coordinates: Floats) -> tuple[Floats, Fl
 def _slopes(image: Floats, step: float) -> Floats:
     """Gradients of an image [height, width, n] by central differences, one-sided at the edges:
     [height · width, n, 2]. Those of the seen pixels are differences of seen pixels alone."""
-    slopes = np.stack(np.gradient(image, step, axis=(0, 1)), -1)
-    slopes[::2, ::2] = np.stack(np.gradient(image[::2, ::2], 2 * step, axis=(0, 1)), -1)
+    slopes = np.stack([np.gradient(image, step, axis=axis) for axis in (0, 1)], -1)
+    seen = image[::2, ::2]
+    slopes[::2, ::2] = np.stack([np.gradient(seen, 2 * step, axis=axis) for axis in (0, 1)], -1)
     return slopes.reshape(-1, *slopes.shape[2:])
 
 

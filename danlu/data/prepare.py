@@ -47,7 +47,7 @@ def prepare(spec: Any, *, cache: Path | None = None, progress: Progress | None =
         return prepare_table(spec)
     if isinstance(spec, specs.Bigrams):
         return prepare_bigrams(spec, cache=cache, progress=progress)
-    if isinstance(spec, signals.Signal):
+    if isinstance(spec, signals.Signals):
         return prepare_signal(spec)
     return prepare_text(spec, cache=cache, progress=progress)
 
