@@ -6,8 +6,8 @@ Eight Gaussians: energy distance of 2,000 samples at 16 evaluations of the netwo
 PFGM++ and PFGM, against three standard deviations of that between two fresh sets of as many points; and one
 step of Euler after reflow, with the straightness of the paths before and after. Digits: Fréchet distance of
 1,797 samples against 2.5 times that between halves of the data, and whether the samples are memory. Each run
-is a recipe, trained on two threads; what it took is told in seconds of processor time, since the machine may
-be shared. ``--keep``: where the runs lie, which are not trained again if they are there.
+is a recipe, trained on one thread; what it took is told in seconds of processor time, since the machine may be
+shared. ``--keep``: where the runs lie, which are not trained again if they are there.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from danlu.train.load import LoadedRun, load_run
 POINTS, EVALUATIONS, ONE_STEP = 2000, 16, 0.01
 SETS = 20  # pairs of fresh sets, which say how far data are from data
 HALVES = 2.5
+THREADS = 1
 RUNS = {
     "flow matching": ["flow-8gaussians"],
     "reflow": ["flow-8gaussians", "+reflow", "objective.coupling.run=RUNS/flow-matching"],
@@ -54,7 +55,7 @@ def trained(name: str, words: list[str], folder: Path) -> tuple[LoadedRun, dict[
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [*danlu_command(), "train", *words, "train.device=cpu", "--run", os.fspath(run)],
-            env=os.environ | {"OMP_NUM_THREADS": "2"},
+            env=os.environ | {"OMP_NUM_THREADS": str(THREADS)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             check=True,
@@ -140,7 +141,7 @@ def main() -> None:
         for name in ("flow matching", "reflow"):
             found[name]["one_step"] = one_step(runs[name][0])
         apart = data_against_data(Points(EightGaussians()))
-    about = machine(2)
+    about = machine(THREADS)
     save("generative", {"about": about, "data_against_data": apart, "runs": found})
     report(found, apart, about)
 

@@ -283,7 +283,7 @@ class Reflow(Spec):
 
     kind: Literal["reflow"] = "reflow"
     run: str
-    steps: Annotated[PositiveInt, Field(le=10_000)] = 16
+    steps: Annotated[PositiveInt, Field(le=10_000)] = 8
 
 
 COUPLING = Family("coupling", base=OwnPart, needs=("order",))
