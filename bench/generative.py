@@ -6,8 +6,8 @@ Eight Gaussians: energy distance of 2,000 samples at 16 evaluations of the netwo
 PFGM++ and PFGM, against three standard deviations of that between two fresh sets of as many points; and one
 step of Euler after reflow, with the straightness of the paths before and after. Digits: Fréchet distance of
 1,797 samples against 2.5 times that between halves of the data, and whether the samples are memory. Each run
-is a recipe, trained on one thread; what it took is told in seconds of processor time, since the machine may be
-shared. ``--keep``: where the runs lie, which are not trained again if they are there.
+is a recipe, trained on one thread; what it took is told in seconds of processor time, since the machine may
+be shared. ``--keep``: where the runs lie, which are not trained again if they are there.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from danlu.flows.samplers import Seen
 from danlu.flows.shapes import length, over
 from danlu.nn import build, builds
 from danlu.objectives.base import Example, Tensors
-from danlu.objectives.generation import Classes, Generation
+from danlu.objectives.generation import Classes, Generation, LogDensity
 from danlu.objectives.numbers import Floats, normal
 from danlu.spec import flows as specs
 
@@ -89,3 +89,15 @@ class Denoise(Generation):
             drawn = [Counter(step, 0, _CHURN).uniform(0, len(noise), self.numbers) for step in range(steps)]
             added = torch.from_numpy(normal(np.stack(drawn))).view(steps, *noise.shape).to(noise.device)
         return self.solver.sample(field, start, levels, added, seen)
+
+    def back(self, field: Field, steps: int) -> tuple[Field, torch.Tensor, LogDensity]:
+        """From the least level of the grid, as if it were none, up to the kernel's noise at the highest."""
+        levels = self.grid.levels(steps + 1)[:-1].flip(0)
+
+        def velocity(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            return (x - field(x, sigma)) / over(sigma, x)
+
+        def log_prior(x: torch.Tensor) -> torch.Tensor:
+            return self.kernel.log_density(x, torch.zeros_like(x), float(levels[-1]))
+
+        return velocity, levels, log_prior

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from danlu.flows.kernels import inside
 from danlu.flows.samplers import OneStep, Seen
 from danlu.nn import build, builds
 from danlu.objectives.base import Example, Objective, Tensors, beside
-from danlu.objectives.generation import Classes, Generation
+from danlu.objectives.generation import Classes, Generation, LogDensity
 from danlu.objectives.numbers import Floats
 from danlu.spec import flows as specs
 
@@ -113,6 +114,16 @@ class Flow(Generation):
         times = torch.linspace(first, last, steps + 1, dtype=torch.float64)
         start = noise * float(self.path.total(torch.tensor(first, dtype=torch.float64))[1])
         return self.solver.flow(field, start, times, seen)
+
+    def back(self, field: Field, steps: int) -> tuple[Field, torch.Tensor, LogDensity]:
+        """Against the time, to the prior as wide as the path's noise is there."""
+        first, last = self.path.ends[0], 1 - self.path.ends[1]
+        wide = float(self.path.total(torch.tensor(first, dtype=torch.float64))[1])
+
+        def log_prior(x: torch.Tensor) -> torch.Tensor:
+            return self.prior.log_density(x / wide) - self.numbers * math.log(wide)
+
+        return field, torch.linspace(last, first, steps + 1, dtype=torch.float64), log_prior
 
     def judge(self, model: nn.Module) -> dict[str, float]:
         return super().judge(model) | {"straightness": self.straightness(model)}

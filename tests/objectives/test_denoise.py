@@ -191,6 +191,14 @@ def test_guidance_one_is_the_field_with_the_class() -> None:
     np.testing.assert_allclose(without, told(steps=16).generate(model, 64), atol=1e-6)
 
 
+def test_the_likelihood_of_the_exact_denoiser_is_the_density() -> None:
+    """Point by point; what is left is that the path ends at a level of 20, where data are a 40th of it."""
+    objective = told(grid=specs.Geometric(low=1e-3, high=20.0))
+    points, classes = objective.source.fresh(3, 64)
+    found = objective.log_likelihood(OfGaussians(objective), points, classes, steps=128)
+    np.testing.assert_allclose(found, objective.source.log_density(points), atol=0.02)
+
+
 def test_labels_are_dropped_by_row() -> None:
     """Each row's coin is its own, and held-out rows keep their label."""
     objective = made(conditional=True, unlabelled=0.25)

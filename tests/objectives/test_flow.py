@@ -176,6 +176,16 @@ def test_noise_has_the_law_of_the_prior(prior: specs.Prior) -> None:
     assert stats.kstest(noisy.ravel().astype(np.float64), "norm").pvalue > 1e-3  # z is normal all the same
 
 
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.kind)
+def test_the_likelihood_of_the_exact_velocity_is_the_density(path: Path) -> None:
+    """Point by point."""
+    objective = made(path=path)
+    points, classes = objective.source.fresh(3, 64)
+    found = objective.log_likelihood(Exact(objective).double(), points, classes)
+    smoothed = path.kind == "lipman"  # ends with noise of .05 of the data's mean square
+    np.testing.assert_allclose(found, objective.source.log_density(points), atol=0.5 if smoothed else 0.02)
+
+
 def test_straightness_is_that_of_the_paths() -> None:
     """Of N(0, I) → N(m, s²I) it is (2 − π/2) s a number (Liu et al. 2022; notes of the closed form)."""
     objective = made(EightGaussians(modes=1, radius=1e-6, sd=0.5))
