@@ -11,6 +11,7 @@ import torch.nn as nn
 from danlu import spec
 from danlu.nn.cache import KVCache
 from danlu.nn.contracts import Mixer, acts_on
+from danlu.nn.gates import ElementGate
 from danlu.nn.given import Given
 from danlu.nn.kernels import attend
 from danlu.nn.linear import Linear
@@ -188,6 +189,14 @@ class Attention(Mixer):
         """The weights that values flow through."""
         return [self.qkv.weight[-self.kv_heads * self.size :], self.out.weight]
 
+    def readers(self) -> list[Linear] | None:
+        return self._beside_gate(self.qkv)
+
+    def _beside_gate(self, linear: Linear) -> list[Linear] | None:
+        if self.gate is None:
+            return [linear]
+        return [linear, self.gate.map] if isinstance(self.gate, ElementGate) else None
+
     def needs(self) -> str | None:
         """The part that no fused kernel can run, by name."""
         if self.softcap is not None:
@@ -242,6 +251,10 @@ class CrossAttention(Attention):
 
     def value_path(self) -> list[torch.Tensor]:
         return [self.kv.weight[-self.kv_heads * self.size :], self.out.weight]
+
+    def readers(self) -> list[Linear] | None:
+        """Of the stream; ``kv`` reads the memory."""
+        return self._beside_gate(self.q)
 
     def flops_over(self, batch: int, length: int, memory: int) -> int:
         """FLOPs of the matrix products over a memory of ``memory`` positions."""

@@ -75,6 +75,12 @@ class Mixer(nn.Module):
         """The weights that values flow through, as views; DeepNorm scales their initial values."""
         return [self.out.weight]
 
+    def readers(self) -> list[Linear] | None:
+        """The linear maps through which alone the part reads its input, where ``out`` gives all that it
+        writes: then the stream can be turned or rescaled by changing these weights. None where that is not
+        so, or not known."""
+        return None
+
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass (a multiplication and an addition are two)."""
         return count_flops(self, batch, length, self.out.out_features)
@@ -96,6 +102,10 @@ class FeedForward(nn.Module):
     def value_path(self) -> list[torch.Tensor]:
         """The weights that values flow through; DeepNorm scales their initial values."""
         return [self.out.weight]
+
+    def readers(self) -> list[Linear] | None:
+        """As a mixer's."""
+        return None
 
     def flops(self, tokens: int) -> int:
         """FLOPs of the matrix products of a forward pass over ``tokens`` positions."""

@@ -102,6 +102,9 @@ class MLP(FeedForward):
         """The weights through which values flow."""
         return [self.up.weight, self.down.weight]
 
+    def readers(self) -> list[Linear]:
+        return [self.up]
+
     def flops(self, tokens: int) -> int:
         return self.up.flops(tokens) + self.down.flops(tokens)
 
@@ -147,6 +150,9 @@ class GLU(FeedForward):
     def value_path(self) -> list[torch.Tensor]:
         """The weights through which values flow; the gate multiplies them."""
         return [self.gate.weight, self.up.weight, self.down.weight]
+
+    def readers(self) -> list[Linear]:
+        return [self.gate, self.up]
 
     def flops(self, tokens: int) -> int:
         return self.gate.flops(tokens) + self.up.flops(tokens) + self.down.flops(tokens)

@@ -184,6 +184,9 @@ class LatentAttention(Mixer):
         left out: the norm that follows takes its scale away, and keys are made of it too."""
         return [*self._up()[1], self.out.weight]
 
+    def readers(self) -> list[Linear]:
+        return [self.q if self.query_latent is None else self.q_down, self.kv_down]
+
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass over ``batch`` sequences in the expanded form: the
         projections and, in attention, every pair of positions (as for ``Attention``)."""

@@ -8,6 +8,7 @@ import torch
 
 from danlu import spec
 from danlu.nn.contracts import Mixer
+from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
 
 
@@ -22,6 +23,9 @@ class NoMixer(Mixer):
         return 0
 
     def value_path(self) -> list[torch.Tensor]:
+        return []
+
+    def readers(self) -> list[Linear]:
         return []
 
     def flops(self, batch: int, length: int) -> int:

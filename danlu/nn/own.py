@@ -155,6 +155,9 @@ class _Branch(_Any):
     def value_path(self) -> list[torch.Tensor]:
         return [] if self.out is None else [self.out.weight]
 
+    def readers(self) -> None:
+        return None
+
 
 class _Mixer(_Branch):
     cache = contracts.Mixer.cache

@@ -327,6 +327,9 @@ class VQAttention(Mixer):
         """The weights through which values flow."""
         return [self.qkv.weight[-self.sizes[2] :], self.out.weight]
 
+    def readers(self) -> list[Linear]:
+        return [self.qkv]
+
 
 def sinusoids(count: int, size: int) -> torch.Tensor:
     """sin and cos of the distances 0 … count − 1, float32 (count, size), size even; wavelengths are a
