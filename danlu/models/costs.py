@@ -17,7 +17,16 @@ from danlu.models import EncoderDecoder, Model, Patches, Transformer
 from danlu.models.stack import Stack
 from danlu.nn import Attention, Block
 
-PARTS = ("embedding", "positions", "mixer", "cross-attention", "feed-forward", "norms and gains", "readout")
+PARTS = (
+    "embedding",
+    "positions",
+    "mixer",
+    "cross-attention",
+    "feed-forward",
+    "bottleneck",
+    "norms and gains",
+    "readout",
+)
 _BY_NAME = {
     "embedding": "embedding",
     "embedding_projection": "embedding",
@@ -25,6 +34,7 @@ _BY_NAME = {
     "mixer": "mixer",
     "cross": "cross-attention",
     "feed_forward": "feed-forward",
+    "narrow": "bottleneck",
     "readout": "readout",
     "readout_projection": "readout",
     "transform": "readout",
@@ -80,8 +90,10 @@ def flops(model: Model, *lengths: int) -> dict[str, int]:
     length; ``mixer`` the rest of them. A network that is no transformer is one part."""
     if not isinstance(model, Transformer):
         return {"other": model.flops(1)}
-    found = dict.fromkeys(("mixer", "pairs", "cross-attention", "feed-forward"), 0)
+    found = dict.fromkeys(("mixer", "pairs", "cross-attention", "feed-forward", "bottleneck"), 0)
     for stack, length, memory in stacks(model, *lengths):
+        if stack.narrow is not None:
+            found["bottleneck"] += stack.narrow.flops(length)
         for block in stack.blocks:
             mixer = cast(Any, block.mixer)
             whole = mixer.flops(1, length)
@@ -110,8 +122,9 @@ def full_cache_bytes(model: Transformer, length: int, element: int, memory: int 
 def decoding_flops(model: Transformer, length: int, memory: int = 0) -> int:
     """FLOPs of the matrix products of writing one token of one sequence after ``length`` − 1 others, with
     caches, and in an encoder-decoder with the keys and values of a memory of ``memory`` positions."""
-    blocks = stacks(model, length)[-1][0].blocks
-    return sum(block.decoding_flops(length, memory) for block in blocks) + model.end_flops(1)
+    stack = stacks(model, length)[-1][0]
+    between = 0 if stack.narrow is None else stack.narrow.flops(1)
+    return between + sum(block.decoding_flops(length, memory) for block in stack.blocks) + model.end_flops(1)
 
 
 class Kept(NamedTuple):

@@ -13,6 +13,7 @@ from danlu import spec
 from danlu.models.initialise import Begin, draw_deepnorm, scale_branches
 from danlu.nn import Attention, Block, build, prepare
 from danlu.nn.block import BlockCache
+from danlu.nn.bottlenecks import Narrow
 from danlu.nn.masks import AttentionMask
 
 
@@ -78,6 +79,10 @@ class Stack(nn.Module):
                 block.mixer.share(self.position)
         self.beta = beta
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
+        self.narrow: Narrow | None = None
+        self.narrow_after = network.narrow_after
+        if network.bottleneck is not None and not cross:
+            self.narrow = Narrow(network.width, network.bottleneck, network.norm)
         self.norm = nn.Identity() if network.placement == "post" else build(network.norm, network.width)
 
     def finish(self, init: spec.Init, begin: Begin, modules: Collection[nn.Module]) -> None:
@@ -107,6 +112,8 @@ class Stack(nn.Module):
                 x = checkpoint(block, x, mask, None, memory, use_reentrant=False)
             else:
                 x = block(x, mask, caches[i] if caches else None, memory)
+            if self.narrow is not None and i + 1 == self.narrow_after:
+                x = self.narrow(x)
         return self.norm(x)
 
     def caches(self, batch: int, length: int) -> list[BlockCache]:
@@ -120,4 +127,5 @@ class Stack(nn.Module):
 
     def body_flops(self, batch: int, length: int, memory: int = 0) -> int:
         """FLOPs of the matrix products of a forward pass through the blocks."""
-        return sum(block.flops(batch, length, memory) for block in self.blocks)
+        between = 0 if self.narrow is None else self.narrow.flops(batch * length)
+        return between + sum(block.flops(batch, length, memory) for block in self.blocks)

@@ -6,7 +6,7 @@ linear · block · safe · auxiliary · registry (``build(spec, …)`` makes wha
 """
 
 from danlu.nn.attention import Attention, CrossAttention
-from danlu.nn.auxiliary import after_update, auxiliary
+from danlu.nn.auxiliary import after_update, auxiliary, counting, tell_rows
 from danlu.nn.block import Block, BlockCache
 from danlu.nn.cache import KVCache
 from danlu.nn.contracts import (
@@ -104,10 +104,12 @@ __all__ = [
     "auxiliary",
     "build",
     "builds",
+    "counting",
     "fold",
     "prepare",
     "rms_norm",
     "rotate",
     "scan",
     "squared_relu",
+    "tell_rows",
 ]  # fmt: skip

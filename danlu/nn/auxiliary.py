@@ -1,8 +1,10 @@
-"""What modules ask of training beside gradients: losses of their own, and a turn after each update."""
+"""What modules ask of training beside gradients: losses of their own, a turn after each update, and what they
+are told of rows, of which they count what passes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -37,3 +39,18 @@ def after_update(model: nn.Module) -> None:
     for module in _having(model, "after_update"):
         learn: Callable[[], None] = module.after_update  # type: ignore[assignment]
         learn()
+
+
+def tell_rows(model: nn.Module, what: str, rows: Callable[[], torch.Tensor]) -> None:
+    """Tell each module that asks, by having the attribute ``what``, of the rows of the next pass: their
+    ``row_keys`` or their ``row_weights``, (batch,). Nothing is made where none asks."""
+    modules = _having(model, what)
+    if modules:
+        given = rows()
+        for module in modules:
+            setattr(module, what, given)
+
+
+def counting(model: nn.Module) -> list[Any]:
+    """The modules that count what passes in evaluation: they have ``forget`` and ``told``."""
+    return _having(model, "told")

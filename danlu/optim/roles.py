@@ -168,7 +168,11 @@ class _Finder:
         tables = [m for m in self.modules.values() if isinstance(m, _TABLES)]
         places = {name: place for place, name in enumerate(self.modules)}
         maps = [
-            (path, m) for path, m in self.modules.items() if _is_map(m) and not self._in_blocks(f"{path}.")
+            (path, m)
+            for path, m in self.modules.items()
+            if _is_map(m)
+            and not self._in_blocks(f"{path}.")
+            and self._declared(_Owner(path, m, "weight")) is None  # of which a module says what they are
         ]
         if not maps or any(self._is_tied(m) for _, m in maps):
             return

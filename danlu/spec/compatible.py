@@ -189,6 +189,21 @@ def check_network(model: Network) -> None:
 
 
 def _check_stacks(model: Network) -> None:
+    if model.bottleneck_after is not None and model.bottleneck is None:
+        raise ValueError(
+            f"bottleneck_after = {model.bottleneck_after} places a bottleneck, and there is none; "
+            "set bottleneck, or leave bottleneck_after out"
+        )
+    if model.bottleneck_after is not None and model.bottleneck_after > model.depth:
+        raise ValueError(
+            f"bottleneck_after = {model.bottleneck_after}, and there are {model.depth} layers; "
+            f"allowed: 1 to {model.depth}"
+        )
+    if model.bottleneck is not None and model.base_width is not None:
+        raise ValueError(
+            f"base_width = {model.base_width} has no rule for the maps to and from bottleneck.kind = "
+            f"{model.bottleneck.kind}; leave base_width out, or set bottleneck = none"
+        )
     mixers = [parts.mixer for parts in model.turn()]
     if model.kind == "encoder-decoder":
         if model.placement.startswith("parallel"):

@@ -14,6 +14,7 @@ from danlu.spec.base import (
     Probability,
     Spec,
 )
+from danlu.spec.bottlenecks import Bottleneck
 from danlu.spec.compatible import check_layer, check_network
 from danlu.spec.feed_forwards import ACTIVATION, MLP, FeedForward
 from danlu.spec.mixers import LatentAttention, Mixer, VQAttention, takes_position
@@ -65,6 +66,10 @@ class Network(Architecture):
     1/√width); ``softcap`` c bounds them by c·tanh(z/c). ``bias``: of the linear maps; ``readout_bias``: of
     the last. ``dropout``: of the embedding and of each branch.
 
+    ``bottleneck``: what the stream must pass through, without a way around, ``bottleneck_after`` so many
+    layers (left out: half of them); in an encoder-decoder it is the encoder's. A norm and a linear map lead
+    to it, and a linear map leads back. Its penalty is a mean over positions.
+
     ``base_width``: maximal-update parametrisation (μP, Yang et al. 2022, table 8) relative to a model of this
     width whose other sizes are smaller in the same proportion: ``optimizer`` and ``init`` are that model's,
     and what is best there stays best at this width.
@@ -90,6 +95,8 @@ class Network(Architecture):
     logit_scale: PositiveFloat | None = None
     init: Init = Init()
     base_width: PositiveInt | None = None
+    bottleneck: Bottleneck | None = None
+    bottleneck_after: PositiveInt | None = None
 
     causal: ClassVar[bool] = True
 
@@ -97,6 +104,16 @@ class Network(Architecture):
     def width_multiplier(self) -> float:
         """μP's m: how many times as wide as the base the model is; 1 without ``base_width``."""
         return 1.0 if self.base_width is None else self.width / self.base_width
+
+    @property
+    def depth(self) -> int:
+        """Layers of the stack that may have a bottleneck."""
+        return self.layers
+
+    @property
+    def narrow_after(self) -> int:
+        """How many layers stand before the bottleneck."""
+        return self.bottleneck_after or (self.depth + 1) // 2
 
     def turn(self) -> list[Parts]:
         """The parts of the layers of one turn of the pattern (of one layer, where there is none)."""
@@ -188,6 +205,10 @@ class EncoderDecoder(Network):
 
     kind: Literal["encoder-decoder"] = "encoder-decoder"
     encoder_layers: Annotated[PositiveInt, Field(le=10_000)] | None = None
+
+    @property
+    def depth(self) -> int:
+        return self.encoder_layers or self.layers
 
 
 class Patches(Network):

@@ -57,6 +57,11 @@ def objective_of(experiment: spec.Experiment, source: Any) -> Objective:
     except ValueError as error:
         raise RunError(f"data.kind = {experiment.data.kind}: {error}") from None
     found: Objective = objectives.build(experiment.objective, source)
+    bottleneck = getattr(experiment.model, "bottleneck", None)
+    if bottleneck is not None:
+        with torch.device("meta"):
+            if not build(bottleneck).additive:
+                found.group = "batch"
     return found
 
 

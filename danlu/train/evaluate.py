@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn as nn
 
 from danlu import spec
+from danlu.nn import counting, tell_rows
 from danlu.objectives import HeldOut, Objective
 from danlu.train.parallel import Processes
 from danlu.train.update import to_device
@@ -48,6 +50,9 @@ def evaluate(
     """
     training, score = model.training, score or objective.score
     model.eval()
+    counted = counting(model)
+    for module in counted:
+        module.forget()
     judged: dict[str, float] = {}
     sums: dict[str, torch.Tensor] = {}
     try:
@@ -57,10 +62,19 @@ def evaluate(
                 raise Stopped
             places = range(start, min(start + rows * group.count, held_out.count))[group.rank :: group.count]
             example = to_device(held_out.example(places, rows if padded else None), group.device)
+            tell_rows(model, "row_weights", partial(_weights, len(places), example))
             for name, value in score(model, example).items():
                 sums[name] = sums[name] + value.double() if name in sums else value.double()
-        judged = objective.judge(model)
+        for module in counted:
+            judged |= module.told(group.sum)
+        judged |= objective.judge(model)
     finally:
         model.train(training)
     totals = group.sum(torch.stack(list(sums.values()))).tolist()
     return {**objective.measure(dict(zip(sums, totals, strict=True))), **judged}
+
+
+def _weights(count: int, example: dict[str, torch.Tensor]) -> torch.Tensor:
+    """1 of the first ``count`` rows of the example, 0 of those that only fill it: (rows,)."""
+    some = next(iter(example.values()))
+    return (torch.arange(len(some), device=some.device) < count).float()

@@ -138,6 +138,10 @@ def distribute(make: Callable[[], M], kind: str, group: Processes, precision: st
         from torch.nn.parallel import DistributedDataParallel
 
         model = make().to(group.device)
+        # What no checkpoint holds is each process's own: tables, and what is gathered of its rows.
+        kept = model.state_dict().keys()
+        own = [name for name, _ in model.named_buffers() if name not in kept]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, own)
         ids = [group.device.index] if group.device.type == "cuda" else None
         return model, DistributedDataParallel(model, device_ids=ids)
     from torch.distributed.device_mesh import init_device_mesh

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from danlu.nn import after_update
+from danlu.data import Counter
+from danlu.nn import after_update, tell_rows
 from danlu.objectives import Draw, Example, Losses
 from danlu.optim import rounding
 from danlu.train.assemble import Assembly
@@ -22,6 +23,7 @@ from danlu.train.reading import Reading
 Part = Callable[[str], AbstractContextManager[Any]]  # data, forward, backward, optimizer: what takes the time
 Loss = Callable[[Any, Any], Losses]
 
+_KEYS = 0x6B657973  # "keys": a stream apart from others of one seed
 HELP = "A lower optimizer.lr, a longer warm-up or train.precision=float32 often help"
 
 
@@ -62,7 +64,9 @@ class Update:
 
     def example(self, draw: Draw) -> dict[str, torch.Tensor]:
         """Training examples on the device."""
-        return to_device(self.made.objective.example(draw), self.made.group.device)
+        device = self.made.group.device
+        tell_rows(self.made.model, "row_keys", lambda: _keys(draw).to(device))
+        return to_device(self.made.objective.example(draw), device)
 
     def rows(self, batch: int) -> tuple[range, int]:
         """Of an update of ``batch`` examples: those that fall to this process, and how many make a pass."""
@@ -176,6 +180,12 @@ class Update:
         else:
             what = f"the loss is {loss}"
         return f"step {step + 1}: {what}; nothing was updated. {note}{HELP}"
+
+
+def _keys(draw: Draw) -> torch.Tensor:
+    """What a row's noise inside of the network is made of: (rows,) int64."""
+    words = Counter(draw.seed, draw.step, _KEYS).words(draw.start, draw.stop, 1)
+    return torch.from_numpy(words[:, 0].astype(np.int64))
 
 
 def to_device(example: Example, device: torch.device) -> dict[str, torch.Tensor]:

@@ -81,6 +81,8 @@ def test_ddp_is_one_process_and_its_run_goes_on_in_one(tmp_path: Path, corpus: P
         ["+masked-lm", "data.documents=separate", "objective.z_loss=0.01", "train.microbatch=2"],
         ["+masked-diffusion", "objective.z_loss=0.01", "train.microbatch=2"],
         ["+span-corruption", "model.encoder_layers=2"],
+        ["model.bottleneck={kind: vq, size: 4, codes: 8, restart: 0.5}", "train.microbatch=1"],
+        ["model.bottleneck={kind: gumbel, groups: 2, codes: 4}", "train.microbatch=1"],
     ],
     ids=" ".join,
 )

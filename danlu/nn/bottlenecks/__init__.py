@@ -3,7 +3,8 @@
 contract (``Bottleneck``, ``Bottled``: one interface) · plain · gaussian · relaxed (gumbel, binary) · vq ·
 fsq · lfq · noise (by a row's key, out of uniform numbers) · estimators (straight-through, rotation) · score
 (leave-one-out, exact gradients, biases) · likelihood (a decoder's noise) · information (bounds, mutual
-information) · linear_vae (an optimum in closed form) · annealing · reports (over a whole set).
+information) · linear_vae (an optimum in closed form) · annealing · reports (over a whole
+set) · narrow (a bottleneck in the stream of a network).
 """
 
 from danlu.nn.bottlenecks.contract import Bottled, Bottleneck, Noise
@@ -14,6 +15,7 @@ from danlu.nn.bottlenecks.information import importance_bound, information
 from danlu.nn.bottlenecks.lfq import LFQ
 from danlu.nn.bottlenecks.likelihood import GaussianNoise
 from danlu.nn.bottlenecks.linear_vae import linear_vae
+from danlu.nn.bottlenecks.narrow import Narrow
 from danlu.nn.bottlenecks.noise import keyed
 from danlu.nn.bottlenecks.plain import Plain
 from danlu.nn.bottlenecks.relaxed import Binary, Gumbel, concrete_log_density, kl_categorical
@@ -32,6 +34,7 @@ __all__ = [
     "Gaussian",
     "GaussianNoise",
     "Gumbel",
+    "Narrow",
     "Noise",
     "Plain",
     "Usage",
