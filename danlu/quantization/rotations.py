@@ -200,6 +200,10 @@ def _plan(model: Decoder) -> _Plan:
         plan.norm(model, "embedding_norm", None)
     for block in model.blocks:
         plan.block(block)
+    if model.narrow is not None:
+        plan.norm(model.narrow, "norm", [model.narrow.down])
+        plan.readers.append(model.narrow.down)
+        plan.writers.append(model.narrow.up)
     last = model.readout if model.readout_projection is None else model.readout_projection
     plan.readers.append(last)
     if not isinstance(model.norm, nn.Identity):
@@ -213,6 +217,11 @@ def _plan(model: Decoder) -> _Plan:
         raise ValueError(
             f"placement = {model.blocks[0].placement} with norm = layer: the first layer reads the mean of "
             "the embedding, which layer norm takes off only later; use rms, or embedding_norm = true"
+        )
+    if plan.centred and model.narrow is not None and model.blocks[0].placement in ("post", "output"):
+        raise ValueError(
+            f"placement = {model.blocks[0].placement} with norm = layer: the layer after the bottleneck "
+            "reads the mean of what comes out of it; use rms, or placement = pre"
         )
     return plan
 

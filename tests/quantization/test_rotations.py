@@ -10,6 +10,7 @@ import torch
 from danlu import spec
 from danlu.nn import Attention, LatentAttention
 from danlu.quantization import hadamard, random_hadamard, random_orthogonal, rotate, rotate_values, untie
+from danlu.spec.bottlenecks import Gaussian
 from tests.models.small import ATTENTIONS, CAUSAL, NONE, attention, small, tokens
 
 RMS_BARE = spec.RMSNorm(gain=False)
@@ -45,6 +46,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "scaled": {"embedding_scale": 4.0, "logit_scale": 0.5, "softcap": 3.0, "base_width": 8},
     "no-mixer": {"mixer": spec.NoMixer(), "position": NONE},
     "glu": {"feed_forward": spec.GLU(biases=True)},
+    "bottleneck": {"bottleneck": Gaussian(size=4)},
+    "bottleneck-layer": {"bottleneck": Gaussian(size=4), "norm": spec.LayerNorm(bias=True)},
 }
 REFUSED = {
     "head-gate": "gate by slices", "head-gate-mlp": "gate by slices", "sinusoidal": "Sinusoidal adds a fixed",
@@ -93,6 +96,10 @@ def test_what_reads_single_channels_is_refused_and_left_as_it_was(name: str) -> 
         (
             {"norm": LAYER_BARE, "placement": "post"},
             r"placement = post with norm = layer: the first layer reads",
+        ),
+        (
+            {"norm": LAYER_BARE, "placement": "post", "embedding_norm": True, "bottleneck": Gaussian(size=4)},
+            r"the layer after the bottleneck reads",
         ),
         ({"norm": spec.GroupNorm()}, r"_norm = GroupNorm does not commute"),
         (
