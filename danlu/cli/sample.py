@@ -38,7 +38,12 @@ def sample(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, help="Points, images: steps of the solver. Default: the run's."),
+        typer.Option(
+            "--steps",
+            min=1,
+            help="Points, images: steps of the solver. Default: the run's. Masked diffusion: steps that "
+            "unmask a window of text. Default: token by token.",
+        ),
     ] = None,
     solver: Annotated[
         str | None,
@@ -80,7 +85,7 @@ def sample(
     Examples: danlu sample runs/first --prompt "def "; danlu sample runs/flow --steps 8 --out flow.html
     """
     from danlu.cli.sampled import answered, generated, written
-    from danlu.objectives import Generation, Language
+    from danlu.objectives import Generation, Language, MaskedDiffusion
     from danlu.train.load import load_run
 
     if out is not None:
@@ -92,8 +97,9 @@ def sample(
         tell(f"warning: {loaded.warning}")
     what = f"objective.kind = {loaded.experiment.objective.kind}"
     if isinstance(loaded.objective, Language):
-        _refuse(context, OF_MADE, f"{what} makes text", OF_TEXT)
-        how = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        taken = (*OF_TEXT, "steps") if isinstance(loaded.objective, MaskedDiffusion) else OF_TEXT
+        _refuse(context, [name for name in OF_MADE if name not in taken], f"{what} makes text", taken)
+        how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "steps": steps}
         written(loaded, run, prompt, {"count": tokens, "seed": seed, **how}, as_json)
     elif isinstance(loaded.objective, Generation):
         _refuse(context, OF_TEXT, f"{what} makes points or images", OF_MADE)

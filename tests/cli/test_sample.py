@@ -33,6 +33,15 @@ def test_the_seed_decides(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert greedy[0] == greedy[1]
 
 
+def test_masked_diffusion_writes_in_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one step every token is written alone, so that another text comes of the same seed."""
+    small.run(small.corpus(tmp_path), tmp_path / "run", "+masked-diffusion", "train.steps=2")
+    options = [str(tmp_path / "run"), "--prompt", "the ", "--tokens", "30"]
+    first = said(capsys, *options, "--steps", "1")
+    assert first.startswith("the ") and first == said(capsys, *options, "--steps", "1")
+    assert first != said(capsys, *options)
+
+
 def test_json(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, run, "--prompt", "the ", "--tokens", "5", "--json"))
     assert set(found) == {"run", "step", "prompt", "text"}
