@@ -35,7 +35,7 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
     for one in found:
         assert one["idea"] == "+swiglu" and one["metric"] == "bits_per_byte" and one["better"] == "lower"
         if one["verdict"] == "not measured":  # where this machine is busy
-            assert one["at"] == "time" and "cannot be measured here now" in one["note"]
+            assert one["at"] == "time" and one["note"].startswith("time cannot be measured ")
             continue
         assert one["seeds"] == 2 and one["verdict"] in ("better", "worse", "not shown")
         assert "6 updates (2,000 are needed)" in one["regime"]["early"] and one["regime"]["tuned"] is False
@@ -48,9 +48,12 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
     assert (folder / "report.html").read_text().startswith("<!doctype html>")
     assert "idea: +swiglu" in (tmp_path / "ledger.yaml").read_text()
 
-    ended = [row["job"] for row in read(tmp_path / "studies" / JOURNAL) if row["event"] in ENDS]
-    again = danlu()
-    assert [row["job"] for row in read(tmp_path / "studies" / JOURNAL) if row["event"] in ENDS] == ended
+    def ended() -> list[str]:
+        return [row["job"] for row in read(tmp_path / "studies" / JOURNAL) if row["event"] in ENDS]
+
+    first, again, then = ended(), danlu(), ended()
+    assert then[: len(first)] == first and len(set(then)) == len(then)  # nothing runs twice
+    assert len(then) == len(first) or found[2]["verdict"] == "not measured"  # time may be measured by now
     assert (
         "(early)" in again.stdout.splitlines()[0]
         and "what moved most inside" in again.stdout

@@ -36,7 +36,7 @@ from danlu.lab.statistics.online import from_p
 from danlu.lab.statistics.shrink import shrink, spread_of_ideas
 from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
-from danlu.lab.trial.arms import Idea, read_sides
+from danlu.lab.trial.arms import Idea, not_of_rates, read_sides
 from danlu.lab.trial.cost import AROUND, Cost, on_cores
 from danlu.lab.trial.question import PAIRS, label, plain
 from danlu.lab.trial.sides import Runs, Side
@@ -87,6 +87,7 @@ def try_across(
     known."""
     within("--seeds", question.seeds, SEEDS, least=2)
     baseline, variants = read_sides(question.on, question.ideas)
+    not_of_rates(baseline, variants)
     planned = rungs(baseline, question.rungs)
     for rung in planned:
         for idea in variants:

@@ -6,7 +6,7 @@ An idea is one of the catalog's or registered, with or without ``+``; several jo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,16 @@ def is_of_rates(baseline: spec.Experiment, variant: spec.Experiment) -> bool:
     """Whether the variant differs in rates of the optimizer alone: then these are what is asked about."""
     fields = [field.split(".") for field, *_ in difference(baseline, variant)]
     return all(field[0] == "optimizer" and field[-1] in RATES for field in fields)
+
+
+def not_of_rates(baseline: spec.Experiment, variants: Mapping[Idea, spec.Experiment]) -> None:
+    """Raises ``LabError`` for an idea of rates alone, where each side gets its own best rate anyway."""
+    for idea, variant in variants.items():
+        if is_of_rates(baseline, variant):
+            raise LabError(
+                f"{idea.name} sets nothing but a rate, and over sizes each side gets its own best one; "
+                "try it at one size, without --across-scale"
+            )
 
 
 def _check(name: str, on: str, baseline: spec.Experiment, variant: spec.Experiment) -> None:

@@ -53,4 +53,10 @@ def test_an_idea_over_two_sizes(tmp_path: Path) -> None:
 def test_what_cannot_be_asked_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(DanluError, match="changes nothing"):
         try_across(Question(("rotary",), on=ON), tmp_path, show=False, book=tmp_path / "ledger.yaml")
+    with pytest.raises(
+        DanluError, match="lr=1e-3 sets nothing but a rate, and over sizes each side gets its own"
+    ):
+        try_across(
+            Question(("optimizer.lr=1e-3",), on=ON), tmp_path, show=False, book=tmp_path / "ledger.yaml"
+        )
     assert not list(tmp_path.iterdir())
