@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-import danlu
 from bench.common import RESULTS, machine, save, show, verdict
 from danlu.data.coordinates import Signal, prepare_signal
+from danlu.door.run import train
 from danlu.draw import Chart
 from danlu.lab.measures import of_run
 from danlu.spec.signals import Photograph
@@ -63,7 +63,7 @@ def without_networks(signal: Signal) -> Iterator[Row]:
 def trained(name: str, words: str) -> Row:
     """What a run came to."""
     with tempfile.TemporaryDirectory() as folder:
-        run = danlu.train(words, Path(folder) / "run", progress=False)
+        run = train(words, Path(folder) / "run", progress=False)
         summary = run.summary or {}
         bounds = of_run(run.folder, ["lipschitz-below", "lipschitz-above"])
     metrics = summary["metrics"]
