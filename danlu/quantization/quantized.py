@@ -112,7 +112,7 @@ def quantize(x: Tensor, format: Format, ranges: Ranges | None = None) -> Quantiz
             f"{bad} of {x.numel()} numbers are infinite or not a number, and no scale of "
             f"{format.name} fits them; look for what made them first"
         )
-    held = format.fit(rows, ranges)
+    held = format.fixed(x).fit(rows, ranges)
     return Quantized.of(format.encode(rows, format.scales(held)), held, format, tuple(x.shape))
 
 
