@@ -31,6 +31,7 @@ def fake_quantize(
     ``held``: the scales, as ``format.fit`` gives them; left out, they are taken from ``x`` itself, as a
     constant: no gradient flows through them. Raises ValueError where groups do not divide the last dimension.
 
+    >>> from danlu.quantization import named
     >>> x = torch.tensor([[0.4, 1.6, 9.0]], requires_grad=True)
     >>> y = fake_quantize(x, named("int4"), {"scale": torch.ones(1)})
     >>> y.sum().backward()

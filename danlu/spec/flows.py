@@ -150,7 +150,7 @@ class VE(Between):
     high: PositiveFloat = 50.0
 
 
-PATH = Family("path", base=OwnPart, needs=("scales", "rates"))
+PATH = Family("path", base=OwnPart, needs=("scales", "rates", "at", "target"))
 Path = Annotated[
     LinearPath | Smoothed | Lipman | Trigonometric | Bridge | Interpolant | VP | SubVP | VE, PATH
 ]
@@ -261,7 +261,7 @@ class Churn(Spec):
     inflate: PositiveFloat = 1.003
 
 
-SAMPLER = Family("sampler", base=OwnPart, needs=("steps",))
+SAMPLER = Family("sampler", base=OwnPart, needs=("steps", "sample"))
 Sampler = Annotated[Euler | Heun | RungeKutta | DPM2 | DPM2M | Churn, SAMPLER]
 
 
@@ -286,7 +286,7 @@ class Reflow(Spec):
     steps: Annotated[PositiveInt, Field(le=10_000)] = 8
 
 
-COUPLING = Family("coupling", base=OwnPart, needs=("order",))
+COUPLING = Family("coupling", base=OwnPart, needs=("order", "pair"))
 Coupling = Annotated[Independent | OptimalTransport | Reflow, COUPLING]
 
 

@@ -276,8 +276,8 @@ def test_fields_and_names() -> None:
     assert check_part("dyt", alpha=2.0).part == "norm dyt"
     with pytest.raises(SpecError, match=r"model.norm.alpha = -1 is not a number greater than 0"):
         check_part("dyt", alpha=-1)
-    with pytest.raises(SpecError, match=r"there is no part 'dit'; did you mean dyt\?"):
-        check_part("dit")
+    with pytest.raises(SpecError, match=r"there is no part 'dyyt'; did you mean dyt\?"):
+        check_part("dyyt")
     with pytest.raises(SpecError, match="'Narrow' is not registered: decorate it"):
         check_part(Narrow)
     danlu.part("activation", "dyt")(widened)

@@ -55,7 +55,10 @@ def test_they_learn(tmp_path: Path, recipe: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["data=text"], "objective.kind = classify takes data of kind digits, and data.kind = text"),
+        (
+            ["data=text"],
+            "objective.kind = classify takes data of kind digits or images or arrays, and data.kind = text",
+        ),
         (["model.kind=decoder"], "objective.kind = classify is for a model of kind patches"),
         (["model.patch=3"], "model.patch = 3 does not divide an image of 8 × 8 pixels; allowed: 1, 2, 4, 8"),
         (["train.tokens=100"], "data.kind = digits has no tokens; set train.steps or train.seconds"),
