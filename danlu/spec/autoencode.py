@@ -62,7 +62,7 @@ class Autoencode(Spec):
     data: ClassVar[tuple[str, ...]] = (
         "digits", "eight-gaussians", "moons", "checkerboard", "spiral", "rings", "images", "arrays",
     )  # fmt: skip
-    penalties: ClassVar[tuple[str, ...]] = ("bottleneck", "noise", "anneal")
+    may_differ: ClassVar[tuple[str, ...]] = ("bottleneck", "noise", "anneal")
     kind: Literal["autoencode"] = "autoencode"
     bottleneck: Bottleneck = Gaussian()
     noise: PositiveFloat | Literal["learned"] = "learned"

@@ -22,7 +22,7 @@ class Fit(Spec):
 
     models: ClassVar[tuple[str, ...]] = ("siren", "coordinate-mlp", "lipschitz-mlp")
     data: ClassVar[tuple[str, ...]] = ("photograph", "picture", "chirp", "signed-distance")
-    penalties: ClassVar[tuple[str, ...]] = ()
+    may_differ: ClassVar[tuple[str, ...]] = ()
     metrics: ClassVar[tuple[Metric, ...]] = (PSNR, SEEN_PSNR, UNSEEN_LOSS)
     kind: Literal["fit"] = "fit"
     supervise: Literal["values", "gradients"] = "values"

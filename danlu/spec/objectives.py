@@ -56,8 +56,8 @@ CROSS_ENTROPY = Metric("cross_entropy", "nats/image", "lower", "mean −log p of
 
 
 class Language(Spec):
-    """What the objectives on text have in common. ``metrics``: the first decides. ``penalties``: fields that
-    add to the loss alone, so that runs with and without them are scored alike."""
+    """What the objectives on text have in common. ``metrics``: the first decides. ``may_differ``: fields
+    in which two runs may differ that are compared, since they change the loss and not how runs are scored."""
 
     data: ClassVar[tuple[str, ...]] = ("text",)
 
@@ -65,7 +65,7 @@ class Language(Spec):
     def metrics(self) -> tuple[Metric, ...]:
         return BITS_PER_BYTE, HELD_OUT_LOSS
 
-    penalties: ClassVar[tuple[str, ...]] = ("z_loss",)
+    may_differ: ClassVar[tuple[str, ...]] = ("z_loss",)
 
 
 class Causal(Language):
@@ -140,7 +140,7 @@ class Classify(Spec):
 
     models: ClassVar[tuple[str, ...]] = ("patches",)
     data: ClassVar[tuple[str, ...]] = ("digits", "images", "arrays")
-    penalties: ClassVar[tuple[str, ...]] = ("smoothing",)
+    may_differ: ClassVar[tuple[str, ...]] = ("smoothing",)
     kind: Literal["classify"] = "classify"
     smoothing: Probability = 0.0
 
@@ -165,14 +165,13 @@ class Generation(Spec):
     rows, and samples follow n + ``guidance`` · (c − n), of the answers n without and c with the class.
     Samples are made in ``steps`` steps from the same noise each time; metrics are on ``samples`` of them.
     ``judge``: what decides, the ``energy`` distance, or of digits the ``frechet`` distance.
-    ``penalties``: what changes the loss and not how samples are judged, so that two runs may differ in it.
     """
 
     models: ClassVar[tuple[str, ...]] = ("point-mlp", "unet", "field-patches")
     data: ClassVar[tuple[str, ...]] = (
         "eight-gaussians", "moons", "checkerboard", "spiral", "rings", "digits", "images", "arrays",
     )  # fmt: skip
-    penalties: ClassVar[tuple[str, ...]] = ("conditional", "unlabelled", "guidance", "sampler")
+    may_differ: ClassVar[tuple[str, ...]] = ("conditional", "unlabelled", "guidance", "sampler")
     conditional: bool = False
     unlabelled: Probability = 0.1
     guidance: NonNegativeFloat = 1.0
@@ -190,7 +189,7 @@ class Flow(Generation):
     ``coupling``: which noise goes with which data of a batch. ``prior``: the law of the noise, which is free
     (Su 2022, spaces.ac.cn/archives/9379). ``sampler``: in equal steps of time."""
 
-    penalties: ClassVar[tuple[str, ...]] = (*Generation.penalties, "path", "coupling", "prior")
+    may_differ: ClassVar[tuple[str, ...]] = (*Generation.may_differ, "path", "coupling", "prior")
     kind: Literal["flow"] = "flow"
     path: Path = LinearPath()
     coupling: Coupling = Independent()
@@ -216,7 +215,7 @@ class Denoise(Generation):
     ``levels``, each with its ``weight``. ``sampler``: along the ``grid`` of levels. Data are scaled to a root
     mean square of .5, so that levels mean what they do there."""
 
-    penalties: ClassVar[tuple[str, ...]] = (*Generation.penalties, "kernel", "levels", "weight", "grid")
+    may_differ: ClassVar[tuple[str, ...]] = (*Generation.may_differ, "kernel", "levels", "weight", "grid")
     kind: Literal["denoise"] = "denoise"
     kernel: Kernel = Gaussian()
     levels: Levels = LogNormal()
@@ -251,7 +250,7 @@ class MaximumEntropy(Spec):
 
     models: ClassVar[tuple[str, ...]] = ("maxent",)
     data: ClassVar[tuple[str, ...]] = ("digits", "table", "bigrams", "images", "arrays")
-    penalties: ClassVar[tuple[str, ...]] = ("smoothing", "threshold")
+    may_differ: ClassVar[tuple[str, ...]] = ("smoothing", "threshold")
     unit: ClassVar[str] = "epoch"
     kind: Literal["maxent"] = "maxent"
     smoothing: Probability = 0.0
@@ -269,7 +268,7 @@ class OwnObjective(Spec):
     metrics: ClassVar[tuple[Metric, ...]]
     models: ClassVar[tuple[str, ...]] = ("decoder",)
     data: ClassVar[tuple[str, ...]] = ("text",)
-    penalties: ClassVar[tuple[str, ...]] = ()
+    may_differ: ClassVar[tuple[str, ...]] = ()
 
 
 OBJECTIVE = Family(

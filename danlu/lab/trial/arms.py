@@ -111,9 +111,9 @@ def not_of_rates(baseline: spec.Experiment, variants: Mapping[Idea, spec.Experim
 def _check(name: str, on: str, baseline: spec.Experiment, variant: spec.Experiment) -> None:
     if variant.effective() == baseline.effective():
         raise LabError(f"{name} changes nothing on {on}: both sides would be the same run; name another idea")
-    penalties = {f"objective.{field}" for field in variant.objective.penalties}
+    free = {f"objective.{field}" for field in variant.objective.may_differ}
     for field, before, after in difference(baseline, variant):
-        apart = None if ".".join(field.split(".")[:2]) in penalties else why_apart(field)
+        apart = None if ".".join(field.split(".")[:2]) in free else why_apart(field)
         why = f"{apart}; set it in --on, for both" if apart else COMMON.get(field)
         if why is not None:
             raise LabError(
