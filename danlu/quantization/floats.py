@@ -204,7 +204,7 @@ class NVFP4(_Scaled):
         return "nvfp4"
 
     def fixed(self, x: Tensor) -> NVFP4:
-        return replace(self, tensor=float(_whole(x.abs().max())))
+        return self if self.tensor is not None else replace(self, tensor=float(_whole(x.abs().max())))
 
     def hold(self, low: Tensor, high: Tensor) -> Held:
         top = amax(low, high)

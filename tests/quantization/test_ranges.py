@@ -28,7 +28,7 @@ def test_a_percentile_of_all_is_the_whole_range() -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["int2-narrow", "int3-affine", "int4-full", "nf4", "nvfp4", "fp8-e4m3"])
+@pytest.mark.parametrize("name", ["int2-narrow", "int3-affine", "nf4", "nvfp4"])
 def test_the_least_error_is_the_least_of_a_search(name: str) -> None:
     format, x = named(name, None if name == "nvfp4" else 32), normal(6, 64) ** 3
     format = format.fixed(x)

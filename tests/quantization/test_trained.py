@@ -27,16 +27,19 @@ from tests.models.small import ATTENTIONS, CAUSAL, small, tokens
 
 KINDS: dict[str, dict[str, Any]] = {
     "gqa": ATTENTIONS["gqa-window"], "element-gate": ATTENTIONS["element-gate"], "latent": CAUSAL["latent-q"],
-    "vq": CAUSAL["vq"], "lru": CAUSAL["lru-attention"], "parallel": {"placement": "parallel"},
+    "vq": CAUSAL["vq"], "lru": CAUSAL["lru"], "parallel": {"placement": "parallel"},
     "post": {"placement": "post", "norm": spec.LayerNorm(bias=True)},
 }  # fmt: skip
-METHODS = [RTN(LeastError(power=2.0)), GPTQ(order=True), AWQ()]
+METHODS: list[Any] = [RTN(LeastError(grid=10)), GPTQ(order=True), AWQ()]
 
 
-@pytest.mark.parametrize("by", METHODS, ids=str)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [(n, by) for n in KINDS for by in METHODS if by != AWQ() or n in ("gqa", "parallel")],
+    ids=str,
+)
 def test_the_model_holds_what_is_given_back(name: str, by: Any) -> None:
-    model, text = small(double=False, **KINDS[name]), tokens()
+    model, text = small(double=False, **{"layers": 1} | KINDS[name]), tokens()
     kept = {n: p.clone() for n, p in model.named_parameters() if not n.startswith("blocks.")}
     found = quantize_blocks(model, named("int3", 8 if "l" not in name else "channel"), by, [text])
     state = model.state_dict()
