@@ -30,7 +30,7 @@ TRAINING = [words for words in COMMANDS if words[0] == "train"]
 
 
 def test_the_experiments_are_experiments() -> None:
-    assert len(TRAINING) == 7
+    assert len(TRAINING) == 10
     for words in TRAINING:
         assert isinstance(resolve(words[1 : words.index("--run")]), Experiment)
 
