@@ -50,6 +50,7 @@ class Flow(Generation):
         self.reflow = coupling if isinstance(coupling, specs.Reflow) else None
         self.coupling: flows.Coupling = flows.Independent() if self.reflow else build(coupling)
         self.teacher: tuple[Flow, nn.Module] | None = None
+        self._taught = self._carried
         self.group = "batch" if isinstance(coupling, specs.OptimalTransport) else None
         super().__init__(source, normals=2 if self.path.noisy else 1, **settings)
 
@@ -66,6 +67,7 @@ class Flow(Generation):
             if one != other:
                 raise ValueError(f"{what} is {one} there and {other} here")
         self.teacher = teacher, model
+        self._taught = torch.compiler.disable(self._carried)  # it imports the compiler: seconds
 
     def made(self, data: Any, classes: Any, uniform: Floats) -> Example:
         drawn = uniform[:, 2:]
@@ -86,14 +88,13 @@ class Flow(Generation):
         noise, data, classes = example["noise"], example["data"], example["classes"]
         if model.training:
             if self.reflow is not None:
-                data = self._carried(noise, classes)
+                data = self._taught(noise, classes)
             data, classes = self.coupling.pair(noise, data, classes)
         t, between = example["times"], example.get("between")
         x, target = self.path.at(noise, data, t, between), self.path.target(noise, data, t, between)
         error = self.field(model, x, t, classes if self.conditional else None) - target
         return error.square().flatten(1).sum(1) * example["weight"]
 
-    @torch.compiler.disable
     @torch.no_grad()
     def _carried(self, noise: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         assert self.teacher is not None and self.reflow is not None, "teach() comes before training"

@@ -113,7 +113,7 @@ def test_a_point_mlp_learns_the_field_of_eight_gaussians() -> None:
         loss.backward()
         optimizer.step()
         schedule.step()
-    x, t, target = example(torch.from_numpy(points.held_out(0, 20_000)[0]))
+    x, t, target = example(torch.from_numpy(points.fresh(0, 20_000)[0]))
     angles = torch.arange(8) * math.pi / 4
     centres = 4 * torch.stack([angles.cos(), angles.sin()], -1)
     variance = (0.3 * t) ** 2 + (1 - t) ** 2

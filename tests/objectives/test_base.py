@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -159,3 +161,10 @@ def test_what_a_sample_is_made_from_goes_to_the_device_of_the_weights(device: st
     there = beside(torch.nn.Linear(2, 2, device=device), array)
     assert there.device.type == device and there.shape == (3,) and there.dtype == torch.int64
     assert torch.equal(beside(torch.nn.Module(), array), torch.arange(3))
+
+
+def test_objectives_load_neither_the_compiler_nor_scipy() -> None:
+    """They would add seconds to the start of every run."""
+    program = "import sys, danlu.objectives; print({'torch._dynamo', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
