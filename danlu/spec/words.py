@@ -74,7 +74,8 @@ def in_full(words: Sequence[str]) -> list[str]:
 def _parted(words: Sequence[str] | str) -> tuple[str, list[str]]:
     """What the first word names, and the words to be laid over it."""
     words = split(words) if isinstance(words, str) else list(words)
-    named = bool(words) and not (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]))
+    laid_over = bool(words) and (words[0].startswith("+") or OVERRIDE.fullmatch(words[0]) is not None)
+    named = bool(words) and (not laid_over or os.path.exists(words[0]))  # a folder may have = in its name
     return (words[0] if named else DEFAULT), words[1 if named else 0 :]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -240,3 +241,13 @@ def test_a_pattern_repeats() -> None:
     ).model
     assert [parts.mixer.window for parts in model.parts()] == [8, None, 8, None, 8]
     assert [parts.position.kind for parts in model.parts()] == ["rotary", "none"] * 2 + ["rotary"]
+
+
+def test_a_file_that_exists_is_no_field(tmp_path: Path) -> None:
+    folder = tmp_path / "lr=1e-3"
+    folder.mkdir()
+    (folder / "experiment.yaml").write_text("base: nano\noptimizer: {lr: 0.5}\n", encoding="utf-8")
+    assert resolve([str(folder / "experiment.yaml")]).optimizer.lr == 0.5
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert resolve(["lr=1e-3/experiment.yaml"]).optimizer.lr == 0.5
