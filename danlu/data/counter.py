@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WORDS = 4  # of 64 bits that one count gives
+TURN = 0.6180339887498949  # of the golden ratio: t + i · this, mod 1, is spread evenly however many i
 
 
 class Counter:
@@ -41,7 +42,12 @@ class Counter:
 
     def normal(self, start: int, stop: int, size: int) -> NDArray[np.float64]:
         """Standard normal, by the inverse of the distribution function."""
-        from scipy.special import ndtri
+        return normal(self.uniform(start, stop, size))
 
-        middle = 2.0**-54  # half a step: never 0 or 1
-        return np.asarray(ndtri(self.uniform(start, stop, size) + middle))
+
+def normal(uniform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard normal numbers of uniform ones in [0, 1), multiples of 2⁻⁵³, moved by half a step so that none
+    is at an end."""
+    from scipy.special import ndtri
+
+    return np.asarray(ndtri(np.minimum(uniform + 2.0**-54, 1 - 2.0**-53)))

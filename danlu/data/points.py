@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from danlu.data.counter import Counter
+from danlu.data.counter import Counter, normal
 from danlu.spec import points as specs
 
 Floats = NDArray[np.float64]
@@ -73,13 +73,6 @@ class Points:
         return points.astype(np.float32), classes
 
 
-def _normal(uniform: Floats) -> Floats:
-    """Standard normal numbers of uniform ones in [0, 1)."""
-    from scipy.special import ndtri
-
-    return np.asarray(ndtri(uniform + 2.0**-54))  # half a step: never 0 or 1
-
-
 def _log_sum(values: Floats, shares: Floats) -> Floats:
     """ln of the sum of share · e^value over the last dimension."""
     most = values.max(-1, keepdims=True)
@@ -99,7 +92,7 @@ class _Gaussians:
 
     def draw(self, uniform: Floats) -> tuple[Floats, Ids]:
         modes = (uniform[:, 0] * self.spec.modes).astype(np.int64)
-        return self.centres[modes] + self.spec.sd * _normal(uniform[:, 2:]), modes
+        return self.centres[modes] + self.spec.sd * normal(uniform[:, 2:]), modes
 
     def log_density(self, points: Floats) -> Floats:
         modes = self.spec.modes
@@ -134,7 +127,7 @@ class _Curves:
     def draw(self, uniform: Floats) -> tuple[Floats, Ids]:
         chosen = (uniform[:, 0] * len(self.curves)).astype(np.int64)
         each = np.stack([curve(uniform[:, 1] ** (1 / self.power)) for curve in self.curves])
-        return each[chosen, np.arange(len(chosen))] + self.sd * _normal(uniform[:, 2:]), chosen
+        return each[chosen, np.arange(len(chosen))] + self.sd * normal(uniform[:, 2:]), chosen
 
     def log_density(self, points: Floats) -> Floats:
         line = self.curves[0](np.linspace(0, 1, 1001))
@@ -203,7 +196,7 @@ class _Rings:
     def draw(self, uniform: Floats) -> tuple[Floats, Ids]:
         chosen = (uniform[:, 0] * len(self.radii)).astype(np.int64)
         places = self.radii[chosen, None] * _on_circle(2 * np.pi * uniform[:, 1])
-        return places + self.spec.sd * _normal(uniform[:, 2:]), chosen
+        return places + self.spec.sd * normal(uniform[:, 2:]), chosen
 
     def log_density(self, points: Floats) -> Floats:
         return self._at(np.hypot(points[:, 0], points[:, 1]))

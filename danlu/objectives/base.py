@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn as nn
 from numpy.typing import NDArray
@@ -131,6 +132,15 @@ def beside(model: nn.Module, array: NDArray[Any]) -> torch.Tensor:
     weight = next(model.parameters(), None)
     tensor = torch.from_numpy(array)
     return tensor if weight is None else tensor.to(weight.device)
+
+
+def padded(example: Example, rows: int) -> Example:
+    """The example with ``rows`` rows: the first stands in for those that are lacking, and who scores it makes
+    them count for nothing."""
+    more = rows - len(next(iter(example.values())))
+    if not more:
+        return example
+    return {name: np.concatenate([part, np.repeat(part[:1], more, 0)]) for name, part in example.items()}
 
 
 def check_passes(objective: Objective, batch: int, rows: int) -> None:

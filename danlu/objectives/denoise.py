@@ -13,12 +13,13 @@ from danlu import flows, spec
 from danlu.data import Counter, Finite
 from danlu.data.points import Points
 from danlu.flows.convert import Field
+from danlu.flows.kernels import inside
 from danlu.flows.samplers import Seen
 from danlu.flows.shapes import length, over
 from danlu.nn import build, builds
 from danlu.objectives.base import Example, Tensors
 from danlu.objectives.generation import Classes, Generation, LogDensity
-from danlu.objectives.numbers import Floats, normal
+from danlu.objectives.numbers import Floats
 from danlu.spec import flows as specs
 
 SCALED = 0.5  # σ_d: to what root of the mean square data are scaled, as EDM's constants suppose
@@ -54,7 +55,7 @@ class Denoise(Generation):
         super().__init__(source, normals=1, scaled=SCALED, more=1, **settings)
 
     def made(self, data: Any, classes: Any, uniform: Floats) -> Example:
-        level = self.levels.level(torch.from_numpy(np.clip(uniform[:, 0], 2.0**-54, 1 - 2.0**-53)))
+        level = self.levels.level(inside(torch.from_numpy(uniform[:, 0])))
         noise = self.noise_of(uniform[:, 3:])
         drawn = self.kernel.noise(torch.from_numpy(noise), torch.from_numpy(uniform[:, 2]))
         noisy = torch.from_numpy(data) + over(level, drawn) * drawn
@@ -86,8 +87,8 @@ class Denoise(Generation):
         start = float(levels[0]) * begun
         added = None
         if isinstance(self.solver, flows.Churn):
-            drawn = [Counter(step, 0, _CHURN).uniform(0, len(noise), self.numbers) for step in range(steps)]
-            added = torch.from_numpy(normal(np.stack(drawn))).view(steps, *noise.shape).to(noise.device)
+            drawn = [Counter(step, 0, _CHURN).normal(0, len(noise), self.numbers) for step in range(steps)]
+            added = torch.from_numpy(np.stack(drawn)).view(steps, *noise.shape).to(noise.device)
         return self.solver.sample(field, start, levels, added, seen)
 
     def back(self, field: Field, steps: int) -> tuple[Field, torch.Tensor, LogDensity]:

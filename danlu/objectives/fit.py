@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from danlu import spec
 from danlu.data.coordinates import Part, Signal
 from danlu.nn import builds
-from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside
+from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside, padded
 from danlu.objectives.pictures import scattered, shaded
 
 _SCORED = 0x66697473  # "fits": which points are scored where not all are
@@ -56,11 +56,11 @@ class Fit(Objective):
         def example(places: Sequence[int], rows: int | None = None) -> Example:
             mine = points[list(places) or [0]]
             made = self._made(Part(*(array[mine] for array in self.source.whole)), values=True)
-            seen, counts = even[mine], np.arange(len(mine)) < len(places)
-            made["seen"] = (seen & counts).astype(np.float32)
-            made["unseen"] = (~seen & counts).astype(np.float32)
-            short = (len(mine) if rows is None else rows) - len(mine)
-            return {name: np.concatenate([a, np.repeat(a[:1] * 0, short, 0)]) for name, a in made.items()}
+            made |= {"seen": even[mine].astype(np.float32), "unseen": (~even[mine]).astype(np.float32)}
+            made = padded(made, len(mine) if rows is None else rows)
+            for side in ("seen", "unseen"):
+                made[side][len(places) :] = 0.0
+            return made
 
         return HeldOut(len(points), example)
 

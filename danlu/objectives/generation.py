@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from danlu import flows
 from danlu.data import Counter, Finite
+from danlu.data.counter import normal
 from danlu.data.points import Points
 from danlu.flows.convert import Field
 from danlu.flows.samplers import Seen
 from danlu.nn import builds
 from danlu.objectives.base import Losses, Sample, Tensors, beside
 from danlu.objectives.likeness import Likeness
-from danlu.objectives.numbers import Floats, Numbers, check_classes, normal
+from danlu.objectives.numbers import Floats, Numbers, check_classes
 from danlu.objectives.pictures import scattered, shaded
 from danlu.spec import flows as specs
 

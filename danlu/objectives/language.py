@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from danlu.data import Batches, DataError, Dataset, document_ids, held_out_windows
 from danlu.nn import auxiliary
-from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside
+from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside, padded
 from danlu.spec.objectives import BITS_PER_BYTE, HELD_OUT_LOSS
 
 Ids = NDArray[np.int64]
@@ -208,11 +208,7 @@ class Language(Objective):
 
 def filled(example: Example, count: int, rows: int) -> Example:
     """The example with ``rows`` rows, of which those from ``count`` on predict nothing."""
-    more = rows - len(example["targets"])
-    if more:
-        example = {
-            name: np.concatenate([part, np.repeat(part[:1], more, 0)]) for name, part in example.items()
-        }
+    example = padded(example, rows)
     if count < rows:
         example["targets"] = example["targets"].copy()
         example["targets"][count:] = IGNORED

@@ -12,13 +12,13 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.data import Dataset
+from danlu.data.counter import TURN
 from danlu.nn import builds
 from danlu.objectives.base import Example, Tensors, beside
 from danlu.objectives.language import IGNORED, Ids, Key, Language
 from danlu.spec.objectives import BITS_PER_BYTE_BOUND, HELD_OUT_LOSS_BOUND
 
 _TIMES = 0x74696D65  # "time": keeps the times of rows apart from what is random within a row
-_TURN = 0.6180339887498949  # of the golden ratio: t + i · this, mod 1, is spread evenly however many i
 
 
 @builds(spec.MaskedDiffusion)
@@ -108,7 +108,7 @@ class MaskedDiffusion(Language):
 
 def time(key: Key) -> float:
     """When the row of ``key`` is: in [0, 1), uniform over keys, spread evenly over the rows of an update."""
-    return (_first(key[:-1]) + key[-1] * _TURN) % 1
+    return (_first(key[:-1]) + key[-1] * TURN) % 1
 
 
 @lru_cache(maxsize=4)  # only a memo

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.data import Counter, DataError, Finite
+from danlu.data.counter import TURN
 from danlu.data.points import Points
-from danlu.objectives.base import Draw, Example, HeldOut, Objective
+from danlu.objectives.base import Draw, Example, HeldOut, Objective, padded
 
 Floats = NDArray[np.float64]
 _TRAIN, _HELD_OUT = 0x6E756D62, 0x6E756D6F  # "numb", "numo": streams apart from others of one seed
-_TURN = 0.6180339887498949  # of the golden ratio: its multiples fill (0, 1) evenly
 _SCALED_BY = 4096  # points of an endless set that say its mean and its mean square
 _ROUNDS = 16  # held-out examples of a finite set count so often, each time with other random numbers
 
@@ -61,15 +61,12 @@ class Numbers(Objective):
             first, last = int(mine.min()), int(mine.max()) + 1
             uniform = Counter(0, 0, _HELD_OUT).uniform(first, last, self.random)[mine - first]
             if self.random:
-                uniform[:, 0] = (mine + 0.5) * _TURN % 1
+                uniform[:, 0] = (mine + 0.5) * TURN % 1
             uniform[:, 1:2] = 1 - 2.0**-53
             made = self._weighed(data[mine % len(data)], classes[mine % len(data)], uniform)
-            rows = len(mine) if rows is None else rows
-            filled = {
-                name: np.concatenate([a, np.repeat(a[:1], rows - len(a), 0)]) for name, a in made.items()
-            }
-            filled["weight"][len(places) :] = 0.0
-            return filled
+            made = padded(made, len(mine) if rows is None else rows)
+            made["weight"][len(places) :] = 0.0
+            return made
 
         return HeldOut(count, example)
 
@@ -98,10 +95,3 @@ def told(source: Finite) -> str:
     """How much there is to learn from: "1,438 training images of digits"."""
     of = source.record.get("corpus", source.spec.kind)
     return f"{len(source.train[0]):,} training {source.spec.unit}s of {of}"
-
-
-def normal(uniform: Floats) -> NDArray[np.float64]:
-    """Standard normal numbers of uniform ones in [0, 1)."""
-    from scipy.special import ndtri
-
-    return np.asarray(ndtri(np.minimum(uniform + 2.0**-54, 1 - 2.0**-53)))

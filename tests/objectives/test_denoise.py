@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from danlu.data import prepare
+from danlu.data.counter import normal
 from danlu.distances import energy
 from danlu.flows import Mixture
 from danlu.objectives import Denoise, Draw, build
-from danlu.objectives.numbers import normal
 from danlu.spec import DanluError
 from danlu.spec import Denoise as Described
 from danlu.spec import flows as specs

@@ -14,9 +14,8 @@ from danlu.data import prepare
 from danlu.spec import resolve
 from danlu.spec.points import EightGaussians
 from danlu.train.errors import RunError
-from danlu.train.trainer import Trainer
 from tests.train import small
-from tests.train.test_resume import Died, at_call, die
+from tests.train.test_resume import dies_and_goes_on
 
 COMMON = ["train.device=cpu", "train.log_every=1", "train.steps=8", "train.batch=32", "model.width=16"]
 COMMON += ["train.evaluate_every=4", "train.checkpoint_every=2", "objective.samples=64"]
@@ -39,11 +38,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     summary = small.go(experiment, tmp_path / "whole")
     assert summary["unit"] == "image" and summary["images"] == 8 * 32
     assert summary["metric"]["name"] == experiment.objective.metrics[0].name
-    at_call(monkeypatch, Trainer, "step", 6, die)
-    with pytest.raises(Died):
-        small.go(experiment, tmp_path / "cut")
-    monkeypatch.undo()
-    small.go(experiment, tmp_path / "cut")
+    dies_and_goes_on(experiment, tmp_path / "cut", monkeypatch)
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from danlu.spec import resolve
 from danlu.train.errors import RunError
-from danlu.train.trainer import Trainer
 from tests.train import small
-from tests.train.test_resume import Died, at_call, die
+from tests.train.test_resume import dies_and_goes_on
 
 RUN = ["train.steps=8", "train.log_every=1", "train.evaluate_every=4", "train.checkpoint_every=2"]
 RUN += ["optimizer=adamw", "train.compile=false"]
@@ -35,11 +34,7 @@ def test_a_run_resumes_bit_for_bit(
     told = small.rows(tmp_path / "whole")[-1]
     names = {VQ: {"code_perplexity"}, GUMBEL: {"code_perplexity", "bottleneck_nats"}}
     assert names.get(bottleneck, {"active_units", "bottleneck_nats"}) <= told.keys()
-    at_call(monkeypatch, Trainer, "step", 6, die)
-    with pytest.raises(Died):
-        small.go(experiment, tmp_path / "cut")
-    monkeypatch.undo()
-    small.go(experiment, tmp_path / "cut")
+    dies_and_goes_on(experiment, tmp_path / "cut", monkeypatch)
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from danlu.spec import SpecError, resolve
 from danlu.train.load import load_run
-from danlu.train.trainer import Trainer
 from tests.train import small
-from tests.train.test_resume import Died, at_call, die
+from tests.train.test_resume import dies_and_goes_on
 
 pytest.importorskip("sklearn")
 WORDS = ["digits", "train.precision=float32", "train.device=cpu", "train.log_every=1", "train.steps=8"]
@@ -22,11 +21,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     summary = small.go(experiment, tmp_path / "whole")
     assert (summary["unit"], summary["images"], summary["metric"]["better"]) == ("image", 8 * 32, "higher")
     assert summary["metrics"]["cross_entropy"]["unit"] == "nats/image"
-    at_call(monkeypatch, Trainer, "step", 6, die)
-    with pytest.raises(Died):
-        small.go(experiment, tmp_path / "cut")
-    monkeypatch.undo()
-    small.go(experiment, tmp_path / "cut")
+    dies_and_goes_on(experiment, tmp_path / "cut", monkeypatch)
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
 
 

@@ -18,10 +18,9 @@ from danlu.lab.measures import of_run
 from danlu.spec import DanluError, resolve
 from danlu.train.errors import RunError
 from danlu.train.load import load_run
-from danlu.train.trainer import Trainer
 from tests.conftest import ROOT
 from tests.train import small
-from tests.train.test_resume import Died, at_call, die
+from tests.train.test_resume import dies_and_goes_on
 
 WORDS = [
     "siren-photograph", "data={kind: signed-distance, pixels: 16}", "train.device=cpu", "train.log_every=1",
@@ -43,11 +42,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     summary = small.go(experiment, tmp_path / "whole")
     assert (summary["unit"], summary["points"]) == ("point", 8 * experiment.train.batch)
     assert summary["metric"].items() >= {"name": "psnr", "unit": "dB", "better": "higher"}.items()
-    at_call(monkeypatch, Trainer, "step", 6, die)
-    with pytest.raises(Died):
-        small.go(experiment, tmp_path / "cut")
-    monkeypatch.undo()
-    small.go(experiment, tmp_path / "cut")
+    dies_and_goes_on(experiment, tmp_path / "cut", monkeypatch)
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
 
 

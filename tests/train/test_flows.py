@@ -16,7 +16,7 @@ from danlu.train.errors import RunError
 from danlu.train.trainer import Trainer
 from tests.conftest import ROOT
 from tests.train import small
-from tests.train.test_resume import Died, at_call, die
+from tests.train.test_resume import Died, at_call, die, dies_and_goes_on
 
 COMMON = [
     "train.precision=float32", "train.device=cpu", "train.log_every=1", "train.steps=8", "train.batch=32",
@@ -49,11 +49,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     summary = small.go(experiment, tmp_path / "whole")
     unit, metric = ("image", "frechet_distance") if words is DIGITS else ("point", "energy_distance")
     assert (summary["unit"], summary[f"{unit}s"], summary["metric"]["name"]) == (unit, 8 * 32, metric)
-    at_call(monkeypatch, Trainer, "step", 6, die)
-    with pytest.raises(Died):
-        small.go(experiment, tmp_path / "cut")
-    monkeypatch.undo()
-    small.go(experiment, tmp_path / "cut")
+    dies_and_goes_on(experiment, tmp_path / "cut", monkeypatch)
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
 
 

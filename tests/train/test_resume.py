@@ -66,6 +66,15 @@ def die() -> None:
     raise Died
 
 
+def dies_and_goes_on(experiment: Any, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """A run that dies as its sixth update begins, and is carried on."""
+    at_call(patch, Trainer, "step", 6, die)
+    with pytest.raises(Died):
+        small.go(experiment, folder)
+    patch.undo()
+    small.go(experiment, folder)
+
+
 def assert_same_but_steps(one: Path, other: Path) -> None:
     """The last checkpoint and the metrics; an interrupted run also saved where it was interrupted."""
     assert store.latest_step(one) == store.latest_step(other)
