@@ -11,7 +11,6 @@ times the compute of the bed. The default bed of ``danlu try`` is the cheapest t
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -22,7 +21,7 @@ from statistics import fmean
 from typing import Any
 
 from bench import sizes
-from bench.common import RESULTS, machine, show
+from bench.common import RESULTS, machine, show, study_options
 from danlu.lab.budget import flops
 from danlu.lab.queue import Queue
 from danlu.lab.statistics import paired
@@ -136,11 +135,7 @@ def _share(share: Sequence[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--studies", type=Path, default=Path("studies"))
-    parser.add_argument("--workers", type=int)
-    parser.add_argument("--read", action="store_true", help="run nothing")
-    given = parser.parse_args()
+    given = study_options(__doc__).parse_args()
     if not given.read:
         beds = [run(on, tuned, given.studies, given.workers) for on, tuned in BEDS]
         FILE.write_text(json.dumps({"machine": machine(1), "beds": beds}, indent=1) + "\n")

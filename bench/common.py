@@ -8,6 +8,7 @@ round, and its median over the rounds is what counts.
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
@@ -30,6 +31,15 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 
 Step = Callable[[], object]
+
+
+def study_options(about: str | None) -> argparse.ArgumentParser:
+    """What a benchmark of many runs is asked for: where they are kept, how many at once, or none."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--studies", type=Path, default=Path("studies"))
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--read", action="store_true", help="run nothing")
+    return parser
 
 
 # --- the machine ---------------------------------------------------------------------------------

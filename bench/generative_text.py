@@ -11,13 +11,12 @@ upper bound on it, estimated at fixed times and masks (docs/objectives.md).
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from bench.common import RESULTS, machine, save, show
+from bench.common import RESULTS, machine, save, show, study_options
 from danlu.lab.budget import flops
 from danlu.lab.queue import Queue
 from danlu.lab.trial.sides import Runs, Side
@@ -68,11 +67,7 @@ def table(rows: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--studies", type=Path, default=Path("studies"))
-    parser.add_argument("--workers", type=int)
-    parser.add_argument("--read", action="store_true", help="run nothing")
-    given = parser.parse_args()
+    given = study_options(__doc__).parse_args()
     if not given.read:
         about = machine(1)
         save(NAME, {"machine": about, "rows": run(given.studies, given.workers)})

@@ -10,7 +10,6 @@ small bed decides is asked of these results by ``bench.beds``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.common import machine, show
+from bench.common import machine, show, study_options
 from danlu.draw import Chart
 from danlu.lab.across import Question, try_across
 
@@ -89,13 +88,10 @@ def _factors(gain: Sequence[float | None]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = study_options(__doc__)
     parser.add_argument("--ideas", default=",".join(IDEAS))
     parser.add_argument("--rungs", type=int, default=4)
-    parser.add_argument("--studies", type=Path, default=Path("studies"))
-    parser.add_argument("--workers", type=int)
     parser.add_argument("--no-time", action="store_true", help="do not ask for equal time")
-    parser.add_argument("--read", action="store_true", help="run nothing")
     given = parser.parse_args()
     for idea in () if given.read else given.ideas.split(","):
         run(idea, given.rungs, given.studies, given.workers, not given.no_time)
