@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +20,7 @@ from danlu.objectives import language
 from danlu.spec import resolve
 from danlu.train import checkpoint, evaluate, metrics
 from danlu.train import run as runs
+from tests.conftest import LIMIT, ROOT
 
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "and", "then", "ran", "away", "from", "sky", "river"]
 SIZE = [  # everything that matters here, so that retuning the recipe changes no test
@@ -77,6 +81,31 @@ def go(experiment: spec.Experiment, folder: Path, told: Told | None = None) -> d
         summary = runs.train(experiment, folder, told or Told())
     assert summary is not None
     return summary
+
+
+def torchrun(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command as docs/training.md gives it, in two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "danlu", "--", "train", *words, "--run", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=folder.parent, timeout=LIMIT
+    )
+
+
+def assert_two_are_one(words: list[str], folder: Path, bound: float = 1e-4) -> None:
+    """Two processes train to the losses and the metrics of one, as far as these are rounded alike."""
+    experiment = resolve(words)
+    done = torchrun(words, folder / "two")
+    assert done.returncode == 0, done.stderr
+    go(experiment, folder / "one")
+    here, there = rows(folder / "two"), rows(folder / "one")
+    close(losses(folder / "two"), losses(folder / "one"), bound)
+    named = {metric.name for metric in experiment.objective.metrics}
+    assert named <= here[-1].keys()
+    for one, other in zip(here, there, strict=True):
+        for name in named & one.keys():
+            assert abs(one[name] - other[name]) <= bound * max(abs(other[name]), 0.1), (name, one, other)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

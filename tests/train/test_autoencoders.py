@@ -49,6 +49,17 @@ def test_accumulation_changes_nothing(tmp_path: Path, words: list[str]) -> None:
     small.close(small.losses(tmp_path / "32"), small.losses(tmp_path / "8"), 1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [VAE, [*VAE, "objective.anneal=cyclic"], [*VQ, RESTARTS], [*VQ, "objective.bottleneck=gumbel"]],
+    ids=["vae", "annealed", "vq", "gumbel"],
+)
+def test_two_processes_are_one(tmp_path: Path, words: list[str]) -> None:
+    """Keys make the noise, and codes are restarted alike."""
+    small.assert_two_are_one(words, tmp_path)
+
+
 def test_free_bits_are_refused_under_accumulation(tmp_path: Path) -> None:
     words = [*VAE, "objective.bottleneck.free_nats=0.1", "train.microbatch=8"]
     with pytest.raises(RunError, match="a term of the loss spans the whole batch"):

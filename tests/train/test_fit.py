@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,6 @@ from danlu.lab.measures import of_run
 from danlu.spec import DanluError, resolve
 from danlu.train.errors import RunError
 from danlu.train.load import load_run
-from tests.conftest import ROOT
 from tests.train import small
 from tests.train.test_resume import dies_and_goes_on
 
@@ -56,17 +52,7 @@ def test_accumulation_changes_nothing(tmp_path: Path, more: list[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["objective.supervise=gradients"]])
 def test_two_processes_are_one(tmp_path: Path, more: list[str]) -> None:
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-        "-m", "danlu", "--", "train", *WORDS, *more, "--run", str(tmp_path / "two"),
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=240)
-    assert done.returncode == 0, done.stderr
-    small.go(resolve([*WORDS, *more]), tmp_path / "one")
-    for here, there in zip(small.rows(tmp_path / "two"), small.rows(tmp_path / "one"), strict=True):
-        for name in {"loss", "psnr", "seen_psnr", "held_out_loss"} & set(here):
-            assert here[name] == pytest.approx(there[name], rel=1e-4), name
+    small.assert_two_are_one([*WORDS, *more], tmp_path)
 
 
 def test_a_run_shows_its_signal(tmp_path: Path) -> None:

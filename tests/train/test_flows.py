@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ from danlu.cli.main import app
 from danlu.spec import resolve
 from danlu.train.errors import RunError
 from danlu.train.trainer import Trainer
-from tests.conftest import ROOT
 from tests.train import small
 from tests.train.test_resume import Died, at_call, die, dies_and_goes_on
 
@@ -60,17 +56,6 @@ def test_accumulation_changes_nothing(tmp_path: Path, words: list[str]) -> None:
     small.close(small.losses(tmp_path / "32"), small.losses(tmp_path / "8"))
 
 
-def torchrun(words: list[str], folder: Path) -> None:
-    """Two processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "danlu", "--", "train", *words, "--run", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=folder.parent, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_reflow_learns_from_a_run_and_from_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It resumes bit for bit, accumulates, and goes on with the teacher it began with alone."""
     small.go(resolve(WORDS), tmp_path / "first")
@@ -108,15 +93,10 @@ def test_what_cannot_teach_is_refused(tmp_path: Path, run: str, sentence: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [WORDS, DENOISE, DIGITS], ids=names)
+@pytest.mark.parametrize("words", [WORDS, [*WORDS, "+ot-coupling"], DENOISE, DIGITS], ids=names)
 def test_two_processes_are_one(tmp_path: Path, words: list[str]) -> None:
     """The losses of training, and what is measured of samples."""
-    torchrun(words, tmp_path / "two")
-    small.go(resolve(words), tmp_path / "one")
-    small.close(small.losses(tmp_path / "two"), small.losses(tmp_path / "one"))
-    found = [small.rows(tmp_path / name)[-1] for name in ("two", "one")]
-    for metric in resolve(words).objective.metrics:
-        assert found[0][metric.name] == pytest.approx(found[1][metric.name], rel=1e-4, abs=1e-5)
+    small.assert_two_are_one(words, tmp_path)
 
 
 def test_a_coupling_is_refused_under_accumulation(tmp_path: Path) -> None:

@@ -58,6 +58,12 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     small.assert_same(tmp_path / "whole", tmp_path / "cut", remembers=optimizer not in ("gis", "iis"))
 
 
+def test_two_processes_are_refused(tmp_path: Path) -> None:
+    """An example is the whole training set, and is not cut."""
+    done = small.torchrun(of_table(tmp_path, "train.steps=2"), tmp_path / "run")
+    assert done.returncode and "train.batch = 1 cannot be shared among 2 processes" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("optimizer", "more"), [("gis", []), ("iis", []), ("iis", ["objective.threshold=0.5"])]
 )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,6 @@ from danlu.train import checkpoint, store
 from danlu.train.errors import RunError
 from danlu.train.load import generate_text, load_run
 from danlu.train.parallel import Processes, ToldElsewhere, processes
-from tests.conftest import LIMIT, ROOT
 from tests.train import small
 
 RUN = [
@@ -32,15 +29,8 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def torchrun(folder: Path, corpus: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """The command as docs/training.md gives it, two processes."""
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
-        "-m", "danlu", "--", "train", *small.words(corpus, *RUN, *more), "--run", str(folder),
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=folder.parent, timeout=LIMIT
-    )
+    """A minute run in two processes."""
+    return small.torchrun(small.words(corpus, *RUN, *more), folder)
 
 
 def agree(one: Path, other: Path) -> None:
