@@ -27,6 +27,7 @@ from danlu.spec import signals as specs
 from danlu.spec.signals import CROP
 
 Floats = NDArray[np.float64]
+Made = tuple[Floats, Floats, Floats]  # values, gradients, Laplacians
 
 _STREAM = 0x636F6F72  # "coor": keeps this random stream apart from others with the same seed
 _CORNERS = {"china": (100, 200), "flower": (100, 200)}  # of the crop: down, right
@@ -34,11 +35,12 @@ _CORNERS = {"china": (100, 200), "flower": (100, 200)}  # of the crop: down, rig
 
 class Part(NamedTuple):
     """Points of a signal, float32: ``coordinates`` [n, inputs], ``values`` [n, outputs], ``gradients`` [n,
-    outputs, inputs] by the coordinates."""
+    outputs, inputs] by the coordinates, ``laplacians`` [n, outputs], the sum of the second derivatives."""
 
     coordinates: NDArray[np.float32]
     values: NDArray[np.float32]
     gradients: NDArray[np.float32]
+    laplacians: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +84,11 @@ def prepare_signal(spec: specs.Signals) -> Signal:
     ``FileError`` for a picture that is none."""
     shape = (spec.points,) if isinstance(spec, specs.Chirp) else (spec.pixels, spec.pixels)
     coordinates = middles(shape)
-    values, gradients = _MADE[type(spec)](spec, coordinates)
+    made = _MADE[type(spec)](spec, coordinates)
     even = np.ones(shape, bool)
     for places in np.indices(shape):
         even &= places % 2 == 0
-    whole = Part(*(np.ascontiguousarray(array, np.float32) for array in (coordinates, values, gradients)))
+    whole = Part(*(np.ascontiguousarray(array, np.float32) for array in (coordinates, *made)))
     of = {"file_sha256": _digest(read_bytes(expanded(spec.file)))} if isinstance(spec, specs.Picture) else {}
     record = {
         "corpus": spec.model_dump(mode="json"),
@@ -109,12 +111,16 @@ def middles(shape: tuple[int, ...]) -> Floats:
     return np.stack(np.meshgrid(*ticks, indexing="ij"), -1).reshape(-1, len(shape))
 
 
-def _photograph(spec: specs.Photograph, coordinates: Floats) -> tuple[Floats, Floats]:
+def _photograph(spec: specs.Photograph, coordinates: Floats) -> Made:
     down, right = _CORNERS[spec.of]
     crop = _pixels(spec.of)[down : down + CROP, right : right + CROP] / 255
     tile = CROP // spec.pixels
     image = crop.reshape(spec.pixels, tile, spec.pixels, tile, 3).mean((1, 3))
-    return image.reshape(-1, 3), _slopes(image, 2 / spec.pixels)
+    return _of_image(image, 2 / spec.pixels)
+
+
+def _of_image(image: Floats, step: float) -> Made:
+    return image.reshape(-1, image.shape[-1]), _slopes(image, step), _curvatures(image, step)
 
 
 def _slopes(image: Floats, step: float) -> Floats:
@@ -124,6 +130,24 @@ def _slopes(image: Floats, step: float) -> Floats:
     seen = image[::2, ::2]
     slopes[::2, ::2] = np.stack([np.gradient(seen, 2 * step, axis=axis) for axis in (0, 1)], -1)
     return slopes.reshape(-1, *slopes.shape[2:])
+
+
+def _curvatures(image: Floats, step: float) -> Floats:
+    """Laplacians of an image by second differences, [height · width, n]; at an edge those of the neighbour
+    within. Those of the seen pixels are differences of seen pixels alone; NaN if there are fewer than three a
+    side."""
+
+    def laplacian(image: Floats, step: float) -> Floats:
+        if min(image.shape[:2]) < 3:
+            return np.full(image.shape, np.nan)
+        seconds = (np.diff(image, 2, axis=axis) / step**2 for axis in (0, 1))
+        pads = ((1, 1), (0, 0), (0, 0)), ((0, 0), (1, 1), (0, 0))
+        down, right = (np.pad(second, pad, "edge") for second, pad in zip(seconds, pads, strict=True))
+        return down + right
+
+    found = laplacian(image, step)
+    found[::2, ::2] = laplacian(image[::2, ::2], 2 * step)
+    return found.reshape(-1, image.shape[-1])
 
 
 def _pixels(name: str) -> NDArray[np.uint8]:
@@ -140,7 +164,7 @@ def _pixels(name: str) -> NDArray[np.uint8]:
         return np.asarray(image.open(file, formats=["JPEG"]).convert("RGB"))
 
 
-def _picture(spec: specs.Picture, coordinates: Floats) -> tuple[Floats, Floats]:
+def _picture(spec: specs.Picture, coordinates: Floats) -> Made:
     library, ops = pillow("PIL.Image"), pillow("PIL.ImageOps")
     with open_file(expanded(spec.file)) as file:
         try:
@@ -155,47 +179,59 @@ def _picture(spec: specs.Picture, coordinates: Floats) -> tuple[Floats, Floats]:
             f"allowed: 4 to {min(image.size)}"
         )
     small = ops.fit(image, (spec.pixels, spec.pixels), method=library.Resampling.BOX)
-    values = np.asarray(small) / 255
-    return values.reshape(-1, 3), _slopes(values, 2 / spec.pixels)
+    return _of_image(np.asarray(small) / 255, 2 / spec.pixels)
 
 
-def _chirp(spec: specs.Chirp, coordinates: Floats) -> tuple[Floats, Floats]:
-    """sin φ, and its derivative φ' cos φ: u runs from 0 to 1, and φ' = 2π(low + (high − low)u) by u."""
+def _chirp(spec: specs.Chirp, coordinates: Floats) -> Made:
+    """sin φ, φ' cos φ, and φ'' cos φ − φ'² sin φ: u runs from 0 to 1, and φ' = 2π(low + (high − low)u) by
+    u."""
     u = (coordinates + 1) / 2
     phase = 2 * np.pi * (spec.low * u + (spec.high - spec.low) * u**2 / 2)
     slope = np.pi * (spec.low + (spec.high - spec.low) * u)  # by x: du = dx/2
-    return np.sin(phase), (slope * np.cos(phase))[:, None]
+    change = np.pi * (spec.high - spec.low) / 2
+    curvature = change * np.cos(phase) - slope**2 * np.sin(phase)
+    return np.sin(phase), (slope * np.cos(phase))[:, None], curvature
 
 
-def _signed_distance(spec: specs.SignedDistance, coordinates: Floats) -> tuple[Floats, Floats]:
-    distance = {"circle": _circle, "box": _box, "ring": _ring}[spec.of]
-    values, gradients = distance(coordinates)
-    return values[:, None], gradients[:, None]
+def _signed_distance(spec: specs.SignedDistance, coordinates: Floats) -> Made:
+    """Where the distance has a kink, in the middle of a circle or on the diagonals of a box, the Laplacian is
+    that beside it, or 0."""
+    values, gradients, laplacians = {"circle": _circle, "box": _box, "ring": _ring}[spec.of](coordinates)
+    return values[:, None], gradients[:, None], laplacians[:, None]
 
 
-def _circle(x: Floats) -> tuple[Floats, Floats]:
+def _circle(x: Floats) -> Made:
     r = np.hypot(*x.T)
-    return r - 0.5, x / np.maximum(r, np.finfo(float).tiny)[:, None]
+    return r - 0.5, x / np.maximum(r, np.finfo(float).tiny)[:, None], _one_over(r)
 
 
-def _ring(x: Floats) -> tuple[Floats, Floats]:
+def _ring(x: Floats) -> Made:
     """|r − ½| − ⅙, from ⅓ to ⅔."""
-    off, outwards = _circle(x)
-    return np.abs(off) - 1 / 6, np.sign(off)[:, None] * outwards
+    off, outwards, curvature = _circle(x)
+    side = np.sign(off)
+    return np.abs(off) - 1 / 6, side[:, None] * outwards, side * curvature
 
 
-def _box(x: Floats) -> tuple[Floats, Floats]:
-    """Outside, the distance from the nearest point of the square; inside, the nearest side."""
+def _box(x: Floats) -> Made:
+    """Outside, the distance from the nearest point of the square, round a corner as that of a circle; inside,
+    the nearest side."""
     beyond = np.abs(x) - 0.5
     outside = np.maximum(beyond, 0)
     far = np.hypot(*outside.T)
     inside = far == 0
     nearest = np.eye(2)[beyond.argmax(-1)]
     direction = np.where(inside[:, None], nearest, outside / np.where(inside, 1, far)[:, None])
-    return far + np.minimum(beyond.max(-1), 0), direction * np.sign(x)
+    round_a_corner = (outside > 0).all(-1)
+    curvature = np.where(round_a_corner, _one_over(far), 0)
+    return far + np.minimum(beyond.max(-1), 0), direction * np.sign(x), curvature
 
 
-_MADE: dict[type, Callable[[Any, Floats], tuple[Floats, Floats]]] = {
+def _one_over(r: Floats) -> Floats:
+    """1/r, the Laplacian of r in the plane; 0 at 0."""
+    return np.divide(1, r, out=np.zeros_like(r), where=r > 0)
+
+
+_MADE: dict[type, Callable[[Any, Floats], Made]] = {
     specs.Photograph: _photograph,
     specs.Picture: _picture,
     specs.Chirp: _chirp,

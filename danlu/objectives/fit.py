@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from danlu import spec
 from danlu.data.coordinates import Part, Signal
+from danlu.data.errors import DataError
 from danlu.nn import builds
 from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside, padded
 from danlu.objectives.pictures import scattered, shaded
@@ -23,23 +24,28 @@ _ROWS = 4096  # coordinates in one pass
 
 @builds(spec.Fit)
 class Fit(Objective):
-    """The squared error of the values at coordinates, or of their gradients, summed over the numbers of each
-    point.
+    """The squared error of the values at coordinates, of their gradients or of their Laplacians, summed over
+    the numbers of each point.
 
     PSNR is 20 log₁₀(greatest − least) − 10 log₁₀(mean squared error), in decibels, of values that are kept
     within the range of the signal first. Gradients know the values up to a constant: with them a constant is
     added to each output that makes the error least, over the seen points and over the others apart, and
-    nothing is cut off.
+    nothing is cut off. Laplacians know them up to a harmonic function, and an affine one is added.
     """
 
     term, loss_unit = "number", ""
 
-    def __init__(self, source: Signal, *, supervise: Literal["values", "gradients"]) -> None:
+    def __init__(self, source: Signal, *, supervise: Literal["values", "gradients", "laplacians"]) -> None:
         self.source, self.record = source, source.record
         self.unit = source.spec.unit
-        self.of_gradients = supervise == "gradients"
+        self.told = supervise
         self.inputs = source.spec.inputs, source.spec.outputs
-        self.count = source.spec.outputs * (source.spec.inputs if self.of_gradients else 1)
+        self.count = source.spec.outputs * (source.spec.inputs if supervise == "gradients" else 1)
+        if not np.isfinite(getattr(source.seen, supervise)).all():
+            raise DataError(
+                f"objective.supervise = {supervise}: {source.spec.name} has too few seen points for second "
+                "differences; set data.pixels = 5 or more"
+            )
 
     def example(self, draw: Draw) -> Example:
         return self._made(self.source.rows(*draw))
@@ -65,36 +71,48 @@ class Fit(Objective):
         return HeldOut(len(points), example)
 
     def _made(self, part: Part, values: bool = False) -> Example:
-        made = {"coordinates": part.coordinates}
-        if values or not self.of_gradients:
-            made["values"] = part.values
-        return made | ({"gradients": part.gradients} if self.of_gradients else {})
+        made = {"coordinates": part.coordinates, self.told: getattr(part, self.told)}
+        return made | ({"values": part.values} if values else {})
+
+    def _answers(self, model: nn.Module, coordinates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The values, and what of them the network is told."""
+        if self.told == "values":
+            values = model(coordinates)
+            return values, values
+        return (with_gradients if self.told == "gradients" else with_laplacians)(model, coordinates)
 
     def loss(self, model: nn.Module, example: Tensors) -> Losses:
-        if self.of_gradients:
-            values, gradients = with_gradients(model, example["coordinates"])
-            # The last bias moves no gradient: it gets one of 0, since several processes wait for all.
-            return Losses((gradients - example["gradients"]).square().sum() + 0 * values.sum())
-        return Losses((model(example["coordinates"]) - example["values"]).square().sum())
+        values, answers = self._answers(model, example["coordinates"])
+        total = (answers - example[self.told]).square().sum()
+        # The last bias moves no derivative: it gets a gradient of 0, since several processes wait for all.
+        return Losses(total if self.told == "values" else total + 0 * values.sum())
 
     def score(self, model: nn.Module, example: Tensors) -> dict[str, torch.Tensor]:
-        """Of each side: points, sums of the errors and of their squares by output, in float64."""
-        if self.of_gradients:
-            values, gradients = with_gradients(model, example["coordinates"])
-            squares = (gradients - example["gradients"]).square().flatten(1).sum(1)
-        else:
-            values = model(example["coordinates"])
-            squares = (values - example["values"]).square().sum(1)
+        """Of each side: points, sums of the squares of the errors by output, and of what a free part of the
+        values is fitted with, in float64."""
+        values, answers = self._answers(model, example["coordinates"])
+        squares = (answers - example[self.told]).square().flatten(1).sum(1)
+        if self.told == "values":
             values = values.clamp(*self.source.spec.range)
         errors = (values - example["values"]).double()
         found = {"squares": (squares.double() * example["unseen"]).sum()}
+        free = self._free(example["coordinates"].double())
         for side in ("seen", "unseen"):
             weight = example[side].double()
             found[f"{side}/points"] = weight.sum()
             for output, error in enumerate(errors.unbind(1)):
-                found[f"{side}/sum/{output}"] = (error * weight).sum()
                 found[f"{side}/squares/{output}"] = (error.square() * weight).sum()
+                for i, one in enumerate(free):
+                    found[f"{side}/error/{output}/{i}"] = (error * one * weight).sum()
+            for i, one in enumerate(free):
+                for j, other in enumerate(free):
+                    found[f"{side}/free/{i}/{j}"] = (one * other * weight).sum()
         return found
+
+    def _free(self, coordinates: torch.Tensor) -> list[torch.Tensor]:
+        """The functions that what is told does not see: none, 1, or 1 and each coordinate."""
+        one = torch.ones_like(coordinates[:, 0])
+        return {"values": [], "gradients": [one], "laplacians": [one, *coordinates.unbind(1)]}[self.told]
 
     def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
         return {
@@ -105,9 +123,13 @@ class Fit(Objective):
 
     def _decibels(self, side: str, sums: Mapping[str, float]) -> float:
         points, outputs = sums[f"{side}/points"], range(self.source.spec.outputs)
-        mean = [sums[f"{side}/squares/{output}"] / points for output in outputs]
-        if self.of_gradients:
-            mean = [m - (sums[f"{side}/sum/{o}"] / points) ** 2 for m, o in zip(mean, outputs, strict=True)]
+        free = range({"values": 0, "gradients": 1, "laplacians": 1 + self.source.spec.inputs}[self.told])
+        gram = np.array([[sums[f"{side}/free/{i}/{j}"] for j in free] for i in free]) / points
+        mean = []
+        for output in outputs:
+            moments = np.array([sums[f"{side}/error/{output}/{i}"] for i in free]) / points
+            explained = moments @ np.linalg.lstsq(gram, moments)[0] if len(moments) else 0.0
+            mean.append(sums[f"{side}/squares/{output}"] / points - explained)
         low, high = self.source.spec.range
         error = max(sum(mean) / len(mean), np.finfo(float).tiny)  # a perfect fit has no end of decibels
         return 20 * math.log10(high - low) - 10 * math.log10(error)
@@ -141,8 +163,29 @@ def with_gradients(model: nn.Module, coordinates: torch.Tensor) -> tuple[torch.T
     with torch.enable_grad():
         coordinates = coordinates.detach().requires_grad_()
         values = model(coordinates)
-        gradients = [
-            torch.autograd.grad(output.sum(), coordinates, retain_graph=True, create_graph=further)[0]
-            for output in values.unbind(1)
-        ]
-    return values, torch.stack(gradients, 1)
+        return values, torch.stack([_slope(value, coordinates, further) for value in values.unbind(1)], 1)
+
+
+def with_laplacians(model: nn.Module, coordinates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values and their Laplacians, Σᵢ ∂²/∂xᵢ², (n, outputs) both, as ``with_gradients``; 0 where the network
+    is made of planes, as one of ReLUs is."""
+    further = torch.is_grad_enabled()
+    with torch.enable_grad():
+        coordinates = coordinates.detach().requires_grad_()
+        values = model(coordinates)
+        laplacians = []
+        for value in values.unbind(1):
+            slopes = _slope(value, coordinates, True).unbind(1)
+            seconds = [_slope(slope, coordinates, further)[:, i] for i, slope in enumerate(slopes)]
+            laplacians.append(torch.stack(seconds).sum(0))
+        return values, torch.stack(laplacians, 1)
+
+
+def _slope(value: torch.Tensor, coordinates: torch.Tensor, further: bool) -> torch.Tensor:
+    """The gradient of each row's value by the row's coordinates, (n, inputs)."""
+    if not value.requires_grad:  # it is a constant
+        return torch.zeros_like(coordinates)
+    (found,) = torch.autograd.grad(
+        value.sum(), coordinates, retain_graph=True, create_graph=further, materialize_grads=True
+    )
+    return found

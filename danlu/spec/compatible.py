@@ -250,9 +250,10 @@ def check_experiment(experiment: Experiment) -> None:
             f"objective.judge = frechet measures features of digits, and data.kind = {data.kind}; "
             "set objective.judge = energy"
         )
-    if getattr(objective, "supervise", None) == "gradients" and train.parallel == "fsdp":
+    told = getattr(objective, "supervise", "values")
+    if told != "values" and train.parallel == "fsdp":
         raise ValueError(
-            "objective.supervise = gradients differentiates twice, and train.parallel = fsdp lets weights go "
+            f"objective.supervise = {told} differentiates twice, and train.parallel = fsdp lets weights go "
             "in between; set train.parallel = ddp"
         )
     for parts in model.turn():

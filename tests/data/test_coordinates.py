@@ -57,6 +57,8 @@ def test_a_chirp_by_hand() -> None:
     assert signal.whole.values[:, 0] == pytest.approx(value(x), abs=1e-6)
     slope = (value(x + 1e-5) - value(x - 1e-5)) / 2e-5
     assert signal.whole.gradients[:, 0, 0] == pytest.approx(slope, abs=1e-4)
+    bend = (value(x + 1e-4) - 2 * value(x) + value(x - 1e-4)) / 1e-8
+    assert signal.whole.laplacians[:, 0] == pytest.approx(bend, abs=1e-3)
 
 
 def _outline(of: str) -> np.ndarray:
@@ -93,6 +95,22 @@ def test_a_signed_distance_is_the_distance_from_the_outline(spec: specs.SignedDi
     assert np.abs(direction - gradients)[clear].max() < 0.01
 
 
+@pytest.mark.parametrize("spec", DISTANCES, ids=lambda spec: spec.of)
+def test_a_laplacian_of_a_distance_is_the_divergence_of_its_direction(spec: specs.SignedDistance) -> None:
+    """By central differences of the gradients that are known; where these do not jump."""
+    from danlu.data.coordinates import _signed_distance
+
+    x = np.random.default_rng(0).uniform(-1, 1, (400, 2))
+    _, here, found = _signed_distance(spec, x)
+    step, divergence, smooth = 1e-6, np.zeros(len(x)), np.ones(len(x), bool)
+    for axis in (0, 1):
+        ahead, behind = (_signed_distance(spec, x + sign * step * np.eye(2)[axis])[1] for sign in (1, -1))
+        divergence += (ahead - behind)[:, 0, axis] / (2 * step)
+        smooth &= np.abs(ahead - here).max((1, 2)) < 1e-3
+    assert smooth.sum() > 390
+    assert found[smooth, 0] == pytest.approx(divergence[smooth], rel=1e-5, abs=1e-5)
+
+
 class TestPhotograph:
     """The crop is the one of which figures are known: without a network, bilinear interpolation of the seen
     pixels gives 22.5 dB on the others at 64², 21.3 at 128², and their mean 11.1 and 10.8."""
@@ -121,6 +139,16 @@ class TestPhotograph:
         signal = prepare_signal(specs.Photograph(pixels=32))
         slopes = np.array([[32 / 255, 0], [0, 64 / 255], [0, 0]])  # 256 pixels are 2 units
         assert signal.whole.gradients == pytest.approx(np.broadcast_to(slopes, (1024, 3, 2)), abs=1e-5)
+
+    def test_laplacians_of_a_parabola(self) -> None:
+        """a·down² + b·right² + c·down·right has 2a + 2b everywhere, at edges too; a picture with two seen
+        pixels a side has none."""
+        from danlu.data.coordinates import _curvatures
+
+        down, right = middles((8, 8)).reshape(8, 8, 2).transpose(2, 0, 1)
+        image = np.stack([3 * down**2 - 0.5 * right**2 + down * right, down**2 + 2 * right], -1)
+        assert _curvatures(image, 2 / 8) == pytest.approx(np.tile([5.0, 2.0], (64, 1)))
+        assert np.isnan(_curvatures(image[:4, :4], 1.0)[0]).all()
 
     @pytest.mark.parametrize(("module", "name"), [("PIL", "Pillow"), ("sklearn", "scikit-learn")])
     def test_what_is_missing_is_named(self, module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import torch
 from danlu.data import prepare
 from danlu.models import build as network
 from danlu.objectives import Draw, Fit, build
-from danlu.objectives.fit import with_gradients
+from danlu.objectives.fit import with_gradients, with_laplacians
 from danlu.spec import CoordinateMLP, LipschitzMLP, Siren
 from danlu.spec import Fit as Described
 from danlu.spec.encodings import Octaves, Raw
@@ -34,15 +34,15 @@ def tensors(example):
 class Off(torch.nn.Module):
     """A signal's own values, and a polynomial of the coordinates beside them."""
 
-    def __init__(self, objective: Fit, weight: float, constant: float = 0.0) -> None:
+    def __init__(self, objective: Fit, weight: float, constant: float = 0.0, slope: float = 0.0) -> None:
         super().__init__()
         whole = objective.source.whole
         self.known = {x.tobytes(): y for x, y in zip(whole.coordinates, whole.values, strict=True)}
-        self.weight, self.constant = weight, constant
+        self.weight, self.constant, self.slope = weight, constant, slope
 
     def forward(self, x):
-        values = torch.from_numpy(np.stack([self.known[row.tobytes()] for row in x.numpy()]))
-        return values + self.weight * x[:, :1] ** 2 + self.constant
+        values = torch.from_numpy(np.stack([self.known[row.tobytes()] for row in x.detach().numpy()]))
+        return values + self.weight * x[:, :1] ** 2 + self.slope * x[:, :1] + self.constant
 
 
 @pytest.mark.parametrize("weight", [0.1, 3.0])
@@ -62,11 +62,15 @@ def test_decibels_are_those_of_the_formula(weight: float, rows: int) -> None:
 
 
 class Steep(torch.nn.Module):
-    """A chirp's own function, x²/10 and a constant."""
+    """A chirp's own function, x²/10, a slope and a constant."""
+
+    def __init__(self, slope: float = 0.0) -> None:
+        super().__init__()
+        self.slope = slope
 
     def forward(self, x):
         u = (x + 1) / 2
-        return torch.sin(2 * math.pi * (2 * u + u**2)) + 0.1 * x**2 + 7.0
+        return torch.sin(2 * math.pi * (2 * u + u**2)) + 0.1 * x**2 + self.slope * x + 7.0
 
 
 def test_gradients_are_scored_up_to_a_constant() -> None:
@@ -83,13 +87,30 @@ def test_gradients_are_scored_up_to_a_constant() -> None:
     assert loss.item() == pytest.approx((0.04 * example["coordinates"] ** 2).sum().item(), rel=1e-3)
 
 
+@pytest.mark.parametrize("signal", [Chirp(low=2, high=4, points=200), BOX], ids=lambda one: one.kind)
+def test_laplacians_are_scored_up_to_an_affine_function(signal) -> None:
+    """Of an error x²/10 + 3x + 7 the part counts that no affine function is, and of its Laplacian 1/5."""
+    objective = made(signal, "laplacians")
+    model = Off(objective, 0.1, 7.0, 3.0) if signal is BOX else Steep(3.0)
+    found = evaluate(model, objective, objective.held_out(), ALONE, rows=64)
+    for name, part in (("psnr", objective.source.held_out), ("seen_psnr", objective.source.seen)):
+        x = part.coordinates.astype(float)
+        affine, error = np.column_stack([np.ones(len(x)), x]), 0.1 * x[:, 0] ** 2
+        left = error - affine @ np.linalg.lstsq(affine, error, rcond=None)[0]
+        assert found[name] == pytest.approx(10 * math.log10(4 / np.mean(left**2)), abs=1e-3)
+    told = (
+        objective.source.held_out.laplacians if signal is BOX else 0
+    )  # the model of a box has those of x²/10
+    assert found["held_out_loss"] == pytest.approx(np.mean((0.2 - told) ** 2), rel=1e-2)
+
+
 def test_a_perfect_fit_has_a_finite_number_of_decibels() -> None:
     objective = made()
     found = evaluate(Off(objective, 0.0), objective, objective.held_out(), ALONE, rows=99)
     assert math.isfinite(found["psnr"]) and found["psnr"] > 1000 and found["held_out_loss"] == 0
 
 
-@pytest.mark.parametrize("supervise", ["values", "gradients"])
+@pytest.mark.parametrize("supervise", ["values", "gradients", "laplacians"])
 def test_what_is_held_out_is_never_trained_on(supervise: str) -> None:
     """No example holds such a coordinate."""
     objective = made(supervise=supervise)
@@ -99,19 +120,22 @@ def test_what_is_held_out_is_never_trained_on(supervise: str) -> None:
         assert len(rows) == 40 and not {row.tobytes() for row in rows} & unseen
 
 
-def test_held_out_pixels_change_nothing_of_what_training_sees(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gradients of a picture are differences of its pixels: those of the seen ones, of seen ones alone."""
+@pytest.mark.parametrize("supervise", ["gradients", "laplacians"])
+def test_held_out_pixels_change_nothing_of_what_training_sees(
+    monkeypatch: pytest.MonkeyPatch, supervise: str
+) -> None:
+    """Derivatives of a picture are differences of its pixels: those of the seen ones, of seen ones alone."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (427, 640, 3))
     monkeypatch.setattr("danlu.data.coordinates._pixels", lambda name: pixels)
-    before = made(Photograph(pixels=256), "gradients").example(Draw(0, 0, 0, 0, 500))
+    before = made(Photograph(pixels=256), supervise).example(Draw(0, 0, 0, 0, 500))
     down, right = np.indices((256, 256))
     other = (down % 2 == 1) | (right % 2 == 1)
     pixels[100:356, 200:456][other] = random.integers(0, 256, (int(other.sum()), 3))
-    after = made(Photograph(pixels=256), "gradients").example(Draw(0, 0, 0, 0, 500))
+    after = made(Photograph(pixels=256), supervise).example(Draw(0, 0, 0, 0, 500))
     for name, array in before.items():
         assert np.array_equal(array, after[name]), name
-    assert before["gradients"].std() > 1
+    assert before[supervise].std() > 1
 
 
 def test_a_batch_as_large_as_the_signal_holds_each_seen_point_once() -> None:
@@ -149,12 +173,13 @@ NETS = [
 ]
 
 
+@pytest.mark.parametrize("supervise", ["gradients", "laplacians"])
 @pytest.mark.parametrize("spec", NETS, ids=lambda spec: spec.kind)
-def test_the_gradient_of_a_loss_of_gradients(spec) -> None:
-    """By weights, against central differences in float64: to 1e-6 of the largest. And gradients by
-    coordinates are those of reverse differentiation."""
+def test_the_gradient_of_a_loss_of_derivatives(spec, supervise: str) -> None:
+    """By weights, against central differences in float64: to 1e-6 of the largest. And derivatives by
+    coordinates are those of reverse differentiation, and of it twice."""
     torch.manual_seed(0)
-    objective = made(supervise="gradients")
+    objective = made(supervise=supervise)
     net = network(spec, *objective.inputs).double()
     net.compute = torch.float64
     example = {name: part.double() for name, part in tensors(objective.example(Draw(0, 0, 0, 0, 6))).items()}
@@ -162,6 +187,10 @@ def test_the_gradient_of_a_loss_of_gradients(spec) -> None:
     torch.testing.assert_close(values, net(example["coordinates"]))
     exact = torch.func.vmap(torch.func.jacrev(net))(example["coordinates"])
     torch.testing.assert_close(slopes, exact)
+    values, laplacians = with_laplacians(net, example["coordinates"])
+    torch.testing.assert_close(values, net(example["coordinates"]))
+    hessian = torch.func.vmap(torch.func.jacrev(torch.func.jacrev(net)))(example["coordinates"])
+    torch.testing.assert_close(laplacians, hessian.diagonal(dim1=-2, dim2=-1).sum(-1))
 
     def loss() -> float:
         with torch.no_grad():
@@ -183,6 +212,21 @@ def test_the_gradient_of_a_loss_of_gradients(spec) -> None:
         slope = torch.tensor(found, dtype=torch.float64)
         scale = slope.abs().max()
         assert (slope - tensor.grad.view(-1)).abs().max() < 1e-6 * scale + 1e-7
+
+
+def test_the_laplacian_of_waves() -> None:
+    """Of Σ a sin(w·x + b) it is −Σ a |w|² sin(w·x + b): each wave is multiplied by the square of its own
+    frequency, at weights that were only drawn."""
+    torch.manual_seed(0)
+    net = network(Siren(width=8, layers=1, first_omega=5.0), 2, 3).double()
+    net.compute = torch.float64
+    x = torch.rand(20, 2, dtype=torch.float64) * 2 - 1
+    values, laplacians = with_laplacians(net, x)
+    layer, out = net.embedding.linear, net.readout
+    weight, bias = 5.0 * layer.weight, 5.0 * layer.bias
+    waves = torch.sin(x @ weight.T + bias)
+    torch.testing.assert_close(values, waves @ out.weight.T + out.bias)
+    torch.testing.assert_close(laplacians, -(waves * weight.square().sum(1)) @ out.weight.T)
 
 
 def test_the_laplacian_of_a_relu_net_is_zero_and_of_a_siren_is_not() -> None:

@@ -93,7 +93,7 @@ def test_what_cannot_teach_is_refused(tmp_path: Path, run: str, sentence: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [WORDS, [*WORDS, "+ot-coupling"], DENOISE, DIGITS], ids=names)
+@pytest.mark.parametrize("words", [WORDS, DENOISE, DIGITS], ids=names)
 def test_two_processes_are_one(tmp_path: Path, words: list[str]) -> None:
     """The losses of training, and what is measured of samples."""
     small.assert_two_are_one(words, tmp_path)
