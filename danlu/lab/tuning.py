@@ -182,8 +182,7 @@ class _Side:
         at(experiment, grid.field, 1.0)  # raises where there is nothing to tune
         metric = experiment.objective.metrics[0]
         self.sign = metric.sign
-        near = NEAR * (1 if "bit" in metric.unit else math.log(2))
-        self.search = Search(0.0, grid.points, grid.step, near)
+        self.search = Search(0.0, grid.points, grid.step, _near(metric.unit))
 
     def jobs(self) -> list[Job]:
         """The runs of the points that are asked for."""
@@ -221,6 +220,13 @@ class _Side:
             trials=sum(map(len, costs.values())),
             why=why,
         )
+
+
+def _near(unit: str) -> float | None:
+    """What is near the lowest cost: the same in bits and in nats. In another unit the curve says it."""
+    if "bit" in unit:
+        return NEAR
+    return NEAR * math.log(2) if "nat" in unit else None
 
 
 def _factor(x: float) -> float:

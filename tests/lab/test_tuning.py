@@ -116,6 +116,16 @@ def test_where_higher_is_better_the_top_is_found() -> None:
     assert max(found.curve.values()) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("recipe", ["digits", "siren-photograph", "flow-digits"])
+def test_the_best_does_not_depend_on_a_unit_that_is_neither_bits_nor_nats(recipe: str) -> None:
+    side = resolve(recipe)
+    cost = bowl(side.optimizer.lr * 2**0.4, noise=0.01)
+    sign = side.objective.metrics[0].sign
+    results = [sought(lambda e, k=k: sign * k * cost(e), side)[0][0] for k in (0.01, 1.0, 100.0)]
+    assert results[0].ok
+    assert [(r.value, r.trials) for r in results] == [(results[0].value, results[0].trials)] * 3
+
+
 def test_a_run_that_fails_is_told() -> None:
     with pytest.raises(LabError, match="out of memory; finished runs are kept"):
         sought(lambda e: "out of memory", NANO)
