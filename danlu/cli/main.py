@@ -18,6 +18,7 @@ import typer
 
 from danlu import __version__
 from danlu.cli import show
+from danlu.cli.curvature import curvature
 from danlu.cli.interop import export, import_
 from danlu.cli.ladder import ladder
 from danlu.cli.laws import laws
@@ -50,6 +51,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     sample,
     import_,
     export,
+    curvature,
     profile,
     show.show,
     show.diff,
@@ -59,7 +61,8 @@ VERBS: tuple[Callable[..., Any], ...] = (
 
 # Verbs that read experiments, in which parts of one's own may stand.
 READING = {
-    train, try_, sweep, ladder, prove, trust, sample, export, profile, show.show, show.diff, show.ideas
+    train, try_, sweep, ladder, prove, trust, sample, export, curvature, profile, show.show, show.diff,
+    show.ideas,
 }  # fmt: skip
 
 # rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.

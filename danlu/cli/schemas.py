@@ -46,6 +46,8 @@ _FINDING = {
     "analyses": [{"way": str, "verdict": str}],
     "next": ({"command": str, "cost": {"runs": int, "seconds": float}}, None),
 }  # fmt: skip
+_TRACE = {"value": float, "error": float, "samples": int}
+_ZEROS = {"pairs": [[float]], "same": _NUMBER, "other": _NUMBER, "whole": float}
 _LAW = {
     "law": str, "title": str, "formula": str, "text": str, "paper": str, "columns": [str], "target": str,
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
@@ -118,6 +120,20 @@ SCHEMAS: dict[str, Schema] = {
          "evaluations": int, "guidance": float, "classes": ([str], None), "out": _TEXT},
     )),
     "import": Schema(1, {"model": dict, "parameters": int, "notes": [str], "run": _TEXT}),
+    "curvature": Schema(1, {
+        "run": str, "step": int, "examples": int, "unit": str, "units": int, "parameters": int,
+        "precision": str, "float32": {"error": float, "seconds": float, "seconds_float64": float},
+        "loss": float, "gradient": float, "trace": _TRACE, "gauss_newton": (_TRACE, None),
+        "parts": [{"name": str, "parameters": int, "trace": float}],
+        "top": {"values": [float], "bounds": [float], "lowest": float, "steps": int},
+        "edge": ({"rule": str, "lr": float, "value": float, "threshold": float, "formula": str,
+                  "lr_at_edge": _NUMBER}, None),
+        "density": {"nodes": [[float]], "weights": [[float]], "bulk": float, "negative": float},
+        "noise": ({"squared": _NUMBER, "trace": _NUMBER, "scale": _NUMBER, "curved": _NUMBER,
+                   "error": _NUMBER, "batch": int, "batches": int}, None),
+        "sparsity": ({"parts": [str], "loss": _ZEROS, "logit": _ZEROS}, None),
+        "sharpness": {"radius": float, "rise": float}, "seconds": float,
+    }),
     "profile": Schema(1, {
         "seconds": {...: float}, "bottleneck": str, "unit": str, "flops": float, "bytes": float,
         "intensity": float, "ceiling": float, "bandwidth": float, "utilisation": float, "bound": str,

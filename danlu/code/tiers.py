@@ -20,6 +20,7 @@ from danlu.code.digests import DIGITS, PYTHON, sources
 
 PACKAGE = Path(os.path.abspath(danlu.__file__)).parent
 ROOMS = (
+    "curvature",
     "data",
     "distances",
     "flows",

@@ -20,6 +20,7 @@ from danlu.nn.contracts import (
     ScorePosition,
     prepare,
 )
+from danlu.nn.derivatives import pure
 from danlu.nn.feed_forwards import GLU, MLP, squared_relu
 from danlu.nn.gates import ElementGate, HeadGate
 from danlu.nn.kernels import attend
@@ -107,6 +108,7 @@ __all__ = [
     "counting",
     "fold",
     "prepare",
+    "pure",
     "rms_norm",
     "rotate",
     "scan",

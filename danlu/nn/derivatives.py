@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.autograd import forward_ad
 
+_PURE: list[None] = []  # one for each open ``pure``; a list and no ContextVar: the compiler can guard it
+
+
+@contextmanager
+def pure() -> Iterator[None]:
+    """Within, this process runs networks by PyTorch's plain operators alone, which have derivatives of every
+    order: no fused kernel, and no backward pass of our own. Slower; for Hessians and what is made of them.
+    What is compiled runs as it was compiled.
+
+    >>> from danlu.nn import attend
+    >>> q = torch.randn(1, 2, 5, 4, requires_grad=True)
+    >>> with pure():
+    ...     y = attend(q, q, q, scale=0.5)
+    >>> (slope,) = torch.autograd.grad(y.square().sum(), q, create_graph=True)
+    >>> torch.autograd.grad(slope.sum(), q)[0].shape
+    torch.Size([1, 2, 5, 4])
+    """
+    _PURE.append(None)
+    try:
+        yield
+    finally:
+        _PURE.pop()
+
+
+def is_pure() -> bool:
+    """Whether a ``pure`` is open. Compiled code asks nobody."""
+    return bool(_PURE) and not torch.compiler.is_compiling()
+
 
 def transformed() -> bool:
-    """Whether one of ``torch.func``'s transforms or forward-mode differentiation is active. Each would need a
-    rule of its own from an ``autograd.Function``; PyTorch's operators have them all."""
+    """Whether networks are to run by PyTorch's operators alone: within ``pure``, or where one of
+    ``torch.func``'s transforms or forward-mode differentiation is active. Each of these would need a rule of
+    its own from an ``autograd.Function``; PyTorch's operators have them all."""
     if torch.compiler.is_compiling():
         return False
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return bool(_PURE) or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def by_operators(x: torch.Tensor) -> bool:
@@ -34,6 +65,7 @@ class _Refused(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
         raise RuntimeError(
             "PyTorch's fused attention has no second derivative; run the forward pass within "
+            "`with danlu.nn.pure():`, or within "
             "`with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):`"
         )
 

@@ -17,7 +17,7 @@ import torch
 
 from danlu import spec
 from danlu.files.yaml import read_mapping
-from danlu.nn.derivatives import transformed
+from danlu.nn.derivatives import is_pure, transformed
 from danlu.nn.fused import META, fused
 from danlu.nn.masks import AttentionMask, MaskPattern, across_documents, additive_mask
 from danlu.nn.plain import BLOCK, Plain, blocks
@@ -240,7 +240,7 @@ def attend(
         ).kernel
     for watcher in _WATCHERS:
         watcher(Attended(q, k, scale, pattern, different, bias, softcap, normaliser, products))
-    if kernel == "eager" or (kernel == "plain" and transformed()):
+    if kernel == "eager" or is_pure() or (kernel == "plain" and transformed()):
         return _eager(Attended(q, k, scale, pattern, different, bias, softcap, normaliser, products), v)
     if kernel == "plain":
         return _plain(q, k, v, scale, pattern, different, bias)

@@ -39,6 +39,7 @@ compare runs/one runs/two
 trust nn/block.py
 sample runs/one --tokens 3
 import hf
+curvature runs/one --error 0.5
 profile base.yaml --steps 1
 show base.yaml
 show base.yaml --costs --kernels --groups
