@@ -84,8 +84,8 @@ class Hessian:
 class GaussNewton:
     """JᵀH_z J of L = Σ losses, where J is the derivative of a network's outputs z by the parameters and H_z
     the Hessian of a loss by z (Schraudolph 2002): positive semidefinite where the loss is convex in z, and
-    the Hessian itself where z is linear in the parameters. ``terms`` return ``Outputs``; what a loss owes to the
-    parameters past z is left out. Else as ``Hessian``."""
+    the Hessian itself where z is linear in the parameters. ``terms`` return ``Outputs``; what a loss owes to
+    the parameters past z is left out. Else as ``Hessian``."""
 
     def __init__(
         self,
