@@ -27,6 +27,7 @@ from danlu.cli.output import print_json, say, tell
 from danlu.cli.own import with_parts
 from danlu.cli.profile import profile
 from danlu.cli.prove import prove
+from danlu.cli.quantize import quantize
 from danlu.cli.recipes import recipes
 from danlu.cli.referee import referee
 from danlu.cli.runs import compare, runs
@@ -52,6 +53,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     import_,
     export,
     curvature,
+    quantize,
     profile,
     show.show,
     show.diff,
@@ -61,8 +63,8 @@ VERBS: tuple[Callable[..., Any], ...] = (
 
 # Verbs that read experiments, in which parts of one's own may stand.
 READING = {
-    train, try_, sweep, ladder, prove, trust, sample, export, curvature, profile, show.show, show.diff,
-    show.ideas,
+    train, try_, sweep, ladder, prove, trust, sample, export, curvature, quantize, profile, show.show,
+    show.diff, show.ideas,
 }  # fmt: skip
 
 # rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.

@@ -52,6 +52,10 @@ _LAW = {
     "law": str, "title": str, "formula": str, "text": str, "paper": str, "columns": [str], "target": str,
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
 }  # fmt: skip
+_COST = {
+    "before": float, "after": float, "delta": float, "error": _NUMBER, "passes": int, "kl": _NUMBER,
+    "flips": _NUMBER,
+}  # fmt: skip
 
 SCHEMAS: dict[str, Schema] = {
     "train": Schema(1, {
@@ -119,6 +123,14 @@ SCHEMAS: dict[str, Schema] = {
         {"run": str, "step": int, "kind": str, "count": int, "seed": int, "steps": int, "solver": str,
          "evaluations": int, "guidance": float, "classes": ([str], None), "out": _TEXT},
     )),
+    "quantize": Schema(1, {
+        "run": str, "step": int, "folder": str, "to": str, "per": (str, int), "by": str, "activations": _TEXT,
+        "metric": {"name": str, "unit": _TEXT, "better": str}, **_COST,
+        "parameters": int, "rounded": int, "bits": float,
+        "bytes": {"before": int, "rounded": int, "file": int},
+        "maps": [{"name": str, "bits": float, "snr_db": _NUMBER}],
+        "sensitivity": ([{"layer": int, **_COST}], None), "notes": [str],
+    }),
     "import": Schema(1, {"model": dict, "parameters": int, "notes": [str], "run": _TEXT}),
     "curvature": Schema(1, {
         "run": str, "step": int, "examples": int, "unit": str, "units": int, "parameters": int,

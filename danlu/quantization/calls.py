@@ -28,8 +28,8 @@ def blocks_of(model: nn.Module) -> Sequence[Block]:
 
 @torch.no_grad()
 def first_calls(model: nn.Module, inputs: Iterable[Any]) -> list[Call]:
-    """What the first block is called with for each of ``inputs`` to ``model``. Raises ValueError as
-    ``blocks_of``, and where there are no inputs."""
+    """What the first block is called with for each of ``inputs``: what ``model`` is called with, or functions
+    that call it. Raises ValueError as ``blocks_of``, and where there are no inputs."""
     first = blocks_of(model)[0]
     calls: list[Call] = []
 
@@ -41,7 +41,7 @@ def first_calls(model: nn.Module, inputs: Iterable[Any]) -> list[Call]:
     try:
         for x in inputs:
             try:
-                model(x)
+                x(model) if callable(x) else model(x)
             except _Reached:
                 continue
     finally:

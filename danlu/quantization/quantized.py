@@ -30,10 +30,10 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def named(name: str, per: Per | None = None) -> Format:
+def named(name: str, per: Per | None = None, scale_type: torch.dtype | None = None) -> Format:
     """The format of a name: ``int4-narrow``, ``int8-affine``, ``nf4``, ``mxfp4``, ``nvfp4``, ``fp8-e4m3``,
     ``ternary``, … (all in ``FORMATS``); ``int4`` is short for ``int4-narrow``. ``per``: which numbers share a
-    scale, where the format leaves that open.
+    scale, where the format leaves that open; ``scale_type``: of integers, in which it is kept.
 
     Raises ValueError for a name that there is not, and for a ``per`` other than that of a format with groups
     of its own.
@@ -42,6 +42,8 @@ def named(name: str, per: Per | None = None) -> Format:
     if full not in FORMATS:
         raise ValueError(f"format = {name!r} is none of {', '.join(sorted(FORMATS))}")
     format = FORMATS[full]
+    if scale_type is not None and isinstance(format, Integers):
+        format = replace(format, scale_type=scale_type)
     if per is None or per == format.per:
         return format
     if isinstance(format, MX | NVFP4):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -103,24 +103,47 @@ def quantize_blocks(
     calls = first_calls(model, inputs) if by.looks else []
     found: dict[str, Quantized] = {}
     for i, block in enumerate(blocks_of(model)):
-        if calls:
-            by.prepare(block, calls, format)
-        maps = linear_maps(block)
-        moments: dict[nn.Module, Moments] = {}
-
-        def see(linear: nn.Module, x: Tensor, moments: dict[nn.Module, Moments] = moments) -> None:
-            moments.setdefault(linear, Moments(x.shape[-1])).add(x)
-
-        watch(block, calls, maps.values(), see)
-        for name, linear in maps.items():
-            full = f"blocks.{i}.{name}.weight"
-            try:
-                found[full] = by.round(block, linear, moments.get(linear), format)
-            except ValueError as error:
-                raise ValueError(f"{full}: {error}") from error
-        for name, linear in maps.items():
-            linear.weight.copy_(found[f"blocks.{i}.{name}.weight"].dequantize())
+        found |= _round(block, calls, format, by, f"blocks.{i}")
         calls = next_calls(block, calls)
+    return found
+
+
+@torch.no_grad()
+def quantize_one_by_one(
+    model: nn.Module, format: Format, by: Method, inputs: Iterable[Tensor] = ()
+) -> Iterator[dict[str, Quantized]]:
+    """``quantize_blocks`` for each block alone: while the iterator stands at one, the model has that block
+    rounded and all others as they were. Afterwards it is as it was, in ``eval`` mode."""
+    model.eval()
+    calls = first_calls(model, inputs) if by.looks else []
+    for i, block in enumerate(blocks_of(model)):
+        exact = {name: t.clone() for name, t in block.state_dict().items()}
+        after = next_calls(block, calls)
+        try:
+            yield _round(block, calls, format, by, f"blocks.{i}")
+        finally:
+            block.load_state_dict(exact)
+        calls = after
+
+
+def _round(
+    block: Block, calls: Sequence[Call], format: Format, by: Method, prefix: str
+) -> dict[str, Quantized]:
+    """Round the maps of one block in place."""
+    if calls:
+        by.prepare(block, calls, format)
+    maps = linear_maps(block)
+    moments: dict[nn.Module, Moments] = {}
+    watch(block, calls, maps.values(), lambda m, x: moments.setdefault(m, Moments(x.shape[-1])).add(x))
+    found = {}
+    for name, linear in maps.items():
+        full = f"{prefix}.{name}.weight"
+        try:
+            found[full] = by.round(block, linear, moments.get(linear), format)
+        except ValueError as error:
+            raise ValueError(f"{full}: {error}") from error
+    for name, linear in maps.items():
+        linear.weight.copy_(found[f"{prefix}.{name}.weight"].dequantize())
     return found
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,15 @@ TOKENIZER = "tokenizer.json"
 @dataclass(frozen=True)
 class LoadedRun:
     """What a run left: ``model`` holds the weights of ``step``, in evaluation mode. ``warning``: that it was
-    trained with other code of an own part; empty where it was not."""
+    trained with other code of an own part; empty where it was not. ``quantized``: of a folder in few bits,
+    what ``danlu.train.quantized.RECORD`` has of it; the model holds the rounded weights."""
 
     experiment: spec.Experiment
     objective: Objective
     model: Model
     step: int
     warning: str = ""
+    quantized: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -59,12 +62,18 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     tensors, state = checkpoint.load(path, step, only={"model"})
     objective = objective_of(experiment, _source(folder, experiment))
     model = network(experiment, objective)
-    checkpoint.fill(model, tensors["model"], str(store.step_folder(path, step)))
+    where, weights = str(store.step_folder(path, step)), tensors["model"]
+    if quantized := state.get("quantized") or {}:
+        from danlu.train.quantized import exact_names, round_activations  # a folder of danlu quantize
+
+        weights = exact_names(weights, quantized, where)
+        round_activations(model, quantized)
+    checkpoint.fill(model, weights, where)
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
         tensors, _ = checkpoint.load(path, step, only={"average"})
-        checkpoint.fill(model, tensors["average"], str(store.step_folder(path, step)), whole=False)
+        checkpoint.fill(model, tensors["average"], where, whole=False)
     model = model.eval().requires_grad_(False)
-    return LoadedRun(experiment, objective, model, step, parts.changed(experiment, Path(path)))
+    return LoadedRun(experiment, objective, model, step, parts.changed(experiment, Path(path)), quantized)
 
 
 def _source(folder: RunFolder, experiment: spec.Experiment) -> Any:

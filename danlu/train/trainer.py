@@ -362,6 +362,8 @@ class Trainer:
                 state = sharded.load_sharded(path, sharded.flatten(self.tensors()))
         else:
             tensors, state = checkpoint.load(path)
+            if kept := state.get("quantized"):
+                raise RunError(f"{path} is in few bits, which cannot be trained on; go on with {kept['run']}")
             with self.averaged():
                 checkpoint.fill(self.model, tensors.get("model", {}), str(path))
                 optim.load_state_tensors(self.made.rules, tensors.get("optimizer", {}))

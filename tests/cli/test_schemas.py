@@ -38,6 +38,7 @@ runs --group
 compare runs/one runs/two
 trust nn/block.py
 sample runs/one --tokens 3
+quantize runs/one --to int3 --by gptq --group 8 --tokens 64 --sensitivity
 import hf
 curvature runs/one --error 0.5
 profile base.yaml --steps 1

@@ -1,0 +1,47 @@
+"""A folder with a model in it, whoever wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from danlu.data import Dataset, load_tokenizer
+from danlu.interop import folder as folders
+from danlu.interop.errors import InteropError
+from danlu.interop.folder import CONFIG, TOKENIZER, Kept
+from danlu.interop.huggingface import from_huggingface, read_kept
+from danlu.train.assemble import objective_of
+from danlu.train.folder import RunFolder
+from danlu.train.load import LoadedRun, load_run
+
+
+def opened(path: Path, step: int | None = None) -> LoadedRun:
+    """The model in ``path``: a run's folder (of ``step``, or its best checkpoint), or one that transformers
+    or ``danlu export`` wrote, as a run that stands before its first step.
+
+    Raises ``RunError`` and ``InteropError`` for what cannot be read, and for a folder of transformers without
+    a tokenizer.
+    """
+    if not _is_theirs(path):
+        return load_run(path, step)
+    if step is not None:
+        raise InteropError(f"step = {step}, and {path} is no run: it has one model; leave step out")
+    imported = from_huggingface(path)
+    source = imported.experiment.text.tokenizer
+    if not source.endswith(TOKENIZER):
+        raise InteropError(
+            f"{path} has no {TOKENIZER}, which its model reads text by; put it beside {CONFIG}"
+        )
+    tokenizer = load_tokenizer(source)
+    tokenizer.ends = frozenset(imported.kept.ends)
+    objective = objective_of(imported.experiment, Dataset.outline(imported.experiment.text, tokenizer))
+    model = imported.model.requires_grad_(False)
+    return LoadedRun(imported.experiment, objective, model, 0, "; ".join(imported.notes))
+
+
+def kept_of(path: Path) -> Kept:
+    """What danlu has no part for in the folder, and writes again as it was."""
+    return folders.read_kept(path, folders.read_config(path)) if _is_theirs(path) else read_kept(path)
+
+
+def _is_theirs(path: Path) -> bool:
+    return not RunFolder(path).experiment.is_file() and (path / CONFIG).is_file()

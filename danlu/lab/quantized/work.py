@@ -1,0 +1,182 @@
+"""From a folder to a folder in few bits, and to a report on what that costs."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn as nn
+
+from danlu import data, spec
+from danlu.interop.opened import opened
+from danlu.lab.errors import LabError
+from danlu.lab.quantized.folder import check_new, write
+from danlu.lab.quantized.prepared import prepare
+from danlu.lab.quantized.score import Score, compare
+from danlu.lab.quantized.settings import Settings
+from danlu.objectives import Draw, Objective
+from danlu.quantization import Quantized, quantize_blocks, quantize_one_by_one
+from danlu.quantization.kept import described
+from danlu.spec import to_yaml
+from danlu.spec.words import resolve
+from danlu.train.assemble import objective_of
+from danlu.train.evaluate import EVALUATION_UNITS
+from danlu.train.parallel import ALONE
+from danlu.train.quantized import round_activations
+from danlu.train.update import to_device
+
+
+class Tell(Protocol):
+    """Is told what is being done, and how far it is."""
+
+    def __call__(self, what: str, done: int = 0, of: int = 0) -> None: ...
+
+
+def _nobody(what: str, done: int = 0, of: int = 0) -> None: ...
+
+
+def quantize_folder(
+    path: Path,
+    settings: Settings,
+    out: Path,
+    *,
+    words: Sequence[str] = (),
+    step: int | None = None,
+    sensitivity: bool = False,
+    tell: Tell = _nobody,
+) -> dict[str, Any]:
+    """Write the model of ``path`` (``danlu.interop.opened``) in few bits as a run in ``out``, and report what
+    it costs on the run's held-out examples: what ``danlu quantize --json`` prints.
+
+    ``words``: ``data.FIELD=VALUE`` and ``train.evaluate_tokens=N``, over the experiment. ``sensitivity``:
+    also each layer alone. Raises ``LabError``, before anything is written, for what cannot be done.
+    """
+    check_new(out)
+    loaded = opened(path, step)
+    if loaded.quantized:
+        raise LabError(f"{path} is in few bits already, made of {loaded.quantized['run']}; quantise that one")
+    experiment = _laid(loaded.experiment, words)
+    objective = objective_of(experiment, data.prepare(experiment.data, progress=tell))
+    model = copy.deepcopy(loaded.model)
+    inputs = Examples(objective, settings) if settings.looks else ()
+    try:
+        changed, model, notes = prepare(loaded.experiment, model, loaded.objective, settings, inputs)
+        tell("rounding")
+        exact = copy.deepcopy(model)
+        weights = quantize_blocks(model, settings.format, settings.method, inputs)
+    except ValueError as error:
+        raise LabError(f"{path}: {error}") from None
+    record = {
+        "activations": None if settings.activations is None else described(settings.activations),
+        "by": settings.by,
+        "run": str(path),
+        "step": loaded.step,
+    }
+    changed = changed.model_copy(update={"data": experiment.data, "train": experiment.train})
+    file = write(out, path, loaded, changed, model.state_dict(), weights, record)
+    round_activations(model, {"weights": weights, **record})
+    score = compare(loaded.model, model, objective, experiment, lambda n, of: tell("evaluating", n, of))
+    layers = None
+    if sensitivity:
+        layers = _one_by_one(exact, loaded.model, objective, experiment, settings, inputs, tell)
+    return {
+        "run": str(path),
+        "step": loaded.step,
+        "folder": str(out),
+        "to": settings.format.name,
+        "per": settings.format.per,
+        "by": settings.by,
+        "activations": None if settings.activations is None else settings.activations.name,
+        "metric": experiment.objective.metrics[0].record(),
+        **_said(score),
+        **_sizes(loaded.model, model, weights, file),
+        "maps": [_map(name, q, exact.get_parameter(name)) for name, q in weights.items()],
+        "sensitivity": layers,
+        "notes": [*filter(None, [loaded.warning]), *notes],
+    }
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training examples of the run, a pass at a time: each calls a model with some of them."""
+
+    objective: Objective
+    settings: Settings
+
+    def __iter__(self) -> Any:
+        size = self.objective.size
+        count, rows = max(1, self.settings.units // size), max(1, EVALUATION_UNITS // size)
+        for start in range(0, count, rows):
+            draw = Draw(self.settings.seed, 0, 0, start, min(start + rows, count))
+            example = to_device(self.objective.example(draw), ALONE.device)
+            yield lambda model, example=example: self.objective.loss(model, example)
+
+
+def _laid(experiment: spec.Experiment, words: Sequence[str]) -> spec.Experiment:
+    """The experiment with other held-out data, or more or less of it."""
+    if not words:
+        return experiment
+    with tempfile.TemporaryDirectory() as aside:
+        file = Path(aside) / "experiment.yaml"
+        file.write_text(to_yaml(experiment), encoding="utf-8")
+        found = resolve([str(file), *words])
+    train = experiment.train.model_copy(update={"evaluate_tokens": found.train.evaluate_tokens})
+    if experiment.model_copy(update={"data": found.data, "train": train}) != found:
+        raise LabError(
+            f"{' '.join(words)} changes what was trained; allowed here: data.FIELD=VALUE and "
+            "train.evaluate_tokens=N"
+        )
+    return found
+
+
+def _one_by_one(
+    model: nn.Module,
+    reference: nn.Module,
+    objective: Objective,
+    experiment: spec.Experiment,
+    settings: Settings,
+    inputs: Iterable[Any],
+    tell: Tell,
+) -> list[dict[str, Any]]:
+    """What each block alone costs, activations as they are."""
+    rows, count = [], len(model.blocks)  # type: ignore[arg-type]
+    for i, _ in enumerate(quantize_one_by_one(model, settings.format, settings.method, inputs)):
+        tell("one layer at a time", i + 1, count)
+        rows.append({"layer": i, **_said(compare(reference, model, objective, experiment))})
+    return rows
+
+
+def _said(score: Score) -> dict[str, Any]:
+    found = asdict(score)
+    return found | {"error": None if math.isnan(score.error) else score.error}
+
+
+def _map(name: str, q: Quantized, exact: torch.Tensor) -> dict[str, Any]:
+    """One weight: bits a number, and the signal's power over that of the error, in decibels."""
+    weight = exact.double()
+    error = (q.dequantize().double() - weight).square().sum()
+    ratio = float(weight.square().sum() / error) if error else math.inf
+    return {"name": name, "bits": q.bits, "snr_db": 10 * math.log10(ratio) if math.isfinite(ratio) else None}
+
+
+def _sizes(
+    before: nn.Module, after: nn.Module, weights: Mapping[str, Quantized], file: Path
+) -> dict[str, Any]:
+    """Numbers and bytes."""
+    rounded = sum(math.prod(q.shape) for q in weights.values())
+    return {
+        "parameters": sum(p.numel() for p in after.parameters()),
+        "rounded": rounded,
+        "bits": 8 * sum(q.bytes for q in weights.values()) / max(rounded, 1),
+        "bytes": {
+            "before": sum(p.numel() * p.element_size() for p in before.parameters()),
+            "rounded": sum(q.bytes for q in weights.values()),
+            "file": file.stat().st_size,
+        },
+    }

@@ -1,0 +1,63 @@
+"""Linear maps whose weights or inputs are rounded where they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
+
+import torch.nn as nn
+from torch import Tensor
+
+from danlu.quantization.fake import fake_quantize
+from danlu.quantization.formats import Format
+
+Rounding = Callable[[Tensor], Tensor]  # an nn.Module where it learns something
+
+
+class Rounded(nn.Linear):
+    """What ``rounded`` makes of a linear map: a base beside the class that it had.
+
+    ``weight`` is, for whoever reads it, the rounded weight in float32; the parameter of that name, which is
+    trained and kept, holds exact numbers. So names of parameters stay, and parts that use the weight in
+    another way than a product are right too. While not ``active``, the map is as it was.
+    """
+
+    active: bool
+    rounding: Rounding | None
+    inputs: Format | None
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        weight = self._parameters["weight"]
+        assert weight is not None
+        return self.rounding(weight) if self.active and self.rounding is not None else weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.active and self.inputs is not None:
+            x = fake_quantize(x, self.inputs)
+        y: Tensor = super().forward(x)
+        return y
+
+
+@cache
+def _class_of(kind: type[nn.Linear]) -> type[Rounded]:
+    return type(f"Rounded{kind.__name__}", (Rounded, kind), {})
+
+
+def rounded(
+    linear: nn.Linear,
+    weight: Format | nn.Module | None,
+    inputs: Format | None = None,
+    *,
+    active: bool = True,
+) -> None:
+    """Let ``linear`` round its weight and its inputs at use, in place; it is a ``Rounded`` afterwards.
+
+    ``weight``: a format, whose scales follow the weight, or a module with learned ones (``LSQ``,
+    ``ParetoQ``), which becomes its submodule ``rounding``; ``inputs``: a format; None: exact.
+    """
+    rounding: Any = partial(fake_quantize, format=weight) if isinstance(weight, Format) else weight
+    linear.__class__ = _class_of(type(linear))  # type: ignore[arg-type]
+    assert isinstance(linear, Rounded)
+    linear.rounding, linear.inputs, linear.active = rounding, inputs, active

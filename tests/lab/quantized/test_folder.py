@@ -1,0 +1,176 @@
+"""``danlu quantize``: what is written is what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from danlu.cli.main import main
+from danlu.lab.quantized import Settings, quantize_folder
+from danlu.quantization import named, quantize
+from danlu.spec import resolve
+from danlu.train.errors import RunError
+from danlu.train.load import LoadedRun, generate_text, load_run
+from tests.train import small
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("runs")
+    small.run(small.corpus(made), made / "one", "train.steps=3", "model.layers=2")
+    return made / "one"
+
+
+def danlu(*words: str | Path) -> int:
+    with pytest.raises(SystemExit) as left, small.quick():
+        main([str(word) for word in words])
+    return int(left.value.code or 0)
+
+
+def rounded(run: LoadedRun, format: Any) -> dict[str, torch.Tensor]:
+    """The weights of a run, those in blocks to the nearest."""
+    return {
+        name: quantize(t, format).dequantize() if name.startswith("blocks.") and t.dim() == 2 else t
+        for name, t in run.model.state_dict().items()
+    }
+
+
+def logits(run: LoadedRun) -> torch.Tensor:
+    with torch.no_grad():
+        return run.model(torch.arange(16)[None] % 7)
+
+
+def test_the_folder_is_the_rounded_model(run: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "out"
+    assert danlu("quantize", run, "--to", "int4", "--group", "8", "--out", out, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    exact, written = load_run(run), load_run(out)
+    format = named("int4", 8, torch.float16)
+    wanted = rounded(exact, format)
+    state = written.model.state_dict()
+    assert all(torch.equal(state[name], t) for name, t in wanted.items())
+    exact.model.load_state_dict(wanted)
+    assert torch.equal(logits(exact), logits(written))
+    assert found["delta"] == found["after"] - found["before"] and found["kl"] > 0
+    assert danlu("sample", out, "--tokens", "4") == 0
+
+
+def test_int4_is_four_bits_on_the_disk(run: Path, tmp_path: Path) -> None:
+    found = quantize_folder(run, Settings.of("int4", group="8"), tmp_path / "out")
+    (file,) = (tmp_path / "out").glob("checkpoints/*/model.safetensors")
+    tensors = load_file(file)
+    codes = [t for name, t in tensors.items() if name.endswith(":codes")]
+    scales = [t for name, t in tensors.items() if name.endswith(":scale")]
+    weights = {n: t for n, t in load_run(run).model.state_dict().items() if "blocks" in n and t.dim() == 2}
+    numbers = sum(t.numel() for t in weights.values())
+    assert {t.dtype for t in codes} == {torch.uint8} and {t.dtype for t in scales} == {torch.float16}
+    assert sum(t.nbytes for t in codes) == numbers / 2
+    assert sum(t.nbytes for t in scales) == numbers / 8 * 2
+    assert found["bytes"]["rounded"] == numbers * 6 / 8 and found["bits"] == 6
+    assert found["bytes"]["file"] == file.stat().st_size
+    assert not weights.keys() & tensors.keys()
+
+
+def test_what_it_costs_is_what_the_run_itself_would_say(run: Path, tmp_path: Path) -> None:
+    """bits per byte of the folder, evaluated apart."""
+    from danlu.lab.measures import of_run
+
+    found = quantize_folder(run, Settings.of("int2", group="8"), tmp_path / "out")
+    before, after = (of_run(path, ["bits-per-byte@16"]) for path in (run, tmp_path / "out"))
+    assert found["before"] == pytest.approx(before["bits-per-byte@16"], rel=1e-6)
+    assert found["after"] == pytest.approx(after["bits-per-byte@16"], rel=1e-6)
+
+
+def test_activations_are_rounded_in_the_folder_too(run: Path, tmp_path: Path) -> None:
+    settings = Settings.of("int8", activations="int4-affine")
+    found = quantize_folder(run, settings, tmp_path / "out")
+    alone = quantize_folder(run, Settings.of("int8"), tmp_path / "weights")
+    assert found["kl"] > 4 * alone["kl"]
+    one, other = load_run(tmp_path / "out"), load_run(tmp_path / "weights")
+    assert one.model.state_dict().keys() == other.model.state_dict().keys()
+    assert not torch.allclose(logits(one), logits(other))
+    assert generate_text(one, "the", count=3)
+
+
+SLOW = [pytest.param(by, marks=pytest.mark.slow) for by in ("awq", "gptq", "rotate")]
+
+
+@pytest.mark.parametrize("by", ["rotate+gptq", *SLOW])
+def test_methods(run: Path, tmp_path: Path, by: str) -> None:
+    """The folder loads, though its experiment may be another, and writes."""
+    found = quantize_folder(run, Settings.of("int2", by, group="8", units=256), tmp_path / "out")
+    assert found["by"] == (by if "q" in by else "rotate+rtn")
+    assert generate_text(load_run(tmp_path / "out"), "the", count=3)
+    assert (found["notes"] != []) == ("rotate" in by)
+
+
+def test_sensitivity_is_of_each_layer_alone(run: Path, tmp_path: Path) -> None:
+    settings = Settings.of("int3", group="8")
+    found = quantize_folder(run, settings, tmp_path / "out", sensitivity=True)
+    exact = load_run(run)
+    for row in found["sensitivity"]:
+        only = {
+            name: t if f"blocks.{row['layer']}." in name else exact.model.state_dict()[name]
+            for name, t in rounded(exact, settings.format).items()
+        }
+        assert row["before"] == found["before"] and row["kl"] < found["kl"]
+        other = load_run(run)
+        other.model.load_state_dict(only)
+        assert not torch.equal(logits(other), logits(exact))
+    assert [row["layer"] for row in found["sensitivity"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--to", "int9"], "--to int9: format = 'int9' is none of"),
+        (["--to", "int4", "--group", "24"], "per = 24 does not divide"),
+        (["--group", "many"], "--group = many; allowed: a number of weights, channel, tensor"),
+        (["--to", "mxfp4", "--group", "16"], "has groups of 32 by definition"),
+        (["--by", "gtpq"], "there is no method 'gtpq'; did you mean gptq?"),
+        (["--by", "gptq+rtn"], "rounds twice"),
+        (["--by", "smoothquant"], "add --activations int8"),
+        (["--scale", "int8"], "--scale = int8 is none of float16, float32"),
+        (["--range", "min"], "--range = min is none of whole, error, square"),
+        (["--by", "awq", "--range", "error"], "awq finds ranges of its own"),
+        (["model.width=32"], "changes what was trained"),
+        (["--step", "7"], "steps with a checkpoint: 3"),
+    ],
+)
+def test_mistakes(run: Path, tmp_path: Path, words: list[str], sentence: str, capsys: Any) -> None:
+    assert danlu("quantize", run, *words, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten(run: Path, tmp_path: Path, capsys: Any) -> None:
+    assert danlu("quantize", run, "--out", tmp_path / "out") == 0
+    for words in (["quantize", run, "--out", tmp_path / "out"], ["quantize", tmp_path / "out"]):
+        assert danlu(*words) == 2
+    error = capsys.readouterr().err
+    assert "overwrites nothing" in error and "in few bits already" in error
+
+
+def test_a_damaged_record_and_training_on(run: Path, tmp_path: Path) -> None:
+    from danlu.train import checkpoint, store
+
+    out = tmp_path / "out"
+    quantize_folder(run, Settings.of("int4", group="8"), out)
+    with pytest.raises(RunError, match=r"is in few bits, .* go on with"):
+        small.go(resolve([str(out)]), out)
+    tensors, state = checkpoint.load(out, 3)
+    name = next(iter(state["quantized"]["weights"]))
+    checkpoint.save(out, 4, {"model": {n: t for n, t in tensors["model"].items() if name not in n}}, state)
+    with pytest.raises(RunError, match=rf"{name}: its codes are missing; write the folder anew"):
+        load_run(out, 4)
+    state["quantized"]["weights"][name]["format"] = "int1"
+    checkpoint.save(out, 5, tensors, state)
+    with pytest.raises(RunError, match=r"format = 'int1' is none of"):
+        load_run(out, 5)
+    assert store.latest_step(out) == 5
