@@ -12,6 +12,10 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# The tensors are small, and other workers use the other cores: where threads outnumber cores, two that wait
+# for each other take six times as long as one. Processes that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 LIMIT = 600.0  # seconds after which a process that a test started hangs, however busy the machine is
 
 # The same examples in every run, however slow the machine is, so that what passes here passes in CI.
@@ -33,9 +37,9 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def fixed_randomness() -> None:
-    """The same seed and threads before every test, whatever ran before; never imports torch itself."""
+    """The same seed before every test, whatever ran before, and one thread; never imports torch itself."""
     if torch := sys.modules.get("torch"):
-        torch.set_num_threads(min(2, os.cpu_count() or 1))
+        torch.set_num_threads(1)
         torch.manual_seed(0)
 
 

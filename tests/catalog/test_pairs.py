@@ -23,11 +23,6 @@ SMALL = ["model.width=32"]
 TEXT = np.frombuffer((__doc__ + catalog.__doc__ * 4).encode()[: 2 * 129], np.uint8).astype(np.int64)
 
 
-@pytest.fixture(autouse=True)
-def one_thread(fixed_randomness):
-    torch.set_num_threads(1)
-
-
 def learns(experiment: spec.Experiment) -> None:
     """Three updates on one batch: every loss is finite, and the last is below the first."""
     torch.manual_seed(0)

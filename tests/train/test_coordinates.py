@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from danlu import spec
 from danlu.spec import resolve
@@ -12,11 +11,6 @@ from danlu.train.coordinates import at_width, coordinate_check, slopes
 WIDTHS = (32, 64, 128, 256)
 BOUND = 0.25  # of the slopes: an eightfold width changes no activation's move by more than 1.7 times
 MUP = ["tiny", "model.layers=2", "model.base_width=32", "data.context=16", "train.batch=4"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(
