@@ -46,7 +46,7 @@ from danlu.nn.registry import build, builds
 from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero
 from danlu.nn.scan import scan
 from danlu.nn.vq_attention import VQAttention
-from danlu.nn.weights import Clipped, Sinks, SoftmaxOne
+from danlu.nn.weights import Clipped, ReLUWeights, Sinks, SoftmaxOne
 
 Scope = AttentionMask  # its name until version 0.3
 
@@ -87,6 +87,7 @@ __all__ = [
     "Plain",
     "Position",
     "RMSNorm",
+    "ReLUWeights",
     "ReRotary",
     "ReZero",
     "Relative",

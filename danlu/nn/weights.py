@@ -53,3 +53,16 @@ class Clipped(nn.Module):
         seen = (scores > float("-inf")).sum(dim=-1, keepdim=True).to(scores.dtype)
         gamma = -self.alpha / seen  # one key at least is visible: a position sees itself
         return ((self.zeta - gamma) * scores.softmax(dim=-1) + gamma).clamp(0, 1)
+
+
+@builds(spec.ReLUWeights)
+class ReLUWeights(nn.Module):
+    """max(s, 0)/n over the n visible keys of a query (Wortsman et al. 2023, section 3, there with n fixed).
+    Shapes as ``SoftmaxOne``."""
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+
+    def forward(self, scores: torch.Tensor) -> torch.Tensor:
+        seen = (scores > float("-inf")).sum(dim=-1, keepdim=True).to(scores.dtype)
+        return scores.relu() / seen

@@ -1,13 +1,14 @@
 """Objectives: where examples come from, what they cost a network, and what counts.
 
 base (the interface) · language (what all on text have) · causal, prefix · masked · masked_diffusion ·
-spans · classify (images) · numbers, generation (what all on points and images have) ·
+backcopy · spans · classify (images) · numbers, generation (what all on points and images have) ·
 flow, denoise · autoencode · maxent (labelled rows) · fit (signals).
 ``build(spec, source)`` makes what a specification describes of what ``danlu.data.prepare`` gives.
 """
 
 from danlu.nn import build
 from danlu.objectives.autoencode import Autoencode
+from danlu.objectives.backcopy import BigramBackcopy
 from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, check_passes
 from danlu.objectives.causal import Causal, Prefix
 from danlu.objectives.classify import Classify
@@ -31,8 +32,8 @@ from danlu.objectives.maxent import MaximumEntropy
 from danlu.objectives.spans import Spans
 
 __all__ = [
-    "IGNORED", "Autoencode", "Causal", "Classify", "Denoise", "Draw", "Example", "Fit", "Flow", "Generation",
-    "HeldOut", "Language", "Losses", "Masked", "MaskedDiffusion", "MaximumEntropy", "Objective", "Prefix",
+    "IGNORED", "Autoencode", "BigramBackcopy", "Causal", "Classify", "Denoise", "Draw", "Example", "Fit", "Flow",
+    "Generation", "HeldOut", "Language", "Losses", "Masked", "MaskedDiffusion", "MaximumEntropy", "Objective", "Prefix",
     "Sample", "Spans",
     "bits_per_byte", "build", "check_passes", "held_out_keys", "loss_sum", "nats_sum", "training_keys",
     "z_sum",

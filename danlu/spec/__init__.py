@@ -9,6 +9,7 @@ from danlu.spec.attention import (
     Gate,
     HeadGate,
     QKNorm,
+    ReLUWeights,
     Sinks,
     Softmax,
     SoftmaxOne,
@@ -44,6 +45,7 @@ from danlu.spec.models import (
 from danlu.spec.networks import Model
 from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, Norm, RMSNorm
 from danlu.spec.objectives import (
+    BigramBackcopy,
     Causal,
     Classify,
     Denoise,
@@ -140,6 +142,7 @@ __all__ = [
     "Autoencode",
     "Average",
     "BatchNorm",
+    "BigramBackcopy",
     "Bigrams",
     "Block",
     "Causal",
@@ -212,6 +215,7 @@ __all__ = [
     "Prefix",
     "QKNorm",
     "RMSNorm",
+    "ReLUWeights",
     "ReRotary",
     "ReZero",
     "Relative",

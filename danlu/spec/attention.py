@@ -81,7 +81,14 @@ class Clipped(Spec):
     zeta: PositiveFloat = 1.0
 
 
-Weights = Annotated[Softmax | SoftmaxOne | Sinks | Clipped, ByKind, Shorthand]
+class ReLUWeights(Spec):
+    """max(s, 0)/n over the n visible keys (Wortsman et al. 2023, arXiv:2309.08586, section 3): weights that
+    need not sum to 1, so that a head attends to nothing where no score is above 0."""
+
+    kind: Literal["relu"] = "relu"
+
+
+Weights = Annotated[Softmax | SoftmaxOne | Sinks | Clipped | ReLUWeights, ByKind, Shorthand]
 
 
 class HeadGate(Spec):

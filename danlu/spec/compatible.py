@@ -341,6 +341,11 @@ def _check_text(experiment: Experiment, data: Text) -> None:
             "data.documents = separate cannot be used with objective.kind = spans, whose spans may reach "
             "over the end of a document; set data.documents = join"
         )
+    if objective.kind == "bigram-backcopy" and data.documents == "separate":
+        raise ValueError(
+            "data.documents = separate has no effect with objective.kind = bigram-backcopy, whose rows are "
+            "one document each; set data.documents = join"
+        )
     if objective.kind == "masked-diffusion" and data.documents == "separate":
         raise ValueError(
             "data.documents = separate cannot be used with objective.kind = masked-diffusion: which tokens "

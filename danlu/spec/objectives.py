@@ -123,6 +123,44 @@ class MaskedDiffusion(Language):
         return BITS_PER_BYTE_BOUND, HELD_OUT_LOSS_BOUND
 
 
+EXCESS = Metric("excess_loss", "nats/token", "lower", "loss of a held-out token above that of the best model")
+TRIGGER_LOSS = Metric(
+    "trigger_loss", "nats/token", "lower", "loss of what follows a trigger, which is certain"
+)
+BIGRAM_EXCESS = Metric(
+    "bigram_excess", "nats/token", "lower", "loss of what follows other tokens, above that of the best model"
+)
+
+
+class BigramBackcopy(Language):
+    """Bigram-Backcopy (Guo et al. 2024, arXiv:2410.13835, section 2): after a trigger the token *before* it
+    comes again, after any other token what the text's table of pairs draws. Heads that look back at triggers
+    have nothing to do elsewhere, and learn to attend to the first token there.
+
+    Of the text only a table is used: the ``characters`` most frequent tokens, or all, and how often each follows
+    another. The first token is the separator, the second a draw by frequency; ``triggers``: so many of the
+    most frequent tokens. The best loss is known, and the metrics are counted from it."""
+
+    models: ClassVar[tuple[str, ...]] = ("decoder",)
+    kind: Literal["bigram-backcopy"] = "bigram-backcopy"
+    triggers: PositiveInt = 3
+    characters: Annotated[PositiveInt, Field(le=2048)] = 64
+    z_loss: ZLoss = 0.0
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return EXCESS, TRIGGER_LOSS, BIGRAM_EXCESS, HELD_OUT_LOSS
+
+    @model_validator(mode="after")
+    def _others(self) -> BigramBackcopy:
+        if self.triggers >= self.characters:
+            raise ValueError(
+                f"triggers = {self.triggers} leave no other of characters = {self.characters}; "
+                f"allowed: 1 to {self.characters - 1}"
+            )
+        return self
+
+
 class Spans(Language):
     """Span corruption (Raffel et al. 2020, section 3.1.4): spans of ``mean`` tokens on average, a share
     ``rate`` of the text, are replaced by one sentinel each; the decoder writes each sentinel and its span."""
@@ -283,6 +321,7 @@ Objective = Annotated[
     | Prefix
     | Masked
     | MaskedDiffusion
+    | BigramBackcopy
     | Spans
     | Classify
     | Flow

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from danlu import spec
-from danlu.nn import Clipped, Sinks, SoftmaxOne, attend, build
+from danlu.nn import Clipped, ReLUWeights, Sinks, SoftmaxOne, attend, build
 from danlu.nn.masks import AttentionMask
 
 HEADS = 3
@@ -125,7 +125,9 @@ def test_gradcheck():
     assert gradcheck(Clipped(HEADS, alpha=0.5, zeta=1.02), s)  # away from the corners of the clip
 
 
-@pytest.mark.parametrize("part", [spec.SoftmaxOne(), spec.Sinks(), spec.Clipped()], ids=lambda p: p.kind)
+@pytest.mark.parametrize(
+    "part", [spec.SoftmaxOne(), spec.Sinks(), spec.Clipped(), spec.ReLUWeights()], ids=lambda p: p.kind
+)
 def test_types(part):
     layer = build(part, HEADS)
     weights = layer(scores().bfloat16())
@@ -133,3 +135,9 @@ def test_types(part):
     for parameter in layer.parameters():
         (gradient,) = torch.autograd.grad(weights.sum(), parameter)
         assert gradient.dtype == torch.float32
+
+
+def test_relu_gives_what_is_above_zero_its_share_of_the_visible_keys():
+    flat = torch.tensor([[2.0, -1.0, float("-inf"), float("-inf")], [3.0, -6.0, 0.0, 9.0]])[None, None]
+    assert ReLUWeights(1)(flat)[0, 0].tolist() == [[1, 0, 0, 0], [0.75, 0, 0, 2.25]]
+    assert gradcheck(ReLUWeights(HEADS), scores(scale=1.0).requires_grad_())

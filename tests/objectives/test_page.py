@@ -34,6 +34,7 @@ def test_every_kind_has_its_model() -> None:
         "prefix",
         "masked",
         "masked-diffusion",
+        "bigram-backcopy",
         "spans",
         "classify",
     ]
@@ -47,7 +48,7 @@ def test_the_metrics_are_those_of_the_table() -> None:
     rows = re.findall(row, PAGE, flags=re.MULTILINE)
     found = [
         (m.name, m.unit, m.better)
-        for recipe in ("tiny", "mdlm", "digits")
+        for recipe in ("tiny", "mdlm", "bigram-backcopy", "digits")
         for m in resolve([recipe]).objective.metrics
     ]
     assert rows == found

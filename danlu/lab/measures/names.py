@@ -126,6 +126,8 @@ MEASURES: dict[str, Kind] = {
     "answer-accuracy": Kind("text.answer_accuracy", "share", "tokens of answers right", None, "higher"),
     "match-excess": Kind("text.match_excess", "share", "exact-match minus what independent tokens give"),
     "attention-to-first": Kind("inside.attention_to_first", "weight", "of the first position, later half"),
+    "sink-elsewhere": Kind("sinks.sink_elsewhere", "weight", "of the first token where nothing is copied"),
+    "sink-at-triggers": Kind("sinks.sink_at_triggers", "weight", "of the first token where a copy is made"),
     "nll": Kind("likelihood.nll", "nats", "−ln p of a held-out point under a flow"),
     "nll-above-entropy": Kind("likelihood.above_entropy", "nats", "that beyond −ln p of the data's own law"),
     "max-logit": Kind("inside.max_logit", "", "largest attention score"),

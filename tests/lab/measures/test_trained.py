@@ -47,6 +47,18 @@ def taken(run: Trained, name: str) -> float:
     return measure(name, run.experiment.objective.metrics).take(run)
 
 
+def test_sinks_by_kind_of_position_have_the_mean_of_all(runs: Callable[..., Path]) -> None:
+    words = ["objective=bigram-backcopy", "data.corpus=synthetic:markov-26", "model.mixer.heads=2"]
+    run = Trained(runs(*words))
+    copied = np.isin(run.sample["tokens"][:, 16:], run.objective.pairs.ids[:3]).mean()
+    names = ("sink-at-triggers", "sink-elsewhere", "attention-to-first")
+    triggers, elsewhere, every = (taken(run, name) for name in names)
+    assert 0 < copied < 1 and triggers != elsewhere
+    assert copied * triggers + (1 - copied) * elsewhere == pytest.approx(every, rel=1e-5)
+    with pytest.raises(LabError, match="where no token is a trigger"):
+        taken(Trained(runs()), "sink-elsewhere")
+
+
 # ------------------------------------------------------------ scores of held-out text
 
 
