@@ -32,9 +32,9 @@ from danlu.objectives.maxent import MaximumEntropy
 from danlu.objectives.spans import Spans
 
 __all__ = [
-    "IGNORED", "Autoencode", "BigramBackcopy", "Causal", "Classify", "Denoise", "Draw", "Example", "Fit", "Flow",
-    "Generation", "HeldOut", "Language", "Losses", "Masked", "MaskedDiffusion", "MaximumEntropy", "Objective", "Prefix",
-    "Sample", "Spans",
+    "IGNORED", "Autoencode", "BigramBackcopy", "Causal", "Classify", "Denoise", "Draw", "Example", "Fit",
+    "Flow", "Generation", "HeldOut", "Language", "Losses", "Masked", "MaskedDiffusion", "MaximumEntropy",
+    "Objective", "Prefix", "Sample", "Spans",
     "bits_per_byte", "build", "check_passes", "held_out_keys", "loss_sum", "nats_sum", "training_keys",
     "z_sum",
 ]  # fmt: skip

@@ -137,8 +137,8 @@ class BigramBackcopy(Language):
     comes again, after any other token what the text's table of pairs draws. Heads that look back at triggers
     have nothing to do elsewhere, and learn to attend to the first token there.
 
-    Of the text only a table is used: the ``characters`` most frequent tokens, or all, and how often each follows
-    another. The first token is the separator, the second a draw by frequency; ``triggers``: so many of the
+    Of the text only a table is used: the ``characters`` most frequent tokens, or all, and how often each
+    follows another. The first token is the separator, the second a draw by frequency; ``triggers``: so many of the
     most frequent tokens. The best loss is known, and the metrics are counted from it."""
 
     models: ClassVar[tuple[str, ...]] = ("decoder",)
