@@ -138,8 +138,8 @@ class BigramBackcopy(Language):
     have nothing to do elsewhere, and learn to attend to the first token there.
 
     Of the text only a table is used: the ``characters`` most frequent tokens, or all, and how often each
-    follows another. The first token is the separator, the second a draw by frequency; ``triggers``: so many of the
-    most frequent tokens. The best loss is known, and the metrics are counted from it."""
+    follows another. The first token is the separator, the second a draw by frequency; ``triggers``: so many
+    of the most frequent tokens. The best loss is known, and the metrics are counted from it."""
 
     models: ClassVar[tuple[str, ...]] = ("decoder",)
     kind: Literal["bigram-backcopy"] = "bigram-backcopy"
