@@ -39,7 +39,7 @@ def count_pairs(text: NDArray[Any], characters: int, triggers: int, without: int
     often = np.bincount(text)
     if without < len(often):
         often[without] = 0
-    characters = min(characters, np.count_nonzero(often))
+    characters = min(characters, int(np.count_nonzero(often)))
     if characters <= triggers:
         raise DataError(
             f"objective.triggers = {triggers}, and the training text has {characters} different tokens; "
