@@ -19,6 +19,7 @@ import typer
 from danlu import __version__
 from danlu.cli import show
 from danlu.cli.curvature import curvature
+from danlu.cli.depth import depth
 from danlu.cli.interop import export, import_
 from danlu.cli.ladder import ladder
 from danlu.cli.laws import laws
@@ -55,6 +56,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     curvature,
     quantize,
     profile,
+    depth,
     show.show,
     show.diff,
     recipes,
@@ -63,8 +65,8 @@ VERBS: tuple[Callable[..., Any], ...] = (
 
 # Verbs that read experiments, in which parts of one's own may stand.
 READING = {
-    train, try_, sweep, ladder, prove, trust, sample, export, curvature, quantize, profile, show.show,
-    show.diff, show.ideas,
+    train, try_, sweep, ladder, prove, trust, sample, export, curvature, quantize, profile, depth,
+    show.show, show.diff, show.ideas,
 }  # fmt: skip
 
 # rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.

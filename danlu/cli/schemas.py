@@ -152,6 +152,13 @@ SCHEMAS: dict[str, Schema] = {
         "precision": str, "device": str, "kernels": [_KERNEL],
         "operators": [{"operator": str, "share": float, "calls": int}],
     }),
+    "depth": Schema(1, {
+        "update": str, "step": float,
+        "arms": [{"name": str, "slope": _NUMBER, "depths": [{
+            "layers": int, "change": float, "half": float, "linear": bool, "loss_change": float,
+            "first_order": float, "gradient": [float], "gain": [float], "stream": [float], "cosine": [float],
+        }]}],
+    }),
     "show": Schema(1, (
         {"objective": dict, "model": dict, "data": dict, "optimizer": dict, "schedule": dict, "vary": list,
          "train": dict},

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from danlu import spec
 from danlu.models.initialise import Begin, draw_deepnorm, scale_branches
-from danlu.nn import Attention, Block, build, prepare
+from danlu.nn import Attention, Block, DepthScaled, build, prepare
 from danlu.nn.block import BlockCache
 from danlu.nn.bottlenecks import Narrow
 from danlu.nn.masks import AttentionMask
@@ -77,6 +77,9 @@ class Stack(nn.Module):
             alike = shared and parts.position == network.position
             if alike and self.position is not None and isinstance(block.mixer, Attention):
                 block.mixer.share(self.position)
+        joins = [module for block in blocks for module in block.modules() if isinstance(module, DepthScaled)]
+        for join in joins:
+            join.scale = len(joins) ** -0.5 if join.scale is None else join.scale
         self.beta = beta
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
         self.narrow: Narrow | None = None

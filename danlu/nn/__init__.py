@@ -43,7 +43,7 @@ from danlu.nn.positions import (
     rotate,
 )
 from danlu.nn.registry import build, builds
-from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero
+from danlu.nn.residuals import Admin, DeepNorm, DepthScaled, Halved, LayerScale, NoResidual, Plain, ReZero
 from danlu.nn.scan import scan
 from danlu.nn.vq_attention import VQAttention
 from danlu.nn.weights import Clipped, ReLUWeights, Sinks, SoftmaxOne
@@ -55,6 +55,7 @@ __all__ = [
     "LRU",
     "MLP",
     "ALiBi",
+    "Admin",
     "Attention",
     "AttentionMask",
     "BatchNorm",
@@ -63,6 +64,7 @@ __all__ = [
     "Clipped",
     "CrossAttention",
     "DeepNorm",
+    "DepthScaled",
     "ElementGate",
     "Embedding",
     "EmbeddingPosition",
@@ -83,6 +85,7 @@ __all__ = [
     "Linear",
     "Mixer",
     "NoMixer",
+    "NoResidual",
     "Norm",
     "Plain",
     "Position",

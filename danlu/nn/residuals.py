@@ -27,6 +27,17 @@ class Plain(Residual):
         return x + branch
 
 
+@builds(spec.NoResidual)
+class NoResidual(Residual):
+    """f(x) alone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+
+    def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        return branch
+
+
 @builds(spec.Halved)
 class Halved(Residual):
     """(x + f(x))/√2, which keeps the variance of two independent terms of equal variance (Song et al.
@@ -37,6 +48,22 @@ class Halved(Residual):
 
     def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
         return (x + branch) * math.sqrt(0.5)
+
+
+@builds(spec.DepthScaled)
+class DepthScaled(Residual):
+    """x + ``scale`` · f(x) (Yang et al. 2023, Depth-μP; Su 2022, kexue.fm/archives/8994). Left out, the model
+    makes it 1/√S for the S branches of a stack; alone it is then 1."""
+
+    def __init__(self, width: int, *, scale: float | None = None) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        return torch.add(x, branch, alpha=1.0 if self.scale is None else self.scale)
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale}"
 
 
 @builds(spec.ReZero)
@@ -93,3 +120,18 @@ class DeepNorm(Residual):
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha:g}, beta={self.beta:g}, rule={self.rule}"
+
+
+@builds(spec.Admin)
+class Admin(Residual):
+    """ω ⊙ x + f(x), to be followed by a norm (Liu et al. 2020, arXiv:2004.08249, section 4.2).
+
+    ω, ``gain``, is 1 in every feature until ``danlu.train.profiling`` has set it from a first batch.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(branch, self.gain.to(x.dtype), x)

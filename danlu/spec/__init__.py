@@ -98,7 +98,18 @@ from danlu.spec.positions import (
     YaRN,
 )
 from danlu.spec.replay import difference, flatten, to_yaml
-from danlu.spec.residuals import DeepNorm, Halved, LayerScale, Placement, Plain, Residual, ReZero
+from danlu.spec.residuals import (
+    Admin,
+    DeepNorm,
+    DepthScaled,
+    Halved,
+    LayerScale,
+    NoResidual,
+    Placement,
+    Plain,
+    Residual,
+    ReZero,
+)
 from danlu.spec.schedules import (
     WSD,
     AmosDecay,
@@ -134,6 +145,7 @@ __all__ = [
     "Adafactor",
     "Adam",
     "AdamW",
+    "Admin",
     "Amos",
     "AmosDecay",
     "Architecture",
@@ -156,6 +168,7 @@ __all__ = [
     "Decoder",
     "DeepNorm",
     "Denoise",
+    "DepthScaled",
     "Digits",
     "Drops",
     "Duration",
@@ -201,6 +214,7 @@ __all__ = [
     "Network",
     "NoMixer",
     "NoPosition",
+    "NoResidual",
     "Norm",
     "Objective",
     "Optimizer",

@@ -17,7 +17,7 @@ from danlu.spec.mixers import (
     takes_position,
 )
 from danlu.spec.positions import NoPosition, Position, ReRotary, Rotary, T5Buckets
-from danlu.spec.residuals import DeepNorm, ReZero
+from danlu.spec.residuals import Admin, DeepNorm, NoResidual, ReZero
 from danlu.spec.schema import accepts
 
 if TYPE_CHECKING:
@@ -150,10 +150,10 @@ def check_network(model: Network) -> None:
         raise ValueError(
             f"norm.groups = {model.norm.groups} does not divide width = {model.width}; allowed: {allowed}"
         )
-    if isinstance(model.residual, DeepNorm) and model.placement != "post":
+    if isinstance(model.residual, DeepNorm | Admin) and model.placement != "post":
         raise ValueError(
-            f"residual.kind = deepnorm needs a norm after each sum, and placement = {model.placement} has "
-            "none; set placement = post"
+            f"residual.kind = {model.residual.kind} needs a norm after each sum, and placement = "
+            f"{model.placement} has none; set placement = post"
         )
     if isinstance(model.residual, DeepNorm) and model.init.branch != "same":
         raise ValueError(
@@ -164,6 +164,11 @@ def check_network(model: Network) -> None:
         raise ValueError(
             "residual.kind = rezero multiplies each branch by 0 at first, and with init.branch = zero the "
             "branch is 0 too: no gradient is left, and nothing is learned; set init.branch = same"
+        )
+    if isinstance(model.residual, NoResidual) and model.init.branch == "zero":
+        raise ValueError(
+            "residual.kind = none leaves only the branches, and with init.branch = zero they give zeros: "
+            "nothing is left of the input; set init.branch = same"
         )
     for i, layer in enumerate(model.pattern or ()):
         if layer.position is None or layer.position == model.position:
@@ -276,6 +281,11 @@ def check_experiment(experiment: Experiment) -> None:
         raise ValueError(
             "train.recompute = true computes a layer twice, and model.norm.kind = batch would update its "
             "running averages twice; set train.recompute = false"
+        )
+    if isinstance(getattr(model, "residual", None), Admin) and train.parallel == "fsdp":
+        raise ValueError(
+            "model.residual.kind = admin is set by a first batch, which train.parallel = fsdp would set in "
+            "copies that go; set train.parallel = ddp"
         )
     if experiment.optimizer.kind == "amos" and experiment.schedule.kind != "constant":
         raise ValueError(

@@ -18,10 +18,24 @@ class Plain(Spec):
     kind: Literal["plain"] = "plain"
 
 
+class NoResidual(Spec):
+    """f(x) alone: no way around a branch. What residual connections are compared with (docs/depth.md)."""
+
+    kind: Literal["none"] = "none"
+
+
 class Halved(Spec):
     """(x + f(x))/√2, which keeps the variance (Song et al. 2021, NCSN++ ``skip_rescale``)."""
 
     kind: Literal["sqrt2"] = "sqrt2"
+
+
+class DepthScaled(Spec):
+    """x + f(x)/√S with S branches in the stack (Yang et al. 2023, Depth-μP, arXiv:2310.02244; Su
+    2022, kexue.fm/archives/8994). ``scale`` left out: 1/√S for the number of layers."""
+
+    kind: Literal["depth-scaled"] = "depth-scaled"
+    scale: PositiveFloat | None = None
 
 
 class ReZero(Spec):
@@ -65,5 +79,14 @@ class DeepNorm(Spec):
         return self.alpha or alpha, self.beta or beta
 
 
+class Admin(Spec):
+    """norm(ω ⊙ x + f(x)), ω learned and profiled before the first update: ω² = 1 + Σ Var f over the branches
+    before (Liu et al. 2020, arXiv:2004.08249, section 4.2; its code starts the sum with 1)."""
+
+    kind: Literal["admin"] = "admin"
+
+
 RESIDUAL = Family("residual", ("width",), base=Spec, place="model.residual")
-Residual = Annotated[Plain | Halved | ReZero | LayerScale | DeepNorm, RESIDUAL]
+Residual = Annotated[
+    Plain | NoResidual | Halved | DepthScaled | ReZero | LayerScale | DeepNorm | Admin, RESIDUAL
+]

@@ -21,6 +21,7 @@ from danlu.train.errors import RunError
 from danlu.train.machine import PRECISIONS, pick_device, pick_precision
 from danlu.train.parallel import ALONE, Processes, distribute
 from danlu.train.plan import updates_of
+from danlu.train.profiling import profile
 
 SMALLER = "make it smaller (model.width, model.layers, --shrink)"
 
@@ -94,6 +95,7 @@ def assemble(
         return model
 
     model, wrapped = distribute(make, experiment.train.parallel, group, precision)
+    profile(model, experiment, objective)
     rules = optim.build(experiment.optimizer, model, updates_of(experiment))
     return Assembly(experiment, objective, model, wrapped, rules, precision, group)
 

@@ -60,7 +60,7 @@ def _changes(experiment: spec.Experiment, steps: int, seed: int) -> dict[str, fl
     rows = train.microbatch or train.batch
     once = {"seed": seed, "clip": 0.0, "batch": rows, "microbatch": None, "ramp": (), "weights": "float32"}
     experiment = experiment.model_copy(update={"train": train.model_copy(update=once)})
-    objective = objective_of(experiment, _noise(experiment, rows, seed))
+    objective = objective_of(experiment, noise(experiment, rows, seed))
     made = assemble(experiment, objective)
     update = Update(made)
     example = update.example(Draw(seed, 0, 0, 0, rows))
@@ -72,8 +72,9 @@ def _changes(experiment: spec.Experiment, steps: int, seed: int) -> dict[str, fl
     return {name: float((after[name] - x).square().mean().sqrt()) for name, x in before.items()}
 
 
-def _noise(experiment: spec.Experiment, rows: int, seed: int) -> Any:
-    """Data of random tokens; images as they are."""
+def noise(experiment: spec.Experiment, rows: int, seed: int) -> Any:
+    """The experiment's data with random tokens in place of its text, enough for ``rows`` rows; images as they
+    are."""
     source = outlined(experiment)
     if not isinstance(source, data.Dataset):
         return source

@@ -42,6 +42,7 @@ quantize runs/one --to int3 --by gptq --group 8 --tokens 64 --sensitivity
 import hf
 curvature runs/one --error 0.5
 profile base.yaml --steps 1
+depth base.yaml --layers 1,2
 show base.yaml
 show base.yaml --costs --kernels --groups
 show base.yaml --groups

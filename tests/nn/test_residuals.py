@@ -12,13 +12,22 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from danlu import spec
+from danlu.models import Decoder
 from danlu.nn import build
-from danlu.nn.residuals import DeepNorm, Halved, LayerScale, Plain, ReZero
+from danlu.nn.residuals import Admin, DeepNorm, DepthScaled, Halved, LayerScale, NoResidual, Plain, ReZero
 from danlu.optim import by_role
 from tests.nn.compare import randomised
 
 WIDTH = 5
-JOINS = [Plain(WIDTH), Halved(WIDTH), ReZero(WIDTH), LayerScale(WIDTH), DeepNorm(WIDTH, alpha=1.7)]
+JOINS = [
+    Plain(WIDTH),
+    Halved(WIDTH),
+    DepthScaled(WIDTH, scale=0.3),
+    ReZero(WIDTH),
+    LayerScale(WIDTH),
+    DeepNorm(WIDTH, alpha=1.7),
+    Admin(WIDTH),
+]
 
 
 @settings(max_examples=30, deadline=None)
@@ -31,18 +40,27 @@ JOINS = [Plain(WIDTH), Halved(WIDTH), ReZero(WIDTH), LayerScale(WIDTH), DeepNorm
 def test_each_is_its_formula(shape, width, number, seed):
     torch.manual_seed(seed)
     x, branch = torch.randn(2, *shape, width, dtype=torch.float64)
-    rezero, scale = (randomised(join(width)).double() for join in (ReZero, LayerScale))
+    rezero, scale, admin = (randomised(join(width)).double() for join in (ReZero, LayerScale, Admin))
     for join, expected in (
         (Plain(width), x + branch),
         (Halved(width), (x + branch) / math.sqrt(2)),
         (rezero, x + rezero.gain.item() * branch),
         (scale, x + branch @ torch.diag(scale.gain)),
         (DeepNorm(width, alpha=number), number * x + branch),
+        (DepthScaled(width, scale=number), x + number * branch),
+        (admin, x @ torch.diag(admin.gain) + branch),
+        (NoResidual(width), branch),
     ):
         torch.testing.assert_close(join(x, branch), expected, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("part", [spec.Plain, spec.Halved, spec.ReZero, spec.LayerScale, spec.DeepNorm])
+@pytest.mark.parametrize(
+    "part",
+    [
+        spec.Plain, spec.NoResidual, spec.Halved, spec.DepthScaled, spec.ReZero, spec.LayerScale,
+        spec.DeepNorm, spec.Admin,
+    ],
+)  # fmt: skip
 def test_built_from_its_specification(part):
     assert type(build(part(), WIDTH)).__name__ == part.__name__
 
@@ -52,6 +70,8 @@ def test_at_the_start():
     assert torch.equal(ReZero(WIDTH)(x, branch), x)
     assert torch.equal(LayerScale(WIDTH, init=0.5)(x, branch), x + 0.5 * branch)
     assert torch.equal(DeepNorm(WIDTH)(x, branch), Plain(WIDTH)(x, branch))
+    assert torch.equal(DepthScaled(WIDTH)(x, branch), Plain(WIDTH)(x, branch))
+    assert torch.equal(Admin(WIDTH)(x, branch), Plain(WIDTH)(x, branch))
     assert torch.equal(DeepNorm(WIDTH, alpha=1.0, beta=1.0)(x, branch), Plain(WIDTH)(x, branch))
 
 
@@ -157,3 +177,35 @@ def test_each_rule_holds_its_own_step_whatever_the_depth():
     assert 4 / 2 < many[1] / few[1] < 4 * 2
     few, many = (start(layers, spec.DeepNorm(rule="adam")) for layers in (4, 64))
     assert 1 / 2 < many[1] / few[1] < 2
+
+
+@pytest.mark.parametrize(
+    ("more", "branches"),
+    [({}, 6), ({"placement": "parallel"}, 3), ({"mixer": {"kind": "none"}, "position": {"kind": "none"}}, 3)],
+)
+def test_a_branch_is_divided_by_the_root_of_their_number(more, branches):
+    small = {
+        "layers": 3,
+        "width": 16,
+        "residual": {"kind": "depth-scaled"},
+        "mixer": {"kind": "attention", "heads": 2},
+    }
+    model = Decoder(8, 4, **(small | more))
+    joins = [module for module in model.modules() if isinstance(module, DepthScaled)]
+    assert len(joins) == branches and all(join.scale == branches**-0.5 for join in joins)
+    given = Decoder(8, 4, **(small | {"residual": {"kind": "depth-scaled", "scale": 0.25}}))
+    assert {m.scale for m in given.modules() if isinstance(m, DepthScaled)} == {0.25}
+
+
+def test_what_would_leave_nothing_is_refused():
+    for wrong, said in (
+        ({"residual": {"kind": "none"}, "init": {"branch": "zero"}}, "nothing is left of the input"),
+        (
+            {"residual": {"kind": "admin"}},
+            "residual.kind = admin needs a norm after each sum",
+        ),
+    ):
+        with pytest.raises(ValueError, match=said):
+            spec.Decoder(**wrong)
+    with pytest.raises(spec.SpecError, match="admin is set by a first batch"):
+        spec.resolve(["nano", "+admin", "train.parallel=fsdp"])

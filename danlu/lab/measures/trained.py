@@ -25,6 +25,7 @@ from danlu.train.internals import Values, activations
 from danlu.train.load import LoadedRun, load_run
 from danlu.train.machine import PRECISIONS
 from danlu.train.parallel import ALONE
+from danlu.train.profiling import profile
 from danlu.train.update import to_device
 
 
@@ -121,6 +122,7 @@ class Trained:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(self.experiment.train.seed)
             model = initial(self.experiment, self.run.objective, self._precision)
+        profile(model, self.experiment, self.objective)
         return model.eval().requires_grad_(False)
 
     def examples(self, rows: int) -> Iterator[Example]:

@@ -1,0 +1,70 @@
+"""The verb ``depth``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from danlu.cli.output import Force, print_json, print_table, say, tell
+from danlu.cli.show import AsJson, Words
+
+
+def depth(
+    words: Words = None,
+    layers: Annotated[
+        str, typer.Option("--layers", metavar="N,N,…", help="Numbers of layers to compare.")
+    ] = "4,16,64",
+    idea: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--idea", metavar="NAME", help="An idea to see beside the experiment as it is; may be repeated."
+        ),
+    ] = None,
+    update: Annotated[
+        str,
+        typer.Option(
+            "--update", help="sign (of the gradient, the first step of Adam) or gradient (a step of SGD)."
+        ),
+    ] = "sign",
+    step: Annotated[float, typer.Option("--step", help="Size of the step.")] = 1e-6,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with figures.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what depth does to the first update of a network.
+
+    For each number of layers: how far one small update moves the output, the gradient of the first and the
+    last layer, and the last stream. Nothing is trained; the input is random tokens.
+
+    Examples: danlu depth nano; danlu depth nano --idea post-norm --idea deepnorm --html depth.html
+    """
+    from danlu.files.overwrite import check_output, write_output
+    from danlu.lab.depths import depths, numbers, slopes, table
+
+    if html is not None:
+        check_output(html, force)
+    chosen = words or ["nano"]
+    arms = depths(chosen, numbers(layers), idea or (), step=step, update=update, progress=tell)
+    said = (
+        f"{shlex.join(chosen)}: one step of {step:g} along the {'sign of the ' * (update == 'sign')}gradient"
+    )
+    if html is not None:
+        from danlu.lab.depths_page import html as drawn
+
+        write_output(html, drawn(arms, said), force)
+    if as_json:
+        print_json({"update": update, "step": step, "arms": [arm.json() for arm in arms]})
+        return
+    say(f"{said}\n")
+    print_table(table(arms), shorten=(0,))
+    say()
+    print_table(slopes(arms), shorten=(0,))
+    for warning in (text for arm in arms for text in arm.warnings):
+        say(f"! {warning}")
+    if html is not None:
+        say(f"drawn in {html}")
