@@ -20,6 +20,7 @@ from danlu import __version__
 from danlu.cli import show
 from danlu.cli.curvature import curvature
 from danlu.cli.depth import depth
+from danlu.cli.inspect import inspect
 from danlu.cli.interop import export, import_
 from danlu.cli.ladder import ladder
 from danlu.cli.laws import laws
@@ -51,6 +52,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     compare,
     trust,
     sample,
+    inspect,
     import_,
     export,
     curvature,
@@ -65,7 +67,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
 
 # Verbs that read experiments, in which parts of one's own may stand.
 READING = {
-    train, try_, sweep, ladder, prove, trust, sample, export, curvature, quantize, profile, depth,
+    train, try_, sweep, ladder, prove, trust, sample, inspect, export, curvature, quantize, profile, depth,
     show.show, show.diff, show.ideas,
 }  # fmt: skip
 

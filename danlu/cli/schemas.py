@@ -131,6 +131,12 @@ SCHEMAS: dict[str, Schema] = {
         "maps": [{"name": str, "bits": float, "snr_db": _NUMBER}],
         "sensitivity": ([{"layer": int, **_COST}], None), "notes": [str],
     }),
+    "inspect": Schema(1, (
+        {"sides": [{"folder": str, "step": int, "rows": int, "size": int, "objective": str, "precision": str,
+                    "parameters": int, "seconds": float, "statistics": {...: {...: _NUMBER}}}],
+         "definitions": {...: {"words": str, "text": str, "position_0": bool}}},
+        {"sides": [{"folder": str, "measures": {...: _NUMBER}}]},
+    )),
     "import": Schema(1, {"model": dict, "parameters": int, "notes": [str], "run": _TEXT}),
     "curvature": Schema(1, {
         "run": str, "step": int, "examples": int, "unit": str, "units": int, "parameters": int,

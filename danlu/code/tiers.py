@@ -24,6 +24,7 @@ ROOMS = (
     "data",
     "distances",
     "flows",
+    "inspection",
     "lab/measures",
     "maxent",
     "models",

@@ -15,12 +15,15 @@ from danlu.draw.xml import px, text
 
 @dataclass(frozen=True)
 class Cells(Mark):
-    """``points``: the centre of each cell; ``values``: the height of the surface there."""
+    """``points``: the centre of each cell; ``values``: the height of the surface there; ``tips``: what is
+    said where the pointer rests, of each; ``span``: values that the colours reach to, besides."""
 
     values: Sequence[float] = ()
     columns: tuple[Sequence[float], bool] = ((), False)  # their centres; whether the axis is logarithmic
     rows: tuple[Sequence[float], bool] = ((), False)
     log: bool = False  # colours by the logarithm
+    tips: Sequence[str] = ()
+    span: Sequence[float] = ()
 
     @property
     def reach(self) -> Points:
@@ -30,12 +33,13 @@ class Cells(Mark):
 
     def shades(self, begin: float, end: float) -> Scale:
         """From values to places on the bar."""
-        return Scale(self.values, begin, end, log=self.log, room=0)
+        return Scale([*self.values, *self.span], begin, end, log=self.log, room=0)
 
     def svg(self, across: Scale, up: Scale) -> str:
         shades, xs, ys = self.shades(0, 1), edges(*self.columns), edges(*self.rows)
         parts = []
-        for (x, y), value in zip(self.points, self.values, strict=True):
+        tips = self.tips or [f"{short(x)}, {short(y)}: {short(v)}" for (x, y), v in self._all]
+        for ((x, y), value), tip in zip(self._all, tips, strict=True):
             if x not in xs or y not in ys or not shades.can(value):
                 continue
             left, right = sorted(map(across.at, xs[x]))
@@ -43,9 +47,13 @@ class Cells(Mark):
             parts.append(
                 f'<rect x="{px(left)}" y="{px(top)}" width="{px(right - left)}" height="{px(bottom - top)}" '
                 f'fill="{viridis(shades.at(value))}">'
-                f"<title>{text(f'{short(x)}, {short(y)}: {short(value)}')}</title></rect>"
+                f"<title>{text(tip)}</title></rect>"
             )
         return f'<g shape-rendering="crispEdges">{"".join(parts)}</g>'
+
+    @property
+    def _all(self) -> list[tuple[tuple[float, float], float]]:
+        return list(zip(self.points, self.values, strict=True))
 
     def bar(self, x: float, top: float, bottom: float) -> str:
         """The bar of colours at ``x``, 12 wide, with its ticks to the right."""

@@ -105,14 +105,19 @@ class Chart:
         label: str = "",
         *,
         log: bool = False,
+        tips: Sequence[str] = (),
+        span: Iterable[Any] = (),
     ) -> Self:
-        """A surface: ``values[j][i]`` at ``x[i]``, ``y[j]``, by colour (``log``: by its logarithm)."""
+        """A surface: ``values[j][i]`` at ``x[i]``, ``y[j]``, by colour (``log``: by its logarithm). ``tips``:
+        what is said where the pointer rests, row by row. ``span``: values that the colours reach to, besides
+        its own: charts with one span have one scale."""
         columns, rows = [number(v) for v in x], [number(v) for v in y]
         grid = [(a, b, number(v)) for b, line in zip(rows, values, strict=True)
                 for a, v in zip(columns, line, strict=True)]  # fmt: skip
         points, heights = [(a, b) for a, b, _ in grid], [v for *_, v in grid]
         across, up = (columns, self.log_x), (rows, self.log_y)
-        return self._add(Cells(points, palette.MUTED, label, heights, across, up, log))
+        ends = [number(v) for v in span]
+        return self._add(Cells(points, palette.MUTED, label, heights, across, up, log, tips, ends))
 
     def rule(self, *, x: Any = None, y: Any = None, label: str = "", colour: int = palette.MUTED) -> Self:
         """A dashed line across the chart, at one x or one y."""

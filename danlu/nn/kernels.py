@@ -46,8 +46,8 @@ class Choice(NamedTuple):
 
 
 class Attended(NamedTuple):
-    """A call of ``attend``: what its scores are made of, as ``watched`` hands it on. ``different``: (B, T,
-    S), True where query and key are of different documents."""
+    """A call of ``attend``: what its scores are made of, as ``watched`` hands it on, and the values ``v``.
+    ``different``: (B, T, S), True where query and key are of different documents."""
 
     q: torch.Tensor
     k: torch.Tensor
@@ -58,6 +58,7 @@ class Attended(NamedTuple):
     softcap: float | None = None
     normaliser: Normaliser | None = None
     products: Products | None = None
+    v: torch.Tensor | None = None
 
     def scores(self, start: int, stop: int, low: int, high: int) -> torch.Tensor:
         """Of queries ``start`` to ``stop`` with keys ``low`` to ``high``, one of ``blocks(pattern)``: (B, H,
@@ -239,7 +240,7 @@ def attend(
             needs="this" if softcap or normaliser or products else None,
         ).kernel
     for watcher in _WATCHERS:
-        watcher(Attended(q, k, scale, pattern, different, bias, softcap, normaliser, products))
+        watcher(Attended(q, k, scale, pattern, different, bias, softcap, normaliser, products, v))
     if kernel == "eager" or is_pure() or (kernel == "plain" and transformed()):
         return _eager(Attended(q, k, scale, pattern, different, bias, softcap, normaliser, products), v)
     if kernel == "plain":

@@ -17,13 +17,13 @@ import torch.nn as nn
 from torch import Tensor
 
 from danlu import curvature, data
+from danlu.inspection.weighing import part
 from danlu.nn import pure
 from danlu.objectives import Draw, Objective
 from danlu.train import store
 from danlu.train.assemble import objective_of, on_meta
 from danlu.train.errors import RunError
 from danlu.train.evaluate import EVALUATION_UNITS
-from danlu.train.internals import part
 from danlu.train.load import LoadedRun, load_run
 from danlu.train.parallel import ALONE
 from danlu.train.teacher import teach
@@ -87,7 +87,7 @@ class Curved:
         return torch.zeros(sum(p.numel() for p in self.parameters), dtype=TYPES[self.precision])
 
     def groups(self) -> dict[str, Tensor]:
-        """The places of the parameters of each part (``danlu.train.internals.part``) in a vector."""
+        """The places of the parameters of each part (``danlu.inspection.weighing.part``) in a vector."""
         places: dict[str, list[Tensor]] = {}
         start = 0
         for name, p in self.named:

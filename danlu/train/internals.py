@@ -8,47 +8,23 @@ for bit, the run that is not.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn as nn
 
-from danlu.nn import Block
-from danlu.nn.kernels import Attended, watched
-from danlu.nn.plain import blocks
+from danlu.inspection.watching import Values, activations
+from danlu.inspection.weighing import by_part
 from danlu.optim.base import local
 from danlu.train.parallel import Processes
-
-Values = dict[str, float]
-
-_IN_BLOCK = re.compile(r"(.*\bblocks\.\d+\.(?:mixer|cross|feed_forward))")
-_AT_THE_START = re.compile(r"\b(embedding|position|segments)")
-
-
-def part(name: str) -> str:
-    """The part of the model that the parameter ``name`` belongs to, norms and gains with what they serve:
-    ``embedding``, ``blocks.0.mixer``, ``blocks.0.feed_forward``, ``readout`` (with the last norm), and in an
-    encoder-decoder ``encoder.norm``."""
-    if found := _IN_BLOCK.match(name):
-        return found[1]
-    if _AT_THE_START.search(name):
-        return "embedding"
-    return "encoder.norm" if name.startswith("encoder.") else "readout"
 
 
 class Look:
     """What is seen of one update, in ``values`` after ``activations``, ``before`` and ``after``:
 
-    - ``gradient/PART``: Euclidean norm of the gradient, before it is clipped;
-    - ``update/PART``: ‖Δw‖/‖w‖, of all weights of the part together;
-    - ``logits/BLOCK``, ``logits-rms/BLOCK``: the largest attention score, as the softmax gets it, and the
-      root mean square over the pairs that are not hidden (of mixers that call ``danlu.nn.attend``);
-    - ``kurtosis/BLOCK``, ``stream/BLOCK``, ``stream-max/BLOCK``: of the stream after the block: excess
-      kurtosis, root mean square, largest absolute value;
-    - ``logits/out``: root mean square of the output logits.
+    ``gradient/PART`` and ``update/PART``, and what ``danlu.inspection.watching.activations`` finds quickly,
+    by block and of the output. ``danlu.inspection.table`` says what each is.
     """
 
     @classmethod
@@ -63,10 +39,7 @@ class Look:
     def __init__(self, model: nn.Module, group: Processes) -> None:
         self.model, self.group = model, group
         self.values: Values = {}
-        self._parts: dict[str, list[nn.Parameter]] = {}
-        for name, p in model.named_parameters():
-            if p.requires_grad:
-                self._parts.setdefault(part(name), []).append(p)
+        self._parts = by_part(model)
         self._sharded = any(hasattr(p, "full_tensor") for p in model.parameters())
         self._before: dict[str, list[torch.Tensor]] = {}
 
@@ -103,99 +76,3 @@ class Look:
         squares = torch.stack([norm.square().sum() for norm in norms])
         squares = self.group.sum(squares) if self._sharded else squares
         return dict(zip(tensors, squares.sqrt().tolist(), strict=True))
-
-
-@torch.no_grad()
-def activations(model: nn.Module, forward: Callable[[], Any]) -> Values:
-    """What happens inside ``model`` in ``forward()``, in evaluation mode and run eagerly: the keys of
-    ``Look`` that are of activations."""
-    found: Values = {}
-    scores: dict[str, _Scores] = {}
-    inside = ""  # the block that is running
-
-    def enter(name: str) -> Callable[..., None]:
-        def hook(*_: Any) -> None:
-            nonlocal inside
-            inside = name
-
-        return hook
-
-    def leave(name: str) -> Callable[..., None]:
-        return lambda module, given, output: found.update(_stream(name, output.float()))
-
-    def attended(call: Attended) -> None:
-        scores.setdefault(inside, _Scores()).add(call)
-
-    def end(module: nn.Module, given: Any, output: torch.Tensor) -> None:
-        found["logits/out"] = float(_rms(output.float()))
-
-    with ExitStack() as stack:
-        for name, block in blocks_of(model):
-            stack.callback(block.register_forward_pre_hook(enter(name)).remove)
-            stack.callback(block.register_forward_hook(leave(name)).remove)
-        stack.callback(model.register_forward_hook(end).remove)
-        stack.enter_context(watched(attended))
-        stack.enter_context(_evaluating(model))
-        forward()
-    for name, of_block in scores.items():
-        found |= {f"logits/{name}": float(of_block.largest), f"logits-rms/{name}": of_block.rms}
-    return found
-
-
-def blocks_of(model: nn.Module) -> list[tuple[str, Block]]:
-    """The blocks of a model with their names, in the order in which they run."""
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, Block)]
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Within, the model is in evaluation mode, and what is compiled runs as it is written."""
-    compiled = any(block._compiled_call_impl is not None for _, block in blocks_of(model))
-    training = model.training
-    model.eval()
-    try:
-        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
-            yield
-    finally:
-        model.train(training)
-
-
-class _Scores:
-    """Largest and root mean square of the scores of attention that are not hidden."""
-
-    def __init__(self) -> None:
-        self.largest, self.squares, self.count = float("-inf"), 0.0, 0
-
-    def add(self, call: Attended) -> None:
-        for scores in scores_of(call):
-            seen = scores > float("-inf")
-            self.largest = max(self.largest, float(scores.max()))
-            self.squares += float(scores.masked_fill(~seen, 0.0).double().square().sum())
-            self.count += int(seen.sum())
-
-    @property
-    def rms(self) -> float:
-        return float((self.squares / self.count) ** 0.5)
-
-
-def scores_of(call: Attended) -> Iterator[torch.Tensor]:
-    """The scores of a call of attention in float32, −∞ where hidden, some queries at a time."""
-    call = call._replace(q=call.q.float(), k=call.k.float())
-    for block in blocks(call.pattern):
-        yield call.scores(*block)
-
-
-def _stream(name: str, x: torch.Tensor) -> Values:
-    found = {"kurtosis": excess_kurtosis(x), "stream": _rms(x), "stream-max": x.abs().max()}
-    return {f"{key}/{name}": float(value) for key, value in found.items()}
-
-
-def excess_kurtosis(x: torch.Tensor) -> torch.Tensor:
-    """E(x − μ)⁴/σ⁴ − 3 over all numbers of ``x``: 0 of normal ones, large where few are far out (Bondarenko
-    et al. 2023, arXiv:2306.12929, section 5)."""
-    x = x.double() - x.double().mean()
-    return x.pow(4).mean() / x.square().mean().square() - 3
-
-
-def _rms(x: torch.Tensor) -> torch.Tensor:
-    return x.double().square().mean().sqrt()

@@ -39,6 +39,8 @@ compare runs/one runs/two
 trust nn/block.py
 sample runs/one --tokens 3
 quantize runs/one --to int3 --by gptq --group 8 --tokens 64 --sensitivity
+inspect runs/one --rows 2
+inspect runs/one --measure kurtosis
 import hf
 curvature runs/one --error 0.5
 profile base.yaml --steps 1

@@ -11,15 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import scipy.stats
 import torch
 
 from danlu import spec
+from danlu.inspection.watching import activations
+from danlu.inspection.weighing import part
 from danlu.models import build
 from danlu.train import metrics
-from danlu.train.internals import activations, excess_kurtosis, part
 from tests.conftest import LIMIT, ROOT
 from tests.models.small import CAUSAL, CONTEXT, NONE, VOCABULARY, attention, tokens
 from tests.models.small import small as network
@@ -68,8 +67,10 @@ def test_a_run_that_is_looked_at_is_the_run_that_is_not(tmp_path: Path, corpus: 
     for values in seen.values():
         kinds = {key.split("/")[0] for key in values}
         # Tiger's gradients are in its momentum; a recurrence and far codes have no scores of all pairs.
-        missing = {"folded": {"gradient"}, "lru": {"logits-rms"}, "codebook": {"logits-rms"}}.get(way, set())
-        every = {"gradient", "update", "logits", "logits-rms", "kurtosis", "stream", "stream-max"}
+        scores = {"logits-rms", "entropy", "attention-to-first", "sink-rate", "value-drain"}
+        missing = {"folded": {"gradient"}, "lru": scores, "codebook": scores}.get(way, set())
+        every = {"gradient", "update", "logits", "kurtosis", "stream", "stream-max", "peak", "dead", "logz"}
+        every |= {"kurtosis-rest", "stream-max-rest", "logits-max"} | scores
         assert kinds == every - missing
         assert all(math.isfinite(value) for value in values.values())
     without_inside(tmp_path / "seen")
@@ -170,17 +171,6 @@ def test_what_is_compiled_is_neither_watched_nor_compiled_again() -> None:
     graphs = counters["stats"]["unique_graphs"]
     assert activations(model, lambda: model(shown)) == expected
     assert torch.equal(model(shown), before) and counters["stats"]["unique_graphs"] == graphs
-
-
-def test_kurtosis() -> None:
-    draw = np.random.default_rng(0)
-    normal = draw.normal(3, 2, 1_000_000)
-    assert abs(float(excess_kurtosis(torch.from_numpy(normal)))) < 5 * math.sqrt(24 / len(normal))
-    skewed = draw.exponential(size=(30, 40))
-    assert float(excess_kurtosis(torch.from_numpy(skewed))) == pytest.approx(
-        scipy.stats.kurtosis(skewed, axis=None), rel=1e-12
-    )
-    assert float(excess_kurtosis(torch.tensor([-1.0, 1.0]))) == -2
 
 
 @pytest.mark.parametrize("kind", [spec.Decoder, spec.Encoder, spec.EncoderDecoder])

@@ -16,32 +16,41 @@ from typing import TYPE_CHECKING
 
 from danlu.lab.errors import LabError
 from danlu.lab.measures.names import MEASURES, READ, Measure, measure
-from danlu.lab.measures.record import Record
+from danlu.lab.measures.record import Record, is_foreign
 
 if TYPE_CHECKING:
+    from danlu.lab.measures.trained import Trained
     from danlu.lab.queue import Outcome
 
 __all__ = ["MEASURES", "READ", "Measure", "measure", "of_run", "value"]
 
 
 def of_run(folder: Path, names: Sequence[str]) -> dict[str, float]:
-    """The measures ``names`` of the finished run in ``folder``, by the names as given.
+    """The measures ``names`` of the finished run in ``folder``, by the names as given; of a model in a folder
+    of transformers' those that its weights have.
 
     Those of the trained model load its last weights, with PyTorch. Raises ``LabError`` for a name that is
     none and for what the run has nothing of, ``RunError`` for a folder that holds no finished run.
     """
     record, trained = Record(folder), None
-    wanted = [measure(name, record.metrics) for name in names]
+    if is_foreign(folder):
+        trained = _trained(folder)
+    metrics = record.metrics if trained is None else trained.experiment.objective.metrics
+    wanted = [measure(name, metrics) for name in names]
     found = {}
     for one in wanted:
         if one.reads:
             found[one.name] = one.take(record)
         else:
-            from danlu.lab.measures.trained import Trained
-
-            trained = trained or Trained(folder)
+            trained = trained or _trained(folder)
             found[one.name] = one.take(trained)
     return found
+
+
+def _trained(folder: Path) -> Trained:
+    from danlu.lab.measures.trained import Trained
+
+    return Trained(folder)
 
 
 def value(outcome: Outcome, name: str) -> float:

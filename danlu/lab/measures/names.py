@@ -128,6 +128,8 @@ MEASURES: dict[str, Kind] = {
     "attention-to-first": Kind("inside.attention_to_first", "weight", "of the first position, later half"),
     "sink-elsewhere": Kind("sinks.sink_elsewhere", "weight", "of the first token where nothing is copied"),
     "sink-at-triggers": Kind("sinks.sink_at_triggers", "weight", "of the first token where a copy is made"),
+    "sink-rate": Kind("inside.sink_rate", "share", "of heads whose first key is a sink"),
+    "attention-entropy": Kind("inside.attention_entropy", "", "÷ ln(visible), mean of blocks", None, None),
     "nll": Kind("likelihood.nll", "nats", "−ln p of a held-out point under a flow"),
     "nll-above-entropy": Kind("likelihood.above_entropy", "nats", "that beyond −ln p of the data's own law"),
     "max-logit": Kind("inside.max_logit", "", "largest attention score"),

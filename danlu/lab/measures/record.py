@@ -19,8 +19,14 @@ from danlu.spec.words import resolve
 from danlu.train import metrics, shapes
 from danlu.train.folder import RunFolder
 
+CONFIG = "config.json"  # of a folder of transformers'
 ROWS_BEFORE = 10  # losses that a spike is measured against, at least
 WINDOW = 1000  # and at most
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether a folder holds a model as transformers writes it, and no run."""
+    return (folder / CONFIG).is_file() and not RunFolder(folder).experiment.is_file()
 
 
 class Record:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from danlu.inspection.attending import first_weights, later_half
 from danlu.lab.errors import LabError
-from danlu.lab.measures.inside import first_weights
 from danlu.lab.measures.trained import Trained
 from danlu.nn.kernels import Attended, watched
 from danlu.objectives import BigramBackcopy
@@ -35,7 +35,7 @@ def _to_first(run: Trained, *, at_triggers: bool) -> float:
     found: list[float] = []
 
     def watch(call: Attended) -> None:
-        found.append(float(first_weights(call).transpose(0, 1)[:, asked].mean()))
+        found.append(float(later_half(first_weights(call)[..., 0]).transpose(0, 1)[:, asked].mean()))
 
     with watched(watch):
         run.forward(run.run.model, run.sample)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from danlu import data, objectives, spec
+from danlu import objectives
 from danlu.data import synthetic
 from danlu.lab.errors import LabError
 from danlu.lab.measures.names import Reading
@@ -38,10 +38,7 @@ def metric_at(run: Trained, reading: Reading) -> float:
 
 def other_corpus(run: Trained, corpus: str) -> float:
     """The metric on the held-out text of another corpus, in the run's own tokens."""
-    of_run = run.experiment.text
-    tokenizer = of_run.tokenizer if of_run.tokenizer == "bytes" else str(run.folder / "tokenizer.json")
-    other: spec.Text = of_run.model_copy(update={"corpus": corpus, "tokenizer": tokenizer})
-    objective = objective_of(run.experiment, data.prepare(other))
+    objective = run.reading(corpus=corpus)
     return run.score(run.run.model, objective, objective.held_out(run.experiment.train.evaluate_tokens))
 
 

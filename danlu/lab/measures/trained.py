@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
 from danlu import data, spec
+from danlu.data import load_tokenizer
+from danlu.data.tokenizers import Bytes
 from danlu.files.json import read_object
+from danlu.inspection.watching import Values, activations
 from danlu.lab.errors import LabError
+from danlu.lab.measures.record import is_foreign
 from danlu.models import Model
 from danlu.objectives import IGNORED, Example, HeldOut, Language, Objective
+from danlu.spec.replay import to_yaml
 from danlu.spec.words import resolve
 from danlu.train import store
 from danlu.train.assemble import initial, network, objective_of
 from danlu.train.errors import RunError
 from danlu.train.evaluate import EVALUATION_UNITS, evaluate, evaluation_rows
-from danlu.train.folder import RunFolder
-from danlu.train.internals import Values, activations
-from danlu.train.load import LoadedRun, load_run
+from danlu.train.folder import EXPERIMENT, RunFolder
+from danlu.train.load import TOKENIZER, LoadedRun, load_run
 from danlu.train.machine import PRECISIONS
 from danlu.train.parallel import ALONE
 from danlu.train.profiling import profile
@@ -30,18 +36,22 @@ from danlu.train.update import to_device
 
 
 class Trained:
-    """The run in ``folder``, read when it is asked for, on the CPU.
+    """The run in ``folder``, read when it is asked for, on the CPU; or a model in a folder of transformers',
+    which is read as an import would.
 
-    Its model has the weights of the last checkpoint (their average, where the run keeps one), in evaluation
-    mode, and computes in the precision of the run. Raises ``RunError`` for what is missing.
+    Its model has the weights of the checkpoint of ``step`` (None: the last; their average, where the run
+    keeps one), in evaluation mode, and computes in the precision of the run. Raises ``RunError`` for what is
+    missing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, step: int | None = None) -> None:
+        self.folder, self.step = folder, step
 
     @cached_property
     def run(self) -> LoadedRun:
-        step = store.latest_step(self.folder)
+        if is_foreign(self.folder):
+            return _imported(self.folder)
+        step = store.latest_step(self.folder) if self.step is None else self.step
         if step is None:
             raise RunError(f"{self.folder} holds no checkpoint to measure; run the experiment first")
         run = load_run(self.folder, step)
@@ -69,6 +79,23 @@ class Trained:
     def objective(self) -> Objective:
         """The run's objective on its data."""
         return objective_of(self.experiment, self.source)
+
+    def reading(self, *, corpus: str | None = None, context: int | None = None) -> Objective:
+        """The objective of a run on text, on the text of another corpus, in the run's own tokens, or at
+        another context."""
+        text: spec.Text = self.experiment.text
+        if corpus is None:
+            source = self.source
+        else:
+            tokenizer = text.tokenizer
+            if tokenizer != "bytes" and not is_foreign(self.folder):
+                tokenizer = str(self.folder / TOKENIZER)
+            text = text.model_copy(update={"corpus": corpus, "tokenizer": tokenizer})
+            source = data.prepare(text)
+        if context is not None:
+            text = text.model_copy(update={"context": context})
+            source = replace(source, spec=text)
+        return objective_of(self.experiment.model_copy(update={"data": text}), source)
 
     @property
     def language(self) -> Language:
@@ -105,7 +132,10 @@ class Trained:
     def laid_over(self, words: list[str]) -> tuple[spec.Experiment, Model]:
         """The experiment with ``words`` laid over it, and its model with the trained weights. Raises
         ``LabError`` where the weights are no longer those that it needs."""
-        experiment = resolve([str(RunFolder(self.folder).experiment), *words])
+        with TemporaryDirectory() as aside:  # a folder of transformers' holds no experiment
+            file = Path(aside) / EXPERIMENT
+            file.write_text(to_yaml(self.experiment), encoding="utf-8")
+            experiment = resolve([str(file), *words])
         model = network(experiment, self.run.objective, self._precision)
         try:
             model.load_state_dict(self.run.model.state_dict())
@@ -147,7 +177,7 @@ class Trained:
 
     @cached_property
     def activations(self) -> Values:
-        """What happens in the model as it reads ``sample``: keys as in ``danlu.train.internals.Look``."""
+        """What happens in the model as it reads ``sample``: keys as in ``danlu.inspection.table``."""
         return activations(self.run.model, lambda: self.forward(self.run.model, self.sample))
 
     @cached_property
@@ -155,6 +185,22 @@ class Trained:
         """The held-out examples, each with the likeliest token at every position."""
         model = self.run.model
         return [(e, self.logits(model, e).argmax(-1).numpy()) for e in self.examples(self.rows)]
+
+
+def _imported(folder: Path) -> LoadedRun:
+    from danlu.interop import from_huggingface
+
+    found = from_huggingface(folder)
+    text = found.experiment.text
+    tokenizer = Bytes() if text.tokenizer == "bytes" else load_tokenizer(text.tokenizer)
+    tokens = data.Dataset.outline(text, tokenizer)  # the text itself may not be needed
+    objective = objective_of(found.experiment, tokens)
+    ids = found.model.embedding.weight.shape[0]
+    if text.tokenizer == "bytes" and ids != objective.inputs[0]:
+        raise LabError(
+            f"{folder} has no tokenizer.json, and {ids:,} ids are not bytes; put its tokenizer there"
+        )
+    return LoadedRun(found.experiment, objective, found.model.requires_grad_(False), 0)
 
 
 def predicted(example: Example) -> np.ndarray:
