@@ -20,6 +20,7 @@ from danlu import __version__
 from danlu.cli import show
 from danlu.cli.curvature import curvature
 from danlu.cli.depth import depth
+from danlu.cli.graph import graph
 from danlu.cli.inspect import inspect
 from danlu.cli.interop import export, import_
 from danlu.cli.ladder import ladder
@@ -57,6 +58,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     export,
     curvature,
     quantize,
+    graph,
     profile,
     depth,
     show.show,
@@ -67,8 +69,8 @@ VERBS: tuple[Callable[..., Any], ...] = (
 
 # Verbs that read experiments, in which parts of one's own may stand.
 READING = {
-    train, try_, sweep, ladder, prove, trust, sample, inspect, export, curvature, quantize, profile, depth,
-    show.show, show.diff, show.ideas,
+    train, try_, sweep, ladder, prove, trust, sample, inspect, export, curvature, quantize, graph, profile,
+    depth, show.show, show.diff, show.ideas,
 }  # fmt: skip
 
 # rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.

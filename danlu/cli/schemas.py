@@ -152,6 +152,11 @@ SCHEMAS: dict[str, Schema] = {
         "sparsity": ({"parts": [str], "loss": _ZEROS, "logit": _ZEROS}, None),
         "sharpness": {"radius": float, "rise": float}, "seconds": float,
     }),
+    "graph": Schema(1, {
+        "rows": int, "device": str, "precision": str,
+        "graph": {"number": int, "name": str, "kind": str, "shape": [int], "dtype": str, "parameters": int,
+                  "flops": int, "kept": int, "twice": bool, "times": int, "sources": [int], "inside": [dict]},
+    }),
     "profile": Schema(1, {
         "seconds": {...: float}, "bottleneck": str, "unit": str, "flops": float, "bytes": float,
         "intensity": float, "ceiling": float, "bandwidth": float, "utilisation": float, "bound": str,

@@ -45,7 +45,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     rows = train.microbatch or train.batch
     standing_for = META.set(device)
     try:
-        kept = of_model.kept(model, lambda: objective.loss(model, _example(objective, rows)))
+        kept = of_model.kept(model, lambda: objective.loss(model, example_of(objective, rows)))
         writes = isinstance(objective, Language) and objective.continues
         writer = model if writes and isinstance(model, Decoder | EncoderDecoder) else None
         decoding = None if writer is None else _decoding(writer, objective.lengths, element)
@@ -89,7 +89,7 @@ def _vocabulary(experiment: spec.Experiment, objective: Objective, given: int | 
     return {"ids": objective.vocabulary, "known": known}
 
 
-def _example(objective: Objective, rows: int) -> dict[str, torch.Tensor]:
+def example_of(objective: Objective, rows: int) -> dict[str, torch.Tensor]:
     """An example of ``rows`` rows, of which only shapes and types are left."""
     if isinstance(objective, Language):
         text = np.zeros((rows, objective.context), np.int64)

@@ -43,6 +43,7 @@ inspect runs/one --rows 2
 inspect runs/one --measure kurtosis
 import hf
 curvature runs/one --error 0.5
+graph base.yaml
 profile base.yaml --steps 1
 depth base.yaml --layers 1,2
 show base.yaml
