@@ -33,9 +33,15 @@ def quantize(
         ),
     ] = None,
     to: Annotated[
-        str,
-        typer.Option("--to", metavar="FORMAT", help="int2 to int8, nf4, mxfp4, nvfp4, fp8-e4m3, ternary, …"),
-    ] = "int4",
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="int2 to int8, nf4, mxfp4, nvfp4, fp8-e4m3, ternary, … Default: int4; after train.quantize "
+            "what the run was trained for, with its own scales.",
+            show_default=False,
+        ),
+    ] = None,
     by: Annotated[
         str,
         typer.Option(
@@ -84,14 +90,26 @@ def quantize(
     """
     from danlu.lab.quantized import Settings, quantize_folder
 
-    settings = Settings.of(
-        to, by, group, scale, activations=activations, ranges=ranges, alpha=alpha, units=tokens, seed=seed
-    )
-    folder = out or run.with_name(f"{run.resolve().name}-{to}-{settings.by}")
+    more: dict[str, Any] = {
+        "activations": activations,
+        "ranges": ranges,
+        "alpha": alpha,
+        "units": tokens,
+        "seed": seed,
+    }
+    settings = Settings.of(to or "int4", by, group, scale, **more)
+    folder = out or run.with_name(f"{run.resolve().name}-{to or 'int4'}-{settings.by}")
     told = _Told()
     try:
         found = quantize_folder(
-            run, settings, folder, words=words or (), step=step, sensitivity=sensitivity, tell=told
+            run,
+            settings,
+            folder,
+            words=words or (),
+            step=step,
+            sensitivity=sensitivity,
+            own=to is None,
+            tell=told,
         )
     finally:
         told.end()

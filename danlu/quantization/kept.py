@@ -33,6 +33,13 @@ def read_format(said: Mapping[str, Any]) -> Format:
     return named(said["format"], said["per"], None if scale_type is None else SCALE_TYPES[scale_type])
 
 
+def of_tokens(name: str) -> Format:
+    """The format for activations: each token has a scale of its own, unless the format has groups by its
+    definition. Raises ValueError for a name that there is not."""
+    format = named(name)
+    return format if isinstance(format.per, int) else named(name, "token")
+
+
 def apart(weights: Mapping[str, Quantized]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of ``weights``, by ``NAME:codes``, ``NAME:scale``, …; and as JSON what each weight is."""
     tensors: dict[str, Tensor] = {}

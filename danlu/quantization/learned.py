@@ -50,16 +50,25 @@ class _Learned(nn.Module):
     A scale below 1e-5 counts as 1e-5. Gradients of the scales are multiplied by ``factor``.
     """
 
-    def __init__(self, format: Integers | Stretched, scale: Tensor, factor: float) -> None:
+    def __init__(self, format: Integers | Stretched, x: Tensor, factor: float) -> None:
         super().__init__()
         self.format, self.factor = format, factor
-        self.scale = nn.Parameter(scale.float())
+        self.scale = nn.Parameter(self.start(rows_of(x.detach(), format.per)).float())
 
     def forward(self, x: Tensor) -> Tensor:
         """x̂, in the shape and type of ``x``."""
         rows = rows_of(x, self.format.per)
         y: Tensor = _LearnedScale.apply(rows, self.scale[:, None], self.format, self.factor)
         return y.view(x.shape)
+
+    def start(self, rows: Tensor) -> Tensor:
+        """Where the scales of ``rows`` (rows, size) begin."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def restart(self, x: Tensor) -> None:
+        """Let the scales begin anew, from ``x``."""
+        self.scale.copy_(self.start(rows_of(x, self.format.per)))
 
     @torch.no_grad()
     def quantize(self, x: Tensor) -> Quantized:
@@ -89,10 +98,12 @@ class LSQ(_Learned):
     def __init__(self, format: Integers, x: Tensor, count: int | None = None) -> None:
         if format.grid == "affine":
             raise ValueError("grid = affine has a zero point, which LSQ does not learn; use narrow or full")
-        rows = rows_of(x.detach(), format.per)
-        top = format.greatest
-        start = 2 * rows.abs().mean(dim=1) / math.sqrt(top)
-        super().__init__(format, start, 1 / math.sqrt((count or rows.shape[1]) * top))
+        size = rows_of(x, format.per).shape[1]
+        super().__init__(format, x, 1 / math.sqrt((count or size) * format.greatest))
+
+    def start(self, rows: Tensor) -> Tensor:
+        assert isinstance(self.format, Integers)
+        return 2 * rows.abs().mean(dim=1) / math.sqrt(self.format.greatest)
 
 
 class ParetoQ(_Learned):
@@ -106,14 +117,20 @@ class ParetoQ(_Learned):
     def __init__(self, bits: Literal[2, 3, 4, "ternary"], weight: Tensor, per: Per = "channel") -> None:
         if bits not in (2, 3, 4, "ternary"):
             raise ValueError(f"bits = {bits!r} of ParetoQ; allowed: 2, 3, 4, ternary")
-        amax = rows_of(weight.detach(), per).abs().amax(dim=1)
         format: Integers | Stretched
         if bits == 3 or bits == 4:
             format = Integers(bits=bits, grid="full", per=per)
-            top = format.greatest
         else:
-            format, top = Stretched(levels=4 if bits == 2 else 3, per=per), 1
-        super().__init__(format, amax / top, 1 / math.sqrt(weight.numel() * top))
+            format = Stretched(levels=4 if bits == 2 else 3, per=per)
+        super().__init__(format, weight, 1 / math.sqrt(weight.numel() * _top(format)))
+
+    def start(self, rows: Tensor) -> Tensor:
+        return rows.abs().amax(dim=1) / _top(self.format)
+
+
+def _top(format: Integers | Stretched) -> int:
+    """Q_p."""
+    return format.greatest if isinstance(format, Integers) else 1
 
 
 class _Clip(torch.autograd.Function):

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
 from danlu.quantization.fake import fake_quantize
 from danlu.quantization.formats import Format
+from danlu.quantization.learned import LSQ, ParetoQ
+from danlu.quantization.quantized import Quantized, quantize
 
 Rounding = Callable[[Tensor], Tensor]  # an nn.Module where it learns something
 
@@ -61,3 +64,23 @@ def rounded(
     linear.__class__ = _class_of(type(linear))  # type: ignore[arg-type]
     assert isinstance(linear, Rounded)
     linear.rounding, linear.inputs, linear.active = rounding, inputs, active
+
+
+def unrounded(linear: nn.Linear) -> Quantized | None:
+    """Undo ``rounded`` in place. If it was active, the weight is from now on what it was rounded to, which is
+    given back in few bits; else None."""
+    if not isinstance(linear, Rounded):
+        return None
+    found, rounding = None, linear.rounding
+    weight = linear._parameters["weight"]
+    assert weight is not None
+    if linear.active and rounding is not None:
+        if isinstance(rounding, LSQ | ParetoQ):
+            found = rounding.quantize(weight.detach())
+        else:
+            found = quantize(weight.detach(), rounding.keywords["format"])  # type: ignore[attr-defined]
+        with torch.no_grad():
+            weight.copy_(found.dequantize())
+    del linear.rounding, linear.inputs, linear.active
+    linear.__class__ = type(linear).__bases__[1]
+    return found

@@ -97,6 +97,7 @@ from danlu.spec.positions import (
     T5Buckets,
     YaRN,
 )
+from danlu.spec.quantize import Quantize
 from danlu.spec.replay import difference, flatten, to_yaml
 from danlu.spec.residuals import (
     Admin,
@@ -228,6 +229,7 @@ __all__ = [
     "Position",
     "Prefix",
     "QKNorm",
+    "Quantize",
     "RMSNorm",
     "ReLUWeights",
     "ReRotary",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, model_validator
 from danlu.spec.averages import Average
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 from danlu.spec.durations import Duration, Length, length
+from danlu.spec.quantize import Quantize
 
 BOUNDS = ("steps", "tokens", "seconds")
 
@@ -39,7 +40,8 @@ class Train(Spec):
     (left out: at the end only). ``evaluate_tokens``: held-out tokens looked at each time (left out: all).
     ``internals_every``: updates between looks inside the network (left out: none; ``danlu.train.internals``).
     ``weights``: the type in which they are kept between updates, and how updates are rounded to it.
-    ``average``: of the weights over updates, kept and evaluated beside them.
+    ``average``: of the weights over updates, kept and evaluated beside them. ``quantize``: weights in few
+    bits from some moment on.
     """
 
     steps: PositiveInt | None = None
@@ -53,6 +55,7 @@ class Train(Spec):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     weights: Literal["float32", "bfloat16", "bfloat16-stochastic"] = "float32"
     average: Average | None = None
+    quantize: Quantize | None = None
     compile: Literal["auto"] | bool = "auto"
     recompute: bool = False
     evaluate_every: PositiveInt | None = None
@@ -72,6 +75,26 @@ class Train(Spec):
             if stage.by is not None:
                 said[f"ramp.{i}.by"] = stage.by
         return said | {"batch": self.batch}
+
+    @model_validator(mode="after")
+    def _quantizes_alone(self) -> Self:
+        if self.quantize is None:
+            return self
+        learned = self.quantize.method != "straight-through"
+        for clash, why in (
+            (
+                self.compile is True,
+                "compile = true, whose graph would change; leave it out",
+            ),
+            (self.parallel == "fsdp", "parallel = fsdp gathers weights in short types; use ddp"),
+            (
+                learned and self.average is not None,
+                "average: scales begin to be learned late, and their average would lag; leave it out",
+            ),
+        ):
+            if clash:
+                raise ValueError(f"quantize does not go with {why}")
+        return self
 
     @model_validator(mode="after")
     def _ramp_leads_to_the_batch(self) -> Self:

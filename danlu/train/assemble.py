@@ -71,6 +71,10 @@ def network(experiment: spec.Experiment, objective: Objective, precision: str = 
     ``precision`` is that of its activations."""
     model: Model = build(experiment.model, *objective.inputs)
     model.compute = PRECISIONS[precision]
+    if (quantize := experiment.train.quantize) is not None:
+        from danlu.train.quantized import prepare
+
+        prepare(model, quantize)
     return model
 
 
@@ -88,6 +92,14 @@ def assemble(
     """Network and rules of ``experiment`` at its own seed, on the group's device. What is drawn does not
     depend on the number of processes. Raises ``SpecError`` where rules and network do not fit."""
     torch.manual_seed(experiment.train.seed)
+    quantize = experiment.train.quantize
+    if group.count > 1 and quantize is not None and quantize.method != "straight-through":
+        raise group.once(
+            RunError(
+                f"train.quantize.method = {quantize.method} learns scales from its start on, and "
+                f"{group.count} processes need every gradient from the first update; use straight-through"
+            )
+        )
 
     def make() -> Model:
         model = initial(experiment, objective, precision)

@@ -70,7 +70,7 @@ class Callback:
 def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
     """The callbacks of ``run`` in order, a user's ``own`` before what evaluates and saves. Raises
     ``RunError`` where one of theirs keeps a state under no name, or one that is taken."""
-    taken = {"position", "scale", "clock", "processes", Average.name}
+    taken = {"position", "scale", "clock", "processes", Average.name, Quantize.name, "quantized"}
     for callback in own:
         if not isinstance(callback, Callback):
             raise RunError(
@@ -83,7 +83,37 @@ def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
             what = type(callback).__name__
             raise RunError(f"{what}.name = {callback.name!r} {why}; its state needs its own name")
         taken.add(callback.name)
-    return [LookInside(), Average(run), *own, Log(), Evaluate(), Checkpoint()]
+    rounds = [] if run.experiment.train.quantize is None else [Quantize(run)]
+    return [*rounds, LookInside(), Average(run), *own, Log(), Evaluate(), Checkpoint()]
+
+
+class Quantize(Callback):
+    """From a share of the run on, which ``train.quantize`` says: weights are rounded where they are used."""
+
+    name = "quantize"
+
+    def __init__(self, run: Trainer) -> None:
+        self._model, self._on = run.model, False
+
+    def between_updates(self, run: Trainer) -> None:
+        if self._on:
+            return
+        from danlu.train.quantized import begin, begins
+
+        progress = run.group.share(run.progress())
+        if progress >= begins(run.experiment, run.plan.at(run.state.step, run.state.units, progress)):
+            self._on = True
+            begin(self._model)
+
+    def state(self) -> bool:
+        return self._on
+
+    def load_state(self, state: bool) -> None:
+        from danlu.train.quantized import activate
+
+        self._on = state
+        if state:
+            activate(self._model)
 
 
 class LookInside(Callback):

@@ -69,6 +69,10 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
         weights = exact_names(weights, quantized, where)
         round_activations(model, quantized)
     checkpoint.fill(model, weights, where)
+    if state.get("quantize"):
+        from danlu.train.quantized import activate  # train.quantize has begun
+
+        activate(model)
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
         tensors, _ = checkpoint.load(path, step, only={"average"})
         checkpoint.fill(model, tensors["average"], where, whole=False)

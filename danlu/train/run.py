@@ -181,6 +181,8 @@ class _Run:
         precision = pick_precision(experiment.train.precision, device)
         peak = ceiling(device, precision)
         compile = experiment.train.compile
+        if compile == "auto" and experiment.train.quantize is not None:
+            compile = False  # the graph would change when rounding begins
         if compile == "auto":
             compile = self._compiling_pays(precision, peak)
             if compile and (missing := compiling.missing(device.type)):

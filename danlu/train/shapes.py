@@ -42,6 +42,6 @@ CHECKPOINT: dict[str, Any] = {
     "aliases": ({...: {...: str}}, {...: str}), "tensors": ({...: [str, [int]]}, None),
     "state": {
         "position": (_POSITION, None), "scale": ({"scale": float, "good": int}, None),
-        "clock": ({...: float}, None), "average": (int, None),
+        "clock": ({...: float}, None), "average": (int, None), "quantize": (bool, None),
     },
 }  # fmt: skip

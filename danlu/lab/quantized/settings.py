@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from danlu.lab.errors import LabError
 from danlu.quantization import AWQ, GPTQ, RTN, Format, LeastError, Per, named
-from danlu.quantization.kept import SCALE_TYPES
+from danlu.quantization.kept import SCALE_TYPES, of_tokens
 from danlu.quantization.trained import Method
 from danlu.spec.errors import did_you_mean
 
@@ -51,7 +51,7 @@ class Settings:
             raise LabError(f"--by = {by} rounds twice; name one of {', '.join(ROUND)}")
         if scale not in SCALE_TYPES:
             raise LabError(f"--scale = {scale} is none of {', '.join(SCALE_TYPES)}")
-        activations = more.pop("activations", None)
+        activations, what = more.pop("activations", None), f"--to {to}"
         if "smoothquant" in methods and activations is None:
             raise LabError(
                 "--by = smoothquant makes activations easier to round at the cost of weights, and the "
@@ -62,14 +62,15 @@ class Settings:
         if rounds == ["awq"] and more.get("ranges", "whole") != "whole":
             raise LabError(f"--range = {more['ranges']}: awq finds ranges of its own; leave it out")
         try:
-            format = named(to, _per(group), SCALE_TYPES[scale])
+            format, what = named(to, _per(group), SCALE_TYPES[scale]), "--activations"
+            inputs = None if activations is None else of_tokens(activations)
         except ValueError as error:
-            raise LabError(f"--to {to}: {error}") from None
+            raise LabError(f"{what}: {error}") from None
         return cls(
             format,
             tuple(name for name in PREPARE if name in methods),
             rounds[0] if rounds else "rtn",
-            None if activations is None else _of_activations(activations),
+            inputs,
             **more,
         )
 
@@ -96,15 +97,6 @@ def _per(group: str | None) -> Per | None:
     if not group.isdecimal() or int(group) < 1:
         raise LabError(f"--group = {group}; allowed: a number of weights, channel, tensor")
     return int(group)
-
-
-def _of_activations(name: str) -> Format:
-    """Each token has a scale of its own, unless the format has groups."""
-    try:
-        format = named(name)
-        return format if isinstance(format.per, int) else named(name, "token")
-    except ValueError as error:
-        raise LabError(f"--activations: {error}") from None
 
 
 def _known() -> str:

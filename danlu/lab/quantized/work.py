@@ -22,13 +22,13 @@ from danlu.lab.quantized.score import Score, compare
 from danlu.lab.quantized.settings import Settings
 from danlu.objectives import Draw, Objective
 from danlu.quantization import Quantized, quantize_blocks, quantize_one_by_one
-from danlu.quantization.kept import described
+from danlu.quantization.kept import described, of_tokens
 from danlu.spec import to_yaml
 from danlu.spec.words import resolve
 from danlu.train.assemble import objective_of
 from danlu.train.evaluate import EVALUATION_UNITS
 from danlu.train.parallel import ALONE
-from danlu.train.quantized import round_activations
+from danlu.train.quantized import format_of, round_activations, settle
 from danlu.train.update import to_device
 
 
@@ -49,13 +49,15 @@ def quantize_folder(
     words: Sequence[str] = (),
     step: int | None = None,
     sensitivity: bool = False,
+    own: bool = False,
     tell: Tell = _nobody,
 ) -> dict[str, Any]:
     """Write the model of ``path`` (``danlu.interop.opened``) in few bits as a run in ``out``, and report what
     it costs on the run's held-out examples: what ``danlu quantize --json`` prints.
 
     ``words``: ``data.FIELD=VALUE`` and ``train.evaluate_tokens=N``, over the experiment. ``sensitivity``:
-    also each layer alone. Raises ``LabError``, before anything is written, for what cannot be done.
+    also each layer alone. ``own``: a run of ``train.quantize`` is written as it was trained, whatever the
+    settings. Raises ``LabError``, before anything is written, for what cannot be done.
     """
     check_new(out)
     loaded = opened(path, step)
@@ -64,21 +66,33 @@ def quantize_folder(
     experiment = _laid(loaded.experiment, words)
     objective = objective_of(experiment, data.prepare(experiment.data, progress=tell))
     model = copy.deepcopy(loaded.model)
-    inputs = Examples(objective, settings) if settings.looks else ()
-    try:
-        changed, model, notes = prepare(loaded.experiment, model, loaded.objective, settings, inputs)
-        tell("rounding")
-        exact = copy.deepcopy(model)
-        weights = quantize_blocks(model, settings.format, settings.method, inputs)
-    except ValueError as error:
-        raise LabError(f"{path}: {error}") from None
+    weights, notes, changed = settle(model), [], loaded.experiment
+    own = own and bool(weights)
+    if own:
+        settings = _as_trained(loaded.experiment)
+        if sensitivity:
+            raise LabError(f"--sensitivity: {path} was trained in few bits; name a format by --to")
+    elif weights:
+        notes.append("the weights that the run itself rounds are rounded once more; leave --to out")
+    inputs = Examples(objective, settings) if not own and settings.looks else ()
+    exact = model
+    if not own:
+        try:
+            changed, model, more = prepare(changed, model, loaded.objective, settings, inputs)
+            exact = copy.deepcopy(model)
+            tell("rounding")
+            weights = quantize_blocks(model, settings.format, settings.method, inputs)
+        except ValueError as error:
+            raise LabError(f"{path}: {error}") from None
+        notes += more
     record = {
         "activations": None if settings.activations is None else described(settings.activations),
         "by": settings.by,
         "run": str(path),
         "step": loaded.step,
     }
-    changed = changed.model_copy(update={"data": experiment.data, "train": experiment.train})
+    train = experiment.train.model_copy(update={"quantize": None})  # it is done
+    changed = changed.model_copy(update={"data": experiment.data, "train": train})
     file = write(out, path, loaded, changed, model.state_dict(), weights, record)
     round_activations(model, {"weights": weights, **record})
     score = compare(loaded.model, model, objective, experiment, lambda n, of: tell("evaluating", n, of))
@@ -133,6 +147,14 @@ def _laid(experiment: spec.Experiment, words: Sequence[str]) -> spec.Experiment:
             "train.evaluate_tokens=N"
         )
     return found
+
+
+def _as_trained(experiment: spec.Experiment) -> Settings:
+    """What a run of ``train.quantize`` was trained for."""
+    s = experiment.train.quantize
+    assert s is not None
+    inputs = None if s.activations is None else of_tokens(s.activations)
+    return Settings(format_of(s), activations=inputs, round="trained")
 
 
 def _one_by_one(

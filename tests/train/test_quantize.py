@@ -1,0 +1,173 @@
+"""Training with weights in few bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from danlu.lab.quantized import Settings, quantize_folder
+from danlu.quantization import FORMATS, named, quantize
+from danlu.quantization.rounded import Rounded
+from danlu.spec import resolve
+from danlu.spec.errors import SpecError
+from danlu.spec.quantize import FORMATS as NAMES
+from danlu.train.assemble import assemble, network, objective_of
+from danlu.train.errors import RunError
+from danlu.train.load import load_run
+from tests.train import small
+from tests.train.small import assert_same, rows
+
+STRAIGHT = "train.quantize={format: int3, group: 8, start: 0.5}"
+LSQ = "train.quantize={format: int3, method: lsq, start: 0.5, activations: int8}"
+PARETO = "train.quantize={format: int2-stretched, method: paretoq, start: 0.5}"
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.corpus(tmp_path_factory.mktemp("text"))
+
+
+def latent(folder: Path, step: int | None = None) -> dict[str, torch.Tensor]:
+    return {n.removeprefix("model/"): t for n, t in small.left(folder, step)[0].items() if "model/" in n}
+
+
+def test_the_specification_knows_the_formats() -> None:
+    assert set(NAMES) == set(FORMATS)
+
+
+def test_names_and_initial_weights_stay(text: Path) -> None:
+    """Learned scales come in addition."""
+    plain, straight, learned = (resolve(small.words(text, *more)) for more in ([], [STRAIGHT], [LSQ]))
+    from danlu import data
+
+    objective = objective_of(plain, data.prepare(plain.data))
+    one, other, third = (assemble(e, objective).model.state_dict() for e in (plain, straight, learned))
+    assert list(one) == list(other) and all(torch.equal(one[n], other[n]) for n in one)
+    assert all(torch.equal(one[n], third[n]) for n in one)
+    added = third.keys() - one.keys()
+    assert added and all(name.endswith(".rounding.scale") for name in added)
+
+
+@pytest.mark.parametrize("how", [STRAIGHT, pytest.param(LSQ, marks=pytest.mark.slow), PARETO])
+def test_it_begins_at_its_start_and_resumes_bit_for_bit(text: Path, tmp_path: Path, how: str) -> None:
+    """Until then the run is the one without it; one that is cut off in the middle goes on as the other."""
+    often = ("train.steps=6", "train.checkpoint_every=1", "train.keep=9")
+    small.run(text, tmp_path / "plain", *often)
+    small.run(text, tmp_path / "whole", how, *often)
+    before, after = latent(tmp_path / "plain", 3), latent(tmp_path / "whole", 3)
+    assert all(torch.equal(before[n], after[n]) for n in before)
+    later = latent(tmp_path / "plain", 4), latent(tmp_path / "whole", 4)
+    assert not all(torch.equal(later[0][n], later[1][n]) for n in before)
+    from danlu.train import store
+    from danlu.train.interrupt import Interrupt
+
+    class Stops(Interrupt):
+        """At the fourth update."""
+
+        asked = 0
+
+        @property
+        def requested(self) -> str | None:
+            self.asked += 1
+            return "SIGTERM" if self.asked >= 6 else None
+
+        @requested.setter
+        def requested(self, value: Any) -> None: ...
+
+    from danlu.train import run as runs
+
+    experiment = resolve(small.words(text, how, *often))
+    with small.quick():
+        runs.train(experiment, tmp_path / "cut", small.Told(), interrupt=Stops())
+    assert 0 < (store.latest_step(tmp_path / "cut") or 0) < 6
+    small.go(experiment, tmp_path / "cut")
+    assert_same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_what_is_scored_and_loaded_is_rounded(text: Path, tmp_path: Path) -> None:
+    """Also of the average, whose own weights are exact."""
+    more = ("train.steps=4", "train.average=ema")
+    small.run(text, tmp_path / "run", STRAIGHT, *more)
+    run = load_run(tmp_path / "run", 4)
+    average = small.left(tmp_path / "run")[0]
+    format = named("int3", 8, torch.float16)
+    for name, linear in run.model.named_modules():
+        if isinstance(linear, Rounded):
+            exact = average[f"average/{name}.weight"]
+            assert torch.equal(linear.weight, quantize(exact, format).dequantize())
+            assert not torch.equal(linear.weight, exact)
+    found = quantize_folder(tmp_path / "run", Settings.of("int4"), tmp_path / "out", own=True, step=4)
+    assert found["to"] == "int3-narrow" and found["delta"] == 0 == found["kl"] and found["by"] == "trained"
+    scored = rows(tmp_path / "run")[-1]["bits_per_byte_average"]
+    assert found["before"] == pytest.approx(scored, rel=1e-6)
+
+
+@pytest.mark.parametrize("how", [LSQ, PARETO])
+def test_learned_scales_are_written(text: Path, tmp_path: Path, how: str) -> None:
+    small.run(text, tmp_path / "run", how, "train.steps=4")
+    assert any(".rounding.scale" in name for name in latent(tmp_path / "run"))
+    found = quantize_folder(tmp_path / "run", Settings.of("int4"), tmp_path / "out", own=True)
+    assert found["kl"] == pytest.approx(0, abs=1e-9)
+    run, written = load_run(tmp_path / "run"), load_run(tmp_path / "out")
+    x = torch.arange(12)[None] % 7
+    assert torch.equal(run.model(x), written.model(x))
+    assert not any(".rounding" in name for name, _ in written.model.named_parameters())
+
+
+def test_at_the_end_it_is_rounding_of_the_trained_weights(text: Path, tmp_path: Path) -> None:
+    small.run(text, tmp_path / "plain", "train.steps=3")
+    summary = small.run(text, tmp_path / "run", "train.steps=3", "train.quantize={format: int2, start: 1}")
+    one, other = latent(tmp_path / "plain"), latent(tmp_path / "run")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    found = quantize_folder(tmp_path / "plain", Settings.of("int2"), tmp_path / "out")
+    assert found["after"] == pytest.approx(summary["metric"]["value"], rel=1e-6)
+
+
+def test_where_the_rate_falls(text: Path) -> None:
+    from danlu.optim import Progress
+    from danlu.train.quantized import begins
+
+    now = Progress(0.3)
+    for more, start in ((["+wsd"], 0.8), ([], 0.9), (["train.quantize.start=0.25"], 0.25)):
+        experiment = resolve(small.words(text, "train.quantize={format: int4}", *more))
+        assert begins(experiment, now) == pytest.approx(start)
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("{format: int9}", "int9 is no format.*allowed: int2 to int8, ternary"),
+        (
+            "{format: int4-affine, method: lsq}",
+            "method = lsq has no rule for .*format = int4-affine; allowed",
+        ),
+        ("{format: int4, method: paretoq}", "allowed: int3-full, int4-full, int2-stretched"),
+        ("{start: 1.5}", "start"),
+    ],
+)
+def test_refused(text: Path, how: str, sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        resolve(small.words(text, f"train.quantize={how}"))
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["train.compile=true"], "does not go with .*compile = true"),
+        (["train.parallel=fsdp"], "does not go with .*parallel = fsdp"),
+    ],
+)
+def test_refused_beside(text: Path, more: list[str], sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        resolve(small.words(text, STRAIGHT, *more))
+
+
+def test_a_group_that_does_not_divide_and_a_model_without_blocks(text: Path) -> None:
+    from danlu import data
+
+    experiment = resolve(small.words(text, "train.quantize={format: int4, group: 24}"))
+    with pytest.raises(RunError, match=r"train.quantize: blocks.0.mixer.qkv: per = 24 does not divide"):
+        network(experiment, objective_of(experiment, data.prepare(experiment.data)))
