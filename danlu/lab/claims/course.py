@@ -28,6 +28,7 @@ from danlu.lab.queue import Job, Outcome
 from danlu.lab.statistics import Interval
 from danlu.lab.statistics.power import weak
 from danlu.lab.tuning import Tuned, tuning
+from danlu.lab.why import Why, why
 
 FIRST = 3  # seeds whose spread plans the others
 NOTHING = Interval(math.nan, -math.inf, math.inf)
@@ -63,6 +64,7 @@ class Ending:
     tuned: dict[str, Tuned] = field(default_factory=dict)
     regime: dict[str, Any] = field(default_factory=dict)
     weak: bool = False
+    inside: Why = field(default_factory=Why)
 
 
 def course(claim: Claim, count: int, known: Mapping[str, Result], before: Result | None = None) -> Course:
@@ -270,6 +272,7 @@ class _Way:
                 for arm, each in curves.items()
             }
         self._unless_failed()
+        ending.inside = self._inside()
         looked = self.before is not None and any(look != len(self.seeds) for look in self.before.looks)
         ending.verdict, ending.effect = decide(claim.holds, ending.effects, ending.margin, looked=looked)
         ending.severity = severities(claim.holds, ending.effects, ending.margin)
@@ -278,6 +281,16 @@ class _Way:
             raise Ends(
                 VOID, f"no arm leaves the plateau up to the last point of {claim.field}: nothing to compare"
             )
+
+    def _inside(self) -> Why:
+        """What moved inside, in pairs of one seed, where the effect is one arm minus another."""
+        minus, *plus = sorted(self.claim.contrast, key=self.claim.contrast.__getitem__)
+        if self.claim.over is not None or len(plus) != 1:
+            return Why()
+        both = [[self.seen.ended[arm, seed, None] for arm in (minus, *plus)] for seed in self.seeds]
+        return why(
+            (before.folder, after.folder) for before, after in both if before.summary and after.summary
+        )
 
     def _all_at_the_end(self) -> bool:
         last = math.log2(max(self.points))

@@ -185,12 +185,28 @@ def _found(claim: Claim, result: Result) -> Iterable[str]:
         yield f"- Severity with which it was tested that the effect lies {tested}"
     if result.early:
         yield f"- Early: {'; '.join(result.early)}"
+    yield from _inside(claim, result)
     for was in result.before:
         yield (
             f"- Edited after a verdict: on {was.date} it was *{was.verdict}*, under a rule, arms, "
             f"premises or a margin that first ran on {was.first}"
         )
     yield f"- Reading: {reading(claim, result)}"
+
+
+def _inside(claim: Claim, result: Result) -> Iterable[str]:
+    """What moved with the effect in the runs, and what did not."""
+    if not (result.inside.moved or result.inside.still):
+        return
+    minus, plus = sorted(claim.contrast, key=claim.contrast.__getitem__)
+    moved = "; ".join(f"{one['words']}, {one['when']}" for one in result.inside.moved) or "nothing"
+    yield f"- Inside, *{plus}* against *{minus}* (correlation, no cause): {moved}"
+    if result.inside.still:
+        yield f"- Did not move: {'; '.join(one['words'] for one in result.inside.still)}"
+    tests = {one["test"]["words"]: one["test"]["what"] for one in result.inside.moved if one["test"]}
+    if tests:
+        said = "; or ".join(f"`{words}`, which {what}" for words, what in tests.items())
+        yield f"- Would test it: the arms again with {said}"
 
 
 def _beyond(claim: Claim, result: Result, bound: float) -> str:

@@ -176,6 +176,7 @@ class _Proof:
             tuned={arm: Best(**one.json()) for arm, one in ending.tuned.items()},
             regime=ending.regime,
             looks=sorted(set(looks)),
+            inside=ending.inside,
             before=self._earlier(name),
             trials=next((one.trials for one in ending.tuned.values()), 0),
         )

@@ -18,6 +18,7 @@ from danlu.lab.claims.checks import Found
 from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.verdict import Verdict
 from danlu.lab.errors import LabError
+from danlu.lab.why import Why
 
 FOLDER = "claims"  # inside the studies' folder
 SHELF = "results"  # of the catalog
@@ -67,7 +68,7 @@ class Result:
 
     ``runs`` of all kinds, ``trials`` of them for tuning, by arm the same; ``seconds``: active, of the runs
     that no claim before it needed. ``machine``, ``versions``, ``data`` (hash of the training text by corpus),
-    ``code`` (``danlu.lab.evidence``): of its runs.
+    ``code`` (``danlu.lab.evidence``): of its runs. ``inside``: what moved in them, one arm against the other.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Result:
     looks: list[int] = field(default_factory=list)
     before: list[Was] = field(default_factory=list)
     trials: int = 0
+    inside: Why = field(default_factory=Why)
 
     @property
     def said(self) -> str:

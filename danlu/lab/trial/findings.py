@@ -24,6 +24,7 @@ from danlu.lab.statistics import (
 )
 from danlu.lab.statistics.multiverse import Reading, flipped
 from danlu.lab.trial.cost import Cost
+from danlu.lab.why import Why
 from danlu.spec.metrics import Metric
 
 At = Literal["steps", "flops", "time"]
@@ -117,7 +118,7 @@ class Finding:
     update (FLOPs, seconds) to the baseline's. ``note``: what else must be known. ``regime``: of the runs that
     it comes from (none where none did). ``readings``: what other analyses of these runs say. ``tuned``: the
     rates of ``baseline`` and ``variant``. ``cost``: of all runs behind the verdicts on the idea, those of the
-    baseline too."""
+    baseline too. ``why``: what moved inside, at equal steps."""
 
     pairs: Pairs
     verdict: Said
@@ -132,7 +133,7 @@ class Finding:
     regime: Regime | None = None
     tuned: Mapping[str, Any] | None = None
     cost: Cost | None = None
-    moved: Sequence[Mapping[str, Any]] = field(default=())
+    why: Why = field(default_factory=Why)
     readings: Sequence[Reading] = ()
 
     @property
@@ -174,7 +175,7 @@ class Finding:
             "cost": None if self.cost is None else self.cost.json(),
             "note": self.note,
             "analyses": [one._asdict() for one in self.readings],
-            "moved": list(self.moved),
+            **{name: part for name, part in self.why.json().items() if name != "seeds"},
         }
 
 

@@ -10,6 +10,7 @@ from danlu.draw import Chart, Table, page
 from danlu.lab.statistics import mean_interval
 from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.findings import Finding
+from danlu.lab.trial.reasons import reasons
 from danlu.lab.trial.sides import Side
 from danlu.lab.trial.terminal import details, table
 from danlu.lab.trial.words import answered
@@ -27,6 +28,7 @@ def report(answer: Answer) -> str:
         ("", [*answered(answer), f"{answer.what}.", Table([row[:-1] for row in table(answer)])]),
         ("Every pair", [differences(answer.findings)]),
         ("Learning curves", [_curves(answer, f) for f in run]),
+        *((f"Why: {f.pairs.idea}", reasons(answer, f)) for f in run if f.why.moved or f.why.still),
         ("Details", [line for line in details(answer) if line]),
     ]
     return page(title, sections)

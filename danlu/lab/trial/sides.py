@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from danlu import spec
@@ -68,6 +69,11 @@ class Runs:
         jobs = {job.hash: job for side, seed in wanted for job in [side.job(seed)]}
         for outcome in self.run([job for hash, job in jobs.items() if hash not in self._ended]):
             outcome.check()
+
+    def pairs(self, baseline: Side, variant: Side, seeds: Sequence[int]) -> dict[int, tuple[Path, Path]]:
+        """The folders of both sides, by seed, where both runs ended."""
+        both = {seed: (self.outcome(baseline, seed), self.outcome(variant, seed)) for seed in seeds}
+        return {seed: (b.folder, v.folder) for seed, (b, v) in both.items() if b.summary and v.summary}
 
     def outcome(self, side: Side, seed: int) -> Outcome:
         """Of a run that was carried out."""

@@ -24,12 +24,12 @@ from danlu.lab.trial.arms import Idea, is_of_rates, read_sides
 from danlu.lab.trial.cost import Cost
 from danlu.lab.trial.findings import At, Finding, Pairs, find
 from danlu.lab.trial.lengths import Equal, at_equal_flops, at_equal_steps, at_equal_time, doubt
-from danlu.lab.trial.moved import most_moved
 from danlu.lab.trial.question import Question, label
 from danlu.lab.trial.record import ask, record
 from danlu.lab.trial.sides import Runs, Side
 from danlu.lab.trial.timing import Ratio
 from danlu.lab.tuning import Tuned, carry_out, tunable, tuning
+from danlu.lab.why import Why, why
 from danlu.spec.metrics import Metric
 
 RATE = "optimizer.lr"
@@ -163,7 +163,7 @@ class _Trial:
             "regime": None if side is None else self._regime(idea, side, seeds),
             "tuned": {name: one.json() for name, one in rates.items() if one is not None} or None,
             "cost": Cost.of(self.runs.of({self.baseline.name, variant.name})),
-            "moved": self._moved(variant, seeds) if at == "steps" and side is not None else (),
+            "why": self._why(variant, seeds) if at == "steps" and side is not None else Why(),
         }
 
     @property
@@ -304,6 +304,5 @@ class _Trial:
             self.remember(ratios=ratios | {idea: of_idea | {key: ratio.json()}})
         return ratio
 
-    def _moved(self, side: Side, seeds: Sequence[int]) -> list[dict[str, Any]]:
-        outcomes = [(self.runs.outcome(self.baseline, s), self.runs.outcome(side, s)) for s in seeds]
-        return most_moved((b.folder, v.folder) for b, v in outcomes if b.summary and v.summary)
+    def _why(self, side: Side, seeds: Sequence[int]) -> Why:
+        return why(self.runs.pairs(self.baseline, side, seeds).values())

@@ -83,9 +83,10 @@ def _of_idea(idea: str, found: Sequence[Finding]) -> Iterator[str]:
         yield "  a thousand more seeds would not decide, if mean and spread stay as they are"
     if first.tuned:
         yield from _tuned(first.tuned)
-    if first.moved:
+    if first.why.moved:
         yield "  what moved most inside, at equal steps, in units of its noise over seeds:"
-        yield from (f"    {m['score']:+6.1f}  {m['words']}" for m in first.moved)
+        yield from (f"    {m['score']:+6.1f}  {m['words']}; {m['when']}" for m in first.why.moved)
+        yield from (f"  did not move: {still['words']}" for still in first.why.still)
 
 
 def _tuned(tuned: Mapping[str, Any]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from scipy import stats
 from danlu.lab.statistics import anytime, evidence, paired
 from danlu.lab.statistics.multiverse import differing
 from danlu.lab.trial.findings import find, judge
-from danlu.lab.trial.moved import most_moved
+from danlu.lab.why import why
 from tests.lab.trial.cases import ACCURACY, BITS, pairs
 
 BETTER = [-0.05, -0.04, -0.06, -0.05, -0.04]
@@ -149,10 +149,12 @@ def test_what_is_said_is_json_without_infinities() -> None:
             "verdict",
             "difference",
             "moved",
+            "still",
+            "loss_left",
             "pairs",
             "more_seeds",
         } <= said.keys()
 
 
 def test_no_pair_moved_nothing() -> None:
-    assert most_moved([]) == []
+    assert why([]).moved == []

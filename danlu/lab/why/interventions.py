@@ -1,0 +1,39 @@
+"""What holds a statistic still: the experiment that would test whether it carried an effect."""
+
+from __future__ import annotations
+
+# Statistic → words that bound it on both sides, and what they do.
+BOUNDS = {
+    "logits": ("+qk-norm", "bounds attention scores"),
+    "logits-rms": ("+qk-norm", "bounds attention scores"),
+    "entropy": ("+qk-norm", "bounds attention scores, and so how sharp attention is"),
+    "attention-to-first": ("+sinks", "gives heads a sink that is no position"),
+    "sink-rate": ("+sinks", "gives heads a sink that is no position"),
+    "value-drain": ("+sinks", "gives heads a sink that is no position"),
+    "kurtosis": ("+gated-attention", "lets a head write nothing without an outlier"),
+    "stream-max": ("+gated-attention", "lets a head write nothing without an outlier"),
+    "peak": ("+gated-attention", "lets a head write nothing without an outlier"),
+    "stream": ("+double-norm", "norms what each branch adds"),
+    "dead": ("+gelu", "has no units that are off for ever"),
+    "logits/out": ("+softcap", "bounds the output logits"),
+    "logits-max/out": ("+softcap", "bounds the output logits"),
+    "logz/out": ("+z-loss", "keeps log Z near zero"),
+}
+
+
+def intervention(name: str, baseline: float, ratio: float) -> dict[str, str] | None:
+    """``words`` to lay over both sides (or, of updates, over the baseline: ``arm``), and ``what`` they do;
+    None where nothing in the catalog holds the statistic still. If the effect goes with the statistic, it
+    went through it; if it stays, it did not."""
+    statistic = name.partition("/")[0].removesuffix("-rest")
+    if statistic in ("gradient", "gradient norm"):
+        clip = float(f"{baseline * min(1.0, ratio) / 2:.2g}")
+        return {"words": f"train.clip={clip:g}", "what": "clips every update to one norm", "arm": "both"}
+    if statistic == "update":
+        return {
+            "words": f"lr × {ratio:.2g}",
+            "what": "makes its updates as large",
+            "arm": "baseline",
+        }
+    found = BOUNDS.get(name) or (None if name.endswith("/out") else BOUNDS.get(statistic))
+    return None if found is None else {"words": found[0], "what": found[1], "arm": "both"}
