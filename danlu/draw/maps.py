@@ -50,8 +50,8 @@ def by_name(
     caption: str = "",
     beside: Sequence[Mapping[str, Mapping[str, float]]] = (),
 ) -> Chart:
-    """Rows by name over columns by name, each column on a scale of its own, from its least to its greatest
-    value here and in ``beside``. ``log``, ``heads``: of each column, whether by logarithm; what it is called.
+    """Rows by name over columns by name, each column on a scale of its own: 0 is its least value here and in
+    ``beside``, 1 its greatest. ``log``, ``heads``: of each column, whether by logarithm; what it is called.
     """
     chart = Chart(x_names=heads, y_names=list(grid), title=title, caption=caption,
                   height=AROUND + 40 + ROW * len(grid), width=max(480, 200 + 56 * len(columns)))  # fmt: skip
@@ -71,7 +71,7 @@ def by_name(
         for name, row in grid.items()
         for column, head in zip(columns, heads, strict=True)
     ]
-    label = "least → greatest of the column"
+    label = "share"
     return chart.cells(range(len(columns)), range(len(grid)), values, label, tips=tips, span=[0, 1])
 
 

@@ -37,11 +37,12 @@ class Attention:
         """One call."""
         first = []
         for start, stop, scores in parts_of(call):
-            seen = scores > float("-inf")
+            # What is hidden is hidden in every head, and without documents in every row.
+            seen = scores[: None if call.different is not None else 1, :1] > float("-inf")
             self.largest = max(self.largest, float(scores.max()))
-            self._squares += float(scores.masked_fill(~seen, 0.0).double().square().sum())
+            self._squares += float(scores.masked_fill(~seen, 0.0).square().sum())
             visible = seen.sum(-1)
-            self._count += int(visible.sum())
+            self._count += int(visible.expand(scores.shape[:3]).sum())
             weights = call.weights(scores)
             self._entropy.append(entropy(weights, visible))
             first.append(_first_keys(call, weights, start, stop))
@@ -101,9 +102,9 @@ def entropy(weights: Tensor, visible: Tensor) -> Tensor:
     """−Σ A ln A ÷ ln(visible), of weights A (…, keys) divided by their sum, where a query sees more than one
     key; NaN elsewhere, and where all weights are zero. 1 is uniform, 0 a single key. ``visible`` (…): how
     many keys a query sees."""
-    total = weights.sum(-1, keepdim=True)
-    found = torch.special.entr(weights / total).sum(-1) / visible.double().log()
-    return found.masked_fill((visible < 2) | (total[..., 0] <= 0), float("nan"))
+    total = weights.sum(-1)
+    whole = torch.special.entr(weights).sum(-1) / total + total.log()  # of the shares A/ΣA
+    return (whole / visible.log()).masked_fill((visible < 2) | (total <= 0), float("nan"))
 
 
 def sink_rates(weights: Tensor, causal: bool) -> Tensor:

@@ -41,8 +41,8 @@ def dense(call: Attended) -> np.ndarray:
     return np.asarray(weights / weights.sum(-1, keepdims=True))
 
 
-@pytest.mark.parametrize("length", [20, 200])  # within a block of queries, and beyond
-@pytest.mark.parametrize("how", [{}, {"window": 150}, {"window": 5}, {"causal": False}], ids=str)
+@pytest.mark.parametrize("length", [20, 140])  # within a block of queries, and beyond
+@pytest.mark.parametrize("how", [{}, {"window": 130}, {"window": 5}, {"causal": False}], ids=str)
 def test_everything_as_by_hand(length: int, how: dict[str, object]) -> None:
     call = calls(length, sharp=0.8, **how)  # type: ignore[arg-type]
     attention = Attention()
@@ -93,7 +93,7 @@ def test_uniform_attention_and_single_keys() -> None:
     uniform = uniform / uniform.sum(-1, keepdim=True)
     visible = torch.arange(1, 7).view(1, 1, 6)
     found = entropy(uniform, visible)
-    assert found[..., 0].isnan().all() and torch.allclose(found[..., 1:], torch.ones(5).double())
+    assert found[..., 0].isnan().all() and torch.allclose(found[..., 1:], torch.ones(5))
     single = torch.zeros(1, 1, 6, 6)
     single[..., 0] = 1
     assert float(entropy(single, visible)[..., 1:].abs().max()) == 0
