@@ -35,6 +35,7 @@ from danlu.cli.recipes import recipes
 from danlu.cli.referee import referee
 from danlu.cli.runs import compare, runs
 from danlu.cli.sample import sample
+from danlu.cli.spikes import spikes
 from danlu.cli.sweep import sweep
 from danlu.cli.train import train
 from danlu.cli.trust import trust
@@ -52,6 +53,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     runs,
     compare,
     trust,
+    spikes,
     sample,
     inspect,
     import_,
@@ -69,8 +71,8 @@ VERBS: tuple[Callable[..., Any], ...] = (
 
 # Verbs that read experiments, in which parts of one's own may stand.
 READING = {
-    train, try_, sweep, ladder, prove, trust, sample, inspect, export, curvature, quantize, graph, profile,
-    depth, show.show, show.diff, show.ideas,
+    train, try_, sweep, ladder, prove, trust, spikes, sample, inspect, export, curvature, quantize, graph,
+    profile, depth, show.show, show.diff, show.ideas,
 }  # fmt: skip
 
 # rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.

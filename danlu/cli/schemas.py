@@ -118,6 +118,20 @@ SCHEMAS: dict[str, Schema] = {
         {**_REFEREE, "verdict": ("void", None), "why": str, "next": None},
     )),
     "trust": Schema(1, [{"file": str, "old": str, "new": str, "run": str, "again": str, "runs": int}]),
+    "spikes": Schema(1, {
+        "run": str, "rows": int, "every": int, "losses": [[_NUMBER]],
+        "spikes": [{"first": int, "last": int, "top": int, "loss": _NUMBER, "z": _NUMBER, "usual": _NUMBER}],
+        "explained": ({
+            "step": int, "loss": _NUMBER, "z": _NUMBER, "usual": _NUMBER, "earlier": int, "before": int,
+            "others": int, "reading": str, "cause": str, "why": str,
+            "table": [{"batch": int, "state": int, "loss": _NUMBER, "z": _NUMBER, "spikes": bool}],
+            "checks": [{"name": str, "found": (bool, None), "value": _NUMBER, "limit": _NUMBER,
+                        "where": _TEXT, "step": (int, None), "says": str}],
+            "changes": [{"name": str, "words": [str], "loss": _NUMBER, "z": _NUMBER, "cures": bool}],
+            "next": [str], "notes": [str],
+            "trace": [{"step": int, "loss": _NUMBER, "norm": _NUMBER, "surprise": _NUMBER}],
+        }, None),
+    }),
     "sample": Schema(1, (
         {"run": str, "step": int, "prompt": str, "text": str}, {"run": str, "step": int, "kind": str},
         {"run": str, "step": int, "kind": str, "count": int, "seed": int, "steps": int, "solver": str,

@@ -54,7 +54,8 @@ class Attention:
 
     def values(self, keys: int = KEYS) -> dict[str, float]:
         """The statistics by name (``danlu.inspection.table``); sink rates of the first ``keys`` keys."""
-        found = {"logits": self.largest, "logits-rms": math.sqrt(self._squares / self._count)}
+        rms = math.sqrt(self._squares / self._count) if self._count else math.nan  # all scores are NaN
+        found = {"logits": self.largest, "logits-rms": rms}
         entropies = torch.cat([one.flatten() for one in self._entropy])
         found["entropy"] = float(entropies[entropies.isfinite()].mean())
         if self._first:

@@ -39,6 +39,9 @@ class Train(Spec):
     process (left out: as many as fall to a process). ``evaluate_every``, ``checkpoint_every``: updates
     (left out: at the end only). ``evaluate_tokens``: held-out tokens looked at each time (left out: all).
     ``internals_every``: updates between looks inside the network (left out: none; ``danlu.train.internals``).
+    ``skip``: leave out an update whose loss, norm of the gradients, or either, is a spike, or not finite; at
+    most ten in a row (``danlu.train.spikes``). ``ring``: updates between checkpoints of which the two newest
+    stay, and the two before each of the first three spikes, for ``danlu spikes``.
     ``weights``: the type in which they are kept between updates, and how updates are rounded to it.
     ``average``: of the weights over updates, kept and evaluated beside them. ``quantize``: weights in few
     bits from some moment on.
@@ -64,6 +67,8 @@ class Train(Spec):
     keep: PositiveInt = 2  # newest checkpoints kept, beside the best
     log_every: PositiveInt = 10
     internals_every: PositiveInt | None = None
+    skip: Literal["loss", "norm", "either"] | None = None
+    ring: PositiveInt | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
 

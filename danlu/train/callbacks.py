@@ -7,20 +7,28 @@ of every checkpoint, and a resumed run goes on with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
+from sys import float_info
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from danlu import spec
 from danlu.train.averages import WeightsAverage
 from danlu.train.errors import RunError
 from danlu.train.evaluate import evaluate, evaluation_rows
 from danlu.train.internals import Look
+from danlu.train.spikes import GAP, THRESHOLD, Detector
 
 if TYPE_CHECKING:
     from danlu.train.trainer import Trainer
 
 Tensors = dict[str, dict[str, torch.Tensor]]
+
+IN_A_ROW = 10  # updates that are skipped, at most: what goes on longer is no spike
+LARGEST = float_info.max  # what only infinity exceeds
+SPIKES_KEPT = 3  # the first so many, of which the checkpoints before them stay
 
 
 class Callback:
@@ -31,12 +39,14 @@ class Callback:
     """
 
     name: ClassVar[str] = ""
+    protects: Collection[int] = ()  # steps whose checkpoints are not removed
 
     def before_update(self, run: Trainer) -> None:
         """``run.moment`` is that of the update; rates are set."""
 
     def after_gradients(self, run: Trainer) -> None:
-        """Gradients are filled, not yet clipped; ``run.loss`` and ``run.update.norm`` are theirs."""
+        """Gradients are filled, not yet clipped; ``run.loss`` and ``run.update.norm`` are theirs. Who sets
+        ``run.skip``, alike in all processes, leaves the update out: weights and moments stay."""
 
     def after_update(self, run: Trainer) -> None:
         """``run.applied`` says whether weights were updated; gradients are still there; ``run.state`` stands
@@ -70,7 +80,7 @@ class Callback:
 def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
     """The callbacks of ``run`` in order, a user's ``own`` before what evaluates and saves. Raises
     ``RunError`` where one of theirs keeps a state under no name, or one that is taken."""
-    taken = {"position", "scale", "clock", "processes", Average.name, Quantize.name, "quantized"}
+    taken = {"position", "scale", "clock", "processes", Average.name, Quantize.name, Spikes.name, "quantized"}
     for callback in own:
         if not isinstance(callback, Callback):
             raise RunError(
@@ -84,7 +94,16 @@ def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
             raise RunError(f"{what}.name = {callback.name!r} {why}; its state needs its own name")
         taken.add(callback.name)
     rounds = [] if run.experiment.train.quantize is None else [Quantize(run)]
-    return [*rounds, LookInside(), Average(run), *own, Log(), Evaluate(), Checkpoint()]
+    return [
+        *rounds,
+        Spikes(run.experiment.train),
+        LookInside(),
+        Average(run),
+        *own,
+        Log(),
+        Evaluate(),
+        Checkpoint(),
+    ]
 
 
 class Quantize(Callback):
@@ -114,6 +133,68 @@ class Quantize(Callback):
         self._on = state
         if state:
             activate(self._model)
+
+
+class Spikes(Callback):
+    """``train.skip``: updates that spike are left out. ``train.ring``: checkpoints of before a spike stay.
+
+    A spike is what ``danlu.train.spikes.Detector`` flags, and what is not finite. A row of metrics says of
+    each: ``of`` what (loss, norm), its ``value`` and ``z``, and whether it was ``skipped``.
+    """
+
+    name = "spikes"
+
+    def __init__(self, train: spec.Train) -> None:
+        self.policy, self.ring = train.skip, train.ring
+        self.detectors = {"loss": Detector(), "norm": Detector()}
+        self.skipped = 0  # in a row
+        self.quiet = GAP  # updates since the last spike
+        self.saved: list[int] = []  # the ring's newest checkpoints, two at most
+        self.kept: list[int] = []  # those of before the first spikes
+        self._row: dict[str, Any] | None = None
+
+    @property
+    def protects(self) -> list[int]:  # type: ignore[override]
+        return [*self.saved, *self.kept]
+
+    def after_gradients(self, run: Trainer) -> None:
+        self._row = None
+        if self.policy is None and self.ring is None:
+            return
+        values = {"loss": run.loss, "norm": run.update.norm}
+        z = {name: detector.judge(values[name]) for name, detector in self.detectors.items()}
+        if run.made.precision == "float16" and math.isfinite(run.loss) and not math.isfinite(z["norm"]):
+            z["norm"] = math.nan  # an overflow is the loss scale's business
+        looked = {"loss", "norm"} if self.policy == "either" else {self.policy or "loss"}
+        high = {name for name, one in z.items() if one > (THRESHOLD if name in looked else LARGEST)}
+        found = run.group.any(bool(high))
+        run.skip = found and self.policy is not None and self.skipped < IN_A_ROW
+        self.skipped = self.skipped + 1 if run.skip else 0
+        saved = run.state.saved
+        if self.ring is not None and saved % self.ring == 0 and saved not in self.protects:
+            self.saved = [*self.saved, saved][-2:]
+        if found:
+            if self.quiet >= GAP and len(self.kept) < 2 * SPIKES_KEPT:
+                self.kept += [step for step in self.saved if step not in self.kept]
+            of = max(high or z, key=lambda name: z[name])
+            self._row = {"of": of, "value": values[of], "z": z[of], "skipped": run.skip}
+        self.quiet = 0 if found else self.quiet + 1
+
+    def after_step(self, run: Trainer) -> None:
+        if self._row is not None:
+            run.write(run.where() | {"spike": self._row})
+
+    def state(self) -> dict[str, Any] | None:
+        if self.policy is None and self.ring is None:
+            return None
+        windows = {name: detector.state() for name, detector in self.detectors.items()}
+        return {"windows": windows, "skipped": self.skipped, "quiet": self.quiet, "saved": self.saved,
+                "kept": self.kept}  # fmt: skip
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.detectors = {name: Detector(window) for name, window in state["windows"].items()}
+        self.skipped, self.quiet = state["skipped"], state["quiet"]
+        self.saved, self.kept = state["saved"], state["kept"]
 
 
 class LookInside(Callback):
@@ -180,7 +261,7 @@ class Log(Callback):
         run.settle()
         row = run.where() | {
             "flops": run.made.flops_per_unit * now.units,
-            "loss": now.since[0] / now.since[1],
+            "loss": now.since[0] / now.since[1] if now.since[1] else math.nan,
             "grad_norm": update.norm,
             "lr": run.rate,
         }
@@ -224,10 +305,12 @@ class Evaluate(Callback):
 
 
 class Checkpoint(Callback):
-    """Every ``train.checkpoint_every`` updates, at the best metric, and at the end."""
+    """Every ``train.checkpoint_every`` and ``train.ring`` updates, at the best metric, and at the end."""
 
     def between_updates(self, run: Trainer) -> None:
-        every, now = run.experiment.train.checkpoint_every, run.state
-        due = run.last or (every is not None and now.step % every == 0)
+        train, now = run.experiment.train, run.state
+        due = run.last or any(
+            every is not None and now.step % every == 0 for every in (train.checkpoint_every, train.ring)
+        )
         if run.must_save or (due and now.saved < now.step):
             run.save()

@@ -59,6 +59,10 @@ class Processes:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in any process: the same answer in all."""
+        return bool(self.sum(torch.tensor(float(flag), device=self.device))) if self.count > 1 else flag
+
     def on_first(self, work: Callable[[], T]) -> T:
         """Do ``work`` in the first process; its result is everybody's; if it fails, all end."""
         result: Any = None

@@ -23,6 +23,7 @@ from danlu.spec.words import resolve
 from danlu.train import compiling, machine, shapes, store
 from danlu.train.assemble import assemble, objective_of, outline
 from danlu.train.callbacks import Callback
+from danlu.train.choices import Choices
 from danlu.train.clock import Clock
 from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
@@ -36,7 +37,7 @@ from danlu.train.metrics import read as metrics_of
 from danlu.train.parallel import Processes, processes
 from danlu.train.regime import regime
 from danlu.train.teacher import check_teacher, teach
-from danlu.train.trainer import Choices, Reporter, Trainer
+from danlu.train.trainer import Reporter, Trainer
 
 ceiling = cache(machine.ceiling)  # measured once a process, which may train many runs
 SIGNAL_EXIT = {"SIGTERM": 143, "SIGINT": 130}

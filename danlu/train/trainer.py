@@ -18,14 +18,14 @@ from danlu.train import checkpoint, store
 from danlu.train.assemble import Assembly
 from danlu.train.averages import WeightsAverage, averaged
 from danlu.train.callbacks import Callback, Tensors, standard
+from danlu.train.choices import Choices
 from danlu.train.clock import Clock
 from danlu.train.compiling import Compiled, run_eagerly, warm_up
 from danlu.train.environment import write_code
-from danlu.train.errors import RunError
+from danlu.train.errors import Diverged, RunError
 from danlu.train.evaluate import Stopped, evaluation_rows
 from danlu.train.folder import RunFolder
 from danlu.train.interrupt import Interrupt
-from danlu.train.machine import PRECISIONS
 from danlu.train.metrics import MetricsFile
 from danlu.train.plan import Plan
 from danlu.train.precision import LossScale
@@ -71,32 +71,6 @@ class TrainerState:
         return cls(**{one.name: named[one.name] for one in fields(cls) if one.name in named})
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What the experiment left open, settled once: a resumed run takes the same."""
-
-    device: str
-    precision: str
-    compile: bool
-    attention: dict[str, dict[str, str]]  # the kernel by mask and length (danlu.nn.kernels.to_keep)
-    ceiling_flops: float
-
-    @classmethod
-    def shape(cls) -> dict[str, Any]:
-        """What must be in their record (``danlu.files.json.misfit``)."""
-        kinds = {"device": str, "precision": tuple(PRECISIONS), "compile": bool}
-        kernels = {"open": ({...: str}, None), "masked": ({...: str}, None)}
-        return {**kinds, "attention": (kernels, str), "ceiling_flops": float}
-
-    @classmethod
-    def read(cls, saved: dict[str, Any]) -> Choices:
-        """What ``environment.json`` holds."""
-        found = {name: saved[name] for name in cls.shape()}
-        if isinstance(found["attention"], str):  # before danlu 0.4 its name alone, of which nothing follows
-            found["attention"] = {}
-        return cls(**found)
-
-
 class Trainer:
     """Trains ``made`` in ``folder``; see ``danlu.train.run.train``, which puts one together.
 
@@ -137,7 +111,7 @@ class Trainer:
         self.score = passes.score if passes else made.objective.score
         self.state = TrainerState()
         self.rate = math.nan
-        self.applied = self.last = self.must_save = self.warm = False
+        self.applied = self.skip = self.last = self.must_save = self.warm = False
         self.unread: list[tuple[int, Reading]] = []  # updates whose loss and norm were not looked at, by step
         self.metrics: MetricsFile | None = None
         self.measured: dict[str, float] = {}  # the metrics of the last evaluation
@@ -163,8 +137,13 @@ class Trainer:
                 if self.state.saved < self.state.step:
                     self.save()
                 return None if finished else signal
-            with self.recording.during("update", times=2):
-                self.step()
+            try:
+                with self.recording.during("update", times=2):
+                    self.step()
+            except Diverged as error:
+                if self.metrics is not None:
+                    self.metrics.append(self.where() | {"step": self.state.step + 1, "diverged": str(error)})
+                raise
 
     def warm_up(self) -> bool:
         """Compile before the first update. False where that fails: the run says so and goes on eagerly."""
@@ -217,9 +196,12 @@ class Trainer:
         read = self.update.gradients(now.step, now.units // self.objective.size, self.examples)
         self.warm = True
         with self.clock("optimizer"):
+            self.skip = False
             self._each(lambda callback: callback.after_gradients(self))
             losses = self.logs(now.step + 1)
-            self.applied = self.update.apply(now.step, read, count_losses=losses, note=self._saved())
+            self.applied = not self.skip and self.update.apply(
+                now.step, read, count_losses=losses, note=self._saved()
+            )
             self._each(lambda callback: callback.after_update(self))
             self.update.clear()
         self.unread.append((now.step, read))
@@ -238,8 +220,9 @@ class Trainer:
             with self.clock("train"):
                 self.update.check(step, read, self._saved())
             now.loss = read.loss
-            now.since[0] += read.loss
-            now.since[1] += 1
+            if math.isfinite(read.loss):  # one that is not was skipped
+                now.since[0] += read.loss
+                now.since[1] += 1
             del self.unread[0]
         seconds = self.clock.seconds
         now.seconds = sum(seconds[part] for part in ("data", "train", "optimizer"))
@@ -310,24 +293,17 @@ class Trainer:
             metrics = self.metrics
             self.group.on_first(lambda: metrics.flush(durable=True) if metrics is not None else None)
             before, now.saved = now.saved, now.step
-            best = {now.best_step} if now.best_step else set()
-            state = {
-                "position": asdict(now),
-                "scale": self.update.scale.state(),
-                "clock": self.clock.state(),
-                "processes": self.group.count,
-                **{c.name: kept for c in self.callbacks if (kept := c.state()) is not None},
-            }
+            state, stay = self.standing(), self.protected()
             try:
                 if self.update.sharded:
                     from danlu.train import sharded  # imports torch.distributed
 
                     flat = sharded.flatten(self.tensors())
-                    sharded.save_sharded(self.folder.path, now.step, flat, state, keep=keep, protect=best)
+                    sharded.save_sharded(self.folder.path, now.step, flat, state, keep=keep, protect=stay)
                 else:
                     path, tensors = self.folder.path, self.tensors()
                     self.group.on_first(
-                        lambda: checkpoint.save(path, now.step, tensors, state, keep=keep, protect=best)
+                        lambda: checkpoint.save(path, now.step, tensors, state, keep=keep, protect=stay)
                     )
             except BaseException:
                 now.saved = before
@@ -335,6 +311,21 @@ class Trainer:
         self.must_save = False
         if self.group.first and self.recording.unwritten:
             write_code(self.folder.environment, self.recording)
+
+    def protected(self) -> set[int]:
+        """The steps whose checkpoints stay beside the newest: the best, and those that callbacks name."""
+        best = {self.state.best_step} if self.state.best_step else set()
+        return best.union(*(callback.protects for callback in self.callbacks))
+
+    def standing(self) -> dict[str, Any]:
+        """All that a checkpoint must hold beside ``tensors``, as JSON."""
+        return {
+            "position": asdict(self.state),
+            "scale": self.update.scale.state(),
+            "clock": self.clock.state(),
+            "processes": self.group.count,
+            **{c.name: kept for c in self.callbacks if (kept := c.state()) is not None},
+        }
 
     def tensors(self) -> Tensors:
         """Everything that must be kept, by file and name."""
@@ -360,21 +351,29 @@ class Trainer:
                 self.update.rounding.prepare(rule)
             with self.averaged():  # leaving it undoes what saving within it did
                 state = sharded.load_sharded(path, sharded.flatten(self.tensors()))
+            self._stand(state)
         else:
             tensors, state = checkpoint.load(path)
             if kept := state.get("quantized"):
                 raise RunError(f"{path} is in few bits, which cannot be trained on; go on with {kept['run']}")
-            with self.averaged():
-                checkpoint.fill(self.model, tensors.get("model", {}), str(path))
-                optim.load_state_tensors(self.made.rules, tensors.get("optimizer", {}))
-            self._each(lambda callback: callback.load_tensors(tensors))
+            self.stand(tensors, state, where=str(path))
+        if self.group.first:  # a process that died after its last checkpoint may not have come to this
+            store.prune(path, self.experiment.train.keep, self.protected())
+        for part, seconds in state["clock"].items():
+            self.clock.add(part, seconds)
+
+    def stand(self, tensors: Tensors, state: dict[str, Any], *, where: str = "") -> None:
+        """Stand where ``tensors`` and ``state`` were kept, whole, of this experiment or of one that differs
+        in settings alone."""
+        with self.averaged():
+            checkpoint.fill(self.model, tensors.get("model", {}), where)
+            optim.load_state_tensors(self.made.rules, tensors.get("optimizer", {}))
+        self._each(lambda callback: callback.load_tensors(tensors))
+        self._stand(state)
+
+    def _stand(self, state: dict[str, Any]) -> None:
         self.state = TrainerState.read(state["position"])
         self.update.scale = LossScale(state["scale"]["scale"], state["scale"]["good"])
         for callback in self.callbacks:
             if callback.name in state:
                 callback.load_state(state[callback.name])
-        if self.group.first:  # a process that died after its last checkpoint may not have come to this
-            now = self.state
-            store.prune(path, self.experiment.train.keep, {now.best_step} if now.best_step else set())
-        for part, seconds in state["clock"].items():
-            self.clock.add(part, seconds)

@@ -34,8 +34,10 @@ def untimed(part: str) -> AbstractContextManager[None]:
 
 def reads_late(made: Assembly) -> bool:
     """Whether an update is made before the host knows its loss and norm, so that the device never waits: on a
-    GPU, except in float16, where the loss scale must know them first."""
-    return made.group.device.type == "cuda" and made.precision != "float16"
+    GPU, except in float16, where the loss scale must know them first, and where a spike is looked for."""
+    train = made.experiment.train
+    looked = made.precision == "float16" or train.skip is not None or train.ring is not None
+    return made.group.device.type == "cuda" and not looked
 
 
 class Update:

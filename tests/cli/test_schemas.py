@@ -37,6 +37,8 @@ runs
 runs --group
 compare runs/one runs/two
 trust nn/block.py
+spikes runs/one
+spikes runs/one --at 2 --most 0
 sample runs/one --tokens 3
 quantize runs/one --to int3 --by gptq --group 8 --tokens 64 --sensitivity
 inspect runs/one --rows 2

@@ -95,7 +95,7 @@ MEASURES: dict[str, Kind] = {
     "bits-below-unigram": Kind(
         "record.bits_below_unigram", "bits", "of a term, below what its frequency alone gives", None, "higher"
     ),
-    "spikes": Kind("record.spikes", "rows", "training losses seven deviations above those before"),
+    "spikes": Kind("record.spikes", "rows", "training losses six deviations above those before"),
     "share-clipped": Kind(
         "record.share_clipped", "share", "logged updates whose gradient was clipped", None, None
     ),

@@ -18,10 +18,9 @@ from danlu.spec.metrics import loss_of
 from danlu.spec.words import resolve
 from danlu.train import metrics, shapes
 from danlu.train.folder import RunFolder
+from danlu.train.spikes import flagged
 
 CONFIG = "config.json"  # of a folder of transformers'
-ROWS_BEFORE = 10  # losses that a spike is measured against, at least
-WINDOW = 1000  # and at most
 
 
 def is_foreign(folder: Path) -> bool:
@@ -163,17 +162,10 @@ def bits_below_unigram(record: Record) -> float:
 
 
 def spikes(record: Record) -> float:
-    """How many rows have a training loss at least seven standard deviations above the mean of the up to 1000
-    rows before (Groeneveld et al. 2025, OLMo 2, arXiv:2501.00656, the spike score); the first ten cannot.
-    With ``train.log_every=1`` a row is one update."""
-    losses = [value for _, value in record.column("loss")]
-    found = 0
-    for place in range(ROWS_BEFORE, len(losses)):
-        before = losses[max(0, place - WINDOW) : place]
-        mean = _mean(before)
-        deviation = math.sqrt(_mean((x - mean) ** 2 for x in before))
-        found += losses[place] > mean and losses[place] - mean >= 7 * deviation
-    return float(found)
+    """How many rows have a training loss more than six robust deviations of its logarithm above those before
+    (``danlu.train.spikes.Detector``); the first sixteen cannot. With ``train.log_every=1`` a row is one
+    update."""
+    return float(flagged([value for _, value in record.column("loss")]))
 
 
 def share_clipped(record: Record) -> float:

@@ -128,10 +128,11 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         of_run(tmp_path, ["best"])
 
 
-def test_a_spike_is_seven_deviations_above_what_was_before(tmp_path: Path) -> None:
-    quiet = [3.0, 1.0] * 10  # mean 2, deviation 1
-    for last, expected in ((9.0, 1), (8.9, 0), (-9.0, 0)):
-        rows = [{"step": i + 1, "loss": x} for i, x in enumerate([*quiet, last])]
+def test_a_spike_is_six_deviations_above_what_was_before(tmp_path: Path) -> None:
+    quiet = [math.exp(0.1), math.exp(-0.1)] * 8  # of ln L the median is 0 and the median distance .1
+    limit = 6 * (1.4826 * 0.1 + 1e-3)
+    for last, expected in ((limit + 1e-6, 1), (limit - 1e-6, 0), (-9.0, 0)):
+        rows = [{"step": i + 1, "loss": x} for i, x in enumerate([*quiet, math.exp(last)])]
         assert of_run(run(tmp_path, rows), ["spikes"]) == {"spikes": expected}
 
 

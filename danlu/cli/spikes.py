@@ -1,0 +1,130 @@
+"""The verb ``spikes``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.output import Force, print_json, print_table, say, show_progress
+from danlu.cli.show import AsJson
+
+PATIENCE = 2.0  # seconds until it says how far it is
+SHOWN = 20
+
+READINGS = {
+    "data": "the batch spikes in both states, another in neither: the data",
+    "state": "any batch spikes in this state: the state of the training",
+    "both": "this batch spikes in both states, and any batch does in this one: data and state",
+    "interaction": "this batch in this state alone: an interaction",
+    "not repeated": "the update does not spike when it is repeated",
+}
+
+
+def spikes(
+    run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
+    at: Annotated[
+        int | None,
+        typer.Option("--at", min=1, metavar="STEP", help="Which one. Default: the highest."),
+    ] = None,
+    most: Annotated[
+        int,
+        typer.Option("--most", min=0, help="Maximal number of updates to repeat; 0: only list spikes."),
+    ] = 1000,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page with figures.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the spikes of a run's loss and why one came.
+
+    The run's updates are repeated from a checkpoint before the spike; nothing in its folder changes.
+
+    Example: danlu spikes runs/first --at 812
+    """
+    from danlu.files.json import finite
+    from danlu.files.overwrite import check_output, write_output
+    from danlu.spikes.listing import study
+
+    if html is not None:
+        check_output(html, force)
+    begun, drawn = time.monotonic(), False
+
+    def told(what: str, done: int, of: int) -> None:
+        nonlocal drawn
+        if sys.stderr.isatty() and time.monotonic() - begun > PATIENCE:
+            show_progress(f"{what}: {done:,} of {of:,} updates")
+            drawn = True
+
+    found = study(run, at=at, most=most, told=told)
+    if drawn:
+        show_progress("")
+    if html is not None:
+        from danlu.spikes.report import page
+
+        write_output(html, page(found), force)
+    if as_json:
+        print_json(finite(found))
+        return
+    _tell(found)
+    if html is not None:
+        say(f"drawn in {html}")
+
+
+def _tell(found: dict[str, Any]) -> None:
+    every = found["every"]
+    rows = f"{found['rows']:,} rows" + (f", each the mean of {every} updates" if every > 1 else "")
+    if not found["spikes"]:
+        say(f"no spike in {rows}: no loss lies six deviations above the 128 before it")
+    else:
+        say(f"spikes in {rows}")
+        table = [("step", "highest", "loss", "usual", "z")]
+        for one in found["spikes"][:SHOWN]:
+            steps = f"{one['first']}" if one["first"] == one["last"] else f"{one['first']}–{one['last']}"
+            table.append(
+                (steps, f"{one['top']}", f"{one['loss']:.4g}", f"{one['usual']:.4g}", f"{one['z']:.1f}")
+            )
+        print_table(table, indent="  ")
+        if (left := len(found["spikes"]) - SHOWN) > 0:
+            say(f"  … and {left} more; --json has all")
+    if every > 1:
+        say("train.log_every=1 shows every update")
+    if found["explained"] is not None:
+        _tell_why(found["explained"])
+
+
+def _tell_why(why: dict[str, Any]) -> None:
+    say(f"\nupdate {why['step']}: loss {why['loss']:.4g}, usually {why['usual']:.4g}, z = {why['z']:.1f}")
+    say(f"likely cause: {why['cause']}: {why['why']}")
+    say(f"\nrepeated: {READINGS[why['reading']]}")
+    rows = [("", f"state of step {why['before']}", f"state of step {why['earlier']}")]
+    half = len(why["table"]) // 2
+    for now, before in zip(why["table"][:half], why["table"][half:], strict=True):
+        name = f"batch {now['batch']}" + ("" if now["batch"] == why["step"] else " (another)")
+        rows.append((name, _cell(now), _cell(before)))
+    print_table(rows, indent="  ")
+    say("\nchecks, in their order")
+    signs = {True: "yes", False: "no", None: "–"}
+    print_table([(signs[one["found"]], one["name"], one["says"]) for one in why["checks"]], indent="  ")
+    if why["changes"]:
+        say(f"\nfrom step {why['earlier']} on with one change")
+        print_table([_change(one) for one in why["changes"]], indent="  ")
+        say("\nwhat to change next")
+        for one in why["next"]:
+            say(f"  {one}")
+    for note in why["notes"]:
+        say(f"note: {note}")
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    return f"{cell['loss']:.4g} (z = {cell['z']:.1f}){' spikes' if cell['spikes'] else ''}"
+
+
+def _change(change: dict[str, Any]) -> tuple[str, ...]:
+    outcome = "no spike" if change["cures"] else "spikes"
+    loss, z = f"loss {change['loss']:.4g}", f"z = {change['z']:.1f}"
+    return change["name"], " ".join(change["words"]), loss, z, outcome

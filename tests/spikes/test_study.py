@@ -1,0 +1,148 @@
+"""What ``danlu spikes`` finds of spikes whose cause was planted."""
+
+from __future__ import annotations
+
+import json
+import math
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.files.errors import DanluError
+from danlu.parts import sources
+from danlu.spikes.causes import Check, cause
+from danlu.spikes.listing import study
+from danlu.spikes.replay import Replay, go
+from danlu.spikes.table import Cell, read
+from danlu.train.errors import Diverged
+from tests.conftest import ROOT
+from tests.train import small
+
+FAST = ["optimizer=adamw", "optimizer.lr=1e-2", "schedule=constant", "train.log_every=1"]
+
+
+def explained(folder: Path, **how: Any) -> dict[str, Any]:
+    found = study(folder, told=lambda *_: None, **how)["explained"]
+    assert found is not None
+    return dict(found)
+
+
+def check(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(one for one in found["checks"] if one["name"] == name)
+
+
+# ---------------------------------------------------------------- what is read off numbers
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "reading"),
+    [
+        ((9, 1), (9, 1), "data"),
+        ((9, 9), (1, 1), "state"),
+        ((9, 9), (9, 1), "both"),
+        ((9, 1), (1, 1), "interaction"),
+        ((math.inf, math.nan), (math.nan, 1), "interaction"),
+        ((1, 9), (9, 9), "not repeated"),
+    ],
+)
+def test_the_table(now: tuple[float, float], before: tuple[float, float], reading: str) -> None:
+    first, second = (
+        [Cell(8 + i, state, 1.0, z) for i, z in enumerate(cells)] for state, cells in ((7, now), (1, before))
+    )
+    assert read(first, second) == reading
+
+
+def test_the_likely_cause() -> None:
+    names = "data", "slow-beta2", "logits", "epsilon", "part", "numbers"
+
+    def of(reading: str, *found: str, where: str = "x") -> str:
+        return cause(reading, [Check(n, n in found, 1.0, 1.0, where, 1, n) for n in names])
+
+    assert of("data", "slow-beta2", "numbers") == "data"
+    assert of("state", "data", "logits", "slow-beta2") == "slow-beta2"
+    assert of("state", "logits", "numbers") == "numbers"
+    assert of("state", "logits", "numbers", where="the loss scale") == "logits"
+    assert of("interaction") == "unknown"
+
+
+# ---------------------------------------------------------------- runs
+
+
+def test_repeating_is_the_run_again_and_changes_nothing(tmp_path: Path) -> None:
+    """From the start and from a checkpoint: losses to the last bit."""
+    folder = tmp_path / "run"
+    more = ["model.dropout=0.1", "train.steps=24", "train.checkpoint_every=12", "train.keep=3"]
+    small.run(small.corpus(tmp_path), folder, *FAST, *more)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with Replay(folder) as replay:
+        assert replay.before(24) == [0, 12]
+        for start in (0, 12):
+            moments = go(replay.at(replay.state(start)), 24)
+            assert [moment.loss for moment in moments] == small.losses(folder)[start:]
+            assert [moment.step for moment in moments] == list(range(start + 1, 25))
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [1, 10])
+def test_a_planted_batch_is_found_as_data(tmp_path: Path, every: int) -> None:
+    kept = sources.snapshot()
+    try:
+        runpy.run_path(str(Path(__file__).parent / "planted.py"))
+        more = ["objective=planted", "objective.at=225", "train.steps=236", "train.ring=100"]
+        corpus = small.corpus(tmp_path, documents=400)
+        small.run(corpus, tmp_path / "run", *FAST, *more, f"train.log_every={every}")
+        found = explained(tmp_path / "run", at=None if every == 1 else 230)
+    finally:
+        for origin in sources.loaded():
+            sources.forget(origin)
+        sources.restore(kept)
+    assert (found["step"], found["reading"], found["cause"]) == (226, "data", "data")
+    assert found["earlier"] == 100
+    assert "8 of 8 rows lie above 6" in check(found, "data")["says"]
+    assert not any(one["cures"] for one in found["changes"])
+
+
+@pytest.mark.slow
+def test_what_is_not_finite_is_found_as_numbers(tmp_path: Path) -> None:
+    """A decay that throws the weights to 1e34 in update 41: then no batch is of use."""
+    vary = "vary=[{setting: weight_decay, pieces: [{until: 40 steps}, {until: 42 steps, to: 1e36}]}]"
+    folder = tmp_path / "run"
+    with pytest.raises(Diverged):
+        small.run(small.corpus(tmp_path), folder, *FAST, "train.steps=60", vary)
+    found = explained(folder)
+    assert found["cause"] == "numbers" and found["reading"] in ("state", "interaction")
+    assert check(found, "numbers")["found"] is True
+    assert found["z"] == math.inf or not math.isfinite(found["loss"])
+
+
+# ---------------------------------------------------------------- the verb
+
+
+def test_what_cannot_be_explained(tmp_path: Path) -> None:
+    with pytest.raises(DanluError, match=r"is not a run's folder; danlu runs lists"):
+        study(tmp_path, told=lambda *_: None)
+    folder = tmp_path / "run"
+    small.run(small.corpus(tmp_path), folder, *FAST, "train.steps=20")
+    assert study(folder, told=lambda *_: None)["explained"] is None
+    with pytest.raises(DanluError, match=r"the spike is at step 5: there is no earlier state"):
+        explained(folder, at=5)
+    with pytest.raises(DanluError, match=r"no checkpoint lies 8 to 10 .*train\.ring=100"):
+        explained(folder, at=15, most=10)
+    done = subprocess.run(
+        [sys.executable, "-c", LISTS, str(folder)], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert json.loads(done.stdout) == [20, False]
+
+
+LISTS = """
+import json, sys
+from pathlib import Path
+from danlu.spikes.listing import study
+found = study(Path(sys.argv[1]), most=0, told=print)
+print(json.dumps([found["rows"], "torch" in sys.modules]))
+"""
