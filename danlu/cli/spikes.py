@@ -48,7 +48,7 @@ def spikes(
     """
     from danlu.files.json import finite
     from danlu.files.overwrite import check_output, write_output
-    from danlu.spikes.listing import study
+    from danlu.spikes.listing import listed
 
     if html is not None:
         check_output(html, force)
@@ -60,7 +60,12 @@ def spikes(
             show_progress(f"{what}: {done:,} of {of:,} updates")
             drawn = True
 
-    found = study(run, at=at, most=most, told=told)
+    if most:
+        from danlu.spikes.study import study
+
+        found = study(run, at=at, most=most, told=told)
+    else:
+        found = listed(run)
     if drawn:
         show_progress("")
     if html is not None:

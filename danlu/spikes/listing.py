@@ -1,9 +1,9 @@
-"""The spikes of a run, read off its metrics. No torch here, unless one is to be explained."""
+"""The spikes of a run, read off its metrics. No torch here."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ from danlu.train import metrics
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder
 from danlu.train.spikes import Spike, find
-
-Told = Callable[[str, int, int], None]  # what, how many of how many updates
 
 
 def found(folder: Path) -> tuple[list[Spike], list[tuple[int, float]], int]:
@@ -43,18 +41,11 @@ def choose(spikes: Sequence[Spike], at: int | None) -> Spike | None:
     return Spike(at, at, at, math.nan, math.nan, math.nan)
 
 
-def study(folder: Path, *, at: int | None = None, most: int = 1000, told: Told) -> dict[str, Any]:
-    """The spikes of the run in ``folder`` and, with ``most`` above 0, why the one at ``at`` (None: the
-    highest) came."""
+def listed(folder: Path) -> dict[str, Any]:
+    """The spikes of the run in ``folder``, none of them explained."""
     spikes, losses, every = found(folder)
-    chosen = choose(spikes, at)
-    explained = None
-    if chosen is not None and most:
-        from danlu.spikes.study import explain  # imports PyTorch
-
-        explained = explain(folder, chosen, losses, every, most=most, told=told)
     return {
         "run": str(folder), "rows": len(losses), "every": every,
         "losses": [list(row) for row in losses], "spikes": [vars(one) for one in spikes],
-        "explained": explained,
+        "explained": None,
     }  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.spikes import causes, changes
-from danlu.spikes.listing import Told
+from danlu.spikes.listing import choose, found, listed
 from danlu.spikes.replay import Replay, State, go, inside, put, taken
 from danlu.spikes.table import OTHERS, cells, measured, others, read, rows, spiked
 from danlu.spikes.trace import Moment
@@ -18,6 +18,15 @@ from danlu.train.trainer import Trainer
 
 EARLIER = 100  # updates that the earlier state lies before the spike, where a checkpoint allows it
 LEAST = 8  # and at least
+Told = Callable[[str, int, int], None]  # what, how many of how many updates
+
+
+def study(folder: Path, *, at: int | None = None, most: int = 1000, told: Told) -> dict[str, Any]:
+    """``listed``, and why the spike at ``at`` (None: the highest) came."""
+    spikes, losses, every = found(folder)
+    chosen = choose(spikes, at)
+    why = None if chosen is None else explain(folder, chosen, losses, every, most=most, told=told)
+    return listed(folder) | {"explained": why}
 
 
 def explain(

@@ -15,8 +15,8 @@ import pytest
 from danlu.files.errors import DanluError
 from danlu.parts import sources
 from danlu.spikes.causes import Check, cause
-from danlu.spikes.listing import study
 from danlu.spikes.replay import Replay, go
+from danlu.spikes.study import study
 from danlu.spikes.table import Cell, read
 from danlu.train.errors import Diverged
 from tests.conftest import ROOT
@@ -142,7 +142,7 @@ def test_what_cannot_be_explained(tmp_path: Path) -> None:
 LISTS = """
 import json, sys
 from pathlib import Path
-from danlu.spikes.listing import study
-found = study(Path(sys.argv[1]), most=0, told=print)
+from danlu.spikes.listing import listed
+found = listed(Path(sys.argv[1]))
 print(json.dumps([found["rows"], "torch" in sys.modules]))
 """
