@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.output import print_json, print_yaml, say, tell
+from danlu.cli.output import print_json, print_table, print_yaml, say, tell
 from danlu.cli.show import AsJson
 
 
@@ -55,15 +55,49 @@ def export(
         str | None,
         typer.Option("--family", help="A model_type of transformers. Default: the first that fits."),
     ] = None,
+    fold: Annotated[
+        bool,
+        typer.Option("--fold", help="Write a run of danlu's instead, batch norms folded into linear maps."),
+    ] = False,
+    precise_bn: Annotated[
+        int,
+        typer.Option(
+            "--precise-bn",
+            metavar="N",
+            min=0,
+            help="Write a run of danlu's instead, batch norms by the statistics of N batches, such as 200.",
+        ),
+    ] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a model and a tokenizer that are in the folder.")
     ] = False,
 ) -> None:
     """Write a run as a model of Hugging Face's transformers.
 
-    Example: danlu export runs/first --to first/
+    With --fold or --precise-bn: as a run of danlu's, its batch norms made ready for use.
+
+    Examples: danlu export runs/first --to first/; danlu export runs/batch --to runs/folded --fold
     """
+    if fold or precise_bn:
+        _deploy(run, to, step, fold, precise_bn)
+        return
     from danlu.interop import to_huggingface
 
     chosen = to_huggingface(run, to, family=family, step=step, force=force)
     say(f"written as {chosen.model_type}; transformers.{chosen.architecture}.from_pretrained({str(to)!r})")
+
+
+HOW = {
+    "batch": "by each batch, as in training",
+    "running": "by running averages, as in use",
+    "precise": "by the statistics of --precise-bn batches",
+    "folded": "folded into linear maps",
+}
+
+
+def _deploy(run: Path, to: Path, step: int | None, fold: bool, precise: int) -> None:
+    from danlu.lab.batch_norms import deploy
+
+    found = deploy(run, to, fold=fold, precise=precise, step=step, tell=tell)
+    print_table([(HOW[name], f"{found['metric']} {value:.6g}") for name, value in found["values"].items()])
+    say(f"written as a run; danlu compare, danlu sample and the measures read {to}")

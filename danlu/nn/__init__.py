@@ -22,6 +22,7 @@ from danlu.nn.contracts import (
 )
 from danlu.nn.derivatives import pure
 from danlu.nn.feed_forwards import GLU, MLP, squared_relu
+from danlu.nn.folded import fold, fold_before
 from danlu.nn.gates import ElementGate, HeadGate
 from danlu.nn.kernels import attend
 from danlu.nn.latent_attention import LatentAttention, LatentCache
@@ -29,7 +30,7 @@ from danlu.nn.linear import Embedding, Linear
 from danlu.nn.lru import LRU, StateCache
 from danlu.nn.masks import AttentionMask
 from danlu.nn.no_mixer import NoMixer
-from danlu.nn.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, RMSNorm, fold, rms_norm
+from danlu.nn.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, NoNorm, RMSNorm, rms_norm
 from danlu.nn.positions import (
     ALiBi,
     Kerple,
@@ -85,6 +86,7 @@ __all__ = [
     "Linear",
     "Mixer",
     "NoMixer",
+    "NoNorm",
     "NoResidual",
     "Norm",
     "Plain",
@@ -111,6 +113,7 @@ __all__ = [
     "builds",
     "counting",
     "fold",
+    "fold_before",
     "prepare",
     "pure",
     "rms_norm",

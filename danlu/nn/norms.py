@@ -241,30 +241,15 @@ class BatchNorm(_Norm):
         return mean, variance
 
 
-@torch.no_grad()
-def fold(norm: BatchNorm, linear: nn.Linear) -> Linear:
-    """One linear layer that does what ``linear`` and then ``norm`` do in evaluation.
+@builds(spec.NoNorm)
+class NoNorm(Norm):
+    """x as it is: what stands in the place of a batch norm that was folded into the maps beside it."""
 
-    With s = a/√(variance + ε): weight s·W and bias s·(c − mean) + b, computed in float64 and given in the
-    weight's type; a, b, c are 1, 0, 0 where they are not learned. The two modules stay as they are.
+    def __init__(self, width: int) -> None:
+        super().__init__()
 
-    Raises ValueError while ``norm`` is in training, where it is not a linear map, and where the sizes
-    differ.
-    """
-    if norm.training:
-        raise ValueError("a batch norm in training depends on its batch and cannot be folded; call .eval()")
-    if linear.out_features != norm.mean.numel():
-        raise ValueError(f"the linear layer has {linear.out_features} outputs, the norm {norm.mean.numel()}")
-    a, b = norm.affine(torch.float64)
-    scale = torch.rsqrt(norm.variance.double() + norm.eps)
-    scale = scale if a is None else scale * a
-    shift = -norm.mean.double() if linear.bias is None else linear.bias.double() - norm.mean.double()
-    shift = scale * shift if b is None else scale * shift + b
-    weight = linear.weight
-    folded = Linear(linear.in_features, linear.out_features).to(weight)
-    folded.weight.copy_(scale[:, None] * weight.double())
-    folded.bias.copy_(shift)
-    return folded
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
 
 
 @builds(spec.FiLM)

@@ -43,7 +43,7 @@ from danlu.spec.models import (
     Patches,
 )
 from danlu.spec.networks import Model
-from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, Norm, RMSNorm
+from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, NoNorm, Norm, RMSNorm
 from danlu.spec.objectives import (
     BigramBackcopy,
     Causal,
@@ -214,6 +214,7 @@ __all__ = [
     "Muon",
     "Network",
     "NoMixer",
+    "NoNorm",
     "NoPosition",
     "NoResidual",
     "Norm",

@@ -86,6 +86,14 @@ class BatchNorm(Spec):
     bias: bool = True
 
 
+class NoNorm(Spec):
+    """No norm: x as it is, as in a network whose batch norms were folded into its linear maps (``danlu export
+    --fold``)."""
+
+    across_positions: ClassVar[bool] = False
+    kind: Literal["none"] = "none"
+
+
 class OwnNorm(Spec):
     """What the specifications of own norms are made on."""
 
@@ -93,7 +101,7 @@ class OwnNorm(Spec):
 
 
 NORM = Family("norm", ("width",), base=OwnNorm, place="model.norm")
-Norm = Annotated[RMSNorm | LayerNorm | GroupNorm | InstanceNorm | BatchNorm, NORM]
+Norm = Annotated[RMSNorm | LayerNorm | GroupNorm | InstanceNorm | BatchNorm | NoNorm, NORM]
 
 
 class FiLM(Spec):

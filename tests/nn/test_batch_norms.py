@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danlu.nn import Linear
-from danlu.nn.norms import BatchNorm, InstanceNorm, fold
+from danlu.nn import Linear, fold, fold_before
+from danlu.nn.norms import BatchNorm, InstanceNorm
 from tests.nn.compare import as_torchs, assert_same, assert_same_to_torch, randomised, value_and_gradients
 
 
@@ -111,6 +111,95 @@ def test_folding_is_exact(inputs, width, gain, bias, linear_bias, seed):
     torch.testing.assert_close(folded(x), norm(linear(x)), rtol=1e-12, atol=1e-12)
     after = [*linear.parameters(), *norm.state_dict().values()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def running(width: int, norm=None):
+    """A batch norm in evaluation whose gains, some below zero, biases and averages are no round numbers."""
+    norm = torch.nn.BatchNorm2d(width) if norm is None else norm
+    numbers = dict(norm.named_parameters()) | dict(norm.named_buffers())
+    for name, tensor in numbers.items():
+        if "variance" in name or "var" in name:
+            torch.nn.init.uniform_(tensor, 0.1, 4)
+        elif tensor.is_floating_point():
+            torch.nn.init.normal_(tensor)
+    gain = numbers.get("gain", numbers.get("weight"))
+    gain.data[0] = -gain.data[0].abs()
+    return norm.double().eval()
+
+
+def test_folding_is_pytorchs():
+    """``fuse_conv_bn_eval`` for a 1 × 1 convolution, which is a linear map of the channels."""
+    theirs, conv = running(5), torch.nn.Conv2d(3, 5, 1).double().eval()
+    ours, linear = BatchNorm(5).double().eval(), Linear(3, 5).double()
+    pairs = (ours.gain, theirs.weight), (ours.bias, theirs.bias), (linear.bias, conv.bias)
+    moments = (ours.mean, theirs.running_mean), (ours.variance, theirs.running_var)
+    for mine, other in (*pairs, *moments, (linear.weight, conv.weight[..., 0, 0])):
+        mine.data.copy_(other)
+    expected = torch.nn.utils.fusion.fuse_conv_bn_eval(conv, theirs)
+    got = fold(ours, linear)
+    torch.testing.assert_close(got.weight, expected.weight[..., 0, 0], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(got.bias, expected.bias, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_folding_into_the_map_after_it_is_exact(bias):
+    norm, linear = running(4, BatchNorm(4)), torch.nn.Linear(4, 3, bias=bias).double()
+    x = torch.randn(2, 5, 4, dtype=torch.float64)
+    torch.testing.assert_close(fold_before(norm, linear)(x), linear(norm(x)), rtol=1e-12, atol=1e-12)
+
+
+CONVOLUTIONS = [
+    {"kernel_size": 3},
+    {"kernel_size": 3, "padding": 1},
+    {"kernel_size": (3, 5), "padding": (1, 2), "stride": 2, "groups": 2},
+    {"kernel_size": 3, "padding": 2, "dilation": 2, "bias": False},
+]
+
+
+@pytest.mark.parametrize("settings", CONVOLUTIONS)
+def test_folding_before_a_convolution(settings):
+    """Exact at the borders too, which are padded with μ − b/s in place of zeros."""
+    norm, conv = running(4), torch.nn.Conv2d(4, 6, **settings).double()
+    x = torch.randn(2, 4, 7, 8, dtype=torch.float64)
+    torch.testing.assert_close(fold_before(norm, conv)(x), conv(norm(x)), rtol=1e-12, atol=1e-12)
+
+
+def test_the_padding_trap():
+    """With zeros around the folded map's input the inside is right, and the border is not."""
+    norm, conv = running(4), torch.nn.Conv2d(4, 6, 3, padding=1).double()
+    x = torch.randn(2, 4, 7, 8, dtype=torch.float64)
+    _, naive = fold_before(norm, conv)
+    naive.padding = (1, 1)
+    off = (naive(x) - conv(norm(x))).abs()
+    assert off[..., 1:-1, 1:-1].max() < 1e-12
+    assert off[..., 0, :].mean() > 0.1 and off[..., -1].mean() > 0.1
+
+
+def test_a_padded_convolution_that_cannot_be_folded_is_refused():
+    norm = running(4)
+    for conv, said in (
+        (torch.nn.Conv2d(4, 6, 3, padding="same"), "padding = 'same' of mode zeros is not folded"),
+        (torch.nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), "of mode reflect is not folded"),
+        (torch.nn.Conv2d(3, 6, 3), "the layer has 3 inputs, the norm 4"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            fold_before(norm, conv)
+    norm.weight.data[1] = 0.0
+    with pytest.raises(ValueError, match="gives a channel a constant"):
+        fold_before(norm, torch.nn.Conv2d(4, 6, 3, padding=1))
+    with pytest.raises(ValueError, match="without running averages"):
+        fold_before(torch.nn.BatchNorm2d(4, track_running_stats=False).eval(), torch.nn.Conv2d(4, 6, 3))
+
+
+@pytest.mark.parametrize("rows", [2, 7])
+def test_the_loss_does_not_feel_the_size_of_a_map_before_it(rows):
+    """⟨∂L/∂W, W⟩ = 0 for any loss, since the norm of αWx does not depend on α > 0, up to ε: in float64 and
+    with ε = 1e-12 a share of 1e-9 of ‖∂L/∂W‖ ‖W‖."""
+    linear, norm = torch.nn.Linear(5, 6, bias=False).double(), BatchNorm(6, eps=1e-12).double()
+    x, target = torch.randn(rows, 3, 5), torch.randn(rows, 3, 6)
+    (norm(linear(x.double())).tanh() - target).square().sum().backward()
+    weight, grad = linear.weight.detach(), linear.weight.grad
+    assert (grad * weight).sum().abs() < 1e-9 * grad.norm() * weight.norm()
 
 
 def test_folding_in_training_or_into_another_size_is_refused():

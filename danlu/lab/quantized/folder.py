@@ -74,8 +74,9 @@ def write(
             "clock": {},
             "processes": 1,
             "average": 0,
-            "quantized": {"weights": record, **about},
         }
+        if weights:
+            state["quantized"] = {"weights": record, **about}
         return (
             checkpoint.save(folder.path, loaded.step, {"model": others | packed}, state) / "model.safetensors"
         )

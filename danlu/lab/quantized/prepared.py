@@ -37,7 +37,7 @@ def prepare(
         experiment, model, notes = _rotated(experiment, model, objective, settings.seed)
     if "smoothquant" in settings.prepare:
         norm = getattr(experiment.model, "norm", None)
-        if norm is not None and not norm.gain:
+        if norm is not None and not getattr(norm, "gain", True):
             experiment = _changed(experiment, norm=norm.model_copy(update={"gain": True}))
             model = _refitted(experiment, model, objective)
             notes.append("norm.gain = true, where smoothquant puts its scales")

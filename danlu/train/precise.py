@@ -1,0 +1,54 @@
+"""Precise statistics of batch norms (Wu & Johnson 2021, "Rethinking Batch in BatchNorm", arXiv:2105.07576,
+section 3): of many batches by the weights as they are, in place of running averages over past weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+from danlu.nn import BatchNorm
+
+
+@torch.no_grad()
+def precise_statistics(model: nn.Module, passes: Iterable[Callable[[], Any]]) -> int:
+    """Set the running averages of every batch norm of ``model`` to the moments over all ``passes``, batches
+    of one size that ``model`` is run on: μ = E m and σ² = E(v + m²) − μ² of a batch's mean m and biased
+    variance v. A mean of the v alone would leave out how far the means lie apart.
+
+    Norms before take the statistics of their batch meanwhile, as in training; the rest of the model is in
+    evaluation mode. Returns the number of passes. Raises ValueError where there is no batch norm, or no pass.
+    """
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    if not norms:
+        raise ValueError("the network has no batch norm; nothing is to be measured anew")
+    sums = {norm: norm.mean.new_zeros((2, len(norm.mean)), dtype=torch.float64) for norm in norms}
+
+    def add(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+        x = given[0].double()
+        variance, mean = torch.var_mean(x, dim=tuple(range(x.ndim - 1)), correction=0)
+        sums[norm] += torch.stack([mean, variance + mean.square()])  # type: ignore[index]
+
+    training, count = model.training, 0
+    model.eval()
+    hooks = [norm.register_forward_pre_hook(add) for norm in norms]
+    for norm in norms:
+        norm.train()
+    try:
+        for run in passes:
+            run()
+            count += 1
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    if not count:
+        raise ValueError("no batch was given to measure batch norms on")
+    for norm, (first, second) in sums.items():
+        mean = first / count
+        norm.mean.copy_(mean)
+        norm.variance.copy_(second / count - mean.square())
+    return count
