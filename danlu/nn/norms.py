@@ -5,9 +5,10 @@ They differ in what μ and σ are taken over and in where a and b come from.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
+import torch.distributed
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -197,9 +198,10 @@ class BatchNorm(_Norm):
     the unbiased one (PyTorch's convention). They are as old as about 1/momentum forward passes, and each
     pass counts, so that accumulated parts of a batch are batches of their own.
 
-    Args: ``width`` of the last dimension; ``eps``; ``momentum``; ``gain`` and ``bias``: whether a and b are
-    learned. Shapes: (…, width) → (…, width), in the type of the input. Raises ValueError in training for a
-    single row, which has no variance.
+    Args: ``width`` of the last dimension; ``eps``; ``momentum``; ``statistics``: of the ``batch`` that this
+    process sees; ``synchronised``, of all processes, or ``frozen``, the running averages, in training too;
+    ``gain`` and ``bias``: whether a and b are learned. Shapes: (…, width) → (…, width), in the type of the
+    input. Raises ValueError in training for a single row, which has no variance.
     """
 
     across_positions = True
@@ -212,17 +214,18 @@ class BatchNorm(_Norm):
         *,
         eps: float = 1e-5,
         momentum: float = 0.1,
+        statistics: Literal["batch", "synchronised", "frozen"] = "batch",
         gain: bool = True,
         bias: bool = True,
     ) -> None:
         super().__init__(width, eps, gain, bias)
-        self.momentum = momentum
+        self.momentum, self.statistics = momentum, statistics
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("variance", torch.ones(width))
 
     def standardise(self, x: torch.Tensor) -> torch.Tensor:
         x = x.to(_exact(x))
-        if self.training:
+        if self.training and self.statistics != "frozen":
             mean, variance = self._moments(x)
         else:
             mean, variance = self.mean.to(x.dtype), self.variance.to(x.dtype)
@@ -230,15 +233,43 @@ class BatchNorm(_Norm):
 
     def _moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and biased variance of the batch, which the running averages take in."""
-        rows = x.numel() // x.shape[-1]
+        over = tuple(range(x.ndim - 1))
+        if self.statistics == "synchronised" and torch.distributed.is_initialized():
+            rows, mean, variance = _moments_of_all(x, over)
+        else:
+            rows = x.numel() // x.shape[-1]
+            variance, mean = torch.var_mean(x, dim=over, correction=0)
         if rows < 2:
             raise ValueError(f"batch norm in training needs two rows or more; the batch has {rows}")
-        variance, mean = torch.var_mean(x, dim=tuple(range(x.ndim - 1)), correction=0)
         with torch.no_grad():
             unbiased = variance * (rows / (rows - 1))
             self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
             self.variance.lerp_(unbiased.to(self.variance.dtype), self.momentum)
         return mean, variance
+
+
+class _SumOverAll(torch.autograd.Function):
+    """The sum of a tensor over all processes; so is the gradient, as each has a part in every other's sum."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = _SumOverAll.apply(grad)
+        return found
+
+
+def _moments_of_all(x: torch.Tensor, over: tuple[int, ...]) -> tuple[int, torch.Tensor, torch.Tensor]:
+    """Rows, mean and biased variance (width,) over all processes, whose numbers of rows may differ."""
+    own = x.new_tensor([x.numel() / x.shape[-1]])
+    together = _SumOverAll.apply(torch.cat([x.sum(over), own]))
+    rows = int(together[-1])
+    mean = together[:-1] / rows
+    return rows, mean, _SumOverAll.apply((x - mean).square().sum(over)) / rows
 
 
 @builds(spec.NoNorm)

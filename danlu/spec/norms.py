@@ -76,12 +76,16 @@ class InstanceNorm(Spec):
 
 class BatchNorm(Spec):
     """Batch norm (Ioffe & Szegedy 2015, algorithm 1): each feature over all sequences and positions;
-    in evaluation by running averages, in which a new batch weighs ``momentum``."""
+    in evaluation by running averages, in which a new batch weighs ``momentum``.
+
+    ``statistics`` in training: of the ``batch`` of each process alone; ``synchronised``, of all processes
+    together; ``frozen``, the running averages, which then stay as they are."""
 
     across_positions: ClassVar[bool] = True
     kind: Literal["batch"] = "batch"
     eps: PositiveFloat = 1e-5
     momentum: Fraction = 0.1
+    statistics: Literal["batch", "synchronised", "frozen"] = "batch"
     gain: bool = True
     bias: bool = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from danlu.models.folded import FIELDS, fold_norms
 from danlu.nn import BatchNorm, NoNorm
 from danlu.train.load import load_run
 from danlu.train.precise import precise_statistics
+from tests.conftest import ROOT
 
 BATCH = {"kind": "batch"}
 SMALL = {"layers": 2, "width": 16, "mixer": {"kind": "attention", "heads": 2}, "norm": BATCH}
@@ -141,3 +143,14 @@ def test_a_run_without_batch_norm_is_refused(tmp_path: Path) -> None:
     words = [word for word in TINY if word != "model.norm=batch"]
     with pytest.raises(LabError, match="has no batch norm"):
         deploy(run(tmp_path / "before", *words), tmp_path / "after", fold=True)
+
+
+def test_the_python_of_the_page_runs() -> None:
+    page = (ROOT / "docs" / "batch-norm.md").read_text(encoding="utf-8")
+    programs = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        exec(program, {})
+    commands = re.findall(r"^(danlu .*?) +#", page, flags=re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["train", "export", "export"]
+    assert spec.resolve(commands[0].split()[2:4]).network.norm.kind == "batch"

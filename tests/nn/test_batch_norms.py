@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from danlu.nn import Linear, fold, fold_before
 from danlu.nn.norms import BatchNorm, InstanceNorm
+from tests.conftest import LIMIT, ROOT
 from tests.nn.compare import as_torchs, assert_same, assert_same_to_torch, randomised, value_and_gradients
 
 
@@ -207,3 +211,75 @@ def test_folding_in_training_or_into_another_size_is_refused():
         fold(BatchNorm(4), Linear(3, 4))
     with pytest.raises(ValueError, match="5 outputs, the norm 4"):
         fold(BatchNorm(4).eval(), Linear(3, 5))
+
+
+def test_frozen_statistics_stay():
+    """Training is evaluation: values, gradients, and the averages as they were."""
+    norm = running(4, BatchNorm(4, statistics="frozen"))
+    x = torch.randn(3, 5, 4, dtype=torch.float64)
+    expected = value_and_gradients(norm, x)
+    before = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
+    assert_same(value_and_gradients(norm.train(), x), expected, rtol=0, atol=0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in norm.state_dict().items())
+    assert norm(torch.randn(1, 1, 4)).isfinite().all()
+
+
+def test_synchronised_alone_is_of_the_batch(tmp_path):
+    """Where there is one process, in a group or in none."""
+    x = torch.randn(3, 5, 4, dtype=torch.float64)
+    for group in (False, True):
+        if group:
+            store = f"file://{tmp_path / 'store'}"
+            torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+        try:
+            ours, own = (running(4, BatchNorm(4, statistics=of)) for of in ("synchronised", "batch"))
+            own.load_state_dict(ours.state_dict())
+            got, expected = (value_and_gradients(norm.train(), x) for norm in (ours, own))
+            assert_same(got, expected, rtol=1e-10, atol=1e-11)
+            torch.testing.assert_close(ours.variance, own.variance, rtol=1e-12, atol=1e-12)
+        finally:
+            if group:
+                torch.distributed.destroy_process_group()
+
+
+ROWS = (3, 5)  # of the two processes
+SHARED = """
+import sys
+import torch
+from danlu.nn import BatchNorm
+rank, store, file = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+given = torch.load(file)
+norm = BatchNorm(4, statistics="synchronised").double()
+norm.load_state_dict(given["norm"])
+x = given["x"].split(given["rows"])[rank].requires_grad_()
+y = norm(x)
+(y * given["weights"].split(given["rows"])[rank]).sum().backward()
+found = {"y": y.detach(), "x": x.grad, "gain": norm.gain.grad, "mean": norm.mean, "variance": norm.variance}
+torch.save(found, f"{file}.{rank}")
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_are_one(tmp_path):
+    """Of 3 and 5 sequences: values, gradients of the input and running averages of one process with all 8."""
+    norm = running(4, BatchNorm(4)).train()
+    x, weights = torch.randn(2, sum(ROWS), 6, 4, dtype=torch.float64)
+    file = tmp_path / "given.pt"
+    torch.save({"norm": norm.state_dict(), "x": x, "weights": weights, "rows": list(ROWS)}, file)
+    program = [sys.executable, "-c", SHARED]
+    rest = [str(tmp_path / "store"), str(file)]
+    running_both = [subprocess.Popen([*program, str(rank), *rest], cwd=ROOT) for rank in (0, 1)]
+    assert [process.wait(LIMIT) for process in running_both] == [0, 0]
+    first, second = (torch.load(f"{file}.{rank}") for rank in (0, 1))
+    x.requires_grad_()
+    y = norm(x)
+    (y * weights).sum().backward()
+    same = {"rtol": 1e-10, "atol": 1e-11}
+    torch.testing.assert_close(torch.cat([first["y"], second["y"]]), y.detach(), **same)
+    torch.testing.assert_close(torch.cat([first["x"], second["x"]]), x.grad, **same)
+    torch.testing.assert_close(first["gain"] + second["gain"], norm.gain.grad, **same)
+    for found in (first, second):
+        torch.testing.assert_close(found["mean"], norm.mean, **same)
+        torch.testing.assert_close(found["variance"], norm.variance, **same)
