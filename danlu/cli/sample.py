@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +12,7 @@ from danlu.cli.output import Force, tell
 from danlu.cli.show import AsJson
 
 # Options of runs on text, and of runs that generate points or images.
-OF_TEXT = ("prompt", "tokens", "temperature", "top_k", "top_p")
+OF_TEXT = ("prompt", "tokens", "temperature", "top_k", "top_p", "cache")
 OF_MADE = ("steps", "solver", "count", "class_", "guidance", "out", "force")
 
 
@@ -34,6 +34,12 @@ def sample(
         float | None,
         typer.Option(
             "--top-p", min=0, max=1, help="Text: draw among the likeliest tokens with this total probability."
+        ),
+    ] = None,
+    cache: Annotated[
+        int | None,
+        typer.Option(
+            "--cache", metavar="BITS", min=2, max=8, help="Text: keep old keys and values in 2 to 8 bits."
         ),
     ] = None,
     steps: Annotated[
@@ -99,6 +105,8 @@ def sample(
     if isinstance(loaded.objective, Language):
         taken = (*OF_TEXT, "steps") if isinstance(loaded.objective, MaskedDiffusion) else OF_TEXT
         _refuse(context, [name for name in OF_MADE if name not in taken], f"{what} makes text", taken)
+        if cache is not None:
+            _round_cache(loaded.model, cache)
         how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "steps": steps}
         written(loaded, run, prompt, {"count": tokens, "seed": seed, **how}, as_json)
     elif isinstance(loaded.objective, Generation):
@@ -108,6 +116,16 @@ def sample(
     else:
         _refuse(context, (*OF_TEXT, *OF_MADE, "seed"), f"{what} shows answers", ())
         answered(loaded, run, as_json)
+
+
+def _round_cache(model: Any, bits: int) -> None:
+    from danlu.quantization import round_caches
+    from danlu.train.errors import RunError
+
+    try:
+        round_caches(model, bits)
+    except ValueError as error:
+        raise RunError(f"--cache = {bits}: {error}") from None
 
 
 def _refuse(context: typer.Context, options: Collection[str], why: str, others: Collection[str]) -> None:

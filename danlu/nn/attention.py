@@ -136,11 +136,16 @@ class Attention(Mixer):
         heads = self.qkv(x).view(batch, length, -1, self.size).transpose(1, 2)
         q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
         start = cache.length if cache is not None else 0
-        q, k = self._ready(q, self.q_norm, start), self._ready(k, self.k_norm, start)
-        if cache is not None:
+        q = self._ready(q, self.q_norm, start)
+        if cache is not None and cache.unturned:
             k, v = cache.append(k, v)
-            if start:  # the prefix is behind; a window may have let its keys go
-                mask = AttentionMask(mask.causal, 0, mask.documents)
+            k = self._ready(k, self.k_norm, cache.length - k.shape[2])
+        else:
+            k = self._ready(k, self.k_norm, start)
+            if cache is not None:
+                k, v = cache.append(k, v)
+        if start:  # the prefix is behind; a window may have let its keys go
+            mask = AttentionMask(mask.causal, 0, mask.documents)
         if self.log_n is not None:
             q = q * self._log_scale(q, k, mask)
         return self._mix(x, q, k, v, mask)

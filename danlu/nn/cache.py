@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 
@@ -43,7 +43,10 @@ class KVCache:
 
     Holds at most ``length`` positions of ``heads`` heads for ``batch`` sequences, keys of ``size`` numbers
     and values of ``value_size`` (left out: the same); with a ``window`` no more than the next query sees.
+    ``unturned``: whether keys are to come as they are before norms and positions.
     """
+
+    unturned: ClassVar[bool] = False
 
     def __init__(
         self,

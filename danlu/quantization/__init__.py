@@ -3,11 +3,13 @@
 formats (what a format is) · integers · floats · packing · quantized (tensors in few bits, formats by name) ·
 ranges (what is clipped) · fake (straight-through gradients) · learned (LSQ, ParetoQ, PACT) · products (of
 integers) · gptq · seams (where channels may be rescaled) · smooth (SmoothQuant, AWQ) · hadamard, rotations ·
-calls (what comes into blocks) · trained (whole networks, block after block) · kept (in files).
+calls (what comes into blocks) · trained (whole networks, block after block) · kept (in files) ·
+rounded (at use) · cache (of keys and values).
 
 Formats, fake quantisation and ``gptq`` work on ordinary tensors; the rest on danlu's blocks and models.
 """
 
+from danlu.quantization.cache import RoundedKVCache, round_caches
 from danlu.quantization.calls import first_calls, next_calls, watch
 from danlu.quantization.fake import fake_quantize
 from danlu.quantization.floats import FP8, MX, NF4, NVFP4, nf4
@@ -36,9 +38,11 @@ from danlu.quantization.trained import (
 __all__ = [
     "AWQ", "FORMATS", "FP8", "GPTQ", "LSQ", "MX", "NF4", "NVFP4", "PACT", "RTN", "Format", "Held",
     "Integers", "LeastError", "LeastOutputError", "Moments", "ParetoQ", "Per", "Percentile", "Quantized",
-    "Ranges", "Rounded", "Scales", "Seam", "Stretched", "Ternary", "awq", "fake_quantize", "first_calls",
+    "Ranges", "Rounded", "RoundedKVCache", "Scales", "Seam", "Stretched", "Ternary", "awq",
+    "fake_quantize", "first_calls",
     "gptq", "hadamard", "inner_seams", "integer_linear", "least_and_greatest", "linear_maps", "named",
     "next_calls", "nf4", "norm_seams", "pack", "quantize", "quantize_blocks", "quantize_one_by_one",
-    "random_hadamard", "random_orthogonal", "relative_error", "rotate", "rotate_values", "rows_of", "smooth",
+    "random_hadamard", "random_orthogonal", "relative_error", "rotate", "rotate_values", "round_caches",
+    "rows_of", "smooth",
     "smooth_blocks", "smoothquant_scales", "unpack", "untie", "watch",
 ]  # fmt: skip

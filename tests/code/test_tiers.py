@@ -21,7 +21,6 @@ APART = {
     "interop",
     "lab",
     "laws",
-    "quantization",
     "testing",
 }  # no run's numbers depend on them
 

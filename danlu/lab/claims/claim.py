@@ -13,7 +13,7 @@ from danlu.lab.claims.rules import Margin, Needs, Rule, Tune
 from danlu.lab.claims.values import Made
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 
-CHAPTERS = {"A": "Architecture", "O": "Optimisation", "S": "Scale", "G": "Generation"}
+CHAPTERS = {"A": "Architecture", "O": "Optimisation", "S": "Scale", "G": "Generation", "C": "Compression"}
 ROW = re.compile(r"([ACGOPS])([1-9][0-9]?)")
 INSTEAD = {  # of what old claims say
     "best": "best rewards a lucky point; write tune: {field: FIELD} in place of over and of",

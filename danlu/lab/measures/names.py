@@ -118,6 +118,7 @@ MEASURES: dict[str, Kind] = {
     "outputs-minus-weights": Kind(
         "text.outputs_minus_weights", None, "of kept models' mean output minus mean weights", None, None
     ),
+    "rounded:": Kind("rounded.metric", None, "held-out value after danlu quantize", _word, None),
     "at-start": Kind("text.at_start", None, "held-out value of the initial weights", None, None),
     "accuracy": Kind("text.accuracy", "share", "held-out tokens predicted right", None, "higher"),
     "exact-match": Kind(

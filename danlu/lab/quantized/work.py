@@ -20,6 +20,7 @@ from danlu.lab.quantized.folder import check_new, write
 from danlu.lab.quantized.prepared import prepare
 from danlu.lab.quantized.score import Score, compare
 from danlu.lab.quantized.settings import Settings
+from danlu.models import Model
 from danlu.objectives import Draw, Objective
 from danlu.quantization import Quantized, quantize_blocks, quantize_one_by_one
 from danlu.quantization.kept import described, of_tokens
@@ -65,6 +66,7 @@ def quantize_folder(
         raise LabError(f"{path} is in few bits already, made of {loaded.quantized['run']}; quantise that one")
     experiment = _laid(loaded.experiment, words)
     objective = objective_of(experiment, data.prepare(experiment.data, progress=tell))
+    objective.inputs = loaded.objective.inputs  # of the model as it was trained
     model = copy.deepcopy(loaded.model)
     weights, notes, changed = settle(model), [], loaded.experiment
     own = own and bool(weights)
@@ -74,31 +76,27 @@ def quantize_folder(
             raise LabError(f"--sensitivity: {path} was trained in few bits; name a format by --to")
     elif weights:
         notes.append("the weights that the run itself rounds are rounded once more; leave --to out")
-    inputs = Examples(objective, settings) if not own and settings.looks else ()
-    exact = model
+    made = Made(changed, model, model, weights)
     if not own:
+        tell("rounding")
         try:
-            changed, model, more = prepare(changed, model, loaded.objective, settings, inputs)
-            exact = copy.deepcopy(model)
-            tell("rounding")
-            weights = quantize_blocks(model, settings.format, settings.method, inputs)
+            made = round_model(changed, model, objective, settings)
         except ValueError as error:
             raise LabError(f"{path}: {error}") from None
-        notes += more
     record = {
         "activations": None if settings.activations is None else described(settings.activations),
         "by": settings.by,
         "run": str(path),
         "step": loaded.step,
     }
-    train = experiment.train.model_copy(update={"quantize": None})  # it is done
-    changed = changed.model_copy(update={"data": experiment.data, "train": train})
-    file = write(out, path, loaded, changed, model.state_dict(), weights, record)
-    round_activations(model, {"weights": weights, **record})
-    score = compare(loaded.model, model, objective, experiment, lambda n, of: tell("evaluating", n, of))
+    train = changed.train.model_copy(update={"quantize": None})  # it is done
+    changed = made.experiment.model_copy(update={"train": train})
+    file = write(out, path, loaded, changed, made.model.state_dict(), made.weights, record)
+    round_activations(made.model, {"weights": made.weights, **record})
+    score = compare(loaded.model, made.model, objective, experiment, lambda n, of: tell("evaluating", n, of))
     layers = None
     if sensitivity:
-        layers = _one_by_one(exact, loaded.model, objective, experiment, settings, inputs, tell)
+        layers = _one_by_one(made.exact, loaded.model, objective, experiment, settings, tell)
     return {
         "run": str(path),
         "step": loaded.step,
@@ -109,11 +107,37 @@ def quantize_folder(
         "activations": None if settings.activations is None else settings.activations.name,
         "metric": experiment.objective.metrics[0].record(),
         **_said(score),
-        **_sizes(loaded.model, model, weights, file),
-        "maps": [_map(name, q, exact.get_parameter(name)) for name, q in weights.items()],
+        **_sizes(loaded.model, made.model, made.weights, file),
+        "maps": [_map(name, q, made.exact.get_parameter(name)) for name, q in made.weights.items()],
         "sensitivity": layers,
-        "notes": [*filter(None, [loaded.warning]), *notes],
+        "notes": [*filter(None, [loaded.warning]), *notes, *made.notes],
     }
+
+
+@dataclass(frozen=True)
+class Made:
+    """``model``, rounded, that ``experiment`` describes, and its ``weights`` in few bits; ``exact``, the same
+    before it was rounded; ``notes`` on what was rewritten."""
+
+    experiment: spec.Experiment
+    model: Model
+    exact: Model
+    weights: Mapping[str, Quantized]
+    notes: Sequence[str] = ()
+
+
+def round_model(experiment: spec.Experiment, model: Model, objective: Objective, settings: Settings) -> Made:
+    """The ``model`` of an experiment in few bits, perhaps changed in place; activations are not rounded yet.
+    Raises ValueError where that cannot be, ``LabError`` where no specification has what came out."""
+    inputs = _inputs(objective, settings)
+    experiment, model, notes = prepare(experiment, model, objective, settings, inputs)
+    exact = copy.deepcopy(model)
+    weights = quantize_blocks(model, settings.format, settings.method, inputs)
+    return Made(experiment, model, exact, weights, notes)
+
+
+def _inputs(objective: Objective, settings: Settings) -> Iterable[Any]:
+    return Examples(objective, settings) if settings.looks else ()
 
 
 @dataclass(frozen=True)
@@ -163,11 +187,11 @@ def _one_by_one(
     objective: Objective,
     experiment: spec.Experiment,
     settings: Settings,
-    inputs: Iterable[Any],
     tell: Tell,
 ) -> list[dict[str, Any]]:
     """What each block alone costs, activations as they are."""
     rows, count = [], len(model.blocks)  # type: ignore[arg-type]
+    inputs = _inputs(objective, settings)
     for i, _ in enumerate(quantize_one_by_one(model, settings.format, settings.method, inputs)):
         tell("one layer at a time", i + 1, count)
         rows.append({"layer": i, **_said(compare(reference, model, objective, experiment))})
