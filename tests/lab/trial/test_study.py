@@ -398,7 +398,15 @@ def test_what_a_person_reads(lab: Lab) -> None:
     said = "\n".join(details(answer))
     assert "2 ideas tried at once (Holm)" in said and "what moved most inside" in said
     page = report(answer)
-    assert page.count("<svg") == 3 and "+swiglu" in page
+    assert "+swiglu" in page and all(
+        words in page for words in ("is correlation", "by seed", "Command: danlu")
+    )
+    figures = 3
+    for f in answer.findings:
+        of_layers = {name for name, _, layer in (m["name"].partition("/") for m in f.why.moved) if layer}
+        figures += len(f.why.moved) + 2 * len(of_layers - {"logz", "logits-max"})  # those are of the output
+        assert len(f.why.moved) == (5 if f.pairs.at == "steps" else 0)
+    assert page.count("<svg") == figures
 
 
 def test_another_study_in_the_folder_is_not_overwritten(lab: Lab) -> None:
