@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from danlu.data.errors import DataError
 from danlu.data.finite import Finite, by_group, splits
+from danlu.files.errors import FileError
 from danlu.files.paths import expanded
 from danlu.files.read import open_file
 from danlu.spec.errors import did_you_mean
@@ -54,6 +55,8 @@ def _numpy(spec: Arrays, path: Path) -> tuple[Any, Any]:
             raise DataError(f"data.array = {spec.array}: {spec.file} holds one array; leave data.array out")
         return found, None if spec.labels is None else _label_file(spec)
     inside = spec.labels in found
+    if spec.labels is not None and not inside and not spec.labels.endswith(".npy"):
+        _named(found, spec.labels, "labels", spec)
     rest = [name for name in found if name != spec.labels]
     if spec.array is None and len(rest) != 1:
         raise DataError(
@@ -62,9 +65,7 @@ def _numpy(spec: Arrays, path: Path) -> tuple[Any, Any]:
     numbers = _named(found, rest[0] if spec.array is None else spec.array, "array", spec)
     if spec.labels is None:
         return numbers, None
-    if inside or not spec.labels.endswith(".npy"):
-        return numbers, _named(found, spec.labels, "labels", spec)
-    return numbers, _label_file(spec)
+    return numbers, found[spec.labels] if inside else _label_file(spec)
 
 
 def _named(found: Mapping[str, Any], name: str, field: str, spec: Arrays) -> Any:
@@ -87,7 +88,7 @@ def _load(path: Path) -> Any:
         with open_file(path) as file:
             found = np.load(file, allow_pickle=False)
             return found if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
-    except (MemoryError, OSError):
+    except (MemoryError, OSError, FileError):
         raise
     except Exception as error:  # NumPy raises whatever a damaged file leads it to
         if "allow_pickle" in str(error) or "pickle" in str(error):

@@ -39,6 +39,8 @@ def prepare_folder(
     folder without images, for files that are no images, and where Pillow is missing."""
     progress = progress or (lambda line: None)
     root = expanded(spec.folder)
+    if os.path.isfile(root):
+        raise DataError(f"data.folder = {spec.folder} is a file; name the folder that it is in")
     if not os.path.isdir(root):
         beside = [str(root.with_name(entry.name)) for entry in _entries(root.parent)]
         raise DataError(

@@ -8,17 +8,20 @@ import zlib
 from dataclasses import dataclass
 
 from danlu.draw.xml import text
+from danlu.files.overwrite import MARK
 
 
 def png(pixels: bytes, width: int, height: int, channels: int) -> bytes:
     """A PNG (ISO/IEC 15948) of rows of pixels, a byte for each of 1 (grey) or 3 (red, green, blue) channels.
-    Raises ``ValueError`` where their number is another."""
+    It says near its beginning that danlu wrote it, so that it may be written over. Raises ``ValueError``
+    where their number is another."""
     line = width * channels
     if channels not in (1, 3) or len(pixels) != line * height:
         raise ValueError(f"{len(pixels)} bytes are no {width} × {height} pixels of {channels} channels")
     rows = b"".join(b"\0" + pixels[i * line : (i + 1) * line] for i in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
+    note = b"Comment\0" + MARK.encode()
+    chunks = ((b"IHDR", header), (b"tEXt", note), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b""))
     made = b"\x89PNG\r\n\x1a\n"
     for kind, data in chunks:
         made += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

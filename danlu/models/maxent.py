@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 import torch.nn as nn
 
+from danlu.models.initialise import streams
 from danlu.nn import builds
 from danlu.spec import maxent
 
@@ -20,7 +21,8 @@ class Maxent(nn.Module):
     """x (…, columns) → scores (…, classes), both float64: p(y|x) is their softmax.
 
     Args: ``columns``, ``classes``: how many there are; ``problem``: the constraints that the weights are to
-    meet, which their solvers ask for. Weights are float64 whatever the precision of a run, and begin as 0.
+    meet, which their solvers ask for; ``spread``: the standard deviation of the initial weights. Weights are
+    float64 whatever the precision of a run.
     """
 
     width_multiplier = 1.0
@@ -28,11 +30,13 @@ class Maxent(nn.Module):
     recompute = False
     parameter_roles: ClassVar = {"weight": "readout"}
 
-    def __init__(self, columns: int, classes: int, problem: Problem) -> None:
+    def __init__(self, columns: int, classes: int, problem: Problem, *, spread: float = 0.0) -> None:
         super().__init__()
-        self.problem = problem
-        self.weight = nn.Parameter(torch.zeros(columns, classes, dtype=torch.float64))
+        self._seed = int(torch.randint(2**62, (), device="cpu")) if spread else 0
+        self.problem, self.spread = problem, spread
+        self.weight = nn.Parameter(torch.empty(columns, classes, dtype=torch.float64))
         self.blocks = nn.ModuleList()
+        self.redraw(())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x @ self.weight
@@ -40,7 +44,12 @@ class Maxent(nn.Module):
     @torch.no_grad()
     def redraw(self, modules: Collection[nn.Module]) -> None:
         """The initial weights once more."""
-        self.weight.zero_()
+        if not self.spread:
+            self.weight.zero_()
+            return
+        with streams(self, self._seed) as begin:
+            begin(self)
+            self.weight.normal_(std=self.spread)
 
     def flops(self, batch: int) -> int:
         """FLOPs of the matrix products of a forward pass over ``batch`` times the training set."""

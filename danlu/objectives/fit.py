@@ -136,10 +136,15 @@ class Fit(Objective):
 
     @torch.no_grad()
     def values(self, model: nn.Module) -> NDArray[np.float32]:
-        """What the model makes of the whole grid: [*shape, outputs]."""
+        """What the model makes of the whole grid, [*shape, outputs], with what is free in it fitted to the
+        values of the points that training sees."""
         grid = beside(model, self.source.whole.coordinates)
-        made = torch.cat([model(part) for part in grid.split(_ROWS)]).float().cpu().numpy()
-        return made.reshape(*self.source.shape, -1)
+        made = torch.cat([model(part) for part in grid.split(_ROWS)]).float().cpu()
+        if free := self._free(grid.cpu().double()):
+            functions, even = torch.stack(free, 1), torch.from_numpy(self.source.even)
+            errors = (torch.from_numpy(self.source.whole.values) - made).double()
+            made += (functions @ torch.linalg.lstsq(functions[even], errors[even]).solution).float()
+        return made.numpy().reshape(*self.source.shape, -1)
 
     def sample(self, model: nn.Module) -> Sample | None:
         """The whole signal as the model has it: a picture, or of a sound its curve."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from danlu import flows, spec
 from danlu.data import Counter, Finite
 from danlu.data.points import Points
+from danlu.files.yaml import brief
 from danlu.flows.convert import Field
 from danlu.flows.kernels import inside
 from danlu.flows.samplers import OneStep, Seen
@@ -65,7 +66,7 @@ class Flow(Generation):
             ("objective.conditional", teacher.conditional, self.conditional),
         ):
             if one != other:
-                raise ValueError(f"{what} is {one} there and {other} here")
+                raise ValueError(f"{what} is {_word(one)} there and {_word(other)} here")
         self.teacher = teacher, model
         self._taught = torch.compiler.disable(self._carried)  # it imports the compiler: seconds
 
@@ -134,3 +135,9 @@ class Flow(Generation):
         uniform = Counter(0, 0, _PATHS).uniform(0, count, self.numbers)
         field = self.guided(model, self.classes_of(model, count))
         return float(flows.straightness(field, beside(model, self.noise_of(uniform)), steps).mean())
+
+
+def _word(value: Any) -> str:
+    """A specification, a part or a truth value as one writes it."""
+    value = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+    return brief(value) if isinstance(value, bool | dict) else str(value)

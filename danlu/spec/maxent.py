@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from danlu.spec.architecture import Architecture
+from danlu.spec.base import NonNegativeFloat
 from danlu.spec.durations import length
 from danlu.spec.optim import Solver
 
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
 
 
 class Maxent(Architecture):
-    """One weight for each column together with each class, 0 at the start:
-    p(y|x) ∝ exp(Σ_j x_j w_jy). The data say how many there are, and how they are called."""
+    """One weight for each column together with each class: p(y|x) ∝ exp(Σ_j x_j w_jy). The data say how many
+    there are, and how they are called. ``spread``: the standard deviation of the initial weights; from other
+    ones the optimum is the same, so that seeds tell how much the way to it depends on its beginning."""
 
     kind: Literal["maxent"] = "maxent"
+    spread: NonNegativeFloat = 0.0
 
 
 def check_maxent(experiment: Experiment) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from danlu.data import DataError, Finite, prepare
+from danlu.files.errors import FileError
 from danlu.spec import Arrays
 
 RANDOM = np.random.default_rng(0)
@@ -144,6 +145,10 @@ def test_names_within_a_file(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", points=POINTS, more=POINTS)
     with pytest.raises(DataError, match=r"holds the arrays points, more; data.array names the one to read"):
         read(tmp_path / "two.npz")
+    with pytest.raises(DataError, match=r"data.labels = mare: .* holds points, more; did you mean more\?"):
+        read(tmp_path / "two.npz", labels="mare")
+    with pytest.raises(FileError, match=r"none\.npy is missing; restore it, or name another$"):
+        read(tmp_path / "none.npy")
     with pytest.raises(DataError, match=r"data.array = pints: .* did you mean points\?"):
         read(tmp_path / "two.npz", array="pints")
     assert read(tmp_path / "two.npz", array="points").shape == (3,)

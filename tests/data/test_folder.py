@@ -182,6 +182,9 @@ def test_a_folder_without_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "photos").mkdir()
     with pytest.raises(DataError, match=r"there is no such folder; did you mean .*photos\?"):
         read(tmp_path / "fotos", tmp_path / "cache")
+    (tmp_path / "one.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"one.png is a file; name the folder that it is in"):
+        read(tmp_path / "one.png", tmp_path / "cache")
     with pytest.raises(DataError, match="holds 0 images and 0 other files"):
         read(tmp_path / "photos", tmp_path / "cache")
     for i in range(3):

@@ -16,6 +16,7 @@ from danlu.draw import page
 from danlu.draw.moving import MovingPictures, MovingPoints, stills
 from danlu.draw.picture import Picture, png
 from danlu.draw.scatter import Point, Scatter, around, within
+from danlu.files.overwrite import MARK
 from tests.draw.test_page import HOSTILE, read
 
 POINTS = st.lists(st.tuples(st.floats(), st.floats()), max_size=20)
@@ -50,6 +51,7 @@ def test_a_png_unpacks_to_its_pixels(channels: int) -> None:
         assert struct.unpack(">I", data[place + 8 + size : place + 12 + size])[0] == zlib.crc32(kind + body)
         chunks[kind], place = body, place + 12 + size
     assert struct.unpack(">II", chunks[b"IHDR"][:8]) == (5, 4)
+    assert MARK.encode() in chunks[b"tEXt"] and MARK.encode() in data[:1000]
     rows = zlib.decompress(chunks[b"IDAT"])
     line = 5 * channels + 1
     assert b"".join(rows[i * line + 1 : (i + 1) * line] for i in range(4)) == pixels

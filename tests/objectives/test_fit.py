@@ -242,6 +242,14 @@ def test_the_laplacian_of_a_relu_net_is_zero_and_of_a_siren_is_not() -> None:
     assert (sizes["coordinate-mlp"] == 0).all() and sizes["siren"].min() > 1e-3
 
 
+@pytest.mark.parametrize(("supervise", "slope"), [("gradients", 0.0), ("laplacians", 3.0)])
+def test_a_sample_stands_where_its_signal_does(supervise: str, slope: float) -> None:
+    """Though nothing told the network its constant, or its slope."""
+    objective = made(supervise=supervise)
+    values = objective.values(Off(objective, 0.0, 7.0, slope))
+    assert values.reshape(-1, 1) == pytest.approx(objective.source.whole.values, abs=1e-5)
+
+
 def test_samples_are_the_whole_signal() -> None:
     torch.manual_seed(0)
     objective = made()

@@ -81,11 +81,21 @@ def test_reflow_learns_from_a_run_and_from_no_other(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("run", "sentence"), [("", "is not a run's folder"), ("denoised", "its objective is no flow")]
+    ("run", "taught", "sentence"),
+    [
+        ("", [], "is not a run's folder"),
+        ("denoised", DENOISE, "its objective is no flow"),
+        ("told", [*WORDS, "+class-condition"], "objective.conditional is true there and false here"),
+        (
+            "moons",
+            [*WORDS, "data=moons"],
+            r"data is \{.*kind: moons.*\} there and \{.*eight-gaussians.*\} here",
+        ),
+    ],
 )
-def test_what_cannot_teach_is_refused(tmp_path: Path, run: str, sentence: str) -> None:
+def test_what_cannot_teach_is_refused(tmp_path: Path, run: str, taught: list[str], sentence: str) -> None:
     if run:
-        small.go(resolve([*DENOISE, "train.steps=1"]), tmp_path / run)
+        small.go(resolve([*taught, "train.steps=1"]), tmp_path / run)
     words = [*WORDS, "+reflow", f"objective.coupling.run={tmp_path / (run or 'nothing')}"]
     with pytest.raises(RunError, match=f"objective.coupling.run = .*{sentence}"):
         small.go(resolve(words), tmp_path / "run")

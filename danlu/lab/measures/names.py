@@ -149,6 +149,13 @@ MEASURES: dict[str, Kind] = {
     "rare-rows": Kind("weights.rare_rows", "", "mean |w| of embeddings of tokens seldom trained on"),
     "lipschitz-above": Kind("stretch.lipschitz_above", "", "bound of the Lipschitz constant from above"),
     "lipschitz-below": Kind("stretch.lipschitz_below", "", "largest stretch found at the points of a signal"),
+    "above-optimum": Kind("optimum.above_optimum", "nats", "training loss above its least, of a convex one"),
+    "latent-nats": Kind(
+        "latent.latent_nats", "nats", "KL of a training example, all latent numbers", None, None
+    ),
+    "nats-of-the-spectrum": Kind(
+        "latent.nats_of_the_spectrum", "nats", "the same at the optimum of a linear autoencoder", None, None
+    ),
     "weight-rms": Kind("weights.weight_rms", "", "root mean square of the blocks' matrices"),
 }
 
