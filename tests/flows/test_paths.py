@@ -74,6 +74,30 @@ def test_targets_are_those_of_the_papers(t, sigma):
     torch.testing.assert_close(lipman.target(x0, x1, now), expected)
 
 
+@pytest.mark.parametrize(
+    ("path", "x", "target"),
+    [
+        (Linear(), 1.5, 2.0),
+        (Smoothed(sigma=0.2), 1.9, 2.0),  # 2 noise
+        (Lipman(sigma=0.1), 1.525, 2.1),  # ¾ + 1 − .9/4; 3 − .9
+        (Bridge(sigma=0.8), 1.5 + 0.4 * math.sqrt(3), 2 + 1.6 / math.sqrt(3)),  # sd .2√3; ½/(2·3/16) of .4√3
+        (Trigonometric(), 2.0719298, 3.7525626),  # cos, sin of π/8 are .9238795, .3826834
+    ],
+    ids=lambda value: name(value) if hasattr(value, "scales") else "",
+)
+def test_paths_by_hand(path, x, target):
+    """From 1 to 3 with noise 2 at t = ¼: by the formulas of torchcfm's matchers, whose source was read."""
+    noise, data, t, between = (
+        torch.ones(1, 1).double(),
+        3 * torch.ones(1, 1).double(),
+        of(0.25),
+        2 * torch.ones(1, 1),
+    )
+    between = between.double() if path.noisy else None
+    assert path.at(noise, data, t, between).item() == pytest.approx(x, abs=1e-6)
+    assert path.target(noise, data, t, between).item() == pytest.approx(target, abs=1e-6)
+
+
 def test_a_bridge_is_an_interpolant():
     t = torch.linspace(0.01, 0.99, 9).double()
     bridge, interpolant = Bridge(sigma=0.8), Interpolant(scale=0.8)

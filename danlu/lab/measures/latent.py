@@ -22,7 +22,7 @@ ROWS = 4096  # training examples that are looked at, of an endless set
 def latent_nats(run: Trained) -> float:
     """KL(q(z|x)‖N(0, 1)) summed over latent numbers, the mean over training examples. Raises ``LabError``
     where the bottleneck of the run is no Gaussian of an autoencoder."""
-    objective = _autoencode(run)
+    objective, _ = _autoencode(run)
     model = run.run.model
     passed = model(beside(model, _data(objective).astype(np.float32)))
     return float(passed.bottled.kl.flatten(1).sum(1).double().mean())
@@ -32,14 +32,17 @@ def nats_of_the_spectrum(run: Trained) -> float:
     """Σ ½ ln(λ/θ) over the eigenvalues λ of the covariance of the training data that exceed θ = β·s², at the
     decoder's noise s of the run: what ``latent_nats`` is at the optimum of a linear network (Lucas et al.
     2019; ``danlu.nn.bottlenecks.linear_vae``). Raises as ``latent_nats``."""
-    objective = _autoencode(run)
+    objective, narrow = _autoencode(run)
     data = _data(objective).reshape(-1, objective.numbers)
     covariance = np.atleast_2d(np.cov(data.T, bias=True))
     if objective.whole:  # training adds a uniform number to each shade
         covariance = covariance + np.eye(len(covariance)) * objective.step**2 / 12
     values = torch.from_numpy(np.linalg.eigvalsh(covariance))
-    narrow, noise = run.experiment.objective.bottleneck, float(run.run.model.noise.log_deviation.exp())  # type: ignore[union-attr]
-    return float(linear_vae(values, min(narrow.size, len(values)), noise**2, narrow.beta).kl.sum())
+    model: Any = run.run.model
+    best = linear_vae(
+        values, min(narrow.size, len(values)), float(model.noise.log_deviation.exp()) ** 2, narrow.beta
+    )
+    return float(best.kl.sum())
 
 
 def _data(objective: Autoencode) -> Any:
@@ -49,13 +52,12 @@ def _data(objective: Autoencode) -> Any:
     return (data.astype(np.float64) - objective.centre) / objective.spread
 
 
-def _autoencode(run: Trained) -> Autoencode:
+def _autoencode(run: Trained) -> tuple[Autoencode, Gaussian]:
     found = run.experiment.objective
-    if not isinstance(run.objective, Autoencode) or not isinstance(
-        getattr(found, "bottleneck", None), Gaussian
-    ):
+    narrow = getattr(found, "bottleneck", None)
+    if not isinstance(run.objective, Autoencode) or not isinstance(narrow, Gaussian):
         raise LabError(
             f"{run.folder} has the objective {found.kind}: this is measured of autoencoders with "
             "objective.bottleneck.kind = gaussian"
         )
-    return run.objective
+    return run.objective, narrow
