@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.data.array_files import numpy_arrays, parquet_columns
 from danlu.data.errors import DataError
 from danlu.data.finite import Finite, by_group, splits
-from danlu.files.errors import FileError
 from danlu.files.paths import expanded
-from danlu.files.read import open_file
 from danlu.spec.errors import did_you_mean
 from danlu.spec.finite import Arrays
 
@@ -49,7 +48,7 @@ def prepare_arrays(spec: Arrays) -> Finite:
 
 def _numpy(spec: Arrays, path: Path) -> tuple[Any, Any]:
     """The numbers and, if there are any, the labels."""
-    found = _load(path)
+    found = numpy_arrays(path)
     if not isinstance(found, Mapping):
         if spec.array is not None:
             raise DataError(f"data.array = {spec.array}: {spec.file} holds one array; leave data.array out")
@@ -79,37 +78,11 @@ def _label_file(spec: Arrays) -> Any:
     assert spec.labels is not None
     if not spec.labels.endswith(".npy"):
         raise DataError(f"data.labels = {spec.labels}: {spec.file} holds one array; allowed: a .npy file")
-    return _load(expanded(spec.labels))
-
-
-def _load(path: Path) -> Any:
-    """The array of a .npy file, or those of a .npz file by name."""
-    try:
-        with open_file(path) as file:
-            found = np.load(file, allow_pickle=False)
-            return found if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
-    except (MemoryError, OSError, FileError):
-        raise
-    except Exception as error:  # NumPy raises whatever a damaged file leads it to
-        if "allow_pickle" in str(error) or "pickle" in str(error):
-            why = "it holds objects, which are not unpickled; save numbers"
-        else:
-            why = f"it is damaged, or no array ({str(error).splitlines()[0][:80] if str(error) else 'empty'})"
-        raise DataError(f"{path} cannot be read: {why}") from error
+    return numpy_arrays(expanded(spec.labels))
 
 
 def _parquet(spec: Arrays, path: Path) -> tuple[Any, Any]:
-    try:
-        arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
-    except ImportError:
-        raise DataError(f"{path} needs pyarrow: pip install 'danlu[data]'") from None
-    open_file(path).close()  # so that it is a file
-    try:
-        with parquet.ParquetFile(path) as file:
-            table = file.read()
-    except (arrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
-    columns = {name: table.column(name) for name in table.column_names}
+    columns = parquet_columns(path)
     labels = None
     if spec.labels is not None:
         labels = np.array(_named(columns, spec.labels, "labels", spec).to_pylist())
@@ -122,7 +95,8 @@ def _parquet(spec: Arrays, path: Path) -> tuple[Any, Any]:
                 f"data.array = {spec.array}: the lists in {spec.file} are not of one length, or of no numbers"
             ) from None
     wanted = [name for name in columns if name != spec.labels]
-    of_numbers = arrow.types.is_integer, arrow.types.is_floating, arrow.types.is_boolean
+    types = importlib.import_module("pyarrow.types")
+    of_numbers = types.is_integer, types.is_floating, types.is_boolean
     for name in wanted:
         kind = columns[name].type
         if not any(one(kind) for one in of_numbers):

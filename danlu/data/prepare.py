@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,21 +36,24 @@ def prepare(spec: Any, *, cache: Path | None = None, progress: Progress | None =
     """
     if (own := own_of(type(spec))) is not None:
         return _own_source(own, spec)
-    if isinstance(spec, specs.Digits):
-        return prepare_digits(spec)
-    if isinstance(spec, specs.ImageFolder):
-        return prepare_folder(spec, cache=cache, progress=progress)
-    if isinstance(spec, specs.Arrays):
-        return prepare_arrays(spec)
-    if isinstance(spec, points.Points):
-        return Points(spec)
-    if isinstance(spec, specs.Table):
-        return prepare_table(spec)
-    if isinstance(spec, specs.Bigrams):
-        return prepare_bigrams(spec, cache=cache, progress=progress)
-    if isinstance(spec, signals.Signals):
-        return prepare_signal(spec)
-    return prepare_text(spec, cache=cache, progress=progress)
+    for kinds, make in _HELD:
+        if isinstance(spec, kinds):
+            return make(spec)
+    make_once = next((make for kind, make in _CACHED if isinstance(spec, kind)), prepare_text)
+    return make_once(spec, cache=cache, progress=progress)
+
+
+_HELD: tuple[tuple[Any, Callable[[Any], Any]], ...] = (  # in memory alone
+    (specs.Digits, prepare_digits),
+    (specs.Arrays, prepare_arrays),
+    (specs.Table, prepare_table),
+    (points.Points, Points),
+    (signals.Signals, prepare_signal),
+)
+_CACHED: tuple[tuple[Any, Callable[..., Any]], ...] = (
+    (specs.ImageFolder, prepare_folder),
+    (specs.Bigrams, prepare_bigrams),
+)
 
 
 def _own_source(own: Own, spec: Any) -> Any:

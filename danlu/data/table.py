@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import math
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.data.array_files import numpy_arrays, parquet_columns
 from danlu.data.errors import DataError
 from danlu.data.labelled import CONSTANT, Floats, Labelled, with_constant
 from danlu.files.paths import expanded
@@ -102,34 +102,23 @@ def _csv(path: Path) -> Columns:
 
 
 def _parquet(path: Path) -> Columns:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise DataError(f"{path} needs pyarrow; pip install 'danlu[data]', or save it as .csv") from None
-    try:
-        table = parquet.read_table(pyarrow.BufferReader(read_bytes(path, LARGE)))
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    return {name: table.column(name).to_pylist() for name in table.column_names}
+    return {name: column.to_pylist() for name, column in parquet_columns(path).items()}
 
 
 def _npz(path: Path) -> Columns:
+    arrays = numpy_arrays(path)
+    if not isinstance(arrays, dict):
+        raise DataError(f"{path} holds one array without a name; save its columns by numpy.savez")
     found: dict[str, Sequence[Any]] = {}
-    try:
-        with np.load(io.BytesIO(read_bytes(path, LARGE)), allow_pickle=False) as arrays:
-            for name in arrays:
-                array = arrays[name]
-                if array.ndim == 1:
-                    found[name] = array.tolist()
-                elif array.ndim == 2:
-                    found |= {f"{name}.{j}": column.tolist() for j, column in enumerate(array.T)}
-                else:
-                    raise DataError(
-                        f"{path}: {name!r} has the shape {array.shape}; allowed: (rows,) or (rows, columns)"
-                    )
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-        raise DataError(f"{path} cannot be read as .npz: {str(error).splitlines()[0]}") from None
+    for name, array in arrays.items():
+        if array.ndim == 1:
+            found[name] = array.tolist()
+        elif array.ndim == 2:
+            found |= {f"{name}.{j}": column.tolist() for j, column in enumerate(array.T)}
+        else:
+            raise DataError(
+                f"{path}: {name!r} has the shape {array.shape}; allowed: (rows,) or (rows, columns)"
+            )
     return found
 
 

@@ -87,7 +87,31 @@ class Condition(nn.Module):
         return int(self.time.flops(rows))
 
 
-class Modulate(nn.Module):
+class Generated(nn.Module):
+    """A base class: ``parts`` vectors of ``width``, linear in a condition of so many numbers and 0 at the
+    start."""
+
+    def __init__(self, width: int, condition: int, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.generator = Linear(condition, parts * width)
+        self.initialise_own()
+
+    def initialise_own(self) -> None:
+        """Start as if there were no condition."""
+        nn.init.zeros_(self.generator.weight)
+        nn.init.zeros_(self.generator.bias)
+
+    def generated(self, x: torch.Tensor, condition: torch.Tensor, axis: int = -1) -> tuple[torch.Tensor, ...]:
+        """The vectors of ``condition`` (batch, numbers) beside x (batch, …), in its type."""
+        return beside(self.generator(condition.to(x.dtype)), x, axis).chunk(self.parts, dim=axis)
+
+    def flops(self, batch: int) -> int:
+        """FLOPs of the generator in a forward pass."""
+        return self.generator.flops(batch)
+
+
+class Modulate(Generated):
     """Feature-wise linear modulation (Perez et al. 2018, eq. 2): (1 + a) ⊙ x + b with (a, b) linear in the
     condition, 0 at the start: the identity.
 
@@ -96,26 +120,15 @@ class Modulate(nn.Module):
     """
 
     def __init__(self, width: int, condition: int, *, axis: int = -1) -> None:
-        super().__init__()
+        super().__init__(width, condition, 2)
         self.axis = axis
-        self.generator = Linear(condition, 2 * width)
-        self.initialise_own()
-
-    def initialise_own(self) -> None:
-        """Start as the identity."""
-        nn.init.zeros_(self.generator.weight)
-        nn.init.zeros_(self.generator.bias)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        a, b = beside(self.generator(condition.to(x.dtype)), x, self.axis).chunk(2, dim=self.axis)
+        a, b = self.generated(x, condition, self.axis)
         return torch.addcmul(b, 1 + a, x)
 
-    def flops(self, batch: int) -> int:
-        """FLOPs of the generator in a forward pass."""
-        return self.generator.flops(batch)
 
-
-class AdaptiveNorm(nn.Module):
+class AdaptiveNorm(Generated):
     """Adaptive layer norm, zero (Peebles & Xie 2023, section 3.2): (1 + a) ⊙ (x − μ)/σ + b, and a gate g for
     the branch that reads it, all linear in the condition and 0 at the start. A residual layer
     x + g ⊙ branch(norm) is the identity then.
@@ -126,23 +139,12 @@ class AdaptiveNorm(nn.Module):
     """
 
     def __init__(self, width: int, condition: int, *, eps: float = 1e-6) -> None:
-        super().__init__()
+        super().__init__(width, condition, 3)
         self.eps = eps
-        self.generator = Linear(condition, 3 * width)
-        self.initialise_own()
-
-    def initialise_own(self) -> None:
-        """Start as layer norm with the gate shut."""
-        nn.init.zeros_(self.generator.weight)
-        nn.init.zeros_(self.generator.bias)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        a, b, gate = beside(self.generator(condition.to(x.dtype)), x, -1).chunk(3, dim=-1)
+        a, b, gate = self.generated(x, condition)
         return torch.addcmul(b, 1 + a, F.layer_norm(x, x.shape[-1:], eps=self.eps)), gate
-
-    def flops(self, batch: int) -> int:
-        """FLOPs of the generator in a forward pass."""
-        return self.generator.flops(batch)
 
 
 def beside(vectors: torch.Tensor, x: torch.Tensor, axis: int) -> torch.Tensor:

@@ -13,9 +13,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from danlu import spec
+from danlu.nn.conditions import Generated
 from danlu.nn.contracts import Norm
 from danlu.nn.derivatives import by_operators
-from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
 
 
@@ -284,7 +284,7 @@ class NoNorm(Norm):
 
 
 @builds(spec.FiLM)
-class FiLM(nn.Module):
+class FiLM(Generated):
     """Feature-wise linear modulation (Perez et al. 2018, eq. 2) of a layer norm: a·(x − μ)/σ + b, where
     (a − 1, b) is a linear map of a condition, 0 at the start.
 
@@ -293,23 +293,11 @@ class FiLM(nn.Module):
     """
 
     def __init__(self, width: int, *, condition: int = 16, eps: float = 1e-5) -> None:
-        super().__init__()
+        super().__init__(width, condition, 2)
         self.eps = eps
-        self.generator = Linear(condition, 2 * width)
-        self.initialise_own()
-
-    def initialise_own(self) -> None:
-        """Start as layer norm, whatever the condition."""
-        nn.init.zeros_(self.generator.weight)
-        nn.init.zeros_(self.generator.bias)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         exact = _exact(x)
-        generated = self.generator(condition.to(x.dtype)).to(exact)
-        a, b = generated.view(-1, *[1] * (x.ndim - 2), 2 * x.shape[-1]).chunk(2, dim=-1)
+        a, b = (part.to(exact) for part in self.generated(x, condition))
         y = F.layer_norm(x.to(exact), x.shape[-1:], eps=self.eps)
         return ((1 + a) * y + b).to(x.dtype)
-
-    def flops(self, batch: int) -> int:
-        """FLOPs of the generator in a forward pass."""
-        return self.generator.flops(batch)

@@ -109,6 +109,10 @@ def test_bad_files_get_a_sentence(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DanluError, match=said):
             prepare(of(tmp_path / name))
+    with (tmp_path / "plain.npz").open("wb") as file:
+        np.save(file, np.zeros((3, 2)))
+    with pytest.raises(DanluError, match=r"plain\.npz holds one array without a name"):
+        prepare(of(tmp_path / "plain.npz"))
     np.savez(tmp_path / "o.npz", x=np.array([object()]), allow_pickle=True)
     with pytest.raises(DanluError, match=r"cannot be read as \.npz"):
         prepare(of(tmp_path / "o.npz"))
