@@ -107,9 +107,11 @@ def flops_per_token(experiment: spec.Experiment) -> int:
     Prepares the data where it is not prepared yet, for the tokenizer's size."""
     from danlu import data
     from danlu.train.assemble import outline
+    from danlu.train.teacher import sketch
 
     objective, model, *_ = outline(experiment, data.prepare(experiment.data))
-    return 3 * objective.flops(model) // objective.size
+    sketch(experiment, objective)
+    return int((3 * objective.flops(model) + objective.beside(model)) // objective.size)
 
 
 def flops(experiment: spec.Experiment) -> float:

@@ -14,11 +14,14 @@ FIELDS = {
     **{f"data.{field}": _TEXT for field in ("of", "pixels", "points", "low", "high")},  # signals
     "train.evaluate_tokens": _TEXT,
 }
-PENALTIES = ("objective.z_loss",)  # added to the training loss alone; the metric is without them
+PENALTIES = (
+    "objective.z_loss",
+    "objective.teacher",
+)  # added to the training loss alone; the metric is without them
 
 
 def why_apart(field: str) -> str | None:
     """Why runs that differ in ``field`` cannot be compared by their metric; None where they can."""
-    if field in PENALTIES:
+    if any(field == name or field.startswith(f"{name}.") for name in PENALTIES):
         return None
     return next((why for name, why in FIELDS.items() if field == name or field.startswith(f"{name}.")), None)

@@ -122,6 +122,10 @@ class Objective:
         """FLOPs of the matrix products of a forward pass over so many examples."""
         return int(model.flops(examples, *self.lengths))  # type: ignore[operator]
 
+    def beside(self, model: nn.Module) -> float:
+        """FLOPs of an example in training beside those of the network's own update, such as a teacher's."""
+        return 0
+
     def about(self) -> str:
         """What there is to learn from, as a run announces it: "1,438 training images of digits"."""
         return f"{self.unit}s"

@@ -19,8 +19,11 @@ from danlu.objectives.language import IGNORED, Ids, Key, Language
 class Causal(Language):
     """Every token is predicted from those before it in its row."""
 
-    def __init__(self, source: Dataset, *, z_loss: float = 0.0) -> None:
-        super().__init__(source, z_loss=z_loss, count=source.spec.context, lengths=(source.spec.context,))
+    def __init__(
+        self, source: Dataset, *, z_loss: float = 0.0, teacher: spec.teachers.Teacher | None = None
+    ) -> None:
+        context = source.spec.context
+        super().__init__(source, z_loss=z_loss, count=context, lengths=(context,), teacher=teacher)
 
     def make(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:
         if mask is not None:
@@ -36,7 +39,14 @@ class Prefix(Language):
     """The first ``length`` tokens of a row see one another; the others are predicted from those before
     them (Raffel et al. 2020, section 3.2.1). With ``length`` 1 it is ``Causal``."""
 
-    def __init__(self, source: Dataset, *, length: int = 32, z_loss: float = 0.0) -> None:
+    def __init__(
+        self,
+        source: Dataset,
+        *,
+        length: int = 32,
+        z_loss: float = 0.0,
+        teacher: spec.teachers.Teacher | None = None,
+    ) -> None:
         # The last token of the prefix predicts the first one after it: length − 1 targets are given away.
         self.given = length - 1
         super().__init__(
@@ -45,6 +55,7 @@ class Prefix(Language):
             count=source.spec.context - self.given,
             lengths=(source.spec.context,),
             scope={"prefix": length},
+            teacher=teacher,
         )
 
     def make(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:

@@ -17,14 +17,22 @@ from numpy.typing import NDArray
 from danlu.data import Batches, DataError, Dataset, document_ids, held_out_windows
 from danlu.nn import auxiliary
 from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside, padded
+from danlu.objectives.distil import Distillation
 from danlu.spec.objectives import BITS_PER_BYTE, HELD_OUT_LOSS
+from danlu.spec.teachers import Teacher
 
 Ids = NDArray[np.int64]
 Key = tuple[int, ...]
 
 IGNORED = -100  # the target of a position that predicts nothing: what cross_entropy leaves out
 SAMPLE_TOKENS = 200
-_OWN = ("tokens", "targets", "weights")  # of an example: all else goes to the model by name
+_OWN = (
+    "tokens",
+    "targets",
+    "weights",
+    "draws",
+    "matched",
+)  # of an example: all else goes to the model by name
 _TRAINING, _HELD_OUT = 0x7461736B, 0x68656C64  # keep these random streams apart from others
 
 
@@ -43,7 +51,8 @@ class Language(Objective):
     """What is predicted from what in rows of text; the classes of ``danlu.objectives`` say how.
 
     Attributes besides ``Objective``'s: ``extra_ids``, the ids that the objective adds after the tokenizer's;
-    ``vocabulary``, all of them; ``token_bytes``, int32 [vocabulary], the bytes of text that each stands for
+    ``vocabulary``, all of them; ``known``: how many of them, the first, stand for something; ``taught``: by
+    what teacher (None: by none); ``token_bytes``, int32 [vocabulary], the bytes of text that each stands for
     (none for an extra id); ``scope``, what is passed to the model beside the example; ``continues``, whether
     the model can continue a text; ``rounds``, how often each held-out window is asked, each time with other
     random numbers.
@@ -63,6 +72,7 @@ class Language(Objective):
         lengths: tuple[int, ...],
         extra_ids: int = 0,
         scope: Mapping[str, Any] | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         data, tokenizer = source.spec, source.tokenizer
         self.source, self.tokenizer = source, tokenizer
@@ -71,6 +81,8 @@ class Language(Objective):
         self.separator, self.text_ids = tokenizer.separator, tokenizer.vocabulary
         self.z_loss, self.count, self.lengths, self.extra_ids = z_loss, count, lengths, extra_ids
         self.scope = dict(scope or {})
+        self.taught = None if teacher is None else Distillation(teacher)
+        self.known = tokenizer.vocabulary + extra_ids
         self.vocabulary = max(tokenizer.vocabulary + extra_ids, data.vocabulary or 0)
         self.inputs = self.vocabulary, max(lengths)
         beyond = np.zeros(self.vocabulary - tokenizer.vocabulary, np.int32)
@@ -100,7 +112,8 @@ class Language(Objective):
 
     def example(self, draw: Draw) -> Example:
         rows = self._batches(draw.seed).rows(draw.first + draw.start, draw.stop - draw.start)
-        return self.make(*rows, training_keys(draw.seed, draw.step, draw.start, draw.stop))
+        made = self.make(*rows, training_keys(draw.seed, draw.step, draw.start, draw.stop))
+        return made if self.taught is None else made | self.taught.example(self, draw)
 
     def held_out(self, limit: int | None = None) -> HeldOut:
         """The windows of held-out text of which something is predicted, of the first ``limit`` tokens."""
@@ -138,17 +151,30 @@ class Language(Objective):
 
     def loss(self, model: nn.Module, example: Tensors) -> Losses:
         """Nats, over the predicted tokens. A model in training also pays the z-loss and the losses that its
-        modules have of their own; these are means per token, and so count for each."""
+        modules have of their own; these are means per token, and so count for each. So does one that is
+        taught: what that adds to −ln p counts as a penalty, so that losses mean the same with and without."""
+        if self.taught is not None and model.training:
+            example = self.taught.text(self, model, example)
         targets, weights = example["targets"], example.get("weights")
         logits = self.logits(model, example)
         nats = nats_sum(logits, targets, weights)
         if not model.training:
             return Losses(nats, None)
+        if "matched" in example and self.taught is not None:
+            return Losses(nats.detach(), self.taught.matching(self, model, example))
         penalties = [self.z_loss * z_sum(logits, targets, weights)] if self.z_loss else []
+        if self.taught is not None:
+            soft = self.taught.penalty(self, logits, nats, example)
+            penalties += [] if soft is None else [soft]
         own = auxiliary(model)
         if own is not None:
             penalties.append(own * (len(targets) * self.count))
         return Losses(nats, sum(penalties, torch.zeros_like(nats)) if penalties else None)
+
+    def beside(self, model: nn.Module) -> float:
+        if self.taught is None or self.taught.model is None:
+            return 0
+        return self.taught.flops(self.flops(self.taught.model), self.flops(model))
 
     def scored(self, example: Tensors) -> torch.Tensor:
         """The tokens of text that the loss is of, by which metrics divide it: int64 (rows, positions),

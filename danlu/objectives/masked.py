@@ -34,6 +34,7 @@ class Masked(Language):
         mask: float = 0.8,
         random: float = 0.1,
         z_loss: float = 0.0,
+        teacher: spec.teachers.Teacher | None = None,
     ) -> None:
         self.mask, self.random = mask, random
         self.mask_id = source.tokenizer.vocabulary
@@ -43,6 +44,7 @@ class Masked(Language):
             count=max(1, round(rate * source.spec.context)),
             lengths=(source.spec.context,),
             extra_ids=1,
+            teacher=teacher,
         )
 
     def make(self, inputs: Ids, targets: Ids, keys: Sequence[Key], mask: Any = None) -> Example:

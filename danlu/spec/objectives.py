@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from danlu.spec.autoencode import Autoencode
 from danlu.spec.base import (
@@ -36,6 +36,7 @@ from danlu.spec.flows import (
     Weight,
 )
 from danlu.spec.metrics import DISTANCES, Metric
+from danlu.spec.teachers import Teacher
 
 ZLoss = NonNegativeFloat
 
@@ -65,16 +66,26 @@ class Language(Spec):
     def metrics(self) -> tuple[Metric, ...]:
         return BITS_PER_BYTE, HELD_OUT_LOSS
 
-    may_differ: ClassVar[tuple[str, ...]] = ("z_loss",)
+    may_differ: ClassVar[tuple[str, ...]] = ("z_loss", "teacher")
+
+
+def _writes_nothing(teacher: Teacher | None) -> Teacher | None:
+    if teacher is not None and teacher.on_policy:
+        raise ValueError(
+            f"on_policy = {teacher.on_policy} lets the student go on with a text token by token, as only "
+            "kind = causal learns to; set on_policy = 0"
+        )
+    return teacher
 
 
 class Causal(Language):
     """Predict each token from those before it. ``z_loss`` weighs (ln Σe^z)², added to each token's loss
-    (PaLM: 1e-4), which keeps the logits from drifting."""
+    (PaLM: 1e-4), which keeps the logits from drifting. ``teacher``: another network to learn from."""
 
     models: ClassVar[tuple[str, ...]] = ("decoder",)
     kind: Literal["causal"] = "causal"
     z_loss: ZLoss = 0.0
+    teacher: Teacher | None = None
 
 
 class Prefix(Language):
@@ -85,6 +96,7 @@ class Prefix(Language):
     kind: Literal["prefix"] = "prefix"
     length: PositiveInt = 32
     z_loss: ZLoss = 0.0
+    teacher: Annotated[Teacher | None, AfterValidator(_writes_nothing)] = None
 
 
 class Masked(Language):
@@ -98,6 +110,7 @@ class Masked(Language):
     mask: Fraction = 0.8
     random: Fraction = 0.1
     z_loss: ZLoss = 0.0
+    teacher: Annotated[Teacher | None, AfterValidator(_writes_nothing)] = None
 
     @model_validator(mode="after")
     def _shares(self) -> Masked:

@@ -46,8 +46,10 @@ class Assembly:
 
     @property
     def flops_per_unit(self) -> int:
-        """FLOPs of forward and backward for one token of text (one image): three times the forward pass."""
-        return 3 * self.objective.flops(self.model) // self.objective.size
+        """FLOPs of forward and backward for one token of text (one image): three times the forward pass, and
+        what the objective computes beside it."""
+        whole = 3 * self.objective.flops(self.model) + self.objective.beside(self.model)
+        return int(whole // self.objective.size)
 
 
 def objective_of(experiment: spec.Experiment, source: Any) -> Objective:
@@ -108,6 +110,10 @@ def assemble(
 
     model, wrapped = distribute(make, experiment.train.parallel, group, precision)
     profile(model, experiment, objective)
+    taught = getattr(objective, "taught", None)
+    if taught is not None and taught.model is not None:  # copied weights have the last word
+        taught.model.compute = PRECISIONS[precision]
+        taught.begin(model)
     rules = optim.build(experiment.optimizer, model, updates_of(experiment))
     return Assembly(experiment, objective, model, wrapped, rules, precision, group)
 

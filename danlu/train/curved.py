@@ -64,7 +64,7 @@ class Curved:
     def objective(self) -> Objective:
         """The run's objective on its data."""
         made = objective_of(self.experiment, data.prepare(self.experiment.data))
-        teach(self.experiment, made, ALONE.device)
+        teach(self.experiment, made, ALONE)
         return made
 
     @cached_property

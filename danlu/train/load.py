@@ -56,9 +56,7 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
         )
     experiment = resolve([str(folder.experiment)])
     if step is None:
-        latest = store.choose(path, None)
-        best = (store.read_content(path, latest)["state"].get("position") or {}).get("best_step")
-        step = latest if best is None or not store.step_folder(path, best).is_dir() else best
+        step = store.best_step(path)
     tensors, state = checkpoint.load(path, step, only={"model"})
     objective = objective_of(experiment, _source(folder, experiment))
     model = network(experiment, objective)

@@ -70,8 +70,9 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     keep_memory()
     precision = pick_precision(train.precision, device)
     objective = objective_of(experiment, data.prepare(experiment.data))
-    teach(experiment, objective, device)
-    made = assemble(experiment, objective, precision, Processes(0, 1, device))
+    group = Processes(0, 1, device)
+    teach(experiment, objective, group)
+    made = assemble(experiment, objective, precision, group)
     timer = _Timer(device)
     compiled = compiling.compiled(experiment, objective) if train.compile is True else None
     update = Update(made, part=timer.part, loss=None if compiled is None else compiled.loss)

@@ -131,6 +131,14 @@ def choose(run: Path, step: int | None) -> int:
     return chosen
 
 
+def best_step(run: Path) -> int:
+    """The step of the best checkpoint by the metric, or of the latest where that is not kept. Raises
+    ``RunError`` where there is none."""
+    latest = choose(run, None)
+    best = (read_content(run, latest)["state"].get("position") or {}).get("best_step")
+    return latest if best is None or not step_folder(run, best).is_dir() else int(best)
+
+
 def read_content(run: Path, step: int) -> dict[str, Any]:
     """What ``publish`` was given, checked against its own sum. Raises ``RunError`` if it is damaged."""
     content, problem = _content(run, step)

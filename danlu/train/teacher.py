@@ -1,4 +1,5 @@
-"""A trained run as the teacher of another: a flow that is straightened by its own pairs (reflow)."""
+"""A trained run as the teacher of another: of a flow that its pairs straighten (reflow), of a model of text
+that its probabilities are targets for (distillation)."""
 
 from __future__ import annotations
 
@@ -9,35 +10,71 @@ from typing import Any
 import torch
 
 from danlu import spec
-from danlu.objectives import Flow, Objective
+from danlu.files.json import to_json
+from danlu.objectives import Flow, Language, Objective
+from danlu.spec.words import resolve
+from danlu.train import taught
+from danlu.train.assemble import on_meta
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder
 from danlu.train.load import load_run
+from danlu.train.parallel import Processes
 
 
-def teach(experiment: spec.Experiment, objective: Objective, device: torch.device) -> dict[str, Any] | None:
-    """Give ``objective`` its teacher, frozen and on ``device``, if the experiment names one.
+def teach(experiment: spec.Experiment, objective: Objective, group: Processes) -> dict[str, Any] | None:
+    """Give ``objective`` its teacher, frozen and on the device of ``group``, if the experiment names one; a
+    teacher that is described in words is trained first, by the first process.
 
-    Returns what is kept of it: ``run``, ``step``, and ``weights``, their SHA-256; None where there is none.
-    Raises ``RunError`` for a folder that is no run, or one that cannot teach this.
+    Returns what is kept of it: ``run``, ``step``, ``weights``, their SHA-256, and what its training cost;
+    None where there is none. Raises ``RunError`` for a folder that is no run, or one that cannot teach this.
     """
-    if not isinstance(objective, Flow) or objective.reflow is None:
+    said = taught.named(experiment)
+    if said is None:
         return None
-    path = objective.reflow.run
     try:
-        loaded = load_run(Path(path))
-        objective.teach(loaded.objective, loaded.model.to(device))
-    except (RunError, ValueError) as error:
-        raise RunError(f"objective.coupling.run = {path}: {error}") from None
+        path = folder_of(said.run, experiment, objective)
+        words = taught.words_of(said.run, experiment.train.seed)
+        if words is not None:
+            group.on_first(lambda: taught.train_first(words, path))
+        loaded = load_run(path)
+        model = loaded.model.to(group.device)
+        if isinstance(objective, Flow):
+            objective.teach(loaded.objective, model)
+        elif isinstance(objective, Language) and objective.taught is not None:
+            objective.taught.take(objective, loaded.objective, model)
+    except (RunError, spec.SpecError, ValueError) as error:
+        raise RunError(f"{said.field} = {said.run}: {error}") from None
     kept = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
         kept.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return {"run": path, "step": loaded.step, "weights": kept.hexdigest()}
+    return {"run": said.run, "step": loaded.step, "weights": kept.hexdigest(), **taught.cost(path)}
+
+
+def folder_of(run: str, experiment: spec.Experiment, objective: Objective) -> Path:
+    """The folder that ``run`` names, or that of the experiment that it describes."""
+    words = taught.words_of(run, experiment.train.seed)
+    if words is None:
+        return Path(run)
+    return taught.folder_of(words, to_json({"splits": objective.record.get("splits")}))
+
+
+def sketch(experiment: spec.Experiment, objective: Objective) -> None:
+    """Give ``objective`` the outline of its teacher, on the meta device, by which FLOPs are counted before
+    anything runs."""
+    said = taught.named(experiment)
+    if said is None or not isinstance(objective, Language) or objective.taught is None:
+        return
+    words = taught.words_of(said.run, experiment.train.seed)
+    try:
+        teacher = resolve(words or [str(RunFolder(Path(said.run)).experiment)])
+    except spec.DanluError as error:
+        raise RunError(f"{said.field} = {said.run}: {error}") from None
+    objective.taught.model = on_meta(teacher, objective)
 
 
 def check_teacher(folder: RunFolder, before: dict[str, Any] | None, now: dict[str, Any] | None) -> None:
     """Raises ``RunError`` where a run began with another teacher."""
-    if before != now:
+    if (before or {}).get("weights") != (now or {}).get("weights"):
         path = (now or before or {}).get("run")
         raise RunError(
             f"{folder.path} began with another teacher: {path} holds other weights; bring the first back, or "

@@ -42,7 +42,10 @@ def test_every_recipe_resolves_and_says_where_it_comes_from(name: str) -> None:
 
 
 ON_TEXT = ("tiny", "nanogpt-char", "llama-15m", "bert-base")
-NEEDS = {"reflow": ["objective.coupling.run=runs/teacher"]}  # what only the user knows
+NEEDS = {
+    "reflow": ["objective.coupling.run=runs/teacher"],
+    "distil": ["objective.teacher.run=runs/teacher"],
+}  # what only the user knows
 
 
 @pytest.mark.parametrize("name", catalog.names("ideas"))

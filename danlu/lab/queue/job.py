@@ -18,7 +18,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.study import folder_name
 from danlu.parts.measures import key
 from danlu.spec.replay import to_yaml
-from danlu.train import shapes
+from danlu.train import shapes, taught
 from danlu.train.folder import ENVIRONMENT, SUMMARY
 
 MEASURES, FAILED = "measures.json", "failed.json"
@@ -39,9 +39,11 @@ class Job:
 
     @cached_property
     def hash(self) -> str:
-        """Sixteen hex digits: the experiment, its own parts, and PyTorch. What else decides where its run is
-        stands in ``danlu.lab.queue.places``."""
-        text = "\n".join([to_yaml(self.experiment), torch_build(), *parts.digests(self.experiment)])
+        """Sixteen hex digits: the experiment, its own parts, and PyTorch; a teacher counts by its weights and
+        not by where it lies. What else decides where its run is stands in ``danlu.lab.queue.places``."""
+        text = "\n".join(
+            [to_yaml(taught.by_content(self.experiment)), torch_build(), *parts.digests(self.experiment)]
+        )
         return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
     @property

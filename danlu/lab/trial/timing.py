@@ -332,10 +332,11 @@ def _update(experiment: spec.Experiment) -> Callable[[], None]:
     train = experiment.train
     device, precision = place(train)
     objective = objective_of(experiment, data.prepare(experiment.data))
-    teach(experiment, objective, torch.device(device))
-    made = assemble(experiment, objective, precision, Processes(0, 1, torch.device(device)))
-    for group in (group for rule in made.rules for group in rule.param_groups):
-        group["lr"] *= GENTLY
+    group = Processes(0, 1, torch.device(device))
+    teach(experiment, objective, group)
+    made = assemble(experiment, objective, precision, group)
+    for settings in (settings for rule in made.rules for settings in rule.param_groups):
+        settings["lr"] *= GENTLY
     updates, steps = Update(made), count()
 
     def update() -> None:

@@ -1,0 +1,203 @@
+"""Distillation: what a network learns from the probabilities of another beside its data."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn as nn
+
+from danlu.data import Counter
+from danlu.objectives.base import Draw, Example, Tensors
+from danlu.spec.teachers import JSD, Divergence, Reverse, Teacher
+
+if TYPE_CHECKING:
+    from danlu.objectives.language import Language
+
+_WRITES, _WHEN = 0x77726974, 0x7768656E  # of what the student writes, and when: streams apart from others
+
+
+def divergence(kind: Divergence, teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    """D of two distributions over the last dimension, given their logarithms (…, classes), in nats: (…)."""
+    beta = kind.beta if isinstance(kind, JSD) else float(isinstance(kind, Reverse))
+    if beta == 0:
+        return _kl(teacher, student)
+    if beta == 1:
+        return _kl(student, teacher)
+    mixed = torch.logaddexp(teacher + math.log(beta), student + math.log1p(-beta))
+    return beta * _kl(teacher, mixed) + (1 - beta) * _kl(student, mixed)
+
+
+def _kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    return (p.exp() * (p - q)).sum(-1)
+
+
+def with_tail(logs: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """The logarithms of probabilities (…, classes) of the classes ``ids`` (…, k) and of all others together:
+    (…, k + 1); without the last, where there are no others."""
+    chosen = logs.gather(-1, ids)
+    if ids.shape[-1] == logs.shape[-1]:
+        return chosen
+    rest = logs.scatter(-1, ids, float("-inf")).logsumexp(-1, keepdim=True)
+    return torch.cat((chosen, rest), dim=-1)
+
+
+class Distillation:
+    """The settings of a teacher, and, after ``take``, its network, frozen and in evaluation mode."""
+
+    def __init__(self, settings: Teacher) -> None:
+        self.settings = settings
+        self.model: Any = None
+        self._asked = self._ask
+
+    def take(self, objective: Language, teacher: Any, model: nn.Module) -> None:
+        """Learn from ``model``, which was trained by the objective ``teacher``. Raises ``ValueError`` where
+        it predicts other tokens, from other ones, or reads less text."""
+        if type(teacher) is not type(objective):
+            raise ValueError(f"its objective is {teacher_kind(teacher)}, and this run's another")
+        if not alike(teacher.tokenizer, objective.tokenizer):
+            raise ValueError(
+                f"it has another tokenizer ({teacher.tokenizer.name}, {teacher.text_ids:,} ids), and this "
+                f"run has {objective.tokenizer.name} of {objective.text_ids:,} ids, so its probabilities are "
+                "of other tokens: set data.tokenizer to the teacher's tokenizer.json"
+            )
+        if teacher.context < objective.context:
+            raise ValueError(
+                f"it was trained on contexts of {teacher.context}, and data.context = {objective.context}; "
+                f"set data.context = {teacher.context} or less"
+            )
+        self.model = model.eval().requires_grad_(False)
+        self._asked = torch.compiler.disable(self._ask)  # imports the compiler, as only taught runs may
+
+    def begin(self, model: nn.Module) -> list[str]:
+        """Copy the teacher's weights into ``model`` where names and shapes agree, if that is asked for; the
+        names that were copied."""
+        if not self.settings.copy_weights:
+            return []
+        given = self.model.state_dict()
+        mine = model.state_dict()
+        same = {name: given[name] for name in mine if name in given and given[name].shape == mine[name].shape}
+        model.load_state_dict(mine | same)
+        return sorted(same)
+
+    def flops(self, teacher: int, student: int) -> float:
+        """FLOPs of what an example costs beside the student's own update, by forward passes over it."""
+        return (teacher if self.settings.weight else 0) + self.settings.on_policy * student
+
+    def example(self, objective: Language, draw: Draw) -> Example:
+        """What an example of text has besides: ``draws``, float32 [rows, tokens to be written], where the
+        student writes; ``matched``, of no numbers, where blocks are brought together."""
+        settings = self.settings
+        if draw.step < settings.blocks:
+            return {"matched": Counter(0, 0).uniform(draw.start, draw.stop, 1)[:, :0].astype("float32")}
+        when = Counter(draw.seed, draw.step, _WHEN).uniform(0, 1, 1)[0, 0]
+        if when >= settings.on_policy:
+            return {}
+        count = objective.context + 1 - _given(objective.context)
+        drawn = Counter(draw.seed, draw.step, _WRITES).uniform(draw.start, draw.stop, count)
+        return {"draws": drawn.astype("float32")}
+
+    def text(self, objective: Language, model: nn.Module, example: Tensors) -> Tensors:
+        """The example with what the student writes in place of its second half, if this is its turn."""
+        draws = example.get("draws")
+        if draws is None:
+            return example
+        tokens = write(unwrapped(model), example["tokens"], draws, objective.text_ids)
+        return {**example, "tokens": tokens[:, :-1], "targets": tokens[:, 1:]}
+
+    def penalty(
+        self, objective: Language, logits: torch.Tensor, nats: torch.Tensor, example: Tensors
+    ) -> torch.Tensor | None:
+        """What training pays beside ``nats``: λ(T²D − nats), a sum over the predicted tokens; λ = 1 for what
+        the student wrote. None where λ = 0."""
+        settings, targets, weights = self.settings, example["targets"], example.get("weights")
+        share = 1.0 if "draws" in example else settings.weight
+        if share == 0:
+            return None
+        known, heat = objective.known, settings.temperature
+        asked = self._asked(objective, example)[..., :known].float()
+        teacher, student = ((z / heat).log_softmax(-1) for z in (asked, logits[..., :known].float()))
+        if settings.top is not None and settings.top < known:
+            ids = teacher.topk(settings.top, dim=-1).indices
+            teacher, student = with_tail(teacher, ids), with_tail(student, ids)
+        each = divergence(settings.divergence, teacher, student).masked_fill(targets < 0, 0.0)
+        soft = each.sum() if weights is None else (each.sum(1) * weights).sum()
+        return share * (heat**2 * soft - nats)
+
+    def matching(self, objective: Language, model: nn.Module, example: Tensors) -> torch.Tensor:
+        """The squared error of each block's output from the teacher's, on what the teacher's block read: the
+        mean over its numbers, summed over blocks, and over the tokens of the example. Raises ``ValueError``
+        where blocks cannot be set side by side."""
+        student = unwrapped(model)
+        if student is not model:
+            raise ValueError(
+                "objective.teacher.blocks needs one process; set it to 0, or start without torchrun"
+            )
+        blocks: Any = student.blocks
+        told: list[tuple[Any, Any, torch.Tensor]] = []
+
+        def keep(block: nn.Module, given: Any, named: Any, output: torch.Tensor) -> None:
+            told.append((given, named, output))
+
+        hooks = [one.register_forward_hook(keep, with_kwargs=True) for one in self.model.blocks]
+        try:
+            self._asked(objective, example)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if len(told) != len(blocks) or told[0][2].shape[-1] != blocks[0].width:
+            raise ValueError(
+                "objective.teacher.blocks compares block with block; give the student the teacher's layers "
+                "and width, or set it to 0"
+            )
+        errors = [
+            (block(*given, **named) - output).float().square().mean()
+            for block, (given, named, output) in zip(blocks, told, strict=True)
+        ]
+        return torch.stack(errors).sum() * example["targets"].numel()
+
+    @torch.no_grad()
+    def _ask(self, objective: Language, example: Tensors) -> torch.Tensor:
+        return objective.logits(self.model, example)
+
+
+def _given(context: int) -> int:
+    """How many tokens of a text the student is given before it goes on: half."""
+    return max(1, context // 2)
+
+
+@torch.no_grad()
+def write(model: Any, tokens: torch.Tensor, draws: torch.Tensor, ids: int) -> torch.Tensor:
+    """Texts, int64 (rows, T + 1): the first half of each of ``tokens`` (rows, T), and what ``model`` writes
+    after it by the numbers ``draws`` in [0, 1), (rows, tokens to be written), by the inverse of the
+    distribution function over the first ``ids`` ids. No row depends on another."""
+    rows, length = tokens.shape
+    new = text = tokens[:, : _given(length)]
+    training = model.training
+    model.eval()
+    try:
+        caches = model.caches(rows, length)
+        for draw in draws.T:
+            edges = model(new, caches=caches)[:, -1, :ids].softmax(-1).cumsum(-1)
+            new = (edges <= draw[:, None]).sum(-1, keepdim=True).clamp(max=ids - 1)
+            text = torch.cat((text, new), dim=1)
+    finally:
+        model.train(training)
+    return text
+
+
+def unwrapped(model: nn.Module) -> Any:
+    """The network itself, where one of several processes runs it in a wrapper."""
+    return getattr(model, "module", model)
+
+
+def teacher_kind(objective: Any) -> str:
+    """What an objective is called in a sentence."""
+    return type(objective).__name__
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two tokenizers turn text into the same ids."""
+    said = [{key: value for key, value in each._json().items() if key != "name"} for each in (one, other)]
+    return said[0] == said[1]
