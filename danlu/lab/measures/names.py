@@ -103,6 +103,8 @@ MEASURES: dict[str, Kind] = {
     "seconds": Kind("record.seconds", "s", "active time, of all parts"),
     "seconds-per-step": Kind("record.seconds_per_step", "s", "data, training and optimizer, per update"),
     "flops": Kind("record.flops", "FLOP", "of all updates"),
+    "flops-with-teacher": Kind("record.flops_with_teacher", "FLOP", "that and its teacher's training"),
+    "seconds-with-teacher": Kind("record.seconds_with_teacher", "s", "active, and of its teacher's training"),
     "parameters": Kind("record.parameters", "", "numbers that the model learns"),
     "tokens": Kind("record.tokens", "tokens", "trained on"),
     "steps": Kind("record.steps", "steps", "updates made"),

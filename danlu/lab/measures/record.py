@@ -201,6 +201,29 @@ def flops(record: Record) -> float:
     return float(record.summary["flops"])
 
 
+def flops_with_teacher(record: Record) -> float:
+    """FLOPs of all updates, with a teacher's passes, and those of the teacher's own training."""
+    return flops(record) + _of_teacher(record, "training_flops")
+
+
+def seconds_with_teacher(record: Record) -> float:
+    """Active seconds of the run and of its teacher's."""
+    return seconds(record) + _of_teacher(record, "training_seconds")
+
+
+def _of_teacher(record: Record, what: str) -> float:
+    """A cost of the teacher's training; 0 where there is no teacher."""
+    teacher = read_object(record.folder.environment).get("teacher")
+    if teacher is None:
+        return 0.0
+    if teacher.get(what) is None:
+        raise LabError(
+            f"{record.folder.path}: nobody knows what the training of {teacher['run']} cost; take flops or "
+            "seconds, which count its passes"
+        )
+    return float(teacher[what])
+
+
 def parameters(record: Record) -> float:
     """Parameters of the model."""
     return float(record.summary["parameters"])
