@@ -14,10 +14,8 @@ FIELDS = {
     **{f"data.{field}": _TEXT for field in ("of", "pixels", "points", "low", "high")},  # signals
     "train.evaluate_tokens": _TEXT,
 }
-PENALTIES = (
-    "objective.z_loss",
-    "objective.teacher",
-)  # added to the training loss alone; the metric is without them
+# What is added to the training loss alone; the metric is without it.
+PENALTIES = ("objective.z_loss", "objective.smoothing", "objective.teacher")
 
 
 def why_apart(field: str) -> str | None:

@@ -20,8 +20,14 @@ class Causal(Language):
     """Every token is predicted from those before it in its row."""
 
     def __init__(
-        self, source: Dataset, *, z_loss: float = 0.0, teacher: spec.teachers.Teacher | None = None
+        self,
+        source: Dataset,
+        *,
+        z_loss: float = 0.0,
+        smoothing: float = 0.0,
+        teacher: spec.teachers.Teacher | None = None,
     ) -> None:
+        self.smoothing = smoothing
         context = source.spec.context
         super().__init__(source, z_loss=z_loss, count=context, lengths=(context,), teacher=teacher)
 

@@ -62,6 +62,7 @@ class Language(Objective):
     unit = term = "token"
     continues = True
     rounds = 1
+    smoothing = 0.0
 
     def __init__(
         self,
@@ -163,6 +164,9 @@ class Language(Objective):
         if "matched" in example and self.taught is not None:
             return Losses(nats.detach(), self.taught.matching(self, model, example))
         penalties = [self.z_loss * z_sum(logits, targets, weights)] if self.z_loss else []
+        if self.smoothing:
+            even = smooth_sum(logits[..., : self.known], targets, weights)
+            penalties.append(self.smoothing * (even - nats))
         if self.taught is not None:
             soft = self.taught.penalty(self, logits, nats, example)
             penalties += [] if soft is None else [soft]
@@ -260,6 +264,14 @@ def z_sum(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | N
     zero where the logits are the logarithms of probabilities. Shapes as in ``nats_sum``."""
     squares = logits.logsumexp(dim=-1).masked_fill(targets == IGNORED, 0.0).square()
     return squares.sum() if weights is None else (squares.sum(1) * weights).sum()
+
+
+def smooth_sum(
+    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The sum over the targets of the mean of −log p over all tokens. Shapes as in ``nats_sum``."""
+    nats = (logits.logsumexp(dim=-1) - logits.mean(dim=-1)).masked_fill(targets == IGNORED, 0.0)
+    return nats.sum() if weights is None else (nats.sum(1) * weights).sum()
 
 
 def loss_sum(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

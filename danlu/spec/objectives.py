@@ -66,7 +66,7 @@ class Language(Spec):
     def metrics(self) -> tuple[Metric, ...]:
         return BITS_PER_BYTE, HELD_OUT_LOSS
 
-    may_differ: ClassVar[tuple[str, ...]] = ("z_loss", "teacher")
+    may_differ: ClassVar[tuple[str, ...]] = ("z_loss",)
 
 
 def _writes_nothing(teacher: Teacher | None) -> Teacher | None:
@@ -80,11 +80,16 @@ def _writes_nothing(teacher: Teacher | None) -> Teacher | None:
 
 class Causal(Language):
     """Predict each token from those before it. ``z_loss`` weighs (ln Σe^z)², added to each token's loss
-    (PaLM: 1e-4), which keeps the logits from drifting. ``teacher``: another network to learn from."""
+    (PaLM: 1e-4), which keeps the logits from drifting. ``smoothing`` gives so much of the target's
+    probability to all tokens alike (Szegedy et al. 2016, section 7). ``teacher``: another network to learn
+    from."""
+
+    may_differ: ClassVar[tuple[str, ...]] = ("z_loss", "smoothing", "teacher")
 
     models: ClassVar[tuple[str, ...]] = ("decoder",)
     kind: Literal["causal"] = "causal"
     z_loss: ZLoss = 0.0
+    smoothing: Probability = 0.0
     teacher: Teacher | None = None
 
 
@@ -92,6 +97,7 @@ class Prefix(Language):
     """Prefix language modelling (Raffel et al. 2020, section 3.2.1): the first ``length`` tokens of a
     sequence see one another and are not predicted."""
 
+    may_differ: ClassVar[tuple[str, ...]] = ("z_loss", "teacher")
     models: ClassVar[tuple[str, ...]] = ("decoder",)
     kind: Literal["prefix"] = "prefix"
     length: PositiveInt = 32
@@ -104,6 +110,7 @@ class Masked(Language):
     predicted; of these ``mask`` are shown as the mask token, ``random`` as a random one, the rest as
     they are."""
 
+    may_differ: ClassVar[tuple[str, ...]] = ("z_loss", "teacher")
     models: ClassVar[tuple[str, ...]] = ("encoder",)
     kind: Literal["masked"] = "masked"
     rate: Annotated[float, Field(gt=0, lt=1)] = 0.15

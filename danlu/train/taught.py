@@ -70,7 +70,7 @@ def digest(path: Path) -> str:
 
 def words_of(run: str, seed: int) -> list[str] | None:
     """The words of the experiment that ``run`` stands for, with a seed of their own; None for a folder."""
-    if Path(run).exists():
+    if os.path.exists(run):  # not Path.exists, which raises for a name that is too long
         return None
     words = split(run)
     if not words or (len(words) == 1 and words[0] not in catalog.names("recipes")):

@@ -146,6 +146,16 @@ def test_what_cannot_teach_is_refused() -> None:
     assert alike(BYTES, BYTES)
 
 
+def test_smoothing_is_that_of_torch() -> None:
+    of, student = objective(spec.Causal(smoothing=0.2), T), Table(ROWS, T, V).train()
+    example = given(of)
+    z, targets = student.logits.detach().flatten(0, 1), example["targets"].flatten()
+    wanted, plain = (F.cross_entropy(z, targets, reduction="sum", label_smoothing=e) for e in (0.2, 0.0))
+    losses = of.loss(student, example)
+    assert losses.minimised.item() == pytest.approx(float(wanted), rel=1e-9)
+    assert losses.total.item() == pytest.approx(float(plain), rel=1e-9)
+
+
 # ---------------------------------------------------------------- what the student writes, blocks, copies
 
 
@@ -177,7 +187,7 @@ def test_an_update_on_policy_learns_from_the_teacher_alone() -> None:
     found = of.loss(student.train(), example).minimised.detach()
     text = write(student, example["tokens"], example["draws"], 257)[:, :-1]
     p, q = teacher(text).log_softmax(-1), student(text).log_softmax(-1)
-    assert float(found) == pytest.approx(float((p.exp() * (p - q)).sum()), rel=1e-4)
+    assert found.item() == pytest.approx((p.exp() * (p - q)).sum().item(), rel=1e-4)
     of.taught.take(of, objective(spec.Causal(), T), decoder(0))
     assert abs(of.loss(student, example).minimised.item()) < 1e-2  # of hundreds of nats
 
