@@ -71,7 +71,7 @@ class Replay:
         source = data.prepare(self.experiment.data)
         check_data(self.folder, record["data"], source.record, self.experiment)
         self.objective = objective_of(self.experiment, source)
-        teach(self.experiment, self.objective, self.device)
+        teach(self.experiment, self.objective, Processes(0, 1, self.device))
         self.notes = list(filter(None, [parts.changed(self.experiment, folder)]))
         if self.choices.compile:
             self.notes.append("the run was compiled and is repeated eagerly: the last digits may differ")
