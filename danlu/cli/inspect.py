@@ -53,8 +53,7 @@ def inspect(
 ) -> None:
     """Look inside a trained network, layer by layer.
 
-    Examples: danlu inspect runs/first; danlu inspect runs/first runs/second --out inside.html;
-    danlu inspect runs/first --measure attention-to-first
+    Examples: danlu inspect runs/first; danlu inspect runs/first runs/second --out inside.html
     """
     from danlu.lab.errors import LabError
 

@@ -10,7 +10,7 @@ from danlu.draw import Chart, Table, page
 from danlu.draw.maps import by_name, over
 from danlu.inspection.table import STATISTICS, in_words, plus
 from danlu.lab.inspect.look import Inspection
-from danlu.lab.inspect.words import TITLES, about, head, tables
+from danlu.lab.inspect.words import TITLES, about, head, layers_of, tables
 
 MOST = 12  # differences of two sides that are told
 
@@ -44,8 +44,8 @@ def layer_maps(sides: Sequence[Inspection], group: str) -> Iterator[Chart]:
     grids = [
         {
             layer: row
-            for layer in side.layers
-            if layer != "out" and (row := {n: side.of(n)[layer] for n in names if layer in side.of(n)})
+            for layer in layers_of(sides, names)
+            if (row := {n: side.of(n)[layer] for n in names if layer in side.of(n)})
         }
         for side in sides
     ]

@@ -28,14 +28,16 @@ def tables(sides: Sequence[Inspection]) -> Iterator[tuple[str, list[list[str]]]]
             rows = [[in_words(f"{n}/out"), *_cells(sides, n, "out")] for n in there]
             yield title, [["", *(str(side.folder) for side in sides)], *rows]
             continue
-        layers = [
-            layer
-            for layer in dict.fromkeys(layer for side in sides for layer in side.layers)
-            if any(layer in side.of(name) for side in sides for name in names) and layer != "out"
-        ]
+        layers = layers_of(sides, names)
         if layers:
             rows = [[layer, *(" | ".join(_cells(sides, n, layer)) for n in names)] for layer in layers]
             yield title, [["layer", *map(head, names)], *rows]
+
+
+def layers_of(sides: Sequence[Inspection], names: Sequence[str]) -> list[str]:
+    """The layers that have one of the statistics, in the order of the one that most have."""
+    every = sorted((side.of(name) for side in sides for name in names), key=len, reverse=True)
+    return [layer for layer in dict.fromkeys(layer for of in every for layer in of) if layer != "out"]
 
 
 def head(name: str) -> str:
