@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from danlu.quantization.formats import Format, rows_of
 from danlu.quantization.integers import Integers
 from danlu.quantization.quantized import Quantized
+
+OF_INPUTS, OF_WEIGHTS = ("token", "tensor"), ("channel", "token", "tensor")  # scales that leave the sum
+
+
+class Whole(NamedTuple):
+    """Numbers scale · (integers − zero): int8 (rows, size); float32 (rows or 1, 1), zero None for 0."""
+
+    integers: Tensor
+    scale: Tensor
+    zero: Tensor | None
 
 
 def integer_linear(x: Quantized, weight: Quantized, bias: Tensor | None = None) -> Tensor:
@@ -16,20 +29,43 @@ def integer_linear(x: Quantized, weight: Quantized, bias: Tensor | None = None) 
     ``weight`` (out, in): symmetric, a scale for each channel or one. Gives (…, out). Raises ValueError for
     other formats: scales of groups cannot be taken out of the sum.
     """
-    q_x, s_x, z_x = _integers(x, "x", ("token", "tensor"))
-    q_w, s_w, z_w = _integers(weight, "weight", ("channel", "token", "tensor"))
-    if z_w is not None:
-        raise ValueError("weight has the grid affine; allowed here: narrow, full, unclipped")
-    sums = torch._int_mm(q_x, q_w.T)
-    if z_x is not None:
-        sums = sums - z_x.int() * q_w.int().sum(dim=1, dtype=torch.int32)
-    y = sums.float() * s_x * s_w.T
-    y = y if bias is None else y + bias
+    y = multiply(whole(x, "x", OF_INPUTS), whole(weight, "weight", OF_WEIGHTS), bias)
     return y.view(*x.shape[:-1], -1)
 
 
-def _integers(q: Quantized, name: str, allowed: tuple[str, ...]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The integers as int8 (rows, last dimension); scale and zero (rows or 1, 1)."""
+def round_and_multiply(x: Tensor, inputs: Integers, weight: Whole, bias: Tensor | None = None) -> Tensor:
+    """``integer_linear`` of ``x`` (…, in) in the format ``inputs``, in the type of ``x``."""
+    rows = rows_of(x, inputs.per)
+    scales = inputs.scales(inputs.fit(rows))
+    integers = inputs.integers(rows, scales).to(torch.int8).view(-1, x.shape[-1])
+    y = multiply(Whole(integers, *scales), weight, bias)
+    return y.view(*x.shape[:-1], -1).to(x.dtype)
+
+
+def multiply(x: Whole, weight: Whole, bias: Tensor | None = None) -> Tensor:
+    """y (rows of ``x``, rows of ``weight``), float32. Raises ValueError for weights with zeros."""
+    if weight.zero is not None:
+        raise ValueError("weight has the grid affine; allowed here: narrow, full, unclipped")
+    sums = torch._int_mm(x.integers, weight.integers.T)
+    if x.zero is not None:
+        sums = sums - x.zero.int() * weight.integers.int().sum(dim=1, dtype=torch.int32)
+    y = sums.float() * x.scale * weight.scale.T
+    return y if bias is None else y + bias
+
+
+def multiplies(inputs: Format | None, weight: Format) -> bool:
+    """Whether integers in these formats can be multiplied."""
+    return (
+        isinstance(inputs, Integers)
+        and isinstance(weight, Integers)
+        and weight.grid != "affine"
+        and inputs.per in OF_INPUTS
+        and weight.per in OF_WEIGHTS
+    )
+
+
+def whole(q: Quantized, name: str, allowed: tuple[str, ...]) -> Whole:
+    """The integers of ``q`` as int8. Raises ValueError for another format."""
     format = q.format
     if not isinstance(format, Integers) or format.per not in allowed:
         raise ValueError(
@@ -38,4 +74,4 @@ def _integers(q: Quantized, name: str, allowed: tuple[str, ...]) -> tuple[Tensor
         )
     codes, held = q.unpacked
     integers = (codes.short() - 2 ** (format.bits - 1)).to(torch.int8)
-    return integers.view(-1, q.shape[-1]), *format.scales(held)
+    return Whole(integers.view(-1, q.shape[-1]), *format.scales(held))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from danlu.quantization.fake import fake_quantize
 from danlu.quantization.formats import Format
+from danlu.quantization.integers import Integers
 from danlu.quantization.learned import LSQ, ParetoQ
+from danlu.quantization.products import OF_WEIGHTS, Whole, multiplies, round_and_multiply, whole
 from danlu.quantization.quantized import Quantized, quantize
 
 Rounding = Callable[[Tensor], Tensor]  # an nn.Module where it learns something
@@ -29,6 +31,7 @@ class Rounded(nn.Linear):
     active: bool
     rounding: Rounding | None
     inputs: Format | None
+    integers: Whole | None = None
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
@@ -37,6 +40,8 @@ class Rounded(nn.Linear):
         return self.rounding(weight) if self.active and self.rounding is not None else weight
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.active and self.integers is not None and isinstance(self.inputs, Integers):
+            return round_and_multiply(x, self.inputs, self.integers, self.bias)
         if self.active and self.inputs is not None:
             x = fake_quantize(x, self.inputs)
         y: Tensor = super().forward(x)
@@ -64,6 +69,19 @@ def rounded(
     linear.__class__ = _class_of(type(linear))  # type: ignore[arg-type]
     assert isinstance(linear, Rounded)
     linear.rounding, linear.inputs, linear.active = rounding, inputs, active
+
+
+def multiply_integers(model: nn.Module, weights: Mapping[str, Quantized]) -> int:
+    """Let the maps of ``model`` that round their inputs multiply int8 numbers with exact sums, where formats
+    allow it (``multiplies``); gives their number. The function stays as it was, to float32's rounding.
+    ``weights``: theirs, by name."""
+    count = 0
+    for name, module in model.named_modules():
+        q = weights.get(f"{name}.weight")
+        if isinstance(module, Rounded) and q is not None and multiplies(module.inputs, q.format):
+            module.integers = whole(q, name, OF_WEIGHTS)
+            count += 1
+    return count
 
 
 def unrounded(linear: nn.Linear) -> Quantized | None:

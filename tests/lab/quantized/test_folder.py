@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from danlu.cli.main import main
+from danlu.interop import Imported, to_huggingface
 from danlu.lab.quantized import Settings, quantize_folder
+from danlu.models import build
 from danlu.quantization import named, quantize
-from danlu.spec import resolve
+from danlu.spec import resolve, validate
 from danlu.train.errors import RunError
 from danlu.train.load import LoadedRun, generate_text, load_run
 from tests.train import small
@@ -155,6 +157,41 @@ def test_nothing_is_overwritten(run: Path, tmp_path: Path, capsys: Any) -> None:
         assert danlu(*words) == 2
     error = capsys.readouterr().err
     assert "overwrites nothing" in error and "in few bits already" in error
+
+
+def test_a_folder_of_transformers(tmp_path: Path, capsys: Any) -> None:
+    """On data that is named; its layer norms, biases and tied readout are rewritten where it is turned."""
+    tokenizers = pytest.importorskip("tokenizers")
+    letters = {chr(i): i for i in range(128)} | {"<|endoftext|>": 128}
+    experiment = validate({
+        "model.layers": 2, "model.width": 16, "model.mixer.heads": 2, "model.position": "learned",
+        "model.norm": {"kind": "layer", "bias": True}, "model.bias": True, "model.tied": True,
+        "data.context": 24,
+    })  # fmt: skip
+    torch.manual_seed(0)
+    model = build(experiment.model, 129, 24).eval()
+    to_huggingface(Imported(model, experiment), tmp_path / "theirs")
+    tokenizers.Tokenizer(tokenizers.models.BPE(letters, [])).save(str(tmp_path / "theirs" / "tokenizer.json"))
+    data = [f"data.corpus={small.corpus(tmp_path)}", "data.context=16"]
+    for by in ("rtn", "rotate+gptq"):
+        out = tmp_path / by
+        assert danlu("quantize", tmp_path / "theirs", *data, "--by", by, "--to", "int8", "--out", out) == 0
+        assert danlu("sample", out, "--tokens", "3") == 0
+        text = torch.randint(128, (2, 24))
+        with torch.no_grad():
+            torch.testing.assert_close(load_run(out).model(text), model(text), rtol=0.05, atol=0.05)
+    (tmp_path / "theirs" / "tokenizer.json").unlink()
+    capsys.readouterr()
+    assert danlu("quantize", tmp_path / "theirs", *data, "--out", tmp_path / "no") == 2
+    assert "has no tokenizer.json, which its model reads text by" in capsys.readouterr().err
+
+
+def test_a_cache_in_few_bits(run: Path, capsys: Any) -> None:
+    told = []
+    for words in ([], ["--cache", "8"]):
+        assert danlu("sample", run, "--tokens", "6", *words) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1]  # the context is shorter than what stays exact
 
 
 def test_a_damaged_record_and_training_on(run: Path, tmp_path: Path) -> None:
