@@ -42,6 +42,8 @@ class Train(Spec):
     ``skip``: leave out an update whose loss, norm of the gradients, or either, is a spike, or not finite; at
     most ten in a row (``danlu.train.spikes``). ``ring``: updates between checkpoints of which the two newest
     stay, and the two before each of the first three spikes, for ``danlu spikes``.
+    ``noise_every``: updates between measurements of the gradient's noise, which compare the first microbatch
+    with the whole batch (left out: none).
     ``weights``: the type in which they are kept between updates, and how updates are rounded to it.
     ``average``: of the weights over updates, kept and evaluated beside them. ``quantize``: weights in few
     bits from some moment on.
@@ -69,6 +71,7 @@ class Train(Spec):
     internals_every: PositiveInt | None = None
     skip: Literal["loss", "norm", "either"] | None = None
     ring: PositiveInt | None = None
+    noise_every: PositiveInt | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
 
@@ -121,4 +124,18 @@ class Train(Spec):
         for name, count in self.batches().items():
             if self.microbatch is not None and count % self.microbatch:
                 raise ValueError(f"microbatch = {self.microbatch} does not divide {name} = {count}")
+        return self
+
+    @model_validator(mode="after")
+    def _noise_needs_passes(self) -> Self:
+        if self.noise_every is not None and (self.microbatch is None or self.microbatch >= self.batch):
+            raise ValueError(
+                f"noise_every = {self.noise_every} compares the gradient of a microbatch with that of the "
+                f"whole batch; set microbatch to a part of batch = {self.batch}"
+            )
+        if self.noise_every is not None and self.parallel == "fsdp":
+            raise ValueError(
+                f"noise_every = {self.noise_every} needs all of a microbatch's gradient, which no process has "
+                "under parallel = fsdp; leave it out, or set parallel = ddp"
+            )
         return self

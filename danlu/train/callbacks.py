@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from danlu import spec
+from danlu.curvature import noise_from_norms
 from danlu.train.averages import WeightsAverage
 from danlu.train.errors import RunError
 from danlu.train.evaluate import evaluate, evaluation_rows
@@ -98,6 +99,7 @@ def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
         *rounds,
         Spikes(run.experiment.train),
         LookInside(),
+        Noise(run),
         Average(run),
         *own,
         Log(),
@@ -224,6 +226,34 @@ class LookInside(Callback):
         with run.recording.during("look"), run.clock("other"):
             inside = self._look.after()
         run.write(run.where() | {"inside": inside})
+
+
+class Noise(Callback):
+    """Every ``train.noise_every`` updates: how noisy the gradient is, from that of the first microbatch (of
+    each process), whose norm is read as it lies there, and that of the whole batch (McCandlish et al. 2018,
+    appendix A.1). One norm more; nothing else changes."""
+
+    def __init__(self, run: Trainer) -> None:
+        if run.experiment.train.noise_every is not None and run.update.folding.active:
+            raise run.group.once(
+                RunError(
+                    "train.noise_every needs the gradient of the whole batch, and Tiger accumulates it in "
+                    "its momentum; leave train.noise_every out, or set train.clip"
+                )
+            )
+
+    def before_update(self, run: Trainer) -> None:
+        every = run.experiment.train.noise_every
+        run.update.keeps_first = every is not None and (run.state.step + 1) % every == 0
+
+    def after_step(self, run: Trainer) -> None:
+        first = run.update.first_pass
+        if first is None or not run.applied:
+            return
+        square, examples = first
+        small = float(run.group.sum(square) / run.group.count)
+        found = noise_from_norms(small, examples, run.update.norm**2, run.examples)
+        run.write(run.where() | {"noise": {"squared": found.squared, "trace": found.trace}})
 
 
 class Average(Callback):

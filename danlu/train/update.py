@@ -46,6 +46,8 @@ class Update:
     ``part(name)`` is a context around what takes the time. ``loss``: what is called in place of the
     objective's own, such as a compiled form of it. ``reading``: loss and norm of the last gradients.
     ``late``: whether ``apply`` steps without a look at them (``reads_late``); ``check`` then has one.
+    ``first_pass``: where a caller set ``keeps_first``, the squared norm of the gradient of this process's
+    first pass alone, of the mean loss over its examples, and their number; None where there is one pass.
     """
 
     def __init__(self, made: Assembly, *, part: Part = untimed, loss: Loss | None = None) -> None:
@@ -58,6 +60,8 @@ class Update:
         self.folding = Folding(train, made.rules, made.group.count, made.precision)
         self.reading = Reading(torch.full((2,), float("nan"), dtype=torch.float64))  # there is none yet
         self.late = reads_late(made)
+        self.keeps_first = False
+        self.first_pass: tuple[torch.Tensor, int] | None = None
 
     @property
     def norm(self) -> float:
@@ -86,6 +90,7 @@ class Update:
         terms = batch * objective.count
         share = self.folding.begin(len(mine) // micro) / terms
         total = torch.zeros((), device=group.device)
+        self.first_pass = None
         for start in mine[::micro]:
             with self.part("data"):
                 draw = Draw(self.made.experiment.train.seed, step, first, start, start + micro)
@@ -98,6 +103,9 @@ class Update:
                     # DDP and FSDP2 average over processes; the loss is a sum over all of them
                     (whole * (self.scale.scale * group.count * share)).backward()
                     total += losses.total.detach()
+                    if self.keeps_first and start == mine.start and start + micro < mine.stop:
+                        whole_to_mean = batch / (micro * self.scale.scale * group.count)
+                        self.first_pass = (total_norm(self._gradients()) * whole_to_mean) ** 2, micro
         with self.part("backward"):
             self.reading = self._read(total, terms)
         return self.reading

@@ -108,6 +108,9 @@ MEASURES: dict[str, Kind] = {
     "parameters": Kind("record.parameters", "", "numbers that the model learns"),
     "tokens": Kind("record.tokens", "tokens", "trained on"),
     "steps": Kind("record.steps", "steps", "updates made"),
+    "noise-scale": Kind(
+        "record.noise_scale", "examples", "tr Σ/|G|² of the gradient, second half", None, None
+    ),
     "update-to-weight": Kind("record.update_to_weight", "", "|update| / |weight|, last tenth, mean of parts"),
     "inside:": Kind("record.inside", "", "last value of a row of train.internals_every", _word),
     # of the trained model

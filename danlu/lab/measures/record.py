@@ -239,6 +239,21 @@ def steps(record: Record) -> float:
     return float(record.summary["steps"])
 
 
+def noise_scale(record: Record) -> float:
+    """tr Σ/|G|² of the gradient in examples (McCandlish et al. 2018, eq. 2.9), over the second half of the
+    steps: the ratio of the means of what ``train.noise_every`` wrote; infinity where only noise is left.
+    Raises ``LabError`` where there is none."""
+    half = record.summary["steps"] / 2
+    rows = [row for step, row in record.column("noise") if step > half]
+    if not rows:
+        raise LabError(
+            f"{record.folder.path} did not measure the noise of its gradients: add train.noise_every=1, and "
+            "a train.microbatch below train.batch"
+        )
+    squared = _mean(row["squared"] for row in rows)
+    return _mean(row["trace"] for row in rows) / squared if squared > 0 else math.inf
+
+
 def update_to_weight(record: Record) -> float:
     """‖Δw‖/‖w‖ of an update, mean over the parts of the model and the rows in the last tenth of the steps
     that ``train.internals_every`` wrote. Raises ``LabError`` where there is none."""
