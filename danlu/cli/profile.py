@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.output import Force, print_json, print_table, say
 from danlu.cli.show import AsJson, Words
 
 ADVICE = {
@@ -20,20 +21,34 @@ ADVICE = {
 def profile(
     words: Words = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Number of updates to measure.")] = 20,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with the roofline.")
+    ] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure where the time of a training step goes.
 
     Example: danlu profile tiny train.batch=64
     """
+    from danlu.files.overwrite import check_output, write_output
     from danlu.spec import resolve
     from danlu.train.profile import profile as measure
+    from danlu.train.roofline_page import page
 
+    if html is not None:
+        check_output(html, force)
     found = measure(resolve(words or []), steps=steps)
+    if found is None:  # the first of several processes speaks
+        return
+    if html is not None:
+        write_output(html, page(found, f"Profile of {' '.join(words or ['tiny'])}"), force)
     if as_json:
         print_json(found)
-    else:
-        _tell(found)
+        return
+    _tell(found)
+    if html is not None:
+        say(f"drawn in {html}")
 
 
 def _tell(found: dict[str, Any]) -> None:
@@ -55,6 +70,10 @@ def _tell(found: dict[str, Any]) -> None:
         f"  {found['bound']}-bound: memory moves {found['bandwidth'] / 1e9:.1f} GB/s, "
         f"so that {ridge:.0f} FLOP/byte would balance the two"
     )
+    if found["parts"]:
+        _tell_parts(found)
+    if found["processes"] > 1:
+        _tell_communication(found)
     for kernel in found["kernels"]:
         layers = f"{len(kernel['layers'])} layer" + ("s" if len(kernel["layers"]) > 1 else "")
         say(f"{kernel['mixer']} in {layers}: {kernel['kernel']}, {kernel['why']}")
@@ -63,3 +82,28 @@ def _tell(found: dict[str, Any]) -> None:
         [(f"{o['share']:5.1%}", o["operator"], f"{o['calls']} calls") for o in found["operators"]],
         indent="  ",
     )
+
+
+def _tell_parts(found: dict[str, Any]) -> None:
+    from danlu.train.roofline_page import cells, told
+
+    say("\nby part, forward and backward, run eagerly")
+    heading = ("", "ms", "GFLOP", "MB", "FLOP/byte", "GFLOP/s", "")
+    rows = [heading, *((*cells(part), told(part, found)) for part in found["parts"])]
+    print_table([(name, *(c.rjust(9) for c in rest[:-1]), rest[-1]) for name, *rest in rows], indent="  ")
+    say()
+
+
+def _tell_communication(found: dict[str, Any]) -> None:
+    say(f"\ncommunication of {found['processes']} processes, an update; it runs beside the backward pass")
+    rows = [
+        (
+            one["kind"],
+            f"{one['calls']} calls",
+            f"{one['bytes'] / 1e6:.3g} MB",
+            f"{1e3 * one['seconds']:.2f} ms",
+        )
+        for one in found["communication"]
+    ]
+    print_table(rows, indent="  ")
+    say()

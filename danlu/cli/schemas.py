@@ -176,6 +176,8 @@ SCHEMAS: dict[str, Schema] = {
         "intensity": float, "ceiling": float, "bandwidth": float, "utilisation": float, "bound": str,
         "precision": str, "device": str, "kernels": [_KERNEL],
         "operators": [{"operator": str, "share": float, "calls": int}],
+        "parts": [{"part": str, "seconds": float, "flops": int, "bytes": int}],
+        "processes": int, "communication": [{"kind": str, "calls": int, "bytes": int, "seconds": float}],
     }),
     "depth": Schema(1, {
         "update": str, "step": float,

@@ -53,20 +53,28 @@ def parameters(model: nn.Module) -> dict[str, int]:
     embedding are the embedding's. They add up to all that there are."""
     found: dict[str, int] = {}
     seen: set[int] = set()
+    for module, part in parts_of(model).items():
+        for p in module.parameters(recurse=False):
+            if id(p) not in seen:
+                seen.add(id(p))
+                found[part] = found.get(part, 0) + p.numel()
+    return {part: found[part] for part in (*PARTS, "other") if part in found}
+
+
+def parts_of(model: nn.Module) -> dict[nn.Module, str]:
+    """The part of each module, in the order of ``model.modules()``: a key of ``PARTS``, or ``other``."""
+    found: dict[nn.Module, str] = {}
 
     def walk(module: nn.Module, part: str) -> None:
         file = type(module).__module__
         part = next((of for name, of in _BY_FILE.items() if file.startswith(name)), part)
         part = _BY_FAMILY.get(getattr(module, "family", ""), part)
-        for p in module.parameters(recurse=False):
-            if id(p) not in seen:
-                seen.add(id(p))
-                found[part] = found.get(part, 0) + p.numel()
+        found.setdefault(module, part)
         for name, child in module.named_children():
             walk(child, _BY_NAME.get(name, part) if part == "other" else part)
 
     walk(model, "other")
-    return {part: found[part] for part in (*PARTS, "other") if part in found}
+    return found
 
 
 def without_embeddings(parts: dict[str, int]) -> int:

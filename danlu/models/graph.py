@@ -16,14 +16,15 @@ import torch
 import torch.nn as nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 from danlu.nn import FeedForward, Mixer
 
 # Operators whose derivative PyTorch cannot differentiate again.
 ONCE = ("flash_attention", "efficient_attention", "cudnn_attention", "_cdist_forward")
 PERIOD = 4  # modules that repeat together, at most
-_FUSED_ON_CPU = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+_FUSED = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_FUSED_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 @dataclass
@@ -104,11 +105,7 @@ class _Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if self.stack:
-            formula = flop_registry.get(func._overloadpacket)
-            if formula is None and func is _FUSED_ON_CPU:
-                self.stack[-1].flops += sdpa_flop_count(*(t.shape for t in args[:3]))
-            elif formula is not None:
-                self.stack[-1].flops += formula(*args, **(kwargs or {}), out_val=result)
+            self.stack[-1].flops += flops_of(func, args, kwargs or {}, result)
             if any(name in func.name() for name in ONCE):
                 self.stack[-1].twice = False
         return result
@@ -180,6 +177,19 @@ class _Watch(TorchDispatchMode):
                 else:
                     ahead += [one for one, _ in step.next_functions]
             node.sources = sorted(found) or [-1]
+
+
+def flops_of(func: Any, args: Any, kwargs: Any, result: Any) -> int:
+    """FLOPs of one operator: of products of matrices, convolutions, fused attention; 0 of others."""
+    name = func._overloadpacket
+    if name is _FUSED:
+        return int(sdpa_flop_count(*(t.shape for t in args[:3])))
+    if name is _FUSED_BACKWARD:
+        return int(sdpa_backward_flop_count(*(t.shape for t in args[:4])))
+    if func.namespace == "aten" and name.__name__.endswith("_"):  # in place: baddbmm_ is baddbmm
+        name = getattr(torch.ops.aten, name.__name__.rstrip("_"), name)
+    formula = flop_registry.get(name)
+    return 0 if formula is None else int(formula(*args, **kwargs, out_val=result))
 
 
 def _key(t: torch.Tensor) -> int:

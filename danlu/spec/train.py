@@ -135,7 +135,7 @@ class Train(Spec):
             )
         if self.noise_every is not None and self.parallel == "fsdp":
             raise ValueError(
-                f"noise_every = {self.noise_every} needs all of a microbatch's gradient, which no process has "
-                "under parallel = fsdp; leave it out, or set parallel = ddp"
+                f"noise_every = {self.noise_every} needs all of a microbatch's gradient, which no process "
+                "has under parallel = fsdp; leave it out, or set parallel = ddp"
             )
         return self

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from danlu import curvature, data
 from danlu.inspection.weighing import part
+from danlu.models import Transformer
 from danlu.nn import pure
 from danlu.objectives import Draw, Objective
 from danlu.train import store
@@ -87,11 +88,13 @@ class Curved:
         return torch.zeros(sum(p.numel() for p in self.parameters), dtype=TYPES[self.precision])
 
     def groups(self) -> dict[str, Tensor]:
-        """The places of the parameters of each part (``danlu.inspection.weighing.part``) in a vector."""
+        """The places of the parameters of each part in a vector: of transformers as
+        ``danlu.inspection.weighing.part`` has them, of other networks each module's own."""
         places: dict[str, list[Tensor]] = {}
-        start = 0
+        start, known = 0, isinstance(self.run.model, Transformer)
         for name, p in self.named:
-            places.setdefault(part(name), []).append(torch.arange(start, start + p.numel()))
+            of = part(name) if known else name.rpartition(".")[0] or name
+            places.setdefault(of, []).append(torch.arange(start, start + p.numel()))
             start += p.numel()
         return {name: torch.cat(found) for name, found in places.items()}
 

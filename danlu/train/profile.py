@@ -15,10 +15,12 @@ from torch.utils._pytree import tree_leaves
 
 from danlu import data, spec
 from danlu.train import compiling
-from danlu.train.assemble import assemble, objective_of
+from danlu.train.assemble import Assembly, assemble, objective_of
+from danlu.train.communication import collectives
 from danlu.train.kernels import report
 from danlu.train.machine import ceiling, keep_memory, pick_device, pick_precision
-from danlu.train.parallel import Processes
+from danlu.train.parallel import Processes, processes
+from danlu.train.roofline import parts
 from danlu.train.teacher import teach
 from danlu.train.update import Update
 
@@ -53,24 +55,30 @@ def bandwidth(device: torch.device) -> float:
     return 2 * size / best
 
 
-def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
-    """Time the parts of an update of ``experiment`` in one process: what a run does; compiled where
-    ``train.compile`` is true.
+def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any] | None:
+    """Time the parts of an update of ``experiment``: what a run does; compiled where ``train.compile`` is
+    true. Under torchrun all processes take part, and all but the first return None.
 
     Returns ``seconds`` an update by part (data, forward, backward, optimizer; medians of ``steps``),
     ``bottleneck``, ``unit`` and how many of them a second (``tokens_per_second``), ``flops`` and ``bytes`` an
     update, ``intensity`` (FLOPs a byte), ``ceiling`` (FLOP/s of a large matrix product) and ``bandwidth``
     (bytes/s of a copy) as measured here, ``utilisation``, ``bound`` (``compute`` or ``memory``: on which side
     of ceiling/bandwidth the intensity lies), ``precision``, ``device``, ``kernels`` (as
-    ``danlu.train.kernels.report`` finds them), and ``operators``: the dearest, with their share of the
-    update.
+    ``danlu.train.kernels.report`` finds them), ``operators``: the dearest, with their share of the update,
+    ``parts``: what each part of the network computes, moves and takes (``danlu.train.roofline.parts``; empty
+    where there are several processes), ``processes``, and ``communication`` between them by kind
+    (``danlu.train.communication.collectives``). FLOPs and units are those of all processes, bytes of one.
     """
-    train = experiment.train
-    device = pick_device(train.device)
+    with processes(pick_device(experiment.train.device)) as group:
+        found = _profile(experiment, steps, group)
+    return found if group.first else None
+
+
+def _profile(experiment: spec.Experiment, steps: int, group: Processes) -> dict[str, Any]:
+    train, device = experiment.train, group.device
     keep_memory()
     precision = pick_precision(train.precision, device)
     objective = objective_of(experiment, data.prepare(experiment.data))
-    group = Processes(0, 1, device)
     teach(experiment, objective, group)
     made = assemble(experiment, objective, precision, group)
     timer = _Timer(device)
@@ -93,6 +101,8 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
     with Traffic() as traffic:
         step(steps)
     operators = _operators(lambda: step(steps + 1))
+    spoken = collectives(lambda: step(steps + 2)) if group.count > 1 else []
+    by_part = [] if group.count > 1 else _by_part(made, steps + 3)
     whole = sum(seconds.values())
     units = train.batch * objective.size
     flops = made.flops_per_unit * units
@@ -104,16 +114,30 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any]:
         f"{objective.unit}s_per_second": units / whole,
         "flops": flops,
         "bytes": traffic.bytes,
-        "intensity": flops / traffic.bytes,
+        "intensity": flops / group.count / traffic.bytes,
         "ceiling": peak,
         "bandwidth": bus,
-        "utilisation": flops / whole / peak,
-        "bound": "compute" if flops / traffic.bytes > peak / bus else "memory",
+        "utilisation": flops / whole / (peak * group.count),
+        "bound": "compute" if flops / group.count / traffic.bytes > peak / bus else "memory",
         "precision": precision,
         "device": device.type,
         "kernels": report(experiment),
         "operators": operators,
+        "parts": by_part,
+        "processes": group.count,
+        "communication": spoken,
     }
+
+
+def _by_part(made: Assembly, step: int) -> list[dict[str, Any]]:
+    update = Update(made)  # eagerly, so that modules and operators are there to be seen
+    batch = made.experiment.train.batch
+
+    def change(loss: Any) -> None:
+        update.apply(step, loss)
+        update.clear()
+
+    return parts(made.model, made.group.device, lambda: update.gradients(step, step * batch, batch), change)
 
 
 class _Timer:

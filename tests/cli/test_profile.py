@@ -12,7 +12,8 @@ from tests.train import small
 
 KEYS = {
     "seconds", "bottleneck", "tokens_per_second", "flops", "bytes", "intensity", "ceiling", "bandwidth",
-    "utilisation", "bound", "precision", "device", "kernels", "operators", "unit",
+    "utilisation", "bound", "precision", "device", "kernels", "operators", "parts", "unit",
+    "processes", "communication",
 }  # fmt: skip
 
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from danlu.cli.schemas import SCHEMAS
-from danlu.curvature import flatten, split
+from danlu.curvature import flatten, split, top
 from danlu.files.json import misfit
+from danlu.lab import measures
+from danlu.lab.errors import LabError
 from danlu.train import checkpoint
 from danlu.train.curved import Curved
 from danlu.train.errors import RunError
@@ -140,3 +142,19 @@ def test_a_mistake_is_one_sentence(
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run's folder"):
         Curved(tmp_path)
+
+
+def test_measures(tmp_path: Path) -> None:
+    """Of a run by gradient descent the largest eigenvalue times the rate over 2; of a rule without an edge,
+    what to take instead."""
+    sgd = "optimizer={kind: sgd, lr: 0.3, momentum: 0.0, weight_decay: 0.0}"
+    small.run(small.corpus(tmp_path), tmp_path / "sgd", sgd, "schedule.kind=constant", *STEPS)
+    names = ["at-the-edge", "nonzeros-of-loss", "nonzeros-of-output"]
+    found = measures.of_run(tmp_path / "sgd", names)
+    loss = Curved(tmp_path / "sgd")
+    largest = top(loss.hessian, loss.like, tolerance=1e-4).values[0]
+    assert found["at-the-edge"] == pytest.approx(0.3 * largest / 2, rel=0.02)
+    assert 0 < found["nonzeros-of-output"] < found["nonzeros-of-loss"] <= 1
+    small.run(small.corpus(tmp_path), tmp_path / "muon", "train.steps=1", "train.evaluate_tokens=64")
+    with pytest.raises(LabError, match=r"trained by muon.*take a run with optimizer = sgd"):
+        measures.of_run(tmp_path / "muon", ["at-the-edge"])

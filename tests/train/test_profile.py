@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,9 @@ from danlu.models import build
 from danlu.spec import resolve
 from danlu.train.errors import RunError
 from danlu.train.profile import Traffic, profile
+from danlu.train.roofline import OUTSIDE
+from danlu.train.roofline_page import page, told
+from tests.conftest import ROOT
 from tests.train import small
 
 
@@ -29,6 +36,7 @@ def test_the_parts_and_the_roofline(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     experiment = resolve(small.words(small.corpus(tmp_path), "train.microbatch=4"))
     found = profile(experiment, steps=3)
+    assert found is not None
     assert set(found["seconds"]) == {"data", "forward", "backward", "optimizer"}
     whole = sum(found["seconds"].values())
     assert found["bottleneck"] == max(found["seconds"], key=lambda part: found["seconds"][part])
@@ -51,3 +59,53 @@ def test_what_cannot_be_profiled_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     corpus = small.corpus(tmp_path)
     with pytest.raises(RunError, match=r"train\.device = cuda"):
         profile(resolve(small.words(corpus, "train.device=cuda")), steps=1)
+
+
+@pytest.mark.parametrize(
+    "more", [[], pytest.param(["+mla", "model.feed_forward=glu"], marks=pytest.mark.slow)]
+)
+def test_parts_add_up(tmp_path: Path, more: list[str]) -> None:
+    """All products of an update are some part's. The optimizer reads and writes every weight and moment."""
+    torch.set_num_threads(1)
+    experiment = resolve(small.words(small.corpus(tmp_path), "optimizer=adamw", *more))
+    found = profile(experiment, steps=1)
+    assert found is not None
+    parts = {part["part"]: part for part in found["parts"]}
+    assert {"mixer", "feed-forward", "norms and gains", "readout", "optimizer", OUTSIDE} <= set(parts)
+    assert sum(part["flops"] for part in parts.values()) == found["flops"]
+    assert parts["optimizer"]["flops"] == 0
+    dataset = data.prepare(experiment.data)
+    count = sum(p.numel() for p in build(experiment.model, dataset.tokenizer.vocabulary, 16).parameters())
+    assert parts["optimizer"]["bytes"] >= 4 * 4 * count  # parameters, gradients, two moments
+    assert all(part["seconds"] > 0 for part in parts.values())
+
+
+def test_the_roofline_is_drawn(tmp_path: Path) -> None:
+    part = {"part": "mixer", "seconds": 1e-3, "flops": 10**9, "bytes": 10**7}
+    norm = {"part": "norms", "seconds": 1e-3, "flops": 0, "bytes": 10**7}
+    found = {
+        "seconds": {"forward": 2e-3, "backward": 3e-3}, "ceiling": 4e12, "bandwidth": 2e10, "intensity": 50.0,
+        "flops": 10**9, "utilisation": 0.1, "precision": "float32", "device": "cpu", "parts": [part, norm],
+    }  # fmt: skip
+    assert told(part, found) == "50% of its roof, memory-bound"  # 100 FLOP/byte times 20 GB/s are 2 TFLOP/s
+    assert told(norm, found) == "moves 50% of a copy's bytes a second"
+    text = page(found, "a profile")
+    assert "Without products: norms." in text and "mixer" in text and text.count("<svg") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_say_what_they_say(tmp_path: Path) -> None:
+    """DDP hands in every gradient once."""
+    words = small.words(small.corpus(tmp_path), "optimizer=adamw")
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*launched, "-m", "danlu", "--", "profile", *words, "--steps", "1", "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    kinds = {one["kind"]: one for one in found["communication"]}
+    dataset = data.prepare(resolve(words).data)
+    count = sum(p.numel() for p in build(resolve(words).model, dataset.tokenizer.vocabulary, 16).parameters())
+    assert found["processes"] == 2 and found["parts"] == []
+    assert 4 * count <= kinds["all_reduce"]["bytes"] <= 4 * count + 64  # and the loss
+    assert kinds["all_reduce"]["calls"] >= 2 and kinds["all_reduce"]["seconds"] > 0

@@ -152,6 +152,13 @@ MEASURES: dict[str, Kind] = {
     "writing-seconds": Kind("weights.writing_seconds", "s", "of a token written at the end of a context"),
     "unseen-rows": Kind("weights.unseen_rows", "", "mean |w| of embeddings of tokens not trained on"),
     "rare-rows": Kind("weights.rare_rows", "", "mean |w| of embeddings of tokens seldom trained on"),
+    "at-the-edge": Kind(
+        "curved.at_the_edge", "", "largest eigenvalue times the rate, over its edge of stability", None, None
+    ),
+    "nonzeros-of-loss": Kind(
+        "curved.nonzeros_of_loss", "share", "second derivatives of the loss that are not zero", None, None
+    ),
+    "nonzeros-of-output": Kind("curved.nonzeros_of_output", "share", "the same of one output", None, None),
     "lipschitz-above": Kind("stretch.lipschitz_above", "", "bound of the Lipschitz constant from above"),
     "lipschitz-below": Kind("stretch.lipschitz_below", "", "largest stretch found at the points of a signal"),
     "above-optimum": Kind("optimum.above_optimum", "nats", "training loss above its least, of a convex one"),
