@@ -11,6 +11,8 @@ from torch import Tensor
 
 from danlu.curvature.products import Product
 
+PATIENCE = 5  # steps for which eigenvalues must stay
+
 
 class Lanczos:
     """The Lanczos process from ``start`` (size,): after m steps a tridiagonal matrix T (m, m), whose
@@ -85,15 +87,17 @@ def top(
     """The ``count`` largest eigenvalues, and the lowest Ritz value (an upper bound of the lowest of all).
 
     Steps until ‖Hx − θx‖ of each, which is β_m times the last number of T's eigenvector, is at most
-    ``tolerance`` times the largest |θ|; ``most`` at the latest. A multiple eigenvalue is found once.
+    ``tolerance`` times the largest |θ|, ``PATIENCE`` times in a row, for a value may settle for a while at
+    its neighbour; ``most`` at the latest. A multiple eigenvalue is found once.
     """
-    process = Lanczos(product, gaussian(like, generator))
+    process, settled = Lanczos(product, gaussian(like, generator)), 0
     while True:
         process.extend(1)
         values, inside = process.ritz()
         bounds = process.betas[-1] * inside[-1].abs()
         done = len(values) >= count and float(bounds[-count:].max()) <= tolerance * float(values.abs().max())
-        if done or process.exhausted or len(values) >= most:
+        settled = settled + 1 if done else 0
+        if settled == PATIENCE or process.exhausted or len(values) >= most:
             chosen = slice(-min(count, len(values)), None)
             return Eigenvalues(
                 tuple(values[chosen].flip(0).tolist()),
