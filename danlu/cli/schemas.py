@@ -120,10 +120,11 @@ SCHEMAS: dict[str, Schema] = {
     "trust": Schema(1, [{"file": str, "old": str, "new": str, "run": str, "again": str, "runs": int}]),
     "spikes": Schema(1, {
         "run": str, "rows": int, "every": int, "losses": [[_NUMBER]],
-        "spikes": [{"first": int, "last": int, "top": int, "loss": _NUMBER, "z": _NUMBER, "usual": _NUMBER}],
+        "spikes": [{"first": int, "onset": int, "last": int, "top": int, "loss": _NUMBER, "z": _NUMBER,
+                    "usual": _NUMBER}],
         "explained": ({
-            "step": int, "loss": _NUMBER, "z": _NUMBER, "usual": _NUMBER, "earlier": int, "before": int,
-            "others": int, "reading": str, "cause": str, "why": str,
+            "step": int, "onset": int, "loss": _NUMBER, "z": _NUMBER, "usual": _NUMBER,
+            "earlier": int, "before": int, "others": int, "reading": str, "cause": str, "why": str,
             "table": [{"batch": int, "state": int, "loss": _NUMBER, "z": _NUMBER, "spikes": bool}],
             "checks": [{"name": str, "found": (bool, None), "value": _NUMBER, "limit": _NUMBER,
                         "where": _TEXT, "step": (int, None), "says": str}],

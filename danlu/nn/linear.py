@@ -10,6 +10,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from danlu.nn import float8
+
 _DEVICE: ContextVar[str | None] = ContextVar("device of new weights", default=None)
 
 
@@ -30,7 +32,8 @@ class Linear(nn.Linear):
     The weight stays in float32 (the master copy that the optimizer updates) and is cast at use, so
     its gradient arrives in float32. Under FSDP2's mixed precision the weight already has the input's
     type and the cast does nothing. ``rows``: the heights of the matrices that stand one above another in
-    the weight, for initialisations that look at a matrix's shape.
+    the weight, for initialisations that look at a matrix's shape. ``float8``: products in eight bits
+    (``danlu.nn.float8``).
 
     Shapes: (…, in) → (…, out).
 
@@ -38,6 +41,8 @@ class Linear(nn.Linear):
     >>> linear(torch.ones(4, dtype=torch.bfloat16)).dtype, linear.weight.dtype
     (torch.bfloat16, torch.float32)
     """
+
+    float8 = False
 
     def __init__(
         self, inputs: int, outputs: int, bias: bool = True, rows: tuple[int, ...] | None = None
@@ -47,6 +52,9 @@ class Linear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
+        if self.float8:
+            out = float8.linear(x, self.weight)
+            return out if bias is None else out + bias
         return F.linear(x, self.weight.to(x.dtype), bias)
 
     def flops(self, tokens: int) -> int:

@@ -70,8 +70,11 @@ class Steps:
         """Give the rule the state that a step would find."""
         rule.prepare()
 
-    def row(self, sum_up: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, float]:
-        """What was counted since ``begin``, by name; ``sum_up``: over processes."""
+    def row(
+        self, sum_up: Callable[[torch.Tensor], torch.Tensor], part: Callable[[str], str] = str
+    ) -> dict[str, Any]:
+        """What was counted since ``begin``, by name; ``sum_up``: over processes; ``part``: that a parameter
+        belongs to."""
         return {}
 
 
@@ -83,8 +86,8 @@ class HalfPrecision(Steps):
     state is float32. Any ``torch.optim.Optimizer`` will do that keeps its state by parameter.
 
     ``shard``: the number of the process if parameters are sharded (processes with whole ones must round
-    alike). ``counts``, int64 (2,) or None: of the weights that the last update would have moved, those that
-    rounding left where they were, and all.
+    alike). ``counts``, int64 (2,) by parameter: of the weights that the last update would have moved, those
+    that rounding left where they were, and all.
     """
 
     def __init__(self, *, stochastic: bool, seed: int = 0, shard: int = 0, chunk: int = CHUNK) -> None:
@@ -94,7 +97,7 @@ class HalfPrecision(Steps):
     def begin(self, update: int, *, count: bool = True) -> None:
         """As said above; counting costs two comparisons a weight."""
         self.update, self.count = update, count
-        self.counts: torch.Tensor | None = None
+        self.counts: dict[str, torch.Tensor] = {}
         self.generators: dict[torch.device, torch.Generator] = {}
 
     @torch.no_grad()
@@ -102,20 +105,29 @@ class HalfPrecision(Steps):
         for part in self._parts(rule):
             with _in_float32(rule, part) as pairs:
                 rule.step()
-                for p, exact in pairs:
-                    self._write(local(p), local(exact))
+                for (p, exact), name in zip(pairs, part["names"], strict=True):
+                    self._write(local(p), local(exact), name)
 
     def prepare(self, rule: Rule) -> None:
         for part in self._parts(rule):
             with _in_float32(rule, part):
                 rule.prepare()
 
-    def row(self, sum_up: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, float]:
-        """``lost_updates``, the share of what the last update would have moved that did not move."""
-        if self.counts is None:  # it was skipped
+    def row(
+        self, sum_up: Callable[[torch.Tensor], torch.Tensor], part: Callable[[str], str] = str
+    ) -> dict[str, Any]:
+        """``lost_updates``, the share of what the last update would have moved that did not move, and
+        ``lost_by_part``, the same by part."""
+        if not self.counts:  # it was skipped
             return {}
-        lost, moved = sum_up(self.counts).tolist()
-        return {"lost_updates": lost / max(moved, 1)}
+        by_part: dict[str, list[int]] = {}
+        counts = sum_up(torch.stack([*self.counts.values()])).tolist()
+        for name, (lost, moved) in zip(self.counts, counts, strict=True):
+            one = by_part.setdefault(part(name), [0, 0])
+            one[0], one[1] = one[0] + lost, one[1] + moved
+        lost, moved = (sum(column) for column in zip(*by_part.values(), strict=True))
+        shares = {name: lost / max(moved, 1) for name, (lost, moved) in by_part.items()}
+        return {"lost_updates": lost / max(moved, 1), "lost_by_part": shares}
 
     def _parts(self, rule: Optimizer) -> list[dict[str, Any]]:
         """The rule's groups, cut into such of at most ``chunk`` weights."""
@@ -132,13 +144,13 @@ class HalfPrecision(Steps):
                 parts[-1]["names"].append(name)
         return parts
 
-    def _write(self, p: torch.Tensor, exact: torch.Tensor) -> None:
+    def _write(self, p: torch.Tensor, exact: torch.Tensor, name: str) -> None:
         rounded = round_stochastically(exact, self._generator(p.device)) if self.stochastic else exact.to(p)
         if self.count:
             moved = exact != p
             lost = moved.logical_and(rounded == p)
             counts = torch.stack([lost.sum(), moved.sum()])
-            self.counts = counts if self.counts is None else self.counts + counts
+            self.counts[name] = self.counts[name] + counts if name in self.counts else counts
         p.copy_(rounded)
 
     def _generator(self, device: torch.device) -> torch.Generator:

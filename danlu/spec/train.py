@@ -45,6 +45,7 @@ class Train(Spec):
     ``noise_every``: updates between measurements of the gradient's noise, which compare the first microbatch
     with the whole batch (left out: none).
     ``weights``: the type in which they are kept between updates, and how updates are rounded to it.
+    ``products``: ``float8`` multiplies in eight bits in the blocks' linear maps (left out: in ``precision``).
     ``average``: of the weights over updates, kept and evaluated beside them. ``quantize``: weights in few
     bits from some moment on.
     """
@@ -59,6 +60,7 @@ class Train(Spec):
     clip: NonNegativeFloat = 1.0  # 0: none
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     weights: Literal["float32", "bfloat16", "bfloat16-stochastic"] = "float32"
+    products: Literal["float8"] | None = None
     average: Average | None = None
     quantize: Quantize | None = None
     compile: Literal["auto"] | bool = "auto"

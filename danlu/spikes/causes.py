@@ -62,10 +62,10 @@ def slow_beta2(moments: Sequence[Moment], step: int) -> Check:
     window = [m for m in moments if step - SOON <= m.step < step and m.surprise]
     if not window:
         return none("slow-beta2", "no rule keeps a second moment of the gradients as they are")
-    at, where, value = max(
-        ((m.step, name, value) for m in window for name, value in m.surprise.items()), key=lambda one: one[2]
-    )
-    says = f"√mean(g²/max(v, ε²)) of {where} is {value:.2f} at step {at}, {step - at} before the spike"
+    # The first update above the limit, or the highest of all.
+    tops = [max((value, name, m.step) for name, value in m.surprise.items()) for m in window]
+    value, where, at = next((one for one in tops if one[0] > SURPRISE), max(tops))
+    says = f"√mean(g²/max(v, ε²)) of {where} is {value:.2f} at step {at}, {step - at} before the top"
     return Check("slow-beta2", value > SURPRISE, value, SURPRISE, where, at, says)
 
 

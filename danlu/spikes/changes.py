@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 from typing import Any
 
 from danlu import spec
 from danlu.spikes.replay import Replay, State, go
-from danlu.spikes.table import Rows, measured, spiked
+from danlu.spikes.table import Rows, spiked
 from danlu.spikes.trace import Moment
 from danlu.train.spikes import Detector
 
@@ -19,8 +20,8 @@ BETA2 = 0.95
 
 @dataclass(frozen=True)
 class Change:
-    """``words``: the change as it is typed; the highest ``loss`` from the spike's update to four later, and
-    its z; ``cures``: whether nothing there spikes."""
+    """``words``: the change as it is typed; the highest ``loss`` from where the spike began to four updates
+    after its top, and its z; ``cures``: whether nothing there spikes."""
 
     name: str
     words: tuple[str, ...]
@@ -55,22 +56,22 @@ def possible(experiment: spec.Experiment, precision: str, moments: Sequence[Mome
 
 
 def tried(
-    replay: Replay, state: State, step: int, name: str, words: Sequence[str], told: Callable[[], None]
+    replay: Replay,
+    state: State,
+    onset: int,
+    top: int,
+    usual: Detector,
+    name: str,
+    words: Sequence[str],
+    told: Callable[[], None],
 ) -> Change:
-    """What becomes of the spike at update ``step`` where the run goes on from ``state`` with ``words``."""
-    moments = go(replay.at(state, words), step + AFTER, told)
-    loss, z = highest(moments, step)
-    return Change(name, tuple(words), loss, z)
-
-
-def highest(moments: Sequence[Moment], step: int) -> tuple[float, float]:
-    """The loss with the highest z from update ``step`` on, and that z, against the losses before ``step``."""
-    usual = measured(m.loss for m in moments if m.step < step)
-    late = [(usual.z(m.loss), m.loss) for m in moments if m.step >= step]
-    if not late:  # it diverged before
-        return moments[-1].loss, float("inf")
+    """What becomes of the spike of updates ``onset`` to ``top`` where the run goes on from ``state`` with
+    ``words``: the highest loss there and up to four updates later, against what is ``usual`` of the run
+    itself, so that a change that made all losses high is no cure."""
+    moments = go(replay.at(state, words), top + AFTER, told)
+    late = [(usual.z(m.loss), m.loss) for m in moments if m.step >= onset] or [(inf, moments[-1].loss)]
     z, loss = max(late, key=lambda one: one[0])
-    return loss, z
+    return Change(name, tuple(words), loss, z)
 
 
 def without_worst(rows: Rows, usual: Detector) -> Change:

@@ -38,7 +38,7 @@ def choose(spikes: Sequence[Spike], at: int | None) -> Spike | None:
     for spike in spikes:
         if spike.first <= at <= spike.last:
             return spike
-    return Spike(at, at, at, math.nan, math.nan, math.nan)
+    return Spike(at, at, at, at, math.nan, math.nan, math.nan)
 
 
 def listed(folder: Path) -> dict[str, Any]:

@@ -35,17 +35,17 @@ def explain(
     """Why ``spike`` came: see ``docs/spikes.md``. At most ``most`` updates are repeated at a time. Raises
     ``RunError`` where there is no state near enough."""
     with Replay(folder) as replay:
-        start = _start(replay, spike.first, most)
+        start = _start(replay, spike.onset, most)
         state = replay.state(start)
         trainer = replay.at(state)
 
         def step() -> None:
-            told("repeating", trainer.state.step - start, spike.first - start)
+            told("repeating", trainer.state.step - start, spike.top - start)
 
         # Up to the row's first update, then one by one: which of those in the row it was is not known.
-        moments = go(trainer, max(start, spike.first - every), step)
-        t, kept = _onset(trainer, moments, spike.first, step)
-        return _explained(replay, state, kept, t, moments, losses, told)
+        moments = go(trainer, max(start, spike.onset - every), step)
+        climb = _climb(trainer, moments, spike.top, step)
+        return _explained(replay, state, climb, moments, losses, told)
 
 
 def _start(replay: Replay, step: int, most: int) -> int:
@@ -65,53 +65,64 @@ def _start(replay: Replay, step: int, most: int) -> int:
     )
 
 
-def _onset(trainer: Trainer, moments: list[Moment], last: int, told: Callable[[], None]) -> tuple[int, State]:
-    """The first update up to ``last`` that spikes, or the one that comes nearest to it, and the state before
-    it; ``moments`` get those up to it."""
+def _climb(
+    trainer: Trainer, moments: list[Moment], last: int, told: Callable[[], None]
+) -> list[tuple[int, State]]:
+    """The first update that spikes and the highest, of those up to ``last``, each with the state before it:
+    one where they are the same, or where none spikes; ``moments`` get those up to it."""
     usual = measured(m.loss for m in moments)
-    best: tuple[float, int, State] | None = None
+    first: tuple[float, int, State] | None = None
+    top: tuple[float, int, State] | None = None
     while trainer.state.step < last:
         state = taken(trainer)
         (moment,) = go(trainer, state.step + 1, told)
         moments.append(moment)
-        z = usual.judge(moment.loss)
-        if best is None or z > best[0]:
-            best = z, moment.step, state
-        if spiked(z) or not moment.applied:
+        z = usual.z(moment.loss)
+        if top is None or z > top[0]:
+            top = z, moment.step, state
+        if first is None and spiked(z):
+            first = z, moment.step, state
+        if first is None:
+            usual.judge(moment.loss)
+        if not moment.applied:
             break
-    assert best is not None
-    _, t, state = best
-    del moments[next(i for i, m in enumerate(moments) if m.step == t) + 1 :]
-    return t, state
+    assert top is not None
+    del moments[next(i for i, m in enumerate(moments) if m.step == top[1]) + 1 :]
+    steps = {one[1]: one[2] for one in (first, top) if one is not None}
+    return sorted(steps.items())
 
 
 def _explained(
     replay: Replay,
     earlier: State,
-    before: State,
-    t: int,
+    climb: list[tuple[int, State]],
     moments: list[Moment],
     losses: Sequence[tuple[int, float]],
     told: Told,
 ) -> dict[str, Any]:
-    usual = _usual(moments, t, losses)
-    trainer = replay.at(before)
-    now = cells(trainer, t, usual)
-    put(trainer, before)
-    inside_now = inside(trainer, t + 1)
-    put(trainer, earlier)
-    cells_before = cells(trainer, t, others(trainer, t))
+    onset, top = climb[0][0], climb[-1][0]
+    usual = _usual(moments, onset, losses)
+    trainer = replay.at(earlier)
+    # A batch is to blame where the climb begins; where none is, the state is looked at where it is highest.
+    for t, before in climb:
+        put(trainer, before)
+        now = cells(trainer, t, usual)
+        put(trainer, earlier)
+        cells_before = cells(trainer, t, others(trainer, t))
+        if (reading := read(now, cells_before)) == "data":
+            break
     found_rows = rows(trainer, t)
     put(trainer, earlier)
     inside_before = inside(trainer, t + 1)
-    reading = read(now, cells_before)
+    put(trainer, before)
+    inside_now = inside(trainer, t + 1)
     checks = [
         causes.data(cells_before, found_rows, reading),
-        causes.slow_beta2(moments, t),
+        causes.slow_beta2(moments, top if reading != "data" else t),
         causes.logits(inside_before, inside_now, t - 1),
-        causes.epsilon(moments, t),
-        causes.part(moments, t),
-        causes.numbers(moments, t),
+        causes.epsilon(moments, onset),
+        causes.part(moments, onset),
+        causes.numbers(moments, top),
     ]
     cause = causes.cause(reading, checks)
     made: list[changes.Change] = []
@@ -123,15 +134,15 @@ def _explained(
         def step(name: str = name) -> None:
             nonlocal done
             done += 1
-            told(name, done, t + changes.AFTER - earlier.step)
+            told(name, done, top + changes.AFTER - earlier.step)
 
-        made.append(changes.tried(replay, earlier, t, name, words, step))
+        made.append(changes.tried(replay, earlier, onset, top, usual, name, words, step))
     put(trainer, before)
     if spikes and (now_rows := rows(trainer, t)) is not None:
         made.append(changes.without_worst(now_rows, usual))
     check = next((one for one in checks if one.name == cause), None)
     return {
-        "step": t, "loss": now[0].loss, "z": now[0].z, "usual": usual.usual,
+        "step": t, "onset": onset, "loss": now[0].loss, "z": now[0].z, "usual": usual.usual,
         "earlier": earlier.step, "before": t - 1, "others": OTHERS,
         "table": [cell.json() for cell in (*now, *cells_before)], "reading": reading,
         "cause": cause, "why": check.says if check else "no signature was found",

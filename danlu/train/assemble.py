@@ -14,6 +14,7 @@ import torch.nn as nn
 from danlu import data, objectives, optim, spec
 from danlu.data import vocabulary_of
 from danlu.models import Model, build
+from danlu.nn import Linear, float8
 from danlu.objectives import Objective
 from danlu.optim.base import Rule
 from danlu.optim.rounding import to_bfloat16
@@ -105,6 +106,8 @@ def assemble(
 
     def make() -> Model:
         model = initial(experiment, objective, precision)
+        if experiment.train.products == "float8":
+            multiply_in_float8(model, group.device)
         model.recompute = experiment.train.recompute
         return model
 
@@ -116,6 +119,19 @@ def assemble(
         taught.begin(model)
     rules = optim.build(experiment.optimizer, model, updates_of(experiment))
     return Assembly(experiment, objective, model, wrapped, rules, precision, group)
+
+
+def multiply_in_float8(model: Model, device: torch.device) -> None:
+    """Let the linear maps of the blocks multiply in eight bits. Raises ``RunError`` where that cannot be."""
+    if why := float8.missing(device):
+        raise RunError(
+            f"train.products = float8, and {device.type} cannot multiply in it: {why}; leave it out, or "
+            "train on another device"
+        )
+    for block in model.blocks:
+        for module in block.modules():
+            if isinstance(module, Linear):
+                module.float8 = True
 
 
 def outline(experiment: spec.Experiment, source: Any = None) -> tuple[Objective, Model, str, str]:

@@ -16,6 +16,7 @@ import torch
 
 from danlu import spec
 from danlu.curvature import noise_from_norms
+from danlu.inspection.weighing import part
 from danlu.train.averages import WeightsAverage
 from danlu.train.errors import RunError
 from danlu.train.evaluate import evaluate, evaluation_rows
@@ -295,8 +296,10 @@ class Log(Callback):
             "grad_norm": update.norm,
             "lr": run.rate,
         }
+        if run.made.precision == "float16":
+            row["loss_scale"] = update.scale.scale
         now.since = [0.0, 0.0]
-        run.report(update.folding.row(row | update.rounding.row(run.group.sum)))
+        run.report(update.folding.row(row | update.rounding.row(run.group.sum, part)))
 
 
 class Evaluate(Callback):

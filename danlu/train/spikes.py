@@ -61,9 +61,11 @@ class Detector:
 @dataclass(frozen=True)
 class Spike:
     """Losses in a row that are flagged, or nearly so (a gap of up to ``WINDOW``/16 rows): ``first`` and
-    ``last`` step, the highest ``loss`` at step ``top`` with its ``z``, and ``usual``, the median before."""
+    ``last`` step, the highest ``loss`` at step ``top`` with its ``z``, ``usual``, the median before, and
+    ``onset``, from which on all are flagged up to ``top``."""
 
     first: int
+    onset: int
     last: int
     top: int
     loss: float
@@ -79,18 +81,21 @@ def find(losses: Iterable[tuple[int, float]]) -> list[Spike]:
     detector = Detector()
     found: list[Spike] = []
     since = 0  # rows since the last that was flagged
+    onset = 0  # the first of those flagged without a gap
     for step, loss in losses:
         usual, z = detector.usual, detector.judge(loss)
         since += 1
         if not z > THRESHOLD:
             continue
+        onset = onset if found and since == 1 else step
         if found and since <= GAP:
             before = found[-1]
             higher = z > before.z or (z == before.z and loss > before.loss)
             top = (step, loss, z) if higher else (before.top, before.loss, before.z)
-            found[-1] = Spike(before.first, step, *top, before.usual)
+            begun = onset if higher else before.onset
+            found[-1] = Spike(before.first, begun, step, *top, before.usual)
         else:
-            found.append(Spike(step, step, step, loss, z, usual))
+            found.append(Spike(step, step, step, step, loss, z, usual))
         since = 0
     return found
 

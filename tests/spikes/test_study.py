@@ -14,6 +14,7 @@ import pytest
 
 from danlu.files.errors import DanluError
 from danlu.parts import sources
+from danlu.spec import resolve
 from danlu.spikes.causes import Check, cause
 from danlu.spikes.replay import Replay, go
 from danlu.spikes.study import study
@@ -146,3 +147,19 @@ from danlu.spikes.listing import listed
 found = listed(Path(sys.argv[1]))
 print(json.dumps([found["rows"], "torch" in sys.modules]))
 """
+
+
+@pytest.mark.slow
+def test_a_slow_second_moment_is_found_and_cured(tmp_path: Path) -> None:
+    """Digits learned by heart: gradients are minute, and a mean over 1,000 updates lags when they grow."""
+    words = [
+        "digits-mlp", "train.steps=1445", "train.batch=256", "train.log_every=1", "train.clip=0",
+        "train.compile=false", "train.precision=float32", "train.device=cpu", "train.evaluate_every=none",
+        "train.ring=100", "schedule=constant", "optimizer.lr=0.02", "optimizer.beta2=0.999",
+    ]  # fmt: skip
+    small.go(resolve(words), tmp_path / "run")
+    found = explained(tmp_path / "run")
+    lag = check(found, "slow-beta2")
+    assert (found["cause"], found["reading"]) == ("slow-beta2", "state")
+    assert lag["value"] > 2.3 and 0 < found["step"] - lag["step"] <= 8
+    assert "rate halved" in [one["name"] for one in found["changes"] if one["cures"]]

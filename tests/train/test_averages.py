@@ -178,6 +178,9 @@ def test_two_bytes_a_weight_and_what_was_lost(tmp_path: Path, corpus: Path, weig
     logged = [row for row in small.rows(run) if "loss" in row]
     assert [row["step"] for row in logged] == [1, 2, 4, 6, 8]
     assert all(0 < row["lost_updates"] < 1 for row in logged)
+    by_part = logged[-1]["lost_by_part"]
+    assert set(by_part) == {"embedding", "blocks.0.mixer", "blocks.0.feed_forward", "readout"}
+    assert min(by_part.values()) <= logged[-1]["lost_updates"] <= max(by_part.values())
     assert logged[-1]["loss"] < logged[0]["loss"]
     assert {p.dtype for p in load_run(run).model.parameters()} == {torch.float32}  # of the same values
 

@@ -61,6 +61,7 @@ def test_spikes_in_a_row_are_one() -> None:
     first, second = find(list(enumerate(losses, start=1)))
     assert (first.first, first.last, first.top, first.loss) == (31, 34, 32, 9.0)
     assert (second.first, second.last, second.top, second.loss, second.z) == (95, 96, 96, math.inf, math.inf)
+    assert (first.onset, second.onset) == (31, 95)
     assert first.usual == 1.0 and first.z > THRESHOLD
 
 

@@ -100,6 +100,7 @@ MEASURES: dict[str, Kind] = {
         "record.share_clipped", "share", "logged updates whose gradient was clipped", None, None
     ),
     "lost-updates": Kind("record.lost_updates", "share", "updates of weights lost to rounding"),
+    "lost-updates:": Kind("record.lost_in_part", "share", "the same of a part, such as embedding", _word),
     "seconds": Kind("record.seconds", "s", "active time, of all parts"),
     "seconds-per-step": Kind("record.seconds_per_step", "s", "data, training and optimizer, per update"),
     "flops": Kind("record.flops", "FLOP", "of all updates"),

@@ -185,6 +185,15 @@ def lost_updates(record: Record) -> float:
     )
 
 
+def lost_in_part(record: Record, part: str) -> float:
+    """``lost_updates`` of a part of the model, such as ``blocks.0.mixer``. Raises ``LabError`` for none."""
+    rows = [row for _, row in record.column("lost_by_part")]
+    if not rows or part not in rows[-1]:
+        there = ", ".join(rows[-1]) if rows else "none, since its weights are not kept in bfloat16"
+        raise LabError(f"{record.folder.path} counted no lost updates of {part!r}; there are {there}")
+    return _mean(row[part] for row in rows)
+
+
 def seconds(record: Record) -> float:
     """Active seconds of all parts, start and evaluation too."""
     return float(sum(record.summary["active_seconds"].values()))
