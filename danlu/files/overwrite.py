@@ -26,7 +26,7 @@ def check_output(path: Path, force: bool = False) -> None:
         ours = MARK.encode() in file.read(_NEAR)
     if not (ours or force):
         raise FileError(
-            f"{path} is there already and danlu did not write it; name another file, or add --force to "
+            f"{path} is there already and bears no mark of danlu; name another file, or add --force to "
             "overwrite it"
         )
 

@@ -24,7 +24,7 @@ def test_a_file_of_ours_is_written_again(tmp_path: Path) -> None:
 def test_a_file_of_somebody_else_only_by_force(tmp_path: Path) -> None:
     path = tmp_path / "book.txt"
     path.write_text("x" * 2000 + MARK)
-    with pytest.raises(FileError, match=r"book\.txt is there already and danlu did not write it.*--force"):
+    with pytest.raises(FileError, match=r"book\.txt is there already and bears no mark of danlu.*--force"):
         write_output(path, page("", []))
     assert path.read_text() == "x" * 2000 + MARK
     write_output(path, page("", []), force=True)

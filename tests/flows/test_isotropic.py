@@ -93,3 +93,24 @@ def test_one_dimension_conserves_the_distribution(psi):
     for state in RungeKutta().along(lambda x, t: flow.velocity(x, of(t), points, masses).detach(), x, times):
         x = state
     torch.testing.assert_close(distribution(x, 0.3), distribution(before, 1.0), rtol=0, atol=1e-6)
+
+
+def test_a_shell_of_data_pulls_nowhere_but_through_the_extra_dimension():
+    """Newton's theorem, why PFGM adds a dimension (Xu et al. 2022, section 3.1). In the plane the field
+    Σ (x − x_i)/‖x − x_i‖² of n charges on a circle is n zⁿ⁻¹/(1 − zⁿ) in complex numbers: within the circle
+    it is none, and samples that follow it stay where they are, or fall to the middle. With the extra
+    dimension every point has a slope towards data, whose length in the direction of z is the density of a
+    Cauchy law of width z, which is never 0."""
+    n, t = 40, of(0.3).expand(200)
+    angles = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
+    circle = torch.stack([angles.cos(), angles.sin()], 1)
+    x = 0.5 * uniform(200, 1).sqrt() * torch.nn.functional.normalize(normal(200, 2), dim=1)
+    apart = x[:, None] - circle
+    within_the_plane = (apart / apart.square().sum(2, keepdim=True)).sum(1)
+    z = torch.complex(x[:, 0], x[:, 1])
+    expected = -n * z ** (n - 1) / (1 - z**n)  # the conjugate of the field
+    torch.testing.assert_close(torch.complex(within_the_plane[:, 0], -within_the_plane[:, 1]), expected)
+    assert within_the_plane.norm(dim=1).max() < n * 0.5 ** (n - 1) * 1.01
+    up = torch.stack([gravity(t, x - one)[0] for one in circle]).sum(0)
+    width = (t**2 + apart.square().sum(2).amax(1)).pow(-1.5) * t * n
+    assert (up >= width).all() and up.min() > 1
