@@ -22,7 +22,7 @@ from danlu.spec.words import resolve
 from danlu.spikes.trace import Moment, Trace
 from danlu.train import checkpoint, store
 from danlu.train.assemble import assemble, objective_of
-from danlu.train.callbacks import Checkpoint, Evaluate, Log, LookInside, Tensors
+from danlu.train.callbacks import Checkpoint, Evaluate, Log, LookInside, Noise, Tensors
 from danlu.train.choices import Choices
 from danlu.train.clock import Clock
 from danlu.train.errors import Diverged, RunError
@@ -34,7 +34,7 @@ from danlu.train.parallel import Processes
 from danlu.train.teacher import teach
 from danlu.train.trainer import Silent, Trainer
 
-WATCHING = Log, Evaluate, Checkpoint, LookInside  # callbacks that do not touch what trains
+WATCHING = Log, Evaluate, Checkpoint, LookInside, Noise  # callbacks that do not touch what trains
 ROWS = 4  # of a batch, that are looked at inside
 Told = Callable[[], None]
 

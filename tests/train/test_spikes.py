@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from danlu.train import run as runs
 from danlu.train.callbacks import IN_A_ROW, Callback
 from danlu.train.errors import Diverged
 from danlu.train.spikes import FEWEST, FLOOR, THRESHOLD, WINDOW, Detector, find
+from tests.conftest import LIMIT, ROOT
 from tests.train import small
 
 LOSSES = st.floats(1e-6, 1e6)
@@ -172,3 +176,22 @@ def test_a_default_run_keeps_no_state_of_it(tmp_path: Path) -> None:
 def test_what_is_no_policy() -> None:
     with pytest.raises(SpecError, match=r"train\.skip"):
         resolve("nano train.skip=spikes")
+
+
+@pytest.mark.slow
+def test_what_one_process_finds_all_leave_out(tmp_path: Path) -> None:
+    """The second process alone sees a spike: the first writes of it, and no rule counts the update."""
+    words = small.words(small.corpus(tmp_path), *BASE, "train.steps=24", "train.skip=loss")
+    script = Path(__file__).parent / "one_sided.py"
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2",
+        str(script), str(tmp_path / "run"), *words,
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
+    (row,) = [row for row in small.rows(tmp_path / "run") if "spike" in row]
+    assert (row["step"], row["spike"]["skipped"]) == (21, True)
+    tensors, _ = small.left(tmp_path / "run")
+    steps = {float(t) for name, t in tensors.items() if name.endswith("/step")}
+    assert steps == {23.0}
