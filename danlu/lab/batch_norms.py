@@ -4,8 +4,7 @@ the metric."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ from danlu.lab.quantized.folder import check_new, write
 from danlu.models import Encoder, Model, Patches
 from danlu.models.folded import FIELDS, fold_norms
 from danlu.nn import BatchNorm
-from danlu.objectives import Draw, Objective
+from danlu.objectives import Objective
 from danlu.train.assemble import network, objective_of
 from danlu.train.evaluate import evaluate, evaluation_rows
 from danlu.train.load import LoadedRun, load_run
 from danlu.train.parallel import ALONE
-from danlu.train.precise import precise_statistics
-from danlu.train.update import to_device
+from danlu.train.precise import precise_statistics, training_passes
 
 Tell = Callable[[str], None]
 
@@ -57,7 +55,7 @@ def deploy(
     try:
         if precise:
             tell(f"statistics of {precise} batches")
-            precise_statistics(model, score.passes(model, precise))
+            precise_statistics(model, training_passes(model, experiment, objective, precise))
             values["precise"] = score(model)
         if fold:
             assert isinstance(model, Encoder | Patches)
@@ -77,7 +75,7 @@ class _Score:
 
     def __init__(self, run: LoadedRun, objective: Objective) -> None:
         train = run.experiment.train
-        self.seed, self.objective = train.seed, objective
+        self.objective = objective
         self.training_rows = train.microbatch or train.batch
         self.rows = evaluation_rows(run.experiment, objective)
         self.held_out = objective.held_out(train.evaluate_tokens)
@@ -86,13 +84,6 @@ class _Score:
     def __call__(self, model: nn.Module, rows: int | None = None) -> float:
         found = evaluate(model, self.objective, self.held_out, ALONE, rows=rows or self.rows)
         return float(found[self.name])
-
-    def passes(self, model: nn.Module, count: int) -> Iterator[Callable[[], Any]]:
-        """Passes over the batches that the first ``count`` updates would see."""
-        for i in range(count):
-            draw = Draw(self.seed, i, i * self.training_rows, 0, self.training_rows)
-            example = to_device(self.objective.example(draw), ALONE.device)
-            yield partial(self.objective.loss, model, example)
 
 
 class _Always(BatchNorm):

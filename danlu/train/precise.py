@@ -3,14 +3,21 @@ section 3): of many batches by the weights as they are, in place of running aver
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn as nn
 from torch import Tensor
 
+from danlu import spec
 from danlu.nn import BatchNorm
+from danlu.objectives import Draw, Objective
+from danlu.train.parallel import ALONE
+from danlu.train.update import to_device
+
+USUAL = 200  # batches
 
 
 @torch.no_grad()
@@ -52,3 +59,14 @@ def precise_statistics(model: nn.Module, passes: Iterable[Callable[[], Any]]) ->
         norm.mean.copy_(mean)
         norm.variance.copy_(second / count - mean.square())
     return count
+
+
+def training_passes(
+    model: nn.Module, experiment: spec.Experiment, objective: Objective, count: int = USUAL
+) -> Iterator[Callable[[], Any]]:
+    """Passes over batches of the size of training: those of the first ``count`` updates, on the CPU."""
+    train = experiment.train
+    rows = train.microbatch or train.batch
+    for i in range(count):
+        example = to_device(objective.example(Draw(train.seed, i, i * rows, 0, rows)), ALONE.device)
+        yield partial(objective.loss, model, example)

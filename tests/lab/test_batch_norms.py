@@ -17,6 +17,7 @@ from danlu.cli.main import app
 from danlu.files.errors import DanluError
 from danlu.lab.batch_norms import deploy
 from danlu.lab.errors import LabError
+from danlu.lab.measures import of_run
 from danlu.models import Encoder, Patches
 from danlu.models.folded import FIELDS, fold_norms
 from danlu.nn import BatchNorm, NoNorm
@@ -128,10 +129,16 @@ def test_a_run_is_written_folded(tmp_path: Path) -> None:
     )  # fmt: skip
     lines = [line.rsplit(maxsplit=1) for line in done.stdout.splitlines()[:4]]
     assert "folded into linear maps" in done.stdout and lines[2][1] == lines[3][1]
+    gain = of_run(before, ["precise-statistics", "metric"])
+    assert len(lines) == 4 and all(value.replace(".", "").isdigit() for _, value in lines)
     folded = load_run(tmp_path / "after")
     wanted = load_run(before).experiment.model.model_copy(update=FIELDS)
     assert folded.experiment.model == wanted and folded.experiment.network.norm == spec.NoNorm()
-    precise = load_run(Path(deploy(before, tmp_path / "precise", precise=6)["run"]))
+    found = deploy(before, tmp_path / "precise", precise=200)
+    values = found["values"]
+    assert values["precise"] - values["running"] == pytest.approx(gain["precise-statistics"], abs=1e-5)
+    assert values["running"] == pytest.approx(gain["metric"], rel=1e-5)
+    precise = load_run(Path(deploy(before, tmp_path / "few", precise=6)["run"]))
     tokens = torch.randint(5, (2, 32))
     torch.testing.assert_close(folded.model(tokens), precise.model(tokens), rtol=1e-4, atol=1e-4)
     assert any(isinstance(module, BatchNorm) for module in precise.model.modules())

@@ -121,6 +121,9 @@ MEASURES: dict[str, Kind] = {
     "train-mode-gap": Kind(
         "text.train_mode_gap", None, "value in training minus evaluation mode", None, None
     ),
+    "precise-statistics": Kind(
+        "text.precise_statistics_gain", None, "value with precise minus with own batch norms", None, None
+    ),
     "outputs-minus-weights": Kind(
         "text.outputs_minus_weights", None, "of kept models' mean output minus mean weights", None, None
     ),

@@ -20,6 +20,7 @@ from danlu.spec.words import split
 from danlu.train.assemble import objective_of
 from danlu.train.averages import evaluate_averages
 from danlu.train.parallel import ALONE
+from danlu.train.precise import precise_statistics, training_passes
 from danlu.train.update import to_device
 
 
@@ -61,6 +62,18 @@ def train_mode_gap(run: Trained) -> float:
             for name, value in objective.score(model, to_device(example, ALONE.device)).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
     return objective.measure(sums)[run.experiment.objective.metrics[0].name] - run.metric
+
+
+def precise_statistics_gain(run: Trained) -> float:
+    """The held-out metric with the precise statistics of batch norms, of 200 training batches by the weights
+    as they are (``danlu.train.precise``), minus that with the run's own. Raises ``LabError`` where there is
+    no batch norm."""
+    model = copy.deepcopy(run.run.model)
+    try:
+        precise_statistics(model, training_passes(model, run.experiment, run.objective))
+    except ValueError as error:
+        raise LabError(f"{run.folder}: {error}") from None
+    return run.score(model, run.objective, run.held_out) - run.metric
 
 
 def outputs_minus_weights(run: Trained) -> float:

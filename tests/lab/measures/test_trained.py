@@ -82,6 +82,11 @@ def test_without_what_training_does_otherwise_the_modes_agree(runs: Callable[...
     assert abs(found["train-mode-gap"]) < 1e-5
 
 
+def test_precise_statistics_are_of_batch_norms(runs: Callable[..., Path]) -> None:
+    with pytest.raises(LabError, match="the network has no batch norm"):
+        of_run(runs(), ["precise-statistics"])
+
+
 def test_one_kept_model_is_its_own_average(runs: Callable[..., Path]) -> None:
     assert abs(of_run(runs(), ["outputs-minus-weights"])["outputs-minus-weights"]) < 1e-6
 
