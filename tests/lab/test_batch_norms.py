@@ -117,7 +117,7 @@ def run(folder: Path, *words: str) -> Path:
 
 TINY = ["tiny", "+masked-lm", "model.norm=batch", "corpus=synthetic:reverse-3", "data.context=32"]
 TINY += ["model.layers=1", "model.width=16", "model.mixer.heads=2", "train.batch=4", "train.steps=3"]
-TINY += ["train.evaluate_tokens=1000"]
+TINY += ["train.evaluate_tokens=1000", "train.precision=float32"]
 
 
 def test_a_run_is_written_folded(tmp_path: Path) -> None:
