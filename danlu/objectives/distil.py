@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn as nn
 
 from danlu.data import Counter
 from danlu.objectives.base import Draw, Example, Tensors
+from danlu.objectives.soft_targets import SoftTargets
 from danlu.spec.teachers import JSD, Divergence, Reverse, Teacher
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ class Distillation:
     def __init__(self, settings: Teacher) -> None:
         self.settings = settings
         self.model: Any = None
-        self._asked = self._ask
+        self.kept: SoftTargets | None = None
+        self._asked, self._said = self._ask, self._say
 
     def take(self, objective: Language, teacher: Any, model: nn.Module) -> None:
         """Learn from ``model``, which was trained by the objective ``teacher``. Raises ``ValueError`` where
@@ -68,7 +71,8 @@ class Distillation:
                 f"set data.context = {teacher.context} or less"
             )
         self.model = model.eval().requires_grad_(False)
-        self._asked = torch.compiler.disable(self._ask)  # imports the compiler, as only taught runs may
+        # This imports the compiler, as only taught runs may.
+        self._asked, self._said = (torch.compiler.disable(one) for one in (self._ask, self._say))
 
     def begin(self, model: nn.Module) -> list[str]:
         """Copy the teacher's weights into ``model`` where names and shapes agree, if that is asked for; the
@@ -93,7 +97,8 @@ class Distillation:
             return {"matched": Counter(0, 0).uniform(draw.start, draw.stop, 1)[:, :0].astype("float32")}
         when = Counter(draw.seed, draw.step, _WHEN).uniform(0, 1, 1)[0, 0]
         if when >= settings.on_policy:
-            return {}
+            first = np.array([draw.first + draw.start]).repeat(draw.stop - draw.start)
+            return {"samples": first} if self.kept is not None else {}
         count = objective.context + 1 - _given(objective.context)
         drawn = Counter(draw.seed, draw.step, _WRITES).uniform(draw.start, draw.stop, count)
         return {"draws": drawn.astype("float32")}
@@ -116,11 +121,10 @@ class Distillation:
         if share == 0:
             return None
         known, heat = objective.known, settings.temperature
-        asked = self._asked(objective, example)[..., :known].float()
-        teacher, student = ((z / heat).log_softmax(-1) for z in (asked, logits[..., :known].float()))
-        if settings.top is not None and settings.top < known:
-            ids = teacher.topk(settings.top, dim=-1).indices
-            teacher, student = with_tail(teacher, ids), with_tail(student, ids)
+        student = (logits[..., :known].float() / heat).log_softmax(-1)
+        ids, teacher = self._said(objective, example)
+        if ids is not None:
+            student = with_tail(student, ids)
         each = divergence(settings.divergence, teacher, student).masked_fill(targets < 0, 0.0)
         soft = each.sum() if weights is None else (each.sum(1) * weights).sum()
         return share * (heat**2 * soft - nats)
@@ -156,6 +160,26 @@ class Distillation:
             for block, (given, named, output) in zip(blocks, told, strict=True)
         ]
         return torch.stack(errors).sum() * example["targets"].numel()
+
+    @torch.no_grad()
+    def _say(self, objective: Language, example: Tensors) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """The logarithms of the teacher's probabilities, and of which tokens they are (None: all)."""
+        top, samples, kept = self.settings.top, example.get("samples"), self.kept
+        first = None if samples is None or kept is None else int(samples[0])
+        if first is not None and kept is not None:
+            found = kept.read(first, len(example["tokens"]))
+            if found is not None:
+                ids, logs = (one.to(example["tokens"].device) for one in found)
+                return ids, logs
+        logits = self._ask(objective, example)[..., : objective.known].float()
+        every = (logits / self.settings.temperature).log_softmax(-1)
+        if top is None or top >= objective.known:
+            return None, every
+        ids = every.topk(top, dim=-1).indices
+        logs = with_tail(every, ids)
+        if first is not None and kept is not None:
+            kept.write(first, ids, logs)
+        return ids, logs
 
     @torch.no_grad()
     def _ask(self, objective: Language, example: Tensors) -> torch.Tensor:

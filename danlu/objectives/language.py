@@ -26,13 +26,8 @@ Key = tuple[int, ...]
 
 IGNORED = -100  # the target of a position that predicts nothing: what cross_entropy leaves out
 SAMPLE_TOKENS = 200
-_OWN = (
-    "tokens",
-    "targets",
-    "weights",
-    "draws",
-    "matched",
-)  # of an example: all else goes to the model by name
+# Of an example: all else goes to the model by name.
+_OWN = ("tokens", "targets", "weights", "draws", "matched", "samples")
 _TRAINING, _HELD_OUT = 0x7461736B, 0x68656C64  # keep these random streams apart from others
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from danlu.spec.base import ByKind, Fraction, PositiveFloat, PositiveInt, Shorthand, Spec
 
@@ -39,7 +39,8 @@ class Teacher(Spec):
 
     ``run``: the folder of a finished run or of an imported model with the same tokenizer; or in quotes the
     words of an experiment, which is then trained first, once, at this run's seed + 10,000 unless they say
-    one. ``top``: of the teacher only so many likeliest tokens, and the rest as one class (left out: all).
+    one. ``top``: of the teacher only so many likeliest tokens, and the rest as one class (left out: all);
+    ``cache`` keeps these on the disk, for runs that read the same texts again.
     ``on_policy``: the share of updates whose texts the student continues itself, from their middle, and then
     learns from D alone (GKD). ``copy_weights``: begin with the teacher's weights where names and shapes are
     the same. ``blocks``: so many updates first bring each block's output to the teacher's, on the teacher's
@@ -50,6 +51,15 @@ class Teacher(Spec):
     temperature: PositiveFloat = 2.0
     divergence: Divergence = Forward()
     top: PositiveInt | None = None
+    cache: bool = False
     on_policy: Fraction = 0.0
     copy_weights: bool = False
     blocks: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _keeps_few(self) -> Teacher:
+        if self.cache and self.top is None:
+            raise ValueError(
+                "cache = true would keep the probabilities of all tokens; set top to some, such as 16"
+            )
+        return self

@@ -137,7 +137,7 @@ class _Run:
         with self.recording.during("objective"):
             self.objective = objective_of(experiment, self.source)
         try:
-            self.teacher = teach(experiment, self.objective, group)
+            self.teacher = teach(experiment, self.objective, group, self.clock)
             with self.recording.during("held out"):
                 held_out = self.objective.held_out(experiment.train.evaluate_tokens)
             self._check_passes()

@@ -4,6 +4,7 @@ that its probabilities are targets for (distillation)."""
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,26 @@ import torch
 
 from danlu import spec
 from danlu.files.json import to_json
+from danlu.files.paths import cache_folder
 from danlu.objectives import Flow, Language, Objective
+from danlu.objectives.soft_targets import SoftTargets
 from danlu.spec.words import resolve
 from danlu.train import taught
 from danlu.train.assemble import on_meta
+from danlu.train.clock import Clock
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder
 from danlu.train.load import load_run
 from danlu.train.parallel import Processes
 
 
-def teach(experiment: spec.Experiment, objective: Objective, group: Processes) -> dict[str, Any] | None:
+def teach(
+    experiment: spec.Experiment, objective: Objective, group: Processes, clock: Clock | None = None
+) -> dict[str, Any] | None:
     """Give ``objective`` its teacher, frozen and on the device of ``group``, if the experiment names one; a
     teacher that is described in words is trained first, by the first process.
+
+    ``clock``: where the seconds of that are taken from start-up again.
 
     Returns what is kept of it: ``run``, ``step``, ``weights``, their SHA-256, and what its training cost;
     None where there is none. Raises ``RunError`` for a folder that is no run, or one that cannot teach this.
@@ -35,7 +43,10 @@ def teach(experiment: spec.Experiment, objective: Objective, group: Processes) -
         path = folder_of(said.run, experiment, objective)
         words = taught.words_of(said.run, experiment.train.seed)
         if words is not None:
+            began = time.perf_counter()
             group.on_first(lambda: taught.train_first(words, path))
+            if clock is not None:  # that is the teacher's own time
+                clock.add("startup", began - time.perf_counter())
         loaded = load_run(path)
         model = loaded.model.to(group.device)
         if isinstance(objective, Flow):
@@ -47,7 +58,24 @@ def teach(experiment: spec.Experiment, objective: Objective, group: Processes) -
     kept = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
         kept.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    keep(experiment, objective, kept.hexdigest())
     return {"run": said.run, "step": loaded.step, "weights": kept.hexdigest(), **taught.cost(path)}
+
+
+def keep(experiment: spec.Experiment, objective: Objective, weights: str) -> None:
+    """Let the likeliest tokens of the teacher with these ``weights`` be kept in danlu's cache, if that is
+    asked for, under all that they follow from: the texts, which (seed, sample) decides, and the temperature."""
+    if not isinstance(objective, Language) or objective.taught is None:
+        return
+    settings, context = objective.taught.settings, objective.context
+    if not settings.cache or settings.top is None or settings.top >= objective.known:
+        return
+    splits = to_json({"splits": objective.record.get("splits")})
+    data, seed = experiment.data.model_dump_json(), experiment.train.seed
+    objective_of = experiment.objective.model_dump(exclude={"teacher"})
+    parts = [weights, splits, data, objective_of, seed, settings.top, settings.temperature]
+    name = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[: taught.DIGITS]
+    objective.taught.kept = SoftTargets(cache_folder() / "teachers" / "said" / name, context, settings.top)
 
 
 def folder_of(run: str, experiment: spec.Experiment, objective: Objective) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from danlu import spec
 from danlu.models import build
 from danlu.objectives import Causal, Draw
 from danlu.objectives.distil import alike, divergence, with_tail, write
+from danlu.objectives.soft_targets import SoftTargets
 from danlu.spec.teachers import JSD, Forward, Reverse, Teacher
 from tests.objectives.fakes import BYTES, Table, objective, tensors
 
@@ -120,6 +122,22 @@ def test_all_tokens_at_the_top_are_the_full_target() -> None:
         found = of.loss(student, example).minimised.item()
         assert (found == pytest.approx(float(full), rel=1e-5)) == equal
         gradient(of, student, example)
+
+
+def test_what_was_kept_is_what_would_be_said_again(tmp_path: Path) -> None:
+    of, teacher, student = taught(top=5)
+    assert of.taught is not None
+    plain = of.loss(student, given(of)).minimised.detach()
+    of.taught.kept = SoftTargets(tmp_path / "said", T, 5)
+    first = of.loss(student, given(of)).minimised.detach()
+    teacher.logits.data.zero_()  # it is not asked again
+    assert first == plain == of.loss(student, given(of)).minimised.detach()
+    (file,) = (tmp_path / "said").glob("*/*")
+    assert file.stat().st_size == ROWS * T * (8 * 5 + 4)
+    file.write_bytes(file.read_bytes()[:-1])  # a damaged file counts for nothing
+    assert of.loss(student, given(of)).minimised.detach() != plain
+    with pytest.raises(ValueError, match="set top to some"):
+        Teacher(run="there", cache=True)
 
 
 def test_the_teacher_is_frozen_and_makes_no_graph() -> None:

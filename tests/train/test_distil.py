@@ -104,7 +104,8 @@ def test_without_weight_a_run_is_the_run_without_a_teacher(world: Path, tmp_path
 
 VARIANTS = [
     ["objective.teacher.on_policy=0.5", "objective.teacher.divergence={kind: jsd, beta: 0.3}"],
-    ["objective.teacher.top=8", "objective.teacher.divergence=reverse"],
+    ["objective.teacher.top=8", "objective.teacher.divergence=reverse",
+     "objective.teacher.cache=true"],
     ["model.width=32", "model.mixer=lru", "model.position=none", "objective.teacher.blocks=3",
      "objective.teacher.copy_weights=true"],
 ]  # fmt: skip
