@@ -64,7 +64,7 @@ def teach(
 
 def keep(experiment: spec.Experiment, objective: Objective, weights: str) -> None:
     """Let the likeliest tokens of the teacher with these ``weights`` be kept in danlu's cache, if that is
-    asked for, under all that they follow from: the texts, which (seed, sample) decides, and the temperature."""
+    asked for, under all that they follow from: the texts, which (seed, sample) decides, and T."""
     if not isinstance(objective, Language) or objective.taught is None:
         return
     settings, context = objective.taught.settings, objective.context
