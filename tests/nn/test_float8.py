@@ -59,6 +59,7 @@ def test_sizes_that_do_not_fit_are_multiplied_as_ever() -> None:
     assert torch.equal(linear(x), expected) and torch.equal(expected, F.linear(x, linear.weight, linear.bias))
 
 
+@pytest.mark.slow
 @HERE
 def test_a_run_learns_with_it(tmp_path: Path) -> None:
     words = ["optimizer=adamw", "optimizer.lr=1e-2", "train.steps=12", "train.log_every=1"]

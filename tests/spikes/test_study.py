@@ -73,6 +73,7 @@ def test_the_likely_cause() -> None:
 # ---------------------------------------------------------------- runs
 
 
+@pytest.mark.slow
 def test_repeating_is_the_run_again_and_changes_nothing(tmp_path: Path) -> None:
     """From the start and from a checkpoint: losses to the last bit."""
     folder = tmp_path / "run"
