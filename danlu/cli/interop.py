@@ -12,8 +12,13 @@ from danlu.cli.show import AsJson
 
 
 def import_(
-    folder: Annotated[
-        Path, typer.Argument(help="A folder that save_pretrained of transformers wrote.", show_default=False)
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER|FILE",
+            help="A folder that save_pretrained of transformers wrote, or a GGUF file.",
+            show_default=False,
+        ),
     ],
     to: Annotated[
         Path | None,
@@ -21,15 +26,15 @@ def import_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a model of Hugging Face's transformers.
+    """Read a model of Hugging Face's transformers, or one in GGUF.
 
-    Example: danlu import gpt2/ --to runs/gpt2
+    Examples: danlu import gpt2/ --to runs/gpt2; danlu import SmolLM2.gguf --to runs/smollm2
     """
     from danlu.files.yaml import dump
-    from danlu.interop import from_huggingface
+    from danlu.interop import from_gguf, from_huggingface
     from danlu.interop.run import save_run
 
-    imported = from_huggingface(folder)
+    imported = from_gguf(source) if source.is_file() else from_huggingface(source)
     notes = [*imported.notes, *(save_run(imported, to) if to is not None else ())]
     parameters = sum(parameter.numel() for parameter in imported.model.parameters())
     fields = imported.experiment.model.model_dump(mode="json")

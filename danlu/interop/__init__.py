@@ -1,4 +1,4 @@
-"""Models of other programs in and out: ``from_huggingface`` and ``to_huggingface``.
+"""Models of other programs in and out: ``from_huggingface``, ``from_gguf`` and ``to_huggingface``.
 
 A family (one ``model_type`` of transformers) is a table, not a class of models. To add one, write
 ``danlu/interop/families/NAME.py`` with a ``Family``, and name it in ``danlu/interop/families/__init__.py``
@@ -26,6 +26,7 @@ feed_forward (None where all are equal); ``pattern`` of the patch is a specifica
 """
 
 from danlu.interop.errors import InteropError
+from danlu.interop.gguf import from_gguf
 from danlu.interop.huggingface import Imported, from_huggingface, to_huggingface
 
-__all__ = ["Imported", "InteropError", "from_huggingface", "to_huggingface"]
+__all__ = ["Imported", "InteropError", "from_gguf", "from_huggingface", "to_huggingface"]

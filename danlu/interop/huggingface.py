@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
-from danlu.data import load_tokenizer
+from danlu.data import Tokenizer, load_tokenizer
 from danlu.files.json import read_object, to_json, write_json
 from danlu.files.yaml import brief
 from danlu.interop import folder as folders
@@ -32,12 +32,25 @@ from danlu.train.load import TOKENIZER, load_run
 class Imported:
     """A model taken over: danlu's, in evaluation mode; the experiment that describes it, set up to go on with
     training (``danlu.interop.family.TRAINING``); ``notes``: what was left out because logits don't depend on
-    it, and what is odd about the weights; ``kept``: what is only written again."""
+    it, and what is odd about the weights; ``kept``: what is only written again; ``tokenizer``: where it came
+    with the model and is no file."""
 
     model: Any
     experiment: spec.Experiment
     notes: tuple[str, ...] = ()
     kept: Kept = field(default_factory=Kept)
+    tokenizer: Tokenizer | None = None
+
+    def reads_by(self) -> Tokenizer:
+        """The tokenizer, which knows where the model ends a text. Raises InteropError where there is none."""
+        tokenizer, source = self.tokenizer, self.experiment.text.tokenizer
+        if tokenizer is None and not source.endswith(TOKENIZER):
+            raise InteropError(
+                f"the model came without a {TOKENIZER}, which it reads text by; put it beside its config.json"
+            )
+        tokenizer = tokenizer or load_tokenizer(source)
+        tokenizer.ends = frozenset(self.kept.ends)
+        return tokenizer
 
 
 class Trained(Protocol):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from danlu.data import Dataset, load_tokenizer
+from danlu.data import Dataset
 from danlu.interop import folder as folders
 from danlu.interop.errors import InteropError
-from danlu.interop.folder import CONFIG, TOKENIZER, Kept
+from danlu.interop.folder import CONFIG, Kept
 from danlu.interop.huggingface import from_huggingface, read_kept
 from danlu.train.assemble import objective_of
 from danlu.train.folder import RunFolder
@@ -26,13 +26,7 @@ def opened(path: Path, step: int | None = None) -> LoadedRun:
     if step is not None:
         raise InteropError(f"step = {step}, and {path} is no run: it has one model; leave step out")
     imported = from_huggingface(path)
-    source = imported.experiment.text.tokenizer
-    if not source.endswith(TOKENIZER):
-        raise InteropError(
-            f"{path} has no {TOKENIZER}, which its model reads text by; put it beside {CONFIG}"
-        )
-    tokenizer = load_tokenizer(source)
-    tokenizer.ends = frozenset(imported.kept.ends)
+    tokenizer = imported.reads_by()
     objective = objective_of(imported.experiment, Dataset.outline(imported.experiment.text, tokenizer))
     model = imported.model.requires_grad_(False)
     return LoadedRun(imported.experiment, objective, model, 0, "; ".join(imported.notes))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from danlu import objectives
-from danlu.data import Dataset, load_tokenizer
+from danlu.data import Dataset
 from danlu.interop.errors import InteropError
 from danlu.interop.folder import TOKENIZER
 from danlu.interop.huggingface import Imported, write_kept
@@ -25,12 +25,7 @@ def save_run(imported: Imported, path: Path) -> tuple[str, ...]:
     Raises InteropError if the model came without tokenizer, or has fewer ids
     than tokenizer and objective need, or the folder holds a run with checkpoints.
     """
-    source = imported.experiment.text.tokenizer
-    if not source.endswith(TOKENIZER):
-        raise InteropError(
-            f"the model came without a {TOKENIZER}, and a run needs one; put it beside its config.json"
-        )
-    tokenizer = load_tokenizer(source)
+    tokenizer = imported.reads_by()
     data = imported.experiment.text
     needed = objectives.build(imported.experiment.objective, Dataset.outline(data, tokenizer)).vocabulary
     has = imported.model.embedding.weight.shape[0]
@@ -41,7 +36,6 @@ def save_run(imported: Imported, path: Path) -> tuple[str, ...]:
         )
     if store.latest_step(path) is not None:
         raise InteropError(f"{path} holds a run with checkpoints already; name another folder")
-    tokenizer.ends = frozenset(imported.kept.ends)
     # The run's own tokenizer, which knows where a text ends.
     data = imported.experiment.text.model_copy(update={"tokenizer": str((path / TOKENIZER).resolve())})
     experiment = imported.experiment.model_copy(update={"data": data})
