@@ -318,12 +318,16 @@ COMMON = frozenset({
     "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
     "bad_words_ids", "num_return_sequences", "exponential_decay_length_penalty", "suppress_tokens",
     "begin_suppress_tokens", "remove_invalid_values", "tie_last_hidden_states", "pretraining_tp",
-    "slow_but_exact", "attn_implementation",
+    "slow_but_exact", "attn_implementation", "_attn_implementation_autoset", "_flash_attn_2_enabled",
+    "_commit_hash", "keys_to_ignore_at_inference", "is_llama_config", "transformers.js_config",
+    "unsloth_fixed", "unsloth_version",
 })  # fmt: skip
 # What says nothing while it is off.
 SWITCHES = (
     "add_cross_attention", "is_decoder", "tie_encoder_decoder", "cross_attention_hidden_size", "pruned_heads",
-    "quantization_config",
+    "quantization_config", "use_mrope", "rope_interleaved", "use_sliding_window", "use_qk_norm",
+    "qk_layernorm", "clip_qkv", "num_experts", "num_local_experts", "output_router_logits",
+    "use_bidirectional_attention",
 )  # fmt: skip
 
 

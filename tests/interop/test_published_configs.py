@@ -219,6 +219,47 @@ def test_what_is_left_out(kind: str) -> None:
     assert not family.misses(found.normal)
 
 
+# Fields of published models that say nothing about the logits, or nothing while they are off.
+HARMLESS: list[tuple[str, str, Any]] = [
+    ("llama", "is_llama_config", True),  # SmolLM2
+    ("llama", "transformers.js_config", {"kv_cache_dtype": {"q4f16": "float16"}}),
+    ("llama", "rope_interleaved", False),
+    ("llama", "_attn_implementation_autoset", True),
+    ("llama", "unsloth_fixed", True),
+    ("llama", "use_sliding_window", False),
+    ("llama", "sliding_window", None),
+    ("qwen2", "use_mrope", False),  # Qwen2.5
+    ("qwen2", "output_router_logits", False),
+    ("mistral", "num_local_experts", 0),
+    ("qwen3", "keys_to_ignore_at_inference", ["past_key_values"]),
+    ("olmo2", "clip_qkv", None),
+]
+
+
+@pytest.mark.parametrize("kind, field, value", HARMLESS)
+def test_a_harmless_field_is_passed_over(kind: str, field: str, value: Any) -> None:
+    family = FAMILIES[kind]
+    assert not differences(family.read(SMALL).normal, family.read(SMALL | {field: value}).normal)
+
+
+MATTERS: list[tuple[str, str, Any]] = [
+    ("llama", "rope_interleaved", True),
+    ("llama", "use_sliding_window", True),
+    ("llama", "attn_temperature_tuning", False),  # no field that danlu does not know, whatever it says
+    ("qwen2", "use_mrope", True),
+    ("mistral", "num_local_experts", 8),
+    ("qwen3", "num_experts", 64),
+    ("olmo2", "clip_qkv", 8.0),
+    ("llama", "use_bidirectional_attention", True),
+]
+
+
+@pytest.mark.parametrize("kind, field, value", MATTERS)
+def test_what_matters_is_refused(kind: str, field: str, value: Any) -> None:
+    with pytest.raises(InteropError, match=field):
+        FAMILIES[kind].read(SMALL | {field: value})
+
+
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_type = 'dynamic'"),
     ("llama", {"rope_scaling": {"type": "longrope", "short_factor": [1.0]}}, "rope_type = 'longrope'"),
