@@ -85,8 +85,7 @@ def quantize(
 ) -> None:
     """Write a trained network in few bits, and say what that costs.
 
-    Examples: danlu quantize runs/first --to int4 --by gptq --group 32;
-    danlu quantize runs/first --to int8 --group channel --by smoothquant --activations int8
+    Examples: danlu quantize runs/first --to int4 --by gptq; danlu quantize runs/first --to int8 --sensitivity
     """
     from danlu.lab.quantized import Settings, quantize_folder
 

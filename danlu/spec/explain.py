@@ -141,13 +141,13 @@ def _unknown(place: _Place, given: Mapping[str, Any], root: type[BaseModel]) -> 
 
 
 def _meant(wrong: str, prefix: str, fields: list[str], known: list[str]) -> list[str]:
-    """The fields that were probably meant: the same name elsewhere, then the nearest spelling here,
-    then the nearest spelling anywhere."""
-    for word in (wrong, ALIASES.get(wrong, wrong)):
-        same = [name for name in known if name.rpartition(".")[2] == word]
-        if same:
-            near = [name for name in same if name.startswith(prefix)]
-            return (near or same)[:3]
+    """The fields that were probably meant: this name or its other one in the same part, then elsewhere, then
+    the nearest spelling here, then the nearest spelling anywhere."""
+    names = (wrong, ALIASES.get(wrong, wrong))
+    named = [[name for name in known if name.rpartition(".")[2] == word] for word in names]
+    near = [[name for name in same if name.startswith(prefix)] for same in named]
+    if same := next(filter(None, [*near, *named]), None):
+        return same[:3]
     if close := nearest(wrong, (field for field in fields if field != "kind")):
         return [prefix + close]
     if close := nearest(wrong, [name.rpartition(".")[2] for name in known]):

@@ -10,4 +10,9 @@ class RunError(DanluError):
 
 
 class Diverged(RunError):
-    """A loss, a gradient or a weight is no longer finite: what a run came to, where nothing was broken."""
+    """A loss, a gradient or a weight is no longer finite: what a run came to, where nothing was broken.
+    ``step``: the update of which it is told, counted from 1."""
+
+    def __init__(self, said: str, step: int | None = None) -> None:
+        super().__init__(said)
+        self.step = step

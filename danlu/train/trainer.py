@@ -123,6 +123,14 @@ class Trainer:
     def fit(self, metrics: MetricsFile | None) -> str | None:
         """Run to the end; returns the name of a signal if one ended it early. Raises ``RunError``."""
         self.metrics = metrics
+        try:
+            return self._loop()
+        except Diverged as error:
+            if metrics is not None:
+                metrics.append(self.where() | {"step": error.step, "diverged": str(error)})
+            raise
+
+    def _loop(self) -> str | None:
         while True:
             self.last = self.group.share(self.progress() >= 1)
             try:
@@ -137,13 +145,8 @@ class Trainer:
                 if self.state.saved < self.state.step:
                     self.save()
                 return None if finished else signal
-            try:
-                with self.recording.during("update", times=2):
-                    self.step()
-            except Diverged as error:
-                if self.metrics is not None:
-                    self.metrics.append(self.where() | {"step": self.state.step + 1, "diverged": str(error)})
-                raise
+            with self.recording.during("update", times=2):
+                self.step()
 
     def warm_up(self) -> bool:
         """Compile before the first update. False where that fails: the run says so and goes on eagerly."""

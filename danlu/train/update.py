@@ -141,7 +141,7 @@ class Update:
                     f"step {step + 1}: {what} is {value}, which was seen after the update: the weights in "
                     f"memory are of no use, what was saved before is sound. {note}{HELP}"
                 )
-                raise self.made.group.once(Diverged(said))
+                raise self.made.group.once(Diverged(said, step + 1))
 
     def _read(self, total: torch.Tensor, terms: int) -> Reading:
         """The loss over all processes and the norm. Both come from the device in one transfer."""
@@ -175,7 +175,7 @@ class Update:
                 return False
             except FloatingPointError:
                 pass
-        raise self.made.group.once(Diverged(self._not_finite(step, loss, note)))
+        raise self.made.group.once(Diverged(self._not_finite(step, loss, note), step + 1))
 
     def _not_finite(self, step: int, loss: float, note: str) -> str:
         grads = ((name, p.grad) for name, p in self.named if p.grad is not None)

@@ -221,7 +221,7 @@ def test_reflow_takes_the_pairs_of_its_teacher() -> None:
     for other, sentence in [
         (made(EightGaussians(sd=0.5)), "data is"),
         (made(teacher.source.spec, prior=specs.Uniform()), "objective.prior is"),
-        (made(teacher.source.spec, conditional=True), "objective.conditional is True there and False here"),
+        (made(teacher.source.spec, conditional=True), "objective.conditional is true there and false here"),
     ]:
         with pytest.raises(ValueError, match=sentence):
             student.teach(other, Still())

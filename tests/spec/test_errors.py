@@ -61,7 +61,7 @@ CASES = {
     # kinds and words
     "optimizer=admw": ["optimizer.kind = 'admw' is not ", "did you mean adamw?"],
     "model.norm=3": ["model.norm = 3 is not rms, layer, group"],
-    "model.norm=none": ["model.norm.kind = 'none' is not rms, layer, group"],
+    "model.norm=nothing": ["model.norm.kind = 'nothing' is not rms, layer, group"],
     "schedule.kind=cosin": ["schedule.kind = 'cosin' is not constant, linear, cosine", "mean cosine?"],
     "model.kind=decodr": ["model.kind = 'decodr' is not decoder", "did you mean decoder?"],
     # combinations: the validators' own sentences, with whole names

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from danlu.spec import resolve
 from danlu.train import callbacks, checkpoint
 from danlu.train import update as updates
 from danlu.train.errors import Diverged
@@ -47,7 +48,9 @@ def force(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_gpu_reads_late_where_no_loss_scale_must_know(device: str, precision: str, expected: bool) -> None:
-    made: Any = SimpleNamespace(group=SimpleNamespace(device=torch.device(device)), precision=precision)
+    made: Any = SimpleNamespace(
+        group=SimpleNamespace(device=torch.device(device)), precision=precision, experiment=resolve("nano")
+    )
     assert reads_late(made) is expected
 
 
@@ -170,7 +173,9 @@ def test_what_is_not_finite_is_told_of_its_step_and_nothing_saved_or_evaluated_a
     assert said.startswith(f"step {bad}: {what} is nan, which was seen after the update")
     expected = f"The last checkpoint is of step {saved[-1]}" if saved else "There is no checkpoint yet"
     assert f"what was saved before is sound. {expected}" in said
-    assert small.rows(tmp_path / "run") == [r for r in small.rows(tmp_path / "whole") if r["step"] < bad]
+    *before, last = small.rows(tmp_path / "run")
+    assert before == [r for r in small.rows(tmp_path / "whole") if r["step"] < bad]
+    assert last["step"] == bad and last["diverged"] == said
     small.run(corpus, tmp_path / "run", *words)  # the cause is gone: the run goes on
     small.assert_same(tmp_path / "run", tmp_path / "whole")
 

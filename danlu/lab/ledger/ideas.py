@@ -58,6 +58,7 @@ FAMILIES = {
     "optimizer": "optimizer",
     "schedule": "schedule",
     "train": "training",
+    "train.quantize": "precision",
     "train.average": "averages",
     "train.precision": "precision",
     "train.ramp": "schedule",

@@ -19,7 +19,7 @@ IMAGES = Metric("accuracy", "", "higher"), Metric("cross_entropy", "nats/image",
 ARGUMENTS = {
     "metric@step:": "20", "steps-to:": "2.5", "tokens-to:": "2.5", "flops-to:": "1e0", "metric@": "64",
     "inside:": "logits/out", "metric-other:": "package:numpy", "offset:": "synthetic:copy-4",
-    "rounded:": "int2/gptq",
+    "rounded:": "int2/gptq", "lost-updates:": "embedding",
 }  # fmt: skip
 
 
