@@ -12,7 +12,7 @@ from danlu.cli.output import Force, tell
 from danlu.cli.show import AsJson
 
 # Options of runs on text, and of runs that generate points or images.
-OF_TEXT = ("prompt", "tokens", "temperature", "top_k", "top_p", "cache")
+OF_TEXT = ("prompt", "chat", "tokens", "temperature", "top_k", "top_p", "cache")
 OF_MADE = ("steps", "solver", "count", "class_", "guidance", "out", "force")
 
 
@@ -20,6 +20,9 @@ def sample(
     context: typer.Context,
     run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
     prompt: Annotated[str, typer.Option("--prompt", help="Text: the text to continue.")] = "",
+    chat: Annotated[
+        bool, typer.Option("--chat", help="Text: ask an imported model in its own chat form.")
+    ] = False,
     tokens: Annotated[
         int, typer.Option("--tokens", min=1, max=10_000_000, help="Text: how many tokens to write.")
     ] = 300,
@@ -108,7 +111,7 @@ def sample(
         if cache is not None:
             _round_cache(loaded.model, cache)
         how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "steps": steps}
-        written(loaded, run, prompt, {"count": tokens, "seed": seed, **how}, as_json)
+        written(loaded, run, prompt, {"count": tokens, "seed": seed, **how}, as_json, chat)
     elif isinstance(loaded.objective, Generation):
         _refuse(context, OF_TEXT, f"{what} makes points or images", OF_MADE)
         made = {"steps": steps, "solver": solver, "count": count, "label": class_, "guidance": guidance}

@@ -11,18 +11,25 @@ if TYPE_CHECKING:
     from danlu.train.load import LoadedRun
 
 
-def written(loaded: LoadedRun, run: Path, prompt: str, how: dict[str, Any], as_json: bool) -> None:
-    """The prompt and the text that the model goes on with."""
+def written(
+    loaded: LoadedRun, run: Path, prompt: str, how: dict[str, Any], as_json: bool, chat: bool = False
+) -> None:
+    """The prompt and the text that the model goes on with; in its ``chat`` form, the answer alone."""
     from danlu.train.load import generate_text, unknown_characters
 
-    text = generate_text(loaded, prompt, **how)
+    if chat:
+        from danlu.interop.chat import asked
+
+        text = generate_text(loaded, asked(run, loaded.tokenizer, prompt), **how)
+    else:
+        text = generate_text(loaded, prompt, **how)
     if unknown := unknown_characters(loaded, prompt):
         some = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
         tell(f"the run's tokenizer does not know {some}; the model saw a placeholder there")
     if as_json:
         print_json({"run": str(run), "step": loaded.step, "prompt": prompt, "text": text})
     else:
-        say_exactly(prompt + text)
+        say_exactly(text if chat else prompt + text)
 
 
 def generated(

@@ -239,6 +239,14 @@ class Pretrained(_Saved):
     def encode(self, text: str) -> Ids:
         return next(iter(self.encode_all([text])))
 
+    def encode_marked(self, text: str) -> Ids:
+        """As ``encode``, but the name of a special token is that token: for a text in a model's chat form."""
+        self._tokenizer.encode_special_tokens = False
+        try:
+            return self.encode(text)
+        finally:
+            self._tokenizer.encode_special_tokens = True
+
     def encode_all(self, texts: Sequence[str]) -> Iterable[Ids]:
         # In Rust, on all cores.
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)

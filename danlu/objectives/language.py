@@ -201,23 +201,30 @@ class Language(Objective):
         example's; what it writes after ``tokens``, up to the first extra id, is the continuation."""
         return {"tokens": np.array([[self.separator, *text]])}
 
-    def write(self, model: Any, prompt: str, *, count: int, **how: Any) -> str:
-        """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty).
+    def write(self, model: Any, prompt: str | Ids, *, count: int, **how: Any) -> str:
+        """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty);
+        where the prompt is ids, the model is given just them, with no separator before.
 
         A tokenizer that says where texts end ends it there; an encoder-decoder ends where the span ends that
         it fills in after the prompt. ``how``: as
         ``danlu.models.generate`` takes it (temperature, top_k, top_p, seed).
         """
         known = self.tokenizer
-        tokens = self.follow(model, known.encode(prompt).tolist(), count, **how)
+        if isinstance(prompt, str):
+            tokens = self.follow(model, known.encode(prompt).tolist(), count, **how)
+        else:
+            tokens = self.follow(model, prompt.tolist(), count, bare=True, **how)
         ids = takewhile(lambda token: token < known.vocabulary and token not in known.ends, tokens)
         return known.decode(list(ids))
 
-    def follow(self, model: Any, text: Sequence[int], count: int, **how: Any) -> Iterator[int]:
-        """The ids that the model writes after those of ``text``, at most ``count``."""
+    def follow(
+        self, model: Any, text: Sequence[int], count: int, *, bare: bool = False, **how: Any
+    ) -> Iterator[int]:
+        """The ids that the model writes after those of ``text``, at most ``count``; ``bare``: nothing is put
+        before them, as an objective of decoders can have it."""
         from danlu.models import EncoderDecoder, generate
 
-        given = self.prompt(text)
+        given = {"tokens": np.array([text])} if bare else self.prompt(text)
         begin, context, memory = beside(model, given["tokens"]), self.lengths[0], None
         if isinstance(model, EncoderDecoder):
             memory = model.encode(beside(model, given["encoder_tokens"]))

@@ -10,6 +10,7 @@ from typing import Any
 
 from danlu import data, parts, spec
 from danlu.data import Tokenizer, load_tokenizer
+from danlu.data.tokenizers import Ids
 from danlu.files.json import read_object
 from danlu.models import Model
 from danlu.objectives import Language, MaskedDiffusion, Objective, Sample
@@ -116,7 +117,7 @@ def shown(run: LoadedRun, folder: Path) -> Sample:
 
 def generate_text(
     run: LoadedRun,
-    prompt: str,
+    prompt: str | Ids,
     *,
     count: int,
     temperature: float = 1.0,
@@ -125,7 +126,8 @@ def generate_text(
     seed: int = 0,
     steps: int | None = None,
 ) -> str:
-    """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty).
+    """The continuation of ``prompt`` by ``count`` tokens (of a fresh document if the prompt is empty; of just
+    the ids, where it is ids).
 
     An imported model ends where its texts end, an encoder-decoder where the span ends that it fills in after
     the prompt. ``steps``: of masked diffusion, in how many a window of text is unmasked (None: token by
@@ -157,7 +159,8 @@ def generate_text(
     if not -(2**63) <= seed < 2**63:
         raise RunError(f"seed = {seed} does not fit 64 bits")
     try:
-        prompt.encode()
+        if isinstance(prompt, str):
+            prompt.encode()
     except UnicodeEncodeError as error:
         raise RunError(f"the prompt is not UTF-8 at character {error.start}") from None
     how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}

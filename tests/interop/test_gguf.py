@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from danlu.data.tokenizers import Pretrained
+from danlu import objectives, spec
+from danlu.data import Dataset
+from danlu.data.tokenizers import Bytes, Pretrained
 from danlu.interop import InteropError, from_gguf
 from danlu.interop.byte_bpe import tokenizer_json
+from danlu.interop.chat import asked, rendered
 from danlu.interop.gguf import config_of, halves, tensors_of
 from danlu.interop.huggingface import take_over
 from danlu.interop.run import save_run
+from danlu.models import build, generate
 from danlu.train.load import generate_text, load_run
 
 TOKENS = ["<|endoftext|>", "<|end|>", *"abcdefgh0123", "Ġ", "ab", "Ċ"]
@@ -192,3 +196,58 @@ def test_broken_files(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(InteropError, match="not a whole GGUF file"):
             from_gguf(path)
+
+
+# The template of SmolLM2-135M-Instruct's GGUF.
+TEMPLATE = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|endoftext|>a\n"
+    "abc<|end|>\n' }}{% endif %}"
+    "{{'<|endoftext|>' + message['role'] + '\n' + message['content'] + '<|end|>' + "
+    "'\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|endoftext|>b\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("message", ["abc 12", "a <|end|> b", ""])
+def test_chat_is_as_transformers_has_it(tmp_path: Path, message: str) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    content = tokenizer_json(settings("llama"))
+    (tmp_path / "tokenizer.json").write_text(content)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": TEMPLATE}))
+    (tmp_path / "config.json").write_text("{}")
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    wanted = theirs.apply_chat_template(
+        [{"role": "user", "content": message}],
+        chat_template=TEMPLATE,
+        add_generation_prompt=True,
+        return_dict=False,
+    )
+    ours = Pretrained(content, "gguf")
+    assert asked(tmp_path, ours, message).tolist() == wanted
+    assert 0 in wanted and 1 in wanted
+    assert not {0, 1} & set(ours.encode("<|end|>").tolist())  # as before, elsewhere
+
+
+def test_without_a_chat_form(tmp_path: Path) -> None:
+    tokenizer = Pretrained(tokenizer_json(settings("llama")), "gguf")
+    with pytest.raises(InteropError, match="has no chat_template; leave --chat out"):
+        asked(tmp_path, tokenizer, "a")
+    with pytest.raises(InteropError, match="cannot be written"):
+        rendered("{{ ''.__class__.__mro__ }}", "a", {})
+    with pytest.raises(InteropError, match="cannot be written"):
+        rendered("{% for %}", "a", {})
+
+
+@torch.no_grad()
+def test_ids_are_gone_on_with_as_they_are(tmp_path: Path) -> None:
+    """No separator before them; the greedy answer is what ``generate`` gives."""
+    experiment = spec.validate(
+        {"model.layers": 1, "model.width": 16, "model.mixer.heads": 2, "data.context": 16}
+    )
+    objective = objectives.build(experiment.objective, Dataset.outline(experiment.text, Bytes()))
+    model = build(experiment.network, *objective.inputs).eval()
+    ids = np.array([97, 98, 99])
+    wanted = generate(model, torch.tensor(ids)[None], count=5, context=16, temperature=0.0)
+    assert list(objective.follow(model, [97, 98, 99], 5, bare=True, temperature=0.0)) == list(
+        map(int, wanted)
+    )
+    assert isinstance(objective.write(model, ids, count=5, temperature=0.0), str)
