@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from danlu.files.errors import DanluError
 from danlu.parts import sources
-from danlu.spec import resolve
-from danlu.spikes.causes import Check, cause
+from danlu.spikes.causes import Check, cause, slow_beta2
 from danlu.spikes.replay import Replay, go
 from danlu.spikes.study import study
 from danlu.spikes.table import Cell, read
+from danlu.spikes.trace import Moment, second_moment
 from danlu.train.errors import Diverged
 from tests.conftest import ROOT
 from tests.train import small
@@ -55,6 +56,35 @@ def test_the_table(now: tuple[float, float], before: tuple[float, float], readin
         [Cell(8 + i, state, 1.0, z) for i, z in enumerate(cells)] for state, cells in ((7, now), (1, before))
     )
     assert read(first, second) == reading
+
+
+@pytest.mark.parametrize("beta2", [0.95, 0.999])
+def test_the_second_moment_is_the_mean_of_squares(beta2: float) -> None:
+    """Of torch's Adam: v̂ = Σ β₂^(n−i) g_i² / Σ β₂^(n−i)."""
+    weight = torch.zeros(3, requires_grad=True)
+    rule = torch.optim.Adam([weight], betas=(0.9, beta2))
+    gradients = torch.randn(7, 3)
+    for gradient in gradients:
+        weight.grad = gradient
+        rule.step()
+    far = beta2 ** torch.arange(6, -1, -1.0)[:, None]
+    found = second_moment(rule.state[weight], rule.param_groups[0])
+    torch.testing.assert_close(found, (far * gradients.square()).sum(0) / far.sum())
+
+
+@pytest.mark.parametrize(("at", "found"), [(92, True), (99, True), (100, False), (91, False)])
+def test_a_second_moment_is_slow_where_it_is_surprised_just_before_the_top(at: int, found: bool) -> None:
+    """The first update whose surprise is above 2.3, among the eight before the top at 100."""
+    moments = [Moment(step, 1.0, 1.0, surprise={"a": 1.0, "b": 2.0}) for step in range(80, 101)]
+    for moment in moments:
+        if moment.step >= at:
+            moment.surprise["a"] = 3.0 + moment.step
+    if at == 91:
+        moments[-9:] = [Moment(step, 1.0, 1.0, surprise={"a": 1.0}) for step in range(92, 101)]
+    one = slow_beta2(moments, 100)
+    assert one.found is found
+    if found:
+        assert (one.where, one.step, one.value) == ("a", at, 3.0 + at)
 
 
 def test_the_likely_cause() -> None:
@@ -148,19 +178,3 @@ from danlu.spikes.listing import listed
 found = listed(Path(sys.argv[1]))
 print(json.dumps([found["rows"], "torch" in sys.modules]))
 """
-
-
-@pytest.mark.slow
-def test_a_slow_second_moment_is_found_and_cured(tmp_path: Path) -> None:
-    """Digits learned by heart: gradients are minute, and a mean over 1,000 updates lags when they grow."""
-    words = [
-        "digits-mlp", "train.steps=1445", "train.batch=256", "train.log_every=1", "train.clip=0",
-        "train.compile=false", "train.precision=float32", "train.device=cpu", "train.evaluate_every=none",
-        "train.ring=100", "schedule=constant", "optimizer.lr=0.02", "optimizer.beta2=0.999",
-    ]  # fmt: skip
-    small.go(resolve(words), tmp_path / "run")
-    found = explained(tmp_path / "run")
-    lag = check(found, "slow-beta2")
-    assert (found["cause"], found["reading"]) == ("slow-beta2", "state")
-    assert lag["value"] > 2.3 and 0 < found["step"] - lag["step"] <= 8
-    assert "rate halved" in [one["name"] for one in found["changes"] if one["cures"]]
