@@ -41,7 +41,7 @@ def test_products_of_residual_networks(name: str) -> None:
 
 
 PARTS = {
-    **{part.__name__: (part(), (3, WIDTH)) for part in members(spec.Norm)},
+    **{p.__name__: (p(), (3, WIDTH)) for p in members(spec.Norm) if p is not spec.NoNorm},
     **{f"{p.kind}-{p.activation}": (p, (2, WIDTH)) for p in FEED_FORWARDS[:3]},
     **{name: (mixer, (1, 4, WIDTH)) for name, mixer in MIXERS.items() if name != "vq"},
 }
