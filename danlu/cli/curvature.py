@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import Force, print_json, print_table, say, show_progress, tell
+from danlu.cli.output import Force, print_json, print_table, say
 from danlu.cli.show import AsJson
+from danlu.cli.working import Working
 
 
 def curvature(
@@ -45,20 +45,18 @@ def curvature(
 
     if html is not None:
         check_output(html, force)
-    live = sys.stderr.isatty()
-    found = measure(
-        run,
-        step,
-        batches=batches,
-        precision=precision,
-        error=error,
-        sparse=sparse,
-        tell=show_progress if live else tell,
-    )
-    if live:
-        show_progress("")
+    with Working() as working:
+        found = measure(
+            run,
+            step,
+            batches=batches,
+            precision=precision,
+            error=error,
+            sparse=sparse,
+            tell=working,
+        )
     if html is not None:
-        from danlu.train.curvature_page import page
+        from danlu.train.curvature.page import page
 
         write_output(html, page(found), force)
     if as_json:
@@ -70,6 +68,8 @@ def curvature(
 
 
 def _say(found: dict[str, Any]) -> None:
+    from danlu.train.curvature.page import with_error
+
     compared = found["float32"]
     say(
         f"step {found['step']}: {found['examples']:,} examples ({found['units']:,} {found['unit']}s), "
@@ -81,10 +81,10 @@ def _say(found: dict[str, Any]) -> None:
     rows = [
         ("loss", f"{found['loss']:.4f}", "of the training examples that come next"),
         ("gradient", f"{found['gradient']:.4g}", "Euclidean norm"),
-        ("trace", _with_error(trace), f"of the Hessian, {trace['samples']} random vectors"),
+        ("trace", with_error(trace), f"of the Hessian, {trace['samples']} random vectors"),
     ]
     if found["gauss_newton"] is not None:
-        rows.append(("Gauss-Newton", _with_error(found["gauss_newton"]), "trace of JᵀH_zJ"))
+        rows.append(("Gauss-Newton", with_error(found["gauss_newton"]), "trace of JᵀH_zJ"))
     values = ", ".join(f"{value:.4g}" for value in top["values"])
     rows += [
         ("largest", values, f"eigenvalues, after {top['steps']} products"),
@@ -147,7 +147,3 @@ def _say_sparsity(found: dict[str, Any]) -> None:
         ],
         indent="  ",
     )
-
-
-def _with_error(one: dict[str, Any]) -> str:
-    return f"{one['value']:.4g} ± {one['error']:.2g}"

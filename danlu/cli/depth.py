@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.output import Force, print_json, print_table, say, tell
+from danlu.cli.output import Force, print_json, print_table, say
 from danlu.cli.show import AsJson, Words
+from danlu.cli.working import Working
 
 
 def depth(
@@ -49,12 +50,13 @@ def depth(
     if html is not None:
         check_output(html, force)
     chosen = words or ["nano"]
-    arms = depths(chosen, numbers(layers), idea or (), step=step, update=update, progress=tell)
+    with Working() as working:
+        arms = depths(chosen, numbers(layers), idea or (), step=step, update=update, progress=working)
     said = (
         f"{shlex.join(chosen)}: one step of {step:g} along the {'sign of the ' * (update == 'sign')}gradient"
     )
     if html is not None:
-        from danlu.lab.depths_page import html as drawn
+        from danlu.lab.depths.page import html as drawn
 
         write_output(html, drawn(arms, said), force)
     if as_json:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import Force, print_json, print_table, say, show_progress, tell
+from danlu.cli.output import Force, print_json, print_table, say, tell
 from danlu.cli.show import AsJson
+from danlu.cli.working import Working
 
 
 def inspect(
@@ -71,15 +71,15 @@ def inspect(
     from danlu.lab.inspect import Reads, over_checkpoints, report
     from danlu.lab.inspect import inspect as look
 
-    how: dict[str, Any] = {
-        "reads": Reads(rows, context, corpus), "gradients": gradients, "say": _progress
-    }  # fmt: skip
-    sides = (
-        list(over_checkpoints(folders[0], **how))
-        if checkpoints
-        else [look(folder, step, **how) for folder in folders]
-    )
-    _progress("")
+    with Working() as working:
+        how: dict[str, Any] = {
+            "reads": Reads(rows, context, corpus), "gradients": gradients, "say": working
+        }  # fmt: skip
+        sides = (
+            list(over_checkpoints(folders[0], **how))
+            if checkpoints
+            else [look(folder, step, **how) for folder in folders]
+        )
     if out is not None:
         from danlu.files.overwrite import write_output
 
@@ -120,8 +120,3 @@ def _measures(folders: list[Path], names: list[str], as_json: bool) -> None:
         return
     rows = [[name, *(f"{values[name]:.6g}" for values in found)] for name in names]
     print_table([["", *map(str, folders)], *rows] if len(folders) > 1 else rows)
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        show_progress(text)

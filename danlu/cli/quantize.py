@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from danlu.cli.costs import human
-from danlu.cli.output import print_json, print_table, say, show_progress, tell
+from danlu.cli.output import print_json, print_table, say, tell
 from danlu.cli.show import AsJson
-
-PATIENCE = 2.0  # seconds before the first word
-PLAIN_EVERY = 10.0  # between two where no line can move
+from danlu.cli.working import Working
 
 
 def quantize(
@@ -98,8 +94,7 @@ def quantize(
     }
     settings = Settings.of(to or "int4", by, group, scale, **more)
     folder = out or run.with_name(f"{run.resolve().name}-{to or 'int4'}-{settings.by}")
-    told = _Told()
-    try:
+    with Working() as working:
         found = quantize_folder(
             run,
             settings,
@@ -108,34 +103,12 @@ def quantize(
             step=step,
             sensitivity=sensitivity,
             own=to is None,
-            tell=told,
+            tell=working,
         )
-    finally:
-        told.end()
     if as_json:
         print_json(found)
     else:
         _tell(found)
-
-
-class _Told:
-    """Says what is done, once it takes long."""
-
-    def __init__(self) -> None:
-        self._live, self._last, self._shown = sys.stderr.isatty(), time.monotonic(), False
-
-    def __call__(self, what: str, done: int = 0, of: int = 0) -> None:
-        now = time.monotonic()
-        wait = (0.1 if self._live else PLAIN_EVERY) if self._shown else PATIENCE
-        if now - self._last < wait:
-            return
-        line = f"{what}: {done:,} of {of:,}" if of else what
-        (show_progress if self._live else tell)(line)
-        self._last, self._shown = now, True
-
-    def end(self) -> None:
-        if self._live and self._shown:
-            show_progress("")
 
 
 def _tell(found: dict[str, Any]) -> None:

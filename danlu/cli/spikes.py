@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import Force, print_json, print_table, say, show_progress
+from danlu.cli.output import Force, print_json, print_table, say
 from danlu.cli.show import AsJson
+from danlu.cli.working import Working
 
-PATIENCE = 2.0  # seconds until it says how far it is
 SHOWN = 20
 
 READINGS = {
@@ -52,22 +50,13 @@ def spikes(
 
     if html is not None:
         check_output(html, force)
-    begun, drawn = time.monotonic(), False
-
-    def told(what: str, done: int, of: int) -> None:
-        nonlocal drawn
-        if sys.stderr.isatty() and time.monotonic() - begun > PATIENCE:
-            show_progress(f"{what}: {done:,} of {of:,} updates")
-            drawn = True
-
     if most:
         from danlu.spikes.study import study
 
-        found = study(run, at=at, most=most, told=told)
+        with Working() as working:
+            found = study(run, at=at, most=most, told=working)
     else:
-        found = listed(run)
-    if drawn:
-        show_progress("")
+        found = listed(run).json()
     if html is not None:
         from danlu.spikes.report import page
 

@@ -69,6 +69,14 @@ def mean_cosine(x: Tensor) -> Tensor:
     return (units.sum(0).square().sum() - n) / (n * (n - 1))
 
 
+def cosine_of_rows(x: Tensor) -> Tensor:
+    """Mean cosine of two different rows at the same position: (rows, …, width), two rows or more."""
+    unit = torch.nn.functional.normalize(x.double(), dim=-1)
+    rows = unit.shape[0]
+    together = unit.sum(0).square().sum(-1) - unit.square().sum((0, -1))
+    return (together / (rows * (rows - 1))).mean()
+
+
 def influence(before: Tensor, after: Tensor) -> Tensor:
     """1 − cos of the stream before and after a block, mean over positions: near 0, the block does next to
     nothing (Men et al. 2024, arXiv:2403.03853, equation 1)."""

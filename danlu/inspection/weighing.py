@@ -14,17 +14,18 @@ Values = dict[str, float]
 
 _IN_BLOCK = re.compile(r"(.*\bblocks\.\d+\.(?:mixer|cross|feed_forward))")
 _AT_THE_START = re.compile(r"\b(embedding|position|segments)")
+_AT_THE_END = re.compile(r"(decoder\.)?(norm|readout|transform)(_|\b)")
 
 
 def part(name: str) -> str:
     """The part of the model that the parameter ``name`` belongs to, norms and gains with what they serve:
     ``embedding``, ``blocks.0.mixer``, ``blocks.0.feed_forward``, ``readout`` (with the last norm), and in an
-    encoder-decoder ``encoder.norm``."""
+    encoder-decoder ``encoder.norm``. In networks of other blocks each module that holds parameters is one."""
     if found := _IN_BLOCK.match(name):
         return found[1]
     if _AT_THE_START.search(name):
         return "embedding"
-    return "encoder.norm" if name.startswith("encoder.") else "readout"
+    return "readout" if _AT_THE_END.match(name) else name.rpartition(".")[0] or name
 
 
 def by_part(model: nn.Module, *, frozen: bool = False) -> dict[str, list[nn.Parameter]]:

@@ -106,12 +106,12 @@ def flops_per_token(experiment: spec.Experiment) -> int:
     """FLOPs of forward and backward for one token of text, as a run counts them, before anything runs.
     Prepares the data where it is not prepared yet, for the tokenizer's size."""
     from danlu import data
-    from danlu.train.assemble import outline
+    from danlu.train.assemble import outline, training_flops
     from danlu.train.teacher import sketch
 
     objective, model, *_ = outline(experiment, data.prepare(experiment.data))
     sketch(experiment, objective)
-    return int((3 * objective.flops(model) + objective.beside(model)) // objective.size)
+    return int(training_flops(objective, model) // objective.size)
 
 
 def flops(experiment: spec.Experiment) -> float:

@@ -126,7 +126,7 @@ class DeepNorm(Residual):
 class Admin(Residual):
     """ω ⊙ x + f(x), to be followed by a norm (Liu et al. 2020, arXiv:2004.08249, section 4.2).
 
-    ω, ``gain``, is 1 in every feature until ``danlu.train.profiling`` has set it from a first batch.
+    ω, ``gain``, is 1 in every feature until ``danlu.train.admin`` has set it from a first batch.
     """
 
     def __init__(self, width: int) -> None:

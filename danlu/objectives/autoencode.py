@@ -27,7 +27,7 @@ from danlu.nn.bottlenecks import (
     information,
     keyed,
 )
-from danlu.objectives.base import Draw, Example, Losses, Sample, Tensors, beside
+from danlu.objectives.base import Draw, Example, Losses, Sample, Tensors, beside, unwrapped
 from danlu.objectives.code_prior import CodePrior
 from danlu.objectives.likeness import Likeness
 from danlu.objectives.numbers import Floats, Numbers
@@ -181,7 +181,7 @@ class Autoencode(Numbers):
         return importance_bound(self._log_likelihood(model, x, decoded) + ratio)
 
     def _log_likelihood(self, model: nn.Module, x: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
-        whole = _bare(model)
+        whole = unwrapped(model)
         return whole.noise(x.flatten(1), decoded.view(self.draws, len(x), -1))
 
     def _codes(self, model: nn.Module) -> dict[str, float]:
@@ -200,7 +200,7 @@ class Autoencode(Numbers):
     @torch.no_grad()
     def generate(self, model: nn.Module, count: int) -> Floats:
         """``count`` samples from the prior, scaled as data are, [count, …]: what a decoder's mean is."""
-        whole = _bare(model)
+        whole = unwrapped(model)
         shape: tuple[int, ...] = whole.code_shape
         counter = Counter(0, 0, _PRIOR)
         if self._gaussian:
@@ -219,7 +219,7 @@ class Autoencode(Numbers):
         codes = torch.cat([model(x).bottled.codes for (x,) in _pieces(scaled)])
         table = codes.flatten(1).cpu().numpy()
         drawn = CodePrior(table, self.prior).draw(counter.uniform(0, count, 1 + table.shape[1]))
-        whole = _bare(model)
+        whole = unwrapped(model)
         vectors: torch.Tensor = whole.bottleneck.look_up(beside(model, drawn).view(count, *codes.shape[1:]))
         return vectors.view(count, *shape)
 
@@ -247,7 +247,7 @@ class Autoencode(Numbers):
     def _about(self, model: nn.Module, example: Tensors) -> dict[str, Any]:
         """The decoder's noise, as data are; the KL of each latent number, the largest first, and what the
         information cannot exceed."""
-        whole = _bare(model)
+        whole = unwrapped(model)
         about: dict[str, Any] = {"decoder_noise": float(whole.noise.log_deviation.exp()) * self.spread}
         if self._gaussian:
             parts = [model(x).bottled.kl.flatten(0, -2) for (x,) in _pieces(example["data"])]
@@ -257,11 +257,6 @@ class Autoencode(Numbers):
 
     def _seen(self, decoded: torch.Tensor) -> Floats:
         return self.scaled_back(decoded.double().cpu())
-
-
-def _bare(model: nn.Module) -> Any:
-    """The pair, without what several processes wrap it in."""
-    return getattr(model, "module", model)
 
 
 def _pieces(*tensors: torch.Tensor, rows: int = _ROWS) -> Iterator[tuple[torch.Tensor, ...]]:

@@ -138,6 +138,11 @@ def beside(model: nn.Module, array: NDArray[Any]) -> torch.Tensor:
     return tensor if weight is None else tensor.to(weight.device)
 
 
+def unwrapped(model: nn.Module) -> Any:
+    """The network itself, where one of several processes runs it in a wrapper."""
+    return getattr(model, "module", model)
+
+
 def padded(example: Example, rows: int) -> Example:
     """The example with ``rows`` rows: the first stands in for those that are lacking, and who scores it makes
     them count for nothing."""

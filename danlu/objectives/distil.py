@@ -10,7 +10,7 @@ import torch
 import torch.nn as nn
 
 from danlu.data import Counter
-from danlu.objectives.base import Draw, Example, Tensors
+from danlu.objectives.base import Draw, Example, Tensors, unwrapped
 from danlu.objectives.soft_targets import SoftTargets
 from danlu.spec.teachers import JSD, Divergence, Reverse, Teacher
 
@@ -58,7 +58,7 @@ class Distillation:
         """Learn from ``model``, which was trained by the objective ``teacher``. Raises ``ValueError`` where
         it predicts other tokens, from other ones, or reads less text."""
         if type(teacher) is not type(objective):
-            raise ValueError(f"its objective is {teacher_kind(teacher)}, and this run's another")
+            raise ValueError(f"its objective is {type(teacher).__name__}, and this run's another")
         if not alike(teacher.tokenizer, objective.tokenizer):
             raise ValueError(
                 f"it has another tokenizer ({teacher.tokenizer.name}, {teacher.text_ids:,} ids), and this "
@@ -209,16 +209,6 @@ def write(model: Any, tokens: torch.Tensor, draws: torch.Tensor, ids: int) -> to
     finally:
         model.train(training)
     return text
-
-
-def unwrapped(model: nn.Module) -> Any:
-    """The network itself, where one of several processes runs it in a wrapper."""
-    return getattr(model, "module", model)
-
-
-def teacher_kind(objective: Any) -> str:
-    """What an objective is called in a sentence."""
-    return type(objective).__name__
 
 
 def alike(one: Any, other: Any) -> bool:

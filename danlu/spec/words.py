@@ -63,6 +63,11 @@ def laid(
     return experiment, draft.became
 
 
+def over(experiment: Experiment, words: Sequence[str]) -> Experiment:
+    """``experiment`` with ideas and fields laid over it. Raises as ``resolve``."""
+    return resolve([DEFAULT, *words], lambda _: experiment)
+
+
 def in_full(words: Sequence[str]) -> list[str]:
     """The words with the full names of fields: ``optimizer.lr=1e-3`` in place of ``lr=1e-3``."""
     base, patches = _parted(words)

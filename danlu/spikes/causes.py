@@ -12,7 +12,7 @@ from typing import Any
 
 from danlu.spikes.table import Cell, Rows, spiked
 from danlu.spikes.trace import Moment
-from danlu.train.spikes import Detector
+from danlu.train.spikes import THRESHOLD, Detector
 
 SURPRISE = 2.3  # Wortsman et al. 2023 (arXiv:2304.13013), section 3.4: above it a loss spike follows
 SOON = 8  # updates within which it does, by the same source
@@ -51,10 +51,10 @@ def data(before: Sequence[Cell], rows: Rows | None, reading: str) -> Check:
     if rows is not None:
         where = f"row {rows.worst}"
         says += f"; its worst row, {rows.worst}, costs {rows.loss:.4g} (z = {rows.z:.1f}), {rows.high} of "
-        says += f"{rows.of} rows lie above 6"
+        says += f"{rows.of} rows lie above {THRESHOLD:g}"
         if rows.distinct is not None:
             says += f"; {rows.distinct:.0%} of that row's tokens are distinct: {rows.text!r}"
-    return Check("data", reading in ("data", "both"), cell.z, 6.0, where, cell.batch, says)
+    return Check("data", reading in ("data", "both"), cell.z, THRESHOLD, where, cell.batch, says)
 
 
 def slow_beta2(moments: Sequence[Moment], step: int) -> Check:
@@ -115,13 +115,15 @@ def part(moments: Sequence[Moment], step: int) -> Check:
     if not detectors:
         return none("part", "the rules keep no gradients to look at")
     if not first:
-        return Check("part", False, None, 6.0, None, None, "no part's gradient left its range by the spike")
+        return Check(
+            "part", False, None, THRESHOLD, None, None, "no part's gradient left its range by the spike"
+        )
     at, z, where = min(first, key=lambda one: (one[0], -one[1]))
     early = [name for when, _, name in first if when == at]
     says = f"the gradient of {where} is first, z = {z:.1f} at step {at}"
     if len(early) > 1:
         says += f" (with {len(early) - 1} more parts)"
-    return Check("part", at < step and len(early) * 2 <= len(detectors), z, 6.0, where, at, says)
+    return Check("part", at < step and len(early) * 2 <= len(detectors), z, THRESHOLD, where, at, says)
 
 
 def numbers(moments: Sequence[Moment], step: int) -> Check:

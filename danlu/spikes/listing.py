@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from danlu.spec.words import resolve
 from danlu.train import metrics
@@ -14,9 +14,26 @@ from danlu.train.folder import RunFolder
 from danlu.train.spikes import Spike, find
 
 
-def found(folder: Path) -> tuple[list[Spike], list[tuple[int, float]], int]:
-    """The spikes of the run in ``folder``, its losses by step, and the updates in a row of metrics. No torch
-    is needed. Raises ``RunError`` where there are no losses."""
+class Listing(NamedTuple):
+    """The ``spikes`` of the run in ``folder``, its ``losses`` by step, and how many updates a row of metrics
+    is the mean of: ``every``."""
+
+    folder: Path
+    spikes: list[Spike]
+    losses: list[tuple[int, float]]
+    every: int
+
+    def json(self, explained: dict[str, Any] | None = None) -> dict[str, Any]:
+        """As JSON, with what was ``explained`` of one of them."""
+        return {
+            "run": str(self.folder), "rows": len(self.losses), "every": self.every,
+            "losses": [list(row) for row in self.losses], "spikes": [vars(one) for one in self.spikes],
+            "explained": explained,
+        }  # fmt: skip
+
+
+def listed(folder: Path) -> Listing:
+    """The spikes of a run, none of them explained. Raises ``RunError`` where there are no losses."""
     run = RunFolder(folder)
     if not run.experiment.is_file():
         raise RunError(f"{folder} is not a run's folder; danlu runs lists those there are")
@@ -28,7 +45,7 @@ def found(folder: Path) -> tuple[list[Spike], list[tuple[int, float]], int]:
     ]
     if not losses:
         raise RunError(f"{run.metrics} holds no losses; let the run train first")
-    return find(losses), losses, every
+    return Listing(folder, find(losses), losses, every)
 
 
 def choose(spikes: Sequence[Spike], at: int | None) -> Spike | None:
@@ -39,13 +56,3 @@ def choose(spikes: Sequence[Spike], at: int | None) -> Spike | None:
         if spike.first <= at <= spike.last:
             return spike
     return Spike(at, at, at, at, math.nan, math.nan, math.nan)
-
-
-def listed(folder: Path) -> dict[str, Any]:
-    """The spikes of the run in ``folder``, none of them explained."""
-    spikes, losses, every = found(folder)
-    return {
-        "run": str(folder), "rows": len(losses), "every": every,
-        "losses": [list(row) for row in losses], "spikes": [vars(one) for one in spikes],
-        "explained": None,
-    }  # fmt: skip

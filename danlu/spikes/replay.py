@@ -32,7 +32,7 @@ from danlu.train.load import check_data
 from danlu.train.machine import pick_device, pick_precision
 from danlu.train.parallel import Processes
 from danlu.train.teacher import teach
-from danlu.train.trainer import Silent, Trainer
+from danlu.train.trainer import Silent, Trainer, seed_of
 
 WATCHING = Log, Evaluate, Checkpoint, LookInside, Noise  # callbacks that do not touch what trains
 ROWS = 4  # of a batch, that are looked at inside
@@ -187,7 +187,7 @@ def loss_of(trainer: Trainer, step: int) -> float:
     stands. What a forward pass itself changes (running statistics) is changed."""
     rows = rows_of(trainer, step)
     mine, micro = trainer.update.rows(rows)
-    torch.manual_seed(hash((trainer.experiment.train.seed, step - 1, 0)) & 0x7FFFFFFF)  # as Trainer.step
+    torch.manual_seed(seed_of(trainer.experiment.train.seed, step - 1, 0))
     return sum(_sum(trainer, step, start, start + micro) for start in mine[::micro]) / (
         rows * trainer.objective.count
     )
@@ -198,7 +198,7 @@ def row_losses(trainer: Trainer, step: int) -> list[float]:
     """The loss by term of each example of the batch of update ``step``; none where a term spans several."""
     if trainer.objective.group is not None:
         return []
-    torch.manual_seed(hash((trainer.experiment.train.seed, step - 1, 0)) & 0x7FFFFFFF)
+    torch.manual_seed(seed_of(trainer.experiment.train.seed, step - 1, 0))
     count = trainer.objective.count
     return [_sum(trainer, step, row, row + 1) / count for row in range(rows_of(trainer, step))]
 

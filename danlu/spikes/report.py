@@ -54,7 +54,9 @@ def _before(why: dict[str, Any]) -> list[Part]:
     if all(one["surprise"] is None for one in trace):
         return [loss]
     lag = Chart(
-        "step", "√mean(g²/max(v, ε²))", caption="Of the tensor where it is largest; above 2.3 v lags behind."
+        "step",
+        "√mean(g²/max(v, ε²))",
+        caption=f"Of the tensor where it is largest; above {SURPRISE} v lags behind.",
     )
     lag.line(steps, [one["surprise"] for one in trace]).rule(y=SURPRISE).rule(x=why["step"], label="spike")
     return [loss, lag]

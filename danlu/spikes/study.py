@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.spikes import causes, changes
-from danlu.spikes.listing import choose, found, listed
+from danlu.spikes.listing import Listing, choose, listed
 from danlu.spikes.replay import Replay, State, go, inside, put, taken
 from danlu.spikes.table import OTHERS, cells, measured, others, read, rows, spiked
 from danlu.spikes.trace import Moment
@@ -22,19 +22,17 @@ Told = Callable[[str, int, int], None]  # what, how many of how many updates
 
 
 def study(folder: Path, *, at: int | None = None, most: int = 1000, told: Told) -> dict[str, Any]:
-    """``listed``, and why the spike at ``at`` (None: the highest) came."""
-    spikes, losses, every = found(folder)
-    chosen = choose(spikes, at)
-    why = None if chosen is None else explain(folder, chosen, losses, every, most=most, told=told)
-    return listed(folder) | {"explained": why}
+    """What ``listed`` finds, as JSON, and why the spike at ``at`` (None: the highest) came."""
+    known = listed(folder)
+    chosen = choose(known.spikes, at)
+    why = None if chosen is None else explain(known, chosen, most=most, told=told)
+    return known.json(why)
 
 
-def explain(
-    folder: Path, spike: Spike, losses: Sequence[tuple[int, float]], every: int, *, most: int, told: Told
-) -> dict[str, Any]:
-    """Why ``spike`` came: see ``docs/spikes.md``. At most ``most`` updates are repeated at a time. Raises
-    ``RunError`` where there is no state near enough."""
-    with Replay(folder) as replay:
+def explain(known: Listing, spike: Spike, *, most: int, told: Told) -> dict[str, Any]:
+    """Why ``spike``, one of those that are ``known``, came: see ``docs/spikes.md``. At most ``most`` updates
+    are repeated at a time. Raises ``RunError`` where there is no state near enough."""
+    with Replay(known.folder) as replay:
         start = _start(replay, spike.onset, most)
         state = replay.state(start)
         trainer = replay.at(state)
@@ -43,9 +41,9 @@ def explain(
             told("repeating", trainer.state.step - start, spike.top - start)
 
         # Up to the row's first update, then one by one: which of those in the row it was is not known.
-        moments = go(trainer, max(start, spike.onset - every), step)
+        moments = go(trainer, max(start, spike.onset - known.every), step)
         climb = _climb(trainer, moments, spike.top, step)
-        return _explained(replay, state, climb, moments, losses, told)
+        return _explained(replay, state, climb, moments, known.losses, told)
 
 
 def _start(replay: Replay, step: int, most: int) -> int:

@@ -18,11 +18,11 @@ from danlu.nn import Linear, float8
 from danlu.objectives import Objective
 from danlu.optim.base import Rule
 from danlu.optim.rounding import to_bfloat16
+from danlu.train.admin import measure_omegas
 from danlu.train.errors import RunError
 from danlu.train.machine import PRECISIONS, pick_device, pick_precision
 from danlu.train.parallel import ALONE, Processes, distribute
 from danlu.train.plan import updates_of
-from danlu.train.profiling import profile
 
 SMALLER = "make it smaller (model.width, model.layers, --shrink)"
 
@@ -47,10 +47,14 @@ class Assembly:
 
     @property
     def flops_per_unit(self) -> int:
-        """FLOPs of forward and backward for one token of text (one image): three times the forward pass, and
-        what the objective computes beside it."""
-        whole = 3 * self.objective.flops(self.model) + self.objective.beside(self.model)
-        return int(whole // self.objective.size)
+        """FLOPs of training for one token of text (one image)."""
+        return int(training_flops(self.objective, self.model) // self.objective.size)
+
+
+def training_flops(objective: Objective, model: Model) -> float:
+    """FLOPs of an update for one example: three times the forward pass, and what the objective computes
+    beside it, such as a teacher's."""
+    return 3 * objective.flops(model) + objective.beside(model)
 
 
 def objective_of(experiment: spec.Experiment, source: Any) -> Objective:
@@ -112,7 +116,7 @@ def assemble(
         return model
 
     model, wrapped = distribute(make, experiment.train.parallel, group, precision)
-    profile(model, experiment, objective)
+    measure_omegas(model, experiment, objective)
     taught = getattr(objective, "taught", None)
     if taught is not None and taught.model is not None:  # copied weights have the last word
         taught.model.compute = PRECISIONS[precision]

@@ -15,6 +15,7 @@ from danlu.nn.fused import META
 from danlu.objectives import Draw, Language, Objective, training_keys
 from danlu.spec.shapes import advice
 from danlu.train.assemble import outline, outlined
+from danlu.train.teacher import sketch
 
 BATCHES = (1, 32)  # sequences that are written side by side
 ELEMENTS = {"bfloat16": 2, "float32": 4}
@@ -27,9 +28,9 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     ``unit``, ``device``, ``precision``, ``context`` (units of an example), ``rows`` (examples of a pass);
 
     ``parameters``: ``parts``, ``total`` and ``without_embeddings``, the N of 6N; ``flops``, for each token of
-    the text that is read (each image): ``forward`` by part, ``training`` (3 × forward) and ``over_6n``, how
-    many times 6N that is; ``cache`` (None where the model continues no text): ``bytes`` after a context,
-    ``per_token``, what each token beyond one context adds on average over the next, and ``full``, the same as
+    the text that is read (each image): ``forward`` by part, ``training`` (3 × forward, and what a teacher
+    computes) and ``over_6n``, how many times 6N that is; ``cache`` (None where the model continues no text):
+    ``bytes`` after a context, ``per_token``, what each token beyond one context adds on average over the next, and ``full``, the same as
     ``bytes`` of multi-head attention of the same shape; each by type; ``memory`` of a training pass over
     ``rows`` sequences, in bytes: ``weights`` and ``gradients`` (their type is ``train.weights``),
     ``activations`` kept for the backward pass and ``copies`` of weights in the activations' type;
@@ -41,6 +42,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     """
     train, context = experiment.train, experiment.data.size
     objective, model, device, precision = outline(experiment, outlined(experiment, vocabulary))
+    sketch(experiment, objective)
     element = model.compute.itemsize
     rows = train.microbatch or train.batch
     standing_for = META.set(device)
@@ -55,6 +57,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     total, n = sum(parts.values()), of_model.without_embeddings(parts)
     forward = {part: count / context for part, count in of_model.flops(model, *objective.lengths).items()}
     whole = sum(forward.values())
+    training = 3 * whole + objective.beside(model) / context
     activations, copies = kept[2:] if train.recompute else kept[:2]
     stored = 4 if train.weights == "float32" else 2
     moved = total * (2 * element + stored) + 2 * kept.activations
@@ -66,7 +69,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
         "context": context,
         "rows": rows,
         "parameters": {"parts": parts, "total": total, "without_embeddings": n},
-        "flops": {"forward": forward, "training": 3 * whole, "over_6n": whole / (2 * n)},
+        "flops": {"forward": forward, "training": training, "over_6n": training / (6 * n)},
         "cache": None if writer is None else _cache(writer, objective.lengths),
         "memory": {
             "weights": stored * total,

@@ -13,14 +13,16 @@ import torch.nn as nn
 from torch import Tensor
 
 from danlu import spec
+from danlu.curvature import signs
+from danlu.inspection.numbers import cosine_of_rows, rms
 from danlu.models.stack import Stack
 from danlu.nn import BatchNorm
 from danlu.objectives import Draw, Objective
 from danlu.objectives.base import beside
+from danlu.train.admin import measure_omegas
 from danlu.train.assemble import network, objective_of
 from danlu.train.coordinates import noise
 from danlu.train.errors import RunError
-from danlu.train.profiling import profile
 
 Update = Literal["sign", "gradient"]
 ROWS = 4  # of the batch; two at least, whose streams are compared
@@ -73,7 +75,7 @@ def depth(experiment: spec.Experiment, step: float = 1e-6, update: Update = "sig
         raise RunError(
             f"model.kind = {experiment.model.kind} has no blocks; name an experiment of a transformer"
         )
-    profile(model, experiment, objective)
+    measure_omegas(model, experiment, objective)
     model = model.double().eval()
     for module in model.modules():
         if isinstance(module, BatchNorm):
@@ -124,14 +126,14 @@ class _Look:
         streams = [*(inputs[0] for inputs in given), end]
         return Depth(
             layers=len(self.blocks),
-            change=_rms(after.last - before),
-            half=_rms(half.last - before),
+            change=float(rms(after.last - before)),
+            half=float(rms(half.last - before)),
             loss_change=float(after.loss - loss.detach()),
             first_order=-step * sum(float((g * d).sum()) for g, d in zip(gradients, direction, strict=True)),
             gradient=tuple(_norm(block) for block in self.blocks),
             gain=tuple(gain(block, inputs) for block, inputs in zip(self.blocks, given, strict=True)),
-            stream=tuple(_rms(x) for x in streams),
-            cosine=tuple(cosine(x) for x in streams),
+            stream=tuple(float(rms(x.detach())) for x in streams),
+            cosine=tuple(float(cosine_of_rows(x.detach())) for x in streams),
         )
 
     @torch.no_grad()
@@ -165,17 +167,9 @@ def gain(block: nn.Module, given: tuple[Any, ...]) -> float:
     4). Estimated, since E‖Jᵀv‖² of random signs v is ‖J‖²."""
     x = given[0].detach().requires_grad_()
     y = block(x, *given[1:])
-    signs = torch.randint(2, y.shape, generator=torch.Generator().manual_seed(0)).to(y) * 2 - 1
-    (back,) = torch.autograd.grad((y * signs).sum(), x)
+    v = signs(y, torch.Generator().manual_seed(0))
+    (back,) = torch.autograd.grad((y * v).sum(), x)
     return float(back.square().sum()) / y.numel()
-
-
-def cosine(x: Tensor) -> float:
-    """Mean cosine of two different rows at the same position: (rows, …, width), two rows or more."""
-    unit = nn.functional.normalize(x.detach().double(), dim=-1)
-    rows = unit.shape[0]
-    together = unit.sum(0).square().sum(-1) - unit.square().sum((0, -1))
-    return float((together / (rows * (rows - 1))).mean())
 
 
 def _norm(block: nn.Module) -> float:
@@ -185,7 +179,3 @@ def _norm(block: nn.Module) -> float:
 
 def _exact(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
-
-
-def _rms(x: Tensor) -> float:
-    return float(x.detach().double().square().mean().sqrt())

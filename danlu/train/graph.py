@@ -9,12 +9,14 @@ from danlu.models.graph import as_json, graph
 from danlu.nn.fused import META
 from danlu.train.assemble import outline, outlined
 from danlu.train.costs import example_of
+from danlu.train.teacher import sketch
 
 
 def of_experiment(experiment: spec.Experiment) -> dict[str, Any]:
     """``graph``, the tree of the modules in a training pass (``danlu.models.graph.Node``), ``rows`` of the
     pass, ``device`` and ``precision`` that a run would have here."""
     objective, model, device, precision = outline(experiment, outlined(experiment))
+    sketch(experiment, objective)
     rows = experiment.train.microbatch or experiment.train.batch
     standing_for = META.set(device)
     try:

@@ -71,6 +71,11 @@ class TrainerState:
         return cls(**{one.name: named[one.name] for one in fields(cls) if one.name in named})
 
 
+def seed_of(seed: int, step: int, rank: int) -> int:
+    """Of PyTorch's random numbers in the update after ``step`` updates, in the process ``rank``."""
+    return hash((seed, step, rank)) & 0x7FFFFFFF
+
+
 class Trainer:
     """Trains ``made`` in ``folder``; see ``danlu.train.run.train``, which puts one together.
 
@@ -191,7 +196,7 @@ class Trainer:
         """One update and what the callbacks do around it."""
         now, train = self.state, self.experiment.train
         # Every random stream is derived from the seed: dropout in step 7 is the same after a resume.
-        torch.manual_seed(hash((train.seed, now.step, self.group.rank)) & 0x7FFFFFFF)
+        torch.manual_seed(seed_of(train.seed, now.step, self.group.rank))
         progress = self.group.share(self.progress()) if train.seconds is not None else self.progress()
         self.moment: Progress = self.plan.at(now.step, now.units, progress)
         self.rate = self.settings.set(self.moment) * float(self.made.rules[0].param_groups[0]["peak"])

@@ -1,4 +1,4 @@
-"""The curvature of runs: ``danlu.train.curved``, ``stability`` and ``curvature``; the verb."""
+"""The curvature of runs: ``danlu.train.curvature``; the verb."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from danlu.files.json import misfit
 from danlu.lab import measures
 from danlu.lab.errors import LabError
 from danlu.train import checkpoint
-from danlu.train.curved import Curved
+from danlu.train.curvature import Curved
+from danlu.train.curvature.stability import edge, rates_of, threshold
 from danlu.train.errors import RunError
-from danlu.train.stability import edge, rates_of, threshold
 from tests.cli.test_train import danlu
 from tests.train import small
 

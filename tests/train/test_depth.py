@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from danlu import spec
+from danlu.inspection.numbers import cosine_of_rows
 from danlu.lab.depths import depths
 from danlu.lab.errors import LabError
 from danlu.nn import Admin, Block, Linear
@@ -15,7 +16,7 @@ from danlu.objectives import Draw
 from danlu.spec import resolve
 from danlu.train.assemble import assemble, objective_of
 from danlu.train.coordinates import noise
-from danlu.train.depth import cosine, depth, gain
+from danlu.train.depth import depth, gain
 from danlu.train.errors import RunError
 
 SMALL = [
@@ -146,10 +147,12 @@ def test_gain_is_chi(activation, slope, residual, more):
 def test_cosine():
     """Of independent rows 0 within five standard errors, 1/√(pairs of numbers); of equal ones 1."""
     x = torch.randn(8, 5, 400)
-    assert abs(cosine(x)) < 5 / (28 * 5 * 400) ** 0.5
-    assert cosine(x[:1].expand(8, 5, 400)) == pytest.approx(1.0)
+    assert abs(float(cosine_of_rows(x))) < 5 / (28 * 5 * 400) ** 0.5
+    assert float(cosine_of_rows(x[:1].expand(8, 5, 400))) == pytest.approx(1.0)
     a, b = x[:2]
-    assert cosine(x[:2]) == pytest.approx(F.cosine_similarity(a, b, dim=-1).mean().item(), abs=1e-6)
+    assert float(cosine_of_rows(x[:2])) == pytest.approx(
+        F.cosine_similarity(a, b, dim=-1).mean().item(), abs=1e-6
+    )
 
 
 def test_what_has_no_depth_is_refused():

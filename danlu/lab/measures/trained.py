@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,17 +20,16 @@ from danlu.lab.errors import LabError
 from danlu.lab.measures.record import is_foreign
 from danlu.models import Model
 from danlu.objectives import IGNORED, Example, HeldOut, Language, Objective
-from danlu.spec.replay import to_yaml
-from danlu.spec.words import resolve
+from danlu.spec.words import over
 from danlu.train import store
+from danlu.train.admin import measure_omegas
 from danlu.train.assemble import initial, network, objective_of
 from danlu.train.errors import RunError
 from danlu.train.evaluate import EVALUATION_UNITS, evaluate, evaluation_rows
-from danlu.train.folder import EXPERIMENT, RunFolder
+from danlu.train.folder import RunFolder
 from danlu.train.load import TOKENIZER, LoadedRun, load_run
 from danlu.train.machine import PRECISIONS
 from danlu.train.parallel import ALONE
-from danlu.train.profiling import profile
 from danlu.train.update import to_device
 
 
@@ -132,10 +130,7 @@ class Trained:
     def laid_over(self, words: list[str]) -> tuple[spec.Experiment, Model]:
         """The experiment with ``words`` laid over it, and its model with the trained weights. Raises
         ``LabError`` where the weights are no longer those that it needs."""
-        with TemporaryDirectory() as aside:  # a folder of transformers' holds no experiment
-            file = Path(aside) / EXPERIMENT
-            file.write_text(to_yaml(self.experiment), encoding="utf-8")
-            experiment = resolve([str(file), *words])
+        experiment = over(self.experiment, words)
         model = network(experiment, self.run.objective, self._precision)
         try:
             model.load_state_dict(self.run.model.state_dict())
@@ -152,7 +147,7 @@ class Trained:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(self.experiment.train.seed)
             model = initial(self.experiment, self.run.objective, self._precision)
-        profile(model, self.experiment, self.objective)
+        measure_omegas(model, self.experiment, self.objective)
         return model.eval().requires_grad_(False)
 
     def examples(self, rows: int) -> Iterator[Example]:

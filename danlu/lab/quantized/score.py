@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 import torch.nn as nn
 from torch import Tensor
 
 from danlu import spec
+from danlu.inspection.watching import outputs
 from danlu.nn import tell_rows
 from danlu.objectives import IGNORED, HeldOut, Language, Objective
 from danlu.train.evaluate import evaluation_rows
@@ -56,8 +56,11 @@ def compare(
     for start in range(0, held_out.count, rows):
         places = range(start, min(start + rows, held_out.count))
         example = to_device(held_out.example(places, None), ALONE.device)
-        with _logits(exact) as p, _logits(rounded) as q:
-            passes.append((_score(objective, exact, example), _score(objective, rounded, example)))
+        sums: list[Sums] = []
+        p, q = (
+            outputs([model], partial(_score, objective, model, example, sums)) for model in (exact, rounded)
+        )
+        passes.append((sums[0], sums[1]))
         if isinstance(objective, Language):
             there = example["targets"] != IGNORED
             one, other = p[0][there].log_softmax(-1), q[0][there].log_softmax(-1)
@@ -95,21 +98,10 @@ def _rows(experiment: spec.Experiment, objective: Objective, held_out: HeldOut) 
     return max(rows, 1)
 
 
-def _score(objective: Objective, model: nn.Module, example: dict[str, Tensor]) -> Sums:
+def _score(objective: Objective, model: nn.Module, example: dict[str, Tensor], found: list[Sums]) -> None:
     count = len(next(iter(example.values())))
     tell_rows(model, "row_weights", lambda: torch.ones(count))
-    return {name: float(value) for name, value in objective.score(model, example).items()}
-
-
-@contextmanager
-def _logits(model: nn.Module) -> Any:
-    """A list of what ``model`` gives within."""
-    found: list[Tensor] = []
-    hook = model.register_forward_hook(lambda module, args, y: found.append(y))
-    try:
-        yield found
-    finally:
-        hook.remove()
+    found.append({name: float(value) for name, value in objective.score(model, example).items()})
 
 
 def _jackknife(without: list[float]) -> float:

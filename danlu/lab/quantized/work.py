@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +23,7 @@ from danlu.models import Model
 from danlu.objectives import Draw, Objective
 from danlu.quantization import Quantized, quantize_blocks, quantize_one_by_one
 from danlu.quantization.kept import described, of_tokens
-from danlu.spec import to_yaml
-from danlu.spec.words import resolve
+from danlu.spec.words import over
 from danlu.train.assemble import objective_of
 from danlu.train.evaluate import EVALUATION_UNITS
 from danlu.train.parallel import ALONE
@@ -160,10 +158,7 @@ def _laid(experiment: spec.Experiment, words: Sequence[str]) -> spec.Experiment:
     """The experiment with other held-out data, or more or less of it."""
     if not words:
         return experiment
-    with tempfile.TemporaryDirectory() as aside:
-        file = Path(aside) / "experiment.yaml"
-        file.write_text(to_yaml(experiment), encoding="utf-8")
-        found = resolve([str(file), *words])
+    found = over(experiment, words)
     train = experiment.train.model_copy(update={"evaluate_tokens": found.train.evaluate_tokens})
     if experiment.model_copy(update={"data": found.data, "train": train}) != found:
         raise LabError(

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from danlu import curvature, optim
 from danlu.train import checkpoint
-from danlu.train.curved import Curved
+from danlu.train.curvature.loss import Curved
 from danlu.train.plan import Plan, updates_of
+from danlu.train.trainer import TrainerState
 
 
 class Rates(NamedTuple):
@@ -71,11 +72,10 @@ def rates_of(loss: Curved) -> Rates | None:
         return None
     tensors, state = checkpoint.load(loss.path, step, only={"optimizer"})
     optim.load_state_tensors(rules, tensors["optimizer"])
-    position = state["position"]
-    units = position.get("units", position.get("tokens", 0))
+    now = TrainerState.read(state["position"])
     plan = Plan(experiment.train, loss.objective.size)
-    before = max(0, int(units) - experiment.train.batch * loss.objective.size)
-    moment = plan.at(step - 1, before, plan.progress(step - 1, before, position["seconds"]))
+    before = max(0, now.units - experiment.train.batch * loss.objective.size)
+    moment = plan.at(step - 1, before, plan.progress(step - 1, before, now.seconds))
     optim.Settings(rules, experiment.optimizer, experiment.schedule, experiment.vary).set(moment)
     found = {
         p: _rate(rule.state[p], group, p)

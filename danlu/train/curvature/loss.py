@@ -17,8 +17,8 @@ import torch.nn as nn
 from torch import Tensor
 
 from danlu import curvature, data
+from danlu.inspection.watching import outputs as outputs_of
 from danlu.inspection.weighing import part
-from danlu.models import Transformer
 from danlu.nn import pure
 from danlu.objectives import Draw, Objective
 from danlu.train import store
@@ -28,6 +28,7 @@ from danlu.train.evaluate import EVALUATION_UNITS
 from danlu.train.load import LoadedRun, load_run
 from danlu.train.parallel import ALONE
 from danlu.train.teacher import teach
+from danlu.train.trainer import TrainerState
 from danlu.train.update import to_device
 
 TYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -88,25 +89,21 @@ class Curved:
         return torch.zeros(sum(p.numel() for p in self.parameters), dtype=TYPES[self.precision])
 
     def groups(self) -> dict[str, Tensor]:
-        """The places of the parameters of each part in a vector: of transformers as
-        ``danlu.inspection.weighing.part`` has them, of other networks each module's own."""
+        """The places of the parameters of each part (``danlu.inspection.weighing.part``) in a vector."""
         places: dict[str, list[Tensor]] = {}
-        start, known = 0, isinstance(self.run.model, Transformer)
+        start = 0
         for name, p in self.named:
-            of = part(name) if known else name.rpartition(".")[0] or name
-            places.setdefault(of, []).append(torch.arange(start, start + p.numel()))
+            places.setdefault(part(name), []).append(torch.arange(start, start + p.numel()))
             start += p.numel()
         return {name: torch.cat(found) for name, found in places.items()}
 
     # ---------------------------------------------------------------- examples and terms
 
     @cached_property
-    def _position(self) -> tuple[int, int]:
-        """Update and sample that come next."""
+    def _first(self) -> int:
+        """The sample that comes next."""
         state = store.read_content(self.path, self.step)["state"]
-        position = state.get("position") or {}
-        units = position.get("units", position.get("tokens", 0))
-        return int(position.get("step", self.step)), int(units) // self.objective.size
+        return TrainerState.read(state.get("position") or {}).units // self.objective.size
 
     @property
     def rows(self) -> int:
@@ -115,11 +112,10 @@ class Curved:
 
     def example(self, start: int, stop: int) -> dict[str, Tensor]:
         """Examples ``start`` to ``stop``, which are of one batch, numbers in the precision at hand."""
-        step, first = self._position
-        i, batch = start // self.experiment.train.batch, self.experiment.train.batch
-        draw = Draw(
-            self.experiment.train.seed, step + i, first + i * batch, start - i * batch, stop - i * batch
-        )
+        train, batch = self.experiment.train, self.experiment.train.batch
+        i = start // batch
+        whole = i * batch
+        draw = Draw(train.seed, self.step + i, self._first + whole, start - whole, stop - whole)
         made = to_device(self.objective.example(draw), ALONE.device)
         dtype = TYPES[self.precision]
         return {name: t.to(dtype) if t.is_floating_point() else t for name, t in made.items()}
@@ -162,18 +158,14 @@ class Curved:
 
     def watched(self, term: curvature.Term) -> Callable[[], curvature.Outputs]:
         def outputs() -> curvature.Outputs:
-            seen: list[Any] = []
-            hook = self.run.model.register_forward_hook(lambda module, given, output: seen.append(output))
-            try:
-                loss = term()
-            finally:
-                hook.remove()
+            losses: list[Tensor] = []
+            seen = outputs_of([self.run.model], lambda: losses.append(term()))
             if len(seen) != 1 or not isinstance(seen[0], Tensor):
                 raise RunError(
                     f"{self.path} has the objective {self.experiment.objective.kind}, whose loss is not a "
                     "function of one output of the network: it has no Gauss-Newton matrix; leave it out"
                 )
-            return curvature.Outputs(seen[0], loss)
+            return curvature.Outputs(seen[0], losses[0])
 
         return outputs
 

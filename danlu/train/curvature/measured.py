@@ -13,9 +13,9 @@ from torch import Tensor
 
 from danlu import curvature
 from danlu.nn import pure
-from danlu.train.curved import Curved
+from danlu.train.curvature.loss import Curved
+from danlu.train.curvature.stability import edge
 from danlu.train.errors import RunError
-from danlu.train.stability import edge
 
 PRECISIONS = ("auto", "float64", "float32")
 EXACT = 1e-3  # relative error of a product in float32 up to which ``auto`` takes it

@@ -69,10 +69,10 @@ def _numbers(found: dict[str, Any]) -> Table:
         ("", "value", "what"),
         ("loss", f"{found['loss']:.4f}", ""),
         ("gradient", f"{found['gradient']:.4g}", "Euclidean norm"),
-        ("trace", _pm(found["trace"]), f"{found['trace']['samples']} random vectors (Hutchinson)"),
+        ("trace", with_error(found["trace"]), f"{found['trace']['samples']} random vectors (Hutchinson)"),
     ]
     if found["gauss_newton"] is not None:
-        rows.append(("Gauss-Newton trace", _pm(found["gauss_newton"]), ""))
+        rows.append(("Gauss-Newton trace", with_error(found["gauss_newton"]), ""))
     rows += [
         (f"eigenvalue {i + 1}", f"{value:.4g}", f"within {bound:.1g}")
         for i, (value, bound) in enumerate(zip(top["values"], top["bounds"], strict=True))
@@ -110,5 +110,6 @@ def _zeros(sparsity: dict[str, Any]) -> list[Part]:
     return parts
 
 
-def _pm(one: dict[str, Any]) -> str:
+def with_error(one: dict[str, Any]) -> str:
+    """A value and its standard error."""
     return f"{one['value']:.4g} ± {one['error']:.2g}"

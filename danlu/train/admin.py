@@ -16,7 +16,7 @@ ROWS = 16  # of the first batch that are looked at, so that every process can lo
 
 
 @torch.no_grad()
-def profile(model: nn.Module, experiment: spec.Experiment, objective: Objective) -> None:
+def measure_omegas(model: nn.Module, experiment: spec.Experiment, objective: Objective) -> None:
     """Set ω of every ``Admin`` of ``model`` from the first rows of the run's first batch.
 
     In the order in which they run, ω = 1 for the first of a stack, then ω² = Var(ω′x′) + Var f(x′), of the

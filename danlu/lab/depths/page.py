@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from danlu.draw import Chart, Table, page
-from danlu.lab.depths import Arm, slopes, table
+from danlu.lab.depths.compared import Arm, slopes, table
 
 BY_LAYER = (
     ("gradient", "norm of the gradient of the layer's weights", True),
