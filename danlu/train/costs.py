@@ -30,8 +30,9 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     ``parameters``: ``parts``, ``total`` and ``without_embeddings``, the N of 6N; ``flops``, for each token of
     the text that is read (each image): ``forward`` by part, ``training`` (3 × forward, and what a teacher
     computes) and ``over_6n``, how many times 6N that is; ``cache`` (None where the model continues no text):
-    ``bytes`` after a context, ``per_token``, what each token beyond one context adds on average over the next, and ``full``, the same as
-    ``bytes`` of multi-head attention of the same shape; each by type; ``memory`` of a training pass over
+    ``bytes`` after a context, ``per_token``, what each token beyond one context adds on average over the
+    next, and ``full``, the same as ``bytes`` of multi-head attention of the same shape; each by type;
+    ``memory`` of a training pass over
     ``rows`` sequences, in bytes: ``weights`` and ``gradients`` (their type is ``train.weights``),
     ``activations`` kept for the backward pass and ``copies`` of weights in the activations' type;
     ``intensity``, FLOPs for each byte that memory must move at least: in ``training``, where the weights are
