@@ -90,20 +90,20 @@ class Train(Spec):
     def _quantizes_alone(self) -> Self:
         if self.quantize is None:
             return self
-        learned = self.quantize.method != "straight-through"
-        for clash, why in (
-            (
-                self.compile is True,
-                "compile = true, whose graph would change; leave it out",
-            ),
-            (self.parallel == "fsdp", "parallel = fsdp gathers weights in short types; use ddp"),
-            (
-                learned and self.average is not None,
-                "average: scales begin to be learned late, and their average would lag; leave it out",
-            ),
-        ):
-            if clash:
-                raise ValueError(f"quantize does not go with {why}")
+        method = self.quantize.method
+        if self.compile is True:
+            raise ValueError(
+                "compile = true does not go with quantize, which changes the graph; leave one out"
+            )
+        if self.parallel == "fsdp":
+            raise ValueError(
+                "parallel = fsdp gathers weights in short types, before quantize; use ddp"
+            )
+        if method != "straight-through" and self.average is not None:
+            raise ValueError(
+                f"quantize.method = {method} does not go with average = {self.average.kind}: its scales begin "
+                "to be learned late, and their average would lag; leave one out"
+            )
         return self
 
     @model_validator(mode="after")
