@@ -97,12 +97,12 @@ class Train(Spec):
             )
         if self.parallel == "fsdp":
             raise ValueError(
-                "parallel = fsdp gathers weights in short types, before quantize; use ddp"
+                "parallel = fsdp does not go with quantize: weights are gathered in short types; use ddp"
             )
         if method != "straight-through" and self.average is not None:
             raise ValueError(
-                f"quantize.method = {method} does not go with average = {self.average.kind}: its scales begin "
-                "to be learned late, and their average would lag; leave one out"
+                f"quantize.method = {method} does not go with average = {self.average.kind}: its scales "
+                "begin to be learned late, and their average would lag; leave one out"
             )
         return self
 
