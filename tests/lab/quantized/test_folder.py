@@ -183,7 +183,7 @@ def test_a_folder_of_transformers(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "theirs" / "tokenizer.json").unlink()
     capsys.readouterr()
     assert danlu("quantize", tmp_path / "theirs", *data, "--out", tmp_path / "no") == 2
-    assert "has no tokenizer.json, which its model reads text by" in capsys.readouterr().err
+    assert "the model came without a tokenizer.json, which it reads text by" in capsys.readouterr().err
 
 
 def test_a_cache_in_few_bits(run: Path, capsys: Any) -> None:
