@@ -80,5 +80,5 @@ def _told(root: dict[str, Any]) -> dict[int, str]:
         ]: f"{human(row.node['parameters'])} parameters · {human(row.node['flops'])} FLOPs · "
         f"{human(row.node['kept'], 'B')} kept"
         for row in rows_of(root)
-        if not row.open
+        if not row.open or row.depth == 0
     }

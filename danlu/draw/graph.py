@@ -37,8 +37,9 @@ class Rail(NamedTuple):
 @dataclass(frozen=True)
 class Graph:
     """The drawing of a tree of nodes: mappings with ``number``, ``name``, ``kind``, ``shape``, ``dtype``,
-    ``twice``, ``times``, ``sources``, ``inside`` and what ``told`` says of them in words (a line of the box).
-    Boxes with dashed lines have no second derivative. ``title``, ``caption``: as of a chart."""
+    ``twice``, ``times``, ``sources``, ``inside`` and what ``told`` says of them in words, by number (a line
+    of the box; −1, the whole: a line at the top). Boxes with dashed lines have no second derivative.
+    ``title``, ``caption``: as of a chart."""
 
     root: Mapping[str, Any]
     told: Mapping[int, str]
@@ -49,9 +50,10 @@ class Graph:
         """The drawing: well-formed XML that holds its own style."""
         rows = list(rows_of(self.root))
         rails = rails_of(rows)
+        whole = self.told.get(-1, "") if rows[0].open else ""
         deepest = max(row.depth for row in rows)
         left = 16 + LANE * (1 + max((rail.lane for rail in rails), default=0)) + INDENT * deepest
-        tops, ends, y = [], [], 40.0 + (26 if self.title else 0)
+        tops, ends, y = [], [], 40.0 + (26 if self.title else 0) + (20 if whole else 0)
         for i, row in enumerate(rows):
             before = rows[i - 1] if i else None
             if before is not None:
@@ -59,11 +61,14 @@ class Graph:
             tops.append(y)
             y += HEAD if row.open else HIGH + GAP
             ends.append(y)
-        width, height = left + BOX + INDENT * deepest + 150, int(y + 30)
+        width, height = self._right(rows, left, whole) + 16, int(y + 30)
         said = text(self.title or self.caption or "a computation graph")
         parts = [opening(int(width), height, said)]
         if self.title:
             parts.append(f'<text x="16" y="24" font-size="15">{text(self.title)}</text>')
+        if whole:
+            y = 44 if self.title else 24
+            parts.append(f'<text x="16" y="{y}">{text(whole)}</text>')
         parts += [self._frame(rows, i, tops, ends, left) for i, row in enumerate(rows) if row.open and i]
         parts += [_rail(rail, tops, left) for rail in rails]
         parts += self._arrows(rows, tops, left)
@@ -72,6 +77,13 @@ class Graph:
 
     def _repr_html_(self) -> str:
         return self.svg()
+
+    def _right(self, rows: Sequence[Row], left: float, whole: str) -> float:
+        """Where what is drawn ends: boxes, their frames, and words by the widths of their letters."""
+        frames = [_room(row) for row in rows[1:] if row.open]
+        words = [len(passing(row.node)) for row in rows if not row.open]
+        ends = [left + BOX + max(frames, default=0), left + BOX / 2 + 8 + 6.5 * max(words, default=0)]
+        return max(*ends, 16 + 8 * len(self.title), 16 + 6.5 * len(whole))
 
     def _box(self, row: Row, top: float, left: float) -> str:
         node = row.node
@@ -96,7 +108,8 @@ class Graph:
         row, last = rows[place], place
         while last + 1 < len(rows) and rows[last + 1].depth > row.depth:
             last += 1
-        x, inner = left - INDENT * (4 - min(row.depth, 3)), INDENT * (4 - min(row.depth, 3))
+        inner = _room(row)
+        x = left - inner
         top, bottom = tops[place], ends[last] - GAP + FRAME / 2
         times = f" ×{row.node['times']}" if row.node["times"] > 1 else ""
         label = cut(f"{row.name} · {row.node['kind']}", DETAIL) + times
@@ -107,7 +120,7 @@ class Graph:
         )
 
     def _arrows(self, rows: Sequence[Row], tops: Sequence[float], left: float) -> Iterator[str]:
-        """From each box to the next one, where that reads it, with what passes."""
+        """From each box to the next one, where that reads it, and out of the last, with what passes."""
         x = left + BOX / 2
         before: int | None = None
         for i, row in enumerate(rows):
@@ -121,7 +134,13 @@ class Graph:
                     yield _passing(rows[before].node, x, tops[before] + HIGH)
             before = i
         if before is not None:
+            yield _arrow(x, tops[before] + HIGH, tops[before] + HIGH + GAP)
             yield _passing(rows[before].node, x, tops[before] + HIGH)
+
+
+def _room(row: Row) -> int:
+    """How far the frame of a row reaches beyond the boxes."""
+    return INDENT * (4 - min(row.depth, 3))
 
 
 def rows_of(node: Mapping[str, Any], depth: int = 0, above: str = "") -> Iterator[Row]:

@@ -30,7 +30,8 @@ _FUSED_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_bac
 @dataclass
 class Node:
     """A module as it ran: ``name``, its path in the network; ``kind``, its class; ``shape`` and ``dtype`` of
-    its output; ``parameters``, of its own and inside; ``flops`` of its forward pass and ``kept``, bytes that
+    its output; ``parameters``, of its own and inside, but those that a node before it has (tied
+    weights, a module that runs again); ``flops`` of its forward pass and ``kept``, bytes that
     it keeps for its backward pass, all of one of ``times`` equal ones in a row; ``twice``: whether second
     derivatives exist. ``sources``: numbers of the drawn nodes whose outputs it reads, −1: the network's
     input. ``inside``: what it is drawn as instead, where it is drawn open."""
@@ -60,8 +61,10 @@ class Node:
 def graph(model: nn.Module, forward: Callable[[], Any]) -> Node:
     """The graph of what ``forward``, a pass through ``model`` with gradients, runs. What holds blocks
     (``model.blocks``) is drawn open, and so are blocks of mixers and feed-forward layers; all else is closed,
-    and equal neighbours are one node. Dropout, and what returns its input, is left out. Raises ValueError
-    where the pass does not call the network."""
+    and equal neighbours are one node. A parameter that is used outside of the module that holds it, as
+    learned positions are, is a node of its own, so that the closed nodes have all parameters that the pass
+    uses, each once. Dropout, and what returns its input, is left out. Raises ValueError where the pass does
+    not call the network."""
     watch = _Watch(model)
     with watch.watching():
         forward()
@@ -94,7 +97,11 @@ class _Watch(TorchDispatchMode):
             or (m in blocks and any(isinstance(part, Mixer | FeedForward) for part in m.modules()))
         }
         self.names = {module: name for name, module in model.named_modules()}
-        self.held = {_key(t) for t in (*model.parameters(), *model.buffers())}
+        self.parameters = {_key(p): (name, p) for name, p in model.named_parameters()}
+        self.held = {*self.parameters, *map(_key, model.buffers())}
+        self.counted: set[int] = set()  # parameters that a drawn node has
+        self.loose: dict[int, int] = {}  # parameters that are nodes of their own: their numbers
+        self.read: dict[int, set[int]] = {}  # of drawn nodes: which of these are used inside
         self.saved: dict[int, torch.Tensor] = {}  # held, so that no storage is freed and its key taken again
         self.root: Node | None = None
         self.stack: list[Node] = []
@@ -105,6 +112,9 @@ class _Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if self.stack:
+            for t in tree_leaves((args, kwargs)):
+                if isinstance(t, torch.Tensor) and _key(t) in self.parameters:
+                    self._use(_key(t))
             self.stack[-1].flops += flops_of(func, args, kwargs or {}, result)
             if any(name in func.name() for name in ONCE):
                 self.stack[-1].twice = False
@@ -130,10 +140,34 @@ class _Watch(TorchDispatchMode):
             number, self.count = self.count, self.count + 1
             given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
             self.inputs[number] = [t.grad_fn for t in given]
-        own = sum(p.numel() for p in module.parameters())
-        node = Node(number, self.names[module], type(module).__name__.strip("_"), [], "", own, 0, 0, True)
+        new = {_key(p): p.numel() for p in module.parameters() if _key(p) not in self.counted}
+        if number >= 0:
+            self.counted |= new.keys()
+        name, kind = self.names[module], type(module).__name__.strip("_")
+        node = Node(number, name, kind, [], "", sum(new.values()), 0, 0, True)
         node.settings = _settings(module)
         self.stack.append(node)
+
+    def _use(self, key: int) -> None:
+        """Make a parameter that no drawn node has a node, before what uses it."""
+        if key in self.counted and key not in self.loose:
+            return
+        reader = next((node for node in self.stack if node.number >= 0), None)
+        if key not in self.loose:
+            name, p = self.parameters[key]
+            number, self.count = self.count, self.count + 1
+            if reader is not None:  # which has begun: it takes the later number
+                self.inputs[number] = self.inputs.pop(reader.number)
+                self.read[number] = self.read.pop(reader.number, set())
+                number, reader.number = reader.number, number
+            kind, dtype = type(p).__name__, str(p.dtype).removeprefix("torch.")
+            node = Node(number, name, kind, list(p.shape), dtype, p.numel(), 0, 0, True)
+            around = (one for one in self.stack if one.number < 0 and f"{name}.".startswith(one.name))
+            max(around, key=lambda one: len(one.name)).inside.append(node)
+            self.counted.add(key)
+            self.loose[key] = number
+        if reader is not None:
+            self.read.setdefault(reader.number, set()).add(self.loose[key])
 
     def _leave(self, module: nn.Module, given: Any, output: Any) -> None:
         node = self.stack.pop()
@@ -141,6 +175,8 @@ class _Watch(TorchDispatchMode):
         if tensors:
             node.shape, node.dtype = list(tensors[0].shape), str(tensors[0].dtype).removeprefix("torch.")
         if not self.stack:
+            if all(one.number in self.loose.values() for one in node.inside):
+                node.inside = []  # no module runs inside: it is drawn closed
             self.root = node
             return
         above = self.stack[-1]
@@ -166,13 +202,19 @@ class _Watch(TorchDispatchMode):
         """From the inputs of each drawn node back through autograd's graph to what made them."""
         assert self.root is not None
         for node in self.root.drawn():
-            found, seen, ahead = set(), set(), list(self.inputs.get(node.number, ()))
+            if node.number in self.loose.values():
+                continue
+            found, seen = set(self.read.get(node.number, ())), set[Any]()
+            ahead = list(self.inputs.get(node.number, ()))
             while ahead:
                 step = ahead.pop()
                 if step is None or step in seen:
                     continue
                 seen.add(step)
-                if step in self.made and self.made[step] != node.number:
+                variable = getattr(step, "variable", None)
+                if variable is not None and _key(variable) in self.loose:
+                    found.add(self.loose[_key(variable)])
+                elif step in self.made and self.made[step] != node.number:
                     found.add(self.made[step])
                 else:
                     ahead += [one for one, _ in step.next_functions]
@@ -228,7 +270,7 @@ def _roll(node: Node) -> dict[int, int]:
     for one in node.drawn():
         read = {gone.get(source, source) for source in one.sources}
         # What a later copy reads of the copy before it would point upwards; ×N says so.
-        one.sources = sorted(source for source in read if source < one.number) or [-1]
+        one.sources = sorted(source for source in read if source < one.number) or [-1] * bool(one.sources)
     return gone
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn as nn
 
 from danlu.cli.schemas import SCHEMAS
-from danlu.draw.graph import Graph, lines, rails_of, rows_of
+from danlu.draw.graph import Graph, lines, passing, rails_of, rows_of
 from danlu.files.json import misfit
 from danlu.models.graph import as_json, graph
 from danlu.spec import resolve
@@ -100,15 +100,15 @@ def test_what_has_no_second_derivative_is_dashed() -> None:
 
 
 class Own(nn.Module):
-    """Two branches that join, a module that is called twice in a row, one that is not called."""
+    """Two branches that join, equal modules in a row, a module that is not called."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.one, self.two, self.never = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+        self.one, self.two0, self.two1, self.never = (nn.Linear(3, 3) for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         a = self.one(x)
-        return self.two(a.sin() + self.two(x)) + a
+        return self.two1(a.sin() + self.two0(x)) + a
 
 
 def test_any_network() -> None:
@@ -116,11 +116,66 @@ def test_any_network() -> None:
     model = Own()
     root = as_json(graph(model, lambda: model(torch.randn(2, 3))))
     one, two = root["inside"]
-    assert (one["name"], two["name"], two["times"]) == ("one", "two", 2)
+    assert (one["name"], two["name"], two["times"]) == ("one", "two0", 2)
     assert two["sources"] == [-1, one["number"]]
-    assert root["flops"] == 3 * 2 * 2 * 9 and root["parameters"] == 3 * 12
+    assert root["flops"] == 3 * 2 * 2 * 9 and root["parameters"] == 4 * 12
     with pytest.raises(ValueError, match="did not call the network"):
         graph(model, lambda: None)
+
+
+SMALL = [
+    "nano", "nano +mla", "nano +lru", "nano +vq-bottleneck", "mdlm", "digits", "digits-mlp",
+    "flow-8gaussians", "vae-digits", "siren-photograph", "signed-distance", "maxent-digits", "gpt2-124m",
+    "bert-base", "t5-small train.batch=2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words", ["bigram-backcopy", *(pytest.param(w, marks=pytest.mark.slow) for w in SMALL)]
+)
+def test_its_nodes_have_all_parameters(words: str) -> None:
+    """Each once: those that no module inside applies, those that are tied, of modules that run again."""
+    experiment = resolve(words.split())
+    root = of_experiment(experiment)["graph"]
+    _, model, *_ = outline(experiment, outlined(experiment))
+    boxes = [row.node for row in rows_of(root) if not row.open]
+    assert sum(node["parameters"] * _times(root, node) for node in boxes) == sum(
+        p.numel() for p in model.parameters()
+    )
+
+
+def test_learned_positions_are_a_node() -> None:
+    found = of_experiment(resolve(["bigram-backcopy"]))
+    nodes = drawn(found)
+    positions = nodes["position.weight"]
+    assert (
+        positions["shape"] == [64, 128] and positions["parameters"] == 64 * 128 and not positions["sources"]
+    )
+    first = nodes["blocks.0.mixer_norm"]
+    assert first["sources"] == [nodes["embedding"]["number"], positions["number"]]
+
+
+def test_a_module_that_runs_again_has_its_parameters_once() -> None:
+    layer = nn.Linear(3, 3)
+    model = nn.Sequential(layer, layer)
+    root = as_json(graph(model, lambda: model(torch.randn(2, 3))))
+    assert [node["parameters"] for node in root["inside"]] == [12, 0] and root["parameters"] == 12
+
+
+def test_the_picture_is_as_wide_as_what_is_drawn() -> None:
+    """Within 16 px on the right of the boxes, where no word reaches further; the totals are at the top, and
+    each box but those of parameters has an arrow out of it."""
+    found = of_experiment(resolve(["flow-digits"]))
+    nodes = drawn(found)
+    svg = Graph(found["graph"], {-1: "all of it"}, "flow").svg()
+    root = ElementTree.fromstring(svg)
+    boxes = [one for one in root.iter() if one.tag.endswith("rect")]
+    right = max(float(box.attrib["x"]) + float(box.attrib["width"]) for box in boxes)
+    words = max(len(passing(node)) for node in nodes.values())
+    assert right <= float(root.attrib["width"]) - 16 <= max(right, right - 142 + 7 * words)
+    assert "all of it" in "".join(root.itertext())
+    last = max(float(box.attrib["y"]) + float(box.attrib["height"]) for box in boxes)
+    assert any(f" {last:g}V" in one.attrib.get("d", "") for one in root.iter())
 
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +186,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = ElementTree.fromstring(svg.read_text())
     said = "".join(root.itertext())
     assert root.tag.endswith("svg") and "feed_forward_residual" in said and "8 × 64 × 64 bfloat16" in said
+    assert "181 k parameters" in said  # of all
     assert danlu("graph", "nano", "--json") == 0
     assert misfit(json.loads(capsys.readouterr().out), SCHEMAS["graph"].shape) == ""
     assert danlu("graph", "nona") == 2 and "danlu: " in capsys.readouterr().err
