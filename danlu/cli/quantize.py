@@ -113,14 +113,15 @@ def quantize(
 
 def _tell(found: dict[str, Any]) -> None:
     metric, size = found["metric"], found["bytes"]
-    unit = metric["unit"] or metric["name"].replace("_", " ")
+    name, unit = metric["name"], metric["unit"]
     rows = [
-        ("before", f"{found['before']:.4f} {unit}", human(size["before"], "B")),
-        ("after", f"{found['after']:.4f} {unit}", human(size["file"], "B")),
+        ("", name, "size"),
+        ("before", f"{found['before']:.4f} {unit}".rstrip(), human(size["before"], "B")),
+        ("after", f"{found['after']:.4f} {unit}".rstrip(), human(size["file"], "B")),
     ]
     print_table(rows)
     error = "" if found["error"] is None else f" ± {1.96 * found['error']:.4f} (95 %)"
-    say(f"\n{found['delta']:+.4f}{error} {unit}, in pairs over {found['passes']} passes")
+    say(f"\n{name} {found['delta']:+.4f}{error}{unit and f' {unit}'}, in pairs over {found['passes']} passes")
     if found["kl"] is not None:
         say(f"KL(p ‖ p_q) {found['kl']:.4g} nats a token; another token is likeliest at {found['flips']:.2%}")
     share = found["rounded"] / found["parameters"]

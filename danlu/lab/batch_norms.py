@@ -13,7 +13,7 @@ import torch.nn as nn
 
 from danlu import data
 from danlu.lab.errors import LabError
-from danlu.lab.quantized.folder import check_new, write
+from danlu.lab.quantized.folder import check_new, whole, write
 from danlu.models import Encoder, Model, Patches
 from danlu.models.folded import FIELDS, fold_norms
 from danlu.nn import BatchNorm
@@ -66,7 +66,8 @@ def deploy(
             values["folded"] = score(model)
     except ValueError as error:
         raise LabError(f"{path}: {error}") from None
-    write(to, path, run, experiment, dict(model.state_dict()), {}, {})
+    with whole(to) as aside:
+        write(aside, to, path, run, experiment, dict(model.state_dict()), {}, {})
     return {"run": str(to), "metric": experiment.objective.metrics[0].name, "values": values}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -15,6 +14,7 @@ from danlu.quantization.floats import FP8, MX, NF4, NVFP4
 from danlu.quantization.formats import Format, Held, Per, Ranges, rows_of
 from danlu.quantization.integers import Grid, Integers, Stretched, Ternary
 from danlu.quantization.packing import pack, unpack
+from danlu.spec.quantize import full_name
 
 _OTHERS: tuple[Format, ...] = (
     Ternary(), Stretched(), Stretched(levels=3), NF4(), NF4(double=True), FP8(), FP8(element="e5m2"), NVFP4(),
@@ -38,9 +38,7 @@ def named(name: str, per: Per | None = None, scale_type: torch.dtype | None = No
     Raises ValueError for a name that there is not, and for a ``per`` other than that of a format with groups
     of its own.
     """
-    full = f"{name}-narrow" if re.fullmatch(r"int\d", name) else name
-    if full not in FORMATS:
-        raise ValueError(f"format = {name!r} is none of {', '.join(sorted(FORMATS))}")
+    full = full_name(name)
     format = FORMATS[full]
     if scale_type is not None and isinstance(format, Integers):
         format = replace(format, scale_type=scale_type)

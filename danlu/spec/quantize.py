@@ -10,7 +10,8 @@ from pydantic import AfterValidator, model_validator
 from danlu.spec.base import Fraction, PositiveInt, Spec
 from danlu.spec.errors import did_you_mean
 
-# By ``danlu.quantization.named``; "int4" is short for "int4-narrow".
+SHORT = tuple(f"int{bits}" for bits in range(2, 9))  # "int4" is short for "int4-narrow"
+# By ``danlu.quantization.named``.
 FORMATS = (
     *(f"int{bits}-{grid}" for bits in range(2, 9) for grid in ("narrow", "full", "unclipped", "affine")),
     "ternary", "int2-stretched", "ternary-stretched", "nf4", "nf4-double", "fp8-e4m3", "fp8-e5m2", "nvfp4",
@@ -19,15 +20,19 @@ FORMATS = (
 LEARNED = {"lsq": r"int\d-(narrow|full|unclipped)", "paretoq": r"int[34]-full|(int2|ternary)-stretched"}
 
 
-def _known(name: str) -> str:
-    full = f"{name}-narrow" if re.fullmatch(r"int\d", name) else name
+def full_name(name: str) -> str:
+    """The name in ``FORMATS`` that ``name`` is, or is short for. Raises ValueError where there is none."""
+    full = f"{name}-narrow" if name in SHORT else name
     if full not in FORMATS:
-        hint = did_you_mean(name, FORMATS) or ";"
-        raise ValueError(f"{name} is no format{hint} allowed: int2 to int8, {', '.join(FORMATS[28:])}")
+        hint = did_you_mean(name, (*SHORT, *FORMATS)) or ";"
+        raise ValueError(
+            f"{name} is no format{hint} allowed: int2 to int8, "
+            f"{', '.join(FORMATS[28:])}; of integers also int4-full, int4-unclipped, int4-affine"
+        )
     return full
 
 
-FormatName = Annotated[str, AfterValidator(_known)]
+FormatName = Annotated[str, AfterValidator(full_name)]
 
 
 class Quantize(Spec):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 
 from danlu import spec
 from danlu.files.errors import cannot_write
+from danlu.files.write import flush
 from danlu.interop.huggingface import write_kept
 from danlu.interop.opened import kept_of
 from danlu.lab.errors import LabError
@@ -36,8 +39,37 @@ def check_new(path: Path) -> None:
         )
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A new folder beside ``path``, to be filled, which takes that place at the end of the block: a process
+    that is killed leaves nothing at ``path``. Where the block raises, the folder goes.
+
+    Raises ``LabError`` where something is at ``path``, ``FileError`` where it cannot be written.
+    """
+    check_new(path)
+    place = path.resolve()
+    aside = place.with_name(f".{secrets.token_hex(8)}.writing")
+    try:
+        try:
+            aside.mkdir(parents=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        yield aside
+        check_new(path)
+        try:
+            if place.is_dir():
+                place.rmdir()
+            os.rename(aside, place)
+            flush(place.parent)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def write(
     path: Path,
+    place: Path,
     source: Path,
     loaded: LoadedRun,
     experiment: spec.Experiment,
@@ -45,14 +77,14 @@ def write(
     weights: Mapping[str, Quantized],
     about: Mapping[str, Any],
 ) -> Path:
-    """Write the folder and give the file with the weights. ``tensors``: all of the model's, of which those
-    of ``weights`` are written in few bits; ``about``: what else is recorded of it.
+    """Write the folder ``path``, which ``whole`` made and which will be at ``place``, and give the file with
+    the weights. ``tensors``: all of the model's, of which those of ``weights`` are written in few bits;
+    ``about``: what else is recorded of it.
 
-    Raises ``LabError`` where something is there already, ``FileError`` where it cannot be written.
+    Raises ``FileError`` where it cannot be written.
     """
-    check_new(path)
     if isinstance(loaded.objective, Language) and experiment.text.tokenizer.endswith(TOKENIZER):
-        own = {"tokenizer": str((path / TOKENIZER).resolve())}
+        own = {"tokenizer": str((place / TOKENIZER).resolve())}
         experiment = experiment.model_copy(update={"data": experiment.text.model_copy(update=own)})
     packed, record = apart(weights)
     others = {name: t for name, t in tensors.items() if name not in weights}

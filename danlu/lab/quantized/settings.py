@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,8 +97,20 @@ def _per(group: str | None) -> Per | None:
     if group is None or group in ("channel", "tensor"):
         return group  # type: ignore[return-value]
     if not group.isdecimal() or int(group) < 1:
-        raise LabError(f"--group = {group}; allowed: a number of weights, channel, tensor")
+        raise LabError(_no_group(group, "every map's inputs"))
     return int(group)
+
+
+def check_group(format: Format, sizes: Iterable[int]) -> None:
+    """Raises ``LabError`` where groups do not divide the ``sizes``, the inputs of the maps to be rounded."""
+    size = math.gcd(*sizes)
+    if isinstance(format.per, int) and size % format.per:
+        allowed = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
+        raise LabError(_no_group(str(format.per), f"every map's inputs: {allowed}"))
+
+
+def _no_group(group: str, what: str) -> str:
+    return f"--group = {group}; allowed: channel, tensor, or a number of weights that divides {what}"
 
 
 def _known() -> str:

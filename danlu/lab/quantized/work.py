@@ -15,13 +15,13 @@ import torch.nn as nn
 from danlu import data, spec
 from danlu.interop.opened import opened
 from danlu.lab.errors import LabError
-from danlu.lab.quantized.folder import check_new, write
+from danlu.lab.quantized.folder import check_new, whole, write
 from danlu.lab.quantized.prepared import prepare
 from danlu.lab.quantized.score import Score, compare
-from danlu.lab.quantized.settings import Settings
+from danlu.lab.quantized.settings import Settings, check_group
 from danlu.models import Model
 from danlu.objectives import Draw, Objective
-from danlu.quantization import Quantized, quantize_blocks, quantize_one_by_one
+from danlu.quantization import MX, NVFP4, Quantized, linear_maps, quantize_blocks, quantize_one_by_one
 from danlu.quantization.kept import described, of_tokens
 from danlu.spec.words import over
 from danlu.train.assemble import objective_of
@@ -76,6 +76,8 @@ def quantize_folder(
         notes.append("the weights that the run itself rounds are rounded once more; leave --to out")
     made = Made(changed, model, model, weights)
     if not own:
+        if not isinstance(settings.format, MX | NVFP4):  # whose groups are as they are
+            check_group(settings.format, _inputs_of(model))
         tell("rounding")
         try:
             made = round_model(changed, model, objective, settings)
@@ -89,12 +91,16 @@ def quantize_folder(
     }
     train = changed.train.model_copy(update={"quantize": None})  # it is done
     changed = made.experiment.model_copy(update={"train": train})
-    file = write(out, path, loaded, changed, made.model.state_dict(), made.weights, record)
-    round_activations(made.model, {"weights": made.weights, **record})
-    score = compare(loaded.model, made.model, objective, experiment, lambda n, of: tell("evaluating", n, of))
-    layers = None
-    if sensitivity:
-        layers = _one_by_one(made.exact, loaded.model, objective, experiment, settings, tell)
+    with whole(out) as aside:
+        file = write(aside, out, path, loaded, changed, made.model.state_dict(), made.weights, record)
+        sizes = _sizes(loaded.model, made.model, made.weights, file)
+        round_activations(made.model, {"weights": made.weights, **record})
+        score = compare(
+            loaded.model, made.model, objective, experiment, lambda n, of: tell("evaluating", n, of)
+        )
+        layers = None
+        if sensitivity:
+            layers = _one_by_one(made.exact, loaded.model, objective, experiment, settings, tell)
     return {
         "run": str(path),
         "step": loaded.step,
@@ -105,7 +111,7 @@ def quantize_folder(
         "activations": None if settings.activations is None else settings.activations.name,
         "metric": experiment.objective.metrics[0].record(),
         **_said(score),
-        **_sizes(loaded.model, made.model, made.weights, file),
+        **sizes,
         "maps": [_map(name, q, made.exact.get_parameter(name)) for name, q in made.weights.items()],
         "sensitivity": layers,
         "notes": [*filter(None, [loaded.warning]), *notes, *made.notes],
@@ -152,6 +158,12 @@ class Examples:
             draw = Draw(self.settings.seed, 0, 0, start, min(start + rows, count))
             example = to_device(self.objective.example(draw), ALONE.device)
             yield lambda model, example=example: self.objective.loss(model, example)
+
+
+def _inputs_of(model: nn.Module) -> list[int]:
+    """Of the maps that are rounded, how many numbers come in."""
+    blocks: Iterable[nn.Module] = model.blocks  # type: ignore[assignment]
+    return [map.in_features for block in blocks for map in linear_maps(block).values()]
 
 
 def _laid(experiment: spec.Experiment, words: Sequence[str]) -> spec.Experiment:

@@ -127,12 +127,16 @@ def test_sensitivity_is_of_each_layer_alone(run: Path, tmp_path: Path) -> None:
     assert [row["layer"] for row in found["sensitivity"]] == [0, 1]
 
 
+GROUPS = "allowed: channel, tensor, or a number of weights that divides every map's inputs"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--to", "int9"], "--to int9: format = 'int9' is none of"),
-        (["--to", "int4", "--group", "24"], "per = 24 does not divide"),
-        (["--group", "many"], "--group = many; allowed: a number of weights, channel, tensor"),
+        (["--to", "int9"], "--to int9: int9 is no format; did you mean int8? allowed: int2 to int8, ternary"),
+        (["--to", "int4", "--group", "24"], f"--group = 24; {GROUPS}: 1, 2, 4, 8, 16"),
+        (["--group", "0"], f"--group = 0; {GROUPS}"),
+        (["--group", "many"], f"--group = many; {GROUPS}"),
         (["--to", "mxfp4", "--group", "16"], "has groups of 32 by definition"),
         (["--by", "gtpq"], "there is no method 'gtpq'; did you mean gptq?"),
         (["--by", "gptq+rtn"], "rounds twice"),
@@ -149,6 +153,34 @@ def test_mistakes(run: Path, tmp_path: Path, words: list[str], sentence: str, ca
     error = capsys.readouterr().err
     assert sentence in error and error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+class Killed(BaseException):
+    """Ends a process from within."""
+
+
+def test_nothing_is_there_before_it_is_measured(run: Path, tmp_path: Path) -> None:
+    """Neither while it is measured, when a kill would leave it, nor after that failed."""
+
+    def tell(what: str, done: int = 0, of: int = 0) -> None:
+        if what == "evaluating":
+            assert not out.exists() and len(list(tmp_path.iterdir())) == 1
+            raise Killed
+
+    out = tmp_path / "out"
+    with pytest.raises(Killed):
+        quantize_folder(run, Settings.of("int4", group="8"), out, tell=tell)
+    assert list(tmp_path.iterdir()) == []
+    quantize_folder(run, Settings.of("int4", group="8"), out)
+    assert list(tmp_path.iterdir()) == [out] and load_run(out).quantized
+
+
+def test_the_metric_is_named(run: Path, tmp_path: Path, capsys: Any) -> None:
+    """As in summary.json."""
+    assert danlu("quantize", run, "--out", tmp_path / "out") == 0
+    name = json.loads((run / "summary.json").read_text())["metric"]["name"]
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split() == [name, "size"] and f"\n{name} " in out
 
 
 def test_nothing_is_overwritten(run: Path, tmp_path: Path, capsys: Any) -> None:
@@ -208,6 +240,6 @@ def test_a_damaged_record_and_training_on(run: Path, tmp_path: Path) -> None:
         load_run(out, 4)
     state["quantized"]["weights"][name]["format"] = "int1"
     checkpoint.save(out, 5, tensors, state)
-    with pytest.raises(RunError, match=r"format = 'int1' is none of"):
+    with pytest.raises(RunError, match=r"int1 is no format; did you mean int"):
         load_run(out, 5)
     assert store.latest_step(out) == 5
