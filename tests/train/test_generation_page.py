@@ -39,7 +39,7 @@ def test_the_options_are_those_of_the_verb() -> None:
     verb = typer.main.get_command(app).commands["sample"]  # type: ignore[attr-defined]
     options = {name for parameter in verb.params for name in parameter.opts}
     table = set(re.findall(r"^\| `(--[a-z-]+)` \|", PAGE, flags=re.MULTILINE))
-    text = {"--prompt", "--tokens", "--temperature", "--top-k", "--top-p", "--cache"}
+    text = {"--prompt", "--tokens", "--temperature", "--top-k", "--top-p", "--cache", "--chat"}
     assert table == {one for one in options if one.startswith("--")} - text - {
         "--step", "--force", "--json", "--with", "--help"
     }  # fmt: skip

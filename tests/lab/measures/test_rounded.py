@@ -45,7 +45,7 @@ def test_a_planted_outlier_keeps_the_function_and_breaks_rounding(run: Path) -> 
     ("name", "sentence"),
     [
         ("rounded:", "needs a name"),
-        ("rounded:int9", "format = 'int9'"),
+        ("rounded:int9", "int9 is no format"),
         ("rounded:int8/rtn/channel/int8/x", "too many parts"),
         ("rounded:int4/rtn/24", "per = 24 does not divide"),
     ],
