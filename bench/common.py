@@ -100,6 +100,23 @@ def danlu_command() -> list[str]:
     return [str(command)]
 
 
+def seconds_of(verb: str, folder: Path) -> float:
+    """Of ``danlu VERB FOLDER`` as a process of its own, the interpreter's start and all."""
+    begin = time.perf_counter()
+    subprocess.run([*danlu_command(), verb, str(folder), "--json"], capture_output=True, check=True)
+    return time.perf_counter() - begin
+
+
+def active_seconds(folder: Path, steps: int, *words: str) -> float:
+    """Of a run of ``tiny`` in ``folder``, without its start and its evaluation."""
+    given = [f"train.steps={steps}", "train.evaluate_every=none", *words, "--run", str(folder), "--json"]
+    said = subprocess.run(
+        [*danlu_command(), "train", "tiny", *given], capture_output=True, text=True, check=True
+    ).stdout
+    seconds = json.loads(said)["active_seconds"]
+    return float(sum(seconds.values()) - seconds.get("startup", 0.0) - seconds.get("evaluation", 0.0))
+
+
 # --- a rival in its own process ------------------------------------------------------------------
 
 

@@ -11,25 +11,15 @@ only shows that it runs: few updates, nothing written.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
-from bench.common import danlu_command, machine, ratio, save, show, spread, verdict
-from bench.inspect import train
+from bench.common import active_seconds, machine, ratio, save, seconds_of, show, spread, verdict
 
 SHARE = 1.05  # of a run that measures over one that does not (row S4)
 STEPS, ROUNDS = 500, 5
 PASSES = ("train.batch=8", "train.microbatch=2")
-
-
-def curvature(folder: Path) -> float:
-    """Seconds of the command."""
-    begin = time.perf_counter()
-    subprocess.run([*danlu_command(), "curvature", str(folder), "--json"], capture_output=True, check=True)
-    return time.perf_counter() - begin
 
 
 def main() -> None:
@@ -42,9 +32,9 @@ def main() -> None:
         measured, plain = [], []
         for number in range(rounds):
             folder = Path(temporary) / f"measured-{number}"
-            measured.append(train(folder, steps, *PASSES, "train.noise_every=1"))
-            plain.append(train(Path(temporary) / f"plain-{number}", steps, *PASSES))
-        looked = [curvature(Path(temporary) / "measured-0") for _ in range(1 if quick else 3)]
+            measured.append(active_seconds(folder, steps, *PASSES, "train.noise_every=1"))
+            plain.append(active_seconds(Path(temporary) / f"plain-{number}", steps, *PASSES))
+        looked = [seconds_of("curvature", Path(temporary) / "measured-0") for _ in range(1 if quick else 3)]
     cost = ratio(measured, plain)
     rows = [
         ("train.noise_every=1, ×", f"{cost['median']:.3f}", verdict(cost["median"], SHARE, at_most=True)),

@@ -11,35 +11,15 @@ runs: few updates, nothing written.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.common import danlu_command, machine, ratio, save, show, spread, verdict
+from bench.common import active_seconds, machine, ratio, save, seconds_of, show, spread, verdict
 
 BAR, SHARE = 15.0, 1.03  # seconds of inspect; of a run with looks over one without
 STEPS, LOOKS, ROUNDS = 1000, 10, 5
-
-
-def train(folder: Path, steps: int, *words: str) -> float:
-    """Active seconds of a run without its start."""
-    given = [f"train.steps={steps}", "train.evaluate_every=none", *words, "--run", str(folder), "--json"]
-    said = subprocess.run(
-        [*danlu_command(), "train", "tiny", *given], capture_output=True, text=True, check=True
-    ).stdout
-    seconds = json.loads(said)["active_seconds"]
-    return float(sum(seconds.values()) - seconds.get("startup", 0.0) - seconds.get("evaluation", 0.0))
-
-
-def inspect(folder: Path) -> float:
-    """Seconds of the command."""
-    begin = time.perf_counter()
-    subprocess.run([*danlu_command(), "inspect", str(folder), "--json"], capture_output=True, check=True)
-    return time.perf_counter() - begin
 
 
 def main() -> None:
@@ -52,9 +32,9 @@ def main() -> None:
         seen, plain = [], []
         for number in range(rounds):
             every = f"train.internals_every={steps // LOOKS}"
-            seen.append(train(Path(temporary) / f"seen-{number}", steps, every))
-            plain.append(train(Path(temporary) / f"plain-{number}", steps))
-        looked = [inspect(Path(temporary) / "seen-0") for _ in range(rounds)]
+            seen.append(active_seconds(Path(temporary) / f"seen-{number}", steps, every))
+            plain.append(active_seconds(Path(temporary) / f"plain-{number}", steps))
+        looked = [seconds_of("inspect", Path(temporary) / "seen-0") for _ in range(rounds)]
     cost = ratio(seen, plain)
     results: dict[str, Any] = {"machine": about, "inspect": spread(looked) | {"bar": BAR},
                                "looks": cost | {"bar": SHARE, "steps": steps}}  # fmt: skip
