@@ -22,8 +22,9 @@ from danlu.files.write import write_atomically
 from danlu.files.yaml import brief
 from danlu.interop.errors import InteropError
 from danlu.interop.tensors import Tensors
+from danlu.train.folder import THEIRS
 
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+CONFIG, WEIGHTS, INDEX = THEIRS, "model.safetensors", "model.safetensors.index.json"
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 GENERATION = "generation_config.json"
 # Of the tokenizer and of how to write with the model: danlu keeps them as they are.

@@ -7,10 +7,10 @@ from pathlib import Path
 from danlu.data import Dataset
 from danlu.interop import folder as folders
 from danlu.interop.errors import InteropError
-from danlu.interop.folder import CONFIG, Kept
+from danlu.interop.folder import Kept
 from danlu.interop.huggingface import from_huggingface, read_kept
 from danlu.train.assemble import objective_of
-from danlu.train.folder import RunFolder
+from danlu.train.folder import is_foreign
 from danlu.train.load import LoadedRun, load_run
 
 
@@ -21,7 +21,7 @@ def opened(path: Path, step: int | None = None) -> LoadedRun:
     Raises ``RunError`` and ``InteropError`` for what cannot be read, and for a folder of transformers without
     a tokenizer.
     """
-    if not _is_theirs(path):
+    if not is_foreign(path):
         return load_run(path, step)
     if step is not None:
         raise InteropError(f"step = {step}, and {path} is no run: it has one model; leave step out")
@@ -34,8 +34,4 @@ def opened(path: Path, step: int | None = None) -> LoadedRun:
 
 def kept_of(path: Path) -> Kept:
     """What danlu has no part for in the folder, and writes again as it was."""
-    return folders.read_kept(path, folders.read_config(path)) if _is_theirs(path) else read_kept(path)
-
-
-def _is_theirs(path: Path) -> bool:
-    return not RunFolder(path).experiment.is_file() and (path / CONFIG).is_file()
+    return folders.read_kept(path, folders.read_config(path)) if is_foreign(path) else read_kept(path)

@@ -21,7 +21,13 @@ from danlu.train.errors import RunError
 
 EXPERIMENT, ENVIRONMENT, METRICS = "experiment.yaml", "environment.json", "metrics.jsonl"
 SUMMARY, LOCK = "summary.json", ".lock"
+THEIRS = "config.json"  # of a folder of transformers'
 LONGEST = 200  # letters of a new run's name, before its date
+
+
+def is_foreign(folder: Path) -> bool:
+    """Whether a folder holds a model as transformers writes it, and no run."""
+    return (folder / THEIRS).is_file() and not RunFolder(folder).experiment.is_file()
 
 
 class RunFolder:

@@ -16,13 +16,12 @@ from danlu.inspection import weighing
 from danlu.inspection.table import STATISTICS, known
 from danlu.inspection.watching import Values, activations, stream_gradients
 from danlu.lab.errors import LabError
-from danlu.lab.measures.record import is_foreign
 from danlu.lab.measures.trained import Trained
 from danlu.models import Model
 from danlu.objectives import Example, Objective
 from danlu.train import metrics, store
 from danlu.train.evaluate import EVALUATION_UNITS
-from danlu.train.folder import RunFolder
+from danlu.train.folder import RunFolder, is_foreign
 from danlu.train.load import load_run
 from danlu.train.machine import PRECISIONS
 from danlu.train.parallel import ALONE

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from danlu.lab.errors import LabError
 from danlu.lab.measures.names import MEASURES, READ, Measure, measure
-from danlu.lab.measures.record import Record, is_foreign
+from danlu.lab.measures.record import Record
+from danlu.train.folder import is_foreign
 
 if TYPE_CHECKING:
     from danlu.lab.measures.trained import Trained

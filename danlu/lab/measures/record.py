@@ -20,13 +20,6 @@ from danlu.train import metrics, shapes
 from danlu.train.folder import RunFolder
 from danlu.train.spikes import flagged
 
-CONFIG = "config.json"  # of a folder of transformers'
-
-
-def is_foreign(folder: Path) -> bool:
-    """Whether a folder holds a model as transformers writes it, and no run."""
-    return (folder / CONFIG).is_file() and not RunFolder(folder).experiment.is_file()
-
 
 class Record:
     """What the run in ``folder`` wrote down. Raises ``FileError`` where that is missing."""

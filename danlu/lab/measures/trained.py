@@ -17,7 +17,6 @@ from danlu.data.tokenizers import Bytes
 from danlu.files.json import read_object
 from danlu.inspection.watching import Values, activations
 from danlu.lab.errors import LabError
-from danlu.lab.measures.record import is_foreign
 from danlu.models import Model
 from danlu.objectives import IGNORED, Example, HeldOut, Language, Objective
 from danlu.spec.words import over
@@ -26,7 +25,7 @@ from danlu.train.admin import measure_omegas
 from danlu.train.assemble import initial, network, objective_of
 from danlu.train.errors import RunError
 from danlu.train.evaluate import EVALUATION_UNITS, evaluate, evaluation_rows
-from danlu.train.folder import RunFolder
+from danlu.train.folder import RunFolder, is_foreign
 from danlu.train.load import TOKENIZER, LoadedRun, load_run
 from danlu.train.machine import PRECISIONS
 from danlu.train.parallel import ALONE
