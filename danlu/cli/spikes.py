@@ -26,11 +26,11 @@ def spikes(
     run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
     at: Annotated[
         int | None,
-        typer.Option("--at", min=1, metavar="STEP", help="Which one. Default: the highest."),
+        typer.Option("--at", metavar="STEP", help="Which one. Default: the highest."),
     ] = None,
     most: Annotated[
         int,
-        typer.Option("--most", min=0, help="Maximal number of updates to repeat; 0: only list spikes."),
+        typer.Option("--most", help="Maximal number of updates to repeat; 0: only list spikes."),
     ] = 1000,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page with figures.")
@@ -47,6 +47,12 @@ def spikes(
     from danlu.files.json import finite
     from danlu.files.overwrite import check_output, write_output
     from danlu.spikes.listing import listed
+    from danlu.train.errors import RunError
+
+    if at is not None and at < 1:
+        raise RunError(f"--at = {at}; allowed: 1 or more, the step of an update")
+    if most < 0:
+        raise RunError(f"--most = {most}; allowed: 1 or more, or 0 to list spikes and repeat nothing")
 
     if html is not None:
         check_output(html, force)
@@ -65,13 +71,25 @@ def spikes(
         print_json(finite(found))
         return
     _tell(found)
+    if found["explained"] is not None:
+        _tell_why(found["explained"])
     if html is not None:
         say(f"drawn in {html}")
 
 
 def _tell(found: dict[str, Any]) -> None:
+    from danlu.train.spikes import FEWEST
+
     every = found["every"]
-    rows = f"{found['rows']:,} rows" + (f", each the mean of {every} updates" if every > 1 else "")
+    rows = f"{found['rows']:,} row{'s' * (found['rows'] != 1)}"
+    if not found["spikes"] and found["rows"] <= FEWEST:
+        finer = "set train.log_every=1, or " * (every > 1)
+        say(
+            f"{rows} of losses: too few to judge, as a loss is measured against at least {FEWEST} before it; "
+            f"{finer}train for more updates"
+        )
+        return
+    rows += f", each the mean of up to {every} updates" * (every > 1)
     if not found["spikes"]:
         say(f"no spike in {rows}: no loss lies six deviations above the 128 before it")
     else:
@@ -87,8 +105,6 @@ def _tell(found: dict[str, Any]) -> None:
             say(f"  … and {left} more; --json has all")
     if every > 1:
         say("train.log_every=1 shows every update")
-    if found["explained"] is not None:
-        _tell_why(found["explained"])
 
 
 def _tell_why(why: dict[str, Any]) -> None:

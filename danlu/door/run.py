@@ -58,9 +58,7 @@ class Run(Displayed):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._files = RunFolder(folder)
-        if not self._files.experiment.is_file():
-            name = self._files.experiment.name
-            raise RunError(f"{folder} is not a run's folder (it has no {name}); danlu.runs() lists all")
+        self._files.check()
 
     @cached_property
     def experiment(self) -> Experiment:

@@ -30,6 +30,17 @@ def cannot_read(path: str | os.PathLike[str], error: OSError) -> FileError:
     return FileError(f"{path} cannot be read ({error.strerror or error}); name a file that can be")
 
 
+def not_a_run(path: Path, file: str) -> str:
+    """The sentence for a ``path`` that is not a run's folder, in which there would be ``file``."""
+    if not os.path.lexists(path):
+        why = "there is no such folder"
+    elif not path.is_dir():
+        why = "it is no folder"
+    else:
+        why = f"it has no {file}" if any(path.iterdir()) else "it is empty"
+    return f"{path} is not a run's folder: {why}; danlu runs lists those there are"
+
+
 def cannot_write(path: Path, error: OSError, needed: int | None = None) -> FileError:
     """The sentence for an ``OSError`` met while writing ``path``, ``needed`` bytes in all."""
     if error.errno in (errno.ENOTDIR, errno.EEXIST):

@@ -55,10 +55,8 @@ class Distillation:
         self._asked, self._said = self._ask, self._say
 
     def take(self, objective: Language, teacher: Any, model: nn.Module) -> None:
-        """Learn from ``model``, which was trained by the objective ``teacher``. Raises ``ValueError`` where
-        it predicts other tokens, from other ones, or reads less text."""
-        if type(teacher) is not type(objective):
-            raise ValueError(f"its objective is {type(teacher).__name__}, and this run's another")
+        """Learn from ``model``, which was trained by ``teacher``, an objective of the same kind. Raises
+        ``ValueError`` where it predicts other tokens or reads less text."""
         if not alike(teacher.tokenizer, objective.tokenizer):
             raise ValueError(
                 f"it has another tokenizer ({teacher.tokenizer.name}, {teacher.text_ids:,} ids), and this "

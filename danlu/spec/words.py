@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from danlu.files.errors import FileError
+from danlu.files.errors import FileError, not_a_run
 from danlu.files.yaml import brief, is_file_name, read_mapping
 from danlu.spec import catalog, relative
 from danlu.spec.errors import SpecError, did_you_mean
@@ -239,7 +239,7 @@ def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
     path = folder / word
     if path.is_dir():
         if not (path / RUN_FILE).is_file():
-            raise SpecError(f"{path} is a folder without {RUN_FILE}: not a run")
+            raise SpecError(not_a_run(path, RUN_FILE))
         path /= RUN_FILE
     elif not is_file_name(word):
         known = catalog.names("recipes")

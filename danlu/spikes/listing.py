@@ -35,8 +35,7 @@ class Listing(NamedTuple):
 def listed(folder: Path) -> Listing:
     """The spikes of a run, none of them explained. Raises ``RunError`` where there are no losses."""
     run = RunFolder(folder)
-    if not run.experiment.is_file():
-        raise RunError(f"{folder} is not a run's folder; danlu runs lists those there are")
+    run.check()
     every = resolve([str(run.experiment)]).train.log_every
     losses = [
         (row["step"], float(row["loss"]) if "loss" in row else math.inf)

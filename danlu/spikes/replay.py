@@ -62,7 +62,8 @@ class Replay:
 
     def __init__(self, folder: Path) -> None:
         self.folder = RunFolder(folder)
-        if not (self.folder.experiment.is_file() and self.folder.environment.is_file()):
+        self.folder.check()
+        if not self.folder.environment.is_file():
             raise RunError(f"{folder} holds no run that was trained here; danlu runs lists those there are")
         self.experiment = resolve([str(self.folder.experiment)])
         record = read_object(self.folder.environment, {"data": dict, "choices": Choices.shape()})

@@ -54,8 +54,11 @@ def _start(replay: Replay, step: int, most: int) -> int:
         return max(old)
     if far := [one for one in steps if step - 1 - one >= LEAST]:
         return min(far)
-    if step - 1 <= LEAST:
-        raise RunError(f"the spike is at step {step}: there is no earlier state to compare with")
+    if step - 1 < LEAST:
+        raise RunError(
+            f"step {step} is too early to explain: the state before it is compared with one at least {LEAST} "
+            f"updates older, so the first that can be is step {LEAST + 1}; name that or a later one with --at"
+        )
     have = ", ".join(map(str, store.list_steps(replay.folder.path))) or "none"
     raise RunError(
         f"no checkpoint lies {LEAST} to {most} updates before step {step} (there are: {have}); allow more "

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from danlu.files.errors import cannot_write
+from danlu.files.errors import cannot_write, not_a_run
 from danlu.files.lock import Lock
 from danlu.files.read import read_text
 from danlu.files.write import clean_aside, write_atomically
@@ -44,6 +44,11 @@ class RunFolder:
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
+
+    def check(self) -> None:
+        """Raises ``RunError`` where the folder is no run's."""
+        if not self.experiment.is_file():
+            raise RunError(not_a_run(self.path, EXPERIMENT))
 
     @classmethod
     def create_or_open(

@@ -50,11 +50,7 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     Raises ``RunError`` if the folder is no run, has no checkpoint, or holds a damaged one.
     """
     folder = RunFolder(path)
-    if not folder.experiment.is_file():
-        raise RunError(
-            f"{path} is not a run's folder (it has no {folder.experiment.name}); "
-            "danlu runs lists those there are"
-        )
+    folder.check()
     experiment = resolve([str(folder.experiment)])
     if step is None:
         step = store.best_step(path)

@@ -20,7 +20,7 @@ from danlu.nn.kernels import kernel_choice, to_keep
 from danlu.objectives import HeldOut, check_passes
 from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
-from danlu.train import compiling, machine, shapes, store
+from danlu.train import compiling, machine, shapes, store, taught
 from danlu.train.assemble import assemble, objective_of, outline
 from danlu.train.callbacks import Callback
 from danlu.train.choices import Choices
@@ -130,6 +130,10 @@ class _Run:
     def carry_out(self, folder: Path | None, name: str, sample: bool) -> dict[str, Any] | None:
         """Everything, from the data to the summary."""
         experiment, group = self.experiment, self.group
+        try:
+            taught.check(experiment)  # before the data, which take longer
+        except spec.DanluError as error:
+            raise group.once(error) from None
         # Before the folder, so that a mistake in the data leaves none behind. The first process prepares
         # the data, the others find it prepared.
         source = group.only_first(lambda: data.prepare(experiment.data, progress=self.reporter.message))

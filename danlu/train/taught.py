@@ -21,7 +21,7 @@ from danlu.spec.replay import to_yaml
 from danlu.spec.words import resolve, split
 from danlu.train import shapes, store
 from danlu.train.errors import RunError
-from danlu.train.folder import EXPERIMENT, SUMMARY
+from danlu.train.folder import EXPERIMENT, SUMMARY, RunFolder
 
 SEED_APART = 10_000  # of a teacher that is trained first: its batches and weights are not the student's
 DIGITS = 16
@@ -58,6 +58,24 @@ def by_content(experiment: spec.Experiment) -> spec.Experiment:
     objective, (_, part, _) = experiment.objective, said.field.split(".")
     changed = getattr(objective, part).model_copy(update={"run": kept})
     return experiment.model_copy(update={"objective": objective.model_copy(update={part: changed})})
+
+
+def check(experiment: spec.Experiment) -> None:
+    """Raises ``RunError`` where the teacher of an experiment on text is no run, or has another objective."""
+    said = named(experiment)
+    if said is None or isinstance(getattr(experiment.objective, "coupling", None), Reflow):
+        return
+    words, folder = words_of(said.run, experiment.train.seed), RunFolder(Path(said.run))
+    try:
+        if words is None:
+            folder.check()
+        teacher = resolve(words or [str(folder.experiment)])
+        if (there := teacher.objective.kind) != (here := experiment.objective.kind):
+            raise RunError(
+                f"its objective is {there}, and this run's is {here}; name a teacher with objective={here}"
+            )
+    except DanluError as error:
+        raise RunError(f"{said.field} = {said.run}: {error}") from None
 
 
 def digest(path: Path) -> str:

@@ -39,6 +39,7 @@ def teach(
     said = taught.named(experiment)
     if said is None:
         return None
+    taught.check(experiment)
     try:
         path = folder_of(said.run, experiment, objective)
         words = taught.words_of(said.run, experiment.train.seed)

@@ -199,3 +199,24 @@ def test_an_emptied_experiment_is_no_experiment(
     assert danlu("runs", ".", "--json") == 0
     (run,) = json.loads(capsys.readouterr().out)
     assert (run["state"], run["error"]) == ("damaged", "ValueError: experiment.yaml is empty")
+
+
+VERBS = ["inspect", "inspect --checkpoints", "inspect --measure loss", "curvature", "quantize",
+         "export --to x", "spikes", "spikes --most 0", "sample", "graph", "depth"]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_is_no_run_is_refused_in_one_sentence(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("empty", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "other" / "file").touch()
+    whys = {"empty": "it is empty", "other": "it has no experiment.yaml"}
+    if verb not in ("graph", "depth"):  # which take a recipe's name as well
+        whys |= {"nothere": "there is no such folder", "other/file": "it is no folder"}
+    first, *more = verb.split()
+    for name, why in whys.items():
+        said = f"danlu: {name} is not a run's folder: {why}; danlu runs lists those there are"
+        assert refused(capsys, first, name, *more) == said

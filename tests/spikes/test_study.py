@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from danlu.cli.main import main
 from danlu.files.errors import DanluError
 from danlu.parts import sources
 from danlu.spikes.causes import Check, cause, slow_beta2
@@ -155,14 +156,38 @@ def test_what_is_not_finite_is_found_as_numbers(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the verb
 
 
+def test_what_the_verb_says_of_few_rows_and_of_numbers_out_of_range(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    small.run(small.corpus(tmp_path), folder, *FAST, "train.steps=8", "train.log_every=4")
+    capsys.readouterr()
+    for words, said in (
+        ([], "3 rows of losses: too few to judge, as a loss is measured against at least 16 before it; set "
+             "train.log_every=1, or train for more updates\n"),
+        (["--most", "-1"], "danlu: --most = -1; allowed: 1 or more, or 0 to list"),
+        (["--at", "0"], "danlu: --at = 0; allowed: 1 or more"),
+    ):  # fmt: skip
+        with pytest.raises(SystemExit):
+            main(["spikes", str(folder), *words])
+        out = capsys.readouterr()
+        assert (out.out + out.err).startswith(said)
+    losses = "".join(json.dumps({"step": n, "loss": 2.0}) + "\n" for n in range(17))
+    (folder / "metrics.jsonl").write_text(losses)
+    with pytest.raises(SystemExit):
+        main(["spikes", str(folder)])
+    assert capsys.readouterr().out.startswith("no spike in 17 rows, each the mean of up to 4 updates:")
+
+
 def test_what_cannot_be_explained(tmp_path: Path) -> None:
-    with pytest.raises(DanluError, match=r"is not a run's folder; danlu runs lists"):
+    with pytest.raises(DanluError, match=r"is not a run's folder: it is empty; danlu runs lists"):
         study(tmp_path, told=lambda *_: None)
     folder = tmp_path / "run"
     small.run(small.corpus(tmp_path), folder, *FAST, "train.steps=20")
     assert study(folder, told=lambda *_: None)["explained"] is None
-    with pytest.raises(DanluError, match=r"the spike is at step 5: there is no earlier state"):
-        explained(folder, at=5)
+    with pytest.raises(DanluError, match=r"step 8 is too early .* at least 8 updates older, .* step 9"):
+        explained(folder, at=8)
+    assert explained(folder, at=9)["earlier"] == 0
     with pytest.raises(DanluError, match=r"no checkpoint lies 8 to 10 .*train\.ring=100"):
         explained(folder, at=15, most=10)
     done = subprocess.run(

@@ -86,6 +86,13 @@ def test_what_cannot_teach_leaves_a_sentence(world: Path, tmp_path: Path, more: 
     assert not (tmp_path / "run").exists()
 
 
+def test_another_objective_is_refused_before_the_data_are_read(world: Path, tmp_path: Path) -> None:
+    masked = resolve(words(world, "objective=masked", "data.corpus=there-is-none"))
+    said = r"its objective is causal, and this run's is masked; name a teacher with objective=masked"
+    with pytest.raises(RunError, match=said):
+        small.go(masked, tmp_path / "run")
+
+
 def test_words_stand_for_an_experiment_and_paths_for_a_folder(world: Path) -> None:
     assert taught.words_of("tiny model.width=32", 3) == ["tiny", "model.width=32", "train.seed=10003"]
     assert taught.words_of("tiny train.seed=5", 3) == ["tiny", "train.seed=5"]

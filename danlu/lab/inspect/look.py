@@ -122,7 +122,9 @@ def over_checkpoints(
 ) -> Iterator[Inspection]:
     """``inspect`` of each checkpoint that a run keeps, in order, all of the same examples; with ``change``
     since the one before. Raises ``LabError`` where there are fewer than two."""
-    steps = [] if is_foreign(folder) else store.list_steps(folder)
+    if not (foreign := is_foreign(folder)):
+        RunFolder(folder).check()
+    steps = [] if foreign else store.list_steps(folder)
     if len(steps) < 2:
         raise LabError(
             f"{folder} keeps {len(steps)} checkpoint{'' if len(steps) == 1 else 's'}, and maps over steps "

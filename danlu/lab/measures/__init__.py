@@ -37,6 +37,8 @@ def of_run(folder: Path, names: Sequence[str]) -> dict[str, float]:
     record, trained = Record(folder), None
     if is_foreign(folder):
         trained = _trained(folder)
+    else:
+        record.folder.check()
     metrics = record.metrics if trained is None else trained.experiment.objective.metrics
     wanted = [measure(name, metrics) for name in names]
     found = {}

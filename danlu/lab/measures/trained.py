@@ -48,6 +48,7 @@ class Trained:
     def run(self) -> LoadedRun:
         if is_foreign(self.folder):
             return _imported(self.folder)
+        RunFolder(self.folder).check()
         step = store.latest_step(self.folder) if self.step is None else self.step
         if step is None:
             raise RunError(f"{self.folder} holds no checkpoint to measure; run the experiment first")
