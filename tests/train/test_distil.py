@@ -11,8 +11,10 @@ from danlu.lab.budget import flops_per_token
 from danlu.lab.measures import of_run
 from danlu.lab.queue import Job
 from danlu.spec import resolve
+from danlu.spec.replay import to_yaml
 from danlu.train import taught
 from danlu.train.errors import RunError
+from danlu.train.folder import RunFolder
 from tests.train import small
 from tests.train.test_resume import dies_and_goes_on
 
@@ -87,10 +89,12 @@ def test_what_cannot_teach_leaves_a_sentence(world: Path, tmp_path: Path, more: 
 
 
 def test_another_objective_is_refused_before_the_data_are_read(world: Path, tmp_path: Path) -> None:
-    masked = resolve(words(world, "objective=masked", "data.corpus=there-is-none"))
-    said = r"its objective is causal, and this run's is masked; name a teacher with objective=masked"
+    teacher = RunFolder.create_or_open(tmp_path / "teacher", to_yaml(resolve(["bigram-backcopy"])))
+    teacher.close()
+    taught = words(world, f"objective.teacher.run={teacher.path}", f"data.corpus={tmp_path / 'none'}")
+    said = "its objective is bigram-backcopy, and this run's is causal; name a teacher with objective=causal"
     with pytest.raises(RunError, match=said):
-        small.go(masked, tmp_path / "run")
+        small.go(resolve(taught), tmp_path / "run")
 
 
 def test_words_stand_for_an_experiment_and_paths_for_a_folder(world: Path) -> None:
