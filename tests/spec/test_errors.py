@@ -178,7 +178,7 @@ def test_folders_and_other_files(write: Write) -> None:
     notes = write("folder/notes.txt", "hello")
     with pytest.raises(SpecError, match="not a YAML file"):
         resolve([notes])
-    with pytest.raises(SpecError, match=r"a folder without experiment\.yaml"):
+    with pytest.raises(SpecError, match=r"is not a run's folder: it has no experiment\.yaml"):
         resolve([notes.removesuffix("notes.txt")])
 
 
