@@ -30,7 +30,7 @@ import numpy as np
 from bench.common import cores, machine, save, show, spread, verdict
 from danlu.laws import HUBER, Fit, Points, fit, objective, refit
 from danlu.laws.base import Array
-from danlu.laws.chinchilla import CHINCHILLA
+from danlu.laws.formulas.chinchilla import CHINCHILLA
 
 SECONDS_100, SECONDS_4000, TIMES = 2.0, 30.0, 50.0
 AXES = {  # the paper's grid (Hoffmann et al. 2022, section D.2): e = ln E, a = ln A, b = ln B

@@ -7,8 +7,8 @@ A law is one instance of ``Law``: a formula, its parameters, three functions ove
     found = fit(law("chinchilla"), Points(n=n, d=d, loss=loss))
     found.theta, found.objective, found.agreeing_starts, found.warnings
 
-**How to add a law.** Write a module in this folder with three functions and one ``register(Law(…))``, and add
-its name to the imports below; ``chinchilla.py`` is the pattern.
+**How to add a law.** Write a module in ``formulas`` with three functions and one ``register(Law(…))``, and
+add its name to the imports below; ``chinchilla.py`` is the pattern.
 
 - ``predict(theta, data)``: theta is (…, parameters) in natural units, with any leading dimensions (starts,
   resamples); data maps names of columns to (points,) arrays; returns (…, points). Take theta apart with
@@ -26,7 +26,12 @@ its name to the imports below; ``chinchilla.py`` is the pattern.
   recovery from noiseless points. It draws parameters and columns from the law's entry in tests/laws/cases.py.
 """
 
-from danlu.laws import (
+from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
+from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
+from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife
+from danlu.laws.errors import LawError
+from danlu.laws.fit import Fit, fit, objective, refit, residuals
+from danlu.laws.formulas import (
     batch,
     bnsl,
     chains,
@@ -39,11 +44,6 @@ from danlu.laws import (
     repeated,
     smaller,
 )
-from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
-from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
-from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife
-from danlu.laws.errors import LawError
-from danlu.laws.fit import Fit, fit, objective, refit, residuals
 from danlu.laws.profiles import Flat, Profile, profile, unidentified
 from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss, Solution, solve
 from danlu.laws.table import COLUMNS, Points, check

@@ -12,10 +12,10 @@ import numpy as np
 
 from danlu.files.json import misfit, read_json
 from danlu.laws.base import LAWS, Array, Law, law
-from danlu.laws.chinchilla import CHINCHILLA, allocation
 from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, clusters, hold_out
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit
+from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.profiles import unidentified
 from danlu.laws.table import Points
 

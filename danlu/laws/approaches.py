@@ -14,10 +14,10 @@ from scipy.interpolate import Akima1DInterpolator
 from scipy.ndimage import gaussian_filter1d
 
 from danlu.laws.base import Array
-from danlu.laws.chinchilla import CHINCHILLA, allocation
 from danlu.laws.doubt import Interval, bootstrap, interval, rungs_of
 from danlu.laws.errors import LawError
 from danlu.laws.fit import fit
+from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
 # An optimum nearer to an end of the sampled sizes than this share of their range (in ln N) is off centre.

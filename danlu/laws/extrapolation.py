@@ -17,13 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from danlu.laws.base import Array, Data, Law, Parameter, grid
-from danlu.laws.bnsl import bnsl, choose, rmsle
 from danlu.laws.errors import LawError
 from danlu.laws.fit import fit
-from danlu.laws.power import POWER, POWER_FLOOR
+from danlu.laws.formulas.bnsl import bnsl, choose, rmsle
+from danlu.laws.formulas.power import POWER, POWER_FLOOR
+from danlu.laws.formulas.terms import decay, decay_rows
 from danlu.laws.solve import SQUARES
 from danlu.laws.table import Points
-from danlu.laws.terms import decay, decay_rows
 
 
 def _shifted(theta: Array, x: Array) -> Array:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from danlu.laws.base import Array, law
-from danlu.laws.chinchilla import allocation, optimum, optimum_of_size, predict
 from danlu.laws.errors import LawError
-from danlu.laws.smaller import least_factor, overhead
+from danlu.laws.formulas.chinchilla import allocation, optimum, optimum_of_size, predict
+from danlu.laws.formulas.smaller import least_factor, overhead
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
 
 MOST = 1e60

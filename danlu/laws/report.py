@@ -9,8 +9,8 @@ from danlu.draw.page import Part
 from danlu.draw.palette import MUTED
 from danlu.laws.answer import Answer, size_of
 from danlu.laws.base import Array
-from danlu.laws.chinchilla import CHINCHILLA, optimum
 from danlu.laws.doubt import rungs_of
+from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
 CURVES = 6  # at most so many in one drawing

@@ -15,7 +15,7 @@ import pytest
 
 from danlu.cli.main import main
 from danlu.laws import LAWS, LawError, Points, law
-from danlu.laws.chinchilla import allocation, optimum
+from danlu.laws.formulas.chinchilla import allocation, optimum
 from danlu.laws.plan import plan
 
 CHINCHILLA = law("chinchilla")

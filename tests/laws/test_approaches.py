@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from danlu.laws import LawError, Points, fit
 from danlu.laws.approaches import envelope, isoflop, parametric
-from danlu.laws.chinchilla import CHINCHILLA, allocation, optimum
+from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
 
 THETA = np.array([1.8, 480.0, 2000.0, 0.35, 0.366])
 

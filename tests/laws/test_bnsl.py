@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from danlu.laws import SQUARES, LawError, Points, fit, law
-from danlu.laws.bnsl import DOUBLE_DESCENT, bnsl, choose, outside, rmsle
 from danlu.laws.extrapolation import SHIFTED, read_tasks, score, summary
+from danlu.laws.formulas.bnsl import DOUBLE_DESCENT, bnsl, choose, outside, rmsle
 
 
 @pytest.fixture(scope="module")

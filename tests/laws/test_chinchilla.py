@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from danlu.laws import ABSOLUTE, HUBER, SQUARES, Points, fit, objective, refit, solve
-from danlu.laws.chinchilla import CHINCHILLA, allocation, optimum, optimum_of_size
+from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum, optimum_of_size
 
 # Besiroglu et al. 2024, fitted to the 240 points again with L-BFGS and a tight tolerance: (E, A, B, α, β).
 HUBER_OPTIMUM = (1.81722, 477.826, 2143.42, 0.34731, 0.36717)

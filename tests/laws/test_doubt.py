@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from danlu.laws import ABSOLUTE, HUBER, SQUARES, LawError, Points, fit, law
-from danlu.laws.chinchilla import CHINCHILLA, allocation
 from danlu.laws.doubt import bootstrap, hold_out, influence, jackknife, rungs_of
-from danlu.laws.power import POWER
+from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
+from danlu.laws.formulas.power import POWER
 from danlu.laws.profiles import profile, significant, unidentified
 
 # Besiroglu et al. 2024, arXiv:2404.10102, 4,000 resamples: standard errors and 95 % intervals.

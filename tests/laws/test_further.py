@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.laws import SQUARES, LawError, Points, fit, law
-from danlu.laws.batch import least_compute, least_steps, noise_scale
-from danlu.laws.chains import edit_distance, exact_match
-from danlu.laws.chinchilla import optimum
-from danlu.laws.overtraining import from_chinchilla
-from danlu.laws.precision import effective_size, training_flops
-from danlu.laws.smaller import DE_VRIES, data_factor, least_factor, overhead
+from danlu.laws.formulas.batch import least_compute, least_steps, noise_scale
+from danlu.laws.formulas.chains import edit_distance, exact_match
+from danlu.laws.formulas.chinchilla import optimum
+from danlu.laws.formulas.overtraining import from_chinchilla
+from danlu.laws.formulas.precision import effective_size, training_flops
+from danlu.laws.formulas.smaller import DE_VRIES, data_factor, least_factor, overhead
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from danlu.laws import Points, fit, law, objective
-from danlu.laws.chinchilla import optimum
-from danlu.laws.repeated import effective
+from danlu.laws.formulas.chinchilla import optimum
+from danlu.laws.formulas.repeated import effective
 
 LAW = law("data-constrained")
 MUENNIGHOFF = LAW.theta("muennighoff")

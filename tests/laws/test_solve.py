@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
 from danlu.laws import ABSOLUTE, HUBER, SQUARES, Loss, Points, fit, law, objective, refit, solve
-from danlu.laws.kaplan import PF_DAY
+from danlu.laws.formulas.kaplan import PF_DAY
 
 POWER, FLOOR = law("power"), law("power-floor")
 

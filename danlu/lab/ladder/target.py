@@ -97,7 +97,7 @@ def _size_for(plan: Plan, law: LadderLaw, flops: float) -> Sized:
     shapes = plan.shapes
     if law.fit.law.name != "chinchilla":
         return shapes.nearest(lambda sized: sized.flops * plan.per_parameter * sized.parameters, flops)
-    from danlu.laws.chinchilla import optimum
+    from danlu.laws.formulas.chinchilla import optimum
 
     middle = float(optimum(law.fit.vector, flops)[0])
     if not math.isfinite(middle) or middle <= 0:
@@ -113,7 +113,7 @@ def _tokens_for(plan: Plan, law: LadderLaw, sized: Sized) -> float:
     """The tokens for a size: the ladder's for each parameter, or those for which it is the best size."""
     if law.fit.law.name != "chinchilla":
         return plan.per_parameter * sized.parameters
-    from danlu.laws.chinchilla import optimum_of_size
+    from danlu.laws.formulas.chinchilla import optimum_of_size
 
     tokens = float(optimum_of_size(law.fit.vector, sized.parameters)[1])
     if not math.isfinite(tokens) or tokens <= 0:

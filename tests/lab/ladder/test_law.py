@@ -13,7 +13,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.ladder.law import Run, fitted, held_out
 from danlu.lab.ladder.plan import Plan, make_plan
 from danlu.lab.ladder.target import aim, wanted
-from danlu.laws.chinchilla import optimum
+from danlu.laws.formulas.chinchilla import optimum
 from tests.lab.ladder import worlds
 
 THETA = {"E": 1.2, "A": 60.0, "B": 400.0, "α": 0.35, "β": 0.37}

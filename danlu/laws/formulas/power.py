@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.laws.base import Array, Data, Law, Parameter, grid, register
-from danlu.laws.terms import add_decay_curvature, decay, decay_rows
+from danlu.laws.formulas.terms import add_decay_curvature, decay, decay_rows
 
 
 def predict(theta: Array, data: Data) -> Array:

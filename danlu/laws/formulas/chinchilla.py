@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from danlu.laws.base import Array, Data, Law, Parameter, Published, grid, register
+from danlu.laws.formulas.terms import add_decay_curvature, decay, decay_rows
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
-from danlu.laws.terms import add_decay_curvature, decay, decay_rows
 
 
 def predict(theta: Array, data: Data) -> Array:

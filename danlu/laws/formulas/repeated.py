@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.laws.base import Array, Data, Law, Parameter, Published, grid, register
-from danlu.laws.terms import decay, decay_rows
+from danlu.laws.formulas.terms import decay, decay_rows
 
 
 def effective(unique: Array, used: Array, star: Array) -> Array:

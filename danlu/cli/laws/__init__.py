@@ -1,0 +1,27 @@
+"""The verbs of ``danlu laws``, a file each."""
+
+from __future__ import annotations
+
+import typer
+
+from danlu.cli.laws.compare import compare
+from danlu.cli.laws.fit import fit
+from danlu.cli.laws.plan import plan
+from danlu.cli.laws.show import show
+from danlu.cli.output import say
+
+laws = typer.Typer(name="laws", rich_markup_mode=None)
+
+
+@laws.callback(invoke_without_command=True)
+def _laws(context: typer.Context) -> None:
+    """Fit scaling laws, compare them, and plan by them.
+
+    Points come from a CSV, JSONL or Parquet file, a run's folder or a folder of runs.
+    """
+    if context.invoked_subcommand is None:
+        say(context.get_help())
+
+
+for verb in (fit, show, compare, plan):
+    laws.command()(verb)

@@ -1,0 +1,36 @@
+"""Which file, and which of its columns is what: the options that verbs of ``danlu laws`` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+File = Annotated[
+    Path, typer.Argument(help="A CSV, JSONL or Parquet file, a run's folder or a folder of runs.")
+]
+N = Annotated[str | None, typer.Option("--n", metavar="COLUMN", help="The column of parameters.")]
+D = Annotated[str | None, typer.Option("--d", metavar="COLUMN", help="The column of tokens.")]
+C = Annotated[str | None, typer.Option("--c", metavar="COLUMN", help="The column of training FLOP.")]
+LossColumn = Annotated[str | None, typer.Option("--loss", metavar="COLUMN", help="The column of the loss.")]
+Column = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="OURS=THEIRS", help="Any other column: x=examples, lr=rate."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def chosen(
+    n: str | None, d: str | None, c: str | None, loss: str | None, column: list[str] | None
+) -> dict[str, str]:
+    """The names of the file's columns by ours. Raises LawError for a name that is none of ours."""
+    from danlu.laws import COLUMNS, LawError
+
+    names = {name: value for name, value in (("n", n), ("d", d), ("c", c), ("loss", loss)) if value}
+    for said in column or []:
+        ours, equals, theirs = said.partition("=")
+        if not equals or ours not in COLUMNS:
+            raise LawError(f"--column {said}: it is OURS=THEIRS, OURS one of {', '.join(COLUMNS)}")
+        names[ours] = theirs
+    return names

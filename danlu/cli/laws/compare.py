@@ -1,0 +1,52 @@
+"""``danlu laws compare``: which law predicts the largest sizes from the smaller ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, LossColumn, N, chosen
+from danlu.cli.output import print_json, print_table, say
+
+
+def compare(
+    file: File,
+    n: N = None,
+    d: D = None,
+    c: C = None,
+    loss: LossColumn = None,
+    column: Column = None,
+    hold_out: Annotated[
+        int, typer.Option("--hold-out", min=1, max=1000, help="Number of the largest sizes to predict.")
+    ] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Compare how well laws of the smaller sizes predict the largest.
+
+    Example: danlu laws compare runs
+    """
+    from danlu.laws.answer import compare as scores_of
+    from danlu.laws.read import read
+
+    names = chosen(n, d, c, loss, column)
+    got = read(file, names, tuple(dict.fromkeys(("n", "d", "loss", *names))))
+    scores = scores_of(got.points, rungs=hold_out)
+    if as_json:
+        laws_ = [
+            {"law": s.law.name, "target": s.law.target, "parameters": s.parameters, "mean_error": s.mean,
+             "bias": s.bias, "why": s.why}
+            for s in scores
+        ]  # fmt: skip
+        print_json({"hold_out": hold_out, "laws": laws_, "columns": got.notes, "warnings": got.warnings})
+        return
+    for note in got.notes:
+        say(note)
+    say()
+    rows = [("law", "predicts", "parameters", "mean error", "bias", "")]
+    for s in scores:
+        told = ("–", "–") if s.mean is None or s.bias is None else (f"{s.mean:.2%}", f"{s.bias:+.2%}")
+        rows.append((s.law.name, s.law.target, str(s.parameters), *told, s.why))
+    print_table(rows)
+    for warning in got.warnings:
+        say(f"warning: {warning}")

@@ -1,0 +1,104 @@
+"""``danlu laws fit``: a law through points, with its doubt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, LossColumn, N, chosen
+from danlu.cli.output import Force, print_json, print_table, say
+
+HoldOut = Annotated[
+    int,
+    typer.Option(
+        "--hold-out", min=0, max=1000, help="Number of the largest sizes to predict instead of fitting."
+    ),
+]
+
+
+def fit(
+    file: File,
+    law: Annotated[str, typer.Option("--law", help="The law; danlu laws show lists them.")] = "chinchilla",
+    n: N = None,
+    d: D = None,
+    c: C = None,
+    loss: LossColumn = None,
+    column: Column = None,
+    hold_out: HoldOut = 2,
+    resamples: Annotated[
+        int,
+        typer.Option("--resamples", min=0, max=100_000, help="Resamples of the bootstrap; 0: no intervals."),
+    ] = 100,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with drawings.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a law, and test it on held-out sizes.
+
+    Example: danlu laws fit runs --law chinchilla
+    """
+    import danlu.laws
+    from danlu.files.overwrite import check_output, write_output
+    from danlu.laws.answer import answer
+    from danlu.laws.read import read
+
+    wanted = danlu.laws.law(law)
+    if report is not None:
+        check_output(report, force)
+    got = read(file, chosen(n, d, c, loss, column), (*wanted.columns, wanted.target))
+    groups = None if cluster is None else got.labels(cluster)
+    found = answer(wanted, got.points, rungs=hold_out, resamples=resamples, cluster=groups)
+    found.warnings[:0] = got.warnings
+    if report is not None:
+        from danlu.laws.report import html
+
+        write_output(report, html(found, str(file)), force)
+    if as_json:
+        print_json(found.json() | {"columns": got.notes})
+        return
+    for note in got.notes:
+        say(note)
+    _print_fit(found)
+    if report is not None:
+        say(f"drawn in {report}")
+
+
+def _print_fit(found: Any) -> None:
+    one = found.fit
+    say(f"\n{one.law.title}, {one.law.paper}\n{one.law.formula}\n")
+    rows = [("", "value", "95 % from", "to", "meaning")]
+    for parameter in one.law.parameters:
+        ends = found.intervals.get(parameter.name)
+        unit = f", {parameter.unit}" if parameter.unit else ""
+        rows.append((parameter.name, *_ends(one.theta[parameter.name], ends), f"{parameter.meaning}{unit}"))
+    meanings = {
+        "G": "N_opt = G·(C/6)^a",
+        "a": "how the best size grows with compute",
+        "b": "how the best data grow with compute",
+    }
+    rows += [(name, *_ends(ends.value, ends), meanings[name]) for name, ends in found.allocation.items()]
+    print_table(rows)
+    say(
+        f"\n{one.points.size} points; objective {one.objective:.7g} ({one.loss}); "
+        f"{one.agreeing_starts} of {one.starts} starts agree"
+    )
+    if (held := found.held) is not None:
+        say(
+            f"held out, the {held.held.size} points of the largest {held.by}: "
+            f"mean error {held.mean:.2%}, bias {held.bias:+.2%}"
+        )
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+
+
+def _ends(value: float, ends: Any) -> tuple[str, str, str]:
+    if ends is None or ends.low is None:
+        return f"{value:.6g}", "", ""
+    return f"{value:.6g}", f"{ends.low:.4g}", f"{ends.high:.4g}"
