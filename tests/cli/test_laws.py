@@ -133,6 +133,14 @@ def test_mistakes_are_one_sentence(
     assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
 
 
+def test_the_column_of_the_loss_is_named_like_any_other(
+    capsys: pytest.CaptureFixture[str], ladder: Path
+) -> None:
+    ladder.write_text(ladder.read_text().replace("val_loss", "score"))
+    code, out, _ = danlu(capsys, "fit", ladder, "--column", "loss=score", "--resamples", 0)
+    assert code == 0 and "loss (held-out loss) is the column score" in out
+
+
 def test_a_cluster_that_is_no_column(capsys: pytest.CaptureFixture[str], ladder: Path) -> None:
     code, out, err = danlu(capsys, "fit", ladder, "--cluster", "nope")
     assert (code, out) == (2, "") and "there is no column nope to draw by; there are n, d" in err

@@ -13,21 +13,18 @@ File = Annotated[
 N = Annotated[str | None, typer.Option("--n", metavar="COLUMN", help="The column of parameters.")]
 D = Annotated[str | None, typer.Option("--d", metavar="COLUMN", help="The column of tokens.")]
 C = Annotated[str | None, typer.Option("--c", metavar="COLUMN", help="The column of training FLOP.")]
-LossColumn = Annotated[str | None, typer.Option("--loss", metavar="COLUMN", help="The column of the loss.")]
 Column = Annotated[
     list[str] | None,
-    typer.Option("--column", metavar="OURS=THEIRS", help="Any other column: x=examples, lr=rate."),
+    typer.Option("--column", metavar="OURS=THEIRS", help="Any other column: loss=eval_loss, x=examples."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def chosen(
-    n: str | None, d: str | None, c: str | None, loss: str | None, column: list[str] | None
-) -> dict[str, str]:
+def chosen(n: str | None, d: str | None, c: str | None, column: list[str] | None) -> dict[str, str]:
     """The names of the file's columns by ours. Raises LawError for a name that is none of ours."""
     from danlu.laws import COLUMNS, LawError
 
-    names = {name: value for name, value in (("n", n), ("d", d), ("c", c), ("loss", loss)) if value}
+    names = {name: value for name, value in (("n", n), ("d", d), ("c", c)) if value}
     for said in column or []:
         ours, equals, theirs = said.partition("=")
         if not equals or ours not in COLUMNS:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, LossColumn, N, chosen
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen
 from danlu.cli.output import print_json, print_table, say
 
 
@@ -15,7 +15,6 @@ def compare(
     n: N = None,
     d: D = None,
     c: C = None,
-    loss: LossColumn = None,
     column: Column = None,
     hold_out: Annotated[
         int, typer.Option("--hold-out", min=1, max=1000, help="Number of the largest sizes to predict.")
@@ -29,7 +28,7 @@ def compare(
     from danlu.laws.answer import compare as scores_of
     from danlu.laws.read import read
 
-    names = chosen(n, d, c, loss, column)
+    names = chosen(n, d, c, column)
     got = read(file, names, tuple(dict.fromkeys(("n", "d", "loss", *names))))
     scores = scores_of(got.points, rungs=hold_out)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, LossColumn, N, chosen
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen
 from danlu.cli.output import Force, print_json, print_table, say
 
 HoldOut = Annotated[
@@ -24,7 +24,6 @@ def fit(
     n: N = None,
     d: D = None,
     c: C = None,
-    loss: LossColumn = None,
     column: Column = None,
     hold_out: HoldOut = 2,
     resamples: Annotated[
@@ -52,7 +51,7 @@ def fit(
     wanted = danlu.laws.law(law)
     if report is not None:
         check_output(report, force)
-    got = read(file, chosen(n, d, c, loss, column), (*wanted.columns, wanted.target))
+    got = read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
     groups = None if cluster is None else got.labels(cluster)
     found = answer(wanted, got.points, rungs=hold_out, resamples=resamples, cluster=groups)
     found.warnings[:0] = got.warnings
