@@ -1,0 +1,76 @@
+"""How much runs scatter about a law: within a cluster and between clusters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from danlu.laws.base import Array
+from danlu.laws.doubt import clusters, residual_rows
+from danlu.laws.fit import Fit
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Standard deviations about the law, in the unit of its residuals (of ln loss, as a rule).
+
+    ``within``: of points of one cluster about their own level; NaN where there are too few points to tell,
+    and of all points about the law where ``between`` is NaN.
+    ``between``: of the levels of clusters about the law; 0 where each point is a cluster of its own, NaN
+    where there are too few clusters to tell. ``clusters``: how many there are.
+    """
+
+    within: float
+    between: float
+    clusters: int
+
+    @property
+    def total(self) -> float:
+        """Of one point of a new cluster; what of it is known, NaN where nothing is."""
+        return math.hypot(self.within, 0.0 if math.isnan(self.between) else self.between)
+
+
+def scatter(fit: Fit, by: str | Array | None = None) -> Scatter:
+    """Both standard deviations, from the fit's residuals; ``by`` as in ``danlu.laws.doubt.bootstrap``.
+
+    Residuals are smaller than errors, as the fit follows the points. With the law made linear at the fit,
+    r = M·e, and both sums of squares, r′r and that of the clusters' means, have expectations that are linear
+    in both variances; these are set equal to what is found (Henderson 1953, doi:10.2307/3001853, method 3).
+    Exact for least squares of a linear law with equal weights, near it for others.
+    """
+    used = fit.weights > 0
+    group = np.unique(clusters(fit.points, by)[used], return_inverse=True)[1]
+    r, count = fit.residuals[used], np.bincount(group).astype(float)
+    n, g = len(r), len(count)
+    Q = _columns(residual_rows(fit)[:, used])
+    squares, left = float(r @ r), n - Q.shape[1]
+    if g == n:
+        return Scatter(math.sqrt(squares / left) if left > 0 else math.nan, 0.0, g)
+    inside = np.zeros((g, Q.shape[1]))
+    np.add.at(inside, group, Q)  # Z′Q
+    A = np.diag(count) - inside @ inside.T  # Z′MZ
+    means = float(np.sum(np.bincount(group, r) ** 2 / count))
+    equations = np.array([
+        [left, np.trace(A)],
+        [g - float(np.sum(inside**2 / count[:, None])), float(np.sum(A**2 / count))],
+    ])  # fmt: skip
+    if left <= 0:
+        return Scatter(math.nan, math.nan, g)
+    scale = np.abs(equations).max(0)
+    if equations[1].min() <= 1e-9 or np.linalg.cond(equations / scale) > 1e9:
+        return Scatter(math.sqrt(squares / left), math.nan, g)
+    within, between = np.linalg.solve(equations, [squares, means])
+    if between < 0:
+        within, between = squares / left, 0.0
+    if within < 0:
+        within, between = 0.0, means / equations[1, 1]
+    return Scatter(math.sqrt(within), math.sqrt(between), g)
+
+
+def _columns(rows: Array) -> Array:
+    """An orthonormal basis of what the rows span, (points, rank)."""
+    size = np.linalg.norm(rows, axis=-1, keepdims=True)
+    Q, R = np.linalg.qr((rows / np.where(size > 0, size, 1.0)).T)
+    return Q[:, np.abs(np.diag(R)) > 1e-12]
