@@ -1,4 +1,4 @@
-"""Scatter within and between clusters: the balanced formula, the variances that made the points, what fails."""
+"""Scatter: the balanced formula, the variances that made the points, too few points."""
 
 from __future__ import annotations
 
