@@ -7,6 +7,7 @@ linear · block · safe · auxiliary · registry (``build(spec, …)`` makes wha
 
 from danlu.nn.attention import Attention, CrossAttention
 from danlu.nn.auxiliary import after_update, auxiliary, counting, tell_rows
+from danlu.nn.batch_renorm import BatchRenorm
 from danlu.nn.block import Block, BlockCache
 from danlu.nn.cache import KVCache
 from danlu.nn.contracts import (
@@ -60,6 +61,7 @@ __all__ = [
     "Attention",
     "AttentionMask",
     "BatchNorm",
+    "BatchRenorm",
     "Block",
     "BlockCache",
     "Clipped",

@@ -225,14 +225,25 @@ class BatchNorm(_Norm):
 
     def standardise(self, x: torch.Tensor) -> torch.Tensor:
         x = x.to(_exact(x))
-        if self.training and self.statistics != "frozen":
-            mean, variance = self._moments(x)
-        else:
-            mean, variance = self.mean.to(x.dtype), self.variance.to(x.dtype)
+        if not self.training or self.statistics == "frozen":
+            return self._by(x, self.mean.to(x.dtype), self.variance.to(x.dtype))
+        rows, mean, variance = self._moments(x)
+        y = self.by_batch(x, mean, variance)
+        with torch.no_grad():
+            unbiased = variance * (rows / (rows - 1))
+            self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
+            self.variance.lerp_(unbiased.to(self.variance.dtype), self.momentum)
+        return y
+
+    def by_batch(self, x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+        """What training makes of ``x`` with the ``mean`` and biased ``variance`` (width,) of its batch."""
+        return self._by(x, mean, variance)
+
+    def _by(self, x: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
         return (x - mean) * torch.rsqrt(variance + self.eps)
 
-    def _moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and biased variance of the batch, which the running averages take in."""
+    def _moments(self, x: torch.Tensor) -> tuple[int, torch.Tensor, torch.Tensor]:
+        """Rows, mean and biased variance of the batch."""
         over = tuple(range(x.ndim - 1))
         if self.statistics == "synchronised" and torch.distributed.is_initialized():
             rows, mean, variance = _moments_of_all(x, over)
@@ -241,11 +252,7 @@ class BatchNorm(_Norm):
             variance, mean = torch.var_mean(x, dim=over, correction=0)
         if rows < 2:
             raise ValueError(f"batch norm in training needs two rows or more; the batch has {rows}")
-        with torch.no_grad():
-            unbiased = variance * (rows / (rows - 1))
-            self.mean.lerp_(mean.to(self.mean.dtype), self.momentum)
-            self.variance.lerp_(unbiased.to(self.variance.dtype), self.momentum)
-        return mean, variance
+        return rows, mean, variance
 
 
 class _SumOverAll(torch.autograd.Function):

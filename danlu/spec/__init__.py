@@ -43,7 +43,17 @@ from danlu.spec.models import (
     Patches,
 )
 from danlu.spec.networks import Model
-from danlu.spec.norms import BatchNorm, FiLM, GroupNorm, InstanceNorm, LayerNorm, NoNorm, Norm, RMSNorm
+from danlu.spec.norms import (
+    BatchNorm,
+    BatchRenorm,
+    FiLM,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    NoNorm,
+    Norm,
+    RMSNorm,
+)
 from danlu.spec.objectives import (
     BigramBackcopy,
     Causal,
@@ -155,6 +165,7 @@ __all__ = [
     "Autoencode",
     "Average",
     "BatchNorm",
+    "BatchRenorm",
     "BigramBackcopy",
     "Bigrams",
     "Block",

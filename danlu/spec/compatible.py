@@ -16,6 +16,7 @@ from danlu.spec.mixers import (
     runs_in_order,
     takes_position,
 )
+from danlu.spec.norms import BatchNorm, BatchRenorm
 from danlu.spec.positions import NoPosition, Position, ReRotary, Rotary, T5Buckets
 from danlu.spec.residuals import Admin, DeepNorm, NoResidual, ReZero
 from danlu.spec.schema import accepts
@@ -143,7 +144,7 @@ def check_network(model: Network) -> None:
     if causal and model.norm.across_positions:
         raise ValueError(
             f"norm.kind = {model.norm.kind} takes its mean over positions, so a position would see later "
-            "ones; allowed in a decoder: rms, layer, group (in kind encoder also batch, instance)"
+            "ones; allowed in a decoder: rms, layer, group; in kind encoder also batch, batch-renorm, instance"
         )
     if model.norm.kind == "group" and model.width % model.norm.groups:
         allowed = ", ".join(str(d) for d in range(1, min(model.width, 64) + 1) if model.width % d == 0)
@@ -277,10 +278,15 @@ def check_experiment(experiment: Experiment) -> None:
     if not isinstance(data, Text):
         _check_shape(experiment)
     norm = getattr(model, "norm", None)
-    if norm is not None and norm.kind == "batch" and train.recompute:
+    if isinstance(norm, BatchNorm | BatchRenorm) and train.recompute:
         raise ValueError(
-            "train.recompute = true computes a layer twice, and model.norm.kind = batch would update its "
-            "running averages twice; set train.recompute = false"
+            f"train.recompute = true computes a layer twice, and model.norm.kind = {norm.kind} would update "
+            "its running averages twice; set train.recompute = false"
+        )
+    if isinstance(norm, BatchRenorm) and train.steps is not None and norm.begin >= train.steps:
+        raise ValueError(
+            f"model.norm.begin = {norm.begin}: before that update batch renorm is batch norm, and train.steps = "
+            f"{train.steps}; set model.norm.begin, d_by and r_by to updates within the run"
         )
     if isinstance(getattr(model, "residual", None), Admin) and train.parallel == "fsdp":
         raise ValueError(

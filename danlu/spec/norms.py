@@ -2,18 +2,19 @@
 
 They differ in what μ and σ are taken over: ``rms`` and ``layer`` over the features of one position,
 ``group`` over groups of its features, ``instance`` over the positions of one sequence, ``batch`` over
-the positions of all sequences.
+the positions of all sequences; ``batch-renorm`` is ``batch`` brought close to its own evaluation.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from danlu.spec.base import Fraction, PositiveFloat, PositiveInt, Spec
+from danlu.spec.base import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 from danlu.spec.families import Family
 
+Count = Annotated[int, Field(ge=0)]
 Gained = TypeVar("Gained", "RMSNorm", "LayerNorm")
 
 
@@ -90,6 +91,38 @@ class BatchNorm(Spec):
     bias: bool = True
 
 
+class BatchRenorm(Spec):
+    """Batch renorm (Ioffe 2017, arXiv:1702.03275, algorithm 1): batch norm, then r·x̂ + d with r = σ_B/σ and
+    d = (μ_B − μ)/σ of the batch and the running averages, so that training sees what evaluation does. No
+    gradient passes through r and d.
+
+    r is kept within [1/``r_max``, ``r_max``] and d within ±``d_max``, from update ``begin`` on: before it this
+    is batch norm, and the bounds reach their values at updates ``r_by`` and ``d_by`` in equal parts (section 4:
+    5,000, 40,000 and 25,000; set them for a shorter run). ``statistics`` and the rest as for ``batch``."""
+
+    across_positions: ClassVar[bool] = True
+    kind: Literal["batch-renorm"] = "batch-renorm"
+    eps: PositiveFloat = 1e-5
+    momentum: Fraction = 0.01
+    statistics: Literal["batch", "synchronised"] = "batch"
+    gain: bool = True
+    bias: bool = True
+    r_max: Annotated[float, Field(ge=1)] = 3.0
+    d_max: NonNegativeFloat = 5.0
+    begin: Count = 5_000
+    r_by: Count = 40_000
+    d_by: Count = 25_000
+
+    @model_validator(mode="after")
+    def _in_order(self) -> BatchRenorm:
+        for name, by in (("r_by", self.r_by), ("d_by", self.d_by)):
+            if by < self.begin:
+                raise ValueError(
+                    f"{name} = {by} is before begin = {self.begin}; set it to {self.begin} or more"
+                )
+        return self
+
+
 class NoNorm(Spec):
     """No norm: x as it is, as in a network whose batch norms were folded into its linear maps (``danlu export
     --fold``)."""
@@ -105,7 +138,7 @@ class OwnNorm(Spec):
 
 
 NORM = Family("norm", ("width",), base=OwnNorm, place="model.norm")
-Norm = Annotated[RMSNorm | LayerNorm | GroupNorm | InstanceNorm | BatchNorm | NoNorm, NORM]
+Norm = Annotated[RMSNorm | LayerNorm | GroupNorm | InstanceNorm | BatchNorm | BatchRenorm | NoNorm, NORM]
 
 
 class FiLM(Spec):
