@@ -144,7 +144,7 @@ def check_network(model: Network) -> None:
     if causal and model.norm.across_positions:
         raise ValueError(
             f"norm.kind = {model.norm.kind} takes its mean over positions, so a position would see later "
-            "ones; allowed in a decoder: rms, layer, group; in kind encoder also batch, batch-renorm, instance"
+            "ones; allowed in a decoder: rms, layer, group; in an encoder also batch, batch-renorm, instance"
         )
     if model.norm.kind == "group" and model.width % model.norm.groups:
         allowed = ", ".join(str(d) for d in range(1, min(model.width, 64) + 1) if model.width % d == 0)
@@ -285,8 +285,8 @@ def check_experiment(experiment: Experiment) -> None:
         )
     if isinstance(norm, BatchRenorm) and train.steps is not None and norm.begin >= train.steps:
         raise ValueError(
-            f"model.norm.begin = {norm.begin}: before that update batch renorm is batch norm, and train.steps = "
-            f"{train.steps}; set model.norm.begin, d_by and r_by to updates within the run"
+            f"model.norm.begin = {norm.begin}: before that update batch renorm is batch norm, and "
+            f"train.steps = {train.steps}; set model.norm.begin, d_by and r_by to updates within the run"
         )
     if isinstance(getattr(model, "residual", None), Admin) and train.parallel == "fsdp":
         raise ValueError(

@@ -96,9 +96,9 @@ class BatchRenorm(Spec):
     d = (μ_B − μ)/σ of the batch and the running averages, so that training sees what evaluation does. No
     gradient passes through r and d.
 
-    r is kept within [1/``r_max``, ``r_max``] and d within ±``d_max``, from update ``begin`` on: before it this
-    is batch norm, and the bounds reach their values at updates ``r_by`` and ``d_by`` in equal parts (section 4:
-    5,000, 40,000 and 25,000; set them for a shorter run). ``statistics`` and the rest as for ``batch``."""
+    r is kept within [1/``r_max``, ``r_max``] and d within ±``d_max``. Up to update ``begin`` this is batch
+    norm; then the bounds widen in equal parts until updates ``r_by`` and ``d_by`` (section 4: 5,000, 40,000
+    and 25,000; set them for a shorter run). ``statistics`` and the rest as for ``batch``."""
 
     across_positions: ClassVar[bool] = True
     kind: Literal["batch-renorm"] = "batch-renorm"

@@ -1,4 +1,4 @@
-"""Batch renorm against batch norm, against its own evaluation, and against the paper's algorithm written out."""
+"""Batch renorm against batch norm, its own evaluation, and the paper's algorithm written out."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def test_with_all_the_room_training_is_evaluation():
 
 
 def test_it_is_the_algorithm_of_the_paper():
-    """Algorithm 1 with r and d as constants, on 3 updates after ``begin``: bounds of section 4 in between, some
-    of r and d at their bounds and some not; and a gradient that passes through neither."""
+    """Algorithm 1 with r and d as constants, three updates after ``begin``, some of r and d at their bounds and
+    some not; and a gradient that passes through neither."""
     ours, plain = pair(r_max=1.5, d_max=0.6, begin=2, r_by=12, d_by=7)
     ours.updates.fill_(5)
     highest, farthest = 1 + 0.5 * 3 / 10, 0.6 * 3 / 5
@@ -95,10 +95,10 @@ def test_it_is_the_algorithm_of_the_paper():
 
 
 def test_the_bounds_are_the_papers():
-    """r_max 1 up to 5,000 updates and 3 from 40,000 on; d_max 0 and 5 from 25,000 on; in equal parts between."""
+    """r_max 1 up to 5,000 updates, 3 from 40,000 on; d_max 0, 5 from 25,000 on; in equal parts between."""
     norm = BatchRenorm(2)
-    for updates, r, d in ((0, 1, 0), (5_000, 1, 0), (15_000, 1 + 2 * 10 / 35, 2.5), (25_000, 1 + 2 * 20 / 35, 5),
-                          (40_000, 3, 5), (90_000, 3, 5)):  # fmt: skip
+    early = (0, 1, 0), (5_000, 1, 0), (15_000, 1 + 2 * 10 / 35, 2.5)
+    for updates, r, d in (*early, (25_000, 1 + 2 * 20 / 35, 5), (40_000, 3, 5), (90_000, 3, 5)):
         norm.updates.fill_(updates)
         assert [float(bound) for bound in norm.bounds()] == pytest.approx([r, d], rel=1e-6)
     after_update(norm)
