@@ -70,8 +70,8 @@ def test_with_all_the_room_training_is_evaluation():
 
 
 def test_it_is_the_algorithm_of_the_paper():
-    """Algorithm 1 with r and d as constants, three updates after ``begin``, some of r and d at their bounds and
-    some not; and a gradient that passes through neither."""
+    """Algorithm 1 with r and d as constants, three updates after ``begin``, some of r and d at their bounds
+    and some not; and a gradient that passes through neither."""
     ours, plain = pair(r_max=1.5, d_max=0.6, begin=2, r_by=12, d_by=7)
     ours.updates.fill_(5)
     highest, farthest = 1 + 0.5 * 3 / 10, 0.6 * 3 / 5
