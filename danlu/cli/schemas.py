@@ -52,6 +52,7 @@ _LAW = {
     "law": str, "title": str, "formula": str, "text": str, "paper": str, "columns": [str], "target": str,
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
 }  # fmt: skip
+_WARNED = {"code": str, "text": str}
 _COST = {
     "before": float, "after": float, "delta": float, "error": _NUMBER, "passes": int, "kl": _NUMBER,
     "flips": _NUMBER,
@@ -207,10 +208,14 @@ SCHEMAS: dict[str, Schema] = {
         "needs": {...: str}, "on": _TEXT, "refused": _TEXT,
         "changes": ([{"field": str, "rule": _TEXT}], None),
     }]),
-    "laws fit": Schema(1, {
-        "law": str, "points": int, "parameters": {...: _NUMBER}, "intervals": dict, "objective": _NUMBER,
-        "allocation": dict, "hold_out": (dict, None), "warnings": [str], "draws": [[_NUMBER]],
-        "columns": [str],
+    "laws fit": Schema(2, {
+        "schema": "danlu.laws.fit/2", "law": str, "points": int, "parameters": {...: _NUMBER},
+        "fixed": [str], "intervals": {...: {"low": _NUMBER, "high": _NUMBER, "error": _NUMBER}},
+        "coordinates": [str], "covariance": ([[_NUMBER]], None), "ranges": {...: [float]},
+        "scatter": {"within": _NUMBER, "between": _NUMBER, "cluster": _TEXT, "clusters": int},
+        "loss": {"kind": str, "delta": _NUMBER}, "objective": _NUMBER, "residuals": [_NUMBER],
+        "allocation": dict, "hold_out": (dict, None), "warnings": [_WARNED], "draws": ([[_NUMBER]], None),
+        "columns": {...: str}, "notes": [str],
     }),
     "laws show": Schema(1, ([_LAW], _LAW)),
     "laws compare": Schema(1, {

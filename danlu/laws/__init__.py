@@ -29,7 +29,7 @@ add its name to the imports below; ``chinchilla.py`` is the pattern.
 from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
 from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
 from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife
-from danlu.laws.errors import LawError
+from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit, objective, refit, residuals
 from danlu.laws.formulas import (
     batch,
@@ -45,6 +45,7 @@ from danlu.laws.formulas import (
     smaller,
 )
 from danlu.laws.profiles import Flat, Profile, profile, unidentified
+from danlu.laws.saved import Saved, Scatter, load
 from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss, Solution, solve
 from danlu.laws.table import COLUMNS, Points, check
 
@@ -67,7 +68,10 @@ __all__ = [
     "Points",
     "Profile",
     "Published",
+    "Saved",
+    "Scatter",
     "Solution",
+    "Warned",
     "batch",
     "bnsl",
     "bootstrap",
@@ -83,6 +87,7 @@ __all__ = [
     "jackknife",
     "kaplan",
     "law",
+    "load",
     "objective",
     "overtraining",
     "parametric",

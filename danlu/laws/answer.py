@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from danlu.files.json import misfit, read_json
-from danlu.laws.base import LAWS, Array, Law, law
+from danlu.files.json import finite
+from danlu.laws.base import LAWS, Array, Law, ascii_name
 from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, clusters, hold_out
-from danlu.laws.errors import LawError
+from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.profiles import unidentified
+from danlu.laws.saved import SCHEMA, Scatter, loss_json, ranges, scatter
 from danlu.laws.table import Points
 
 SIZES = ("c", "n", "d", "x")  # by the first that is there, the largest rungs are held out
@@ -24,13 +23,15 @@ SIZES = ("c", "n", "d", "x")  # by the first that is there, the largest rungs ar
 
 @dataclass(frozen=True)
 class Answer:
-    """``intervals``: 95 %, by parameter, empty without resamples; ``held``: the largest rungs."""
+    """``intervals``: 95 %, by parameter, empty without resamples; ``held``: the largest rungs;
+    ``scatter``: of the points about the fit."""
 
     fit: Fit
     draws: Draws | None
     intervals: dict[str, Interval]
     held: HoldOut | None
-    warnings: list[str] = field(default_factory=list)
+    scatter: Scatter
+    warnings: list[Warned] = field(default_factory=list)
 
     @property
     def allocation(self) -> dict[str, Interval]:
@@ -48,37 +49,66 @@ class Answer:
             for name, row in zip("Gab", zip(*found, strict=True), strict=True)
         }
 
-    def json(self) -> dict[str, Any]:
-        """Plain values; what is not finite is None. ``draws`` are the resamples' parameters, in order."""
-        found = self.fit
-        return _finite({
+    @property
+    def covariance(self) -> Array | None:
+        """Of the resamples in the fit's coordinates, (parameters, parameters); None without resamples."""
+        if self.draws is None:
+            return None
+        u = self.fit.law.inner(self.draws.theta)
+        return np.cov(u[np.isfinite(u).all(-1)], rowvar=False).reshape(u.shape[-1], -1)
+
+    def json(self, draws: bool = False) -> dict[str, Any]:
+        """The fit file: plain values, parameters by their ASCII names, None for what is not finite.
+
+        ``draws``: with the resamples' parameters, in order. ``danlu.laws.saved.load`` reads it.
+        """
+        found, covariance = self.fit, self.covariance
+        keys = found.law.keys
+        said = {
+            "schema": SCHEMA,
             "law": found.law.name,
             "points": found.points.size,
-            "parameters": found.theta,
-            "intervals": {name: _interval(one) for name, one in self.intervals.items()},
+            "parameters": dict(zip(keys, found.vector.tolist(), strict=True)),
+            "fixed": [key for key, free in zip(keys, found.free, strict=True) if not free],
+            "intervals": {ascii_name(name): _interval(one) for name, one in self.intervals.items()},
+            "coordinates": [f"ln {p}" if log else p for p, log in zip(keys, found.law.logs, strict=True)],
+            "covariance": None if covariance is None else covariance.tolist(),
+            "ranges": ranges(found.points, found.law),
+            "scatter": self.scatter._asdict(),
+            "loss": loss_json(found.loss),
             "objective": found.objective,
-            "delta": found.loss.delta,
             "starts": found.starts,
             "agreeing_starts": found.agreeing_starts,
             "gradient": found.gradient_norm,
             "converged": found.converged,
             "allocation": {name: one._asdict() for name, one in self.allocation.items()},
             "hold_out": None if self.held is None else _held(self.held),
-            "warnings": self.warnings,
-            "draws": [] if self.draws is None else self.draws.theta.tolist(),
-        })  # fmt: skip
+            "residuals": found.residuals.tolist(),
+            "warnings": [one.json() for one in self.warnings],
+        }
+        if draws:
+            said["draws"] = [] if self.draws is None else self.draws.theta.tolist()
+        plain: dict[str, Any] = finite(said)
+        return plain
 
 
 def answer(
-    law: Law, points: Points, *, rungs: int = 2, resamples: int = 100, cluster: Array | None = None
+    law: Law,
+    points: Points,
+    *,
+    rungs: int = 2,
+    resamples: int = 100,
+    cluster: Array | None = None,
+    cluster_name: str | None = None,
 ) -> Answer:
     """Fit a law, resample it and score it on its largest rungs, which the fit that is scored never saw.
 
     ``rungs``: how many are held out, by compute where it is known; 0 for none. ``resamples``: of a bootstrap;
-    0 for none. ``cluster``: (points,), a label each; points of one label are drawn together.
+    0 for none. ``cluster``: (points,), a label each; points of one label are drawn together;
+    ``cluster_name``: the column of these labels.
     Raises LawError where the points cannot determine the law; a doubt that fails is a warning.
     """
-    clusters(points, cluster)  # raises: that there are not as many labels is no matter of doubt
+    group = clusters(points, cluster)  # raises: a label too few is no matter of doubt
     found = fit(law, points)
     warnings = list(found.warnings)
     draws, intervals, held = None, {}, None
@@ -87,16 +117,19 @@ def answer(
             draws = bootstrap(found, resamples, by=cluster)
             intervals = draws.parameters()
             if draws.lost:
-                warnings.append(f"{draws.lost} of {resamples} resamples could not be fitted")
+                warnings.append(
+                    Warned("lost-resamples", f"{draws.lost} of {resamples} resamples could not be fitted")
+                )
         except LawError as error:
-            warnings.append(f"no intervals: {error}")
-        warnings += map(str, unidentified(found))
+            warnings.append(Warned("no-intervals", f"no intervals: {error}"))
+        warnings += [Warned("not-identified", flat) for flat in unidentified(found)]
     if rungs:
         try:
             held = hold_out(law, points, rungs, by=size_of(points))
         except LawError as error:
-            warnings.append(f"the extrapolation is not scored: {error}")
-    return Answer(found, draws, intervals, held, warnings)
+            warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
+    spread = scatter(found.residuals, None if cluster is None else group, int(found.free.sum()), cluster_name)
+    return Answer(found, draws, intervals, held, spread, warnings)
 
 
 def size_of(points: Points) -> str | None:
@@ -130,21 +163,6 @@ def compare(points: Points, *, rungs: int = 2) -> list[Score]:
     return sorted(scores, key=lambda s: (s.law.target != "loss", s.mean is None, s.mean or 0.0))
 
 
-def from_json(path: Path) -> tuple[Law, Array, Array | None]:
-    """The law, parameters (parameters,) and draws (resamples, parameters) that ``Answer.json`` wrote."""
-    said = read_json(path)
-    if wrong := misfit(said, {"law": str, "parameters": dict, "draws": ([[float]], None)}):
-        raise LawError(f"{path} is not what danlu laws fit --json prints: {wrong}")
-    found = law(said["law"])
-    if wrong := misfit(said["parameters"], dict.fromkeys(said["parameters"], float)):
-        raise LawError(f"{path} is not what danlu laws fit --json prints: {wrong}")
-    theta, draws = found.theta(said["parameters"]), said.get("draws") or []
-    if any(len(draw) != len(theta) for draw in draws):
-        raise LawError(f"{path} holds draws of another law's parameters")
-    draws = np.array(draws, dtype=np.float64)
-    return found, theta, draws if len(draws) > 1 else None
-
-
 def _interval(one: Interval) -> dict[str, Any]:
     return {"low": one.low, "high": one.high, "error": one.error}
 
@@ -159,12 +177,3 @@ def _held(held: HoldOut) -> dict[str, Any]:
         "measured": held.held[target].tolist(),
         "predicted": held.predicted.tolist(),
     }
-
-
-def _finite(value: Any) -> Any:
-    """The same with None in place of every number that has no JSON."""
-    if isinstance(value, Mapping):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -213,7 +213,7 @@ def parametric(
     G, a, b = allocation(np.concatenate([found.vector[None], draws.theta]))
     six, log_G = np.log(FLOPS_PER_PARAMETER_AND_TOKEN), np.log(G)
     lines = np.stack([log_G - a * six, a, -log_G - b * six, b], axis=-1)
-    return _frontier("parametric", lines, Points(), [], found.warnings, level)
+    return _frontier("parametric", lines, Points(), [], [*found.warnings], level)
 
 
 def positive(points: Points, names: tuple[str, ...]) -> None:

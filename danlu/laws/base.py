@@ -16,6 +16,20 @@ from danlu.spec.errors import nearest
 Array = NDArray[np.float64]
 Data = Mapping[str, Array]
 
+# Parameters are written in Greek for people and in ASCII for files, programs and command lines: α_N, alpha_N.
+ASCII = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta",
+    "θ": "theta", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "ρ": "rho", "σ": "sigma",
+    "τ": "tau", "φ": "phi", "χ": "chi", "ψ": "psi", "ω": "omega",
+    "₀": "0", "₁": "1", "₂": "2", "₃": "3", "₄": "4", "₅": "5", "₆": "6", "₇": "7", "₈": "8", "₉": "9",
+}  # fmt: skip
+
+
+def ascii_name(name: str) -> str:
+    """A parameter's name as files and command lines have it."""
+    return "".join(ASCII.get(letter, letter) for letter in name)
+
+
 Predict = Callable[[Array, Data], Array]
 Curvature = Callable[[Array, Data, Array], Array]
 Starts = Callable[[Data, Array], Array]
@@ -96,6 +110,11 @@ class Law:
         """The parameters' names, in order."""
         return tuple(p.name for p in self.parameters)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The parameters' names in ASCII, in order: in JSON, and after ``--fix``."""
+        return tuple(map(ascii_name, self.names))
+
     def theta(self, values: Mapping[str, float] | str) -> Array:
         """A parameter vector, from values by name or from the name of a published set. Raises LawError."""
         if isinstance(values, str):
@@ -103,11 +122,17 @@ class Law:
                 known = ", ".join(self.published) or "none"
                 raise LawError(f"{self.name} has no published parameters called {values!r}; it has {known}")
             return np.array(self.published[values].values)
-        if missing := [name for name in self.names if name not in values]:
+        given = {self.place(name): float(value) for name, value in values.items()}
+        if missing := [name for place, name in enumerate(self.names) if place not in given]:
             raise LawError(f"{self.name} needs a value for {' and '.join(missing)}")
-        if unknown := [name for name in values if name not in self.names]:
-            raise LawError(f"{self.name} has no parameter {unknown[0]}; it has {', '.join(self.names)}")
-        return np.array([float(values[name]) for name in self.names])
+        return np.array([given[place] for place in range(len(self.names))])
+
+    def place(self, name: str) -> int:
+        """Where a parameter stands in the order, by its Greek or its ASCII name. Raises LawError."""
+        wanted, keys = ascii_name(name), self.keys
+        if wanted not in keys:
+            raise LawError(f"{self.name} has no parameter {name}; it has {', '.join(self.names)}")
+        return keys.index(wanted)
 
     def named(self, theta: Array) -> dict[str, float]:
         """The values of one parameter vector, by name."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Law
-from danlu.laws.errors import LawError
+from danlu.laws.errors import LawError, Warned
 from danlu.laws.solve import HUBER, Loss, Solution, solve
 from danlu.laws.table import Points, check
 
@@ -47,7 +47,7 @@ class Fit:
     residuals: Array
     weights: Array
     free: NDArray[np.bool_]
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
 
     def predict(self, points: Mapping[str, Array]) -> Array:
         """What the law says of other points, (points,)."""
@@ -89,10 +89,8 @@ def fit(
         raise LawError(f"starts of {law.name} have shape (starts, {len(law.parameters)}), not {begin.shape}")
     free = np.ones(len(law.parameters), bool)
     for name, value in (fixed or {}).items():
-        if name not in law.names:
-            raise LawError(f"{law.name} has no parameter {name}; it has {', '.join(law.names)}")
-        free[law.names.index(name)] = False
-        begin[:, law.names.index(name)] = value
+        free[law.place(name)] = False
+        begin[:, law.place(name)] = value
     found = solve(law, points, points[law.target], begin, loss=loss, weights=weights, free=free)
     best = int(np.argmin(found.objective))
     if not np.isfinite(found.objective[best]):
@@ -169,25 +167,31 @@ def _report(
     equal = found.objective <= lowest * (1 + SAME_OBJECTIVE) + exact
     size = np.maximum(np.maximum(np.abs(found.theta), np.abs(vector)), np.where(law.logs, 0.0, 0.01))
     near = np.all(np.abs(found.theta - vector) <= SAME_PARAMETERS * size, axis=-1)
-    agreeing, warnings = int(np.sum(equal & near)), []
+    agreeing, warnings = int(np.sum(equal & near)), list[Warned]()
+
+    def warn(code: str, text: str) -> None:
+        warnings.append(Warned(code, text))
+
     if not found.converged[best]:
-        warnings.append(
+        warn(
+            "not-at-rest",
             f"the fit of {law.name} has not come to rest: gradient {found.gradient[best]:.1e} "
-            f"after {found.iterations[best]} steps"
+            f"after {found.iterations[best]} steps",
         )
     if len(found.objective) > 1 and agreeing == 1:
-        warnings.append(f"only one of {len(found.objective)} starts found these parameters of {law.name}")
+        warn("one-start", f"only one of {len(found.objective)} starts found these parameters of {law.name}")
     if (others := int(equal.sum()) - agreeing) > 0:
-        warnings.append(
-            f"{others} starts fit as well with other parameters: the points cannot tell them apart"
+        warn(
+            "equal-starts",
+            f"{others} starts fit as well with other parameters: the points cannot tell them apart",
         )
     low, high = law.bounds
     inner = law.inner(vector)
     for parameter, value, below, above, moves in zip(law.parameters, inner, low, high, free, strict=True):
         if moves and (value <= below or value >= above):
-            warnings.append(f"{parameter.name} is at its bound, {law.named(vector)[parameter.name]:g}")
+            warn("at-bound", f"{parameter.name} is at its bound, {law.named(vector)[parameter.name]:g}")
     if points.size == int(free.sum()):
-        warnings.append(f"{law.name} has as many parameters as there are points, so that nothing tests it")
+        warn("no-freedom", f"{law.name} has as many parameters as there are points, so that nothing tests it")
     return Fit(
         law=law,
         points=points,

@@ -142,9 +142,7 @@ def unidentified(fit: Fit, *, level: float = 0.95, factor: float = DECADE) -> li
 
 
 def _index(fit: Fit, parameter: str) -> int:
-    if parameter not in fit.law.names:
-        raise LawError(f"{fit.law.name} has no parameter {parameter}; it has {', '.join(fit.law.names)}")
-    j = fit.law.names.index(parameter)
+    j = fit.law.place(parameter)
     if not fit.free[j]:
         raise LawError(f"{parameter} was held fixed, so that it has no profile")
     return j

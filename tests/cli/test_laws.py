@@ -53,13 +53,13 @@ def test_help_loads_no_numpy() -> None:
 
 
 def test_fit_as_json_then_plan(capsys: pytest.CaptureFixture[str], tmp_path: Path, ladder: Path) -> None:
-    code, out, err = danlu(capsys, "fit", ladder, "--json", "--resamples", 8)
+    code, out, err = danlu(capsys, "fit", ladder, "--json", "--draws", "--resamples", 8)
     assert (code, err) == (0, "")
     said = json.loads(out)
     assert {"law", "parameters", "intervals", "objective", "agreeing_starts", "hold_out", "warnings"} <= set(
         said
     )
-    np.testing.assert_allclose([said["parameters"][name] for name in CHINCHILLA.names], TRUTH, rtol=1e-4)
+    np.testing.assert_allclose([said["parameters"][name] for name in CHINCHILLA.keys], TRUTH, rtol=1e-4)
     for name, value in said["allocation"].items():
         assert value["value"] == pytest.approx(float(getattr(allocation(TRUTH), name)), rel=1e-3)
     assert np.shape(said["draws"]) == (8, 5) and said["hold_out"]["mean_error"] < 1e-6

@@ -38,6 +38,9 @@ def fit(
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
+    draws: Annotated[
+        bool, typer.Option("--draws", help="Also print the parameters of each resample, with --json.")
+    ] = False,
 ) -> None:
     """Fit a law, and test it on held-out sizes.
 
@@ -46,6 +49,7 @@ def fit(
     import danlu.laws
     from danlu.files.overwrite import check_output, write_output
     from danlu.laws.answer import answer
+    from danlu.laws.errors import Warned
     from danlu.laws.read import read
 
     wanted = danlu.laws.law(law)
@@ -53,14 +57,16 @@ def fit(
         check_output(report, force)
     got = read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
     groups = None if cluster is None else got.labels(cluster)
-    found = answer(wanted, got.points, rungs=hold_out, resamples=resamples, cluster=groups)
-    found.warnings[:0] = got.warnings
+    found = answer(
+        wanted, got.points, rungs=hold_out, resamples=resamples, cluster=groups, cluster_name=cluster
+    )
+    found.warnings[:0] = [Warned("file", one) for one in got.warnings]
     if report is not None:
         from danlu.laws.report import html
 
         write_output(report, html(found, str(file)), force)
     if as_json:
-        print_json(found.json() | {"columns": got.notes})
+        print_json(found.json(draws) | {"columns": {}, "notes": got.notes})
         return
     for note in got.notes:
         say(note)

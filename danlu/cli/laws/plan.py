@@ -35,23 +35,24 @@ def plan(
 
     Example: danlu laws plan --flops 1e22 --price 2
     """
-    from danlu.laws.answer import from_json
     from danlu.laws.errors import LawError
     from danlu.laws.formulas.chinchilla import CHINCHILLA
     from danlu.laws.plan import plan as lines_of
+    from danlu.laws.saved import load
 
     draws, source = None, by
     if by.endswith(".json"):
-        law, theta, draws = from_json(Path(by))
-        if law is not CHINCHILLA:
-            raise LawError(f"{by} is a fit of {law.name}, but a plan needs chinchilla")
+        fitted = load(Path(by))
+        if fitted.law is not CHINCHILLA:
+            raise LawError(f"{by} is a fit of {fitted.law.name}, but a plan needs chinchilla")
+        theta, draws = fitted.theta, fitted.sample()
     else:
         theta, source = CHINCHILLA.theta(by), CHINCHILLA.published[by].source
     lines = lines_of(
         theta, flops=flops, tokens=tokens, parameters=parameters, draws=draws, source=by,
         unique_tokens=unique_tokens, utilisation=utilisation, flops_per_second=flops_per_second, price=price,
     )  # fmt: skip
-    warnings = [] if draws is not None else [f"no intervals: {by} has no resamples"]
+    warnings = [] if draws is not None else [f"no intervals: {by} has neither a covariance nor draws"]
     if as_json:
         named = CHINCHILLA.named(theta)
         told = [line._asdict() for line in lines]

@@ -58,9 +58,10 @@ def rated(way: str, recipe: Sized, tokens: float) -> Rated:
 def _fitted(path: Path) -> Rated:
     import numpy as np
 
-    from danlu.laws.answer import from_json
+    from danlu.laws.saved import load
 
-    law, theta, _ = from_json(path)
+    fitted = load(path)
+    law, theta = fitted.law, fitted.theta
     if law.target != "lr" or not set(law.columns) <= {"n", "d", "c"}:
         raise LabError(
             f"{path} is a fit of {law.name}, which does not predict a rate from size, data or compute"

@@ -1,0 +1,172 @@
+"""The fit file: what ``danlu laws fit --json`` prints, and what plans, predictions and ladders read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from danlu.files.json import misfit, read_json
+from danlu.laws.base import Array, Law, law
+from danlu.laws.errors import LawError, Warned
+from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss
+from danlu.laws.table import Points
+
+SCHEMA = "danlu.laws.fit/2"
+_NUMBER = (float, None)
+SHAPE: dict[str, Any] = {  # of what is read; None: it may be absent
+    "schema": (str, None),
+    "law": str,
+    "parameters": {...: float},
+    "points": (int, None),
+    "covariance": ([[float]], None),
+    "fixed": ([str], None),
+    "ranges": ({...: [float]}, None),
+    "scatter": ({"within": _NUMBER, "between": _NUMBER, "cluster": (str, None), "clusters": int}, None),
+    "loss": ({"kind": str, "delta": _NUMBER}, None),
+    "draws": ([[float]], None),
+}
+
+
+class Scatter(NamedTuple):
+    """Of the residuals, as standard deviations: between points of one cluster, and between clusters.
+
+    ``cluster``: by what points belong together (a column, ``run``), None where each stands for itself, and
+    then ``between`` is 0. ``clusters``: how many. Residuals are of ln loss, or of the target itself for a law
+    in linear space.
+    """
+
+    within: float
+    between: float
+    cluster: str | None
+    clusters: int
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A fit as its file has it. Files of before version 2 have no covariance, ranges, scatter and loss.
+
+    ``theta``: (parameters,), natural units. ``covariance``: (parameters, parameters) in the fit's coordinates
+    (``Law.inner``: ln θ where the law says so), zero for what was fixed. ``draws``: (resamples, parameters),
+    natural units. ``free``: (parameters,). ``ranges``: lowest and highest value of each column fitted to.
+    ``columns``: the file's names of columns, by ours. ``points``: how many, None where not told.
+    """
+
+    law: Law
+    theta: Array
+    covariance: Array | None
+    draws: Array | None
+    free: NDArray[np.bool_]
+    ranges: dict[str, tuple[float, float]]
+    scatter: Scatter | None
+    loss: Loss
+    warnings: tuple[Warned, ...]
+    columns: dict[str, str]
+    points: int | None
+
+    def sample(self, count: int = 1000, seed: int = 0) -> Array | None:
+        """Parameters as the points leave them uncertain, (samples, parameters), natural units: the draws that
+        were kept, else normal ones of the covariance within the bounds; None where the file has neither."""
+        if self.draws is not None:
+            return self.draws
+        if self.covariance is None:
+            return None
+        made = np.random.default_rng(seed).multivariate_normal(
+            self.law.inner(self.theta), self.covariance, count, check_valid="ignore", method="eigh"
+        )
+        return np.where(self.free, self.law.natural(np.clip(made, *self.law.bounds)), self.theta)
+
+
+def load(path: Path) -> Saved:
+    """A fit file, of this version or of one before. Raises LawError or FileError, one sentence."""
+    said = read_json(path)
+    if wrong := misfit(said, {"law": str, "parameters": dict}) or misfit(said, SHAPE):
+        raise LawError(f"{path} is not what danlu laws fit --json prints: {wrong}")
+    if said.get("schema", SCHEMA) != SCHEMA:
+        raise LawError(f"{path} is {said['schema']}; this danlu reads {SCHEMA} and the files before it")
+    found = law(said["law"])
+    theta = found.theta(said["parameters"])
+    free = np.ones(len(theta), bool)
+    for name in said.get("fixed") or []:
+        free[found.place(name)] = False
+    return Saved(
+        law=found,
+        theta=theta,
+        covariance=_matrix(path, said.get("covariance"), len(theta), square=True),
+        draws=_matrix(path, said.get("draws"), len(theta)),
+        free=free,
+        ranges={name: (ends[0], ends[-1]) for name, ends in (said.get("ranges") or {}).items() if ends},
+        scatter=_scatter(said.get("scatter")),
+        loss=_loss(path, said.get("loss")),
+        warnings=tuple(_warned(one) for one in said.get("warnings") or []),
+        columns=dict(columns) if isinstance(columns := said.get("columns"), Mapping) else {},
+        points=said.get("points"),
+    )
+
+
+def scatter(
+    residuals: Array, group: NDArray[np.int64] | None, free: int, cluster: str | None = None
+) -> Scatter:
+    """Standard deviations of residuals (points,) by the analysis of variance for clusters of unequal size
+    (Searle, Casella and McCulloch 1992, section 3.6); both times √(n/(n − free)) for what was fitted.
+
+    ``group``: (points,), 0 … clusters − 1; None where each point stands for itself.
+    """
+    n = len(residuals)
+    fitted = n / max(n - free, 1)
+    if group is None or (groups := int(group.max()) + 1) == n:
+        return Scatter(float(np.sqrt(np.mean(residuals**2) * fitted)), 0.0, None, n)
+    count = np.bincount(group)
+    means = np.bincount(group, residuals) / count
+    inner = float(((residuals - means[group]) ** 2).sum()) / (n - groups)
+    if groups == 1:
+        return Scatter(float(np.sqrt(inner * fitted)), 0.0, cluster, 1)
+    outer = float((count * (means - residuals.mean()) ** 2).sum()) / (groups - 1)
+    size = (n - float((count**2).sum()) / n) / (groups - 1)
+    between = max(0.0, (outer - inner) / size)
+    return Scatter(float(np.sqrt(inner * fitted)), float(np.sqrt(between * fitted)), cluster, groups)
+
+
+def ranges(points: Points, law: Law) -> dict[str, list[float]]:
+    """Lowest and highest value of the law's columns, its target, and n, d and c where they are known."""
+    whole = points.with_compute()
+    names = dict.fromkeys((*law.columns, law.target, "n", "d", "c"))
+    return {name: [float(whole[name].min()), float(whole[name].max())] for name in names if name in whole}
+
+
+def loss_json(loss: Loss) -> dict[str, Any]:
+    """What was minimised: ``huber`` with its δ, ``mse`` or ``lad``."""
+    kind = "lad" if loss.delta == 0 else "mse" if loss.delta == np.inf else "huber"
+    return {"kind": kind, "delta": loss.delta if kind == "huber" else None}
+
+
+def _loss(path: Path, said: Mapping[str, Any] | None) -> Loss:
+    if said is None:
+        return HUBER
+    kinds = {"huber": Loss(said["delta"] or HUBER.delta), "mse": SQUARES, "lad": ABSOLUTE}
+    if said["kind"] not in kinds:
+        raise LawError(f"{path}: loss.kind is {said['kind']!r}; allowed: {', '.join(kinds)}")
+    return kinds[said["kind"]]
+
+
+def _scatter(said: Mapping[str, Any] | None) -> Scatter | None:
+    if said is None or said["within"] is None or said["between"] is None:
+        return None
+    return Scatter(said["within"], said["between"], said["cluster"], said["clusters"])
+
+
+def _matrix(path: Path, rows: Any, width: int, square: bool = False) -> Array | None:
+    if rows and (any(len(row) != width for row in rows) or (square and len(rows) != width)):
+        what = "a covariance" if square else "draws"
+        raise LawError(f"{path} holds {what} of another law's parameters")
+    return np.array(rows, dtype=np.float64) if rows and len(rows) > 1 - square else None
+
+
+def _warned(said: Any) -> Warned:
+    if isinstance(said, Mapping):
+        return Warned(str(said.get("code", "")), said.get("text", ""))
+    return Warned("", said)

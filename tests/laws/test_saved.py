@@ -1,0 +1,122 @@
+"""The fit file: what is written is what is read, old files too; names in ASCII; scatter by its two parts."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from danlu.files.json import write_json
+from danlu.laws import LAWS, LawError, Points, Warned, fit, law, load
+from danlu.laws.answer import Answer, answer
+from danlu.laws.base import ascii_name
+from danlu.laws.saved import scatter
+
+CHINCHILLA = law("chinchilla")
+TRUTH = CHINCHILLA.theta("hoffmann")
+
+
+@pytest.fixture(scope="module")
+def found() -> Answer:
+    """A fit to noisy points of Chinchilla's law, five sizes with eight data each, drawn by size."""
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(2e7, 2e9, 8), np.geomspace(1e9, 1e11, 5)))
+    noise = np.exp(0.003 * np.random.default_rng(0).standard_normal(len(n)))
+    points = Points(n=n, d=d, loss=CHINCHILLA.predict(TRUTH, {"n": n, "d": d}) * noise)
+    return answer(CHINCHILLA, points, resamples=40, cluster=n, cluster_name="n")
+
+
+def test_what_is_written_is_read(found: Answer, tmp_path: Path) -> None:
+    write_json(tmp_path / "fit.json", found.json(draws=True) | {"columns": {"n": "params"}})
+    read = load(tmp_path / "fit.json")
+    assert read.law is CHINCHILLA and read.points == 40 and read.loss == found.fit.loss
+    np.testing.assert_array_equal(read.theta, found.fit.vector)
+    assert found.draws is not None and read.draws is not None and read.covariance is not None
+    np.testing.assert_array_equal(read.sample(), found.draws.theta)
+    np.testing.assert_array_equal(read.covariance, np.cov(CHINCHILLA.inner(found.draws.theta).T))
+    assert read.scatter == found.scatter and read.scatter.cluster == "n" and read.scatter.clusters == 8
+    points = found.fit.points.with_compute()
+    assert read.ranges == {x: (points[x].min(), points[x].max()) for x in ("n", "d", "c", "loss")}
+    assert read.columns == {"n": "params"} and read.warnings == tuple(found.warnings)
+    assert [one.code for one in read.warnings] == [one.code for one in found.warnings]
+
+
+def test_without_draws_a_sample_has_the_covariance(found: Answer, tmp_path: Path) -> None:
+    write_json(tmp_path / "fit.json", found.json())
+    read = load(tmp_path / "fit.json")
+    sample = read.sample(4000)
+    assert "draws" not in found.json() and read.draws is None and sample is not None
+    expected, made = np.array(found.covariance), np.cov(CHINCHILLA.inner(sample).T)
+    errors = np.sqrt(np.diag(expected))
+    # A correlation of 4,000 draws is off by 1/√4000 = .016 at most on average: 5 of these.
+    size = np.outer(errors, errors)
+    np.testing.assert_allclose(made / size, expected / size, atol=0.08)
+
+
+def test_a_file_of_before_is_read(tmp_path: Path) -> None:
+    theta = dict(zip(CHINCHILLA.names, TRUTH.tolist(), strict=True))
+    old = {"law": "chinchilla", "parameters": theta, "draws": [list(TRUTH), list(TRUTH)], "warnings": ["w"],
+           "columns": ["n is the column params"], "delta": 0.001, "points": 9}  # fmt: skip
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    read = load(tmp_path / "old.json")
+    np.testing.assert_array_equal(read.theta, TRUTH)
+    assert read.draws is not None and read.draws.shape == (2, 5) and read.warnings == ("w",)
+    assert (read.covariance, read.scatter, read.ranges, read.columns) == (None, None, {}, {})
+    (tmp_path / "old.json").write_text(json.dumps(old | {"draws": []}))
+    assert load(tmp_path / "old.json").sample() is None
+
+
+WRONG = {
+    "schema": ("danlu.laws.fit/9", "is danlu.laws.fit/9; this danlu reads danlu.laws.fit/2"),
+    "covariance": ([[1.0]], "holds a covariance of another law's parameters"),
+    "draws": ([[1.0], [2.0]], "holds draws of another law's parameters"),
+    "fixed": (["gamma"], "chinchilla has no parameter gamma"),
+    "loss": ({"kind": "cauchy", "delta": None}, "loss.kind is 'cauchy'; allowed: huber, mse, lad"),
+    "ranges": ({"n": 3}, "ranges.n holds a whole number, not a list"),
+}
+
+
+@pytest.mark.parametrize("part", WRONG)
+def test_a_wrong_part_is_one_sentence(found: Answer, tmp_path: Path, part: str) -> None:
+    value, said = WRONG[part]
+    write_json(tmp_path / "fit.json", found.json() | {part: value})
+    with pytest.raises(LawError, match=said):
+        load(tmp_path / "fit.json")
+
+
+def test_what_is_fixed_stays(found: Answer, tmp_path: Path) -> None:
+    held = fit(CHINCHILLA, found.fit.points, fixed={"beta": 0.3, "E": 1.7})
+    assert (held.theta["β"], held.theta["E"]) == (0.3, 1.7)
+    given = found.json() | {"fixed": ["beta"]}
+    write_json(tmp_path / "fit.json", given)
+    read = load(tmp_path / "fit.json")
+    sample = read.sample(10)
+    assert list(read.free) == [True] * 4 + [False] and sample is not None
+    assert (sample[:, 4] == read.theta[4]).all() and len(np.unique(sample[:, 3])) == 10
+
+
+def test_names_of_every_law_are_ascii_and_apart() -> None:
+    assert ascii_name("α_N") == "alpha_N" and ascii_name("L₀") == "L0"
+    for one in LAWS.values():
+        assert "".join(one.keys).isascii() and len({*one.keys}) == len(one.names), one.name
+        assert [one.place(key) for key in one.keys] == [one.place(name) for name in one.names]
+
+
+def test_scatter_of_known_parts() -> None:
+    # 400 clusters of 2 to 4: σ within .01, between .03; the error of a standard deviation is 1/√(2·400).
+    draw = np.random.default_rng(0)
+    group = np.repeat(np.arange(400), draw.integers(2, 5, 400))
+    made = 0.03 * draw.standard_normal(400)[group] + 0.01 * draw.standard_normal(len(group))
+    found = scatter(made, group, 0, "run")
+    assert found.within == pytest.approx(0.01, rel=0.11) and found.between == pytest.approx(0.03, rel=0.11)
+    alone = scatter(made, None, 0)
+    assert (alone.between, alone.clusters) == (0.0, len(made))
+    assert alone.within == pytest.approx(np.sqrt(np.mean(made**2)))
+
+
+def test_a_warning_is_text_with_a_code() -> None:
+    one = Warned("at-bound", "E is at its bound, 0")
+    assert one == "E is at its bound, 0" and one.json() == {"code": "at-bound", "text": str(one)}
+    assert copy.deepcopy([one])[0].code == "at-bound"
