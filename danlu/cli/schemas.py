@@ -48,6 +48,10 @@ _FINDING = {
 }  # fmt: skip
 _TRACE = {"value": float, "error": float, "samples": int}
 _ZEROS = {"pairs": [[float]], "same": _NUMBER, "other": _NUMBER, "whole": float}
+_READ = {
+    "columns": {...: {"name": str, "unit": str, "factor": _NUMBER, "why": str}}, "skipped": int,
+    "where": [str], "notes": [str],
+}  # fmt: skip
 _LAW = {
     "law": str, "title": str, "formula": str, "text": str, "paper": str, "columns": [str], "target": str,
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
@@ -215,11 +219,11 @@ SCHEMAS: dict[str, Schema] = {
         "scatter": {"within": _NUMBER, "between": _NUMBER, "cluster": _TEXT, "clusters": int},
         "loss": {"kind": str, "delta": _NUMBER}, "objective": _NUMBER, "residuals": [_NUMBER],
         "allocation": dict, "hold_out": (dict, None), "warnings": [_WARNED], "draws": ([[_NUMBER]], None),
-        "columns": {...: str}, "notes": [str],
+        **_READ,
     }),
     "laws show": Schema(1, ([_LAW], _LAW)),
-    "laws compare": Schema(1, {
-        "hold_out": int, "columns": [str], "warnings": [str],
+    "laws compare": Schema(2, {
+        "hold_out": int, "warnings": [str], **_READ,
         "laws": [{"law": str, "target": str, "parameters": int, "mean_error": _NUMBER, "bias": _NUMBER,
                   "why": str}],
     }),

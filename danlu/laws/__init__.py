@@ -30,6 +30,7 @@ from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
 from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
 from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife
 from danlu.laws.errors import LawError, Warned
+from danlu.laws.files import Column, Read, read
 from danlu.laws.fit import Fit, fit, objective, refit, residuals
 from danlu.laws.formulas import (
     batch,
@@ -55,6 +56,7 @@ __all__ = [
     "HUBER",
     "LAWS",
     "SQUARES",
+    "Column",
     "Draws",
     "Fit",
     "Flat",
@@ -70,6 +72,7 @@ __all__ = [
     "Published",
     "Saved",
     "Scatter",
+    "Read",
     "Solution",
     "Warned",
     "batch",
@@ -95,6 +98,7 @@ __all__ = [
     "precision",
     "profile",
     "rates",
+    "read",
     "refit",
     "register",
     "repeated",

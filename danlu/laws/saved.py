@@ -29,6 +29,7 @@ SHAPE: dict[str, Any] = {  # of what is read; None: it may be absent
     "scatter": ({"within": _NUMBER, "between": _NUMBER, "cluster": (str, None), "clusters": int}, None),
     "loss": ({"kind": str, "delta": _NUMBER}, None),
     "draws": ([[float]], None),
+    "columns": ({...: {"name": str}}, [str], None),
 }
 
 
@@ -90,7 +91,7 @@ def load(path: Path) -> Saved:
         raise LawError(f"{path} is {said['schema']}; this danlu reads {SCHEMA} and the files before it")
     found = law(said["law"])
     theta = found.theta(said["parameters"])
-    free = np.ones(len(theta), bool)
+    free, columns = np.ones(len(theta), bool), said.get("columns")
     for name in said.get("fixed") or []:
         free[found.place(name)] = False
     return Saved(
@@ -103,7 +104,7 @@ def load(path: Path) -> Saved:
         scatter=_scatter(said.get("scatter")),
         loss=_loss(path, said.get("loss")),
         warnings=tuple(_warned(one) for one in said.get("warnings") or []),
-        columns=dict(columns) if isinstance(columns := said.get("columns"), Mapping) else {},
+        columns={ours: one["name"] for ours, one in columns.items()} if isinstance(columns, dict) else {},
         points=said.get("points"),
     )
 

@@ -25,8 +25,8 @@ def compare(
 
     Example: danlu laws compare runs
     """
+    from danlu.laws import read
     from danlu.laws.answer import compare as scores_of
-    from danlu.laws.read import read
 
     names = chosen(n, d, c, column)
     got = read(file, names, tuple(dict.fromkeys(("n", "d", "loss", *names))))
@@ -37,7 +37,7 @@ def compare(
              "bias": s.bias, "why": s.why}
             for s in scores
         ]  # fmt: skip
-        print_json({"hold_out": hold_out, "laws": laws_, "columns": got.notes, "warnings": got.warnings})
+        print_json({"hold_out": hold_out, "laws": laws_, "warnings": got.warnings} | got.json())
         return
     for note in got.notes:
         say(note)

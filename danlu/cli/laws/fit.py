@@ -50,12 +50,11 @@ def fit(
     from danlu.files.overwrite import check_output, write_output
     from danlu.laws.answer import answer
     from danlu.laws.errors import Warned
-    from danlu.laws.read import read
 
     wanted = danlu.laws.law(law)
     if report is not None:
         check_output(report, force)
-    got = read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
+    got = danlu.laws.read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
     groups = None if cluster is None else got.labels(cluster)
     found = answer(
         wanted, got.points, rungs=hold_out, resamples=resamples, cluster=groups, cluster_name=cluster
@@ -66,7 +65,7 @@ def fit(
 
         write_output(report, html(found, str(file)), force)
     if as_json:
-        print_json(found.json(draws) | {"columns": {}, "notes": got.notes})
+        print_json(found.json(draws) | got.json())
         return
     for note in got.notes:
         say(note)

@@ -13,7 +13,7 @@ import pytest
 from danlu.lab.errors import LabError
 from danlu.lab.ladder import Ladder, climb
 from danlu.lab.queue import Job
-from danlu.laws.read import read
+from danlu.laws import read
 from danlu.spec import Causal, Metric, resolve
 from danlu.spec.errors import SpecError
 from tests.lab.ladder.test_law import chinchilla, power

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from danlu.files.errors import DanluError, FileError
-from danlu.laws import LawError
-from danlu.laws.read import Read, read
+from danlu.laws import LawError, Read, read
 
 ROWS = [(1e6, 2e7, 4.0), (2e6, 4e7, 3.5), (4e6, 8e7, 3.25)]
 

@@ -8,7 +8,7 @@ import io
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,31 +41,55 @@ POSITIVE = ("n", "d", "c", "s", "b", "u", "lr")
 
 
 @dataclass(frozen=True)
+class Column:
+    """Which column of the file one of ours is. ``unit``: in which the file has it, "" for ours; ``factor``:
+    what its numbers were multiplied by, None for a logarithm; ``why``: how it was found."""
+
+    name: str
+    unit: str
+    factor: float | None
+    why: str
+
+
+@dataclass(frozen=True)
 class Read:
-    """``points``; ``notes``: which column was read as what; ``warnings``: what looks wrong; ``columns``:
-    those of the file by their own names, numbers or not."""
+    """``points``; ``columns``: what each of ours was in the file; ``skipped``: rows left out for lack of a
+    needed value; ``where``: the filters that kept the others; ``notes``: the same in sentences; ``warnings``:
+    what looks wrong; ``table``: the columns of the file by their own names, numbers or not, a value for each
+    point."""
 
     points: Points
-    notes: list[str]
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    skipped: int = 0
+    where: Sequence[str] = ()
+    notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    columns: Mapping[str, list[Any]] = field(default_factory=dict)
+    table: Mapping[str, list[Any]] = field(default_factory=dict)
 
     def labels(self, name: str) -> Array:
         """What each point has in a column, ours or the file's, by which points are drawn together. Raises
         LawError where there is no such column, or where it holds nothing in a point."""
         if name in self.points:
             return self.points[name]
-        if name not in self.columns:
-            there = dict.fromkeys([*self.points, *self.columns])
+        if name not in self.table:
+            there = dict.fromkeys([*self.points, *self.table])
             raise LawError(f"there is no column {name} to draw by; there are {', '.join(there)}")
-        labels = ["" if value is None else str(value) for value in self.columns[name]]
+        labels = ["" if value is None else str(value) for value in self.table[name]]
         if "" in labels:
             raise LawError(f"column {name} is empty in point {labels.index('') + 1}: it has no group")
         return np.unique(labels, return_inverse=True)[1].astype(np.float64)
 
+    def json(self) -> dict[str, Any]:
+        """``columns``, ``skipped``, ``where`` and ``notes``, as ``--json`` says them."""
+        columns = {name: asdict(column) for name, column in self.columns.items()}
+        where = list(self.where)
+        return {"columns": columns, "skipped": self.skipped, "where": where, "notes": self.notes}
+
 
 def read(
-    path: Path, chosen: Mapping[str, str] | None = None, wanted: Sequence[str] = ("n", "d", "loss")
+    path: Path,
+    chosen: Mapping[str, str] | None = None,
+    wanted: Sequence[str] = ("n", "d", "loss"),
 ) -> Read:
     """Points from ``path``: a .csv, .jsonl or .parquet file, a run's folder or a folder of runs.
 
@@ -76,26 +100,28 @@ def read(
     holds something else than finite numbers (positive ones, but for the loss), or contradicts 6 N D.
     """
     warnings: list[str] = []
-    columns = _runs(path, warnings) if os.path.isdir(path) else _file(path)
-    if not columns or not len(next(iter(columns.values()))):
+    table = _runs(path, warnings) if os.path.isdir(path) else _file(path)
+    if not table or not len(next(iter(table.values()))):
         raise LawError(f"{path} holds no points")
-    names, notes = _names(columns, chosen or {}, wanted)
+    names, notes = _names(table, chosen or {}, wanted)
     values: dict[str, list[float]] = {}
+    columns: dict[str, Column] = {}
     for ours, theirs in names.items():
         try:
-            values[ours] = _numbers(ours, theirs, columns[theirs])
+            values[ours] = _numbers(ours, theirs, table[theirs])
         except LawError as error:
             if ours in wanted or ours in (chosen or {}):
                 raise
             notes.append(f"{theirs} is left out: {error}")
         else:
             notes.append(f"{ours} ({COLUMNS.get(ours, ('', ours))[1]}) is the column {theirs}")
+            columns[ours] = Column(theirs, "", 1.0, "chosen" if ours in (chosen or {}) else "name")
     points = Points(values)
     whole = points.with_compute()
     if made := [name for name in whole if name not in points]:
         notes.append(f"{made[0]} ({COLUMNS[made[0]][1]}) is computed by C = 6·N·D")
     warnings += _units(points)
-    return Read(whole, notes, warnings, columns)
+    return Read(whole, columns, 0, (), notes, warnings, table)
 
 
 def _names(
