@@ -29,7 +29,7 @@ def found() -> Answer:
 
 
 def test_what_is_written_is_read(found: Answer, tmp_path: Path) -> None:
-    write_json(tmp_path / "fit.json", found.json(draws=True) | {"columns": {"n": "params"}})
+    write_json(tmp_path / "fit.json", found.json(draws=True) | {"columns": {"n": {"name": "params"}}})
     read = load(tmp_path / "fit.json")
     assert read.law is CHINCHILLA and read.points == 40 and read.loss == found.fit.loss
     np.testing.assert_array_equal(read.theta, found.fit.vector)
