@@ -46,6 +46,7 @@ from danlu.laws.formulas import (
     smaller,
 )
 from danlu.laws.profiles import Flat, Profile, profile, unidentified
+from danlu.laws.restrict import bounded, restrict, tied
 from danlu.laws.saved import Saved, Scatter, load
 from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss, Solution, solve
 from danlu.laws.table import COLUMNS, Points, check
@@ -78,6 +79,7 @@ __all__ = [
     "batch",
     "bnsl",
     "bootstrap",
+    "bounded",
     "chains",
     "check",
     "chinchilla",
@@ -103,7 +105,9 @@ __all__ = [
     "register",
     "repeated",
     "residuals",
+    "restrict",
     "smaller",
     "solve",
+    "tied",
     "unidentified",
 ]

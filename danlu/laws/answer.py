@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from danlu.laws.fit import Fit, fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.profiles import unidentified
 from danlu.laws.saved import SCHEMA, Scatter, loss_json, ranges, scatter
+from danlu.laws.solve import HUBER, Loss
 from danlu.laws.table import Points
 
 SIZES = ("c", "n", "d", "x")  # by the first that is there, the largest rungs are held out
@@ -36,7 +38,7 @@ class Answer:
     @property
     def allocation(self) -> dict[str, Interval]:
         """Of Chinchilla's law: G, a and b of N_opt = G·(C/6)^a and D_opt = G⁻¹·(C/6)^b, with intervals."""
-        if self.fit.law is not CHINCHILLA:
+        if self.fit.law.name != CHINCHILLA.name:
             return {}
         best = [float(value) for value in allocation(self.fit.vector)]
         if not all(map(math.isfinite, best)):
@@ -69,7 +71,12 @@ class Answer:
             "law": found.law.name,
             "points": found.points.size,
             "parameters": dict(zip(keys, found.vector.tolist(), strict=True)),
-            "fixed": [key for key, free in zip(keys, found.free, strict=True) if not free],
+            "fixed": [key for key in keys if found.held(key) == "fixed"],
+            "ties": {
+                key: keys[found.law.leads[place]]
+                for place, key in enumerate(keys)
+                if not found.law.own[place]
+            },
             "intervals": {ascii_name(name): _interval(one) for name, one in self.intervals.items()},
             "coordinates": [f"ln {p}" if log else p for p, log in zip(keys, found.law.logs, strict=True)],
             "covariance": None if covariance is None else covariance.tolist(),
@@ -96,6 +103,8 @@ def answer(
     law: Law,
     points: Points,
     *,
+    loss: Loss = HUBER,
+    fixed: Mapping[str, float] | None = None,
     rungs: int = 2,
     resamples: int = 100,
     cluster: Array | None = None,
@@ -103,13 +112,14 @@ def answer(
 ) -> Answer:
     """Fit a law, resample it and score it on its largest rungs, which the fit that is scored never saw.
 
+    ``loss``: what is minimised. ``fixed``: of ``fit``; so are ties and bounds, which the law brings along.
     ``rungs``: how many are held out, by compute where it is known; 0 for none. ``resamples``: of a bootstrap;
     0 for none. ``cluster``: (points,), a label each; points of one label are drawn together;
     ``cluster_name``: the column of these labels.
     Raises LawError where the points cannot determine the law; a doubt that fails is a warning.
     """
     group = clusters(points, cluster)  # raises: a label too few is no matter of doubt
-    found = fit(law, points)
+    found = fit(law, points, loss=loss, fixed=fixed)
     warnings = list(found.warnings)
     draws, intervals, held = None, {}, None
     if resamples:
@@ -125,7 +135,7 @@ def answer(
         warnings += [Warned("not-identified", flat) for flat in unidentified(found)]
     if rungs:
         try:
-            held = hold_out(law, points, rungs, by=size_of(points))
+            held = hold_out(law, points, rungs, by=size_of(points), loss=loss, fixed=fixed)
         except LawError as error:
             warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
     spread = scatter(found.residuals, None if cluster is None else group, int(found.free.sum()), cluster_name)

@@ -81,6 +81,7 @@ class Law:
     ``arrange(theta)``: of parameters that say the same in another order, the order to report.
     ``space``: what a residual is: ``log`` (ln prediction − ln target) or ``linear`` (prediction − target).
     ``distinct``: of how many different values a column must have at least, for the law to be told from it.
+    ``leads``: of tied parameters (see ``restrict``), the place of the one that each is equal to; else empty.
     ``published``: parameter sets of papers, by name.
     """
 
@@ -100,6 +101,7 @@ class Law:
     space: Literal["log", "linear"] = "log"
     distinct: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, Published] = field(default_factory=dict)
+    leads: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, given in self.published.items():
@@ -133,6 +135,12 @@ class Law:
         if wanted not in keys:
             raise LawError(f"{self.name} has no parameter {name}; it has {', '.join(self.names)}")
         return keys.index(wanted)
+
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """Which parameters have a value of their own, and are not another's, (parameters,)."""
+        places = range(len(self.parameters))
+        return np.array([lead == place for lead, place in zip(self.leads or places, places, strict=True)])
 
     def named(self, theta: Array) -> dict[str, float]:
         """The values of one parameter vector, by name."""

@@ -5,6 +5,9 @@ smooth descent reaches exactly. Given the parameters near it, the corner's resid
 Newton's method. Their multipliers tell whether it is the lowest (all within the points' weights); else the
 worst one is let go, and the residual that ends the way down takes its place: Barrodale and Roberts 1973
 (doi:10.1137/0710069), on the law made linear at each corner.
+
+A corner is written as the points whose residuals vanish, (problems, parameters); where fewer parameters move,
+the places that are left over hold NONE.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from danlu.laws.base import Array
 Flags = NDArray[np.bool_]
 PIVOTS, NEWTON = 100, 6
 WITHIN = 1e-7  # by which share a multiplier may exceed its weight
+NONE = -1
 EXACT = 1e-12  # residuals that are nothing but rounding
 
 
@@ -56,7 +60,7 @@ def settle(problems: Problems, u: Array) -> tuple[Array, Array, Flags]:
         u[at], value[at] = new, new_value[good]
         multiplier, left, inverse, r, J = _balance(some, new, corner[at])
         gradient[at] = np.abs(left).max(-1, initial=0)
-        limit = np.take_along_axis(some.weights, corner[at], -1)
+        limit = _at(some.weights, corner[at])
         excess = np.abs(multiplier) / np.maximum(limit, 1e-300) - 1
         rest[at] = excess.max(-1) <= WITHIN
         going = ~rest[at]
@@ -75,6 +79,21 @@ def settle(problems: Problems, u: Array) -> tuple[Array, Array, Flags]:
     return np.where(worse[:, None], begun, u), gradient, exact | (rest & ~worse)
 
 
+def _at(values: Array, corner: NDArray[np.int64]) -> Array:
+    """The corner's own of (problems, …, points), and 0 where it holds NONE."""
+    between = (1,) * (values.ndim - corner.ndim)
+    index = corner.reshape(len(corner), *between, -1)
+    return np.where(index == NONE, 0.0, np.take_along_axis(values, np.maximum(index, 0), -1))
+
+
+def _without(values: Array, corner: NDArray[np.int64]) -> Array:
+    """(problems, points) with 0 at the corner's points."""
+    values = values.copy()
+    problem, place = np.nonzero(corner != NONE)
+    values[problem, corner[problem, place]] = 0.0
+    return values
+
+
 def _sum(problems: Problems, u: Array) -> Array:
     value = np.sum(problems.weights * np.abs(problems.residuals(u)[0]), axis=-1)
     return np.where(np.isnan(value), np.inf, value)
@@ -88,17 +107,17 @@ def _rows(problems: Problems, u: Array) -> tuple[Array, Array]:
 
 
 def _nearest(problems: Problems, u: Array) -> NDArray[np.int64]:
-    """For each problem as many points as parameters, of small residuals and independent of one another."""
+    """For each problem as many points as parameters move: of small residuals, independent of one another."""
     r, J = _rows(problems, u)
     size = np.sqrt(np.maximum((J**2).sum(-1, keepdims=True), 1e-300))
     near = np.abs(r) + 1e-3 * np.abs(r).mean(-1, keepdims=True) + EXACT
     left = np.where(problems.weights > 0, 1.0 / near, 0.0)[..., None, :] * J / size
-    chosen = np.empty(u.shape, np.int64)
+    chosen, moving = np.full(u.shape, NONE), np.any(J != 0, axis=-1).sum(-1)
     for j in range(u.shape[-1]):
         norm = (left**2).sum(-2)
         np.put_along_axis(norm, chosen[:, :j], -1.0, axis=-1)
-        chosen[:, j] = norm.argmax(-1)
-        one = np.take_along_axis(left, chosen[:, None, j : j + 1], -1)
+        chosen[:, j] = np.where(j < moving, norm.argmax(-1), NONE)
+        one = _at(left, chosen[:, j : j + 1])
         one /= np.sqrt(np.maximum((one**2).sum(-2, keepdims=True), 1e-300))
         left = left - one * np.matmul(one.mT, left)
     return chosen
@@ -106,8 +125,9 @@ def _nearest(problems: Problems, u: Array) -> NDArray[np.int64]:
 
 def _inverse(J: Array, corner: NDArray[np.int64]) -> Array:
     """What moves one residual of the corner by 1 and no other: (problems, of the corner, parameters)."""
-    active = np.take_along_axis(J, corner[:, None, :], -1)
-    size = np.sqrt(np.maximum((active**2).sum(-1, keepdims=True), 1e-300))
+    active = _at(J, corner)
+    size = np.sqrt((active**2).sum(-1, keepdims=True))
+    size = np.where(size > 1e-150, size, np.inf)  # of what does not move, lest rounding be divided by nothing
     return np.linalg.pinv(np.nan_to_num(active / size), rcond=1e-13) / size.mT
 
 
@@ -115,7 +135,7 @@ def _into(problems: Problems, u: Array, corner: NDArray[np.int64]) -> Array:
     """Newton's method for the corner's residuals."""
     for _ in range(NEWTON):
         r, J = _rows(problems, u)
-        active = np.nan_to_num(np.take_along_axis(r, corner, -1))
+        active = np.nan_to_num(_at(r, corner))
         step = np.matmul(_inverse(J, corner).mT, active[..., None])[..., 0]
         u = np.clip(u - step, problems.low, problems.high)
     return u
@@ -127,14 +147,13 @@ def _balance(
     """The corner's multipliers, the gradient that remains with them kept within the weights, and what they
     came from: the inverse, the residuals and the Jacobian."""
     r, J = _rows(problems, u)
-    np.put_along_axis(r, corner, 0.0, axis=-1)
+    r = _without(r, corner)
     g = np.matmul(J, (problems.weights * np.sign(r))[..., None])[..., 0]
     inverse = _inverse(J, corner)
     multiplier = -np.matmul(inverse, g[..., None])[..., 0]
-    limit = np.take_along_axis(problems.weights, corner, -1)
+    limit = _at(problems.weights, corner)
     kept = np.clip(multiplier, -limit, limit)
-    active = np.take_along_axis(J, corner[:, None, :], -1)
-    left = g + np.matmul(active, kept[..., None])[..., 0]
+    left = g + np.matmul(_at(J, corner), kept[..., None])[..., 0]
     return multiplier, left, inverse, r, J
 
 
@@ -153,8 +172,7 @@ def _pivot(
     worst = excess.argmax(-1)
     way = inverse[count, worst] * np.sign(multiplier[count, worst])[:, None]
     slope = problems.weights[count, corner[count, worst]] - np.abs(multiplier[count, worst])
-    rate = np.matmul(way[:, None, :], J)[:, 0]
-    np.put_along_axis(rate, corner, 0.0, axis=-1)
+    rate = _without(np.matmul(way[:, None, :], J)[:, 0], corner)
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = -r / rate
     ahead = (distance > 0) & np.isfinite(distance) & (problems.weights > 0)

@@ -49,6 +49,14 @@ class Fit:
     free: NDArray[np.bool_]
     warnings: list[Warned] = field(default_factory=list)
 
+    def held(self, name: str) -> str:
+        """What holds a parameter: ``fixed``, ``= α``, or nothing."""
+        place = self.law.place(name)
+        lead = self.law.leads[place] if self.law.leads else place
+        if lead != place:
+            return f"= {self.law.names[lead]}"
+        return "" if self.free[place] else "fixed"
+
     def predict(self, points: Mapping[str, Array]) -> Array:
         """What the law says of other points, (points,)."""
         return self.law.predict(self.vector, points)
@@ -79,18 +87,11 @@ def fit(
     """Fit a law to points from many starts, all solved at once.
 
     ``weights``: (points,), not negative. ``starts``: (starts, parameters) instead of the law's own.
-    ``fixed``: values of parameters that are not fitted.
+    ``fixed``: values of parameters that are not fitted; see ``restrict`` for ties and bounds.
     Raises LawError where the points cannot determine the law, or no start has a finite objective.
     """
-    check(law, points)
+    begin, free = _begin(law, points, starts, fixed or {})
     weights = _weights(weights, points.size)
-    begin = np.array(law.starts(points, points[law.target]) if starts is None else starts, dtype=np.float64)
-    if begin.ndim != 2 or begin.shape[1] != len(law.parameters):
-        raise LawError(f"starts of {law.name} have shape (starts, {len(law.parameters)}), not {begin.shape}")
-    free = np.ones(len(law.parameters), bool)
-    for name, value in (fixed or {}).items():
-        free[law.place(name)] = False
-        begin[:, law.place(name)] = value
     found = solve(law, points, points[law.target], begin, loss=loss, weights=weights, free=free)
     best = int(np.argmin(found.objective))
     if not np.isfinite(found.objective[best]):
@@ -146,6 +147,30 @@ def _better(one: Solution, other: Solution) -> Solution:
         iterations=one.iterations + other.iterations,
         converged=np.where(wins, other.converged, one.converged),
     )
+
+
+def _begin(
+    law: Law, points: Points, starts: Array | None, fixed: Mapping[str, float]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Where the descents start, (starts, parameters), and which parameters move, (parameters,)."""
+    free, values = law.own, {}
+    for name, value in fixed.items():
+        place = law.leads[law.place(name)] if law.leads else law.place(name)
+        if not free[place]:
+            raise LawError(f"{name} is tied to a parameter that has a value already; give one of the two")
+        if not np.isfinite(value) or (law.parameters[place].log and value <= 0):
+            allowed = "a number above zero" if law.parameters[place].log else "a number"
+            raise LawError(f"{name} = {value:g} cannot be: it is {allowed}")
+        free[place], values[place] = False, value
+    check(law, points, held=len(free) - int(free.sum()))
+    if not free.any():
+        raise LawError(f"every parameter of {law.name} is held, so that nothing is left to fit")
+    begin = np.array(law.starts(points, points[law.target]) if starts is None else starts, dtype=np.float64)
+    if begin.ndim != 2 or begin.shape[1] != len(law.parameters):
+        raise LawError(f"starts of {law.name} have shape (starts, {len(law.parameters)}), not {begin.shape}")
+    for place, value in values.items():
+        begin[:, place] = value
+    return (np.unique(begin, axis=0) if values else begin), free
 
 
 def _weights(weights: Array | None, size: int) -> Array:

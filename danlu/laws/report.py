@@ -45,6 +45,8 @@ def _parameters(answer: Answer) -> Table:
     for parameter in answer.fit.law.parameters:
         ends = answer.intervals.get(parameter.name)
         interval = ("", "") if ends is None else (f"{ends.low:.4g}", f"{ends.high:.4g}")
+        if held := answer.fit.held(parameter.name):
+            interval = (held, "")
         value = f"{answer.fit.theta[parameter.name]:.6g}"
         rows.append((parameter.name, value, *interval, parameter.meaning))
     return Table(rows)
@@ -78,7 +80,7 @@ def _fitted(answer: Answer) -> Chart | None:
 
 def _isoflops(answer: Answer) -> Chart | None:
     law, points = answer.fit.law, answer.fit.points.with_compute()
-    if law is not CHINCHILLA or "c" not in points:
+    if law.name != CHINCHILLA.name or "c" not in points:
         return None
     chart = _chart("n", _axis("loss"), "At equal compute: points, and what the law says at C = 6·N·D.")
     for colour, budget, group in _groups(points, "c"):

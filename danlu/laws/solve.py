@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Data, Law
 from danlu.laws.corners import settle
+from danlu.laws.errors import LawError
 
 CHUNK = 1 << 17  # problems × points × parameters that are worked on together: what stays in the cache
 TOLERANCE = 1e-11  # of a gradient at rest, beside the sum of its terms' sizes
@@ -35,6 +36,23 @@ class Loss:
         if self.delta == 0:
             return "sum of |r|"
         return "sum of ½r²" if self.delta == np.inf else f"sum of Huber's loss, δ = {self.delta:g}"
+
+    @classmethod
+    def of(cls, said: str) -> Loss:
+        """``huber:δ`` (``huber``: δ = 0.001), ``mse`` (least squares) or ``lad`` (least absolute deviations).
+        Raises LawError for anything else."""
+        kind, _, delta = said.partition(":")
+        if said in ("huber", "mse", "lad"):
+            return {"huber": HUBER, "mse": SQUARES, "lad": ABSOLUTE}[said]
+        try:
+            if kind == "huber" and 0 < float(delta) < np.inf:
+                return cls(float(delta))
+        except ValueError:
+            pass
+        raise LawError(
+            f"--loss {said}: what is minimised is huber:1e-3 (or another width above zero), mse or lad; "
+            f"the column of the loss is --column loss={said}"
+        )
 
     def value(self, r: Array) -> Array:
         """ρ(r), elementwise."""
@@ -90,7 +108,7 @@ def solve(
     """
     problems, k = starts.shape
     points = target.shape[-1]
-    free = np.broadcast_to(np.ones(k, bool) if free is None else free, (problems, k))
+    free = np.broadcast_to(law.own if free is None else free, (problems, k))
     weights = np.broadcast_to(np.ones(points) if weights is None else weights, (problems, points))
     target = np.broadcast_to(target, (problems, points))
     size = max(1, CHUNK // (points * k))
@@ -99,9 +117,12 @@ def solve(
         for at in (slice(i, i + size) for i in range(0, problems, size))
     ]
     found = Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    if law.arrange is None or not free.all():  # what is held belongs to its own place
-        return found
-    return replace(found, theta=law.arrange(found.theta))
+    theta = np.where(free, found.theta, starts)  # what is held, to the last bit
+    if law.leads:
+        theta = theta[:, law.leads]
+    elif law.arrange is not None and free.all():  # what is held belongs to its own place
+        theta = law.arrange(theta)
+    return replace(found, theta=theta)
 
 
 def _solve_chunk(

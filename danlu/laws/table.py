@@ -90,8 +90,9 @@ class Points(Mapping[str, Array]):
         return self
 
 
-def check(law: Law, points: Points) -> None:
-    """Raise LawError, one sentence, where the points cannot determine the law."""
+def check(law: Law, points: Points, held: int = 0) -> None:
+    """Raise LawError, one sentence, where the points cannot determine the law, of which so many parameters
+    are not fitted."""
     for name in (*law.columns, law.target):
         if name not in points:
             unit, meaning = COLUMNS.get(name, ("", ""))
@@ -101,13 +102,14 @@ def check(law: Law, points: Points) -> None:
         if positive and (bad := np.flatnonzero(points[name] <= 0).tolist()):
             value = points[name][bad[0]]
             raise LawError(f"{law.name} needs {name} > 0, but point {bad[0] + 1} has {value:g} {_among(bad)}")
-    if points.size < len(law.parameters):
+    if points.size < len(law.parameters) - held:
         raise LawError(
             f"{law.name} has {len(law.parameters)} parameters ({', '.join(law.names)}), "
+            f"{f'{held} of them held, ' if held else ''}"
             f"too many for {points.size} point{'s' * (points.size != 1)}"
         )
     for name in law.columns:
-        found, needed = len(np.unique(points[name])), law.distinct.get(name, 2)
+        found, needed = len(np.unique(points[name])), max(1, law.distinct.get(name, 2) - held)
         if found < needed:
             raise LawError(
                 f"{law.name} needs at least {needed} different values of {name}, but there "

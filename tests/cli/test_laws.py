@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from danlu.cli.main import main
-from danlu.laws import LAWS, LawError, Points, law
+from danlu.laws import LAWS, LawError, Points, law, load
 from danlu.laws.formulas.chinchilla import allocation, optimum
 from danlu.laws.plan import plan
 
@@ -124,6 +124,8 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
         (("plan", "--flops", "1e22", "--by", "absent.json"), "absent.json is missing"),
         (("fit", "absent.csv"), "absent.csv is missing"),
         (("fit", "absent.csv", "--column", "loss"), "it is OURS=THEIRS"),
+        (("fit", "absent.csv", "--fix", "E"), "it is E=1.7 (a value)"),
+        (("fit", "absent.csv", "--fix", "F=1"), "no parameter F; it has E, A, B"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -139,6 +141,23 @@ def test_the_column_of_the_loss_is_named_like_any_other(
     ladder.write_text(ladder.read_text().replace("val_loss", "score"))
     code, out, _ = danlu(capsys, "fit", ladder, "--column", "loss=score", "--resamples", 0)
     assert code == 0 and "loss (held-out loss) is the column score" in out
+
+
+def test_a_fit_with_parameters_held(capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path) -> None:
+    words = ["fit", ladder, "--fix", f"E={TRUTH[0].item()!r}, beta=alpha", "--loss", "mse", "--resamples", 4]
+    code, out, _ = danlu(capsys, *words, "--json")
+    said = json.loads(out)
+    assert code == 0 and said["loss"]["kind"] == "mse"
+    assert said["fixed"] == ["E"] and said["ties"] == {"beta": "alpha"}
+    assert said["parameters"]["E"] == TRUTH[0] and said["parameters"]["alpha"] == said["parameters"]["beta"]
+    assert np.array(said["covariance"])[0].tolist() == [0.0] * 5
+    (tmp_path / "held.json").write_text(out)
+    sample = load(tmp_path / "held.json").sample(20)
+    assert sample is not None and (sample[:, 0] == TRUTH[0]).all()
+    np.testing.assert_allclose(sample[:, 3], sample[:, 4], rtol=1e-6)
+    code, out, _ = danlu(capsys, *words, "--report", tmp_path / "held.html")
+    assert code == 0 and re.search(r"^E .* fixed", out, re.M) and re.search(r"^β .* = α", out, re.M)
+    assert "= α" in (tmp_path / "held.html").read_text(encoding="utf-8")
 
 
 def test_a_cluster_that_is_no_column(capsys: pytest.CaptureFixture[str], ladder: Path) -> None:

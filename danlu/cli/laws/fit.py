@@ -25,6 +25,13 @@ def fit(
     d: D = None,
     c: C = None,
     column: Column = None,
+    fix: Annotated[
+        str | None,
+        typer.Option("--fix", help="Hold parameters: E=1.7 (a value), alpha=beta (a tie), E<=1.2 (a bound)."),
+    ] = None,
+    loss: Annotated[
+        str, typer.Option("--loss", help="What is minimised: huber:WIDTH, mse or lad, of ln loss.")
+    ] = "huber:1e-3",
     hold_out: HoldOut = 2,
     resamples: Annotated[
         int,
@@ -51,13 +58,21 @@ def fit(
     from danlu.laws.answer import answer
     from danlu.laws.errors import Warned
 
-    wanted = danlu.laws.law(law)
+    minimised = danlu.laws.Loss.of(loss)
+    wanted, fixed = danlu.laws.restrict(danlu.laws.law(law), fix or "")
     if report is not None:
         check_output(report, force)
     got = danlu.laws.read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
     groups = None if cluster is None else got.labels(cluster)
     found = answer(
-        wanted, got.points, rungs=hold_out, resamples=resamples, cluster=groups, cluster_name=cluster
+        wanted,
+        got.points,
+        loss=minimised,
+        fixed=fixed,
+        rungs=hold_out,
+        resamples=resamples,
+        cluster=groups,
+        cluster_name=cluster,
     )
     found.warnings[:0] = [Warned("file", one) for one in got.warnings]
     if report is not None:
@@ -81,7 +96,10 @@ def _print_fit(found: Any) -> None:
     for parameter in one.law.parameters:
         ends = found.intervals.get(parameter.name)
         unit = f", {parameter.unit}" if parameter.unit else ""
-        rows.append((parameter.name, *_ends(one.theta[parameter.name], ends), f"{parameter.meaning}{unit}"))
+        value, low, high = _ends(one.theta[parameter.name], ends)
+        held = one.held(parameter.name)
+        low, high = (held, "") if held else (low, high)
+        rows.append((parameter.name, value, low, high, f"{parameter.meaning}{unit}"))
     meanings = {
         "G": "N_opt = G·(C/6)^a",
         "a": "how the best size grows with compute",
