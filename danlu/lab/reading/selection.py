@@ -1,8 +1,4 @@
-"""Which runs, in which order: ``lr>1e-3``, ``state=finished``, by a small grammar. Nothing is evaluated.
-
-    filter  = NAME OPERATOR VALUE
-    operator: = != < <= > >=, and ~ (the text holds VALUE, whatever the case)
-    value   = a number (1e-3, 2M, 10k), true, false, none, or text
+"""Which runs, by filters (``danlu.files.filters``), and in which order.
 
 A name is a fact of the run, a measure, a field of its experiment, or the end of a field's name: ``lr`` stands
 for ``optimizer.lr`` where no other field ends in ``.lr``.
@@ -10,62 +6,16 @@ for ``optimizer.lr`` where no other field ends in ``.lr``.
 
 from __future__ import annotations
 
-import math
-import operator
-import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
+from danlu.files.filters import is_number, parse_filter
 from danlu.lab.reading.run import FACTS, Run
-
-_FILTER = re.compile(r"\s*([^\s=!<>~]+)\s*(<=|>=|!=|==|[=<>~])\s*(.*?)\s*", re.DOTALL)
-_COUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kMBGT])")
-SCALES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
-}  # fmt: skip
-_WORDS = {"none": None, "null": None, "true": True, "false": False}
-
-
-class Filter(NamedTuple):
-    """``name`` may still be the end of a field's name; ``value`` is a number, a truth value, None or text."""
-
-    name: str
-    operator: str
-    value: Any
-
-    def holds(self, found: Any) -> bool:
-        """Whether it is true of a run's value. An order holds of numbers alone, and of no NaN."""
-        match self.operator:
-            case "~":
-                return str(self.value).lower() in str(found).lower()
-            case "=":
-                return _equal(found, self.value)
-            case "!=":
-                return not _equal(found, self.value)
-        return _is_number(found) and _ORDER[self.operator](found, self.value)
-
-
-def parse_filter(text: str) -> Filter:
-    """Raises ``LabError`` where ``text`` is no filter."""
-    match = _FILTER.fullmatch(text)
-    if match is None or not match[3]:
-        raise _error(
-            f"--where {text!r} is not NAME OPERATOR VALUE, such as 'optimizer.lr>1e-3'; "
-            "the operators are = != < <= > >= and ~ (contains)"
-        )
-    name, sign, written = match[1], match[2].replace("==", "="), match[3]
-    value = written if sign == "~" else _value(written)
-    if sign in _ORDER and not _is_number(value):
-        raise _error(
-            f"--where {text!r}: {sign} needs a number, not {written!r}; for text there are = != and ~"
-        )
-    return Filter(name, sign, value)
 
 
 def select(runs: Sequence[Run], filters: Iterable[str]) -> list[Run]:
-    """The runs of which all filters hold. Raises ``LabError`` for one that cannot be read, or a name that no
-    run has."""
+    """The runs of which all filters hold. Raises ``FilterError`` for one that cannot be read,
+    ``LabError`` for a name that no run has."""
     chosen = list(runs)
     for one in map(parse_filter, filters):
         if runs:
@@ -130,32 +80,9 @@ def full_name(word: str, runs: Sequence[Run]) -> str:
     raise _error(f"no run has {word!r}{hint or ': danlu show RUN lists its fields, --json its facts'}")
 
 
-def _value(written: str) -> Any:
-    if written.lower() in _WORDS:
-        return _WORDS[written.lower()]
-    if match := _COUNT.fullmatch(written):
-        return float(match[1]) * SCALES[match[2]]
-    if len(written) > 1 and written[0] == written[-1] and written[0] in "'\"":
-        return written[1:-1]
-    try:
-        return float(written)
-    except ValueError:
-        return written
-
-
-def _equal(found: Any, wanted: Any) -> bool:
-    if _is_number(found) and _is_number(wanted):
-        return found == wanted or (math.isnan(found) and math.isnan(wanted))
-    return type(found) is type(wanted) and bool(found == wanted)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _key(value: Any) -> tuple[bool, Any]:
     """Numbers before text."""
-    return (False, value) if _is_number(value) else (True, str(value))
+    return (False, value) if is_number(value) else (True, str(value))
 
 
 def _error(sentence: str) -> Exception:

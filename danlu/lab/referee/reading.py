@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from danlu.files import event_files, offline_runs
 from danlu.files.errors import FileError
 from danlu.files.json import from_json, read_json
 from danlu.files.read import LARGE, decode, read_bytes
 from danlu.lab.errors import LabError
-from danlu.lab.referee import event_files, offline_runs
 from danlu.lab.referee.plan import Reading
 from danlu.spec.errors import did_you_mean
 

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from danlu.files.filters import Filter, FilterError, parse_filter
 from danlu.lab.errors import LabError
 from danlu.lab.reading.groups import short_names
 from danlu.lab.reading.run import Run
-from danlu.lab.reading.selection import Filter, full_name, order, parse_filter, select
+from danlu.lab.reading.selection import full_name, order, select
 
 names = st.from_regex(r"[a-z_][a-z0-9_./@:-]{0,12}", fullmatch=True)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -46,7 +47,7 @@ def test_a_filter_means_what_it_says(
 def test_text_is_only_compared(name: str, written: str) -> None:
     try:
         one = parse_filter(f"{name}~{written}")
-    except LabError:
+    except FilterError:
         assert not written.strip()
         return
     assert one == Filter(name, "~", written.strip())
@@ -59,7 +60,7 @@ def test_text_is_only_compared(name: str, written: str) -> None:
 def test_anything_else_is_refused_in_one_sentence(text: str) -> None:
     try:
         parse_filter(text)
-    except LabError as error:
+    except FilterError as error:
         assert "--where" in str(error)
 
 
@@ -81,10 +82,14 @@ def test_values_keep_their_types() -> None:
     assert parse_filter("a=nan").holds(math.nan) and parse_filter("a=2").holds(2)
 
 
-@pytest.mark.parametrize("text", ["", "lr", "lr>", ">1", "lr>high", "lr<='1'", "a b>1"])
+@pytest.mark.parametrize("text", ["", "lr", "lr>", ">1", "lr>high", "lr<='1'", " >1"])
 def test_refused(text: str) -> None:
-    with pytest.raises(LabError, match="--where"):
+    with pytest.raises(FilterError, match="--where"):
         parse_filter(text)
+
+
+def test_a_name_may_hold_spaces() -> None:
+    assert parse_filter(" Model Family = Llama-2 ") == Filter("Model Family", "=", "Llama-2")
 
 
 def test_select_by_facts_measures_fields() -> None:

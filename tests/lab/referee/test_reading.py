@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from danlu.files import event_files, offline_runs
 from danlu.files.errors import FileError
-from danlu.lab.referee import event_files, offline_runs
+from danlu.files.protobuf import fields
 from danlu.lab.referee.plan import Reading
-from danlu.lab.referee.protobuf import fields
 from danlu.lab.referee.reading import Unread, read
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from danlu.files.errors import FileError
+from danlu.files.protobuf import all_of, fields, signed
 from danlu.files.read import LARGE, read_bytes
-from danlu.lab.referee.protobuf import all_of, fields, signed
 
 # Numbers of fields (tensorflow's event.proto, summary.proto, tensor.proto) and of a type.
 STEP, SUMMARY = 2, 5
@@ -31,8 +31,22 @@ def scalars(folder: Path, tag: str) -> list[float]:
             if known or len(record) < LARGEST:
                 _check(record, checksum, file)
             if known:
-                found += _of_tag(record, tag.encode())
+                found += [(step, value) for name, step, value in _scalars(record) if name == tag]
     return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+
+def last(file: Path) -> dict[str, float]:
+    """The value of each tag of an event file at its highest step, and that step as ``step``. Raises
+    ``FileError`` as ``scalars`` does."""
+    newest: dict[str, tuple[int, float]] = {}
+    for record, checksum in _records(read_bytes(file, LARGE), file):
+        if len(record) < LARGEST:
+            _check(record, checksum, file)
+            for name, step, value in _scalars(record):
+                if step >= newest.get(name, (step, 0.0))[0]:
+                    newest[name] = step, value
+    steps = {"step": float(max(step for step, _ in newest.values()))} if newest else {}
+    return {**steps, **{name: value for name, (_, value) in newest.items()}}
 
 
 def _records(data: bytes, file: Path) -> Iterator[tuple[bytes, bytes]]:
@@ -53,14 +67,15 @@ def _check(data: bytes, checksum: bytes, file: Path) -> None:
         raise FileError(f"{file} is damaged: a checksum is wrong; run the program again")
 
 
-def _of_tag(record: bytes, tag: bytes) -> Iterator[tuple[int, float]]:
+def _scalars(record: bytes) -> Iterator[tuple[str, int, float]]:
+    """Tag, step and value of each number in an event."""
     event = fields(record)
     step = next((signed(value) for number, value in event if number == STEP), 0)
     for summary in (value for number, value in event if number == SUMMARY):
         for said in (dict(fields(one)) for one in all_of(summary, VALUE)):
-            value = _value(said) if said.get(TAG) == tag else None
+            value = _value(said)
             if value is not None:
-                yield step, value
+                yield said.get(TAG, b"").decode(errors="replace"), step, value
 
 
 def _value(said: dict[int, Any]) -> float | None:

@@ -8,12 +8,14 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from danlu.files.errors import FileError
 from danlu.files.json import from_json, read_object
+from danlu.files.protobuf import all_of, fields
 from danlu.files.read import LARGE, read_bytes
-from danlu.lab.referee.protobuf import all_of, fields
 
+SUMMARY_FILE = "wandb-summary.json"
 IDENTITY = b":W&B"
 HEAD = 7  # bytes at the start of the file, and before each part of a record
 BLOCK = 32768  # bytes; no part crosses the border of two
@@ -33,8 +35,18 @@ def logged(folder: Path, key: str) -> list[float]:
             summary += _of_key(record, SUMMARY, key)
     if files or not folder.is_dir():
         return history or summary[-1:]
-    written = map(read_object, sorted(folder.rglob("wandb-summary.json")))
+    written = map(read_object, sorted(folder.rglob(SUMMARY_FILE)))
     return [float(said[key]) for said in written if isinstance(said.get(key), int | float)]
+
+
+def last(file: Path) -> dict[str, Any]:
+    """Of a run's log: the last value logged under each key, or else what its summary says. Raises
+    ``FileError``."""
+    found: dict[str, Any] = {}
+    for kind in (SUMMARY, HISTORY):
+        for record in _records(file):
+            found.update(_items(record, kind))
+    return found
 
 
 def _records(file: Path) -> Iterator[bytes]:
@@ -60,11 +72,15 @@ def _records(file: Path) -> Iterator[bytes]:
 
 
 def _of_key(record: bytes, kind: int, key: str) -> Iterator[float]:
+    for name, value in _items(record, kind):
+        if name == key and isinstance(value, int | float):
+            yield float(value)
+
+
+def _items(record: bytes, kind: int) -> Iterator[tuple[str, Any]]:
+    """Names, joined by dots, and values of what a record logs."""
     for part in all_of(record, kind):
         for item in all_of(part, ITEM):
             said = fields(item)
             name = ".".join(value.decode() for number, value in said if number in (KEY, NESTED))
-            if name == key:
-                value = from_json(next((value for number, value in said if number == JSON), b"null"))
-                if isinstance(value, int | float):
-                    yield float(value)
+            yield name, from_json(next((value for number, value in said if number == JSON), b"null"))
