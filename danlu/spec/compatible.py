@@ -283,6 +283,11 @@ def check_experiment(experiment: Experiment) -> None:
             f"train.recompute = true computes a layer twice, and model.norm.kind = {norm.kind} would update "
             "its running averages twice; set train.recompute = false"
         )
+    if train.precise_bn is not None and not isinstance(norm, BatchNorm | BatchRenorm):
+        raise ValueError(
+            f"train.precise_bn = {train.precise_bn} measures statistics of batch norms, and the network has "
+            "none; leave it out, or set model.norm = batch in an encoder"
+        )
     if isinstance(norm, BatchRenorm) and train.steps is not None and norm.begin >= train.steps:
         raise ValueError(
             f"model.norm.begin = {norm.begin}: before that update batch renorm is batch norm, and "

@@ -46,7 +46,9 @@ class Train(Spec):
     with the whole batch (left out: none).
     ``weights``: the type in which they are kept between updates, and how updates are rounded to it.
     ``products``: ``float8`` multiplies in eight bits in the blocks' linear maps (left out: in ``precision``).
-    ``average``: of the weights over updates, kept and evaluated beside them. ``quantize``: weights in few
+    ``average``: of the weights over updates, kept and evaluated beside them. ``precise_bn``: evaluate, and
+    save for use, with statistics of batch norms over so many batches of training, of the weights as they are;
+    the running averages of training are not touched. ``quantize``: weights in few
     bits from some moment on.
     """
 
@@ -62,6 +64,7 @@ class Train(Spec):
     weights: Literal["float32", "bfloat16", "bfloat16-stochastic"] = "float32"
     products: Literal["float8"] | None = None
     average: Average | None = None
+    precise_bn: PositiveInt | None = None
     quantize: Quantize | None = None
     compile: Literal["auto"] | bool = "auto"
     recompute: bool = False

@@ -55,13 +55,22 @@ class WeightsAverage:
         one, as ``METRIC_average``."""
         found = score()
         if self.average is not None and self.average.seen:
-            try:
-                with self.average.in_place():
-                    _gather_anew(self.model)
-                    found[f"{metric}_average"] = score()[metric]
-            finally:
-                _gather_anew(self.model)
+            with self.in_place():
+                found[f"{metric}_average"] = score()[metric]
         return found
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Within, the weights are their average, where there is one."""
+        if self.average is None or not self.average.seen:
+            yield
+            return
+        try:
+            with self.average.in_place():
+                _gather_anew(self.model)
+                yield
+        finally:
+            _gather_anew(self.model)
 
     def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         """What a checkpoint keeps of it, by file and name."""

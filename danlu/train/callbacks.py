@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from sys import float_info
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -64,6 +65,9 @@ class Callback:
     def after_evaluation(self, run: Trainer, metrics: Mapping[str, float]) -> None:
         """Held-out metrics by name have been measured."""
 
+    def before_save(self, run: Trainer) -> None:
+        """A checkpoint is about to be written; the weights are those to save."""
+
     def state(self) -> Any:
         """What must be kept besides tensors, as JSON; None: nothing."""
         return None
@@ -82,7 +86,8 @@ class Callback:
 def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
     """The callbacks of ``run`` in order, a user's ``own`` before what evaluates and saves. Raises
     ``RunError`` where one of theirs keeps a state under no name, or one that is taken."""
-    taken = {"position", "scale", "clock", "processes", Average.name, Quantize.name, Spikes.name, "quantized"}
+    taken = {"position", "scale", "clock", "processes", "quantized"}
+    taken |= {one.name for one in (Average, Quantize, Precise, Spikes)}
     for callback in own:
         if not isinstance(callback, Callback):
             raise RunError(
@@ -95,10 +100,13 @@ def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
             what = type(callback).__name__
             raise RunError(f"{what}.name = {callback.name!r} {why}; its state needs its own name")
         taken.add(callback.name)
-    rounds = [] if run.experiment.train.quantize is None else [Quantize(run)]
+    train = run.experiment.train
+    asked: list[Callback] = [] if train.quantize is None else [Quantize(run)]
+    if train.precise_bn is not None:
+        asked.append(Precise(run))
     return [
-        *rounds,
-        Spikes(run.experiment.train),
+        *asked,
+        Spikes(train),
         LookInside(),
         Noise(run),
         Average(run),
@@ -136,6 +144,40 @@ class Quantize(Callback):
         self._on = state
         if state:
             activate(self._model)
+
+
+class Precise(Callback):
+    """``train.precise_bn``: evaluations, and what is loaded from a checkpoint, have statistics of batch norms
+    that are measured anew by the weights as they are. Those of training are not touched."""
+
+    name = "precise"
+
+    def __init__(self, run: Trainer) -> None:
+        from danlu.train.precise import statistics
+
+        run.measured_anew = lambda: self._anew(run)
+        self.kept = {name: tensor.clone() for name, tensor in statistics(run.model).items()}
+
+    def before_save(self, run: Trainer) -> None:
+        with run.average.in_place(), self._anew(run) as found:
+            for name, tensor in found.items():
+                self.kept[name].copy_(tensor)
+
+    def _anew(self, run: Trainer) -> AbstractContextManager[dict[str, torch.Tensor]]:
+        from danlu.train.precise import precisely, training_passes
+
+        count = run.experiment.train.precise_bn
+        assert count is not None
+        model = run.model
+        return precisely(
+            model, training_passes(model, run.experiment, run.objective, count, run.group.device)
+        )
+
+    def state(self) -> bool:
+        return True
+
+    def tensors(self) -> Tensors:
+        return {"precise": self.kept}
 
 
 class Spikes(Callback):
@@ -325,16 +367,17 @@ class Evaluate(Callback):
             callback.after_evaluation(run, metrics)
 
     def _score(self, run: Trainer) -> dict[str, float]:
-        return evaluate(
-            run.made.wrapped,
-            run.objective,
-            run.held_out,
-            run.group,
-            rows=evaluation_rows(run.experiment, run.objective, run.group.count),
-            stop=lambda: run.interrupt.requested is not None,
-            score=run.score,
-            padded=run.passes is not None,
-        )
+        with run.measured_anew():
+            return evaluate(
+                run.made.wrapped,
+                run.objective,
+                run.held_out,
+                run.group,
+                rows=evaluation_rows(run.experiment, run.objective, run.group.count),
+                stop=lambda: run.interrupt.requested is not None,
+                score=run.score,
+                padded=run.passes is not None,
+            )
 
 
 class Checkpoint(Callback):

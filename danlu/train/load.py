@@ -45,7 +45,8 @@ class LoadedRun:
 
 def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> LoadedRun:
     """Read the run in ``path``: of ``step``, or of its best checkpoint by the metric. The model has the
-    average of the weights if the run keeps one, and ``averaged``.
+    average of the weights if the run keeps one, and ``averaged``; and the statistics of batch norms that
+    ``train.precise_bn`` measured for these weights.
 
     Raises ``RunError`` if the folder is no run, has no checkpoint, or holds a damaged one.
     """
@@ -71,6 +72,9 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
         tensors, _ = checkpoint.load(path, step, only={"average"})
         checkpoint.fill(model, tensors["average"], where, whole=False)
+    if state.get("precise") and (averaged or not state.get("average")):
+        tensors, _ = checkpoint.load(path, step, only={"precise"})
+        checkpoint.fill(model, tensors["precise"], where, whole=False)
     model = model.eval().requires_grad_(False)
     return LoadedRun(experiment, objective, model, step, parts.changed(experiment, Path(path)), quantized)
 

@@ -4,6 +4,7 @@ section 3): of many batches by the weights as they are, in place of running aver
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,7 @@ def precise_statistics(model: nn.Module, passes: Iterable[Callable[[], Any]]) ->
     Norms before take the statistics of their batch meanwhile, as in training; the rest of the model is in
     evaluation mode. Returns the number of passes. Raises ValueError where there is no batch norm, or no pass.
     """
-    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    norms = [norm for _, norm in _norms(model)]
     if not norms:
         raise ValueError("the network has no batch norm; nothing is to be measured anew")
     sums = {norm: norm.mean.new_zeros((2, len(norm.mean)), dtype=torch.float64) for norm in norms}
@@ -62,11 +63,42 @@ def precise_statistics(model: nn.Module, passes: Iterable[Callable[[], Any]]) ->
 
 
 def training_passes(
-    model: nn.Module, experiment: spec.Experiment, objective: Objective, count: int = USUAL
+    model: nn.Module,
+    experiment: spec.Experiment,
+    objective: Objective,
+    count: int = USUAL,
+    device: torch.device = ALONE.device,
 ) -> Iterator[Callable[[], Any]]:
-    """Passes over batches of the size of training: those of the first ``count`` updates, on the CPU."""
+    """Passes over batches of the size of training: those of the first ``count`` updates, on ``device``."""
     train = experiment.train
     rows = train.microbatch or train.batch
     for i in range(count):
-        example = to_device(objective.example(Draw(train.seed, i, i * rows, 0, rows)), ALONE.device)
+        example = to_device(objective.example(Draw(train.seed, i, i * rows, 0, rows)), device)
         yield partial(objective.loss, model, example)
+
+
+def statistics(model: nn.Module) -> dict[str, Tensor]:
+    """The running averages of all batch norms by name, as they lie there."""
+    found = {}
+    for name, norm in _norms(model):
+        found |= {f"{name}.mean": norm.mean, f"{name}.variance": norm.variance}
+    return found
+
+
+@contextmanager
+def precisely(model: nn.Module, passes: Iterable[Callable[[], Any]]) -> Iterator[dict[str, Tensor]]:
+    """Within, the running averages of ``model`` are the precise statistics of ``passes``, which are given;
+    then they are as they were, to the last bit."""
+    now = statistics(model)
+    own = {name: tensor.clone() for name, tensor in now.items()}
+    try:
+        with torch.compiler.set_stance("force_eager"):  # a compiled block may not call what watches its norms
+            precise_statistics(model, passes)
+        yield now
+    finally:
+        for name, tensor in own.items():
+            now[name].copy_(tensor)
+
+
+def _norms(model: nn.Module) -> list[tuple[str, BatchNorm]]:
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, BatchNorm)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Protocol
 
@@ -121,6 +121,8 @@ class Trainer:
         self.metrics: MetricsFile | None = None
         self.measured: dict[str, float] = {}  # the metrics of the last evaluation
         self.reported: set[int] = set()  # steps whose evaluation is in the metrics already
+        # Within, what is evaluated has statistics of batch norms that are its own (``train.precise_bn``).
+        self.measured_anew: Callable[[], AbstractContextManager[Any]] = nullcontext
         self.callbacks = standard(self, own)
 
     # ---------------------------------------------------------------- the loop
@@ -300,6 +302,7 @@ class Trainer:
         with self.recording.during("save"), self.clock("checkpoint"), self.averaged():
             metrics = self.metrics
             self.group.on_first(lambda: metrics.flush(durable=True) if metrics is not None else None)
+            self._each(lambda callback: callback.before_save(self))
             before, now.saved = now.saved, now.step
             state, stay = self.standing(), self.protected()
             try:

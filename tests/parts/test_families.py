@@ -64,7 +64,10 @@ def test_json_yaml_and_back() -> None:
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
-        ("model.norm=dit", "model.norm.kind = 'dit' is not rms, layer, group, instance, batch, none or dyt"),
+        (
+            "model.norm=dit",
+            "model.norm.kind = 'dit' is not rms, layer, group, instance, batch, batch-renorm, none or dyt",
+        ),
         ("model.norm.alfa=1", "model.norm.alfa is not a field of model.norm (kind dyt); did you mean model"),
         ("model.norm.alpha=x", "model.norm.alpha = 'x' is not a number"),
         ("model.norm.alpha=true", "model.norm.alpha = true is not a number"),
