@@ -79,7 +79,7 @@ def training_passes(
 
 def statistics(model: nn.Module) -> dict[str, Tensor]:
     """The running averages of all batch norms by name, as they lie there."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, norm in _norms(model):
         found |= {f"{name}.mean": norm.mean, f"{name}.variance": norm.variance}
     return found
