@@ -49,7 +49,8 @@ def train(
     stopped = summary.pop("stopped")
     if stopped:
         done = f"saved step {summary['steps']}" if summary["steps"] else "nothing was trained yet"
-        tell(f"{stopped}: {done}; the same command with --run {summary['run']} continues")
+        again = "begins anew" if summary["run"] is None else f"with --run {summary['run']} continues"
+        tell(f"{stopped}: {done}; the same command {again}")
         return SIGNAL_EXIT[stopped]
     if as_json:
         from danlu.files.json import to_json

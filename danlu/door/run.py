@@ -191,7 +191,8 @@ def train(
     ``words``, ``shrink``, ``settings``: see ``danlu.experiment``. ``folder``: the run's (left out: a new
     one under ``runs/``). ``callbacks``: a user's own (``danlu.Callback``). ``progress``: report on stderr, or
     in a notebook's cell, how it goes. Ctrl-C, or a notebook's stop button, saves the run and returns it;
-    ``resume()`` goes on. Raises ``DanluError`` with the sentences of the command line. Of several processes
+    ``resume()`` goes on. Raises ``DanluError`` with the sentences of the command line, one of them where the
+    run was stopped before it had a folder. Of several processes
     all return the run, in a folder that must be named.
 
     >>> import danlu
@@ -218,6 +219,8 @@ def train(
     if summary is None:  # not the first of several processes
         assert folder is not None
         return Run(folder)
+    if summary["run"] is None:
+        raise RunError(f"{summary['stopped']}: nothing was trained yet; the same call begins anew")
     if summary["stopped"]:
         done = f"saved step {summary['steps']}" if summary["steps"] else "nothing was trained yet"
         reporter.message(f"{summary['stopped']}: {done}; danlu.run({summary['run']!r}).resume() continues")

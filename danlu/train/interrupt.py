@@ -1,7 +1,8 @@
 """A polite end: SIGTERM and Ctrl-C become a request that the trainer answers with a checkpoint.
 
 A request is answered where somebody polls ``requested``: between steps, in evaluation, after
-compiling. It is a courtesy; what a run can rely on is its periodic checkpoints.
+compiling. Before there is anything to save (``at_once``) it is answered where it comes. It is a courtesy;
+what a run can rely on is its periodic checkpoints.
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Ended(KeyboardInterrupt):
+    """A request that came ``at_once``. Like Ctrl-C it is no mistake, which somebody on its way might catch."""
 
 
 class Interrupt:
@@ -28,6 +35,25 @@ class Interrupt:
         self._found: dict[int, Any] = {}
         self._owner = os.getpid()
         self._depth = 0
+        self._raises = False
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within, the first request, or one from before, raises ``Ended``: for work that takes long and that
+        the next process does again."""
+        self._raises = True  # before the look: a request from another thread comes before or after it
+        try:
+            if self.requested is not None:
+                raise Ended
+            yield
+        finally:
+            self._raises = False
+
+    def request(self, number: int) -> None:
+        """Request an end as a signal does; from any thread."""
+        self.requested = self.requested or signal.Signals(number).name
+        if self._raises:
+            os.kill(os.getpid(), number)  # only the main thread can be called away from what it does
 
     def __enter__(self) -> Interrupt:
         self._depth += 1
@@ -51,8 +77,11 @@ class Interrupt:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
             self._hand_on(number, frame)
-        elif self.requested is None:
-            self.requested = signal.Signals(number).name
+        elif self.requested is None or self._raises:
+            self.requested = self.requested or signal.Signals(number).name
+            if self._raises:
+                self._raises = False  # what cleans up meanwhile is left alone
+                raise Ended
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 

@@ -28,7 +28,7 @@ from danlu.train.clock import Clock
 from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder, new_run
-from danlu.train.interrupt import Interrupt
+from danlu.train.interrupt import Ended, Interrupt
 from danlu.train.load import TOKENIZER, check_data, load_run
 from danlu.train.machine import PRECISIONS, keep_memory, pick_device, pick_precision
 from danlu.train.memory import check_memory
@@ -96,8 +96,10 @@ def train(
     another says so. ``sample``: whether the summary shows what the model makes. ``callbacks``: a user's own,
     called beside danlu's (``danlu.train.callbacks``).
 
-    Returns what is also written to ``summary.json``: ``Summary.record``. Of several processes the first
-    returns it, the others None. Raises ``RunError`` or ``DataError`` with one sentence.
+    Returns what is also written to ``summary.json``: ``Summary.record``. Of a run that a signal ended before
+    its training began only ``run`` (None where there is no folder yet), ``steps``, ``sample`` and ``stopped``
+    are known, and nothing is written. Of several processes the first returns it, the others None. Raises
+    ``RunError`` or ``DataError`` with one sentence.
     """
     parts.not_while_loading()
     clock = Clock()
@@ -107,7 +109,10 @@ def train(
         keep_memory()
         with processes(device) as group:
             run = _Run(experiment, group, clock, heard, reporter, started, callbacks)
-            return run.carry_out(folder, name, sample)
+            try:
+                return run.carry_out(folder, name, sample)
+            except Ended:
+                return run.unbegun(folder) if group.first else None
 
 
 class _Run:
@@ -126,9 +131,29 @@ class _Run:
         self.experiment, self.group, self.clock, self.interrupt = experiment, group, clock, interrupt
         self.reporter, self.started, self.callbacks = reporter, started, callbacks
         self.recording = Recording(parts.own_files(experiment))
+        self.path: Path | None = None  # of its folder, once that is there
 
     def carry_out(self, folder: Path | None, name: str, sample: bool) -> dict[str, Any] | None:
-        """Everything, from the data to the summary."""
+        """Everything, from the data to the summary. Raises ``Ended`` where a signal comes before the first
+        update."""
+        with self.interrupt.at_once():
+            held_out = self._prepare()
+        opened = _open(self.experiment, folder, name, self.group)
+        self.path = opened.path
+        try:
+            return self._train(opened, held_out, sample)
+        finally:
+            opened.close()
+
+    def unbegun(self, folder: Path | None) -> dict[str, Any]:
+        """The summary of a run, which was to be in ``folder``, that a signal ended before it trained."""
+        here, path = {"run": None, "steps": 0}, self.path or folder
+        if path is not None and RunFolder(path).experiment.is_file():
+            here = {"run": os.fspath(path), "steps": store.latest_step(path) or 0}
+        return here | {"sample": None, "stopped": self.interrupt.requested}
+
+    def _prepare(self) -> HeldOut:
+        """The data and what is made of them."""
         experiment, group = self.experiment, self.group
         try:
             taught.check(experiment)  # before the data, which take longer
@@ -148,11 +173,7 @@ class _Run:
             check_memory(experiment, self.objective, group.device)
         except spec.DanluError as error:
             raise group.once(error) from None
-        opened = _open(experiment, folder, name, group)
-        try:
-            return self._train(opened, held_out, sample)
-        finally:
-            opened.close()
+        return held_out
 
     def _check_passes(self) -> None:
         train, count = self.experiment.train, self.group.count
@@ -164,15 +185,17 @@ class _Run:
 
     def _train(self, folder: RunFolder, held_out: HeldOut, sample: bool) -> dict[str, Any] | None:
         group = self.group
-        record = group.on_first(lambda: self._earlier(folder))
-        chosen = group.share(record["choices"] if record else asdict(self._choose()))
+        with self.interrupt.at_once():
+            record = group.on_first(lambda: self._earlier(folder))
+            chosen = group.share(record["choices"] if record else asdict(self._choose()))
         choices = Choices.read(chosen)
         with ExitStack() as kept:
             try:
                 kept.enter_context(kernel_choice(choices.attention))
             except ValueError as error:
                 raise RunError(f"{folder.environment}: {error}; restore it, or start again") from None
-            trainer = self._trainer(folder, held_out, choices)
+            with self.interrupt.at_once():
+                trainer = self._trainer(folder, held_out, choices)
             finished, signal = self._fit(folder, record, trainer)
         if finished is not None:
             return finished if group.first else None

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 
 from danlu.data import DataError
+from danlu.objectives import Language
 from danlu.spec import resolve
 from danlu.train import assemble, checkpoint, evaluate, metrics, store
 from danlu.train import run as runs
 from danlu.train.errors import RunError
+from danlu.train.interrupt import Interrupt
 from danlu.train.trainer import Trainer
 from danlu.train.update import Update
 from tests.conftest import LIMIT, ROOT
@@ -94,10 +97,8 @@ def assert_same_but_steps(one: Path, other: Path) -> None:
         (evaluate, "to_device", 2, 4),  # in the first evaluation
         (evaluate, "to_device", 6, 8),  # in the last
         (Trainer, "save", 1, 4),  # in a checkpoint
-        (assemble, "build", 1, 0),  # in the start
-        (runs.data, "prepare", 1, 0),  # in the data
     ],
-    ids=["training", "evaluation", "last evaluation", "checkpoint", "start", "data"],
+    ids=["training", "evaluation", "last evaluation", "checkpoint"],
 )
 def test_sigterm(
     tmp_path: Path, corpus: Path, whole: Path, monkeypatch: pytest.MonkeyPatch,
@@ -116,6 +117,54 @@ def test_sigterm(
     assert done["stopped"] is None
     assert_same_but_steps(whole, run)
     assert checkpoint.list_steps(run) == sorted({*checkpoint.list_steps(whole), *([saved] if saved else [])})
+
+
+@pytest.mark.parametrize(("number", "signal_"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")])
+@pytest.mark.parametrize(
+    ("owner", "name", "begun"),
+    [(runs.data, "prepare", False), (Language, "held_out", False), (assemble, "build", True)],
+    ids=["data", "held out", "network"],
+)
+def test_a_signal_before_the_first_update_is_heeded_at_once(
+    tmp_path: Path, corpus: Path, whole: Path, monkeypatch: pytest.MonkeyPatch,
+    owner: Any, name: str, begun: bool, number: int, signal_: str,
+) -> None:  # fmt: skip
+    """What stands in the way is not called again: nothing comes after the signal but the end."""
+    run = tmp_path / "run"
+
+    def send(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        pytest.fail("the signal was not heeded")
+
+    monkeypatch.setattr(owner, name, send)
+    summary = small.run(corpus, run, *RUN)
+    monkeypatch.undo()
+    assert summary == {"run": str(run) if begun else None, "steps": 0, "sample": None, "stopped": signal_}
+    assert run.exists() == begun and not (run / "summary.json").exists()
+    small.run(corpus, run, *RUN)
+    small.assert_same(whole, run)
+    monkeypatch.setattr(owner, name, send)
+    summary = small.run(corpus, run, *RUN)
+    assert summary == {"run": str(run), "steps": 8, "sample": None, "stopped": signal_}
+
+
+def test_a_request_from_a_thread_before_the_first_update_is_heeded_at_once(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a worker gets it whose queue is gone."""
+    interrupt = Interrupt()
+
+    def request(*_: object, **__: object) -> None:
+        thread = threading.Thread(target=interrupt.request, args=[signal.SIGTERM])
+        thread.start()
+        thread.join()
+        pytest.fail("the request was not heeded")
+
+    monkeypatch.setattr(runs.data, "prepare", request)
+    experiment = resolve(small.words(corpus, *RUN))
+    summary = runs.train(experiment, tmp_path / "run", small.Told(), interrupt=interrupt)
+    assert summary is not None and summary["stopped"] == "SIGTERM"
+    assert runs.train(experiment, tmp_path / "run", small.Told(), interrupt=interrupt) == summary
 
 
 @pytest.mark.parametrize("last", [False, True])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -36,7 +37,7 @@ def main() -> None:
     def listen() -> None:
         for line in sys.stdin:
             inbox.put(json.loads(line))
-        interrupt.requested = interrupt.requested or "SIGTERM"
+        interrupt.request(signal.SIGTERM)
         inbox.put(None)
         time.sleep(GRACE)
         os._exit(1)
