@@ -75,7 +75,7 @@ def _tell(summary: dict[str, Any]) -> None:
     say(f"  loss       {loss} per {summary['term']} after {summary['steps']:,} steps")
     say(
         f"  speed      {summary[f'{units}_per_second']:,.0f} {units}/s, "
-        f"{summary['utilisation']:.0%} of this machine's measured matrix-product ceiling"
+        f"{summary['utilisation']:.0%} of this machine's measured ceiling"
     )
     say(
         f"  time       {summary['wall_seconds']:.1f} s: "

@@ -19,7 +19,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Ended(KeyboardInterrupt):
-    """A request that came ``at_once``. Like Ctrl-C it is no mistake, which somebody on its way might catch."""
+    """A request that came ``at_once``. Like Ctrl-C it is no mistake that somebody on its way might catch."""
 
 
 class Interrupt:

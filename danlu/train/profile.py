@@ -18,7 +18,7 @@ from danlu.train import compiling
 from danlu.train.assemble import Assembly, assemble, objective_of
 from danlu.train.communication import collectives
 from danlu.train.kernels import report
-from danlu.train.machine import ceiling, keep_memory, pick_device, pick_precision
+from danlu.train.machine import ceiling, convolves, keep_memory, pick_device, pick_precision
 from danlu.train.parallel import Processes, processes
 from danlu.train.roofline import parts
 from danlu.train.teacher import teach
@@ -61,8 +61,8 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any] |
 
     Returns ``seconds`` an update by part (data, forward, backward, optimizer; medians of ``steps``),
     ``bottleneck``, ``unit`` and how many of them a second (``tokens_per_second``), ``flops`` and ``bytes`` an
-    update, ``intensity`` (FLOPs a byte), ``ceiling`` (FLOP/s of a large matrix product) and ``bandwidth``
-    (bytes/s of a copy) as measured here, ``utilisation``, ``bound`` (``compute`` or ``memory``: on which side
+    update, ``intensity`` (FLOPs a byte), ``ceiling`` (FLOP/s of a large product) and ``bandwidth`` (bytes/s
+    of a copy) as measured here, ``utilisation``, ``bound`` (``compute`` or ``memory``: on which side
     of ceiling/bandwidth the intensity lies), ``precision``, ``device``, ``kernels`` (as
     ``danlu.train.kernels.report`` finds them), ``operators``: the dearest, with their share of the update,
     ``parts``: what each part of the network computes, moves and takes (``danlu.train.roofline.parts``; empty
@@ -106,7 +106,7 @@ def _profile(experiment: spec.Experiment, steps: int, group: Processes) -> dict[
     whole = sum(seconds.values())
     units = train.batch * objective.size
     flops = made.flops_per_unit * units
-    peak, bus = ceiling(device, precision), bandwidth(device)
+    peak, bus = ceiling(device, precision, convolves(made.model)), bandwidth(device)
     return {
         "seconds": seconds,
         "bottleneck": max(seconds, key=lambda name: seconds[name]),

@@ -207,24 +207,20 @@ class _Run:
         """What the experiment left open, settled once: a resumed run takes the same."""
         experiment, device = self.experiment, self.group.device
         precision = pick_precision(experiment.train.precision, device)
-        peak = ceiling(device, precision)
+        _, model, *_ = outline(experiment, self.source)
+        peak = ceiling(device, precision, machine.convolves(model))
         compile = experiment.train.compile
         if compile == "auto" and experiment.train.quantize is not None:
             compile = False  # the graph would change when rounding begins
         if compile == "auto":
-            compile = self._compiling_pays(precision, peak)
+            flops = 3 * self.objective.flops(model, experiment.train.batch)
+            compile = compiling.pays(experiment, flops, peak, bool(self._known(precision)))
             if compile and (missing := compiling.missing(device.type)):
                 compile = False
                 if self.group.first:
                     self.reporter.message(f"{missing}: the run goes on without compiling, which is slower")
         kernels = to_keep(device.type, PRECISIONS[precision])
         return Choices(device.type, precision, compile, kernels, peak)
-
-    def _compiling_pays(self, precision: str, peak: float) -> bool:
-        experiment, objective = self.experiment, self.objective
-        _, model, *_ = outline(experiment, self.source)
-        flops = 3 * objective.flops(model, experiment.train.batch)
-        return compiling.pays(experiment, flops, peak, bool(self._known(precision)))
 
     def _known(self, precision: str) -> compiling.Known:
         return compiling.Known(self.experiment, self.objective, precision, self.group.device.type)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
+from danlu.spec import resolve
+from danlu.train import machine
+from danlu.train import run as runs
 from danlu.train.errors import RunError
 from danlu.train.machine import PRECISIONS, ceiling, fast_bfloat16, keep_memory, pick_device, pick_precision
+from danlu.train.trainer import Silent
 
 CPU = torch.device("cpu")
 
@@ -34,11 +40,36 @@ def test_bfloat16_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch, ha
 
 
 def test_the_ceiling_is_the_median_of_several_timings(monkeypatch: pytest.MonkeyPatch) -> None:
-    from danlu.train import machine
-
     ticks = iter([0.0, 2.0, 2.0, 2.5, 3.0, 6.0])  # 2 s, 0.5 s, 3 s
     monkeypatch.setattr(machine.time, "perf_counter", lambda: next(ticks))
     assert ceiling(CPU, "float32") == 2 * 1024 * 1024 * 2048 / 2
+
+
+OF_IMAGES, OF_MATRICES = 2 * 16 * 64 * 32 * 32 * 64 * 9, 2 * 1024 * 1024 * 2048  # FLOPs
+
+
+@pytest.mark.parametrize(("seconds", "flops"), [(1.0, OF_IMAGES), (8.0, OF_MATRICES / 4)])
+def test_the_ceiling_of_a_network_that_convolves_is_of_what_is_faster(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, flops: float
+) -> None:
+    monkeypatch.setattr(machine, "_seconds", lambda work, _: seconds if isinstance(work, partial) else 4.0)
+    assert ceiling(CPU, "float32", convolving=True) == flops
+    assert ceiling(CPU, "float32") == OF_MATRICES / 4
+
+
+@pytest.mark.parametrize(("recipe", "expected"), [("flow-digits", True), ("digits", False)])
+def test_a_run_asks_for_the_ceiling_of_what_its_network_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, recipe: str, expected: bool
+) -> None:
+    """A U-Net's convolutions are faster than matrices on some CPUs: beside those they were beyond 100 %."""
+    pytest.importorskip("sklearn")
+
+    def asked(device: torch.device, precision: str, convolving: bool) -> float:
+        raise RunError(f"convolving = {convolving}")
+
+    monkeypatch.setattr(runs, "ceiling", asked)
+    with pytest.raises(RunError, match=f"convolving = {expected}"):
+        runs.train(resolve([recipe]), tmp_path / "run", Silent())
 
 
 def test_the_ceiling_is_of_random_numbers_and_takes_none_from_the_run(
