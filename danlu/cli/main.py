@@ -136,7 +136,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         result = app(args=arguments, prog_name="danlu", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:  # `danlu ideas | head`
+    except (BrokenPipeError, SystemExit) as error:  # `danlu ideas | head`: nobody wants the rest
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            raise  # typer makes a SystemExit of a pipe that closed within a verb
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):

@@ -147,7 +147,8 @@ class _Run:
 
     def unbegun(self, folder: Path | None) -> dict[str, Any]:
         """The summary of a run, which was to be in ``folder``, that a signal ended before it trained."""
-        here, path = {"run": None, "steps": 0}, self.path or folder
+        here: dict[str, Any] = {"run": None, "steps": 0}
+        path = self.path or folder
         if path is not None and RunFolder(path).experiment.is_file():
             here = {"run": os.fspath(path), "steps": store.latest_step(path) or 0}
         return here | {"sample": None, "stopped": self.interrupt.requested}

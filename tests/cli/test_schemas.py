@@ -128,6 +128,15 @@ def test_the_page() -> None:
     exec(program.replace('["danlu", "--json-schema", "runs"]', command), {"sys": sys})
 
 
+@pytest.mark.parametrize(
+    "command", ["ideas", "ideas --json", "show nano --json", "--json-schema runs", "--help"]
+)
+def test_a_pipe_that_closes_is_no_mistake(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with world.closed_pipe():
+        code = world.danlu(*command.split())
+    assert (code, capsys.readouterr().err) == (0, "")
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("world")
@@ -149,3 +158,27 @@ def test_what_is_printed_fits(
     out, err = capsys.readouterr()
     assert code == 0, err
     assert misfit(json.loads(out), SCHEMAS[verb_of(command)].shape) == ""
+
+
+@pytest.fixture(scope="module")
+def another(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("another")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DANLU_CACHE", str(made / "cache"))
+        world.build(made)
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", {verb_of(one): one for one in COMMANDS.strip().split("\n")}.values())
+def test_every_verb_ends_quietly_where_the_pipe_closes(
+    another: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody reads: no traceback, no sentence about it, the same exit code."""
+    monkeypatch.chdir(another)
+    monkeypatch.setenv("DANLU_CACHE", str(another / "cache"))
+    with world.quick(), world.closed_pipe():
+        code = world.danlu(*shlex.split(command), "--json")
+    err = capsys.readouterr().err
+    assert code == 0, err
+    assert not re.search("Traceback|[Pp]ipe|danlu: ", err)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -86,6 +87,15 @@ def danlu(*words: str) -> int:
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else 0
     raise AssertionError("main does not return")
+
+
+@contextmanager
+def closed_pipe() -> Iterator[None]:
+    """Whoever reads what is printed has gone, as ``| head -1`` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="utf-8") as pipe, patch.object(sys, "stdout", pipe):
+        yield
 
 
 def build(folder: Path) -> None:
