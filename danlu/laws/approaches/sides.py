@@ -1,0 +1,236 @@
+"""The three approaches side by side: as many as the points allow, and whether they contradict one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from danlu.laws.approaches.envelope import curves, envelope
+from danlu.laws.approaches.frontier import Frontier, line
+from danlu.laws.approaches.isoflop import Method, isoflop, profiles
+from danlu.laws.approaches.parametric import division, of_fit
+from danlu.laws.base import Array
+from danlu.laws.doubt import clusters, influence
+from danlu.laws.errors import LawError, Warned
+from danlu.laws.fit import Fit, fit, refit
+from danlu.laws.formulas.chinchilla import CHINCHILLA
+from danlu.laws.table import Points
+
+LEVEL = 0.05  # of all comparisons together
+COPIES = 200  # simulated sets of points
+MARGIN = 0.01  # an exponent whose bias is smaller is not worth a warning
+
+Lines = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two approaches. ``exponent``: the difference of their a; ``error``: its standard error, of points that
+    the fitted law made. ``ratio``: of their N_opt at ``flops``, the largest compute of the points.
+    ``expected``: the difference of a that they have for points of the law itself. ``p``: of Hotelling's test
+    that both lines are one, adjusted for the number of pairs (Holm 1979). ``explained``: the same of what the
+    law's points do not show as well."""
+
+    one: str
+    other: str
+    exponent: float
+    error: float
+    expected: float
+    flops: float
+    ratio: float
+    p: float
+    explained: float
+
+    @property
+    def disagree(self) -> bool:
+        """At ``LEVEL``, all pairs together."""
+        return self.p < LEVEL
+
+    def __str__(self) -> str:
+        said = (
+            f"{self.one} and {self.other} disagree: a differs by {self.exponent:+.3f} ± {self.error:.3f}, N_opt "
+            f"at {self.flops:.3g} FLOP by a factor of {self.ratio:.2f} (p = {self.p:.2g}, level {LEVEL:g} of "
+            "all pairs)"
+        )
+        if self.explained >= LEVEL:
+            return f"{said}; points of the fitted law show it too ({self.expected:+.3f}): it is the methods' bias"
+        return f"{said}; points of the fitted law do not show it ({self.expected:+.3f})"
+
+
+@dataclass(frozen=True)
+class Sides:
+    """``frontiers``: by approach. ``absent``: why the others are not there. ``biases``: of a, by approach,
+    how far its mean over points of the fitted law is from the law's own a. ``pairs``: each two."""
+
+    frontiers: dict[str, Frontier]
+    absent: dict[str, str]
+    biases: dict[str, float]
+    pairs: list[Pair]
+    warnings: list[str]
+
+
+def sides(
+    points: Points,
+    *,
+    run: Array | None = None,
+    by: str | Array | None = None,
+    method: Method = "parabola",
+    noise: float | None = None,
+    weighted: bool = False,
+    lowest: bool = False,
+    tolerance: float | None = None,
+    smooth: float = 0.0,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Sides:
+    """All approaches that the points allow.
+
+    ``run``: (points,) labels of training curves; without it there is no envelope. ``by``: of ``bootstrap``,
+    the runs where not said. The others are arguments of ``isoflop`` and ``envelope``.
+
+    Two approaches are compared by points that the fitted law makes, its residuals with random signs (a sign
+    for each cluster): from these comes the covariance of the difference of their lines, since both read the
+    same noise. Raises LawError, with every reason, where no approach is possible.
+    """
+    points = points.with_compute()
+    by = run if by is None else by
+    frontiers, absent, fits = dict[str, Frontier](), dict[str, str](), list[Fit]()
+    ways: dict[str, Callable[[], Frontier]] = {
+        "isoflop": lambda: isoflop(
+            points, method=method, noise=noise, weighted=weighted, lowest=lowest, tolerance=tolerance,
+            resamples=resamples, seed=seed, level=level,
+        ),
+        "envelope": lambda: envelope(
+            points, run=_given(run), smooth=smooth, resamples=resamples, seed=seed, level=level
+        ),
+        "parametric": lambda: of_fit(
+            _once(fits, points), resamples=min(resamples, COPIES), by=by, starts=1, seed=seed, level=level
+        ),
+    }  # fmt: skip
+    for name, way in ways.items():
+        try:
+            frontiers[name] = way()
+        except LawError as error:
+            absent[name] = str(error)
+    if not frontiers:
+        raise LawError("; ".join(f"{name}: {why}" for name, why in absent.items()))
+    if "parametric" not in frontiers or len(frontiers) < 2:
+        return Sides(frontiers, absent, {}, [], [])
+    found = fits[0]
+    lines = {"parametric": lambda targets: division(refit(found, targets=targets, starts=1).theta)[:, :2]}
+    if "isoflop" in frontiers:
+        made = profiles(points, method=method, noise=noise, lowest=lowest, tolerance=tolerance)
+        lines["isoflop"] = lambda targets: _of_profiles(made, frontiers["isoflop"], targets)
+    if "envelope" in frontiers:
+        lines["envelope"] = lambda targets: _of_curves(points, _given(run), smooth, targets)
+    return _compared(found, frontiers, absent, lines, by, seed)
+
+
+def _once(fits: list[Fit], points: Points) -> Fit:
+    """The fit of the law, kept for the comparison."""
+    fits.append(fit(CHINCHILLA, points))
+    return fits[0]
+
+
+def _given(run: Array | None) -> Array:
+    if run is None:
+        raise LawError("it needs training curves, and nothing tells which points are of one run")
+    return run
+
+
+def _of_profiles(made: Any, found: Frontier, targets: Array) -> Array:
+    """Lines of ln N_opt, (copies, 2), through the budgets of the frontier."""
+    used = np.isin(np.round([np.log(one.flops) for one in made.sizes], 9), np.round(np.log(found.optima["c"]), 9))
+    log_n = made.optima(targets.T)[used].T
+    log_c = np.log(found.optima["c"])
+    there = np.isfinite(log_n)
+    return np.stack(line(log_c, np.where(there, log_n, 0.0), there.astype(float)), axis=-1)
+
+
+def _of_curves(points: Points, run: Array, smooth: float, targets: Array) -> Array:
+    made = curves(points, run, smooth=smooth, budgets=300)
+    rows = [made.lines(made.table(one)) for one in targets]
+    return np.array([np.full(2, np.nan) if row is None else row[:2] for row in rows])
+
+
+def _compared(
+    found: Fit,
+    frontiers: dict[str, Frontier],
+    absent: dict[str, str],
+    lines: dict[str, Lines],
+    by: str | Array | None,
+    seed: int,
+) -> Sides:
+    group = clusters(found.points, by)
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(COPIES, int(group.max()) + 1))
+    # A fit is nearer to its points than the truth is: each residual by 1/√(1 − leverage).
+    wide = found.residuals / np.sqrt(np.maximum(1 - influence(found).leverage, 0.1))
+    law = found.predict(found.points)
+    targets = law * np.exp(signs[:, group] * wide)
+    centre = float(np.log(found.points["c"]).mean())
+    end = float(np.log(found.points["c"].max()))
+
+    def at(rows: Array) -> Array:
+        """ln N_opt at the middle of the compute, and the slope."""
+        return np.stack([rows[..., 0] + rows[..., 1] * centre, rows[..., 1]], axis=-1)
+
+    simulated = {name: at(lines[name](targets)) for name in frontiers}
+    measured = {name: at(one.lines[0, :2]) for name, one in frontiers.items()}
+    truth = at(division(found.vector)[:2])
+    biases = {name: float(np.nanmedian(rows[:, 1]) - truth[1]) for name, rows in simulated.items()}
+    pairs = []
+    for one, other in combinations(frontiers, 2):
+        off = measured[one] - measured[other]
+        spread = simulated[one] - simulated[other]
+        spread = spread[np.isfinite(spread).all(-1)]
+        if len(spread) < COPIES // 2:
+            continue
+        middle = spread.mean(0)
+        covariance = np.cov(spread.T) + 1e-18 * np.eye(2)
+        ratio = float(np.exp(off[0] + off[1] * (end - centre)))
+        error = float(np.sqrt(covariance[1, 1]))
+        p, explained = (_hotelling(d, covariance, len(spread)) for d in (off, off - middle))
+        pairs.append(Pair(
+            one, other, float(off[1]), error, float(middle[1]), float(np.exp(end)), ratio, p, explained
+        ))  # fmt: skip
+    pairs = _holm(pairs)
+    warnings = [
+        Warned(
+            "biased-approach",
+            f"{name} is biased here: for points that the fitted law makes, its a is {bias:+.3f} off (unequal "
+            "exponents, or sizes that are off centre or far apart, bend the profiles)",
+        )
+        for name, bias in biases.items()
+        if abs(bias) > max(MARGIN, 0.5 * frontiers[name].a.error)
+    ]
+    warnings += [Warned("approaches-disagree", str(pair)) for pair in pairs if pair.disagree]
+    return Sides(frontiers, absent, biases, pairs, warnings)
+
+
+def _hotelling(off: Array, covariance: Array, draws: int) -> float:
+    """p of a mean of zero, the covariance known from so many draws (Hotelling 1931)."""
+    k = len(off)
+    square = float(off @ np.linalg.solve(covariance, off))
+    return float(stats.f.sf(square * (draws - k) / (k * (draws - 1)), k, draws - k))
+
+
+def _holm(pairs: list[Pair]) -> list[Pair]:
+    """The same with p adjusted for their number."""
+    adjusted = {"p": 0.0, "explained": 0.0}
+    out = {}
+    for name in adjusted:
+        largest = 0.0
+        order = sorted(range(len(pairs)), key=lambda i: getattr(pairs[i], name))
+        for rank, i in enumerate(order):
+            largest = max(largest, min(1.0, getattr(pairs[i], name) * (len(pairs) - rank)))
+            out[i, name] = largest
+    return [
+        Pair(**{**pair.__dict__, "p": out[i, "p"], "explained": out[i, "explained"]})
+        for i, pair in enumerate(pairs)
+    ]
