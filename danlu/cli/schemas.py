@@ -57,6 +57,16 @@ _LAW = {
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
 }  # fmt: skip
 _WARNED = {"code": str, "text": str}
+_DIVISION = {
+    "how": str, "a": dict, "b": dict, "optima": [{...: float}], "refused": [str], "notes": [str],
+    "at": [{"flops": float, "n": _ENDS, "d": _ENDS}],
+}  # fmt: skip
+_APPROACHES = {
+    "approach": str, "approaches": {...: _DIVISION}, "absent": {...: str}, 
+    "biases": {...: {"a": float, "n": float}}, "level": float, "notes": [str], "warnings": [_WARNED],
+    "pairs": [{"one": str, "other": str, "exponent": float, "error": float, "expected": float, "flops": float,
+               "ratio": float, "p": float, "explained": float, "disagree": bool}],
+}  # fmt: skip
 _COST = {
     "before": float, "after": float, "delta": float, "error": _NUMBER, "passes": int, "kl": _NUMBER,
     "flips": _NUMBER,
@@ -227,6 +237,8 @@ SCHEMAS: dict[str, Schema] = {
         "laws": [{"law": str, "target": str, "parameters": int, "mean_error": _NUMBER, "bias": _NUMBER,
                   "why": str}],
     }),
+    "laws isoflop": Schema(1, _APPROACHES),
+    "laws envelope": Schema(1, _APPROACHES),
     "laws plan": Schema(1, {
         "law": str, "by": str, "parameters": {...: float}, "warnings": [str],
         "plan": [{"name": str, "value": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": str}],

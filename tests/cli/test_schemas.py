@@ -60,6 +60,8 @@ laws fit points.csv --resamples 2
 laws show
 laws show chinchilla
 laws compare points.csv
+laws isoflop profiles.csv --resamples 20
+laws envelope profiles.csv --resamples 20
 laws plan --flops 1e20
 """
 

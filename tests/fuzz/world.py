@@ -127,6 +127,12 @@ def _fill() -> None:
     names = ("n", "d", "c", "loss")
     told = [dict(zip(names, map(float, row.split(",")), strict=True)) for row in rows]
     Path("points.jsonl").write_text("".join(json.dumps(one) + "\n" for one in told))
+    equal = [(1e7 * 2.0**k, 1e18 * 4.0**j / (6e7 * 2.0**k)) for j in range(4) for k in range(9)]
+    sums = [1.7 + 400 / n**0.34 + 400 / d**0.28 for n, d in equal]
+    rows = [
+        f"{n!r},{d!r},{loss + i % 3 / 1000}" for i, ((n, d), loss) in enumerate(zip(equal, sums, strict=True))
+    ]
+    Path("profiles.csv").write_text("n,d,loss\n" + "\n".join(rows) + "\n")
     parameters = {"E": 1.7, "A": 400.0, "B": 400.0, "α": 0.34, "β": 0.28}
     Path("fit.json").write_text(json.dumps({"law": "chinchilla", "parameters": parameters, "draws": []}))
     mine = Path("mine")

@@ -31,3 +31,16 @@ def chosen(n: str | None, d: str | None, c: str | None, column: list[str] | None
             raise LawError(f"--column {said}: it is OURS=THEIRS, OURS one of {', '.join(COLUMNS)}")
         names[ours] = theirs
     return names
+
+
+def floats(option: str, said: str | None) -> list[float]:
+    """Numbers above zero with commas between them. Raises LawError for anything else."""
+    from danlu.laws import LawError
+
+    try:
+        values = [float(part) for part in (said or "").split(",") if part.strip()]
+    except ValueError:
+        values = [0.0]
+    if any(not 0 < value < float("inf") for value in values) or (said is not None and not values):
+        raise LawError(f"{option} {said}: numbers above zero with commas between, such as 1e21,1e23")
+    return values

@@ -136,9 +136,10 @@ def runs_of(points: Points, columns: Mapping[str, Sequence[Any]]) -> tuple[Array
     alone do that, a size is a run. Raises LawError, which asks, where none does or several differ.
     """
     found: dict[str, Array] = {}
+    size = np.unique(points["n"], return_inverse=True)[1] if "n" in points else np.zeros(points.size, int)
     for name, values in columns.items():
         label = np.unique(["" if value is None else str(value) for value in values], return_inverse=True)[1]
-        if are_runs(points, label):
+        if are_runs(points, label) and len(np.unique(np.stack([label, size]), axis=1).T) != size.max() + 1:
             found[name] = label.astype(np.float64)
     plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in reversed(found)}
     if known := [plain[name] for name in RUNS if name in plain]:
@@ -149,9 +150,9 @@ def runs_of(points: Points, columns: Mapping[str, Sequence[Any]]) -> tuple[Array
         return found[name], f"runs are told apart by the column {name}"
     if len(different) > 1:
         raise LawError(
-            f"runs may be told apart by any of the columns {', '.join(found)}; say which (--run {next(iter(found))})"
+            f"runs may be told apart by any of the columns {', '.join(found)}; say which "
+            f"(--run {next(iter(found))})"
         )
-    size = np.unique(points["n"], return_inverse=True)[1] if "n" in points else np.zeros(points.size)
     if are_runs(points, size):
         return size.astype(np.float64), "runs are told apart by n: each size is one run"
     raise LawError(

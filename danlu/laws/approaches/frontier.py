@@ -8,7 +8,7 @@ import numpy as np
 
 from danlu.laws.base import Array
 from danlu.laws.doubt import Interval, interval
-from danlu.laws.errors import LawError
+from danlu.laws.errors import LawError, Warned
 from danlu.laws.table import Points
 
 

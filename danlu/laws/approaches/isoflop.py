@@ -1,4 +1,4 @@
-"""Approach 2: IsoFLOP profiles, the loss over size at equal compute, and lines through their lowest points."""
+"""Approach 2: IsoFLOP profiles, the loss over size at equal compute, and lines through the lowest points."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Profiles:
         if not self.source.startswith("from runs") or share < MIXED:
             return ""
         return (
-            f"runs of equal n and c differ by {share:.1%} of their loss, more than chance does: the file mixes "
-            "experiments or settings; fit one at a time (--where), or take the lowest (--lowest)"
+            f"runs of equal n and c differ by {share:.1%} of their loss, more than chance does: the file "
+            "mixes experiments or settings; fit one at a time (--where), or take the lowest (--lowest)"
         )
 
     def optima(self, losses: Array) -> Array:
@@ -134,7 +134,7 @@ def isoflop(
     copies), and an optimum near their end is warned of. Raises LawError where fewer than two are left.
     """
     made = profiles(points, method=method, noise=noise, lowest=lowest, tolerance=tolerance)
-    refused, warnings = list(made.refused), list[str]()
+    refused, warnings = list(made.refused), list[Warned]()
     generator = np.random.default_rng(seed)
     rows, draws, weights = [], [], []
     for one in made.sizes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -23,9 +23,17 @@ from danlu.laws.table import Points
 
 LEVEL = 0.05  # of all comparisons together
 COPIES = 200  # simulated sets of points
-MARGIN = 0.01  # an exponent whose bias is smaller is not worth a warning
+MOST_TOLD = 200  # optima; of an envelope there are as many as budgets looked at
+MARGIN = (0.05, 0.01)  # a bias of ln N_opt and of a that is smaller is not worth a warning
 
 Lines = Callable[[Array], Array]
+
+
+class Bias(NamedTuple):
+    """``a``: by how much the exponent is off; ``n``: by which factor N_opt at the largest compute is."""
+
+    a: float
+    n: float
 
 
 @dataclass(frozen=True)
@@ -53,25 +61,36 @@ class Pair:
 
     def __str__(self) -> str:
         said = (
-            f"{self.one} and {self.other} disagree: a differs by {self.exponent:+.3f} ± {self.error:.3f}, N_opt "
-            f"at {self.flops:.3g} FLOP by a factor of {self.ratio:.2f} (p = {self.p:.2g}, level {LEVEL:g} of "
+            f"{self.one} and {self.other} disagree: a differs by {self.exponent:+.3f} ± {self.error:.3f}, "
+            f"N_opt at {self.flops:.3g} FLOP by a factor of {self.ratio:.2f} (p = {self.p:.2g}, level {LEVEL:g} of "
             "all pairs)"
         )
-        if self.explained >= LEVEL:
-            return f"{said}; points of the fitted law show it too ({self.expected:+.3f}): it is the methods' bias"
-        return f"{said}; points of the fitted law do not show it ({self.expected:+.3f})"
+        rest = "within chance" if self.explained >= LEVEL else "still more than chance"
+        bias = f"{self.expected:+.3f} of it is the methods' bias on points of the fitted law"
+        return f"{said}; {bias}, the rest {rest}"
 
 
 @dataclass(frozen=True)
 class Sides:
-    """``frontiers``: by approach. ``absent``: why the others are not there. ``biases``: of a, by approach,
-    how far its mean over points of the fitted law is from the law's own a. ``pairs``: each two."""
+    """``frontiers``: by approach. ``absent``: why the others are not there. ``biases``: by approach, how
+    far its median over points of the fitted law is from the law itself. ``pairs``: each two."""
 
+    points: Points
     frontiers: dict[str, Frontier]
     absent: dict[str, str]
-    biases: dict[str, float]
+    biases: dict[str, Bias]
     pairs: list[Pair]
-    warnings: list[str]
+    warnings: list[Warned]
+
+    def json(self, flops: Sequence[float]) -> dict[str, Any]:
+        """Plain values; ``flops``: budgets to say the best size and data of, with 95 % intervals."""
+        return {
+            "approaches": {name: _frontier(one, flops) for name, one in self.frontiers.items()},
+            "absent": self.absent,
+            "biases": {name: bias._asdict() for name, bias in self.biases.items()},
+            "pairs": [{**pair.__dict__, "disagree": pair.disagree} for pair in self.pairs],
+            "level": LEVEL,
+        }
 
 
 def sides(
@@ -121,7 +140,7 @@ def sides(
     if not frontiers:
         raise LawError("; ".join(f"{name}: {why}" for name, why in absent.items()))
     if "parametric" not in frontiers or len(frontiers) < 2:
-        return Sides(frontiers, absent, {}, [], [])
+        return Sides(points, frontiers, absent, {}, [], [])
     found = fits[0]
     lines = {"parametric": lambda targets: division(refit(found, targets=targets, starts=1).theta)[:, :2]}
     if "isoflop" in frontiers:
@@ -146,7 +165,9 @@ def _given(run: Array | None) -> Array:
 
 def _of_profiles(made: Any, found: Frontier, targets: Array) -> Array:
     """Lines of ln N_opt, (copies, 2), through the budgets of the frontier."""
-    used = np.isin(np.round([np.log(one.flops) for one in made.sizes], 9), np.round(np.log(found.optima["c"]), 9))
+    used = np.isin(
+        np.round([np.log(one.flops) for one in made.sizes], 9), np.round(np.log(found.optima["c"]), 9)
+    )
     log_n = made.optima(targets.T)[used].T
     log_c = np.log(found.optima["c"])
     there = np.isfinite(log_n)
@@ -173,17 +194,27 @@ def _compared(
     wide = found.residuals / np.sqrt(np.maximum(1 - influence(found).leverage, 0.1))
     law = found.predict(found.points)
     targets = law * np.exp(signs[:, group] * wide)
-    centre = float(np.log(found.points["c"]).mean())
-    end = float(np.log(found.points["c"].max()))
+    centre, end = (float(np.log(function(found.points["c"]))) for function in (_middle, np.max))
 
-    def at(rows: Array) -> Array:
-        """ln N_opt at the middle of the compute, and the slope."""
-        return np.stack([rows[..., 0] + rows[..., 1] * centre, rows[..., 1]], axis=-1)
+    def at(rows: Array, where: float) -> Array:
+        """ln N_opt at some ln C, and the slope."""
+        return np.stack([rows[..., 0] + rows[..., 1] * where, rows[..., 1]], axis=-1)
 
-    simulated = {name: at(lines[name](targets)) for name in frontiers}
-    measured = {name: at(one.lines[0, :2]) for name, one in frontiers.items()}
-    truth = at(division(found.vector)[:2])
-    biases = {name: float(np.nanmedian(rows[:, 1]) - truth[1]) for name, rows in simulated.items()}
+    drawn = {name: lines[name](targets) for name in frontiers}
+    simulated = {name: at(rows, centre) for name, rows in drawn.items()}
+    measured = {name: at(one.lines[0, :2], centre) for name, one in frontiers.items()}
+    biases, warnings = {}, list[Warned]()
+    for name, rows in drawn.items():
+        off = np.nanmedian(at(rows, end), axis=0) - at(division(found.vector)[:2], end)
+        biases[name] = Bias(float(off[1]), float(np.exp(off[0])))
+        error = at(frontiers[name].lines[1:, :2], end).std(0)
+        if (np.abs(off) > np.maximum(MARGIN, 0.5 * error)).any():
+            warnings.append(Warned(
+                "biased-approach",
+                f"{name} is biased here: for points that the fitted law makes, its a is {off[1]:+.3f} off "
+                f"and its N_opt at {np.exp(end):.3g} FLOP {np.exp(off[0]):.2f} times the law's, since exponents are "
+                "unequal, or sizes off centre, too few or too far apart",
+            ))  # fmt: skip
     pairs = []
     for one, other in combinations(frontiers, 2):
         off = measured[one] - measured[other]
@@ -200,17 +231,33 @@ def _compared(
             one, other, float(off[1]), error, float(middle[1]), float(np.exp(end)), ratio, p, explained
         ))  # fmt: skip
     pairs = _holm(pairs)
-    warnings = [
-        Warned(
-            "biased-approach",
-            f"{name} is biased here: for points that the fitted law makes, its a is {bias:+.3f} off (unequal "
-            "exponents, or sizes that are off centre or far apart, bend the profiles)",
-        )
-        for name, bias in biases.items()
-        if abs(bias) > max(MARGIN, 0.5 * frontiers[name].a.error)
-    ]
     warnings += [Warned("approaches-disagree", str(pair)) for pair in pairs if pair.disagree]
-    return Sides(frontiers, absent, biases, pairs, warnings)
+    return Sides(found.points, frontiers, absent, biases, pairs, warnings)
+
+
+def _middle(flops: Array) -> Array:
+    return np.exp(np.log(flops).mean())
+
+
+def _frontier(one: Frontier, flops: Sequence[float]) -> dict[str, Any]:
+    at = []
+    for budget in flops:
+        n, d = one.optimum(budget)
+        at.append({"flops": budget, "n": n._asdict(), "d": d._asdict()})
+    names = list(one.optima)
+    optima = [
+        dict(zip(names, row, strict=True))
+        for row in zip(*(one.optima[name].tolist() for name in names), strict=True)
+    ]
+    return {
+        "how": one.approach,
+        "a": one.a._asdict(),
+        "b": one.b._asdict(),
+        "at": at,
+        "optima": optima if len(optima) < MOST_TOLD else [],
+        "refused": one.refused,
+        "notes": one.notes,
+    }
 
 
 def _hotelling(off: Array, covariance: Array, draws: int) -> float:

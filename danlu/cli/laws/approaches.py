@@ -1,0 +1,185 @@
+"""``danlu laws isoflop`` and ``envelope``: the best size and data for a budget, from the points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen, floats
+from danlu.cli.output import Force, print_json, print_table, say
+from danlu.cli.working import Working
+
+Budgets = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="FLOP,…",
+        help="Budgets to divide: 1e21,1e23. Default: the largest, and 10 times it.",
+    ),
+]
+Run = Annotated[
+    str | None,
+    typer.Option("--run", metavar="COLUMN,…", help="The column, or columns together, that tell runs apart."),
+]
+Report = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with drawings.")
+]
+Resamples = Annotated[
+    int, typer.Option("--resamples", min=10, max=100_000, help="Resamples of the intervals.")
+]
+
+
+def isoflop(
+    file: File,
+    n: N = None,
+    d: D = None,
+    c: C = None,
+    column: Column = None,
+    method: Annotated[
+        Literal["parabola", "akima"], typer.Option("--method", help="The curve through a profile.")
+    ] = "parabola",
+    weighted: Annotated[
+        bool, typer.Option("--weighted", help="A budget counts by the precision of its optimum.")
+    ] = False,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            "--noise", min=0, help="Scatter of the loss between runs. Default: from repeated points."
+        ),
+    ] = None,
+    lowest: Annotated[
+        bool, typer.Option("--lowest", help="Of runs of one point take the lowest loss, not the mean.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance", min=0, help="Gap in compute that parts budgets: 0.1 is 10 %. Default: found."
+        ),
+    ] = None,
+    budget: Budgets = None,
+    run: Run = None,
+    resamples: Resamples = 1000,
+    report: Report = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the best size at each budget, by profiles of equal compute.
+
+    Example: danlu laws isoflop points.csv --budget 1e22 --report profiles.html
+    """
+    options = {
+        "method": method, "weighted": weighted, "noise": noise, "lowest": lowest, "tolerance": tolerance,
+        "resamples": resamples,
+    }  # fmt: skip
+    _answer("isoflop", file, chosen(n, d, c, column), run, options, budget, report, force, as_json)
+
+
+def envelope(
+    file: File,
+    n: N = None,
+    d: D = None,
+    c: C = None,
+    column: Column = None,
+    run: Run = None,
+    smooth: Annotated[
+        float, typer.Option("--smooth", min=0, help="Points of a Gaussian over each curve; the paper: 10.")
+    ] = 0.0,
+    budget: Budgets = None,
+    resamples: Resamples = 1000,
+    report: Report = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the best size at each budget, by the envelope of curves.
+
+    Example: danlu laws envelope curves.csv --run run_name --smooth 10
+    """
+    options = {"smooth": smooth, "resamples": resamples}
+    _answer("envelope", file, chosen(n, d, c, column), run, options, budget, report, force, as_json)
+
+
+def _answer(
+    main: str,
+    file: Path,
+    names: dict[str, str],
+    run: str | None,
+    options: dict[str, Any],
+    budget: str | None,
+    report: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from danlu.files.overwrite import check_output, write_output
+    from danlu.laws.approaches import sides
+    from danlu.laws.approaches.report import html, table
+    from danlu.laws.errors import LawError, Warned
+    from danlu.laws.read import read
+
+    asked = floats("--budget", budget)
+    if report is not None:
+        check_output(report, force)
+    got = read(file, names, ("n", "d", "loss"))
+    runs, told = _runs(got, run, needed=main == "envelope")
+    with Working() as working:
+        working("comparing approaches")
+        found = sides(got.points, run=runs, **options)
+    if main not in found.frontiers:
+        raise LawError(found.absent[main])
+    one = found.frontiers[main]
+    largest = float(got.points["c"].max())
+    flops = asked or [float(f"{largest:.2g}"), float(f"{10 * largest:.2g}")]
+    warnings = [*(Warned("file", text) for text in got.warnings), *one.warnings, *found.warnings]
+    if report is not None:
+        write_output(report, html(found, main, str(file), flops, warnings), force)
+    notes = [*got.notes, *told]
+    if as_json:
+        print_json(
+            {"approach": main, **found.json(flops), "notes": notes, "warnings": [w.json() for w in warnings]}
+        )
+        return
+    for note in [*notes, *one.notes]:
+        say(note)
+    say()
+    if main == "isoflop":
+        rows = [("FLOP", "N_opt", "D_opt", "D/N", "loss")]
+        rows += [
+            (f"{c:.3g}", f"{n:.3g}", f"{d:.3g}", f"{d / n:.3g}", f"{loss:.4g}")
+            for c, n, d, loss in zip(*(one.optima[name] for name in ("c", "n", "d", "loss")), strict=True)
+        ]
+        print_table(rows)
+        for why in one.refused:
+            say(f"left out: {why}")
+        say()
+    print_table(_upright(table(found, flops)))
+    for name, why in found.absent.items():
+        say(f"{name} is not possible: {why}")
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if report is not None:
+        say(f"drawn in {report}")
+
+
+def _upright(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Columns as rows: approaches are few, and what is said of each is wide."""
+    return list(zip(*rows, strict=True))
+
+
+def _runs(got: Any, run: str | None, needed: bool) -> tuple[Any, list[str]]:
+    """A label of each point's training curve, or None, and by what curves are told apart."""
+    import numpy as np
+
+    from danlu.laws.approaches import runs_of
+    from danlu.laws.errors import LawError
+
+    if run is not None:
+        labels = np.stack([got.labels(name) for name in run.split(",")])
+        return np.unique(labels, axis=1, return_inverse=True)[1].reshape(-1).astype(np.float64), []
+    try:
+        label, said = runs_of(got.points, got.columns)
+    except LawError:
+        if needed:
+            raise
+        return None, []
+    return label, [said]

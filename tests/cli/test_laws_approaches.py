@@ -1,0 +1,93 @@
+"""``danlu laws isoflop`` and ``envelope`` as a person meets them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from danlu.cli.main import main
+from danlu.laws import law
+from danlu.laws.formulas.chinchilla import allocation, optimum
+
+TRUTH = np.array([1.8, 480.0, 480.0, 0.35, 0.35])
+
+
+def danlu(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        main(["laws", *map(str, words)])
+    out, err = capsys.readouterr()
+    return int(left.value.code or 0), out, err
+
+
+@pytest.fixture
+def curves(tmp_path: Path) -> Path:
+    """Curves of eleven sizes through the same eight budgets: what all three approaches can read."""
+    path = tmp_path / "curves.csv"
+    n, c = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e8, 5e10, 11), np.geomspace(1e18, 1e21, 8)))
+    loss = law("chinchilla").predict(TRUTH, {"n": n, "d": c / (6 * n)})
+    loss = loss * np.exp(0.002 * np.random.default_rng(0).standard_normal(len(n)))
+    rows = [f"{a!r},{b!r},{x!r}" for a, b, x in zip(n.tolist(), c.tolist(), loss.tolist(), strict=True)]
+    path.write_text("\n".join(["params,flops,val_loss", *rows]))
+    return path
+
+
+@pytest.mark.parametrize("verb", ["isoflop", "envelope"])
+def test_three_approaches(
+    capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path, verb: str
+) -> None:
+    page = tmp_path / "page.html"
+    words = [
+        verb,
+        curves,
+        *(["--method", "akima"] if verb == "isoflop" else []),
+        "--resamples",
+        40,
+        "--budget",
+        "1e21,1e22",
+        "--report",
+        page,
+    ]
+    code, out, err = danlu(capsys, *words, "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert set(said["approaches"]) == {"isoflop", "envelope", "parametric"} and not said["absent"]
+    n, d = optimum(TRUTH, 1e22)
+    for one in said["approaches"].values():
+        assert one["a"]["value"] == pytest.approx(float(allocation(TRUTH).a), abs=0.06)
+        assert [at["flops"] for at in one["at"]] == [1e21, 1e22]
+        # Sizes are 1.8 times apart, so that the envelope's steps are as wide.
+        assert one["at"][1]["n"]["value"] == pytest.approx(float(n), rel=0.5)
+        assert one["at"][1]["d"]["value"] == pytest.approx(float(d), rel=0.5)
+        assert one["at"][1]["n"]["low"] < one["at"][1]["n"]["value"] < one["at"][1]["n"]["high"]
+    assert len(said["pairs"]) == 3
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 3 and not re.search(r"\b(src|href)=|<script", text) and ">nan" not in text
+    code, out, _ = danlu(capsys, *words)
+    assert code == 0 and "N_opt at 1e+22 FLOP" in out and f"drawn in {page}" in out
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "said"),
+    [
+        ("isoflop", ["--budget", "1e21,x"], "--budget 1e21,x: numbers above zero with commas between"),
+        ("isoflop", ["--method", "spline"], "'parabola', 'akima'"),
+        ("envelope", ["--run", "name"], "there is no column name"),
+        ("isoflop", ["--tolerance", "100"], "IsoFLOP profiles need optima of two budgets, not"),
+    ],
+)
+def test_mistakes_are_told(
+    capsys: pytest.CaptureFixture[str], curves: Path, verb: str, words: list[str], said: str
+) -> None:
+    code, out, err = danlu(capsys, verb, curves, "--resamples", 10, *words)
+    assert (code, out) == (2, "") and said in err
+
+
+def test_an_envelope_asks_for_the_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("n,d,loss\n" + "\n".join(f"{n}e6,2e8,{4 - n / 10}" for n in range(1, 9)))
+    code, out, err = danlu(capsys, "envelope", path)
+    assert (code, out) == (2, "") and "name one, or several together (--run model,lr), of n, d, loss" in err
