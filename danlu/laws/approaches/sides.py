@@ -62,11 +62,11 @@ class Pair:
     def __str__(self) -> str:
         said = (
             f"{self.one} and {self.other} disagree: a differs by {self.exponent:+.3f} ± {self.error:.3f}, "
-            f"N_opt at {self.flops:.3g} FLOP by a factor of {self.ratio:.2f} (p = {self.p:.2g}, level {LEVEL:g} of "
-            "all pairs)"
+            f"N_opt at {self.flops:.3g} FLOP by a factor of {self.ratio:.2f} (p = {self.p:.2g}, level "
+            f"{LEVEL:g} of all pairs)"
         )
         rest = "within chance" if self.explained >= LEVEL else "still more than chance"
-        bias = f"{self.expected:+.3f} of it is the methods' bias on points of the fitted law"
+        bias = f"{self.expected:+.3f} of it is the methods' bias"
         return f"{said}; {bias}, the rest {rest}"
 
 
@@ -211,9 +211,9 @@ def _compared(
         if (np.abs(off) > np.maximum(MARGIN, 0.5 * error)).any():
             warnings.append(Warned(
                 "biased-approach",
-                f"{name} is biased here: for points that the fitted law makes, its a is {off[1]:+.3f} off "
-                f"and its N_opt at {np.exp(end):.3g} FLOP {np.exp(off[0]):.2f} times the law's, since exponents are "
-                "unequal, or sizes off centre, too few or too far apart",
+                f"{name} is biased here: for points of the fitted law, its a is {off[1]:+.3f} off "
+                f"and its N_opt at {np.exp(end):.3g} FLOP {np.exp(off[0]):.2f} times the law's, since "
+                "exponents are unequal, or sizes off centre, too few or too far apart",
             ))  # fmt: skip
     pairs = []
     for one, other in combinations(frontiers, 2):
