@@ -63,7 +63,7 @@ _DIVISION = {
 }  # fmt: skip
 _APPROACHES = {
     "approach": str, "approaches": {...: _DIVISION}, "absent": {...: str}, 
-    "biases": {...: {"a": float, "n": float}}, "level": float, "notes": [str], "warnings": [_WARNED],
+    "biases": {...: {"a": float, "n": float}}, "level": float, "warnings": [_WARNED], **_READ,
     "pairs": [{"one": str, "other": str, "exponent": float, "error": float, "expected": float, "flops": float,
                "ratio": float, "p": float, "explained": float, "disagree": bool}],
 }  # fmt: skip

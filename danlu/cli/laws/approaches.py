@@ -112,10 +112,10 @@ def _answer(
     as_json: bool,
 ) -> None:
     from danlu.files.overwrite import check_output, write_output
+    from danlu.laws import read
     from danlu.laws.approaches import sides
     from danlu.laws.approaches.report import html, table
     from danlu.laws.errors import LawError, Warned
-    from danlu.laws.read import read
 
     asked = floats("--budget", budget)
     if report is not None:
@@ -135,9 +135,8 @@ def _answer(
         write_output(report, html(found, main, str(file), flops, warnings), force)
     notes = [*got.notes, *told]
     if as_json:
-        print_json(
-            {"approach": main, **found.json(flops), "notes": notes, "warnings": [w.json() for w in warnings]}
-        )
+        said = {"approach": main, **found.json(flops), "warnings": [one.json() for one in warnings]}
+        print_json(said | got.json() | {"notes": notes})
         return
     for note in [*notes, *one.notes]:
         say(note)
@@ -177,7 +176,7 @@ def _runs(got: Any, run: str | None, needed: bool) -> tuple[Any, list[str]]:
         labels = np.stack([got.labels(name) for name in run.split(",")])
         return np.unique(labels, axis=1, return_inverse=True)[1].reshape(-1).astype(np.float64), []
     try:
-        label, said = runs_of(got.points, got.columns)
+        label, said = runs_of(got.points, got.table)
     except LawError:
         if needed:
             raise
