@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch.nn as nn
 
 from danlu.data import Counter
 from danlu.objectives.base import Draw, Example, Tensors, unwrapped
+from danlu.objectives.hidden import NAME, Maps, outputs, pairs, predicted
 from danlu.objectives.soft_targets import SoftTargets
 from danlu.spec.teachers import JSD, Divergence, Reverse, Teacher
 
@@ -83,9 +85,29 @@ class Distillation:
         model.load_state_dict(mine | same)
         return sorted(same)
 
-    def flops(self, teacher: int, student: int) -> float:
-        """FLOPs of what an example costs beside the student's own update, by forward passes over it."""
-        return (teacher if self.settings.weight else 0) + self.settings.on_policy * student
+    def attach(self, model: nn.Module, seed: int) -> None:
+        """Give the student the maps from its hidden states to the teacher's, if these are asked for."""
+        if self.settings.hidden is not None and self.model is not None:
+            model.add_module(NAME, Maps(*self._widths(model), seed))
+
+    def _widths(self, model: Any) -> tuple[list[tuple[int, int]], int, int]:
+        """The pairs of blocks, the student's width, the teacher's."""
+        assert self.settings.hidden is not None
+        mine, others = model.blocks, self.model.blocks
+        return (
+            pairs(len(mine), len(others), self.settings.hidden.pairs), mine[0].width, others[0].width
+        )  # fmt: skip
+
+    def flops(self, objective: Language, model: nn.Module) -> float:
+        """FLOPs of what an example costs beside the student's own update: forward passes over it, and the
+        maps of hidden states, forward and backward."""
+        settings, maps = self.settings, 0
+        asked = settings.weight or settings.hidden is not None
+        if settings.hidden is not None:
+            of, mine, others = self._widths(model)
+            maps = 6 * objective.count * mine * others * len(of)
+        writes = settings.on_policy * objective.flops(model)
+        return (objective.flops(self.model) if asked else 0) + writes + maps
 
     def example(self, objective: Language, draw: Draw) -> Example:
         """What an example of text has besides: ``draws``, float32 [rows, tokens to be written], where the
@@ -109,15 +131,42 @@ class Distillation:
         tokens = write(unwrapped(model), example["tokens"], draws, objective.text_ids)
         return {**example, "tokens": tokens[:, :-1], "targets": tokens[:, 1:]}
 
+    def logits(
+        self, objective: Language, model: nn.Module, example: Tensors
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The student's logits, and the outputs of its blocks where hidden states are targets."""
+        hidden = self.settings.hidden is not None
+        with outputs(unwrapped(model).blocks) if hidden else nullcontext([]) as states:
+            return objective.logits(model, example), states
+
     def penalty(
-        self, objective: Language, logits: torch.Tensor, nats: torch.Tensor, example: Tensors
+        self,
+        objective: Language,
+        model: nn.Module,
+        logits: torch.Tensor,
+        states: list[torch.Tensor],
+        nats: torch.Tensor,
+        example: Tensors,
     ) -> torch.Tensor | None:
-        """What training pays beside ``nats``: λ(T²D − nats), a sum over the predicted tokens; λ = 1 for what
-        the student wrote. None where λ = 0."""
-        settings, targets, weights = self.settings, example["targets"], example.get("weights")
+        """What training pays beside ``nats``, a sum over the predicted tokens: λ(T²D − nats), λ = 1 for what
+        the student wrote; and the errors of its hidden ``states``. None where both weigh nothing."""
+        settings = self.settings
         share = 1.0 if "draws" in example else settings.weight
-        if share == 0:
-            return None
+        if settings.hidden is None:
+            return self._soft(share, objective, logits, nats, example) if share else None
+        with outputs(self.model.blocks) as theirs:
+            if share:
+                soft = self._soft(share, objective, logits, nats, example)
+            else:
+                self._asked(objective, example)
+                soft = torch.zeros_like(nats)
+        errors = unwrapped(model).get_submodule(NAME).errors(states, theirs)
+        return soft + settings.hidden.weight * predicted(errors, example["targets"], example.get("weights"))
+
+    def _soft(
+        self, share: float, objective: Language, logits: torch.Tensor, nats: torch.Tensor, example: Tensors
+    ) -> torch.Tensor:
+        settings, targets, weights = self.settings, example["targets"], example.get("weights")
         known, heat = objective.known, settings.temperature
         student = (logits[..., :known].float() / heat).log_softmax(-1)
         ids, teacher = self._said(objective, example)

@@ -152,7 +152,10 @@ class Language(Objective):
         if self.taught is not None and model.training:
             example = self.taught.text(self, model, example)
         targets, weights = example["targets"], example.get("weights")
-        logits = self.logits(model, example)
+        if self.taught is not None and model.training:
+            logits, states = self.taught.logits(self, model, example)
+        else:
+            logits, states = self.logits(model, example), []
         nats = nats_sum(logits, targets, weights)
         if not model.training:
             return Losses(nats, None)
@@ -163,7 +166,7 @@ class Language(Objective):
             even = smooth_sum(logits[..., : self.known], targets, weights)
             penalties.append(self.smoothing * (even - nats))
         if self.taught is not None:
-            soft = self.taught.penalty(self, logits, nats, example)
+            soft = self.taught.penalty(self, model, logits, states, nats, example)
             penalties += [] if soft is None else [soft]
         own = auxiliary(model)
         if own is not None:
@@ -173,7 +176,7 @@ class Language(Objective):
     def beside(self, model: nn.Module) -> float:
         if self.taught is None or self.taught.model is None:
             return 0
-        return self.taught.flops(self.flops(self.taught.model), self.flops(model))
+        return self.taught.flops(self, model)
 
     def scored(self, example: Tensors) -> torch.Tensor:
         """The tokens of text that the loss is of, by which metrics divide it: int64 (rows, positions),

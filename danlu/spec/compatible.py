@@ -262,6 +262,13 @@ def check_experiment(experiment: Experiment) -> None:
             f"objective.supervise = {told} differentiates twice, and train.parallel = fsdp lets weights go "
             "in between; set train.parallel = ddp"
         )
+    if getattr(getattr(objective, "teacher", None), "hidden", None) is not None:
+        for field, value in (("compile", True), ("parallel", "fsdp")):
+            if getattr(train, field) == value:
+                raise ValueError(
+                    f"train.{field} = {str(value).lower()} does not go with objective.teacher.hidden, which "
+                    "takes what comes out of the blocks; leave one out"
+                )
     for parts in model.turn():
         if isinstance(parts.mixer, VQAttention) and train.recompute:
             raise ValueError(

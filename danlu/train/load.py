@@ -14,6 +14,7 @@ from danlu.data.tokenizers import Ids
 from danlu.files.json import read_object
 from danlu.models import Model
 from danlu.objectives import Language, MaskedDiffusion, Objective, Sample
+from danlu.objectives.hidden import without_maps
 from danlu.spec.words import resolve
 from danlu.train import checkpoint, store
 from danlu.train.assemble import network, objective_of
@@ -58,7 +59,7 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     tensors, state = checkpoint.load(path, step, only={"model"})
     objective = objective_of(experiment, _source(folder, experiment))
     model = network(experiment, objective)
-    where, weights = str(store.step_folder(path, step)), tensors["model"]
+    where, weights = str(store.step_folder(path, step)), without_maps(tensors["model"])
     if quantized := state.get("quantized") or {}:
         from danlu.train.quantized import exact_names, round_activations  # a folder of danlu quantize
 
@@ -71,7 +72,7 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
         activate(model)
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once
         tensors, _ = checkpoint.load(path, step, only={"average"})
-        checkpoint.fill(model, tensors["average"], where, whole=False)
+        checkpoint.fill(model, without_maps(tensors["average"]), where, whole=False)
     if state.get("precise") and (averaged or not state.get("average")):
         tensors, _ = checkpoint.load(path, step, only={"precise"})
         checkpoint.fill(model, tensors["precise"], where, whole=False)

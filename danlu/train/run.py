@@ -18,6 +18,7 @@ from danlu.files.json import read_object, write_json
 from danlu.files.write import write_atomically
 from danlu.nn.kernels import kernel_choice, to_keep
 from danlu.objectives import HeldOut, check_passes
+from danlu.objectives.hidden import without_maps
 from danlu.spec.replay import difference, to_yaml
 from danlu.spec.words import resolve
 from danlu.train import compiling, machine, shapes, store, taught
@@ -213,6 +214,8 @@ class _Run:
         compile = experiment.train.compile
         if compile == "auto" and experiment.train.quantize is not None:
             compile = False  # the graph would change when rounding begins
+        if compile == "auto" and getattr(getattr(experiment.objective, "teacher", None), "hidden", None):
+            compile = False  # the graph would hold what comes out of blocks
         if compile == "auto":
             flops = 3 * self.objective.flops(model, experiment.train.batch)
             compile = compiling.pays(experiment, flops, peak, bool(self._known(precision)))
@@ -365,7 +368,8 @@ class _Run:
 
 
 def _parameters(trainer: Trainer) -> int:
-    return sum(p.numel() for p in trainer.model.parameters())
+    """Of the network; what a teacher's hidden states are mapped by is none of it."""
+    return sum(p.numel() for p in without_maps(dict(trainer.model.named_parameters())).values())
 
 
 def _open(experiment: spec.Experiment, folder: Path | None, name: str, group: Processes) -> RunFolder:

@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from danlu.lab.budget import flops_per_token
 from danlu.lab.measures import of_run
+from danlu.lab.quantized import Settings, quantize_folder
 from danlu.lab.queue import Job
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
 from danlu.train import taught
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder
+from danlu.train.load import load_run
 from tests.train import small
 from tests.train.test_resume import dies_and_goes_on
 
@@ -155,3 +158,38 @@ def test_a_teacher_in_words_is_trained_once(
     small.assert_same(tmp_path / "one", tmp_path / "two")
     (teacher,) = (tmp_path / "cache" / "teachers").glob("*/experiment.yaml")
     assert "seed: 10004" in teacher.read_text()
+
+
+HIDDEN = ["objective.teacher.hidden.weight=0.5", "model.layers=2"]
+
+
+def test_hidden_states_resume_and_leave_nothing_behind(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The maps are kept for going on, and are in no folder that is written, no count, no loaded network."""
+    experiment = resolve(words(world, *HIDDEN, "train.average=ema"))
+    summary = small.go(experiment, tmp_path / "whole")
+    dies_and_goes_on(experiment, tmp_path / "cut", monkeypatch)
+    small.assert_same(tmp_path / "whole", tmp_path / "cut")
+    tensors, _ = small.left(tmp_path / "whole")
+    maps = [tensors[f"model/teacher_maps.weights.{i}"] for i in range(2)]
+    first = small.left(tmp_path / "whole", 6)[0]["model/teacher_maps.weights.0"]
+    assert all(one.shape == (32, 16) for one in maps) and not torch.equal(maps[0], first)
+    for averaged in (True, False):
+        model = load_run(tmp_path / "whole", averaged=averaged).model
+        assert not any("teacher" in name for name in model.state_dict())
+    assert summary["parameters"] == sum(p.numel() for p in model.parameters())
+    found = quantize_folder(tmp_path / "whole", Settings.of("int8"), tmp_path / "few")
+    assert found["kl"] < 1e-2
+    assert not any("teacher_maps" in name for name in small.left(tmp_path / "few")[0])
+    plain = resolve(small.words(world / "corpus.jsonl", *RUN, "model.layers=2"))
+    wide = flops_per_token(resolve([*small.words(world / "corpus.jsonl", *RUN), "model.width=32"]))
+    more = flops_per_token(experiment) - flops_per_token(plain) - wide / 3
+    assert abs(more - 2 * 6 * 32 * 16) <= 1  # two maps, forward and backward
+
+
+@pytest.mark.slow
+def test_hidden_states_on_two_processes_and_in_parts(world: Path, tmp_path: Path) -> None:
+    small.assert_two_are_one(words(world, *HIDDEN), tmp_path)
+    small.go(resolve(words(world, *HIDDEN, "train.microbatch=2")), tmp_path / "parts")
+    small.close(small.losses(tmp_path / "one"), small.losses(tmp_path / "parts"), 1e-4)
