@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,8 +134,9 @@ class Distillation:
         self, objective: Language, model: nn.Module, example: Tensors
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The student's logits, and the outputs of its blocks where hidden states are targets."""
-        hidden = self.settings.hidden is not None
-        with outputs(unwrapped(model).blocks) if hidden else nullcontext([]) as states:
+        if self.settings.hidden is None:
+            return objective.logits(model, example), []
+        with outputs(unwrapped(model).blocks) as states:
             return objective.logits(model, example), states
 
     def penalty(
