@@ -45,6 +45,8 @@ from danlu.laws.formulas import (
     repeated,
     smaller,
 )
+from danlu.laws.gains import Gain
+from danlu.laws.groups import Groups, by_group, grouped
 from danlu.laws.profiles import Flat, Profile, profile, unidentified
 from danlu.laws.restrict import bounded, restrict, tied
 from danlu.laws.saved import Saved, Scatter, load
@@ -62,6 +64,8 @@ __all__ = [
     "Fit",
     "Flat",
     "Frontier",
+    "Gain",
+    "Groups",
     "HoldOut",
     "Interval",
     "Law",
@@ -80,12 +84,14 @@ __all__ = [
     "bnsl",
     "bootstrap",
     "bounded",
+    "by_group",
     "chains",
     "check",
     "chinchilla",
     "envelope",
     "fit",
     "grid",
+    "grouped",
     "hold_out",
     "influence",
     "isoflop",

@@ -34,7 +34,7 @@ class Ends(NamedTuple):
 
 @dataclass(frozen=True)
 class Gain:
-    """``by``: of what a factor, a column; ``at``: where, the columns of the side that gains; ``loss`` there."""
+    """``by``: of which column a factor. ``at``: where, by columns of the side that gains, and its loss."""
 
     by: str
     at: Mapping[str, float]
@@ -56,14 +56,12 @@ def gains(one: Answer, baseline: Answer) -> list[Gain]:
     by = _by(law)
     if law.target != "loss" or not by:
         return []
-    order = np.argsort(points[by[0] if by[0] in points else law.columns[0]], kind="stable")
-    names = [name for name in dict.fromkeys((*law.columns, by[0])) if name in points]
+    order = np.argsort(points[by[0]], kind="stable")
     found = []
     for name in by:
+        columns = law.columns if name in law.columns else (name,)
         for place in dict.fromkeys((order[0], order[len(order) // 2], order[-1])):
-            at = {column: float(points[column][place]) for column in names}
-            if name == "c" and "c" not in law.columns:
-                at = {"c": at["c"]}
+            at = {column: float(points[column][place]) for column in columns}
             found.append(_gain(one, baseline, name, at))
     return found
 

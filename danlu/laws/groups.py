@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.answer import Answer, answer
-from danlu.laws.base import Array, Data, Law, ascii_name
+from danlu.laws.base import Array, Data, Law, Parameter, ascii_name
 from danlu.laws.doubt import Draws, HoldOut
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit
 from danlu.laws.gains import Gain, gains
-from danlu.laws.table import Points
+from danlu.laws.table import COLUMNS, Points
 
 GROUP = "group"  # the column that says of which group a point is: 1 to as many as there are
 MOST = 50  # groups; more are no groups, but a column of another kind
@@ -34,7 +34,7 @@ def grouped(
     leads = law.leads or tuple(range(len(law.parameters)))
     one = {leads[law.place(name)] for name in (*shared, *(fixed or {}))}
     places = np.empty((len(labels), len(leads)), np.int64)
-    parameters = []
+    parameters: list[Parameter] = []
     for j, parameter in enumerate(law.parameters):
         if leads[j] in one:
             places[:, j] = len(parameters)
@@ -72,7 +72,7 @@ def grouped(
         return out
 
     def starts(data: Data, target: Array) -> Array:
-        """What all points together, and each group alone, say of the shared; to it each group's own is fitted."""
+        """What all points and each group alone say of what is shared, and to it each group's own fitted."""
         groups = [(own, Points({**some, law.target: target[at]})) for own, at, some in parts(data)]
         pool = Points({**{name: data[name] for name in law.columns}, law.target: target})
         together = fit(law, pool, fixed=fixed).vector
@@ -135,6 +135,33 @@ class Groups:
     together: Answer | None
     gains: Mapping[str, list[Gain]]
 
+    def parameter_rows(self) -> list[tuple[str, ...]]:
+        """A table: parameter, group, value, 95 % from, to; one row for what is shared."""
+        rows: list[tuple[str, ...]] = [("", self.column, "value", "95 % from", "to", "meaning")]
+        for parameter in self.law.parameters:
+            shared = parameter.name in self.shared
+            for label, one in list(self.answers.items())[: 1 if shared else None]:
+                ends = one.intervals.get(parameter.name)
+                told = ("", "") if ends is None else (f"{ends.low:.4g}", f"{ends.high:.4g}")
+                if held := one.fit.held(parameter.name):
+                    told = (held, "")
+                value = f"{one.fit.theta[parameter.name]:.6g}"
+                rows.append((parameter.name, "all" if shared else label, value, *told, parameter.meaning))
+        return rows
+
+    def gain_rows(self) -> list[tuple[str, ...]]:
+        """A table: each group's gain over the baseline; empty where there is nothing to tell."""
+        rows: list[tuple[str, ...]] = []
+        for label, found in self.gains.items():
+            for one in found:
+                at = ", ".join(f"{name.upper()} {value:.3g}" for name, value in one.at.items())
+                ends = (_times(one.factor.low), _times(one.factor.high))
+                rows.append(
+                    (label, COLUMNS[one.by][1], at, f"{one.loss:.4g}", _times(one.factor.value), *ends)
+                )
+        head = (self.column, "gain in", "at", "loss", f"times {self.baseline}", "95 % from", "to")
+        return [head, *rows] if rows else []
+
     def json(self, draws: bool = False) -> dict[str, Any]:
         """Plain values; ``groups`` holds a fit file for each label."""
         together = None if self.together is None else self.together.json(draws)
@@ -192,19 +219,32 @@ def by_group(
         least = int(made.own[places[0]].sum()) - len({law.place(name) for name in wanted})
         counts = np.bincount(number)[1:]
         if (few := np.flatnonzero(counts < least)).size:
-            raise LawError(f"group {names[few[0]]} has {counts[few[0]]} points for {least} parameters of its own")
+            raise LawError(
+                f"group {names[few[0]]} has {counts[few[0]]} points for {least} parameters of its own"
+            )
         together = answer(
             made, points.with_columns(**{GROUP: number}), fixed=fixed, cluster=cluster, **options
         )
-        answers = {label: _part(together, law, i, own) for i, (label, own) in enumerate(zip(names, places, strict=True), 1)}
-        shared_places = [j for j in range(places.shape[1]) if len(names) == 1 or (places[:, j] == places[0, j]).all()]
+        answers = {
+            label: _part(together, law, i, own)
+            for i, (label, own) in enumerate(zip(names, places, strict=True), 1)
+        }
+        shared_places = [
+            j for j in range(places.shape[1]) if len(names) == 1 or (places[:, j] == places[0, j]).all()
+        ]
         wanted = [law.names[j] for j in shared_places]
     found = {label: gains(answers[label], answers[baseline]) for label in names if label != baseline}
     return Groups(law, column, baseline, answers, tuple(wanted), together, found)
 
 
+def _times(factor: float | None) -> str:
+    if factor is None:
+        return ""
+    return f"{factor:.3g}" if 0 < factor < np.inf else "> 1e9" if factor else "< 1e-9"
+
+
 def _part(together: Answer, law: Law, number: int, own: Places) -> Answer:
-    """What a fit to all groups says of one: its law, its points, its parameters; the scatter is that of all."""
+    """What a fit to all groups says of one: law, points, parameters; the scatter is that of all."""
     whole = together.fit
     at = np.flatnonzero(whole.points[GROUP] == number)
     points = Points({name: column for name, column in whole.points.take(at).items() if name != GROUP})
@@ -222,7 +262,9 @@ def _part(together: Answer, law: Law, number: int, own: Places) -> Answer:
     return replace(
         together,
         fit=one,
-        draws=None if together.draws is None else Draws(one, together.draws.theta[:, own], together.draws.lost),
+        draws=None
+        if together.draws is None
+        else Draws(one, together.draws.theta[:, own], together.draws.lost),
         intervals=intervals,
         held=_held(together.held, one, number),
         warnings=[],
