@@ -173,7 +173,8 @@ class Trained:
     @cached_property
     def activations(self) -> Values:
         """What happens in the model as it reads ``sample``: keys as in ``danlu.inspection.table``."""
-        return activations(self.run.model, lambda: self.forward(self.run.model, self.sample))
+        model, logits = self.run.model, self.objective.output == "logits"
+        return activations(model, lambda: self.forward(model, self.sample), logits=logits)
 
     @cached_property
     def predictions(self) -> list[tuple[Example, np.ndarray]]:
