@@ -245,6 +245,12 @@ SCHEMAS: dict[str, Schema] = {
     }),
     "laws isoflop": Schema(1, _APPROACHES),
     "laws envelope": Schema(1, _APPROACHES),
+    "laws chain": Schema(1, {
+        "links": [{"sources": [str], "target": str, "law": str, "parameters": {...: float},
+                   "intervals": dict}],
+        "points": int, "hold_out": ({"by": str, "points": int, "errors": {...: float}}, None),
+        "predictions": [dict], "warnings": [_WARNED], **_READ,
+    }),
     "laws plan": Schema(1, {
         "law": str, "by": str, "parameters": {...: float}, "warnings": [str],
         "plan": [{"name": str, "value": _NUMBER, "low": _NUMBER, "high": _NUMBER, "unit": str}],

@@ -28,6 +28,7 @@ add its name to the imports below; ``chinchilla.py`` is the pattern.
 
 from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
 from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
+from danlu.laws.chain import Chain, chain
 from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import Column, Read, read
@@ -59,6 +60,7 @@ __all__ = [
     "HUBER",
     "LAWS",
     "SQUARES",
+    "Chain",
     "Column",
     "Draws",
     "Fit",
@@ -85,6 +87,7 @@ __all__ = [
     "bootstrap",
     "bounded",
     "by_group",
+    "chain",
     "chains",
     "check",
     "chinchilla",

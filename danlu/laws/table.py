@@ -21,6 +21,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "lr": ("", "peak learning rate"),
     "x": ("", "any one quantity"),
     "loss": ("nats/token", "held-out loss"),
+    "task_loss": ("nats or bits", "loss on the right answers of a task"),
     "pw": ("bits", "precision of the weights"),
     "pa": ("bits", "precision of the activations"),
     "pkv": ("bits", "precision of the attention cache"),

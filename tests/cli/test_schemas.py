@@ -62,6 +62,7 @@ laws show chinchilla
 laws compare points.csv
 laws isoflop profiles.csv --resamples 20
 laws envelope profiles.csv --resamples 20
+laws chain tasks.csv --resamples 20 --at loss=3
 laws plan --flops 1e20
 """
 

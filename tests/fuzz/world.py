@@ -133,6 +133,11 @@ def _fill() -> None:
         f"{n!r},{d!r},{loss + i % 3 / 1000}" for i, ((n, d), loss) in enumerate(zip(equal, sums, strict=True))
     ]
     Path("profiles.csv").write_text("n,d,loss\n" + "\n".join(rows) + "\n")
+    rows = [
+        f"{n!r},{d!r},{loss!r},{0.25 + 0.7 / (1 + 2.7 ** (2 * (loss - 3)))}"
+        for (n, d), loss in zip(equal, sums, strict=True)
+    ]
+    Path("tasks.csv").write_text("n,d,loss,accuracy\n" + "\n".join(rows) + "\n")
     parameters = {"E": 1.7, "A": 400.0, "B": 400.0, "α": 0.34, "β": 0.28}
     Path("fit.json").write_text(json.dumps({"law": "chinchilla", "parameters": parameters, "draws": []}))
     mine = Path("mine")

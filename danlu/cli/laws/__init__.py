@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from danlu.cli.laws.approaches import envelope, isoflop
+from danlu.cli.laws.chain import chain
 from danlu.cli.laws.compare import compare
 from danlu.cli.laws.fit import fit
 from danlu.cli.laws.plan import plan
@@ -24,5 +25,5 @@ def _laws(context: typer.Context) -> None:
         say(context.get_help())
 
 
-for verb in (fit, show, compare, isoflop, envelope, plan):
+for verb in (fit, show, compare, isoflop, envelope, chain, plan):
     laws.command()(verb)

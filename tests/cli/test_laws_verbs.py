@@ -91,3 +91,44 @@ def test_an_envelope_asks_for_the_runs(capsys: pytest.CaptureFixture[str], tmp_p
     path.write_text("n,d,loss\n" + "\n".join(f"{n}e6,2e8,{4 - n / 10}" for n in range(1, 9)))
     code, out, err = danlu(capsys, "envelope", path)
     assert (code, out) == (2, "") and "name one, or several together (--run model,lr), of n, d, loss" in err
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    path = tmp_path / "tasks.csv"
+    loss = np.linspace(2.2, 4.0, 16)
+    accuracy = 0.25 + 0.7 / (1 + np.exp(4 * (loss - 2.8)))
+    rows = [f"{x!r},{y!r}" for x, y in zip(loss.tolist(), accuracy.tolist(), strict=True)]
+    path.write_text("\n".join(["val_loss,score", *rows]))
+    return path
+
+
+def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path) -> None:
+    words = ["chain", tasks, "--column", "accuracy=score", "--at", "loss=2.5", "--resamples", 10]
+    code, out, err = danlu(capsys, *words, "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    (link,) = said["links"]
+    assert link["law"] == "task-accuracy" and link["parameters"]["b"] == pytest.approx(0.25, abs=1e-3)
+    (one,) = said["predictions"]
+    assert one["accuracy"]["value"] == pytest.approx(0.25 + 0.7 / (1 + np.exp(-1.2)), abs=1e-3)
+    assert one["accuracy"]["run_low"] <= one["accuracy"]["value"] <= one["accuracy"]["run_high"]
+    code, out, _ = danlu(capsys, *words, "--guess", "0.25")
+    assert code == 0 and "accuracy of loss: accuracy = a/(1 + e^(−k·(L − L₀))) + b" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--at", "loss"], "--at loss: names with numbers above zero"),
+        (["--guess", "chance"], "--guess chance: a share such as 0.25, or free"),
+        (["--column", "accuracy=absent"], "there is no column absent"),
+        (["--at", "s=3"], "the chain begins at loss, not at s"),
+    ],
+)
+def test_mistakes_in_a_chain(
+    capsys: pytest.CaptureFixture[str], tasks: Path, words: list[str], said: str
+) -> None:
+    base = [] if "--column" in words else ["--column", "accuracy=score"]
+    code, out, err = danlu(capsys, "chain", tasks, *base, "--resamples", 10, "--hold-out", 0, *words)
+    assert (code, out) == (2, "") and said in err

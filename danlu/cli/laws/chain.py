@@ -1,0 +1,160 @@
+"""``danlu laws chain``: a task's accuracy from size, data, compute or loss, over the losses between them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen
+from danlu.cli.output import print_json, print_table, say
+from danlu.cli.working import Working
+
+
+def chain(
+    file: File,
+    n: N = None,
+    d: D = None,
+    c: C = None,
+    column: Column = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option("--at", metavar="n=…,d=…", help="Predict here: n=7e9,d=2e12 or c=1e23 or loss=2.1."),
+    ] = None,
+    through: Annotated[
+        str | None,
+        typer.Option("--through", help="The losses between: loss, task_loss or both. Default: all."),
+    ] = None,
+    form: Annotated[
+        Literal["sigmoid", "exponential"], typer.Option("--form", help="The law of accuracy.")
+    ] = "sigmoid",
+    guess: Annotated[
+        str, typer.Option("--guess", help="Accuracy of chance: 0.25 holds it; free fits it.")
+    ] = "free",
+    ideal: Annotated[
+        bool, typer.Option("--ideal", help="Add a point: without loss every answer is right.")
+    ] = False,
+    hold_out: Annotated[
+        int, typer.Option("--hold-out", min=0, max=1000, help="Number of the largest sizes to predict.")
+    ] = 2,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=10, max=100_000, help="Resamples of the intervals.")
+    ] = 400,
+    as_json: AsJson = False,
+) -> None:
+    """Predict a task's accuracy from size and data, over its loss.
+
+    Example: danlu laws chain tasks.csv --column accuracy=hellaswag --guess 0.25 --ideal --at n=7e9,d=2e12
+    """
+    from danlu.laws import LawError, Warned, read
+    from danlu.laws import chain as fitted
+    from danlu.laws.chain import hold_out as scored
+
+    places = [_place(one) for one in at or []]
+    losses = through.split(",") if through else None
+    names = chosen(n, d, c, column)
+    got = read(file, names, tuple(dict.fromkeys([*names, *(losses or ()), "accuracy"])))
+    options: dict[str, Any] = {
+        "through": losses, "form": form, "guess": _share(guess), "ideal": ideal,
+    }  # fmt: skip
+    with Working() as working:
+        working("fitting every link")
+        groups = None if cluster is None else got.labels(cluster)
+        found = fitted(got.points, **options, resamples=resamples, by=groups)
+        warnings = [*(Warned("file", text) for text in got.warnings), *found.warnings]
+        held = None
+        if hold_out:
+            try:
+                held = scored(got.points, hold_out, **options)
+            except LawError as error:
+                warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
+        predicted = [(place, found.predict(place)) for place in places]
+    warnings += [outside for place in places for outside in found.outside(place)]
+    if as_json:
+        print_json({
+            "links": [_link(link) for link in found.links],
+            "points": found.points.size,
+            "hold_out": None if held is None else held._asdict(),
+            "predictions": [
+                {"at": place, **{name: _ends(one) for name, one in values.items()}}
+                for place, values in predicted
+            ],
+            "warnings": [one.json() for one in warnings],
+        } | got.json())  # fmt: skip
+        return
+    for note in got.notes:
+        say(note)
+    for link in found.links:
+        say(f"\n{link.said}: {link.fit.law.formula}, {link.fit.law.paper}")
+        rows = [("", "value", "95 % from", "to", "meaning")]
+        for parameter in link.fit.law.parameters:
+            ends = link.ends(parameter.name)
+            rows.append((parameter.name, *(f"{x:.5g}" for x in ends[:3]), parameter.meaning))
+        print_table(rows)
+    if held is not None:
+        errors = ", ".join(f"{name} {error:.2%}" for name, error in held.errors.items())
+        say(f"\nheld out, the {held.points} points of the largest {held.by}: mean relative error of {errors}")
+    if predicted:
+        say()
+        rows = [("at", "", "value", "95 % from", "to", "one run from", "to")]
+        for place, values in predicted:
+            where = ", ".join(f"{name}={value:.4g}" for name, value in place.items())
+            for name, one in values.items():
+                said = _ends(one)
+                ends = (said[key] for key in ("value", "low", "high", "run_low", "run_high"))
+                rows.append((where, name, *(f"{x:.4g}" for x in ends)))
+                where = ""
+        print_table(rows)
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
+def _place(said: str) -> dict[str, float]:
+    from danlu.laws import LawError
+
+    try:
+        place = {name.strip(): float(value) for name, value in (one.split("=") for one in said.split(","))}
+    except ValueError:
+        place = {}
+    if not place or any(not 0 < value < float("inf") for value in place.values()):
+        raise LawError(
+            f"--at {said}: names with numbers above zero, such as n=7e9,d=2e12, c=1e23 or loss=2.1"
+        )
+    return place
+
+
+def _share(said: str) -> float | None:
+    from danlu.laws import LawError
+
+    if said == "free":
+        return None
+    try:
+        return float(said)
+    except ValueError:
+        raise LawError(f"--guess {said}: a share such as 0.25, or free") from None
+
+
+def _link(link: Any) -> dict[str, Any]:
+    law = link.fit.law
+    ends = {key: link.ends(name) for key, name in zip(law.keys, law.names, strict=True)}
+    return {
+        "sources": list(link.sources),
+        "target": link.target,
+        "law": law.name,
+        "parameters": {name: one.value for name, one in ends.items()},
+        "intervals": {name: {"low": one.low, "high": one.high} for name, one in ends.items()},
+    }
+
+
+def _ends(one: Any) -> dict[str, float]:
+    law = one.law
+    return {
+        "value": float(law.value[0]),
+        "low": float(law.low[0]),
+        "high": float(law.high[0]),
+        "run_low": float(one.low[0]),
+        "run_high": float(one.high[0]),
+    }
