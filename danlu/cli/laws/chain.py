@@ -89,7 +89,7 @@ def chain(
         say(note)
     for link in found.links:
         say(f"\n{link.said}: {link.fit.law.formula}, {link.fit.law.paper}")
-        rows = [("", "value", "95 % from", "to", "meaning")]
+        rows: list[tuple[str, ...]] = [("", "value", "95 % from", "to", "meaning")]
         for parameter in link.fit.law.parameters:
             ends = link.ends(parameter.name)
             rows.append((parameter.name, *(f"{x:.5g}" for x in ends[:3]), parameter.meaning))
@@ -99,15 +99,13 @@ def chain(
         say(f"\nheld out, the {held.points} points of the largest {held.by}: mean relative error of {errors}")
     if predicted:
         say()
-        rows = [("at", "", "value", "95 % from", "to", "one run from", "to")]
+        table: list[tuple[str, ...]] = [("at", "", "value", "95 % from", "to", "one run from", "to")]
         for place, values in predicted:
             where = ", ".join(f"{name}={value:.4g}" for name, value in place.items())
             for name, one in values.items():
-                said = _ends(one)
-                ends = (said[key] for key in ("value", "low", "high", "run_low", "run_high"))
-                rows.append((where, name, *(f"{x:.4g}" for x in ends)))
+                table.append((where, name, *(f"{x:.4g}" for x in _ends(one).values())))
                 where = ""
-        print_table(rows)
+        print_table(table)
     for warning in warnings:
         say(f"warning: {warning}")
 
