@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.drawn import Html, check, end
-from danlu.cli.output import Force, print_table, say
+from danlu.cli.output import Force, print_json, print_table, say
 from danlu.cli.show import AsJson
 from danlu.cli.working import Working
 
@@ -31,7 +30,9 @@ def curvature(
     sparse: Annotated[
         bool, typer.Option("--sparsity", help="Also count second derivatives that are exactly zero.")
     ] = False,
-    html: Html = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -39,10 +40,11 @@ def curvature(
 
     Examples: danlu curvature runs/first; danlu curvature runs/first --step 100 --html curvature.html
     """
+    from danlu.files.overwrite import check_output, write_output
     from danlu.train.curvature import measure
-    from danlu.train.curvature.page import page
 
-    check(html, force)
+    if html is not None:
+        check_output(html, force)
     with Working() as working:
         found = measure(
             run,
@@ -53,7 +55,16 @@ def curvature(
             sparse=sparse,
             tell=working,
         )
-    end(found, lambda: _say(found), lambda: page(found), path=html, force=force, as_json=as_json)
+    if html is not None:
+        from danlu.train.curvature.page import page
+
+        write_output(html, page(found), force)
+    if as_json:
+        print_json(found)
+        return
+    _say(found)
+    if html is not None:
+        say(f"drawn in {html}")
 
 
 def _say(found: dict[str, Any]) -> None:

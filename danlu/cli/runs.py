@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danlu.cli.drawn import Html, check, end
 from danlu.cli.output import Force, on_terminal, print_json, print_table, say, say_drawn, show_progress, tell
 
 if TYPE_CHECKING:
-    from danlu.lab.reading.comparison import Comparison
     from danlu.lab.reading.run import Run
 
 GIVING_WAY = ("time", "steps", "state")  # columns that a narrow terminal does without
@@ -124,7 +122,9 @@ def compare(
             "--metric", help="A name in metrics.jsonl, such as loss. Default: the metric of the first side."
         ),
     ] = None,
-    html: Html = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -134,26 +134,20 @@ def compare(
 
     Example: danlu compare runs/first runs/second
     """
+    from danlu.files.overwrite import check_output, write_output
     from danlu.lab.reading import report
     from danlu.lab.reading.comparison import compare as compared
     from danlu.lab.reading.curves import check_axis
 
     check_axis(x)
-    check(html, force)
+    if html is not None:
+        check_output(html, force)
     found = compared(sides or [], metric)
-    end(
-        report.to_json(found),
-        lambda: _tell(found, x),
-        lambda: report.html(found, x),
-        path=html,
-        force=force,
-        as_json=as_json,
-    )
-
-
-def _tell(found: Comparison, x: str) -> None:
-    from danlu.lab.reading import report
-
+    if html is not None:
+        write_output(html, report.html(found, x), force)
+    if as_json:
+        print_json(report.to_json(found))
+        return
     for warning in found.warnings:
         say(f"{report.warned(warning)}\n")
     rows = report.rows(found)
@@ -167,6 +161,8 @@ def _tell(found: Comparison, x: str) -> None:
     width = min(100, shutil.get_terminal_size().columns) if on_terminal() else 80
     say()
     say_drawn(report.curves_text(found, x, width, on_terminal()))
+    if html is not None:
+        say(f"drawn in {html}")
 
 
 def _read(folders: list[Path] | None) -> list[Run]:

@@ -46,8 +46,7 @@ from danlu.laws.formulas import (
     repeated,
     smaller,
 )
-from danlu.laws.gains import Gain
-from danlu.laws.groups import Groups, by_group, grouped
+from danlu.laws.plan import Plan, plan
 from danlu.laws.profiles import Flat, Profile, profile, unidentified
 from danlu.laws.restrict import bounded, restrict, tied
 from danlu.laws.saved import Saved, Scatter, load
@@ -66,14 +65,13 @@ __all__ = [
     "Fit",
     "Flat",
     "Frontier",
-    "Gain",
-    "Groups",
     "HoldOut",
     "Interval",
     "Law",
     "LawError",
     "Loss",
     "Parameter",
+    "Plan",
     "Points",
     "Profile",
     "Published",
@@ -94,7 +92,6 @@ __all__ = [
     "envelope",
     "fit",
     "grid",
-    "grouped",
     "hold_out",
     "influence",
     "isoflop",
@@ -105,6 +102,7 @@ __all__ = [
     "objective",
     "overtraining",
     "parametric",
+    "plan",
     "power",
     "precision",
     "profile",

@@ -256,8 +256,7 @@ class LookInside(Callback):
         with run.clock("other"):
             mine, micro = run.update.rows(run.examples)
             example = run.update.example(run.draw(mine.start, mine.start + micro))
-            logits = run.objective.output == "logits"
-            look.activations(lambda: run.objective.loss(run.model, example), logits=logits)
+            look.activations(lambda: run.objective.loss(run.model, example))
 
     def after_gradients(self, run: Trainer) -> None:
         if self._look is not None:

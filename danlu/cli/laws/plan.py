@@ -1,75 +1,214 @@
-"""``danlu laws plan``: what a budget buys."""
+"""``danlu laws plan``: what a budget buys, what a loss takes, and the command that trains it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from danlu.cli.laws.columns import AsJson
-from danlu.cli.output import print_json, print_table, rounded, say
+from danlu.cli.output import Force, print_json, print_table, say, tell
+
+if TYPE_CHECKING:
+    from danlu.lab.planned import Planned
+    from danlu.laws.plan import Plan
+
+Recipe = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[EXPERIMENT]",
+        help="The recipe to train, with +ideas and field=values; named, its memory is counted in full. "
+        "Default: a decoder of that size.",
+        show_default=False,
+    ),
+]
+Number = float | None
 
 
 def plan(
-    flops: Annotated[float | None, typer.Option("--flops", help="Training budget in FLOP: 1e22.")] = None,
-    tokens: Annotated[float | None, typer.Option("--tokens", help="Tokens to train on: 3e11.")] = None,
-    parameters: Annotated[
-        float | None, typer.Option("--parameters", help="Parameters of the model: 7e9.")
+    words: Recipe = None,
+    flops: Annotated[Number, typer.Option("--flops", help="Training budget in FLOP: 1e22.")] = None,
+    parameters: Annotated[Number, typer.Option("--parameters", help="Parameters of the model: 7e9.")] = None,
+    tokens: Annotated[Number, typer.Option("--tokens", help="Tokens to train on: 3e11.")] = None,
+    loss: Annotated[Number, typer.Option("--loss", help="Loss to reach, nats per token.")] = None,
+    hours: Annotated[Number, typer.Option("--hours", help="Hours of the clock that training lasts.")] = None,
+    gpus: Annotated[Number, typer.Option("--gpus", help="Number of GPUs.")] = None,
+    money: Annotated[Number, typer.Option("--money", help="Budget in money; needs --price.")] = None,
+    price: Annotated[Number, typer.Option("--price", help="Price of a GPU hour.")] = None,
+    serve: Annotated[
+        Number,
+        typer.Option("--serve", help="Tokens to serve: training and serving together cost the least."),
     ] = None,
-    by: Annotated[
-        str, typer.Option("--by", help="A published fit of Chinchilla's law, or the JSON file of a fit.")
-    ] = "besiroglu",
     unique_tokens: Annotated[
-        float | None,
+        Number,
         typer.Option("--unique-tokens", help="Tokens that there are; more are read by repeating them."),
     ] = None,
+    by: Annotated[
+        str,
+        typer.Option("--by", help="A published fit of Chinchilla's law, or the JSON file of a fit."),
+    ] = "besiroglu",
     utilisation: Annotated[
         float, typer.Option("--utilisation", help="Share of the GPU's FLOP/s that is reached.")
     ] = 0.4,
     flops_per_second: Annotated[float, typer.Option("--flops-per-second", help="FLOP/s of one GPU.")] = 1e15,
-    price: Annotated[float | None, typer.Option("--price", help="Price of a GPU hour.")] = None,
+    gpu_memory: Annotated[float, typer.Option("--gpu-memory", help="Memory of one GPU in bytes.")] = 80e9,
+    published: Annotated[
+        bool, typer.Option("--published", help="Show what each published law makes of the compute.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE.html", help="Also write a page with a drawing.")
+    ] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Plan a budget: size, data, batch, rate, GPU hours and money.
+    """Plan a run: size, data, cost, and the command that trains it.
 
-    Example: danlu laws plan --flops 1e22 --price 2
+    Give one or two of compute, parameters, tokens, loss, money, and hours with GPUs. From one, the plan is
+    the best for it.
+
+    Examples: danlu laws plan --flops 1e22 --price 2; danlu laws plan --loss 2.2 --parameters 7e9
     """
-    from danlu.laws.errors import LawError
-    from danlu.laws.formulas.chinchilla import CHINCHILLA
-    from danlu.laws.plan import plan as lines_of
-    from danlu.laws.saved import load
+    from danlu.files.overwrite import check_output, write_output
+    from danlu.laws.plan import divisions
+    from danlu.laws.plan import plan as found
 
-    draws, source = None, by
-    if by.endswith(".json"):
-        fitted = load(Path(by))
-        if fitted.law is not CHINCHILLA:
-            raise LawError(f"{by} is a fit of {fitted.law.name}, but a plan needs chinchilla")
-        theta, draws = fitted.theta, fitted.sample()
-    else:
-        theta, source = CHINCHILLA.theta(by), CHINCHILLA.published[by].source
-    lines = lines_of(
-        theta, flops=flops, tokens=tokens, parameters=parameters, draws=draws, source=by,
-        unique_tokens=unique_tokens, utilisation=utilisation, flops_per_second=flops_per_second, price=price,
+    if html is not None:
+        check_output(html, force)
+    made = found(
+        by, flops=flops, parameters=parameters, tokens=tokens, loss=loss, hours=hours, gpus=gpus, money=money,
+        price=price, serve=serve, unique_tokens=unique_tokens, utilisation=utilisation,
+        flops_per_second=flops_per_second,
     )  # fmt: skip
-    warnings = [] if draws is not None else [f"no intervals: {by} has neither a covariance nor draws"]
-    if as_json:
-        named = CHINCHILLA.named(theta)
-        told = [line._asdict() for line in lines]
-        print_json(
-            {"law": "chinchilla", "by": source, "parameters": named, "plan": told, "warnings": warnings}
-        )
+    others = divisions(float(made.run.training)) if published else []
+    if published and not as_json and html is None:
+        _print_published(made, others)
         return
-    say(f"{CHINCHILLA.formula}, {source}\n")
-    rows: list[tuple[str, ...]] = [("", "value", "95 % from", "to", "by")]
-    for line in lines:
-        whole = line.unit == "" or line.unit == "tokens"
-        cells = ["" if v is None else _number(v, whole) for v in (line.value, line.low, line.high)]
-        rows.append((f"{line.name}{', ' + line.unit if line.unit else ''}", *cells, line.source))
-    print_table(rows)
-    for warning in warnings:
-        say(f"warning: {warning}")
+    run, failed = _run(made, words or [], gpu_memory)
+    warnings = [*made.notes, *(run.notes if run else []), *failed]
+    if html is not None:
+        from danlu.draw import Table
+        from danlu.laws.plan.report import html as drawn
+
+        sections = [(heading, Table([HEAD, *rows])) for heading, rows in _sections(made, run)]
+        if others:
+            sections.append(("Published laws", Table(_published(others))))
+        write_output(html, drawn(made, sections, warnings, run.command if run else None), force)
+    if as_json:
+        print_json(_json(made, run, others, warnings))
+        return
+    say(f"{made.basis.law.formula}, {made.basis.source}")
+    for heading, rows in _sections(made, run):
+        say(f"\n{heading}")
+        print_table(rows, indent="  ", drop=(3,))
+    for i, warning in enumerate(warnings):
+        say(f"{'' if i else chr(10)}warning: {warning}")
+    if html is not None:
+        say(f"drawn in {html}")
+    if run is not None:
+        say(f"\n{run.command}")
 
 
-def _number(value: float, suffix: bool) -> str:
-    return rounded(value) if suffix and 1e3 <= value < 1e15 else f"{value:.4g}"
+HEAD = ("", "value", "95 %", "by")
+HEADINGS = {
+    "run": "The run (value, 95 % interval where known)",
+    "serving": "Serving",
+    "repeated data": "Repeated data",
+    "settings": "Batch and rate",
+    "if wrong": "If the size is wrong",
+    "reach": "How far from the runs of the fit",
+}
+
+
+def _run(made: Plan, words: list[str], room: float) -> tuple[Planned | None, list[Any]]:
+    """The run of a recipe; where none is named and none can be so large, why."""
+    from danlu.lab.planned import planned
+    from danlu.laws.errors import Warned
+    from danlu.spec.errors import DanluError
+
+    if words:
+        tell(f"counting the memory of {words[0]}")
+    try:
+        return planned(made, words, room), []
+    except DanluError as error:
+        if words:
+            raise
+        return None, [Warned("no-command", f"no command to train: {error}")]
+
+
+def _lines(run: Planned | None) -> list[Any]:
+    """The lines of the recipe's run."""
+    from danlu.laws.plan import Line
+
+    if run is None:
+        return []
+    memory, by = run.memory, " ".join(run.words)
+    model = run.experiment.network
+    rows = [
+        ("layers", "layers", run.sized.layers, ""),
+        ("width", "width", run.sized.width, ""),
+        ("shape_parameters", "parameters of this shape", run.sized.parameters, ""),
+        ("memory_states", "memory of weights, gradients and the rule's", memory.states, "bytes"),
+    ]
+    if memory.activations is not None:
+        rows.append(("memory_activations", "memory of one sequence's pass", memory.activations, "bytes"))
+        rows.append(("memory_peak", f"peak memory, each of {memory.gpus} GPUs", memory.of_one, "bytes"))
+    rows.append(("gpus_least", f"GPUs of {memory.room / 1e9:g} GB, at least", memory.gpus, ""))
+    assert model.width == run.sized.width
+    return [Line(key, name, float(value), None, None, unit, by, "train") for key, name, value, unit in rows]
+
+
+def _sections(made: Plan, run: Planned | None) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """The lines by their headings, as cells."""
+    from danlu.laws.plan.report import rows
+
+    groups: dict[str, list[Any]] = {}
+    for line in [*made.lines, *_lines(run)]:
+        groups.setdefault(line.group, []).append(line)
+    headings = {**HEADINGS, "train": f"The model, by {' '.join(run.words) if run else ''}"}
+    source = {"train": groups["train"][0].source} if run else {}
+    return [
+        (headings[group], rows(lines, source.get(group, made.basis.source)))
+        for group, lines in groups.items()
+    ]
+
+
+def _published(others: list[Any]) -> list[tuple[str, ...]]:
+    from danlu.laws.plan.report import number
+
+    rows: list[tuple[str, ...]] = [
+        ("", "parameters", "tokens", "per parameter", "over its largest run", "by")
+    ]
+    for one in others:
+        over = "" if one.largest is None else f"{one.largest:.3g}"
+        rows.append(
+            (one.name, number(one.parameters), number(one.tokens), f"{one.ratio:.3g}", over, one.source)
+        )
+    return rows
+
+
+def _print_published(made: Plan, others: list[Any]) -> None:
+    from danlu.laws.plan.published import LEFT_OUT
+
+    say(f"{float(made.run.training):.4g} FLOP")
+    print_table(_published(others), drop=(5,))
+    say(f"left out, since their constants could not be confirmed: {', '.join(LEFT_OUT)}")
+
+
+def _json(made: Plan, run: Planned | None, others: list[Any], warnings: list[Any]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    law = made.basis.law
+    return {
+        "schema": "danlu.laws.plan/2",
+        "law": law.name,
+        "by": made.basis.source,
+        "parameters": dict(zip(law.keys, made.basis.theta.tolist(), strict=True)),
+        "given": {name: value for name, value in asdict(made.asked).items() if value is not None},
+        "plan": [line._asdict() for line in [*made.lines, *_lines(run)]],
+        "train": None
+        if run is None
+        else {"command": run.command, "recipe": list(run.words), "batch": run.experiment.train.batch},
+        "published": [{**one._asdict(), "tokens_per_parameter": one.ratio} for one in others],
+        "warnings": [warning.json() for warning in warnings],
+    }

@@ -170,8 +170,7 @@ def look(
     try:
         say("activations and attention")
         try:
-            logits = objective.output == "logits"
-            values = activations(model, lambda: objective.loss(model, tensors), whole=True, logits=logits)
+            values = activations(model, lambda: objective.loss(model, tensors), whole=True)
         except ValueError as error:
             raise LabError(f"the model cannot read a context of {objective.size}: {error}") from None
         say("weights")

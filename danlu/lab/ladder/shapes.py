@@ -26,6 +26,8 @@ ASPECT = 1.5  # by what width over layers may differ from the recipe's, since wi
 SHARE = 0.2  # … and how much that counts beside the distance from the size wanted
 WIDTHS = 5  # tried for a number of layers
 
+Counted = Callable[[Experiment], tuple[int, int]]
+
 
 @dataclass(frozen=True)
 class Sized:
@@ -46,10 +48,13 @@ class Sized:
 
 class Shapes:
     """The shapes of ``experiment``, made when they are asked for; of one on text with a tokenizer of
-    ``vocabulary`` ids."""
+    ``vocabulary`` ids. ``counted``: from an experiment to its parameters and the FLOPs of a forward pass over
+    one context, where they are not to be taken from the network itself, which needs PyTorch."""
 
-    def __init__(self, experiment: Experiment, vocabulary: int | None = None) -> None:
-        self.experiment, self.vocabulary = experiment, vocabulary
+    def __init__(
+        self, experiment: Experiment, vocabulary: int | None = None, *, counted: Counted | None = None
+    ) -> None:
+        self.experiment, self.vocabulary, self.counted = experiment, vocabulary, counted
         model = experiment.network
         self.unit = _unit(model)
         turn = len(model.turn())
@@ -75,9 +80,11 @@ class Shapes:
 
     def _counts(self, layers: int, width: int) -> tuple[int, int]:
         """Parameters, and FLOPs of a forward pass over one context, of a model that takes no memory."""
+        experiment = self._experiment(layers, width)
+        if self.counted is not None:
+            return self.counted(experiment)
         from danlu.train.assemble import outline, outlined
 
-        experiment = self._experiment(layers, width)
         objective, built, *_ = outline(experiment, outlined(experiment, self.vocabulary))
         return sum(p.numel() for p in built.parameters()), int(built.flops(1, *objective.lengths))
 

@@ -1,0 +1,172 @@
+"""What a budget buys, and what it takes to buy a loss: a plan one can act on.
+
+asked (what is given, and what follows) · optimum (the best sizes, serving included) · repeated (the same with
+few unique tokens) · basis (whose law, how sure, from which runs) · settings (batch and rate) · wrong (what an
+error costs) · reach (how far from the runs of the fit) · published (other laws, side by side) · lines ·
+report (the drawing). ``danlu.lab.planned`` makes a run of a recipe of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from danlu.laws.base import Array
+from danlu.laws.errors import Warned
+from danlu.laws.plan import optimum, repeated
+from danlu.laws.plan.asked import Asked, Question, Run, question
+from danlu.laws.plan.basis import DEFAULT, Basis, basis
+from danlu.laws.plan.lines import Line, ends
+from danlu.laws.plan.published import Division, divisions
+from danlu.laws.plan.reach import reach
+from danlu.laws.plan.settings import settings
+from danlu.laws.plan.wrong import wrong
+
+__all__ = ["Asked", "Basis", "Division", "Line", "Plan", "basis", "divisions", "plan"]
+
+
+SEARCHED = 200  # resamples at most, where each optimum is searched for
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``run``: what was found, numbers without intervals. ``lines``: all there is to say, in order."""
+
+    asked: Asked
+    asking: Question
+    basis: Basis
+    run: Run
+    lines: list[Line]
+    notes: list[Warned] = field(default_factory=list)
+
+    def __getitem__(self, key: str) -> Line:
+        """The line of that key. Raises KeyError."""
+        return {line.key: line for line in self.lines}[key]
+
+    def __contains__(self, key: object) -> bool:
+        return any(line.key == key for line in self.lines)
+
+
+def plan(by: str | Path | Basis = DEFAULT, **given: Any) -> Plan:
+    """Everything that follows from the numbers ``given`` (those of ``Asked``) under a law.
+
+    ``by``: the name of a published fit of Chinchilla's law, the JSON file of a fit, or a ``Basis``.
+    Raises LawError, one sentence, where the numbers contradict each other or no run can have them.
+    """
+    asked, found = Asked(**given), basis(by)
+    repeating = asked.unique_tokens is not None
+    theta = found.repeating(found.theta) if repeating else found.theta[:5]
+    asking = question(asked, theta)
+    run, many = asking.answer(theta), None
+    if found.draws is not None:
+        many = asking.answer(found.repeating(found.draws[:SEARCHED]) if repeating else found.draws[:, :5])
+    lines, notes = _run(asked, run, many, found.source), list[Warned]()
+    if asked.served:
+        lines += _served(asked, run, many, found)
+    if repeating:
+        more, said = _repeated(asked, asking, run, many, found)
+        lines, notes = lines + more, notes + said
+    more, said = settings(run, many)
+    lines, notes = lines + more, notes + said
+    lines += wrong(asking, found, run, next(line for line in lines if line.key == "parameters"))
+    more, said = reach(run, found)
+    lines, notes = lines + more, [*said, *notes]
+    if found.draws is None:
+        text = f"no intervals: {found.source.split(',')[0]} has neither a covariance nor draws"
+        notes.append(Warned("no-intervals", text))
+    return Plan(asked, asking, found, run, lines, notes)
+
+
+def _run(asked: Asked, run: Run, many: Run | None, source: str) -> list[Line]:
+    """Compute, size, tokens, loss; hours, GPUs and money."""
+    lines: list[Line] = []
+
+    def tell(key: str, name: str, unit: str, of: Callable[[Run], Array], said: str = source) -> None:
+        with np.errstate(all="ignore"):
+            low, high = ends(None if many is None else of(many))
+        lines.append(Line(key, name, float(of(run)), low, high, unit, said, "run"))
+
+    speed = f"{asked.flops_per_second:g} FLOP/s at {asked.utilisation:g}"
+
+    def hours(one: Run) -> Array:
+        return one.training / asked.flops_per_hour
+
+    tell("compute", "compute of training", "FLOP", lambda r: r.training)
+    tell("parameters", "parameters", "", lambda r: r.n)
+    tell("tokens", "tokens", "tokens", lambda r: r.d)
+    tell("tokens_per_parameter", "tokens per parameter", "", lambda r: r.d / r.n)
+    tell("loss", "loss", "nats/token", lambda r: r.loss)
+    tell("gpu_hours", "GPU hours", "h", hours, speed)
+    if (gpus := asked.gpus) is not None:
+        tell("hours", f"hours on {gpus:g} GPUs", "h", lambda r: hours(r) / gpus, speed)
+    elif (clock := asked.hours) is not None:
+        tell("gpus", f"GPUs for {clock:g} hours", "", lambda r: hours(r) / clock, speed)
+    if (price := asked.price) is not None:
+        said = f"{price:g} an hour"
+        if asked.served:
+            tell("money_total", "money, serving included", "",
+                 lambda r: r.flops / asked.flops_per_hour * price, said)  # fmt: skip
+        tell("money", "money of training" if asked.served else "money", "", lambda r: hours(r) * price, said)
+    return lines
+
+
+def _served(asked: Asked, run: Run, many: Run | None, found: Basis) -> list[Line]:
+    """What serving costs, and how the run differs from the best one of its loss when nothing is served."""
+    theta, loss, group = found.theta[:5], float(run.loss), "serving"
+    source = "Sardana et al. 2023, arXiv:2401.00448"
+
+    def line(key: str, name: str, value: Array, around: Array | None, unit: str) -> Line:
+        return Line(key, name, float(value), *ends(around), unit, source, group)
+
+    lines = [
+        line("serving_compute", f"compute of serving {asked.served:g} tokens", run.serving,
+             None if many is None else many.serving, "FLOP"),
+        line("total_compute", "compute of both", run.flops, None if many is None else many.flops, "FLOP"),
+    ]  # fmt: skip
+    if asked.unique_tokens is None:
+        n, d = optimum.best(theta, "loss", loss)
+        there = "of the best of the same loss in training"
+        lines += [
+            line("serving_size", f"size, {there}", run.n / n, None, ""),
+            line("serving_tokens", f"tokens, {there}", run.d / d, None, ""),
+            line("serving_saving", "cost, serving included, " + there,
+                 run.flops / optimum.cost(n, d, asked.served), None, ""),
+        ]  # fmt: skip
+    return lines
+
+
+def _repeated(
+    asked: Asked, asking: Question, run: Run, many: Run | None, found: Basis
+) -> tuple[list[Line], list[Warned]]:
+    """How often the data are read, what that costs, and what would be done if they had no end."""
+    unique, group, source = asked.unique_tokens, "repeated data", repeated.SOURCE
+    assert unique is not None
+    theta = found.repeating(found.theta)
+    epochs = float(run.d) / unique
+    spread = None if many is None else many.d / unique
+    fresh = optimum.loss_of(theta[:5], run.n, run.d)
+    worth = repeated.effective(theta, float(run.d), unique)
+    n, d = optimum.best(theta[:5], "c", float(run.flops), asked.served)
+    unlimited = float(optimum.loss_of(theta[:5], n, d))
+
+    def line(key: str, name: str, value: float, unit: str, many: Array | None = None) -> Line:
+        return Line(key, name, value, *ends(many), unit, source, group)
+
+    lines = [
+        line("epochs", "epochs", epochs, "times", spread),
+        line("worth", "fresh tokens that all are worth", worth, "tokens"),
+        line("repetition_loss", "loss that repetition adds", float(run.loss - fresh), "nats/token"),
+        line("unlimited_parameters", "parameters, if fresh tokens had no end", float(n), ""),
+        line("unlimited_loss", "loss, if fresh tokens had no end", unlimited, "nats/token"),
+    ]
+    if epochs > repeated.MANY:
+        text = f"past {repeated.MANY:g} a repeated token is worth little; new ones serve better than compute"
+        return lines, [Warned("epochs-many", f"{epochs:.3g} epochs: {text}")]
+    if epochs > repeated.FEW:
+        text = f"up to {repeated.FEW:g} repeated tokens are nearly as good as fresh, then worth less and less"
+        return lines, [Warned("epochs-some", f"{epochs:.3g} epochs: {text}")]
+    return lines, []
