@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import Force, print_json, print_table, say
+from danlu.cli.drawn import Html, check, end
+from danlu.cli.output import Force, print_table, say
 from danlu.cli.show import AsJson
 from danlu.cli.working import Working
 
@@ -30,9 +31,7 @@ def curvature(
     sparse: Annotated[
         bool, typer.Option("--sparsity", help="Also count second derivatives that are exactly zero.")
     ] = False,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")
-    ] = None,
+    html: Html = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -40,11 +39,10 @@ def curvature(
 
     Examples: danlu curvature runs/first; danlu curvature runs/first --step 100 --html curvature.html
     """
-    from danlu.files.overwrite import check_output, write_output
     from danlu.train.curvature import measure
+    from danlu.train.curvature.page import page
 
-    if html is not None:
-        check_output(html, force)
+    check(html, force)
     with Working() as working:
         found = measure(
             run,
@@ -55,16 +53,7 @@ def curvature(
             sparse=sparse,
             tell=working,
         )
-    if html is not None:
-        from danlu.train.curvature.page import page
-
-        write_output(html, page(found), force)
-    if as_json:
-        print_json(found)
-        return
-    _say(found)
-    if html is not None:
-        say(f"drawn in {html}")
+    end(found, lambda: _say(found), lambda: page(found), path=html, force=force, as_json=as_json)
 
 
 def _say(found: dict[str, Any]) -> None:

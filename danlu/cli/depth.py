@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from danlu.cli.output import Force, print_json, print_table, say
+from danlu.cli.drawn import Html, check, end
+from danlu.cli.output import Force, print_table, say
 from danlu.cli.show import AsJson, Words
 from danlu.cli.working import Working
 
@@ -31,9 +31,7 @@ def depth(
         ),
     ] = "sign",
     step: Annotated[float, typer.Option("--step", help="Size of the step.")] = 1e-6,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with figures.")
-    ] = None,
+    html: Html = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,29 +42,24 @@ def depth(
 
     Examples: danlu depth nano; danlu depth nano --idea post-norm --idea deepnorm --html depth.html
     """
-    from danlu.files.overwrite import check_output, write_output
     from danlu.lab.depths import depths, numbers, slopes, table
+    from danlu.lab.depths.page import html as drawn
 
-    if html is not None:
-        check_output(html, force)
+    check(html, force)
     chosen = words or ["nano"]
     with Working() as working:
         arms = depths(chosen, numbers(layers), idea or (), step=step, update=update, progress=working)
     said = (
         f"{shlex.join(chosen)}: one step of {step:g} along the {'sign of the ' * (update == 'sign')}gradient"
     )
-    if html is not None:
-        from danlu.lab.depths.page import html as drawn
 
-        write_output(html, drawn(arms, said), force)
-    if as_json:
-        print_json({"update": update, "step": step, "arms": [arm.json() for arm in arms]})
-        return
-    say(f"{said}\n")
-    print_table(table(arms), shorten=(0,))
-    say()
-    print_table(slopes(arms), shorten=(0,))
-    for warning in (text for arm in arms for text in arm.warnings):
-        say(f"! {warning}")
-    if html is not None:
-        say(f"drawn in {html}")
+    def tell() -> None:
+        say(f"{said}\n")
+        print_table(table(arms), shorten=(0,))
+        say()
+        print_table(slopes(arms), shorten=(0,))
+        for warning in (text for arm in arms for text in arm.warnings):
+            say(f"! {warning}")
+
+    found = {"update": update, "step": step, "arms": [arm.json() for arm in arms]}
+    end(found, tell, lambda: drawn(arms, said), path=html, force=force, as_json=as_json)

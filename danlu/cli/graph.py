@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.costs import human
-from danlu.cli.output import Force, print_json, print_table, say
+from danlu.cli.drawn import check, end
+from danlu.cli.output import Force, print_table, say
 from danlu.cli.show import AsJson, Words
 
 
@@ -24,25 +25,18 @@ def graph(
 
     Examples: danlu graph tiny; danlu graph gpt2-124m --svg graph.svg
     """
-    from danlu.files.overwrite import check_output, write_output
+    from danlu.draw.graph import Graph
     from danlu.spec import resolve
     from danlu.train.graph import of_experiment
 
-    if svg is not None:
-        check_output(svg, force)
+    check(svg, force)
     found = of_experiment(resolve(words or []))
-    if svg is not None:
-        from danlu.draw.graph import Graph
 
+    def draw() -> str:
         title = " ".join(words or ["tiny"])
-        drawing = Graph(found["graph"], _told(found["graph"]), title, _about(found))
-        write_output(svg, drawing.svg(), force)
-    if as_json:
-        print_json(found)
-        return
-    _say(found)
-    if svg is not None:
-        say(f"drawn in {svg}")
+        return Graph(found["graph"], _told(found["graph"]), title, _about(found)).svg()
+
+    end(found, lambda: _say(found), draw, path=svg, force=force, as_json=as_json)
 
 
 def _say(found: dict[str, Any]) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import Force, print_json, print_table, say
+from danlu.cli.drawn import Html, check, end
+from danlu.cli.output import Force, print_table, say
 from danlu.cli.show import AsJson, Words
 
 ADVICE = {
@@ -21,9 +21,7 @@ ADVICE = {
 def profile(
     words: Words = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Number of updates to measure.")] = 20,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Also write a page with the roofline.")
-    ] = None,
+    html: Html = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -31,24 +29,16 @@ def profile(
 
     Example: danlu profile tiny train.batch=64
     """
-    from danlu.files.overwrite import check_output, write_output
     from danlu.spec import resolve
     from danlu.train.profile import profile as measure
     from danlu.train.roofline_page import page
 
-    if html is not None:
-        check_output(html, force)
+    check(html, force)
     found = measure(resolve(words or []), steps=steps)
     if found is None:  # the first of several processes speaks
         return
-    if html is not None:
-        write_output(html, page(found, f"Profile of {' '.join(words or ['tiny'])}"), force)
-    if as_json:
-        print_json(found)
-        return
-    _tell(found)
-    if html is not None:
-        say(f"drawn in {html}")
+    title = f"Profile of {' '.join(words or ['tiny'])}"
+    end(found, lambda: _tell(found), lambda: page(found, title), path=html, force=force, as_json=as_json)
 
 
 def _tell(found: dict[str, Any]) -> None:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from danlu.cli.drawn import Html, check, end
 from danlu.cli.output import Force, on_terminal, print_json, print_table, say, say_drawn, show_progress, tell
 
 if TYPE_CHECKING:
+    from danlu.lab.reading.comparison import Comparison
     from danlu.lab.reading.run import Run
 
 GIVING_WAY = ("time", "steps", "state")  # columns that a narrow terminal does without
@@ -122,9 +124,7 @@ def compare(
             "--metric", help="A name in metrics.jsonl, such as loss. Default: the metric of the first side."
         ),
     ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")
-    ] = None,
+    html: Html = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -134,20 +134,26 @@ def compare(
 
     Example: danlu compare runs/first runs/second
     """
-    from danlu.files.overwrite import check_output, write_output
     from danlu.lab.reading import report
     from danlu.lab.reading.comparison import compare as compared
     from danlu.lab.reading.curves import check_axis
 
     check_axis(x)
-    if html is not None:
-        check_output(html, force)
+    check(html, force)
     found = compared(sides or [], metric)
-    if html is not None:
-        write_output(html, report.html(found, x), force)
-    if as_json:
-        print_json(report.to_json(found))
-        return
+    end(
+        report.to_json(found),
+        lambda: _tell(found, x),
+        lambda: report.html(found, x),
+        path=html,
+        force=force,
+        as_json=as_json,
+    )
+
+
+def _tell(found: Comparison, x: str) -> None:
+    from danlu.lab.reading import report
+
     for warning in found.warnings:
         say(f"{report.warned(warning)}\n")
     rows = report.rows(found)
@@ -161,8 +167,6 @@ def compare(
     width = min(100, shutil.get_terminal_size().columns) if on_terminal() else 80
     say()
     say_drawn(report.curves_text(found, x, width, on_terminal()))
-    if html is not None:
-        say(f"drawn in {html}")
 
 
 def _read(folders: list[Path] | None) -> list[Run]:

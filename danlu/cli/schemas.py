@@ -72,6 +72,15 @@ _COST = {
     "flips": _NUMBER,
 }  # fmt: skip
 
+_LAWS_FIT = {
+    "schema": "danlu.laws.fit/2", "law": str, "points": int, "parameters": {...: _NUMBER},
+    "fixed": [str], "intervals": {...: {"low": _NUMBER, "high": _NUMBER, "error": _NUMBER}},
+    "coordinates": [str], "covariance": ([[_NUMBER]], None), "ranges": {...: [float]},
+    "scatter": {"within": _NUMBER, "between": _NUMBER, "cluster": _TEXT, "clusters": int},
+    "loss": {"kind": str, "delta": _NUMBER}, "objective": _NUMBER, "residuals": [_NUMBER],
+    "allocation": dict, "hold_out": (dict, None), "warnings": [_WARNED], "draws": ([[_NUMBER]], None),
+}  # fmt: skip
+
 SCHEMAS: dict[str, Schema] = {
     "train": Schema(1, {
         "run": str, "metric": {"name": str, "value": _ANY_NUMBER, "unit": str, "better": str},
@@ -222,15 +231,12 @@ SCHEMAS: dict[str, Schema] = {
         "needs": {...: str}, "on": _TEXT, "refused": _TEXT,
         "changes": ([{"field": str, "rule": _TEXT}], None),
     }]),
-    "laws fit": Schema(2, {
-        "schema": "danlu.laws.fit/2", "law": str, "points": int, "parameters": {...: _NUMBER},
-        "fixed": [str], "intervals": {...: {"low": _NUMBER, "high": _NUMBER, "error": _NUMBER}},
-        "coordinates": [str], "covariance": ([[_NUMBER]], None), "ranges": {...: [float]},
-        "scatter": {"within": _NUMBER, "between": _NUMBER, "cluster": _TEXT, "clusters": int},
-        "loss": {"kind": str, "delta": _NUMBER}, "objective": _NUMBER, "residuals": [_NUMBER],
-        "allocation": dict, "hold_out": (dict, None), "warnings": [_WARNED], "draws": ([[_NUMBER]], None),
-        **_READ,
-    }),
+    "laws fit": Schema(2, ({**_LAWS_FIT, **_READ}, {
+        "schema": "danlu.laws.groups/1", "law": str, "group": str, "baseline": str, "shared": [str],
+        "together": (_LAWS_FIT, None), "groups": {...: _LAWS_FIT}, "file_warnings": [str],
+        "gains": {...: [{"by": str, "at": {...: float}, "loss": _NUMBER, "value": _NUMBER,
+                         "low": _NUMBER, "high": _NUMBER}]}, **_READ,
+    })),
     "laws show": Schema(1, ([_LAW], _LAW)),
     "laws compare": Schema(2, {
         "hold_out": int, "warnings": [str], **_READ,

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import Force, print_json, print_table, say
+from danlu.cli.drawn import Html, check, end
+from danlu.cli.output import Force, print_table, say
 from danlu.cli.show import AsJson
 from danlu.cli.working import Working
 
@@ -32,9 +33,7 @@ def spikes(
         int,
         typer.Option("--most", help="Maximal number of updates to repeat; 0: only list spikes."),
     ] = 1000,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page with figures.")
-    ] = None,
+    html: Html = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -45,8 +44,8 @@ def spikes(
     Example: danlu spikes runs/first --at 812
     """
     from danlu.files.json import finite
-    from danlu.files.overwrite import check_output, write_output
     from danlu.spikes.listing import listed
+    from danlu.spikes.report import page
     from danlu.train.errors import RunError
 
     if at is not None and at < 1:
@@ -54,8 +53,7 @@ def spikes(
     if most < 0:
         raise RunError(f"--most = {most}; allowed: 1 or more, or 0 to list spikes and repeat nothing")
 
-    if html is not None:
-        check_output(html, force)
+    check(html, force)
     if most:
         from danlu.spikes.study import study
 
@@ -63,18 +61,13 @@ def spikes(
             found = study(run, at=at, most=most, told=working)
     else:
         found = listed(run).json()
-    if html is not None:
-        from danlu.spikes.report import page
 
-        write_output(html, page(found), force)
-    if as_json:
-        print_json(finite(found))
-        return
-    _tell(found)
-    if found["explained"] is not None:
-        _tell_why(found["explained"])
-    if html is not None:
-        say(f"drawn in {html}")
+    def tell() -> None:
+        _tell(found)
+        if found["explained"] is not None:
+            _tell_why(found["explained"])
+
+    end(finite(found), tell, lambda: page(found), path=html, force=force, as_json=as_json)
 
 
 def _tell(found: dict[str, Any]) -> None:

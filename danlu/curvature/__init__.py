@@ -15,7 +15,7 @@ tensor([4., 2.])
 """
 
 from danlu.curvature.lanczos import Lanczos, Spectrum, density, top
-from danlu.curvature.noise import Noise, noise_from_norms, noise_of
+from danlu.curvature.noise import Noise, jackknife, noise_from_norms, noise_of
 from danlu.curvature.products import GaussNewton, Hessian, Outputs, Product, Term, flatten, gradient_of, split
 from danlu.curvature.sharpness import ascent
 from danlu.curvature.sparsity import Sparsity, sparsity
@@ -37,6 +37,7 @@ __all__ = [
     "flatten",
     "gradient_of",
     "hutchinson",
+    "jackknife",
     "noise_from_norms",
     "noise_of",
     "signs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -55,16 +55,22 @@ def noise_of(gradients: Iterable[Tensor], batch: int, product: Product | None = 
         steep, spread = _split(sum(bends) / n, float(mean @ product(mean)), n, batch)
         curved = _ratio(spread, steep)
     left = []
-    for g, square in zip(
-        given, squares, strict=True
-    ):  # jackknife: the mean without g is (n·mean − g)/(n − 1)
+    for g, square in zip(given, squares, strict=True):  # the mean without g is (n·mean − g)/(n − 1)
         without = (n * n * norm - 2 * n * float(mean @ g) + square) / (n - 1) ** 2
         if n > 2:
             one, two = _split((sum(squares) - square) / (n - 1), without, n - 1, batch)
             left.append(_ratio(two, one))
-    middle = sum(left) / len(left) if left else math.nan
-    error = math.sqrt((n - 1) / n * sum((x - middle) ** 2 for x in left)) if left else math.nan
-    return Noise(squared, trace, _ratio(trace, squared), curved, error)
+    return Noise(squared, trace, _ratio(trace, squared), curved, jackknife(left))
+
+
+def jackknife(without: Sequence[float]) -> float:
+    """The standard error of a number from what it is without each of the n parts in turn: √((n − 1)/n ·
+    Σ(θ₍ᵢ₎ − θ̄)²) (Tukey 1958). NaN of fewer than two."""
+    n = len(without)
+    if n < 2:
+        return math.nan
+    mean = math.fsum(without) / n
+    return math.sqrt((n - 1) / n * math.fsum((x - mean) ** 2 for x in without))
 
 
 def _split(each: float, mean: float, n: int, batch: int) -> tuple[float, float]:

@@ -180,7 +180,7 @@ STATISTICS: dict[str, Statistic] = {
         "parts", "change", "change of",
         "‖Δw‖/‖w‖ since the checkpoint before", log=True,
     ),
-    # of the model's output: layer "out"; "logits" is above
+    # of the model's output: layer "out"; of logits also "logits", of other numbers "branch", which are above
     "logits-max": Statistic(
         "output", "max logit", "largest output logit",
         "largest |logit| of the output",
@@ -192,8 +192,12 @@ STATISTICS: dict[str, Statistic] = {
 }  # fmt: skip
 
 OUT = "out"  # the layer that is the model's output
-IN_WORDS: Mapping[str, str] = {"logits/out": "RMS output logit", "logits-max/out": "largest output logit",
-                               "logz/out": "log Z of the output"}  # fmt: skip
+IN_WORDS: Mapping[str, str] = {
+    "logits/out": "RMS output logit",
+    "logits-max/out": "largest output logit",
+    "logz/out": "log Z of the output",
+    "branch/out": "RMS of the output",
+}
 
 
 def known(name: str) -> Statistic | None:

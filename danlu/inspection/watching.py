@@ -19,13 +19,16 @@ Values = dict[str, float]
 
 
 @torch.no_grad()
-def activations(model: nn.Module, forward: Callable[[], Any], *, whole: bool = False) -> Values:
+def activations(
+    model: nn.Module, forward: Callable[[], Any], *, whole: bool = False, logits: bool = True
+) -> Values:
     """What happens inside ``model`` in ``forward()``, in evaluation mode and run eagerly: the statistics of
     ``danlu.inspection.table`` that are of activations, by name and layer. ``whole``: also the dear ones.
+    ``logits``: whether the output is logits, and not the numbers that are predicted.
 
     A layer is a block by its name, ``blocks.0.cross`` its attention to a memory, ``out`` the model's output.
     """
-    watch = _Watch(whole)
+    watch = _Watch(whole, logits)
     with ExitStack() as stack:
         for name, block in blocks_of(model):
             watch.block(name, block, stack)
@@ -39,8 +42,9 @@ def activations(model: nn.Module, forward: Callable[[], Any], *, whole: bool = F
 class _Watch:
     """Hooks, and what they have seen so far."""
 
-    def __init__(self, whole: bool) -> None:
-        self.whole, self.inside = whole, ""  # the layer whose attention runs
+    def __init__(self, whole: bool, logits: bool) -> None:
+        self.whole, self.logits = whole, logits
+        self.inside = ""  # the layer whose attention runs
         self.found: Values = {}
         self.attention: dict[str, Attention] = {}
         self.before: dict[str, Tensor] = {}  # the stream before the block
@@ -108,7 +112,8 @@ class _Watch:
 
     def end(self, module: nn.Module, given: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            self._found(of_output(output.float()), "out")
+            x = output.float()
+            self._found(of_logits(x) if self.logits else {"branch": float(numbers.rms(x))}, "out")
 
     def values(self) -> Values:
         for name, of_layer in self.attention.items():
@@ -161,7 +166,7 @@ def dear(x: Tensor, before: Tensor) -> Values:
     return {name: float(value) for name, value in found.items()}
 
 
-def of_output(logits: Tensor) -> Values:
+def of_logits(logits: Tensor) -> Values:
     """Of the model's output (…, classes)."""
     found = {"logits": numbers.rms(logits), "logits-max": logits.abs().max()}
     if logits.dim() > 1 and logits.shape[-1] > 1:

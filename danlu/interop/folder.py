@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from danlu.files.errors import cannot_write
 from danlu.files.json import parse, read_object, write_json
 from danlu.files.read import read_text
-from danlu.files.write import write_atomically
+from danlu.files.write import clean_aside, write_atomically
 from danlu.files.yaml import brief
 from danlu.interop.errors import InteropError
 from danlu.interop.tensors import Tensors
@@ -137,6 +137,7 @@ def write(
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        clean_aside(folder)
         aside = folder / f".{secrets.token_hex(8)}.writing"
         try:
             save_file({name: t.contiguous() for name, t in tensors.items()}, aside, {"format": "pt"})

@@ -14,6 +14,7 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.data import Tokenizer, load_tokenizer
+from danlu.data.tokenizers import Bytes
 from danlu.files.json import read_object, to_json, write_json
 from danlu.files.yaml import brief
 from danlu.interop import folder as folders
@@ -42,13 +43,18 @@ class Imported:
     tokenizer: Tokenizer | None = None
 
     def reads_by(self) -> Tokenizer:
-        """The tokenizer, which knows where the model ends a text. Raises InteropError where there is none."""
+        """The tokenizer, which knows where the model ends a text; of a model that came with none and has as
+        many ids as there are bytes and ends of texts, these. Raises InteropError for others."""
         tokenizer, source = self.tokenizer, self.experiment.text.tokenizer
-        if tokenizer is None and not source.endswith(TOKENIZER):
-            raise InteropError(
-                f"the model came without a {TOKENIZER}, which it reads text by; put it beside its config.json"
-            )
-        tokenizer = tokenizer or load_tokenizer(source)
+        if tokenizer is None and source.endswith(TOKENIZER):
+            tokenizer = load_tokenizer(source)
+        if tokenizer is None:
+            tokenizer, ids = Bytes(), self.model.embedding.weight.shape[0]
+            if ids != tokenizer.vocabulary:
+                raise InteropError(
+                    f"the model came without a {TOKENIZER}, which it reads text by, and its {ids:,} ids are "
+                    "not bytes; put it beside its config.json"
+                )
         tokenizer.ends = frozenset(self.kept.ends)
         return tokenizer
 

@@ -46,6 +46,8 @@ from danlu.laws.formulas import (
     repeated,
     smaller,
 )
+from danlu.laws.gains import Gain
+from danlu.laws.groups import Groups, by_group, grouped
 from danlu.laws.plan import Plan, plan
 from danlu.laws.profiles import Flat, Profile, profile, unidentified
 from danlu.laws.restrict import bounded, restrict, tied
@@ -65,6 +67,8 @@ __all__ = [
     "Fit",
     "Flat",
     "Frontier",
+    "Gain",
+    "Groups",
     "HoldOut",
     "Interval",
     "Law",
@@ -92,6 +96,7 @@ __all__ = [
     "envelope",
     "fit",
     "grid",
+    "grouped",
     "hold_out",
     "influence",
     "isoflop",

@@ -11,6 +11,7 @@ from danlu.laws.answer import Answer, size_of
 from danlu.laws.base import Array
 from danlu.laws.doubt import rungs_of
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
+from danlu.laws.groups import Groups
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
 CURVES = 6  # at most so many in one drawing
@@ -19,6 +20,26 @@ SAMPLES = 80  # points of a curve
 
 def html(answer: Answer, source: str) -> str:
     """The page: formula, parameters with their intervals, warnings, drawings. ``source`` names the data."""
+    return page(answer.fit.law.title, [("", parts(answer, source))])
+
+
+def groups_html(groups: Groups, source: str) -> str:
+    """The page of a law over groups: what each gains over the baseline, then each as in ``html``."""
+    law = groups.law
+    said = f"Shared by all: {', '.join(groups.shared)}." if groups.shared else "Each group is fitted alone."
+    first: list[Part] = [law.formula, law.text, law.paper, said]
+    if groups.together is not None:
+        first += [f"Warning: {warning}" for warning in groups.together.warnings]
+    if rows := groups.gain_rows():
+        first.append(Table(rows))
+    sections = [
+        (label, parts(one, f"{source}, {groups.column} {label}")) for label, one in groups.answers.items()
+    ]
+    return page(law.title, [("", first), *sections])
+
+
+def parts(answer: Answer, source: str) -> list[Part]:
+    """What the page of one fit holds."""
     found, law = answer.fit, answer.fit.law
     charts = [_fitted(answer), _isoflops(answer), _residuals(answer), _allocated(answer)]
     held = answer.held
@@ -34,10 +55,10 @@ def html(answer: Answer, source: str) -> str:
             f"mean error {held.mean:.2%}, bias {held.bias:+.2%} "
             f"on {held.held.size} points of the largest {held.by}"
         )
-    parts: list[Part] = [law.formula, law.text, law.paper, _parameters(answer), f"{'; '.join(facts)}."]
-    parts += [f"Warning: {warning}" for warning in answer.warnings]
-    parts += [chart for chart in charts if chart is not None]
-    return page(law.title, [("", parts)])
+    made: list[Part] = [law.formula, law.text, law.paper, _parameters(answer), f"{'; '.join(facts)}."]
+    made += [f"Warning: {warning}" for warning in answer.warnings]
+    made += [chart for chart in charts if chart is not None]
+    return made
 
 
 def _parameters(answer: Answer) -> Table:

@@ -84,7 +84,7 @@ class Saved:
 
 def load(path: Path) -> Saved:
     """A fit file, of this version or of one before. Raises LawError or FileError, one sentence."""
-    said = read_json(path)
+    said = _one(path)
     if wrong := misfit(said, {"law": str, "parameters": dict}) or misfit(said, SHAPE):
         raise LawError(f"{path} is not what danlu laws fit --json prints: {wrong}")
     if said.get("schema", SCHEMA) != SCHEMA:
@@ -143,6 +143,20 @@ def loss_json(loss: Loss) -> dict[str, Any]:
     """What was minimised: ``huber`` with its δ, ``mse`` or ``lad``."""
     kind = "lad" if loss.delta == 0 else "mse" if loss.delta == np.inf else "huber"
     return {"kind": kind, "delta": loss.delta if kind == "huber" else None}
+
+
+def _one(path: Path) -> Any:
+    """What the file holds; of one with a fit for each group, that of the label after ``#``."""
+    name, _, label = path.name.rpartition("#")
+    whole = path.with_name(name) if name and not path.exists() else path
+    said = read_json(whole)
+    if not isinstance(said, Mapping) or not isinstance(groups := said.get("groups"), Mapping):
+        return said
+    if label not in groups:
+        raise LawError(
+            f"{whole} holds a fit for each of {', '.join(groups)}; say which: {whole}#{next(iter(groups))}"
+        )
+    return groups[label]
 
 
 def _loss(path: Path, said: Mapping[str, Any] | None) -> Loss:

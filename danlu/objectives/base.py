@@ -71,6 +71,7 @@ class Objective:
     - ``unit``, ``size``: what runs are counted in, and how many of them an example is (text: tokens).
     - ``count``: the terms of the loss in one example, the same for every example; ``term``: what a term is
       called; ``loss_unit``: what its loss is in, ``nats`` or nothing.
+    - ``output``: what the model gives: ``logits``, or the ``numbers`` that are predicted.
     - ``inputs``: what ``danlu.models.build`` takes after the specification (text: vocabulary, length).
     - ``lengths``: what the model's ``flops`` takes after the number of examples.
     - ``group``: None where the loss is a sum over examples. Where a term spans several (a contrastive loss),
@@ -82,6 +83,7 @@ class Objective:
     unit: str = "example"
     term: str = "example"
     loss_unit: str = "nats"
+    output: Literal["logits", "numbers"] = "logits"
     size: int = 1
     count: int = 1
     inputs: tuple[Any, ...] = ()

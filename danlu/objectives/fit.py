@@ -33,7 +33,7 @@ class Fit(Objective):
     nothing is cut off. Laplacians know them up to a harmonic function, and an affine one is added.
     """
 
-    term, loss_unit = "number", ""
+    term, loss_unit, output = "number", "", "numbers"
 
     def __init__(self, source: Signal, *, supervise: Literal["values", "gradients", "laplacians"]) -> None:
         self.source, self.record = source, source.record

@@ -28,7 +28,7 @@ class Numbers(Objective):
     on its place alone and is spread evenly over all rows, and the second is never below another number.
     """
 
-    term, loss_unit = "number", ""
+    term, loss_unit, output = "number", "", "numbers"
 
     def __init__(self, source: Points | Finite, *, random: int, scaled: float = 1.0) -> None:
         self.source, self.record, self.random = source, source.record, random

@@ -213,4 +213,9 @@ def inside(trainer: Trainer, step: int) -> Values:
     """What goes on in the network where the trainer stands, on the first rows of the batch of ``step``."""
     rows = min(ROWS, rows_of(trainer, step))
     example = trainer.update.example(draw_of(trainer, step, 0, rows))
-    return activations(trainer.model, lambda: trainer.objective.loss(trainer.model, example))
+    objective = trainer.objective
+    return activations(
+        trainer.model,
+        lambda: objective.loss(trainer.model, example),
+        logits=objective.output == "logits",
+    )

@@ -256,7 +256,8 @@ class LookInside(Callback):
         with run.clock("other"):
             mine, micro = run.update.rows(run.examples)
             example = run.update.example(run.draw(mine.start, mine.start + micro))
-            look.activations(lambda: run.objective.loss(run.model, example))
+            logits = run.objective.output == "logits"
+            look.activations(lambda: run.objective.loss(run.model, example), logits=logits)
 
     def after_gradients(self, run: Trainer) -> None:
         if self._look is not None:

@@ -43,9 +43,9 @@ class Look:
         self._sharded = any(hasattr(p, "full_tensor") for p in model.parameters())
         self._before: dict[str, list[torch.Tensor]] = {}
 
-    def activations(self, forward: Callable[[], Any]) -> None:
-        """What happens in ``forward()``, a pass through the model."""
-        self.values |= activations(self.model, forward)
+    def activations(self, forward: Callable[[], Any], *, logits: bool) -> None:
+        """What happens in ``forward()``, a pass through the model, which may give ``logits``."""
+        self.values |= activations(self.model, forward, logits=logits)
 
     def before(self, scale: float = 1.0) -> None:
         """Before the update: the gradients, of a loss multiplied by ``scale``; and a copy of the weights."""

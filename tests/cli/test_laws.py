@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from danlu.cli.main import main
-from danlu.laws import LAWS, Points, law, load
+from danlu.cli.schemas import SCHEMAS
+from danlu.files.json import misfit
+from danlu.laws import LAWS, LawError, Points, law, load
 from danlu.laws.formulas.chinchilla import allocation, optimum
 
 CHINCHILLA = law("chinchilla")
@@ -124,6 +126,7 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
         (("plan", "--flops", "1e22", "--by", "absent.json"), "absent.json is missing"),
         (("fit", "absent.csv"), "absent.csv is missing"),
         (("fit", "absent.csv", "--column", "loss"), "it is OURS=THEIRS"),
+        (("fit", "absent.csv", "--loss", "val_loss"), "the column of the loss is --column loss=val_loss"),
         (("fit", "absent.csv", "--fix", "E"), "it is E=1.7 (a value)"),
         (("fit", "absent.csv", "--fix", "F=1"), "no parameter F; it has E, A, B"),
     ],
@@ -158,6 +161,38 @@ def test_a_fit_with_parameters_held(capsys: pytest.CaptureFixture[str], ladder: 
     code, out, _ = danlu(capsys, *words, "--report", tmp_path / "held.html")
     assert code == 0 and re.search(r"^E .* fixed", out, re.M) and re.search(r"^β .* = α", out, re.M)
     assert "= α" in (tmp_path / "held.html").read_text(encoding="utf-8")
+
+
+def test_groups(capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path) -> None:
+    head, *rows = ladder.read_text().splitlines()
+    n, d = (np.array([float(row.split(",")[i]) for row in rows]) for i in (0, 1))
+    twice = CHINCHILLA.predict(TRUTH, {"n": n, "d": 2 * d})
+    better = [
+        f"{row.rpartition(',')[0]},{value!r},new data"
+        for row, value in zip(rows, twice.tolist(), strict=True)
+    ]
+    path = tmp_path / "groups.csv"
+    path.write_text("\n".join([f"{head},recipe", *(f"{row},old" for row in rows), *better]))
+    words = ["fit", path, "--group", "recipe", "--shared", "E,A,alpha,beta", "--resamples", 5]
+    code, out, err = danlu(capsys, *words, "--json")
+    said = json.loads(out)
+    assert (code, err) == (0, "") and misfit(said, SCHEMAS["laws fit"].shape) == ""
+    assert (said["baseline"], said["shared"]) == ("old", ["E", "A", "alpha", "beta"])
+    assert [gain["value"] for gain in said["gains"]["new data"]] == pytest.approx([2] * 6, rel=1e-3)
+    written = tmp_path / "groups.json"
+    written.write_text(out)
+    assert (
+        load(Path(f"{written}#new data").absolute()).theta[2] == said["groups"]["new data"]["parameters"]["B"]
+    )
+    with pytest.raises(LawError, match="holds a fit for each of old, new data; say which: "):
+        load(written)
+    page = tmp_path / "groups.html"
+    code, out, _ = danlu(capsys, *words, "--report", page)
+    assert code == 0 and re.search(r"^E +all ", out, re.M) and re.search(r"^B +new data ", out, re.M)
+    assert re.search(r"^new data +training compute .* 2 +2 ", out, re.M)
+    assert len(re.findall("<svg", page.read_text(encoding="utf-8"))) == 2 * 4
+    code, out, _ = danlu(capsys, "fit", path, "--group", "recipe=new data", "--resamples", 0)
+    assert code == 0 and "times new data" in out and re.search(r"^old: 30 points", out, re.M)
 
 
 def test_a_cluster_that_is_no_column(capsys: pytest.CaptureFixture[str], ladder: Path) -> None:

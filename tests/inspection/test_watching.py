@@ -59,6 +59,16 @@ def test_the_stream_is_the_sum_of_its_branches() -> None:
     assert values["kurtosis-rest/blocks.1"] == pytest.approx(float(numbers.excess_kurtosis(rest)), rel=1e-4)
 
 
+def test_an_output_that_is_no_logits_has_no_partition_function() -> None:
+    """Numbers that are predicted: ln Σe^x of them says nothing."""
+    model, shown, of_logits = seen()
+    values = activations(model, lambda: model(shown), whole=True, logits=False)
+    out = float(model(shown).detach().square().mean().sqrt())
+    assert values.pop("branch/out") == pytest.approx(out, rel=1e-6)
+    assert values.keys() == of_logits.keys() - {"logits/out", "logits-max/out", "logz/out"}
+    assert in_words("branch/out") == "RMS of the output"
+
+
 def test_the_mean_of_bondarenko_is_over_five_tensors() -> None:
     model, shown, values = seen()
     block, kept = model.blocks[0], []

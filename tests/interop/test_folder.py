@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -118,9 +119,12 @@ def test_a_folder_is_not_written_over(tmp_path: Path) -> None:
 def test_a_file_of_another_model_is_not_joined(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     (tmp_path / "notes.txt").write_text("mine too")
+    left = tmp_path / ".0123456789abcdef.writing"
+    left.write_text("by an export that was killed")
+    os.utime(left, (1, 1))
     with pytest.raises(InteropError, match=f"holds a {name} already"):
         to_huggingface(small(), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "notes.txt"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "notes.txt", left.name])
     assert (tmp_path / name).read_text() == "mine"
     source = small()
     to_huggingface(source, tmp_path, force=True)  # an index would be read first, a tokenizer be another's

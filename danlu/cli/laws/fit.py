@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen
+from danlu.cli.laws.groups import of_groups
 from danlu.cli.output import Force, print_json, print_table, say
 
 HoldOut = Annotated[
@@ -40,6 +41,17 @@ def fit(
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            metavar="COLUMN[=BASELINE]",
+            help="Fit each group of rows; what it gains over a baseline.",
+        ),
+    ] = None,
+    shared: Annotated[
+        str | None, typer.Option("--shared", help="Parameters that all groups have in common: alpha,beta,E.")
+    ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with drawings.")
     ] = None,
@@ -63,17 +75,16 @@ def fit(
     if report is not None:
         check_output(report, force)
     got = danlu.laws.read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
-    groups = None if cluster is None else got.labels(cluster)
-    found = answer(
-        wanted,
-        got.points,
-        loss=minimised,
-        fixed=fixed,
-        rungs=hold_out,
-        resamples=resamples,
-        cluster=groups,
-        cluster_name=cluster,
-    )
+    options: dict[str, Any] = {
+        "loss": minimised, "fixed": fixed, "rungs": hold_out, "resamples": resamples,
+        "cluster": None if cluster is None else got.labels(cluster), "cluster_name": cluster,
+    }  # fmt: skip
+    if group is not None:
+        of_groups(wanted, got, group, shared, options, file, report, force, as_json, draws)
+        return
+    if shared is not None:
+        raise danlu.laws.LawError(f"--shared {shared}: it needs --group COLUMN, whose groups share it")
+    found = answer(wanted, got.points, **options)
     found.warnings[:0] = [Warned("file", one) for one in got.warnings]
     if report is not None:
         from danlu.laws.report import html

@@ -170,7 +170,8 @@ def look(
     try:
         say("activations and attention")
         try:
-            values = activations(model, lambda: objective.loss(model, tensors), whole=True)
+            logits = objective.output == "logits"
+            values = activations(model, lambda: objective.loss(model, tensors), whole=True, logits=logits)
         except ValueError as error:
             raise LabError(f"the model cannot read a context of {objective.size}: {error}") from None
         say("weights")

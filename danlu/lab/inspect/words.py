@@ -24,7 +24,9 @@ def tables(sides: Sequence[Inspection]) -> Iterator[tuple[str, list[list[str]]]]
         names = [name for name, one in STATISTICS.items() if one.group == group]
         names = [also for name in names for also in (name, f"{name}-rest") if any(s.of(also) for s in sides)]
         if group == "output":
-            there = [n for n in ("logits", *names) if _there(sides, n, "out")]
+            there = [n for n in ("logits", "branch", *names) if _there(sides, n, "out")]
+            if not there:
+                continue
             rows = [[in_words(f"{n}/out"), *_cells(sides, n, "out")] for n in there]
             yield title, [["", *(str(side.folder) for side in sides)], *rows]
             continue

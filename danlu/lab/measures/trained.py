@@ -12,10 +12,9 @@ import numpy as np
 import torch
 
 from danlu import data, spec
-from danlu.data import load_tokenizer
-from danlu.data.tokenizers import Bytes
 from danlu.files.json import read_object
 from danlu.inspection.watching import Values, activations
+from danlu.interop.opened import opened
 from danlu.lab.errors import LabError
 from danlu.models import Model
 from danlu.objectives import IGNORED, Example, HeldOut, Language, Objective
@@ -47,7 +46,7 @@ class Trained:
     @cached_property
     def run(self) -> LoadedRun:
         if is_foreign(self.folder):
-            return _imported(self.folder)
+            return opened(self.folder)
         RunFolder(self.folder).check()
         step = store.latest_step(self.folder) if self.step is None else self.step
         if step is None:
@@ -173,29 +172,14 @@ class Trained:
     @cached_property
     def activations(self) -> Values:
         """What happens in the model as it reads ``sample``: keys as in ``danlu.inspection.table``."""
-        return activations(self.run.model, lambda: self.forward(self.run.model, self.sample))
+        model, logits = self.run.model, self.objective.output == "logits"
+        return activations(model, lambda: self.forward(model, self.sample), logits=logits)
 
     @cached_property
     def predictions(self) -> list[tuple[Example, np.ndarray]]:
         """The held-out examples, each with the likeliest token at every position."""
         model = self.run.model
         return [(e, self.logits(model, e).argmax(-1).numpy()) for e in self.examples(self.rows)]
-
-
-def _imported(folder: Path) -> LoadedRun:
-    from danlu.interop import from_huggingface
-
-    found = from_huggingface(folder)
-    text = found.experiment.text
-    tokenizer = Bytes() if text.tokenizer == "bytes" else load_tokenizer(text.tokenizer)
-    tokens = data.Dataset.outline(text, tokenizer)  # the text itself may not be needed
-    objective = objective_of(found.experiment, tokens)
-    ids = found.model.embedding.weight.shape[0]
-    if text.tokenizer == "bytes" and ids != objective.inputs[0]:
-        raise LabError(
-            f"{folder} has no tokenizer.json, and {ids:,} ids are not bytes; put its tokenizer there"
-        )
-    return LoadedRun(found.experiment, objective, found.model.requires_grad_(False), 0)
 
 
 def predicted(example: Example) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import torch
 
 from danlu import spec
 from danlu.files.errors import cannot_write
+from danlu.files.lock import Lock
 from danlu.files.write import flush
 from danlu.interop.huggingface import write_kept
 from danlu.interop.opened import kept_of
@@ -30,6 +30,8 @@ from danlu.train.load import TOKENIZER, LoadedRun
 from danlu.train.precision import LossScale
 from danlu.train.trainer import TrainerState
 
+LOCK = ".writing.lock"  # in a folder that is not yet whole: somebody fills it
+
 
 def check_new(path: Path) -> None:
     """Raises ``LabError`` unless nothing is there, or an empty folder."""
@@ -42,21 +44,32 @@ def check_new(path: Path) -> None:
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A new folder beside ``path``, to be filled, which takes that place at the end of the block: a process
-    that is killed leaves nothing at ``path``. Where the block raises, the folder goes.
+    that is killed leaves nothing at ``path``, and what it left beside it goes when this is next called.
+    Where the block raises, the folder goes.
 
-    Raises ``LabError`` where something is at ``path``, ``FileError`` where it cannot be written.
+    Raises ``LabError`` where something is at ``path``, ``Held`` where another process fills it, ``FileError``
+    where it cannot be written.
     """
     check_new(path)
     place = path.resolve()
-    aside = place.with_name(f".{secrets.token_hex(8)}.writing")
+    aside = place.with_name(f".{place.name}.writing")
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    lock = Lock(aside / LOCK, wait=0)
     try:
         try:
-            aside.mkdir(parents=True)
+            for left in aside.iterdir():
+                if left.name != LOCK:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
         except OSError as error:
             raise cannot_write(path, error) from error
         yield aside
         check_new(path)
+        lock.release()
         try:
+            (aside / LOCK).unlink(missing_ok=True)
             if place.is_dir():
                 place.rmdir()
             os.rename(aside, place)
@@ -64,6 +77,7 @@ def whole(path: Path) -> Iterator[Path]:
         except OSError as error:
             raise cannot_write(path, error) from error
     finally:
+        lock.release()
         shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -12,6 +12,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from danlu import spec
+from danlu.curvature import jackknife
 from danlu.inspection.watching import outputs
 from danlu.nn import tell_rows
 from danlu.objectives import IGNORED, HeldOut, Language, Objective
@@ -83,7 +84,7 @@ def compare(
         before,
         after,
         after - before,
-        _jackknife(without),
+        jackknife(without),
         len(passes),
         kl / tokens if tokens else None,
         flips / tokens if tokens else None,
@@ -102,13 +103,3 @@ def _score(objective: Objective, model: nn.Module, example: dict[str, Tensor], f
     count = len(next(iter(example.values())))
     tell_rows(model, "row_weights", lambda: torch.ones(count))
     found.append({name: float(value) for name, value in objective.score(model, example).items()})
-
-
-def _jackknife(without: list[float]) -> float:
-    """The standard error of a number from what it is without each of the n parts in turn: √((n − 1)/n ·
-    Σ(θ₍ᵢ₎ − θ̄)²) (Tukey 1958)."""
-    n = len(without)
-    if n < 2:
-        return math.nan
-    mean = math.fsum(without) / n
-    return math.sqrt((n - 1) / n * math.fsum((x - mean) ** 2 for x in without))

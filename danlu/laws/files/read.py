@@ -74,10 +74,19 @@ class Read:
         if name not in self.table:
             there = dict.fromkeys([*self.points, *self.table])
             raise LawError(f"there is no column {name} to draw by; there are {', '.join(there)}")
+        return np.unique(self.texts(name), return_inverse=True)[1].astype(np.float64)
+
+    def texts(self, name: str) -> list[str]:
+        """The same as text, by which points are fitted in groups."""
+        if name not in self.table and name in self.points:
+            return [f"{value:g}" for value in self.points[name]]
+        if name not in self.table:
+            there = dict.fromkeys([*self.table, *self.points])
+            raise LawError(f"there is no column {name} to group by; there are {', '.join(there)}")
         labels = ["" if value is None else str(value) for value in self.table[name]]
         if "" in labels:
             raise LawError(f"column {name} is empty in point {labels.index('') + 1}: it has no group")
-        return np.unique(labels, return_inverse=True)[1].astype(np.float64)
+        return labels
 
     def json(self) -> dict[str, Any]:
         """``columns``, ``skipped``, ``where`` and ``notes``, as ``--json`` says them."""

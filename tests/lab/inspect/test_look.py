@@ -15,7 +15,9 @@ from danlu.inspection import weighing
 from danlu.interop import to_huggingface
 from danlu.lab.errors import LabError
 from danlu.lab.inspect import Reads, inspect, over_checkpoints, report
+from danlu.lab.inspect.words import tables
 from danlu.lab.measures import of_run
+from danlu.spec import resolve
 from danlu.train.load import load_run
 from tests.cli.test_train import danlu
 from tests.train import small
@@ -90,6 +92,18 @@ def test_the_verb(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     for more in (["--rows", "2"], ["--measure", "kurtosis", "--measure", "loss"]):
         assert danlu("inspect", str(run), *more, "--json") == 0
         assert misfit(json.loads(capsys.readouterr().out), SCHEMAS["inspect"].shape) == ""
+
+
+def test_numbers_that_are_predicted_are_no_logits(tmp_path: Path) -> None:
+    """In an inspection, in what a run wrote of itself, and to a measure."""
+    words = ["flow-8gaussians", "width=8", "steps=1", "samples=16", "evaluate_tokens=16", "internals_every=1"]
+    small.go(resolve(words), tmp_path / "run")
+    found = inspect(tmp_path / "run")
+    assert found.of("branch").keys() == {"out"} and not found.of("logz") and not found.of("logits")
+    (inside,) = [row["inside"] for row in small.rows(tmp_path / "run") if "inside" in row]
+    assert "branch/out" in inside and not {"logits/out", "logz/out", "logits-max/out"} & inside.keys()
+    ((_, rows),) = [one for one in tables([found]) if one[0] == "output"]
+    assert [row[0] for row in rows] == ["", "RMS of the output"]
 
 
 WRONG = {

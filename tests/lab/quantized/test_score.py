@@ -10,7 +10,8 @@ import pytest
 import torch
 import torch.nn as nn
 
-from danlu.lab.quantized.score import _jackknife, compare
+from danlu.curvature import jackknife
+from danlu.lab.quantized.score import compare
 from danlu.objectives import HeldOut, Objective
 from danlu.spec import resolve
 
@@ -19,8 +20,8 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     """s/√n, exactly."""
     x = np.random.default_rng(0).normal(size=9)
     without = [(x.sum() - one) / 8 for one in x]
-    assert _jackknife(without) == pytest.approx(x.std(ddof=1) / 3, rel=1e-12)
-    assert math.isnan(_jackknife([]))
+    assert jackknife(without) == pytest.approx(x.std(ddof=1) / 3, rel=1e-12)
+    assert math.isnan(jackknife([]))
 
 
 class Means(Objective):

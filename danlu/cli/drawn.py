@@ -1,0 +1,43 @@
+"""How a verb ends that also draws: a page where one was asked for, then JSON or words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.output import print_json, say
+
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")]
+
+
+def check(path: Path | None, force: bool) -> None:
+    """Before the work: raises ``FileError`` where something is at ``path`` that may not be written over."""
+    if path is not None:
+        from danlu.files.overwrite import check_output
+
+        check_output(path, force)
+
+
+def end(
+    found: Any,
+    tell: Callable[[], object],
+    draw: Callable[[], str],
+    *,
+    path: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """After it: what ``draw`` makes goes to ``path``, ``found`` is printed as JSON, or ``tell`` says it."""
+    if path is not None:
+        from danlu.files.overwrite import write_output
+
+        write_output(path, draw(), force)
+    if as_json:
+        print_json(found)
+        return
+    tell()
+    if path is not None:
+        say(f"drawn in {path}")

@@ -1,0 +1,60 @@
+"""``danlu laws fit --group``: a law over groups of rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from danlu.cli.output import print_json, print_table, say
+
+
+def of_groups(
+    law: Any,
+    got: Any,
+    group: str,
+    shared: str | None,
+    options: dict[str, Any],
+    file: Path,
+    report: Path | None,
+    force: bool,
+    as_json: bool,
+    draws: bool,
+) -> None:
+    """Fit the law to the groups of what was read, print it, draw it."""
+    from danlu.files.overwrite import write_output
+    from danlu.laws.groups import by_group
+
+    column, _, baseline = group.partition("=")
+    names = [name.strip() for name in (shared or "").split(",") if name.strip()]
+    found = by_group(
+        law, got.points, got.texts(column), column=column, shared=names, baseline=baseline or None, **options
+    )
+    if report is not None:
+        from danlu.laws.report import groups_html
+
+        write_output(report, groups_html(found, str(file)), force)
+    if as_json:
+        print_json(found.json(draws) | got.json() | {"file_warnings": list(got.warnings)})
+        return
+    for note in got.notes:
+        say(note)
+    say(f"\n{law.title}, {law.paper}\n{law.formula}\n")
+    print_table(found.parameter_rows())
+    say()
+    fits = found.answers if found.together is None else {"all": found.together}
+    for label, one in fits.items():
+        said = f"{label}: {one.fit.points.size} points; objective {one.fit.objective:.7g} ({one.fit.loss}); "
+        said += f"{one.fit.agreeing_starts} of {one.fit.starts} starts agree"
+        if one.held is not None:
+            said += f"; held out, of the largest {one.held.by}: mean error {one.held.mean:.2%}"
+        say(said)
+    if rows := found.gain_rows():
+        say()
+        print_table(rows)
+    for warning in got.warnings:
+        say(f"warning: {warning}")
+    for label, one in fits.items():
+        for warning in one.warnings:
+            say(f"warning: {label}: {warning}")
+    if report is not None:
+        say(f"drawn in {report}")

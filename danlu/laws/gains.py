@@ -1,0 +1,133 @@
+"""The gain of one fit over another of the same law: how many times as much the other needs to be as good.
+
+By compute it is the compute-equivalent gain that the lab tells of an idea (``danlu.lab.statistics.gain``),
+from fitted laws: each side at its own best division of compute between size and data. By data both have the
+same size. Above 1 the one is better than its baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from danlu.files.json import finite
+from danlu.laws.answer import Answer
+from danlu.laws.base import Array, Law
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
+
+FARTHEST = np.log(1e9)  # gains beyond a factor of this are told as without end
+HALVINGS = 50  # of 2·FARTHEST: down to 4e-14
+GOLDEN = (np.sqrt(5) - 1) / 2
+NARROWINGS = 45  # of the range of ln N: down to 2e-8, a loss of 1e-16 off the best
+
+
+class Ends(NamedTuple):
+    """A factor and its 95 % interval; None without resamples, ∞ where the baseline never is as good."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Gain:
+    """``by``: of which column a factor. ``at``: where, by columns of the side that gains, and its loss."""
+
+    by: str
+    at: Mapping[str, float]
+    loss: float
+    factor: Ends
+
+    def json(self) -> dict[str, Any]:
+        """Plain values; None for no end."""
+        made: dict[str, Any] = finite(
+            {"by": self.by, "at": dict(self.at), "loss": self.loss, **self.factor._asdict()}
+        )
+        return made
+
+
+def gains(one: Answer, baseline: Answer) -> list[Gain]:
+    """At the least, a middle and the most compute of the points of ``one`` (or size, or data, where the law
+    has no other column), by each column that a factor of makes sense of; none for other laws than of loss."""
+    law, points = one.fit.law, one.fit.points.with_compute()
+    by = _by(law)
+    if law.target != "loss" or not by:
+        return []
+    order = np.argsort(points[by[0]], kind="stable")
+    found = []
+    for name in by:
+        columns = law.columns if name in law.columns else (name,)
+        for place in dict.fromkeys((order[0], order[len(order) // 2], order[-1])):
+            at = {column: float(points[column][place]) for column in columns}
+            found.append(_gain(one, baseline, name, at))
+    return found
+
+
+def _by(law: Law) -> tuple[str, ...]:
+    if set(law.columns) == {"n", "d"}:
+        return ("c", "d")
+    return law.columns if len(law.columns) == 1 else ()
+
+
+def _gain(one: Answer, baseline: Answer, by: str, at: Mapping[str, float]) -> Gain:
+    law = one.fit.law
+    value = float(log_gain(law, one.fit.vector[None], baseline.fit.vector[None], by, at)[0])
+    low = high = None
+    if one.draws is not None and baseline.draws is not None:
+        count = min(len(one.draws.theta), len(baseline.draws.theta))
+        drawn = log_gain(law, one.draws.theta[:count], baseline.draws.theta[:count], by, at)
+        low, high = (_factor(end) for end in np.quantile(drawn, [0.025, 0.975]))
+    loss = float(_reached(law, one.fit.vector[None], by, at, np.zeros(1))[0])
+    return Gain(by, at, loss, Ends(_factor(value), low, high))
+
+
+def _factor(log: float) -> float:
+    return float(np.exp(log)) if abs(log) < FARTHEST * (1 - 1e-9) else float("inf" if log > 0 else 0)
+
+
+def log_gain(law: Law, one: Array, baseline: Array, by: str, at: Mapping[str, float]) -> Array:
+    """ln of the factor of ``by`` with which the baseline reaches the loss of the one, (draws,).
+
+    ``one``, ``baseline``: (draws, parameters). ``at``: the law's columns, or c alone: then N and D are the
+    best under C = 6·N·D. ±ln 1e9 stands for more than that.
+    """
+    wanted = _reached(law, one, by, at, np.zeros(len(one)))
+    low, high = np.full(len(one), -FARTHEST), np.full(len(one), FARTHEST)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        short = _reached(law, baseline, by, at, middle) > wanted
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return (low + high) / 2
+
+
+def _reached(law: Law, theta: Array, by: str, at: Mapping[str, float], log_factor: Array) -> Array:
+    """The loss with ``by`` times a factor, (draws,)."""
+    data = {name: np.full((len(theta), 1), value) for name, value in at.items()}
+    data[by] = data[by] * np.exp(log_factor)[:, None]
+    if by in law.columns:
+        return law.predict(theta, data)[:, 0]
+    return frontier(law, theta, data[by])
+
+
+def frontier(law: Law, theta: Array, flops: Array) -> Array:
+    """The lowest loss that a law of n and d allows for a budget, (draws,); theta (draws, parameters), flops
+    (draws, 1). By golden sections of ln N."""
+
+    def loss(log_n: Array) -> Array:
+        n = np.exp(log_n)
+        return law.predict(theta, {"n": n, "d": flops / (FLOPS_PER_PARAMETER_AND_TOKEN * n)})
+
+    low, high = np.zeros_like(flops), np.log(flops / FLOPS_PER_PARAMETER_AND_TOKEN)
+    a, b = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+    at_a, at_b = loss(a), loss(b)
+    for _ in range(NARROWINGS):
+        left = at_a < at_b
+        low, high = np.where(left, low, a), np.where(left, b, high)
+        new = np.where(left, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
+        at_new = loss(new)
+        a, b = np.where(left, new, b), np.where(left, a, new)
+        at_a, at_b = np.where(left, at_new, at_b), np.where(left, at_a, at_new)
+    return np.minimum(at_a, at_b)[:, 0]
