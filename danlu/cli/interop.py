@@ -101,7 +101,7 @@ HOW = {
 
 
 def _deploy(run: Path, to: Path, step: int | None, fold: bool, precise: int) -> None:
-    from danlu.lab.batch_norms import deploy
+    from danlu.lab.deployed.batch_norms import deploy
 
     found = deploy(run, to, fold=fold, precise=precise, step=step, tell=tell)
     print_table([(HOW[name], f"{found['metric']} {value:.6g}") for name, value in found["values"].items()])

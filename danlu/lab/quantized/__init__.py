@@ -1,7 +1,7 @@
 """A trained network in few bits: ``danlu quantize``.
 
 settings (which format, by what method) · prepared (the model rewritten before) · work (from a folder to a
-report) · score (what it costs on held-out examples, in pairs) · folder (the run that is written).
+report) · score (what it costs on held-out examples, in pairs).
 """
 
 from danlu.lab.quantized.settings import Settings

@@ -14,8 +14,8 @@ import torch.nn as nn
 
 from danlu import data, spec
 from danlu.interop.opened import opened
+from danlu.lab.deployed.folder import check_new, whole, write
 from danlu.lab.errors import LabError
-from danlu.lab.quantized.folder import check_new, whole, write
 from danlu.lab.quantized.prepared import prepare
 from danlu.lab.quantized.score import Score, compare
 from danlu.lab.quantized.settings import Settings, check_group

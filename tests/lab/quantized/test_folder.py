@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from danlu.cli.main import main
-from danlu.files.lock import Held
 from danlu.interop import Imported, to_huggingface
 from danlu.lab.quantized import Settings, quantize_folder
-from danlu.lab.quantized.folder import whole
 from danlu.models import build
 from danlu.quantization import named, quantize
 from danlu.spec import resolve, validate
@@ -131,26 +127,6 @@ def test_sensitivity_is_of_each_layer_alone(run: Path, tmp_path: Path) -> None:
     assert [row["layer"] for row in found["sensitivity"]] == [0, 1]
 
 
-def test_what_a_killed_process_left_beside_goes_with_the_next(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    child = os.fork()
-    if child == 0:
-        with whole(out) as aside:
-            (aside / "half").mkdir()
-            (aside / "half" / "a").write_text("a")
-            (aside / "b").write_text("b")
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    (left,) = tmp_path.iterdir()
-    assert not out.exists() and {"half", "b"} < {entry.name for entry in left.iterdir()}
-    with whole(out) as aside:
-        assert aside == left
-        with pytest.raises(Held, match="is in use by another process"), whole(out):
-            pass
-        (aside / "c").write_text("c")
-    assert [path.name for path in out.iterdir()] == ["c"] and list(tmp_path.iterdir()) == [out]
-
-
 GROUPS = "allowed: channel, tensor, or a number of weights that divides every map's inputs"
 
 
@@ -212,7 +188,7 @@ def test_nothing_is_overwritten(run: Path, tmp_path: Path, capsys: Any) -> None:
     for words in (["quantize", run, "--out", tmp_path / "out"], ["quantize", tmp_path / "out"]):
         assert danlu(*words) == 2
     error = capsys.readouterr().err
-    assert "overwrites nothing" in error and "in few bits already" in error
+    assert "is not overwritten" in error and "in few bits already" in error
 
 
 def test_a_folder_of_transformers(tmp_path: Path, capsys: Any) -> None:

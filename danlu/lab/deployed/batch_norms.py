@@ -13,8 +13,8 @@ import torch
 import torch.nn as nn
 
 from danlu import data
+from danlu.lab.deployed.folder import check_new, whole, write
 from danlu.lab.errors import LabError
-from danlu.lab.quantized.folder import check_new, whole, write
 from danlu.models import Encoder, Model, Patches
 from danlu.models.folded import FIELDS, fold_norms
 from danlu.nn import BatchNorm

@@ -1,4 +1,4 @@
-"""The run that is written: the same experiment, its weights in few bits."""
+"""The run that is written: the same experiment or near it, the same weights or these in few bits."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ LOCK = ".writing.lock"  # in a folder that is not yet whole: somebody fills it
 def check_new(path: Path) -> None:
     """Raises ``LabError`` unless nothing is there, or an empty folder."""
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
-        raise LabError(
-            f"{path} is there already, and danlu quantize overwrites nothing; name another by --out"
-        )
+        raise LabError(f"{path} is there already, and is not overwritten; name another folder")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from danlu import spec
 from danlu.cli.main import app
 from danlu.files.errors import DanluError
-from danlu.lab.batch_norms import deploy
+from danlu.lab.deployed.batch_norms import deploy
 from danlu.lab.errors import LabError
 from danlu.lab.measures import of_run
 from danlu.models import Encoder, Patches
