@@ -124,6 +124,14 @@ class Objective:
         """FLOPs of the matrix products of a forward pass over so many examples."""
         return int(model.flops(examples, *self.lengths))  # type: ignore[operator]
 
+    def attach(self, model: nn.Module, seed: int) -> None:
+        """Add to a model that is just made what it learns by and does not keep; random numbers by ``seed``.
+        Most objectives add nothing."""
+
+    def begin(self, model: nn.Module) -> None:
+        """Copy into the initial weights of ``model``, before its rules are made, what they should begin with;
+        most objectives copy nothing."""
+
     def beside(self, model: nn.Module) -> float:
         """FLOPs of an example in training beside those of the network's own update, such as a teacher's."""
         return 0

@@ -173,6 +173,15 @@ class Language(Objective):
             penalties.append(own * (len(targets) * self.count))
         return Losses(nats, sum(penalties, torch.zeros_like(nats)) if penalties else None)
 
+    def attach(self, model: nn.Module, seed: int) -> None:
+        if self.taught is not None:
+            self.taught.attach(model, seed)
+
+    def begin(self, model: Any) -> None:
+        if self.taught is not None and self.taught.model is not None:
+            self.taught.model.compute = model.compute
+            self.taught.begin(model)
+
     def beside(self, model: nn.Module) -> float:
         if self.taught is None or self.taught.model is None:
             return 0

@@ -108,22 +108,17 @@ def assemble(
             )
         )
 
-    taught = getattr(objective, "taught", None)
-
     def make() -> Model:
         model = initial(experiment, objective, precision)
         if experiment.train.products == "float8":
             multiply_in_float8(model, group.device)
         model.recompute = experiment.train.recompute
-        if taught is not None:
-            taught.attach(model, experiment.train.seed)
+        objective.attach(model, experiment.train.seed)
         return model
 
     model, wrapped = distribute(make, experiment.train.parallel, group, precision)
     measure_omegas(model, experiment, objective)
-    if taught is not None and taught.model is not None:  # copied weights have the last word
-        taught.model.compute = PRECISIONS[precision]
-        taught.begin(model)
+    objective.begin(model)  # copied weights have the last word
     rules = optim.build(experiment.optimizer, model, updates_of(experiment))
     return Assembly(experiment, objective, model, wrapped, rules, precision, group)
 
