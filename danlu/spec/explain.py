@@ -53,8 +53,7 @@ def explain(error: ValidationError, given: Mapping[str, Any], root: type[BaseMod
         elif problem["type"] in ("value_error", "assertion_error"):
             said.setdefault(name, _refused(str(problem["ctx"]["error"]), name, place.part))
         elif problem["type"] == "missing":
-            allowed = f"; allowed: {place.to.describe()}" if place.to and place.to != Accepts() else ""
-            said.setdefault(name, f"{name} is missing{allowed}")
+            said.setdefault(name, _missing(name, place))
         else:
             said.setdefault(name, _wrong(name, problem["input"], place.to))
     # Of a union, pydantic reports every member's refusal: the deepest is the one that was meant.
@@ -91,6 +90,23 @@ def _standing(to: Accepts | None, given: Any, default: Any = None) -> type[BaseM
         return None
     kind = {"kind": given} if isinstance(given, str) else {} if given is None else given
     return to.spec_of(kind, getattr(default, "kind", None))
+
+
+def _missing(name: str, place: _Place) -> str:
+    what = f" ({place.to.describe()})" if place.to and place.to != Accepts() else ""
+    meant = "" if place.owner is None else _meaning(place.owner, place.path[-1])
+    return f"{name} is missing; write {name}=…{what}" + (f": {meant}" if meant else "")
+
+
+def _meaning(spec: type[BaseModel], field: str) -> str:
+    """What the specification says of a field: what stands behind its name and a colon, else the sentence that
+    it is in."""
+    text = " ".join((spec.__doc__ or "").split())
+    defined = re.search(rf"``{field}``: (.+?)(?:;|\.(?= |$)|$)", text)
+    inside = [one for one in re.split(r"\.(?= [A-Z`\[]|$)", text) if f"``{field}``" in one]
+    found = defined[1] if defined else inside[0].strip() if inside else ""
+    found = found.replace("``", "")
+    return found if found[1:2].isupper() else found[:1].lower() + found[1:]
 
 
 def _refused(sentence: str, name: str, part: type[BaseModel] | None) -> str:

@@ -91,7 +91,9 @@ def test_a_required_field() -> None:
         def __init__(self, width: int, size: int) -> None: ...
 
     danlu.part("norm", "sized")(Sized)
-    with pytest.raises(SpecError, match=r"model.norm.size is missing; allowed: a whole number"):
+    with pytest.raises(
+        SpecError, match=r"model.norm.size is missing; write model.norm.size=… \(a whole number\)"
+    ):
         resolve("nano model.norm=sized")
     assert resolve("nano model.norm=sized model.norm.size=3").model.norm.size == 3  # type: ignore[union-attr]
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
+from danlu.spec import resolve
 from danlu.spec.base import ByKind, PositiveInt, Shorthand, Spec
+from danlu.spec.errors import SpecError
 from danlu.spec.explain import explain
 from danlu.spec.overrides import merge, nested
 from danlu.spec.schema import accepts, defaults
@@ -78,7 +80,30 @@ def test_the_deepest_refusal_is_told(patch: dict[str, Any], sentence: str) -> No
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(ValidationError) as caught:
         House.model_validate({"box": {}})
-    assert explain(caught.value, {"box": {}}, House) == {"box.label": "box.label is missing; allowed: text"}
+    assert explain(caught.value, {"box": {}}, House) == {
+        "box.label": "box.label is missing; write box.label=… (text)"
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "said"),
+    [
+        ("nano data=table data.file=a.csv", "data.label", "the column that says the class"),
+        (
+            "nano data=images",
+            "data.folder",
+            "the PNG and JPEG files in a folder and its subfolders (Pillow: ",
+        ),
+        ("flow-digits data=arrays", "data.file", ".npy, .npz or .parquet"),
+        ("flow-digits coupling=reflow", "objective.coupling.run", "the folder of a finished run on the same"),
+    ],
+)
+def test_what_to_write_for_a_missing_field_is_what_its_specification_says(
+    words: str, field: str, said: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        resolve(words)
+    assert str(caught.value).startswith(f"{field} is missing; write {field}=… (text): {said}")
 
 
 def test_what_a_field_accepts_in_words() -> None:
