@@ -1,15 +1,19 @@
-"""How much runs scatter about a law: within a cluster and between clusters."""
+"""How much runs scatter about a law, within a cluster and between clusters; where a new run will lie."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from danlu.laws.base import Array
-from danlu.laws.doubt import clusters, residual_rows
+from danlu.laws.base import Array, Law
+from danlu.laws.doubt import clusters, interval, residual_rows
 from danlu.laws.fit import Fit
+
+NOISES = 40  # quantiles that stand for the noise of a new run
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,40 @@ def scatter(fit: Fit, by: str | Array | None = None) -> Scatter:
     if within < 0:
         within, between = 0.0, means / equations[1, 1]
     return Scatter(math.sqrt(within), math.sqrt(between), g)
+
+
+class Ends(NamedTuple):
+    """95 % intervals, (places,) each: of the law's own value, and of what a new run will measure."""
+
+    mean_low: Array
+    mean_high: Array
+    run_low: Array
+    run_high: Array
+
+
+def ends(
+    law: Law, theta: Array, draws: Array, spread: Scatter, places: Mapping[str, Array], level: float = 0.95
+) -> Ends:
+    """Both intervals at ``places``, columns of (places,).
+
+    ``theta``: (parameters,). ``draws``: (resamples, parameters), of ``danlu.laws.doubt.resample``. A new run
+    is a draw and the ``spread`` between and within clusters, as Student's t of so many degrees of freedom as
+    there are clusters beyond the parameters, or half of the clusters, where that is more. Where the spread is not known, a new run's
+    ends are NaN.
+    """
+    from scipy.special import stdtrit
+
+    value = law.predict(theta, places)
+    found = law.predict(draws, places)
+    if law.space == "log":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value, found = np.log(value), np.log(found)
+    freedom = max(1, spread.clusters - draws.shape[-1], spread.clusters // 2)
+    noise = spread.total * stdtrit(freedom, (np.arange(NOISES) + 0.5) / NOISES)
+    new = (found[:, None] + noise[:, None]).reshape(-1, found.shape[-1])
+    mean, run = interval(value, found, level), interval(value, new, level)
+    both = np.stack([mean.low, mean.high, run.low, run.high])
+    return Ends(*(np.exp(both) if law.space == "log" else both))
 
 
 def _columns(rows: Array) -> Array:

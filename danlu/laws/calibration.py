@@ -1,0 +1,167 @@
+"""How well a law predicted the larger runs from the smaller ones: the measured quality of an extrapolation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from danlu.laws.base import Array
+from danlu.laws.doubt import clusters, resample, rungs_of
+from danlu.laws.errors import LawError
+from danlu.laws.fit import Fit, fit
+from danlu.laws.scatter import ends, scatter
+from danlu.laws.table import Points, check
+
+REACHES = (1.0, 3.0, 10.0, 100.0, np.inf)  # how many times beyond the largest budget fitted to: the bands
+CUTS = 6  # fits to smaller budgets, at most
+RESAMPLES = 79  # of each: the 2.5 % quantile is the second lowest
+STARTS = 8  # of each, near the fit to all points
+UNLIKELY = 0.1  # fewer held than this probability allows intervals of 95 % make them wider
+
+
+class Band(NamedTuple):
+    """Predictions of runs ``above`` to ``up_to`` times the largest budget that was fitted to.
+
+    ``runs``: how many. ``held``: how many lay within the 95 % interval of a new run. ``error``: the mean of
+    |predicted/measured − 1|; ``bias``: that of predicted/measured − 1. ``widen``: by what to multiply the
+    intervals (in logarithms) for 95 % of the runs to lie within; 1 where enough did.
+    """
+
+    above: float
+    up_to: float
+    runs: int
+    held: int
+    error: float
+    bias: float
+    widen: float
+
+    def __str__(self) -> str:
+        reach = f"{self.above:g} to {self.up_to:g}" if np.isfinite(self.up_to) else f"over {self.above:g}"
+        return (
+            f"at {reach} times the {{size}} that they saw, fits to smaller budgets missed by "
+            f"{self.error:.2g} on average, and their 95 % intervals held {self.held} of {self.runs} runs"
+        )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``by``: the column of the budgets. ``fits``: how many fits to smaller budgets were scored.
+    ``farthest``: the largest reach of a run that was predicted. ``bands``: those that have runs, the nearest
+    first."""
+
+    by: str
+    fits: int
+    farthest: float
+    bands: tuple[Band, ...]
+
+    def at(self, reach: float) -> Band | None:
+        """The band of a reach; beyond the last the last, and where none is as far as the first."""
+        near = [band for band in self.bands if band.above < reach]
+        return near[-1] if near else (self.bands[0] if self.bands and reach > 1 else None)
+
+    def json(self) -> dict[str, Any]:
+        """Plain values; an endless band has ``up_to`` None."""
+        return asdict(self) | {
+            "bands": [
+                band._asdict() | {"up_to": band.up_to if np.isfinite(band.up_to) else None}
+                for band in self.bands
+            ]
+        }
+
+
+def from_json(said: Mapping[str, Any]) -> Calibration:
+    """What ``Calibration.json`` made."""
+    bands = tuple(
+        Band(**{**one, "up_to": np.inf if one["up_to"] is None else one["up_to"]}) for one in said["bands"]
+    )
+    return Calibration(said["by"], said["fits"], said["farthest"], bands)
+
+
+def calibrate(found: Fit, *, by: str, cluster: str | Array | None = None, seed: int = 0) -> Calibration:
+    """Rolling origin (Tashman 2000, doi:10.1016/S0169-2070(00)00065-0): fit up to a budget, predict above it.
+
+    ``by``: the column of the budgets. ``cluster``: of ``danlu.laws.doubt.resample``. ``found``: the fit to
+    all points; the others have its law, loss and fixed parameters.
+    Raises LawError where no smaller budget can be fitted.
+    """
+    law, points = found.law, found.points
+    if by not in points:
+        raise LawError(f"there is no column {by} to calibrate by; there are {', '.join(points)}")
+    group = clusters(points, cluster)
+    reaches, ratios, scores, why, fits = [], [], [], None, 0
+    for limit in _limits(points[by], int(found.free.sum())):
+        below = points[by] <= limit
+        try:
+            part = _refitted(found, below, seed)
+            draws = resample(part, RESAMPLES, by=group[below], seed=seed)
+        except LawError as error:
+            why = error
+            continue
+        above = points.take(~below)
+        predicted = part.predict(above)
+        spread = scatter(part, group[below])
+        far = ends(law, part.vector, draws.theta, spread, above)
+        fits += 1
+        reaches.append(above[by] / limit)
+        ratios.append(predicted / above[law.target])
+        scores.append(_score(above[law.target], predicted, far.run_low, far.run_high, law.space == "log"))
+    if not fits:
+        raise LawError(f"no fit to smaller budgets can be scored: {why or 'there are too few'}")
+    reach, ratio, score = (np.concatenate(column) for column in (reaches, ratios, scores))
+    bands = [
+        _band(low, high, ratio[at], score[at])
+        for low, high in zip(REACHES, REACHES[1:], strict=False)
+        if (at := (reach > low) & (reach <= high)).any()
+    ]
+    return Calibration(by, fits, float(reach.max()), tuple(bands))
+
+
+def _limits(sizes: Array, free: int) -> list[float]:
+    """The largest size of each part to be fitted, ascending: rungs, evenly over the logarithm where many."""
+    rung = rungs_of(sizes)
+    tops = np.array([sizes[rung == one].max() for one in range(rung.max())])  # not the largest rung
+    enough = np.array([np.count_nonzero(sizes <= top) >= 2 * free for top in tops], bool)
+    tops = tops[enough]
+    if len(tops) <= CUTS:
+        return [float(top) for top in tops]
+    wanted = np.linspace(np.log(tops[0]), np.log(tops[-1]), CUTS)
+    nearest = np.unique(np.abs(np.log(tops) - wanted[:, None]).argmin(-1))
+    return [float(tops[one]) for one in nearest]
+
+
+def _refitted(found: Fit, which: NDArray[np.bool_], seed: int) -> Fit:
+    law, points = found.law, found.points.take(which)
+    check(law, points)
+    low, high = law.natural(law.bounds[0]), law.natural(law.bounds[1])
+    noise = np.random.default_rng(seed).normal(1, 0.2, (STARTS, len(found.vector)))
+    noise[0] = 1.0
+    starts = np.clip(found.vector * np.where(found.free, noise, 1.0), low, high)
+    fixed = {name: value for name, value, free in zip(law.names, found.vector, found.free, strict=True) if not free}
+    return fit(law, points, loss=found.loss, weights=found.weights[which], starts=starts, fixed=fixed)
+
+
+def _score(measured: Array, predicted: Array, low: Array, high: Array, logs: bool) -> Array:
+    """How far each run lies from its prediction, in the half width of its interval on that side."""
+    if logs:
+        measured, predicted, low, high = (np.log(v) for v in (measured, predicted, low, high))
+    off = measured - predicted
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = np.where(off > 0, off / (high - predicted), -off / (predicted - low))
+    return np.where(off == 0, 0.0, np.where(np.isnan(score) | (score < 0), np.inf, score))
+
+
+def _band(low: float, high: float, ratio: Array, score: Array) -> Band:
+    from scipy.stats import binom
+
+    runs, held = len(score), int((score <= 1).sum())
+    widen = 1.0
+    if binom.cdf(held, runs, 0.95) < UNLIKELY:
+        # The ⌈.95·(n + 1)⌉-th smallest, or the largest: what would have held them (Vovk et al. 2005).
+        place = min(runs, int(np.ceil(0.95 * (runs + 1)))) - 1
+        widen = max(1.0, float(np.sort(score)[place]))
+    off = ratio - 1
+    return Band(low, high, runs, held, float(np.abs(off).mean()), float(off.mean()), widen)

@@ -1,0 +1,212 @@
+"""What a run will reach: the law's value, its interval, that of a new run, and how far it is beyond the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from danlu.laws.base import Array, Law
+from danlu.laws.calibration import Calibration
+from danlu.laws.errors import LawError, Warned
+from danlu.laws.scatter import Scatter, ends
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
+
+SIZES = ("n", "d", "c")
+SIXFOLD = 1.01  # c/(6·n·d) may differ from 1 by this factor, if all three are given
+ALLOWED = 3.0  # how far beyond the data a prediction always may go …
+FURTHER = 10.0  # … and how much farther than calibration went
+GRID, SPAN = 400, 1e6  # of sizes, about √(c/6), among which the best one is looked for
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a law says of places, (places,) each.
+
+    ``places``: the columns. ``value``: the law's. ``mean_low``, ``mean_high``: the 95 % interval of the law's
+    own value; ``run_low``, ``run_high``: of what a new run will measure; NaN where not known. ``reach``: how
+    many times beyond the data the farthest column lies, 1 within. ``widened``: by what calibration multiplied
+    both intervals. ``said``: of each place, what is known of extrapolations as far, or "".
+    """
+
+    law: Law
+    places: Points
+    value: Array
+    mean_low: Array
+    mean_high: Array
+    run_low: Array
+    run_high: Array
+    reach: Array
+    widened: Array
+    said: tuple[str, ...]
+    warnings: tuple[Warned, ...]
+
+    def json(self) -> dict[str, Any]:
+        """Plain values, an entry for each place."""
+        rows = []
+        for i in range(self.places.size):
+            rows.append({
+                **{name: float(column[i]) for name, column in self.places.items()},
+                self.law.target: float(self.value[i]),
+                "mean": {"low": float(self.mean_low[i]), "high": float(self.mean_high[i])},
+                "run": {"low": float(self.run_low[i]), "high": float(self.run_high[i])},
+                "reach": float(self.reach[i]),
+                "widened": float(self.widened[i]),
+                "calibration": self.said[i],
+            })  # fmt: skip
+        return {
+            "law": self.law.name,
+            "target": self.law.target,
+            "predictions": rows,
+            "warnings": [one.json() for one in self.warnings],
+        }
+
+
+def predict(
+    law: Law,
+    theta: Array,
+    places: Mapping[str, Sequence[float] | Array | float],
+    *,
+    draws: Array | None = None,
+    spread: Scatter | None = None,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    calibration: Calibration | None = None,
+    far: bool = False,
+) -> Prediction:
+    """The law's prediction at ``places`` with both intervals, widened where calibration found too few held.
+
+    ``places``: columns of one length, or one number for all. Of n, d and c any two stand for the third by
+    C = 6·N·D; c alone means the law's own best n and d. ``draws``: (resamples, parameters).
+    ``ranges``: the lowest and highest value of the columns fitted to. ``far``: go on where refused.
+    Raises LawError for a column that is missing or cannot be, and far beyond the data: farther than ALLOWED
+    times, and than the range of the data is wide or than FURTHER times as far as calibration went.
+    """
+    there = where(law, theta, places)
+    value = law.predict(theta, there)
+    if not (np.isfinite(value).all() and (law.space == "linear" or (value > 0).all())):
+        raise LawError(f"{law.name} has no finite {law.target} there")
+    warnings: list[Warned] = []
+    shape = (4, there.size)
+    found = np.full(shape, np.nan)
+    if draws is None or len(draws) < 2:
+        warnings.append(Warned("no-intervals", "no intervals: the fit has neither draws nor a covariance"))
+    else:
+        known = spread or Scatter(np.nan, np.nan, 1)
+        found = np.array(ends(law, theta, draws, known, there))
+        if spread is None:
+            warnings.append(Warned("no-scatter", "no interval of a new run: the scatter is not known"))
+    reach, column = _reach(there, ranges or {})
+    widened = np.ones(there.size)
+    said = [""] * there.size
+    for i in np.flatnonzero(reach > 1):
+        warnings += _beyond(float(reach[i]), column[i], ranges or {}, calibration, far)
+        if calibration is not None and (band := calibration.at(_along(there, ranges or {}, calibration.by)[i])):
+            said[i] = str(band).format(size=_words(calibration.by))
+            widened[i] = band.widen
+    if (widened > 1).any():
+        middle = np.log(value) if law.space == "log" else value
+        apart = np.log(found) if law.space == "log" else found
+        apart = middle + (apart - middle) * widened
+        found = np.exp(apart) if law.space == "log" else apart
+    if ranges is None:
+        warnings.append(Warned("no-ranges", "the fit does not say what it was fitted to, so nothing tells "
+                               "whether this is an extrapolation"))  # fmt: skip
+    return Prediction(law, there, value, *found, reach, widened, tuple(said), tuple(dict.fromkeys(warnings)))
+
+
+def where(law: Law, theta: Array, places: Mapping[str, Any]) -> Points:
+    """The law's columns, and n, d and c where they are known, (places,). Raises LawError."""
+    given = {name: np.atleast_1d(np.asarray(values, dtype=np.float64)) for name, values in places.items()}
+    lengths = {len(values) for values in given.values()} - {1}
+    if len(lengths) > 1:
+        told = ", ".join(f"{name} {len(values)}" for name, values in given.items())
+        raise LawError(f"there must be as many values of each column, or one: {told}")
+    size = lengths.pop() if lengths else 1
+    given = {name: np.broadcast_to(values, size) for name, values in given.items()}
+    for name, values in given.items():
+        if bad := [value for value in values.tolist() if not 0 < value < np.inf]:
+            raise LawError(f"{name} must be a number above zero, not {bad[0]:g}")
+    if unknown := [name for name in given if name not in (*law.columns, *SIZES)]:
+        raise LawError(f"{law.name} predicts from {', '.join(law.columns)}, not from {unknown[0]}")
+    points = Points(given).with_compute()
+    if "c" in given and {"n", "d"} <= points.keys():
+        ratio = points["c"] / (FLOPS_PER_PARAMETER_AND_TOKEN * points["n"] * points["d"])
+        if (np.maximum(ratio, 1 / ratio) > SIXFOLD).any():
+            raise LawError(
+                f"n, d and c contradict C = 6·N·D by a factor of {ratio.max():.3g}; give two of them"
+            )
+    if "c" in points and "n" not in points and {"n", "d"} <= set(law.columns):
+        points = points.with_columns(n=_best_size(law, theta, points)).with_compute()
+    if missing := [name for name in law.columns if name not in points]:
+        raise LawError(f"{law.name} predicts from {', '.join(law.columns)}; give a value of {missing[0]}")
+    return points
+
+
+def _best_size(law: Law, theta: Array, points: Points) -> Array:
+    """For each c the n of the lowest prediction, d = c/(6·n) and other columns as they are, (places,)."""
+    from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
+
+    if law is CHINCHILLA:
+        with np.errstate(all="ignore"):
+            n = optimum(theta, points["c"])[0]
+        if not (np.isfinite(n) & (n > 0)).all():
+            raise LawError("without A, B, α and β above zero the law has no best size; give n or d")
+        return n
+    k = FLOPS_PER_PARAMETER_AND_TOKEN
+    low, high = (np.log(np.sqrt(points["c"] / k)) + sign * np.log(SPAN) for sign in (-1, 1))
+    for _ in range(4):  # each time about the best of the last
+        grid = np.linspace(low, high, GRID)  # (GRID, places)
+        other = {name: np.tile(column, GRID) for name, column in points.items()}
+        n = np.exp(grid.ravel())
+        loss = law.predict(theta, {**other, "n": n, "d": other["c"] / (k * n)}).reshape(grid.shape)
+        best = np.nanargmin(loss, axis=0)
+        if (best == 0).any() or (best == GRID - 1).any():
+            raise LawError(f"{law.name} has no best size for this compute; give n or d")
+        at = np.arange(grid.shape[1])
+        low, high = grid[best - 1, at], grid[best + 1, at]
+    return np.exp((low + high) / 2)
+
+
+def _along(places: Points, ranges: Mapping[str, tuple[float, float]], name: str) -> Array:
+    """How many times above the largest, or below the smallest, value a column lies; 1 within, (places,)."""
+    if name not in places or name not in ranges:
+        return np.ones(places.size)
+    low, high = ranges[name]
+    return np.maximum(1.0, np.maximum(places[name] / high, low / places[name]))
+
+
+def _reach(places: Points, ranges: Mapping[str, tuple[float, float]]) -> tuple[Array, list[str]]:
+    """Of the column that lies farthest beyond the data, (places,), and its name."""
+    names = [name for name in places if name in ranges]
+    if not names:
+        return np.ones(places.size), [""] * places.size
+    every = np.array([_along(places, ranges, name) for name in names])
+    # Compute grows with the product of size and tokens: of two that tell the same, the nearer to a budget.
+    return every.max(0), [names[one] for one in every.argmax(0)]
+
+
+def _beyond(
+    reach: float,
+    column: str,
+    ranges: Mapping[str, tuple[float, float]],
+    calibration: Calibration | None,
+    far: bool,
+) -> list[Warned]:
+    """The warning of an extrapolation. Raises LawError where it goes too far."""
+    low, high = ranges[column]
+    limits = {f"the data span a factor of {high / low:.3g}": high / low}
+    if calibration is not None:
+        limits[f"calibration went {calibration.farthest:.3g} times beyond"] = FURTHER * calibration.farthest
+    reason, limit = min(limits.items(), key=lambda one: one[1])
+    told = f"{_words(column)} is {reach:.3g} times beyond what was measured ({low:.3g} to {high:.3g})"
+    if reach > max(ALLOWED, limit):
+        if not far:
+            raise LawError(f"{told}, and {reason}: too far to be told; --far tells it all the same")
+        return [Warned("far-beyond", f"{told}, and {reason}: no measured error speaks for so far")]
+    return [Warned("beyond", f"{told}: the law itself may not hold there")]
+
+
+def _words(column: str) -> str:
+    return {"c": "compute", "n": "size", "d": "data"}.get(column, column)
