@@ -28,8 +28,9 @@ add its name to the imports below; ``chinchilla.py`` is the pattern.
 
 from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
 from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
+from danlu.laws.calibration import Band, Calibration, calibrate
 from danlu.laws.chain import Chain, chain
-from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife
+from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife, resample
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import Column, Read, read
 from danlu.laws.fit import Fit, fit, objective, refit, residuals
@@ -49,9 +50,11 @@ from danlu.laws.formulas import (
 from danlu.laws.gains import Gain
 from danlu.laws.groups import Groups, by_group, grouped
 from danlu.laws.plan import Plan, plan
+from danlu.laws.prediction import Prediction, predict
 from danlu.laws.profiles import Flat, Profile, profile, unidentified
 from danlu.laws.restrict import bounded, restrict, tied
-from danlu.laws.saved import Saved, Scatter, load
+from danlu.laws.saved import Saved, load
+from danlu.laws.scatter import Scatter, scatter
 from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss, Solution, solve
 from danlu.laws.table import COLUMNS, Points, check
 
@@ -61,6 +64,8 @@ __all__ = [
     "HUBER",
     "LAWS",
     "SQUARES",
+    "Band",
+    "Calibration",
     "Chain",
     "Column",
     "Draws",
@@ -77,6 +82,7 @@ __all__ = [
     "Parameter",
     "Plan",
     "Points",
+    "Prediction",
     "Profile",
     "Published",
     "Read",
@@ -89,6 +95,7 @@ __all__ = [
     "bootstrap",
     "bounded",
     "by_group",
+    "calibrate",
     "chain",
     "chains",
     "check",
@@ -110,14 +117,17 @@ __all__ = [
     "plan",
     "power",
     "precision",
+    "predict",
     "profile",
     "rates",
     "read",
     "refit",
     "register",
     "repeated",
+    "resample",
     "residuals",
     "restrict",
+    "scatter",
     "smaller",
     "solve",
     "tied",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 
 from danlu.files.json import finite
 from danlu.laws.base import LAWS, Array, Law, ascii_name
-from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, clusters, hold_out
+from danlu.laws.calibration import MOST_POINTS, Calibration, calibrate
+from danlu.laws.doubt import Draws, HoldOut, Interval, LeftOut, clusters, hold_out, resample
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.profiles import unidentified
-from danlu.laws.saved import SCHEMA, Scatter, loss_json, ranges, scatter
+from danlu.laws.saved import SCHEMA, Saved, loss_json, parse, ranges
+from danlu.laws.scatter import Scatter, scatter
 from danlu.laws.solve import HUBER, Loss
 from danlu.laws.table import Points
 
@@ -26,13 +29,14 @@ SIZES = ("c", "n", "d", "x")  # by the first that is there, the largest rungs ar
 @dataclass(frozen=True)
 class Answer:
     """``intervals``: 95 %, by parameter, empty without resamples; ``held``: the largest rungs;
-    ``scatter``: of the points about the fit."""
+    ``scatter``: of the points about the fit; ``calibration``: how smaller budgets predicted larger ones."""
 
     fit: Fit
     draws: Draws | None
     intervals: dict[str, Interval]
     held: HoldOut | None
     scatter: Scatter
+    calibration: Calibration | None
     warnings: list[Warned] = field(default_factory=list)
 
     @property
@@ -58,6 +62,11 @@ class Answer:
             return None
         u = self.fit.law.inner(self.draws.theta)
         return np.cov(u[np.isfinite(u).all(-1)], rowvar=False).reshape(u.shape[-1], -1)
+
+    @property
+    def saved(self) -> Saved:
+        """As it comes back from its file."""
+        return parse(self.json(draws=True), "the fit")
 
     def json(self, draws: bool = False) -> dict[str, Any]:
         """The fit file: plain values, parameters by their ASCII names, None for what is not finite.
@@ -90,6 +99,8 @@ class Answer:
             "converged": found.converged,
             "allocation": {name: one._asdict() for name, one in self.allocation.items()},
             "hold_out": None if self.held is None else _held(self.held),
+            "left_out": None if self.draws is None else _left_out(self.draws.without),
+            "calibration": None if self.calibration is None else self.calibration.json(),
             "residuals": found.residuals.tolist(),
             "warnings": [one.json() for one in self.warnings],
         }
@@ -118,13 +129,13 @@ def answer(
     ``cluster_name``: the column of these labels.
     Raises LawError where the points cannot determine the law; a doubt that fails is a warning.
     """
-    group = clusters(points, cluster)  # raises: a label too few is no matter of doubt
+    clusters(points, cluster)  # raises: a label too few is no matter of doubt
     found = fit(law, points, loss=loss, fixed=fixed)
     warnings = list(found.warnings)
     draws, intervals, held = None, {}, None
     if resamples:
         try:
-            draws = bootstrap(found, resamples, by=cluster)
+            draws = resample(found, resamples, by=cluster)
             intervals = draws.parameters()
             if draws.lost:
                 warnings.append(
@@ -138,8 +149,11 @@ def answer(
             held = hold_out(law, points, rungs, by=size_of(points), loss=loss, fixed=fixed)
         except LawError as error:
             warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
-    spread = scatter(found.residuals, None if cluster is None else group, int(found.free.sum()), cluster_name)
-    return Answer(found, draws, intervals, held, spread, warnings)
+    measured = None
+    if draws is not None and points.size <= MOST_POINTS and (by := size_of(points)) is not None:
+        with suppress(LawError):  # that it is not known is said where it is needed
+            measured = calibrate(found, by=by, cluster=cluster)
+    return Answer(found, draws, intervals, held, scatter(found, cluster, cluster_name), measured, warnings)
 
 
 def size_of(points: Points) -> str | None:
@@ -175,6 +189,10 @@ def compare(points: Points, *, rungs: int = 2) -> list[Score]:
 
 def _interval(one: Interval) -> dict[str, Any]:
     return {"low": one.low, "high": one.high, "error": one.error}
+
+
+def _left_out(without: LeftOut | None) -> dict[str, Any] | None:
+    return None if without is None else {"clusters": without.clusters, "parameters": without.theta.tolist()}
 
 
 def _held(held: HoldOut) -> dict[str, Any]:

@@ -1,25 +1,33 @@
-"""How well a law predicted the larger runs from the smaller ones: the measured quality of an extrapolation."""
+"""How well a law predicted the larger runs from the smaller ones: what an extrapolation is worth."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.files.json import finite
 from danlu.laws.base import Array
 from danlu.laws.doubt import clusters, resample, rungs_of
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit
 from danlu.laws.scatter import ends, scatter
-from danlu.laws.table import Points, check
+from danlu.laws.table import check
 
 REACHES = (1.0, 3.0, 10.0, 100.0, np.inf)  # how many times beyond the largest budget fitted to: the bands
 CUTS = 6  # fits to smaller budgets, at most
 RESAMPLES = 79  # of each: the 2.5 % quantile is the second lowest
 STARTS = 8  # of each, near the fit to all points
+MOST_POINTS = 1000  # more than these are calibrated where asked, not with every fit
+SHAPE: dict[str, Any] = {  # of its JSON
+    "by": str, "fits": int, "farthest": float,
+    "bands": [{"above": float, "up_to": (float, None), "runs": int, "held": int, "error": float,
+               "bias": float, "widen": (float, None)}],
+}  # fmt: skip
 UNLIKELY = 0.1  # fewer held than this probability allows intervals of 95 % make them wider
 
 
@@ -39,12 +47,14 @@ class Band(NamedTuple):
     bias: float
     widen: float
 
-    def __str__(self) -> str:
+    def said(self, size: str) -> str:
+        """A sentence; ``size``: what the budgets are of."""
         reach = f"{self.above:g} to {self.up_to:g}" if np.isfinite(self.up_to) else f"over {self.above:g}"
-        return (
-            f"at {reach} times the {{size}} that they saw, fits to smaller budgets missed by "
-            f"{self.error:.2g} on average, and their 95 % intervals held {self.held} of {self.runs} runs"
+        told = (
+            f"{reach} times beyond their largest {size}, fits to the smaller ones missed by {self.error:.2%} "
+            f"on average, and their 95 % intervals held {self.held} of {self.runs} predicted runs"
         )
+        return told if self.widen == 1 else f"{told}: intervals are made {self.widen:.3g} times as wide"
 
 
 @dataclass(frozen=True)
@@ -64,19 +74,16 @@ class Calibration:
         return near[-1] if near else (self.bands[0] if self.bands and reach > 1 else None)
 
     def json(self) -> dict[str, Any]:
-        """Plain values; an endless band has ``up_to`` None."""
-        return asdict(self) | {
-            "bands": [
-                band._asdict() | {"up_to": band.up_to if np.isfinite(band.up_to) else None}
-                for band in self.bands
-            ]
-        }
+        """Plain values; what is endless is None."""
+        plain: dict[str, Any] = finite(asdict(self) | {"bands": [band._asdict() for band in self.bands]})
+        return plain
 
 
 def from_json(said: Mapping[str, Any]) -> Calibration:
     """What ``Calibration.json`` made."""
     bands = tuple(
-        Band(**{**one, "up_to": np.inf if one["up_to"] is None else one["up_to"]}) for one in said["bands"]
+        Band(**{name: np.inf if value is None else value for name, value in one.items()})
+        for one in said["bands"]
     )
     return Calibration(said["by"], said["fits"], said["farthest"], bands)
 
@@ -104,7 +111,7 @@ def calibrate(found: Fit, *, by: str, cluster: str | Array | None = None, seed: 
         above = points.take(~below)
         predicted = part.predict(above)
         spread = scatter(part, group[below])
-        far = ends(law, part.vector, draws.theta, spread, above)
+        far = ends(law, part.vector, draws.theta, draws.without, spread, above)
         fits += 1
         reaches.append(above[by] / limit)
         ratios.append(predicted / above[law.target])
@@ -114,7 +121,7 @@ def calibrate(found: Fit, *, by: str, cluster: str | Array | None = None, seed: 
     reach, ratio, score = (np.concatenate(column) for column in (reaches, ratios, scores))
     bands = [
         _band(low, high, ratio[at], score[at])
-        for low, high in zip(REACHES, REACHES[1:], strict=False)
+        for low, high in pairwise(REACHES)
         if (at := (reach > low) & (reach <= high)).any()
     ]
     return Calibration(by, fits, float(reach.max()), tuple(bands))
@@ -140,7 +147,9 @@ def _refitted(found: Fit, which: NDArray[np.bool_], seed: int) -> Fit:
     noise = np.random.default_rng(seed).normal(1, 0.2, (STARTS, len(found.vector)))
     noise[0] = 1.0
     starts = np.clip(found.vector * np.where(found.free, noise, 1.0), low, high)
-    fixed = {name: value for name, value, free in zip(law.names, found.vector, found.free, strict=True) if not free}
+    fixed = {
+        name: value for name, value, free in zip(law.names, found.vector, found.free, strict=True) if not free
+    }
     return fit(law, points, loss=found.loss, weights=found.weights[which], starts=starts, fixed=fixed)
 
 

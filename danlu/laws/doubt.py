@@ -3,14 +3,14 @@
 Intervals come from ``resample``. Its idea in three sentences. The residuals of each cluster of points are
 taken from a fit that did not see this cluster, so that they are as large as errors. A resample keeps or turns
 the sign of each cluster's residuals by the toss of a coin, lays them on the law's predictions, and is fitted.
-As many clusters as are few make the residuals wider, as Student's t does. ``bench/coverage.py`` measures what
-the intervals cover.
+The interval of a quantity is that of its resamples, wider where few clusters decide on it, as Student's t is.
+``bench/coverage.py`` measures what the intervals cover.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,25 +53,48 @@ def interval(value: Any, draws: Array, level: float = 0.95) -> Interval:
     return Interval(np.asarray(value), low, high, error)
 
 
+class LeftOut(NamedTuple):
+    """``theta``: (folds, parameters), of fits without some clusters each. ``clusters``: how many."""
+
+    theta: Array
+    clusters: int
+
+
 @dataclass(frozen=True)
 class Draws:
     """The parameters of resamples of a fit's points.
 
     ``theta``: (resamples, parameters), natural units. ``lost``: resamples left out, because the points drawn
-    could not determine the law.
+    could not determine the law. ``without``: of ``resample``, what its leave-out fits found.
     """
 
     fit: Fit
     theta: Array
     lost: int
+    without: LeftOut | None = None
 
     def of(self, function: Callable[[Array], Array], level: float = 0.95) -> Interval:
-        """The interval of any function of the parameters: (…, parameters) to (…) or (…, values)."""
-        return interval(function(self.fit.vector), np.asarray(function(self.theta)), level)
+        """The interval of any function of the parameters: (…, parameters) to (…) or (…, values).
+
+        With ``without`` as of few degrees of freedom (``freedom``); in logarithms where all is above zero.
+        """
+        value, draws = function(self.fit.vector), np.asarray(function(self.theta))
+        found = interval(value, draws, level)
+        if self.without is None:
+            return found
+        apart = np.asarray(function(self.without.theta))
+        wider = widening(value, apart, self.without.clusters, level)
+        low, high = stretched(np.asarray(value), wider, np.stack([found.low, found.high]))
+        if np.ndim(value) == 0:
+            return Interval(found.value, float(low), float(high), found.error)
+        return Interval(found.value, low, high, found.error)
 
     def parameters(self, level: float = 0.95) -> dict[str, Interval]:
         """The interval of each parameter, by name."""
         found = self.of(lambda theta: theta, level)
+        # What is stretched may pass a bound, at which the resamples themselves stop.
+        low, high = (self.fit.law.natural(bound) for bound in self.fit.law.bounds)
+        found = found._replace(low=np.maximum(found.low, low), high=np.minimum(found.high, high))
         columns = zip(*found, strict=True)
         return {
             name: Interval(*map(float, row)) for name, row in zip(self.fit.law.names, columns, strict=True)
@@ -80,6 +103,41 @@ class Draws:
     def predict(self, points: Mapping[str, Array], level: float = 0.95) -> Interval:
         """The interval of what the law says of other points, (points,); the scatter of runs is not in it."""
         return self.of(lambda theta: self.fit.law.predict(theta, points), level)
+
+
+def freedom(value: Array, apart: Array, clusters: int) -> Array:
+    """Of a quantity, how many degrees of freedom Student's t has, (…).
+
+    ``value``: (…). ``apart``: (folds, …), found by fits that left out some of the ``clusters`` each. How far
+    these lie from the value tells how much each fold decides: Σc² is the jackknife's variance, and
+    3·(Σc²)²/Σc⁴ − 2 the number of folds, were all alike, and 1, if one decides alone (Satterthwaite's idea,
+    1946, doi:10.2307/3002019, with c normal); at least 1 and at most the clusters less one.
+    """
+    c = np.nan_to_num(apart - value, nan=0.0, posinf=0.0, neginf=0.0)
+    c = c / np.maximum(np.abs(c).max(0), 1e-300)
+    even = 3 * np.sum(c**2, axis=0) ** 2 / np.maximum(np.sum(c**4, axis=0), 1e-300) - 2
+    return np.clip(even, 1, clusters - 1)
+
+
+def widening(value: Array, apart: Array, clusters: int, level: float = 0.95) -> Array:
+    """By what to multiply an interval of the draws of ``resample``, which have clusters − 1 degrees of
+    freedom in them, (…); arguments as of ``freedom``."""
+    from scipy.special import stdtrit
+
+    value, apart = np.asarray(value), np.asarray(apart)
+    logs = (value > 0) & (apart > 0).all(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, apart = np.where(logs, np.log(value), value), np.where(logs, np.log(apart), apart)
+    tail = (1 + level) / 2
+    return np.asarray(stdtrit(freedom(value, apart, clusters), tail) / stdtrit(clusters - 1, tail))
+
+
+def stretched(value: Array, wider: Array, ends: Array) -> Array:
+    """``ends``, (…, *value), moved away from the value by a factor; in logarithms where all is above zero."""
+    logs = (value > 0) & (ends > 0).all(0)
+    with np.errstate(all="ignore"):
+        straight = value + wider * (ends - value)
+        return np.where(logs, value * (ends / value) ** wider, np.where(wider > 1, straight, ends))
 
 
 def clusters(points: Points, by: str | Array | None) -> NDArray[np.int64]:
@@ -104,7 +162,7 @@ def resample(
     is unequal or runs along a cluster. A point's residual is that of a fit without its cluster, as in the
     jackknife (MacKinnon, Nielsen and Webb 2023, doi:10.1002/jae.2969); of more than ``FOLDS`` clusters
     several are left out at a time. The residuals of g clusters are widened by t/z, Student's quantile of
-    g − 1 degrees of freedom over the normal one, at 95 %.
+    g − 1 degrees of freedom over the normal one, at 95 %; ``Draws.of`` widens what few clusters decide.
 
     ``by``: a column, or a label for each point, whose clusters keep or turn their signs together (runs, sizes
     of models), as points of one run are not independent. ``starts``: of ``refit``.
@@ -119,27 +177,39 @@ def resample(
     if groups < max(FEW, free):
         raise LawError(f"{groups} cluster{'s' * (groups != 1)} cannot tell how far {free} parameters scatter")
     generator = np.random.default_rng(seed)
-    far = unseen(fit, group, generator) * stdtrit(groups - 1, 0.975) / ndtri(0.975)
+    far, without = unseen(fit, group, generator)
+    far = far * stdtrit(groups - 1, 0.975) / ndtri(0.975)
     signs = generator.choice([-1.0, 1.0], (resamples, groups))[:, group]
     predicted = fit.predict(points)
     if law.space == "log":  # ln predicted − ln measured; a factor of e³ is no noise of a loss
         targets = predicted * np.exp(np.clip(signs * far, -3, 3))
     else:
         targets = predicted + signs * far
-    return _kept(fit, refit(fit, targets=targets, starts=starts, seed=seed), resamples)
+    found = _kept(fit, refit(fit, targets=targets, starts=starts, seed=seed), resamples)
+    return replace(found, without=LeftOut(without, groups))
 
 
-def unseen(fit: Fit, group: NDArray[np.int64], generator: np.random.Generator) -> Array:
-    """Residuals, (points,), each by a fit that did not see the point's cluster; ``group`` as of ``clusters``.
+def unseen(fit: Fit, group: NDArray[np.int64], generator: np.random.Generator) -> tuple[Array, Array]:
+    """Residuals, (points,), as of a fit that did not see the point's cluster, and the parameters of these
+    fits, (folds, parameters); ``group`` as of ``clusters``.
 
-    Where such a fit fails, the residual of the fit to all points stands.
+    Where each point is a cluster, least squares are halfway between: there residuals shrink by 1 − h, h the
+    leverage, so that errors lie between (MacKinnon and White 1985, HC2 and HC3); of absolute deviations some
+    residuals vanish, which tells nothing. Of Huber's loss the share of points in its quadratic middle counts.
+    Where a fit fails, the one to all points stands in.
     """
     groups = int(group.max()) + 1
     folds = min(groups, FOLDS)
     fold = generator.permutation(np.arange(groups) % folds)[group]
     without = refit(fit, weights=(fold != np.arange(folds)[:, None]) * fit.weights, starts=1)
-    far = residuals(fit.law, without.theta, fit.points)[fold, np.arange(fit.points.size)]
-    return np.where(np.isfinite(far), far, fit.residuals)
+    good = np.isfinite(without.theta).all(-1) & np.isfinite(without.objective)
+    theta = np.where(good[:, None], without.theta, fit.vector)
+    far = residuals(fit.law, theta, fit.points)[fold, np.arange(fit.points.size)]
+    far = np.where(np.isfinite(far), far, fit.residuals)
+    if groups == len(group):
+        seen = 0.5 * np.mean(np.abs(fit.residuals) <= fit.loss.delta)
+        far = (1 - seen) * far + seen * fit.residuals
+    return far, theta[good]
 
 
 def bootstrap(

@@ -1,4 +1,4 @@
-"""What a run will reach: the law's value, its interval, that of a new run, and how far it is beyond the data."""
+"""What a run will reach: the law's value, its interval, that of a new run, how far it is beyond the data."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import numpy as np
 
 from danlu.laws.base import Array, Law
 from danlu.laws.calibration import Calibration
+from danlu.laws.doubt import stretched
 from danlu.laws.errors import LawError, Warned
+from danlu.laws.saved import Saved
 from danlu.laws.scatter import Scatter, ends
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
 SIZES = ("n", "d", "c")
+WORDS = {"c": "compute", "n": "size", "d": "data"}
 SIXFOLD = 1.01  # c/(6·n·d) may differ from 1 by this factor, if all three are given
-ALLOWED = 3.0  # how far beyond the data a prediction always may go …
-FURTHER = 10.0  # … and how much farther than calibration went
+ALLOWED = 3.0  # how far beyond the data a prediction always may go
 GRID, SPAN = 400, 1e6  # of sizes, about √(c/6), among which the best one is looked for
 
 
@@ -65,54 +67,45 @@ class Prediction:
 
 
 def predict(
-    law: Law,
-    theta: Array,
-    places: Mapping[str, Sequence[float] | Array | float],
-    *,
-    draws: Array | None = None,
-    spread: Scatter | None = None,
-    ranges: Mapping[str, tuple[float, float]] | None = None,
-    calibration: Calibration | None = None,
-    far: bool = False,
+    fit: Saved, places: Mapping[str, Sequence[float] | Array | float], *, far: bool = False
 ) -> Prediction:
     """The law's prediction at ``places`` with both intervals, widened where calibration found too few held.
 
-    ``places``: columns of one length, or one number for all. Of n, d and c any two stand for the third by
-    C = 6·N·D; c alone means the law's own best n and d. ``draws``: (resamples, parameters).
-    ``ranges``: the lowest and highest value of the columns fitted to. ``far``: go on where refused.
-    Raises LawError for a column that is missing or cannot be, and far beyond the data: farther than ALLOWED
-    times, and than the range of the data is wide or than FURTHER times as far as calibration went.
+    ``fit``: of ``danlu.laws.load``, or ``saved`` of an answer. ``places``: columns of one length, or one
+    number for all. Of n, d and c any two stand for the third by C = 6·N·D; c alone means the law's own best
+    n and d. ``far``: go on where refused.
+    Raises LawError for a column that is missing or cannot be, and far beyond the data: more than ALLOWED
+    times, and farther than calibration went or than the range of the data is wide (its root where nothing is
+    calibrated).
     """
+    law, theta, ranges, calibration = fit.law, fit.theta, fit.ranges, fit.calibration
     there = where(law, theta, places)
     value = law.predict(theta, there)
     if not (np.isfinite(value).all() and (law.space == "linear" or (value > 0).all())):
         raise LawError(f"{law.name} has no finite {law.target} there")
     warnings: list[Warned] = []
-    shape = (4, there.size)
-    found = np.full(shape, np.nan)
-    if draws is None or len(draws) < 2:
+    found = np.full((4, there.size), np.nan)
+    if (draws := fit.sample()) is None:
         warnings.append(Warned("no-intervals", "no intervals: the fit has neither draws nor a covariance"))
     else:
-        known = spread or Scatter(np.nan, np.nan, 1)
-        found = np.array(ends(law, theta, draws, known, there))
-        if spread is None:
+        known = fit.scatter or Scatter(np.nan, np.nan, 1)
+        found = np.array(ends(law, theta, draws, fit.without, known, there))
+        if fit.scatter is None:
             warnings.append(Warned("no-scatter", "no interval of a new run: the scatter is not known"))
-    reach, column = _reach(there, ranges or {})
-    widened = np.ones(there.size)
-    said = [""] * there.size
+    if not ranges:
+        told = "the fit does not say what it was fitted to, so nothing tells whether this is an extrapolation"
+        warnings.append(Warned("no-ranges", told))
+    reach, column = _reach(there, ranges)
+    widened, said = np.ones(there.size), [""] * there.size
     for i in np.flatnonzero(reach > 1):
-        warnings += _beyond(float(reach[i]), column[i], ranges or {}, calibration, far)
-        if calibration is not None and (band := calibration.at(_along(there, ranges or {}, calibration.by)[i])):
-            said[i] = str(band).format(size=_words(calibration.by))
+        warnings += _beyond(float(reach[i]), column[i], ranges, calibration, far)
+        if calibration is None:
+            continue
+        along = float(_along(there, ranges, calibration.by)[i])
+        if (band := calibration.at(along)) is not None:
+            said[i] = band.said(WORDS.get(calibration.by, calibration.by))
             widened[i] = band.widen
-    if (widened > 1).any():
-        middle = np.log(value) if law.space == "log" else value
-        apart = np.log(found) if law.space == "log" else found
-        apart = middle + (apart - middle) * widened
-        found = np.exp(apart) if law.space == "log" else apart
-    if ranges is None:
-        warnings.append(Warned("no-ranges", "the fit does not say what it was fitted to, so nothing tells "
-                               "whether this is an extrapolation"))  # fmt: skip
+    found = stretched(value, widened, found)
     return Prediction(law, there, value, *found, reach, widened, tuple(said), tuple(dict.fromkeys(warnings)))
 
 
@@ -183,7 +176,6 @@ def _reach(places: Points, ranges: Mapping[str, tuple[float, float]]) -> tuple[A
     if not names:
         return np.ones(places.size), [""] * places.size
     every = np.array([_along(places, ranges, name) for name in names])
-    # Compute grows with the product of size and tokens: of two that tell the same, the nearer to a budget.
     return every.max(0), [names[one] for one in every.argmax(0)]
 
 
@@ -196,17 +188,19 @@ def _beyond(
 ) -> list[Warned]:
     """The warning of an extrapolation. Raises LawError where it goes too far."""
     low, high = ranges[column]
-    limits = {f"the data span a factor of {high / low:.3g}": high / low}
-    if calibration is not None:
-        limits[f"calibration went {calibration.farthest:.3g} times beyond"] = FURTHER * calibration.farthest
-    reason, limit = min(limits.items(), key=lambda one: one[1])
-    told = f"{_words(column)} is {reach:.3g} times beyond what was measured ({low:.3g} to {high:.3g})"
+    span = high / low
+    if calibration is None:
+        reason, limit = f"the data span a factor of {span:.3g}, and no calibration is known", span**0.5
+    elif calibration.farthest < span:
+        limit = calibration.farthest
+        reason = f"smaller budgets could be tested on runs up to {limit:.3g} times beyond them"
+    else:
+        reason, limit = f"the data span a factor of {span:.3g}", span
+    told = (
+        f"{WORDS.get(column, column)} is {reach:.3g} times beyond what was measured ({low:.3g} to {high:.3g})"
+    )
     if reach > max(ALLOWED, limit):
         if not far:
-            raise LawError(f"{told}, and {reason}: too far to be told; --far tells it all the same")
-        return [Warned("far-beyond", f"{told}, and {reason}: no measured error speaks for so far")]
+            raise LawError(f"{told}, but {reason}: too far to be told; far (--far) tells it all the same")
+        return [Warned("far-beyond", f"{told}, but {reason}: no measured error speaks for so far")]
     return [Warned("beyond", f"{told}: the law itself may not hold there")]
-
-
-def _words(column: str) -> str:
-    return {"c": "compute", "n": "size", "d": "data"}.get(column, column)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from danlu.files.json import misfit, read_json
+from danlu.laws import calibration
 from danlu.laws.base import Array, Law, law
+from danlu.laws.calibration import Calibration
+from danlu.laws.doubt import LeftOut
 from danlu.laws.errors import LawError, Warned
+from danlu.laws.scatter import Scatter
 from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss
 from danlu.laws.table import Points
 
@@ -29,22 +34,10 @@ SHAPE: dict[str, Any] = {  # of what is read; None: it may be absent
     "scatter": ({"within": _NUMBER, "between": _NUMBER, "cluster": (str, None), "clusters": int}, None),
     "loss": ({"kind": str, "delta": _NUMBER}, None),
     "draws": ([[float]], None),
+    "left_out": ({"clusters": int, "parameters": [[float]]}, None),
+    "calibration": (calibration.SHAPE, None),
     "columns": ({...: {"name": str}}, [str], None),
 }
-
-
-class Scatter(NamedTuple):
-    """Of the residuals, as standard deviations: between points of one cluster, and between clusters.
-
-    ``cluster``: by what points belong together (a column, ``run``), None where each stands for itself, and
-    then ``between`` is 0. ``clusters``: how many. Residuals are of ln loss, or of the target itself for a law
-    in linear space.
-    """
-
-    within: float
-    between: float
-    cluster: str | None
-    clusters: int
 
 
 @dataclass(frozen=True)
@@ -53,14 +46,18 @@ class Saved:
 
     ``theta``: (parameters,), natural units. ``covariance``: (parameters, parameters) in the fit's coordinates
     (``Law.inner``: ln θ where the law says so), zero for what was fixed. ``draws``: (resamples, parameters),
-    natural units. ``free``: (parameters,). ``ranges``: lowest and highest value of each column fitted to.
-    ``columns``: the file's names of columns, by ours. ``points``: how many, None where not told.
+    natural units. ``without``: of fits without some clusters each (``danlu.laws.doubt.Draws``).
+    ``calibration``: how well smaller budgets predicted larger ones. ``free``: (parameters,). ``ranges``:
+    lowest and highest value of each column fitted to. ``columns``: the file's names of columns, by ours.
+    ``points``: how many, None where not told.
     """
 
     law: Law
     theta: Array
     covariance: Array | None
     draws: Array | None
+    without: LeftOut | None
+    calibration: Calibration | None
     free: NDArray[np.bool_]
     ranges: dict[str, tuple[float, float]]
     scatter: Scatter | None
@@ -84,7 +81,16 @@ class Saved:
 
 def load(path: Path) -> Saved:
     """A fit file, of this version or of one before. Raises LawError or FileError, one sentence."""
-    said = _one(path)
+    return parse(_one(path), path)
+
+
+def is_fit(said: Any) -> bool:
+    """Whether the value of a JSON file looks like a fit, and not like points."""
+    return isinstance(said, Mapping) and "law" in said and isinstance(said.get("parameters"), Mapping)
+
+
+def parse(said: Any, path: Path | str) -> Saved:
+    """What ``Answer.json`` made; ``path`` names it in errors."""
     if wrong := misfit(said, {"law": str, "parameters": dict}) or misfit(said, SHAPE):
         raise LawError(f"{path} is not what danlu laws fit --json prints: {wrong}")
     if said.get("schema", SCHEMA) != SCHEMA:
@@ -99,6 +105,8 @@ def load(path: Path) -> Saved:
         theta=theta,
         covariance=_matrix(path, said.get("covariance"), len(theta), square=True),
         draws=_matrix(path, said.get("draws"), len(theta)),
+        without=_left_out(path, said.get("left_out"), len(theta)),
+        calibration=calibration.from_json(measured) if (measured := said.get("calibration")) else None,
         free=free,
         ranges={name: (ends[0], ends[-1]) for name, ends in (said.get("ranges") or {}).items() if ends},
         scatter=_scatter(said.get("scatter")),
@@ -107,29 +115,6 @@ def load(path: Path) -> Saved:
         columns={ours: one["name"] for ours, one in columns.items()} if isinstance(columns, dict) else {},
         points=said.get("points"),
     )
-
-
-def scatter(
-    residuals: Array, group: NDArray[np.int64] | None, free: int, cluster: str | None = None
-) -> Scatter:
-    """Standard deviations of residuals (points,) by the analysis of variance for clusters of unequal size
-    (Searle, Casella and McCulloch 1992, section 3.6); both times √(n/(n − free)) for what was fitted.
-
-    ``group``: (points,), 0 … clusters − 1; None where each point stands for itself.
-    """
-    n = len(residuals)
-    fitted = n / max(n - free, 1)
-    if group is None or (groups := int(group.max()) + 1) == n:
-        return Scatter(float(np.sqrt(np.mean(residuals**2) * fitted)), 0.0, None, n)
-    count = np.bincount(group)
-    means = np.bincount(group, residuals) / count
-    inner = float(((residuals - means[group]) ** 2).sum()) / (n - groups)
-    if groups == 1:
-        return Scatter(float(np.sqrt(inner * fitted)), 0.0, cluster, 1)
-    outer = float((count * (means - residuals.mean()) ** 2).sum()) / (groups - 1)
-    size = (n - float((count**2).sum()) / n) / (groups - 1)
-    between = max(0.0, (outer - inner) / size)
-    return Scatter(float(np.sqrt(inner * fitted)), float(np.sqrt(between * fitted)), cluster, groups)
 
 
 def ranges(points: Points, law: Law) -> dict[str, list[float]]:
@@ -159,7 +144,7 @@ def _one(path: Path) -> Any:
     return groups[label]
 
 
-def _loss(path: Path, said: Mapping[str, Any] | None) -> Loss:
+def _loss(path: Path | str, said: Mapping[str, Any] | None) -> Loss:
     if said is None:
         return HUBER
     kinds = {"huber": Loss(said["delta"] or HUBER.delta), "mse": SQUARES, "lad": ABSOLUTE}
@@ -169,12 +154,20 @@ def _loss(path: Path, said: Mapping[str, Any] | None) -> Loss:
 
 
 def _scatter(said: Mapping[str, Any] | None) -> Scatter | None:
-    if said is None or said["within"] is None or said["between"] is None:
+    if said is None:
         return None
-    return Scatter(said["within"], said["between"], said["cluster"], said["clusters"])
+    return Scatter(
+        *(math.nan if said[name] is None else said[name] for name in ("within", "between")),
+        said["clusters"], said["cluster"],
+    )  # fmt: skip
 
 
-def _matrix(path: Path, rows: Any, width: int, square: bool = False) -> Array | None:
+def _left_out(path: Path | str, said: Mapping[str, Any] | None, width: int) -> LeftOut | None:
+    theta = None if said is None else _matrix(path, said["parameters"], width)
+    return None if said is None or theta is None else LeftOut(theta, said["clusters"])
+
+
+def _matrix(path: Path | str, rows: Any, width: int, square: bool = False) -> Array | None:
     if rows and (any(len(row) != width for row in rows) or (square and len(rows) != width)):
         what = "a covariance" if square else "draws"
         raise LawError(f"{path} holds {what} of another law's parameters")

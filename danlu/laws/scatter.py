@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from danlu.laws.base import Array, Law
-from danlu.laws.doubt import clusters, interval, residual_rows
+from danlu.laws.doubt import LeftOut, clusters, interval, residual_rows, widening
 from danlu.laws.fit import Fit
 
 NOISES = 40  # quantiles that stand for the noise of a new run
 
 
-@dataclass(frozen=True)
-class Scatter:
+class Scatter(NamedTuple):
     """Standard deviations about the law, in the unit of its residuals (of ln loss, as a rule).
 
     ``within``: of points of one cluster about their own level; NaN where there are too few points to tell,
-    and of all points about the law where ``between`` is NaN.
-    ``between``: of the levels of clusters about the law; 0 where each point is a cluster of its own, NaN
-    where there are too few clusters to tell. ``clusters``: how many there are.
+    and of all points about the law where ``between`` is NaN. ``between``: of the levels of clusters about the
+    law; 0 where each point is a cluster of its own, NaN where there are too few clusters to tell.
+    ``clusters``: how many there are. ``cluster``: the column that they come from, where one is known.
     """
 
     within: float
     between: float
     clusters: int
+    cluster: str | None = None
 
     @property
     def total(self) -> float:
@@ -36,8 +35,10 @@ class Scatter:
         return math.hypot(self.within, 0.0 if math.isnan(self.between) else self.between)
 
 
-def scatter(fit: Fit, by: str | Array | None = None) -> Scatter:
-    """Both standard deviations, from the fit's residuals; ``by`` as in ``danlu.laws.doubt.bootstrap``.
+def scatter(fit: Fit, by: str | Array | None = None, cluster: str | None = None) -> Scatter:
+    """Both standard deviations, from the fit's residuals.
+
+    ``by``: as in ``danlu.laws.doubt.resample``. ``cluster``: the column that its labels come from.
 
     Residuals are smaller than errors, as the fit follows the points. With the law made linear at the fit,
     r = M·e, and both sums of squares, r′r and that of the clusters' means, have expectations that are linear
@@ -46,12 +47,12 @@ def scatter(fit: Fit, by: str | Array | None = None) -> Scatter:
     """
     used = fit.weights > 0
     group = np.unique(clusters(fit.points, by)[used], return_inverse=True)[1]
-    r, count = fit.residuals[used], np.bincount(group).astype(float)
+    r, count = _tamed(fit.residuals[used]), np.bincount(group).astype(float)
     n, g = len(r), len(count)
     Q = _columns(residual_rows(fit)[:, used])
     squares, left = float(r @ r), n - Q.shape[1]
     if g == n:
-        return Scatter(math.sqrt(squares / left) if left > 0 else math.nan, 0.0, g)
+        return Scatter(math.sqrt(squares / left) if left > 0 else math.nan, 0.0, g, cluster)
     inside = np.zeros((g, Q.shape[1]))
     np.add.at(inside, group, Q)  # Z′Q
     A = np.diag(count) - inside @ inside.T  # Z′MZ
@@ -61,16 +62,16 @@ def scatter(fit: Fit, by: str | Array | None = None) -> Scatter:
         [g - float(np.sum(inside**2 / count[:, None])), float(np.sum(A**2 / count))],
     ])  # fmt: skip
     if left <= 0:
-        return Scatter(math.nan, math.nan, g)
+        return Scatter(math.nan, math.nan, g, cluster)
     scale = np.abs(equations).max(0)
     if equations[1].min() <= 1e-9 or np.linalg.cond(equations / scale) > 1e9:
-        return Scatter(math.sqrt(squares / left), math.nan, g)
+        return Scatter(math.sqrt(squares / left), math.nan, g, cluster)
     within, between = np.linalg.solve(equations, [squares, means])
     if between < 0:
         within, between = squares / left, 0.0
     if within < 0:
         within, between = 0.0, means / equations[1, 1]
-    return Scatter(math.sqrt(within), math.sqrt(between), g)
+    return Scatter(math.sqrt(within), math.sqrt(between), g, cluster)
 
 
 class Ends(NamedTuple):
@@ -83,28 +84,44 @@ class Ends(NamedTuple):
 
 
 def ends(
-    law: Law, theta: Array, draws: Array, spread: Scatter, places: Mapping[str, Array], level: float = 0.95
+    law: Law,
+    theta: Array,
+    draws: Array,
+    without: LeftOut | None,
+    spread: Scatter,
+    places: Mapping[str, Array],
+    level: float = 0.95,
 ) -> Ends:
     """Both intervals at ``places``, columns of (places,).
 
-    ``theta``: (parameters,). ``draws``: (resamples, parameters), of ``danlu.laws.doubt.resample``. A new run
-    is a draw and the ``spread`` between and within clusters, as Student's t of so many degrees of freedom as
-    there are clusters beyond the parameters, or half of the clusters, where that is more. Where the spread is not known, a new run's
-    ends are NaN.
+    ``theta``: (parameters,). ``draws``, ``without``: of ``danlu.laws.doubt.resample``. A new run is a draw
+    and the ``spread`` between and within clusters, as Student's t of so many degrees of freedom as there are
+    clusters beyond the parameters, or half of the clusters, where that is more. Where the spread is not
+    known, a new run's ends are NaN.
     """
     from scipy.special import stdtrit
 
-    value = law.predict(theta, places)
-    found = law.predict(draws, places)
+    value, found = law.predict(theta, places), law.predict(draws, places)
+    wider: Array | float = 1.0
+    if without is not None:
+        wider = widening(value, law.predict(without.theta, places), without.clusters, level)
     if law.space == "log":
         with np.errstate(divide="ignore", invalid="ignore"):
             value, found = np.log(value), np.log(found)
+    found = value + wider * (found - value)
     freedom = max(1, spread.clusters - draws.shape[-1], spread.clusters // 2)
     noise = spread.total * stdtrit(freedom, (np.arange(NOISES) + 0.5) / NOISES)
     new = (found[:, None] + noise[:, None]).reshape(-1, found.shape[-1])
     mean, run = interval(value, found, level), interval(value, new, level)
     both = np.stack([mean.low, mean.high, run.low, run.high])
     return Ends(*(np.exp(both) if law.space == "log" else both))
+
+
+def _tamed(r: Array) -> Array:
+    """Residuals cut at twice what 95 % of them stay within (3.9 standard deviations, where they are normal),
+    lest a few outliers speak for all; a robust loss heeds them as little."""
+    limit = 2 * np.quantile(np.abs(r), 0.95)
+    return np.clip(r, -limit, limit)
 
 
 def _columns(rows: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The fit file: what is written is what is read, old files too; names in ASCII; scatter by its two parts."""
+"""The fit file: what is written is what is read, old files too; names in ASCII."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from danlu.files.json import write_json
 from danlu.laws import LAWS, LawError, Points, Warned, fit, law, load
 from danlu.laws.answer import Answer, answer
 from danlu.laws.base import ascii_name
-from danlu.laws.saved import scatter
 
 CHINCHILLA = law("chinchilla")
 TRUTH = CHINCHILLA.theta("hoffmann")
@@ -39,6 +38,9 @@ def test_what_is_written_is_read(found: Answer, tmp_path: Path) -> None:
     assert read.scatter == found.scatter and read.scatter.cluster == "n" and read.scatter.clusters == 8
     points = found.fit.points.with_compute()
     assert read.ranges == {x: (points[x].min(), points[x].max()) for x in ("n", "d", "c", "loss")}
+    assert found.draws.without is not None and read.without is not None
+    np.testing.assert_array_equal(read.without.theta, found.draws.without.theta)
+    assert read.without.clusters == 8 and read.calibration == found.calibration is not None
     assert read.columns == {"n": "params"} and read.warnings == tuple(found.warnings)
     assert [one.code for one in read.warnings] == [one.code for one in found.warnings]
 
@@ -102,18 +104,6 @@ def test_names_of_every_law_are_ascii_and_apart() -> None:
     for one in LAWS.values():
         assert "".join(one.keys).isascii() and len({*one.keys}) == len(one.names), one.name
         assert [one.place(key) for key in one.keys] == [one.place(name) for name in one.names]
-
-
-def test_scatter_of_known_parts() -> None:
-    # 400 clusters of 2 to 4: σ within .01, between .03; the error of a standard deviation is 1/√(2·400).
-    draw = np.random.default_rng(0)
-    group = np.repeat(np.arange(400), draw.integers(2, 5, 400))
-    made = 0.03 * draw.standard_normal(400)[group] + 0.01 * draw.standard_normal(len(group))
-    found = scatter(made, group, 0, "run")
-    assert found.within == pytest.approx(0.01, rel=0.11) and found.between == pytest.approx(0.03, rel=0.11)
-    alone = scatter(made, None, 0)
-    assert (alone.between, alone.clusters) == (0.0, len(made))
-    assert alone.within == pytest.approx(np.sqrt(np.mean(made**2)))
 
 
 def test_a_warning_is_text_with_a_code() -> None:

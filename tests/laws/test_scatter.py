@@ -38,11 +38,11 @@ def test_both_variances_are_found_on_average():
     generator, kept = np.random.default_rng(1), np.arange(60) % 7 != 0  # clusters of 5 and 6
     found = [
         scatter(fit(POWER, runs(generator).take(kept), loss=SQUARES, starts=np.array([[20.0, 0.1]])), "run")
-        for _ in range(200)
+        for _ in range(100)
     ]
-    # The relative error of a mean of 200 variances: of within √(2/40/200) = 1.6 %, of between some 4 %.
-    assert np.mean([one.within**2 for one in found]) == pytest.approx(1e-4, rel=0.06)
-    assert np.mean([one.between**2 for one in found]) == pytest.approx(4e-4, rel=0.15)
+    # The relative error of a mean of 100 variances: of within √(2/40/100) = 2.2 %, of between some 6 %.
+    assert np.mean([one.within**2 for one in found]) == pytest.approx(1e-4, rel=0.08)
+    assert np.mean([one.between**2 for one in found]) == pytest.approx(4e-4, rel=0.21)
 
 
 def test_points_of_their_own_have_one_scatter():

@@ -9,6 +9,7 @@ from danlu.cli.laws.chain import chain
 from danlu.cli.laws.compare import compare
 from danlu.cli.laws.fit import fit
 from danlu.cli.laws.plan import plan
+from danlu.cli.laws.predict import predict
 from danlu.cli.laws.show import show
 from danlu.cli.output import say
 
@@ -25,5 +26,5 @@ def _laws(context: typer.Context) -> None:
         say(context.get_help())
 
 
-for verb in (fit, show, compare, isoflop, envelope, chain, plan):
+for verb in (fit, predict, show, compare, isoflop, envelope, chain, plan):
     laws.command()(verb)

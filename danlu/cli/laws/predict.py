@@ -1,0 +1,116 @@
+"""``danlu laws predict``: the loss of a run that has not been trained, with its intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.laws.columns import AsJson, Column, chosen
+from danlu.cli.output import print_json, print_table, rounded, say
+
+
+def predict(
+    source: Annotated[
+        Path, typer.Argument(metavar="FIT.json|FILE", help="A fit's JSON, or points to fit a law to.")
+    ],
+    n: Annotated[str | None, typer.Option("--n", metavar="VALUES", help="Parameters: 7e9 or 1e9,7B.")] = None,
+    d: Annotated[str | None, typer.Option("--d", metavar="VALUES", help="Tokens.")] = None,
+    c: Annotated[
+        str | None,
+        typer.Option("--c", metavar="VALUES", help="Training FLOP; alone: of the law's best size."),
+    ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option("--at", metavar="COLUMN=VALUES", help="Of another column: x=1e6.")
+    ] = None,
+    law: Annotated[
+        str, typer.Option("--law", help="The law to fit, where FILE holds points.")
+    ] = "chinchilla",
+    column: Column = None,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="The column by which points belong together.")
+    ] = None,
+    far: Annotated[bool, typer.Option("--far", help="Go on however far beyond the data it is.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the loss of runs, with the interval of the law and that of a new run.
+
+    Two of --n, --d and --c, several values with commas: danlu laws predict fit.json --n 1e9,7e9 --d 1.4e11
+    """
+    from danlu.laws import LawError
+    from danlu.laws import predict as prediction_of
+
+    places: dict[str, list[float]] = {}
+    for said in (*(f"{name}={v}" for name, v in (("n", n), ("d", d), ("c", c)) if v), *(at or [])):
+        name, equals, values = said.partition("=")
+        if not equals or name in places:
+            raise LawError(f"--at {said}: it is COLUMN=VALUES, each column once")
+        places[name] = [_value(name, one) for one in values.split(",")]
+    if not places:
+        raise LawError("nothing to predict: give two of --n, --d and --c, --c alone, or --at COLUMN=VALUES")
+    saved, notes = _fit(source, law, chosen(None, None, None, column), cluster)
+    found = prediction_of(saved, places, far=far)
+    if as_json:
+        print_json(found.json())
+        return
+    for note in notes:
+        say(note)
+    _print(found)
+
+
+def _fit(source: Path, law: str, names: dict[str, str], cluster: str | None) -> tuple[Any, list[str]]:
+    """The fit of the file, or to the file's points, and what is to be said of its columns."""
+    from danlu.files.errors import FileError
+    from danlu.files.json import read_json
+    from danlu.laws import law as named
+    from danlu.laws import read
+    from danlu.laws.answer import answer
+    from danlu.laws.saved import is_fit, parse
+
+    if source.suffix == ".json":
+        try:
+            if is_fit(said := read_json(source)):
+                return parse(said, source), []
+        except FileError:
+            pass  # read says better what is wrong with it
+    wanted = named(law)
+    got = read(source, names, (*wanted.columns, wanted.target))
+    groups = None if cluster is None else got.labels(cluster)
+    found = answer(wanted, got.points, rungs=0, cluster=groups, cluster_name=cluster)
+    return found.saved, [*got.notes, *(f"warning: {one}" for one in (*got.warnings, *found.warnings)), ""]
+
+
+def _value(name: str, text: str) -> float:
+    from danlu.laws import LawError
+    from danlu.spec.schema import SUFFIXES
+
+    text = text.strip()
+    scale = SUFFIXES.get(text[-1:].lower(), 1) if text[-1:].isalpha() else 1
+    try:
+        return float(text[:-1] if text[-1:].lower() in SUFFIXES and scale != 1 else text) * scale
+    except ValueError:
+        raise LawError(f"{name} = {text}: it is a number above zero, such as 7e9 or 7B") from None
+
+
+def _print(found: Any) -> None:
+    law, places = found.law, found.places
+    names = list(dict.fromkeys((*law.columns, *(name for name in ("n", "d", "c") if name in places))))
+    say(f"{law.title}\n{law.formula}\n")
+    rows = [(*names, law.target, "the law, 95 %", "a new run, 95 %")]
+    for i in range(places.size):
+        mean, run = (
+            "" if low != low else f"{low:.4f} to {high:.4f}"
+            for low, high in ((found.mean_low[i], found.mean_high[i]), (found.run_low[i], found.run_high[i]))
+        )
+        told = [_number(float(places[name][i])) for name in names]
+        rows.append((*told, f"{found.value[i]:.4f}", mean, run))
+    print_table(rows)
+    for said in dict.fromkeys(filter(None, found.said)):
+        say(f"measured: {said}")
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+
+
+def _number(value: float) -> str:
+    return rounded(value) if 1e3 <= value < 1e15 else f"{value:.4g}"
