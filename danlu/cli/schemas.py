@@ -72,6 +72,11 @@ _COST = {
     "flips": _NUMBER,
 }  # fmt: skip
 
+_CALIBRATION = {
+    "by": str, "fits": int, "farthest": _NUMBER,
+    "bands": [{"above": _NUMBER, "up_to": _NUMBER, "runs": int, "held": int, "error": _NUMBER,
+               "bias": _NUMBER, "widen": _NUMBER}],
+}  # fmt: skip
 _LAWS_FIT = {
     "schema": "danlu.laws.fit/2", "law": str, "points": int, "parameters": {...: _NUMBER},
     "fixed": [str], "intervals": {...: {"low": _NUMBER, "high": _NUMBER, "error": _NUMBER}},
@@ -79,6 +84,7 @@ _LAWS_FIT = {
     "scatter": {"within": _NUMBER, "between": _NUMBER, "cluster": _TEXT, "clusters": int},
     "loss": {"kind": str, "delta": _NUMBER}, "objective": _NUMBER, "residuals": [_NUMBER],
     "allocation": dict, "hold_out": (dict, None), "warnings": [_WARNED], "draws": ([[_NUMBER]], None),
+    "left_out": ({"clusters": int, "parameters": [[_NUMBER]]}, None), "calibration": (_CALIBRATION, None),
 }  # fmt: skip
 
 SCHEMAS: dict[str, Schema] = {
@@ -237,6 +243,14 @@ SCHEMAS: dict[str, Schema] = {
         "gains": {...: [{"by": str, "at": {...: float}, "loss": _NUMBER, "value": _NUMBER,
                          "low": _NUMBER, "high": _NUMBER}]}, **_READ,
     })),
+    "laws predict": Schema(1, {
+        "law": str, "target": str, "warnings": [_WARNED], "calibration": (_CALIBRATION, None),
+        "predictions": [{
+            "at": {...: _NUMBER}, "value": _NUMBER, "mean": {"low": _NUMBER, "high": _NUMBER},
+            "run": {"low": _NUMBER, "high": _NUMBER}, "reach": _NUMBER, "widened": _NUMBER,
+            "calibration": str,
+        }],
+    }),
     "laws show": Schema(1, ([_LAW], _LAW)),
     "laws compare": Schema(2, {
         "hold_out": int, "warnings": [str], **_READ,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from danlu.files.json import finite
 from danlu.laws.base import Array, Law
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import stretched
@@ -43,27 +44,32 @@ class Prediction:
     reach: Array
     widened: Array
     said: tuple[str, ...]
+    calibration: Calibration | None
     warnings: tuple[Warned, ...]
 
     def json(self) -> dict[str, Any]:
-        """Plain values, an entry for each place."""
-        rows = []
-        for i in range(self.places.size):
-            rows.append({
-                **{name: float(column[i]) for name, column in self.places.items()},
-                self.law.target: float(self.value[i]),
-                "mean": {"low": float(self.mean_low[i]), "high": float(self.mean_high[i])},
-                "run": {"low": float(self.run_low[i]), "high": float(self.run_high[i])},
-                "reach": float(self.reach[i]),
-                "widened": float(self.widened[i]),
+        """Plain values, an entry for each place; what is not known is None."""
+        rows = [
+            {
+                "at": {name: column[i] for name, column in self.places.items()},
+                "value": self.value[i],
+                "mean": {"low": self.mean_low[i], "high": self.mean_high[i]},
+                "run": {"low": self.run_low[i], "high": self.run_high[i]},
+                "reach": self.reach[i],
+                "widened": self.widened[i],
                 "calibration": self.said[i],
-            })  # fmt: skip
-        return {
+            }
+            for i in range(self.places.size)
+        ]
+        said = {
             "law": self.law.name,
             "target": self.law.target,
             "predictions": rows,
+            "calibration": None if self.calibration is None else self.calibration.json(),
             "warnings": [one.json() for one in self.warnings],
         }
+        plain: dict[str, Any] = finite(said)
+        return plain
 
 
 def predict(
@@ -106,7 +112,8 @@ def predict(
             said[i] = band.said(WORDS.get(calibration.by, calibration.by))
             widened[i] = band.widen
     found = stretched(value, widened, found)
-    return Prediction(law, there, value, *found, reach, widened, tuple(said), tuple(dict.fromkeys(warnings)))
+    told = tuple(dict.fromkeys(warnings))
+    return Prediction(law, there, value, *found, reach, widened, tuple(said), calibration, told)
 
 
 def where(law: Law, theta: Array, places: Mapping[str, Any]) -> Points:

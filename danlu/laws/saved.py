@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.files.errors import FileError
 from danlu.files.json import misfit, read_json
 from danlu.laws import calibration
 from danlu.laws.base import Array, Law, law
@@ -84,9 +85,15 @@ def load(path: Path) -> Saved:
     return parse(_one(path), path)
 
 
-def is_fit(said: Any) -> bool:
-    """Whether the value of a JSON file looks like a fit, and not like points."""
-    return isinstance(said, Mapping) and "law" in said and isinstance(said.get("parameters"), Mapping)
+def is_fit(path: Path) -> bool:
+    """Whether a JSON file holds fits, and not points; that of one group is called FILE.json#LABEL."""
+    if not (path.suffix == ".json" or ".json#" in path.name):
+        return False
+    try:
+        said = read_json(path.with_name(path.name.partition(".json")[0] + ".json"))
+    except FileError:
+        return False  # who reads points says better what is wrong with it
+    return isinstance(said, Mapping) and "law" in said and ("parameters" in said or "groups" in said)
 
 
 def parse(said: Any, path: Path | str) -> Saved:

@@ -244,3 +244,42 @@ def test_too_few_points(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
     path.write_text("n,d,loss\n1e6,1e7,4\n2e6,3e7,3\n")
     code, _, err = danlu(capsys, "fit", path)
     assert code == 2 and "chinchilla has 5 parameters" in err and "too many for 2 points" in err
+
+
+def test_predict_from_a_fit_and_from_points(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, ladder: Path
+) -> None:
+    _, out, _ = danlu(capsys, "fit", ladder, "--json", "--resamples", 8)
+    written = tmp_path / "fit.json"
+    written.write_text(out)
+    code, out, err = danlu(capsys, "predict", written, "--n", "1e9,0.7B", "--d", "14B", "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    expected = CHINCHILLA.predict(TRUTH, Points(n=[1e9, 7e8], d=[1.4e10, 1.4e10]))
+    assert [one["value"] for one in said["predictions"]] == pytest.approx(expected.tolist(), rel=1e-6)
+    assert said["predictions"][1]["at"] == {"n": 7e8, "d": 1.4e10, "c": pytest.approx(6 * 7e8 * 1.4e10)}
+    code, out, _ = danlu(capsys, "predict", ladder, "--c", "4e21", "--column", "n=params")
+    n, d = optimum(TRUTH, 4e21)
+    loss = float(CHINCHILLA.predict(TRUTH, Points(n=[n], d=[d]))[0])
+    assert code == 0 and f"{loss:.4f}" in out and "a new run, 95 %" in out
+    assert "warning: compute is 3.33 times beyond what was measured" in out and "measured: " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "nothing to predict: give two of --n, --d and --c"),
+        (("--n", "1e9"), "give a value of d"),
+        (("--n", "many", "--d", "1e9"), "n = many: it is a number above zero"),
+        (("--at", "x"), "--at x: it is COLUMN=VALUES"),
+        (("--c", "1e33"), "too far to be told"),
+    ],
+)
+def test_predict_refuses_in_a_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    fit = {"law": "chinchilla", "parameters": dict(zip(CHINCHILLA.keys, TRUTH.tolist(), strict=True))}
+    written = tmp_path / "fit.json"
+    written.write_text(json.dumps(fit | {"ranges": {"c": [1e18, 1e21]}}))
+    code, _, err = danlu(capsys, "predict", written, *words)
+    assert code == 2 and said in err and "Traceback" not in err

@@ -63,6 +63,7 @@ laws compare points.csv
 laws isoflop profiles.csv --resamples 20
 laws envelope profiles.csv --resamples 20
 laws chain tasks.csv --resamples 20 --at loss=3
+laws predict points.csv --n 1e9 --d 2e10
 laws plan --flops 1e20
 """
 

@@ -1,4 +1,4 @@
-"""Predictions: places, intervals of the law and of a new run, how far is too far, what calibration measures."""
+"""Predictions: places, intervals of the law and of a new run, how far is too far, calibration."""
 
 from __future__ import annotations
 

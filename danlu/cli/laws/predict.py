@@ -61,19 +61,13 @@ def predict(
 
 def _fit(source: Path, law: str, names: dict[str, str], cluster: str | None) -> tuple[Any, list[str]]:
     """The fit of the file, or to the file's points, and what is to be said of its columns."""
-    from danlu.files.errors import FileError
-    from danlu.files.json import read_json
     from danlu.laws import law as named
-    from danlu.laws import read
+    from danlu.laws import load, read
     from danlu.laws.answer import answer
-    from danlu.laws.saved import is_fit, parse
+    from danlu.laws.saved import is_fit
 
-    if source.suffix == ".json":
-        try:
-            if is_fit(said := read_json(source)):
-                return parse(said, source), []
-        except FileError:
-            pass  # read says better what is wrong with it
+    if is_fit(source):
+        return load(source), []
     wanted = named(law)
     got = read(source, names, (*wanted.columns, wanted.target))
     groups = None if cluster is None else got.labels(cluster)
