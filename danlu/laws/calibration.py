@@ -82,9 +82,13 @@ class Calibration:
 def from_json(said: Mapping[str, Any]) -> Calibration:
     """What ``Calibration.json`` made."""
     bands = tuple(
-        Band(**{name: np.inf if value is None else value for name, value in one.items()})
+        Band(**{
+            **one,
+            "up_to": np.inf if one["up_to"] is None else one["up_to"],
+            "widen": np.inf if one["widen"] is None else one["widen"],
+        })
         for one in said["bands"]
-    )
+    )  # fmt: skip
     return Calibration(said["by"], said["fits"], said["farthest"], bands)
 
 
@@ -98,7 +102,7 @@ def calibrate(found: Fit, *, by: str, cluster: str | Array | None = None, seed: 
     law, points = found.law, found.points
     if by not in points:
         raise LawError(f"there is no column {by} to calibrate by; there are {', '.join(points)}")
-    group = clusters(points, cluster)
+    group = clusters(points, cluster).astype(np.float64)
     reaches, ratios, scores, why, fits = [], [], [], None, 0
     for limit in _limits(points[by], int(found.free.sum())):
         below = points[by] <= limit

@@ -100,6 +100,11 @@ class Draws:
             name: Interval(*map(float, row)) for name, row in zip(self.fit.law.names, columns, strict=True)
         }
 
+    def only(self, fit: Fit, own: NDArray[np.int64]) -> Draws:
+        """Of some of the parameters, by their places: those of one ``fit`` of several fitted at once."""
+        without = self.without and self.without._replace(theta=self.without.theta[:, own])
+        return Draws(fit, self.theta[:, own], self.lost, without)
+
     def predict(self, points: Mapping[str, Array], level: float = 0.95) -> Interval:
         """The interval of what the law says of other points, (points,); the scatter of runs is not in it."""
         return self.of(lambda theta: self.fit.law.predict(theta, points), level)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from danlu.laws.answer import Answer, answer
 from danlu.laws.base import Array, Data, Law, Parameter, ascii_name
-from danlu.laws.doubt import Draws, HoldOut
+from danlu.laws.doubt import HoldOut
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit
 from danlu.laws.gains import Gain, gains
@@ -262,9 +262,7 @@ def _part(together: Answer, law: Law, number: int, own: Places) -> Answer:
     return replace(
         together,
         fit=one,
-        draws=None
-        if together.draws is None
-        else Draws(one, together.draws.theta[:, own], together.draws.lost),
+        draws=None if together.draws is None else together.draws.only(one, own),
         intervals=intervals,
         held=_held(together.held, one, number),
         warnings=[],

@@ -112,8 +112,20 @@ def predict(
             said[i] = band.said(WORDS.get(calibration.by, calibration.by))
             widened[i] = band.widen
     found = stretched(value, widened, found)
-    told = tuple(dict.fromkeys(warnings))
-    return Prediction(law, there, value, *found, reach, widened, tuple(said), calibration, told)
+    return Prediction(
+        law=law,
+        places=there,
+        value=value,
+        mean_low=found[0],
+        mean_high=found[1],
+        run_low=found[2],
+        run_high=found[3],
+        reach=reach,
+        widened=widened,
+        said=tuple(said),
+        calibration=calibration,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
 
 
 def where(law: Law, theta: Array, places: Mapping[str, Any]) -> Points:

@@ -163,10 +163,8 @@ def _loss(path: Path | str, said: Mapping[str, Any] | None) -> Loss:
 def _scatter(said: Mapping[str, Any] | None) -> Scatter | None:
     if said is None:
         return None
-    return Scatter(
-        *(math.nan if said[name] is None else said[name] for name in ("within", "between")),
-        said["clusters"], said["cluster"],
-    )  # fmt: skip
+    within, between = (math.nan if said[name] is None else said[name] for name in ("within", "between"))
+    return Scatter(within, between, said["clusters"], said["cluster"])
 
 
 def _left_out(path: Path | str, said: Mapping[str, Any] | None, width: int) -> LeftOut | None:
