@@ -77,6 +77,8 @@ def planned(plan: Plan, words: Sequence[str], room: float = 80e9) -> Planned:
 
     Raises SpecError or LabError where the recipe is no transformer on text, or cannot be so large.
     """
+    if not 1 <= room < math.inf:
+        raise LabError(f"gpu-memory = {room:g} is not a number of bytes such as 80e9")
     named = bool(words)
     words = tuple(words) if named else (recipe_for(float(plan.run.n)),)
     base = resolve(words)

@@ -216,6 +216,18 @@ def test_no_other_size_does_better_under_repetition(flops: float, unique: float)
     assert back["compute"].value == pytest.approx(flops, rel=1e-4)
 
 
+def test_serving_and_repeating_together() -> None:
+    """With tokens without end it is the plan that serves; with few, no other size costs less."""
+    plain = plan(loss=2.3, serve=1e12)
+    unlimited = plan(loss=2.3, serve=1e12, unique_tokens=1e14)
+    assert unlimited["parameters"].value == pytest.approx(plain["parameters"].value, rel=1e-3)
+    assert unlimited["total_compute"].value == pytest.approx(plain["total_compute"].value, rel=1e-8)
+    few = plan(loss=2.3, serve=1e12, unique_tokens=2e10)
+    for factor in (0.8, 1.25):
+        other = plan(loss=2.3, parameters=factor * few["parameters"].value, serve=1e12, unique_tokens=2e10)
+        assert other["total_compute"].value > few["total_compute"].value
+
+
 def test_epochs_are_warned_of_past_four_and_past_sixteen() -> None:
     for epochs, code in ((3.9, None), (4.1, "epochs-some"), (16.1, "epochs-many")):
         found = plan(parameters=1e9, tokens=2e10, unique_tokens=2e10 / epochs)

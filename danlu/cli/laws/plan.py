@@ -52,7 +52,9 @@ def plan(
         float, typer.Option("--utilisation", help="Share of the GPU's FLOP/s that is reached.")
     ] = 0.4,
     flops_per_second: Annotated[float, typer.Option("--flops-per-second", help="FLOP/s of one GPU.")] = 1e15,
-    gpu_memory: Annotated[float, typer.Option("--gpu-memory", help="Memory of one GPU in bytes.")] = 80e9,
+    gpu_memory: Annotated[
+        float, typer.Option("--gpu-memory", min=1, max=1e15, help="Memory of one GPU in bytes.")
+    ] = 80e9,
     published: Annotated[
         bool, typer.Option("--published", help="Show what each published law makes of the compute.")
     ] = False,

@@ -16,8 +16,9 @@ from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
 
 SOURCE = "Muennighoff et al. 2023"
 FEW, MANY = 4.0, 16.0  # epochs: up to FEW nearly as good as fresh data, past MANY hardly worth anything
-POINTS, ROUNDS = 33, 9  # of a grid, and how many grids, each a sixteenth as wide
-WIDE = 12.0  # of the first grid, in ln N to either side of the plain optimum
+POINTS, ROUNDS = 33, 9  # of a grid, and how many grids, …
+NARROWER = 1.5 / 16  # … each so much narrower: half a step more than to the neighbours of the best point
+WIDE = 12.0  # of the first grid, in ln D to either side, beyond what the compute alone makes wide
 
 
 def loss_of(theta: Array, n: Array, d: Array, unique: float) -> Array:
@@ -54,16 +55,19 @@ def best(
 
 def _cheapest(theta: Array, log_cost: Array, unique: float, served: float) -> tuple[Array, Array]:
     """N and D of the lowest loss for exp(log_cost) FLOP, (…,)."""
+    cost = np.exp(log_cost)
+
+    def size(d: Array) -> Array:
+        return cost[..., None] / (FLOPS_PER_PARAMETER_AND_TOKEN * d + SERVING * served)
+
     with np.errstate(all="ignore"):
-        # N·(6·D + 2·T) is the cost, so that N is below what serving alone allows.
-        centre, wide = log_cost[..., None] / 2, log_cost.max() / 2 if np.isfinite(log_cost).all() else 60.0
-        steps, wide = np.linspace(-1, 1, POINTS), max(WIDE, wide)
+        steps, wide = np.linspace(-1, 1, POINTS), WIDE + np.abs(log_cost).max() / 2
+        centre = log_cost[..., None] / 2  # of ln D
         for _ in range(ROUNDS):
             x = centre + wide * steps
-            n = np.exp(x)
-            d = (np.exp(log_cost[..., None] - x) - SERVING * served) / FLOPS_PER_PARAMETER_AND_TOKEN
-            told = LAW.predict(theta, {"n": n, "d": np.maximum(d, 1e-300), "u": np.full(d.shape, unique)})
-            at = np.argmin(np.where((d > 0) & np.isfinite(told), told, np.inf), axis=-1)
-            centre, wide = np.take_along_axis(x, at[..., None], -1), wide / 16 * 1.5
-        n = np.exp(centre[..., 0])
-        return n, (np.exp(log_cost) / n - SERVING * served) / FLOPS_PER_PARAMETER_AND_TOKEN
+            d = np.exp(x)
+            told = LAW.predict(theta, {"n": size(d), "d": d, "u": np.full(d.shape, unique)})
+            at = np.argmin(np.where(np.isfinite(told), told, np.inf), axis=-1)
+            centre, wide = np.take_along_axis(x, at[..., None], -1), wide * NARROWER
+        d = np.exp(centre)
+        return size(d)[..., 0], d[..., 0]
