@@ -35,11 +35,16 @@ from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import Column, Read, read
 from danlu.laws.fit import Fit, fit, objective, refit, residuals
 from danlu.laws.formulas import (
+    additive,
     batch,
     bnsl,
     chains,
     chinchilla,
+    coupled,
+    experts,
+    farseer,
     kaplan,
+    mixtures,
     overtraining,
     power,
     precision,
@@ -49,6 +54,7 @@ from danlu.laws.formulas import (
 )
 from danlu.laws.gains import Gain
 from danlu.laws.groups import Groups, by_group, grouped
+from danlu.laws.hull import lower_hull
 from danlu.laws.plan import Plan, plan
 from danlu.laws.prediction import Prediction, predict
 from danlu.laws.profiles import Flat, Profile, profile, unidentified
@@ -90,6 +96,7 @@ __all__ = [
     "Scatter",
     "Solution",
     "Warned",
+    "additive",
     "batch",
     "bnsl",
     "bootstrap",
@@ -100,7 +107,10 @@ __all__ = [
     "chains",
     "check",
     "chinchilla",
+    "coupled",
     "envelope",
+    "experts",
+    "farseer",
     "fit",
     "grid",
     "grouped",
@@ -111,6 +121,8 @@ __all__ = [
     "kaplan",
     "law",
     "load",
+    "lower_hull",
+    "mixtures",
     "objective",
     "overtraining",
     "parametric",

@@ -128,7 +128,8 @@ def _inverse(J: Array, corner: NDArray[np.int64]) -> Array:
     active = _at(J, corner)
     size = np.sqrt((active**2).sum(-1, keepdims=True))
     size = np.where(size > 1e-150, size, np.inf)  # of what does not move, lest rounding be divided by nothing
-    return np.linalg.pinv(np.nan_to_num(active / size), rcond=1e-13) / size.mT
+    with np.errstate(invalid="ignore"):
+        return np.linalg.pinv(np.nan_to_num(active / size), rcond=1e-13) / size.mT
 
 
 def _into(problems: Problems, u: Array, corner: NDArray[np.int64]) -> Array:

@@ -22,6 +22,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "x": ("", "any one quantity"),
     "loss": ("nats/token", "held-out loss"),
     "task_loss": ("nats or bits", "loss on the right answers of a task"),
+    "width": ("", "width of the model"),
+    "depth": ("", "layers of the model"),
+    "e": ("", "number of experts"),
+    "g": ("", "granularity: into how many experts a feed-forward layer is cut"),
     "pw": ("bits", "precision of the weights"),
     "pa": ("bits", "precision of the activations"),
     "pkv": ("bits", "precision of the attention cache"),
@@ -30,6 +34,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "error": ("", "share of a task's answers that are wrong"),
     "accuracy": ("", "share of a task's answers that are right"),
 }
+SHARES = tuple(f"w{i}" for i in range(1, 6))  # of domains in a mixture, which may be none
+COLUMNS |= {name: ("", f"share of domain {name[1:]} in the data") for name in SHARES}
 FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
 
 
@@ -99,10 +105,14 @@ def check(law: Law, points: Points, held: int = 0) -> None:
             unit, meaning = COLUMNS.get(name, ("", ""))
             told = f" ({meaning}{', ' + unit if unit else ''})" if meaning else ""
             raise LawError(f"{law.name} needs a column {name}{told}; there are {', '.join(points) or 'none'}")
-        positive = name in law.columns or law.space == "log"
-        if positive and (bad := np.flatnonzero(points[name] <= 0).tolist()):
-            value = points[name][bad[0]]
-            raise LawError(f"{law.name} needs {name} > 0, but point {bad[0] + 1} has {value:g} {_among(bad)}")
+        if name not in law.columns and law.space != "log":  # a target that may have either sign
+            continue
+        wrong = points[name] < 0 if name in SHARES else points[name] <= 0
+        if bad := np.flatnonzero(wrong).tolist():
+            value, sign = points[name][bad[0]], "≥" if name in SHARES else ">"
+            raise LawError(
+                f"{law.name} needs {name} {sign} 0, but point {bad[0] + 1} has {value:g} {_among(bad)}"
+            )
     if points.size < len(law.parameters) - held:
         raise LawError(
             f"{law.name} has {len(law.parameters)} parameters ({', '.join(law.names)}), "

@@ -163,6 +163,17 @@ def test_a_fit_with_parameters_held(capsys: pytest.CaptureFixture[str], ladder: 
     assert "= α" in (tmp_path / "held.html").read_text(encoding="utf-8")
 
 
+def test_a_fit_to_the_lower_hull(capsys: pytest.CaptureFixture[str], ladder: Path) -> None:
+    words = ["fit", ladder, "--law", "kaplan-c", "--hull", "--resamples", 0, "--hold-out", 0]
+    code, out, _ = danlu(capsys, *words, "--json")
+    said = json.loads(out)
+    assert code == 0 and said["points"] < 30
+    assert f"{said['points']} of 30 points lie on the lower hull of loss against compute" in said["notes"]
+    code, out, _ = danlu(capsys, *words[:4])
+    whole, hull = re.findall(r"c_C|C_c", out), said["parameters"]
+    assert code == 0 and whole and all(value > 0 for value in hull.values())
+
+
 def test_groups(capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path) -> None:
     head, *rows = ladder.read_text().splitlines()
     n, d = (np.array([float(row.split(",")[i]) for row in rows]) for i in (0, 1))

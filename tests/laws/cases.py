@@ -41,6 +41,20 @@ BITS = dict(
 )
 N_Q, D_Q, P_Q = plane(SIZES[::2], TOKENS[::2], [3.0, 4.0, 6.0])
 
+N_B, B_S, S_B = plane(SIZES[::2], np.geomspace(1e5, 1e7, 4), STEPS[::2])
+WIDTH, DEPTH, D_W = plane(np.geomspace(256, 3072, 4), np.geomspace(3, 80, 4), TOKENS[::2])
+N_F, D_F = plane(np.geomspace(1e8, 1e10, 6), np.geomspace(1e9, 5e11, 6))
+N_E, E_N = plane(np.geomspace(1e7, 1e9, 4), [1, 2, 8, 32, 128, 512])
+N_G, D_G, G_N = plane(SIZES[::2], TOKENS[::2], [1.0, 2.0, 4.0, 16.0])
+SHARES = np.random.default_rng(0).dirichlet(np.ones(5), 30)
+
+
+def shares(domains: int) -> dict[str, Array]:
+    """Mixtures of so many domains, one of them absent in the first."""
+    weights = SHARES[:, :domains] * (np.arange(30)[:, None] != np.arange(domains))
+    return {f"w{i + 1}": column for i, column in enumerate((weights / weights.sum(1, keepdims=True)).T)}
+
+
 CASES: dict[str, Case] = {
     "power": Case((12.0, 0.09), {"x": np.geomspace(1e5, 1e10, 9)}),
     "power-floor": Case((40.0, 0.21, 1.7), {"x": np.geomspace(1e5, 1e10, 9)}),
@@ -64,6 +78,16 @@ CASES: dict[str, Case] = {
     ),
     "precision": Case((2.76, 4299.0, 18060.0, 0.49, 0.5, 2.67, 2.21, 0.96), BITS),
     "quantized-after": Case((0.06, 0.51, 0.34, 0.59), {"n": N_Q, "d": D_Q, "pw": P_Q}),
+    "coupled": Case((1.2, 900.0, 2500.0, 0.42, 0.4, 0.6), {"n": N, "d": D}),
+    "farseer": Case((-0.8, -0.12, 0.15, 4.9, -1.1, -0.17, -1.18, -0.2, 0.05), {"n": N_F, "d": D_F}),
+    "width-depth": Case((1.6, 60.0, 1.5, 900.0, 0.7, 0.9, 0.33), {"width": WIDTH, "depth": DEPTH, "d": D_W}),
+    "three-terms": Case((1.6, 400.0, 30.0, 40.0, 0.34, 0.35, 0.5), {"n": N_B, "b": B_S, "s": S_B}),
+    "moe-experts": Case((-0.083, -0.126, 0.012, 1.111, 1.88, 470.0), {"n": N_E, "e": E_N}),
+    "moe-granularity": Case((0.47, 18.1, 30.8, 0.115, 0.147, 2.1, 0.58), {"n": N_G, "d": D_G, "g": G_N}),
+    "mixture-2": Case((2.1, 0.3, -1.4), shares(2)),
+    "mixture-3": Case((2.1, 0.3, -1.4, -0.5), shares(3)),
+    "mixture-4": Case((2.1, 0.3, -1.4, -0.5, 0.8), shares(4)),
+    "mixture-5": Case((2.1, 0.3, -1.4, -0.5, 0.8, -2.0), shares(5)),
     "overtraining": Case((1.73, 157.0, 246.0, 0.127), {"n": N, "d": D}),
     "batch-hyperbola": Case((5e3, 1e6), {"b": np.geomspace(1e4, 1e8, 9)}),
     "critical-batch": Case((2.1e8, 0.21), {"loss": np.linspace(1.5, 6.0, 9)}),

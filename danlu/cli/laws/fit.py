@@ -33,6 +33,9 @@ def fit(
     loss: Annotated[
         str, typer.Option("--loss", help="What is minimised: huber:WIDTH, mse or lad, of ln loss.")
     ] = "huber:1e-3",
+    hull: Annotated[
+        bool, typer.Option("--hull", help="Only runs on the lower convex hull of loss against compute.")
+    ] = False,
     hold_out: HoldOut = 2,
     resamples: Annotated[
         int,
@@ -75,6 +78,8 @@ def fit(
     if report is not None:
         check_output(report, force)
     got = danlu.laws.read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
+    if hull:
+        got = got.take(danlu.laws.lower_hull(got.points), "lie on the lower hull of loss against compute")
     options: dict[str, Any] = {
         "loss": minimised, "fixed": fixed, "rungs": hold_out, "resamples": resamples,
         "cluster": None if cluster is None else got.labels(cluster), "cluster_name": cluster,

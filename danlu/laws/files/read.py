@@ -8,12 +8,13 @@ import io
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from danlu.files.errors import FileError
 from danlu.files.json import misfit, parse
@@ -32,6 +33,10 @@ NAMES: dict[str, tuple[str, ...]] = {
     "b": ("b", "batch_tokens", "batch_size_tokens"),
     "u": ("u", "unique_tokens"),
     "lr": ("lr", "learning_rate", "peak_lr"),
+    "width": ("width", "d_model", "hidden_size", "n_embd"),
+    "depth": ("depth", "layers", "num_layers", "n_layers", "n_layer"),
+    "e": ("e", "experts", "num_experts", "n_experts"),
+    "g": ("g", "granularity"),
     "loss": ("loss", "val_loss", "validation_loss", "held_out_loss", "test_loss", "eval_loss"),
 }
 SUSPICIOUS = 2.0  # C is this far from 6 N D in every point: a warning …
@@ -87,6 +92,12 @@ class Read:
         if "" in labels:
             raise LawError(f"column {name} is empty in point {labels.index('') + 1}: it has no group")
         return labels
+
+    def take(self, which: NDArray[np.int64], why: str) -> Read:
+        """The points that an index array chooses, with a note of how many do what ``why`` says."""
+        note = f"{len(which)} of {self.points.size} points {why}"
+        table = {name: [values[i] for i in which] for name, values in self.table.items()}
+        return replace(self, points=self.points.take(which), notes=[*self.notes, note], table=table)
 
     def json(self) -> dict[str, Any]:
         """``columns``, ``skipped``, ``where`` and ``notes``, as ``--json`` says them."""
