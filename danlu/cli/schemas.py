@@ -265,6 +265,12 @@ SCHEMAS: dict[str, Schema] = {
         "points": int, "hold_out": ({"by": str, "points": int, "errors": {...: float}}, None),
         "predictions": [dict], "warnings": [_WARNED], **_READ,
     }),
+    "laws design": Schema(1, {
+        "target": str, "value": float, "half": float, "relative": bool, "budget": float, "rank": str,
+        "runs": [{"n": float, "d": float, "flops": float, "fall": float, "half": float,
+                  "fall_per_flop": float}],
+        "warnings": [_WARNED],
+    }),
     "laws plan": Schema(2, {
         "schema": "danlu.laws.plan/2", "law": str, "by": str, "parameters": {...: float},
         "given": {...: float},

@@ -30,6 +30,7 @@ from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
 from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
 from danlu.laws.calibration import Band, Calibration, calibrate
 from danlu.laws.chain import Chain, chain
+from danlu.laws.design import Design, design
 from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife, resample
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import Column, Read, read
@@ -74,6 +75,7 @@ __all__ = [
     "Calibration",
     "Chain",
     "Column",
+    "Design",
     "Draws",
     "Fit",
     "Flat",
@@ -108,6 +110,7 @@ __all__ = [
     "check",
     "chinchilla",
     "coupled",
+    "design",
     "envelope",
     "experts",
     "farseer",

@@ -132,3 +132,24 @@ def test_mistakes_in_a_chain(
     base = [] if "--column" in words else ["--column", "accuracy=score"]
     code, out, err = danlu(capsys, "chain", tasks, *base, "--resamples", 10, "--hold-out", 0, *words)
     assert (code, out) == (2, "") and said in err
+
+
+def test_design(capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path) -> None:
+    words = ["design", curves, "--budget", "1e21", "--target", "loss@1e23", "--runs", 2, "--resamples", 20]
+    code, out, err = danlu(capsys, *words, "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    first, second = said["runs"]
+    assert said["half"] > first["half"] > second["half"] > 0 and first["flops"] <= 1e21 * (1 + 1e-9)
+    assert 6 * first["n"] * first["d"] == pytest.approx(first["flops"])
+    n, d = optimum(TRUTH, 1e23)
+    loss = law("chinchilla").predict(TRUTH, {"n": np.array([n]), "d": np.array([d])})[0]
+    assert said["value"] == pytest.approx(loss, rel=0.02) and "params" in str(said["columns"])
+    code, out, _ = danlu(capsys, "fit", curves, "--resamples", 20, "--json")
+    (tmp_path / "fit.json").write_text(out)
+    code, out, err = danlu(capsys, "design", tmp_path / "fit.json", *words[2:8])
+    assert (code, err) == (0, "") and "loss@1e23 is " in out and "interval falls by" in out
+    code, _, err = danlu(capsys, "design", curves, "--budget", "1e21", "--target", "speed")
+    assert code == 2 and "target = 'speed'; it is loss@1e22" in err
+    code, _, err = danlu(capsys, "design", tmp_path / "fit.json", "--budget", "-1", "--target", "a")
+    assert code == 2 and "budget = -1" in err

@@ -7,6 +7,7 @@ import typer
 from danlu.cli.laws.approaches import envelope, isoflop
 from danlu.cli.laws.chain import chain
 from danlu.cli.laws.compare import compare
+from danlu.cli.laws.design import design
 from danlu.cli.laws.fit import fit
 from danlu.cli.laws.plan import plan
 from danlu.cli.laws.predict import predict
@@ -26,5 +27,5 @@ def _laws(context: typer.Context) -> None:
         say(context.get_help())
 
 
-for verb in (fit, predict, show, compare, isoflop, envelope, chain, plan):
+for verb in (fit, predict, show, compare, isoflop, envelope, chain, design, plan):
     laws.command()(verb)

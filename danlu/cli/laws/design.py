@@ -1,0 +1,125 @@
+"""``danlu laws design``: which run to train next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from danlu.cli.laws.columns import AsJson, C, Column, D, N, chosen
+from danlu.cli.output import print_json, print_table, say
+from danlu.cli.working import Working
+
+
+def design(
+    file: Annotated[
+        Path, typer.Argument(help="Points, as danlu laws fit reads them, or the JSON file of a fit.")
+    ],
+    budget: Annotated[float, typer.Option("--budget", metavar="FLOP", help="What one run may cost: 1e20.")],
+    target: Annotated[
+        str,
+        typer.Option("--target", help="What should be known: loss@1e22, n@1e22, loss@n=7e9,d=2e12, a, beta."),
+    ],
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, max=1000, help="How many runs, one after the other.")
+    ] = 3,
+    rank: Annotated[
+        Literal["run", "flop"], typer.Option("--rank", help="The best by what a run gains, or by FLOP.")
+    ] = "run",
+    law: Annotated[str, typer.Option("--law", help="A law of n and d; danlu laws show.")] = "chinchilla",
+    n: N = None,
+    d: D = None,
+    c: C = None,
+    column: Column = None,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=10, max=100_000, help="Resamples of the fit.")
+    ] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Say which run to train next, to know a quantity better.
+
+    Example: danlu laws design points.csv --budget 1e20 --target loss@1e22 --runs 3
+    """
+    from danlu.laws import Warned
+    from danlu.laws import design as advise
+
+    with Working() as working:
+        working("fitting and resampling")
+        if file.suffix == ".json":
+            known, warnings, said = _saved(file), list[Any](), dict[str, Any]()
+        else:
+            known, warnings, said = _fitted(file, law, chosen(n, d, c, column), cluster, resamples)
+    found = advise(*known, budget=budget, target=target, runs=runs, rank=rank)
+    warnings += found.warnings
+    largest = known[4].get("c", (0, 0))[1]
+    if largest and budget > 10 * largest:
+        text = f"a run of {budget:.3g} FLOP is {budget / largest:.3g} times the largest one measured"
+        warnings.append(Warned("large-budget", text))
+    if as_json:
+        print_json({
+            "target": found.target, "value": found.value, "half": found.half, "relative": found.relative,
+            "budget": budget, "rank": rank,
+            "runs": [{**run.__dict__, "fall_per_flop": run.fall / run.flops} for run in found.runs],
+            "warnings": [one.json() for one in warnings],
+        } | said)  # fmt: skip
+        return
+    for note in said.get("notes", []):
+        say(note)
+    say(f"\n{target} is {found.value:.5g} ± {_half(found, found.half)} (95 %)\n")
+    rows = [("run", "N", "D", "D/N", "FLOP", "interval falls by", "to ±", "per 1e18 FLOP")]
+    for number, run in enumerate(found.runs, start=1):
+        rows.append((
+            str(number), f"{run.n:.3g}", f"{run.d:.3g}", f"{run.d / run.n:.3g}", f"{run.flops:.3g}",
+            f"{run.fall:.1%}", _half(found, run.half), f"{run.fall / run.flops * 1e18:.2%}",
+        ))  # fmt: skip
+    print_table(rows)
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
+def _half(found: Any, half: float) -> str:
+    return f"{half:.2%}" if found.relative else f"{half:.3g}"
+
+
+def _saved(path: Path) -> Any:
+    """Law, parameters, covariance, scatter and ranges of a fit file."""
+    import math
+
+    import numpy as np
+
+    from danlu.laws import LawError, load
+
+    one = load(path)
+    if one.covariance is None or one.scatter is None:
+        raise LawError(f"{path} has no covariance or no scatter; fit again with this danlu, and resamples")
+    scatter = math.hypot(one.scatter.within, one.scatter.between)
+    return one.law, np.asarray(one.theta), one.covariance, scatter, one.ranges
+
+
+def _fitted(
+    file: Path, name: str, names: dict[str, str], cluster: str | None, resamples: int
+) -> tuple[Any, list[Any], dict[str, Any]]:
+    """The same of points, with the warnings of reading and fitting, and what was read."""
+    import math
+
+    from danlu.laws import LawError, Warned, read
+    from danlu.laws import law as law_of
+    from danlu.laws.answer import answer
+    from danlu.laws.saved import ranges
+
+    law = law_of(name)
+    got = read(file, names, (*law.columns, law.target))
+    groups = None if cluster is None else got.labels(cluster)
+    found = answer(law, got.points, rungs=0, resamples=resamples, cluster=groups)
+    warnings = [*(Warned("file", text) for text in got.warnings), *found.warnings]
+    if found.covariance is None:
+        raise LawError(f"the fit of {name} has no intervals, so that no run can narrow them: {warnings[-1]}")
+    scatter = math.hypot(found.scatter.within, found.scatter.between)
+    ends = {key: (low, high) for key, (low, high) in ranges(got.points, law).items()}
+    ratio = got.points["d"] / got.points["n"]
+    ends["d/n"] = float(ratio.min()), float(ratio.max())
+    return (law, found.fit.vector, found.covariance, scatter, ends), warnings, got.json()

@@ -1,0 +1,208 @@
+"""Which run to train next: the one after which the interval of a chosen quantity is the narrowest.
+
+The law is made linear at its parameters. A run with gradient x of ln loss and scatter σ takes
+(gᵀΣx)²/(σ² + xᵀΣx) from the variance gᵀΣg of a quantity with gradient g (a c-optimal design, one run at a
+time: Fedorov 1972; Chaloner and Verdinelli 1995, doi:10.1214/ss/1177009939).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from danlu.laws.base import Array, Law
+from danlu.laws.errors import LawError, Warned
+from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
+
+Rank = Literal["run", "flop"]
+RANKS: tuple[Rank, ...] = ("run", "flop")
+SIZES = 40  # of candidates, for each compute
+CHEAPER = (1.0, 0.3, 0.1, 0.03)  # shares of the budget that a candidate may cost
+WIDER = 2.0  # candidates' tokens per parameter are at most so many times beyond those measured,
+AROUND = 10.0  # and where those are not known, so many times around the law's best
+FAR = 30.0  # times the largest compute measured, from which on the law itself is the doubt
+STEP = 1e-4  # of a difference, in the fit's coordinates
+TWO_SIDED = 1.96
+
+
+@dataclass(frozen=True)
+class Target:
+    """A quantity that follows from the parameters. ``of``: (…, parameters) to (…); ``log``: its interval is
+    relative, so that the logarithm counts."""
+
+    name: str
+    of: Callable[[Array], Array]
+    log: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run to train. ``n``, ``d``, ``flops``; ``fall``: by which share it narrows the interval that the runs
+    before it leave; ``half``: half of the 95 % interval after it."""
+
+    n: float
+    d: float
+    flops: float
+    fall: float
+    half: float
+
+
+@dataclass(frozen=True)
+class Design:
+    """``value``: of the target now; ``half``: half of its 95 % interval now, as a share of the value where
+    ``relative``. ``runs``: in the order of their gain; ``warnings``."""
+
+    target: str
+    value: float
+    half: float
+    relative: bool
+    runs: list[Run]
+    warnings: list[Warned]
+
+
+def design(
+    law: Law,
+    theta: Array,
+    covariance: Array,
+    scatter: float,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    *,
+    budget: float,
+    target: str,
+    runs: int = 1,
+    rank: Rank = "run",
+) -> Design:
+    """The runs to train next, one after the other, each within a budget.
+
+    ``theta``: (parameters,); ``covariance``: of them in the fit's coordinates; ``scatter``: standard
+    deviation of a run's ln loss; ``ranges``: lowest and highest c and d/n of the points, as far as they are
+    known. ``budget``: FLOP of one run. ``target``: of ``read_target``. ``rank``: the best run is the one
+    whose interval falls most (``run``), or most per FLOP (``flop``; a cheap one, as a rule).
+    Raises LawError for a law that is not of n and d, or where scatter or covariance tell nothing.
+    """
+    if set(law.columns) != {"n", "d"} or law.space != "log":
+        raise LawError(f"a design needs a law of n and d, not {law.name} of {' and '.join(law.columns)}")
+    if rank not in RANKS:
+        raise LawError(f"rank = {rank!r}; allowed: {', '.join(RANKS)}")
+    if not (np.isfinite(scatter) and scatter > 0 and np.isfinite(covariance).all() and covariance.any()):
+        raise LawError(
+            "a design needs the parameters' covariance and the scatter of runs; fit with resamples"
+        )
+    if not 0 < budget < np.inf:
+        raise LawError(f"budget = {budget:g}; it is the FLOP of one run, above zero")
+    aim = read_target(law, target)
+    u = law.inner(theta)
+    g = _gradient(law, u, lambda t: np.log(aim.of(t)) if aim.log else aim.of(t))
+    size, data = optimum(theta, budget) if law.name == CHINCHILLA.name else (1.0, 20.0)
+    n, d = candidates(budget, ranges or {}, float(data / size))
+    x = law.gradient(theta, {"n": n, "d": d}) / law.predict(theta, {"n": n, "d": d})
+    x = x * np.where(law.logs, theta, 1.0)[:, None]
+    flops = FLOPS_PER_PARAMETER_AND_TOKEN * n * d
+    now, left, advised = covariance, float(g @ covariance @ g), []
+    first = left
+    if not left > 0:
+        raise LawError(f"{target} is certain already: no free parameter moves it")
+    for _ in range(runs):
+        toward = now @ x
+        spread = scatter**2 + np.sum(x * toward, axis=0)
+        fall = 1 - np.sqrt(np.maximum(left - (g @ toward) ** 2 / spread, 0.0) / left)
+        best = int(np.argmax(fall if rank == "run" else fall / flops))
+        now = now - np.outer(toward[:, best], toward[:, best]) / spread[best]
+        left = float(g @ now @ g)
+        half = TWO_SIDED * float(np.sqrt(left))
+        advised.append(Run(float(n[best]), float(d[best]), float(flops[best]), float(fall[best]), half))
+    warnings = []
+    largest = (ranges or {}).get("c", (0.0, 0.0))[1]
+    if largest and (at := _compute(target)) and at > FAR * largest:
+        warnings.append(Warned(
+            "far-target", f"{target} is {at / largest:.3g} times the largest compute measured: that the law "
+            "holds so far is a doubt that no run within this budget removes",
+        ))  # fmt: skip
+    value = float(aim.of(theta))
+    return Design(target, value, TWO_SIDED * float(np.sqrt(first)), aim.log, advised, warnings)
+
+
+def candidates(
+    budget: float, ranges: Mapping[str, tuple[float, float]], best: float = 20.0
+) -> tuple[Array, Array]:
+    """n and d of runs that cost the budget or a part of it, (candidates,) each, with about as many tokens per
+    parameter as the points have, or a little beyond. ``best``: the ratio around which to look where the
+    ranges do not tell ``d/n``."""
+    if "d/n" in ranges:
+        low, high = ranges["d/n"][0] / WIDER, ranges["d/n"][1] * WIDER
+    else:
+        low, high = best / AROUND, best * AROUND
+    flops = np.repeat(budget * np.array(CHEAPER), SIZES)
+    ratio = np.tile(np.geomspace(low, high, SIZES), len(CHEAPER))
+    n = np.sqrt(flops / (FLOPS_PER_PARAMETER_AND_TOKEN * ratio))
+    return n, n * ratio
+
+
+def read_target(law: Law, said: str) -> Target:
+    """What a target's text means.
+
+    ``loss@1e22``: the loss of the best division of so much compute; ``n@1e22`` and ``d@1e22``: its size and
+    data; ``loss@n=7e9,d=2e12``: the loss of one model; ``a`` and ``b``: the exponents of the best size and
+    data; or the name of a parameter. Raises LawError for anything else.
+    """
+    what, at, where = said.partition("@")
+    try:
+        if at and "=" in where:
+            pairs = (pair.split("=") for pair in where.split(","))
+            place = {key.strip(): np.array([_positive(value)]) for key, value in pairs}
+            if what == "loss" and set(place) == set(law.columns):
+                return Target(said, lambda theta: law.predict(theta, place)[..., 0], log=True)
+        elif at and law.name == CHINCHILLA.name and what in ("loss", "n", "d"):
+            return Target(said, _at_best(what, _positive(where)), log=True)
+        elif law.name == CHINCHILLA.name and what in ("a", "b"):
+            return Target(said, lambda theta: getattr(allocation(theta), what), log=False)
+        elif not at:
+            place_of = law.place(what)
+            log = law.parameters[place_of].log
+            return Target(said, lambda theta: theta[..., place_of], log=log)
+    except (ValueError, LawError):
+        pass
+    raise LawError(
+        f"target = {said!r}; it is loss@1e22, n@1e22 or d@1e22 (of the best division), loss@n=7e9,d=2e12, "
+        f"the exponent a or b, or a parameter: {', '.join(law.names)}"
+    )
+
+
+def _positive(said: str) -> float:
+    value = float(said)
+    if not 0 < value < np.inf:
+        raise ValueError(said)
+    return value
+
+
+def _at_best(what: str, flops: float) -> Callable[[Array], Array]:
+    def of(theta: Array) -> Array:
+        n, d = optimum(theta, flops)
+        if what != "loss":
+            return n if what == "n" else d
+        E, A, B, alpha, beta = np.moveaxis(np.asarray(theta), -1, 0)
+        return E + A * n**-alpha + B * d**-beta
+
+    return of
+
+
+def _compute(target: str) -> float:
+    """The FLOP at which a target lies, 0 where it lies at none."""
+    if pair := re.fullmatch(r"loss@n=([^,]+),\s*d=(.+)", target):
+        return FLOPS_PER_PARAMETER_AND_TOKEN * float(pair[1]) * float(pair[2])
+    at = target.partition("@")[2]
+    return float(at) if at and "=" not in at else 0.0
+
+
+def _gradient(law: Law, u: Array, of: Callable[[Array], Any]) -> Array:
+    """The derivative to each of the fit's coordinates, (parameters,), by central differences."""
+    steps = np.eye(len(u)) * STEP * np.maximum(np.abs(u), 1e-2)
+    with np.errstate(all="ignore"):
+        rise = of(law.natural(u + steps)) - of(law.natural(u - steps))
+    g = np.asarray(rise) / (2 * np.diag(steps))
+    return np.where(np.isfinite(g), g, 0.0)
