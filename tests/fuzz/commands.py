@@ -108,6 +108,12 @@ laws plan --parameters NUMBER
 laws plan --flops 1e20 --unique-tokens NUMBER
 laws plan --tokens 1e9 --price NUMBER
 laws plan --flops 1e20 --utilisation NUMBER --flops-per-second NUMBER
+laws plan --loss NUMBER --parameters NUMBER
+laws plan --hours NUMBER --gpus NUMBER
+laws plan --money NUMBER --price NUMBER --gpu-memory NUMBER
+laws plan --flops 1e20 --serve NUMBER --unique-tokens NUMBER --json
+laws plan WORD --flops 1e15
+laws plan --flops 1e20 --published --html PLACE
 prove --list
 referee WORD
 referee FILE

@@ -17,10 +17,11 @@ import numpy as np
 
 from danlu.laws.base import Array
 from danlu.laws.errors import Warned
+from danlu.laws.formulas.chinchilla import CHINCHILLA
 from danlu.laws.plan import optimum, repeated
 from danlu.laws.plan.asked import Asked, Question, Run, question
 from danlu.laws.plan.basis import DEFAULT, Basis, basis
-from danlu.laws.plan.lines import Line, ends
+from danlu.laws.plan.lines import Line, Spread
 from danlu.laws.plan.published import Division, divisions
 from danlu.laws.plan.reach import reach
 from danlu.laws.plan.settings import settings
@@ -61,16 +62,16 @@ def plan(by: str | Path | Basis = DEFAULT, **given: Any) -> Plan:
     repeating = asked.unique_tokens is not None
     theta = found.repeating(found.theta) if repeating else found.theta[:5]
     asking = question(asked, theta)
-    run, many = asking.answer(theta), None
-    if found.draws is not None:
-        many = asking.answer(found.repeating(found.draws[:SEARCHED]) if repeating else found.draws[:, :5])
-    lines, notes = _run(asked, run, many, found.source), list[Warned]()
+    run, spread = asking.answer(theta), _spread(asking, found)
+    lines, notes = _run(asked, run, spread, found.source), list[Warned]()
+    if not repeating:
+        lines += _measured(run, found)
     if asked.served:
-        lines += _served(asked, run, many, found)
+        lines += _served(asked, run, spread, found)
     if repeating:
-        more, said = _repeated(asked, asking, run, many, found)
+        more, said = _repeated(asked, run, spread, found)
         lines, notes = lines + more, notes + said
-    more, said = settings(run, many)
+    more, said = settings(run, None if spread is None else spread.many)
     lines, notes = lines + more, notes + said
     lines += wrong(asking, found, run, next(line for line in lines if line.key == "parameters"))
     more, said = reach(run, found)
@@ -81,14 +82,43 @@ def plan(by: str | Path | Basis = DEFAULT, **given: Any) -> Plan:
     return Plan(asked, asking, found, run, lines, notes)
 
 
-def _run(asked: Asked, run: Run, many: Run | None, source: str) -> list[Line]:
+def _spread(asking: Question, found: Basis) -> Spread | None:
+    """The same question under every resample, and under the fits without some clusters."""
+    if found.draws is None:
+        return None
+
+    def under(theta: Array) -> Run:
+        return asking.answer(theta[:, :5] if asking.unique is None else found.repeating(theta[:SEARCHED]))
+
+    without = None if found.fitted is None else found.fitted.without
+    if without is None or not (without.theta[:, 1:] > 0).all():
+        return Spread(under(found.draws), None, 0)
+    return Spread(under(found.draws), under(without.theta), without.clusters)
+
+
+def _measured(run: Run, found: Basis) -> list[Line]:
+    """What the run itself will measure: about the law as runs of the fit are."""
+    if found.fitted is None or found.law is not CHINCHILLA:
+        return []
+    from danlu.laws.prediction import predict
+
+    told = predict(found.fitted, {"n": float(run.n), "d": float(run.d)}, far=True)
+    low, high = (float(end[0]) if np.isfinite(end[0]) else None for end in (told.run_low, told.run_high))
+    if low is None or high is None:
+        return []
+    name = "loss that a run will measure"
+    return [Line("loss_run", name, float(told.value[0]), low, high, "nats/token", found.source, "run")]
+
+
+def _run(asked: Asked, run: Run, spread: Spread | None, source: str) -> list[Line]:
     """Compute, size, tokens, loss; hours, GPUs and money."""
     lines: list[Line] = []
 
     def tell(key: str, name: str, unit: str, of: Callable[[Run], Array], said: str = source) -> None:
+        value = float(of(run))
         with np.errstate(all="ignore"):
-            low, high = ends(None if many is None else of(many))
-        lines.append(Line(key, name, float(of(run)), low, high, unit, said, "run"))
+            low, high = (None, None) if spread is None else spread.of(value, of)
+        lines.append(Line(key, name, value, low, high, unit, said, "run"))
 
     speed = f"{asked.flops_per_second:g} FLOP/s at {asked.utilisation:g}"
 
@@ -114,50 +144,49 @@ def _run(asked: Asked, run: Run, many: Run | None, source: str) -> list[Line]:
     return lines
 
 
-def _served(asked: Asked, run: Run, many: Run | None, found: Basis) -> list[Line]:
+def _served(asked: Asked, run: Run, spread: Spread | None, found: Basis) -> list[Line]:
     """What serving costs, and how the run differs from the best one of its loss when nothing is served."""
     theta, loss, group = found.theta[:5], float(run.loss), "serving"
     source = "Sardana et al. 2023, arXiv:2401.00448"
 
-    def line(key: str, name: str, value: Array, around: Array | None, unit: str) -> Line:
-        return Line(key, name, float(value), *ends(around), unit, source, group)
+    def line(key: str, name: str, value: Array, unit: str, of: Callable[[Run], Array] | None = None) -> Line:
+        ends = (None, None) if spread is None or of is None else spread.of(float(value), of)
+        return Line(key, name, float(value), *ends, unit, source, group)
 
+    name = f"compute of serving {asked.served:g} tokens"
     lines = [
-        line("serving_compute", f"compute of serving {asked.served:g} tokens", run.serving,
-             None if many is None else many.serving, "FLOP"),
-        line("total_compute", "compute of both", run.flops, None if many is None else many.flops, "FLOP"),
-    ]  # fmt: skip
+        line("serving_compute", name, run.serving, "FLOP", lambda r: r.serving),
+        line("total_compute", "compute of both", run.flops, "FLOP", lambda r: r.flops),
+    ]
     if asked.unique_tokens is None:
         n, d = optimum.best(theta, "loss", loss)
         there = "of the best of the same loss in training"
         lines += [
-            line("serving_size", f"size, {there}", run.n / n, None, ""),
-            line("serving_tokens", f"tokens, {there}", run.d / d, None, ""),
+            line("serving_size", f"size, {there}", run.n / n, ""),
+            line("serving_tokens", f"tokens, {there}", run.d / d, ""),
             line("serving_saving", "cost, serving included, " + there,
-                 run.flops / optimum.cost(n, d, asked.served), None, ""),
+                 run.flops / optimum.cost(n, d, asked.served), ""),
         ]  # fmt: skip
     return lines
 
 
-def _repeated(
-    asked: Asked, asking: Question, run: Run, many: Run | None, found: Basis
-) -> tuple[list[Line], list[Warned]]:
+def _repeated(asked: Asked, run: Run, spread: Spread | None, found: Basis) -> tuple[list[Line], list[Warned]]:
     """How often the data are read, what that costs, and what would be done if they had no end."""
     unique, group, source = asked.unique_tokens, "repeated data", repeated.SOURCE
     assert unique is not None
     theta = found.repeating(found.theta)
     epochs = float(run.d) / unique
-    spread = None if many is None else many.d / unique
+    around = (None, None) if spread is None else spread.of(epochs, lambda r: r.d / unique)
     fresh = optimum.loss_of(theta[:5], run.n, run.d)
     worth = repeated.effective(theta, float(run.d), unique)
     n, d = optimum.best(theta[:5], "c", float(run.flops), asked.served)
     unlimited = float(optimum.loss_of(theta[:5], n, d))
 
-    def line(key: str, name: str, value: float, unit: str, many: Array | None = None) -> Line:
-        return Line(key, name, value, *ends(many), unit, source, group)
+    def line(key: str, name: str, value: float, unit: str) -> Line:
+        return Line(key, name, value, None, None, unit, source, group)
 
     lines = [
-        line("epochs", "epochs", epochs, "times", spread),
+        Line("epochs", "epochs", epochs, *around, "", source, group),
         line("worth", "fresh tokens that all are worth", worth, "tokens"),
         line("repetition_loss", "loss that repetition adds", float(run.loss - fresh), "nats/token"),
         line("unlimited_parameters", "parameters, if fresh tokens had no end", float(n), ""),

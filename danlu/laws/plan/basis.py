@@ -12,7 +12,7 @@ from danlu.laws.base import Array, Law
 from danlu.laws.errors import LawError
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.formulas.repeated import DATA_CONSTRAINED
-from danlu.laws.saved import load
+from danlu.laws.saved import Saved, load
 
 DEFAULT = "besiroglu"
 # Of the points of Hoffmann et al. 2022, section 3: parameters, tokens, and the budgets of their IsoFLOP
@@ -27,7 +27,8 @@ ERRORS = {"besiroglu": 0.020}
 class Basis:
     """``theta``: of ``chinchilla`` (5,) or of ``data-constrained`` (7,). ``draws``: (resamples, same), for
     intervals. ``source``: who found it, for people. ``ranges``: the least and the largest n, d and c of the
-    points. ``exponent_error``: the standard error of a in N_opt ∝ C^a, where there are no draws.
+    points. ``exponent_error``: the standard error of a in N_opt ∝ C^a, where there are no draws. ``fitted``:
+    the fit file, where it comes from one.
 
     Raises LawError where the law has no best size.
     """
@@ -37,6 +38,7 @@ class Basis:
     source: str = "the fit"
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     exponent_error: float | None = None
+    fitted: Saved | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.theta).all() and (self.theta[1:] > 0).all()):
@@ -76,4 +78,4 @@ def basis(by: str | Path | Basis) -> Basis:
     fitted = load(Path(by))
     if fitted.law not in (CHINCHILLA, DATA_CONSTRAINED):
         raise LawError(f"{by} is a fit of {fitted.law.name}, but a plan needs chinchilla or data-constrained")
-    return Basis(fitted.theta, fitted.sample(), str(by), fitted.ranges)
+    return Basis(fitted.theta, fitted.sample(), str(by), fitted.ranges, fitted=fitted)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from danlu.laws.base import Array
+from danlu.laws.doubt import stretched, widening
 
 LEVEL = 0.95
 SAME = 1e-9
@@ -40,3 +42,23 @@ def ends(values: Array | None) -> tuple[float | None, float | None]:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(values, [tail, 1 - tail], method="nearest")
     return (float(low) if np.isfinite(low) else None), (float(high) if np.isfinite(high) else None)
+
+
+class Spread(NamedTuple):
+    """The run of every resample, ``many``, and of every fit without some clusters, ``apart``, where known."""
+
+    many: Any
+    apart: Any | None
+    clusters: int
+
+    def of(self, value: float, function: Callable[[Any], Array]) -> tuple[float | None, float | None]:
+        """The interval of a function of the run around its ``value``; wider, where few clusters decide."""
+        low, high = ends(function(self.many))
+        if low is None or high is None or self.apart is None:
+            return low, high
+        around = np.asarray(function(self.apart))
+        if not np.isfinite(around).all():
+            return low, high
+        at = np.array(value)
+        low, high = stretched(at, widening(at, around, self.clusters, LEVEL), np.array([low, high])).tolist()
+        return low, high
