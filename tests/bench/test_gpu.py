@@ -170,7 +170,7 @@ def test_what_is_carried_is_enough_to_train(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BARE, ",".join(sorted(missing)), str(tmp_path / "run"), *words],
         cwd=ROOT,
-        env=os.environ | {"DANLU_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"DANLU_CACHE": str(tmp_path / "cache")},
         capture_output=True,
         text=True,
         check=False,

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 def at_once(count: int, folder: Path, *words: str) -> list[subprocess.CompletedProcess[str]]:
     command = [sys.executable, "-m", "danlu", *words]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "DANLU_CACHE": str(folder / "cache")}
+    environment = os.environ | {"DANLU_CACHE": str(folder / "cache")}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     started = [subprocess.Popen(command, cwd=folder, env=environment, **pipes) for _ in range(count)]  # type: ignore[call-overload]
     try:

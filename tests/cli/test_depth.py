@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from danlu.cli.main import app
@@ -32,11 +31,6 @@ SMALL = [
 ]
 
 TAKING = ("--layers", "--idea", "--html", "--update")  # options with a value
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def said(*words: str) -> Any:

@@ -21,7 +21,7 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
     """With the real queue, in processes of its own."""
     command = [sys.executable, "-m", "danlu", "try", "swiglu", "--on", baseline(tmp_path), "--seeds", "2"]
     command += ["--tune", "none"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def danlu(*more: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -23,7 +23,7 @@ EXAMPLES = sorted(
 
 
 def python(code: str, folder: Path = ROOT) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=folder
     )

@@ -21,7 +21,7 @@ LAZY = "optimizer.lr=1e-6"  # learns nothing, so that a tenth of the digits is r
 
 @pytest.fixture
 def danlu(tmp_path: Path) -> Any:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def run(*words: str) -> Any:
         command = [sys.executable, "-m", "danlu", *words, "--json"]

@@ -138,7 +138,6 @@ def sharded(rank, folder):
     import torch.distributed as dist
     from torch.distributed.tensor import DTensor, Shard, distribute_tensor, init_device_mesh
 
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     mesh = init_device_mesh("cpu", (2,))
     results = {}

@@ -62,7 +62,7 @@ class Told:
 @contextmanager
 def quick() -> Iterator[None]:
     """Without what costs most in a minute run: measuring the machine, writing a long sample."""
-    torch.set_num_threads(1)  # a second thread only waits where matrices are this small
+    torch.set_num_threads(1)  # for who is no test of pytest's: a second thread only waits here
     with (
         patch.object(runs, "ceiling", lambda *_: 1e11),
         patch.object(language, "SAMPLE_TOKENS", 8),
@@ -87,7 +87,7 @@ def torchrun(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]
     """The command as docs/training.md gives it, in two processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "danlu", "--", "train", *words, "--run", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=folder.parent, timeout=LIMIT
     )

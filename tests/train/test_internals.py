@@ -199,7 +199,7 @@ def test_two_processes_see_what_one_sees(tmp_path: Path, corpus: Path, parallel:
         "-m", "danlu", "--", "train", *small.words(corpus, *run, f"train.parallel={parallel}"),
         "--run", str(tmp_path / "two"),
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=LIMIT
     )

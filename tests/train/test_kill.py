@@ -114,9 +114,7 @@ def fork(words: list[str], folder: Path, at: int | None, half: bool) -> tuple[bo
 
 def driver(corpus: Path, folder: Path, seed: int, kills: int, more: list[str]) -> None:
     """Fork one child after another from a process that has one thread and PyTorch loaded."""
-    import torch
 
-    torch.set_num_threads(1)
     words = small.words(corpus, *RUN, *more)
     draw = random.Random(seed)
     _, text = fork(words, folder / "whole", None, False)
@@ -138,7 +136,7 @@ def test_deaths_leave_no_trace(tmp_path: Path, kills: int, more: list[str]) -> N
     corpus = small.corpus(tmp_path)
     command = [sys.executable, "-m", "tests.train.test_kill", str(corpus), str(tmp_path), "7", str(kills)]
     command += more
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert result.returncode == 0, result.stderr + result.stdout
     told = json.loads(result.stdout.splitlines()[-1])
@@ -159,7 +157,7 @@ def test_the_command_killed_at_random_times(tmp_path: Path) -> None:
     corpus = small.corpus(tmp_path)
     run = [word for word in RUN if not word.startswith("train.steps")]
     words = small.words(corpus, *run, "train.steps=300", "train.keep=1")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def command(folder: str) -> list[str]:
         return [sys.executable, "-m", "danlu", "train", *words, "--run", str(tmp_path / folder), "--json"]

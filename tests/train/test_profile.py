@@ -33,7 +33,6 @@ def test_traffic_counts_what_operators_read_and_write() -> None:
 
 
 def test_the_parts_and_the_roofline(tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     experiment = resolve(small.words(small.corpus(tmp_path), "train.microbatch=4"))
     found = profile(experiment, steps=3)
     assert found is not None
@@ -66,7 +65,6 @@ def test_what_cannot_be_profiled_is_said(tmp_path: Path, monkeypatch: pytest.Mon
 )
 def test_parts_add_up(tmp_path: Path, more: list[str]) -> None:
     """All products of an update are some part's. The optimizer reads and writes every weight and moment."""
-    torch.set_num_threads(1)
     experiment = resolve(small.words(small.corpus(tmp_path), "optimizer=adamw", *more))
     found = profile(experiment, steps=1)
     assert found is not None
@@ -99,7 +97,7 @@ def test_two_processes_say_what_they_say(tmp_path: Path) -> None:
     words = small.words(small.corpus(tmp_path), "optimizer=adamw")
     launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command = [*launched, "-m", "danlu", "--", "profile", *words, "--steps", "1", "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -126,7 +126,7 @@ def test_a_second_process_is_refused_and_told_who_trains(tmp_path: Path, corpus:
     """Both are real processes: the first is stopped where it stands, with the run's folder open."""
     words = small.words(corpus, "train.steps=1000000", "train.log_every=1")
     command = [sys.executable, "-m", "danlu", "train", *words, "--run", str(tmp_path / "run")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)
     assert process.stderr is not None
     try:

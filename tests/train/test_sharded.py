@@ -144,7 +144,6 @@ def compare(folder, found):
 def main(rank, size, store, *jobs):
     import torch.distributed as dist
 
-    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
     for case, folder in zip(jobs[::2], jobs[1::2], strict=True):
         globals()[f"case_{case}"](Path(folder), rank)
@@ -154,7 +153,7 @@ def main(rank, size, store, *jobs):
 def processes(size, store, *jobs):
     command = [sys.executable, __file__]
     words = [str(store), *map(str, jobs)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     group = [
         subprocess.Popen(
             [*command, str(r), str(size), *words], stderr=subprocess.PIPE, text=True, env=environment

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from danlu.code import loaded
 from danlu.files.json import read_json, write_json
@@ -47,7 +46,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> tuple[Path,
 def test_a_run_of_the_queue_is_the_run_of_a_process_of_its_own(
     tmp_path: Path, corpus: Path, whole: tuple[Path, list[Outcome]]
 ) -> None:
-    torch.set_num_threads(1)
     folder, outcomes = whole
     some = studies.jobs(corpus, 3, STEPS)
     assert [outcome.job for outcome in outcomes] == some
