@@ -114,7 +114,6 @@ def fork(words: list[str], folder: Path, at: int | None, half: bool) -> tuple[bo
 
 def driver(corpus: Path, folder: Path, seed: int, kills: int, more: list[str]) -> None:
     """Fork one child after another from a process that has one thread and PyTorch loaded."""
-
     words = small.words(corpus, *RUN, *more)
     draw = random.Random(seed)
     _, text = fork(words, folder / "whole", None, False)
