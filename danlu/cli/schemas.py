@@ -57,6 +57,10 @@ _LAW = {
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
 }  # fmt: skip
 _WARNED = {"code": str, "text": str}
+_LEFT = {
+    "what": str, "rows": [int], "leverage": float, "standardised": _NUMBER, "shift": _NUMBER,
+    "decision": {...: _NUMBER}, "parameters": {...: _NUMBER},
+}  # fmt: skip
 _DIVISION = {
     "how": str, "a": dict, "b": dict, "optima": [{...: float}], "refused": [str], "notes": [str],
     "at": [{"flops": float, "n": _ENDS, "d": _ENDS}],
@@ -264,6 +268,10 @@ SCHEMAS: dict[str, Schema] = {
                    "intervals": dict}],
         "points": int, "hold_out": ({"by": str, "points": int, "errors": {...: float}}, None),
         "predictions": [dict], "warnings": [_WARNED], **_READ,
+    }),
+    "laws influence": Schema(1, {
+        "law": str, "points": int, "parameters": {...: float}, "decision": {...: _NUMBER}, "by": str,
+        "rows": [_LEFT], "clusters": [_LEFT], "groups": [_LEFT], "warnings": [_WARNED], **_READ,
     }),
     "laws design": Schema(1, {
         "target": str, "value": float, "half": float, "relative": bool, "budget": float, "rank": str,

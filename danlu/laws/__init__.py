@@ -31,7 +31,7 @@ from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
 from danlu.laws.calibration import Band, Calibration, calibrate
 from danlu.laws.chain import Chain, chain
 from danlu.laws.design import Design, design
-from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, influence, jackknife, resample
+from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, jackknife, leverage, resample
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import Column, Read, read
 from danlu.laws.fit import Fit, fit, objective, refit, residuals
@@ -56,6 +56,7 @@ from danlu.laws.formulas import (
 from danlu.laws.gains import Gain
 from danlu.laws.groups import Groups, by_group, grouped
 from danlu.laws.hull import lower_hull
+from danlu.laws.influence import influence
 from danlu.laws.plan import Plan, plan
 from danlu.laws.prediction import Prediction, predict
 from danlu.laws.profiles import Flat, Profile, profile, unidentified
@@ -123,6 +124,7 @@ __all__ = [
     "jackknife",
     "kaplan",
     "law",
+    "leverage",
     "load",
     "lower_hull",
     "mixtures",

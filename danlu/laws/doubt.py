@@ -276,7 +276,7 @@ def jackknife(fit: Fit, *, by: str | Array | None = None) -> Jackknife:
     return Jackknife(fit, refit(fit, weights=keep * fit.weights, starts=1).theta)
 
 
-class Influence(NamedTuple):
+class Leverage(NamedTuple):
     """Per point, (points,): leverage, residual, and residual over s·√(1 − leverage), s from the median."""
 
     leverage: Array
@@ -293,17 +293,17 @@ def residual_rows(fit: Fit) -> Array:
     return (rows * np.where(law.logs, fit.vector, 1.0)[:, None])[fit.free]
 
 
-def influence(fit: Fit) -> Influence:
+def leverage(fit: Fit) -> Leverage:
     """The diagonal of the hat matrix of the law made linear at the fit; it sums to the free parameters."""
     root = np.sqrt(fit.weights)
     rows = residual_rows(fit) * root
     size = np.linalg.norm(rows, axis=-1, keepdims=True)
     Q, R = np.linalg.qr((rows / np.where(size > 0, size, 1.0)).T)
-    leverage = np.sum(Q[:, np.abs(np.diag(R)) > 1e-12] ** 2, axis=-1)
+    share = np.sum(Q[:, np.abs(np.diag(R)) > 1e-12] ** 2, axis=-1)
     scale = 1.4826 * np.median(np.abs(fit.residuals))
     with np.errstate(divide="ignore", invalid="ignore"):
-        standardised = fit.residuals * root / (scale * np.sqrt(np.maximum(1 - leverage, 0)))
-    return Influence(leverage, fit.residuals, standardised)
+        standardised = fit.residuals * root / (scale * np.sqrt(np.maximum(1 - share, 0)))
+    return Leverage(share, fit.residuals, standardised)
 
 
 @dataclass(frozen=True)

@@ -153,3 +153,19 @@ def test_design(capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path
     assert code == 2 and "target = 'speed'; it is loss@1e22" in err
     code, _, err = danlu(capsys, "design", tmp_path / "fit.json", "--budget", "-1", "--target", "a")
     assert code == 2 and "budget = -1" in err
+
+
+def test_influence(capsys: pytest.CaptureFixture[str], curves: Path) -> None:
+    head, *rows = curves.read_text().splitlines()
+    n, c, loss = rows[-1].split(",")
+    curves.write_text("\n".join([head, *rows[:-1], f"{n},{c},{float(loss) * 1.3!r}"]))
+    words = ["influence", curves, "--most", 3, "--budget", "1e22", "--loss", "mse"]
+    code, out, err = danlu(capsys, *words, "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert said["rows"][0]["rows"] == [len(rows)] and len(said["rows"]) == len(said["clusters"]) == 3
+    assert set(said["decision"]) == {"D/N at 1e+22 FLOP"} and said["by"] == "sizes"
+    code, out, _ = danlu(capsys, *words)
+    assert code == 0 and f"without row {len(rows)}" in out and "moves by, in errors" in out
+    code, _, err = danlu(capsys, "influence", curves, "--cluster", "nope")
+    assert code == 2 and "there is no column nope" in err

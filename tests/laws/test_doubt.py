@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from danlu.laws import ABSOLUTE, HUBER, SQUARES, LawError, Points, fit, law
-from danlu.laws.doubt import bootstrap, hold_out, influence, jackknife, rungs_of
+from danlu.laws.doubt import bootstrap, hold_out, jackknife, leverage, rungs_of
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.formulas.power import POWER
 from danlu.laws.profiles import profile, significant, unidentified
@@ -132,7 +132,7 @@ def test_what_is_known_of_straight_lines():
     inverse = np.linalg.inv(X.T @ X)
     beta = inverse @ X.T @ np.log(points["loss"])
     # The hat matrix.
-    known = influence(found)
+    known = leverage(found)
     np.testing.assert_allclose(known.leverage, np.einsum("ij,jk,ik->i", X, inverse, X), rtol=1e-9)
     assert known.leverage.sum() == pytest.approx(2)
     # The profile's interval is Student's, with White's errors (1980, HC1) for points that scatter unequally.
@@ -149,8 +149,8 @@ def test_what_is_known_of_straight_lines():
 
 
 def test_leverage_sums_to_the_free_parameters(epoch):
-    assert influence(fit(CHINCHILLA, epoch)).leverage.sum() == pytest.approx(5)
-    assert influence(fit(CHINCHILLA, epoch, fixed={"E": 1.8})).leverage.sum() == pytest.approx(4)
+    assert leverage(fit(CHINCHILLA, epoch)).leverage.sum() == pytest.approx(5)
+    assert leverage(fit(CHINCHILLA, epoch, fixed={"E": 1.8})).leverage.sum() == pytest.approx(4)
 
 
 @pytest.mark.parametrize("loss", [HUBER, pytest.param(ABSOLUTE, marks=pytest.mark.slow)], ids=str)

@@ -9,6 +9,7 @@ from danlu.cli.laws.chain import chain
 from danlu.cli.laws.compare import compare
 from danlu.cli.laws.design import design
 from danlu.cli.laws.fit import fit
+from danlu.cli.laws.influence import influence
 from danlu.cli.laws.plan import plan
 from danlu.cli.laws.predict import predict
 from danlu.cli.laws.show import show
@@ -27,5 +28,5 @@ def _laws(context: typer.Context) -> None:
         say(context.get_help())
 
 
-for verb in (fit, predict, show, compare, isoflop, envelope, chain, design, plan):
+for verb in (fit, predict, show, compare, isoflop, envelope, chain, influence, design, plan):
     laws.command()(verb)

@@ -15,7 +15,7 @@ from danlu.laws.approaches.frontier import Frontier, line
 from danlu.laws.approaches.isoflop import Method, isoflop, profiles
 from danlu.laws.approaches.parametric import division, of_fit
 from danlu.laws.base import Array
-from danlu.laws.doubt import clusters, influence
+from danlu.laws.doubt import clusters, leverage
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit, refit
 from danlu.laws.formulas.chinchilla import CHINCHILLA
@@ -191,7 +191,7 @@ def _compared(
     group = clusters(found.points, by)
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(COPIES, int(group.max()) + 1))
     # A fit is nearer to its points than the truth is: each residual by 1/√(1 − leverage).
-    wide = found.residuals / np.sqrt(np.maximum(1 - influence(found).leverage, 0.1))
+    wide = found.residuals / np.sqrt(np.maximum(1 - leverage(found).leverage, 0.1))
     law = found.predict(found.points)
     targets = law * np.exp(signs[:, group] * wide)
     centre, end = (float(np.log(function(found.points["c"]))) for function in (_middle, np.max))

@@ -1,0 +1,109 @@
+"""``danlu laws influence``: which rows and which clusters a fit hangs on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen, floats
+from danlu.cli.output import print_json, print_table, say
+from danlu.cli.working import Working
+
+
+def influence(
+    file: File,
+    law: Annotated[str, typer.Option("--law", help="The law; danlu laws show lists them.")] = "chinchilla",
+    n: N = None,
+    d: D = None,
+    c: C = None,
+    column: Column = None,
+    loss: Annotated[
+        str, typer.Option("--loss", help="What is minimised: huber:WIDTH, mse or lad, of ln loss.")
+    ] = "huber:1e-3",
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Leave out groups by this column. Default: equal sizes.")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget", metavar="FLOP,…", help="Budgets to decide: 1e21,1e23. Default: by the points."
+        ),
+    ] = None,
+    most: Annotated[
+        int, typer.Option("--most", min=1, max=100_000, help="Number of rows and of clusters to list.")
+    ] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a fit says without each row and each cluster.
+
+    Example: danlu laws influence points.csv --cluster run_name --most 5
+    """
+    import danlu.laws
+    from danlu.laws import Warned
+    from danlu.laws import influence as measured
+    from danlu.laws.influence import EXACT
+
+    wanted, asked = danlu.laws.law(law), floats("--budget", budget)
+    got = danlu.laws.read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
+    labels = None if cluster is None else got.labels(cluster)
+    with Working() as working:
+        working("fitting without each row")
+        fitted = danlu.laws.fit(wanted, got.points, loss=danlu.laws.Loss.of(loss))
+        found = measured(fitted, by=labels, by_name=cluster or "", most=max(most, EXACT), flops=asked or None)
+    warnings = [*(Warned("file", text) for text in got.warnings), *fitted.warnings]
+    parts = {"rows": found.rows[:most], "clusters": found.clusters[:most], "groups": found.groups}
+    if as_json:
+        print_json({
+            "law": wanted.name,
+            "points": got.points.size,
+            "parameters": dict(zip(wanted.keys, fitted.vector.tolist(), strict=True)),
+            "decision": _decided(found, found.decision),
+            "by": found.by,
+            **{name: [_left(found, one) for one in part] for name, part in parts.items()},
+            "warnings": [one.json() for one in warnings],
+        } | got.json())  # fmt: skip
+        return
+    for note in got.notes:
+        say(note)
+    say()
+    heads = ("", "leverage", "residual, in s", "moves by, in errors", *found.names, *wanted.names)
+    rows: list[tuple[str, ...]] = [heads]
+    rows.append(("all rows", "", "", "", *_numbers(found.decision), *_numbers(fitted.vector)))
+    for part in parts.values():
+        for one in part:
+            count = f" ({len(one.rows)} rows)" if len(one.rows) > 1 else ""
+            rows.append((
+                f"without {one.what}{count}",
+                f"{one.leverage:.3g}", f"{one.standardised:+.1f}", f"{one.shift:.2f}",
+                *_numbers(one.decision), *_numbers(one.theta),
+            ))  # fmt: skip
+    print_table(rows)
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
+def _numbers(values: Any) -> list[str]:
+    return [f"{value:.4g}" for value in values]
+
+
+def _decided(found: Any, values: Any) -> dict[str, Any]:
+    from danlu.files.json import finite
+
+    told: dict[str, Any] = finite(dict(zip(found.names, map(float, values), strict=True)))
+    return told
+
+
+def _left(found: Any, one: Any) -> dict[str, Any]:
+    from danlu.files.json import finite
+
+    told: dict[str, Any] = finite({
+        "what": one.what,
+        "rows": [int(row) + 1 for row in one.rows],
+        "leverage": one.leverage,
+        "standardised": one.standardised,
+        "shift": one.shift,
+        "decision": _decided(found, one.decision),
+        "parameters": dict(zip(found.fit.law.keys, one.theta.tolist(), strict=True)),
+    })  # fmt: skip
+    return told
