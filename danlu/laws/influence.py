@@ -64,7 +64,8 @@ def influence(
 
     ``by``: a column, or a label for each point; sizes within 5 % where not said and some repeat. ``by_name``:
     what labels are called. ``groups``: further sets of rows, with what each is called. ``most``: rows left
-    out; of more, those with the largest influence by a step of the law made linear. ``flops``: budgets of the decision, which is the tokens per parameter for ``chinchilla``, the
+    out; of more, those with the largest influence by a step of the law made linear. ``flops``: budgets of the
+    decision, which is the tokens per parameter for ``chinchilla``, the
     prediction at the largest point for other laws; 1, 10 and 100 times the largest compute where not said.
     """
     names, of = decision_of(fit, flops)
