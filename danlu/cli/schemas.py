@@ -87,6 +87,13 @@ _LAWS_FIT = {
     "coordinates": [str], "covariance": ([[_NUMBER]], None), "ranges": {...: [float]},
     "scatter": {"within": _NUMBER, "between": _NUMBER, "cluster": _TEXT, "clusters": int},
     "loss": {"kind": str, "delta": _NUMBER}, "objective": _NUMBER, "residuals": [_NUMBER],
+        "audit": ({
+            "dependence": {"cluster": _TEXT, "text": str}, "findings": [_WARNED],
+            "sources": ({"column": _TEXT, "explained": _NUMBER, "scale": bool, "sources": [dict]}, None),
+            "group": ({"rows": [int], "others": [int], "ends": [str], "p": float, "without": dict,
+                       "tokens_per_parameter": [dict]}, None),
+            "lack_of_fit": [{"over": str, "trend": _NUMBER, "bend": _NUMBER, "p": _NUMBER}],
+        }, None),
     "allocation": dict, "hold_out": (dict, None), "warnings": [_WARNED], "draws": ([[_NUMBER]], None),
     "left_out": ({"clusters": int, "parameters": [[_NUMBER]]}, None), "calibration": (_CALIBRATION, None),
 }  # fmt: skip

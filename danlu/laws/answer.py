@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from danlu.files.json import finite
+from danlu.laws.audit.dependence import NONE, asked, none
+from danlu.laws.audit.dependence import found as dependence
+from danlu.laws.audit.whole import Audit, audit
 from danlu.laws.base import LAWS, Array, Law, ascii_name
 from danlu.laws.calibration import MOST_POINTS, Calibration, calibrate
 from danlu.laws.doubt import Draws, HoldOut, Interval, LeftOut, clusters, hold_out, resample
@@ -29,7 +32,8 @@ SIZES = ("c", "n", "d", "x")  # by the first that is there, the largest rungs ar
 @dataclass(frozen=True)
 class Answer:
     """``intervals``: 95 %, by parameter, empty without resamples; ``held``: the largest rungs;
-    ``scatter``: of the points about the fit; ``calibration``: how smaller budgets predicted larger ones."""
+    ``scatter``: of the points about the fit; ``calibration``: how smaller budgets predicted larger ones;
+    ``audit``: what the points say before the fit is believed; its findings are the first ``warnings``."""
 
     fit: Fit
     draws: Draws | None
@@ -38,6 +42,7 @@ class Answer:
     scatter: Scatter
     calibration: Calibration | None
     warnings: list[Warned] = field(default_factory=list)
+    audit: Audit | None = None
 
     @property
     def allocation(self) -> dict[str, Interval]:
@@ -101,6 +106,7 @@ class Answer:
             "hold_out": None if self.held is None else _held(self.held),
             "left_out": None if self.draws is None else _left_out(self.draws.without),
             "calibration": None if self.calibration is None else self.calibration.json(),
+            "audit": None if self.audit is None else self.audit.json(),
             "residuals": found.residuals.tolist(),
             "warnings": [one.json() for one in self.warnings],
         }
@@ -120,22 +126,34 @@ def answer(
     resamples: int = 100,
     cluster: Array | None = None,
     cluster_name: str | None = None,
+    table: Mapping[str, Sequence[Any]] | None = None,
 ) -> Answer:
     """Fit a law, resample it and score it on its largest rungs, which the fit that is scored never saw.
 
     ``loss``: what is minimised. ``fixed``: of ``fit``; so are ties and bounds, which the law brings along.
     ``rungs``: how many are held out, by compute where it is known; 0 for none. ``resamples``: of a bootstrap;
     0 for none. ``cluster``: (points,), a label each; points of one label are drawn together;
-    ``cluster_name``: the column of these labels.
+    ``cluster_name``: the column of these labels, or ``none`` for none. Left out, they are found: by a column
+    of ``table``, the file's own columns, that names runs, or by sizes that repeat.
     Raises LawError where the points cannot determine the law; a doubt that fails is a warning.
     """
     clusters(points, cluster)  # raises: a label too few is no matter of doubt
     found = fit(law, points, loss=loss, fixed=fixed)
-    warnings = list(found.warnings)
+    free = int(found.free.sum())
+    together = (
+        asked(cluster_name or "cluster", cluster)
+        if cluster is not None
+        else none()
+        if cluster_name == NONE
+        else dependence(points, table or {}, free)
+    )
+    checked = audit(found, table, together)
+    group = None if together.labels is None else together.labels.astype(np.float64)
+    warnings = [*checked.said, *found.warnings]
     draws, intervals, held = None, {}, None
     if resamples:
         try:
-            draws = resample(found, resamples, by=cluster)
+            draws = resample(found, resamples, by=group)
             intervals = draws.parameters()
             if draws.lost:
                 warnings.append(
@@ -152,8 +170,9 @@ def answer(
     measured = None
     if draws is not None and points.size <= MOST_POINTS and (by := size_of(points)) is not None:
         with suppress(LawError):  # that it is not known is said where it is needed
-            measured = calibrate(found, by=by, cluster=cluster)
-    return Answer(found, draws, intervals, held, scatter(found, cluster, cluster_name), measured, warnings)
+            measured = calibrate(found, by=by, cluster=group)
+    spread = scatter(found, group, together.cluster)
+    return Answer(found, draws, intervals, held, spread, measured, warnings, checked)
 
 
 def size_of(points: Points) -> str | None:

@@ -42,7 +42,8 @@ def fit(
         typer.Option("--resamples", min=0, max=100_000, help="Resamples of the bootstrap; 0: no intervals."),
     ] = 100,
     cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
+        str | None,
+        typer.Option("--cluster", help="Draw points of one value together: a column, or none."),
     ] = None,
     group: Annotated[
         str | None,
@@ -82,15 +83,17 @@ def fit(
         got = got.take(danlu.laws.lower_hull(got.points), "lie on the lower hull of loss against compute")
     options: dict[str, Any] = {
         "loss": minimised, "fixed": fixed, "rungs": hold_out, "resamples": resamples,
-        "cluster": None if cluster is None else got.labels(cluster), "cluster_name": cluster,
+        "cluster": None if cluster in (None, "none") else got.labels(cluster), "cluster_name": cluster,
     }  # fmt: skip
     if group is not None:
         of_groups(wanted, got, group, shared, options, file, report, force, as_json, draws)
         return
     if shared is not None:
         raise danlu.laws.LawError(f"--shared {shared}: it needs --group COLUMN, whose groups share it")
-    found = answer(wanted, got.points, **options)
-    found.warnings[:0] = [Warned("file", one) for one in got.warnings]
+    used = {one.name for one in got.columns.values()}
+    others = {name: values for name, values in got.table.items() if name not in used}
+    found = answer(wanted, got.points, table=others, **options)
+    found.warnings.extend(Warned("file", one) for one in got.warnings)
     if report is not None:
         from danlu.laws.report import html
 
@@ -100,9 +103,22 @@ def fit(
         return
     for note in got.notes:
         say(note)
+    _print_audit(found.audit)
     _print_fit(found)
     if report is not None:
         say(f"drawn in {report}")
+
+
+def _print_audit(audit: Any) -> None:
+    """Before the fit: which rows belong together, what is wrong with them, the fit with and without some."""
+    say(f"\naudit: {audit.dependence.text}" + ("" if audit.said else "; nothing else was found"))
+    for one in audit.said:
+        say(f"audit, {one.code}: {one}")
+    if audit.group is not None:
+        from danlu.laws.audit.whole import beside
+
+        say()
+        print_table(beside(audit))
 
 
 def _print_fit(found: Any) -> None:
@@ -132,7 +148,7 @@ def _print_fit(found: Any) -> None:
             f"held out, the {held.held.size} points of the largest {held.by}: "
             f"mean error {held.mean:.2%}, bias {held.bias:+.2%}"
         )
-    for warning in found.warnings:
+    for warning in found.warnings[len(found.audit.said) :]:
         say(f"warning: {warning}")
 
 

@@ -70,8 +70,8 @@ def _fit(source: Path, law: str, names: dict[str, str], cluster: str | None) -> 
         return load(source), []
     wanted = named(law)
     got = read(source, names, (*wanted.columns, wanted.target))
-    groups = None if cluster is None else got.labels(cluster)
-    found = answer(wanted, got.points, rungs=0, cluster=groups, cluster_name=cluster)
+    groups = None if cluster in (None, "none") else got.labels(cluster)
+    found = answer(wanted, got.points, rungs=0, cluster=groups, cluster_name=cluster, table=got.table)
     return found.saved, [*got.notes, *(f"warning: {one}" for one in (*got.warnings, *found.warnings)), ""]
 
 

@@ -1,0 +1,173 @@
+"""Rows of several sources in one file: other scales of the loss, or another way of counting FLOP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from danlu.laws.base import Array
+from danlu.laws.fit import Fit
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
+
+LEVEL = 0.01  # of a false alarm, for all columns together
+LEVELS = 30  # values that a column of sources has at most
+FEWEST = 4  # rows of a source
+EXPLAINED = 0.15  # share of the variance of residuals that a source explains at least
+COUNTED = 0.1  # by which ln C/6ND of sources differs at least
+APART = 0.83  # of a split in two; a normal distribution has .64, a uniform one .75
+SMALLER = 0.1  # share of the smaller part of such a split
+
+
+@dataclass(frozen=True)
+class Source:
+    """``value``: of the column; ``rows``: how many; ``residual``: the median of measured/predicted − 1
+    (of measured − predicted for a law in linear space); ``counted``: the median of C/6ND, None where C was
+    not given."""
+
+    value: str
+    rows: int
+    residual: float
+    counted: float | None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """``column``: by which the rows differ, None where the residuals alone fall in two parts.
+    ``explained``: the share of the variance of the residuals; ``scale``: whether it is the loss that differs
+    (else C/6ND alone)."""
+
+    column: str | None
+    explained: float
+    scale: bool
+    sources: tuple[Source, ...]
+
+
+def sources(
+    fit: Fit,
+    table: Mapping[str, Sequence[Any]],
+    cluster: NDArray[np.int64] | None = None,
+) -> Sources | None:
+    """The column by whose values rows differ most, or two parts of the residuals; None: neither is found.
+
+    The test is an analysis of variance of the normal scores of the residuals (Conover 1999, section 5.2), of
+    the means of clusters where each lies within one value, at 1 % for all columns together. A column that
+    only names a size, a number of tokens or a budget is left out: the law knows these.
+    """
+    counted = _counted(fit.points)
+    score = special.ndtri(stats.rankdata(fit.residuals) / (len(fit.residuals) + 1))
+    best: tuple[float, Sources] | None = None
+    columns = {
+        name: one for name, values in table.items() if (one := _levels(values, fit.points)) is not None
+    }
+    for name, level in columns.items():
+        p, explained = _explained(score, level, cluster)
+        scale = p < LEVEL / len(columns) and explained >= EXPLAINED
+        other = counted is not None and _otherwise(counted, level)
+        rank = explained + other
+        if (scale or other) and (best is None or rank > best[0] + 0.02):
+            best = rank, Sources(name, explained, scale, _told(fit, level, table[name], counted))
+    if best is not None:
+        return best[1]
+    return _two(fit)
+
+
+def _counted(points: Points) -> Array | None:
+    """ln C/6ND; None where C was not given, but computed."""
+    if not {"n", "d", "c"} <= points.keys():
+        return None
+    ratio = np.log(points["c"] / (FLOPS_PER_PARAMETER_AND_TOKEN * points["n"] * points["d"]))
+    return ratio if np.abs(ratio).max() > 1e-6 else None
+
+
+def _levels(values: Sequence[Any], points: Points) -> NDArray[np.int64] | None:
+    """The value of each row as a number, 0 …; −1 for values of few rows; None for no column of sources."""
+    texts = ["" if value is None else str(value).strip() for value in values]
+    names, level, count = np.unique(texts, return_inverse=True, return_counts=True)
+    if not 2 <= len(names) <= LEVELS or (count >= FEWEST).sum() < 2:
+        return None
+    level = np.where(count[level] >= FEWEST, level, -1)
+    whole = points.with_compute()
+    for name in ("n", "d", "c", "x"):
+        if name in whole:
+            spread = [np.ptp(np.log(whole[name][level == one])) for one in np.unique(level[level >= 0])]
+            if max(spread) < 0.05:
+                return None
+    return level
+
+
+def _explained(
+    score: Array, level: NDArray[np.int64], cluster: NDArray[np.int64] | None
+) -> tuple[float, float]:
+    """The chance of differences as large by F, and the share of the variance between the values."""
+    used = level >= 0
+    score, level = score[used], level[used]
+    if cluster is not None:
+        _, first, inverse = np.unique(cluster[used], return_index=True, return_inverse=True)
+        if (level == level[first][inverse]).all():
+            score, level = np.bincount(inverse, score) / np.bincount(inverse), level[first]
+    _, level = np.unique(level, return_inverse=True)
+    count = np.bincount(level)
+    between, free = len(count) - 1, len(score) - len(count)
+    if free < 2 or between < 1:
+        return 1.0, 0.0
+    means = np.bincount(level, score) / count
+    inner = float(((score - means[level]) ** 2).sum())
+    outer = float((count * (means - score.mean()) ** 2).sum())
+    F = outer / between / max(inner / free, 1e-300)
+    return float(stats.f.sf(F, between, free)), outer / max(inner + outer, 1e-300)
+
+
+def _otherwise(counted: Array, level: NDArray[np.int64]) -> bool:
+    """Whether the medians of ln C/6ND differ, and by more than rows of one value do."""
+    parts = [counted[level == one] for one in np.unique(level[level >= 0])]
+    middle = [float(np.median(part)) for part in parts]
+    within = np.median([np.median(np.abs(part - np.median(part))) for part in parts])
+    return bool(np.ptp(middle) > max(COUNTED, 4 * within))
+
+
+def _told(
+    fit: Fit, level: NDArray[np.int64], values: Sequence[Any], counted: Array | None
+) -> tuple[Source, ...]:
+    texts = np.array(["" if value is None else str(value).strip() for value in values])
+    made = []
+    for one in np.unique(level[level >= 0]):
+        at = level == one
+        ratio = None if counted is None else float(np.exp(np.median(counted[at])))
+        made.append(Source(str(texts[at][0]), int(at.sum()), _share(fit, fit.residuals[at]), ratio))
+    return tuple(made)
+
+
+def _share(fit: Fit, r: Array) -> float:
+    """The median of measured/predicted − 1; of measured − predicted for a law in linear space."""
+    middle = -float(np.median(r))
+    return float(np.expm1(middle)) if fit.law.space == "log" else middle
+
+
+def _two(fit: Fit) -> Sources | None:
+    """Whether residuals fall in two parts: the split with the least variance within (Otsu 1979)."""
+    r = np.sort(fit.residuals)
+    n, k = len(r), np.arange(1, len(r))
+    if n < 20 or np.var(r) == 0:
+        return None
+    first = np.cumsum(r)[:-1]
+    between = k * (n - k) / n**2 * (first / k - (r.sum() - first) / (n - k)) ** 2
+    fair = (k >= max(FEWEST, SMALLER * n)) & (n - k >= max(FEWEST, SMALLER * n))
+    at = int(np.argmax(np.where(fair, between, -1.0)))
+    explained = float(between[at] / np.var(r))
+    if explained < APART:
+        return None
+    low, high = r[: at + 1], r[at + 1 :]
+    return Sources(
+        None,
+        explained,
+        True,
+        (
+            Source("above the law", len(low), _share(fit, low), None),
+            Source("below the law", len(high), _share(fit, high), None),
+        ),
+    )

@@ -1,0 +1,193 @@
+"""The audit as a whole: what was found, what to do next, the fit with and without the rows that are off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from danlu.laws.audit.dependence import Dependence, found
+from danlu.laws.audit.groups import Group, group
+from danlu.laws.audit.shape import Bend, design, lack_of_fit
+from danlu.laws.audit.sources import Sources, sources
+from danlu.laws.base import Array
+from danlu.laws.errors import Warned
+from danlu.laws.fit import Fit
+from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
+
+BUDGETS = (1.0, 10.0, 100.0)  # times the largest compute
+TOLD = 8  # rows or sources that a sentence names
+
+
+class Decision(NamedTuple):
+    """Tokens per parameter at a budget in FLOP, with all rows and without the group."""
+
+    flops: float
+    every: float
+    without: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the points say before the fit is believed.
+
+    ``dependence``: rows of one run or size. ``sources``: None where rows seem to be of one. ``group``: rows
+    that are off the law together, None where there are none. ``bends``: what the residuals leave. ``said``:
+    all that matters, a sentence with a code each.
+    """
+
+    fit: Fit
+    dependence: Dependence
+    sources: Sources | None
+    group: Group | None
+    bends: list[Bend]
+    said: list[Warned] = field(default_factory=list)
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """Of Chinchilla's law with a group: what the group changes at the largest budget and beyond."""
+        points = self.fit.points.with_compute()
+        if self.group is None or self.fit.law.name != CHINCHILLA.name or "c" not in points:
+            return []
+        made = []
+        for times in BUDGETS:
+            flops = float(points["c"].max()) * times
+            with np.errstate(all="ignore"):
+                every, without = (_ratio(theta, flops) for theta in (self.fit.vector, self.group.without))
+            made.append(Decision(flops, every, without))
+        return made
+
+    def json(self) -> dict[str, Any]:
+        """Plain values; rows count from 1."""
+        one, keys = self.group, self.fit.law.keys
+        return {
+            "dependence": {"cluster": self.dependence.cluster, "text": self.dependence.text},
+            "sources": None if self.sources is None else asdict(self.sources),
+            "group": None if one is None else {
+                "rows": [int(row) + 1 for row in one.rows],
+                "others": [int(row) + 1 for row in one.others],
+                "ends": [f"{'largest' if largest else 'smallest'} {name}" for name, largest in one.ends],
+                "p": one.p,
+                "without": dict(zip(keys, one.without.tolist(), strict=True)),
+                "tokens_per_parameter": [decision._asdict() for decision in self.decisions],
+            },
+            "lack_of_fit": [asdict(bend) for bend in self.bends],
+            "findings": [one.json() for one in self.said],
+        }  # fmt: skip
+
+
+def audit(
+    fit: Fit, table: Mapping[str, Sequence[Any]] | None = None, dependence: Dependence | None = None
+) -> Audit:
+    """Audit the points of a fit.
+
+    ``table``: the columns of the file that are none of the fit's, a value for each point (text too).
+    ``dependence``: which rows belong together, found by their run or size where not given.
+    """
+    table = table or {}
+    free = int(fit.free.sum())
+    dependence = dependence or found(fit.points, table, free)
+    mixed = sources(fit, table, dependence.labels)
+    off = group(fit, dependence.labels) if mixed is None or not mixed.scale else None
+    theta, kept = fit.vector, np.ones(fit.points.size, bool)
+    if off is not None:
+        theta = off.without
+        kept[np.concatenate([off.rows, off.others])] = False
+    bends = lack_of_fit(fit, theta, kept, dependence.labels) if mixed is None or not mixed.scale else []
+    said = [] if dependence.warned is None else [dependence.warned]
+    whole = Audit(fit, dependence, mixed, off, bends, said)
+    if mixed is not None:
+        said.append(_mixed(mixed))
+    if off is not None:
+        said.append(_off(whole, off))
+    said += [_bent(bend) for bend in bends if bend.matters]
+    said += design(fit)
+    return whole
+
+
+def _ratio(theta: Array, flops: float) -> float:
+    n, d = optimum(theta, flops)
+    return float(d / n)
+
+
+def _mixed(one: Sources) -> Warned:
+    parts = [
+        f"{source.value or '(blank)'}: {source.rows} rows, {source.residual:+.1%}"
+        + ("" if source.counted is None else f", C/6ND {source.counted:.3g}")
+        for source in one.sources[:TOLD]
+    ]
+    told = "; ".join(parts) + (f" and {len(one.sources) - TOLD} more" if len(one.sources) > TOLD else "")
+    if one.column is None:
+        return Warned("two-parts", (
+            f"the residuals fall in two parts ({told}): the rows may be of two sources with another loss "
+            "each; fit them apart (--where)"
+        ))  # fmt: skip
+    value = one.sources[0].value
+    apart = f"fit them apart: --group {one.column}, or --where '{one.column}={value}'"
+    if not one.scale:
+        return Warned("mixed-counting", (
+            f"rows differ in C/6ND by the column {one.column} ({told}): compute or size is counted in "
+            f"several ways; {apart}"
+        ))  # fmt: skip
+    return Warned("mixed-sources", (
+        f"the rows are of several sources by the column {one.column}, which explains {one.explained:.0%} of "
+        f"the residuals ({told}); one law of all of them means nothing; {apart}"
+    ))  # fmt: skip
+
+
+def _off(whole: Audit, one: Group) -> Warned:
+    points = whole.fit.points.with_compute()
+    rows = ", ".join(str(row + 1) for row in sorted(one.rows)[:TOLD])
+    more = f" and {len(one.rows) - TOLD} more" if len(one.rows) > TOLD else ""
+    ends = [f"the {'largest' if largest else 'smallest'} {name}" for name, largest in one.ends]
+    if {"n", "d"} <= points.keys() and ("D/N", False) in one.ends:
+        ratio = float((points["d"] / points["n"])[one.rows].max())
+        ends = [end if end != "the smallest D/N" else f"D/N ≤ {ratio:.2g}" for end in ends]
+    where = f" ({', '.join(ends)})" if ends else ""
+    far = np.abs(one.deviations[one.rows])
+    shift = ", ".join(
+        f"{name} {every:.3f} → {without:.3f}" if abs(every) < 100 else f"{name} {every:.4g} → {without:.4g}"
+        for name, every, without in parameters(whole)
+    )
+    other = ""
+    if len(one.others):
+        s, be = ("", "is") if len(one.others) == 1 else ("s", "are")
+        named = ", ".join(str(row + 1) for row in sorted(one.others)[:TOLD])
+        other = f"; row{s} {named} {be} off too, but hardly move the fit"
+    row, are, them = ("row", "is", "it") if len(one.rows) == 1 else ("rows", "are", "them")
+    return Warned("off-together", (
+        f"{row} {rows}{more}{where} {are} {far.min():.0f} to {far.max():.0f} standard deviations off the law "
+        f"of the others; without {them} {shift}{other}; look at what is special about these runs, and say "
+        "which fit you report"
+    ))  # fmt: skip
+
+
+def _bent(bend: Bend) -> Warned:
+    low, middle, high = bend.ends
+    return Warned("lack-of-fit", (
+        f"the residuals depend on {bend.over} (p = {bend.p:.1g}): measured is {low:+.2%}, {middle:+.2%} and "
+        f"{high:+.2%} off predicted in its lowest tenth, the middle and the highest tenth; the law bends "
+        "away from the points: try another law (danlu laws compare), or leave the far end out"
+    ))  # fmt: skip
+
+
+def parameters(whole: Audit) -> list[tuple[str, float, float]]:
+    """Each parameter with all rows and without the group; none without a group."""
+    if whole.group is None:
+        return []
+    pairs = zip(whole.fit.law.names, whole.fit.vector.tolist(), whole.group.without.tolist(), strict=True)
+    return list(pairs)
+
+
+def beside(whole: Audit) -> list[tuple[str, str, str]]:
+    """The fit with all rows and without the group, as a table: parameters, then tokens per parameter."""
+    count = 0 if whole.group is None else len(whole.group.rows)
+    rows = [("", "all rows", f"without {count}")]
+    rows += [(name, f"{every:.5g}", f"{without:.5g}") for name, every, without in parameters(whole)]
+    for one in whole.decisions:
+        rows.append(
+            (f"tokens per parameter at {one.flops:.2g} FLOP", f"{one.every:.3g}", f"{one.without:.3g}")
+        )
+    return rows
