@@ -13,6 +13,7 @@ from danlu.cli.show import AsJson
 
 # Options of runs on text, and of runs that generate points or images.
 OF_TEXT = ("prompt", "chat", "tokens", "temperature", "top_k", "top_p", "cache")
+OF_SHOWN = ("out", "force")  # and of autoencoders and fits of coordinates, where they show pictures
 OF_MADE = ("steps", "solver", "count", "class_", "guidance", "out", "force")
 
 
@@ -79,7 +80,8 @@ def sample(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Points, images: write a .npy, .npz, .csv, .svg, .png or .html file.",
+            help="Points, images: write a .npy, .npz, .csv, .svg, .png or .html file. Autoencoders, fits of "
+            "coordinates: pictures, as .png, .svg or .html.",
         ),
     ] = None,
     force: Force = False,
@@ -94,7 +96,7 @@ def sample(
     Examples: danlu sample runs/first --prompt "def "; danlu sample runs/flow --steps 8 --out flow.html
     """
     from danlu.cli.sampled import answered, generated, written
-    from danlu.objectives import Generation, Language, MaskedDiffusion
+    from danlu.objectives import Autoencode, Fit, Generation, Language, MaskedDiffusion
     from danlu.train.load import load_run
 
     if out is not None:
@@ -117,8 +119,10 @@ def sample(
         made = {"steps": steps, "solver": solver, "count": count, "label": class_, "guidance": guidance}
         generated(loaded, run, {"seed": seed, **made}, out, force, as_json)
     else:
-        _refuse(context, (*OF_TEXT, *OF_MADE, "seed"), f"{what} shows answers", ())
-        answered(loaded, run, as_json)
+        written_too = OF_SHOWN if isinstance(loaded.objective, Autoencode | Fit) else ()
+        others = [name for name in (*OF_TEXT, *OF_MADE, "seed") if name not in written_too]
+        _refuse(context, others, f"{what} shows answers", written_too)
+        answered(loaded, run, out, force, as_json)
 
 
 def _round_cache(model: Any, bits: int) -> None:

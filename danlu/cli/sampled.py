@@ -53,12 +53,18 @@ def generated(
     tell(made if out is None else f"{out}: {made}")
 
 
-def answered(loaded: LoadedRun, run: Path, as_json: bool) -> None:
-    """What a model of another kind shows."""
+def answered(loaded: LoadedRun, run: Path, out: Path | None, force: bool, as_json: bool) -> None:
+    """What a model of another kind shows: in characters, as JSON, or its pictures in the file ``out``."""
     from danlu.train.load import shown
 
     found = shown(loaded, run)
+    if out is not None:
+        from danlu.train.sample_files import save_shown
+
+        save_shown(found, run, out, force=force)
+        tell(f"{out}: {', '.join(found.pictures)}")
     if as_json:
-        print_json({"run": str(run), "step": loaded.step, "kind": found.kind, **found.data})
-    else:
+        data = found.data if out is None else {"out": str(out)}
+        print_json({"run": str(run), "step": loaded.step, "kind": found.kind, **data})
+    elif out is None:
         say(found.text)

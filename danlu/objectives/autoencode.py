@@ -242,7 +242,11 @@ class Autoencode(Numbers):
         about = self._about(model, example)
         lines += [f"{name.replace('_', ' ')}: {_said(value)}" for name, value in about.items()]
         data = {name: rows.tolist() for name, rows in shown.items()} | about
-        return Sample("points" if points else "picture", "\n".join(lines), data)
+        if points:
+            return Sample("points", "\n".join(lines), data)
+        low, high = min(0.0, float(shown["data"].min())), max(1.0, float(shown["data"].max()))
+        scaled = {name: (rows - low) / (high - low) for name, rows in shown.items()}
+        return Sample("picture", "\n".join(lines), data, scaled)
 
     def _about(self, model: nn.Module, example: Tensors) -> dict[str, Any]:
         """The decoder's noise, as data are; the KL of each latent number, the largest first, and what the

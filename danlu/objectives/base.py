@@ -54,11 +54,13 @@ class HeldOut:
 @dataclass(frozen=True)
 class Sample:
     """What a trained model shows. ``kind``: ``text``, ``picture`` or ``points``; ``text``: as a terminal
-    shows it; ``data``: the same as JSON takes it."""
+    shows it; ``data``: the same as JSON takes it; ``pictures``: as a file does, rows of images [n, channels,
+    height, width], from 0 to 1, by what they are."""
 
     kind: Literal["text", "picture", "points"]
     text: str
     data: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Objective:

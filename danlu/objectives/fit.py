@@ -154,7 +154,8 @@ class Fit(Objective):
             return Sample("points", scattered(curve), {"points": curve.tolist()})
         low, high = self.source.spec.range
         image = values.transpose(2, 0, 1)[None]  # as images are: channels, height, width
-        return Sample("picture", shaded((image - low) / (high - low)), {"images": image.tolist()})
+        scaled = (image - low) / (high - low)
+        return Sample("picture", shaded(scaled), {"images": image.tolist()}, {"values": scaled})
 
     def about(self) -> str:
         seen = int(self.source.even.sum())

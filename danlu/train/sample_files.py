@@ -18,10 +18,12 @@ from danlu.draw.picture import Picture, png
 from danlu.draw.scatter import Point, Scatter
 from danlu.files.overwrite import MARK, check_output
 from danlu.files.write import write_atomically
+from danlu.objectives import Sample
 from danlu.spec.errors import either
 from danlu.train.errors import RunError
 from danlu.train.samples import Samples
 
+_PICTURES = (".png", ".svg", ".html")  # endings of what holds no numbers
 _BAR, _GAP = 480, 2  # pixels: how wide a grid is made at least, and between images
 _WIDE = 1.5  # how much wider than the data what moves is shown at most
 
@@ -44,6 +46,31 @@ def check(path: Path, force: bool = False) -> None:
 def moves(path: Path) -> bool:
     """Whether the file shows how samples come about."""
     return path.suffix.lower() == ".html"
+
+
+def save_shown(sample: Sample, run: Path, path: Path, *, force: bool = False) -> None:
+    """Write the pictures that a run of another kind shows, a row of each. Raises as ``check``, and
+    ``RunError`` where it shows none."""
+    if not sample.pictures:
+        raise RunError(f"{run} shows {sample.kind} and no pictures to write; --json prints the numbers")
+    if path.suffix.lower() not in _PICTURES:
+        raise RunError(
+            f"{path}: pictures are written as {either(_PICTURES)}; name such a file, or see --json"
+        )
+    count = min(map(len, sample.pictures.values()))  # held-out data may be fewer than what is drawn
+    rows = [row[:count] for row in sample.pictures.values()]
+    columns = count if len(rows) > 1 else None
+    caption = ", ".join(sample.pictures) if len(rows) > 1 else ""
+    drawn = pictures(np.concatenate(rows), columns=columns, title=f"{run}", caption=caption)
+    match path.suffix.lower():
+        case ".png":
+            made: bytes = drawn.data
+        case ".svg":
+            made = _marked(drawn).encode()
+        case _:
+            made = page(f"What {run} shows", [("", [drawn])]).encode()
+    check_output(path, force)
+    write_atomically(path, made)
 
 
 def figure(samples: Samples, title: str = "") -> Drawing:
@@ -84,15 +111,20 @@ def _pairs(points: Any) -> list[Point]:
 
 
 def pictures(
-    images: NDArray[Any], between: tuple[float, float] = (0.0, 1.0), *, title: str = "", caption: str = ""
+    images: NDArray[Any],
+    between: tuple[float, float] = (0.0, 1.0),
+    *,
+    columns: int | None = None,
+    title: str = "",
+    caption: str = "",
 ) -> Picture:
-    """Images [n, channels, height, width] in a grid, from the darkest to the brightest value ``between``. Of
-    2 channels the first is shown, of 4 the first three."""
+    """Images [n, channels, height, width] in a grid of so many ``columns`` (left out: as many as rows), from
+    the darkest to the brightest value ``between``. Of 2 channels the first is shown, of 4 the first three."""
     n, channels, height, width = images.shape
     shown = images[:, : 3 if channels >= 3 else 1]
     low, high = between
     pixels = ((shown - low) / (high - low) * 255).clip(0, 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
-    columns = int(np.ceil(np.sqrt(n)))
+    columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     larger = max(1, _BAR // (columns * width))
     cells = pixels.repeat(larger, 1).repeat(larger, 2)
@@ -156,8 +188,12 @@ def _html(samples: Samples) -> str:
 
 
 def _svg(samples: Samples) -> str:
-    drawn = figure(samples, f"Samples of {samples.run}").svg()
-    return drawn.replace(">", f">{MARK}", 1)
+    return _marked(figure(samples, f"Samples of {samples.run}"))
+
+
+def _marked(drawn: Drawing) -> str:
+    """As a file of its own."""
+    return drawn.svg().replace(">", f">{MARK}", 1)
 
 
 def _png(samples: Samples) -> bytes:
