@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.laws.base import Array, Data, Law, Parameter, grid, register
-from danlu.laws.formulas.terms import decay, decay_rows
+from danlu.laws.formulas.terms import add_decay_curvature, decay, decay_rows
 
 
 def _inner(theta: Array, data: Data) -> Array:
@@ -26,6 +26,25 @@ def gradient(theta: Array, data: Data) -> Array:
         by_B, by_beta = decay_rows(theta[..., 2], theta[..., 4], data["d"])
         inner = [slope * row for row in (by_A, by_B, by_alpha, by_beta)]
         return np.stack([np.ones_like(u), *inner, u**k * np.log(u)], axis=-2)
+
+
+def curvature(theta: Array, data: Data, weight: Array) -> Array:
+    k = theta[..., 5, None]
+    out = np.zeros((*theta.shape, 6))
+    with np.errstate(all="ignore"):
+        u = _inner(theta, data)
+        once = weight * k * u ** (k - 1)
+        for at in ((1, 3), (2, 4)):
+            scale, exponent, name = theta[..., at[0]], theta[..., at[1]], "n" if at[0] == 1 else "d"
+            add_decay_curvature(out, at, scale, exponent, data[name], once)
+        by_A, by_alpha = decay_rows(theta[..., 1], theta[..., 3], data["n"])
+        by_B, by_beta = decay_rows(theta[..., 2], theta[..., 4], data["d"])
+        rows = np.stack([by_A, by_B, by_alpha, by_beta], axis=-2)
+        out[..., 1:5, 1:5] += np.matmul(rows * ((k - 1) * once / u)[..., None, :], rows.mT)
+        mixed = np.sum(rows * (weight * u ** (k - 1) * (1 + k * np.log(u)))[..., None, :], axis=-1)
+        out[..., 1:5, 5] = out[..., 5, 1:5] = mixed
+        out[..., 5, 5] = np.sum(weight * u**k * np.log(u) ** 2, axis=-1)
+    return out
 
 
 def starts(data: Data, target: Array) -> Array:
@@ -59,6 +78,7 @@ COUPLED = register(
         ),
         predict=predict,
         gradient=gradient,
+        curvature=curvature,
         starts=starts,
         distinct={"n": 3, "d": 3},
     )

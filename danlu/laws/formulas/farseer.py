@@ -19,8 +19,8 @@ SIZES = 12  # at most so many parts of the points by size, for where a fit begin
 FLOORS = (0.3, 0.6, 0.85, 0.97)
 
 
-def _bend(exponent: Array, log_x: Array) -> tuple[Array, Array]:
-    """(x^q − 1)/q, ln x where q is 0 (Box and Cox 1964), and its derivative to q; (…, points)."""
+def _bend(exponent: Array, log_x: Array) -> tuple[Array, Array, Array]:
+    """(x^q − 1)/q, ln x where q is 0 (Box and Cox 1964), and its two derivatives to q; (…, points)."""
     small = np.abs(exponent * log_x) < 1e-3
     with np.errstate(all="ignore"):
         power, z = np.expm1(exponent * log_x), exponent * log_x
@@ -30,10 +30,15 @@ def _bend(exponent: Array, log_x: Array) -> tuple[Array, Array]:
             log_x**2 * (1 / 2 + z / 3 + z**2 / 8 + z**3 / 30),
             (log_x * (power + 1) - power / exponent) / exponent,
         )
-    return value, slope
+        second = np.where(
+            small,
+            log_x**3 * (1 / 3 + z / 4 + z**2 / 10 + z**3 / 36),
+            (log_x**2 * (power + 1) - 2 * slope) / exponent,
+        )
+    return value, slope, second
 
 
-def _parts(theta: Array, data: Data) -> tuple[list[tuple[Array, Array]], Array, Array, Array]:
+def _parts(theta: Array, data: Data) -> tuple[list[tuple[Array, Array, Array]], Array, Array, Array]:
     """The three bends with their derivatives; the floor, the data's exponent and the data's term."""
     S, s, q, Q, B, b, E, A, a = np.moveaxis(theta, -1, 0)[..., None]
     log_n = np.log(data["n"] / REFERENCE)
@@ -53,9 +58,32 @@ def gradient(theta: Array, data: Data) -> Array:
     rows = []
     with np.errstate(all="ignore"):
         by_rate = -term * rate * np.log(data["d"])  # to ln rate
-        for j, by, (value, slope) in zip((1, 4, 7), (floor, term, by_rate), bends, strict=True):
+        for j, by, (value, slope, _) in zip((1, 4, 7), (floor, term, by_rate), bends, strict=True):
             rows += [by, by * value, by * theta[..., j, None] * slope]
     return np.stack(rows, axis=-2)
+
+
+def curvature(theta: Array, data: Data, weight: Array) -> Array:
+    bends, floor, rate, term = _parts(theta, data)
+    out = np.zeros((*theta.shape, 9))
+    with np.errstate(all="ignore"):
+        by_rate = -rate * np.log(data["d"])  # of ln term to ln rate
+        lines = []
+        for j, (value, slope, second) in zip((1, 4, 7), bends, strict=True):
+            scale = theta[..., j, None]
+            ones = np.ones_like(value * scale)
+            lines.append((np.stack([ones, value * ones, scale * slope], axis=-2), slope, scale * second))
+        parts = zip((0, 3, 6), lines, (weight * floor, weight * term, weight * term * by_rate), strict=True)
+        for at, (rows, slope, second), once in parts:
+            twice = once * (1 + by_rate) if at == 6 else once
+            here = slice(at, at + 3)
+            out[..., here, here] += np.matmul(rows * twice[..., None, :], rows.mT)
+            out[..., at + 1, at + 2] += np.sum(once * slope, axis=-1)
+            out[..., at + 2, at + 1] += np.sum(once * slope, axis=-1)
+            out[..., at + 2, at + 2] += np.sum(once * second, axis=-1)
+        mixed = np.matmul(lines[1][0] * (weight * term * by_rate)[..., None, :], lines[2][0].mT)
+        out[..., 3:6, 6:9], out[..., 6:9, 3:6] = mixed, mixed.mT
+    return out
 
 
 def from_paper(
@@ -142,6 +170,7 @@ FARSEER = register(
         ),
         predict=predict,
         gradient=gradient,
+        curvature=curvature,
         starts=starts,
         distinct={"n": 4, "d": 4},
         published={
