@@ -99,6 +99,18 @@ def fit(
     return _report(law, points, loss, weights, free, found, best)
 
 
+def suited(fit: Fit) -> Loss:
+    """Huber's loss of a width that suits the scatter: 1.345 standard deviations, told by the median size of
+    the residuals but for as many of the smallest as are fitted, which a robust fit makes vanish.
+
+    On normal noise 95 % as efficient as least squares (Holland and Welsch 1977,
+    doi:10.1080/03610927708827533), where δ = 0.001 is near least absolute deviations, with 64 %.
+    """
+    sizes = np.sort(np.abs(fit.residuals))[int(fit.free.sum()) :]
+    spread = 1.4826 * float(np.median(sizes)) if len(sizes) else 0.0
+    return Loss(1.345 * spread) if spread > 0 else fit.loss
+
+
 def refit(
     fit: Fit,
     *,

@@ -50,7 +50,7 @@ class Loss:
         except ValueError:
             pass
         raise LawError(
-            f"--loss {said}: what is minimised is huber:1e-3 (or another width above zero), mse or lad; "
+            f"--loss {said}: what is minimised is huber:1e-3 (any width above zero), huber:auto, mse or lad; "
             f"the column of the loss is --column loss={said}"
         )
 

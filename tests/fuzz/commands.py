@@ -97,6 +97,12 @@ laws fit points.csv --resamples NUMBER
 laws fit points.csv --hold-out NUMBER
 laws fit points.csv --n WORD --resamples 0
 laws fit points.csv --column WORD
+laws fit points.csv --fix WORD --resamples 0
+laws fit points.csv --fix E=NUMBER --resamples 0
+laws fit points.csv --loss WORD --resamples 0
+laws fit points.csv --group WORD --resamples 0
+laws fit points.csv --group n --shared WORD --resamples 0
+laws fit points.csv --hull --law power --column x=n --resamples 0
 laws fit points.csv --law power --resamples 0 --report PLACE
 laws compare points.csv
 laws compare FILE

@@ -43,8 +43,8 @@ def test_chinchillas_own_points_are_coupled_weakly(epoch, loss):
 
 
 def test_three_terms_find_step_laws_batch(scaling):
-    """From runs at all batches, each at its best rate: Step Law's own batch for 10¹⁰ and 10¹¹ tokens, and that
-    of the paper, .667·D^.566, within a quarter."""
+    """From runs at all batches, each at its best rate: the batch of Step Law for 10¹⁰ and 10¹¹ tokens, and
+    that of the paper, .667·D^.566, within a quarter."""
     best: dict[tuple[float, ...], float] = {}
     with scaling("steplaw/dense_lr_bs_loss.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):

@@ -20,6 +20,8 @@ from danlu.laws import (
     restrict,
     tied,
 )
+from danlu.laws.answer import answer
+from danlu.laws.fit import suited
 from danlu.laws.formulas.overtraining import from_chinchilla
 from tests.laws.cases import CASES
 
@@ -149,6 +151,21 @@ def test_mse_of_logarithms_is_least_squares():
     left = np.log(points["lr"]) + 0.7 * design[:, 1] - 0.3 * design[:, 2]
     held = fit(one, points, loss=SQUARES, fixed=dict(zip(one.names[1:], (-0.7, 0.3), strict=True)))
     np.testing.assert_allclose(held.vector, [np.exp(left.mean()), -0.7, 0.3], rtol=1e-8)
+
+
+def test_a_width_that_suits_the_scatter():
+    generator = np.random.default_rng(0)
+    x = np.geomspace(1e6, 1e10, 400)
+    loss = law("power").predict(np.array([12.0, 0.1]), {"x": x}) * np.exp(
+        0.02 * generator.standard_normal(400)
+    )
+    sharp = suited(fit(law("power"), Points(x=x, loss=loss)))
+    # The median of 400 sizes has a standard error of 1.17/√800 = 4 %; five of them.
+    assert sharp.delta == pytest.approx(1.345 * 0.02, rel=0.2)
+    points = noisy()
+    wide = suited(fit(CHINCHILLA, points))
+    assert answer(CHINCHILLA, points, loss=None, resamples=0, rungs=0).fit.loss == wide
+    assert suited(fit(CHINCHILLA, CASES["chinchilla"].points(CHINCHILLA))).delta <= HUBER.delta
 
 
 def test_a_loss_is_read():

@@ -31,7 +31,8 @@ def fit(
         typer.Option("--fix", help="Hold parameters: E=1.7 (a value), alpha=beta (a tie), E<=1.2 (a bound)."),
     ] = None,
     loss: Annotated[
-        str, typer.Option("--loss", help="What is minimised: huber:WIDTH, mse or lad, of ln loss.")
+        str,
+        typer.Option("--loss", help="What is minimised, of ln loss: huber:WIDTH, huber:auto, mse or lad."),
     ] = "huber:1e-3",
     hull: Annotated[
         bool, typer.Option("--hull", help="Only runs on the lower convex hull of loss against compute.")
@@ -74,7 +75,7 @@ def fit(
     from danlu.laws.answer import answer
     from danlu.laws.errors import Warned
 
-    minimised = danlu.laws.Loss.of(loss)
+    minimised = None if loss == "huber:auto" else danlu.laws.Loss.of(loss)
     wanted, fixed = danlu.laws.restrict(danlu.laws.law(law), fix or "")
     if report is not None:
         check_output(report, force)
