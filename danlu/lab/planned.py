@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from danlu.data import vocabulary_of
@@ -84,6 +84,11 @@ def planned(plan: Plan, words: Sequence[str], room: float = 80e9) -> Planned:
     base = resolve(words)
     shapes = Shapes(base, counted=_counted(base))
     sized = shapes.of_size(float(plan.run.n))
+    experiment = _run(sized.experiment, plan)
+    if named:
+        sized, memory, experiment = _counted_in_full(experiment, sized, room)
+    else:
+        memory = _states(sized, room)
     notes = list[Warned]()
     miss = sized.parameters / float(plan.run.n) - 1
     if abs(miss) > OFF:
@@ -91,8 +96,6 @@ def planned(plan: Plan, words: Sequence[str], room: float = 80e9) -> Planned:
             f"the nearest shape of {words[0]} has {sized.parameters:,} parameters, {miss:+.0%} of the planned"
         )
         notes.append(Warned("shape-off", text))
-    experiment = _run(sized.experiment, plan)
-    memory, experiment = _memory(experiment, sized, room) if named else (_states(sized, room), experiment)
     gpus = plan.asked.gpus
     if memory.gpus > (gpus or math.inf):
         text = f"{gpus:g} GPUs of {room / 1e9:g} GB do not hold the model; it takes {memory.gpus} at least"
@@ -153,9 +156,9 @@ def _states(sized: Sized, room: float) -> Memory:
     return Memory(states, None, max(1, math.ceil(states / room)), room)
 
 
-def _memory(experiment: Experiment, sized: Sized, room: float) -> tuple[Memory, Experiment]:
-    """As ``danlu show --costs`` counts it, one sequence at a time. Where that does not fit, blocks are
-    recomputed, and then the experiment says so."""
+def _counted_in_full(experiment: Experiment, sized: Sized, room: float) -> tuple[Sized, Memory, Experiment]:
+    """Parameters and memory as ``danlu show --costs`` counts them, one sequence at a time. Where its
+    activations take more than half of a GPU, blocks are recomputed, and then the experiment says so."""
     from danlu.optim.build import build, state_tensors
     from danlu.train.assemble import outline
     from danlu.train.costs import costs
@@ -163,10 +166,11 @@ def _memory(experiment: Experiment, sized: Sized, room: float) -> tuple[Memory, 
     for recompute in (experiment.train.recompute, True):
         change = {"microbatch": 1, "recompute": recompute}
         tried = experiment.model_copy(update={"train": experiment.train.model_copy(update=change)})
-        held = costs(tried)["memory"]
-        if held["activations"] < room:
+        found = costs(tried)
+        held = found["memory"]
+        if held["activations"] < room / 2:
             break
-    else:
+    if held["activations"] >= room:
         raise LabError(
             f"one sequence of {experiment.text.context} tokens takes {held['activations'] / 1e9:.3g} GB of a "
             f"GPU's {room / 1e9:g} GB even with blocks recomputed; give more, or a shorter data.context"
@@ -178,4 +182,6 @@ def _memory(experiment: Experiment, sized: Sized, room: float) -> tuple[Memory, 
     states = held["weights"] + held["gradients"] + held["copies"] + kept
     gpus = max(1, math.ceil(states / (room - held["activations"])))
     train = experiment.train.model_copy(update={"recompute": recompute})
-    return Memory(states, held["activations"], gpus, room), experiment.model_copy(update={"train": train})
+    sized = replace(sized, parameters=found["parameters"]["total"])
+    memory = Memory(states, held["activations"], gpus, room)
+    return sized, memory, experiment.model_copy(update={"train": train})

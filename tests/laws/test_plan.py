@@ -82,6 +82,13 @@ def test_one_number_gives_the_optimum(start: str) -> None:
     assert given_line.low is None and given_line.high is None  # what is given is certain
 
 
+def test_hours_alone_tell_the_gpus_of_a_run_that_is_known() -> None:
+    found = plan(parameters=7e9, tokens=1.4e11, hours=100)
+    assert 100 * found["gpus"].value == pytest.approx(found["gpu_hours"].value)
+    back = plan(parameters=7e9, hours=100, gpus=found["gpus"].value)
+    assert back["tokens"].value == pytest.approx(1.4e11)
+
+
 def test_intervals_are_those_of_the_draws() -> None:
     found = plan(Basis(TRUTH, DRAWS), flops=1e22)
     n = optimum(DRAWS, 1e22)[0]
