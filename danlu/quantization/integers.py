@@ -71,7 +71,9 @@ class Integers(Format):
         return {"scale": self._kept(amax(low, high) / steps)}
 
     def _kept(self, scale: Tensor) -> Tensor:
-        if self.scale_type == torch.float16 and scale.numel() and scale.max() > 65504:
+        # A graph cannot branch on numbers: there such a scale is inf, and the loss not finite.
+        checks = self.scale_type == torch.float16 and scale.numel() and not torch.compiler.is_compiling()
+        if checks and scale.max() > 65504:
             raise ValueError(
                 f"a scale of {float(scale.max()):g} is above float16's 65504; set scale_type to float32"
             )

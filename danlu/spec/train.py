@@ -94,13 +94,16 @@ class Train(Spec):
         if self.quantize is None:
             return self
         method = self.quantize.method
-        if self.compile is True:
+        if self.parallel == "fsdp" and self.compile is True:
             raise ValueError(
-                "compile = true does not go with quantize, which changes the graph; leave one out"
+                "compile = true with parallel = fsdp does not go with quantize: blocks that are gathered would "
+                "be compiled anew when rounding begins; leave one out"
             )
-        if self.parallel == "fsdp":
+        formats = (self.quantize.format, self.quantize.activations or "")
+        if self.compile is True and any(name.startswith("mx") for name in formats):
             raise ValueError(
-                "parallel = fsdp does not go with quantize: weights are gathered in short types; use ddp"
+                "compile = true does not go with quantize in an mx format, whose scales the compiler does not "
+                "know (float8_e8m0fnu); leave compile out, or take another format"
             )
         if method != "straight-through" and self.average is not None:
             raise ValueError(

@@ -45,9 +45,18 @@ class Compiled(NamedTuple):
     score: Score
 
 
+def casts_as_written(experiment: spec.Experiment) -> None:
+    """Let what is compiled from now on round to short types where the code says so, if ``experiment`` rounds
+    weights: the compiler would leave float16 out of the scales, and the levels would be others."""
+    import torch._inductor.config as inductor
+
+    inductor.emulate_precision_casts = experiment.train.quantize is not None
+
+
 def compiled(experiment: spec.Experiment, objective: Objective) -> Compiled:
     """What compiles at its first call; artefacts are kept in danlu's cache."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.fspath(_folder(experiment) / "inductor"))
+    casts_as_written(experiment)
     import torch._dynamo
     import torch._functorch.config as autograd
 

@@ -161,8 +161,11 @@ def distribute(make: Callable[[], M], kind: str, group: Processes, precision: st
 
 def shard(model: Any, mesh: DeviceMesh, precision: str) -> None:
     """Shard ``model`` in place by FSDP2 over ``mesh``. Parameters are gathered in ``precision``, but those of
-    modules that set ``full_precision`` in float32; gradients are summed in float32."""
+    modules that set ``full_precision`` in float32, and so those of blocks that round weights to few bits
+    (``train.quantize``): exact numbers are rounded, not short ones. Gradients are summed in float32."""
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    from danlu.quantization.rounded import Rounded
 
     policy = MixedPrecisionPolicy(param_dtype=PRECISIONS[precision], reduce_dtype=torch.float32)
     full = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
@@ -170,7 +173,8 @@ def shard(model: Any, mesh: DeviceMesh, precision: str) -> None:
         for module in block.modules():
             if getattr(module, "full_precision", False):
                 fully_shard(module, mesh=mesh, mp_policy=full)
-        fully_shard(block, mesh=mesh, mp_policy=policy)
+        rounds = any(isinstance(module, Rounded) for module in block.modules())
+        fully_shard(block, mesh=mesh, mp_policy=full if rounds else policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
 
 

@@ -241,6 +241,7 @@ class _Run:
                 else None
             )
             if choices.compile and passes is None:
+                compiling.casts_as_written(experiment)
                 for block in made.model.blocks:
                     block.compile()
             trainer = Trainer(

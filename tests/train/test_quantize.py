@@ -17,6 +17,8 @@ from danlu.spec.quantize import FORMATS as NAMES
 from danlu.train.assemble import assemble, network, objective_of
 from danlu.train.errors import RunError
 from danlu.train.load import load_run
+from danlu.train.parallel import shard
+from danlu.train.quantized import activate
 from tests.train import small
 from tests.train.small import assert_same, rows
 
@@ -153,16 +155,82 @@ def test_refused(text: Path, how: str, sentence: str) -> None:
         resolve(small.words(text, f"train.quantize={how}"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["train.average=ema", "train.microbatch=2"]], ids=["plain", "average"])
+def test_two_processes_that_share_the_weights_are_one(text: Path, tmp_path: Path, more: list[str]) -> None:
+    """FSDP2: blocks are gathered whole and exact, so that groups and scales are those of one process. By
+    gradient descent: what makes small differences large would let weights fall on other levels."""
+    often = ("train.steps=6", "train.log_every=1", "train.evaluate_every=3", "train.parallel=fsdp")
+    descent = "optimizer={kind: sgd, lr: 0.3, momentum: 0.9}"
+    small.assert_two_are_one(small.words(text, STRAIGHT, descent, *often, *more), tmp_path, 1e-5)
+    one, two = (load_run(tmp_path / name, 6).model for name in ("one", "two"))
+    for name, tensor in one.state_dict().items():
+        torch.testing.assert_close(two.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_sharded_weights_are_rounded_before_they_are_cast(text: Path, tmp_path: Path) -> None:
+    """In bfloat16: what a map multiplies by is the exact weight rounded, not that of bfloat16 rounded."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    from danlu import data
+
+    experiment = resolve(small.words(text, STRAIGHT))
+    model = network(experiment, objective_of(experiment, data.prepare(experiment.data)), "bfloat16")
+    activate(model)
+    maps = {name: module for name, module in model.named_modules() if isinstance(module, Rounded)}
+    wanted = {name: module.weight.detach().clone() for name, module in maps.items()}
+    seen: dict[str, tuple[torch.dtype, torch.Tensor]] = {}
+    store = f"file://{tmp_path / 'store'}"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    try:
+        shard(model, init_device_mesh("cpu", (1,)), "bfloat16")
+        for name, module in maps.items():
+            module.register_forward_pre_hook(
+                lambda m, x, n=name: seen.update({n: (x[0].dtype, m.weight.detach().clone())})
+            )
+        model(torch.arange(12)[None] % 7).logsumexp(-1).sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert seen.keys() == wanted.keys()
+    for name, weight in wanted.items():
+        assert seen[name][0] == torch.bfloat16 and torch.equal(seen[name][1], weight)
+        assert maps[name]._parameters["weight"].grad.to_local().dtype == torch.float32  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how",
+    [
+        "{format: int3, group: 8, start: 0.5}",
+        "{format: int4-affine, group: 8, start: 0.5}",
+        "{format: int3, method: lsq, start: 0.5, activations: int8}",
+    ],
+)
+def test_compiled_it_is_as_it_is_without(text: Path, tmp_path: Path, how: str) -> None:
+    """The same levels: scales are rounded to float16 there too. The graph is compiled anew when it begins."""
+    descent = ("optimizer={kind: sgd, lr: 0.3, momentum: 0.9}", "train.steps=4", "train.log_every=1")
+    for compile in ("true", "false"):
+        told = small.Told()
+        more = (f"train.quantize={how}", f"train.compile={compile}")
+        small.run(text, tmp_path / compile, *descent, *more, told=told)
+        assert not any("compiling failed" in message for message in told.messages)
+    small.close(small.losses(tmp_path / "true"), small.losses(tmp_path / "false"), 1e-5)
+    one, other = latent(tmp_path / "true"), latent(tmp_path / "false")
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["train.compile=true"], "compile = true does not go with quantize"),
-        (["train.parallel=fsdp"], "parallel = fsdp does not go with quantize"),
+        ([STRAIGHT, "train.parallel=fsdp"], r"compile = true with .*parallel = fsdp does not go with"),
+        (["train.quantize={format: mxfp4}"], r"compile = true does not go with .* in an mx format"),
+        (["train.quantize={format: int4, activations: mxfp8-e4m3}"], r"in an mx format"),
     ],
 )
-def test_refused_beside(text: Path, more: list[str], sentence: str) -> None:
+def test_what_does_not_compile_is_refused(text: Path, more: list[str], sentence: str) -> None:
     with pytest.raises(SpecError, match=sentence):
-        resolve(small.words(text, STRAIGHT, *more))
+        resolve(small.words(text, *more, "train.compile=true"))
 
 
 def test_a_group_that_does_not_divide_and_a_model_without_blocks(text: Path) -> None:
