@@ -96,14 +96,14 @@ class Train(Spec):
         method = self.quantize.method
         if self.parallel == "fsdp" and self.compile is True:
             raise ValueError(
-                "compile = true with parallel = fsdp does not go with quantize: blocks that are gathered would "
-                "be compiled anew when rounding begins; leave one out"
+                "compile = true with parallel = fsdp does not go with quantize: gathered blocks would be "
+                "compiled anew when rounding begins; leave one out"
             )
         formats = (self.quantize.format, self.quantize.activations or "")
         if self.compile is True and any(name.startswith("mx") for name in formats):
             raise ValueError(
-                "compile = true does not go with quantize in an mx format, whose scales the compiler does not "
-                "know (float8_e8m0fnu); leave compile out, or take another format"
+                "compile = true does not go with quantize in an mx format, whose scales (float8_e8m0fnu) the "
+                "compiler does not know; leave compile out, or take another format"
             )
         if method != "straight-through" and self.average is not None:
             raise ValueError(
