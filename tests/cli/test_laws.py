@@ -211,7 +211,7 @@ def test_groups(capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path
 
 def test_a_cluster_that_is_no_column(capsys: pytest.CaptureFixture[str], ladder: Path) -> None:
     code, out, err = danlu(capsys, "fit", ladder, "--cluster", "nope")
-    assert (code, out) == (2, "") and "there is no column nope to draw by; there are n, d" in err
+    assert (code, out) == (2, "") and "there is no column nope; there are n, d" in err
 
 
 def test_a_cluster_of_names(capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ laws = typer.Typer(name="laws", rich_markup_mode=None)
 def _laws(context: typer.Context) -> None:
     """Fit scaling laws, compare them, and plan by them.
 
-    Points come from a CSV, JSONL or Parquet file, a run's folder or a folder of runs.
+    Points come from a table (CSV, JSON, JSONL, Parquet), a run, or a folder of runs.
     """
     if context.invoked_subcommand is None:
         say(context.get_help())

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen, floats
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, floats, reading
 from danlu.cli.output import Force, print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -37,6 +37,8 @@ def isoflop(
     d: D = None,
     c: C = None,
     column: Column = None,
+    where: Where = None,
+    unit: Unit = None,
     method: Annotated[
         Literal["parabola", "akima"], typer.Option("--method", help="The curve through a profile.")
     ] = "parabola",
@@ -73,7 +75,8 @@ def isoflop(
         "method": method, "weighted": weighted, "noise": noise, "lowest": lowest, "tolerance": tolerance,
         "resamples": resamples,
     }  # fmt: skip
-    _answer("isoflop", file, chosen(n, d, c, column), run, options, budget, report, force, as_json)
+    asked = reading(n, d, c, column, where, unit)
+    _answer("isoflop", file, asked, run, options, budget, report, force, as_json)
 
 
 def envelope(
@@ -82,6 +85,8 @@ def envelope(
     d: D = None,
     c: C = None,
     column: Column = None,
+    where: Where = None,
+    unit: Unit = None,
     run: Run = None,
     smooth: Annotated[
         float, typer.Option("--smooth", min=0, help="Points of a Gaussian over each curve; the paper: 10.")
@@ -97,13 +102,14 @@ def envelope(
     Example: danlu laws envelope curves.csv --run run_name --smooth 10
     """
     options = {"smooth": smooth, "resamples": resamples}
-    _answer("envelope", file, chosen(n, d, c, column), run, options, budget, report, force, as_json)
+    asked = reading(n, d, c, column, where, unit)
+    _answer("envelope", file, asked, run, options, budget, report, force, as_json)
 
 
 def _answer(
     main: str,
     file: Path,
-    names: dict[str, str],
+    asked: dict[str, Any],
     run: str | None,
     options: dict[str, Any],
     budget: str | None,
@@ -115,12 +121,12 @@ def _answer(
     from danlu.laws import read
     from danlu.laws.approaches import sides
     from danlu.laws.approaches.report import html, table
-    from danlu.laws.errors import LawError, Warned
+    from danlu.laws.errors import LawError
 
-    asked = floats("--budget", budget)
+    budgets = floats("--budget", budget)
     if report is not None:
         check_output(report, force)
-    got = read(file, names, ("n", "d", "loss"))
+    got = read(file, wanted=("n", "d", "loss"), **asked)
     runs, told = _runs(got, run, needed=main == "envelope")
     with Working() as working:
         working("comparing approaches")
@@ -129,8 +135,8 @@ def _answer(
         raise LawError(found.absent[main])
     one = found.frontiers[main]
     largest = float(got.points["c"].max())
-    flops = asked or [float(f"{largest:.2g}"), float(f"{10 * largest:.2g}")]
-    warnings = [*(Warned("file", text) for text in got.warnings), *one.warnings, *found.warnings]
+    flops = budgets or [float(f"{largest:.2g}"), float(f"{10 * largest:.2g}")]
+    warnings = [*got.warnings, *one.warnings, *found.warnings]
     if report is not None:
         write_output(report, html(found, main, str(file), flops, warnings), force)
     notes = [*got.notes, *told]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, reading
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -17,6 +17,8 @@ def chain(
     d: D = None,
     c: C = None,
     column: Column = None,
+    where: Where = None,
+    unit: Unit = None,
     at: Annotated[
         list[str] | None,
         typer.Option("--at", metavar="n=…,d=…", help="Predict here: n=7e9,d=2e12 or c=1e23 or loss=2.1."),
@@ -55,8 +57,8 @@ def chain(
 
     places = [_place(one) for one in at or []]
     losses = through.split(",") if through else None
-    names = chosen(n, d, c, column)
-    got = read(file, names, tuple(dict.fromkeys([*names, *(losses or ()), "accuracy"])))
+    asked = reading(n, d, c, column, where, unit)
+    got = read(file, wanted=tuple(dict.fromkeys([*asked["chosen"], *(losses or ()), "accuracy"])), **asked)
     options: dict[str, Any] = {
         "through": losses, "form": form, "guess": _share(guess), "ideal": ideal,
     }  # fmt: skip
@@ -64,7 +66,7 @@ def chain(
         working("fitting every link")
         groups = None if cluster is None else got.labels(cluster)
         found = fitted(got.points, **options, resamples=resamples, by=groups)
-        warnings = [*(Warned("file", text) for text in got.warnings), *found.warnings]
+        warnings = [*got.warnings, *found.warnings]
         held = None
         if hold_out:
             try:
@@ -101,10 +103,10 @@ def chain(
         say()
         table: list[tuple[str, ...]] = [("at", "", "value", "95 % from", "to", "one run from", "to")]
         for place, values in predicted:
-            where = ", ".join(f"{name}={value:.4g}" for name, value in place.items())
+            spot = ", ".join(f"{name}={value:.4g}" for name, value in place.items())
             for name, one in values.items():
-                table.append((where, name, *(f"{x:.4g}" for x in _ends(one).values())))
-                where = ""
+                table.append((spot, name, *(f"{x:.4g}" for x in _ends(one).values())))
+                spot = ""
         print_table(table)
     for warning in warnings:
         say(f"warning: {warning}")

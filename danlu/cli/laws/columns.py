@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 File = Annotated[
-    Path, typer.Argument(help="A CSV, JSONL or Parquet file, a run's folder or a folder of runs.")
+    Path, typer.Argument(help="A table (CSV, JSON, JSONL, Parquet), a run, or a folder of runs.")
 ]
 N = Annotated[str | None, typer.Option("--n", metavar="COLUMN", help="The column of parameters.")]
 D = Annotated[str | None, typer.Option("--d", metavar="COLUMN", help="The column of tokens.")]
@@ -17,20 +17,42 @@ Column = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="OURS=THEIRS", help="Any other column: loss=eval_loss, x=examples."),
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="FILTER", help="Keep points with family=gpt, 'loss<5', name~tiny."),
+]
+Unit = Annotated[
+    list[str] | None,
+    typer.Option("--unit", metavar="OURS=UNIT", help="Unit of a column: n=M, d=B, c=PF-days, loss=bits."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def chosen(n: str | None, d: str | None, c: str | None, column: list[str] | None) -> dict[str, str]:
-    """The names of the file's columns by ours. Raises LawError for a name that is none of ours."""
+def reading(
+    n: str | None,
+    d: str | None,
+    c: str | None,
+    column: list[str] | None,
+    where: list[str] | None,
+    unit: list[str] | None,
+) -> dict[str, Any]:
+    """What ``danlu.laws.read`` is asked for: ``chosen``, ``where``, ``units``. Raises LawError for a name
+    that is none of ours."""
+    names = {name: value for name, value in (("n", n), ("d", d), ("c", c)) if value}
+    names |= _pairs("column", "THEIRS", column)
+    return {"chosen": names, "where": where or (), "units": _pairs("unit", "UNIT", unit)}
+
+
+def _pairs(option: str, what: str, said: list[str] | None) -> dict[str, str]:
     from danlu.laws import COLUMNS, LawError
 
-    names = {name: value for name, value in (("n", n), ("d", d), ("c", c)) if value}
-    for said in column or []:
-        ours, equals, theirs = said.partition("=")
-        if not equals or ours not in COLUMNS:
-            raise LawError(f"--column {said}: it is OURS=THEIRS, OURS one of {', '.join(COLUMNS)}")
-        names[ours] = theirs
-    return names
+    pairs = {}
+    for one in said or []:
+        ours, _, value = one.partition("=")
+        if not value or ours not in COLUMNS:
+            raise LawError(f"--{option} {one}: it is OURS={what}, OURS one of {', '.join(COLUMNS)}")
+        pairs[ours] = value
+    return pairs
 
 
 def floats(option: str, said: str | None) -> list[float]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, reading
 from danlu.cli.output import print_json, print_table, say
 
 
@@ -16,6 +16,8 @@ def compare(
     d: D = None,
     c: C = None,
     column: Column = None,
+    where: Where = None,
+    unit: Unit = None,
     hold_out: Annotated[
         int, typer.Option("--hold-out", min=1, max=1000, help="Number of the largest sizes to predict.")
     ] = 2,
@@ -28,8 +30,7 @@ def compare(
     from danlu.laws import read
     from danlu.laws.answer import compare as scores_of
 
-    names = chosen(n, d, c, column)
-    got = read(file, names, tuple(dict.fromkeys(("n", "d", "loss", *names))))
+    got = read(file, wanted=(), **reading(n, d, c, column, where, unit))
     scores = scores_of(got.points, rungs=hold_out)
     if as_json:
         laws_ = [

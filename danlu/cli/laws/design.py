@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, N, chosen
+from danlu.cli.laws.columns import AsJson, C, Column, D, N, Unit, Where, reading
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -32,6 +32,8 @@ def design(
     d: D = None,
     c: C = None,
     column: Column = None,
+    where: Where = None,
+    unit: Unit = None,
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
     ] = None,
@@ -46,13 +48,15 @@ def design(
     """
     from danlu.laws import Warned
     from danlu.laws import design as advise
+    from danlu.laws.saved import is_fit
 
     with Working() as working:
         working("fitting and resampling")
-        if file.suffix == ".json":
+        if is_fit(file):
             known, warnings, said = _saved(file), list[Any](), dict[str, Any]()
         else:
-            known, warnings, said = _fitted(file, law, chosen(n, d, c, column), cluster, resamples)
+            asked = reading(n, d, c, column, where, unit)
+            known, warnings, said = _fitted(file, law, asked, cluster, resamples)
     found = advise(*known, budget=budget, target=target, runs=runs, rank=rank)
     warnings += found.warnings
     largest = known[4].get("c", (0, 0))[1]
@@ -101,21 +105,21 @@ def _saved(path: Path) -> Any:
 
 
 def _fitted(
-    file: Path, name: str, names: dict[str, str], cluster: str | None, resamples: int
+    file: Path, name: str, asked: dict[str, Any], cluster: str | None, resamples: int
 ) -> tuple[Any, list[Any], dict[str, Any]]:
     """The same of points, with the warnings of reading and fitting, and what was read."""
     import math
 
-    from danlu.laws import LawError, Warned, read
+    from danlu.laws import LawError, read
     from danlu.laws import law as law_of
     from danlu.laws.answer import answer
     from danlu.laws.saved import ranges
 
     law = law_of(name)
-    got = read(file, names, (*law.columns, law.target))
+    got = read(file, wanted=(*law.columns, law.target), **asked)
     groups = None if cluster is None else got.labels(cluster)
     found = answer(law, got.points, rungs=0, resamples=resamples, cluster=groups)
-    warnings = [*(Warned("file", text) for text in got.warnings), *found.warnings]
+    warnings = [*got.warnings, *found.warnings]
     if found.covariance is None:
         raise LawError(f"the fit of {name} has no intervals, so that no run can narrow them: {warnings[-1]}")
     scatter = math.hypot(found.scatter.within, found.scatter.between)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, reading
 from danlu.cli.laws.groups import of_groups
 from danlu.cli.output import Force, print_json, print_table, say
 
@@ -26,6 +26,8 @@ def fit(
     d: D = None,
     c: C = None,
     column: Column = None,
+    where: Where = None,
+    unit: Unit = None,
     fix: Annotated[
         str | None,
         typer.Option("--fix", help="Hold parameters: E=1.7 (a value), alpha=beta (a tie), E<=1.2 (a bound)."),
@@ -73,13 +75,13 @@ def fit(
     import danlu.laws
     from danlu.files.overwrite import check_output, write_output
     from danlu.laws.answer import answer
-    from danlu.laws.errors import Warned
 
     minimised = None if loss == "huber:auto" else danlu.laws.Loss.of(loss)
     wanted, fixed = danlu.laws.restrict(danlu.laws.law(law), fix or "")
     if report is not None:
         check_output(report, force)
-    got = danlu.laws.read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
+    needed = (*wanted.columns, wanted.target)
+    got = danlu.laws.read(file, wanted=needed, **reading(n, d, c, column, where, unit))
     if hull:
         got = got.take(danlu.laws.lower_hull(got.points), "lie on the lower hull of loss against compute")
     options: dict[str, Any] = {
@@ -94,7 +96,7 @@ def fit(
     used = {one.name for one in got.columns.values()}
     others = {name: values for name, values in got.table.items() if name not in used}
     found = answer(wanted, got.points, table=others, **options)
-    found.warnings.extend(Warned("file", one) for one in got.warnings)
+    found.warnings.extend(got.warnings)
     if report is not None:
         from danlu.laws.report import html
 

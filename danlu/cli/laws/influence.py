@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, chosen, floats
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, floats, reading
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -18,6 +18,8 @@ def influence(
     d: D = None,
     c: C = None,
     column: Column = None,
+    where: Where = None,
+    unit: Unit = None,
     loss: Annotated[
         str, typer.Option("--loss", help="What is minimised: huber:WIDTH, mse or lad, of ln loss.")
     ] = "huber:1e-3",
@@ -40,18 +42,18 @@ def influence(
     Example: danlu laws influence points.csv --cluster run_name --most 5
     """
     import danlu.laws
-    from danlu.laws import Warned
     from danlu.laws import influence as measured
     from danlu.laws.influence import EXACT
 
     wanted, asked = danlu.laws.law(law), floats("--budget", budget)
-    got = danlu.laws.read(file, chosen(n, d, c, column), (*wanted.columns, wanted.target))
+    needed = (*wanted.columns, wanted.target)
+    got = danlu.laws.read(file, wanted=needed, **reading(n, d, c, column, where, unit))
     labels = None if cluster is None else got.labels(cluster)
     with Working() as working:
         working("fitting without each row")
         fitted = danlu.laws.fit(wanted, got.points, loss=danlu.laws.Loss.of(loss))
         found = measured(fitted, by=labels, by_name=cluster or "", most=max(most, EXACT), flops=asked or None)
-    warnings = [*(Warned("file", text) for text in got.warnings), *fitted.warnings]
+    warnings = [*got.warnings, *fitted.warnings]
     parts = {"rows": found.rows[:most], "clusters": found.clusters[:most], "groups": found.groups}
     if as_json:
         print_json({

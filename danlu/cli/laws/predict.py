@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, Column, chosen
+from danlu.cli.laws.columns import AsJson, Column, Unit, Where, reading
 from danlu.cli.output import print_json, print_table, rounded, say
 
 
@@ -28,6 +28,8 @@ def predict(
         str, typer.Option("--law", help="The law to fit, where FILE holds points.")
     ] = "chinchilla",
     column: Column = None,
+    where: Where = None,
+    unit: Unit = None,
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="The column by which points belong together.")
     ] = None,
@@ -49,7 +51,7 @@ def predict(
         places[name] = [_value(name, one) for one in values.split(",")]
     if not places:
         raise LawError("nothing to predict: give two of --n, --d and --c, --c alone, or --at COLUMN=VALUES")
-    saved, notes = _fit(source, law, chosen(None, None, None, column), cluster)
+    saved, notes = _fit(source, law, reading(None, None, None, column, where, unit), cluster)
     found = prediction_of(saved, places, far=far)
     if as_json:
         print_json(found.json())
@@ -59,7 +61,7 @@ def predict(
     _print(found)
 
 
-def _fit(source: Path, law: str, names: dict[str, str], cluster: str | None) -> tuple[Any, list[str]]:
+def _fit(source: Path, law: str, asked: dict[str, Any], cluster: str | None) -> tuple[Any, list[str]]:
     """The fit of the file, or to the file's points, and what is to be said of its columns."""
     from danlu.laws import law as named
     from danlu.laws import load, read
@@ -69,7 +71,7 @@ def _fit(source: Path, law: str, names: dict[str, str], cluster: str | None) -> 
     if is_fit(source):
         return load(source), []
     wanted = named(law)
-    got = read(source, names, (*wanted.columns, wanted.target))
+    got = read(source, wanted=(*wanted.columns, wanted.target), **asked)
     groups = None if cluster in (None, "none") else got.labels(cluster)
     found = answer(wanted, got.points, rungs=0, cluster=groups, cluster_name=cluster, table=got.table)
     return found.saved, [*got.notes, *(f"warning: {one}" for one in (*got.warnings, *found.warnings)), ""]

@@ -63,14 +63,16 @@ def test_chosen_columns(tmp_path: Path) -> None:
     with pytest.raises(LawError, match="n may be any of the columns N, params"):
         read(path)
     assert read(path, {"n": "params"}).points["n"].tolist() == [2, 3]
-    with pytest.raises(LawError, match=r"no column size .* there are N, params, D, loss"):
+    with pytest.raises(
+        LawError, match=r"no column size .* there are N \(numbers, 1 first\), params .*, D .*, loss"
+    ):
         read(path, {"n": "size"})
     told = read(path, wanted=("d", "loss"))  # n is not needed
     assert "n" not in told.points and any("n is left out" in said for said in told.notes)
 
 
 def test_what_is_not_needed_may_be_anything(tmp_path: Path) -> None:
-    found = read(csv(tmp_path, "n,d,lr,loss\n1e6,2e7,none,4\n2e6,4e7,,3\n"))
+    found = read(csv(tmp_path, "n,d,lr,loss\n1e6,2e7,1e-3,4\n2e6,4e7,,3\n"))
     assert "lr" not in found.points
     assert any(said.startswith("lr is left out") for said in found.notes)
 
@@ -78,15 +80,24 @@ def test_what_is_not_needed_may_be_anything(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("n,d,loss\n1,2,3\n1,2,nan\n", "column loss holds 'nan' in point 2"),
-        ("n,d,loss\n1,2,\n1,2,3\n1,2,\n", r"column loss holds nothing in point 1.*\(2 points are like that"),
-        ("n,d,loss\n1,2,inf\n", "column loss holds 'inf' in point 1"),
-        ("n,d,loss\n1e6,0,3\n", "column d holds '0' in point 1, where a number above zero"),
+        ("n,d,loss\n1,,3\n,2,3\n1,2,\n", "no whole point: 1 with no n, 1 with no d, 1 with no loss"),
+        ("n,d,loss\n1,2,nan\n", r"no column for loss .*, loss \(empty\)"),
+        ("n,d,loss\n1,2,inf\n", "holds no whole point: 1 with an infinite loss"),
+        ("n,d,loss\n1,2,3\n1,2,high\n1,2,low\n", r"loss holds 'high' in point 2, .* \(2 points .*loss!=high"),
+        ("n,d,loss\n1e6,0,3\n", "holds no whole point: 1 with d = 0"),
+        ("n,d,loss\n0,1,3\n", "column n holds '0' in point 1, where a number above zero"),
         ("n,d,loss\n-1e6,1,3\n", "column n holds '-1e6' in point 1, where a number above zero"),
-        ("n,d,loss\n4.2B,1,3\n", "column n holds '4.2B' in point 1"),
+        ("n,d,loss\n4.2X,1,3\n4.2B,1,3\n", "column n holds '4.2X' in point 1"),
         ("n,d,loss,loss\n1,2,3,4\n", "more than one column loss"),
         ("n,d,loss,LOSS\n1,2,3,4\n", "loss may be any of the columns loss, LOSS"),
         ("n,d,loss\n1,2\n", "point 1: 2 fields under 3 headings"),
+        ("n,d;loss\n1,2;3\n", "no column for d .* and loss"),
+        (
+            "n,d,loss\n1;2;3\n",
+            "1 fields under 3 headings; the headings are parted by commas, this by semicolons",
+        ),
+        ("1,2,3\n4,5,6\n", "begins with numbers; write a line of headings"),
+        ("n;d;loss\n1,5;2;3\n1.5;2;3\n", r"a decimal comma \(1,5\), others a decimal point \(1.5\)"),
         ("n,d,loss\n", "holds no points"),
         ("", "holds no points"),
     ],
@@ -115,7 +126,11 @@ def test_flops_that_contradict_size_and_tokens(tmp_path: Path, factor: float) ->
         ("p.jsonl", '{"n": 1, "n": 2}', "more than one column n"),
         ("p.jsonl", "[1, 2]", "line 1: not a JSON object"),
         ("p.jsonl", '{"n": 1}\n{"n": ', "line 2: "),
-        ("p.txt", "", r"neither .csv, .jsonl nor .parquet"),
+        ("p.xlsx", "", "is none of CSV, .* by the end of its name"),
+        ("p.json", "[1, 2]", "holds no table"),
+        ("p.json", '{"n": [1, 2], "d": [1]}', "columns must be equally long, not n 2, d 1"),
+        ("p.json", '{"n": ', "cannot be read as JSON"),
+        ("p.csv.gz", "no gzip", "is not gzip"),
     ],
 )
 def test_other_files(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -127,7 +142,7 @@ def test_other_files(tmp_path: Path, name: str, text: str, said: str) -> None:
 def test_absent(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"absent\.csv is missing"):
         read(tmp_path / "absent.csv")
-    with pytest.raises(LawError, match=r"no metrics\.jsonl"):
+    with pytest.raises(LawError, match=r"there is no metrics\.jsonl"):
         read(tmp_path)
 
 
@@ -167,7 +182,12 @@ def test_runs(tmp_path: Path) -> None:
         ("a.jsonl", b"[" * 100_000, "line 1: nested deeper than 100"),
         ("a.jsonl", b'{"n": ' + b"1" * 5_000 + b"}", "line 1: .*digits"),
         ("a.jsonl", b"null", "line 1: not a JSON object"),
-        ("a.jsonl", b"\n".join(b'{"%d": 1}' % i for i in range(2000)), "2,000 names of columns"),
+        ("a.jsonl", b"\n".join(b'{"%d": 1}' % i for i in range(10001)), "10,001 names of columns"),
+        ("a.csv", b",".join(b"%d" % i for i in range(20_000)) + b"\n", "20,000 names of columns"),
+        ("a.csv", b",".join(b"a%d" % i for i in range(10**6)) + b"\n", "1,000,000 names of columns"),
+        ("a.csv", b"n,d,loss\n" + "1,2,é".encode("latin-1"), "not text in UTF-8"),
+        ("a.csv", b"\xff\xfen", "not text in UTF-8"),
+        ("a.csv", b"n,d,loss\n1,2,\x003\n", "a.csv"),
         ("a.parquet", b"PAR1", "is not Parquet"),
     ],
 )

@@ -1,0 +1,210 @@
+"""Which columns of a table are ours: by their names, and where these leave a choice, by their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from danlu.laws.errors import LawError, Warned
+from danlu.laws.files.names import TRAIN, UNKNOWN, Guess, guesses, near, not_nats
+from danlu.laws.files.tables import Table
+from danlu.laws.files.units import OURS, Unit, blank, fits, number, unit
+from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN
+from danlu.spec.errors import either, nearest
+
+LISTED = 12  # columns in a sentence
+_LOOK = 1000  # cells that say what a column holds
+AGREE = 0.05  # C is so near to 6 N D, in ln, where the columns belong together …
+APART = 0.1  # … and so much farther, where they do not
+
+
+class Choice(NamedTuple):
+    """A column of the file for one of ours. ``why``: chosen, or by its name; ``others``: weaker ones."""
+
+    name: str
+    unit: Unit
+    why: str
+    others: tuple[str, ...] = ()
+
+
+def choose(
+    table: Table, chosen: Mapping[str, str], wanted: Sequence[str], units: Mapping[str, Unit], mark: str
+) -> tuple[dict[str, Choice], list[str], list[Warned]]:
+    """The file's column for each of ours that is there, and notes and warnings about them. ``mark``: before
+    fractions. Raises LawError where one that is wanted may be several, or a chosen one is not there."""
+    names, notes, warnings = {}, [], []
+    for ours, theirs in chosen.items():
+        said = called(theirs, table.columns)
+        if said is None:
+            close = nearest(theirs, table.columns)
+            hint = f"; did you mean {close}?" if close else f"; there are {listed(table)}"
+            raise LawError(f"there is no column {theirs} to take as {ours}{hint}")
+        found = next((guess.unit for guess in guesses(ours, [said])), OURS)
+        if found is OURS and (own := _unit_of(said)) is not None and fits(ours, own):
+            found = own
+        names[ours] = Choice(said, units.get(ours, found), "chosen")
+        warnings += _measures(ours, said, units)
+    taken = {choice.name for choice in names.values()}
+    groups = {
+        ours: group
+        for ours in COLUMNS
+        if ours not in names and (ours != "x" or "x" in wanted)
+        and (group := _best(ours, [name for name in table.columns if name not in taken], table, wanted))
+    }  # fmt: skip
+    groups = _settled(groups, table, units, mark)
+    for ours, group in groups.items():
+        first = group[0].name
+        if len(group) > 1 and ours in wanted:
+            said = ", ".join(guess.name for guess in group)
+            raise LawError(f"{ours} may be any of the columns {said}; say which, {option(ours, first)}")
+        if len(group) > 1:
+            said = ", ".join(guess.name for guess in group)
+            notes.append(f"{ours} is left out, for it may be any of the columns {said}")
+            continue
+        others = [guess.name for guess in guesses(ours, table.columns) if guess.name != first]
+        names[ours] = Choice(first, units.get(ours, group[0].unit), "name", tuple(others[:3]))
+        if ours in wanted:
+            warnings += _guessed(ours, group[0])
+    return names, notes, warnings
+
+
+def _best(ours: str, free: Sequence[str], table: Table, wanted: Sequence[str]) -> list[Guess]:
+    """The columns of numbers whose names are nearest to ours, those of equal cells once."""
+    found = [guess for guess in guesses(ours, free) if _numbers(table.columns[guess.name], ours)]
+    found = [guess for guess in found if guess.rank < UNKNOWN or ours in wanted]
+    best = [guess for guess in found if guess.rank == found[0].rank]
+    out: list[Guess] = []
+    for guess in best:
+        if all(table.columns[guess.name] != table.columns[other.name] for other in out):
+            out.append(guess)
+    return out
+
+
+def _settled(
+    groups: dict[str, list[Guess]], table: Table, units: Mapping[str, Unit], mark: str
+) -> dict[str, list[Guess]]:
+    """Those of n, d and c that are several, as one where only one choice obeys C = 6 N D."""
+    three = [groups.get(ours, []) for ours in "ndc"]
+    if not all(three) or max(map(len, three)) < 2 or len(choices := list(product(*three))) > 64:
+        return groups
+    columns = {
+        guess.name: _values(table.columns[guess.name], ours, units.get(ours, guess.unit), mark)
+        for ours, group in zip("ndc", three, strict=True)
+        for guess in group
+    }
+    with np.errstate(all="ignore"):
+        away = [_contradiction(*(columns[guess.name] for guess in choice)) for choice in choices]
+    order = np.argsort(away, kind="stable")
+    if away[order[0]] > AGREE or away[order[1]] < away[order[0]] + APART:
+        return groups
+    return groups | {ours: [guess] for ours, guess in zip("ndc", choices[int(order[0])], strict=True)}
+
+
+def _contradiction(n: np.ndarray, d: np.ndarray, c: np.ndarray) -> float:
+    away = np.abs(np.log(c / (FLOPS_PER_PARAMETER_AND_TOKEN * n * d)))
+    away = away[np.isfinite(away)]
+    return float(away.mean()) if len(away) else float("inf")
+
+
+def _values(cells: Sequence[Any], ours: str, of: Unit, mark: str) -> np.ndarray:
+    found = [None if blank(cell) else number(cell, mark, ours, of) for cell in cells]
+    return np.array([np.nan if value is None else value for value in found])
+
+
+def _numbers(cells: Sequence[Any], ours: str = "") -> bool:
+    """Whether there are numbers in a column."""
+    some = (cell for cell in cells[:_LOOK] if not blank(cell))
+    return any(number(cell, mark, ours) is not None for cell in some for mark in ".,")
+
+
+def _guessed(ours: str, guess: Guess) -> list[Warned]:
+    if ours == "loss":
+        if guess.rank >= TRAIN:
+            return [
+                Warned("train-loss", f"{guess.name} is a loss on training data; there is no held-out one")
+            ]
+        return []
+    if guess.rank < UNKNOWN:
+        return []
+    return [
+        Warned("guessed", f"{guess.name} is taken for {ours} by a part of its name; {option(ours, 'NAME')}")
+    ]
+
+
+def _measures(ours: str, name: str, units: Mapping[str, Unit]) -> list[Warned]:
+    """A warning where the chosen loss is, by its name, none in nats."""
+    what = not_nats(name) if ours == "loss" and "loss" not in units else ""
+    if not what:
+        return []
+    mend = (
+        "--unit loss=perplexity takes its logarithm"
+        if what == "perplexity"
+        else "parameters will be in its unit"
+    )
+    return [Warned("not-nats", f"{name} is {what} by its name, not a loss in nats per token: {mend}")]
+
+
+def _unit_of(name: str) -> Unit | None:
+    """What stands in brackets at the end of a heading."""
+    inside = name.rstrip(")]").rpartition("[" if name.endswith("]") else "(")
+    return unit(inside[2]) if inside[1] else None
+
+
+def called(name: str, names: Iterable[str]) -> str | None:
+    """The column of this name, or else the only one that differs in case, spaces and signs alone."""
+    names = list(names)
+    if name in names:
+        return name
+    alike = [one for one in names if _bare(one) == _bare(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _bare(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+def option(ours: str, name: str) -> str:
+    """The option that names a column."""
+    name = f'"{name}"' if " " in name else name
+    return f"--{ours} {name}" if ours in ("n", "d", "c") else f"--column {ours}={name}"
+
+
+def absent(path: object, missing: Sequence[str], table: Table) -> str:
+    """The sentence for columns that nothing in a file can be taken for."""
+    told = " and ".join(f"{ours} ({COLUMNS.get(ours, ('', ours))[1]})" for ours in missing)
+    close = {ours: _near(ours, table) for ours in missing}
+    hints = [f"{either(names[:3])} for {ours}" for ours, names in close.items() if names]
+    nearest_ = f"; the nearest by name is {', '.join(hints)}" if hints else ""
+    mend = " ".join(option(ours, next(iter(close[ours]), "NAME")) for ours in missing)
+    if any(not_nats(name) == "perplexity" for name in close.get("loss", ())[:1]):
+        mend += " --unit loss=perplexity"
+    return f"{path} has no column for {told}: name it with {mend}{nearest_}; there are {listed(table)}"
+
+
+def _near(ours: str, table: Table) -> list[str]:
+    numeric = [name for name, cells in table.columns.items() if _numbers(cells)]
+    if ours == "loss":
+        other = [name for name in numeric if not_nats(name)]
+        return [*other, *(name for name in near(ours, numeric) if name not in other)]
+    return near(ours, numeric)
+
+
+def listed(table: Table) -> str:
+    """The columns of a file, what they hold, and an example of it."""
+    said = [f"{name} ({_holds(cells)})" for name, cells in list(table.columns.items())[:LISTED]]
+    more = len(table.columns) - len(said)
+    return ", ".join(said) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _holds(cells: Sequence[Any]) -> str:
+    some = [cell for cell in cells[:_LOOK] if not blank(cell)]
+    if not some:
+        return "empty"
+    values = [number(cell) for cell in some]
+    if None not in values:
+        return f"numbers, {values[0]:g} first"
+    shown = " ".join(str(some[0]).split())
+    return f"text, {shown if len(shown) <= 20 else shown[:19] + '…'} first"

@@ -1,0 +1,57 @@
+"""Whether C, N and D of a file belong together: C = 6 N D, whatever way FLOP and parameters are counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from danlu.laws.base import Array
+from danlu.laws.errors import LawError, Warned
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
+
+SUSPICIOUS = 2.0  # C is this far from 6 N D in every point: a warning …
+WRONG_UNIT = 100.0  # … and this far: refused, since no way of counting parameters explains it.
+MIDDLE = (5, 95)  # percent of the points; if they differ by WRONG_UNIT, C is none of these runs'
+SMALL = 1e4  # a largest size below this has forgotten its unit
+
+
+def contradiction(values: Mapping[str, Array], needed: bool) -> tuple[Warned | None, bool]:
+    """A warning where n, d and c of all points contradict each other, and whether c is to be dropped.
+    ``needed``: c is, so that it is not. Raises LawError where one has another unit."""
+    away = np.log(values["c"] / (FLOPS_PER_PARAMETER_AND_TOKEN * values["n"] * values["d"]))
+    factor = math.exp(float(np.median(away)))
+    low, high = np.percentile(away, MIDDLE)
+    if high - low > math.log(WRONG_UNIT):
+        ends = f"from {math.exp(low):.3g} to {math.exp(high):.3g} times 6·N·D"
+        said = f"the FLOP are {ends} in the middle {MIDDLE[1] - MIDDLE[0]} % of the points"
+        return Warned("flop-count", said if needed else f"{said}: 6·N·D is taken instead"), not needed
+    one_side = bool((away > math.log(SUSPICIOUS)).all() or (away < -math.log(SUSPICIOUS)).all())
+    if not one_side:
+        return None, False
+    said = (
+        f"the FLOP are {factor:.3g} times 6·N·D in the median, "
+        f"and in every point more than a factor {SUSPICIOUS:g} off"
+    )
+    if float(np.abs(away).min()) > math.log(WRONG_UNIT):
+        raise LawError(f"{said}: one of the three columns has another unit{_mend(factor)}")
+    return Warned("flop-count", f"{said}: other units, or parameters or FLOP counted in another way"), False
+
+
+def _mend(factor: float) -> str:
+    """The unit that would explain it."""
+    power = round(math.log10(factor) / 3) * 3
+    if abs(math.log10(factor) - power) > math.log10(SUSPICIOUS):
+        return "; --unit n=M, --unit d=B or --unit c=GFLOP tells it"
+    if power < 0:
+        return f"; --unit c=1e{-power} would mend it"
+    return f"; --unit n=1e{power} or --unit d=1e{power} would mend it"
+
+
+def small(sizes: Array) -> list[Warned]:
+    """A warning where sizes are too small to be parameters."""
+    if sizes.max() >= SMALL:
+        return []
+    said = f"the largest size is {sizes.max():g} parameters; if that is millions, --unit n=M"
+    return [Warned("small-sizes", said)]
