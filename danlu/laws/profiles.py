@@ -119,26 +119,45 @@ def unidentified(fit: Fit, *, level: float = 0.95, factor: float = DECADE) -> li
     nearer) and held there; if the objective, fitted anew, rises by less than is ``significant`` at the level,
     the parameter is not identified on that side. At most one entry each, the flatter side.
     """
-    flat = []
     low, high = fit.law.natural(fit.law.bounds[0]), fit.law.natural(fit.law.bounds[1])
-    for j in np.flatnonzero(fit.free).tolist():
-        value = fit.vector[j]
-        moved = np.clip(value * np.array([1 / factor, factor]), low[j], high[j])
-        moved = moved[moved != value]
-        if not len(moved):
-            continue
-        ends = np.tile(fit.vector, (len(moved), 1))
-        ends[:, j] = moved
-        # A step at a time, each from where the last one came to rest, lest the far end be missed.
-        begin = fit.law.inner(fit.vector)[j]
-        ways = [np.linspace(begin, end, STEPS // 4 + 1)[1:] for end in fit.law.inner(ends)[:, j]]
-        rises = [max(0.0, float(_along(fit, j, way)[1][-1]) - fit.objective) for way in ways]
-        least, threshold = int(np.argmin(rises)), significant(fit, fit.law.names[j], level=level)
-        if rises[least] < threshold:
-            size = max(fit.objective, 1e-300)
-            name = fit.law.names[j]
-            flat.append(Flat(name, float(moved[least] / value), rises[least] / size, threshold / size))
+    ends = [
+        (j, end)
+        for j in np.flatnonzero(fit.free).tolist()
+        for times in (1 / factor, factor)
+        if (end := float(np.clip(fit.vector[j] * times, low[j], high[j]))) != fit.vector[j]
+    ]
+    if not ends:
+        return []
+    rises = _far(fit, ends)
+    flat, size = [], max(fit.objective, 1e-300)
+    for j in dict.fromkeys(j for j, _ in ends):
+        least, end = min((rise, end) for rise, (i, end) in zip(rises, ends, strict=True) if i == j)
+        threshold = significant(fit, fit.law.names[j], level=level)
+        if least < threshold:
+            flat.append(Flat(fit.law.names[j], end / fit.vector[j], least / size, threshold / size))
     return flat
+
+
+def _far(fit: Fit, ends: list[tuple[int, float]]) -> list[float]:
+    """The rise of the objective with parameter j held at each end, all walked to at once: a step at a time,
+    each from where the last one came to rest, lest the far end be missed."""
+    law, at, row = fit.law, [j for j, _ in ends], np.arange(len(ends))
+    theta = np.tile(fit.vector, (len(ends), 1))
+    free = np.tile(fit.free, (len(ends), 1))
+    free[row, at] = False
+    goal = theta.copy()
+    goal[row, at] = [end for _, end in ends]
+    ways = np.linspace(law.inner(theta)[row, at], law.inner(goal)[row, at], STEPS // 4 + 1)[1:]
+    value = np.full(len(ends), fit.objective)
+    for place in ways:
+        u = law.inner(theta)
+        u[row, at] = place
+        found = solve(
+            law, fit.points, fit.points[law.target], law.natural(u), loss=fit.loss, weights=fit.weights,
+            free=free,
+        )  # fmt: skip
+        theta, value = found.theta, found.objective
+    return [max(0.0, float(one) - fit.objective) for one in value]
 
 
 def _index(fit: Fit, parameter: str) -> int:
