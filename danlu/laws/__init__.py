@@ -27,6 +27,7 @@ add its name to the imports below; ``chinchilla.py`` is the pattern.
 """
 
 from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
+from danlu.laws.audit import Audit, audit
 from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
 from danlu.laws.calibration import Band, Calibration, calibrate
 from danlu.laws.chain import Chain, chain
@@ -72,6 +73,7 @@ __all__ = [
     "HUBER",
     "LAWS",
     "SQUARES",
+    "Audit",
     "Band",
     "Calibration",
     "Chain",
@@ -100,6 +102,7 @@ __all__ = [
     "Solution",
     "Warned",
     "additive",
+    "audit",
     "batch",
     "bnsl",
     "bootstrap",

@@ -8,6 +8,7 @@ from danlu.draw import Chart, Table, page
 from danlu.draw.page import Part
 from danlu.draw.palette import MUTED
 from danlu.laws.answer import Answer, size_of
+from danlu.laws.audit.drawn import parts as audit_parts
 from danlu.laws.base import Array
 from danlu.laws.doubt import rungs_of
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
@@ -15,6 +16,7 @@ from danlu.laws.groups import Groups
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
 CURVES = 6  # at most so many in one drawing
+WIDTH, HEIGHT = 440, 320  # at a paper's column of 84 mm letters of 12 pixels are 6.5 points
 SAMPLES = 80  # points of a curve
 
 
@@ -41,7 +43,9 @@ def groups_html(groups: Groups, source: str) -> str:
 def parts(answer: Answer, source: str) -> list[Part]:
     """What the page of one fit holds."""
     found, law = answer.fit, answer.fit.law
-    charts = [_fitted(answer), _isoflops(answer), _residuals(answer), _allocated(answer)]
+    charts = [_fitted(answer), _isoflops(answer), _allocated(answer)]
+    if answer.audit is None:
+        charts.insert(2, _residuals(answer))
     held = answer.held
     facts = [
         f"{found.points.size} points of {source}",
@@ -55,8 +59,11 @@ def parts(answer: Answer, source: str) -> list[Part]:
             f"mean error {held.mean:.2%}, bias {held.bias:+.2%} "
             f"on {held.held.size} points of the largest {held.by}"
         )
-    made: list[Part] = [law.formula, law.text, law.paper, _parameters(answer), f"{'; '.join(facts)}."]
-    made += [f"Warning: {warning}" for warning in answer.warnings]
+    audited = [] if answer.audit is None else audit_parts(answer.audit)
+    told = [] if answer.audit is None else answer.audit.said
+    made: list[Part] = [law.formula, law.text, law.paper, *audited]
+    made += [_parameters(answer), f"{'; '.join(facts)}."]
+    made += [f"Warning: {warning}" for warning in answer.warnings if warning not in told]
     made += [chart for chart in charts if chart is not None]
     return made
 
@@ -135,7 +142,7 @@ def _allocated(answer: Answer) -> Chart | None:
 
 
 def _chart(over: str, y: str, caption: str, log_y: bool = True) -> Chart:
-    return Chart(_axis(over), y, caption=caption, log_x=True, log_y=log_y)
+    return Chart(_axis(over), y, caption=caption, log_x=True, log_y=log_y, width=WIDTH, height=HEIGHT)
 
 
 def _axis(name: str) -> str:

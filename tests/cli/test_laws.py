@@ -90,7 +90,7 @@ def test_fit_tells_columns_and_draws_a_report(
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"\b(src|href)=|<script|@import", text)  # loads nothing
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
-    assert len(drawings) == 4  # fit, equal compute, residuals, allocation
+    assert len(drawings) == 5  # residuals over D/N and C, fit, equal compute, allocation
     for drawing in drawings:
         assert "nan" not in drawing and "inf" not in drawing
         assert minidom.parseString(drawing).getElementsByTagName("circle")

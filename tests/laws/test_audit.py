@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from xml.dom import minidom
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from bench.audit import NOISES, PLANTED, TRUTH, noisy, plant
+from danlu.draw import Chart, Table
 from danlu.laws import Fit, Points, fit, law, read
 from danlu.laws.answer import answer
 from danlu.laws.audit import audit
 from danlu.laws.audit import dependence as dependences
+from danlu.laws.audit.drawn import parts
 from danlu.laws.audit.groups import group
 from danlu.laws.audit.shape import lack_of_fit
 from danlu.laws.audit.sources import sources
@@ -223,3 +226,22 @@ def test_the_csv_of_the_docs_is_read_as_text(tmp_path: Path) -> None:
     found = answer(CHINCHILLA, got.points, table=got.table, resamples=0, rungs=0)
     assert found.audit is not None and found.audit.sources is not None
     assert found.audit.sources.column == "lab"
+
+
+def test_named_rows_are_marked_in_the_drawings() -> None:
+    draw = np.random.default_rng(11)
+    points, sigma = noisy(draw, 120, "normal")
+    points, rows = plant(draw, points, sigma, "low D/N", 4, 25.0)
+    found = audit(fitted(points))
+    assert found.group is not None and {*rows} <= {*found.group.rows, *found.group.others}
+    drawings = [one for one in parts(found) if isinstance(one, Chart)]
+    assert [one.x for one in drawings] == ["tokens per parameter, D/N", "training compute, FLOP"]
+    for drawing in drawings:
+        dots = minidom.parseString(drawing.svg()).getElementsByTagName("circle")
+        tips = [dot.getElementsByTagName("title")[0].firstChild for dot in dots if dot.hasChildNodes()]
+        said = [tip.nodeValue for tip in tips if tip is not None and tip.nodeValue]
+        for row in found.group.rows:  # its own sign: shifted rows lie above or below
+            deviation = -found.group.deviations[row]
+            assert any(one.startswith(f"row {row + 1}: {deviation:+.1f} SD") for one in said)
+    table = next(one for one in parts(found) if isinstance(one, Table))
+    assert len(table.rows) == 1 + 5 + 3
