@@ -311,11 +311,15 @@ def test_published_divisions_are_those_of_the_papers() -> None:
     for key, (flops, n, d) in tokens.items():
         found = PUBLISHED[key].divide(flops)
         assert found == (pytest.approx(n, rel=0.04), pytest.approx(d, rel=0.07)), key
-    exponents = {"kaplan": 0.73, "chinchilla_1": 0.50, "chinchilla_2": 0.49, "chinchilla_3": 0.46,
-                 "llama_3": 0.47, "deepseek": 0.5243, "porian": 0.497, "besiroglu": 0.513}  # fmt: skip
+    exponents = {
+        "kaplan": 0.73, "chinchilla_1": 0.50, "chinchilla_2": 0.49, "chinchilla_3": 0.46, "gemstones": 0.458,
+        "llama_3": 0.47, "deepseek": 0.5243, "porian": 0.497, "besiroglu": 0.513,
+    }  # fmt: skip
     for key, a in exponents.items():
         grown = PUBLISHED[key].divide(1e23)[0] / PUBLISHED[key].divide(1e22)[0]
         assert np.log10(grown) == pytest.approx(a, abs=0.006), key
+    ratios = [d / n for n, d in (PUBLISHED["farseer"].divide(flops) for flops in (3e20, 1e22, 1e24))]
+    assert 10 < ratios[0] < 40 and ratios == sorted(ratios)  # about 20, and growing: Li et al.'s figure 1b
     assert {one.key for one in divisions(1e22)} == set(PUBLISHED)
 
 

@@ -194,7 +194,7 @@ def _print_published(made: Plan, others: list[Any]) -> None:
 
     say(f"{float(made.run.training):.4g} FLOP")
     print_table(_published(others), drop=(5,))
-    say(f"left out, since their constants could not be confirmed: {', '.join(LEFT_OUT)}")
+    say(LEFT_OUT)
 
 
 def _json(made: Plan, run: Planned | None, others: list[Any], warnings: list[Any]) -> dict[str, Any]:

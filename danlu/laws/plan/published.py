@@ -1,7 +1,6 @@
 """How published laws divide one budget: size, tokens and tokens for each parameter, side by side.
 
-Only constants that were confirmed stand here. Left out for want of them: OLMo's ladder (its law is of the
-loss on tasks), Gemstones and Farseer.
+Only constants that were confirmed stand here. OLMo's ladder is left out: its law is of the loss on tasks.
 """
 
 from __future__ import annotations
@@ -11,14 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
+from danlu.laws.formulas.farseer import FARSEER
 from danlu.laws.formulas.kaplan import PF_DAY
 from danlu.laws.formulas.repeated import DATA_CONSTRAINED
 from danlu.laws.plan.basis import POINTS
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
 
 Divide = Callable[[float], tuple[float, float]]  # from FLOP to parameters and tokens
-LEFT_OUT = ("OLMo's ladder", "Gemstones", "Farseer")
+LEFT_OUT = "left out: OLMo's ladder, whose law is of the loss on tasks"
 
 
 class Division(NamedTuple):
@@ -85,6 +87,18 @@ def _deepseek(flops: float) -> tuple[float, float]:
     return 0.1715 * flops**0.5243 / FLOPS_PER_PARAMETER_AND_TOKEN, 5.8316 * flops**0.4757
 
 
+def _gemstones(flops: float) -> tuple[float, float]:
+    return math.exp(-1.0258604) * flops**0.45790308, math.exp(-0.0295208704) * flops**0.52489868
+
+
+def _farseer(flops: float) -> tuple[float, float]:
+    """The law has no closed optimum: the lowest loss among sizes, D = C/6N."""
+    n = np.sqrt(flops / FLOPS_PER_PARAMETER_AND_TOKEN) * np.geomspace(1e-3, 10, 20_001)
+    d = flops / (FLOPS_PER_PARAMETER_AND_TOKEN * n)
+    at = int(np.argmin(FARSEER.predict(FARSEER.theta("farseer"), {"n": n, "d": d})))
+    return float(n[at]), float(d[at])
+
+
 def _porian(flops: float) -> tuple[float, float]:
     n = PORIAN[0] * flops ** PORIAN[1]
     return n, flops / (FLOPS_PER_PARAMETER_AND_TOKEN * n)
@@ -123,6 +137,13 @@ PUBLISHED = {
         "Porian", _porian, 2.56e19,
         "Porian et al. 2024, arXiv:2406.19146: a line through the optima they publish, all corrections made",
         "without the input embedding",
+    ),
+    "gemstones": _Published(
+        "Gemstones, approach 1", _gemstones, None,
+        "McLeish et al. 2025, arXiv:2502.06857: hull of all tokens, parameters/approach_1… of their code",
+    ),
+    "farseer": _Published(
+        "Farseer", _farseer, None, FARSEER.published["farseer"].source, "without embeddings"
     ),
     "llama_3": _Published(
         "Llama 3", _llama3, 1e22, "Grattafiori et al. 2024, arXiv:2407.21783, section 3.2.1"
