@@ -27,7 +27,8 @@ def cannot_read(path: str | os.PathLike[str], error: OSError) -> FileError:
     """The sentence for an ``OSError`` met while reading ``path``."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return Missing(f"{path} is missing; restore it, or name another")
-    return FileError(f"{path} cannot be read ({error.strerror or error}); name a file that can be")
+    what = "folder" if os.path.isdir(path) else "file"
+    return FileError(f"{path} cannot be read ({error.strerror or error}); name a {what} that can be")
 
 
 def not_a_run(path: Path, file: str) -> str:

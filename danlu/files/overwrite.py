@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
-from danlu.files.errors import FileError
+from danlu.files.errors import FileError, cannot_write
 from danlu.files.read import open_file
 from danlu.files.write import write_atomically
 
@@ -16,9 +17,13 @@ _NEAR = 1000  # bytes
 def check_output(path: Path, force: bool = False) -> None:
     """Raises ``FileError`` unless ``path`` may be written: it is new, or holds ``MARK``, or ``force`` is set.
 
-    A folder, a device or a pipe is refused in any case. To be called before the work that fills the file.
+    A folder, a device or a pipe is refused in any case, and so is a folder above it that cannot be written.
+    To be called before the work that fills the file.
     """
     if not os.path.lexists(path):
+        above = path.absolute().parent
+        if os.path.isdir(above) and not os.access(above, os.W_OK | os.X_OK):
+            raise cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
         return
     if not os.path.exists(path):
         raise FileError(f"{path} is a link that leads nowhere; remove it, or name another file")

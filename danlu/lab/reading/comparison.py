@@ -15,7 +15,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.reading.code import NOT_OURS, apart
 from danlu.lab.reading.curves import Curve, at, common_end, metrics_in, read_curve
 from danlu.lab.reading.groups import Group, differing, shown
-from danlu.lab.reading.index import read_runs
+from danlu.lab.reading.index import read_runs, readable
 from danlu.lab.reading.run import SEED, Run
 
 if TYPE_CHECKING:
@@ -87,8 +87,10 @@ class Comparison:
 
 def find_side(word: str) -> Side:
     """The runs that a word names: a run's folder, a folder of runs, or a pattern of such. Raises ``LabError``
-    where there is none."""
+    where there is none, ``FileError`` where the folder cannot be read."""
     folders = [word] if os.path.isdir(word) else sorted(filter(os.path.isdir, glob.glob(word)))
+    if os.path.isdir(word):
+        readable(word)
     runs = read_runs(folders)
     if not runs:
         why = "holds no run" if folders else "is not a folder, and no pattern that fits one"

@@ -16,6 +16,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from danlu.files.errors import cannot_read
 from danlu.files.json import misfit, parse
 from danlu.lab.reading.code import verdicts
 from danlu.lab.reading.run import EXPERIMENT, FILES, Record, Run, read_record
@@ -43,11 +44,13 @@ Progress = Callable[[int, int], None]  # read so far, to be read
 
 def places(folders: Iterable[str | os.PathLike[str]] = ()) -> list[Path]:
     """The folders, or of those that are usual the ones that are there. Raises ``LabError`` where one that is
-    named is not there, or none is."""
+    named is not there, or none is, and ``FileError`` where one that is named cannot be read."""
     named = [Path(folder) for folder in folders]
     found = named or [Path(name) for name in USUAL if Path(name).is_dir()]
     missing = [place for place in found if not place.is_dir()]
     if found and not missing:
+        for place in named:
+            readable(place)
         return found
     from danlu.lab.errors import LabError  # loads every specification: only where something is wrong
 
@@ -56,6 +59,14 @@ def places(folders: Iterable[str | os.PathLike[str]] = ()) -> list[Path]:
     raise LabError(
         f"there is no {' or '.join(USUAL)} here: name a folder of runs, or make a run (danlu train tiny)"
     )
+
+
+def readable(folder: str | os.PathLike[str]) -> None:
+    """Raises ``FileError`` where the folder cannot be looked into, which ``find`` passes over."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise cannot_read(folder, error) from error
 
 
 def read_runs(folders: Iterable[str | os.PathLike[str]], progress: Progress | None = None) -> list[Run]:
