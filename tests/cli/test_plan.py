@@ -92,6 +92,19 @@ def test_a_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert code == 2 and "fit.json" in err and len(err.splitlines()) == 1
 
 
+def test_a_fit_of_one_group_and_its_warnings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    old = {"E": 1.8, "A": 480.0, "B": 2000.0, "alpha": 0.35, "beta": 0.36}
+    warned = [{"code": "not-identified", "text": "E is not identified"}]
+    one = {"law": "chinchilla", "parameters": old, "warnings": warned}
+    groups = {"law": "chinchilla", "groups": {"old": one, "new data": one | {"parameters": old | {"E": 1.5}}}}
+    (tmp_path / "groups.json").write_text(json.dumps(groups))
+    found = said(capsys, "--loss", "1.79", "--by", f"{tmp_path / 'groups.json'}#new data")
+    assert found["parameters"]["E"] == 1.5
+    assert {"not-identified", "no-intervals"} <= {one["code"] for one in found["warnings"]}
+    code, _, err = danlu(capsys, "--loss", "1.79", "--by", f"{tmp_path / 'groups.json'}#old")
+    assert code == 2 and "floor" in err
+
+
 @pytest.mark.slow
 def test_no_pytorch_without_a_recipe() -> None:
     code = """if True:

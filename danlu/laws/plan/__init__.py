@@ -76,6 +76,8 @@ def plan(by: str | Path | Basis = DEFAULT, **given: Any) -> Plan:
     lines += wrong(asking, found, run, next(line for line in lines if line.key == "parameters"))
     more, said = reach(run, found)
     lines, notes = lines + more, [*said, *notes]
+    if found.fitted is not None:
+        notes += [Warned(one.code, f"of the fit: {one}") for one in found.fitted.warnings]
     if found.draws is None:
         text = f"no intervals: {found.source.split(',')[0]} has neither a covariance nor draws"
         notes.append(Warned("no-intervals", text))

@@ -69,10 +69,11 @@ class Basis:
 
 
 def basis(by: str | Path | Basis) -> Basis:
-    """From the name of a published fit of Chinchilla's law, or the JSON file of a fit."""
+    """From the name of a published fit of Chinchilla's law, or the JSON file of a fit (of one of its groups,
+    FILE.json#LABEL)."""
     if isinstance(by, Basis):
         return by
-    if not str(by).endswith(".json"):
+    if ".json" not in str(by):
         theta, source = CHINCHILLA.theta(str(by)), CHINCHILLA.published[str(by)].source
         return Basis(theta, None, source, POINTS, ERRORS.get(str(by)))
     fitted = load(Path(by))
