@@ -200,7 +200,7 @@ def decimal_mark(cells: Iterable[Any], separator: str = ",") -> str:
         if not isinstance(cell, str) or not ("," in cell or "." in cell):
             continue
         match = _PARTS.fullmatch(cell.translate(_SPACES).strip().lstrip("~≈"))
-        digits = match["number"].strip() if match else ""
+        digits = re.sub("['’_ ]", "", match["number"]) if match else ""
         if not comma and _COMMA.fullmatch(digits):
             comma = cell
         elif not point and _POINT.fullmatch(digits):
