@@ -15,7 +15,7 @@ from danlu.files.filters import parse_filter
 from danlu.laws.base import Array
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import rows
-from danlu.laws.files.choice import Choice, absent, called, choose, listed, option
+from danlu.laws.files.choice import Choice, absent, called, choose, option
 from danlu.laws.files.counting import contradiction, small
 from danlu.laws.files.formats import read_table
 from danlu.laws.files.names import guesses
@@ -169,7 +169,7 @@ def read(
 
     of_ours = [one for one in filters if one not in of_file]
     ours_alone = Table({name: points[name].tolist() for name in points})
-    left = rows.kept(ours_alone, of_ours, ".", listed(table))
+    left = rows.kept(ours_alone, of_ours, ".", table)
     points, table = points.take(np.array(left)), rows.take(table, left)
     if where:
         notes.append(f"{points.size} points are left by --where {', '.join(where)}")

@@ -21,17 +21,17 @@ STARTING = ("d", "c", "s")  # 0 of these is a run before its first update
 MARKS = ("outlier", "isoutlier", "excluded", "exclude", "diverged", "failed")  # columns that tell bad points
 
 
-def kept(table: Table, filters: Iterable[Filter], mark: str, there: str = "") -> list[int]:
-    """The rows of which all filters hold. ``there``: the columns, for a sentence. Raises LawError for a
-    column that is not there, or where no row is left."""
+def kept(table: Table, filters: Iterable[Filter], mark: str, file: Table | None = None) -> list[int]:
+    """The rows of which all filters hold. ``file``: where a name may also be from, for a hint. Raises LawError
+    for a column that is not there, or where no row is left."""
     which = list(range(table.size))
     for one in filters:
         name = called(one.name, table.columns)
         if name is None:
-            raise LawError(
-                f"--where {one.name}{one.operator}{one.value}: there is no column {one.name}"
-                f"{did_you_mean(one.name, table.columns) or f'; there are {there or listed(table)}'}"
-            )
+            there = (file or table).columns
+            hint = did_you_mean(one.name, [*there, *table.columns]) or f"; there are {listed(file or table)}"
+            said = f"{one.name}{one.operator}{one.value}"
+            raise LawError(f"--where {said}: there is no column {one.name}{hint}")
         cells = table.columns[name]
         which = [place for place in which if _holds(one, cells[place], mark)]
         if not which:

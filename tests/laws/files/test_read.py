@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,155 @@ def test_a_run_whose_batch_is_text(tmp_path: Path) -> None:
         'train: {batch: "16"}\ndata: {context: 100000000000}\noptimizer: {lr: 0.1}\n'
     )
     assert set(read(tmp_path / "run").points) == {"n", "d", "s", "loss", "c"}
+
+
+def test_rows_without_a_needed_value_are_skipped_and_counted(tmp_path: Path) -> None:
+    rows = "".join(f"1e6,{i}e7,3.5,x\n" for i in range(1, 20))
+    found = read(csv(tmp_path, "n,d,loss,name\n1e6,,3,a\n" + rows))
+    assert (found.points.size, found.skipped) == (19, 1)
+    assert "1 of 20 rows are skipped: 1 with no d" in found.notes
+    assert found.warnings == [] and found.texts("name") == ["x"] * 19
+    found = read(csv(tmp_path, "n,d,loss\n1e6,0,3\n1e6,1e7,NaN\n1e6,1e7,inf\n" + rows.replace(",x", "")))
+    assert found.skipped == 3
+    assert [one.code for one in found.warnings] == ["skipped"]
+    assert found.warnings[0].endswith("1 with d = 0, 1 with no loss, 1 with an infinite loss")
+
+
+FAMILIES = "family,n,d,loss,Note\na,70M,1e9,4,x\nb,160M,2e9,3.5,\na,1.2B,3e9,3,y\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "sizes"),
+    [
+        (["family=a"], [7e7, 1.2e9]),
+        (["family!=a"], [1.6e8]),
+        (["family~A"], [7e7, 1.2e9]),
+        (["loss<3.7"], [1.6e8, 1.2e9]),
+        (["loss<3.7", "family=a"], [1.2e9]),
+        (["n>=160M"], [1.6e8, 1.2e9]),
+        (["n=70M"], [7e7]),
+        (["note=none"], [1.6e8]),
+        (["c<1e18"], [7e7]),  # computed
+    ],
+)
+def test_where(tmp_path: Path, where: list[str], sizes: list[float]) -> None:
+    found = read(csv(tmp_path, FAMILIES), where=where)
+    assert found.points["n"].tolist() == pytest.approx(sizes)
+    assert len(found.table["family"]) == len(sizes) and tuple(where) == found.where
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("famly=a", "there is no column famly; did you mean family?"),
+        ("nothing=a", r"no column nothing; there are family \(text, a first\), n"),
+        ("family=c", "no row is left by --where family=c"),
+        ("loss", "is not NAME OPERATOR VALUE"),
+        ("loss<high", "< needs a number"),
+    ],
+)
+def test_where_mistakes(tmp_path: Path, where: str, said: str) -> None:
+    with pytest.raises(DanluError, match=said):
+        read(csv(tmp_path, FAMILIES), where=[where])
+
+
+def test_units_are_asked_for_or_in_the_heading(tmp_path: Path) -> None:
+    path = csv(tmp_path, "size,tokens (B),loss\n70,1.4,4\n160,3.2,3\n")
+    found = read(path, {"n": "size"}, units={"n": "M"})
+    assert found.points["n"].tolist() == [7e7, 1.6e8] and found.points["d"].tolist() == [1.4e9, 3.2e9]
+    assert found.json()["columns"] == {
+        "n": {"name": "size", "unit": "M", "factor": 1e6, "why": "chosen"},
+        "d": {"name": "tokens (B)", "unit": "B", "factor": 1e9, "why": "name"},
+        "loss": {"name": "loss", "unit": "", "factor": 1.0, "why": "name"},
+    }
+    assert [one.code for one in read(path).warnings] == ["small-sizes"]
+    with pytest.raises(LawError, match="--unit lr: there is no column for lr"):
+        read(path, units={"lr": "M"})
+
+
+def test_perplexity_is_no_loss_but_may_become_one(tmp_path: Path) -> None:
+    path = csv(tmp_path, "n,d,val_ppl\n1e6,1e7,20\n2e6,1e7,10\n")
+    with pytest.raises(LawError, match=r"name it with --column loss=val_ppl --unit loss=perplexity"):
+        read(path)
+    found = read(path, {"loss": "val_ppl"}, units={"loss": "perplexity"})
+    np.testing.assert_allclose(found.points["loss"], np.log([20, 10]))
+    (warning,) = read(path, {"loss": "val_ppl"}).warnings
+    assert warning.code == "not-nats" and "val_ppl is perplexity" in warning
+
+
+def test_the_held_out_loss_is_taken_and_training_loss_is_told(tmp_path: Path) -> None:
+    found = read(csv(tmp_path, "n,d,train/loss,eval/loss\n1e6,1e7,1,2\n2e6,1e7,1,2\n"))
+    assert found.columns["loss"].name == "eval/loss"
+    assert "loss (held-out loss) is the column eval/loss (not train/loss)" in found.notes
+    (warning,) = read(csv(tmp_path, "n,d,train/loss\n1e6,1e7,1\n2e6,1e7,1\n")).warnings
+    assert warning.code == "train-loss"
+
+
+def test_numbers_tell_which_of_several_columns_is_meant(tmp_path: Path) -> None:
+    """C = 6 N D holds of one choice alone; without C it is asked for, and equal columns are one."""
+    rows = [(n, d, 3 * d, 6 * n * d) for n, d in ((1e6, 1e7), (2e6, 3e7))]
+    text = "".join(f"{n},{d},{planned},{c},3\n" for n, d, planned, c in rows)
+    found = read(csv(tmp_path, "N,tokens,train_tokens,C,loss\n" + text))
+    assert found.columns["d"].name == "tokens"
+    with pytest.raises(
+        LawError, match="d may be any of the columns tokens, train_tokens; say which, --d tokens"
+    ):
+        read(csv(tmp_path, "N,tokens,train_tokens,z,loss\n" + text))
+    twice = "".join(f"{n},{d},{d},3\n" for n, d, *_ in rows)
+    assert read(csv(tmp_path, "N,tokens,train_tokens,loss\n" + twice)).columns["d"].name == "tokens"
+
+
+def test_compute_that_belongs_to_other_runs_is_left_out(tmp_path: Path) -> None:
+    text = "".join(f"1e6,{d}e7,{6e13 * 10.0**d},3\n" for d in range(1, 9))
+    found = read(csv(tmp_path, "n,d,flops,loss\n" + text))
+    np.testing.assert_allclose(found.points["c"], 6e13 * np.arange(1, 9))
+    assert [one.code for one in found.warnings] == ["flop-count"]
+
+
+def test_a_unit_that_would_mend_it_is_told(tmp_path: Path) -> None:
+    text = "".join(f"{n},{d},{6 * n * d / 1e18},3\n" for n, d in ((1e8, 1e10), (2e8, 3e10)))
+    path = csv(tmp_path, "n,d,flops,loss\n" + text)
+    with pytest.raises(LawError, match="--unit c=1e18 would mend it"):
+        read(path)
+    assert read(path, units={"c": "1e18"}).points["c"][0] == pytest.approx(6e18)
+
+
+def test_marked_points_are_told(tmp_path: Path) -> None:
+    path = csv(tmp_path, "n,d,loss,outlier\n1e6,1e7,3,True\n1e6,2e7,3,False\n")
+    (warning,) = read(path).warnings
+    assert warning.code == "marked" and "column outlier marks 1 points" in warning
+    assert read(path, where=["outlier=false"]).points.size == 1
+
+
+PUBLISHED = {
+    "bnsl/four_digit_addition.csv": "no column for n",
+    "datablations/all_runs_296.csv": 296,
+    "datablations/datablations_code_losses.csv": 296,
+    "datablations/datablations_contour_losses.csv": 229,
+    "datablations/datablations_losses.csv": 9261,
+    "datablations/parametric_fit_182.csv": 182,
+    "double_descent/nlp-model-dd.csv": "no column for d",
+    "epoch_chinchilla/svg_extracted_data.csv": 245,
+    "gadre/evals.csv": "no column for n",
+    "gadre/models.csv": "loss may be any of the columns loss_openlm, loss_c4_val",
+    "isoflops/isoflops.csv": 774,
+    "misfitting/scaling_results.csv": 4852,
+    "misfitting/scaling_results_last_ckpt_only.csv": 261,
+    "obs_scaling/base_llm_benchmark_eval.csv": "no column for loss",
+    "openclip/zeroshot_results.csv": "the nearest by name is samples_seen",
+    "porian/isoflop_points_refinedweb.csv": 579,
+    "porian/optimal_pairs_refinedweb.csv": 58,
+    "revisiting_nsl/benchmark.lang.csv": "the nearest by name is Seen Examples for d",
+    "steplaw/dense_lr_bs_loss.csv": 1911,
+    "steplaw/moe_lr_bs_loss.csv": 708,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_files_are_read_or_say_what_to_name(scaling: Callable[[str], Path], name: str) -> None:
+    expected = PUBLISHED[name]
+    if isinstance(expected, int):
+        assert read(scaling(name)).points.size == expected
+        return
+    with pytest.raises(LawError, match=expected):
+        read(scaling(name))
