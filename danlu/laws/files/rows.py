@@ -22,8 +22,8 @@ MARKS = ("outlier", "isoutlier", "excluded", "exclude", "diverged", "failed")  #
 
 
 def kept(table: Table, filters: Iterable[Filter], mark: str, file: Table | None = None) -> list[int]:
-    """The rows of which all filters hold. ``file``: where a name may also be from, for a hint. Raises LawError
-    for a column that is not there, or where no row is left."""
+    """The rows of which all filters hold. ``file``: where a name may also be from, for a hint. Raises
+    LawError for a column that is not there, or where no row is left."""
     which = list(range(table.size))
     for one in filters:
         name = called(one.name, table.columns)
