@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,47 +37,12 @@ from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
 from danlu.train.parallel import Processes, processes
 from danlu.train.regime import regime
+from danlu.train.summary import Summary
 from danlu.train.teacher import check_teacher, teach
 from danlu.train.trainer import Reporter, Trainer
 
 ceiling = cache(machine.ceiling)  # measured once a process, which may train many runs
 SIGNAL_EXIT = {"SIGTERM": 143, "SIGINT": 130}
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What came of a run; ``record`` is ``summary.json``.
-
-    ``metric``: name, value, unit and ``better`` of the primary metric at the end; ``best``: step and value;
-    ``metrics``: value, unit and ``better`` of all, by name. ``loss``: of the last update, by ``term`` (nats a
-    token of text). ``units``: trained on, of kind ``unit``. ``utilisation``: of the machine's measured
-    ceiling of matrix products. ``sample``: what the model shows, as text. ``stopped``: the signal that ended
-    it early. ``regime``: as ``danlu.train.regime`` says it.
-    """
-
-    run: str
-    metric: dict[str, Any]
-    best: dict[str, Any]
-    metrics: dict[str, dict[str, Any]]
-    loss: float
-    term: str
-    loss_unit: str
-    steps: int
-    unit: str
-    units: int
-    units_per_second: float | None
-    utilisation: float | None
-    flops: int
-    parameters: int
-    active_seconds: dict[str, float]
-    wall_seconds: float
-    sample: str | None
-    stopped: str | None
-    regime: dict[str, Any]
-
-    def record(self) -> dict[str, Any]:
-        """As JSON: units under their own name (``tokens``, ``tokens_per_second``)."""
-        return {name.replace("units", f"{self.unit}s"): value for name, value in asdict(self).items()}
 
 
 def train(
