@@ -126,6 +126,7 @@ def test_show(capsys: pytest.CaptureFixture[str]) -> None:
         (("plan", "--flops", "1e22", "--by", "absent.json"), "absent.json is missing"),
         (("fit", "absent.csv"), "absent.csv is missing"),
         (("fit", "absent.csv", "--column", "loss"), "it is OURS=THEIRS"),
+        (("fit", "absent.csv", "--unit", "loss"), "it is OURS=UNIT"),
         (("fit", "absent.csv", "--loss", "val_loss"), "the column of the loss is --column loss=val_loss"),
         (("fit", "absent.csv", "--fix", "E"), "it is E=1.7 (a value)"),
         (("fit", "absent.csv", "--fix", "F=1"), "no parameter F; it has E, A, B"),
@@ -207,6 +208,20 @@ def test_groups(capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path
     assert len(re.findall("<svg", page.read_text(encoding="utf-8"))) == 2 * 4
     code, out, _ = danlu(capsys, "fit", path, "--group", "recipe=new data", "--resamples", 0)
     assert code == 0 and "times new data" in out and re.search(r"^old: 30 points", out, re.M)
+
+
+def test_rows_and_units_are_asked_for(capsys: pytest.CaptureFixture[str], ladder: Path) -> None:
+    head, *rows = ladder.read_text().splitlines()
+    in_millions = [
+        f"{float(row.split(',')[0]) / 1e6!r},{row.partition(',')[2]},{i % 2}" for i, row in enumerate(rows)
+    ]
+    ladder.write_text("\n".join([f"{head},part", *in_millions]))
+    words = ("fit", ladder, "--unit", "n=M", "--where", "part=0", "--resamples", 0, "--json")
+    code, out, _ = danlu(capsys, *words)
+    said = json.loads(out)
+    assert (code, said["points"], said["where"], said["skipped"]) == (0, 15, ["part=0"], 0)
+    assert said["columns"]["n"] == {"name": "params", "unit": "M", "factor": 1e6, "why": "name"}
+    assert said["ranges"]["n"] == [2e7, 2e9]
 
 
 def test_a_cluster_that_is_no_column(capsys: pytest.CaptureFixture[str], ladder: Path) -> None:

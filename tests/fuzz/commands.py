@@ -97,6 +97,8 @@ laws fit points.csv --resamples NUMBER
 laws fit points.csv --hold-out NUMBER
 laws fit points.csv --n WORD --resamples 0
 laws fit points.csv --column WORD
+laws fit points.csv --where WORD --resamples 0
+laws fit points.csv --unit WORD
 laws fit points.csv --fix WORD --resamples 0
 laws fit points.csv --fix E=NUMBER --resamples 0
 laws fit points.csv --loss WORD --resamples 0
