@@ -29,6 +29,7 @@ FORMS: tuple[Form, ...] = ("sigmoid", "exponential")
 LOSSES = ("loss", "task_loss")
 NO_LOSS = 1e-9  # what stands for a loss of zero, of which there is no logarithm
 CEILING = 1.02  # an accuracy beyond 1 by less than this is the fit's own error
+SMALL = 0.005  # of accuracy: what no one would mind
 BENT = 1.5  # times the misfit without the ideal point, from which on it does not belong to the law
 SIZES = ("c", "n", "d", "loss", "task_loss")  # by the first, the largest (losses: lowest) rungs are held out
 
@@ -202,7 +203,7 @@ def _of_accuracy(points: Points, last: Fit, ideal: bool, guess: float | None) ->
         form: Form = "sigmoid" if last.law is ACCURACY else "exponential"
         free = _accuracy(last.points["loss"], points["accuracy"], form, guess, ideal=False)
         apart, near = (float(np.median(np.abs(one.residuals))) for one in (last, free))
-        if apart > BENT * near:
+        if apart > max(BENT * near, SMALL):
             warnings.append(Warned(
                 "ideal-point-bends", f"with the ideal point the {last.law.name} law misses the measured "
                 f"accuracies by {apart:.3g} in the median, without it by {near:.3g}: leave it out",

@@ -61,6 +61,13 @@ class Profiles:
         it lies outside the sampled sizes."""
         return np.array([self.lowest(one, one.losses(losses, self.slope))[0] for one in self.sizes])
 
+    def curve(self, log_n: Array, loss: Array, at: Array) -> Array:
+        """The loss of a profile at other ln N, (samples,)."""
+        if self.method == "akima":
+            return np.exp(Akima1DInterpolator(log_n, np.log(loss))(at))
+        middle = log_n.mean()
+        return np.polyval(np.polyfit(log_n - middle, loss, 2), at - middle)
+
     def lowest(self, one: Sizes, losses: Array) -> tuple[Array, Array]:
         """ln N_opt and the loss there, (copies,) each, of the losses of one budget's sizes."""
         return (_vertices if self.method == "parabola" else _interpolated)(one.log_n, losses)

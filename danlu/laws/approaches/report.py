@@ -9,12 +9,10 @@ import numpy as np
 from danlu.draw import Chart, Table, page
 from danlu.draw.page import Part
 from danlu.draw.palette import MUTED
-from danlu.laws.approaches.budgets import budgets
 from danlu.laws.approaches.frontier import Frontier
 from danlu.laws.approaches.sides import Sides
-from danlu.laws.errors import LawError
 
-MOST = 9  # budgets in one drawing
+MOST = 7  # budgets in one drawing
 SAMPLES = 60
 COLOURS = {"isoflop": 0, "parametric": 1, "envelope": 2}
 
@@ -48,31 +46,26 @@ def table(found: Sides, flops: Sequence[float]) -> list[tuple[str, ...]]:
 
 def _profiles(found: Sides) -> Chart | None:
     """Loss over size, a colour a budget, and the optima."""
-    points = found.points
-    try:
-        rung = budgets(points["c"])
-    except LawError:
+    made, optima = found.profiles, found.frontiers["isoflop"].optima
+    if made is None:
         return None
-    optima = found.frontiers["isoflop"].optima
     chart = Chart(
         "number of the model's parameters",
         "held-out loss, nats/token",
-        caption="At equal compute: points, the parabola through them, and the optimum (black).",
+        caption=f"At equal compute: points, the {made.method} through them, and the optimum of each budget.",
         log_x=True,
         log_y=True,
     )
-    shown = np.unique(rung)
+    shown = made.sizes
     if len(shown) > MOST:
-        shown = shown[np.linspace(0, len(shown) - 1, MOST).round().astype(int)]
-    for colour, number in enumerate(shown.tolist()):
-        one = points.take(rung == number)
-        x = np.log(one["n"])
-        if len(np.unique(x)) > 3:
-            at = np.linspace(x.min(), x.max(), SAMPLES)
-            fitted = np.polyval(np.polyfit(x - x.mean(), one["loss"], 2), at - x.mean())
-            chart.line(np.exp(at), fitted, colour=colour)
-        chart.dots(one["n"], one["loss"], f"{np.exp(np.log(one['c']).mean()):.2g} FLOP", colour=colour)
-    return chart.dots(optima["n"], optima["loss"], "optimum", colour=MUTED)
+        shown = [shown[i] for i in np.linspace(0, len(shown) - 1, MOST).round().astype(int)]
+    for colour, one in enumerate(shown):
+        loss = one.losses(made.points["loss"][:, None], made.slope)[:, 0]
+        at = np.linspace(one.log_n[0], one.log_n[-1], SAMPLES)
+        chart.line(np.exp(at), made.curve(one.log_n, loss, at), colour=colour)
+        chart.dots(np.exp(one.log_n), loss, f"{one.flops:.2g} FLOP", colour=colour)
+    kept = np.isin(optima["c"].round(-3), np.round([one.flops for one in shown], -3))
+    return chart.dots(optima["n"][kept], optima["loss"][kept], "optimum", colour=MUTED)
 
 
 def _curves(found: Sides) -> Chart:

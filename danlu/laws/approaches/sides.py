@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from scipy import stats
 
 from danlu.laws.approaches.envelope import curves, envelope
 from danlu.laws.approaches.frontier import Frontier, line
-from danlu.laws.approaches.isoflop import Method, isoflop, profiles
+from danlu.laws.approaches.isoflop import Method, Profiles, isoflop, profiles
 from danlu.laws.approaches.parametric import division, of_fit
 from danlu.laws.base import Array
 from danlu.laws.doubt import clusters, leverage
@@ -81,6 +81,7 @@ class Sides:
     biases: dict[str, Bias]
     pairs: list[Pair]
     warnings: list[Warned]
+    profiles: Profiles | None = None
 
     def json(self, flops: Sequence[float]) -> dict[str, Any]:
         """Plain values; ``flops``: budgets to say the best size and data of, with 95 % intervals."""
@@ -139,16 +140,18 @@ def sides(
             absent[name] = str(error)
     if not frontiers:
         raise LawError("; ".join(f"{name}: {why}" for name, why in absent.items()))
-    if "parametric" not in frontiers or len(frontiers) < 2:
-        return Sides(points, frontiers, absent, {}, [], [])
-    found = fits[0]
-    lines = {"parametric": lambda targets: division(refit(found, targets=targets, starts=1).theta)[:, :2]}
+    made = None
     if "isoflop" in frontiers:
         made = profiles(points, method=method, noise=noise, lowest=lowest, tolerance=tolerance)
+    if "parametric" not in frontiers or len(frontiers) < 2:
+        return Sides(points, frontiers, absent, {}, [], [], made)
+    found = fits[0]
+    lines = {"parametric": lambda targets: division(refit(found, targets=targets, starts=1).theta)[:, :2]}
+    if made is not None:
         lines["isoflop"] = lambda targets: _of_profiles(made, frontiers["isoflop"], targets)
     if "envelope" in frontiers:
         lines["envelope"] = lambda targets: _of_curves(points, _given(run), smooth, targets)
-    return _compared(found, frontiers, absent, lines, by, seed)
+    return replace(_compared(found, frontiers, absent, lines, by, seed), profiles=made)
 
 
 def _once(fits: list[Fit], points: Points) -> Fit:
