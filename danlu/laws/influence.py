@@ -112,6 +112,8 @@ def _clusters(
     sets = [np.flatnonzero(group == i) for i in range(group.max() + 1)]
     if isinstance(by, str):
         made = [(f"{by} = {points[by][rows[0]]:.4g}", rows) for rows in sets]
+    elif name in points:
+        made = [(f"{name} near {points[name][rows].mean():.3g}", rows) for rows in sets]
     else:
         made = [(f"the {name} of row {rows[0] + 1}", rows) for rows in sets]
     return by if isinstance(by, str) else name, made if len(made) > 1 else []

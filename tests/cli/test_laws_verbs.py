@@ -164,7 +164,7 @@ def test_influence(capsys: pytest.CaptureFixture[str], curves: Path) -> None:
     assert (code, err) == (0, "")
     said = json.loads(out)
     assert said["rows"][0]["rows"] == [len(rows)] and len(said["rows"]) == len(said["clusters"]) == 3
-    assert set(said["decision"]) == {"D/N at 1e+22 FLOP"} and said["by"] == "sizes"
+    assert set(said["decision"]) == {"D/N at 1e+22 FLOP"} and said["by"] == "n"
     code, out, _ = danlu(capsys, *words)
     assert code == 0 and f"without row {len(rows)}" in out and "moves by, in errors" in out
     code, _, err = danlu(capsys, "influence", curves, "--cluster", "nope")

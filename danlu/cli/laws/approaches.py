@@ -130,13 +130,13 @@ def _answer(
     runs, told = _runs(got, run, needed=main == "envelope")
     with Working() as working:
         working("comparing approaches")
-        found = sides(got.points, run=runs, **options)
+        found = sides(got.points, run=runs, by=_together(got) if runs is None else runs, **options)
     if main not in found.frontiers:
         raise LawError(found.absent[main])
     one = found.frontiers[main]
     largest = float(got.points["c"].max())
     flops = budgets or [float(f"{largest:.2g}"), float(f"{10 * largest:.2g}")]
-    warnings = [*got.warnings, *one.warnings, *found.warnings]
+    warnings = [*got.warnings, *_mixed(got, found), *one.warnings, *found.warnings]
     if report is not None:
         write_output(report, html(found, main, str(file), flops, warnings), force)
     notes = [*got.notes, *told]
@@ -169,6 +169,23 @@ def _answer(
 def _upright(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Columns as rows: approaches are few, and what is said of each is wide."""
     return list(zip(*rows, strict=True))
+
+
+def _together(got: Any) -> Any:
+    """Which rows are of one run or size, or None."""
+    from danlu.laws import law
+    from danlu.laws.audit.dependence import found
+
+    return found(got.points, got.others, len(law("chinchilla").parameters)).labels
+
+
+def _mixed(got: Any, found: Any) -> list[Any]:
+    """A warning where the file mixes sources."""
+    from danlu.laws.audit.sources import sources
+    from danlu.laws.audit.whole import mixture
+
+    mixed = None if found.fit is None else sources(found.fit, got.others, _together(got))
+    return [] if mixed is None else [mixture(mixed)]
 
 
 def _runs(got: Any, run: str | None, needed: bool) -> tuple[Any, list[str]]:

@@ -93,9 +93,7 @@ def fit(
         return
     if shared is not None:
         raise danlu.laws.LawError(f"--shared {shared}: it needs --group COLUMN, whose groups share it")
-    used = {one.name for one in got.columns.values()}
-    others = {name: values for name, values in got.table.items() if name not in used}
-    found = answer(wanted, got.points, table=others, **options)
+    found = answer(wanted, got.points, table=got.others, **options)
     found.warnings.extend(got.warnings)
     if report is not None:
         from danlu.laws.report import html

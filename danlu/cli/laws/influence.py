@@ -43,6 +43,8 @@ def influence(
     """
     import danlu.laws
     from danlu.laws import influence as measured
+    from danlu.laws.audit import dependence
+    from danlu.laws.audit.groups import group
     from danlu.laws.influence import EXACT
 
     wanted, asked = danlu.laws.law(law), floats("--budget", budget)
@@ -52,7 +54,20 @@ def influence(
     with Working() as working:
         working("fitting without each row")
         fitted = danlu.laws.fit(wanted, got.points, loss=danlu.laws.Loss.of(loss))
-        found = measured(fitted, by=labels, by_name=cluster or "", most=max(most, EXACT), flops=asked or None)
+        together = (
+            dependence.found(got.points, got.others, len(wanted.parameters))
+            if labels is None or cluster is None
+            else dependence.asked(cluster, labels)
+        )
+        off = group(fitted, together.labels)
+        found = measured(
+            fitted,
+            by=None if together.labels is None else together.labels.astype(float),
+            by_name=together.cluster or "",
+            groups=[] if off is None else [("the group that is off", off.rows)],
+            most=max(most, EXACT),
+            flops=asked or None,
+        )
     warnings = [*got.warnings, *fitted.warnings]
     parts = {"rows": found.rows[:most], "clusters": found.clusters[:most], "groups": found.groups}
     if as_json:

@@ -73,7 +73,8 @@ class Pair:
 @dataclass(frozen=True)
 class Sides:
     """``frontiers``: by approach. ``absent``: why the others are not there. ``biases``: by approach, how
-    far its median over points of the fitted law is from the law itself. ``pairs``: each two."""
+    far its median over points of the fitted law is from the law itself. ``pairs``: each two.
+    ``profiles``, ``fit``: what isoflop and parametric were read off."""
 
     points: Points
     frontiers: dict[str, Frontier]
@@ -82,6 +83,7 @@ class Sides:
     pairs: list[Pair]
     warnings: list[Warned]
     profiles: Profiles | None = None
+    fit: Fit | None = None
 
     def json(self, flops: Sequence[float]) -> dict[str, Any]:
         """Plain values; ``flops``: budgets to say the best size and data of, with 95 % intervals."""
@@ -151,7 +153,7 @@ def sides(
         lines["isoflop"] = lambda targets: _of_profiles(made, frontiers["isoflop"], targets)
     if "envelope" in frontiers:
         lines["envelope"] = lambda targets: _of_curves(points, _given(run), smooth, targets)
-    return replace(_compared(found, frontiers, absent, lines, by, seed), profiles=made)
+    return replace(_compared(found, frontiers, absent, lines, by, seed), profiles=made, fit=found)
 
 
 def _once(fits: list[Fit], points: Points) -> Fit:

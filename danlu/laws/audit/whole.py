@@ -99,7 +99,7 @@ def audit(
     said = [] if dependence.warned is None else [dependence.warned]
     whole = Audit(fit, dependence, mixed, off, bends, said)
     if mixed is not None:
-        said.append(_mixed(mixed))
+        said.append(mixture(mixed))
     if off is not None:
         said.append(_off(whole, off))
     said += [_bent(bend) for bend in bends if bend.matters]
@@ -112,7 +112,8 @@ def _ratio(theta: Array, flops: float) -> float:
     return float(d / n)
 
 
-def _mixed(one: Sources) -> Warned:
+def mixture(one: Sources) -> Warned:
+    """What is said of mixed sources."""
     parts = [
         f"{source.value or '(blank)'}: {source.rows} rows, {source.residual:+.1%}"
         + ("" if source.counted is None else f", C/6ND {source.counted:.3g}")

@@ -54,6 +54,12 @@ class Read:
     warnings: list[Warned] = field(default_factory=list)
     table: Mapping[str, list[Any]] = field(default_factory=dict)
 
+    @property
+    def others(self) -> dict[str, list[Any]]:
+        """The columns of the file that none of ours was read from."""
+        used = {column.name for column in self.columns.values()}
+        return {name: values for name, values in self.table.items() if name not in used}
+
     def labels(self, name: str) -> Array:
         """(points,) What each point has in a column, ours or the file's, by which points are drawn together:
         numbers as they are, texts numbered in their order. Raises LawError where there is no such column, or
