@@ -200,7 +200,8 @@ def unseen(fit: Fit, group: NDArray[np.int64], generator: np.random.Generator) -
 
     Where each point is a cluster, least squares are halfway between: there residuals shrink by 1 − h, h the
     leverage, so that errors lie between (MacKinnon and White 1985, HC2 and HC3); of absolute deviations some
-    residuals vanish, which tells nothing. Of Huber's loss the share of points in its quadratic middle counts.
+    residuals vanish, which tells nothing. Huber's loss is the one or the other by the share of points in its
+    quadratic middle, from a half on.
     Where a fit fails, the one to all points stands in.
     """
     groups = int(group.max()) + 1
@@ -212,7 +213,7 @@ def unseen(fit: Fit, group: NDArray[np.int64], generator: np.random.Generator) -
     far = residuals(fit.law, theta, fit.points)[fold, np.arange(fit.points.size)]
     far = np.where(np.isfinite(far), far, fit.residuals)
     if groups == len(group):
-        seen = 0.5 * np.mean(np.abs(fit.residuals) <= fit.loss.delta)
+        seen = max(0.0, float(np.mean(np.abs(fit.residuals) <= fit.loss.delta)) - 0.5)
         far = (1 - seen) * far + seen * fit.residuals
     return far, theta[good]
 
