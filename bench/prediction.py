@@ -1,8 +1,8 @@
-"""How well the largest budgets of published sets are predicted from the smaller ones, and what intervals hold.
+"""How well the largest budgets of published sets are predicted from the smaller ones, and what is held.
 
     python -m bench.prediction [--data FOLDER of scaling sets]
 
-Each set is fitted up to a third, and up to a tenth, of its largest compute, audit and calibration and all, and
+Each set is fitted up to a third, and up to a tenth, of its largest compute, with audit and calibration, and
 the runs above are predicted with their 95 % intervals. Of runs that were repeated for their rate or batch the
 best of each size and data counts.
 """

@@ -16,7 +16,7 @@ from danlu.laws.audit.dependence import found as dependence
 from danlu.laws.audit.whole import Audit, audit
 from danlu.laws.base import LAWS, Array, Law, ascii_name
 from danlu.laws.calibration import MOST_POINTS, Calibration, calibrate
-from danlu.laws.doubt import Draws, HoldOut, Interval, LeftOut, clusters, hold_out, resample
+from danlu.laws.doubt import Draws, HoldOut, Interval, LeftOut, cautions, clusters, hold_out, resample
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit, suited
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
@@ -158,6 +158,7 @@ def answer(
         try:
             draws = resample(found, resamples, by=group)
             intervals = draws.parameters()
+            warnings += cautions(draws, intervals)
             if draws.lost:
                 warnings.append(
                     Warned("lost-resamples", f"{draws.lost} of {resamples} resamples could not be fitted")

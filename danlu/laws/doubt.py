@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Law
-from danlu.laws.errors import LawError
+from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit, refit, residuals
 from danlu.laws.solve import Solution
 from danlu.laws.table import Points
@@ -25,6 +25,7 @@ from danlu.laws.table import Points
 MOST = 10**8  # numbers of all resamples together
 FOLDS = 20  # fits that leave out clusters, at most
 FEW = 5  # clusters below which no interval is told
+SURE = 10  # clusters below which it is said how few there are
 SAME_RUNG = 1.05  # values of a column that differ by less than this factor belong to one rung
 
 
@@ -108,6 +109,23 @@ class Draws:
     def predict(self, points: Mapping[str, Array], level: float = 0.95) -> Interval:
         """The interval of what the law says of other points, (points,); the scatter of runs is not in it."""
         return self.of(lambda theta: self.fit.law.predict(theta, points), level)
+
+
+def cautions(draws: Draws, intervals: Mapping[str, Interval]) -> list[Warned]:
+    """What makes the intervals of ``resample`` less than they seem: few clusters, a bound in their way."""
+    said: list[Warned] = []
+    if draws.without is not None and draws.without.clusters < SURE:
+        told = f"the intervals rest on {draws.without.clusters} clusters alone; more runs or sizes say more"
+        said.append(Warned("few-clusters", told))
+    for parameter in draws.fit.law.parameters:
+        one = intervals.get(parameter.name)
+        if one is None or not one.low < one.high:
+            continue
+        for end, bound in ((one.low, parameter.low), (one.high, parameter.high)):
+            if end == bound and one.value != bound:
+                told = f"the interval of {parameter.name} ends at its bound, {bound:g}"
+                said.append(Warned("interval-at-bound", f"{told}: the points let it go that far"))
+    return said
 
 
 def freedom(value: Array, apart: Array, clusters: int) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from danlu.laws.approaches.frontier import Frontier, frontier
 from danlu.laws.base import Array
-from danlu.laws.doubt import bootstrap
+from danlu.laws.doubt import resample
 from danlu.laws.fit import Fit, fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
@@ -23,9 +23,9 @@ def parametric(
     level: float = 0.95,
     **options: Any,
 ) -> Frontier:
-    """Approach 3: the law of ``chinchilla`` fitted to the points, its best division, its bootstrap.
+    """Approach 3: the law of ``chinchilla`` fitted to the points, its best division, its resamples.
 
-    ``by``: of ``bootstrap``. ``options``: of ``fit`` (``loss``, ``weights``, ``starts``).
+    ``by``: of ``resample``. ``options``: of ``fit`` (``loss``, ``weights``, ``starts``).
     """
     return of_fit(
         fit(CHINCHILLA, points.with_compute(), **options), resamples=resamples, by=by, seed=seed, level=level
@@ -41,8 +41,8 @@ def of_fit(
     seed: int = 0,
     level: float = 0.95,
 ) -> Frontier:
-    """The frontier of a fit of ``chinchilla``; ``by`` and ``starts``: of ``bootstrap``."""
-    draws = bootstrap(found, resamples, by=by, starts=starts, seed=seed)
+    """The frontier of a fit of ``chinchilla``; ``by`` and ``starts``: of ``resample``."""
+    draws = resample(found, resamples, by=by, starts=starts, seed=seed)
     lines = division(np.concatenate([found.vector[None], draws.theta]))
     return frontier("parametric", lines, Points(), warnings=found.warnings, level=level)
 
