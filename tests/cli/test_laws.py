@@ -66,7 +66,7 @@ def test_fit_as_json_then_plan(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert np.shape(said["draws"]) == (8, 5) and said["hold_out"]["mean_error"] < 1e-6
     written = tmp_path / "fit.json"
     draws = TRUTH * np.array([[0.99], [1.0], [1.01]])
-    written.write_text(json.dumps(said | {"draws": draws.tolist()}))
+    written.write_text(json.dumps(said | {"draws": draws.tolist(), "left_out": None}))
     code, out, _ = danlu(capsys, "plan", "--flops", "1e22", "--by", written, "--price", 2, "--json")
     lines = {line["key"]: line for line in json.loads(out)["plan"]}
     n, d = optimum(TRUTH, 1e22)
