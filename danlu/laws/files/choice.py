@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from danlu.laws.files.units import OURS, Unit, blank, fits, number, unit
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN
 from danlu.spec.errors import either, nearest
 
+_SIZE = re.compile(r"(?<![A-Za-z0-9.])\d+(?:\.\d+)?[kKmMbB](?![A-Za-z0-9])")
 LISTED = 12  # columns in a sentence
 _LOOK = 1000  # cells that say what a column holds
 AGREE = 0.05  # C is so near to 6 N D, in ln, where the columns belong together …
@@ -54,6 +56,14 @@ def choose(
         if ours not in names and (ours != "x" or "x" in wanted)
         and (group := _best(ours, [name for name in table.columns if name not in taken], table, wanted))
     }  # fmt: skip
+    if "n" in wanted and "n" not in {*names, *groups} and not {"d", "c"} <= {*names, *groups}:
+        for name, cells in _sizes(table):
+            made = f"size in {name}"
+            table.columns[made] = cells
+            names["n"] = Choice(made, units.get("n", OURS), "text")
+            said = f"n is the size that each text in column {name} names, such as {cells[0]}: sizes as called"
+            warnings.append(Warned("nominal-sizes", f"{said}; --n NAME names a column of counts"))
+            break
     groups = _settled(groups, table, units, mark)
     for ours, group in groups.items():
         first = group[0].name
@@ -69,6 +79,14 @@ def choose(
         if ours in wanted:
             warnings += _guessed(ours, group[0])
     return names, notes, warnings
+
+
+def _sizes(table: Table) -> Iterator[tuple[str, list[str]]]:
+    """Columns of text in which every row names one size, such as pythia-70m, and these."""
+    for name, cells in table.columns.items():
+        found = [_SIZE.findall(cell) if isinstance(cell, str) else [] for cell in cells]
+        if all(len(sizes) == 1 for sizes in found):
+            yield name, [sizes[0].upper() for sizes in found]
 
 
 def _best(ours: str, free: Sequence[str], table: Table, wanted: Sequence[str]) -> list[Guess]:
@@ -179,8 +197,8 @@ def absent(path: object, missing: Sequence[str], table: Table) -> str:
     hints = [f"{either(names[:3])} for {ours}" for ours, names in close.items() if names]
     nearest_ = f"; the nearest by name is {', '.join(hints)}" if hints else ""
     mend = " ".join(option(ours, next(iter(close[ours]), "NAME")) for ours in missing)
-    if any(not_nats(name) == "perplexity" for name in close.get("loss", ())[:1]):
-        mend += " --unit loss=perplexity"
+    if what := not_nats(next(iter(close.get("loss", ())), "")):
+        mend += " --unit loss=perplexity" if what == "perplexity" else f", which is {what} and not nats"
     return f"{path} has no column for {told}: name it with {mend}{nearest_}; there are {listed(table)}"
 
 
@@ -203,8 +221,9 @@ def _holds(cells: Sequence[Any]) -> str:
     some = [cell for cell in cells[:_LOOK] if not blank(cell)]
     if not some:
         return "empty"
-    values = [number(cell) for cell in some]
-    if None not in values:
-        return f"numbers, {values[0]:g} first"
+    for mark in ".,":
+        values = [number(cell, mark) for cell in some]
+        if None not in values:
+            return f"numbers, {values[0]:g} first"
     shown = " ".join(str(some[0]).split())
     return f"text, {shown if len(shown) <= 20 else shown[:19] + '…'} first"

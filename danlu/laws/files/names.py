@@ -67,22 +67,23 @@ def _rule(core: str, free: str = "", weak: dict[str, int] | None = None, never: 
 
 RULES: dict[str, Rule] = {
     "n": _rule(
-        "params,model size,n,size",
+        "params,model size,modelsize,n,size",
         "precise exact trainable network llm lm count",
         {"active": 2, "non": 3, "nonemb": 3, "nominal": 1},
         "embed flops tokens val batch vocab loss data dataset context layer layers head heads steps unique "
         "sample samples",
     ),
     "d": _rule(
-        "tokens,data size,dataset size,train data,d",
-        "seen consumed processed throughput global cumulative data dataset size corpus so far used",
+        "tokens,data size,dataset size,datasize,train data,d",
+        "d on datapoints seen consumed processed throughput global cumulative data dataset size corpus so "
+        "far used",
         {"budget": 2, "planned": 3, "target": 3},
         "embed unique batch vocab epoch val context params flops loss special served inference generated "
         "device gpu left remaining max",
     ),
     "c": _rule(
         "flops,compute,budget,c",
-        "spent used throughput cumulative global compute flops budget",
+        "c spent used throughput cumulative global compute flops budget",
         {"6nd": 1, "nonemb": 3, "non": 3},
         "val device gpu inference params tokens step steps token batch data epoch cost price sample",
     ),
@@ -91,7 +92,7 @@ RULES: dict[str, Rule] = {
     "u": _rule("unique tokens,u", "data size dataset", {}, ""),
     "lr": _rule("lr,learning rate", "max peak base init", {}, "warmup cooldown min final decay schedule"),
     "loss": _rule(
-        "loss,nll,cross entropy,log perplexity",
+        "loss,nll,cross entropy,log perplexity,l",
         "entropy cross lm mean avg average nll loss ce best",
         {},
         "perplexity accuracy bpb bpc byte bytes char bits aux auxiliary router balance moe z mtp diff delta "
@@ -110,6 +111,7 @@ EXACT = {  # of columns that few laws have
 }
 UNKNOWN = 10  # a word of no rule: a guess
 TRAIN = 30  # a loss on training data: where there is no other
+_LONE = {"size": 5, "l": TRAIN - 1}  # that often mean something else
 _EXTRA = re.compile(r"\s*[(\[{]([^()\[\]{}]*)[)\]}]\s*$")
 _MEASURES = ("ppl", "perplexity")  # that are what a column holds, not its unit
 _DAYS = re.compile(r"(?i)p(?:eta)?[\s_-]*f(?:lops?)?(?:/s)?[\s_-]*(?:s[\s_-]+)?days?")
@@ -199,12 +201,11 @@ def rank(ours: str, name: str) -> Guess | None:
     rest = there - core
     if "non" in rest:
         rest -= {"embed"}
-    if core in (frozenset(ours), {"size"}):  # n of n_heads is no size
-        if not rest <= {"total", "train", *rule.weak}:
+    if core in (frozenset(ours), {"size"}, {"l"}):  # n of n_heads is no size
+        if not rest <= {"total", "train", "val", *rule.weak}:
             return None
-        return Guess(
-            name, max([rule.weak.get(word, 0) for word in rest], default=0) + 5 * ("size" in core), found
-        )
+        weakest = max([rule.weak.get(word, 0) for word in rest], default=0)
+        return Guess(name, weakest + _LONE.get("".join(core), 0), found)
     rest -= rule.free
     if rest & rule.never:
         return None

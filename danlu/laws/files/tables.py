@@ -25,6 +25,11 @@ class Table:
     notes: list[str] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        names = [" ".join(name.split()) for name in self.columns]  # a heading may be broken over lines
+        if len(set(names)) == len(names):
+            self.columns = dict(zip(names, self.columns.values(), strict=True))
+
     @property
     def size(self) -> int:
         """The number of rows."""

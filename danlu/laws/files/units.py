@@ -72,7 +72,8 @@ def unit(text: str) -> Unit | None:
     if match := _POWER.fullmatch(plain):
         return Unit(text.strip(), "", 10.0 ** int(match[1]))
     if match := _DAYS.fullmatch(plain):
-        return Unit(text.strip(), "c", _scale(match[1]) * (DAY if match[2][0] == "d" else DAY / 24))
+        name = "PF-days" if plain == "pfdays" else text.strip()  # as headings are made alike
+        return Unit(name, "c", _scale(match[1]) * (DAY if match[2][0] == "d" else DAY / 24))
     if match := _OF.fullmatch(plain):
         return Unit(text.strip(), _KINDS[match[2]], _scale(match[1]))
     if (power := re.fullmatch(r"(\S+)\s+(\w+)", plain)) and power[2] in _KINDS:  # 1e18 FLOP

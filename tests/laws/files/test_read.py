@@ -318,6 +318,26 @@ def test_a_unit_that_would_mend_it_is_told(tmp_path: Path) -> None:
     assert read(path, units={"c": "1e18"}).points["c"][0] == pytest.approx(6e18)
 
 
+def test_sizes_that_names_tell(tmp_path: Path) -> None:
+    text = "model,tokens,loss\npythia-70m,1e9,4\npythia-1.4B-deduped,1e9,3\n"
+    found = read(csv(tmp_path, text))
+    assert found.points["n"].tolist() == [7e7, 1.4e9]
+    assert found.columns["n"].name == "size in model" and found.columns["n"].why == "text"
+    assert [one.code for one in found.warnings] == ["nominal-sizes"]
+    with pytest.raises(LawError, match="no column for n"):  # two sizes in a name
+        read(csv(tmp_path, text.replace("70m", "70m-2B")))
+
+
+def test_a_heading_over_two_lines(tmp_path: Path) -> None:
+    found = read(csv(tmp_path, '"Model\nSize","Training\nTokens",loss\n1e6,1e7,3\n'))
+    assert found.columns["n"].name == "Model Size"
+
+
+def test_bits_per_byte_are_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(LawError, match="loss=val_bpb, which is bits per byte or character and not nats"):
+        read(csv(tmp_path, "n,d,val_bpb\n1e6,1e7,1\n"))
+
+
 def test_marked_points_are_told(tmp_path: Path) -> None:
     path = csv(tmp_path, "n,d,loss,outlier\n1e6,1e7,3,True\n1e6,2e7,3,False\n")
     (warning,) = read(path).warnings
