@@ -8,7 +8,7 @@ same size. Above 1 the one is better than its baseline.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from danlu.files.json import finite
 from danlu.laws.answer import Answer
 from danlu.laws.base import Array, Law
+from danlu.laws.doubt import Draws
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
 
 FARTHEST = np.log(1e9)  # gains beyond a factor of this are told as without end
@@ -49,9 +50,13 @@ class Gain:
         return made
 
 
-def gains(one: Answer, baseline: Answer) -> list[Gain]:
+def gains(one: Answer, baseline: Answer, *, together: bool = False) -> list[Gain]:
     """At the least, a middle and the most compute of the points of ``one`` (or size, or data, where the law
-    has no other column), by each column that a factor of makes sense of; none for other laws than of loss."""
+    has no other column), by each column that a factor of makes sense of; none for other laws than of loss.
+
+    ``together``: both are parts of one fit, so that their resamples belong together; else they are apart, and
+    what either leaves uncertain is added in squares of ln gain.
+    """
     law, points = one.fit.law, one.fit.points.with_compute()
     by = _by(law)
     if law.target != "loss" or not by:
@@ -62,7 +67,7 @@ def gains(one: Answer, baseline: Answer) -> list[Gain]:
         columns = law.columns if name in law.columns else (name,)
         for place in dict.fromkeys((order[0], order[len(order) // 2], order[-1])):
             at = {column: float(points[column][place]) for column in columns}
-            found.append(_gain(one, baseline, name, at))
+            found.append(_gain(one, baseline, name, at, together))
     return found
 
 
@@ -72,16 +77,40 @@ def _by(law: Law) -> tuple[str, ...]:
     return law.columns if len(law.columns) == 1 else ()
 
 
-def _gain(one: Answer, baseline: Answer, by: str, at: Mapping[str, float]) -> Gain:
-    law = one.fit.law
-    value = float(log_gain(law, one.fit.vector[None], baseline.fit.vector[None], by, at)[0])
-    low = high = None
+def _gain(one: Answer, baseline: Answer, by: str, at: Mapping[str, float], together: bool) -> Gain:
+    law, vectors = one.fit.law, (one.fit.vector, baseline.fit.vector)
+
+    def times(a: Array, b: Array) -> Any:
+        a, b = np.broadcast_arrays(a, b)
+        found = np.exp(log_gain(law, np.atleast_2d(a), np.atleast_2d(b), by, at))
+        return found[0] if a.ndim == 1 else found
+
+    value, low, high = float(times(*vectors)), None, None
     if one.draws is not None and baseline.draws is not None:
-        count = min(len(one.draws.theta), len(baseline.draws.theta))
-        drawn = log_gain(law, one.draws.theta[:count], baseline.draws.theta[:count], by, at)
-        low, high = (_factor(end) for end in np.quantile(drawn, [0.025, 0.975]))
-    loss = float(_reached(law, one.fit.vector[None], by, at, np.zeros(1))[0])
-    return Gain(by, at, loss, Ends(_factor(value), low, high))
+        if together:
+            k = len(vectors[0])
+            ends = _both(one.draws, baseline.draws).of(lambda theta: times(theta[..., :k], theta[..., k:]))
+            below, above = np.log(value / ends.low), np.log(ends.high / value)
+        else:
+            sides = (
+                one.draws.of(lambda theta: times(theta, vectors[1])),
+                baseline.draws.of(lambda theta: times(vectors[0], theta)),
+            )
+            below = np.sqrt(sum(np.log(value / side.low) ** 2 for side in sides))
+            above = np.sqrt(sum(np.log(side.high / value) ** 2 for side in sides))
+        low, high = _factor(np.log(value) - below), _factor(np.log(value) + above)
+    loss = float(_reached(law, vectors[0][None], by, at, np.zeros(1))[0])
+    return Gain(by, at, loss, Ends(_factor(np.log(value)), low, high))
+
+
+def _both(one: Draws, other: Draws) -> Draws:
+    """Draws of the parameters of two parts of one fit, side by side."""
+    fit = replace(one.fit, vector=np.concatenate([one.fit.vector, other.fit.vector]))
+    without = None
+    if one.without is not None and other.without is not None:
+        theta = np.concatenate([one.without.theta, other.without.theta], axis=-1)
+        without = one.without._replace(theta=theta)
+    return Draws(fit, np.concatenate([one.theta, other.theta], axis=-1), one.lost, without)
 
 
 def _factor(log: float) -> float:

@@ -187,13 +187,15 @@ def by_group(
     baseline: str | None = None,
     fixed: Mapping[str, float] | None = None,
     cluster: Array | None = None,
+    table: Mapping[str, Sequence[Any]] | None = None,
     **options: Any,
 ) -> Groups:
     """Fit a law over groups of points, and say what each group gains over the baseline.
 
     ``labels``: (points,), the group of each. ``column``: what they are called. ``shared``: parameters that
     all groups have in common; with none (or None) each group is fitted alone. ``baseline``: a label; the
-    first point's where not said. ``fixed``, ``cluster`` (points,) and ``options`` are those of ``answer``.
+    first point's where not said. ``fixed``, ``cluster`` (points,), ``table`` and ``options`` are those
+    of ``answer``.
     Raises LawError for a parameter or a label that there is not, or a group of too few points.
     """
     names = list(dict.fromkeys(labels))
@@ -209,9 +211,13 @@ def by_group(
     if not wanted:
         together, answers = None, {}
         for i, label in enumerate(names, start=1):
-            some = None if cluster is None else cluster[number == i]
+            at = np.flatnonzero(number == i)
+            some = None if cluster is None else cluster[at]
+            rows = {name: [values[j] for j in at.tolist()] for name, values in (table or {}).items()}
             try:
-                answers[label] = answer(law, points.take(number == i), fixed=fixed, cluster=some, **options)
+                answers[label] = answer(
+                    law, points.take(at), fixed=fixed, cluster=some, table=rows, **options
+                )
             except LawError as error:
                 raise LawError(f"group {label}: {error}") from None
     else:
@@ -223,7 +229,12 @@ def by_group(
                 f"group {names[few[0]]} has {counts[few[0]]} points for {least} parameters of its own"
             )
         together = answer(
-            made, points.with_columns(**{GROUP: number}), fixed=fixed, cluster=cluster, **options
+            made,
+            points.with_columns(**{GROUP: number}),
+            fixed=fixed,
+            cluster=cluster,
+            table=table,
+            **options,
         )
         answers = {
             label: _part(together, law, i, own)
@@ -233,7 +244,11 @@ def by_group(
             j for j in range(places.shape[1]) if len(names) == 1 or (places[:, j] == places[0, j]).all()
         ]
         wanted = [law.names[j] for j in shared_places]
-    found = {label: gains(answers[label], answers[baseline]) for label in names if label != baseline}
+    found = {
+        label: gains(answers[label], answers[baseline], together=together is not None)
+        for label in names
+        if label != baseline
+    }
     return Groups(law, column, baseline, answers, tuple(wanted), together, found)
 
 
@@ -265,6 +280,8 @@ def _part(together: Answer, law: Law, number: int, own: Places) -> Answer:
         draws=None if together.draws is None else together.draws.only(one, own),
         intervals=intervals,
         held=_held(together.held, one, number),
+        calibration=None,  # these two are of all groups, and told there
+        audit=None,
         warnings=[],
     )
 

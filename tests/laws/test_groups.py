@@ -95,7 +95,7 @@ def test_exact_points_give_the_gain_back(shared):
 
 @pytest.mark.slow
 def test_noisy_points_give_it_back_within_its_interval():
-    """Of 10 studies the intervals of 95 % miss at most 3, which happens by chance once in 90 (binomial)."""
+    """Of 10 studies the intervals of 95 % miss at most 2; more do by chance once in 87 (binomial)."""
     inside = 0
     for seed in range(10):
         found = by_group(
@@ -104,7 +104,7 @@ def test_noisy_points_give_it_back_within_its_interval():
         low, high = found.gains["new"][0].factor[1:]
         assert low < high < FACTOR * 1.3 and low > FACTOR / 1.3
         inside += low <= FACTOR <= high
-    assert inside >= 7
+    assert inside >= 8
 
 
 def test_the_best_division_is_that_of_the_closed_form():

@@ -85,6 +85,7 @@ def fit(
     if hull:
         got = got.take(danlu.laws.lower_hull(got.points), "lie on the lower hull of loss against compute")
     options: dict[str, Any] = {
+        "table": got.others,
         "loss": minimised, "fixed": fixed, "rungs": hold_out, "resamples": resamples,
         "cluster": None if cluster in (None, "none") else got.labels(cluster), "cluster_name": cluster,
     }  # fmt: skip
@@ -93,7 +94,7 @@ def fit(
         return
     if shared is not None:
         raise danlu.laws.LawError(f"--shared {shared}: it needs --group COLUMN, whose groups share it")
-    found = answer(wanted, got.points, table=got.others, **options)
+    found = answer(wanted, got.points, **options)
     found.warnings.extend(got.warnings)
     if report is not None:
         from danlu.laws.report import html
