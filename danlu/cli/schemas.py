@@ -90,8 +90,8 @@ _LAWS_FIT = {
         "audit": ({
             "dependence": {"cluster": _TEXT, "text": str}, "findings": [_WARNED],
             "sources": ({"column": _TEXT, "explained": _NUMBER, "scale": bool, "sources": [dict]}, None),
-            "group": ({"rows": [int], "others": [int], "ends": [str], "p": float, "without": dict,
-                       "tokens_per_parameter": [dict]}, None),
+            "group": ({"rows": [int], "others": [int], "ends": [str], "p": float, "moves": bool,
+                       "without": dict, "tokens_per_parameter": [dict]}, None),
             "lack_of_fit": [{"over": str, "trend": _NUMBER, "bend": _NUMBER, "p": _NUMBER}],
         }, None),
     "allocation": dict, "hold_out": (dict, None), "warnings": [_WARNED], "draws": ([[_NUMBER]], None),

@@ -5,8 +5,8 @@ D, D/N, of residuals) begin, rows of the largest residuals are let go twice more
 smallest sum of the residuals kept is the core (concentration steps, Rousseeuw and Van Driessen 1999). Each
 row gets the chance p of a residual like its own by the scatter of the others; sets of rows at one end of an
 order, and those of the smallest p, are compared with sets of as many rows of noise (by simulation, points of
-one cluster together). Then rows come back (forward search, Atkinson and Riani 2000): the smallest set without
-which the fit stays within one standard error of that without all rows that are off is named.
+one cluster together). Then rows come back (forward search, Atkinson and Riani 2000), as long as the fit stays
+within one standard error of that without all rows that are off: the others are named.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from danlu.laws.table import Points
 
 Rows = NDArray[np.int64]
 
-LEVEL = 0.04  # of a false alarm, for all sets together; bench/audit.py measures what comes of it
+LEVEL = 0.03  # of a false alarm, for all sets together; bench/audit.py measures what comes of it
 MOST = 0.06  # share of the rows that a group is looked for in
 LENGTHS = 10  # sizes of sets that are tried, from one row to that share
 TAILS = (2.0, 3.0, 4.0, 6.0, 10.0, 30.0)  # degrees of freedom that the noise may have …
 BEFORE = np.log((0.25, 0.3, 0.2, 0.1, 0.1, 0.05))  # … and their weights before the points speak
+SURE = 200  # rows whose middle may speak for the tails: more rows of a wrong family would be too sure
 SIMULATED = 400
 UNEQUAL = 0.01  # the level at which the scatter is said to depend on the columns
 RESAMPLES = 40  # for the standard errors by which a fit's movement is told
@@ -42,7 +43,8 @@ class Group:
     """Rows off the law together.
 
     ``rows``: indices. ``ends``: the orders of which they are the end, by name and whether the largest.
-    ``others``: further rows that are off, without weight in the fit. ``p``: how often noise has such a group.
+    ``others``: further rows that are off, but hardly move the fit. ``p``: how often noise has such a group.
+    ``moves``: the rows move a parameter by more than its standard error.
     ``without``: (parameters,) of the fit without ``rows``. ``deviations``: (points,), residuals about that
     fit in standard deviations of one row.
     """
@@ -51,6 +53,7 @@ class Group:
     ends: tuple[tuple[str, bool], ...]
     others: Rows
     p: float
+    moves: bool
     without: Array
     deviations: Array
 
@@ -156,7 +159,7 @@ def _chances(
     for row, length in enumerate(lengths):
         rest = n - min(int(length), n - 2) - 1
         inside = stats.t.cdf(ordered[rest] / scales, TAILS) * 2 - 1
-        weight = BEFORE + below[:, rest - 1] - rest * np.log(inside)
+        weight = BEFORE + min(1.0, SURE / n) * (below[:, rest - 1] - rest * np.log(inside))
         weight = np.exp(weight - weight.max())
         chances[row] = weight @ tails / weight.sum()
     chances = np.clip(chances, 1e-300, 1.0)
@@ -247,30 +250,30 @@ def _off(p: Array, chosen: Rows) -> Rows:
 
 
 def _named(fit: Fit, off: Rows, orders: Mapping[tuple[str, bool], Rows], p: float) -> Group:
-    """The smallest set without which the other rows that are off do not move the fit.
+    """Which of the rows that are off are named first.
 
-    Sets are runs of rows that are off, from the end of an order on, and the longest beginning of such a run
-    that is at once the rows of the largest residuals; and all rows that are off.
+    The fewest that are the end of an order and at once the largest residuals, half of all at least, without
+    which the others do not move the fit; else all.
     """
     is_off, place = ~_mask(fit.points.size, off), np.full(fit.points.size, len(off))
     place[off] = np.arange(len(off))
-    sets = [off]
+    sets = [off, off[:0]]
     for rows in orders.values():
         run = rows[: int(np.argmin(is_off[rows]))]
-        agree = np.flatnonzero(np.maximum.accumulate(place[run]) == np.arange(len(run)))
-        lengths = {len(run), *(agree[-1:] + 1)} - {0}
-        sets += [run[:length] for length in lengths]
+        agree = np.flatnonzero(np.maximum.accumulate(place[run]) == np.arange(len(run))) + 1
+        sets += [run[:length] for length in agree if 2 * length >= len(off)]
     theta, deviations = _without(fit, fit.vector, sets)
     error = _errors(fit, theta[0], is_off)
     u = fit.law.inner(theta)
     with np.errstate(invalid="ignore"):
         moved = np.nan_to_num(np.abs(u - u[0])[:, fit.free] / error, nan=np.inf).max(-1)
-    enough = [i for i in range(len(sets)) if i == 0 or moved[i] <= 1]
-    best = min(enough, key=lambda i: len(sets[i]))
+    moves = bool(moved[1] > 1)
+    enough = [i for i in range(2, len(sets)) if moves and moved[i] <= 1]
+    best = min(enough, key=lambda i: len(sets[i]), default=0)
     rest = off[~np.isin(off, sets[best])]
     ends = {order: rows[: len(sets[best])] for order, rows in orders.items()}
     same = tuple(order for order, rows in ends.items() if set(rows) == set(sets[best]))
-    return Group(sets[best], same, rest, p, theta[best], deviations[best])
+    return Group(sets[best], same, rest, p, moves, theta[best], deviations[best])
 
 
 def _errors(fit: Fit, theta: Array, off: NDArray[np.bool_]) -> Array:

@@ -70,6 +70,7 @@ class Audit:
                 "others": [int(row) + 1 for row in one.others],
                 "ends": [f"{'largest' if largest else 'smallest'} {name}" for name, largest in one.ends],
                 "p": one.p,
+                "moves": one.moves,
                 "without": dict(zip(keys, one.without.tolist(), strict=True)),
                 "tokens_per_parameter": [decision._asdict() for decision in self.decisions],
             },
@@ -158,10 +159,13 @@ def _off(whole: Audit, one: Group) -> Warned:
         named = ", ".join(str(row + 1) for row in sorted(one.others)[:TOLD])
         other = f"; row{s} {named} {be} off too, but hardly move the fit"
     row, are, them = ("row", "is", "it") if len(one.rows) == 1 else ("rows", "are", "them")
-    return Warned("off-together", (
-        f"{row} {rows}{more}{where} {are} {far.min():.0f} to {far.max():.0f} standard deviations off the law "
-        f"of the others; without {them} {shift}{other}; look at what is special about these runs, and say "
-        "which fit you report"
+    low, high = f"{far.min():.0f}", f"{far.max():.0f}"
+    far_off = low if low == high else f"{low} to {high}"
+    still = "" if one.moves else ", less than a standard error"
+    moved = f"without {them} {shift}{still}"
+    return Warned("off-together" if one.moves else "off", (
+        f"{row} {rows}{more}{where} {are} {far_off} standard deviations off the law of the others; "
+        f"{moved}{other}; look at what is special about these runs, and say which fit you report"
     ))  # fmt: skip
 
 
