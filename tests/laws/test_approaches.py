@@ -162,6 +162,10 @@ def test_chinchillas_own_profiles(scaling, source):
     found = isoflop(read(scaling("isoflops/isoflops.csv"), columns, source=source))
     assert 0.462 < found.a.value < 0.534
     assert found.a.low < 0.49 < found.a.high and found.b.low < 0.51 < found.b.high
+    # Table A3, approach 2: the budgets for which these sizes are the best; the lines are within 15 % of them.
+    for n, flops in ((4e8, 1.84e19), (1e9, 1.2e20), (1e10, 1.32e22), (6.7e10, 6.88e23)):
+        ends = found.optimum(flops)[0]
+        assert ends.low < n < ends.high and ends.value == pytest.approx(n, rel=0.15)
 
 
 def test_the_law_on_epochs_points(epoch):

@@ -135,7 +135,8 @@ def isoflop(
     arXiv:2406.19146, section 3). ``noise``: standard deviation of the loss from run to run; left out, that
     of repeated points, and where these are too few, that about the parabolas. ``weighted``: a budget counts
     by 1/variance of its noisy optima, the standard deviation at least a third of the gap between sizes.
-    Resamples draw noise and budgets.
+    Resamples draw noise, and the scatter of
+    optima from budget to budget that noise does not explain (Student's t, two degrees less than budgets).
 
     A budget is refused where its optimum lies outside the sampled sizes (or does for half of its noisy
     copies), and an optimum near their end is warned of. Raises LawError where fewer than two are left.
@@ -161,10 +162,10 @@ def isoflop(
         raise LawError(f"IsoFLOP profiles need optima of two budgets, not {len(rows)}{told and ': ' + told}")
     log_c, log_n, log_d, loss = np.array(rows).T
     copies, count = np.array(draws).T, len(rows)
-    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    kept = (drawn > 0).sum(-1) > 1
-    n = np.concatenate([log_n[None], copies[kept]])
-    weight = np.array(weights) * np.concatenate([np.ones((1, count)), drawn[kept]])
+    weight = np.array(weights)
+    beyond = _beyond(log_c, log_n, copies, weight)
+    n = np.concatenate([log_n[None], copies + beyond * generator.standard_t(max(count - 2, 1), copies.shape)])
+    weight = np.broadcast_to(weight, n.shape)
     lines = np.stack([*line(log_c, n, weight), *line(log_c, log_d + log_n - n, weight)], axis=-1)
     if made.mixed:
         warnings.append(Warned("repeats-differ", made.mixed))
@@ -218,6 +219,18 @@ def _best(made: Profiles, one: Sizes, resamples: int, generator: np.random.Gener
             f"{side} size sampled; sample beyond it"
         )
     return _Best(best, lowest, copies, float((max(spread, gap / 3) / inside.mean()) ** -2), off)
+
+
+def _beyond(log_c: Array, log_n: Array, copies: Array, weight: Array) -> float:
+    """The standard deviation of ln N_opt about the line that noise does not explain."""
+    count = len(log_c)
+    if count < 3:
+        return 0.0
+    start, slope = line(log_c, log_n, weight)
+    off = log_n - start - slope * log_c
+    share = weight / weight.mean()
+    excess = float((share * off**2).sum()) / (count - 2) - float((share * copies.var(0)).mean())
+    return float(np.sqrt(max(excess, 0.0)))
 
 
 def _slope(points: Points, sizes: list[Sizes]) -> float:
