@@ -165,3 +165,9 @@ def test_the_lower_hull_is_that_of_qhull(seed):
 def test_a_hull_needs_compute():
     with pytest.raises(LawError, match="the hull needs c > 0"):
         lower_hull(Points(n=[1.0, 2.0], loss=[1.0, 2.0]))
+
+
+def test_farseer_of_one_amount_of_data_for_each_size():
+    n = np.geomspace(1e6, 1e9, 16)
+    with pytest.raises(LawError, match="farseer needs two sizes or more that were trained on several"):
+        fit(law("farseer"), Points(n=n, d=20 * n, loss=1.7 + 100 / n**0.3))

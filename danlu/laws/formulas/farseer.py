@@ -106,6 +106,8 @@ def starts(data: Data, target: Array) -> Array:
     order = np.argsort(data["n"], kind="stable")
     count = min(SIZES, len(np.unique(data["n"])))
     parts = [part for part in np.array_split(order, count) if len(np.unique(data["d"][part])) > 1]
+    if len(parts) < 2:
+        raise LawError("farseer needs two sizes or more that were trained on several amounts of data each")
     log_n = np.array([np.log(data["n"][part] / REFERENCE).mean() for part in parts])
     curves = [np.array([_curve(data["d"][part], target[part], share) for part in parts]) for share in FLOORS]
     lines = [[_lines(log_n, np.log(values)) for values in curve.T] for curve in curves]
