@@ -37,7 +37,10 @@ class Rounded(nn.Linear):
     def weight(self) -> Tensor:  # type: ignore[override]
         weight = self._parameters["weight"]
         assert weight is not None
-        return self.rounding(weight) if self.active and self.rounding is not None else weight
+        # FSDP2 looks for its shards by this name: they stay exact, and what it gathers of them is rounded.
+        if not self.active or self.rounding is None or hasattr(weight, "full_tensor"):
+            return weight
+        return self.rounding(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.active and self.integers is not None and isinstance(self.inputs, Integers):
