@@ -112,9 +112,8 @@ def fork(words: list[str], folder: Path, at: int | None, half: bool) -> tuple[bo
     return True, text
 
 
-def driver(corpus: Path, folder: Path, seed: int, kills: int, more: list[str]) -> None:
+def driver(folder: Path, seed: int, kills: int, words: list[str]) -> None:
     """Fork one child after another from a process that has one thread and PyTorch loaded."""
-    words = small.words(corpus, *RUN, *more)
     draw = random.Random(seed)
     _, text = fork(words, folder / "whole", None, False)
     whole = json.loads(text)
@@ -132,19 +131,50 @@ def driver(corpus: Path, folder: Path, seed: int, kills: int, more: list[str]) -
 
 @pytest.mark.parametrize(("kills", "more"), [(KILLS, []), (8, RAMP)], ids=["plain", "ramp"])
 def test_deaths_leave_no_trace(tmp_path: Path, kills: int, more: list[str]) -> None:
-    corpus = small.corpus(tmp_path)
-    command = [sys.executable, "-m", "tests.train.test_kill", str(corpus), str(tmp_path), "7", str(kills)]
-    command += more
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
-    assert result.returncode == 0, result.stderr + result.stdout
-    told = json.loads(result.stdout.splitlines()[-1])
-    assert len(told["deaths"]) >= kills and told["finished"] >= 1
+    told = killed(tmp_path, kills, small.words(small.corpus(tmp_path), *RUN, *more))
     for place in ("prepare", "gradients", "to_device", "_bytes", "publish", "replace", "write", "report"):
         assert f"before {place}" in told["places"]  # a kill can come there
     assert len(set(told["deaths"])) >= kills // 3, told["deaths"]
+
+
+FAMILIES = {  # an objective of each, as small as it still draws, evaluates and keeps what it has of its own
+    "flow": ["flow-8gaussians", "objective.samples=64", "train.evaluate_tokens=256", "+ot-coupling"],
+    "denoise": ["denoise-8gaussians", "objective.samples=64", "train.evaluate_tokens=256", "+pfgm"],
+    "autoencode": [
+        "vq-digits", "model.width=16", "objective.samples=64", "objective.prior=4",
+        "objective.bottleneck.restart=0.5",
+    ],
+    "fit": ["siren-photograph", "data={kind: signed-distance, pixels: 16}", "width=16"],
+    "maxent": ["maxent-digits", "optimizer=lbfgs"],
+    "classify": ["digits", "data.shift=1", "train.evaluate_tokens=128"],
+    "masked-diffusion": ["mdlm", *small.SIZE[1:4], "data.context=16", "train.evaluate_tokens=400"],
+}  # fmt: skip
+SHORT = ["train.steps=8", "train.evaluate_every=3", "train.checkpoint_every=2", "train.log_every=1"]
+SHORT += ["train.device=cpu", "train.precision=float32", "train.compile=false"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_deaths_leave_no_trace_of_any_objective(tmp_path: Path, family: str) -> None:
+    pytest.importorskip("sklearn")
+    own = [f"data.corpus={small.corpus(tmp_path)}"] if family == "masked-diffusion" else []
+    batch = [] if family == "maxent" else ["train.batch=16"]
+    told = killed(tmp_path, 4, [*FAMILIES[family], *own, *SHORT, *batch])
+    assert {"before gradients", "before publish", "before report"} <= set(told["places"])
+
+
+def killed(folder: Path, kills: int, words: list[str]) -> dict[str, Any]:
+    """What the driver tells of a run that is killed so often; each that was finished is the one that was
+    not."""
+    command = [sys.executable, "-m", "tests.train.test_kill", str(folder), "7", str(kills), *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
+    assert result.returncode == 0, result.stderr + result.stdout
+    told: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    assert len(told["deaths"]) >= kills and told["finished"] >= 1
     for number in range(told["finished"]):
-        small.assert_same(tmp_path / "whole", tmp_path / f"killed-{number}")
+        small.assert_same(folder / "whole", folder / f"killed-{number}")
+    return told
 
 
 # ------------------------------------------------------------ the command itself, by the clock
@@ -190,4 +220,4 @@ def test_the_command_killed_at_random_times(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    driver(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
+    driver(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
