@@ -127,6 +127,7 @@ def answer(
     cluster: Array | None = None,
     cluster_name: str | None = None,
     table: Mapping[str, Sequence[Any]] | None = None,
+    calibrated: bool = False,
 ) -> Answer:
     """Fit a law, resample it and score it on its largest rungs, which the fit that is scored never saw.
 
@@ -136,6 +137,7 @@ def answer(
     0 for none. ``cluster``: (points,), a label each; points of one label are drawn together;
     ``cluster_name``: the column of these labels, or ``none`` for none. Left out, they are found: by a column
     of ``table``, the file's own columns, that names runs, or by sizes that repeat.
+    ``calibrated``: by ``calibrate`` however many points there are; else up to MOST_POINTS.
     Raises LawError where the points cannot determine the law; a doubt that fails is a warning.
     """
     clusters(points, cluster)  # raises: a label too few is no matter of doubt
@@ -172,7 +174,8 @@ def answer(
         except LawError as error:
             warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
     measured = None
-    if draws is not None and points.size <= MOST_POINTS and (by := size_of(points)) is not None:
+    few = calibrated or points.size <= MOST_POINTS
+    if draws is not None and few and (by := size_of(points)) is not None:
         with suppress(LawError):  # that it is not known is said where it is needed
             measured = calibrate(found, by=by, cluster=group)
     spread = scatter(found, group, together.cluster)
