@@ -154,6 +154,7 @@ SHORT += ["train.device=cpu", "train.precision=float32", "train.compile=false"]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_deaths_leave_no_trace_of_any_objective(tmp_path: Path, family: str) -> None:
     pytest.importorskip("sklearn")
