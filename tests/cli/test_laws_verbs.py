@@ -134,6 +134,7 @@ def test_mistakes_in_a_chain(
     assert (code, out) == (2, "") and said in err
 
 
+@pytest.mark.slow
 def test_design(capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path) -> None:
     words = ["design", curves, "--budget", "1e21", "--target", "loss@1e23", "--runs", 2, "--resamples", 20]
     code, out, err = danlu(capsys, *words, "--json")

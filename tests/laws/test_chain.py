@@ -78,6 +78,7 @@ def test_intervals_cover_through_the_steps():
     assert min(law, run) >= stats.binom.ppf(1e-3, 30, 0.92)
 
 
+@pytest.mark.slow
 def test_the_level_of_chance_is_held_or_fitted():
     held = chain(made(0.005), guess=0.3, resamples=20).links[-1]
     assert held.fit.theta["b"] == 0.3 and np.ptp(held.draws[:, 3]) == 0
@@ -113,6 +114,7 @@ def gadre(scaling):
     return Points(**points, accuracy=[scores[row["name"]] for row in models])
 
 
+@pytest.mark.slow
 def test_hellaswag_of_the_largest_runs(gadre):
     # The ladder of Bhagia et al. 2024 has HellaSwag of 7B within 2.5 % of the truth by the task's own loss;
     # here the loss on C4 stands for it, and the two largest are 12 and 24 times the others' compute.
