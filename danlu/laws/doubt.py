@@ -309,7 +309,8 @@ def residual_rows(fit: Fit) -> Array:
     rows = law.gradient(fit.vector, fit.points)
     if law.space == "log":
         rows = rows / law.predict(fit.vector, fit.points)
-    return (rows * np.where(law.logs, fit.vector, 1.0)[:, None])[fit.free]
+    rows = (rows * np.where(law.logs, fit.vector, 1.0)[:, None])[fit.free]
+    return np.nan_to_num(rows, posinf=0.0, neginf=0.0)  # where parameters have run away, nothing is told
 
 
 def leverage(fit: Fit) -> Leverage:

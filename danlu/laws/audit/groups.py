@@ -117,6 +117,8 @@ def _deviations(fit: Fit, theta: Array, kept: NDArray[np.bool_]) -> Array:
     it did not (√(1 ∓ leverage)); the scale is that of the rows kept."""
     r = residuals(fit.law, theta, fit.points)
     rows = residual_rows(replace(fit, vector=theta))
+    size = np.abs(rows).max(-1, keepdims=True)  # leverage knows no scale, and squares may overflow
+    rows = rows / np.where(size > 0, size, 1.0)
     inverse = np.linalg.pinv(rows[:, kept] @ rows[:, kept].T, rcond=1e-20, hermitian=True)
     leverage = np.einsum("ij,ik,kj->j", rows, inverse, rows)
     spread = np.where(kept, np.maximum(1 - leverage, 0.1), 1 + leverage)
