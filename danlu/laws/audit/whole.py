@@ -155,9 +155,9 @@ def _off(whole: Audit, one: Group) -> Warned:
     )
     other = ""
     if len(one.others):
-        s, be = ("", "is") if len(one.others) == 1 else ("s", "are")
+        s, be, move = ("", "is", "moves") if len(one.others) == 1 else ("s", "are", "move")
         named = ", ".join(str(row + 1) for row in sorted(one.others)[:TOLD])
-        other = f"; row{s} {named} {be} off too, but hardly move the fit"
+        other = f"; row{s} {named} {be} off too, but hardly {move} the fit"
     row, are, them = ("row", "is", "it") if len(one.rows) == 1 else ("rows", "are", "them")
     low, high = f"{far.min():.0f}", f"{far.max():.0f}"
     far_off = low if low == high else f"{low} to {high}"
