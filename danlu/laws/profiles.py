@@ -105,10 +105,10 @@ class Flat:
     needed: float
 
     def __str__(self) -> str:
-        times = f"{self.factor:g} times as large" if self.factor > 1 else f"{self.factor:g} of its value"
+        times = f"{self.factor:g} times as large" if self.factor > 1 else f"at {self.factor:g} of its value"
         return (
-            f"{self.parameter} is not identified: at {times}, the other parameters fitted anew, "
-            f"the objective rises by {self.rise:.2%}, less than the {self.needed:.2%} that chance may do"
+            f"{self.parameter} is weakly determined: {times}, and with the other parameters to suit, the law "
+            "fits the points as well as chance can tell"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Law
 from danlu.laws.errors import LawError
@@ -37,6 +38,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
 SHARES = tuple(f"w{i}" for i in range(1, 6))  # of domains in a mixture, which may be none
 COLUMNS |= {name: ("", f"share of domain {name[1:]} in the data") for name in SHARES}
 FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
+SIZES = ("n", "d")
+SAME_SIZE = 1.005  # sizes up to this factor apart are one
 
 
 class Points(Mapping[str, Array]):
@@ -120,12 +123,38 @@ def check(law: Law, points: Points, held: int = 0) -> None:
             f"too many for {points.size} point{'s' * (points.size != 1)}"
         )
     for name in law.columns:
-        found, needed = len(np.unique(points[name])), max(1, law.distinct.get(name, 2) - held)
+        found, needed = distinct(name, points[name]), max(1, law.distinct.get(name, 2) - held)
         if found < needed:
+            alike = name in SIZES and len(np.unique(points[name])) > found
             raise LawError(
                 f"{law.name} needs at least {needed} different values of {name}, but there "
                 f"{'is' if found == 1 else 'are'} {found}"
+                + (f" (those within {SAME_SIZE - 1:.1%} count as one)" if alike else "")
             )
+    target = points[law.target]
+    if points.size > 1 and np.ptp(target) <= 1e-12 * np.abs(target).max():
+        raise LawError(
+            f"{law.target} is {target[0]:g} in all of {points.size} points: a law needs one that changes; "
+            "look whether the column is the right one"
+        )
+
+
+def distinct(name: str, values: Array) -> int:
+    """How many different values a column has; sizes (n, d) as ``same_size`` counts them."""
+    labels = same_size(values) if name in SIZES else np.unique(values, return_inverse=True)[1]
+    return int(labels.max(initial=-1)) + 1
+
+
+def same_size(values: Array) -> NDArray[np.int64]:
+    """The size of each value, (points,), 0 the smallest: those within .5 % of a size's smallest are of it, as
+    models that differ by a head or a norm, or were read off a figure."""
+    sizes, inverse = np.unique(values, return_inverse=True)
+    labels, first, label = np.zeros(len(sizes), np.int64), np.inf, -1
+    for place, value in enumerate(sizes.tolist()):
+        if label < 0 or value > first * SAME_SIZE:
+            first, label = value, label + 1
+        labels[place] = label
+    return labels[inverse]
 
 
 def _among(bad: list[int]) -> str:

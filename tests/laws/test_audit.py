@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from xml.dom import minidom
@@ -21,7 +22,9 @@ from danlu.laws.audit.drawn import parts
 from danlu.laws.audit.groups import group
 from danlu.laws.audit.shape import lack_of_fit
 from danlu.laws.audit.sources import sources
+from danlu.laws.errors import LawError
 from danlu.laws.formulas.chinchilla import optimum
+from danlu.laws.table import same_size
 
 CHINCHILLA = law("chinchilla")
 
@@ -245,3 +248,34 @@ def test_named_rows_are_marked_in_the_drawings() -> None:
             assert f"row {row + 1}: {deviation:+.1f} SD" in said
     table = next(one for one in parts(found) if isinstance(one, Table))
     assert len(table.rows) == 1 + 5 + 3
+
+
+@pytest.mark.parametrize("shift", [15.0, -15.0])
+def test_a_single_row_far_off_is_named_whatever_its_sign(shift: float) -> None:
+    for number in range(5):
+        draw = np.random.default_rng([number, 21])
+        points, sigma = noisy(draw, 60, "normal")
+        row = int(draw.integers(60))
+        loss = points["loss"].copy()
+        loss[row] *= np.exp(shift * sigma[row])
+        found = group(fitted(points.with_columns(loss=loss)))
+        assert found is not None and row in [*found.rows, *found.others]
+
+
+def test_sizes_that_hardly_differ_are_one_everywhere() -> None:
+    draw = np.random.default_rng(22)
+    n = 2.1e9 * (1 + 0.003 * draw.random(40))
+    d = np.geomspace(1e9, 1e11, 40)
+    points = Points(n=n, d=d, loss=CHINCHILLA.predict(TRUTH, {"n": n, "d": d}))
+    with pytest.raises(LawError, match=r"3 different values of n, but there is 1 \(those within 0.5% count"):
+        fitted(points)
+    assert same_size(np.array([1e9, 1.004e9, 1.006e9, 9e8])).tolist() == [1, 1, 2, 0]
+
+
+def test_a_constant_loss_is_refused_in_a_sentence() -> None:
+    points, _ = noisy(np.random.default_rng(23), 30, "normal")
+    with pytest.raises(LawError, match=r"loss is 2.5 in all of 30 points"):
+        fitted(points.with_columns(loss=np.full(30, 2.5)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not np.isfinite(optimum(np.array([2.0, 0.0, 0.0, 10.0, 10.0]), 1e20)[0])

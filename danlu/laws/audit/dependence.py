@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from danlu.laws.base import Array
 from danlu.laws.errors import Warned
-from danlu.laws.table import Points
+from danlu.laws.table import Points, same_size
 
 # Columns that name a run, whatever the case.
 RUNS = ("run", "run_name", "run_id", "runid", "run name", "exp_name", "experiment_name", "model_name", "name")
 NONE = "none"  # the name of a cluster that asks for none
-SAME_SIZE = 1e-3  # sizes whose logarithms differ by less are one
 ENOUGH = 2  # clusters for each free parameter: fewer cannot carry intervals
 
 
@@ -52,19 +51,11 @@ def found(points: Points, table: Mapping[str, Sequence[Any]], free: int) -> Depe
     for name, values in table.items():
         if name.strip().lower() in RUNS and (one := _run(name, values, points.size)) is not None:
             return _enough(one, points.size, free, "run")
-    sizes = _sizes(points["n"]) if "n" in points else np.arange(points.size)
+    sizes = same_size(points["n"]) if "n" in points else np.arange(points.size)
     groups = int(sizes.max()) + 1
     if groups > points.size / 1.5:
         return Dependence(None, None, "no rows share a run or a size: each is drawn by itself")
     return _enough(Dependence("n", sizes, ""), points.size, free, "size")
-
-
-def _sizes(n: Array) -> NDArray[np.int64]:
-    """The size of each row; sizes read off a figure differ a little."""
-    order = np.argsort(n, kind="stable")
-    labels = np.empty(len(n), np.int64)
-    labels[order] = np.concatenate([[0], np.cumsum(np.diff(np.log(n[order])) > SAME_SIZE)])
-    return labels
 
 
 def _run(name: str, values: Sequence[Any], size: int) -> Dependence | None:
@@ -82,8 +73,8 @@ def _enough(one: Dependence, size: int, free: int, what: str) -> Dependence:
     if groups < ENOUGH * free:
         text = f"{shared}, too few to draw by: rows are drawn by themselves"
         said = (
-            f"{shared}, too few for intervals of {free} parameters: rows are drawn as if they were "
-            f"independent, so that intervals may be too narrow; more {what}s would mend it"
+            f"{shared}, fewer than the {ENOUGH * free} that intervals of {free} parameters need: rows are drawn "
+            "one by one, and intervals may be too narrow"
         )
         return Dependence(None, None, text, Warned("few-clusters", said))
     return Dependence(one.cluster, one.labels, f"{shared}: rows of one are drawn together")

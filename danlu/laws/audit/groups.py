@@ -36,6 +36,10 @@ UNEQUAL = 0.01  # the level at which the scatter is said to depend on the column
 RESAMPLES = 40  # for the standard errors by which a fit's movement is told
 EXACT = 1e-8  # residuals as small are no noise, so that nothing can be told by it
 OFF = 1e-3  # a row is off the law where noise of its kind gets so far with this chance
+# A few rows beyond a gap: so many, how many standard deviations off each, and how many times as far as the
+# next one. Of noise with tails like |x|⁻³ the ratio of the k-th largest size to the next passes r with chance
+# r⁻³ᵏ (Rényi 1953): 1.6 % for one row, .1 % for two and for three.
+GAPS = ((1, 10.0, 4.0), (2, 7.0, 3.0), (3, 7.0, 2.2))
 
 
 @dataclass(frozen=True)
@@ -72,14 +76,30 @@ def group(fit: Fit, cluster: NDArray[np.int64] | None = None, seed: int = 0) -> 
     kept, deviation = _core(fit, orders, most)
     chances, correlated = _chances(fit, deviation, kept, lengths, cluster)
     found, chosen, p = _significance(chances, orders, lengths, cluster, correlated, seed)
-    off = _off(p, chosen)
-    if found > LEVEL or not len(off):
+    beyond, rare = _beyond(np.abs(deviation) / _spread(fit, deviation, kept), cluster if correlated else None)
+    if found > LEVEL:  # tails that 60 rows allow hide a row 50 standard deviations off, but it is alone there
+        found, chosen = rare, beyond
+    off = _off(p, chosen, beyond)
+    if not len(chosen) or not len(off):
         return None
     # Once more from all rows that are not off, which is the better fit.
     _, deviations = _without(fit, fit.vector, [off])
     p = _chances(fit, deviations[0], _mask(n, off), np.array([len(off)]), cluster)[0][0]
-    off = _off(p, chosen)
+    off = _off(p, chosen, beyond)
     return _named(fit, off, orders, found) if len(off) else None
+
+
+def _beyond(size: Array, cluster: NDArray[np.int64] | None) -> tuple[Rows, float]:
+    """The rows that a gap parts from all others, none or a few, and how often noise has such a gap; rows of
+    one cluster count once."""
+    order = np.argsort(-size, kind="stable")
+    for number in range(min(len(size) - 1, 4 * len(GAPS)), 0, -1):
+        rows, least = order[:number], size[order[number - 1]]
+        count = number if cluster is None else len(np.unique(cluster[rows]))
+        for gap_count, far, ratio in GAPS:
+            if count == gap_count and least >= far and least >= ratio * size[order[number]]:
+                return rows, float((size[order[number]] / least) ** (3 * count))
+    return order[:0], 1.0
 
 
 def _orders(points: Points, target: str) -> dict[tuple[str, bool], Rows]:
@@ -243,11 +263,13 @@ def _surprise(p: Array, ends: Rows, lengths: Iterable[int]) -> Array:
     return -np.log(np.maximum(np.concatenate([by_end, by_size[:, None]], axis=1), 1e-300))
 
 
-def _off(p: Array, chosen: Rows) -> Rows:
-    """Rows off the law, the most remote first: far off each, or less far and of the least likely set."""
+def _off(p: Array, chosen: Rows, beyond: Rows) -> Rows:
+    """Rows off the law, the most remote first: beyond a gap, far off each, or less far and of the least
+    likely set."""
     among = np.zeros(len(p), bool)
     among[chosen] = True
     far = (p < max(OFF, 0.2 / len(p))) | (among & (p < 0.02))
+    far[beyond] = True
     return np.flatnonzero(far)[np.argsort(p[far], kind="stable")]
 
 

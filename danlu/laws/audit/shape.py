@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from danlu.laws.base import Array
-from danlu.laws.doubt import residual_rows, rungs_of
+from danlu.laws.doubt import residual_rows
 from danlu.laws.errors import Warned
 from danlu.laws.fit import Fit, residuals
-from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, distinct
 
 LEVEL = 0.01  # of a false alarm of bending, for all tests together
 SHARE = 0.3  # of the scatter that the mean of an end is off, at least
@@ -95,10 +95,10 @@ def design(fit: Fit) -> list[Warned]:
                 "their exponents are hardly told apart; add runs of the same size with 4 times the tokens"
             )))  # fmt: skip
     for name in fit.law.columns:
-        rungs = int(rungs_of(points[name]).max()) + 1
+        rungs = distinct(name, points[name])
         if name in ("n", "d") and rungs < 5:
             said.append(Warned("few-values", (
-                f"there are only {rungs} values of {name}: nothing tests the shape of its term; "
+                f"there {'is' if rungs == 1 else 'are'} only {rungs} value{'s' * (rungs != 1)} of {name}: nothing tests the shape of its term; "
                 "add a smaller and a larger one"
             )))  # fmt: skip
     if {"n", "d", "c"} <= points.keys():

@@ -92,7 +92,8 @@ def allocation(theta: Array) -> Allocation:
     """The closed form of the best division of compute under C = 6 N D; theta (…, 5)."""
     _, A, B, alpha, beta = np.moveaxis(np.asarray(theta), -1, 0)
     total = alpha + beta
-    return Allocation((alpha * A / (beta * B)) ** (1 / total), beta / total, alpha / total)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # exponents of zero have no optimum
+        return Allocation((alpha * A / (beta * B)) ** (1 / total), beta / total, alpha / total)
 
 
 def optimum(theta: Array, flops: Array | float) -> tuple[Array, Array]:
