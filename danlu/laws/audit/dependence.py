@@ -73,8 +73,8 @@ def _enough(one: Dependence, size: int, free: int, what: str) -> Dependence:
     if groups < ENOUGH * free:
         text = f"{shared}, too few to draw by: rows are drawn by themselves"
         said = (
-            f"{shared}, fewer than the {ENOUGH * free} that intervals of {free} parameters need: rows are drawn "
-            "one by one, and intervals may be too narrow"
+            f"{shared}, fewer than the {ENOUGH * free} that intervals of {free} parameters need: rows are "
+            "drawn one by one, and intervals may be too narrow"
         )
         return Dependence(None, None, text, Warned("few-clusters", said))
     return Dependence(one.cluster, one.labels, f"{shared}: rows of one are drawn together")

@@ -98,7 +98,8 @@ def design(fit: Fit) -> list[Warned]:
         rungs = distinct(name, points[name])
         if name in ("n", "d") and rungs < 5:
             said.append(Warned("few-values", (
-                f"there {'is' if rungs == 1 else 'are'} only {rungs} value{'s' * (rungs != 1)} of {name}: nothing tests the shape of its term; "
+                f"there {'is' if rungs == 1 else 'are'} only {rungs} value{'s' * (rungs != 1)} of {name}: "
+                "nothing tests the shape of its term; "
                 "add a smaller and a larger one"
             )))  # fmt: skip
     if {"n", "d", "c"} <= points.keys():
