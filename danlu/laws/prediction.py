@@ -10,6 +10,7 @@ import numpy as np
 
 from danlu.files.json import finite
 from danlu.laws.base import Array, Law
+from danlu.laws.beyond import NOT_KNOWN, WORDS, along, beyond, reach
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import stretched
 from danlu.laws.errors import LawError, Warned
@@ -18,9 +19,7 @@ from danlu.laws.scatter import Scatter, ends
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
 SIZES = ("n", "d", "c")
-WORDS = {"c": "compute", "n": "size", "d": "data"}
 SIXFOLD = 1.01  # c/(6·n·d) may differ from 1 by this factor, if all three are given
-ALLOWED = 3.0  # how far beyond the data a prediction always may go
 GRID, SPAN = 400, 1e6  # of sizes, about √(c/6), among which the best one is looked for
 
 
@@ -80,9 +79,8 @@ def predict(
     ``fit``: of ``danlu.laws.load``, or ``saved`` of an answer. ``places``: columns of one length, or one
     number for all. Of n, d and c any two stand for the third by C = 6·N·D; c alone means the law's own best
     n and d. ``far``: go on where refused.
-    Raises LawError for a column that is missing or cannot be, and far beyond the data: more than ALLOWED
-    times, and farther than calibration went or than the range of the data is wide (its root where nothing is
-    calibrated).
+    Raises LawError for a column that is missing or cannot be, and far beyond the data (see
+    ``danlu.laws.beyond``).
     """
     law, theta, ranges, calibration = fit.law, fit.theta, fit.ranges, fit.calibration
     there = where(law, theta, places)
@@ -99,16 +97,15 @@ def predict(
         if fit.scatter is None:
             warnings.append(Warned("no-scatter", "no interval of a new run: the scatter is not known"))
     if not ranges:
-        told = "the fit does not say what it was fitted to, so nothing tells whether this is an extrapolation"
-        warnings.append(Warned("no-ranges", told))
-    reach, column = _reach(there, ranges)
+        warnings.append(NOT_KNOWN)
+    times, column = reach(there, ranges)
     widened, said = np.ones(there.size), [""] * there.size
-    for i in np.flatnonzero(reach > 1):
-        warnings += _beyond(float(reach[i]), column[i], ranges, calibration, far)
+    for i in np.flatnonzero(times > 1):
+        warnings += beyond(float(times[i]), column[i], ranges, calibration, far)
         if calibration is None:
             continue
-        along = float(_along(there, ranges, calibration.by)[i])
-        if (band := calibration.at(along)) is not None:
+        farther = float(along(there, ranges, calibration.by)[i])
+        if (band := calibration.at(farther)) is not None:
             said[i] = band.said(WORDS.get(calibration.by, calibration.by))
             widened[i] = band.widen
     found = stretched(value, widened, found)
@@ -120,7 +117,7 @@ def predict(
         mean_high=found[1],
         run_low=found[2],
         run_high=found[3],
-        reach=reach,
+        reach=times,
         widened=widened,
         said=tuple(said),
         calibration=calibration,
@@ -179,47 +176,3 @@ def _best_size(law: Law, theta: Array, points: Points) -> Array:
         at = np.arange(grid.shape[1])
         low, high = grid[best - 1, at], grid[best + 1, at]
     return np.exp((low + high) / 2)
-
-
-def _along(places: Points, ranges: Mapping[str, tuple[float, float]], name: str) -> Array:
-    """How many times above the largest, or below the smallest, value a column lies; 1 within, (places,)."""
-    if name not in places or name not in ranges:
-        return np.ones(places.size)
-    low, high = ranges[name]
-    return np.maximum(1.0, np.maximum(places[name] / high, low / places[name]))
-
-
-def _reach(places: Points, ranges: Mapping[str, tuple[float, float]]) -> tuple[Array, list[str]]:
-    """Of the column that lies farthest beyond the data, (places,), and its name."""
-    names = [name for name in places if name in ranges]
-    if not names:
-        return np.ones(places.size), [""] * places.size
-    every = np.array([_along(places, ranges, name) for name in names])
-    return every.max(0), [names[one] for one in every.argmax(0)]
-
-
-def _beyond(
-    reach: float,
-    column: str,
-    ranges: Mapping[str, tuple[float, float]],
-    calibration: Calibration | None,
-    far: bool,
-) -> list[Warned]:
-    """The warning of an extrapolation. Raises LawError where it goes too far."""
-    low, high = ranges[column]
-    span = high / low
-    if calibration is None:
-        reason, limit = f"the data span a factor of {span:.3g}, and no calibration is known", span**0.5
-    elif calibration.farthest < span:
-        limit = calibration.farthest
-        reason = f"smaller budgets could be tested on runs up to {limit:.3g} times beyond them"
-    else:
-        reason, limit = f"the data span a factor of {span:.3g}", span
-    told = (
-        f"{WORDS.get(column, column)} is {reach:.3g} times beyond what was measured ({low:.3g} to {high:.3g})"
-    )
-    if reach > max(ALLOWED, limit):
-        if not far:
-            raise LawError(f"{told}, but {reason}: too far to be told; far (--far) tells it all the same")
-        return [Warned("far-beyond", f"{told}, but {reason}: no measured error speaks for so far")]
-    return [Warned("beyond", f"{told}: the law itself may not hold there")]

@@ -63,6 +63,20 @@ def test_the_command_is_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines["memory_states"] == 18 * parameters
 
 
+@pytest.mark.parametrize("names", [("--parameters", "--tokens"), ("--n", "--d")])
+def test_numbers_are_read_as_people_write_them(
+    capsys: pytest.CaptureFixture[str], names: tuple[str, str]
+) -> None:
+    found = said(capsys, names[0], "7B", names[1], "0.14T tokens", "--price", "2")["given"]
+    assert (found["parameters"], found["tokens"]) == (7e9, 0.14e12)
+    assert said(capsys, "--c", "1e5 PFLOP")["given"]["flops"] == 1e20
+
+
+def test_warnings_come_before_what_they_put_in_doubt(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = danlu(capsys, "--flops", "1e22")
+    assert 0 < out.index("warning: the law goes beyond") < out.index("The run (value")
+
+
 def test_keys_are_ascii_and_stand_once(capsys: pytest.CaptureFixture[str]) -> None:
     found = said(capsys, "--loss", "2.3", "--serve", "1e12", "--unique-tokens", "1e11", "--published")
     keys = [line["key"] for line in found["plan"]]
@@ -117,7 +131,7 @@ def test_no_pytorch_without_a_recipe() -> None:
 
 
 def test_a_size_that_no_recipe_can_have_has_no_command(capsys: pytest.CaptureFixture[str]) -> None:
-    found = said(capsys, "--parameters", "1e16")
+    found = said(capsys, "--parameters", "1e16", "--far")
     assert found["train"] is None and "no-command" in {one["code"] for one in found["warnings"]}
 
 
@@ -128,6 +142,9 @@ def test_a_size_that_no_recipe_can_have_has_no_command(capsys: pytest.CaptureFix
         (("digits-mlp", "--flops", "1e20"), "data.kind"),
         (("--flops", "1e22", "--gpu-memory", "-1"), "gpu-memory"),
         (("--loss", "2", "--flops", "1e20"), "cannot be reached"),
+        (("--flops", "1e30"), "too far to be told; far (--far)"),
+        (("--parameters", "seven"), "n = seven: it is a number, such as 7e9 or 7B"),
+        (("--tokens", "7 FLOP"), "d = 7 FLOP: it is a number"),
     ],
 )
 def test_wrong_input_is_one_sentence(
@@ -148,7 +165,7 @@ def test_memory_is_what_costs_counts(tmp_path: Path) -> None:
     """A named recipe: the network's own count, the rule's own state, the activations of one sequence."""
     from danlu.train.costs import costs
 
-    run = planned(plan(flops=3e14), ("nano", "layers=2"), room=1e9)
+    run = planned(plan(flops=3e14, far=True), ("nano", "layers=2"), room=1e9)
     held = costs(
         run.experiment.model_copy(update={"train": run.experiment.train.model_copy(update={"microbatch": 1})})
     )
@@ -159,7 +176,7 @@ def test_memory_is_what_costs_counts(tmp_path: Path) -> None:
         8 * run.sized.parameters <= rule < 8.1 * run.sized.parameters
     )  # Adam's moments, and counts of steps
     tight = planned(
-        plan(flops=3e14), ("nano", "layers=2"), room=run.memory.states / 3 + run.memory.activations
+        plan(flops=3e14, far=True), ("nano", "layers=2"), room=run.memory.states / 3 + run.memory.activations
     )
     assert tight.memory.gpus == 3 and tight.memory.of_one <= tight.memory.room + 1
     assert tight.experiment.train.parallel == "fsdp" and tight.experiment.train.batch % 3 == 0

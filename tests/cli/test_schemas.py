@@ -63,7 +63,7 @@ laws compare points.csv
 laws isoflop profiles.csv --resamples 20
 laws envelope profiles.csv --resamples 20
 laws chain tasks.csv --resamples 20 --at loss=3
-laws predict points.csv --n 1e9 --d 2e10
+laws predict points.csv --n 1e7 --d 2e8
 laws influence profiles.csv
 laws design profiles.csv --budget 1e19 --target loss@1e21 --resamples 20
 laws plan --flops 1e20

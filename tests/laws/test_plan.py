@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from danlu.laws import LawError, law
+from danlu.laws import LawError, Points, law, load, predict
+from danlu.laws.answer import answer
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
 from danlu.laws.formulas.smaller import overhead
 from danlu.laws.plan import Basis, plan
@@ -261,12 +263,12 @@ def test_waste_is_what_equal_loss_takes_more() -> None:
 
 def test_a_wrong_exponent_wastes_what_its_size_does() -> None:
     """From the middle of the points, √(6e18·3e21), sizes are off by (C/middle)^±error."""
-    found = plan("besiroglu", flops=1e24)
+    found = plan("besiroglu", flops=1e24, far=True)
     factor = (1e24 / np.sqrt(6e18 * 3e21)) ** 0.020
     for key, share in (("low", 1 / factor), ("high", factor)):
         expected = float(overhead(share, TRUTH[3], TRUTH[4]))
         assert found[f"waste_exponent_{key}"].value == pytest.approx(expected)
-    drawn = plan(Basis(TRUTH, DRAWS, ranges={"c": (1e18, 1e21)}), flops=1e24)
+    drawn = plan(Basis(TRUTH, DRAWS, ranges={"c": (1e18, 1e21)}), flops=1e24, far=True)
     error = np.std(allocation(DRAWS).a, ddof=1)
     assert f"{error:.3f}" in drawn["waste_exponent_low"].name
 
@@ -286,6 +288,46 @@ def test_a_run_beyond_the_points_is_said() -> None:
     assert "beyond-points" in {note.code for note in found.notes}
     assert found["reach_compute"].value == pytest.approx(10)
     assert "beyond-points" in {note.code for note in plan(inside, flops=1e17).notes}
+    assert "no-ranges" in {note.code for note in plan(Basis(TRUTH), flops=1e30).notes}
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_the_limit_is_that_of_predictions(tmp_path: Path, calibrated: bool) -> None:
+    """What ``predict`` refuses at the best size for a budget, ``plan`` does, in the same words."""
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 6)))
+    noise = np.random.default_rng(0).normal(1, 0.002, n.size)
+    points = Points(n=n, d=d, loss=CHINCHILLA.predict(TRUTH, {"n": n, "d": d}) * noise)
+    said = answer(CHINCHILLA, points, rungs=0, resamples=20).json()
+    if not calibrated:
+        del said["calibration"]
+    path = tmp_path / "fit.json"
+    path.write_text(json.dumps(said))
+    fitted, largest = load(path), 6 * 1e9 * 1e11
+    for times in (1.0, 2.9, 30.0, 1e4):
+        refused = []
+        for ask in (
+            lambda times=times: predict(fitted, {"c": times * largest}),
+            lambda times=times: plan(path, flops=times * largest),
+        ):
+            try:
+                ask()
+                refused.append("")
+            except LawError as error:
+                refused.append(str(error))
+        assert refused[0] == refused[1]
+        # Smaller budgets tell of 16 times; without them the limit is the root of 10,000.
+        assert ("too far to be told" in refused[0]) == (times > (16 if calibrated else 100))
+    codes = {note.code for note in plan(path, flops=1e4 * largest, far=True).notes}
+    assert {"far-beyond", "beyond-points"} <= codes
+
+
+@pytest.mark.parametrize("name", ["besiroglu", "hoffmann"])
+def test_a_published_fit_has_its_limit(name: str) -> None:
+    assert plan(name, flops=2e22)["reach_compute"].value == pytest.approx(2e22 / 3e21)
+    for flops in (1e26, 1e14):
+        with pytest.raises(LawError, match=r"beyond what was measured \(6e\+18 to 3e\+21\).*--far"):
+            plan(name, flops=flops)
+        assert "far-beyond" in {note.code for note in plan(name, flops=flops, far=True).notes}
 
 
 # Batch and rate; published laws.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ Unit = Annotated[
     list[str] | None,
     typer.Option("--unit", metavar="OURS=UNIT", help="Unit of a column: n=M, d=B, c=PF-days, loss=bits."),
 ]
+Far = Annotated[bool, typer.Option("--far", help="Go on however far beyond the data it is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -66,3 +68,18 @@ def floats(option: str, said: str | None) -> list[float]:
     if any(not 0 < value < float("inf") for value in values) or (said is not None and not values):
         raise LawError(f"{option} {said}: numbers above zero with commas between, such as 1e21,1e23")
     return values
+
+
+def amount(ours: str) -> Callable[[str], float]:
+    """The reader of an option that is a number of one of our columns ("" of none): 7e9, 7B, 1.4T."""
+
+    def number(text: str) -> float:
+        from danlu.laws.files.units import number as read
+
+        found = read(text, of=ours)
+        if found is None:
+            said = f"{ours} = {text}" if ours else text
+            raise typer.BadParameter(f"{said}: it is a number, such as 7e9 or 7B")
+        return found
+
+    return number

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson
+from danlu.cli.laws.columns import AsJson, Far, amount
 from danlu.cli.output import Force, print_json, print_table, say, tell
 
 if TYPE_CHECKING:
@@ -28,21 +28,63 @@ Number = float | None
 
 def plan(
     words: Recipe = None,
-    flops: Annotated[Number, typer.Option("--flops", help="Training budget in FLOP: 1e22.")] = None,
-    parameters: Annotated[Number, typer.Option("--parameters", help="Parameters of the model: 7e9.")] = None,
-    tokens: Annotated[Number, typer.Option("--tokens", help="Tokens to train on: 3e11.")] = None,
-    loss: Annotated[Number, typer.Option("--loss", help="Loss to reach, nats per token.")] = None,
-    hours: Annotated[Number, typer.Option("--hours", help="Hours of the clock that training lasts.")] = None,
-    gpus: Annotated[Number, typer.Option("--gpus", help="Number of GPUs.")] = None,
-    money: Annotated[Number, typer.Option("--money", help="Budget in money; needs --price.")] = None,
-    price: Annotated[Number, typer.Option("--price", help="Price of a GPU hour.")] = None,
+    flops: Annotated[
+        Number,
+        typer.Option(
+            "--flops", "--c", parser=amount("c"), metavar="NUMBER", help="Training budget in FLOP: 1e22."
+        ),
+    ] = None,
+    parameters: Annotated[
+        Number,
+        typer.Option(
+            "--parameters", "--n", parser=amount("n"), metavar="NUMBER", help="Parameters of the model: 7B."
+        ),
+    ] = None,
+    tokens: Annotated[
+        Number,
+        typer.Option(
+            "--tokens", "--d", parser=amount("d"), metavar="NUMBER", help="Tokens to train on: 300B."
+        ),
+    ] = None,
+    loss: Annotated[
+        Number,
+        typer.Option(
+            "--loss", parser=amount("loss"), metavar="NUMBER", help="Loss to reach, nats per token."
+        ),
+    ] = None,
+    hours: Annotated[
+        Number,
+        typer.Option(
+            "--hours", parser=amount(""), metavar="NUMBER", help="Hours of the clock that training lasts."
+        ),
+    ] = None,
+    gpus: Annotated[
+        Number, typer.Option("--gpus", parser=amount(""), metavar="NUMBER", help="Number of GPUs.")
+    ] = None,
+    money: Annotated[
+        Number,
+        typer.Option("--money", parser=amount(""), metavar="NUMBER", help="Budget in money; needs --price."),
+    ] = None,
+    price: Annotated[
+        Number, typer.Option("--price", parser=amount(""), metavar="NUMBER", help="Price of a GPU hour.")
+    ] = None,
     serve: Annotated[
         Number,
-        typer.Option("--serve", help="Tokens to serve: training and serving together cost the least."),
+        typer.Option(
+            "--serve",
+            parser=amount("d"),
+            metavar="NUMBER",
+            help="Tokens to serve: training and serving together cost the least.",
+        ),
     ] = None,
     unique_tokens: Annotated[
         Number,
-        typer.Option("--unique-tokens", help="Tokens that there are; more are read by repeating them."),
+        typer.Option(
+            "--unique-tokens",
+            parser=amount("d"),
+            metavar="NUMBER",
+            help="Tokens that there are; more are read by repeating them.",
+        ),
     ] = None,
     by: Annotated[
         str,
@@ -55,6 +97,7 @@ def plan(
     gpu_memory: Annotated[
         float, typer.Option("--gpu-memory", min=1, max=1e15, help="Memory of one GPU in bytes.")
     ] = 80e9,
+    far: Far = False,
     published: Annotated[
         bool, typer.Option("--published", help="Show what each published law makes of the compute.")
     ] = False,
@@ -69,7 +112,7 @@ def plan(
     Give one or two of compute, parameters, tokens, loss, money, and hours with GPUs. From one, the plan is
     the best for it.
 
-    Examples: danlu laws plan --flops 1e22 --price 2; danlu laws plan --loss 2.2 --parameters 7e9
+    Examples: danlu laws plan --flops 1e22 --price 2; danlu laws plan --loss 2.2 --parameters 7B
     """
     from danlu.files.overwrite import check_output, write_output
     from danlu.laws.plan import divisions
@@ -78,8 +121,8 @@ def plan(
     if html is not None:
         check_output(html, force)
     made = found(
-        by, flops=flops, parameters=parameters, tokens=tokens, loss=loss, hours=hours, gpus=gpus, money=money,
-        price=price, serve=serve, unique_tokens=unique_tokens, utilisation=utilisation,
+        by, far=far, flops=flops, parameters=parameters, tokens=tokens, loss=loss, hours=hours, gpus=gpus,
+        money=money, price=price, serve=serve, unique_tokens=unique_tokens, utilisation=utilisation,
         flops_per_second=flops_per_second,
     )  # fmt: skip
     others = divisions(float(made.run.training)) if published else []
@@ -100,11 +143,11 @@ def plan(
         print_json(_json(made, run, others, warnings))
         return
     say(f"{made.basis.law.formula}, {made.basis.source}")
+    for i, warning in enumerate(warnings):
+        say(f"{'' if i else chr(10)}warning: {warning}")
     for heading, rows in _sections(made, run):
         say(f"\n{heading}")
         print_table(rows, indent="  ", drop=(3,))
-    for i, warning in enumerate(warnings):
-        say(f"{'' if i else chr(10)}warning: {warning}")
     if html is not None:
         say(f"drawn in {html}")
     if run is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, Column, Unit, Where, reading
+from danlu.cli.laws.columns import AsJson, Column, Far, Unit, Where, amount, reading
 from danlu.cli.output import print_json, print_table, rounded, say
 
 
@@ -15,11 +15,15 @@ def predict(
     source: Annotated[
         Path, typer.Argument(metavar="FIT.json|FILE", help="A fit's JSON, or points to fit a law to.")
     ],
-    n: Annotated[str | None, typer.Option("--n", metavar="VALUES", help="Parameters: 7e9 or 1e9,7B.")] = None,
-    d: Annotated[str | None, typer.Option("--d", metavar="VALUES", help="Tokens.")] = None,
+    n: Annotated[
+        str | None, typer.Option("--n", "--parameters", metavar="VALUES", help="Parameters: 7e9 or 1e9,7B.")
+    ] = None,
+    d: Annotated[str | None, typer.Option("--d", "--tokens", metavar="VALUES", help="Tokens.")] = None,
     c: Annotated[
         str | None,
-        typer.Option("--c", metavar="VALUES", help="Training FLOP; alone: of the law's best size."),
+        typer.Option(
+            "--c", "--flops", metavar="VALUES", help="Training FLOP; alone: of the law's best size."
+        ),
     ] = None,
     at: Annotated[
         list[str] | None, typer.Option("--at", metavar="COLUMN=VALUES", help="Of another column: x=1e6.")
@@ -33,12 +37,14 @@ def predict(
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="The column by which points belong together.")
     ] = None,
-    far: Annotated[bool, typer.Option("--far", help="Go on however far beyond the data it is.")] = False,
+    far: Far = False,
     as_json: AsJson = False,
 ) -> None:
-    """Predict the loss of runs, with the interval of the law and that of a new run.
+    """Predict the loss of runs, with intervals.
 
-    Two of --n, --d and --c, several values with commas: danlu laws predict fit.json --n 1e9,7e9 --d 1.4e11
+    Give two of --n, --d and --c, several values with commas between.
+
+    Example: danlu laws predict fit.json --n 1B,7B --d 1.4e11
     """
     from danlu.laws import LawError
     from danlu.laws import predict as prediction_of
@@ -48,7 +54,7 @@ def predict(
         name, equals, values = said.partition("=")
         if not equals or name in places:
             raise LawError(f"--at {said}: it is COLUMN=VALUES, each column once")
-        places[name] = [_value(name, one) for one in values.split(",")]
+        places[name] = [amount(name)(one) for one in values.split(",")]
     if not places:
         raise LawError("nothing to predict: give two of --n, --d and --c, --c alone, or --at COLUMN=VALUES")
     saved, notes = _fit(source, law, reading(None, None, None, column, where, unit), cluster)
@@ -79,18 +85,6 @@ def _fit(source: Path, law: str, asked: dict[str, Any], cluster: str | None) -> 
     return found.saved, [*got.notes, *(f"warning: {one}" for one in (*got.warnings, *found.warnings)), ""]
 
 
-def _value(name: str, text: str) -> float:
-    from danlu.laws import LawError
-    from danlu.spec.schema import SUFFIXES
-
-    text = text.strip()
-    scale = SUFFIXES.get(text[-1:].lower(), 1) if text[-1:].isalpha() else 1
-    try:
-        return float(text[:-1] if text[-1:].lower() in SUFFIXES and scale != 1 else text) * scale
-    except ValueError:
-        raise LawError(f"{name} = {text}: it is a number above zero, such as 7e9 or 7B") from None
-
-
 def _print(found: Any) -> None:
     law, places = found.law, found.places
     names = list(dict.fromkeys((*law.columns, *(name for name in ("n", "d", "c") if name in places))))
@@ -103,11 +97,11 @@ def _print(found: Any) -> None:
         )
         told = [_number(float(places[name][i])) for name in names]
         rows.append((*told, f"{found.value[i]:.4f}", mean, run))
+    for warning in found.warnings:
+        say(f"warning: {warning}")
     print_table(rows)
     for said in dict.fromkeys(filter(None, found.said)):
         say(f"measured: {said}")
-    for warning in found.warnings:
-        say(f"warning: {warning}")
 
 
 def _number(value: float) -> str:

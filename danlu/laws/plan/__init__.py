@@ -52,17 +52,21 @@ class Plan:
         return any(line.key == key for line in self.lines)
 
 
-def plan(by: str | Path | Basis = DEFAULT, **given: Any) -> Plan:
+def plan(by: str | Path | Basis = DEFAULT, *, far: bool = False, **given: Any) -> Plan:
     """Everything that follows from the numbers ``given`` (those of ``Asked``) under a law.
 
-    ``by``: the name of a published fit of Chinchilla's law, the JSON file of a fit, or a ``Basis``.
-    Raises LawError, one sentence, where the numbers contradict each other or no run can have them.
+    ``by``: the name of a published fit of Chinchilla's law, the JSON file of a fit, or a ``Basis``. ``far``:
+    go on where the run lies too far beyond those of the fit.
+    Raises LawError, one sentence, where the numbers contradict each other, no run can have them, or the run
+    lies too far beyond those of the fit (see ``danlu.laws.beyond``).
     """
     asked, found = Asked(**given), basis(by)
     repeating = asked.unique_tokens is not None
     theta = found.repeating(found.theta) if repeating else found.theta[:5]
     asking = question(asked, theta)
-    run, spread = asking.answer(theta), _spread(asking, found)
+    run = asking.answer(theta)
+    reached, warned = reach(run, found, far)
+    spread = _spread(asking, found)
     lines, notes = _run(asked, run, spread, found.source), list[Warned]()
     if not repeating:
         lines += _measured(run, found)
@@ -74,8 +78,7 @@ def plan(by: str | Path | Basis = DEFAULT, **given: Any) -> Plan:
     more, said = settings(run, None if spread is None else spread.many)
     lines, notes = lines + more, notes + said
     lines += wrong(asking, found, run, next(line for line in lines if line.key == "parameters"))
-    more, said = reach(run, found)
-    lines, notes = lines + more, [*said, *notes]
+    lines, notes = lines + reached, [*warned, *notes]
     if found.fitted is not None:
         notes += [Warned(one.code, f"of the fit: {one}") for one in found.fitted.warnings]
     if found.draws is None:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from danlu.laws.beyond import NOT_KNOWN, beyond
+from danlu.laws.beyond import reach as farthest
 from danlu.laws.errors import Warned
 from danlu.laws.plan.asked import Run
 from danlu.laws.plan.basis import Basis
 from danlu.laws.plan.lines import Line
+from danlu.laws.table import Points
 
 GROUP = "reach"
 SAID = {"c": ("compute", "compute"), "n": ("parameters", "size"), "d": ("tokens", "number of tokens")}
 
 
-def reach(run: Run, basis: Basis) -> tuple[list[Line], list[Warned]]:
+def reach(run: Run, basis: Basis, far: bool) -> tuple[list[Line], list[Warned]]:
     """A line for each column whose range is known: how many times the largest run of the fit; and a warning
-    where this is above one, or the run is below the smallest."""
-    lines, beyond = list[Line](), list[str]()
+    where this is above one, or the run is below the smallest, or no range is known. Raises LawError where
+    the run lies too far beyond them, as ``danlu.laws.predict`` does, unless ``far``."""
+    lines, over_or_under = list[Line](), list[str]()
     values = {"c": float(run.training), "n": float(run.n), "d": float(run.d)}
-    for column, (key, said) in SAID.items():
-        if column not in basis.ranges:
+    times, column = farthest(Points({name: [value] for name, value in values.items()}), basis.ranges)
+    calibration = None if basis.fitted is None else basis.fitted.calibration
+    said = [] if times[0] <= 1 else beyond(float(times[0]), column[0], basis.ranges, calibration, far)
+    if not any(name in basis.ranges for name in values):
+        return [], [NOT_KNOWN]
+    for name, (key, what) in SAID.items():
+        if name not in basis.ranges:
             continue
-        low, high = basis.ranges[column]
-        over = values[column] / high
+        low, high = basis.ranges[name]
+        over = values[name] / high
         lines.append(
             Line(
                 f"reach_{key}",
@@ -34,10 +43,11 @@ def reach(run: Run, basis: Basis) -> tuple[list[Line], list[Warned]]:
             )
         )
         if over > 1:
-            beyond.append(f"{over:.3g} times its largest {said}")
-        elif values[column] < low:
-            beyond.append(f"{values[column] / low:.3g} of its smallest {said}")
-    if not beyond:
+            over_or_under.append(f"{over:.3g} times its largest {what}")
+        elif values[name] < low:
+            over_or_under.append(f"{values[name] / low:.3g} of its smallest {what}")
+    if not over_or_under:
         return lines, []
-    text = f"the law goes beyond the runs it was fitted to: {', '.join(beyond)}; no interval here covers that"
-    return lines, [Warned("beyond-points", text)]
+    text = f"the law goes beyond the runs it was fitted to: {', '.join(over_or_under)}"
+    warned = Warned("beyond-points", f"{text}; no interval here covers that")
+    return lines, [*(one for one in said if one.code == "far-beyond"), warned]
