@@ -86,6 +86,20 @@ def test_mistakes_are_told(
     assert (code, out) == (2, "") and said in err
 
 
+@pytest.mark.parametrize("verb", ["isoflop", "envelope"])
+def test_warnings_come_before_what_they_put_in_doubt(
+    capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path, verb: str
+) -> None:
+    head, *rows = curves.read_text().splitlines()
+    marks = [f"{row},{int(i == 0)}" for i, row in enumerate(rows)]
+    curves.write_text("\n".join([f"{head},outlier", *marks]))
+    page = tmp_path / "page.html"
+    code, out, _ = danlu(capsys, verb, curves, "--resamples", 10, "--report", page)
+    assert code == 0 and 0 < out.index("warning: column outlier marks 1 points") < out.index("N_opt")
+    text = page.read_text(encoding="utf-8")
+    assert 0 < text.index("Warning: column outlier marks") < text.index("<table")
+
+
 def test_an_envelope_asks_for_the_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text("n,d,loss\n" + "\n".join(f"{n}e6,2e8,{4 - n / 10}" for n in range(1, 9)))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from danlu.laws import LawError, Points
 from danlu.laws.approaches import budgets, isoflop, runs_of, sides
 from danlu.laws.approaches.isoflop import profiles
+from danlu.laws.audit.dependence import found as dependence
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
 
 EQUAL = np.array([1.8, 480.0, 480.0, 0.35, 0.35])
@@ -108,6 +109,12 @@ def test_the_column_of_runs_is_found_or_asked_for():
     columns["trial"] = columns.pop("run_name")
     assert "the column trial" in runs_of(points, columns)[1]
     three = points.take(np.arange(4, 16))
+    for name in ("run", "Run Name", "exp_name"):  # as a fit's audit finds it, though a size has one run
+        named = {"step": columns["step"][4:], name: [f"r{i // 4}" for i in range(12)]}
+        label, said = runs_of(three, named)
+        np.testing.assert_array_equal(label, np.repeat(range(3), 4))
+        assert said == f"runs are told apart by the column {name}"
+        assert dependence(three, named, 1).cluster == name
     assert "each size is one run" in runs_of(three, {})[1]
     with pytest.raises(LawError, match=r"name one, or several together \(--run model,lr\), of step, note"):
         runs_of(points, {name: columns[name] for name in ("step", "note")})

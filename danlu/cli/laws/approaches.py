@@ -146,6 +146,8 @@ def _answer(
         return
     for note in [*notes, *one.notes]:
         say(note)
+    for warning in warnings:
+        say(f"warning: {warning}")
     say()
     if main == "isoflop":
         rows = [("FLOP", "N_opt", "D_opt", "D/N", "loss")]
@@ -160,8 +162,6 @@ def _answer(
     print_table(_upright(table(found, flops)))
     for name, why in found.absent.items():
         say(f"{name} is not possible: {why}")
-    for warning in warnings:
-        say(f"warning: {warning}")
     if report is not None:
         say(f"drawn in {report}")
 

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from danlu.laws.approaches.frontier import Frontier, frontier, line, positive
+from danlu.laws.audit.dependence import RUNS as NAMED
 from danlu.laws.base import Array
 from danlu.laws.errors import LawError
 from danlu.laws.table import Points
 
 BUDGETS = 1500
-# Under these names, in this order, a column that can tell runs apart is taken for the one that does.
-RUNS = ("run", "run_name", "run_id", "name", "id", "exp_name", "experiment", "experiment_name", "model")
+# Under these names, in this order, a column that can tell runs apart is taken for the one that does: those by
+# which a fit's audit puts rows together, and some that name runs less often.
+RUNS = tuple(dict.fromkeys(name.replace(" ", "_") for name in (*NAMED, "id", "experiment", "model")))
 FEWEST = 3  # points of a curve, in the median over runs
 
 
@@ -133,15 +135,17 @@ def runs_of(points: Points, columns: Mapping[str, Sequence[Any]]) -> tuple[Array
 
     ``columns``: those of the file, (points,) each. A column tells runs apart where all points of a label have
     one size, no two have the same tokens, and a label has three points or more in the median. Where sizes
-    alone do that, a size is a run. Raises LawError, which asks, where none does or several differ.
+    alone do that and no column names runs, a size is a run. Raises LawError, which asks, where none does or
+    several differ.
     """
     found: dict[str, Array] = {}
     size = np.unique(points["n"], return_inverse=True)[1] if "n" in points else np.zeros(points.size, int)
     for name, values in columns.items():
         label = np.unique(["" if value is None else str(value) for value in values], return_inverse=True)[1]
-        if are_runs(points, label) and len(np.unique(np.stack([label, size]), axis=1).T) != size.max() + 1:
+        apart = len(np.unique(np.stack([label, size]), axis=1).T) != size.max() + 1  # by more than size
+        if are_runs(points, label) and (apart or _plain(name) in RUNS):
             found[name] = label.astype(np.float64)
-    plain = {name.lower().replace(" ", "_").replace("-", "_"): name for name in reversed(found)}
+    plain = {_plain(name): name for name in reversed(found)}
     if known := [plain[name] for name in RUNS if name in plain]:
         return found[known[0]], f"runs are told apart by the column {known[0]}"
     different = {tuple(label): name for name, label in reversed(found.items())}
@@ -159,6 +163,10 @@ def runs_of(points: Points, columns: Mapping[str, Sequence[Any]]) -> tuple[Array
         "no column tells training curves apart (one size and no tokens twice within a label, three points or "
         f"more); name one, or several together (--run model,lr), of {', '.join(columns) or 'none'}"
     )
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def are_runs(points: Points, label: NDArray[Any]) -> bool:

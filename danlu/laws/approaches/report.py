@@ -21,9 +21,8 @@ def html(found: Sides, main: str, source: str, flops: Sequence[float], warnings:
     """The page; ``main``: the approach that was asked for, ``source`` names the data."""
     one = found.frontiers[main]
     facts = f"{found.points.size} points of {source}; {'; '.join([one.approach, *one.notes])}."
-    parts: list[Part] = [facts, Table(table(found, flops))]
+    parts: list[Part] = [facts, *(f"Warning: {warning}" for warning in warnings), Table(table(found, flops))]
     parts += [f"{name} is not possible: {why}" for name, why in found.absent.items()]
-    parts += [f"Warning: {warning}" for warning in warnings]
     parts += [f"Left out: {why}" for why in one.refused]
     drawings = [_profiles(found) if main == "isoflop" else _curves(found), *_frontier(found)]
     parts += [chart for chart in drawings if chart is not None]
