@@ -57,6 +57,8 @@ _LAW = {
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
 }  # fmt: skip
 _WARNED = {"code": str, "text": str}
+_LOW_HIGH = {"low": _NUMBER, "high": _NUMBER}
+_CHAINED = {"value": float, "low": float, "high": float, "run_low": float, "run_high": float}
 _LEFT = {
     "what": str, "rows": [int], "leverage": float, "standardised": _NUMBER, "shift": _NUMBER,
     "decision": {...: _NUMBER}, "parameters": {...: _NUMBER},
@@ -250,21 +252,21 @@ SCHEMAS: dict[str, Schema] = {
     }]),
     "laws fit": Schema(2, ({**_LAWS_FIT, **_READ}, {
         "schema": "danlu.laws.groups/1", "law": str, "group": str, "baseline": str, "shared": [str],
-        "together": (_LAWS_FIT, None), "groups": {...: _LAWS_FIT}, "file_warnings": [str],
+        "together": (_LAWS_FIT, None), "groups": {...: _LAWS_FIT}, "warnings": [_WARNED],
         "gains": {...: [{"by": str, "at": {...: float}, "loss": _NUMBER, "value": _NUMBER,
                          "low": _NUMBER, "high": _NUMBER}]}, **_READ,
     })),
     "laws predict": Schema(1, {
         "law": str, "target": str, "warnings": [_WARNED], "calibration": (_CALIBRATION, None),
         "predictions": [{
-            "at": {...: _NUMBER}, "value": _NUMBER, "mean": {"low": _NUMBER, "high": _NUMBER},
-            "run": {"low": _NUMBER, "high": _NUMBER}, "reach": _NUMBER, "widened": _NUMBER,
+            "at": {...: _NUMBER}, "value": _NUMBER, "mean": _LOW_HIGH,
+            "run": _LOW_HIGH, "reach": _NUMBER, "widened": _NUMBER,
             "calibration": str,
         }],
     }),
     "laws show": Schema(1, ([_LAW], _LAW)),
     "laws compare": Schema(2, {
-        "hold_out": int, "warnings": [str], **_READ,
+        "hold_out": int, "warnings": [_WARNED], **_READ,
         "laws": [{"law": str, "target": str, "parameters": int, "mean_error": _NUMBER, "bias": _NUMBER,
                   "why": str}],
     }),
@@ -272,9 +274,11 @@ SCHEMAS: dict[str, Schema] = {
     "laws envelope": Schema(1, _APPROACHES),
     "laws chain": Schema(1, {
         "links": [{"sources": [str], "target": str, "law": str, "parameters": {...: float},
-                   "intervals": dict}],
+                   "intervals": {...: _LOW_HIGH}}],
         "points": int, "hold_out": ({"by": str, "points": int, "errors": {...: float}}, None),
-        "predictions": [dict], "warnings": [_WARNED], **_READ,
+        "predictions": [{"at": {...: float}, "loss": (_CHAINED, None), "task_loss": (_CHAINED, None),
+                         "accuracy": (_CHAINED, None)}],
+        "warnings": [_WARNED], **_READ,
     }),
     "laws influence": Schema(1, {
         "law": str, "points": int, "parameters": {...: float}, "decision": {...: _NUMBER}, "by": str,
@@ -284,7 +288,7 @@ SCHEMAS: dict[str, Schema] = {
         "target": str, "value": float, "half": float, "relative": bool, "budget": float, "rank": str,
         "runs": [{"n": float, "d": float, "flops": float, "fall": float, "half": float,
                   "fall_per_flop": float}],
-        "warnings": [_WARNED],
+        "warnings": [_WARNED], **{name: (shape, None) for name, shape in _READ.items()},  # none of a fit file
     }),
     "laws plan": Schema(2, {
         "schema": "danlu.laws.plan/2", "law": str, "by": str, "parameters": {...: float},

@@ -7,8 +7,20 @@ A law is one instance of ``Law``: a formula, its parameters, three functions ove
     found = fit(law("chinchilla"), Points(n=n, d=d, loss=loss))
     found.theta, found.objective, found.agreeing_starts, found.warnings
 
+**Where things are.** What comes later uses what comes before.
+
+- Laws: ``base``, ``formulas``; ``restrict`` holds, ties and bounds parameters.
+- Points: ``table``, ``files``; ``hull`` chooses those on the lower hull.
+- Fits: ``solve`` (and ``corners``) descend from many starts at once, ``fit`` says what came of it.
+- Doubt of a fit: ``doubt`` (resamples, intervals, held-out points), ``profiles`` (what is not identified),
+  ``scatter`` (of runs), ``calibration`` (how far extrapolations missed), ``audit``, ``influence``.
+- Answers: ``answer`` (a fit with its doubt), ``saved`` (the fit file), ``report`` (the page), ``groups`` and
+  ``gains`` (one law over groups of points).
+- Questions: ``prediction``, ``plan``, ``approaches`` (the best size for a budget), ``chain`` (a task's
+  accuracy), ``design`` (which run next).
+
 **How to add a law.** Write a module in ``formulas`` with three functions and one ``register(Law(…))``, and
-add its name to the imports below; ``chinchilla.py`` is the pattern.
+add its name to ``formulas/__init__.py``; ``chinchilla.py`` is the pattern.
 
 - ``predict(theta, data)``: theta is (…, parameters) in natural units, with any leading dimensions (starts,
   resamples); data maps names of columns to (points,) arrays; returns (…, points). Take theta apart with
@@ -26,6 +38,7 @@ add its name to the imports below; ``chinchilla.py`` is the pattern.
   recovery from noiseless points. It draws parameters and columns from the law's entry in tests/laws/cases.py.
 """
 
+from danlu.laws import formulas
 from danlu.laws.approaches import Frontier, envelope, isoflop, parametric
 from danlu.laws.audit import Audit, audit
 from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
@@ -36,24 +49,6 @@ from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, jack
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import Column, Read, read
 from danlu.laws.fit import Fit, fit, objective, refit, residuals
-from danlu.laws.formulas import (
-    additive,
-    batch,
-    bnsl,
-    chains,
-    chinchilla,
-    coupled,
-    experts,
-    farseer,
-    kaplan,
-    mixtures,
-    overtraining,
-    power,
-    precision,
-    rates,
-    repeated,
-    smaller,
-)
 from danlu.laws.gains import Gain
 from danlu.laws.groups import Groups, by_group, grouped
 from danlu.laws.hull import lower_hull
@@ -101,54 +96,39 @@ __all__ = [
     "Scatter",
     "Solution",
     "Warned",
-    "additive",
     "audit",
-    "batch",
-    "bnsl",
     "bootstrap",
     "bounded",
     "by_group",
     "calibrate",
     "chain",
-    "chains",
     "check",
-    "chinchilla",
-    "coupled",
     "design",
     "envelope",
-    "experts",
-    "farseer",
     "fit",
+    "formulas",
     "grid",
     "grouped",
     "hold_out",
     "influence",
     "isoflop",
     "jackknife",
-    "kaplan",
     "law",
     "leverage",
     "load",
     "lower_hull",
-    "mixtures",
     "objective",
-    "overtraining",
     "parametric",
     "plan",
-    "power",
-    "precision",
     "predict",
     "profile",
-    "rates",
     "read",
     "refit",
     "register",
-    "repeated",
     "resample",
     "residuals",
     "restrict",
     "scatter",
-    "smaller",
     "solve",
     "tied",
     "unidentified",

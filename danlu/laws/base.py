@@ -30,6 +30,8 @@ def ascii_name(name: str) -> str:
     return "".join(ASCII.get(letter, letter) for letter in name)
 
 
+STEP = 1e-4  # of a difference, as a share of a coordinate
+
 Predict = Callable[[Array, Data], Array]
 Curvature = Callable[[Array, Data, Array], Array]
 Starts = Callable[[Data, Array], Array]
@@ -172,6 +174,19 @@ class Law:
         """The lowest and highest values in the fit's coordinates, (parameters,) each."""
         low = self.inner(np.array([p.low for p in self.parameters]))
         return low, self.inner(np.array([p.high for p in self.parameters]))
+
+    def slopes(self, of: Callable[[Array], Array], theta: Array) -> Array:
+        """The derivatives of a function of the parameters to the fit's coordinates, by central differences.
+
+        ``of``: (…, parameters) to (…, values). ``theta``: (parameters,). Returns (parameters, values), 0
+        where a difference is not finite.
+        """
+        u = self.inner(theta)
+        size = STEP * np.maximum(np.abs(u), 1e-2)
+        step = np.diag(size)
+        with np.errstate(all="ignore"):
+            rise = of(self.natural(u + step)) - of(self.natural(u - step))
+            return np.nan_to_num(rise / (2 * size[:, None]), posinf=0.0, neginf=0.0)
 
 
 LAWS: dict[str, Law] = {}

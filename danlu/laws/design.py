@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -26,7 +26,6 @@ CHEAPER = (1.0, 0.3, 0.1, 0.03)  # shares of the budget that a candidate may cos
 WIDER = 2.0  # candidates' tokens per parameter are at most so many times beyond those measured,
 AROUND = 10.0  # and where those are not known, so many times around the law's best
 FAR = 30.0  # times the largest compute measured, from which on the law itself is the doubt
-STEP = 1e-4  # of a difference, in the fit's coordinates
 TWO_SIDED = 1.96
 
 
@@ -96,8 +95,7 @@ def design(
     if not 0 < budget < np.inf:
         raise LawError(f"budget = {budget:g}; it is the FLOP of one run, above zero")
     aim = read_target(law, target)
-    u = law.inner(theta)
-    g = _gradient(law, u, lambda t: np.log(aim.of(t)) if aim.log else aim.of(t))
+    g = law.slopes(lambda t: (np.log(aim.of(t)) if aim.log else aim.of(t))[..., None], theta)[:, 0]
     size, data = optimum(theta, budget) if law.name == CHINCHILLA.name else (1.0, 20.0)
     n, d = candidates(budget, ranges or {}, float(data / size))
     x = law.gradient(theta, {"n": n, "d": d}) / law.predict(theta, {"n": n, "d": d})
@@ -197,12 +195,3 @@ def _compute(target: str) -> float:
         return FLOPS_PER_PARAMETER_AND_TOKEN * float(pair[1]) * float(pair[2])
     at = target.partition("@")[2]
     return float(at) if at and "=" not in at else 0.0
-
-
-def _gradient(law: Law, u: Array, of: Callable[[Array], Any]) -> Array:
-    """The derivative to each of the fit's coordinates, (parameters,), by central differences."""
-    steps = np.eye(len(u)) * STEP * np.maximum(np.abs(u), 1e-2)
-    with np.errstate(all="ignore"):
-        rise = of(law.natural(u + steps)) - of(law.natural(u - steps))
-    g = np.asarray(rise) / (2 * np.diag(steps))
-    return np.where(np.isfinite(g), g, 0.0)

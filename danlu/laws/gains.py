@@ -25,7 +25,7 @@ GOLDEN = (np.sqrt(5) - 1) / 2
 NARROWINGS = 45  # of the range of ln N: down to 2e-8, a loss of 1e-16 off the best
 
 
-class Ends(NamedTuple):
+class Factor(NamedTuple):
     """A factor and its 95 % interval; None without resamples, ∞ where the baseline never is as good."""
 
     value: float
@@ -40,7 +40,7 @@ class Gain:
     by: str
     at: Mapping[str, float]
     loss: float
-    factor: Ends
+    factor: Factor
 
     def json(self) -> dict[str, Any]:
         """Plain values; None for no end."""
@@ -100,7 +100,7 @@ def _gain(one: Answer, baseline: Answer, by: str, at: Mapping[str, float], toget
             above = np.sqrt(sum(np.log(side.high / value) ** 2 for side in sides))
         low, high = _factor(np.log(value) - below), _factor(np.log(value) + above)
     loss = float(_reached(law, vectors[0][None], by, at, np.zeros(1))[0])
-    return Gain(by, at, loss, Ends(_factor(np.log(value)), low, high))
+    return Gain(by, at, loss, Factor(_factor(np.log(value)), low, high))
 
 
 def _both(one: Draws, other: Draws) -> Draws:

@@ -65,8 +65,8 @@ def influence(
     ``by``: a column, or a label for each point; sizes within 5 % where not said and some repeat. ``by_name``:
     what labels are called. ``groups``: further sets of rows, with what each is called. ``most``: rows left
     out; of more, those with the largest influence by a step of the law made linear. ``flops``: budgets of the
-    decision, which is the tokens per parameter for ``chinchilla``, the
-    prediction at the largest point for other laws; 1, 10 and 100 times the largest compute where not said.
+    decision; 1, 10 and 100 times the largest compute where not said. The decision is the tokens per parameter
+    for ``chinchilla``, the prediction at the largest point for other laws.
     """
     names, of = decision_of(fit, flops)
     points, known = fit.points, leverage(fit)
@@ -144,15 +144,11 @@ def decision_of(
 def _errors(fit: Fit, of: Callable[[Array], Array]) -> tuple[Array, Array]:
     """The standard error of ln decision, (values,), and by how many of these it moves without each row,
     (points,), by one step of the law made linear."""
-    law, u = fit.law, fit.law.inner(fit.vector)
     rows = residual_rows(fit) * np.sqrt(fit.weights)
     size = np.maximum(np.linalg.norm(rows, axis=-1), 1e-300)
     scaled = rows / size[:, None]
     inverse = np.linalg.pinv(scaled @ scaled.T, rcond=1e-12, hermitian=True)
-    step = np.eye(len(u))[fit.free] * 1e-4 * np.maximum(np.abs(u), 1e-2)[fit.free, None]
-    with np.errstate(all="ignore"):
-        g = np.log(of(law.natural(u + step)) / of(law.natural(u - step))) / (2 * step.sum(-1))[:, None]
-    g = np.nan_to_num(g) / size[:, None]
+    g = fit.law.slopes(lambda theta: np.log(of(theta)), fit.vector)[fit.free] / size[:, None]
     spread = 1.4826 * float(np.median(np.abs(fit.residuals)))
     # Where ρ is |r| all but everywhere, a mean of noise is π/2 times as uncertain as by least squares.
     wide = np.sqrt(np.pi / 2) if fit.loss.delta < spread else 1.0

@@ -38,7 +38,10 @@ def compare(
              "bias": s.bias, "why": s.why}
             for s in scores
         ]  # fmt: skip
-        print_json({"hold_out": hold_out, "laws": laws_, "warnings": got.warnings} | got.json())
+        print_json(
+            {"hold_out": hold_out, "laws": laws_, "warnings": [one.json() for one in got.warnings]}
+            | got.json()
+        )
         return
     for note in got.notes:
         say(note)

@@ -35,7 +35,7 @@ def design(
     where: Where = None,
     unit: Unit = None,
     cluster: Annotated[
-        str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
+        str | None, typer.Option("--cluster", help="Draw points of one value together: a column, or none.")
     ] = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=10, max=100_000, help="Resamples of the fit.")
@@ -91,25 +91,18 @@ def _half(found: Any, half: float) -> str:
 
 def _saved(path: Path) -> Any:
     """Law, parameters, covariance, scatter and ranges of a fit file."""
-    import math
-
-    import numpy as np
-
     from danlu.laws import LawError, load
 
     one = load(path)
     if one.covariance is None or one.scatter is None:
         raise LawError(f"{path} has no covariance or no scatter; fit again with this danlu, and resamples")
-    scatter = math.hypot(one.scatter.within, one.scatter.between)
-    return one.law, np.asarray(one.theta), one.covariance, scatter, one.ranges
+    return one.law, one.theta, one.covariance, one.scatter.total, one.ranges
 
 
 def _fitted(
     file: Path, name: str, asked: dict[str, Any], cluster: str | None, resamples: int
 ) -> tuple[Any, list[Any], dict[str, Any]]:
     """The same of points, with the warnings of reading and fitting, and what was read."""
-    import math
-
     from danlu.laws import LawError, read
     from danlu.laws import law as law_of
     from danlu.laws.answer import answer
@@ -117,13 +110,14 @@ def _fitted(
 
     law = law_of(name)
     got = read(file, wanted=(*law.columns, law.target), **asked)
-    groups = None if cluster is None else got.labels(cluster)
-    found = answer(law, got.points, rungs=0, resamples=resamples, cluster=groups)
+    found = answer(
+        law, got.points, rungs=0, resamples=resamples, table=got.others, cluster_name=cluster,
+        cluster=None if cluster in (None, "none") else got.labels(cluster),
+    )  # fmt: skip
     warnings = [*got.warnings, *found.warnings]
     if found.covariance is None:
         raise LawError(f"the fit of {name} has no intervals, so that no run can narrow them: {warnings[-1]}")
-    scatter = math.hypot(found.scatter.within, found.scatter.between)
     ends = {key: (low, high) for key, (low, high) in ranges(got.points, law).items()}
     ratio = got.points["d"] / got.points["n"]
     ends["d/n"] = float(ratio.min()), float(ratio.max())
-    return (law, found.fit.vector, found.covariance, scatter, ends), warnings, got.json()
+    return (law, found.fit.vector, found.covariance, found.scatter.total, ends), warnings, got.json()

@@ -34,7 +34,7 @@ def of_groups(
 
         write_output(report, groups_html(found, str(file)), force)
     if as_json:
-        print_json(found.json(draws) | got.json() | {"file_warnings": list(got.warnings)})
+        print_json(found.json(draws) | got.json() | {"warnings": [one.json() for one in got.warnings]})
         return
     for note in got.notes:
         say(note)

@@ -21,7 +21,8 @@ def influence(
     where: Where = None,
     unit: Unit = None,
     loss: Annotated[
-        str, typer.Option("--loss", help="What is minimised: huber:WIDTH, mse or lad, of ln loss.")
+        str,
+        typer.Option("--loss", help="What is minimised, of ln loss: huber:WIDTH, huber:auto, mse or lad."),
     ] = "huber:1e-3",
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="Leave out groups by this column. Default: equal sizes.")
@@ -45,15 +46,19 @@ def influence(
     from danlu.laws import influence as measured
     from danlu.laws.audit import dependence
     from danlu.laws.audit.groups import group
+    from danlu.laws.fit import suited
     from danlu.laws.influence import EXACT
 
+    minimised = None if loss == "huber:auto" else danlu.laws.Loss.of(loss)
     wanted, asked = danlu.laws.law(law), floats("--budget", budget)
     needed = (*wanted.columns, wanted.target)
     got = danlu.laws.read(file, wanted=needed, **reading(n, d, c, column, where, unit))
     labels = None if cluster is None else got.labels(cluster)
     with Working() as working:
         working("fitting without each row")
-        fitted = danlu.laws.fit(wanted, got.points, loss=danlu.laws.Loss.of(loss))
+        fitted = danlu.laws.fit(wanted, got.points, loss=minimised or danlu.laws.HUBER)
+        if minimised is None:
+            fitted = danlu.laws.fit(wanted, got.points, loss=suited(fitted))
         together = (
             dependence.found(got.points, got.others, len(wanted.parameters))
             if labels is None or cluster is None

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import Akima1DInterpolator
 
 from danlu.laws.approaches.budgets import budgets
 from danlu.laws.approaches.frontier import Frontier, frontier, line, positive
@@ -64,7 +63,7 @@ class Profiles:
     def curve(self, log_n: Array, loss: Array, at: Array) -> Array:
         """The loss of a profile at other ln N, (samples,)."""
         if self.method == "akima":
-            return np.exp(Akima1DInterpolator(log_n, np.log(loss))(at))
+            return _akima(log_n, loss, at)
         middle = log_n.mean()
         return np.polyval(np.polyfit(log_n - middle, loss, 2), at - middle)
 
@@ -90,7 +89,6 @@ def profiles(
     points = points.with_compute()
     if "c" not in points:
         raise LawError(f"IsoFLOP profiles need a column c or d; there are {', '.join(points)}")
-    points = points.with_compute()
     positive(points, ("n", "d", "c", "loss"))
     sizes, refused = [], list[str]()
     for one in by_size(points, budgets(points["c"], tolerance), lowest=lowest):
@@ -135,8 +133,8 @@ def isoflop(
     arXiv:2406.19146, section 3). ``noise``: standard deviation of the loss from run to run; left out, that
     of repeated points, and where these are too few, that about the parabolas. ``weighted``: a budget counts
     by 1/variance of its noisy optima, the standard deviation at least a third of the gap between sizes.
-    Resamples draw noise, and the scatter of
-    optima from budget to budget that noise does not explain (Student's t, two degrees less than budgets).
+    Resamples draw noise, and the scatter of optima from budget to budget that noise does not explain
+    (Student's t, two degrees less than budgets).
 
     A budget is refused where its optimum lies outside the sampled sizes (or does for half of its noisy
     copies), and an optimum near their end is warned of. Raises LawError where fewer than two are left.
@@ -264,7 +262,14 @@ def _vertices(log_n: Array, losses: Array) -> tuple[Array, Array]:
 def _interpolated(log_n: Array, losses: Array) -> tuple[Array, Array]:
     """The lowest points, (copies,), of Akima's curves through losses (sizes, copies); at an end NaN."""
     grid = np.linspace(log_n[0], log_n[-1], PER_GAP * (len(log_n) - 1))
-    curve = Akima1DInterpolator(log_n, np.log(losses))(grid)
+    curve = _akima(log_n, losses, grid)
     best = np.argmin(curve, axis=0)
     edge = (best == 0) | (best == len(grid) - 1)
-    return np.where(edge, np.nan, grid[best]), np.exp(curve.min(axis=0))
+    return np.where(edge, np.nan, grid[best]), curve.min(axis=0)
+
+
+def _akima(log_n: Array, losses: Array, at: Array) -> Array:
+    """The loss at other ln N, (samples, …), by Akima's curves of ln loss through losses (sizes, …)."""
+    from scipy.interpolate import Akima1DInterpolator
+
+    return np.exp(Akima1DInterpolator(log_n, np.log(losses))(at))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from danlu.laws.approaches.envelope import curves, envelope
 from danlu.laws.approaches.frontier import Frontier, line
@@ -91,7 +90,7 @@ class Sides:
             "approaches": {name: _frontier(one, flops) for name, one in self.frontiers.items()},
             "absent": self.absent,
             "biases": {name: bias._asdict() for name, bias in self.biases.items()},
-            "pairs": [{**pair.__dict__, "disagree": pair.disagree} for pair in self.pairs],
+            "pairs": [{**asdict(pair), "disagree": pair.disagree} for pair in self.pairs],
             "level": LEVEL,
         }
 
@@ -113,7 +112,7 @@ def sides(
 ) -> Sides:
     """All approaches that the points allow.
 
-    ``run``: (points,) labels of training curves; without it there is no envelope. ``by``: of ``bootstrap``,
+    ``run``: (points,) labels of training curves; without it there is no envelope. ``by``: of ``resample``,
     the runs where not said. The others are arguments of ``isoflop`` and ``envelope``.
 
     Two approaches are compared by points that the fitted law makes, its residuals with random signs (a sign
@@ -168,7 +167,7 @@ def _given(run: Array | None) -> Array:
     return run
 
 
-def _of_profiles(made: Any, found: Frontier, targets: Array) -> Array:
+def _of_profiles(made: Profiles, found: Frontier, targets: Array) -> Array:
     """Lines of ln N_opt, (copies, 2), through the budgets of the frontier."""
     used = np.isin(
         np.round([np.log(one.flops) for one in made.sizes], 9), np.round(np.log(found.optima["c"]), 9)
@@ -199,7 +198,8 @@ def _compared(
     wide = found.residuals / np.sqrt(np.maximum(1 - leverage(found).leverage, 0.1))
     law = found.predict(found.points)
     targets = law * np.exp(signs[:, group] * wide)
-    centre, end = (float(np.log(function(found.points["c"]))) for function in (_middle, np.max))
+    log_c = np.log(found.points["c"])
+    centre, end = float(log_c.mean()), float(log_c.max())
 
     def at(rows: Array, where: float) -> Array:
         """ln N_opt at some ln C, and the slope."""
@@ -240,10 +240,6 @@ def _compared(
     return Sides(found.points, frontiers, absent, biases, pairs, warnings)
 
 
-def _middle(flops: Array) -> Array:
-    return np.exp(np.log(flops).mean())
-
-
 def _frontier(one: Frontier, flops: Sequence[float]) -> dict[str, Any]:
     at = []
     for budget in flops:
@@ -267,22 +263,22 @@ def _frontier(one: Frontier, flops: Sequence[float]) -> dict[str, Any]:
 
 def _hotelling(off: Array, covariance: Array, draws: int) -> float:
     """p of a mean of zero, the covariance known from so many draws (Hotelling 1931)."""
+    from scipy.special import fdtrc
+
     k = len(off)
     square = float(off @ np.linalg.solve(covariance, off))
-    return float(stats.f.sf(square * (draws - k) / (k * (draws - 1)), k, draws - k))
+    return float(fdtrc(k, draws - k, square * (draws - k) / (k * (draws - 1))))
 
 
 def _holm(pairs: list[Pair]) -> list[Pair]:
-    """The same with p adjusted for their number."""
-    adjusted = {"p": 0.0, "explained": 0.0}
-    out = {}
-    for name in adjusted:
-        largest = 0.0
-        order = sorted(range(len(pairs)), key=lambda i: getattr(pairs[i], name))
-        for rank, i in enumerate(order):
-            largest = max(largest, min(1.0, getattr(pairs[i], name) * (len(pairs) - rank)))
-            out[i, name] = largest
-    return [
-        Pair(**{**pair.__dict__, "p": out[i, "p"], "explained": out[i, "explained"]})
-        for i, pair in enumerate(pairs)
-    ]
+    """The same with both p adjusted for their number."""
+    p, explained = _adjusted([pair.p for pair in pairs]), _adjusted([pair.explained for pair in pairs])
+    return [replace(pair, p=a, explained=b) for pair, a, b in zip(pairs, p, explained, strict=True)]
+
+
+def _adjusted(p: list[float]) -> list[float]:
+    """The r-th smallest of m times m − r + 1, and none below a smaller one (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    out = np.empty(len(p))
+    out[order] = np.maximum.accumulate(np.minimum(1.0, np.array(p)[order] * np.arange(len(p), 0, -1)))
+    return [float(one) for one in out]
