@@ -43,6 +43,7 @@ def test_four_digit_addition(addition):
     assert rmsle(fit(law("power-floor"), near, loss=SQUARES), far) > 10 * rmsle(found, far)
 
 
+@pytest.mark.slow
 def test_the_number_of_breaks_of_noisy_points():
     x = np.geomspace(10, 1e6, 60)
     noise = np.random.default_rng(0).normal(0, 0.005, 60)

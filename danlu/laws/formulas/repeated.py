@@ -69,9 +69,13 @@ def gradient(theta: Array, data: Data) -> Array:
 
 
 def starts(data: Data, target: Array) -> Array:
-    """Exponents, a floor and both values of repetition on a grid; the scales as in ``chinchilla``."""
-    exponents, stars = (0.2, 0.35, 0.6), (2.0, 15.0)
-    made = grid(exponents, exponents, (0.3, 0.7), stars, stars)
+    """Exponents, a floor and both values of repetition on a grid; the scales as in ``chinchilla``.
+
+    The published runs leave several minima, between 15 and 160 of R_D*; from these values the lowest of them
+    is found twice.
+    """
+    exponents = (0.2, 0.35, 0.6)
+    made = grid(exponents, exponents, (0.3, 0.7), (5.0, 50.0), (2.0, 15.0))
     E = made[:, 2] * target.min()
     half = (np.median(target) - E) / 2
     A = half * np.exp(made[:, 0] * np.log(data["n"]).mean())
