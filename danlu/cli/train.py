@@ -35,10 +35,12 @@ def train(
             raise SpecError(said) from None
         raise
     from danlu.cli.progress import Progress
-    from danlu.train.folder import name_of
+    from danlu.train.folder import check_imported, name_of
     from danlu.train.run import SIGNAL_EXIT
     from danlu.train.run import train as carry_out
 
+    if words:
+        check_imported(Path(words[0]), run)
     progress = Progress(wanted.objective.metrics[0], wanted.unit)
     try:
         summary = carry_out(wanted, run, progress, name=name_of(words, shrink))

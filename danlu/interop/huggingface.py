@@ -26,6 +26,7 @@ from danlu.interop.normal import normal
 from danlu.interop.tensors import Tensors, canonical, come, go, some
 from danlu.models import build
 from danlu.spec.errors import did_you_mean
+from danlu.train.folder import IMPORTED
 from danlu.train.load import TOKENIZER, load_run
 
 
@@ -225,20 +226,17 @@ def _tokenizer(source: Trained) -> tuple[str | None, dict[str, Any], dict[str, s
     return inner.to_str(), special, {folders.TOKENIZER_CONFIG: to_json(about, indent=2) + "\n"}
 
 
-KEPT = "imported.json"  # in a run's folder: what danlu.interop.folder.Kept holds
-
-
 def write_kept(run: Path, kept: Kept) -> None:
-    """Lay down in a run's folder what an export writes again."""
-    write_json(run / KEPT, {"special": dict(kept.special), "files": dict(kept.files)})
+    """Lay down in a run's folder what an export writes again (``danlu.interop.folder.Kept``)."""
+    write_json(run / IMPORTED, {"special": dict(kept.special), "files": dict(kept.files)})
 
 
 def read_kept(run: Path) -> Kept:
     """What ``write_kept`` laid down; nothing for a run that was not imported. Raises FileError."""
-    if not (run / KEPT).is_file():
+    if not (run / IMPORTED).is_file():
         return Kept()
-    found = read_object(run / KEPT, {"special": dict, "files": dict})
+    found = read_object(run / IMPORTED, {"special": dict, "files": dict})
     files = {name: text for name, text in found["files"].items() if name in folders.BESIDE}
     if wrong := [name for name, text in files.items() if not isinstance(text, str)]:
-        raise InteropError(f"{run / KEPT}: files.{wrong[0]} is not text; restore it")
+        raise InteropError(f"{run / IMPORTED}: files.{wrong[0]} is not text; restore it")
     return Kept(folders.special_of(found["special"]), files)

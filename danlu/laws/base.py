@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.errors import LawError
-from danlu.spec.errors import nearest
+from danlu.spec.errors import by_nearness, nearest
 
 Array = NDArray[np.float64]
 Data = Mapping[str, Array]
@@ -200,10 +200,10 @@ def register(law: Law) -> Law:
 
 
 def law(name: str) -> Law:
-    """The law of that name. Raises LawError, with the nearest name, where there is none."""
+    """The law of that name. Raises LawError, with the nearest name or all, the nearest first."""
     if name not in LAWS:
         near = nearest(name, LAWS)
-        hint = f"; did you mean {near}?" if near else f"; the laws are {', '.join(LAWS)}"
+        hint = f"; did you mean {near}?" if near else f"; the laws are {', '.join(by_nearness(name, LAWS))}"
         raise LawError(f"there is no law {name!r}{hint}")
     return LAWS[name]
 

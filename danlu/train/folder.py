@@ -22,12 +22,25 @@ from danlu.train.errors import RunError
 EXPERIMENT, ENVIRONMENT, METRICS = "experiment.yaml", "environment.json", "metrics.jsonl"
 SUMMARY, LOCK = "summary.json", ".lock"
 THEIRS = "config.json"  # of a folder of transformers'
+IMPORTED = "imported.json"  # in the folder of a run that an imported model became
 LONGEST = 200  # letters of a new run's name, before its date
 
 
 def is_foreign(folder: Path) -> bool:
     """Whether a folder holds a model as transformers writes it, and no run."""
     return (folder / THEIRS).is_file() and not RunFolder(folder).experiment.is_file()
+
+
+def check_imported(named: Path, run: Path | None) -> None:
+    """Raises ``RunError`` where an experiment is ``named`` by the folder of an imported model, and the folder
+    ``run`` has no weights to go on with (None: a new one): the run would begin with random ones."""
+    if not (named / IMPORTED).is_file() or (run is not None and store.latest_step(run) is not None):
+        return
+    raise RunError(
+        f"{named} has the weights of an imported model, but a run in another folder would begin with random "
+        f"ones; train a copy of the folder (cp -r {named} COPY, then danlu train COPY --run COPY), or name "
+        f"{named / EXPERIMENT} for random weights"
+    )
 
 
 class RunFolder:

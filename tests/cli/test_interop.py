@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,14 @@ def test_an_imported_model_can_be_measured_and_trained(
     words = [f"data.corpus={corpus}", "train.steps=2", "train.batch=2", "train.evaluate_tokens=200"]
     settings = resolve([str(tmp_path / "run" / "experiment.yaml"), *words])
     (tmp_path / "run" / "experiment.yaml").write_text(to_yaml(settings))
+    capsys.readouterr()
+    for other in ([], ["--run", tmp_path / "other"]):  # would begin with random weights
+        assert run("train", tmp_path / "run", *other) == 2
+        assert f"cp -r {tmp_path / 'run'} COPY" in capsys.readouterr().err
+        assert not (tmp_path / "other").exists()
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    assert run("train", tmp_path / "run", "--run", tmp_path / "copy") == 0  # which has the weights
+    assert load_run(tmp_path / "copy").step == 2
     assert run("train", tmp_path / "run", "--run", tmp_path / "run") == 0
     loaded = load_run(tmp_path / "run")
     assert loaded.step == 2 and loaded.tokenizer.ends == {2}
