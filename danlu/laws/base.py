@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.errors import LawError
-from danlu.spec.errors import by_nearness, nearest
+from danlu.spec.errors import nearest
 
 Array = NDArray[np.float64]
 Data = Mapping[str, Array]
@@ -202,9 +203,11 @@ def register(law: Law) -> Law:
 def law(name: str) -> Law:
     """The law of that name. Raises LawError, with the nearest name or all, the nearest first."""
     if name not in LAWS:
-        near = nearest(name, LAWS)
-        hint = f"; did you mean {near}?" if near else f"; the laws are {', '.join(by_nearness(name, LAWS))}"
-        raise LawError(f"there is no law {name!r}{hint}")
+        if near := nearest(name, LAWS):
+            raise LawError(f"there is no law {name!r}; did you mean {near}?")
+        first = difflib.get_close_matches(name, LAWS, n=3, cutoff=0)
+        rest = sorted(LAWS.keys() - first)
+        raise LawError(f"there is no law {name!r}; the laws are {', '.join([*first, *rest])}")
     return LAWS[name]
 
 

@@ -22,13 +22,6 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     return lowered[close[0]] if close else None
 
 
-def by_nearness(word: str, words: Iterable[str]) -> list[str]:
-    """The words, those most like ``word`` first, and of those as like in the order of the alphabet."""
-    return sorted(
-        words, key=lambda one: (-difflib.SequenceMatcher(None, word.lower(), one.lower()).ratio(), one)
-    )
-
-
 def did_you_mean(word: str, words: Iterable[str], prefix: str = "") -> str:
     """``"; did you mean X?"`` or nothing, to be put after what is wrong."""
     close = nearest(word, words)

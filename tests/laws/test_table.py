@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from danlu.laws import LawError, Points, check, fit, law
+from danlu.laws import LAWS, LawError, Points, check, fit, law
 
 CHINCHILLA = law("chinchilla")
 N, D = np.repeat([1e7, 1e8, 1e9], 3), np.tile([1e9, 1e10, 1e11], 3)
@@ -85,6 +85,12 @@ def test_points_are_a_mapping_that_does_not_change():
 
 def test_other_mistakes_have_sentences_too():
     points = Points(n=N, d=D, loss=LOSS)
+    with pytest.raises(LawError, match="there is no law 'nonsense'; the laws are ") as raised:
+        law("nonsense")
+    names = str(raised.value).partition("laws are ")[2].split(", ")
+    assert set(names) == set(LAWS) and names[3:] == sorted(names[3:])
+    with pytest.raises(LawError, match="'bxxxxx'; the laws are b"):
+        law("bxxxxx")
     with pytest.raises(LawError, match=r"no law 'chinchila'; did you mean chinchilla\?"):
         law("chinchila")
     with pytest.raises(LawError, match="no parameter gamma; it has E, A, B, α, β"):

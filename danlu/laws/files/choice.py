@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from danlu.laws.errors import LawError, Warned
-from danlu.laws.files.names import TRAIN, UNKNOWN, Guess, guesses, near, not_nats
+from danlu.laws.files.names import TRAIN, UNKNOWN, WIDE, Guess, guesses, near, not_nats
 from danlu.laws.files.tables import Table
-from danlu.laws.files.units import OURS, Unit, blank, fits, number, unit
+from danlu.laws.files.units import OURS, Unit, blank, decimal_mark, fits, number, unit
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN
 from danlu.spec.errors import either, nearest
 
@@ -167,6 +167,7 @@ def _measures(ours: str, name: str, units: Mapping[str, Unit]) -> list[Warned]:
 
 def _unit_of(name: str) -> Unit | None:
     """What stands in brackets at the end of a heading."""
+    name = name.translate(WIDE)
     inside = name.rstrip(")]").rpartition("[" if name.endswith("]") else "(")
     return unit(inside[2]) if inside[1] else None
 
@@ -199,7 +200,11 @@ def absent(path: object, missing: Sequence[str], table: Table) -> str:
     mend = " ".join(option(ours, next(iter(close[ours]), "NAME")) for ours in missing)
     if what := not_nats(next(iter(close.get("loss", ())), "")):
         mend += " --unit loss=perplexity" if what == "perplexity" else f", which is {what} and not nats"
-    return f"{path} has no column for {told}: name it with {mend}{nearest_}; there are {listed(table)}"
+    ways = f"; {table.mend}" if table.mend else ""
+    if list(missing) == ["loss"] and close["loss"] and {*map(not_nats, close["loss"])} == {"accuracy"}:
+        mend = "danlu laws chain goes from a loss to an accuracy, and reads both"
+        return f"{path} has no column for {told}, but accuracies: {mend}; there are {listed(table)}"
+    return f"{path} has no column for {told}: name it with {mend}{ways}{nearest_}; there are {listed(table)}"
 
 
 def _near(ours: str, table: Table) -> list[str]:
@@ -212,16 +217,22 @@ def _near(ours: str, table: Table) -> list[str]:
 
 def listed(table: Table) -> str:
     """The columns of a file, what they hold, and an example of it."""
-    said = [f"{name} ({_holds(cells)})" for name, cells in list(table.columns.items())[:LISTED]]
+    said = [
+        f"{name} ({_holds(cells, table.separator)})" for name, cells in list(table.columns.items())[:LISTED]
+    ]
     more = len(table.columns) - len(said)
     return ", ".join(said) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _holds(cells: Sequence[Any]) -> str:
+def _holds(cells: Sequence[Any], separator: str) -> str:
     some = [cell for cell in cells[:_LOOK] if not blank(cell)]
     if not some:
         return "empty"
-    for mark in ".,":
+    try:
+        likely = decimal_mark(some, separator)
+    except LawError:
+        likely = "."
+    for mark in dict.fromkeys((likely, ".", ",")):
         values = [number(cell, mark) for cell in some]
         if None not in values:
             return f"numbers, {values[0]:g} first"

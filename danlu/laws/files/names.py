@@ -39,6 +39,21 @@ _SAME = {
     )
     for word in line.split()
 }  # fmt: skip
+# Of headings in German and Chinese, in English; where one is within another, the longer counts.
+_FOREIGN = {
+    "validierungs": "val", "validierung": "val", "trainings": "train", "verlust": "loss", "modell": "model",
+    "größe": "size", "groesse": "size", "anzahl": "num", "rechenaufwand": "flops", "lernrate": "lr",
+    "schritte": "steps",
+    "训练": "train", "验证": "val", "测试": "val", "评估": "val", "损失": "loss", "困惑度": "perplexity",
+    "准确率": "accuracy", "参数": "params", "参数量": "params", "参数数量": "params", "参数数": "params",
+    "非嵌入": "nonemb", "激活": "active", "词元": "tokens", "词元数": "tokens", "词元数量": "tokens",
+    "词元量": "tokens", "token数": "tokens", "token数量": "tokens", "token量": "tokens",
+    "数据量": "data size",
+    "算力": "flops", "计算量": "flops", "浮点运算": "flops", "模型": "model", "规模": "size", "大小": "size",
+    "总": "total", "学习率": "lr", "步数": "steps", "每": "per", "秒": "second",
+}  # fmt: skip
+_WORDS = re.compile("|".join(sorted(_FOREIGN, key=len, reverse=True)), re.IGNORECASE)
+WIDE = str.maketrans("（）［］：", "()[]:")  # as Chinese keyboards type them
 _FREE = (
     "num of the n a total all model final overall est estimated approx train config summary metrics args "
     "hparams value"
@@ -127,7 +142,7 @@ class Guess(NamedTuple):
 
 def words_of(name: str) -> tuple[list[str], Unit]:
     """The words of a heading, alike where they mean the same, and its unit."""
-    name = _DAYS.sub(" pfdays ", name)
+    name = _DAYS.sub(" pfdays ", name.translate(WIDE))
     if match := _EXTRA.search(name):
         found = unit(match[1].removeprefix("in ").removeprefix("×").strip())
         if found is not None:
@@ -167,7 +182,8 @@ def _plain(name: str) -> list[str]:
 
 def _split(name: str) -> list[str]:
     """Words in lower case; CamelCase is parted."""
-    parts = re.split(r"[^0-9A-Za-zΑ-ω#%]+", name.replace("#", " num "))
+    name = _WORDS.sub(lambda match: f" {_FOREIGN[match[0].lower()]} ", name.translate(WIDE))
+    parts = re.split(r"[^0-9A-Za-zÀ-ÖØ-öø-ÿΑ-ω一-鿿#%]+", name.replace("#", " num "))
     out: list[str] = []
     for part in parts:
         out += [part] if part.lower() in _SAME else re.sub(r"([a-z])([A-Z])", r"\1 \2", part).split()

@@ -185,7 +185,7 @@ def read(
 
 
 def _note(ours: str, choice: Choice) -> str:
-    unit = f", in {choice.unit.name}" if choice.unit.factor != 1 else ""
+    unit = f", in {choice.unit.said}" if choice.unit.factor != 1 else ""
     others = f" (not {', '.join(choice.others)})" if choice.others else ""
     return f"{ours} ({COLUMNS[ours][1]}) is the column {choice.name}{unit}{others}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def take(table: Table, which: Sequence[int] | Array) -> Table:
     if len(which) == table.size:
         return table
     columns = {name: [cells[place] for place in which] for name, cells in table.columns.items()}
-    return Table(columns, table.separator, table.notes, table.warnings)
+    return replace(table, columns=columns)
 
 
 def numbers(

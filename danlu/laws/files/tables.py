@@ -13,17 +13,23 @@ from danlu.laws.files.units import blank
 
 MOST_COLUMNS = 10_000
 MOST_CELLS = 20_000_000
+WITHOUT_SIZES = (
+    "a chart has only its axis and what was logged: draw it over tokens and call the runs by their size, "
+    "such as gpt-70M; or export the table of the runs, with columns of parameters and tokens, instead"
+)
 _ENDS = ("__MIN", "__MAX")  # of columns in a chart of Weights & Biases
 
 
 @dataclass
 class Table:
-    """``columns``: cells by the file's names, text or what its format has. ``separator``: of a text."""
+    """``columns``: cells by the file's names, text or what its format has. ``separator``: of a text.
+    ``mend``: what else to do where a column lacks, in words."""
 
     columns: dict[str, list[Any]]
     separator: str = ","
     notes: list[str] = field(default_factory=list)
     warnings: list[Warned] = field(default_factory=list)
+    mend: str = ""
 
     def __post_init__(self) -> None:
         names = [" ".join(name.split()) for name in self.columns]  # a heading may be broken over lines
@@ -92,4 +98,9 @@ def of_chart(table: Table) -> Table:
         row[metric] = values[last]
         row.update((axis, table.columns[axis][last]) for axis in axes if " - " not in axis)
     note = f"a chart of Weights & Biases: the last value of each of {len(rows)} runs is a point"
-    return Table(columns_of(list(rows.values()), "the chart"), table.separator, [*table.notes, note])
+    return Table(
+        columns_of(list(rows.values()), "the chart"),
+        table.separator,
+        [*table.notes, note],
+        mend=WITHOUT_SIZES,
+    )

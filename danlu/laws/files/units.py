@@ -15,8 +15,12 @@ _WORDS = {
     "thousand": 1e3, "thousands": 1e3, "kilo": 1e3, "mn": 1e6, "mm": 1e6, "mil": 1e6, "million": 1e6,
     "millions": 1e6, "mega": 1e6, "bn": 1e9, "bil": 1e9, "billion": 1e9, "billions": 1e9, "giga": 1e9,
     "tn": 1e12, "tera": 1e12, "trillion": 1e12, "trillions": 1e12, "peta": 1e15, "exa": 1e18, "zetta": 1e21,
-    "yotta": 1e24, **{letter: _LETTERS[letter] for letter in "kmbgt"},
+    "yotta": 1e24, "tsd": 1e3, "mio": 1e6, "millionen": 1e6, "mrd": 1e9, "mia": 1e9, "milliarden": 1e9,
+    "milliard": 1e9, "milliards": 1e9, "billionen": 1e12,
+    "千": 1e3, "万": 1e4, "百万": 1e6, "千万": 1e7, "亿": 1e8, "十亿": 1e9, "百亿": 1e10, "千亿": 1e11,
+    "万亿": 1e12, **{letter: _LETTERS[letter] for letter in "kmbgt"},
 }  # fmt: skip
+_SAID = {1e3: "thousands", 1e6: "millions", 1e9: "billions", 1e12: "trillions"}
 _WHOLE = {  # units that no scale goes before
     "nats": ("loss", 1.0), "nat": ("loss", 1.0), "nats/token": ("loss", 1.0), "nats/tok": ("loss", 1.0),
     "bits": ("loss", math.log(2)), "bit": ("loss", math.log(2)), "bits/token": ("loss", math.log(2)),
@@ -25,7 +29,7 @@ _WHOLE = {  # units that no scale goes before
 }  # fmt: skip
 _KINDS = {
     "flop": "c", "flops": "c", "tokens": "d", "token": "d", "tok": "d", "toks": "d", "params": "n",
-    "param": "n", "parameters": "n", "parameter": "n",
+    "param": "n", "parameters": "n", "parameter": "n", "参数": "n", "词元": "d",
 }  # fmt: skip
 _SCALES = "|".join(sorted([*_WORDS, *_LETTERS], key=len, reverse=True))
 _POWER = re.compile(r"(?:[x×·*]?\s*)(?:1?e\+?|10\s*(?:\^|\*\*)\s*\+?)(\d{1,2})")
@@ -40,6 +44,12 @@ class Unit(NamedTuple):
     name: str
     kind: str
     factor: float | None
+
+    @property
+    def said(self) -> str:
+        """The name in a sentence: billions where it was written ``b``, ``bn`` or ``Mrd``."""
+        alone = self.kind == "" and self.name.strip(".").isalpha()
+        return _SAID.get(self.factor or 0.0, self.name) if alone else self.name
 
     def ours(self, value: float) -> float:
         """A number of this unit in ours."""
@@ -62,7 +72,7 @@ OURS = Unit("", "", 1.0)
 def unit(text: str) -> Unit | None:
     """The unit that a text names: ``M``, ``billion``, ``1e18``, ``GFLOP``, ``PF-days``, ``B tokens``,
     ``bits``, ``perplexity``, ``log10``. None where it names none; FLOP per second are none."""
-    plain = " ".join(text.lower().split())
+    plain = " ".join(text.lower().split()).rstrip(".")
     if not plain:
         return None
     if plain in _WHOLE:

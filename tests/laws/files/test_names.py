@@ -31,6 +31,13 @@ PF_DAY = 1e15 * 86400
         ("peak_lr", "lr", 1), ("Learning Rate", "lr", 1),
         ("loss", "loss", 1), ("final_loss", "loss", 1), ("Val Loss", "loss", 1), ("eval/c4/loss", "loss", 1),
         ("test_cross_entropy", "loss", 1), ("metrics/eval/LanguageCrossEntropy", "loss", 1),
+        ("Parameter (M)", "n", 1e6), ("Modellgröße (Mio.)", "n", 1e6), ("Anzahl Parameter", "n", 1),
+        ("Tokens (Mrd)", "d", 1e9), ("Trainings-Tokens [Mrd.]", "d", 1e9), ("Verlust", "loss", 1),
+        ("Validierungsverlust", "loss", 1), ("Rechenaufwand (FLOP)", "c", 1), ("Lernrate", "lr", 1),
+        ("参数量", "n", 1), ("参数量（亿）", "n", 1e8), ("模型参数量(万)", "n", 1e4), ("模型规模", "n", 1),
+        ("词元数", "d", 1), ("训练词元数（亿）", "d", 1e8), ("训练Token数 (十亿)", "d", 1e9),
+        ("算力", "c", 1), ("准确率", "accuracy", 1),
+        ("训练计算量(1e18 FLOPs)", "c", 1e18), ("损失", "loss", 1), ("验证损失", "loss", 1), ("步数", "s", 1),
         ("log_perplexity", "loss", 1), ("train/loss", "loss", 1), ("task_loss", "task_loss", 1),
     ],
 )  # fmt: skip
@@ -44,16 +51,21 @@ def test_headings(heading: str, ours: str, factor: float | None) -> None:
     "heading",
     ["n_heads", "d_ff", "D/N", "tokens_per_second", "tokens_per_epoch", "flops_per_token", "vocab_size",
      "val_tokens", "embedding_params", "warmup_steps", "cooldown_lr", "val_ppl", "loss__MIN", "loss_std",
-     "router_z_loss", "bits_per_byte", "num_train_epochs", "batch_size", "GFLOP/s", "C4"],
+     "router_z_loss", "bits_per_byte", "num_train_epochs", "batch_size", "GFLOP/s", "C4",
+     "每秒词元数", "困惑度"],
 )  # fmt: skip
 def test_headings_that_are_none_of_ours(heading: str) -> None:
     assert [name for name in COLUMNS if rank(name, heading) is not None] == []
 
 
 def test_held_out_loss_goes_first_and_training_loss_last() -> None:
-    best_first = ["val_loss", "loss", "eval/c4/loss", "train_loss"]
-    for names in (best_first, best_first[::-1]):
-        assert [guess.name for guess in guesses("loss", names)] == best_first
+    for best_first in (
+        ["val_loss", "loss", "eval/c4/loss", "train_loss"],
+        ["Validierungsverlust", "Verlust", "Trainingsverlust"],
+        ["验证损失", "损失", "训练损失"],
+    ):
+        for names in (best_first, best_first[::-1]):
+            assert [guess.name for guess in guesses("loss", names)] == best_first
 
 
 def test_all_parameters_go_before_some() -> None:

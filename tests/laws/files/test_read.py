@@ -37,6 +37,39 @@ def test_csv_by_common_names(tmp_path: Path, heading: str) -> None:
     assert found.warnings == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Modell;Parameter (M);Tokens (Mrd);Verlust\na;1,0;0,020;4,000\nb;2,0;0,040;3,500\nc;4,0;0,080;3,250",
+        "模型,参数量（万）,训练词元数（亿）,损失\na,100,0.2,4\nb,200,0.4,3.5\nc,400,0.8,3.25",
+        "模型,参数量,词元数,验证损失\na,100万,0.2亿,4\nb,200万,4千万,3.5\nc,0.04亿,8千万,3.25",
+    ],
+)
+def test_headings_and_numbers_of_other_languages(tmp_path: Path, text: str) -> None:
+    found = read(csv(tmp_path, text))
+    same(found)
+    assert found.warnings == []
+
+
+def test_a_scale_is_said_in_full(tmp_path: Path) -> None:
+    notes = read(csv(tmp_path, "params (Mio),train_tokens_B,loss\n70,1,4\n160,2,3\n")).notes
+    assert notes[0].endswith("params (Mio), in millions") and notes[1].endswith("train_tokens_B, in billions")
+
+
+def test_columns_are_listed_as_they_are_read(tmp_path: Path) -> None:
+    with pytest.raises(
+        LawError, match=r"there are Größe \(numbers, 4\.5 first\), Wert \(numbers, 1\.234 first"
+    ):
+        read(csv(tmp_path, "Größe;Wert\n4,5;1,234\n5,5;1,345\n"))
+
+
+def test_accuracies_alone_are_for_chains(tmp_path: Path) -> None:
+    with pytest.raises(LawError, match="but accuracies: danlu laws chain goes from a loss to an accuracy"):
+        read(csv(tmp_path, "n,d,accuracy\n1e6,2e7,0.25\n2e6,4e7,0.3\n"))
+    with pytest.raises(LawError, match="--unit loss=perplexity"):
+        read(csv(tmp_path, "n,d,ppl,accuracy\n1e6,2e7,40,0.25\n2e6,4e7,30,0.3\n"))
+
+
 def test_jsonl(tmp_path: Path) -> None:
     path = tmp_path / "points.jsonl"
     path.write_text("\n".join(json.dumps({"n": n, "d": d, "loss": loss}) for n, d, loss in ROWS) + "\n\n")

@@ -134,6 +134,10 @@ def test_a_chart_of_weights_and_biases(tmp_path: Path) -> None:
     assert found.points["s"].tolist() == [2, 3, 3]
     assert found.texts("run") == ["run - 0", "run - 1", "run - 2"]
     assert any("the last value of each of 3 runs" in note for note in found.notes)
+    with pytest.raises(
+        LawError, match="such as gpt-70M; or export the table of the runs, with columns of param"
+    ):
+        read(path)
 
 
 cells = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=6).map(str.strip)
