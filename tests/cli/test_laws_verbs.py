@@ -135,6 +135,7 @@ def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path) -> None:
     ("words", "said"),
     [
         (["--at", "loss"], "--at loss: names with numbers above zero"),
+        (["--at", "loss=low"], "--at loss=low: names with numbers above zero"),
         (["--guess", "chance"], "--guess chance: a share such as 0.25, or free"),
         (["--column", "accuracy=absent"], "there is no column absent"),
         (["--at", "s=3"], "the chain begins at loss, not at s"),
@@ -164,6 +165,10 @@ def test_design(capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path
     (tmp_path / "fit.json").write_text(out)
     code, out, err = danlu(capsys, "design", tmp_path / "fit.json", *words[2:8])
     assert (code, err) == (0, "") and "loss@1e23 is " in out and "interval falls by" in out
+    known = json.loads((tmp_path / "fit.json").read_text())
+    known["scatter"]["between"] = None  # too few clusters: what is known of the scatter is that within
+    (tmp_path / "few.json").write_text(json.dumps(known))
+    assert danlu(capsys, "design", tmp_path / "few.json", *words[2:8])[0] == 0
     code, _, err = danlu(capsys, "design", curves, "--budget", "1e21", "--target", "speed")
     assert code == 2 and "target = 'speed'; it is loss@1e22" in err
     code, _, err = danlu(capsys, "design", tmp_path / "fit.json", "--budget", "-1", "--target", "a")
@@ -182,5 +187,8 @@ def test_influence(capsys: pytest.CaptureFixture[str], curves: Path) -> None:
     assert set(said["decision"]) == {"D/N at 1e+22 FLOP"} and said["by"] == "n"
     code, out, _ = danlu(capsys, *words)
     assert code == 0 and f"without row {len(rows)}" in out and "moves by, in errors" in out
+    code, out, _ = danlu(capsys, *words[:-1], "huber:auto", "--json")
+    wide = json.loads(out)["parameters"]
+    assert code == 0 and wide != said["parameters"] and wide["E"] == pytest.approx(TRUTH[0], abs=0.05)
     code, _, err = danlu(capsys, "influence", curves, "--cluster", "nope")
     assert code == 2 and "there is no column nope" in err

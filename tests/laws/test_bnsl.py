@@ -7,8 +7,8 @@ import csv
 import numpy as np
 import pytest
 
+from bench.extrapolation import SHIFTED, read_tasks, score, summary
 from danlu.laws import SQUARES, LawError, Points, fit, law
-from danlu.laws.extrapolation import SHIFTED, read_tasks, score, summary
 from danlu.laws.formulas.bnsl import DOUBLE_DESCENT, bnsl, choose, outside, rmsle
 
 

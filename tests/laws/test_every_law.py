@@ -82,6 +82,15 @@ def test_exact_points_give_the_parameters_back(law, loss):
 
 
 @every_law
+def test_slopes_of_a_prediction_are_the_gradient(law):
+    theta, columns = np.asarray(CASES[law.name].theta), CASES[law.name].columns
+    exact = law.gradient(theta, columns) * np.where(law.logs, theta, 1.0)[:, None]
+    slopes = law.slopes(lambda some: law.predict(some, columns), theta)
+    # Central differences with a step of 1e-4 of a coordinate.
+    np.testing.assert_allclose(slopes, exact, rtol=1e-3, atol=1e-5 * np.abs(exact).max())
+
+
+@every_law
 def test_a_law_says_what_it_is(law):
     assert law.formula and law.text.endswith(".") and "arXiv" in law.paper
     assert len(set(law.names)) == len(law.names)

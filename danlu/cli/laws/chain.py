@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, reading
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, amount, reading
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -21,7 +21,7 @@ def chain(
     unit: Unit = None,
     at: Annotated[
         list[str] | None,
-        typer.Option("--at", metavar="n=…,d=…", help="Predict here: n=7e9,d=2e12 or c=1e23 or loss=2.1."),
+        typer.Option("--at", metavar="n=…,d=…", help="Predict here: n=7B,d=2T or c=1e23 or loss=2.1."),
     ] = None,
     through: Annotated[
         str | None,
@@ -116,8 +116,9 @@ def _place(said: str) -> dict[str, float]:
     from danlu.laws import LawError
 
     try:
-        place = {name.strip(): float(value) for name, value in (one.split("=") for one in said.split(","))}
-    except ValueError:
+        pairs = [(name.strip(), value) for name, value in (one.split("=") for one in said.split(","))]
+        place = {name: amount(name)(value) for name, value in pairs}
+    except (ValueError, typer.BadParameter):
         place = {}
     if not place or any(not 0 < value < float("inf") for value in place.values()):
         raise LawError(

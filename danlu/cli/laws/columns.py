@@ -58,12 +58,13 @@ def _pairs(option: str, what: str, said: list[str] | None) -> dict[str, str]:
 
 
 def floats(option: str, said: str | None) -> list[float]:
-    """Numbers above zero with commas between them. Raises LawError for anything else."""
+    """Numbers above zero with commas between them, FLOP as ``amount`` reads them. Raises LawError for
+    anything else."""
     from danlu.laws import LawError
 
     try:
-        values = [float(part) for part in (said or "").split(",") if part.strip()]
-    except ValueError:
+        values = [amount("c")(part) for part in (said or "").split(",") if part.strip()]
+    except typer.BadParameter:
         values = [0.0]
     if any(not 0 < value < float("inf") for value in values) or (said is not None and not values):
         raise LawError(f"{option} {said}: numbers above zero with commas between, such as 1e21,1e23")

@@ -80,7 +80,7 @@ def _fit(source: Path, law: str, asked: dict[str, Any], cluster: str | None) -> 
     got = read(source, wanted=(*wanted.columns, wanted.target), **asked)
     groups = None if cluster in (None, "none") else got.labels(cluster)
     found = answer(
-        wanted, got.points, rungs=0, cluster=groups, cluster_name=cluster, table=got.table, calibrated=True
+        wanted, got.points, rungs=0, cluster=groups, cluster_name=cluster, table=got.others, calibrated=True
     )
     return found.saved, [*got.notes, *(f"warning: {one}" for one in (*got.warnings, *found.warnings)), ""]
 
