@@ -13,11 +13,12 @@ import numpy as np
 from danlu.files.json import finite
 from danlu.laws.audit.dependence import NONE, asked, none
 from danlu.laws.audit.dependence import found as dependence
+from danlu.laws.audit.groups import EXACT
 from danlu.laws.audit.whole import Audit, audit
 from danlu.laws.base import LAWS, Array, Law, ascii_name
 from danlu.laws.calibration import MOST_POINTS, Calibration, calibrate
 from danlu.laws.doubt import Draws, HoldOut, Interval, LeftOut, cautions, clusters, hold_out, resample
-from danlu.laws.errors import LawError, Warned
+from danlu.laws.errors import LawError, Warned, weight
 from danlu.laws.fit import Fit, fit, suited
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.profiles import unidentified
@@ -33,7 +34,8 @@ SIZES = ("c", "n", "d", "x")  # by the first that is there, the largest rungs ar
 class Answer:
     """``intervals``: 95 %, by parameter, empty without resamples; ``held``: the largest rungs;
     ``scatter``: of the points about the fit; ``calibration``: how smaller budgets predicted larger ones;
-    ``audit``: what the points say before the fit is believed; its findings are the first ``warnings``."""
+    ``audit``: what the points say before the fit is believed; its findings are among the ``warnings``, of
+    which the gravest come first."""
 
     fit: Fit
     draws: Draws | None
@@ -52,7 +54,7 @@ class Answer:
         best = [float(value) for value in allocation(self.fit.vector)]
         if not all(map(math.isfinite, best)):
             return {}
-        if self.draws is None:
+        if self.draws is None or not self.intervals:
             return {name: Interval(value, None, None, None) for name, value in zip("Gab", best, strict=True)}
         found = self.draws.of(lambda theta: np.stack(allocation(theta), axis=-1))
         return {
@@ -156,19 +158,28 @@ def answer(
     group = None if together.labels is None else together.labels.astype(np.float64)
     warnings = [*checked.said, *found.warnings]
     draws, intervals, held = None, {}, None
-    if resamples:
+    free_points = points.size > free  # else all is said by the fit's own warning
+    exact = free_points and float(np.median(np.abs(found.residuals))) < EXACT
+    if exact:
+        warnings.append(Warned("exact", (
+            f"{law.name} goes through the points but for rounding: there is no scatter to tell intervals by; "
+            "are they computed, not measured?"
+        )))  # fmt: skip
+    if resamples and free_points:
         try:
             draws = resample(found, resamples, by=group)
-            intervals = draws.parameters()
-            warnings += cautions(draws, intervals)
+            if not exact:
+                intervals = draws.parameters()
+                warnings += cautions(draws, intervals)
             if draws.lost:
                 warnings.append(
                     Warned("lost-resamples", f"{draws.lost} of {resamples} resamples could not be fitted")
                 )
         except LawError as error:
             warnings.append(Warned("no-intervals", f"no intervals: {error}"))
-        warnings += [Warned("not-identified", flat) for flat in unidentified(found)]
-    if rungs:
+        if not exact:
+            warnings += [Warned("not-identified", flat) for flat in unidentified(found)]
+    if rungs and free_points:
         try:
             held = hold_out(law, points, rungs, by=size_of(points), loss=loss, fixed=fixed)
         except LawError as error:
@@ -178,6 +189,7 @@ def answer(
     if draws is not None and few and (by := size_of(points)) is not None:
         with suppress(LawError):  # that it is not known is said where it is needed
             measured = calibrate(found, by=by, cluster=group)
+    warnings.sort(key=weight)
     spread = scatter(found, group, together.cluster)
     return Answer(found, draws, intervals, held, spread, measured, warnings, checked)
 

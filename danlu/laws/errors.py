@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from danlu.spec.errors import DanluError
 
+# Codes of warnings, the gravest first: what puts all numbers in doubt, then what the points cannot tell.
+GRAVE = (
+    "not-nats", "loss-unit", "rising-loss", "train-loss", "overflow", "small-sizes", "flop-count",
+    "no-freedom", "exact", "mixed-sources", "two-parts", "diverged", "sweep", "mixed-counting",
+    "active-parameters", "experts", "repeated-data", "off-together", "not-at-rest", "one-start",
+    "equal-starts", "at-bound", "no-intervals", "lack-of-fit", "not-identified",
+)  # fmt: skip
+
 
 class LawError(DanluError):
     """Points that a law cannot be fitted to, or a question that a law cannot answer."""
@@ -28,3 +36,8 @@ class Warned(str):
     def json(self) -> dict[str, str]:
         """Code and text."""
         return {"code": self.code, "text": str(self)}
+
+
+def weight(warned: Warned) -> int:
+    """The place of a warning among others: the gravest comes first, and ``len(GRAVE)`` is no grave one."""
+    return GRAVE.index(warned.code) if warned.code in GRAVE else len(GRAVE)

@@ -228,7 +228,10 @@ def _report(
         if moves and (value <= below or value >= above):
             warn("at-bound", f"{parameter.name} is at its bound, {law.named(vector)[parameter.name]:g}")
     if points.size == int(free.sum()):
-        warn("no-freedom", f"{law.name} has as many parameters as there are points, so that nothing tests it")
+        warn(
+            "no-freedom",
+            f"{law.name} has as many parameters as there are points, so that nothing tests it: no intervals",
+        )
     return Fit(
         law=law,
         points=points,

@@ -107,8 +107,8 @@ class Flat:
     def __str__(self) -> str:
         times = f"{self.factor:g} times as large" if self.factor > 1 else f"at {self.factor:g} of its value"
         return (
-            f"{self.parameter} is weakly determined: {times}, and with the other parameters to suit, the law "
-            "fits the points as well as chance can tell"
+            f"{self.parameter} is weakly determined: with {self.parameter} {times}, the other parameters "
+            "fitted anew, the law is not worse than chance explains"
         )
 
 

@@ -313,3 +313,12 @@ def test_predict_refuses_in_a_sentence(
     written.write_text(json.dumps(fit | {"ranges": {"c": [1e18, 1e21]}}))
     code, _, err = danlu(capsys, "predict", written, *words)
     assert code == 2 and said in err and "Traceback" not in err
+
+
+def test_an_accuracy_is_no_loss(capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path) -> None:
+    head, *rows = ladder.read_text().splitlines()
+    path = tmp_path / "tasks.csv"
+    path.write_text("\n".join([",".join([*head.split(",")[:2], "accuracy"]), *(
+        ",".join([*row.split(",")[:2], f"{0.3 + 0.01 * i}"]) for i, row in enumerate(rows))]))  # fmt: skip
+    code, _, err = danlu(capsys, "fit", path, "--column", "loss=accuracy")
+    assert code == 2 and "danlu laws chain" in err

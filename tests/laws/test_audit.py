@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,10 @@ from danlu.laws.audit import audit
 from danlu.laws.audit import dependence as dependences
 from danlu.laws.audit.drawn import parts
 from danlu.laws.audit.groups import group
+from danlu.laws.audit.parts import two_parts
 from danlu.laws.audit.shape import lack_of_fit
 from danlu.laws.audit.sources import sources
-from danlu.laws.errors import LawError
+from danlu.laws.errors import LawError, weight
 from danlu.laws.formulas.chinchilla import optimum
 from danlu.laws.table import same_size
 
@@ -279,3 +281,65 @@ def test_a_constant_loss_is_refused_in_a_sentence() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not np.isfinite(optimum(np.array([2.0, 0.0, 0.0, 10.0, 10.0]), 1e20)[0])
+
+
+def test_two_sources_whose_residuals_run_together() -> None:
+    """A constant on half of the rows: one law bends to go through both, and a column would be needed."""
+    n = np.repeat(np.geomspace(2e7, 1.6e9, 6), 5)
+    d = n * np.tile([5.0, 10, 20, 40, 80], 6)
+    n, d = np.concatenate([n, 1.07 * n]), np.concatenate([d, 1.07 * d])
+    noise = 0.002 * np.random.default_rng(24).standard_normal(60)
+    first = np.arange(60) < 30
+    loss = (CHINCHILLA.predict(TRUTH, {"n": n, "d": d}) + np.where(first, 0.0, 0.25)) * np.exp(noise)
+    upper = two_parts(fit(CHINCHILLA, Points(n=n, d=d, loss=loss)))
+    assert upper is not None and (upper == ~first).all()
+    for noise_kind in NOISES:
+        points, _ = noisy(np.random.default_rng(25), 60, noise_kind)
+        assert two_parts(fitted(points)) is None
+
+
+def test_what_columns_and_values_say() -> None:
+    points, _ = noisy(np.random.default_rng(26), 60, "normal")
+    assert codes(points) & {"loss-unit", "rising-loss", "overflow", "diverged", "sweep", "experts"} == set()
+    assert "loss-unit" in codes(points.with_columns(loss=points["loss"] * 30))
+    assert "loss-unit" in codes(points.with_columns(loss=points["loss"] / 1e3))
+    assert "rising-loss" in codes(points.with_columns(loss=1 / points["loss"]))
+    assert "overflow" in codes(points.with_columns(d=np.minimum(points["d"], 2.0**31 - 1)))
+    up = np.where(np.arange(60) % 8 == 0, 2.0, 1.0)
+    said = audit(fitted(points.with_columns(loss=points["loss"] * up))).said
+    assert "8 of 60 rows look diverged" in next(one for one in said if one.code == "diverged")
+    assert "two-parts" not in {one.code for one in said}
+    assert "repeated-data" in codes(points.with_columns(u=points["d"] / 4))
+    active = (points["n"] / 8).tolist()
+    assert "active-parameters" in codes(points, active_params=active)
+    assert "active-parameters" not in codes(points, active_params=points["n"].tolist())
+    assert "experts" in codes(points, num_experts=["8", "32"] * 30)
+    swept = Points({name: np.repeat(column, 4) for name, column in points.items()})
+    assert "sweep" in codes(swept)
+
+
+def test_nothing_found_is_no_all_clear() -> None:
+    points, _ = noisy(np.random.default_rng(27), 60, "normal")
+    looked = audit(fitted(points)).looked
+    assert re.search(r"from about 1\d standard deviations \(0.0\d+ of ln loss\)", looked)
+    few = points.take(np.arange(12))
+    assert "12 points are too few to look for rows" in audit(fitted(few)).looked
+
+
+def test_no_intervals_without_scatter() -> None:
+    points, _ = noisy(np.random.default_rng(28), 40, "normal")
+    five = answer(CHINCHILLA, points.take(np.arange(5)), resamples=20)
+    assert not five.intervals and five.draws is None
+    assert "no-freedom" in {one.code for one in five.warnings}
+    assert {one.code for one in five.warnings}.isdisjoint({"not-identified", "no-intervals", "not-scored"})
+    exact = answer(CHINCHILLA, points.with_columns(loss=CHINCHILLA.predict(TRUTH, points)), resamples=20)
+    assert not exact.intervals and "exact" in {one.code for one in exact.warnings}
+    assert "not-identified" not in {one.code for one in exact.warnings}
+
+
+def test_the_gravest_warning_comes_first() -> None:
+    points, _ = noisy(np.random.default_rng(29), 60, "normal")
+    strange = points.with_columns(loss=points["loss"] * 30, u=points["d"] / 4)
+    found = answer(CHINCHILLA, strange, resamples=20, rungs=0)
+    assert [one.code for one in found.warnings][:2] == ["loss-unit", "repeated-data"]
+    assert sorted(found.warnings, key=weight) == found.warnings

@@ -75,6 +75,8 @@ def fit(
     import danlu.laws
     from danlu.files.overwrite import check_output, write_output
     from danlu.laws.answer import answer
+    from danlu.laws.errors import weight
+    from danlu.laws.files.names import not_nats
 
     minimised = None if loss == "huber:auto" else danlu.laws.Loss.of(loss)
     wanted, fixed = danlu.laws.restrict(danlu.laws.law(law), fix or "")
@@ -82,6 +84,12 @@ def fit(
         check_output(report, force)
     needed = (*wanted.columns, wanted.target)
     got = danlu.laws.read(file, wanted=needed, **reading(n, d, c, column, where, unit))
+    measured = got.columns[wanted.target].name if wanted.target in got.columns else ""
+    if wanted.target == "loss" and not_nats(measured) == "accuracy":
+        raise danlu.laws.LawError(
+            f"{measured} is an accuracy by its name, but {law} is a law of loss; danlu laws chain {file} "
+            "goes from the loss to the accuracy"
+        )
     if hull:
         got = got.take(danlu.laws.lower_hull(got.points), "lie on the lower hull of loss against compute")
     options: dict[str, Any] = {
@@ -96,6 +104,7 @@ def fit(
         raise danlu.laws.LawError(f"--shared {shared}: it needs --group COLUMN, whose groups share it")
     found = answer(wanted, got.points, **options)
     found.warnings.extend(got.warnings)
+    found.warnings.sort(key=weight)
     if report is not None:
         from danlu.laws.report import html
 
@@ -105,17 +114,26 @@ def fit(
         return
     for note in got.notes:
         say(note)
-    _print_audit(found.audit)
+    _print_audit(found.audit, found.warnings)
     _print_fit(found)
     if report is not None:
         say(f"drawn in {report}")
 
 
-def _print_audit(audit: Any) -> None:
-    """Before the fit: which rows belong together, what is wrong with them, the fit with and without some."""
-    say(f"\naudit: {audit.dependence.text}" + ("" if audit.said else "; nothing else was found"))
-    for one in audit.said:
-        say(f"audit, {one.code}: {one}")
+def _print_audit(audit: Any, warnings: list[Any]) -> None:
+    """Before the fit: what puts it in doubt, the gravest first, what was looked for in vain, which rows
+    belong together, the fit with and without some."""
+    from danlu.laws.errors import GRAVE, weight
+
+    say()
+    for one in warnings:
+        if one in audit.said:
+            say(f"audit, {one.code}: {one}")
+        elif weight(one) < len(GRAVE):
+            say(f"warning: {one}")
+    if audit.dependence.warned is None:
+        say(f"audit: {audit.dependence.text}")
+    say(f"audit: {audit.looked}")
     if audit.group is not None:
         from danlu.laws.audit.whole import beside
 
@@ -124,6 +142,8 @@ def _print_audit(audit: Any) -> None:
 
 
 def _print_fit(found: Any) -> None:
+    from danlu.laws.errors import GRAVE, weight
+
     one = found.fit
     say(f"\n{one.law.title}, {one.law.paper}\n{one.law.formula}\n")
     rows = [("", "value", "95 % from", "to", "meaning")]
@@ -150,8 +170,9 @@ def _print_fit(found: Any) -> None:
             f"held out, the {held.held.size} points of the largest {held.by}: "
             f"mean error {held.mean:.2%}, bias {held.bias:+.2%}"
         )
-    for warning in found.warnings[len(found.audit.said) :]:
-        say(f"warning: {warning}")
+    for warning in found.warnings:
+        if warning not in found.audit.said and weight(warning) == len(GRAVE):
+            say(f"warning: {warning}")
 
 
 def _ends(value: float, ends: Any) -> tuple[str, str, str]:

@@ -69,7 +69,7 @@ def group(fit: Fit, cluster: NDArray[np.int64] | None = None, seed: int = 0) -> 
     """
     points, n = fit.points, fit.points.size
     most, free = max(2, int(np.ceil(MOST * n))), int(fit.free.sum())
-    if n - most < 2 * free + 2 or np.median(np.abs(fit.residuals)) < EXACT:
+    if not searched(n, free) or np.median(np.abs(fit.residuals)) < EXACT:
         return None
     orders = _orders(points, fit.law.target)
     lengths = np.unique(np.round(np.geomspace(1, most, LENGTHS)).astype(int))
@@ -87,6 +87,11 @@ def group(fit: Fit, cluster: NDArray[np.int64] | None = None, seed: int = 0) -> 
     p = _chances(fit, deviations[0], _mask(n, off), np.array([len(off)]), cluster)[0][0]
     off = _off(p, chosen, beyond)
     return _named(fit, off, orders, found) if len(off) else None
+
+
+def searched(n: int, free: int) -> bool:
+    """Whether there are enough points for a search of groups."""
+    return n - max(2, int(np.ceil(MOST * n))) >= 2 * free + 2
 
 
 def _beyond(size: Array, cluster: NDArray[np.int64] | None) -> tuple[Rows, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from danlu.laws.audit.parts import two_parts
 from danlu.laws.base import Array
 from danlu.laws.fit import Fit
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
@@ -73,7 +74,28 @@ def sources(
             best = rank, Sources(name, explained, scale, _told(fit, level, table[name], counted))
     if best is not None:
         return best[1]
-    return _two(fit)
+    return _two(fit) or _beside(fit)
+
+
+def _beside(fit: Fit) -> Sources | None:
+    """Whether two laws side by side fit far better than one, though the residuals of one run together."""
+    upper = two_parts(fit)
+    if upper is None:
+        return None
+    r = fit.residuals
+    parts = [("the upper law", upper), ("the lower law", ~upper)]
+    outer = sum(at.sum() * (r[at].mean() - r.mean()) ** 2 for _, at in parts)
+    made = [Source(f"{name}, {_span(at)}", int(at.sum()), _share(fit, r[at]), None) for name, at in parts]
+    return Sources(None, float(outer / max(((r - r.mean()) ** 2).sum(), 1e-300)), True, tuple(made))
+
+
+def _span(at: NDArray[np.bool_]) -> str:
+    """Rows in words: ``rows 31–60`` where they follow each other."""
+    rows = np.flatnonzero(at) + 1
+    if np.ptp(rows) == len(rows) - 1:
+        return f"rows {rows[0]}–{rows[-1]}"
+    told = ", ".join(str(row) for row in rows[:4])
+    return f"rows {told}" + (", …" if len(rows) > 4 else "")
 
 
 def _counted(points: Points) -> Array | None:

@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from danlu.laws.audit.dependence import Dependence, found
-from danlu.laws.audit.groups import Group, group
+from danlu.laws.audit.groups import EXACT, GAPS, Group, group, searched
+from danlu.laws.audit.places import places
 from danlu.laws.audit.shape import Bend, design, lack_of_fit
 from danlu.laws.audit.sources import Sources, sources
 from danlu.laws.base import Array
-from danlu.laws.errors import Warned
+from danlu.laws.errors import Warned, weight
 from danlu.laws.fit import Fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 
 BUDGETS = (1.0, 10.0, 100.0)  # times the largest compute
+FAR = 6.0  # standard deviations from which on the most remote row is told, though nobody can call it
 TOLD = 8  # rows or sources that a sentence names
 
 
@@ -59,6 +61,39 @@ class Audit:
             made.append(Decision(flops, every, without))
         return made
 
+    @property
+    def looked(self) -> str:
+        """What was looked for and not found, and how large it would have been: no all-clear."""
+        r, law = self.fit.residuals, self.fit.law
+        free, asked = int(self.fit.free.sum()), list[str]()
+        # The smallest residuals are those that a robust fit makes vanish.
+        scale = 1.4826 * float(np.median(np.sort(np.abs(r))[free:])) if r.size > free else 0.0
+        if scale < EXACT:
+            return "there is no scatter about the law, so that no fault can be told by it"
+        if self.group is None and (self.sources is None or not self.sources.scale):
+            size, row = np.abs(r) / scale, int(np.argmax(np.abs(r)))
+            if not searched(r.size, free):
+                asked.append(f"{r.size} points are too few to look for rows that are off")
+            else:
+                least = max(GAPS[0][1], GAPS[0][2] * float(np.partition(size, -2)[-2]))
+                share = f" ({least * scale:.2g} of {'ln ' * (law.space == 'log')}{law.target})"
+                asked.append(
+                    f"no rows stand out: one alone would have from about {least:.0f} standard "
+                    f"deviations{share} on, several together from less"
+                )
+            if size[row] > FAR:
+                asked.append(
+                    f"row {row + 1} lies {size[row]:.0f} off, but {r.size} rows are too few to call it"
+                )
+        if self.sources is None:
+            asked.append(
+                "no sign of two sources, which without a column show from some ten standard deviations on"
+            )
+        if not any(bend.matters for bend in self.bends) and self.bends:
+            asked.append(f"no trend of the residuals over {' or '.join(bend.over for bend in self.bends)}")
+        asked.append("what shifts all rows alike leaves no trace")
+        return "; ".join(asked)
+
     def json(self) -> dict[str, Any]:
         """Plain values; rows count from 1."""
         one, keys = self.group, self.fit.law.keys
@@ -75,6 +110,7 @@ class Audit:
                 "tokens_per_parameter": [decision._asdict() for decision in self.decisions],
             },
             "lack_of_fit": [asdict(bend) for bend in self.bends],
+            "looked": self.looked,
             "findings": [one.json() for one in self.said],
         }  # fmt: skip
 
@@ -90,14 +126,17 @@ def audit(
     table = table or {}
     free = int(fit.free.sum())
     dependence = dependence or found(fit.points, table, free)
+    told = places(fit, table)
     mixed = sources(fit, table, dependence.labels)
+    if mixed is not None and mixed.column is None and "diverged" in {one.code for one in told}:
+        mixed = None  # what diverged is no source
     off = group(fit, dependence.labels) if mixed is None or not mixed.scale else None
     theta, kept = fit.vector, np.ones(fit.points.size, bool)
     if off is not None:
         theta = off.without
         kept[np.concatenate([off.rows, off.others])] = False
     bends = lack_of_fit(fit, theta, kept, dependence.labels) if mixed is None or not mixed.scale else []
-    said = [] if dependence.warned is None else [dependence.warned]
+    said = [*told]
     whole = Audit(fit, dependence, mixed, off, bends, said)
     if mixed is not None:
         said.append(mixture(mixed))
@@ -105,6 +144,8 @@ def audit(
         said.append(_off(whole, off))
     said += [_bent(bend) for bend in bends if bend.matters]
     said += design(fit)
+    said += [] if dependence.warned is None else [dependence.warned]
+    said.sort(key=weight)
     return whole
 
 

@@ -1,0 +1,150 @@
+"""What columns and values alone say: a loss in another unit, diverged runs, repeated data, experts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from danlu.laws.base import Array, Law
+from danlu.laws.errors import Warned
+from danlu.laws.fit import Fit
+from danlu.laws.table import Points
+
+LOWEST, HIGHEST = 0.05, 20.0  # nats per token that a loss is looked for between
+RISES = 0.5  # rank correlation of loss with compute from which on it is no loss
+ABOVE = 0.15  # of ln loss: rows as far above the law, and as many as DIVERGED of them, have diverged
+DIVERGED = 0.02
+ALIKE = 3  # runs at one place, at the median, that make a sweep of something else
+ACTIVE = re.compile(r"(?:^|[\W_\d])(?:active|activated|act)(?:$|[\W_\d])|^n_?a$", re.IGNORECASE)
+EXPERTS = re.compile(r"(?:^|[\W_])(?:experts?|moe|topk)(?:$|[\W_])|^nume$", re.IGNORECASE)
+
+
+def places(fit: Fit, table: Mapping[str, Sequence[Any]]) -> list[Warned]:
+    """What looks wrong with the columns of a fit; ``table``: the file's other columns, a value each row."""
+    law, points = fit.law, fit.points
+    if law.target != "loss":
+        return []
+    return [
+        *unit_of(points),
+        *overflown(points),
+        *diverged(fit),
+        *repeated(law, points),
+        *experts(law, points, table),
+    ]
+
+
+def unit_of(points: Points) -> list[Warned]:
+    """Losses that cannot well be nats per token, or that rise with compute."""
+    loss, whole, said = points["loss"], points.with_compute(), list[Warned]()
+    middle = float(np.median(loss))
+    if not LOWEST <= middle <= HIGHEST:
+        mend = (
+            "perplexity is --unit loss=perplexity" if middle > HIGHEST else "look at the unit of the column"
+        )
+        said.append(Warned("loss-unit", (
+            f"half of the losses are {'above' if middle > HIGHEST else 'below'} {middle:.3g}: is that nats "
+            f"per token? {mend}"
+        )))  # fmt: skip
+    over = next((name for name in ("c", "n", "d") if name in whole), None)
+    if over is not None and points.size > 5:
+        rank = stats.spearmanr(whole[over], loss).statistic
+        if rank > RISES:
+            said.append(Warned("rising-loss", (
+                f"the loss rises with {over} (rank correlation {rank:.2f}): is it an accuracy or another "
+                "score? a law of tasks is danlu laws chain"
+            )))  # fmt: skip
+    return said
+
+
+def overflown(points: Points) -> list[Warned]:
+    """Numbers that stand at the largest integer of a machine: they are cut off."""
+    said = list[Warned]()
+    for name in ("n", "d", "c"):
+        if name not in points:
+            continue
+        for bits in (31, 32, 63, 64):
+            cut = np.abs(points[name] - (2.0**bits - 1)) <= (0.5 if bits < 50 else 2048)
+            if cut.sum() > 1 or (cut.any() and cut[np.argmax(points[name])] and bits % 2):
+                said.append(Warned("overflow", (
+                    f"{name} is 2^{bits} − 1 in {cut.sum()} of {points.size} rows: the largest integer of "
+                    "what wrote the file, not the number itself; mend the file, or leave these rows out"
+                )))  # fmt: skip
+    return said
+
+
+def diverged(fit: Fit) -> list[Warned]:
+    """Many rows far above the law; runs of several rates and batches at one place."""
+    points, above = fit.points, -fit.residuals
+    if fit.law.space != "log":
+        return []
+    scale = 1.4826 * float(np.median(np.abs(above)))
+    off = above > max(ABOVE, 5 * scale)
+    said = list[Warned]()
+    if off.sum() >= max(3, DIVERGED * points.size) and (above < -max(ABOVE, 5 * scale)).sum() < off.sum() / 4:
+        worst = points["loss"][off].min()
+        highest = points["loss"][~off].max()
+        cut = highest * 1.001 if highest < worst else np.quantile(points["loss"][~off], 0.99)
+        low, high = np.expm1(above[off].min()), np.expm1(above[off].max())
+        said.append(Warned("diverged", (
+            f"{off.sum()} of {points.size} rows look diverged: {low:.0%} to {high:.0%} above the law; "
+            f"--where 'loss<{cut:.3g}' leaves {'them' if highest < worst else 'most of them'} out"
+        )))  # fmt: skip
+    if {"n", "d"} <= points.keys():
+        _, count = np.unique(np.stack([points["n"], points["d"]]), axis=1, return_counts=True)
+        if np.median(count) >= ALIKE and len(count) > 1:
+            said.append(Warned("sweep", (
+                f"{points.size} rows stand at {len(count)} places (N, D), {np.median(count):.0f} each, as "
+                "in a sweep of rates and batches: a law of the best runs wants the lowest loss of each "
+                "place, not all; keep one row a place (--hull keeps the best for their compute alone)"
+            )))  # fmt: skip
+    return said
+
+
+def repeated(law: Law, points: Points) -> list[Warned]:
+    """More tokens than unique ones, under a law that knows no repetition."""
+    if "u" not in points or "d" not in points or "u" in law.columns:
+        return []
+    more = points["d"] > 1.05 * points["u"]
+    if not more.any():
+        return []
+    most = float((points["d"] / points["u"]).max())
+    return [Warned("repeated-data", (
+        f"{more.sum()} of {points.size} rows repeat their data, up to {most:.3g} times: {law.name} takes "
+        "every token for a new one; --law data-constrained does not"
+    ))]  # fmt: skip
+
+
+def experts(law: Law, points: Points, table: Mapping[str, Sequence[Any]]) -> list[Warned]:
+    """Sizes that count parameters which a token never meets."""
+    if "n" not in points or {"e", "g"} & {*law.columns}:
+        return []
+    for name, values in table.items():
+        if not ACTIVE.search(name) or (active := _numbers(values)) is None:
+            continue
+        share = float(np.median(active / points["n"]))
+        if (active <= points["n"] * 1.001).all() and share < 0.95:
+            return [Warned("active-parameters", (
+                f"the size counts all parameters, but a token meets {share:.0%} of them (column {name}): C "
+                f"is 6 times active parameters times D; --n '{name}' takes these, and the laws of experts "
+                "are --law moe-experts and moe-granularity"
+            ))]  # fmt: skip
+    if ("e" in points and np.ptp(points["e"]) > 0) or any(
+        EXPERTS.search(name) and len({str(value) for value in values}) > 1 for name, values in table.items()
+    ):
+        return [Warned("experts", (
+            f"models differ in their experts, which {law.name} does not know: --where keeps models of one "
+            "kind, --law moe-experts or moe-granularity takes all"
+        ))]  # fmt: skip
+    return []
+
+
+def _numbers(values: Sequence[Any]) -> Array | None:
+    try:
+        found = np.array([float(value) for value in values])
+    except (TypeError, ValueError):
+        return None
+    return found if np.isfinite(found).all() and (found > 0).all() else None
