@@ -80,7 +80,7 @@ def amount(ours: str) -> Callable[[str], float]:
         found = read(text, of=ours)
         if found is None:
             said = f"{ours} = {text}" if ours else text
-            raise typer.BadParameter(f"{said}: it is a number, such as 7e9 or 7B")
+            raise typer.BadParameter(f"{said}: it is a number above zero, such as 7e9 or 7B")
         return found
 
     return number
