@@ -20,6 +20,7 @@ def parts(audit: Audit) -> list[Part]:
     """What stands in a report before the parameters."""
     made: list[Part] = [f"Audit: {audit.dependence.text}."]
     made += [f"Audit: {one}." for one in audit.said]
+    made.append(f"Audit: {audit.looked}.")
     if audit.group is not None:
         made.append(Table(beside(audit)))
     return [*made, *charts(audit)]

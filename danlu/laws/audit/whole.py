@@ -10,6 +10,7 @@ import numpy as np
 
 from danlu.laws.audit.dependence import Dependence, found
 from danlu.laws.audit.groups import EXACT, GAPS, Group, group, searched
+from danlu.laws.audit.parts import FEWEST
 from danlu.laws.audit.places import places
 from danlu.laws.audit.shape import Bend, design, lack_of_fit
 from danlu.laws.audit.sources import Sources, sources
@@ -20,6 +21,7 @@ from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 
 BUDGETS = (1.0, 10.0, 100.0)  # times the largest compute
 FAR = 6.0  # standard deviations from which on the most remote row is told, though nobody can call it
+ENOUGH = 60  # points from which on two sources show from ten standard deviations on
 TOLD = 8  # rows or sources that a sentence names
 
 
@@ -85,9 +87,10 @@ class Audit:
                 asked.append(
                     f"row {row + 1} lies {size[row]:.0f} off, but {r.size} rows are too few to call it"
                 )
-        if self.sources is None:
+        if self.sources is None and r.size >= FEWEST:
+            far = "ten" if r.size >= ENOUGH else "25"  # found in 20 of 20 sets of 60, and of 30 points
             asked.append(
-                "no sign of two sources, which without a column show from some ten standard deviations on"
+                f"no sign of two sources, which without a column show from {far} standard deviations on"
             )
         if not any(bend.matters for bend in self.bends) and self.bends:
             asked.append(f"no trend of the residuals over {' or '.join(bend.over for bend in self.bends)}")
