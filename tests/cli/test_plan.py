@@ -97,12 +97,12 @@ def test_a_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     theta = dict(zip("EAB", (1.8, 480.0, 2000.0), strict=True)) | {"alpha": 0.35, "beta": 0.36}
     draws = [[value * shift for value in theta.values()] for shift in (0.98, 0.99, 1.01, 1.02)]
     fit.write_text(json.dumps({"law": "chinchilla", "parameters": theta, "draws": draws}))
-    code, out, _ = danlu(capsys, "--flops", "1e21", "--by", fit, "--html", page)
+    code, out, _ = danlu(capsys, "--flops", "1e21", "--by", fit, "--report", page)
     assert code == 0 and f"drawn in {page}" in out
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"\b(src|href)=|<script|@import", text) and text.count("<svg") == 1
     assert "danlu train" in text and "nan" not in text
-    code, _, err = danlu(capsys, "--flops", "1e21", "--html", fit)
+    code, _, err = danlu(capsys, "--flops", "1e21", "--report", fit)
     assert code == 2 and "fit.json" in err and len(err.splitlines()) == 1
 
 

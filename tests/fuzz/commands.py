@@ -121,7 +121,7 @@ laws plan --hours NUMBER --gpus NUMBER
 laws plan --money NUMBER --price NUMBER --gpu-memory NUMBER
 laws plan --flops 1e20 --serve NUMBER --unique-tokens NUMBER --json
 laws plan WORD --flops 1e15
-laws plan --flops 1e20 --published --html PLACE
+laws plan --flops 1e20 --published --report PLACE
 prove --list
 referee WORD
 referee FILE

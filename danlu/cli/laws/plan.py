@@ -101,8 +101,8 @@ def plan(
     published: Annotated[
         bool, typer.Option("--published", help="Show what each published law makes of the compute.")
     ] = False,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE.html", help="Also write a page with a drawing.")
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with a drawing.")
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -118,27 +118,27 @@ def plan(
     from danlu.laws.plan import divisions
     from danlu.laws.plan import plan as found
 
-    if html is not None:
-        check_output(html, force)
+    if report is not None:
+        check_output(report, force)
     made = found(
         by, far=far, flops=flops, parameters=parameters, tokens=tokens, loss=loss, hours=hours, gpus=gpus,
         money=money, price=price, serve=serve, unique_tokens=unique_tokens, utilisation=utilisation,
         flops_per_second=flops_per_second,
     )  # fmt: skip
     others = divisions(float(made.run.training)) if published else []
-    if published and not as_json and html is None:
+    if published and not as_json and report is None:
         _print_published(made, others)
         return
     run, failed = _run(made, words or [], gpu_memory)
     warnings = [*made.notes, *(run.notes if run else []), *failed]
-    if html is not None:
+    if report is not None:
         from danlu.draw import Table
-        from danlu.laws.plan.report import html as drawn
+        from danlu.laws.plan.report import html
 
         sections = [(heading, Table([HEAD, *rows])) for heading, rows in _sections(made, run)]
         if others:
             sections.append(("Published laws", Table(_published(others))))
-        write_output(html, drawn(made, sections, warnings, run.command if run else None), force)
+        write_output(report, html(made, sections, warnings, run.command if run else None), force)
     if as_json:
         print_json(_json(made, run, others, warnings))
         return
@@ -148,8 +148,8 @@ def plan(
     for heading, rows in _sections(made, run):
         say(f"\n{heading}")
         print_table(rows, indent="  ", drop=(3,))
-    if html is not None:
-        say(f"drawn in {html}")
+    if report is not None:
+        say(f"drawn in {report}")
     if run is not None:
         say(f"\n{run.command}")
 
