@@ -25,7 +25,7 @@ from danlu.laws.table import Points
 
 Rows = NDArray[np.int64]
 
-LEVEL = 0.03  # of a false alarm, for all sets together; bench/audit.py measures what comes of it
+LEVEL = 0.01  # of a false alarm, for all sets together; bench/audit.py measures what comes of it
 MOST = 0.06  # share of the rows that a group is looked for in
 LENGTHS = 10  # sizes of sets that are tried, from one row to that share
 TAILS = (2.0, 3.0, 4.0, 6.0, 10.0, 30.0)  # degrees of freedom that the noise may have …
