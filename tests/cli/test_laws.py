@@ -300,7 +300,7 @@ def test_predict_from_a_fit_and_from_points(
     [
         ((), "nothing to predict: give two of --n, --d and --c"),
         (("--n", "1e9"), "give a value of d"),
-        (("--n", "many", "--d", "1e9"), "n = many: it is a number, such as 7e9 or 7B"),
+        (("--n", "many", "--d", "1e9"), "n = many: it is a number above zero, such as 7e9 or 7B"),
         (("--at", "x"), "--at x: it is COLUMN=VALUES"),
         (("--c", "1e33"), "too far to be told"),
     ],
