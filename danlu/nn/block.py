@@ -55,7 +55,7 @@ class Block(nn.Module):
     torch.Size([2, 10, 64])
     >>> block = Block(64, norm="rmss")
     Traceback (most recent call last):
-    ValueError: norm.kind = 'rmss' is not rms, layer, group, instance, batch or none; did you mean rms?
+    ValueError: norm.kind = 'rmss' is not rms, layer, group, instance, batch, batch-renorm or none; did you mean rms?
     """
 
     def __init__(

@@ -49,7 +49,7 @@ def test_a_step_that_is_not_there_is_answered_with_those_that_are(run: Path) -> 
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path, run: Path) -> None:
-    with pytest.raises(RunError, match=r"run's folder.*experiment\.yaml"):
+    with pytest.raises(RunError, match=r"run's folder"):
         load_run(tmp_path / "nowhere")
     for name in ("experiment.yaml", "tokenizer.json"):
         (tmp_path / name).write_bytes((run / name).read_bytes())

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.files.errors import FileError
 from danlu.lab.errors import LabError
 from danlu.lab.measures import of_run, value
 from danlu.lab.measures.record import first_reached
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
+from danlu.train.errors import RunError
 
 SUMMARY = {
     "metric": {"name": "bits_per_byte", "value": 2.0}, "best": {"step": 20, "value": 1.5}, "steps": 40,
@@ -38,6 +38,7 @@ ROWS = [
 
 
 def run(folder: Path, rows: list[dict[str, Any]], **changes: Any) -> Path:
+    (folder / "experiment.yaml").touch()
     (folder / "summary.json").write_text(json.dumps(SUMMARY | changes))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
@@ -124,7 +125,7 @@ def test_the_share_that_was_clipped(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"summary\.json is missing"):
+    with pytest.raises(RunError, match="not a run's folder: it is empty"):
         of_run(tmp_path, ["best"])
 
 
