@@ -56,7 +56,7 @@ class Block(nn.Module):
     >>> block = Block(64, norm="rmss")
     Traceback (most recent call last):
     ValueError: norm.kind = 'rmss' is not rms, layer, group, instance, batch, batch-renorm or none; did you mean rms?
-    """
+    """  # noqa: E501 - the sentence as it is printed
 
     def __init__(
         self,
