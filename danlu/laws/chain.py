@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Law
-from danlu.laws.doubt import Interval, clusters, interval, rungs_of
+from danlu.laws.doubt import Interval, clusters, interval, largest
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit, refit
 from danlu.laws.formulas.chains import ACCURACY, TASK_ERROR
@@ -223,10 +223,7 @@ def hold_out(
     """How a chain fitted without the largest rungs predicts them; the arguments are those of ``chain``."""
     points = points.with_compute()
     column = next(name for name in SIZES if name in points)
-    rung = rungs_of(1 / points[column] if column in LOSSES else points[column])
-    if not 0 < rungs <= rung.max():
-        raise LawError(f"of {rung.max() + 1} values of {column}, {rungs} cannot be held out")
-    held = rung > rung.max() - rungs
+    held = largest(1 / points[column] if column in LOSSES else points[column], rungs, column)
     rest = points.take(held)
     fits = _fits(points.take(~held), through, form, guess, ideal)
     values: dict[str, Array] = {name: rest[name][None] for name in fits[0][0]}

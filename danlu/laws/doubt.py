@@ -20,7 +20,7 @@ from danlu.laws.base import Array, Law
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit, refit, residuals
 from danlu.laws.solve import Solution
-from danlu.laws.table import Points
+from danlu.laws.table import Points, alike
 
 MOST = 10**8  # numbers of all resamples together
 FOLDS = 20  # fits that leave out clusters, at most
@@ -313,13 +313,17 @@ def residual_rows(fit: Fit) -> Array:
     return np.nan_to_num(rows, posinf=0.0, neginf=0.0)  # where parameters have run away, nothing is told
 
 
+def basis(rows: Array) -> Array:
+    """An orthonormal basis of what the rows span, (points, rank)."""
+    size = np.linalg.norm(rows, axis=-1, keepdims=True)
+    Q, R = np.linalg.qr((rows / np.where(size > 0, size, 1.0)).T)
+    return Q[:, np.abs(np.diag(R)) > 1e-12]
+
+
 def leverage(fit: Fit) -> Leverage:
     """The diagonal of the hat matrix of the law made linear at the fit; it sums to the free parameters."""
     root = np.sqrt(fit.weights)
-    rows = residual_rows(fit) * root
-    size = np.linalg.norm(rows, axis=-1, keepdims=True)
-    Q, R = np.linalg.qr((rows / np.where(size > 0, size, 1.0)).T)
-    share = np.sum(Q[:, np.abs(np.diag(R)) > 1e-12] ** 2, axis=-1)
+    share = np.sum(basis(residual_rows(fit) * root) ** 2, axis=-1)
     scale = 1.4826 * np.median(np.abs(fit.residuals))
     with np.errstate(divide="ignore", invalid="ignore"):
         standardised = fit.residuals * root / (scale * np.sqrt(np.maximum(1 - share, 0)))
@@ -344,13 +348,16 @@ class HoldOut:
 
 def rungs_of(values: Array) -> NDArray[np.int64]:
     """The rung of each value, (points,), 0 the smallest: values within 5 % of a rung's smallest are of it."""
-    order, rungs = np.argsort(values, kind="stable"), np.zeros(len(values), np.int64)
-    first, rung = values[order[0]], 0
-    for i in order:
-        if values[i] > first * SAME_RUNG:
-            first, rung = values[i], rung + 1
-        rungs[i] = rung
-    return rungs
+    return alike(values, SAME_RUNG)
+
+
+def largest(values: Array, rungs: int, name: str) -> NDArray[np.bool_]:
+    """Which values are of the so many largest rungs, (points,); ``name``: of the column, for the LawError
+    where there are not as many and one more."""
+    rung = rungs_of(values)
+    if not 0 < rungs <= rung.max():
+        raise LawError(f"of {rung.max() + 1} values of {name}, {rungs} cannot be held out")
+    return rung > rung.max() - rungs
 
 
 def hold_out(law: Law, points: Points, rungs: int = 2, *, by: str | None = None, **options: Any) -> HoldOut:
@@ -363,10 +370,7 @@ def hold_out(law: Law, points: Points, rungs: int = 2, *, by: str | None = None,
     column = by or law.columns[0]
     if column not in points:
         raise LawError(f"there is no column {column} to hold out by; there are {', '.join(points)}")
-    rung = rungs_of(points[column])
-    held = rung > rung.max() - rungs
-    if not 0 < rungs <= rung.max():
-        raise LawError(f"of {rung.max() + 1} values of {column}, {rungs} cannot be held out")
+    held = largest(points[column], rungs, column)
     found = fit(law, points.take(~held), **options)
     rest = points.take(held)
     predicted = found.predict(rest)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from danlu.laws.base import Array, Law
-from danlu.laws.doubt import LeftOut, clusters, interval, residual_rows, widening
+from danlu.laws.doubt import LeftOut, basis, clusters, interval, residual_rows, widening
 from danlu.laws.fit import Fit
 
 NOISES = 40  # quantiles that stand for the noise of a new run
@@ -49,7 +49,7 @@ def scatter(fit: Fit, by: str | Array | None = None, cluster: str | None = None)
     group = np.unique(clusters(fit.points, by)[used], return_inverse=True)[1]
     r, count = _tamed(fit.residuals[used]), np.bincount(group).astype(float)
     n, g = len(r), len(count)
-    Q = _columns(residual_rows(fit)[:, used])
+    Q = basis(residual_rows(fit)[:, used])
     squares, left = float(r @ r), n - Q.shape[1]
     if g == n:
         return Scatter(math.sqrt(squares / left) if left > 0 else math.nan, 0.0, g, cluster)
@@ -122,10 +122,3 @@ def _tamed(r: Array) -> Array:
     lest a few outliers speak for all; a robust loss heeds them as little."""
     limit = 2 * np.quantile(np.abs(r), 0.95)
     return np.clip(r, -limit, limit)
-
-
-def _columns(rows: Array) -> Array:
-    """An orthonormal basis of what the rows span, (points, rank)."""
-    size = np.linalg.norm(rows, axis=-1, keepdims=True)
-    Q, R = np.linalg.qr((rows / np.where(size > 0, size, 1.0)).T)
-    return Q[:, np.abs(np.diag(R)) > 1e-12]

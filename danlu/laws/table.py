@@ -148,10 +148,16 @@ def distinct(name: str, values: Array) -> int:
 def same_size(values: Array) -> NDArray[np.int64]:
     """The size of each value, (points,), 0 the smallest: those within .5 % of a size's smallest are of it, as
     models that differ by a head or a norm, or were read off a figure."""
-    sizes, inverse = np.unique(values, return_inverse=True)
-    labels, first, label = np.zeros(len(sizes), np.int64), np.inf, -1
-    for place, value in enumerate(sizes.tolist()):
-        if label < 0 or value > first * SAME_SIZE:
+    return alike(values, SAME_SIZE)
+
+
+def alike(values: Array, factor: float) -> NDArray[np.int64]:
+    """Which values belong together, (points,), 0 the smallest: those up to ``factor`` times the smallest of
+    them."""
+    different, inverse = np.unique(values, return_inverse=True)
+    labels, first, label = np.zeros(len(different), np.int64), np.inf, -1
+    for place, value in enumerate(different.tolist()):
+        if label < 0 or value > first * factor:
             first, label = value, label + 1
         labels[place] = label
     return labels[inverse]

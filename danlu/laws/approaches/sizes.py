@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.base import Array
-from danlu.laws.table import Points
+from danlu.laws.table import Points, alike
 
 SAME_SIZE = 0.02  # as a difference of ln N; a curve through two sizes so near follows their noise
 SAME_POINT = 1e-3  # of ln N and ln C: runs of one point, told apart by chance alone
@@ -51,9 +51,7 @@ def by_size(points: Points, rung: NDArray[np.int64], *, lowest: bool = False) ->
     for number in range(rung.max() + 1):
         rows = np.flatnonzero(rung == number)
         log_n, log_c = np.log(points["n"][rows]), np.log(points["c"][rows])
-        order = np.argsort(log_n, kind="stable")
-        cell = np.empty(len(rows), np.int64)
-        cell[order] = _cells(log_n[order])
+        cell = alike(points["n"][rows], np.exp(SAME_SIZE))
         keys = [cell, np.round(log_n / SAME_POINT), np.round(log_c / SAME_POINT)]
         keys += [points[name][rows] for name in SETTINGS if name in points]
         if lowest:
@@ -82,16 +80,6 @@ def by_size(points: Points, rung: NDArray[np.int64], *, lowest: bool = False) ->
             )
         )
     return found
-
-
-def _cells(log_n: Array) -> NDArray[np.int64]:
-    """The size of each of the ascending ln N: within 2 % of the smallest of it."""
-    cells, first, cell = np.zeros(len(log_n), np.int64), log_n[0], 0
-    for i, value in enumerate(log_n):
-        if value > first + SAME_SIZE:
-            first, cell = value, cell + 1
-        cells[i] = cell
-    return cells
 
 
 def scatter_of_repeats(points: Points, sizes: list[Sizes]) -> tuple[float, int]:
