@@ -19,7 +19,7 @@ from danlu.laws.base import LAWS, Array, Law, ascii_name
 from danlu.laws.calibration import MOST_POINTS, Calibration, calibrate
 from danlu.laws.doubt import Draws, HoldOut, Interval, LeftOut, cautions, clusters, hold_out, resample
 from danlu.laws.errors import LawError, Warned, weight
-from danlu.laws.fit import Fit, fit, suited
+from danlu.laws.fit import Fit, fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.profiles import unidentified
 from danlu.laws.saved import SCHEMA, Saved, loss_json, parse, ranges
@@ -133,8 +133,7 @@ def answer(
 ) -> Answer:
     """Fit a law, resample it and score it on its largest rungs, which the fit that is scored never saw.
 
-    ``loss``: what is minimised; None for Huber's of a width that suits the scatter (``suited``).
-    ``fixed``: of ``fit``; ties and bounds the law brings along.
+    ``loss``, ``fixed``: of ``fit``; ties and bounds the law brings along.
     ``rungs``: how many are held out, by compute where it is known; 0 for none. ``resamples``: of a bootstrap;
     0 for none. ``cluster``: (points,), a label each; points of one label are drawn together;
     ``cluster_name``: the column of these labels, or ``none`` for none. Left out, they are found: by a column
@@ -143,8 +142,6 @@ def answer(
     Raises LawError where the points cannot determine the law; a doubt that fails is a warning.
     """
     clusters(points, cluster)  # raises: a label too few is no matter of doubt
-    if loss is None:
-        loss = suited(fit(law, points, fixed=fixed))
     found = fit(law, points, loss=loss, fixed=fixed)
     free = int(found.free.sum())
     together = (
@@ -181,7 +178,7 @@ def answer(
             warnings += [Warned("not-identified", flat) for flat in unidentified(found)]
     if rungs and free_points:
         try:
-            held = hold_out(law, points, rungs, by=size_of(points), loss=loss, fixed=fixed)
+            held = hold_out(law, points, rungs, by=size_of(points), loss=found.loss, fixed=fixed)
         except LawError as error:
             warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
     measured = None

@@ -79,17 +79,20 @@ def fit(
     law: Law,
     points: Points,
     *,
-    loss: Loss = HUBER,
+    loss: Loss | None = HUBER,
     weights: Array | None = None,
     starts: Array | None = None,
     fixed: Mapping[str, float] | None = None,
 ) -> Fit:
     """Fit a law to points from many starts, all solved at once.
 
+    ``loss``: what is minimised; None for Huber's of a width that suits the scatter (``suited``).
     ``weights``: (points,), not negative. ``starts``: (starts, parameters) instead of the law's own.
     ``fixed``: values of parameters that are not fitted; see ``restrict`` for ties and bounds.
     Raises LawError where the points cannot determine the law, or no start has a finite objective.
     """
+    if loss is None:
+        loss = suited(fit(law, points, weights=weights, starts=starts, fixed=fixed))
     begin, free = _begin(law, points, starts, fixed or {})
     weights = _weights(weights, points.size)
     found = solve(law, points, points[law.target], begin, loss=loss, weights=weights, free=free)

@@ -26,6 +26,9 @@ Unit = Annotated[
     list[str] | None,
     typer.Option("--unit", metavar="OURS=UNIT", help="Unit of a column: n=M, d=B, c=PF-days, loss=bits."),
 ]
+Minimised = Annotated[
+    str, typer.Option("--loss", help="What is minimised, of ln loss: huber:WIDTH, huber:auto, mse or lad.")
+]
 Far = Annotated[bool, typer.Option("--far", help="Go on however far beyond the data it is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -55,6 +58,21 @@ def _pairs(option: str, what: str, said: list[str] | None) -> dict[str, str]:
             raise LawError(f"--{option} {one}: it is OURS={what}, OURS one of {', '.join(COLUMNS)}")
         pairs[ours] = value
     return pairs
+
+
+def minimised(said: str) -> Any:
+    """What ``--loss`` says: a Loss, or None for one that suits the scatter. Raises LawError."""
+    from danlu.laws import Loss
+
+    return None if said == "huber:auto" else Loss.of(said)
+
+
+def together(got: Any, cluster: str | None) -> dict[str, Any]:
+    """What ``danlu.laws.answer`` is told of rows that belong together: by ``--cluster``, else as it finds."""
+    from danlu.laws.audit.dependence import NONE
+
+    labels = None if cluster in (None, NONE) else got.labels(cluster)
+    return {"table": got.others, "cluster": labels, "cluster_name": cluster}
 
 
 def floats(option: str, said: str | None) -> list[float]:

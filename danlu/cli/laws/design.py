@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, N, Unit, Where, reading
+from danlu.cli.laws.columns import AsJson, C, Column, D, N, Unit, Where, reading, together
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -110,10 +110,7 @@ def _fitted(
 
     law = law_of(name)
     got = read(file, wanted=(*law.columns, law.target), **asked)
-    found = answer(
-        law, got.points, rungs=0, resamples=resamples, table=got.others, cluster_name=cluster,
-        cluster=None if cluster in (None, "none") else got.labels(cluster),
-    )  # fmt: skip
+    found = answer(law, got.points, rungs=0, resamples=resamples, **together(got, cluster))
     warnings = [*got.warnings, *found.warnings]
     if found.covariance is None:
         raise LawError(f"the fit of {name} has no intervals, so that no run can narrow them: {warnings[-1]}")

@@ -7,7 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, reading
+from danlu.cli.laws.columns import (
+    AsJson,
+    C,
+    Column,
+    D,
+    File,
+    Minimised,
+    N,
+    Unit,
+    Where,
+    minimised,
+    reading,
+    together,
+)
 from danlu.cli.laws.groups import of_groups
 from danlu.cli.output import Force, print_json, print_table, say
 
@@ -32,10 +45,7 @@ def fit(
         str | None,
         typer.Option("--fix", help="Hold parameters: E=1.7 (a value), alpha=beta (a tie), E<=1.2 (a bound)."),
     ] = None,
-    loss: Annotated[
-        str,
-        typer.Option("--loss", help="What is minimised, of ln loss: huber:WIDTH, huber:auto, mse or lad."),
-    ] = "huber:1e-3",
+    loss: Minimised = "huber:1e-3",
     hull: Annotated[
         bool, typer.Option("--hull", help="Only runs on the lower convex hull of loss against compute.")
     ] = False,
@@ -78,7 +88,7 @@ def fit(
     from danlu.laws.errors import weight
     from danlu.laws.files.names import not_nats
 
-    minimised = None if loss == "huber:auto" else danlu.laws.Loss.of(loss)
+    least = minimised(loss)
     wanted, fixed = danlu.laws.restrict(danlu.laws.law(law), fix or "")
     if report is not None:
         check_output(report, force)
@@ -93,9 +103,7 @@ def fit(
     if hull:
         got = got.take(danlu.laws.lower_hull(got.points), "lie on the lower hull of loss against compute")
     options: dict[str, Any] = {
-        "table": got.others,
-        "loss": minimised, "fixed": fixed, "rungs": hold_out, "resamples": resamples,
-        "cluster": None if cluster in (None, "none") else got.labels(cluster), "cluster_name": cluster,
+        "loss": least, "fixed": fixed, "rungs": hold_out, "resamples": resamples, **together(got, cluster),
     }  # fmt: skip
     if group is not None:
         of_groups(wanted, got, group, shared, options, file, report, force, as_json, draws)

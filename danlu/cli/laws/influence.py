@@ -6,7 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, floats, reading
+from danlu.cli.laws.columns import (
+    AsJson,
+    C,
+    Column,
+    D,
+    File,
+    Minimised,
+    N,
+    Unit,
+    Where,
+    floats,
+    minimised,
+    reading,
+)
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -20,10 +33,7 @@ def influence(
     column: Column = None,
     where: Where = None,
     unit: Unit = None,
-    loss: Annotated[
-        str,
-        typer.Option("--loss", help="What is minimised, of ln loss: huber:WIDTH, huber:auto, mse or lad."),
-    ] = "huber:1e-3",
+    loss: Minimised = "huber:1e-3",
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="Leave out groups by this column. Default: equal sizes.")
     ] = None,
@@ -46,19 +56,16 @@ def influence(
     from danlu.laws import influence as measured
     from danlu.laws.audit import dependence
     from danlu.laws.audit.groups import group
-    from danlu.laws.fit import suited
     from danlu.laws.influence import EXACT
 
-    minimised = None if loss == "huber:auto" else danlu.laws.Loss.of(loss)
+    least = minimised(loss)
     wanted, asked = danlu.laws.law(law), floats("--budget", budget)
     needed = (*wanted.columns, wanted.target)
     got = danlu.laws.read(file, wanted=needed, **reading(n, d, c, column, where, unit))
     labels = None if cluster is None else got.labels(cluster)
     with Working() as working:
         working("fitting without each row")
-        fitted = danlu.laws.fit(wanted, got.points, loss=minimised or danlu.laws.HUBER)
-        if minimised is None:
-            fitted = danlu.laws.fit(wanted, got.points, loss=suited(fitted))
+        fitted = danlu.laws.fit(wanted, got.points, loss=least)
         together = (
             dependence.found(got.points, got.others, len(wanted.parameters))
             if labels is None or cluster is None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, Column, Far, Unit, Where, amount, reading
+from danlu.cli.laws.columns import AsJson, Column, Far, Unit, Where, amount, reading, together
 from danlu.cli.output import print_json, print_table, rounded, say
 
 
@@ -78,10 +78,7 @@ def _fit(source: Path, law: str, asked: dict[str, Any], cluster: str | None) -> 
         return load(source), []
     wanted = named(law)
     got = read(source, wanted=(*wanted.columns, wanted.target), **asked)
-    groups = None if cluster in (None, "none") else got.labels(cluster)
-    found = answer(
-        wanted, got.points, rungs=0, cluster=groups, cluster_name=cluster, table=got.others, calibrated=True
-    )
+    found = answer(wanted, got.points, rungs=0, calibrated=True, **together(got, cluster))
     return found.saved, [*got.notes, *(f"warning: {one}" for one in (*got.warnings, *found.warnings)), ""]
 
 
