@@ -40,7 +40,6 @@ def curvature(
     Examples: danlu curvature runs/first; danlu curvature runs/first --step 100 --html curvature.html
     """
     from danlu.train.curvature import measure
-    from danlu.train.curvature.page import page
 
     check(html, force)
     with Working() as working:
@@ -53,7 +52,13 @@ def curvature(
             sparse=sparse,
             tell=working,
         )
-    end(found, lambda: _say(found), lambda: page(found), path=html, force=force, as_json=as_json)
+
+    def draw() -> str:
+        from danlu.train.curvature.page import page
+
+        return page(found)
+
+    end(lambda: found, lambda: _say(found), draw, path=html, force=force, as_json=as_json)
 
 
 def _say(found: dict[str, Any]) -> None:

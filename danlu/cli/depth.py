@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,7 +43,6 @@ def depth(
     Examples: danlu depth nano; danlu depth nano --idea post-norm --idea deepnorm --html depth.html
     """
     from danlu.lab.depths import depths, numbers, slopes, table
-    from danlu.lab.depths.page import html as drawn
 
     check(html, force)
     chosen = words or ["nano"]
@@ -61,5 +60,12 @@ def depth(
         for warning in (text for arm in arms for text in arm.warnings):
             say(f"! {warning}")
 
-    found = {"update": update, "step": step, "arms": [arm.json() for arm in arms]}
-    end(found, tell, lambda: drawn(arms, said), path=html, force=force, as_json=as_json)
+    def draw() -> str:
+        from danlu.lab.depths.page import html as drawn
+
+        return drawn(arms, said)
+
+    def found() -> dict[str, Any]:
+        return {"update": update, "step": step, "arms": [arm.json() for arm in arms]}
+
+    end(found, tell, draw, path=html, force=force, as_json=as_json)

@@ -11,6 +11,9 @@ import typer
 from danlu.cli.output import print_json, say
 
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")]
+Report = Annotated[  # the same of verbs of laws
+    Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with drawings.")
+]
 
 
 def check(path: Path | None, force: bool) -> None:
@@ -22,7 +25,7 @@ def check(path: Path | None, force: bool) -> None:
 
 
 def end(
-    found: Any,
+    found: Callable[[], Any],
     tell: Callable[[], object],
     draw: Callable[[], str],
     *,
@@ -30,13 +33,14 @@ def end(
     force: bool,
     as_json: bool,
 ) -> None:
-    """After it: what ``draw`` makes goes to ``path``, ``found`` is printed as JSON, or ``tell`` says it."""
+    """After it: what ``draw`` makes goes to ``path``; what ``found`` gives is printed as JSON, or ``tell``
+    says it."""
     if path is not None:
         from danlu.files.overwrite import write_output
 
         write_output(path, draw(), force)
     if as_json:
-        print_json(found)
+        print_json(found())
         return
     tell()
     if path is not None:

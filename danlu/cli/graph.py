@@ -25,7 +25,6 @@ def graph(
 
     Examples: danlu graph tiny; danlu graph gpt2-124m --svg graph.svg
     """
-    from danlu.draw.graph import Graph
     from danlu.spec import resolve
     from danlu.train.graph import of_experiment
 
@@ -33,10 +32,12 @@ def graph(
     found = of_experiment(resolve(words or []))
 
     def draw() -> str:
+        from danlu.draw.graph import Graph
+
         title = " ".join(words or ["tiny"])
         return Graph(found["graph"], _told(found["graph"]), title, _about(found)).svg()
 
-    end(found, lambda: _say(found), draw, path=svg, force=force, as_json=as_json)
+    end(lambda: found, lambda: _say(found), draw, path=svg, force=force, as_json=as_json)
 
 
 def _say(found: dict[str, Any]) -> None:

@@ -38,7 +38,14 @@ def profile(
     if found is None:  # the first of several processes speaks
         return
     title = f"Profile of {' '.join(words or ['tiny'])}"
-    end(found, lambda: _tell(found), lambda: page(found, title), path=html, force=force, as_json=as_json)
+    end(
+        lambda: found,
+        lambda: _tell(found),
+        lambda: page(found, title),
+        path=html,
+        force=force,
+        as_json=as_json,
+    )
 
 
 def _tell(found: dict[str, Any]) -> None:

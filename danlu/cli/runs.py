@@ -142,7 +142,7 @@ def compare(
     check(html, force)
     found = compared(sides or [], metric)
     end(
-        report.to_json(found),
+        lambda: report.to_json(found),
         lambda: _tell(found, x),
         lambda: report.html(found, x),
         path=html,

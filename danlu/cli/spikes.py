@@ -45,7 +45,6 @@ def spikes(
     """
     from danlu.files.json import finite
     from danlu.spikes.listing import listed
-    from danlu.spikes.report import page
     from danlu.train.errors import RunError
 
     if at is not None and at < 1:
@@ -67,7 +66,12 @@ def spikes(
         if found["explained"] is not None:
             _tell_why(found["explained"])
 
-    end(finite(found), tell, lambda: page(found), path=html, force=force, as_json=as_json)
+    def draw() -> str:
+        from danlu.spikes.report import page
+
+        return page(found)
+
+    end(lambda: finite(found), tell, draw, path=html, force=force, as_json=as_json)
 
 
 def _tell(found: dict[str, Any]) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from danlu.cli.drawn import Report, check, end
 from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, floats, reading
-from danlu.cli.output import Force, print_json, print_table, say
+from danlu.cli.output import Force, print_table, say
 from danlu.cli.working import Working
 
 Budgets = Annotated[
@@ -22,9 +23,6 @@ Budgets = Annotated[
 Run = Annotated[
     str | None,
     typer.Option("--run", metavar="COLUMN,…", help="The column, or columns together, that tell runs apart."),
-]
-Report = Annotated[
-    Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with drawings.")
 ]
 Resamples = Annotated[
     int, typer.Option("--resamples", min=10, max=100_000, help="Resamples of the intervals.")
@@ -117,33 +115,45 @@ def _answer(
     force: bool,
     as_json: bool,
 ) -> None:
-    from danlu.files.overwrite import check_output, write_output
     from danlu.laws import read
     from danlu.laws.approaches import sides
-    from danlu.laws.approaches.report import html, table
     from danlu.laws.errors import LawError
 
     budgets = floats("--budget", budget)
-    if report is not None:
-        check_output(report, force)
+    check(report, force)
     got = read(file, wanted=("n", "d", "loss"), **asked)
     runs, told = _runs(got, run, needed=main == "envelope")
+    labels = _together(got)
     with Working() as working:
         working("comparing approaches")
-        found = sides(got.points, run=runs, by=_together(got) if runs is None else runs, **options)
+        found = sides(got.points, run=runs, by=labels if runs is None else runs, **options)
     if main not in found.frontiers:
         raise LawError(found.absent[main])
     one = found.frontiers[main]
     largest = float(got.points["c"].max())
     flops = budgets or [float(f"{largest:.2g}"), float(f"{10 * largest:.2g}")]
-    warnings = [*got.warnings, *_mixed(got, found), *one.warnings, *found.warnings]
-    if report is not None:
-        write_output(report, html(found, main, str(file), flops, warnings), force)
+    warnings = [*got.warnings, *_mixed(got, found, labels), *one.warnings, *found.warnings]
     notes = [*got.notes, *told]
-    if as_json:
+
+    def json() -> dict[str, Any]:
         said = {"approach": main, **found.json(flops), "warnings": [one.json() for one in warnings]}
-        print_json(said | got.json() | {"notes": notes})
-        return
+        return said | got.json() | {"notes": notes}
+
+    def draw() -> str:
+        from danlu.laws.approaches.report import html
+
+        return html(found, main, str(file), flops, warnings)
+
+    def tell() -> None:
+        _tell(main, found, flops, notes, warnings)
+
+    end(json, tell, draw, path=report, force=force, as_json=as_json)
+
+
+def _tell(main: str, found: Any, flops: list[float], notes: list[str], warnings: list[Any]) -> None:
+    from danlu.laws.approaches.report import table
+
+    one = found.frontiers[main]
     for note in [*notes, *one.notes]:
         say(note)
     for warning in warnings:
@@ -162,8 +172,6 @@ def _answer(
     print_table(_upright(table(found, flops)))
     for name, why in found.absent.items():
         say(f"{name} is not possible: {why}")
-    if report is not None:
-        say(f"drawn in {report}")
 
 
 def _upright(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -179,12 +187,12 @@ def _together(got: Any) -> Any:
     return found(got.points, got.others, len(law("chinchilla").parameters)).labels
 
 
-def _mixed(got: Any, found: Any) -> list[Any]:
+def _mixed(got: Any, found: Any, labels: Any) -> list[Any]:
     """A warning where the file mixes sources."""
     from danlu.laws.audit.sources import sources
     from danlu.laws.audit.whole import mixture
 
-    mixed = None if found.fit is None else sources(found.fit, got.others, _together(got))
+    mixed = None if found.fit is None else sources(found.fit, got.others, labels)
     return [] if mixed is None else [mixture(mixed)]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from danlu.cli.drawn import Report, check, end
 from danlu.cli.laws.columns import (
     AsJson,
     C,
@@ -22,7 +22,7 @@ from danlu.cli.laws.columns import (
     together,
 )
 from danlu.cli.laws.groups import of_groups
-from danlu.cli.output import Force, print_json, print_table, say
+from danlu.cli.output import Force, print_table, say
 
 HoldOut = Annotated[
     int,
@@ -69,9 +69,7 @@ def fit(
     shared: Annotated[
         str | None, typer.Option("--shared", help="Parameters that all groups have in common: alpha,beta,E.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with drawings.")
-    ] = None,
+    report: Report = None,
     force: Force = False,
     as_json: AsJson = False,
     draws: Annotated[
@@ -83,15 +81,13 @@ def fit(
     Example: danlu laws fit runs --law chinchilla
     """
     import danlu.laws
-    from danlu.files.overwrite import check_output, write_output
     from danlu.laws.answer import answer
     from danlu.laws.errors import weight
     from danlu.laws.files.names import not_nats
 
     least = minimised(loss)
     wanted, fixed = danlu.laws.restrict(danlu.laws.law(law), fix or "")
-    if report is not None:
-        check_output(report, force)
+    check(report, force)
     needed = (*wanted.columns, wanted.target)
     got = danlu.laws.read(file, wanted=needed, **reading(n, d, c, column, where, unit))
     measured = got.columns[wanted.target].name if wanted.target in got.columns else ""
@@ -113,19 +109,19 @@ def fit(
     found = answer(wanted, got.points, **options)
     found.warnings.extend(got.warnings)
     found.warnings.sort(key=weight)
-    if report is not None:
+
+    def tell() -> None:
+        for note in got.notes:
+            say(note)
+        _print_audit(found.audit, found.warnings)
+        _print_fit(found)
+
+    def draw() -> str:
         from danlu.laws.report import html
 
-        write_output(report, html(found, str(file)), force)
-    if as_json:
-        print_json(found.json(draws) | got.json())
-        return
-    for note in got.notes:
-        say(note)
-    _print_audit(found.audit, found.warnings)
-    _print_fit(found)
-    if report is not None:
-        say(f"drawn in {report}")
+        return html(found, str(file))
+
+    end(lambda: found.json(draws) | got.json(), tell, draw, path=report, force=force, as_json=as_json)
 
 
 def _print_audit(audit: Any, warnings: list[Any]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.drawn import end
+from danlu.cli.output import print_table, say
 
 
 def of_groups(
@@ -21,7 +22,6 @@ def of_groups(
     draws: bool,
 ) -> None:
     """Fit the law to the groups of what was read, print it, draw it."""
-    from danlu.files.overwrite import write_output
     from danlu.laws.groups import by_group
 
     column, _, baseline = group.partition("=")
@@ -29,13 +29,20 @@ def of_groups(
     found = by_group(
         law, got.points, got.texts(column), column=column, shared=names, baseline=baseline or None, **options
     )
-    if report is not None:
+
+    def json() -> dict[str, Any]:
+        said: dict[str, Any] = found.json(draws) | got.json()
+        return said | {"warnings": [one.json() for one in got.warnings]}
+
+    def draw() -> str:
         from danlu.laws.report import groups_html
 
-        write_output(report, groups_html(found, str(file)), force)
-    if as_json:
-        print_json(found.json(draws) | got.json() | {"warnings": [one.json() for one in got.warnings]})
-        return
+        return groups_html(found, str(file))
+
+    end(json, lambda: _tell(law, got, found), draw, path=report, force=force, as_json=as_json)
+
+
+def _tell(law: Any, got: Any, found: Any) -> None:
     for note in got.notes:
         say(note)
     say(f"\n{law.title}, {law.paper}\n{law.formula}\n")
@@ -56,5 +63,3 @@ def of_groups(
     for label, one in fits.items():
         for warning in one.warnings:
             say(f"warning: {label}: {warning}")
-    if report is not None:
-        say(f"drawn in {report}")
