@@ -62,6 +62,13 @@ class Answer:
             for name, row in zip("Gab", zip(*found, strict=True), strict=True)
         }
 
+    def cells(self, parameter: str) -> tuple[str, str, str]:
+        """A parameter's value and the ends of its interval as tables have them; what is held says so."""
+        value, ends = f"{self.fit.theta[parameter]:.6g}", self.intervals.get(parameter)
+        if held := self.fit.held(parameter):
+            return value, held, ""
+        return (value, "", "") if ends is None else (value, f"{ends.low:.4g}", f"{ends.high:.4g}")
+
     @property
     def covariance(self) -> Array | None:
         """Of the resamples in the fit's coordinates, (parameters, parameters); None without resamples."""

@@ -141,12 +141,8 @@ class Groups:
         for parameter in self.law.parameters:
             shared = parameter.name in self.shared
             for label, one in list(self.answers.items())[: 1 if shared else None]:
-                ends = one.intervals.get(parameter.name)
-                told = ("", "") if ends is None else (f"{ends.low:.4g}", f"{ends.high:.4g}")
-                if held := one.fit.held(parameter.name):
-                    told = (held, "")
-                value = f"{one.fit.theta[parameter.name]:.6g}"
-                rows.append((parameter.name, "all" if shared else label, value, *told, parameter.meaning))
+                cells = one.cells(parameter.name)
+                rows.append((parameter.name, "all" if shared else label, *cells, parameter.meaning))
         return rows
 
     def gain_rows(self) -> list[tuple[str, ...]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.laws.audit.whole import BUDGETS
 from danlu.laws.base import Array
 from danlu.laws.doubt import clusters, leverage, residual_rows, rungs_of
 from danlu.laws.errors import LawError
@@ -16,7 +17,6 @@ from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 from danlu.laws.table import Points
 
 EXACT = 400  # points up to which every row is left out in turn; of more, those that may move the fit most
-BEYOND = (1.0, 10.0, 100.0)  # times the largest compute: the budgets of the decision
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def decision_of(
     points = fit.points.with_compute()
     if fit.law.name == CHINCHILLA.name:
         largest = points["c"].max()
-        budgets = np.array(flops or [float(f"{largest * times:.2g}") for times in BEYOND])
+        budgets = np.array(flops or [float(f"{largest * times:.2g}") for times in BUDGETS])
 
         def ratio(theta: Array) -> Array:
             n, d = optimum(theta[..., None, :], budgets)

@@ -71,12 +71,7 @@ def parts(answer: Answer, source: str) -> list[Part]:
 def _parameters(answer: Answer) -> Table:
     rows = [("", "value", "95 % from", "to", "meaning")]
     for parameter in answer.fit.law.parameters:
-        ends = answer.intervals.get(parameter.name)
-        interval = ("", "") if ends is None else (f"{ends.low:.4g}", f"{ends.high:.4g}")
-        if held := answer.fit.held(parameter.name):
-            interval = (held, "")
-        value = f"{answer.fit.theta[parameter.name]:.6g}"
-        rows.append((parameter.name, value, *interval, parameter.meaning))
+        rows.append((parameter.name, *answer.cells(parameter.name), parameter.meaning))
     return Table(rows)
 
 

@@ -152,12 +152,8 @@ def _print_fit(found: Any) -> None:
     say(f"\n{one.law.title}, {one.law.paper}\n{one.law.formula}\n")
     rows = [("", "value", "95 % from", "to", "meaning")]
     for parameter in one.law.parameters:
-        ends = found.intervals.get(parameter.name)
         unit = f", {parameter.unit}" if parameter.unit else ""
-        value, low, high = _ends(one.theta[parameter.name], ends)
-        held = one.held(parameter.name)
-        low, high = (held, "") if held else (low, high)
-        rows.append((parameter.name, value, low, high, f"{parameter.meaning}{unit}"))
+        rows.append((parameter.name, *found.cells(parameter.name), f"{parameter.meaning}{unit}"))
     meanings = {
         "G": "N_opt = G·(C/6)^a",
         "a": "how the best size grows with compute",

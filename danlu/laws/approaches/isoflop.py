@@ -140,6 +140,13 @@ def isoflop(
     copies), and an optimum near their end is warned of. Raises LawError where fewer than two are left.
     """
     made = profiles(points, method=method, noise=noise, lowest=lowest, tolerance=tolerance)
+    return of_profiles(made, weighted=weighted, resamples=resamples, seed=seed, level=level)
+
+
+def of_profiles(
+    made: Profiles, *, weighted: bool = False, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> Frontier:
+    """The frontier of profiles; the arguments, and what is raised, are those of ``isoflop``."""
     refused, warnings = list(made.refused), list[Warned]()
     generator = np.random.default_rng(seed)
     rows, draws, weights = [], [], []
@@ -172,7 +179,7 @@ def isoflop(
             Warned("two-budgets", "only two budgets: nothing tests that the optima follow a power law")
         )
     return frontier(
-        f"isoflop, {method}",
+        f"isoflop, {made.method}",
         lines,
         Points(c=np.exp(log_c), n=np.exp(log_n), d=np.exp(log_d), loss=loss),
         refused=refused,

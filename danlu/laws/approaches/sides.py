@@ -11,7 +11,7 @@ import numpy as np
 
 from danlu.laws.approaches.envelope import curves, envelope
 from danlu.laws.approaches.frontier import Frontier, line
-from danlu.laws.approaches.isoflop import Method, Profiles, isoflop, profiles
+from danlu.laws.approaches.isoflop import Method, Profiles, of_profiles, profiles
 from danlu.laws.approaches.parametric import division, of_fit
 from danlu.laws.base import Array
 from danlu.laws.doubt import clusters, leverage
@@ -122,11 +122,15 @@ def sides(
     points = points.with_compute()
     by = run if by is None else by
     frontiers, absent, fits = dict[str, Frontier](), dict[str, str](), list[Fit]()
+    made: Profiles | None = None
+
+    def by_profiles() -> Frontier:
+        nonlocal made
+        made = profiles(points, method=method, noise=noise, lowest=lowest, tolerance=tolerance)
+        return of_profiles(made, weighted=weighted, resamples=resamples, seed=seed, level=level)
+
     ways: dict[str, Callable[[], Frontier]] = {
-        "isoflop": lambda: isoflop(
-            points, method=method, noise=noise, weighted=weighted, lowest=lowest, tolerance=tolerance,
-            resamples=resamples, seed=seed, level=level,
-        ),
+        "isoflop": by_profiles,
         "envelope": lambda: envelope(
             points, run=_given(run), smooth=smooth, resamples=resamples, seed=seed, level=level
         ),
@@ -141,9 +145,8 @@ def sides(
             absent[name] = str(error)
     if not frontiers:
         raise LawError("; ".join(f"{name}: {why}" for name, why in absent.items()))
-    made = None
-    if "isoflop" in frontiers:
-        made = profiles(points, method=method, noise=noise, lowest=lowest, tolerance=tolerance)
+    if "isoflop" not in frontiers:
+        made = None
     if "parametric" not in frontiers or len(frontiers) < 2:
         return Sides(points, frontiers, absent, {}, [], [], made)
     found = fits[0]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from danlu.laws.base import Array
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 from danlu.laws.formulas.farseer import FARSEER
 from danlu.laws.formulas.kaplan import PF_DAY
@@ -51,8 +52,8 @@ class _Published:
     counts: str = "all parameters"
 
 
-def _by(name: str) -> Divide:
-    theta = CHINCHILLA.theta(name)
+def _by(theta: Array) -> Divide:
+    """The optimum of Chinchilla's law, theta (5,)."""
 
     def divide(flops: float) -> tuple[float, float]:
         n, d = optimum(theta, flops)
@@ -104,11 +105,6 @@ def _porian(flops: float) -> tuple[float, float]:
     return n, flops / (FLOPS_PER_PARAMETER_AND_TOKEN * n)
 
 
-def _muennighoff(flops: float) -> tuple[float, float]:
-    n, d = optimum(DATA_CONSTRAINED.theta("muennighoff")[:5], flops)
-    return float(n), float(d)
-
-
 PORIAN = (0.1181990, 0.4970288)  # least squares of ln N on ln C through the twelve optima of their tuned runs
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556"
 TABLES = f"{HOFFMANN}, tables 3 and A3"
@@ -125,13 +121,16 @@ PUBLISHED = {
         "Chinchilla, approach 2", _through((1.20e20, 1e9), (1.75e28, 1e13)), LARGEST, TABLES
     ),
     "chinchilla_3": _Published(
-        "Chinchilla, approach 3", _by("hoffmann"), LARGEST, CHINCHILLA.published["hoffmann"].source
+        "Chinchilla, approach 3", _by(CHINCHILLA.theta("hoffmann")), LARGEST,
+        CHINCHILLA.published["hoffmann"].source,
     ),
     "besiroglu": _Published(
-        "Chinchilla refitted", _by("besiroglu"), LARGEST, CHINCHILLA.published["besiroglu"].source
+        "Chinchilla refitted", _by(CHINCHILLA.theta("besiroglu")), LARGEST,
+        CHINCHILLA.published["besiroglu"].source,
     ),
     "muennighoff": _Published(
-        "Muennighoff, fresh data", _muennighoff, None, "Muennighoff et al. 2023, arXiv:2305.16264: on C4"
+        "Muennighoff, fresh data", _by(DATA_CONSTRAINED.theta("muennighoff")[:5]), None,
+        "Muennighoff et al. 2023, arXiv:2305.16264: on C4",
     ),
     "porian": _Published(
         "Porian", _porian, 2.56e19,
