@@ -27,6 +27,7 @@ from danlu.nn.bottlenecks import (
     information,
     keyed,
 )
+from danlu.nn.outline import outlines
 from danlu.objectives.base import Draw, Example, Losses, Sample, Tensors, beside, unwrapped
 from danlu.objectives.code_prior import CodePrior
 from danlu.objectives.likeness import Likeness
@@ -72,7 +73,7 @@ class Autoencode(Numbers):
         shades = getattr(source.spec, "shades", 0)
         size = math.prod(source.shape)
         super().__init__(source, random=3 + (size if shades else 0))
-        with torch.device("meta"):
+        with outlines():
             described: Bottleneck = build(bottleneck)
         self.bottleneck, self.anneal = described, anneal
         self.draws, self.prior, self.samples = draws, prior, samples

@@ -15,6 +15,7 @@ from danlu import data, objectives, optim, spec
 from danlu.data import vocabulary_of
 from danlu.models import Model, build
 from danlu.nn import Linear, float8
+from danlu.nn.outline import outlines
 from danlu.objectives import Objective
 from danlu.optim.base import Rule
 from danlu.optim.rounding import to_bfloat16
@@ -67,7 +68,7 @@ def objective_of(experiment: spec.Experiment, source: Any) -> Objective:
     found: Objective = objectives.build(experiment.objective, source)
     bottleneck = getattr(experiment.model, "bottleneck", None)
     if bottleneck is not None:
-        with torch.device("meta"):
+        with outlines():
             if not build(bottleneck).additive:
                 found.group = "batch"
     return found
@@ -147,7 +148,7 @@ def outline(experiment: spec.Experiment, source: Any = None) -> tuple[Objective,
 def on_meta(experiment: spec.Experiment, objective: Objective, precision: str = "float32") -> Model:
     """``initial`` on the meta device. Raises ``RunError`` for a network larger than can be counted."""
     try:
-        with torch.device("meta"):
+        with outlines():
             return initial(experiment, objective, precision)
     except RuntimeError as error:  # sizes of tensors are 64-bit numbers
         if "overflow" not in str(error):

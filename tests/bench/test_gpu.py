@@ -126,11 +126,13 @@ import sys
 missing = set(sys.argv[1].split(","))
 
 class Bare:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in missing:
-            raise ModuleNotFoundError(f"{name} is not carried", name=name)
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, Bare())
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in missing else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = map(Bare, sys.meta_path)
 import bench.gpu.parts, bench.gpu.attention, bench.gpu.steps, bench.gpu.losses, bench.gpu.populations
 import danlu.lab.queue.queue, danlu.lab.queue.local, danlu.lab.queue.worker, danlu.train.costs
 from bench.gpu.resume import carry_out
