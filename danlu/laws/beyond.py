@@ -9,10 +9,12 @@ import numpy as np
 from danlu.laws.base import Array
 from danlu.laws.calibration import Calibration
 from danlu.laws.errors import LawError, Warned
-from danlu.laws.table import Points
+from danlu.laws.table import SAME_SIZE, Points
 
 Ranges = Mapping[str, tuple[float, float]]
-WORDS = {"c": "compute", "n": "size", "d": "data"}
+RATIO = "d/n"
+WORDS = {"c": "compute", "n": "size", "d": "data", RATIO: "tokens per parameter, D/N,"}
+CODES = ("beyond", "far-beyond"), ("beyond-ratio", "far-ratio")  # of columns, and of D/N
 ALLOWED = 3.0  # times beyond the data, where one always may go
 NOT_KNOWN = Warned(
     "no-ranges",
@@ -21,44 +23,65 @@ NOT_KNOWN = Warned(
 
 
 def along(places: Points, ranges: Ranges, name: str) -> Array:
-    """How many times above the largest, or below the smallest, value a column lies; 1 within, (places,)."""
+    """How many times above the largest, or below the smallest, value a column lies, (places,); 1 within, and
+    where it is no other size."""
     if name not in places or name not in ranges:
         return np.ones(places.size)
     low, high = ranges[name]
-    return np.maximum(1.0, np.maximum(places[name] / high, low / places[name]))
-
-
-def reach(places: Points, ranges: Ranges) -> tuple[Array, list[str]]:
-    """Of the column that lies farthest beyond the data, (places,), and its name."""
-    names = [name for name in places if name in ranges]
-    if not names:
-        return np.ones(places.size), [""] * places.size
-    every = np.array([along(places, ranges, name) for name in names])
-    return every.max(0), [names[one] for one in every.argmax(0)]
+    times = np.maximum(places[name] / high, low / places[name])
+    return np.where(times <= SAME_SIZE, 1.0, times)
 
 
 def beyond(
-    times: float, column: str, ranges: Ranges, calibration: Calibration | None, far: bool
-) -> list[Warned]:
-    """The warning of a place that lies so many ``times`` beyond the data of a column.
+    places: Points, ranges: Ranges, calibration: Calibration | None, far: bool
+) -> tuple[Array, list[Warned]]:
+    """How many times beyond the data each place lies, in the column or in D/N that is farthest, (places,),
+    and a warning for each of the two that lies beyond. 1 is within.
 
-    Raises LawError where it lies too far, unless ``far``: more than ALLOWED times, and farther than
-    calibration went or than the range of the data is wide (its root where nothing is calibrated).
+    Within the ranges of n, d and c a model may still be far more, or less, over-trained than any measured
+    one: so D/N has a range of its own, at a right angle to that of c.
+    Raises LawError where a place lies too far, unless ``far``: more than ALLOWED times, and farther than
+    calibration went or than the range of the data is wide (its root where nothing is calibrated, as never
+    over D/N).
     """
-    low, high = ranges[column]
+    whole, times, warned = with_ratio(places), np.ones(places.size), list[Warned]()
+    for names, tested in (([*places], calibration), ([RATIO], None)):
+        every = np.array([along(whole, ranges, name) for name in names])
+        farthest = every.max(0)
+        for i in np.flatnonzero(farthest > 1):
+            column = names[int(every[:, i].argmax())]
+            warned.append(_warned(float(farthest[i]), column, ranges[column], tested, far))
+        times = np.maximum(times, farthest)
+    return times, warned
+
+
+def with_ratio(points: Points) -> Points:
+    """With the tokens per parameter, as RATIO, where n and d are known."""
+    if not {"n", "d"} <= points.keys():
+        return points
+    return points.with_columns(**{RATIO: points["d"] / points["n"]})
+
+
+def _warned(
+    times: float, column: str, ends: tuple[float, float], calibration: Calibration | None, far: bool
+) -> Warned:
+    low, high = ends
     span = high / low
-    if calibration is None:
+    if column == RATIO:
+        reason, limit = f"the data span a factor of {span:.3g}, and calibration tests no other D/N", span**0.5
+    elif calibration is None:
         reason, limit = f"the data span a factor of {span:.3g}, and no calibration is known", span**0.5
     elif calibration.farthest < span:
         limit = calibration.farthest
         reason = f"smaller budgets could be tested on runs up to {limit:.3g} times beyond them"
     else:
         reason, limit = f"the data span a factor of {span:.3g}", span
+    near_code, far_code = CODES[column == RATIO]
     told = (
         f"{WORDS.get(column, column)} is {times:.3g} times beyond what was measured ({low:.3g} to {high:.3g})"
     )
-    if times > max(ALLOWED, limit):
-        if not far:
-            raise LawError(f"{told}, but {reason}: too far to be told; far (--far) tells it all the same")
-        return [Warned("far-beyond", f"{told}, but {reason}: no measured error speaks for so far")]
-    return [Warned("beyond", f"{told}: the law itself may not hold there")]
+    if times <= max(ALLOWED, limit):
+        return Warned(near_code, f"{told}: the law itself may not hold there")
+    if not far:
+        raise LawError(f"{told}, but {reason}: too far to be told; far (--far) tells it all the same")
+    return Warned(far_code, f"{told}, but {reason}: no measured error speaks for so far")

@@ -10,7 +10,7 @@ import numpy as np
 
 from danlu.files.json import finite
 from danlu.laws.base import Array, Law
-from danlu.laws.beyond import NOT_KNOWN, WORDS, along, beyond, reach
+from danlu.laws.beyond import NOT_KNOWN, WORDS, along, beyond
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import stretched
 from danlu.laws.errors import LawError, Warned
@@ -29,8 +29,8 @@ class Prediction:
 
     ``places``: the columns. ``value``: the law's. ``mean_low``, ``mean_high``: the 95 % interval of the law's
     own value; ``run_low``, ``run_high``: of what a new run will measure; NaN where not known. ``reach``: how
-    many times beyond the data the farthest column lies, 1 within. ``widened``: by what calibration multiplied
-    both intervals. ``said``: of each place, what is known of extrapolations as far, or "".
+    many times beyond the data the farthest column, or D/N, lies, 1 within. ``widened``: by what calibration
+    multiplied both intervals. ``said``: of each place, what is known of extrapolations as far, or "".
     """
 
     law: Law
@@ -98,16 +98,14 @@ def predict(
             warnings.append(Warned("no-scatter", "no interval of a new run: the scatter is not known"))
     if not ranges:
         warnings.append(NOT_KNOWN)
-    times, column = reach(there, ranges)
+    times, outside = beyond(there, ranges, calibration, far)
+    warnings += outside
     widened, said = np.ones(there.size), [""] * there.size
-    for i in np.flatnonzero(times > 1):
-        warnings += beyond(float(times[i]), column[i], ranges, calibration, far)
-        if calibration is None:
-            continue
-        farther = float(along(there, ranges, calibration.by)[i])
-        if (band := calibration.at(farther)) is not None:
-            said[i] = band.said(WORDS.get(calibration.by, calibration.by))
-            widened[i] = band.widen
+    if calibration is not None:
+        for i, farther in enumerate(along(there, ranges, calibration.by)):
+            if (band := calibration.at(float(farther))) is not None:
+                said[i] = band.said(WORDS.get(calibration.by, calibration.by))
+                widened[i] = band.widen
     found = stretched(value, widened, found)
     return Prediction(
         law=law,

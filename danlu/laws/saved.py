@@ -15,6 +15,7 @@ from danlu.files.errors import FileError
 from danlu.files.json import misfit, read_json
 from danlu.laws import calibration
 from danlu.laws.base import Array, Law, law
+from danlu.laws.beyond import RATIO, with_ratio
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import LeftOut
 from danlu.laws.errors import LawError, Warned
@@ -49,8 +50,8 @@ class Saved:
     (``Law.inner``: ln θ where the law says so), zero for what was fixed. ``draws``: (resamples, parameters),
     natural units. ``without``: of fits without some clusters each (``danlu.laws.doubt.Draws``).
     ``calibration``: how well smaller budgets predicted larger ones. ``free``: (parameters,). ``ranges``:
-    lowest and highest value of each column fitted to. ``columns``: the file's names of columns, by ours.
-    ``points``: how many, None where not told.
+    lowest and highest value of each column fitted to, and of d/n. ``columns``: the file's names of columns,
+    by ours. ``points``: how many, None where not told.
     """
 
     law: Law
@@ -125,9 +126,12 @@ def parse(said: Any, path: Path | str) -> Saved:
 
 
 def ranges(points: Points, law: Law) -> dict[str, list[float]]:
-    """Lowest and highest value of the law's columns, its target, and n, d and c where they are known."""
-    whole = points.with_compute()
+    """Lowest and highest value of the law's columns, its target, n, d and c where they are known, and d/n
+    where the law is of both."""
+    whole = with_ratio(points.with_compute())
     names = dict.fromkeys((*law.columns, law.target, "n", "d", "c"))
+    if {"n", "d"} <= {*law.columns}:
+        names[RATIO] = None
     return {name: [float(whole[name].min()), float(whole[name].max())] for name in names if name in whole}
 
 

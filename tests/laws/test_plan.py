@@ -291,6 +291,17 @@ def test_a_run_beyond_the_points_is_said() -> None:
     assert "no-ranges" in {note.code for note in plan(Basis(TRUTH), flops=1e30).notes}
 
 
+def test_tokens_per_parameter_have_a_range_of_their_own() -> None:
+    inside = Basis(TRUTH, ranges={"n": (1e8, 1e11), "d": (1e9, 1e13), "c": (1e18, 1e25), "d/n": (5.0, 100.0)})
+    found = plan(inside, parameters=1e10, tokens=2e12)
+    assert found["reach_ratio"].value == pytest.approx(2)
+    codes = {note.code for note in found.notes}
+    assert "beyond-ratio" in codes and "beyond-points" not in codes
+    with pytest.raises(LawError, match=r"D/N, is 10 times beyond what was measured \(5 to 100\)"):
+        plan(inside, parameters=1e10, tokens=1e13)
+    assert "far-ratio" in {note.code for note in plan(inside, parameters=1e10, tokens=1e13, far=True).notes}
+
+
 def test_the_limit_is_that_of_predictions(tmp_path: Path) -> None:
     """What ``predict`` refuses at the best size for a budget, ``plan`` does, in the same words."""
     n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 6)))

@@ -88,6 +88,27 @@ def test_extrapolation_warns_and_far_is_refused(found: Answer) -> None:
         predict(alone, {"c": top * root * 1.1})
 
 
+def test_tokens_per_parameter_are_an_extrapolation_of_their_own(found: Answer) -> None:
+    """Sizes, data and compute as measured, but only from 10 to 40 tokens for each parameter."""
+    fitted = replace(found.saved, ranges={**found.saved.ranges, "d/n": (10.0, 40.0)})
+    n = 5e8
+    for ratio, codes in ((10, []), (40.1, []), (80, ["beyond-ratio"]), (4, ["beyond-ratio"])):
+        one = predict(fitted, {"n": n, "d": n * ratio})
+        assert [warned.code for warned in one.warnings] == codes, ratio
+        assert one.reach[0] == pytest.approx(max(1, ratio / 40, 10 / ratio), abs=0.01)
+        assert (one.widened == 1).all()  # calibration, of budgets, tells nothing of it
+    # The root of four is less than what is always allowed.
+    for ratio in (121, 3.3):
+        with pytest.raises(LawError, match=r"D/N, is .* \(10 to 40\), but the data span a factor of 4"):
+            predict(fitted, {"n": n, "d": n * ratio})
+        far = predict(fitted, {"n": n, "d": n * ratio}, far=True)
+        assert [warned.code for warned in far.warnings] == ["far-ratio"]
+    # Beyond the largest compute as well, both are told.
+    c = 5 * fitted.ranges["c"][1]
+    both = predict(fitted, {"c": c, "n": np.sqrt(c / 6 / 90)})
+    assert [warned.code for warned in both.warnings] == ["beyond", "beyond-ratio"]
+
+
 def test_a_new_run_scatters_more_than_the_law(found: Answer) -> None:
     one = predict(found.saved, {"n": [1e8, 1e9], "d": 1e10})
     assert (one.run_low < one.mean_low).all() and (one.mean_low < one.value).all()

@@ -37,7 +37,8 @@ def test_what_is_written_is_read(found: Answer, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.covariance, np.cov(CHINCHILLA.inner(found.draws.theta).T))
     assert read.scatter == found.scatter and read.scatter.cluster == "n" and read.scatter.clusters == 8
     points = found.fit.points.with_compute()
-    assert read.ranges == {x: (points[x].min(), points[x].max()) for x in ("n", "d", "c", "loss")}
+    points = points.with_columns(**{"d/n": points["d"] / points["n"]})
+    assert read.ranges == {x: (points[x].min(), points[x].max()) for x in ("n", "d", "c", "loss", "d/n")}
     assert found.draws.without is not None and read.without is not None
     np.testing.assert_array_equal(read.without.theta, found.draws.without.theta)
     assert read.without.clusters == 8 and read.calibration == found.calibration is not None

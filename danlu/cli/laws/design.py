@@ -115,6 +115,4 @@ def _fitted(
     if found.covariance is None:
         raise LawError(f"the fit of {name} has no intervals, so that no run can narrow them: {warnings[-1]}")
     ends = {key: (low, high) for key, (low, high) in ranges(got.points, law).items()}
-    ratio = got.points["d"] / got.points["n"]
-    ends["d/n"] = float(ratio.min()), float(ratio.max())
     return (law, found.fit.vector, found.covariance, found.scatter.total, ends), warnings, got.json()

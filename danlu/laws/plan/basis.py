@@ -17,7 +17,7 @@ from danlu.laws.saved import Saved, load
 DEFAULT = "besiroglu"
 # Of the points of Hoffmann et al. 2022, section 3: parameters, tokens, and the budgets of their IsoFLOP
 # profiles.
-POINTS = {"n": (70e6, 16e9), "d": (5e9, 500e9), "c": (6e18, 3e21)}
+POINTS = {"n": (70e6, 16e9), "d": (5e9, 500e9), "c": (6e18, 3e21), "d/n": (0.45, 340.0)}
 # Besiroglu et al. 2024, table 1: the standard error of a, N_opt ∝ C^a. Hoffmann et al.'s interval of a,
 # (.454, .455), was shown to be far too narrow, so that none is taken from them.
 ERRORS = {"besiroglu": 0.020}
