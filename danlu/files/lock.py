@@ -32,8 +32,9 @@ class Lock:
     """An exclusive lock on the file ``path``, held from its making until ``release`` or the process's end.
 
     ``wait``: seconds to wait for whoever holds it (None: as long as it takes); then ``Held`` is raised.
-    ``stop`` is called meanwhile and may raise. ``named``: write down who holds it, for others to read. Raises
-    ``FileError`` where the file cannot be made; warns and goes on where the file system knows no locks.
+    ``stop`` is called meanwhile and may raise. ``named``: write down who holds it, for others to read. ``of``:
+    the folder that it guards, where it does not lie in it. Raises ``FileError`` where the file cannot be made;
+    warns and goes on where the file system knows no locks.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Lock:
         wait: float | None = None,
         stop: Callable[[], None] = lambda: None,
         named: bool = False,
+        of: str | os.PathLike[str] | None = None,
     ) -> None:
         self.path = Path(path)
         self._named = named
@@ -52,7 +54,7 @@ class Lock:
             stop()
             if time.monotonic() >= until and looks >= PROBES:  # a clock alone goes on where a process stands
                 raise Held(
-                    f"{self.path.parent} is in use by {holder(self.path) or 'another process'}; "
+                    f"{of or self.path.parent} is in use by {holder(self.path) or 'another process'}; "
                     "wait until it ends, stop it, or name another folder"
                 )
             looks += 1

@@ -30,9 +30,6 @@ from danlu.train.load import TOKENIZER, LoadedRun
 from danlu.train.precision import LossScale
 from danlu.train.trainer import TrainerState
 
-LOCK = ".writing.lock"  # in a folder that is not yet whole: somebody fills it
-
-
 def check_new(path: Path) -> None:
     """Raises ``LabError`` unless nothing is there, or an empty folder."""
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
@@ -43,7 +40,8 @@ def check_new(path: Path) -> None:
 def whole(path: Path) -> Iterator[Path]:
     """A new folder beside ``path``, to be filled, which takes that place at the end of the block: a process
     that is killed leaves nothing at ``path``, and what it left beside it goes when this is next called.
-    Where the block raises, the folder goes.
+    Where the block raises, the folder goes. Beside it lies a lock, an empty file that stays, and is held until
+    the folder is in its place or gone: nobody else may clear it before.
 
     Raises ``LabError`` where something is at ``path``, ``Held`` where another process fills it, ``FileError``
     where it cannot be written.
@@ -52,31 +50,28 @@ def whole(path: Path) -> Iterator[Path]:
     place = path.resolve()
     aside = place.with_name(f".{place.name}.writing")
     try:
-        aside.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
-    lock = Lock(aside / LOCK, wait=0)
-    try:
+    with Lock(place.with_name(f".{place.name}.lock"), wait=0, of=path):
         try:
-            for left in aside.iterdir():
-                if left.name != LOCK:
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        yield aside
-        check_new(path)
-        lock.release()
-        try:
-            (aside / LOCK).unlink(missing_ok=True)
-            if place.is_dir():
-                place.rmdir()
-            os.rename(aside, place)
-            flush(place.parent)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-    finally:
-        lock.release()
-        shutil.rmtree(aside, ignore_errors=True)
+            try:
+                if aside.is_dir():
+                    shutil.rmtree(aside)
+                aside.mkdir()
+            except OSError as error:
+                raise cannot_write(path, error) from error
+            yield aside
+            check_new(path)
+            try:
+                if place.is_dir():
+                    place.rmdir()
+                os.rename(aside, place)
+                flush(place.parent)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def write(
