@@ -42,7 +42,9 @@ def prove(
     seeds: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Number of seeds. A result of fewer than the claim asks for is shown, but not kept."
+            min=1,
+            help="Number of seeds. A result of fewer than the claim asks for is shown, but not kept, nor "
+            "written to a ledger.",
         ),
     ] = None,
     results: Annotated[
@@ -130,8 +132,8 @@ def _prove(
             if result.seeds >= claim.seeds:
                 for place in folders:
                     save(place, result)
-            if ledger is not None:
-                _record(ledger, claim, result, folders[0])
+                if ledger is not None:
+                    _record(ledger, claim, result, folders[0])
             found.append(result)
             _tell(result, chosen, width, as_json)
     if as_json:

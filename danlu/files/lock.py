@@ -32,9 +32,9 @@ class Lock:
     """An exclusive lock on the file ``path``, held from its making until ``release`` or the process's end.
 
     ``wait``: seconds to wait for whoever holds it (None: as long as it takes); then ``Held`` is raised.
-    ``stop`` is called meanwhile and may raise. ``named``: write down who holds it, for others to read. ``of``:
-    the folder that it guards, where it does not lie in it. Raises ``FileError`` where the file cannot be made;
-    warns and goes on where the file system knows no locks.
+    ``stop`` is called meanwhile and may raise. ``named``: write down who holds it, for others to read.
+    ``of``: the folder that it guards, where it does not lie in it. Raises ``FileError`` where the file cannot
+    be made; warns and goes on where the file system knows no locks.
     """
 
     def __init__(

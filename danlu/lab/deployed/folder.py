@@ -30,6 +30,7 @@ from danlu.train.load import TOKENIZER, LoadedRun
 from danlu.train.precision import LossScale
 from danlu.train.trainer import TrainerState
 
+
 def check_new(path: Path) -> None:
     """Raises ``LabError`` unless nothing is there, or an empty folder."""
     if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
@@ -40,8 +41,8 @@ def check_new(path: Path) -> None:
 def whole(path: Path) -> Iterator[Path]:
     """A new folder beside ``path``, to be filled, which takes that place at the end of the block: a process
     that is killed leaves nothing at ``path``, and what it left beside it goes when this is next called.
-    Where the block raises, the folder goes. Beside it lies a lock, an empty file that stays, and is held until
-    the folder is in its place or gone: nobody else may clear it before.
+    Where the block raises, the folder goes. Its lock lies beside it, an empty file that stays, and is held
+    until the folder is in its place or gone, so that nobody else clears it before.
 
     Raises ``LabError`` where something is at ``path``, ``Held`` where another process fills it, ``FileError``
     where it cannot be written.

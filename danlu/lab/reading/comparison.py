@@ -7,7 +7,8 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +28,14 @@ MEETINGS = (END, "steps", "time", "flops", "tokens")
 
 @dataclass(frozen=True)
 class Side:
-    """One of what is compared: the runs of a word, such as the seeds of one experiment."""
+    """One of what is compared: the runs of a word, such as the seeds of one experiment. A curve is read once
+    in a side's life: what a run has measured since is in a new one."""
 
     name: str
     runs: tuple[Run, ...]
+    _read: dict[tuple[Path, str, str], Curve] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @cached_property
     def counted(self) -> list[Run]:
@@ -48,7 +53,13 @@ class Side:
 
     def curves(self, metric: str, x: str) -> dict[Any, Curve]:
         """Each counted run's curve, by its seed (by its name where the runs differ in more)."""
-        return {run.name if self.mixed else run.seed: _curve(run, metric, x) for run in self.counted}
+        return {run.name if self.mixed else run.seed: self._curve(run, metric, x) for run in self.counted}
+
+    def _curve(self, run: Run, metric: str, x: str) -> Curve:
+        key = run.path, metric, x
+        if key not in self._read:
+            self._read[key] = read_curve(run.path, metric, x, run.counted)
+        return self._read[key]
 
 
 @dataclass(frozen=True)
@@ -158,13 +169,6 @@ def _apart(sides: Sequence[Side]) -> list[str]:
         for name, of in found.items()
     ]
     return [f"the sides are scored on different things, so their values do not compare ({'; '.join(said)})"]
-
-
-def _curve(run: Run, metric: str, x: str) -> Curve:
-    return _read_once(run.path, metric, x, run.counted)
-
-
-_read_once = cache(read_curve)
 
 
 def _differs(sides: Sequence[Side]) -> list[tuple[str, list[list[Any]]]]:

@@ -81,6 +81,16 @@ def test_pairs_by_seed_at_equal_steps(sides: tuple[str, str]) -> None:
     assert end.value == pytest.approx(fmean(differences) + 0.4)
 
 
+def test_what_a_run_measured_since_is_in_the_next_comparison(sides: tuple[str, str]) -> None:
+    before = compare(sides)
+    for seed in range(3):
+        path = Path(sides[1]) / str(seed) / "metrics.jsonl"
+        more = {"step": 8, "tokens": 512, "seconds": 8.0, "bits_per_byte": 1.5}
+        path.write_text(path.read_text() + json.dumps(more) + "\n")
+    ends = {one.axis: one.x for one in compare(sides).meetings}
+    assert {one.axis: one.x for one in before.meetings}["steps"] == 4 and ends["steps"] == 8
+
+
 def test_as_json_rows_and_page(sides: tuple[str, str], tmp_path: Path) -> None:
     found = compare(sides)
     told = json.loads(json.dumps(report.to_json(found), allow_nan=False))
