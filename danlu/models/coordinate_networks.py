@@ -46,7 +46,6 @@ class Siren(Drawn):
             draw_siren(self.readout, self.omega)
 
     def forward(self, coordinates: torch.Tensor) -> torch.Tensor:
-        # Its phases are the largest, and 16 bits would lose them.
         x = self.embedding(coordinates.to(torch.promote_types(self.compute, torch.float32)))
         x = x.to(self.compute)
         for block in self.blocks:

@@ -29,6 +29,7 @@ class Sine(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, omega: float = 30.0, first: bool = False) -> None:
         super().__init__()
         self.omega, self.first = omega, first
+        self.full_precision = first  # its phases are the largest, and 16 bits would lose them
         self.linear = Linear(inputs, outputs)
         self.initialise_own()
 

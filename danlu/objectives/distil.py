@@ -13,6 +13,8 @@ from danlu.data import Counter
 from danlu.objectives.base import Draw, Example, Tensors, unwrapped
 from danlu.objectives.hidden import NAME, Maps, outputs, pairs, predicted
 from danlu.objectives.soft_targets import SoftTargets
+from danlu.optim.alike import own
+from danlu.optim.base import local
 from danlu.spec.teachers import JSD, Divergence, Reverse, Teacher
 
 if TYPE_CHECKING:
@@ -80,9 +82,11 @@ class Distillation:
             return []
         given = self.model.state_dict()
         mine = model.state_dict()
-        same = {name: given[name] for name in mine if name in given and given[name].shape == mine[name].shape}
-        model.load_state_dict(mine | same)
-        return sorted(same)
+        same = sorted(name for name in mine if name in given and given[name].shape == mine[name].shape)
+        with torch.no_grad():
+            for name in same:
+                local(mine[name]).copy_(own(given[name], mine[name]))
+        return same
 
     def attach(self, model: nn.Module, seed: int) -> None:
         """Give the student the maps from its hidden states to the teacher's, if these are asked for."""

@@ -7,7 +7,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -19,6 +20,10 @@ from danlu.train.machine import PRECISIONS
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
+
+# How long a process waits for another, which may prepare data or train a teacher first. torchrun ends the
+# others where one dies, so nobody waits for the dead.
+PATIENCE = timedelta(days=7)
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -110,9 +115,9 @@ def processes(device: torch.device) -> Iterator[Processes]:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     if device.type == "cuda":  # NCCL starts at once, and barriers know their device
-        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
+        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device, timeout=PATIENCE)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield Processes(dist.get_rank(), count, device)
     except ToldElsewhere:
@@ -142,9 +147,8 @@ def distribute(make: Callable[[], M], kind: str, group: Processes, precision: st
         from torch.nn.parallel import DistributedDataParallel
 
         model = make().to(group.device)
-        # What no checkpoint holds is each process's own: tables, and what is gathered of its rows.
-        kept = model.state_dict().keys()
-        own = [name for name, _ in model.named_buffers() if name not in kept]
+        shared = kept_buffers(model)
+        own = [name for name, _ in model.named_buffers() if name not in shared]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, own)
         ids = [group.device.index] if group.device.type == "cuda" else None
         return model, DistributedDataParallel(model, device_ids=ids)
@@ -156,26 +160,45 @@ def distribute(make: Callable[[], M], kind: str, group: Processes, precision: st
         model = make()
     shard(model, init_device_mesh(group.device.type, (group.count,)), precision)
     materialise(model, group.device)
+    model.register_forward_pre_hook(lambda module, given: send_buffers(module))
     return model, model
+
+
+def kept_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The buffers that a checkpoint holds, such as running averages. The others are each process's own:
+    tables, and what is gathered of its rows."""
+    kept = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
+
+
+@torch.no_grad()
+def send_buffers(model: nn.Module) -> None:
+    """Let the buffers that a checkpoint holds be those of the first process in all, as DDP does before each
+    forward pass and FSDP2 does not."""
+    import torch.distributed as dist
+
+    for buffer in kept_buffers(model).values():
+        dist.broadcast(buffer, src=0)
 
 
 def shard(model: Any, mesh: DeviceMesh, precision: str) -> None:
     """Shard ``model`` in place by FSDP2 over ``mesh``. Parameters are gathered in ``precision``, but those of
     modules that set ``full_precision`` in float32, and so those of blocks that round weights to few bits
-    (``train.quantize``): exact numbers are rounded, not short ones. Gradients are summed in float32."""
+    (``train.quantize``): exact numbers are rounded, not short ones. Gradients are summed in float32. What the
+    model itself is given, coordinates and times among it, keeps its type."""
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     from danlu.quantization.rounded import Rounded
 
     policy = MixedPrecisionPolicy(param_dtype=PRECISIONS[precision], reduce_dtype=torch.float32)
     full = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for module in model.modules():
+        if getattr(module, "full_precision", False):
+            fully_shard(module, mesh=mesh, mp_policy=full)
     for block in model.blocks:
-        for module in block.modules():
-            if getattr(module, "full_precision", False):
-                fully_shard(module, mesh=mesh, mp_policy=full)
         rounds = any(isinstance(module, Rounded) for module in block.modules())
         fully_shard(block, mesh=mesh, mp_policy=full if rounds else policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=replace(policy, cast_forward_inputs=False))
 
 
 def hold_gradients(model: Any, hold: bool) -> Any:

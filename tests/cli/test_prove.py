@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from danlu.cli.main import main
 from danlu.files.yaml import dump
-from danlu.lab.claims import book
+from danlu.lab.claims import book, proof
 from danlu.lab.ledger import read
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
 from tests.conftest import LIMIT
-from tests.lab.claims.small import WRITTEN
+from tests.lab.claims.small import WRITTEN, result
 from tests.train.small import corpus, words
 
 
@@ -63,6 +64,21 @@ def test_a_claim_that_cannot_be_run_prints_no_table(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(dump(WRITTEN | {"measure": "incremnt"}))
     done = prove("mine.yaml", folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "") and "did you mean increment" in done.stderr
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_what_is_not_kept_is_in_no_ledger(
+    seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim asks for three seeds; the entry names the file of the result."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(dump(WRITTEN))
+    monkeypatch.setattr(proof, "prove", lambda *_: [result(seeds=seeds)])
+    with pytest.raises(SystemExit, match="0"):
+        main(["prove", "small.yaml", "--ledger", "ledger.yaml"])
+    kept = Path("studies/claims/small.json")
+    assert kept.exists() is Path("ledger.yaml").exists() is (seeds == 3)
+    assert seeds == 2 or read(Path("ledger.yaml"))[0].evidence == (str(kept),)
 
 
 @pytest.mark.slow

@@ -109,6 +109,43 @@ def test_grid_and_random_trials_stand_in_one_table(tmp_path: Path) -> None:
         run(tmp_path, [*GRID, "train.batch=8,16"], name=Path(result["study"]).name)
 
 
+def test_what_was_not_asked_is_shown_where_it_is_there_and_never_run(tmp_path: Path) -> None:
+    run(tmp_path, GRID, halving=True)
+    few = [*GRID[:2], "optimizer.lr=1e-3,1e-2", "model.layers=2,3"]
+    two, ran = run(tmp_path, few, seeds=2)
+    assert ran == 7 and len(two["trials"]) == 4  # one of the eight is the last rung's run
+    (warning,) = two["warnings"]
+    assert warning.startswith("13 earlier trials of this study are left out") and "2 seeds" in warning
+    assert warning in Path(two["report"]).read_text()
+    one, ran = run(tmp_path, few)
+    assert ran == 0 and len(one["trials"]) == 17 and one["warnings"] == []
+
+
+def test_a_search_with_more_seeds_is_the_same_whatever_came_before(tmp_path: Path) -> None:
+    """Costs of one seed would steer the search of three: here they lead it to the other end of the range."""
+
+    def misled(experiment: Experiment) -> float:
+        lr, seed = experiment.optimizer.lr, experiment.train.seed  # type: ignore[union-attr]
+        return bowl(experiment) if seed else lr * 1e-3
+
+    asked: dict[str, Any] = {"trials": 16, "sampler": "tpe"}
+    run(tmp_path / "one", RANGE, misled, **asked)
+    asked["seeds"] = 3
+    after, _ = run(tmp_path / "one", RANGE, misled, **asked)
+    fresh, _ = run(tmp_path / "other", RANGE, misled, **asked)
+    points = [[trial["words"] for trial in found["trials"]] for found in (after, fresh)]
+    assert points[0] == points[1] and after["best"]["value"] == fresh["best"]["value"]
+
+
+def test_a_search_hears_of_a_failed_run_that_was_made_again(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"trials": 14, "sampler": "tpe", "at_once": 1}
+    run(tmp_path / "one", RANGE, lambda e: math.nan, **asked)
+    mended, _ = run(tmp_path / "one", RANGE, bowl, retry=True, **asked)
+    fresh, _ = run(tmp_path / "other", RANGE, bowl, **asked)
+    there = {json.dumps(trial["point"]) for trial in mended["trials"] if trial["state"] == "finished"}
+    assert there == {json.dumps(trial["point"]) for trial in fresh["trials"]}
+
+
 def test_halving_spends_what_it_says(tmp_path: Path) -> None:
     result, ran = run(tmp_path, GRID, halving=True)
     said = result["halving"]
