@@ -58,6 +58,11 @@ class Flow(Generation):
     def teach(self, teacher: Objective, model: nn.Module) -> None:
         """Take pairs from the flow of ``model``, trained by ``teacher``. Raises ``ValueError`` where it
         carries other noise, to other data, or with other conditions."""
+        self.follow(teacher, model)
+        self._taught = torch.compiler.disable(self._carried)  # it imports the compiler: seconds
+
+    def follow(self, teacher: Objective, model: nn.Module) -> None:
+        """``teach`` for what is never compiled, such as a count of FLOPs."""
         if not isinstance(teacher, Flow):
             raise ValueError("its objective is no flow")
         for what, one, other in (
@@ -68,7 +73,18 @@ class Flow(Generation):
             if one != other:
                 raise ValueError(f"{what} is {_word(one)} there and {_word(other)} here")
         self.teacher = teacher, model
-        self._taught = torch.compiler.disable(self._carried)  # it imports the compiler: seconds
+
+    def beside(self, model: nn.Module) -> float:
+        if self.teacher is None or self.reflow is None:
+            return 0
+        teacher, network = self.teacher
+        asked = teacher.evaluations(self.reflow.steps) * (2 if teacher.guides else 1)
+        return asked * teacher.flops(network)
+
+    def evaluations(self, steps: int) -> int:
+        """How often the sampler asks for a velocity in ``steps`` steps."""
+        start = torch.zeros(1, *self.shape)
+        return steps * self.walk(lambda x, t: torch.zeros_like(x), start, start[:, 0], 1).evaluations
 
     def made(self, data: Any, classes: Any, uniform: Floats) -> Example:
         drawn = uniform[:, 2:]

@@ -75,6 +75,7 @@ class Generation(Numbers):
         super().__init__(source, random=2 + more + normals * size, scaled=scaled)
         self.conditional, self.unlabelled, self.guidance = conditional, unlabelled, guidance
         self.steps, self.samples = steps, samples
+        self.guides = conditional and guidance != 1  # then the network is asked twice
         self.classes = source.classes
         if conditional:
             check_classes(source, "objective.conditional = true")
@@ -146,7 +147,7 @@ class Generation(Numbers):
 
         def field(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             found = self.field(model, x, t, classes)
-            if classes is None or self.guidance == 1:
+            if not self.guides:
                 return found
             untold = self.field(model, x, t, none)
             return untold + self.guidance * (found - untold)

@@ -17,7 +17,7 @@ from danlu.objectives import Flow, Language, Objective
 from danlu.objectives.soft_targets import SoftTargets
 from danlu.spec.words import resolve
 from danlu.train import taught
-from danlu.train.assemble import on_meta
+from danlu.train.assemble import on_meta, outline
 from danlu.train.clock import Clock
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder
@@ -91,14 +91,17 @@ def sketch(experiment: spec.Experiment, objective: Objective) -> None:
     """Give ``objective`` the outline of its teacher, on the meta device, by which FLOPs are counted before
     anything runs."""
     said = taught.named(experiment)
-    if said is None or not isinstance(objective, Language) or objective.taught is None:
+    if said is None:
         return
     words = taught.words_of(said.run, experiment.train.seed)
     try:
         teacher = resolve(words or [str(RunFolder(Path(said.run)).experiment)])
-    except spec.DanluError as error:
+        if isinstance(objective, Flow):
+            objective.follow(*outline(teacher)[:2])
+        elif isinstance(objective, Language) and objective.taught is not None:
+            objective.taught.model = on_meta(teacher, objective)
+    except (spec.DanluError, ValueError) as error:
         raise RunError(f"{said.field} = {said.run}: {error}") from None
-    objective.taught.model = on_meta(teacher, objective)
 
 
 def check_teacher(folder: RunFolder, before: dict[str, Any] | None, now: dict[str, Any] | None) -> None:

@@ -227,6 +227,34 @@ def test_reflow_takes_the_pairs_of_its_teacher() -> None:
             student.teach(other, Still())
 
 
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+@pytest.mark.parametrize("sampler", [Euler(), Heun(), RungeKutta()], ids=lambda one: one.kind)
+def test_reflow_counts_each_pass_of_its_teacher(sampler, guidance: float) -> None:
+    """As often as the network is asked for an example, so often its FLOPs."""
+    settings = {"conditional": True, "guidance": guidance, "sampler": sampler}
+    teacher = made(EightGaussians(held_out=64), **settings)
+    student = made(teacher.source.spec, coupling=specs.Reflow(run="first", steps=5), **settings)
+    asked = 0
+
+    class Counted(torch.nn.Module):
+        def forward(self, x, t, condition=None):
+            nonlocal asked
+            asked += 1
+            return torch.zeros_like(x)
+
+        def flops(self, examples: int) -> int:
+            return 1000 * examples
+
+    class Student(Counted):
+        def forward(self, x, t, condition=None):
+            return torch.zeros_like(x)
+
+    assert student.beside(Student()) == 0  # of no teacher nothing is known
+    student.teach(teacher, Counted())
+    student.squares(Student().train(), tensors(student.example(Draw(0, 0, 0, 0, 8))))
+    assert student.beside(Student()) == 1000 * asked > 0
+
+
 def test_rows_beyond_the_places_count_for_nothing() -> None:
     objective = made()
     model, held_out = Exact(objective).eval(), objective.held_out(100)

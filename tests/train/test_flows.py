@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from danlu.cli.main import app
+from danlu.lab.budget import flops
 from danlu.spec import resolve
+from danlu.train.costs import costs
 from danlu.train.errors import RunError
 from danlu.train.trainer import Trainer
 from tests.train import small
@@ -61,7 +63,11 @@ def test_reflow_learns_from_a_run_and_from_no_other(tmp_path: Path, monkeypatch:
     small.go(resolve(WORDS), tmp_path / "first")
     small.go(resolve([*WORDS, "train.seed=1"]), tmp_path / "other")
     words = [*WORDS, "+reflow", f"objective.coupling.run={tmp_path / 'first'}", "objective.coupling.steps=2"]
-    small.go(resolve(words), tmp_path / "whole")
+    summary = small.go(resolve(words), tmp_path / "whole")
+    told = costs(resolve(words))["flops"]
+    passes = 2 * 2  # two steps of Heun's; the student's own pass counts three times
+    assert told["training"] == (3 + passes) * sum(told["forward"].values())
+    assert summary["flops"] == told["training"] * 8 * 32 == flops(resolve(words))
     at_call(monkeypatch, Trainer, "step", 6, die)
     with pytest.raises(Died):
         small.go(resolve(words), tmp_path / "cut")
