@@ -21,16 +21,12 @@ from danlu.spec.base import Spec
 
 
 class BlockCache:
-    """What a block keeps of earlier positions: its mixer's cache, and keys and values of a memory."""
+    """What a block keeps of earlier positions: their number ``length``, which a block without a mixer counts
+    too, its mixer's cache, and keys and values of a memory."""
 
     def __init__(self, mixer: Cache) -> None:
-        self.mixer = mixer
+        self.mixer, self.length = mixer, 0
         self.memory: tuple[torch.Tensor, torch.Tensor] | None = None
-
-    @property
-    def length(self) -> int:
-        """Positions seen so far."""
-        return self.mixer.length
 
     @property
     def bytes(self) -> int:
@@ -107,7 +103,10 @@ class Block(nn.Module):
         if isinstance(mask, torch.Tensor):
             refuse_padding(self)
         mask = AttentionMask.of(mask)
-        held = None if cache is None else cache.mixer
+        held = None
+        if cache is not None:
+            held = cache.mixer
+            cache.length += x.shape[1]
         if self.parallel:
             h = self._run("mixer_norm", x)
             branch = self.mixer(h, mask, held)

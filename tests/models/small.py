@@ -83,5 +83,6 @@ CAUSAL: dict[str, dict[str, Any]] = {
     "vq": {"mixer": spec.VQAttention(heads=2, codes=5, block=4), "position": NONE},
     "lru": {"mixer": spec.LRU(state=7), "position": NONE},
     "lru-attention": {**attention(window=3), "pattern": ({"mixer": spec.LRU()}, {})},
+    "unmixed-learned": {**at(spec.Learned()), "pattern": ({"mixer": spec.NoMixer()}, {})},
 }
 EVERY = {**ATTENTIONS, **CAUSAL}
