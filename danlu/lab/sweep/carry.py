@@ -12,7 +12,7 @@ from typing import Protocol
 from danlu.lab.errors import LabError
 from danlu.lab.measures import Measure, value
 from danlu.lab.queue import Job, Outcome
-from danlu.lab.queue.job import failed_outcome, failure
+from danlu.lab.queue.job import failed_outcome, failure, outcome
 from danlu.lab.sweep.space import Point, Space, said
 from danlu.lab.sweep.trials import Entry, Spent, State, Trial
 from danlu.spec import Experiment
@@ -88,6 +88,15 @@ class Carrier:
                     self._ended[job.hash] = failed_outcome(job, folder, before["tries"])
                     continue
             self._queue.submit(job)
+
+    def ended(self, entry: Entry) -> bool:
+        """Whether all of its runs have ended before: what came of it is told without carrying out any."""
+        for job in self.jobs(entry):
+            folder = self._queue.folder(job)
+            failed = not self._retry and failure(folder) is not None
+            if not failed and outcome(job, folder, 0) is None:
+                return False
+        return True
 
     def wait(self, entry: Entry) -> Trial:
         """What came of an entry, once all of its runs have ended."""

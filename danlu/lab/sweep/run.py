@@ -44,8 +44,9 @@ def sweep(
 
     Without ``trials`` the whole grid, else so many points in all of ``sampler``. ``metric``: a measure of the
     lab; left out, the first metric of the objective. ``at_once``: runs at a time where one proposal waits
-    for the results of others. Raises ``LabError`` before anything runs where the words span nothing, a point
-    is no experiment, or the folder holds a study of another space.
+    for the results of others. Earlier trials of the study stand in the result where all of their runs are
+    there; they are not made again. Raises ``LabError`` before anything runs where the words span nothing, a
+    point is no experiment, or the folder holds a study of another space.
     """
     check_sampler(sampler)
     space = Space.read(words)
@@ -79,14 +80,19 @@ def sweep(
 
             found = halves.halve(rungs, points, carry)
             accounting = halves.accounting(rungs, found, seeds)
+            asked = [trial.entry for trials in found for trial in trials]
         elif by in ("grid", "random"):
-            record.admit(points, by)
+            asked = record.admit(points, by)
         else:
             proposals = Proposals(space, sampler, study.path, measured.metric)
             under_way = -(-at_once // seeds)
-            search(proposals, trials or 0, under_way, lambda new: record.admit(new, by), carrier)
-        all_trials = carrier.all(record.entries)
+            asked = search(proposals, trials or 0, under_way, lambda new: record.admit(new, by), carrier)
+        numbers = {entry.number for entry in asked}
+        shown = [entry for entry in record.entries if entry.number in numbers or carrier.ended(entry)]
+        all_trials = carrier.all(shown)
         result = summary(space, all_trials, study, measured.metric, seeds) | {"halving": accounting}
+        if left_out := len(record.entries) - len(shown):
+            result["warnings"].append(_left_out(left_out, seeds))
         study.save(result)
         evidence.keep(study.path, [folder for trial in all_trials for folder in trial.folders])
         write_atomically(study.report, html(result, all_trials).encode())
@@ -122,6 +128,12 @@ def summary(
         "counts": {state: states.count(state) for state in STATES},
         "spent": asdict(sum((trial.spent for trial in trials), Spent())),
     }
+
+
+def _left_out(count: int, seeds: int) -> str:
+    trials = "1 earlier trial of this study is" if count == 1 else f"{count} earlier trials of this study are"
+    with_seeds = f" with {seeds} seeds" if seeds > 1 else ""
+    return f"{trials} left out, not run by the code that is here{with_seeds}; ask for the points to run them"
 
 
 def _apart(space: Space) -> list[tuple[str, str]]:

@@ -3,7 +3,8 @@
 The search's state is Optuna's own journal in the study's folder, which optuna-dashboard opens too. Trials
 are told in the order in which they were asked, and each proposal has a seed of its own. So a search depends
 on its space, its results, how many trials are under way, and on nothing else: killed and gone on with, it is
-the same.
+the same. Where a result is another than it was told (more seeds, edited code, other data, a failed run made
+again), it begins anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,17 +41,16 @@ class Proposals:
         # Another range, or another metric, is another search.
         name = f"{sampler}-{metric.name}-{digest(repr(space.dimensions))}"
         direction = "minimize" if metric.better == "lower" else "maximize"
-        self._study = self._optuna.create_study(
-            storage=storage, study_name=name, load_if_exists=True, direction=direction
-        )
+        self._open = partial(
+            self._optuna.create_study, storage=storage, study_name=name, load_if_exists=True,
+            direction=direction,
+        )  # fmt: skip
+        self._delete = partial(self._optuna.delete_study, storage=storage, study_name=name)
+        self._study = self._open()
 
     def asked(self) -> list[Point]:
         """The points proposed so far, in order."""
         return [self._point(trial.params) for trial in self._study.get_trials(deepcopy=False)]
-
-    def told(self) -> int:
-        """How many of them have their result: those asked first."""
-        return sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
 
     def ask(self) -> Point:
         """One more point."""
@@ -58,10 +59,20 @@ class Proposals:
             self._study.sampler = self._make(len(self._study.get_trials(deepcopy=False)))
             return self._point(self._study.ask(self._distributions).params)
 
-    def tell(self, number: int, cost: float) -> None:
-        """The cost of the ``number``-th point, from 0: infinite where it diverged, NaN where it failed."""
-        failed = self._optuna.trial.TrialState.FAIL if math.isnan(cost) else None
-        self._study.tell(number, None if failed else self._sign * cost, state=failed)
+    def tell(self, number: int, cost: float) -> bool:
+        """The cost of the ``number``-th point, from 0: infinite where it diverged, NaN where it failed. False
+        where it was told another before."""
+        value = None if math.isnan(cost) else self._sign * cost
+        trial = self._study.get_trials(deepcopy=False)[number]
+        if trial.state.is_finished():
+            return bool(trial.value == value)
+        self._study.tell(number, value, state=self._optuna.trial.TrialState.FAIL if value is None else None)
+        return True
+
+    def begin_anew(self) -> None:
+        """Forget every proposal and what was told of it."""
+        self._delete()
+        self._study = self._open()
 
     def _make(self, seed: int) -> Any:
         samplers = self._optuna.samplers
@@ -85,17 +96,20 @@ def search(
     under_way: int,
     admit: Callable[[Sequence[Point]], list[Entry]],
     carrier: Carrier,
-) -> None:
+) -> list[Entry]:
     """``count`` proposals in all, ``under_way`` of them at a time."""
-    entries, told = admit(proposals.asked()), proposals.told()
-    for entry in entries[told:]:
-        carrier.submit(entry)
+    entries, told = admit(proposals.asked()), 0
     while told < len(entries) or len(entries) < count:
         while len(entries) < count and len(entries) - told < under_way:
             entries += admit([proposals.ask()])
-            carrier.submit(entries[-1])
-        proposals.tell(told, carrier.wait(entries[told]).cost)
-        told += 1
+        for entry in entries[told : told + under_way]:
+            carrier.submit(entry)
+        if proposals.tell(told, carrier.wait(entries[told]).cost):
+            told += 1
+        else:
+            proposals.begin_anew()
+            entries, told = [], 0
+    return entries
 
 
 def check_sampler(name: str) -> None:
