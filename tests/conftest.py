@@ -43,6 +43,16 @@ def fixed_randomness() -> None:
         torch.manual_seed(0)
 
 
+@pytest.fixture
+def one_process() -> Iterator[None]:
+    """A group of processes that this one alone is in."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
 @pytest.fixture(scope="session")
 def shared_text() -> Path:
     """tinyshakespeare.txt, from the folder that $DANLU_SHARED names or from ../shared/data."""

@@ -220,15 +220,6 @@ def test_two_layers_learn_to_recall():
     assert right.float().mean() >= 0.98
 
 
-@pytest.fixture
-def one_process():
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
-
-
 def test_the_recurrence_has_float32_under_fsdp2(one_process):
     """Activations are bfloat16; ν, θ and ln γ stay float32, as without FSDP2, and so do their gradients."""
     from torch.distributed.device_mesh import init_device_mesh

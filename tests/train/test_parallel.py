@@ -5,15 +5,22 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
 
+from danlu import spec
+from danlu.models import build
+from danlu.objectives.distil import Distillation
 from danlu.spec.errors import DanluError
+from danlu.spec.teachers import Teacher
 from danlu.train import checkpoint, store
 from danlu.train.errors import RunError
 from danlu.train.load import generate_text, load_run
-from danlu.train.parallel import Processes, ToldElsewhere, processes
+from danlu.train.parallel import Processes, ToldElsewhere, processes, shard
+from tests.models import small as small_model
 from tests.train import small
 
 RUN = [
@@ -147,7 +154,68 @@ def test_an_error_is_told_once_and_ends_all(
     assert done.stderr.count("Traceback") <= 1 and "exitcode  : 2" in done.stderr
 
 
+@pytest.mark.slow
+def test_running_averages_are_the_first_process_s_under_ddp_and_fsdp(tmp_path: Path, corpus: Path) -> None:
+    """Each process takes statistics of its own batch, in both; so both evaluate by the same averages."""
+    more = ["+masked-lm", "model.norm=batch"]
+    for kind in ("ddp", "fsdp"):
+        done = torchrun(tmp_path / kind, corpus, *more, f"train.parallel={kind}")
+        assert done.returncode == 0, done.stderr
+    agree(tmp_path / "ddp", tmp_path / "fsdp")
+
+
 # ------------------------------------------------------------ one process
+
+
+def networks() -> dict[str, tuple[Any, tuple[torch.Tensor, ...]]]:
+    """What is given coordinates, or times, and what it is given."""
+    places = torch.rand(64, 2) * 2 - 1
+    return {
+        "siren": (build(spec.Siren(width=16, layers=3), 2, 1), (places,)),
+        "points": (build(spec.PointMLP(width=16), (2,), 0), (places, torch.rand(64))),
+    }
+
+
+@pytest.mark.parametrize("name", ["siren", "points"])
+def test_coordinates_and_times_stay_exact_under_fsdp2(one_process: None, name: str) -> None:
+    """Activations are bfloat16, and the outputs are those of a network that is not sharded."""
+    found = []
+    for sharded in (False, True):
+        torch.manual_seed(0)
+        model, given = networks()[name]
+        for p in model.parameters():  # of which some begin at 0
+            p.data += torch.randn_like(p) / 8
+        model.compute = torch.bfloat16
+        if sharded:
+            shard(model, init_device_mesh("cpu", (1,)), "bfloat16")
+        found.append(model(*given).detach())
+    assert torch.equal(*found)
+
+
+def test_a_teacher_s_weights_are_copied_into_shards(one_process: None) -> None:
+    student, teacher = (small_model.small(seed=seed, double=False) for seed in (0, 1))
+    shard(student, init_device_mesh("cpu", (1,)), "float32")
+    taught = Distillation(Teacher(run="there", copy_weights=True))
+    taught.model = teacher
+    assert taught.begin(student) == sorted(teacher.state_dict())
+    for name, tensor in student.state_dict().items():
+        assert torch.equal(tensor.full_tensor(), teacher.state_dict()[name]), name
+
+
+def test_who_waits_for_another_waits_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it prepares data or trains a teacher, of which gloo alone allows half an hour."""
+
+    class Asked(Exception):
+        pass
+
+    def init(backend: str, **named: Any) -> None:
+        assert named["timeout"].days >= 1
+        raise Asked
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "init_process_group", init)
+    with pytest.raises(Asked), processes(torch.device("cpu")):
+        pass
 
 
 def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
