@@ -297,7 +297,8 @@ SCHEMAS: dict[str, Schema] = {
                   "source": str, "group": str}],
         "train": ({"command": str, "recipe": [str], "batch": int}, None),
         "published": [{"key": str, "name": str, "parameters": float, "tokens": float,
-                       "tokens_per_parameter": float, "largest": _NUMBER, "counts": str, "source": str}],
+                       "tokens_per_parameter": float, "largest": _NUMBER, "trained": _NUMBER, "counts": str,
+                       "source": str}],
         "warnings": [_WARNED],
     }),
 }  # fmt: skip

@@ -73,7 +73,7 @@ def test_numbers_are_read_as_people_write_them(
 
 
 def test_warnings_come_before_what_they_put_in_doubt(capsys: pytest.CaptureFixture[str]) -> None:
-    _, out, _ = danlu(capsys, "--flops", "1e22")
+    _, out, _ = danlu(capsys, "--flops", "2e22")
     assert 0 < out.index("warning: the law goes beyond") < out.index("The run (value")
 
 

@@ -18,6 +18,7 @@ from danlu.laws.answer import answer
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
 from danlu.laws.formulas.smaller import overhead
 from danlu.laws.plan import Basis, plan
+from danlu.laws.plan.basis import POINTS
 from danlu.laws.plan.published import PORIAN, PUBLISHED, divisions
 from danlu.laws.plan.settings import BATCH_COVARIANCE, RATE_COVARIANCE
 
@@ -262,9 +263,9 @@ def test_waste_is_what_equal_loss_takes_more() -> None:
 
 
 def test_a_wrong_exponent_wastes_what_its_size_does() -> None:
-    """From the middle of the points, √(6e18·3e21), sizes are off by (C/middle)^±error."""
+    """From the middle of the points, √(1.4e18·1.3e22), sizes are off by (C/middle)^±error."""
     found = plan("besiroglu", flops=1e24, far=True)
-    factor = (1e24 / np.sqrt(6e18 * 3e21)) ** 0.020
+    factor = (1e24 / np.sqrt(1.4e18 * 1.3e22)) ** 0.020
     for key, share in (("low", 1 / factor), ("high", factor)):
         expected = float(overhead(share, TRUTH[3], TRUTH[4]))
         assert found[f"waste_exponent_{key}"].value == pytest.approx(expected)
@@ -330,11 +331,26 @@ def test_the_limit_is_that_of_predictions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["besiroglu", "hoffmann"])
 def test_a_published_fit_has_its_limit(name: str) -> None:
-    assert plan(name, flops=2e22)["reach_compute"].value == pytest.approx(2e22 / 3e21)
+    assert plan(name, flops=2e22)["reach_compute"].value == pytest.approx(2e22 / 1.3e22)
     for flops in (1e26, 1e14):
-        with pytest.raises(LawError, match=r"beyond what was measured \(6e\+18 to 3e\+21\).*--far"):
+        with pytest.raises(LawError, match=r"beyond what was measured \(1\.4e\+18 to 1\.3e\+22\).*--far"):
             plan(name, flops=flops)
         assert "far-beyond" in {note.code for note in plan(name, flops=flops, far=True).notes}
+
+
+def test_the_range_of_a_published_fit_is_that_of_its_points(epoch: Points) -> None:
+    whole = epoch.with_columns(**{"d/n": epoch["d"] / epoch["n"]})
+    for name, ends in POINTS.items():
+        assert ends == pytest.approx((whole[name].min(), whole[name].max()), rel=5e-3), name
+
+
+def test_what_the_authors_trained_by_their_law_needs_no_far() -> None:
+    """Chinchilla: the model that Hoffmann et al. trained by theirs, at the budget of Gopher."""
+    found = plan("hoffmann", parameters=70e9, tokens=1.4e12)
+    assert [note.code for note in found.notes if note.code.startswith(("beyond", "far"))] == ["beyond-points"]
+    over = {one.key: one.trained for one in divisions(3.8e25)}
+    assert over["llama_3"] == 1 and over["chinchilla_1"] == pytest.approx(66, abs=0.1)
+    assert over["deepseek"] == pytest.approx(47, abs=0.5) and over["porian"] is None
 
 
 # Batch and rate; published laws.

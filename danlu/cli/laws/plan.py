@@ -222,12 +222,12 @@ def _published(others: list[Any]) -> list[tuple[str, ...]]:
     from danlu.laws.plan.report import number
 
     rows: list[tuple[str, ...]] = [
-        ("", "parameters", "tokens", "per parameter", "over its largest run", "by")
+        ("", "parameters", "tokens", "per parameter", "over its largest run", "over its flagship", "by")
     ]
     for one in others:
-        over = "" if one.largest is None else f"{one.largest:.3g}"
+        over = ("" if times is None else f"{times:.3g}" for times in (one.largest, one.trained))
         rows.append(
-            (one.name, number(one.parameters), number(one.tokens), f"{one.ratio:.3g}", over, one.source)
+            (one.name, number(one.parameters), number(one.tokens), f"{one.ratio:.3g}", *over, one.source)
         )
     return rows
 
@@ -236,7 +236,7 @@ def _print_published(made: Plan, others: list[Any]) -> None:
     from danlu.laws.plan.published import LEFT_OUT
 
     say(f"{float(made.run.training):.4g} FLOP")
-    print_table(_published(others), drop=(5,))
+    print_table(_published(others), drop=(6, 5))
     say(LEFT_OUT)
 
 

@@ -15,9 +15,10 @@ from danlu.laws.formulas.repeated import DATA_CONSTRAINED
 from danlu.laws.saved import Saved, load
 
 DEFAULT = "besiroglu"
-# Of the points of Hoffmann et al. 2022, section 3: parameters, tokens, and the budgets of their IsoFLOP
-# profiles.
-POINTS = {"n": (70e6, 16e9), "d": (5e9, 500e9), "c": (6e18, 3e21), "d/n": (0.45, 340.0)}
+# Of the points of Hoffmann et al. 2022, figure 4, as Epoch AI read them off: the 240 that Besiroglu et al.
+# 2024 fitted to. The limit that follows lies beyond Chinchilla itself, on which the law was tried: 70e9
+# parameters, 1.4e12 tokens, 5.76e23 FLOP.
+POINTS = {"n": (5.73e7, 1.62e10), "d": (8.19e8, 3.18e11), "c": (1.4e18, 1.3e22), "d/n": (0.456, 341.0)}
 # Besiroglu et al. 2024, table 1: the standard error of a, N_opt ∝ C^a. Hoffmann et al.'s interval of a,
 # (.454, .455), was shown to be far too narrow, so that none is taken from them.
 ERRORS = {"besiroglu": 0.020}

@@ -25,13 +25,15 @@ LEFT_OUT = "left out: OLMo's ladder, whose law is of the loss on tasks"
 
 
 class Division(NamedTuple):
-    """``key``: ASCII. ``largest``: times the largest compute that the law was fitted to; None: not known."""
+    """``key``: ASCII. ``largest``: times the largest compute that the law was fitted to; ``trained``: times
+    that of the largest run which its authors trained by it. None: not known."""
 
     key: str
     name: str
     parameters: float
     tokens: float
     largest: float | None
+    trained: float | None
     counts: str
     source: str
 
@@ -43,13 +45,20 @@ class Division(NamedTuple):
 
 @dataclass(frozen=True)
 class _Published:
-    """``largest``: compute of its fit, FLOP; None where it is not known."""
+    """``largest``: compute of its fit, FLOP; ``trained``: of the largest run that its authors trained by it,
+    FLOP; None where it is not known."""
 
     name: str
     divide: Divide
     largest: float | None
     source: str
     counts: str = "all parameters"
+    trained: float | None = None
+
+    def over(self, flops: float) -> tuple[float | None, float | None]:
+        """FLOP over the largest of the fit, and over the largest run trained by it."""
+        largest, trained = (None if one is None else flops / one for one in (self.largest, self.trained))
+        return largest, trained
 
 
 def _by(theta: Array) -> Divide:
@@ -109,20 +118,23 @@ PORIAN = (0.1181990, 0.4970288)  # least squares of ln N on ln C through the twe
 HOFFMANN = "Hoffmann et al. 2022, arXiv:2203.15556"
 TABLES = f"{HOFFMANN}, tables 3 and A3"
 LARGEST = POINTS["c"][1]
+CHINCHILLA_70B = 5.76e23  # of the model that the three approaches were to find the size of
 PUBLISHED = {
     "kaplan": _Published(
         "Kaplan", _kaplan, None, "Kaplan et al. 2020, arXiv:2001.08361, table 6: compute of a tiny batch",
         "without embeddings",
     ),
     "chinchilla_1": _Published(
-        "Chinchilla, approach 1", _through((1.21e20, 1e9), (1.30e28, 1e13)), LARGEST, TABLES
+        "Chinchilla, approach 1", _through((1.21e20, 1e9), (1.30e28, 1e13)), LARGEST, TABLES,
+        trained=CHINCHILLA_70B,
     ),
     "chinchilla_2": _Published(
-        "Chinchilla, approach 2", _through((1.20e20, 1e9), (1.75e28, 1e13)), LARGEST, TABLES
+        "Chinchilla, approach 2", _through((1.20e20, 1e9), (1.75e28, 1e13)), 3e21, TABLES,
+        trained=CHINCHILLA_70B,
     ),
     "chinchilla_3": _Published(
         "Chinchilla, approach 3", _by(CHINCHILLA.theta("hoffmann")), LARGEST,
-        CHINCHILLA.published["hoffmann"].source,
+        CHINCHILLA.published["hoffmann"].source, trained=CHINCHILLA_70B,
     ),
     "besiroglu": _Published(
         "Chinchilla refitted", _by(CHINCHILLA.theta("besiroglu")), LARGEST,
@@ -145,11 +157,13 @@ PUBLISHED = {
         "Farseer", _farseer, None, FARSEER.published["farseer"].source, "without embeddings"
     ),
     "llama_3": _Published(
-        "Llama 3", _llama3, 1e22, "Grattafiori et al. 2024, arXiv:2407.21783, section 3.2.1"
+        "Llama 3", _llama3, 1e22, "Grattafiori et al. 2024, arXiv:2407.21783, section 3.2.1",
+        trained=3.8e25,  # 405B
     ),
     "deepseek": _Published(
         "DeepSeek", _deepseek, 3e20, "Bi et al. 2024, arXiv:2401.02954, equation 4: N = M/6",
         "FLOPs of a token over 6, without embeddings",
+        trained=6 * 67e9 * 2e12,  # 67B on 2T tokens, whose loss it predicted
     ),
 }  # fmt: skip
 
@@ -158,8 +172,7 @@ def divisions(flops: float) -> list[Division]:
     """What each published law makes of ``flops``."""
     return [
         Division(
-            key, one.name, *one.divide(flops), None if one.largest is None else flops / one.largest,
-            one.counts, one.source,
+            key, one.name, *one.divide(flops), *one.over(flops), one.counts, one.source,
         )
         for key, one in PUBLISHED.items()
     ]  # fmt: skip
