@@ -16,13 +16,12 @@ import numpy as np
 from danlu.files.json import finite
 from danlu.laws.answer import Answer
 from danlu.laws.base import Array, Law
+from danlu.laws.best import best_size
 from danlu.laws.doubt import Draws
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
 
 FARTHEST = np.log(1e9)  # gains beyond a factor of this are told as without end
 HALVINGS = 50  # of 2·FARTHEST: down to 4e-14
-GOLDEN = (np.sqrt(5) - 1) / 2
-NARROWINGS = 45  # of the range of ln N: down to 2e-8, a loss of 1e-16 off the best
 
 
 class Factor(NamedTuple):
@@ -133,30 +132,10 @@ def log_gain(law: Law, one: Array, baseline: Array, by: str, at: Mapping[str, fl
 
 
 def _reached(law: Law, theta: Array, by: str, at: Mapping[str, float], log_factor: Array) -> Array:
-    """The loss with ``by`` times a factor, (draws,)."""
+    """The loss with ``by`` times a factor, (draws,); with compute, of the best size for it."""
     data = {name: np.full((len(theta), 1), value) for name, value in at.items()}
     data[by] = data[by] * np.exp(log_factor)[:, None]
     if by in law.columns:
         return law.predict(theta, data)[:, 0]
-    return frontier(law, theta, data[by])
-
-
-def frontier(law: Law, theta: Array, flops: Array) -> Array:
-    """The lowest loss that a law of n and d allows for a budget, (draws,); theta (draws, parameters), flops
-    (draws, 1). By golden sections of ln N."""
-
-    def loss(log_n: Array) -> Array:
-        n = np.exp(log_n)
-        return law.predict(theta, {"n": n, "d": flops / (FLOPS_PER_PARAMETER_AND_TOKEN * n)})
-
-    low, high = np.zeros_like(flops), np.log(flops / FLOPS_PER_PARAMETER_AND_TOKEN)
-    a, b = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-    at_a, at_b = loss(a), loss(b)
-    for _ in range(NARROWINGS):
-        left = at_a < at_b
-        low, high = np.where(left, low, a), np.where(left, b, high)
-        new = np.where(left, high - GOLDEN * (high - low), low + GOLDEN * (high - low))
-        at_new = loss(new)
-        a, b = np.where(left, new, b), np.where(left, a, new)
-        at_a, at_b = np.where(left, at_new, at_b), np.where(left, at_a, at_new)
-    return np.minimum(at_a, at_b)[:, 0]
+    n = best_size(law, theta, data[by][:, 0])[:, None]
+    return law.predict(theta, {"n": n, "d": data[by] / (FLOPS_PER_PARAMETER_AND_TOKEN * n)})[:, 0]

@@ -10,6 +10,7 @@ import numpy as np
 
 from danlu.files.json import finite
 from danlu.laws.base import Array, Law
+from danlu.laws.best import best_size
 from danlu.laws.beyond import NOT_KNOWN, WORDS, along, beyond
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import stretched
@@ -20,7 +21,7 @@ from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
 SIZES = ("n", "d", "c")
 SIXFOLD = 1.01  # c/(6·n·d) may differ from 1 by this factor, if all three are given
-GRID, SPAN = 400, 1e6  # of sizes, about √(c/6), among which the best one is looked for
+END = 1e-6  # a best size so near to one parameter or one token is none
 
 
 @dataclass(frozen=True)
@@ -152,25 +153,10 @@ def where(law: Law, theta: Array, places: Mapping[str, Any]) -> Points:
 
 
 def _best_size(law: Law, theta: Array, points: Points) -> Array:
-    """For each c the n of the lowest prediction, d = c/(6·n) and other columns as they are, (places,)."""
-    from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
-
-    if law is CHINCHILLA:
-        with np.errstate(all="ignore"):
-            n = optimum(theta, points["c"])[0]
-        if not (np.isfinite(n) & (n > 0)).all():
-            raise LawError("without A, B, α and β above zero the law has no best size; give n or d")
-        return n
-    k = FLOPS_PER_PARAMETER_AND_TOKEN
-    low, high = (np.log(np.sqrt(points["c"] / k)) + sign * np.log(SPAN) for sign in (-1, 1))
-    for _ in range(4):  # each time about the best of the last
-        grid = np.linspace(low, high, GRID)  # (GRID, places)
-        other = {name: np.tile(column, GRID) for name, column in points.items()}
-        n = np.exp(grid.ravel())
-        loss = law.predict(theta, {**other, "n": n, "d": other["c"] / (k * n)}).reshape(grid.shape)
-        best = np.nanargmin(loss, axis=0)
-        if (best == 0).any() or (best == GRID - 1).any():
-            raise LawError(f"{law.name} has no best size for this compute; give n or d")
-        at = np.arange(grid.shape[1])
-        low, high = grid[best - 1, at], grid[best + 1, at]
-    return np.exp((low + high) / 2)
+    """For each c the best n, other columns as they are, (places,)."""
+    c = points["c"]
+    n = best_size(law, theta[None], c, {name: points[name] for name in points if name not in SIZES})
+    d = c / (FLOPS_PER_PARAMETER_AND_TOKEN * n)
+    if (np.minimum(n, d) < 1 + END).any():
+        raise LawError(f"{law.name} has no best size for this compute; give n or d")
+    return n

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from danlu.laws import ABSOLUTE, HUBER, SQUARES, LawError, Points, fit, law, restrict
-from danlu.laws.formulas.chinchilla import optimum
-from danlu.laws.gains import frontier, log_gain
+from danlu.laws.gains import log_gain
 from danlu.laws.groups import GROUP, by_group, grouped
 
 CHINCHILLA = law("chinchilla")
@@ -105,15 +104,6 @@ def test_noisy_points_give_it_back_within_its_interval():
         assert low < high < FACTOR * 1.3 and low > FACTOR / 1.3
         inside += low <= FACTOR <= high
     assert inside >= 8
-
-
-def test_the_best_division_is_that_of_the_closed_form():
-    theta, flops = np.stack([TRUTH, TRUTH * 1.05]), np.array([[1e19], [1e23]])
-    n, d = optimum(theta, flops[:, 0])
-    expected = [
-        CHINCHILLA.predict(t, {"n": a, "d": b}) for t, a, b in zip(theta, n[:, None], d[:, None], strict=True)
-    ]
-    np.testing.assert_allclose(frontier(CHINCHILLA, theta, flops), np.concatenate(expected), rtol=1e-12)
 
 
 def test_a_loss_below_the_others_floor_is_never_reached():

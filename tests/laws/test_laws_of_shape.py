@@ -9,11 +9,11 @@ import pytest
 from scipy.spatial import ConvexHull
 
 from danlu.laws import HUBER, SQUARES, LawError, Points, fit, law
+from danlu.laws.best import best_size
 from danlu.laws.formulas.additive import best_batch
 from danlu.laws.formulas.chinchilla import optimum
 from danlu.laws.formulas.experts import effective_experts
 from danlu.laws.formulas.farseer import REFERENCE, from_paper
-from danlu.laws.gains import frontier
 from danlu.laws.hull import lower_hull
 from tests.laws.cases import CASES
 
@@ -29,9 +29,8 @@ def test_coupled_with_k_of_one_is_chinchilla():
 
 def test_the_best_division_does_not_depend_on_k():
     coupled, theta = law("coupled"), np.array([1.2, 900.0, 2500.0, 0.42, 0.4, 0.6])
-    n, d = optimum(theta[:5], 1e21)
-    best = coupled.predict(theta, {"n": n[None], "d": d[None]})
-    np.testing.assert_allclose(frontier(coupled, theta[None], np.array([[1e21]])), best, rtol=1e-12)
+    n = best_size(coupled, theta[None], np.array([1e21]))
+    np.testing.assert_allclose(n, optimum(theta[:5], 1e21)[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("loss", [HUBER, SQUARES], ids=str)

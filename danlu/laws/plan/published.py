@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from danlu.laws.base import Array
+from danlu.laws.best import best_size
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 from danlu.laws.formulas.farseer import FARSEER
 from danlu.laws.formulas.kaplan import PF_DAY
@@ -102,11 +103,8 @@ def _gemstones(flops: float) -> tuple[float, float]:
 
 
 def _farseer(flops: float) -> tuple[float, float]:
-    """The law has no closed optimum: the lowest loss among sizes, D = C/6N."""
-    n = np.sqrt(flops / FLOPS_PER_PARAMETER_AND_TOKEN) * np.geomspace(1e-3, 10, 20_001)
-    d = flops / (FLOPS_PER_PARAMETER_AND_TOKEN * n)
-    at = int(np.argmin(FARSEER.predict(FARSEER.theta("farseer"), {"n": n, "d": d})))
-    return float(n[at]), float(d[at])
+    n = float(best_size(FARSEER, FARSEER.theta("farseer")[None], np.array([flops]))[0])
+    return n, flops / (FLOPS_PER_PARAMETER_AND_TOKEN * n)
 
 
 def _porian(flops: float) -> tuple[float, float]:
