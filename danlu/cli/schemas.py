@@ -57,8 +57,7 @@ _LAW = {
     "parameters": [{"name": str, "meaning": str, "unit": str}], "published": {...: dict},
 }  # fmt: skip
 _WARNED = {"code": str, "text": str}
-_LOW_HIGH = {"low": _NUMBER, "high": _NUMBER}
-_CHAINED = {"value": float, "low": float, "high": float, "run_low": float, "run_high": float}
+_CHAINED = {"value": float, "mean": _ENDS, "run": _ENDS}
 _LEFT = {
     "what": str, "rows": [int], "leverage": float, "standardised": _NUMBER, "shift": _NUMBER,
     "decision": {...: _NUMBER}, "parameters": {...: _NUMBER},
@@ -85,7 +84,7 @@ _CALIBRATION = {
 }  # fmt: skip
 _LAWS_FIT = {
     "schema": "danlu.laws.fit/2", "law": str, "points": int, "parameters": {...: _NUMBER},
-    "fixed": [str], "intervals": {...: {"low": _NUMBER, "high": _NUMBER, "error": _NUMBER}},
+    "fixed": [str], "intervals": {...: {**_ENDS, "error": _NUMBER}},
     "coordinates": [str], "covariance": ([[_NUMBER]], None), "ranges": {...: [float]},
     "scatter": {"within": _NUMBER, "between": _NUMBER, "cluster": _TEXT, "clusters": int},
     "loss": {"kind": str, "delta": _NUMBER}, "objective": _NUMBER, "residuals": [_NUMBER],
@@ -253,14 +252,13 @@ SCHEMAS: dict[str, Schema] = {
     "laws fit": Schema(2, ({**_LAWS_FIT, **_READ}, {
         "schema": "danlu.laws.groups/1", "law": str, "group": str, "baseline": str, "shared": [str],
         "together": (_LAWS_FIT, None), "groups": {...: _LAWS_FIT}, "warnings": [_WARNED],
-        "gains": {...: [{"by": str, "at": {...: float}, "loss": _NUMBER, "value": _NUMBER,
-                         "low": _NUMBER, "high": _NUMBER}]}, **_READ,
+        "gains": {...: [{"by": str, "at": {...: float}, "loss": _NUMBER, **_ENDS}]}, **_READ,
     })),
     "laws predict": Schema(1, {
         "law": str, "target": str, "warnings": [_WARNED], "calibration": (_CALIBRATION, None),
         "predictions": [{
-            "at": {...: _NUMBER}, "value": _NUMBER, "mean": _LOW_HIGH,
-            "run": _LOW_HIGH, "reach": _NUMBER, "widened": _NUMBER,
+            "at": {...: _NUMBER}, "value": _NUMBER, "mean": _ENDS,
+            "run": _ENDS, "reach": _NUMBER, "widened": _NUMBER,
             "calibration": str,
         }],
     }),
@@ -272,9 +270,9 @@ SCHEMAS: dict[str, Schema] = {
     }),
     "laws isoflop": Schema(1, _APPROACHES),
     "laws envelope": Schema(1, _APPROACHES),
-    "laws chain": Schema(1, {
+    "laws chain": Schema(2, {
         "links": [{"sources": [str], "target": str, "law": str, "parameters": {...: float},
-                   "intervals": {...: _LOW_HIGH}}],
+                   "intervals": {...: _ENDS}}],
         "points": int, "hold_out": ({"by": str, "points": int, "errors": {...: float}}, None),
         "predictions": [{"at": {...: float}, "loss": (_CHAINED, None), "task_loss": (_CHAINED, None),
                          "accuracy": (_CHAINED, None)}],
@@ -284,17 +282,16 @@ SCHEMAS: dict[str, Schema] = {
         "law": str, "points": int, "parameters": {...: float}, "decision": {...: _NUMBER}, "by": str,
         "rows": [_LEFT], "clusters": [_LEFT], "groups": [_LEFT], "warnings": [_WARNED], **_READ,
     }),
-    "laws design": Schema(1, {
-        "target": str, "value": float, "half": float, "relative": bool, "budget": float, "rank": str,
-        "runs": [{"n": float, "d": float, "flops": float, "fall": float, "half": float,
-                  "fall_per_flop": float}],
+    "laws design": Schema(2, {
+        "target": str, **_ENDS, "budget": float, "rank": str,
+        "runs": [{"n": float, "d": float, "flops": float, "fall": float, "fall_per_flop": float,
+                  "after": _ENDS}],
         "warnings": [_WARNED], **{name: (shape, None) for name, shape in _READ.items()},  # none of a fit file
     }),
     "laws plan": Schema(2, {
         "schema": "danlu.laws.plan/2", "law": str, "by": str, "parameters": {...: float},
         "given": {...: float},
-        "plan": [{"key": str, "name": str, "value": float, "low": _NUMBER, "high": _NUMBER, "unit": str,
-                  "source": str, "group": str}],
+        "plan": [{"key": str, "name": str, **_ENDS, "unit": str, "source": str, "group": str}],
         "train": ({"command": str, "recipe": [str], "batch": int}, None),
         "published": [{"key": str, "name": str, "parameters": float, "tokens": float,
                        "tokens_per_parameter": float, "largest": _NUMBER, "trained": _NUMBER, "counts": str,

@@ -55,7 +55,7 @@ class Answer:
         if not all(map(math.isfinite, best)):
             return {}
         if self.draws is None or not self.intervals:
-            return {name: Interval(value, None, None, None) for name, value in zip("Gab", best, strict=True)}
+            return {name: Interval(value, None, None) for name, value in zip("Gab", best, strict=True)}
         found = self.draws.of(lambda theta: np.stack(allocation(theta), axis=-1))
         return {
             name: Interval(*map(float, row))
@@ -100,7 +100,7 @@ class Answer:
                 for place, key in enumerate(keys)
                 if not found.law.own[place]
             },
-            "intervals": {ascii_name(name): _interval(one) for name, one in self.intervals.items()},
+            "intervals": {ascii_name(name): one.json() for name, one in self.intervals.items()},
             "coordinates": [f"ln {p}" if log else p for p, log in zip(keys, found.law.logs, strict=True)],
             "covariance": None if covariance is None else covariance.tolist(),
             "ranges": ranges(found.points, found.law),
@@ -111,7 +111,7 @@ class Answer:
             "agreeing_starts": found.agreeing_starts,
             "gradient": found.gradient_norm,
             "converged": found.converged,
-            "allocation": {name: one._asdict() for name, one in self.allocation.items()},
+            "allocation": {name: one.json() for name, one in self.allocation.items()},
             "hold_out": None if self.held is None else _held(self.held),
             "left_out": None if self.draws is None else _left_out(self.draws.without),
             "calibration": None if self.calibration is None else self.calibration.json(),
@@ -227,10 +227,6 @@ def compare(points: Points, *, rungs: int = 2) -> list[Score]:
         except LawError as error:
             scores.append(Score(one, len(one.parameters), None, None, str(error)))
     return sorted(scores, key=lambda s: (s.law.target != "loss", s.mean is None, s.mean or 0.0))
-
-
-def _interval(one: Interval) -> dict[str, Any]:
-    return {"low": one.low, "high": one.high, "error": one.error}
 
 
 def _left_out(without: LeftOut | None) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,12 @@ class Predicted(NamedTuple):
     law: Interval
     low: Array
     high: Array
+
+    def json(self) -> dict[str, Any]:
+        """Of the first point: the value, its interval, and that of a new run."""
+        value, low, high = (float(one[0]) for one in self.law[:3])
+        run = Interval(value, float(self.low[0]), float(self.high[0]))
+        return {"value": value, "mean": Interval(value, low, high).json(), "run": run.json()}
 
 
 class Held(NamedTuple):

@@ -7,6 +7,7 @@ time: Fedorov 1972; Chaloner and Verdinelli 1995, doi:10.1214/ss/1177009939).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from danlu.laws.base import Array, Law
+from danlu.laws.doubt import Interval
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
@@ -53,8 +55,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Design:
-    """``value``: of the target now; ``half``: half of its 95 % interval now, as a share of the value where
-    ``relative``. ``runs``: in the order of their gain; ``warnings``."""
+    """``value``: of the target now; ``half``: half of its 95 % interval now, of the logarithm of the value
+    where ``relative``. ``runs``: in the order of their gain; ``warnings``."""
 
     target: str
     value: float
@@ -62,6 +64,12 @@ class Design:
     relative: bool
     runs: list[Run]
     warnings: list[Warned]
+
+    def interval(self, half: float) -> Interval:
+        """The value with 95 % ends so far from it."""
+        v = self.value
+        ends = (v * math.exp(-half), v * math.exp(half)) if self.relative else (v - half, v + half)
+        return Interval(v, *ends)
 
 
 def design(

@@ -35,7 +35,12 @@ class Interval(NamedTuple):
     value: Any
     low: Any
     high: Any
-    error: Any
+    error: Any = None
+
+    def json(self) -> dict[str, Any]:
+        """What an interval is in every JSON: ``value``, ``low`` and ``high``, and ``error`` where known."""
+        said = self._asdict()
+        return said if self.error is not None else {name: said[name] for name in ("value", "low", "high")}
 
 
 def interval(value: Any, draws: Array, level: float = 0.95) -> Interval:

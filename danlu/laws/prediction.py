@@ -13,7 +13,7 @@ from danlu.laws.base import Array, Law
 from danlu.laws.best import best_size
 from danlu.laws.beyond import NOT_KNOWN, WORDS, along, beyond
 from danlu.laws.calibration import Calibration
-from danlu.laws.doubt import stretched
+from danlu.laws.doubt import Interval, stretched
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.saved import Saved
 from danlu.laws.scatter import Scatter, ends
@@ -53,8 +53,8 @@ class Prediction:
             {
                 "at": {name: column[i] for name, column in self.places.items()},
                 "value": self.value[i],
-                "mean": {"low": self.mean_low[i], "high": self.mean_high[i]},
-                "run": {"low": self.run_low[i], "high": self.run_high[i]},
+                "mean": Interval(self.value[i], self.mean_low[i], self.mean_high[i]).json(),
+                "run": Interval(self.value[i], self.run_low[i], self.run_high[i]).json(),
                 "reach": self.reach[i],
                 "widened": self.widened[i],
                 "calibration": self.said[i],

@@ -126,7 +126,10 @@ def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path) -> None:
     assert link["law"] == "task-accuracy" and link["parameters"]["b"] == pytest.approx(0.25, abs=1e-3)
     (one,) = said["predictions"]
     assert one["accuracy"]["value"] == pytest.approx(0.25 + 0.7 / (1 + np.exp(-1.2)), abs=1e-3)
-    assert one["accuracy"]["run_low"] <= one["accuracy"]["value"] <= one["accuracy"]["run_high"]
+    mean, run = (one["accuracy"][name] for name in ("mean", "run"))
+    assert (
+        run["low"] <= mean["low"] <= one["accuracy"]["value"] == mean["value"] <= mean["high"] <= run["high"]
+    )
     code, out, _ = danlu(capsys, *words, "--guess", "0.25")
     assert code == 0 and "accuracy of loss: accuracy = a/(1 + e^(−k·(L − L₀))) + b" in out
 
@@ -156,7 +159,9 @@ def test_design(capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path
     assert (code, err) == (0, "")
     said = json.loads(out)
     first, second = said["runs"]
-    assert said["half"] > first["half"] > second["half"] > 0 and first["flops"] <= 1e21 * (1 + 1e-9)
+    wide = [one["high"] / one["low"] for one in (said, first["after"], second["after"])]
+    assert wide[0] > wide[1] > wide[2] > 1 and first["flops"] <= 1e21 * (1 + 1e-9)
+    assert first["after"]["low"] < said["value"] < first["after"]["high"]
     assert 6 * first["n"] * first["d"] == pytest.approx(first["flops"])
     n, d = optimum(TRUTH, 1e23)
     loss = law("chinchilla").predict(TRUTH, {"n": np.array([n]), "d": np.array([d])})[0]

@@ -81,7 +81,7 @@ def chain(
             "points": found.points.size,
             "hold_out": None if held is None else held._asdict(),
             "predictions": [
-                {"at": place, **{name: _ends(one) for name, one in values.items()}}
+                {"at": place, **{name: one.json() for name, one in values.items()}}
                 for place, values in predicted
             ],
             "warnings": [one.json() for one in warnings],
@@ -105,7 +105,7 @@ def chain(
         for place, values in predicted:
             spot = ", ".join(f"{name}={value:.4g}" for name, value in place.items())
             for name, one in values.items():
-                table.append((spot, name, *(f"{x:.4g}" for x in _ends(one).values())))
+                table.append((spot, name, *(f"{float(x[0]):.4g}" for x in (*one.law[:3], one.low, one.high))))
                 spot = ""
         print_table(table)
     for warning in warnings:
@@ -146,16 +146,5 @@ def _link(link: Any) -> dict[str, Any]:
         "target": link.target,
         "law": law.name,
         "parameters": {name: one.value for name, one in ends.items()},
-        "intervals": {name: {"low": one.low, "high": one.high} for name, one in ends.items()},
-    }
-
-
-def _ends(one: Any) -> dict[str, float]:
-    law = one.law
-    return {
-        "value": float(law.value[0]),
-        "low": float(law.low[0]),
-        "high": float(law.high[0]),
-        "run_low": float(one.low[0]),
-        "run_high": float(one.high[0]),
+        "intervals": {name: one.json() for name, one in ends.items()},
     }

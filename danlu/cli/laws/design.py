@@ -65,9 +65,14 @@ def design(
         warnings.append(Warned("large-budget", text))
     if as_json:
         print_json({
-            "target": found.target, "value": found.value, "half": found.half, "relative": found.relative,
-            "budget": budget, "rank": rank,
-            "runs": [{**run.__dict__, "fall_per_flop": run.fall / run.flops} for run in found.runs],
+            "target": found.target, **found.interval(found.half).json(), "budget": budget, "rank": rank,
+            "runs": [
+                {
+                    "n": run.n, "d": run.d, "flops": run.flops, "fall": run.fall,
+                    "fall_per_flop": run.fall / run.flops, "after": found.interval(run.half).json(),
+                }
+                for run in found.runs
+            ],
             "warnings": [one.json() for one in warnings],
         } | said)  # fmt: skip
         return

@@ -247,7 +247,7 @@ def _frontier(one: Frontier, flops: Sequence[float]) -> dict[str, Any]:
     at = []
     for budget in flops:
         n, d = one.optimum(budget)
-        at.append({"flops": budget, "n": n._asdict(), "d": d._asdict()})
+        at.append({"flops": budget, "n": n.json(), "d": d.json()})
     names = list(one.optima)
     optima = [
         dict(zip(names, row, strict=True))
@@ -255,8 +255,8 @@ def _frontier(one: Frontier, flops: Sequence[float]) -> dict[str, Any]:
     ]
     return {
         "how": one.approach,
-        "a": one.a._asdict(),
-        "b": one.b._asdict(),
+        "a": one.a.json(),
+        "b": one.b.json(),
         "at": at,
         "optima": optima if len(optima) < MOST_TOLD else [],
         "refused": one.refused,
