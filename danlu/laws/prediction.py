@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +150,14 @@ def where(law: Law, theta: Array, places: Mapping[str, Any]) -> Points:
     if missing := [name for name in law.columns if name not in points]:
         raise LawError(f"{law.name} predicts from {', '.join(law.columns)}; give a value of {missing[0]}")
     return points
+
+
+def enough(law: Law, names: Collection[str]) -> bool:
+    """Whether columns of these names are a place of the law, as ``where`` finds it."""
+    known = {*names}
+    if len(known & {*SIZES}) > 1 or ("c" in known and {"n", "d"} <= {*law.columns}):
+        known |= {*SIZES}
+    return {*law.columns} <= known
 
 
 def _best_size(law: Law, theta: Array, points: Points) -> Array:

@@ -288,6 +288,16 @@ def test_predict_from_a_fit_and_from_points(
     expected = CHINCHILLA.predict(TRUTH, Points(n=[1e9, 7e8], d=[1.4e10, 1.4e10]))
     assert [one["value"] for one in said["predictions"]] == pytest.approx(expected.tolist(), rel=1e-6)
     assert said["predictions"][1]["at"] == {"n": 7e8, "d": 1.4e10, "c": pytest.approx(6 * 7e8 * 1.4e10)}
+    # The same places by --at: in one, in two, in parts.
+    for words in (
+        ("--at", "n=1e9,0.7B,d=14B"),
+        ("--at", "n=1e9,d=14B", "--at", "n=0.7B,d=14B"),
+        ("--at", "n=1e9,0.7B", "--at", "d=14B"),
+        ("--d", "14B", "--at", "n=1e9,0.7B"),
+        ("--at", f"c={6 * 1e9 * 14e9!r},n=1B", "--at", "d=14B,n=0.7B"),
+    ):
+        code, out, err = danlu(capsys, "predict", written, *words, "--json")
+        assert (code, err) == (0, "") and json.loads(out)["predictions"] == said["predictions"], words
     code, out, _ = danlu(capsys, "predict", ladder, "--c", "4e21", "--column", "n=params")
     n, d = optimum(TRUTH, 4e21)
     loss = float(CHINCHILLA.predict(TRUTH, Points(n=[n], d=[d]))[0])
@@ -301,7 +311,10 @@ def test_predict_from_a_fit_and_from_points(
         ((), "nothing to predict: give two of --n, --d and --c"),
         (("--n", "1e9"), "give a value of d"),
         (("--n", "many", "--d", "1e9"), "n = many: it is a number above zero, such as 7e9 or 7B"),
-        (("--at", "x"), "--at x: it is COLUMN=VALUES"),
+        (("--at", "x"), "--at x: it is names with numbers above zero, such as n=7e9,d=2e12"),
+        (("--n", "1e9", "--at", "n=2e9,d=1e10"), "n is given twice, by --n and by --at"),
+        (("--at", "n=1e9,2e9,d=1e9,2e9,3e9"), "as many values of each column, or one: n 2, d 3"),
+        (("--at", "n=1e9", "--at", "n=2e9"), "give a value of d"),
         (("--c", "1e33"), "too far to be told"),
     ],
 )

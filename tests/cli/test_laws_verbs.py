@@ -130,6 +130,11 @@ def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path) -> None:
     assert (
         run["low"] <= mean["low"] <= one["accuracy"]["value"] == mean["value"] <= mean["high"] <= run["high"]
     )
+    code, out, _ = danlu(
+        capsys, *words[:-4], "--at", "loss=2.5,3", "--at", "loss=2.5", "--resamples", 10, "--json"
+    )
+    two, three, again = json.loads(out)["predictions"]
+    assert two == again == one and three["at"] == {"loss": 3.0}
     code, out, _ = danlu(capsys, *words, "--guess", "0.25")
     assert code == 0 and "accuracy of loss: accuracy = a/(1 + e^(−k·(L − L₀))) + b" in out
 
@@ -137,8 +142,9 @@ def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--at", "loss"], "--at loss: names with numbers above zero"),
-        (["--at", "loss=low"], "--at loss=low: names with numbers above zero"),
+        (["--at", "loss"], "--at loss: it is names with numbers above zero"),
+        (["--at", "loss=low"], "--at loss=low: it is names with numbers above zero"),
+        (["--at", "loss=2.5,loss=3"], "--at loss=2.5,loss=3: loss is given twice"),
         (["--guess", "chance"], "--guess chance: a share such as 0.25, or free"),
         (["--column", "accuracy=absent"], "there is no column absent"),
         (["--at", "s=3"], "the chain begins at loss, not at s"),

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, amount, reading
+from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, reading
+from danlu.cli.laws.places import At, joined, read_places
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -19,10 +20,7 @@ def chain(
     column: Column = None,
     where: Where = None,
     unit: Unit = None,
-    at: Annotated[
-        list[str] | None,
-        typer.Option("--at", metavar="n=…,d=…", help="Predict here: n=7B,d=2T or c=1e23 or loss=2.1."),
-    ] = None,
+    at: At = None,
     through: Annotated[
         str | None,
         typer.Option("--through", help="The losses between: loss, task_loss or both. Default: all."),
@@ -55,7 +53,7 @@ def chain(
     from danlu.laws import chain as fitted
     from danlu.laws.chain import hold_out as scored
 
-    places = [_place(one) for one in at or []]
+    asked_at = read_places(at or [])
     losses = through.split(",") if through else None
     asked = reading(n, d, c, column, where, unit)
     got = read(file, wanted=tuple(dict.fromkeys([*asked["chosen"], *(losses or ()), "accuracy"])), **asked)
@@ -73,6 +71,7 @@ def chain(
                 held = scored(got.points, hold_out, **options)
             except LawError as error:
                 warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
+        places = _places(found, asked_at)
         predicted = [(place, found.predict(place)) for place in places]
     warnings += [outside for place in places for outside in found.outside(place)]
     if as_json:
@@ -112,19 +111,22 @@ def chain(
         say(f"warning: {warning}")
 
 
-def _place(said: str) -> dict[str, float]:
+def _places(found: Any, asked: list[dict[str, list[float]]]) -> list[dict[str, float]]:
+    """One place after the other."""
     from danlu.laws import LawError
 
-    try:
-        pairs = [(name.strip(), value) for name, value in (one.split("=") for one in said.split(","))]
-        place = {name: amount(name)(value) for name, value in pairs}
-    except (ValueError, typer.BadParameter):
-        place = {}
-    if not place or any(not 0 < value < float("inf") for value in place.values()):
-        raise LawError(
-            f"--at {said}: names with numbers above zero, such as n=7e9,d=2e12, c=1e23 or loss=2.1"
-        )
-    return place
+    begins = [{"c"}, *(set(link.sources) for link in found.links)]
+    places = []
+    for one in joined(asked, lambda names: {*names} in begins):
+        lengths = {len(values) for values in one.values()}
+        if len(lengths - {1}) > 1:
+            told = ", ".join(f"{name} {len(values)}" for name, values in one.items())
+            raise LawError(f"there must be as many values of each column, or one: {told}")
+        places += [
+            {name: values[i if len(values) > 1 else 0] for name, values in one.items()}
+            for i in range(max(lengths))
+        ]
+    return places
 
 
 def _share(said: str) -> float | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.laws.columns import AsJson, Column, Far, Unit, Where, amount, reading, together
+from danlu.cli.laws.places import At, Columns, joined, read_places
 from danlu.cli.output import print_json, print_table, rounded, say
 
 
@@ -25,9 +26,7 @@ def predict(
             "--c", "--flops", metavar="VALUES", help="Training FLOP; alone: of the law's best size."
         ),
     ] = None,
-    at: Annotated[
-        list[str] | None, typer.Option("--at", metavar="COLUMN=VALUES", help="Of another column: x=1e6.")
-    ] = None,
+    at: At = None,
     law: Annotated[
         str, typer.Option("--law", help="The law to fit, where FILE holds points.")
     ] = "chinchilla",
@@ -42,29 +41,45 @@ def predict(
 ) -> None:
     """Predict the loss of runs, with intervals.
 
-    Give two of --n, --d and --c, several values with commas between.
+    Give two of --n, --d and --c, several values with commas between, or --at.
 
-    Example: danlu laws predict fit.json --n 1B,7B --d 1.4e11
+    Examples: danlu laws predict fit.json --n 1B,7B --d 1.4e11; danlu laws predict fit.json --at n=7B,d=2T
     """
     from danlu.laws import LawError
     from danlu.laws import predict as prediction_of
 
-    places: dict[str, list[float]] = {}
-    for said in (*(f"{name}={v}" for name, v in (("n", n), ("d", d), ("c", c)) if v), *(at or [])):
-        name, equals, values = said.partition("=")
-        if not equals or name in places:
-            raise LawError(f"--at {said}: it is COLUMN=VALUES, each column once")
-        places[name] = [amount(name)(one) for one in values.split(",")]
-    if not places:
-        raise LawError("nothing to predict: give two of --n, --d and --c, --c alone, or --at COLUMN=VALUES")
+    given = {"n": n, "d": d, "c": c}
+    sizes = {name: [amount(name)(one) for one in said.split(",")] for name, said in given.items() if said}
+    places = read_places(at or [])
+    if not sizes and not places:
+        raise LawError("nothing to predict: give two of --n, --d and --c, --c alone, or --at NAME=VALUES")
+    if twice := [name for one in places for name in one if name in sizes]:
+        raise LawError(f"{twice[0]} is given twice, by --{twice[0]} and by --at")
     saved, notes = _fit(source, law, reading(None, None, None, column, where, unit), cluster)
-    found = prediction_of(saved, places, far=far)
+    found = prediction_of(saved, _together(saved, sizes, places), far=far)
     if as_json:
         print_json(found.json())
         return
     for note in notes:
         say(note)
     _print(found)
+
+
+def _together(saved: Any, sizes: Columns, places: list[dict[str, list[float]]]) -> Any:
+    """All places as columns: of each ``--at``, with ``sizes``, those that the law has a use for."""
+    import numpy as np
+
+    from danlu.laws.prediction import enough, where
+
+    each = joined(places, lambda names: enough(saved.law, {*names, *sizes})) or [{}]
+    if len(each) == 1:
+        return {**sizes, **each[0]}
+    found = [where(saved.law, saved.theta, {**sizes, **one}) for one in each]
+    return {
+        name: np.concatenate([one[name] for one in found])
+        for name in found[0]
+        if all(name in one for one in found)
+    }
 
 
 def _fit(source: Path, law: str, asked: dict[str, Any], cluster: str | None) -> tuple[Any, list[str]]:
