@@ -181,7 +181,7 @@ def test_one_ratio_and_few_sizes_are_said() -> None:
     n = np.repeat([1e7, 1e8, 1e9], 5)
     d = 20 * n * np.tile([0.8, 0.9, 1.0, 1.1, 1.2], 3)
     points = Points(n=n, d=d, loss=CHINCHILLA.predict(TRUTH, {"n": n, "d": d}))
-    assert {"narrow-ratio", "few-values", "few-clusters"} <= codes(points)
+    assert {"narrow-ratio", "few-values", "clusters-ignored"} <= codes(points)
 
 
 def test_rows_of_one_run_or_size_belong_together() -> None:
@@ -195,7 +195,7 @@ def test_rows_of_one_run_or_size_belong_together() -> None:
     alone = dependences.found(points.with_columns(n=np.geomspace(1e7, 1e9, 60)), {}, 5)
     assert alone.cluster is None and "no rows share" in alone.text
     few = dependences.found(points, {"run": ["a", "b"] * 30}, 5)
-    assert few.cluster is None and few.warned is not None and few.warned.code == "few-clusters"
+    assert few.cluster is None and few.warned is not None and few.warned.code == "clusters-ignored"
 
 
 def test_an_answer_has_its_audit_and_other_laws_have_one() -> None:

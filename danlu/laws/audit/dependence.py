@@ -76,5 +76,5 @@ def _enough(one: Dependence, size: int, free: int, what: str) -> Dependence:
             f"{shared}, fewer than the {ENOUGH * free} that intervals of {free} parameters need: rows are "
             "drawn one by one, and intervals may be too narrow"
         )
-        return Dependence(None, None, text, Warned("few-clusters", said))
+        return Dependence(None, None, text, Warned("clusters-ignored", said))
     return Dependence(one.cluster, one.labels, f"{shared}: rows of one are drawn together")
