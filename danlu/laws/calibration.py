@@ -168,11 +168,11 @@ def _score(measured: Array, predicted: Array, low: Array, high: Array, logs: boo
 
 
 def _band(low: float, high: float, ratio: Array, score: Array) -> Band:
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     runs, held = len(score), int((score <= 1).sum())
     widen = 1.0
-    if binom.cdf(held, runs, 0.95) < UNLIKELY:
+    if bdtr(held, runs, 0.95) < UNLIKELY:
         # The ⌈.95·(n + 1)⌉-th smallest, or the largest: what would have held them (Vovk et al. 2005).
         place = min(runs, int(np.ceil(0.95 * (runs + 1)))) - 1
         widen = max(1.0, float(np.sort(score)[place]))

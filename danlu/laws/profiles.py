@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from danlu.laws.base import Array
 from danlu.laws.doubt import residual_rows
@@ -25,6 +24,8 @@ def significant(fit: Fit, parameter: str, *, level: float = 0.95) -> float:
     points may scatter unequally. t² and n/(n − k) stand for χ² where points are few. ψ′ is not zero only in
     ρ's quadratic middle; where that is narrow, a wider window stands for it (Powell 1991).
     """
+    from scipy.special import stdtrit
+
     j, r, w, loss = _index(fit, parameter), fit.residuals, fit.weights, fit.loss
     n, k = int((w > 0).sum()), int(fit.free.sum())
     if n <= k:
@@ -39,7 +40,7 @@ def significant(fit: Fit, parameter: str, *, level: float = 0.95) -> float:
     H = (rows * inner) @ rows.T + 1e-12 * inner.sum() / n * np.eye(k)
     a = np.linalg.solve(H, np.eye(k)[int(fit.free[:j].sum())])
     scatter = np.sum((w * loss.slope(r) * (a @ rows)) ** 2) * n / (n - k)
-    return float(stats.t.ppf((1 + level) / 2, n - k) ** 2 * scatter / (2 * (a @ H @ a)))
+    return float(stdtrit(n - k, (1 + level) / 2) ** 2 * scatter / (2 * (a @ H @ a)))
 
 
 @dataclass(frozen=True)

@@ -163,5 +163,11 @@ def alike(values: Array, factor: float) -> NDArray[np.int64]:
     return labels[inverse]
 
 
+def ranks(values: Array) -> Array:
+    """The place of each value among all, (points,), 1 the smallest; those that are equal share the mean."""
+    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[inverse]
+
+
 def _among(bad: list[int]) -> str:
     return f"(and {len(bad) - 1} more)" if len(bad) > 1 else "(the only one)"

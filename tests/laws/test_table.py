@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from danlu.laws import LAWS, LawError, Points, check, fit, law
+from danlu.laws.table import ranks
 
 CHINCHILLA = law("chinchilla")
 N, D = np.repeat([1e7, 1e8, 1e9], 3), np.tile([1e9, 1e10, 1e11], 3)
@@ -107,3 +112,15 @@ def test_other_mistakes_have_sentences_too():
         CHINCHILLA.theta("openai")
     with pytest.raises(LawError, match="needs a value for α and β"):
         CHINCHILLA.theta({"E": 1, "A": 2, "B": 3})
+
+
+def test_ranks_are_those_of_scipy() -> None:
+    values = np.random.default_rng(0).integers(0, 9, 40).astype(float)
+    np.testing.assert_array_equal(ranks(values), rankdata(values))
+
+
+def test_laws_load_no_scipy() -> None:
+    """It alone takes longer to import than the rest; what needs it imports it."""
+    said = "import sys, danlu.laws; print([name for name in sys.modules if name.startswith('scipy')])"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

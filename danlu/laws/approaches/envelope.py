@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from danlu.laws.approaches.frontier import Frontier, frontier, line, positive
 from danlu.laws.audit.dependence import RUNS as NAMED
@@ -37,6 +36,8 @@ class Curves:
 
     def table(self, losses: Array) -> Array:
         """ln loss, (runs, budgets), of losses of all points, (points,); ∞ where a run has none."""
+        from scipy.ndimage import gaussian_filter1d
+
         table = np.empty((len(self.rows), len(self.log_c)))
         for number, rows in enumerate(self.rows):
             loss = np.log(losses[rows])

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from danlu.laws.base import Array
 from danlu.laws.doubt import residual_rows
@@ -173,19 +172,20 @@ def _chances(
     The scale is the median's, times one that follows the columns where the scatter does. The tails are
     Student's, the degrees of freedom weighed by the likelihood of all rows but the ``lengths`` largest.
     """
+    from scipy import special
+
     size = np.abs(deviation) / _spread(fit, deviation, kept)
     n, median, ordered = len(size), np.median(size), np.sort(size)
-    scales = median / stats.t.ppf(0.75, TAILS)
+    scales = median / special.stdtrit(TAILS, 0.75)
     df = np.array(TAILS)[:, None]
-    tails = 2 * stats.t.sf(size / scales[:, None], df)
-    density = stats.t.logpdf(ordered / scales[:, None], np.array(TAILS)[:, None]) - np.log(
-        scales[:, None] / 2
-    )
+    tails = 2 * special.stdtr(df, -size / scales[:, None])
+    constant = np.log(special.poch(df / 2, 0.5)) - np.log(np.pi * df) / 2 - np.log(scales[:, None] / 2)
+    density = constant - (df + 1) / 2 * np.log1p((ordered / scales[:, None]) ** 2 / df)
     below = np.cumsum(density, axis=-1)
     chances = np.empty((len(lengths), n))
     for row, length in enumerate(lengths):
         rest = n - min(int(length), n - 2) - 1
-        inside = stats.t.cdf(ordered[rest] / scales, TAILS) * 2 - 1
+        inside = special.stdtr(TAILS, ordered[rest] / scales) * 2 - 1
         weight = BEFORE + min(1.0, SURE / n) * (below[:, rest - 1] - rest * np.log(inside))
         weight = np.exp(weight - weight.max())
         chances[row] = weight @ tails / weight.sum()
@@ -197,6 +197,8 @@ def _chances(
 def _spread(fit: Fit, deviation: Array, kept: NDArray[np.bool_]) -> Array:
     """How the size of deviations depends on the law's columns, (points,), as a product of powers; 1 where
     that cannot be told from chance."""
+    from scipy.special import fdtrc
+
     columns = [np.log(fit.points[name]) for name in fit.law.columns if (fit.points[name] > 0).all()]
     X = np.stack([np.ones(len(deviation)), *columns], axis=-1)
     X[:, 1:] -= X[kept, 1:].mean(0)
@@ -207,7 +209,7 @@ def _spread(fit: Fit, deviation: Array, kept: NDArray[np.bool_]) -> Array:
         return np.ones(len(y))
     explained = np.sum((y[kept] - y[kept].mean()) ** 2) - rest[0]
     F = explained / (X.shape[1] - 1) / (rest[0] / free)
-    if stats.f.sf(F, X.shape[1] - 1, free) > UNEQUAL:
+    if fdtrc(X.shape[1] - 1, free, F) > UNEQUAL:
         return np.ones(len(y))
     return np.exp(np.clip(X[:, 1:] @ slopes[1:], -np.log(10), np.log(10)))
 
@@ -239,13 +241,15 @@ def _significance(
 ) -> tuple[float, Rows, Array]:
     """How often noise has a set as unlikely as the least likely one of these; that set, and the chances of
     rows with as many left out of the tail."""
+    from scipy.special import ndtr
+
     draw, n = np.random.default_rng(seed), chances.shape[-1]
     ends = np.stack([rows[: lengths[-1]] for rows in orders.values()])
     z = draw.standard_normal((SIMULATED, n))
     if cluster is not None and correlation > 0:
         shared = draw.standard_normal((SIMULATED, int(cluster.max()) + 1))[:, cluster]
         z = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * z
-    noise = 2 * special.ndtr(-np.abs(z))
+    noise = 2 * ndtr(-np.abs(z))
     found = np.stack([_surprise(p[None], ends, [k])[0, :, 0] for p, k in zip(chances, lengths, strict=True)])
     simulated = _surprise(noise, ends, lengths).max((-1, -2))
     chance = (1 + np.sum(simulated >= found.max())) / (1 + SIMULATED)
@@ -260,11 +264,13 @@ def _surprise(p: Array, ends: Rows, lengths: Iterable[int]) -> Array:
 
     Of rows at an end Fisher's sum of −ln p, which is Γ-distributed; of the smallest p the order statistic.
     """
+    from scipy.special import betainc, gammaincc
+
     n, most = p.shape[-1], ends.shape[-1]
     k = np.array([*lengths])
-    by_end = special.gammaincc(k, np.cumsum(-np.log(p[:, ends]), axis=-1)[..., k - 1])
+    by_end = gammaincc(k, np.cumsum(-np.log(p[:, ends]), axis=-1)[..., k - 1])
     smallest = np.sort(np.partition(p, most - 1, axis=-1)[:, :most], axis=-1)[:, k - 1]
-    by_size = special.betainc(k, n - k + 1, smallest)
+    by_size = betainc(k, n - k + 1, smallest)
     return -np.log(np.maximum(np.concatenate([by_end, by_size[:, None]], axis=1), 1e-300))
 
 

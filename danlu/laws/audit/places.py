@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from danlu.laws.base import Array, Law
 from danlu.laws.errors import Warned
 from danlu.laws.fit import Fit
-from danlu.laws.table import Points
+from danlu.laws.table import Points, ranks
 
 LOWEST, HIGHEST = 0.05, 20.0  # nats per token that a loss is looked for between
 RISES = 0.5  # rank correlation of loss with compute from which on it is no loss
@@ -51,7 +50,7 @@ def unit_of(points: Points) -> list[Warned]:
         )))  # fmt: skip
     over = next((name for name in ("c", "n", "d") if name in whole), None)
     if over is not None and points.size > 5:
-        rank = stats.spearmanr(whole[over], loss).statistic
+        rank = float(np.corrcoef(ranks(whole[over]), ranks(loss))[0, 1])
         if rank > RISES:
             said.append(Warned("rising-loss", (
                 f"the loss rises with {over} (rank correlation {rank:.2f}): is it an accuracy or another "

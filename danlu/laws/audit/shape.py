@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from danlu.laws.base import Array
 from danlu.laws.doubt import residual_rows
@@ -45,6 +44,8 @@ def lack_of_fit(
     the law's own gradient does not explain them; the error is that of White (1980), of clusters where there
     are some. ``theta``, ``kept``: parameters, and the rows that they were fitted to.
     """
+    from scipy.special import stdtr
+
     points = fit.points.with_compute()
     over = {name.upper(): points[name] for name in ("c",) if name in points}
     if {"n", "d"} <= points.keys():
@@ -64,7 +65,7 @@ def lack_of_fit(
             continue
         x = (x - x.mean()) / x.std()
         trend, bend = (_score(part, score, rows, group) for part in (x, x**2 - 1))
-        p = min(1.0, 2 * len(over) * 2 * float(stats.t.sf(max(abs(trend), abs(bend)), free)))
+        p = min(1.0, 2 * len(over) * 2 * float(stdtr(free, -max(abs(trend), abs(bend)))))
         ordered, tenth = r[np.argsort(x, kind="stable")], max(3, len(x) // 10)
         parts = ordered[:tenth], ordered[tenth:-tenth], ordered[-tenth:]
         ends = (float(parts[0].mean()), float(parts[1].mean()), float(parts[2].mean()))
@@ -106,7 +107,9 @@ def design(fit: Fit) -> list[Warned]:
         counted = np.log(points["c"] / (FLOPS_PER_PARAMETER_AND_TOKEN * points["n"] * points["d"]))
         x = np.log(points["c"])
         if np.ptp(x) > 0.1 and np.abs(counted).max() > 1e-6:
-            slope = stats.theilslopes(counted[:500], x[:500])[0] if len(x) > 2 else 0.0
+            from scipy.stats import theilslopes
+
+            slope = theilslopes(counted[:500], x[:500])[0] if len(x) > 2 else 0.0
             moved = float(slope * np.ptp(x))
             if abs(moved) > DRIFT:
                 said.append(Warned("drift", (

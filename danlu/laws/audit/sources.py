@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from danlu.laws.audit.parts import two_parts
 from danlu.laws.base import Array
 from danlu.laws.fit import Fit
-from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points, ranks
 
 LEVEL = 0.01  # of a false alarm, for all columns together
 LEVELS = 30  # values that a column of sources has at most
@@ -59,8 +58,10 @@ def sources(
     the means of clusters where each lies within one value, at 1 % for all columns together. A column that
     only names a size, a number of tokens or a budget is left out: the law knows these.
     """
+    from scipy.special import ndtri
+
     counted = _counted(fit.points)
-    score = special.ndtri(stats.rankdata(fit.residuals) / (len(fit.residuals) + 1))
+    score = ndtri(ranks(fit.residuals) / (len(fit.residuals) + 1))
     best: tuple[float, Sources] | None = None
     columns = {
         name: one for name, values in table.items() if (one := _levels(values, fit.points)) is not None
@@ -126,6 +127,8 @@ def _explained(
     score: Array, level: NDArray[np.int64], cluster: NDArray[np.int64] | None
 ) -> tuple[float, float]:
     """The chance of differences as large by F, and the share of the variance between the values."""
+    from scipy.special import fdtrc
+
     used = level >= 0
     score, level = score[used], level[used]
     if cluster is not None:
@@ -141,7 +144,7 @@ def _explained(
     inner = float(((score - means[level]) ** 2).sum())
     outer = float((count * (means - score.mean()) ** 2).sum())
     F = outer / between / max(inner / free, 1e-300)
-    return float(stats.f.sf(F, between, free)), outer / max(inner + outer, 1e-300)
+    return float(fdtrc(between, free, F)), outer / max(inner + outer, 1e-300)
 
 
 def _otherwise(counted: Array, level: NDArray[np.int64]) -> bool:
