@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Law
-from danlu.laws.doubt import Interval, clusters, interval, largest
+from danlu.laws.doubt import Interval, interval, largest, redrawn
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit, refit
 from danlu.laws.formulas.chains import ACCURACY, TASK_ERROR
@@ -169,13 +169,8 @@ def chain(
     """
     points = points.with_compute()
     fits = _fits(points, through, form, guess, ideal)
-    group = clusters(points, by)
-    groups = int(group.max()) + 1
     most = max(int(one.free.sum()) for *_, one in fits)
-    if groups < max(2, most):
-        raise LawError(f"{groups} clusters of points cannot tell how far {most} parameters scatter")
-    drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=resamples)
-    counts = drawn[:, group].astype(float)
+    counts = redrawn(points, by, most, resamples, seed)
     thetas, kept = [], (counts > 0).sum(-1) > most
     for number, (*_, one) in enumerate(fits):
         weights = np.concatenate([counts, np.ones((resamples, one.points.size - points.size))], axis=-1)

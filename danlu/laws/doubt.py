@@ -198,12 +198,11 @@ def resample(
     """
     from scipy.special import ndtri, stdtrit
 
-    _check_size(fit, resamples)
+    _check_size(fit.points, resamples)
     law, points = fit.law, fit.points
     group = clusters(points, by)
     groups, free = int(group.max()) + 1, int(fit.free.sum())
-    if groups < max(FEW, free):
-        raise LawError(f"{groups} cluster{'s' * (groups != 1)} cannot tell how far {free} parameters scatter")
+    _check_clusters(groups, max(FEW, free), free)
     generator = np.random.default_rng(seed)
     far, without = unseen(fit, group, generator)
     far = far * stdtrit(groups - 1, 0.975) / ndtri(0.975)
@@ -252,20 +251,31 @@ def bootstrap(
     points of one run are not independent. ``starts``: of ``refit``.
     Raises LawError where there are fewer clusters than free parameters, or too many numbers to be kept.
     """
-    _check_size(fit, resamples)
-    group = clusters(fit.points, by)
-    groups, free = int(group.max()) + 1, int(fit.free.sum())
-    if groups < max(2, free):
+    free = int(fit.free.sum())
+    counts = redrawn(fit.points, by, free, resamples, seed)
+    found = refit(fit, weights=counts * fit.weights, starts=starts, seed=seed)
+    return _kept(fit, found, resamples, (counts > 0).sum(-1) >= free)
+
+
+def redrawn(points: Points, by: str | Array | None, free: int, resamples: int, seed: int) -> Array:
+    """How often each point is drawn, (resamples, points): points, or clusters whole, with replacement. Raises
+    LawError where there are fewer clusters than ``free`` parameters, or too many numbers to be kept."""
+    _check_size(points, resamples)
+    group = clusters(points, by)
+    groups = int(group.max()) + 1
+    _check_clusters(groups, max(2, free), free)
+    drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    return drawn[:, group].astype(np.float64)
+
+
+def _check_size(points: Points, resamples: int) -> None:
+    if resamples * points.size > MOST:
+        raise LawError(f"{resamples} resamples of {points.size} points are more than fit into memory")
+
+
+def _check_clusters(groups: int, least: int, free: int) -> None:
+    if groups < least:
         raise LawError(f"{groups} cluster{'s' * (groups != 1)} cannot tell how far {free} parameters scatter")
-    generator = np.random.default_rng(seed)
-    counts = generator.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
-    found = refit(fit, weights=counts[:, group] * fit.weights, starts=starts, seed=seed)
-    return _kept(fit, found, resamples, (counts[:, group] > 0).sum(-1) >= free)
-
-
-def _check_size(fit: Fit, resamples: int) -> None:
-    if resamples * fit.points.size > MOST:
-        raise LawError(f"{resamples} resamples of {fit.points.size} points are more than fit into memory")
 
 
 def _kept(fit: Fit, found: Solution, resamples: int, enough: NDArray[np.bool_] | bool = True) -> Draws:

@@ -10,7 +10,8 @@ from danlu.draw.palette import MUTED
 from danlu.laws.answer import Answer, size_of
 from danlu.laws.audit.drawn import parts as audit_parts
 from danlu.laws.base import Array
-from danlu.laws.doubt import rungs_of
+from danlu.laws.doubt import Draws, rungs_of
+from danlu.laws.fit import Fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 from danlu.laws.groups import Groups
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN, Points
@@ -43,7 +44,7 @@ def groups_html(groups: Groups, source: str) -> str:
 def parts(answer: Answer, source: str) -> list[Part]:
     """What the page of one fit holds."""
     found, law = answer.fit, answer.fit.law
-    charts = [_fitted(answer), _isoflops(answer), _allocated(answer)]
+    charts = [fitted(found, answer.draws), _isoflops(answer), _allocated(answer)]
     if answer.audit is None:
         charts.insert(2, _residuals(answer))
     held = answer.held
@@ -78,25 +79,25 @@ def _parameters(answer: Answer) -> Table:
 # The drawings; each is None where the law or the points have nothing to draw.
 
 
-def _fitted(answer: Answer) -> Chart | None:
+def fitted(found: Fit, draws: Draws | None = None) -> Chart | None:
     """Points and curves over the law's last column, a colour for each of some values of its first."""
-    law, points = answer.fit.law, answer.fit.points
+    law, points = found.law, found.points
     if len(law.columns) > 2:
         return None
     over, target = law.columns[-1], law.target
-    chart = _chart(over, _axis(target), "Points, and the law through them.", log_y=law.space == "log")
-    x = _samples(points[over])
+    chart = chart_of(over, axis(target), "Points, and the law through them.", log_y=law.space == "log")
+    x = samples(points[over])
     if len(law.columns) == 1:
-        if answer.draws is not None:
-            ends = answer.draws.predict({over: x})
+        if draws is not None:
+            ends = draws.predict({over: x})
             chart.band(x, ends.low, ends.high, colour=1)
-        chart.line(x, answer.fit.predict({over: x}), colour=0)
+        chart.line(x, found.predict({over: x}), colour=0)
         chart.dots(points[over], points[target], colour=0)
     else:
         first = law.columns[0]
         chart.dots(points[over], points[target], colour=MUTED)
         for colour, value, group in _groups(points, first):
-            chart.line(x, answer.fit.predict({first: np.full_like(x, value), over: x}), colour=colour)
+            chart.line(x, found.predict({first: np.full_like(x, value), over: x}), colour=colour)
             chart.dots(group[over], group[target], f"{first} {value:.3g}", colour=colour)
     return chart
 
@@ -105,7 +106,7 @@ def _isoflops(answer: Answer) -> Chart | None:
     law, points = answer.fit.law, answer.fit.points.with_compute()
     if law.name != CHINCHILLA.name or "c" not in points:
         return None
-    chart = _chart("n", _axis("loss"), "At equal compute: points, and what the law says at C = 6·N·D.")
+    chart = chart_of("n", axis("loss"), "At equal compute: points, and what the law says at C = 6·N·D.")
     for colour, budget, group in _groups(points, "c"):
         n = np.geomspace(group["n"].min() / 2, group["n"].max() * 2, SAMPLES)
         d = budget / (FLOPS_PER_PARAMETER_AND_TOKEN * n)
@@ -118,7 +119,7 @@ def _residuals(answer: Answer) -> Chart:
     found = answer.fit
     over = size_of(found.points) or found.law.columns[0]
     said = "ln predicted − ln measured" if found.law.space == "log" else "predicted − measured"
-    chart = _chart(over, said, "Residuals of the fit.", log_y=False)
+    chart = chart_of(over, said, "Residuals of the fit.", log_y=False)
     return chart.rule(y=0).dots(found.points[over], found.residuals)
 
 
@@ -128,7 +129,7 @@ def _allocated(answer: Answer) -> Chart | None:
     points = answer.fit.points.with_compute()
     c = np.geomspace(points["c"].min(), points["c"].max() * 100, SAMPLES)
     caption = "The best size for each budget (line, and 95 % where resampled), and the points."
-    chart = _chart("c", _axis("n"), caption)
+    chart = chart_of("c", axis("n"), caption)
     if answer.draws is not None:
         ends = answer.draws.of(lambda theta: optimum(theta[..., None, :], c)[0])
         chart.band(c, ends.low, ends.high, colour=1)
@@ -136,16 +137,19 @@ def _allocated(answer: Answer) -> Chart | None:
     return chart.line(c, optimum(answer.fit.vector, c)[0], colour=1)
 
 
-def _chart(over: str, y: str, caption: str, log_y: bool = True) -> Chart:
-    return Chart(_axis(over), y, caption=caption, log_x=True, log_y=log_y, width=WIDTH, height=HEIGHT)
+def chart_of(over: str, y: str, caption: str, log_y: bool = True) -> Chart:
+    """An empty chart over a column, of the width of a paper's."""
+    return Chart(axis(over), y, caption=caption, log_x=True, log_y=log_y, width=WIDTH, height=HEIGHT)
 
 
-def _axis(name: str) -> str:
+def axis(name: str) -> str:
+    """What stands along the axis of a column."""
     unit, meaning = COLUMNS.get(name, ("", ""))
     return f"{meaning or name}{f', {unit}' if unit and name != 'n' else ''}"
 
 
-def _samples(x: Array) -> Array:
+def samples(x: Array) -> Array:
+    """Values over the range of a column, at which a curve is drawn."""
     return np.geomspace(x.min(), x.max(), SAMPLES)
 
 

@@ -117,7 +117,7 @@ def tasks(tmp_path: Path) -> Path:
     return path
 
 
-def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path) -> None:
+def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path, tmp_path: Path) -> None:
     words = ["chain", tasks, "--column", "accuracy=score", "--at", "loss=2.5", "--resamples", 10]
     code, out, err = danlu(capsys, *words, "--json")
     assert (code, err) == (0, "")
@@ -135,7 +135,11 @@ def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path) -> None:
     )
     two, three, again = json.loads(out)["predictions"]
     assert two == again == one and three["at"] == {"loss": 3.0}
-    code, out, _ = danlu(capsys, *words, "--guess", "0.25")
+    page = tmp_path / "page.html"
+    code, out, _ = danlu(capsys, *words, "--guess", "0.25", "--report", page)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 1 and not re.search(r"\b(src|href)=|<script", text) and ">nan" not in text
+    assert f"drawn in {page}" in out and "one run from" in text
     assert code == 0 and "accuracy of loss: accuracy = a/(1 + e^(−k·(L − L₀))) + b" in out
 
 

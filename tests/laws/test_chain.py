@@ -10,6 +10,7 @@ from scipy import stats
 
 from danlu.laws import LawError, Points, chain
 from danlu.laws.chain import hold_out
+from danlu.laws.chain_report import html
 from danlu.laws.formulas.chains import ACCURACY
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 
@@ -56,6 +57,15 @@ def test_exact_points_give_the_chain_back():
         "task_loss of n and d",
         "accuracy of task_loss",
     ]
+
+
+def test_the_page_draws_each_link_and_accuracy_over_compute():
+    found = chain(made(0.005), resamples=10)
+    place = {"n": 2e10, "d": 1e12}
+    text = html(found, None, [(place, found.predict(place))], "tasks.csv", ["it is so"])
+    assert text.count("<svg") == 4 and ">nan" not in text and "Warning: it is so" in text
+    for link in found.links:
+        assert link.said in text
 
 
 def covered(trials):

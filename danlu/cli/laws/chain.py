@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from danlu.cli.drawn import Report, check, end
 from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, reading
 from danlu.cli.laws.places import At, joined, read_places
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.output import Force, print_table, say
 from danlu.cli.working import Working
 
 
@@ -43,6 +44,8 @@ def chain(
     resamples: Annotated[
         int, typer.Option("--resamples", min=10, max=100_000, help="Resamples of the intervals.")
     ] = 400,
+    report: Report = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict a task's accuracy from size and data, over its loss.
@@ -54,6 +57,7 @@ def chain(
     from danlu.laws.chain import hold_out as scored
 
     asked_at = read_places(at or [])
+    check(report, force)
     losses = through.split(",") if through else None
     asked = reading(n, d, c, column, where, unit)
     got = read(file, wanted=tuple(dict.fromkeys([*asked["chosen"], *(losses or ()), "accuracy"])), **asked)
@@ -74,8 +78,9 @@ def chain(
         places = _places(found, asked_at)
         predicted = [(place, found.predict(place)) for place in places]
     warnings += [outside for place in places for outside in found.outside(place)]
-    if as_json:
-        print_json({
+
+    def json() -> dict[str, Any]:
+        return {
             "links": [_link(link) for link in found.links],
             "points": found.points.size,
             "hold_out": None if held is None else held._asdict(),
@@ -84,31 +89,30 @@ def chain(
                 for place, values in predicted
             ],
             "warnings": [one.json() for one in warnings],
-        } | got.json())  # fmt: skip
-        return
-    for note in got.notes:
-        say(note)
-    for link in found.links:
-        say(f"\n{link.said}: {link.fit.law.formula}, {link.fit.law.paper}")
-        rows: list[tuple[str, ...]] = [("", "value", "95 % from", "to", "meaning")]
-        for parameter in link.fit.law.parameters:
-            ends = link.ends(parameter.name)
-            rows.append((parameter.name, *(f"{x:.5g}" for x in ends[:3]), parameter.meaning))
-        print_table(rows)
-    if held is not None:
-        errors = ", ".join(f"{name} {error:.2%}" for name, error in held.errors.items())
-        say(f"\nheld out, the {held.points} points of the largest {held.by}: mean relative error of {errors}")
-    if predicted:
-        say()
-        table: list[tuple[str, ...]] = [("at", "", "value", "95 % from", "to", "one run from", "to")]
-        for place, values in predicted:
-            spot = ", ".join(f"{name}={value:.4g}" for name, value in place.items())
-            for name, one in values.items():
-                table.append((spot, name, *(f"{float(x[0]):.4g}" for x in (*one.law[:3], one.low, one.high))))
-                spot = ""
-        print_table(table)
-    for warning in warnings:
-        say(f"warning: {warning}")
+        } | got.json()
+
+    def tell() -> None:
+        from danlu.laws.chain_report import held_out, parameter_rows, place_rows
+
+        for note in got.notes:
+            say(note)
+        for warning in warnings:
+            say(f"warning: {warning}")
+        for link in found.links:
+            say(f"\n{link.said}: {link.fit.law.formula}, {link.fit.law.paper}")
+            print_table(parameter_rows(link))
+        if held is not None:
+            say(f"\n{held_out(held)}")
+        if predicted:
+            say()
+            print_table(place_rows(predicted))
+
+    def draw() -> str:
+        from danlu.laws.chain_report import html
+
+        return html(found, held, predicted, str(file), warnings)
+
+    end(json, tell, draw, path=report, force=force, as_json=as_json)
 
 
 def _places(found: Any, asked: list[dict[str, list[float]]]) -> list[dict[str, float]]:
