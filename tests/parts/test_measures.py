@@ -36,6 +36,12 @@ class LateLoss:
         return sum(last) / len(last)
 
 
+@danlu.part("measure", "bits-per-byte-late")
+def late(record):
+    """Its name begins with that of the metric."""
+    return 0.0
+
+
 @danlu.part("measure", "largest")
 def largest(trained):
     """The largest weight."""
@@ -62,6 +68,7 @@ def test_they_are_measures_by_name(mine: Path) -> None:
         measure("late-loss:x", METRICS)
     with pytest.raises(LabError, match=r"there is no measure 'late-los'; did you mean late-loss\?"):
         measure("late-los", METRICS)
+    assert measure("bits-per-byte-late", METRICS).metric.text == "Its name begins with that of the metric."
     assert key("loss") == "loss" and key("late-loss:0.1").startswith("late-loss:0.1 by ")
 
 

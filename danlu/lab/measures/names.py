@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -215,23 +215,17 @@ def measure(name: str, metrics: Sequence[Metric]) -> Measure:
     for one in metrics:
         if folded == _folded(one.name):
             return Measure(name, Kind("record.held_out", one.unit, one.text, str, one.better), one.name)
-    typed = name
-    if folded.startswith(_folded(first.name)):
-        typed = OF_METRIC + name[len(first.name) :]
-        folded = _folded(typed)
     known = {_folded(key): kind for key, kind in (MEASURES | _own_kinds()).items()}
-    takes = [key for key, kind in known.items() if kind.argument is not None and folded.startswith(key)]
-    if folded in known and known[folded].argument is None:
-        kind, argument = known[folded], None
-    elif takes:
-        key = max(takes, key=len)
-        kind, text = known[key], typed[len(key) :]
-        assert kind.argument is not None
-        try:
-            argument = kind.argument(text)
-        except ValueError as error:
-            before = name[: len(name) - len(text)]
-            raise LabError(f"the measure {name!r} needs {error} after {before!r}") from None
+    typed = name if _key(name, known) else _of_metric(name, first)
+    if key := _key(typed, known):
+        kind, argument = known[key], None
+        if kind.argument is not None:
+            text = typed[len(key) :]
+            try:
+                argument = kind.argument(text)
+            except ValueError as error:
+                before = name[: len(name) - len(text)]
+                raise LabError(f"the measure {name!r} needs {error} after {before!r}") from None
     elif plugins.load():  # a package may offer it
         return measure(name, metrics)
     else:
@@ -242,6 +236,23 @@ def measure(name: str, metrics: Sequence[Metric]) -> Measure:
     unit = first.unit if kind.unit is None else kind.unit
     unit = loss_of(metrics).unit if unit == OF_LOSS else unit
     return Measure(name, replace(kind, unit=unit, better=kind.better or first.better), argument)
+
+
+def _key(name: str, known: Mapping[str, Kind]) -> str | None:
+    """What ``name`` is in the table: itself, or the longest that it begins with which takes an argument."""
+    folded = _folded(name)
+    if folded in known and known[folded].argument is None:
+        return folded
+    takes = (key for key, kind in known.items() if kind.argument is not None and folded.startswith(key))
+    return max(takes, key=len, default=None)
+
+
+def _of_metric(name: str, first: Metric) -> str:
+    """``name`` with ``metric`` for the first metric's own name, where one of the table's may follow."""
+    typed = OF_METRIC + name[len(first.name) :]
+    begins = tuple(key for key in MEASURES if key.startswith(OF_METRIC) and key != OF_METRIC)
+    own = _folded(name).startswith(_folded(first.name)) and _folded(typed).startswith(begins)
+    return typed if own else name
 
 
 def _own_kinds() -> dict[str, Kind]:

@@ -13,6 +13,7 @@ from danlu.lab.measures.names import Reading
 from danlu.spec import Causal, Metric
 
 TEXT = Causal().metrics
+NATS = (Metric("nats", "nats", "lower"),)  # of an objective whose metric's name begins a measure's
 IMAGES = Metric("accuracy", "", "higher"), Metric("cross_entropy", "nats/image", "lower")
 
 # An argument for each that takes one.
@@ -23,9 +24,10 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MEASURES)
-def test_each_is_found_and_has_a_function(name: str) -> None:
-    found = measure(name + ARGUMENTS.get(name, ""), TEXT)
+@pytest.mark.parametrize("metrics", [TEXT, NATS, IMAGES])
+@pytest.mark.parametrize("name", [name for name in MEASURES if name != "accuracy"])
+def test_each_is_found_and_has_a_function(name: str, metrics: tuple[Metric, ...]) -> None:
+    found = measure(name + ARGUMENTS.get(name, ""), metrics)
     assert found.kind.function == MEASURES[name].function and found.reads == (name in READ)
     module, function = found.kind.function.split(".")
     taken = getattr(__import__(f"danlu.lab.measures.{module}", fromlist=[function]), function)
@@ -80,6 +82,7 @@ def test_a_metric_of_the_objective_is_read_and_another_is_measured() -> None:
         ("bits_per_bite", "did you mean bits_per_byte?"),
         ("kurtosiss", "did you mean kurtosis?"),
         ("kurtosis@3", "did you mean kurtosis?"),
+        ("bits-per-byte-late", "there is no measure 'bits-per-byte-late'"),
         ("bits-per-byte@0", "a positive whole number after 'bits-per-byte@'"),
         ("bits-per-byte@long", "a positive whole number"),
         ("steps-to:low", "a number after 'steps-to:'"),
