@@ -21,7 +21,9 @@ def depth(
     idea: Annotated[
         list[str] | None,
         typer.Option(
-            "--idea", metavar="NAME", help="An idea to see beside the experiment as it is; may be repeated."
+            "--idea",
+            metavar="IDEA",
+            help="An idea to see beside the experiment as it is, as danlu try takes it; may be repeated.",
         ),
     ] = None,
     update: Annotated[

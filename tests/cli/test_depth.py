@@ -51,6 +51,13 @@ def test_table_page_and_json(tmp_path: Path) -> None:
     assert [one["linear"] for one in arm["depths"]] == [True, True] and isinstance(arm["slope"], float)
 
 
+def test_an_idea_may_have_its_plus_and_may_be_words() -> None:
+    ideas = ("no-residual", "+no-residual", "model.residual=none model.init.branch=same")
+    arms = [json.loads(said(*SMALL, "--json", "--idea", idea).stdout)["arms"][1] for idea in ideas]
+    assert [arm["name"] for arm in arms] == [*["no-residual"] * 2, ideas[-1]]
+    assert arms[0]["depths"] == arms[1]["depths"] == arms[2]["depths"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from danlu.lab.errors import LabError
+from danlu.lab.trial.arms import read_idea
+from danlu.lab.trial.question import plain
 from danlu.spec import resolve
 
 if TYPE_CHECKING:
@@ -68,11 +70,11 @@ def depths(
     update: str = "sign",
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Arm]:
-    """The experiment of ``words`` and, beside it, the same with each of ``ideas``, at every number of
-    ``layers``; the rest as ``danlu.train.depth.depth`` says. Raises ``LabError`` for settings that measure
-    nothing, ``SpecError`` for words that are no experiment."""
+    """The experiment of ``words`` and, beside it, the same with each of ``ideas`` (as ``danlu try`` takes
+    them), at every number of ``layers``; the rest as ``danlu.train.depth.depth`` says. Raises ``LabError``
+    for settings that measure nothing, ``SpecError`` for words that are no experiment."""
     along = _checked(layers, step, update)
-    every = [AS_IT_IS, *ideas]
+    every = [AS_IT_IS, *plain(ideas)]
     planned = {name: [_at(words, n, name) for n in layers] for name in every}
     from danlu.train.depth import depth
 
@@ -95,7 +97,7 @@ def numbers(text: str) -> list[int]:
 
 
 def _at(words: Sequence[str], layers: int, idea: str) -> Experiment:
-    more = [] if idea == AS_IT_IS else [f"+{name}" for name in idea.split("+")]
+    more = () if idea == AS_IT_IS else read_idea(idea).words
     experiment = resolve([*words, f"model.layers={layers}", *more])
     if getattr(experiment.model, "layers", None) != layers:
         raise LabError(f"{idea}: the experiment keeps its own number of layers; leave {idea} out")
