@@ -129,18 +129,15 @@ def _across(
     ledger: Path,
     as_json: bool,
 ) -> None:
-    given = [name for name in (*ONE_SIZE, "on") if _typed(context, name)]
-    if (name := given[0] if given else "on") != "on":
+    if given := [name for name in ONE_SIZE if _typed(context, name)]:
         from danlu.spec.errors import SpecError
 
-        option = f"--{name.replace('_', '-')}"
+        option = f"--{given[0].replace('_', '-')}"
         raise SpecError(f"{option} is of a trial at one size, and --across-scale sets it; leave {option} out")
-    on = context.params["on"] if given else "bed"
     from danlu.lab.across import Question, try_across
 
-    answer = try_across(
-        Question(ideas, on, 4 if rungs is None else rungs, seeds), studies, workers=workers, book=ledger
-    )
+    question = Question(ideas, context.params["on"], 4 if rungs is None else rungs, seeds)
+    answer = try_across(question, studies, workers=workers, book=ledger)
     from danlu.files.write import write_atomically
     from danlu.lab.across.report import report
     from danlu.lab.across.terminal import details, sentence, table

@@ -39,7 +39,7 @@ class AcrossScale(Record, Displayed):
 
 def try_across_scale(
     *ideas: Word,
-    on: str = "bed",
+    on: str = "",
     rungs: int = 4,
     seeds: int = 5,
     gates: bool = True,

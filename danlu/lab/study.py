@@ -7,6 +7,7 @@ studies/STUDY/result.json  what came out
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ from danlu.lab.errors import LabError
 
 STUDIES = Path("studies")  # where the lab keeps everything, if no other folder is named
 RUNS = "runs"
+LONGEST = 100  # characters of a name
 ASKED, RESULT, REPORT = "study.json", "result.json", "report.html"
 
 
@@ -71,5 +73,9 @@ class Study:
 
 
 def folder_name(words: str) -> str:
-    """A name that is a folder on every system: letters, digits, ``. _ + = -``."""
-    return re.sub(r"[^\w.+=-]+", "-", words).strip("-.")[:120] or "study"
+    """A name that is a folder on every system: letters, digits, ``. _ + = -``. Of long words it is their
+    beginning, and a digest that tells them from others."""
+    name = re.sub(r"[^\w.+=-]+", "-", words).strip("-.") or "study"
+    if len(words) < LONGEST:
+        return name
+    return f"{name[: LONGEST - 10]}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"

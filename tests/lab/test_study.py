@@ -8,7 +8,7 @@ import pytest
 
 from danlu.files.errors import DanluError
 from danlu.files.json import read_json
-from danlu.lab.study import Study
+from danlu.lab.study import Study, folder_name
 
 ASKED = {"verb": "sweep", "words": ["nano"]}
 
@@ -20,6 +20,14 @@ def test_made_found_again_and_not_another(tmp_path: Path) -> None:
     assert Study.open(tmp_path, "one", ASKED).result() == [1, 2]
     with pytest.raises(DanluError, match=r"another study: words is \['nano'\] there, \['tiny'\] here"):
         Study.open(tmp_path, "one", ASKED | {"words": ["tiny"]})
+
+
+def test_long_words_that_begin_alike_are_two_studies(tmp_path: Path) -> None:
+    words = "sweep nano " + " ".join(f"model.width={width}" for width in range(16, 160, 16))
+    one = Study.open(tmp_path, f"{words} over optimizer.lr", ASKED)
+    other = Study.open(tmp_path, f"{words} over train.batch", {"verb": "sweep"})
+    assert one.path != other.path and len(one.path.name) < 100
+    assert folder_name(one.path.name) == one.path.name
 
 
 def test_a_folder_of_somebody_else(tmp_path: Path) -> None:

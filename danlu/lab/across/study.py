@@ -8,7 +8,6 @@ where it has no chance left to be shown better (a gate), unless all rungs are as
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +37,7 @@ from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
 from danlu.lab.trial.arms import Idea, not_of_rates, read_sides
 from danlu.lab.trial.cost import AROUND, Cost, on_cores
-from danlu.lab.trial.question import PAIRS, label, plain
+from danlu.lab.trial.question import PAIRS, bed_of, label, plain
 from danlu.lab.trial.sides import Runs, Side
 from danlu.lab.trial.timing import TIMING, Ratio
 
@@ -51,12 +50,12 @@ NORMAL = 1.96  # standard errors of a normal distribution in half its 95 % inter
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: ``ideas`` on the baseline's words ``on``, at ``rungs`` sizes, with ``seeds`` pairs at
-    the first and fewer at the dear ones. ``gates``: end an idea early that has no chance; ``time``: also at
-    equal time."""
+    """What is asked: ``ideas`` on the baseline's words ``on`` (none: those of ``bed_of``), at ``rungs``
+    sizes, with ``seeds`` pairs at the first and fewer at the dear ones. ``gates``: end an idea early that has
+    no chance; ``time``: also at equal time."""
 
     ideas: tuple[str, ...]
-    on: str = "bed"
+    on: str = ""
     rungs: int = 4
     seeds: int = PAIRS
     gates: bool = True
@@ -64,13 +63,12 @@ class Question:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ideas", plain(self.ideas))
+        object.__setattr__(self, "on", self.on or bed_of(self.ideas))
 
     @property
     def name(self) -> str:
         """The study's, so that the same command finds its runs again."""
-        words = "-".join(["across", *self.ideas, "on", self.on])
-        digest = hashlib.sha256(words.encode()).hexdigest()[:8]
-        return folder_name(words if len(words) < 100 else f"{folder_name(words)[:90]}-{digest}")
+        return folder_name("-".join(["across", *self.ideas, "on", self.on]))
 
 
 def try_across(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -59,9 +58,7 @@ class Question:
     def name(self) -> str:
         """The study's, made of its words, so that the same command finds its runs again."""
         more = [self.budget or "", f"tune-{self.tune}" if self.tune else "", "stop-early" * self.stop_early]
-        words = "-".join(["try", *self.ideas, "on", self.on, *filter(None, more)])
-        digest = hashlib.sha256(words.encode()).hexdigest()[:8]
-        return folder_name(words if len(words) < 100 else f"{folder_name(words)[:90]}-{digest}")
+        return folder_name("-".join(["try", *self.ideas, "on", self.on, *filter(None, more)]))
 
     def check(self) -> None:
         """Raises ``LabError`` for what can't be asked."""

@@ -14,7 +14,9 @@ from danlu.lab.trial.arms import Idea
 from danlu.lab.trial.cost import planned
 from danlu.lab.trial.findings import Finding
 from danlu.lab.trial.question import PAIRS, Question, label
+from danlu.spec import Text
 from danlu.spec.metrics import Metric
+from danlu.spec.words import resolve, split
 
 FEW = 40  # seeds: more are not proposed
 
@@ -117,9 +119,15 @@ def _next(answer: Answer) -> Iterator[str]:
         yield f"some {more} more pairs would decide, if mean and spread stay as they are: {seeds}"
     if any(f.verdict == "not measured" for f in findings):
         yield f"equal time, when nothing else runs on this machine: {question.command()}"
-    if question.tune and any(f.verdict != "void" and not f.early for f in first):
+    if question.tune and any(f.verdict != "void" and not f.early for f in first) and _grows(question.on):
         larger = question.command("--across-scale", seeds=PAIRS, budget=None, stop_early=False)
         yield f"does it hold in larger models? {larger}"
+
+
+def _grows(on: str) -> bool:
+    """Whether ``--across-scale`` makes larger models of the baseline, which it does of those on text."""
+    baseline = resolve(split(on))
+    return isinstance(baseline.data, Text) and baseline.train.seconds is None and not baseline.train.ramp
 
 
 def _longer(answer: Answer) -> str | None:

@@ -59,4 +59,6 @@ def test_what_cannot_be_asked_is_refused_before_anything_runs(tmp_path: Path) ->
         try_across(
             Question(("optimizer.lr=1e-3",), on=ON), tmp_path, show=False, book=tmp_path / "ledger.yaml"
         )
+    with pytest.raises(DanluError, match=r"data.kind|no text"):  # what the idea is tried on, which is no text
+        try_across(Question(("vib",)), tmp_path, show=False, book=tmp_path / "ledger.yaml")
     assert not list(tmp_path.iterdir())

@@ -49,6 +49,14 @@ def test_the_answer_is_one_sentence_and_equal_runs_are_named_once() -> None:
     assert following == "  next: does it hold in larger models? danlu try idea --across-scale"
 
 
+@pytest.mark.parametrize(("on", "told_of"), [
+    ("bed", True), ("nano train.steps=100", True), ("tiny", False), ("digits", False),
+    ("siren-photograph", False), ("flow-8gaussians", False), ("bed train.steps=null train.seconds=60", False),
+])  # fmt: skip
+def test_larger_models_are_proposed_where_they_are_made(on: str, told_of: bool) -> None:
+    assert any("--across-scale" in line for line in told(finding(BETTER), on=on)) is told_of
+
+
 def test_where_nothing_is_shown_it_says_what_would_have_been() -> None:
     """Half of the interval; and how many pairs would decide."""
     shown = finding(NONE)
