@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -37,12 +38,11 @@ class Ended:
         return not self.stopped and (self.exit < 0 or 128 < self.exit < 160)
 
 
-def run(
-    argv: Sequence[str], folder: Path, variables: Mapping[str, str], logs: Path, limit: float, mark: str
-) -> Ended:
+def run(argv: Sequence[str], folder: Path, variables: Mapping[str, str], logs: Path, limit: float) -> Ended:
     """Run a command in ``folder`` with these ``variables`` alone; what it prints goes to ``logs/stdout.txt``
-    and ``stderr.txt``. All that it started is ended with it. Raises ``LabError`` where it cannot start."""
-    out, err = logs / "stdout.txt", logs / "stderr.txt"
+    and ``stderr.txt``. All that it started is ended with it, and is known by ``logs``, which no other command
+    has at a time. Raises ``LabError`` where it cannot start."""
+    out, err, mark = logs / "stdout.txt", logs / "stderr.txt", _mark(logs)
     before = _busy()
     start = time.perf_counter()
     with out.open("wb") as to_out, err.open("wb") as to_err:
@@ -61,14 +61,14 @@ def run(
             elif out.stat().st_size + err.stat().st_size > PRINTED:
                 stopped = f"it printed more than {PRINTED >> 20} MiB"
             if stopped:
-                end(process.pid, mark)
+                _end(process.pid, mark)
                 ended = os.wait4(process.pid, 0)
                 break
             time.sleep(0.02)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(ended[1])
     finally:  # Ctrl-C, too
-        end(process.pid, mark)
+        _end(process.pid, mark)
         if process.returncode is None:
             process.wait()
     cpu = ended[2].ru_utime + ended[2].ru_stime
@@ -76,11 +76,21 @@ def run(
     return Ended(process.returncode, stopped, seconds, cpu, others)
 
 
-def end(leader: int, mark: str) -> None:
+def end_left(logs: Path) -> None:
+    """End what a command with these ``logs`` has left behind because its referee was killed."""
+    _end(0, _mark(logs))
+
+
+def _mark(logs: Path) -> str:
+    """Stands for a place: two studies may run the same command at once."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(logs))).hexdigest()[:16]
+
+
+def _end(leader: int, mark: str) -> None:
     """End what a run started: its session, its group, and whatever else carries its mark; by request, and
     what is still there after ``GRACE`` seconds at once."""
     start, asked = time.monotonic(), set[int]()
-    while found := belonging(leader, mark):
+    while found := _belonging(leader, mark):
         late = time.monotonic() - start
         for process in found:
             if late > GRACE or process not in asked:
@@ -92,7 +102,7 @@ def end(leader: int, mark: str) -> None:
         time.sleep(0.02)
 
 
-def belonging(leader: int, mark: str) -> list[int]:
+def _belonging(leader: int, mark: str) -> list[int]:
     """The processes of a run that have not ended; ``leader`` 0: those with its mark alone."""
     if not os.path.isdir("/proc/self"):  # a system that does not tell: minus its number is the whole group
         try:

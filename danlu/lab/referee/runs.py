@@ -130,7 +130,7 @@ class Runs:
         record = _kept(folder)
         if record is None:
             self._within_budget()
-            record = self._make(run, folder, key, words)
+            record = self._make(run, folder, words)
             write_json(
                 folder / RECORD,
                 {**asdict(record), "purpose": run.purpose, "key": key, **self._captured(about, folder)},
@@ -138,8 +138,8 @@ class Runs:
         self.done.setdefault(record.folder, (run, record))
         return record
 
-    def _make(self, run: Run, folder: Path, key: str, words: str) -> Record:
-        process.end(0, key)  # what a referee that was killed has left
+    def _make(self, run: Run, folder: Path, words: str) -> Record:
+        process.end_left(folder)
         tree, tries = self._trees[run.arm], 0
         while True:
             tries += 1
@@ -148,7 +148,7 @@ class Runs:
             tree.restore()
             argv = self.argv(run, str((folder / "out").absolute()))
             limit = self.plan.budget.kill_seconds
-            ended = process.run(argv, tree.folder, tree.variables(self._variables), folder, limit, key)
+            ended = process.run(argv, tree.folder, tree.variables(self._variables), folder, limit)
             record = self._read(run, folder, ended, tries)
             self._unchanged(run, tree, folder)
             if not (record.failed and tries < TRIES and _worth_another(ended, folder)):

@@ -41,6 +41,7 @@ class Tree:
             self._made = read_object(self.place / READY, shape)
             self.restore()
             return
+        process.end_left(self.place)
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir(parents=True)
         self._repository.check_out(self.digest, top)
@@ -92,9 +93,7 @@ class Tree:
         return [name for name, stamp in self._made.items() if now.get(name) != stamp]
 
     def _set_up(self, setup: Sequence[str], variables: Mapping[str, str], limit: float) -> None:
-        ended = process.run(
-            setup, self.folder, self.variables(variables), self.place, limit, f"setup-{self.digest}"
-        )
+        ended = process.run(setup, self.folder, self.variables(variables), self.place, limit)
         if ended.exit or ended.stopped:
             last = process.last_line(self.place / "stderr.txt")
             raise Failed(

@@ -71,6 +71,32 @@ def test_one_that_forks_and_hangs(tmp_path: Path, leave: str) -> None:
     assert left(tmp_path) == []
 
 
+ASKS_ITSELF = """
+import pathlib
+asked = pathlib.Path({folder!r}, "asked")
+if not asked.exists():
+    asked.touch()
+    from danlu.lab.referee import referee
+    referee(asked.with_name("plan.yaml"), asked.with_name("others"), book=None)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["setup", "run"])
+def test_one_that_asks_the_same_question_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """While it is set up or run, the same is set up and run in another study, which ends nothing here."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # a GPU is held by one study at a time
+    asks, program = ASKS_ITSELF.format(folder=str(tmp_path)), NOISY.replace("given.seed", "")
+    texts = {"train_py": program, "setup_py": ""}
+    texts["setup_py" if where == "setup" else "train_py"] += asks
+    folder = make(tmp_path / "p", **texts)
+    found = answer(folder, run=f"{PYTHON} train.py {{set}}", setup=f"{PYTHON} setup.py", pairs=2)
+    assert (tmp_path / "others").is_dir() and found.outcome == "answered", found.why
+    assert {record.tries for record in found.findings[0].sides.baseline} == {1}
+
+
 def test_one_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock on which an hour passes when a run of the idea has begun to wait, and no other hour."""
     waits, clock = tmp_path / "waits", time.perf_counter

@@ -4,12 +4,13 @@ on a busy machine."""
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from danlu.lab.referee import blocks, machine
+from danlu.lab.referee import blocks, machine, process
 from danlu.lab.referee.errors import Void
 from danlu.lab.referee.plan import Arm, Metric, Plan
 from danlu.lab.referee.runs import Record, Run
@@ -42,6 +43,20 @@ def test_variables_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "SOMETHING_ELSE" not in machine.variables() and "HF_TOKEN" not in machine.variables()
     assert machine.variables(["HF_TOKEN"])["HF_TOKEN"] == "hush"
     assert machine.telling(["HF_TOKEN"])["HF_TOKEN"] == "(secret)" and "PATH" not in machine.telling()
+
+
+def test_what_runs_elsewhere_is_let_be(tmp_path: Path) -> None:
+    """A command that runs another to its end, at a place of its own, is not ended with it."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir(), there.mkdir()
+    code = f"""
+from pathlib import Path
+from danlu.lab.referee.process import run
+run(["true"], Path("."), {{}}, Path({str(there)!r}), 60)
+print("whole")
+"""
+    ended = process.run([sys.executable, "-c", code], tmp_path, machine.variables(), here, 60)
+    assert (ended.exit, process.tail(here / "stdout.txt")) == (0, "whole\n")
 
 
 class Busy:
