@@ -23,6 +23,7 @@ from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import GROWTH, MOST, Rung, rungs
 from danlu.lab.budget import flops as flops_of
 from danlu.lab.budget import measure_pace
+from danlu.lab.errors import LabError
 from danlu.lab.limits import SEEDS, within
 from danlu.lab.queue import Outcome, Queue
 from danlu.lab.queue.executors import cores
@@ -286,11 +287,15 @@ class _Climb:
         judged = judged_time = None
         verdict: Verdict = "not shown"
         why = "one rung says nothing of scale"
-        if known(by_flops):
+        if by_flops:
             target = self._target([one.rung for one in found])
-            judged = judge(by_flops, target)
-            judged_time = judge(by_time, target) if known(by_time) else None
-            verdict, why = judged.verdict, judged.why
+            try:
+                judged = judge(by_flops, target)
+                verdict, why = judged.verdict, judged.why
+            except LabError as error:  # the gain is known at too few rungs, equal time or not
+                why = str(error)
+            else:
+                judged_time = judge(by_time, target) if by_time else None
         if untuned:
             verdict, why = "void", untuned[0]
         return Scaled(

@@ -77,6 +77,7 @@ def details(answer: Across) -> Iterator[str]:
     """What stands behind the table, a line each."""
     for idea in answer.ideas:
         yield f"{idea.idea}:"
+        yield from (f"  rung {i}: no gain, as {gain.why}" for i, gain in enumerate(idea.gains, 1) if gain.why)
         if idea.judged_time is not None:
             yield f"  at equal time: {idea.judged_time.verdict}, {worth(idea.judged_time.gain)}"
         elif idea.at and (last := idea.at[-1].time) is not None and not last.known:

@@ -48,6 +48,7 @@ def differences(answer: Answer) -> Chart:
 
 
 def _gains(finding: Finding) -> Chart:
+    known = [one for one in finding.gains if not one["why"]]
     counted = finding.gains[0]["counted in"]
     return (
         Chart(
@@ -59,11 +60,11 @@ def _gains(finding: Finding) -> Chart:
             caption="How many times its compute the baseline needs to be as good, with 95 % intervals.",
         )
         .dots(
-            [one["compute"] for one in finding.gains],
-            [one["gain"] for one in finding.gains],
+            [one["compute"] for one in known],
+            [one["gain"] for one in known],
             finding.idea,
-            y_ends=[(one["low"], one["high"]) for one in finding.gains],
-            tips=[f"{one['rung']}: {one['gain']:.3g}×" for one in finding.gains],
+            y_ends=[(one["low"], one["high"]) for one in known],
+            tips=[f"{one['rung']}: {one['gain']:.3g}×" for one in known],
         )
         .rule(y=1.0)
     )

@@ -135,6 +135,7 @@ def _told(name: str, gain: Gain) -> dict[str, Any]:
         "low": _exp(low),
         "high": _exp(high),
         "bound": gain.bound,
+        "why": gain.why,
         "difference": gain.difference,
         "pairs": gain.pairs,
         "paired": gain.paired,
@@ -142,4 +143,4 @@ def _told(name: str, gain: Gain) -> dict[str, Any]:
 
 
 def _exp(x: float) -> float:
-    return math.exp(x) if x < 700 else math.inf
+    return math.inf if x >= 700 else math.exp(x)

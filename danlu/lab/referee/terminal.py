@@ -40,7 +40,7 @@ def details(answer: Answer) -> Iterator[str]:
         yield f"{answer.outcome}: {answer.why}"
     for finding in answer.findings:
         yield f"{finding.idea}: {answer.verdict(finding)}; {finding.why}"
-        yield from _numbers(finding)
+        yield from numbers(finding)
         if (word := answer.control.get(finding.idea, "stands")) != "stands":
             yield f"  {word}: {CONTROL[word]} (danlu ledger judge)"
         if (step := answer.next(finding)) is not None:
@@ -64,13 +64,13 @@ def details(answer: Answer) -> Iterator[str]:
     yield f"everything: {answer.study.path}/ (result.json, report.html)"
 
 
-def _numbers(finding: Finding) -> Iterator[str]:
+def numbers(finding: Finding) -> Iterator[str]:
+    """What a verdict rests on, a line each."""
     for one in finding.gains:
-        low, high = f"{one['low']:.3g}×", f"{one['high']:.3g}×"
-        yield (
-            f"  {one['rung']}: gain {one['bound']}{one['gain']:.3g}× ({low} … {high}), difference "
-            f"{one['difference']:+.4g}, {count(one['pairs'], 'pair')}"
-        )
+        gain = f"gain {one['bound']}{one['gain']:.3g}× ({one['low']:.3g}× … {one['high']:.3g}×),"
+        if one["why"]:
+            gain = f"no gain is known, as {one['why']};"
+        yield f"  {one['rung']}: {gain} difference {one['difference']:+.4g}, {count(one['pairs'], 'pair')}"
     sides = finding.sides
     how = {
         "paired": f"in pairs: the values of a seed correlate, {sides.correlation or 0:.2f}",

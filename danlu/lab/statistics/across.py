@@ -143,14 +143,17 @@ def judge(gains: Sequence[Gain], at: float, delta: float = DELTA) -> Judged:
     the other's did not, cannot have won; one that diverged with all seeds, at least two, at the largest rung,
     has lost.
 
-    Raises ``LabError`` where ``at`` is more than two rungs beyond the largest, or no rung has a gain.
+    Raises ``LabError`` where no rung has a gain, or ``at`` is more than two rungs beyond the largest of which
+    it is known.
     """
     fine = known(gains)
     top = gains[-1] if gains else None
     if top is not None and not top.pairs and max(top.lost) >= 2 and min(top.lost) == 0:
         return _diverged(at, "worse" if top.lost[1] else "better")
+    if gains and not fine:
+        raise LabError(f"no rung has a gain: {'; '.join(dict.fromkeys(gain.why for gain in gains))}")
     model = fit([g.x for g in fine], [g.value for g in fine], [g.variance for g in fine])
-    _reachable(model.x, at)
+    _reachable(model.x, at, gains[-1])
     gain, narrow, slope = model.predict(at), model.predict(at, NARROW), model.slope()
     verdict, why = _verdict(fine[0].interval(), fine[-1].interval(), gain, narrow, slope, delta)
     lost, lost_variant = (sum(g.lost[side] for g in gains) for side in (0, 1))
@@ -196,10 +199,16 @@ def _mirrored(interval: Interval) -> Interval:
     return Interval(-interval.value, -interval.high, -interval.low)
 
 
-def _reachable(x: Sequence[float], at: float) -> None:
+def _reachable(x: Sequence[float], at: float, top: Gain) -> None:
+    """Raises ``LabError`` where ``at`` is too far beyond the known gains at ``x``; ``top``: the largest."""
     steps = [b - a for a, b in pairwise(x)]
     farthest = x[-1] + RUNGS_BEYOND * (median(steps) if steps else 0.0)
     if at > farthest + 1e-6:
+        if top.x > x[-1]:
+            raise LabError(
+                f"the gain is not known at the largest rung: {top.why}; a verdict lies at most two rungs "
+                "beyond the last of which it is known"
+            )
         raise LabError(
             f"a verdict at {math.exp(at - x[-1]):.3g} times the compute of the largest rung is too far: two "
             f"rungs beyond are {math.exp(farthest - x[-1]):.3g} times, so add rungs or ask for less"

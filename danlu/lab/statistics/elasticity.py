@@ -30,7 +30,7 @@ def curve(x: Array, loss: Array) -> Curve:
     slope = -np.diff(loss) / np.diff(x)
     log_slope = np.log(np.where(slope > 0, slope, np.nan))
     share = shares(x)
-    log_e = log_slope @ share.T
+    log_e = np.where(share == 0, 0, share * log_slope[..., None, :]).sum(-1)
     if len(x) == 2:
         return Curve(np.exp(log_e), np.zeros_like(log_e))
     middle, first = _middle(x), _first(x)
@@ -61,7 +61,8 @@ def sensitivity(x: Array, loss: Array) -> Array:
     known."""
     import numpy as np
 
-    by_slope = shares(x) / -np.diff(loss)
+    share = shares(x)
+    by_slope = np.where(share == 0, 0, share / -np.diff(loss))
     found = np.zeros((len(x), len(x)))
     found[:, :-1] += by_slope
     found[:, 1:] -= by_slope

@@ -9,7 +9,7 @@ from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from danlu.lab.errors import LabError
-from danlu.lab.statistics.elasticity import curve, equivalent, sensitivity
+from danlu.lab.statistics.elasticity import curve, equivalent, sensitivity, shares
 from danlu.lab.statistics.means import LEVEL, Interval, t_quantile
 from danlu.lab.statistics.noise import smooth
 
@@ -52,8 +52,9 @@ class Gain:
     more than its largest rung had, so that the tangent bounds its gain from below; "~" where the variant is
     as good as a baseline below the smallest rung, where the curve is continued. ``pairs``: runs of each side
     (the fewer). ``paired``: whether differences were taken by seed. ``lost``: runs of the baseline and of the
-    variant that diverged. Nan with an infinite variance where nothing can be said: a side has no run left, or
-    the baseline does not fall between neighbouring rungs.
+    variant that diverged. Nan or an infinite variance where nothing can be said, and ``why``: a side has no
+    run left, runs are too few, or the baseline does not fall by more than they scatter in one of the two
+    intervals nearest to the rung.
     """
 
     x: float
@@ -66,6 +67,7 @@ class Gain:
     paired: bool
     lost: tuple[int, int] = (0, 0)
     bound: Bound = ""
+    why: str = ""
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Of ln gain at this rung alone."""
@@ -129,6 +131,7 @@ def gains(rungs: Sequence[Rung], seed: int = 0) -> list[Gain]:
             paired=paired,
             lost=(_lost(rung.baseline), _lost(rung.variant)),
             bound=">=" if above[r] else "~" if below[r] else "",
+            why="" if math.isfinite(uncertain[r]) else _why(r, x, base, other, error[r]),
         )
         for r, rung in enumerate(rungs)
     ]
@@ -191,6 +194,24 @@ def _drawn(x: Array, base: _Side, other: _Side, rho: float, seed: int) -> Array:
     ended, tail = np.isfinite(y), (1 - ONE_SIGMA) / 2
     low, high = np.quantile(np.where(ended, y, 0), [tail, 1 - tail], axis=0)
     return np.where(ended.mean(axis=0) >= MOST_DRAWS, ((high - low) / 2) ** 2, math.inf)
+
+
+def _why(r: int, x: Array, base: _Side, other: _Side, error: float) -> str:
+    """Why the gain or its variance is not known at a rung, of which the difference has this ``error``."""
+    intervals = [i for i, share in enumerate(shares(x)[r]) if share]
+    for name, side, used in (
+        ("variant", other, {r}),
+        ("baseline", base, {i + j for i in intervals for j in (0, 1)}),
+    ):
+        for k in sorted(used):
+            if math.isnan(side.mean[k]):
+                return f"no run of the {name} ended at rung {k + 1}"
+    for i in intervals:
+        if base.mean[i + 1] >= base.mean[i]:
+            return f"the baseline does not fall from rung {i + 1} to rung {i + 2}"
+    if math.isfinite(error):
+        return "the baseline falls too little there for how much runs scatter"
+    return "with one run of a side nobody knows how much runs scatter"
 
 
 def _ended(losses: Sequence[float]) -> list[float]:

@@ -227,6 +227,37 @@ def test_runs_that_diverge_cannot_win(tmp_path: Path, monkeypatch: pytest.Monkey
     assert any(row[5] == "diverged" or row[4] == "4" for row in table(answer))
 
 
+@pytest.mark.parametrize(
+    ("rungs", "width", "why"),
+    [
+        pytest.param(
+            4, 112, "the gain is not known at the largest rung: the baseline does not fall from rung 3 to",
+            marks=pytest.mark.slow,
+        ),
+        (2, 48, "no rung has a gain: the baseline does not fall from rung 1 to rung 2"),
+    ],
+)  # fmt: skip
+def test_a_baseline_that_rises_is_told_after_all_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rungs: int, width: int, why: str
+) -> None:
+    """At the largest rung every loss is one higher: the study ends with an answer that says so."""
+    usual = law(lambda c: 1.25, noise=1e-4)
+
+    def rises(e: spec.Experiment) -> float:
+        return usual(e) + (e.model.width == width)
+
+    answer, _ = climbed(monkeypatch, tmp_path, rises, rungs=rungs, gates=False)
+    (idea,) = answer.ideas
+    assert (idea.verdict, idea.judged, len(idea.at)) == ("not shown", None, rungs)
+    assert idea.why.startswith(why) and why in sentence(idea, answer)
+    assert [math.isfinite(gain.value) for gain in idea.gains] == [True] * (rungs - 2) + [False] * 2
+    assert any("rung 2: " in line for line in details(answer)) == (rungs == 2)
+    assert any(f"rung {rungs}: no gain, as the baseline does not fall" in line for line in details(answer))
+    report(answer)
+    (entry,) = ledger.read(tmp_path / "ledger.yaml")
+    assert entry.verdict == "not shown"
+
+
 def test_it_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(study, "Queue", Runs(law(lambda c: 1.25, noise=1e-4)))

@@ -17,7 +17,7 @@ from tests.lab.referee.program import NOISY, PYTHON, answer, make
 GAINS = [
     {
         "rung": str(rung), "compute": 10.0**rung, "gain": 1.1, "low": 1.0, "high": 1.2, "bound": ">=",
-        "difference": -0.1, "pairs": 3, "paired": True, "counted in": "FLOPs",
+        "why": "", "difference": -0.1, "pairs": 3, "paired": True, "counted in": "FLOPs",
     }
     for rung in range(1, 4)
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from danlu.lab.referee.plan import Metric, Premise
 from danlu.lab.referee.regime import in_regime, regime
 from danlu.lab.referee.runs import Record
 from danlu.lab.referee.scale import across
+from danlu.lab.referee.terminal import numbers
 from danlu.lab.referee.tuning import words
 from danlu.lab.statistics.multiverse import differing
 from tests.lab.referee.program import NOISY, answer, make, plan
@@ -185,6 +186,23 @@ def test_rungs_that_tell_no_gain() -> None:
     assert (
         found.verdict == "better" and found.gain is None and "of the largest rung alone: no rung" in found.why
     )
+
+
+def test_a_rung_at_which_the_baseline_rises() -> None:
+    """The others' gains are told, and of those that are not known why."""
+    asked = rungs(1.2, 0.0, 1e-5)
+    top = asked["4"]
+    lifted = [
+        tuple(replace(one, value=one.value + 1) for one in side) for side in (top.baseline, top.variant)
+    ]
+    asked["4"] = replace(top, baseline=lifted[0], variant=lifted[1])
+    found = across(find([asked["4"]], LOSS, None, looking=False)[0], asked, 1)
+    assert found.verdict == "better" and found.gain is not None
+    assert [one["gain"] for one in found.gains[:3]] == pytest.approx([1.2] * 3, rel=0.03)
+    lines = [line for line in numbers(found) if line.startswith(("  3: ", "  4: "))]
+    said = "no gain is known, as the baseline does not fall from rung 4 to rung 5"
+    assert lines == [f"  {rung}: {said}; difference {one['difference']:+.4g}, 5 pairs"
+                     for rung, one in ((3, found.gains[3]), (4, found.gains[4]))]  # fmt: skip
 
 
 def test_a_failed_run_or_a_look_before_the_end() -> None:

@@ -6,6 +6,7 @@ import csv
 import math
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -74,6 +75,21 @@ def test_a_verdict_is_given_two_rungs_beyond_at_most() -> None:
         judge(measured([0.1] * 5), 7 * STEP)
     with pytest.raises(LabError, match="no rung has a gain"):
         judge(measured([math.nan] * 5), AT)
+
+
+def test_largest_rungs_without_a_gain_carry_no_verdict_beyond() -> None:
+    """Two rungs beyond five are three beyond the four that have a gain; at the fifth it is predicted."""
+    said = "the baseline does not fall from rung 4 to rung 5"
+    known = measured([0.1] * 5)
+    top = replace(known[-1], value=math.nan, variance=math.inf, why=said)
+    with pytest.raises(
+        LabError,
+        match=f"^the gain is not known at the largest rung: {said}; a verdict lies at most two rungs",
+    ):
+        judge([*known[:-1], top], AT)
+    assert judge([*known[:-1], top], top.x).verdict == "better"
+    with pytest.raises(LabError, match=f"^no rung has a gain: {said}"):
+        judge([replace(top, x=one.x) for one in known], AT)
 
 
 def test_who_diverges_has_not_won() -> None:

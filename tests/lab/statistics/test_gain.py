@@ -154,6 +154,42 @@ def test_what_cannot_be_said() -> None:
         gains([rungs[0], rungs[0]])
 
 
+@pytest.mark.parametrize("place", range(6))
+def test_one_interval_that_rises_is_unknown_where_it_counts(place: int) -> None:
+    """Six rungs of an exact law. Beyond one of them the loss of both sides is lifted, so that the baseline
+    rises there. The gain is that of the law at each rung of which this interval is none of the two nearest,
+    and the others say which interval it is."""
+    compute = [1e15 * 4**r for r in range(6)]
+    lift = [0.0 if r <= place else 1.0 for r in range(6)]
+    rungs = [
+        Rung(one.cost, *(tuple(loss + more for loss in side) for side in (one.baseline, one.variant)))
+        for one, more in zip(exact(1.1, compute), lift, strict=True)
+    ]
+    found = gains(rungs)
+    nearest = [{min(max(r - 1, 0), 3), min(max(r - 1, 0), 3) + 1} for r in range(6)]
+    for one, intervals in zip(found, nearest, strict=True):
+        if place in intervals:
+            assert math.isnan(one.value) and one.variance == math.inf
+            assert one.why == f"the baseline does not fall from rung {place + 1} to rung {place + 2}"
+        else:
+            assert math.exp(one.value) == pytest.approx(1.1, rel=1e-6) and one.variance == 0 and not one.why
+
+
+def test_why_a_gain_is_not_known() -> None:
+    rungs = exact(1.1)
+    nothing = (math.nan, math.nan)
+    lost = gains([*rungs[:-1], Rung(COMPUTE[-1], rungs[-1].baseline, nothing)])
+    assert [one.why for one in lost] == [""] * 4 + ["no run of the variant ended at rung 5"]
+    lost = gains([Rung(COMPUTE[0], nothing, rungs[0].variant), *rungs[1:]])
+    assert [one.why for one in lost] == ["no run of the baseline ended at rung 1"] * 2 + [""] * 3
+    single = gains([Rung(r.cost, r.baseline[:1], r.variant[:1]) for r in rungs])
+    assert {one.why for one in single} == {"with one run of a side nobody knows how much runs scatter"}
+    random = np.random.default_rng(5)
+    noisy = gains(drawn(1.5, 1.5, (5, 5, 4, 3, 3), random))
+    assert any(one.why == "the baseline falls too little there for how much runs scatter" for one in noisy)
+    assert all(bool(one.why) == (not math.isfinite(one.variance)) for one in noisy)
+
+
 def test_beyond_the_baselines_rungs_there_are_bounds() -> None:
     found = gains(exact(40.0))
     assert [one.bound for one in found] == ["", "", ">=", ">=", ">="]
