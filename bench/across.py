@@ -21,7 +21,7 @@ from bench.noise import Noise, pools
 from danlu.lab.statistics.across import fit, judge, known
 from danlu.lab.statistics.agreement import wilson
 from danlu.lab.statistics.ahead import FUTILE, Ahead, chance_of_better
-from danlu.lab.statistics.gain import Rung, gains
+from danlu.lab.statistics.gain import AtCost, gains
 
 SEEDS = (5, 5, 4, 3, 3)
 FACTOR = 4.0  # of compute between rungs
@@ -50,7 +50,9 @@ class Ended(NamedTuple):
     spent: float
 
 
-def losses(idea: tuple[float, float], noise: Noise, shared: float, random: np.random.Generator) -> list[Rung]:
+def losses(
+    idea: tuple[float, float], noise: Noise, shared: float, random: np.random.Generator
+) -> list[AtCost]:
     """A study's runs; the elasticity is the pool's at the largest rung."""
     at, fading = idea
     found = []
@@ -61,11 +63,11 @@ def losses(idea: tuple[float, float], noise: Noise, shared: float, random: np.ra
             of_law = noise.elasticity / ALPHA * (worth * FACTOR ** (r + 1 - len(SEEDS))) ** -ALPHA
             own = math.sqrt(1 - shared) * random.choice(noise.residuals, n)
             sides.append(tuple((of_law + common + own).tolist()))
-        found.append(Rung(FACTOR**r, sides[0], sides[1]))
+        found.append(AtCost(FACTOR**r, sides[0], sides[1]))
     return found
 
 
-def study(rungs: list[Rung], truth: float) -> Ended:
+def study(rungs: list[AtCost], truth: float) -> Ended:
     """Of all rungs; ``rungs`` of it tells where the first gate closed."""
     whole = judge(gains(rungs), AT)
     open_until = len(rungs)

@@ -16,9 +16,10 @@ from typing import Any
 
 from danlu import spec
 from danlu.files.json import read_object, write_json
-from danlu.lab import evidence, ledger
+from danlu.lab import ledger
+from danlu.lab.across import book as books
 from danlu.lab.across import rates
-from danlu.lab.across.answer import Across, AtRung, Look, Scaled, Verdict, factor
+from danlu.lab.across.answer import Across, AtRung, Look, Scaled, Verdict
 from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import GROWTH, MOST, Rung, rungs
 from danlu.lab.budget import flops as flops_of
@@ -28,11 +29,10 @@ from danlu.lab.limits import SEEDS, within
 from danlu.lab.queue import Outcome, Queue
 from danlu.lab.queue.executors import cores
 from danlu.lab.regime import Regime, regime_of
-from danlu.lab.statistics.across import Judged, fit, judge, known
+from danlu.lab.statistics import NORMAL
+from danlu.lab.statistics.across import BEYOND, Judged, fit, judge, known
 from danlu.lab.statistics.ahead import FUTILE, Ahead, Way, chance_of_better, ways
-from danlu.lab.statistics.gain import Gain, gains
-from danlu.lab.statistics.gain import Rung as Costs
-from danlu.lab.statistics.online import from_p
+from danlu.lab.statistics.gain import AtCost, Gain, gains
 from danlu.lab.statistics.shrink import shrink, spread_of_ideas
 from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
@@ -44,9 +44,6 @@ from danlu.lab.trial.timing import TIMING, Ratio
 
 MEMORY = "times.json"  # ratios of seconds, by what they hold for
 REMEMBERED: dict[Any, Any] = {...: {"value": [float, float, float], "why": str}}
-BEYOND = 2  # rungs from the largest to where the verdict is
-AT = "equal FLOPs across sizes"  # in the ledger
-NORMAL = 1.96  # standard errors of a normal distribution in half its 95 % interval
 
 
 @dataclass(frozen=True)
@@ -95,11 +92,7 @@ def try_across(
     study = Study.open(studies, question.name, asked)
     if book is not None:
         for idea, experiment in variants.items():
-            about = ledger.about(idea.words, baseline, experiment)
-            ledger.ask(
-                idea=idea.name, on=question.on, at=AT, statement=idea.statement, evidence=[study.path],
-                file=book, **about,
-            )  # fmt: skip
+            books.ask(idea, question.on, baseline, experiment, study, book)
     with Queue(studies, workers=workers, show=show) as queue, queue.alone(study.path):
         climb = _Climb(question, study, Runs(queue), planned, list(variants))
         if show and study.result() is None:
@@ -109,7 +102,8 @@ def try_across(
         study.save(answer.json())
         if book is not None:
             for one in answer.ideas:
-                _record(one, question, study, [outcome.folder for outcome in climb.ended(one.idea)], book)
+                runs = [outcome.folder for outcome in climb.ended(one.idea)]
+                books.record(one, question.on, study, runs, book)
     return answer
 
 
@@ -227,7 +221,7 @@ class _Climb:
         sign = self.metric.sign
         return gains(
             [
-                Costs(
+                AtCost(
                     one.rung.flops,
                     tuple(sign * value for value in one.before),
                     tuple(sign * value for value in one.after),
@@ -336,38 +330,6 @@ class _Climb:
         tuned = all(not side.why for one in self.found[name] for side in (one.baseline, one.variant))
         summaries = [outcome.summary for outcome in self.ended(name) if outcome.summary is not None]
         return regime_of(summaries, tuned=tuned)
-
-
-def _record(one: Scaled, question: Question, study: Study, runs: Sequence[Path], book: Path) -> None:
-    """Tell the ledger a verdict."""
-    known_gains = [(at, factor(gain.interval())) for at, gain in zip(one.at, one.gains, strict=False)]
-    model = None if one.judged is None else one.judged.model
-    clear = model is not None and one.judged is not None and one.verdict in ("better", "worse")
-    top = one.at[-1].rung if one.at else None
-    ledger.record(
-        idea=one.idea,
-        on=question.on,
-        at=AT,
-        statement=one.statement,
-        verdict=one.verdict,
-        why=one.why if one.verdict == "void" else None,
-        e=from_p(model.p(one.judged.at)) if clear else None,  # type: ignore[union-attr]
-        gain=None if one.judged is None else _ends(factor(one.judged.gain)),
-        rungs=[{"flops": at.rung.flops, **ends} for at, gain in known_gains if (ends := _ends(gain))],
-        regime=None if one.regime is None else one.regime.json(),
-        seeds=min((len(at.seeds) for at in one.at), default=0),
-        evidence=[study.path],
-        code=evidence.keep(study.path, runs),
-        scale=None
-        if top is None
-        else {"parameters": top.parameters, "steps": top.updates, "tokens": top.tokens},
-        file=book,
-    )
-
-
-def _ends(gain: Sequence[float | None]) -> dict[str, float | None] | None:
-    value, low, high = gain
-    return None if not value else {"value": value, "low": low, "high": high}
 
 
 def _bounded(experiment: spec.Experiment) -> spec.Experiment:

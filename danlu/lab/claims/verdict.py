@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from danlu.lab.claims.rules import Rule
-from danlu.lab.statistics import LEVEL, Interval, anytime, evidence, mean_interval
-from danlu.lab.statistics.power import TOST_LEVEL, pairs_for_difference, pairs_for_equivalence, severity
+from danlu.lab.statistics import LEVEL, NARROW, Interval, anytime, evidence, mean_interval
+from danlu.lab.statistics.power import pairs_for_difference, pairs_for_equivalence, severity
 
 Verdict = Literal["holds", "does not hold", "not shown"]
 
@@ -33,7 +33,7 @@ def decide(
     rule: Rule, effects: Sequence[float], margin: float = math.nan, *, looked: bool = False
 ) -> tuple[Verdict, Interval]:
     """The verdict, and the 95 % interval."""
-    found, narrow = (interval(effects, level, looked) for level in (LEVEL, TOST_LEVEL))
+    found, narrow = (interval(effects, level, looked) for level in (LEVEL, NARROW))
     return judge(rule, found, narrow, margin), found
 
 

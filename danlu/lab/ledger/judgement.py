@@ -18,6 +18,7 @@ from typing import Any, Literal
 from danlu.lab.ledger.entry import CLEAR, Entry, Gain, key
 from danlu.lab.ledger.ideas import family
 from danlu.lab.ledger.newest import current
+from danlu.lab.statistics import NORMAL
 from danlu.lab.statistics.agreement import wilson
 from danlu.lab.statistics.online import discoveries, needed
 from danlu.lab.statistics.sequential import evidence
@@ -27,7 +28,6 @@ Control = Literal["stands", "alone", "interval only"]
 # The verdicts that ``e`` is evidence for. It is against no difference, which neither *equivalent* nor
 # *scale-bound* denies: these follow from intervals within a margin, or from gains that shrink.
 TESTED = ("better", "worse", "holds", "does not hold")
-Z = 1.959964  # half of a 95 % interval, in standard errors; Student's is wider, which shrinks a little more
 
 
 @dataclass(frozen=True)
@@ -209,14 +209,16 @@ def _gains(entries: Iterable[Entry], families: dict[str, str]) -> tuple[Shrunken
     for entry in entries:
         gain = entry.gain
         if entry.answered and gain is not None and gain.low and gain.high:
-            error = math.log(gain.high / gain.low) / (2 * Z)
+            error = math.log(gain.high / gain.low) / (
+                2 * NORMAL
+            )  # Student's is wider: a little more is drawn
             by_family.setdefault(families[entry.id], []).append((entry, math.log(gain.value), error))
     found = []
     for name, each in by_family.items():
         spread = spread_of_ideas([(value, error) for _, value, error in each])
         for entry, value, error in each:
             left = shrink(value, error, spread)
-            ends = [math.exp(left.value + reach * left.error) for reach in (0, -Z, Z)]
+            ends = [math.exp(left.value + reach * left.error) for reach in (0, -NORMAL, NORMAL)]
             assert entry.gain is not None
             found.append(Shrunken(entry.id, name, entry.gain, Gain(value=ends[0], low=ends[1], high=ends[2])))
     return tuple(sorted(found, key=lambda one: -one.left.value))

@@ -13,6 +13,7 @@ from danlu.lab.referee.runs import Record
 from danlu.lab.referee.words import count
 from danlu.lab.statistics import (
     LEVEL,
+    NARROW,
     Interval,
     anytime,
     decide,
@@ -25,13 +26,12 @@ from danlu.lab.statistics import (
     unpaired,
     unpaired_p,
 )
-from danlu.lab.statistics.gain import UNPAIRED, Rung, correlation
+from danlu.lab.statistics.gain import UNPAIRED, AtCost, correlation
 from danlu.lab.statistics.multiverse import Reading, flipped
-from danlu.lab.statistics.power import TOST_LEVEL, equivalent, severity
+from danlu.lab.statistics.power import equivalent, severity
 
 Verdict = Literal["better", "worse", "equivalent", "scale-bound", "not shown", "void"]
 Kind = Literal["paired", "unpaired", "anytime"]
-ONE_SIDED = 0.9  # level of the interval whose ends are one-sided bounds of 95 %
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Sides:
         if not self.seeded:
             return None
         b, v = self.values()
-        return correlation([Rung(1.0, tuple(b), tuple(v))])
+        return correlation([AtCost(1.0, tuple(b), tuple(v))])
 
     def kind(self, looking: bool) -> Kind:
         """How the two are compared: whoever looked before the end by an interval that allows for it; else in
@@ -146,7 +146,7 @@ def _judge(sides: Sides, kind: Kind, factor: float, metric: Metric, margin: floa
     level = 1 - (1 - LEVEL) / factor
     interval = sides.interval(kind, level)
     differences = sides.differences
-    verdict = _shown(interval, sides.interval(kind, TOST_LEVEL), metric, margin)
+    verdict = _shown(interval, sides.interval(kind, NARROW), metric, margin)
     verdict, why = _losses(sides, verdict, _said(sides, interval, level, metric, margin, verdict))
     more = seeds_to_decide(differences, level, looking=True) if verdict == "not shown" else 0
     tested = _severity(differences, interval.value, margin) if len(differences) > 1 else {}
@@ -171,7 +171,7 @@ def _readings(
     """The verdict without each of the pairs, by runs that are compared the other way, by another interval."""
 
     def by(some: Sides, kind: Kind) -> Verdict:
-        shown = _shown(some.interval(kind, level), some.interval(kind, TOST_LEVEL), metric, margin)
+        shown = _shown(some.interval(kind, level), some.interval(kind, NARROW), metric, margin)
         return _losses(some, shown, "")[0]
 
     blocks = range(len(sides.seeds))
@@ -183,7 +183,7 @@ def _readings(
     if sides.seeded:
         other: Kind = "unpaired" if kind == "paired" else "paired"
         yield Reading({"unpaired": "unpaired", "paired": "in pairs"}[other], by(sides, other))
-    wide, narrow = (flipped(sides.differences, one) for one in (level, TOST_LEVEL))
+    wide, narrow = (flipped(sides.differences, one) for one in (level, NARROW))
     if wide is not None and narrow is not None:
         shown = _losses(sides, _shown(wide, narrow, metric, margin), "")[0]
         yield Reading("by sign flips in place of Student's t", shown)
@@ -266,7 +266,7 @@ def premises(
         low, high = premise.rule.bounds(math.nan if margin is None else margin)
         for arm in [premise.arm] if premise.arm else records:
             values = [r.also[f"premise {premise.name}"] for r in records[arm] if r.end == "ended"]
-            interval = mean_interval(values, ONE_SIDED) if values else Interval(math.nan, -math.inf, math.inf)
+            interval = mean_interval(values, NARROW) if values else Interval(math.nan, -math.inf, math.inf)
             if values and min(values) == max(values):  # a count that is the same in each run
                 interval = Interval(values[0], values[0], values[0])
             holds = low < interval.low and interval.high < high

@@ -15,7 +15,7 @@ from danlu.lab.referee.runs import Record
 from danlu.lab.referee.words import fill, split
 from danlu.lab.statistics import LEVEL, Interval, holm
 from danlu.lab.statistics.across import Judged, judge
-from danlu.lab.statistics.gain import Gain, Rung, gains
+from danlu.lab.statistics.gain import AtCost, Gain, gains
 from danlu.lab.statistics.online import from_p
 
 Unit = Literal["FLOPs", "seconds"]
@@ -79,11 +79,11 @@ def across(finding: Finding, rungs: Mapping[str, Sides], sign: int) -> Finding:
 def _gains(rungs: Mapping[str, Sides], counted: Unit, sign: int) -> tuple[list[str], list[Gain]]:
     """The gain at each rung, and the rungs' names, by cost. What is not known of the costs is in its
     variance."""
-    sized: list[tuple[Rung, str, float]] = []
+    sized: list[tuple[AtCost, str, float]] = []
     for name, sides in rungs.items():
         (base, doubt), (variant, more) = cost(sides.baseline, counted), cost(sides.variant, counted)
         values = [tuple(sign * record.value for record in side) for side in (sides.baseline, sides.variant)]
-        rung = Rung(base, values[0], values[1], variant if math.isfinite(variant) else None)
+        rung = AtCost(base, values[0], values[1], variant if math.isfinite(variant) else None)
         sized.append((rung, name, doubt + more))
     sized.sort(key=lambda one: one[0].cost)
     found = gains([rung for rung, *_ in sized])

@@ -2,7 +2,7 @@
 is needed. All of it holds for values that are near to normal.
 
 - ``means``: Student's t interval, bootstrap, median of a fixed number of values
-- ``sequential``: evidence and intervals for whoever looks before the end; planned looks
+- ``sequential``: evidence and intervals for whoever looks before the end
 - ``multiplicity``: several questions at once (Holm); ``online``: questions that come one after another
 - ``power``: how many pairs a question needs; equivalence, severity
 - ``optimum``: the best rate, with its interval, from losses at several; ``search``: which to try next
@@ -16,6 +16,8 @@ is needed. All of it holds for values that are near to normal.
 from danlu.lab.statistics.means import (
     BOOTSTRAP_FROM,
     LEVEL,
+    NARROW,
+    NORMAL,
     RESAMPLES,
     Interval,
     Verdict,
@@ -37,6 +39,8 @@ __all__ = [
     "BOOTSTRAP_FROM",
     "LEVEL",
     "MOST_SEEDS",
+    "NARROW",
+    "NORMAL",
     "PRIOR",
     "RESAMPLES",
     "Interval",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from danlu.lab.errors import LabError
 from danlu.lab.statistics.gain import Gain
-from danlu.lab.statistics.means import LEVEL, Interval, t_quantile
+from danlu.lab.statistics.means import LEVEL, NARROW, Interval, t_quantile
 from danlu.lab.statistics.random_effects import solve
 
 if TYPE_CHECKING:
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
 DELTA = math.log(1.02)  # the smallest gain worth having, and the largest that is none
-NARROW = 0.9  # level of intervals that must lie inside (two one-sided tests) or on one side at 5 %
 LINE_FROM = 4  # rungs; three know a slope 4 to 6 times less well than five
-RUNGS_BEYOND = 2
+BEYOND = 2  # rungs above the largest: as far as a verdict reaches, and where a study over sizes gives it
 
 Said = Literal["better", "worse", "equivalent", "scale-bound", "not shown"]
 NONE = Interval(math.nan, -math.inf, math.inf)
@@ -202,7 +201,7 @@ def _mirrored(interval: Interval) -> Interval:
 def _reachable(x: Sequence[float], at: float, top: Gain) -> None:
     """Raises ``LabError`` where ``at`` is too far beyond the known gains at ``x``; ``top``: the largest."""
     steps = [b - a for a, b in pairwise(x)]
-    farthest = x[-1] + RUNGS_BEYOND * (median(steps) if steps else 0.0)
+    farthest = x[-1] + BEYOND * (median(steps) if steps else 0.0)
     if at > farthest + 1e-6:
         if top.x > x[-1]:
             raise LabError(

@@ -28,8 +28,8 @@ Bound = Literal["", ">=", "~"]
 
 
 @dataclass(frozen=True)
-class Rung:
-    """Both sides at one size, each at its own best rate.
+class AtCost:
+    """Both sides at one rung, each at its own best rate.
 
     ``cost`` of one run of the baseline, and of the variant where it differs: FLOPs, or seconds, the same for
     all rungs. ``baseline``, ``variant``: losses of their seeds, lower is better (give −metric where higher
@@ -75,7 +75,7 @@ class Gain:
         return Interval(self.value, self.value - half, self.value + half)
 
 
-def gains(rungs: Sequence[Rung], seed: int = 0) -> list[Gain]:
+def gains(rungs: Sequence[AtCost], seed: int = 0) -> list[Gain]:
     """The gain at each rung, by ascending cost: y = −d̄/e + ln(C_b/C_v), where −d̄/e follows the baseline's
     own curve (``elasticity.equivalent``). It needs no floor of the loss, only differences of the baseline's
     losses at neighbouring rungs. Exactly, for L = E + A·C^−α: ((L_b − E)/(L_v − E))^{1/α}·C_b/C_v.
@@ -137,7 +137,7 @@ def gains(rungs: Sequence[Rung], seed: int = 0) -> list[Gain]:
     ]
 
 
-def correlation(rungs: Sequence[Rung]) -> float:
+def correlation(rungs: Sequence[AtCost]) -> float:
     """Of the two losses of a seed, over the seeds of all rungs: the mean of the rungs' own, weighted by their
     pairs − 1; 0 where nothing can be said."""
     top = bottom = 0.0
@@ -222,7 +222,7 @@ def _lost(losses: Sequence[float]) -> int:
     return len(losses) - len(_ended(losses))
 
 
-def _both(rung: Rung) -> tuple[list[float], list[float]]:
+def _both(rung: AtCost) -> tuple[list[float], list[float]]:
     """The losses of the seeds with which both sides ended."""
     rows = [row for row in zip(rung.baseline, rung.variant, strict=True) if all(map(math.isfinite, row))]
     return [b for b, _ in rows], [v for _, v in rows]

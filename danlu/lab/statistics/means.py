@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple
 from danlu.lab.errors import LabError
 
 LEVEL = 0.95
+NARROW = 0.9  # level of two one-sided tests at 5 %, and of an interval whose ends are bounds of 95 %
+NORMAL = 1.959964  # half of a normal distribution's 95 % interval, in standard errors
 BOOTSTRAP_FROM = 10  # values; below, resamples repeat too few of them to show how they scatter
 RESAMPLES = 10_000
 

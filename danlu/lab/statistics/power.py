@@ -12,7 +12,6 @@ from danlu.lab.statistics.sequential import anytime_reach
 
 POWER = 0.8
 WEAK = 0.8  # severity below which a pass says little (Mayo & Spanos 2006)
-TOST_LEVEL = 0.9  # two one-sided tests at 5 % are the 90 % interval
 MOST_SEEDS = 1000  # further pairs beyond which nothing is said to decide
 MOST_PAIRS = 100_000  # beyond which no plan is made
 MANY = 10**9  # degrees of freedom of a t that is normal
@@ -54,7 +53,7 @@ def pairs_for_equivalence(margin: float, sd: float, power: float = POWER) -> int
 
 def equivalent(narrow: Interval, margin: float) -> bool:
     """Whether a mean difference is shown to lie within ±``margin``: both one-sided tests reject at 5 %, which
-    is to say that the ``narrow`` interval, of ``TOST_LEVEL``, lies inside (Schuirmann 1987)."""
+    is to say that the ``narrow`` interval, of ``NARROW``, lies inside (Schuirmann 1987)."""
     return -margin < narrow.low and narrow.high < margin
 
 

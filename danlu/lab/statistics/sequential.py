@@ -1,14 +1,11 @@
-"""What holds although one looks before the end: evidence for whoever looks whenever he likes, and levels for
-looks that were planned."""
+"""What holds although one looks before the end: evidence and intervals for whoever looks at any time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from statistics import NormalDist, fmean
+from statistics import fmean
 
-from danlu.lab.errors import LabError
 from danlu.lab.statistics.means import LEVEL, Interval, around, check_level
 
 # Standard deviation of the effect that `anytime` expects, in standard deviations of a difference. A wide one
@@ -53,23 +50,3 @@ def anytime_reach(n: int, level: float = LEVEL, prior: float = PRIOR) -> float:
     g = 1 + n * prior**2
     k = (math.sqrt(g) / (1 - level)) ** (2 / n) if n else math.inf
     return math.sqrt((n - 1) * (k - 1) / (1 - k / g)) if n > 1 and k < g else math.inf
-
-
-def spent(share: float, alpha: float = 1 - LEVEL) -> float:
-    """How much of ``alpha`` may be spent until this ``share`` of the planned runs is there: α(t) =
-    2 − 2Φ(z_{α/2}/√t), little at first (Lan & DeMets 1983, after O'Brien & Fleming)."""
-    if not 0 < share <= 1:
-        raise LabError(f"share = {share} is not a share of the planned runs: give one in (0, 1]")
-    normal = NormalDist()
-    return 2 - 2 * normal.cdf(normal.inv_cdf(1 - alpha / 2) / math.sqrt(share))
-
-
-def look_levels(shares: Sequence[float], level: float = LEVEL) -> list[float]:
-    """The level of the interval at each of the planned looks, at ascending ``shares`` of the planned runs. A
-    look may err with what is spent since the one before, so that the errors of all add up to at most
-    1 − ``level`` (Bonferroni's bound: for any statistic, and its last look hardly wider than ``level``)."""
-    check_level(level)
-    if list(shares) != sorted(set(shares)):
-        raise LabError(f"looks at {list(shares)} do not ascend: give each share of the planned runs once")
-    budget = [0.0, *(spent(share, 1 - level) for share in shares)]
-    return [1 - (now - before) for before, now in pairwise(budget)]

@@ -17,7 +17,7 @@ from bench.across import losses
 from bench.noise import TRACK3_SPREAD, track3
 from danlu.lab.errors import LabError
 from danlu.lab.statistics.across import DELTA, judge
-from danlu.lab.statistics.gain import Gain, Rung, gains
+from danlu.lab.statistics.gain import AtCost, Gain, gains
 
 ROOT = Path(__file__).resolve().parents[3]
 STEP = math.log(4)
@@ -150,7 +150,7 @@ def test_an_effect_that_fades_in_published_runs() -> None:
     rungs = []
     for tokens in sorted(losses):
         rows = [(b - base, v - base) for (b, v), base in zip(losses[tokens], level, strict=True)]
-        rungs.append(Rung(tokens * 1e10, *zip(*rows, strict=True)))
+        rungs.append(AtCost(tokens * 1e10, *zip(*rows, strict=True)))
     found = gains(rungs)
     assert all(one.paired and one.pairs == 20 for one in found)
     for one in found[:3]:  # worse at 10, 20 and 30 B

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from danlu.lab.errors import LabError
 from danlu.lab.statistics.elasticity import curve, sensitivity
-from danlu.lab.statistics.gain import Rung, correlation, gains
+from danlu.lab.statistics.gain import AtCost, correlation, gains
 
 COMPUTE = [1e15 * 4**r for r in range(5)]
 FLOOR, SCALE, ALPHA = 1.6, 8.0, 0.12
@@ -23,14 +23,14 @@ def law(compute: float, floor: float = FLOOR, alpha: float = ALPHA) -> float:
 
 def exact(
     gain: float, compute: list[float] = COMPUTE, floor: float = FLOOR, alpha: float = ALPHA
-) -> list[Rung]:
+) -> list[AtCost]:
     """Two seeds of the law without noise, and of a variant that is worth ``gain`` times the compute."""
-    return [Rung(c, (law(c, floor, alpha),) * 2, (law(gain * c, floor, alpha),) * 2) for c in compute]
+    return [AtCost(c, (law(c, floor, alpha),) * 2, (law(gain * c, floor, alpha),) * 2) for c in compute]
 
 
 def drawn(
     gain: float, noise: float, seeds: tuple[int, ...], random: np.random.Generator, shared: float = 0.0
-) -> list[Rung]:
+) -> list[AtCost]:
     """``noise``: of a run, in units of ln compute; ``shared``: its share that both sides of a seed have."""
     found = []
     for c, n in zip(COMPUTE, seeds, strict=True):
@@ -39,7 +39,7 @@ def drawn(
         sides = [
             law(c * g) + scale * (common + math.sqrt(1 - shared) * random.normal(size=n)) for g in (1, gain)
         ]
-        found.append(Rung(c, tuple(sides[0]), tuple(sides[1])))
+        found.append(AtCost(c, tuple(sides[0]), tuple(sides[1])))
     return found
 
 
@@ -66,7 +66,9 @@ def test_uneven_steps_give_it_within_three_percent(alpha: float, gain: float, st
 def test_a_floor_that_is_off_moves_nothing() -> None:
     random = np.random.default_rng(1)
     rungs = drawn(1.2, 0.02, (5, 5, 4, 3, 3), random)
-    moved = [Rung(r.cost, *(tuple(x + 0.1 for x in side) for side in (r.baseline, r.variant))) for r in rungs]
+    moved = [
+        AtCost(r.cost, *(tuple(x + 0.1 for x in side) for side in (r.baseline, r.variant))) for r in rungs
+    ]
     for a, b in zip(gains(rungs), gains(moved), strict=True):
         np.testing.assert_allclose([a.value, a.variance, a.df], [b.value, b.variance, b.df], rtol=1e-9)
 
@@ -77,13 +79,13 @@ def test_marins_example() -> None:
     alpha, floor, loss = 0.0941, 1.6, 3.0208
     compute = [4.0**r for r in (-2, -1, 0, 1)]
     losses = [floor + (loss - floor) * c**-alpha for c in compute]
-    found = gains([Rung(c, (b,), (b - 0.0036,)) for c, b in zip(compute, losses, strict=True)])[2]
+    found = gains([AtCost(c, (b,), (b - 0.0036,)) for c, b in zip(compute, losses, strict=True)])[2]
     assert math.exp(found.value) == pytest.approx(((loss - floor) / (loss - 0.0036 - floor)) ** (1 / alpha))
     assert round(math.exp(found.value), 2) == 1.03
 
 
 def test_a_variant_that_costs_more_pays_for_it() -> None:
-    dear = [Rung(r.cost, r.baseline, r.variant, 1.25 * r.cost) for r in exact(1.25)]
+    dear = [AtCost(r.cost, r.baseline, r.variant, 1.25 * r.cost) for r in exact(1.25)]
     np.testing.assert_allclose([one.value for one in gains(dear)], 0, atol=1e-6)
 
 
@@ -129,22 +131,22 @@ def test_pairs_are_used_where_seeds_have_something_in_common() -> None:
     alike, unlike = (drawn(1.05, 0.02, (8,) * 5, random, shared) for shared in (0.8, 0.0))
     assert correlation(alike) > 0.5 and all(one.paired for one in gains(alike))
     upside_down = [
-        Rung(r.cost, r.baseline, tuple(2 * np.mean(r.baseline) - x for x in r.variant)) for r in alike
+        AtCost(r.cost, r.baseline, tuple(2 * np.mean(r.baseline) - x for x in r.variant)) for r in alike
     ]
     assert correlation(upside_down) == pytest.approx(-correlation(alike))
     assert not any(one.paired for one in gains(upside_down))
-    odd = [Rung(r.cost, r.baseline, r.variant[:-1]) for r in unlike]
+    odd = [AtCost(r.cost, r.baseline, r.variant[:-1]) for r in unlike]
     assert correlation(odd) == 0 and not any(one.paired for one in gains(odd))
 
 
 def test_what_cannot_be_said() -> None:
     rungs = exact(1.1)
-    lost = [*rungs[:-1], Rung(COMPUTE[-1], rungs[-1].baseline, (math.nan, math.nan))]
+    lost = [*rungs[:-1], AtCost(COMPUTE[-1], rungs[-1].baseline, (math.nan, math.nan))]
     assert [math.isnan(one.value) for one in gains(lost)] == [False] * 4 + [True]
     assert gains(lost)[-1].lost == (0, 2) and gains(lost)[-1].variance == math.inf
-    rising = [Rung(c, (2.0 + i, 2.1 + i), (2.0, 2.1)) for i, c in enumerate(COMPUTE)]
+    rising = [AtCost(c, (2.0 + i, 2.1 + i), (2.0, 2.1)) for i, c in enumerate(COMPUTE)]
     assert all(math.isnan(one.value) for one in gains(rising))
-    single = [Rung(r.cost, r.baseline[:1], r.variant[:1]) for r in rungs]
+    single = [AtCost(r.cost, r.baseline[:1], r.variant[:1]) for r in rungs]
     assert all(
         one.variance == math.inf and one.value == pytest.approx(math.log(1.1)) for one in gains(single)
     )
@@ -162,7 +164,7 @@ def test_one_interval_that_rises_is_unknown_where_it_counts(place: int) -> None:
     compute = [1e15 * 4**r for r in range(6)]
     lift = [0.0 if r <= place else 1.0 for r in range(6)]
     rungs = [
-        Rung(one.cost, *(tuple(loss + more for loss in side) for side in (one.baseline, one.variant)))
+        AtCost(one.cost, *(tuple(loss + more for loss in side) for side in (one.baseline, one.variant)))
         for one, more in zip(exact(1.1, compute), lift, strict=True)
     ]
     found = gains(rungs)
@@ -178,11 +180,11 @@ def test_one_interval_that_rises_is_unknown_where_it_counts(place: int) -> None:
 def test_why_a_gain_is_not_known() -> None:
     rungs = exact(1.1)
     nothing = (math.nan, math.nan)
-    lost = gains([*rungs[:-1], Rung(COMPUTE[-1], rungs[-1].baseline, nothing)])
+    lost = gains([*rungs[:-1], AtCost(COMPUTE[-1], rungs[-1].baseline, nothing)])
     assert [one.why for one in lost] == [""] * 4 + ["no run of the variant ended at rung 5"]
-    lost = gains([Rung(COMPUTE[0], nothing, rungs[0].variant), *rungs[1:]])
+    lost = gains([AtCost(COMPUTE[0], nothing, rungs[0].variant), *rungs[1:]])
     assert [one.why for one in lost] == ["no run of the baseline ended at rung 1"] * 2 + [""] * 3
-    single = gains([Rung(r.cost, r.baseline[:1], r.variant[:1]) for r in rungs])
+    single = gains([AtCost(r.cost, r.baseline[:1], r.variant[:1]) for r in rungs])
     assert {one.why for one in single} == {"with one run of a side nobody knows how much runs scatter"}
     random = np.random.default_rng(5)
     noisy = gains(drawn(1.5, 1.5, (5, 5, 4, 3, 3), random))

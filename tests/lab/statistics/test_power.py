@@ -13,6 +13,7 @@ from scipy import stats
 
 from danlu.lab.errors import LabError
 from danlu.lab.statistics import (
+    NARROW,
     Interval,
     anytime,
     decide,
@@ -22,7 +23,6 @@ from danlu.lab.statistics import (
     seeds_to_decide,
 )
 from danlu.lab.statistics.power import (
-    TOST_LEVEL,
     equivalent,
     pairs_for_difference,
     pairs_for_equivalence,
@@ -34,7 +34,7 @@ DIFFERENCES = st.lists(st.integers(-1000, 1000).map(lambda x: x / 500), min_size
 
 
 def narrow(differences: Iterable[float]) -> Interval:
-    return mean_interval(list(differences), TOST_LEVEL)
+    return mean_interval(list(differences), NARROW)
 
 
 @given(st.floats(0.05, 5.0), st.integers(2, 10), st.booleans())

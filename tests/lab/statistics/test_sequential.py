@@ -1,4 +1,4 @@
-"""Evidence against its definition, rates of error by simulation, planned looks by hand."""
+"""Evidence against its definition, rates of error by simulation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from danlu.lab.errors import LabError
 from danlu.lab.statistics import PRIOR, Interval, anytime, decide, evidence, paired
-from danlu.lab.statistics.sequential import look_levels, spent
 
 DIFFERENCES = st.lists(st.integers(-(10**6), 10**6).map(lambda whole: whole / 1000), min_size=3, max_size=30)
 
@@ -76,31 +74,3 @@ def test_an_effect_is_found_early_and_on_its_side() -> None:
     early = sum(decide(anytime(list(row[:4]))) == "better" for row in draw)
     late = sum(decide(anytime(list(row))) == "better" for row in draw)
     assert late == 200 and early >= 100
-
-
-def test_planned_looks_spend_all_of_the_error_and_little_at_first() -> None:
-    """α(t) = 2 − 2Φ(z/√t) by SciPy; O'Brien and Fleming's first of two looks is hardly one."""
-    levels = look_levels([0.5, 1.0])
-    z = stats.norm.ppf(0.975)
-    assert 1 - levels[0] == pytest.approx(2 * stats.norm.sf(z / math.sqrt(0.5)))
-    assert sum(1 - level for level in levels) == pytest.approx(0.05)
-    assert 1 - levels[0] < 0.006 and look_levels([1.0]) == [pytest.approx(0.95)]
-    assert spent(1.0, 0.1) == pytest.approx(0.1)
-    with pytest.raises(LabError, match="do not ascend"):
-        look_levels([1.0, 0.5])
-    with pytest.raises(LabError, match=r"share = 1.5"):
-        look_levels([0.5, 1.5])
-
-
-def test_planned_looks_err_no_more_than_one() -> None:
-    random = np.random.default_rng(9)
-    draw = random.normal(size=(3000, 12))
-    levels = look_levels([1 / 3, 2 / 3, 1.0])
-    false = sum(
-        any(
-            decide(paired(list(row[:n]), level)) != "not shown"
-            for n, level in zip((4, 8, 12), levels, strict=True)
-        )
-        for row in draw
-    )
-    assert false <= 0.05 * 3000 + 3.5 * math.sqrt(3000 * 0.05 * 0.95)
