@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from glob import glob
@@ -42,8 +43,10 @@ class Inputs:
 
     @property
     def digest(self) -> str:
-        """One digest of all, by their places."""
-        rows = sorted(f"{file.name} {digest}" for file, digest in self._digests.items())
+        """One digest of all, by their places as seen from the program's folder."""
+        rows = sorted(
+            f"{os.path.relpath(file, self._folder)} {digest}" for file, digest in self._digests.items()
+        )
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
     def changed(self) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 from danlu.files.json import read_json
 from danlu.lab.errors import LabError
 from danlu.lab.referee.git import Repository
+from danlu.lab.referee.inputs import Inputs
 from tests.lab.referee.program import NOISY, PYTHON, answer, git, make, plan, state
 
 
@@ -230,3 +231,19 @@ def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(LabError, match="needs git"):
         repository(file.parent / "p")
+
+
+def test_inputs_are_known_by_their_places(tmp_path: Path) -> None:
+    """Two files of one name whose contents change places make another question; a project that is moved with
+    all its inputs makes none."""
+
+    def digest(folder: Path, train: str, val: str) -> str:
+        for name, text in (("train", train), ("val", val), ("../beside", "both")):
+            place = folder / name / "data.bin"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+        return Inputs(["*/data.bin", "../beside/data.bin"], folder).digest
+
+    first = digest(tmp_path / "a" / "p", "1", "2")
+    assert digest(tmp_path / "a" / "p", "2", "1") != first
+    assert digest(tmp_path / "b" / "p", "1", "2") == first
