@@ -119,6 +119,13 @@ class Scale(Spec):
     values: Annotated[tuple[int | float | str, ...], Field(min_length=2)]
 
 
+def written(value: float | str) -> str:
+    """A value of a scale as a word: what the program is given, and the rung's name. A number is exact."""
+    if not isinstance(value, float):
+        return str(value)
+    return short if float(short := f"{value:g}") == value else repr(value)
+
+
 class Premise(Reading):
     """What must hold for the verdict to mean anything, of the runs of an ``arm`` (left out: of each)."""
 
@@ -216,8 +223,9 @@ class Plan(Spec):
         if self.scale is not None:
             if "value" not in places_of([self.scale.set]):
                 raise LabError("scale.set has no {value}; write it where each of the values goes")
-            if len(set(self.scale.values)) < len(self.scale.values):
-                raise LabError("scale.values: one is given twice; each is a rung of its own")
+            rungs = [written(value) for value in self.scale.values]
+            if twice := [rung for i, rung in enumerate(rungs) if rung in rungs[:i]]:
+                raise LabError(f"scale.values: {twice[0]} is given twice; each is a rung of its own")
 
 
 def read(file: Path) -> Plan:

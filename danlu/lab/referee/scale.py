@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from danlu.lab.errors import LabError
 from danlu.lab.referee.findings import Finding, Sides, Verdict, mean_of
-from danlu.lab.referee.plan import Scale
+from danlu.lab.referee.plan import Scale, written
 from danlu.lab.referee.runs import Record
 from danlu.lab.referee.words import fill, split
 from danlu.lab.statistics import LEVEL, Interval, holm
@@ -23,8 +23,7 @@ Unit = Literal["FLOPs", "seconds"]
 
 def words(scale: Scale, value: float | str) -> list[str]:
     """What sets a rung."""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return split(" ".join(fill([scale.set], {"value": text})), "scale.set")
+    return split(" ".join(fill([scale.set], {"value": written(value)})), "scale.set")
 
 
 def unit(records: Sequence[Record]) -> Unit:

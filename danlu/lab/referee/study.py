@@ -26,6 +26,7 @@ from danlu.lab.referee.answer import Answer
 from danlu.lab.referee.blocks import Blocks
 from danlu.lab.referee.errors import NoVerdict, Void
 from danlu.lab.referee.findings import Finding, find, mean_of, premises
+from danlu.lab.referee.plan import written
 from danlu.lab.referee.question import Question, ask
 from danlu.lab.referee.regime import regime
 from danlu.lab.referee.runs import Runs
@@ -177,7 +178,7 @@ class _Asked:
     def _rungs(self) -> dict[str, list[str]]:
         """The words of each rung by its name; of a program that is not scaled, none."""
         asked = self.plan.scale
-        return {ALONE: []} if asked is None else {str(v): scale.words(asked, v) for v in asked.values}
+        return {ALONE: []} if asked is None else {written(v): scale.words(asked, v) for v in asked.values}
 
     def _sets(self, rung: Sequence[str]) -> Sets:
         arms = self.plan.arms.items()

@@ -59,7 +59,9 @@ def test_a_whole_one(tmp_path: Path) -> None:
         ({"budget": {"pairs": 1}}, "budget.pairs = 1 is not a whole number greater than 0 and at least 2"),
         ({"margin": -1.0}, "margin = -1.0 is not a number greater than 0"),
         ({"scale": {"set": "--depth", "values": [1, 2]}}, "scale.set has no {value}"),
-        ({"scale": {"set": "{value}", "values": [1, 1]}}, "scale.values: one is given twice"),
+        ({"scale": {"set": "{value}", "values": [1, 1]}}, "scale.values: 1 is given twice"),
+        ({"scale": {"set": "{value}", "values": [1, "1"]}}, "scale.values: 1 is given twice"),
+        ({"scale": {"set": "{value}", "values": [0.5, 2.0, 2]}}, "scale.values: 2 is given twice"),
         (
             {"premises": [{"name": "p", "arm": "ide", "stdout": "(.)", "rule": {"above": 1.0}}]},
             "premise 'p' is of the arm ide; did you mean idea?",

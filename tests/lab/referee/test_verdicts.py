@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from danlu.lab import ledger
 from danlu.lab.claims.rules import Rule
 from danlu.lab.referee import referee
 from danlu.lab.referee.findings import Sides, find, premises
-from danlu.lab.referee.plan import Metric, Premise
+from danlu.lab.referee.plan import Metric, Premise, Scale, written
 from danlu.lab.referee.regime import in_regime, regime
 from danlu.lab.referee.runs import Record
 from danlu.lab.referee.scale import across
+from danlu.lab.referee.scale import words as scale_words
 from danlu.lab.referee.terminal import numbers
 from danlu.lab.referee.tuning import words
 from danlu.lab.statistics.multiverse import differing
@@ -148,6 +151,21 @@ def rungs(gain: float, exponent: float, scatter: float) -> dict[str, Sides]:
         both = [tuple(record(x, flops=compute) for x in values) for values in (base, idea)]
         found[str(rung)] = Sides("idea", both[0], both[1], tuple(range(5)), True)
     return found
+
+
+@given(
+    st.one_of(
+        st.integers(-(2**53), 2**53),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.sampled_from(["xl", "1"]),
+    )
+)
+def test_a_rung_is_set_to_its_value_and_no_other(value: float | str) -> None:
+    asked = Scale(set="--size {value}", values=(value, "other"))
+    flag, text = scale_words(asked, value)
+    assert (flag, text) == ("--size", written(value)) and (
+        text if isinstance(value, str) else float(text)
+    ) == value
 
 
 @pytest.mark.parametrize(
