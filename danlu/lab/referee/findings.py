@@ -267,7 +267,7 @@ def premises(
         for arm in [premise.arm] if premise.arm else records:
             values = [r.also[f"premise {premise.name}"] for r in records[arm] if r.end == "ended"]
             interval = mean_interval(values, NARROW) if values else Interval(math.nan, -math.inf, math.inf)
-            if values and min(values) == max(values):  # a count that is the same in each run
+            if len(values) > 1 and min(values) == max(values):  # a count that is the same in each run
                 interval = Interval(values[0], values[0], values[0])
             holds = low < interval.low and interval.high < high
             found.append(Held(premise.name, arm, str(premise.rule), interval, holds))

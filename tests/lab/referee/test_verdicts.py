@@ -108,6 +108,15 @@ def test_premises_hold_by_their_bounds() -> None:
         assert held.holds == holds and held.interval.low == pytest.approx(0.3141, abs=1e-3)
 
 
+def test_a_premise_needs_two_runs() -> None:
+    """A number that is the same in each of two runs is known; of one run nothing is."""
+    asked = Premise(name="sink", arm="base", stdout="(.)", rule=Rule(above=0.5))
+    for count, holds in ((0, False), (1, False), (2, True)):
+        records = {"base": [record(0, **{"premise sink": 1.0})] * count}
+        (held,) = premises([asked], records, None)
+        assert held.holds == holds and (held.interval.low == 1.0) == holds
+
+
 def test_what_is_early() -> None:
     told = [record(0, steps=100.0, tokens=1e6, parameters=1e5)]
     assert regime(told, None)["early"] == [
