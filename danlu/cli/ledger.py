@@ -56,7 +56,7 @@ def ledger(
     writes a decision with its reason. due [RUN] lists the
     decisions that you should look at again because of a run, a newer version or a later verdict. search
     WORDS lists what was tried before: an idea, its fields with other values, similar words. judge says which
-    verdicts stand although so much was asked, how often the bottom rung decided as the top rung, and how
+    verdicts stand although so much was asked, how often the smallest size decided as the largest, and how
     many ideas worked.
 
     Examples: danlu ledger; danlu ledger search qk-norm; danlu ledger due

@@ -62,7 +62,7 @@ class Ledger(Entries):
         )
 
     def judge(self) -> Judgement:
-        """Which verdicts stand although so much was asked, how often the bottom rung decided as the top one,
+        """Which verdicts stand although so much was asked, how often the smallest size decided as the largest,
         and how many ideas worked."""
         return Judgement(book.judge(self._read), self._read)
 

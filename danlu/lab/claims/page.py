@@ -11,6 +11,7 @@ from danlu.lab.claims.checks import in_words
 from danlu.lab.claims.claim import CHAPTERS, Claim
 from danlu.lab.claims.results import NOT_RUN, VOID, Best, Result
 from danlu.lab.statistics import mean_interval, seeds_to_decide
+from danlu.lab.why.interventions import faster
 
 VERDICTS = ("holds", "does not hold", "not shown", VOID, NOT_RUN)
 
@@ -203,10 +204,21 @@ def _inside(claim: Claim, result: Result) -> Iterable[str]:
     yield f"- Inside, *{plus}* against *{minus}* (correlation, no cause): {moved}"
     if result.inside.still:
         yield f"- Did not move: {'; '.join(one['words'] for one in result.inside.still)}"
-    tests = {one["test"]["words"]: one["test"]["what"] for one in result.inside.moved if one["test"]}
-    if tests:
-        said = "; or ".join(f"`{words}`, which {what}" for words, what in tests.items())
-        yield f"- Would test it: the arms again with {said}"
+    if tests := list(_tests(claim, result, minus)):
+        yield f"- Would test it: {'; or '.join(dict.fromkeys(tests))}"
+
+
+def _tests(claim: Claim, result: Result, minus: str) -> Iterable[str]:
+    """What would hold a statistic that moved still, with the words that are typed for it."""
+    found = [(one["test"], one["ratio"]) for one in result.inside.moved if one["test"]]
+    of_both = [f"`{test['words']}`, which {test['what']}" for test, _ in found if test["arm"] == "both"]
+    if of_both:
+        yield f"the arms again with {'; or '.join(dict.fromkeys(of_both))}"
+    of_rate = [(test["what"], ratio) for test, ratio in found if test["arm"] == "baseline"]
+    if of_rate and not (claim.tune or claim.over):  # the first is what moved most
+        what, ratio = of_rate[0]
+        if words := faster(experiment.experiment(claim, minus), ratio):
+            yield f"*{minus}* alone with `{words}`, which {what}"
 
 
 def _beyond(claim: Claim, result: Result, bound: float) -> str:

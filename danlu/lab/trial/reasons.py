@@ -11,6 +11,7 @@ from danlu.inspection.table import in_words
 from danlu.lab.trial.answer import Answer
 from danlu.lab.trial.findings import Finding
 from danlu.lab.why.charts import figures
+from danlu.lab.why.interventions import faster
 
 HEAD = ("statistic", "baseline", "variant", "ratio", "score", "by seed", "without position 0", "when")
 
@@ -63,11 +64,9 @@ def _test(answer: Answer, finding: Finding, one: Mapping[str, Any]) -> tuple[str
         return None
     asked, idea = answer.question, finding.pairs.idea
     if test["arm"] == "baseline":  # of the rate: does the baseline gain as much by updates as large?
-        rate = getattr(answer.sides[idea, "steps"][0].experiment.optimizer, "lr", None)
-        if rate is None:
+        words = faster(answer.sides[idea, "steps"][0].experiment, one["ratio"])
+        if words is None:
             return None
-        ratio = one["ratio"]
-        words = f"optimizer.lr={rate * ratio:.2g}"
         return f"{words} {test['what']}: does it gain as much?", asked.command(ideas=(words,), tune=None)
     again = asked.command(ideas=(idea,), on=f"{asked.on} {test['words']}")
     said = f"{test['words']} {test['what']}: if the effect goes, it went through {in_words(one['name'])}"

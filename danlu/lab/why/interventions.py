@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from danlu.spec import Experiment
+
 # Statistic → words that bound it on both sides, and what they do.
 BOUNDS = {
     "logits": ("+qk-norm", "bounds attention scores"),
@@ -22,18 +24,21 @@ BOUNDS = {
 
 
 def intervention(name: str, baseline: float, ratio: float) -> dict[str, str] | None:
-    """``words`` to lay over both sides (or, of updates, over the baseline: ``arm``), and ``what`` they do;
-    None where nothing in the catalog holds the statistic still. If the effect goes with the statistic, it
-    went through it; if it stays, it did not."""
+    """``words`` to lay over both sides, and ``what`` they do; None where nothing in the catalog holds the
+    statistic still. Of updates it is the baseline alone (``arm``) at a rate that is ``ratio`` times its own
+    (``faster``), and there are no words. If the effect goes with the statistic, it went through it; if it
+    stays, it did not."""
     statistic = name.partition("/")[0].removesuffix("-rest")
     if statistic in ("gradient", "gradient norm"):
         clip = float(f"{baseline * min(1.0, ratio) / 2:.2g}")
         return {"words": f"train.clip={clip:g}", "what": "clips every update to one norm", "arm": "both"}
     if statistic == "update":
-        return {
-            "words": f"lr × {ratio:.2g}",
-            "what": "makes its updates as large",
-            "arm": "baseline",
-        }
+        return {"words": "", "what": "makes its updates as large", "arm": "baseline"}
     found = BOUNDS.get(name) or (None if name.endswith("/out") else BOUNDS.get(statistic))
     return None if found is None else {"words": found[0], "what": found[1], "arm": "both"}
+
+
+def faster(baseline: Experiment, ratio: float) -> str | None:
+    """The words for a baseline whose updates are ``ratio`` times as large; None where it has no rate."""
+    rate = getattr(baseline.optimizer, "lr", None)
+    return None if rate is None else f"optimizer.lr={rate * ratio:.2g}"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from danlu.lab.claims.checks import Found
 from danlu.lab.claims.page import effect, page
 from danlu.lab.claims.results import Best, Was
+from danlu.lab.why import Why
 from tests.lab.claims.small import OVER, claim, result
 
 
@@ -56,6 +57,19 @@ def test_points_stand_beside_their_arm() -> None:
     assert table["arm"][2:] == ["lr 0.001", "lr 0.002", "lr 0.004", "drop of increment"]
     assert table["more"][2:5] == ["5", "6", "7"]
     assert "drop of less − drop of more" in text
+
+
+def test_what_would_test_it_can_be_typed() -> None:
+    """A larger rate is said as the baseline's own, here 0.02, times the ratio."""
+    update = {"test": {"words": "", "what": "makes its updates as large", "arm": "baseline"}, "ratio": 1.5}
+    logits = {"test": {"words": "+softcap", "what": "bounds the output logits", "arm": "both"}, "ratio": 2.0}
+    moved = [{"words": "it rises", "when": "at once", **one} for one in (update, logits, update)]
+    one = claim(on="nano train.steps=1 optimizer.lr=0.02")
+    text = page({"small": one}, {"small": result(claim=one.model_dump(mode="json"), inside=Why(moved))})
+    assert (
+        "- Would test it: the arms again with `+softcap`, which bounds the output logits; or *more* alone "
+        "with `optimizer.lr=0.03`, which makes its updates as large\n"
+    ) in text
 
 
 def test_what_was_not_shown_is_told_with_what_would_decide() -> None:
