@@ -117,7 +117,7 @@ def print_kernels(found: list[dict[str, Any]]) -> None:
     for row in found:
         of = f"{row['of']} " if sides else ""
         layers = "layer" if len(row["layers"]) == 1 else "layers"
-        say(f"{of}{layers} {_ranges(row['layers'])}: {row['mixer']} by {row['kernel']}")
+        say(f"{of}{layers} {ranges(row['layers'])}: {row['mixer']} by {row['kernel']}")
         say(f"  {row['why']}")
         measured = row["measured"]
         if measured is not None:
@@ -127,7 +127,7 @@ def print_kernels(found: list[dict[str, Any]]) -> None:
             say(f"  at {measured['length']} positions: {', '.join(times)}")
 
 
-def _ranges(numbers: list[int]) -> str:
+def ranges(numbers: list[int]) -> str:
     """0–3, 7: runs of numbers that follow one another."""
     runs: list[list[int]] = []
     for n in numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from danlu.cli.costs import _ranges
+from danlu.cli.costs import ranges
 from danlu.cli.output import print_table, say
 
 ALWAYS = ("lr", "weight_decay")
@@ -15,7 +15,7 @@ def print_groups(found: list[dict[str, Any]]) -> None:
     table = [("parameters", "", "shape", "role", "rule", "peak rate", "decay")]
     others: dict[str, dict[str, set[str]]] = {}
     for row in found:
-        layers = "" if row["layers"] is None else f" {_ranges(row['layers'])}"
+        layers = "" if row["layers"] is None else f" {ranges(row['layers'])}"
         count = f"{row['tensors']} ×" if row["tensors"] > 1 else ""
         shape = "×".join(str(size) for size in row["shape"]) or "1"
         settings = row["settings"]

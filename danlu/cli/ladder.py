@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from danlu.cli.options import Studies, StudyName, Workers
 from danlu.cli.output import print_json, print_table, rounded, say
 from danlu.cli.show import AsJson, Words
 
@@ -49,14 +50,9 @@ def ladder(
         ),
     ] = 20.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
-    studies: Annotated[Path, typer.Option("--studies", help="The folder of all studies.")] = Path("studies"),
-    study: Annotated[
-        str | None,
-        typer.Option("--study", metavar="NAME", help="Name of this study. Default: made from the words."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Runs at the same time. Default: one per core.")
-    ] = None,
+    studies: Studies = Path("studies"),
+    study: StudyName = None,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Plan a large run from small ones.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from danlu.cli.options import Studies, Workers
 from danlu.cli.output import Force, print_json, print_table, say, tell
 from danlu.cli.show import AsJson
 
@@ -33,12 +34,8 @@ def prove(
         ),
     ] = False,
     listing: Annotated[bool, typer.Option("--list", help="List the claims; run nothing.")] = False,
-    studies: Annotated[
-        Path, typer.Option(help="The folder of all studies. Runs that are there are not made again.")
-    ] = Path("studies"),
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at the same time. Default: one per core.")
-    ] = None,
+    studies: Studies = Path("studies"),
+    workers: Workers = None,
     seeds: Annotated[
         int | None,
         typer.Option(

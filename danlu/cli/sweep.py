@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from danlu.cli.options import Studies, StudyName, Workers
 from danlu.cli.output import print_json, print_table, rounded, say, short
 from danlu.cli.show import AsJson
 
@@ -42,14 +43,9 @@ def sweep(
         str | None,
         typer.Option("--metric", help="The measure to compare by. Default: the objective's metric."),
     ] = None,
-    studies: Annotated[Path, typer.Option("--studies", help="The folder of all studies.")] = Path("studies"),
-    study: Annotated[
-        str | None,
-        typer.Option("--study", metavar="NAME", help="Name of this study. Default: made from the words."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Runs at the same time. Default: one per core.")
-    ] = None,
+    studies: Studies = Path("studies"),
+    study: StudyName = None,
+    workers: Workers = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed runs again.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from danlu.cli.options import Studies
 from danlu.cli.output import print_json, say
 from danlu.cli.show import AsJson
 
 
 def trust(
     file: Annotated[str, typer.Argument(help="A file of danlu, such as nn/block.py.", show_default=False)],
-    studies: Annotated[Path, typer.Option("--studies", help="The folder of all studies.")] = Path("studies"),
+    studies: Studies = Path("studies"),
     as_json: AsJson = False,
 ) -> None:
     """Use runs again after an edit of danlu that changes nothing.

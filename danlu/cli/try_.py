@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from danlu.cli.options import Studies, Workers
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.show import AsJson
 
@@ -69,12 +70,8 @@ def try_(
         int | None,
         typer.Option(metavar="N", help="Sizes of --across-scale, each 4 times the compute. Default: 4."),
     ] = None,
-    studies: Annotated[
-        Path, typer.Option(help="The folder of all studies. Runs that are there are not made again.")
-    ] = Path("studies"),
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Runs at the same time. Default: one per core.")
-    ] = None,
+    studies: Studies = Path("studies"),
+    workers: Workers = None,
     ledger: Annotated[Path, typer.Option(metavar="FILE", help="The ledger to write the verdict to.")] = Path(
         "ledger.yaml"
     ),

@@ -62,8 +62,8 @@ class Ledger(Entries):
         )
 
     def judge(self) -> Judgement:
-        """Which verdicts stand although so much was asked, how often the smallest size decided as the largest,
-        and how many ideas worked."""
+        """Which verdicts stand although so much was asked, how often the smallest size decided as the
+        largest, and how many ideas worked."""
         return Judgement(book.judge(self._read), self._read)
 
     def decide(self, name: str, decision: str, because: str, revisit: str | None = None) -> Record:

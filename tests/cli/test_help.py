@@ -58,3 +58,9 @@ def test_the_examples_are_of_the_verb(verb: str, example: str) -> None:
         assert CliRunner().invoke(app, words).exit_code == 0
     elif verb in ("danlu train", "danlu profile"):
         resolve([word for word in words[1:] if not word.startswith(("--", "runs/"))])
+
+
+@pytest.mark.parametrize("verb", ["prove", "try", "sweep", "ladder"])
+def test_no_workers_are_refused_with_the_options(verb: str) -> None:
+    done = CliRunner().invoke(app, [verb, "nano", "--workers", "0"])
+    assert done.exit_code == 2 and "Invalid value for '--workers'" in done.output
