@@ -56,7 +56,18 @@ def prepare_digits(spec: Digits) -> Images:
         "splits": {name: {"images": len(side)} for name, side in sides.items()},
     }
     train, held_out = ((images[side], classes[side]) for side in sides.values())
+    if spec.label_noise:
+        train = train[0], _mistaken(train[1], spec.label_noise, spec.classes)
     return Images(spec, train, held_out, record, tuple(map(str, range(spec.classes))))
+
+
+def _mistaken(classes: NDArray[np.int64], share: float, count: int) -> NDArray[np.int64]:
+    """``classes`` [n], so large a share of them replaced by one of the ``count`` − 1 others each."""
+    random = np.random.default_rng(_STREAM)
+    found = classes.copy()
+    wrong = random.permutation(len(found))[: round(share * len(found))]
+    found[wrong] = (found[wrong] + random.integers(1, count, len(wrong))) % count
+    return found
 
 
 def _moved(images: NDArray[np.float32], moves: NDArray[np.int64]) -> NDArray[np.float32]:

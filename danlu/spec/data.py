@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, model_validator
 
-from danlu.spec.base import PositiveInt, Spec
+from danlu.spec.base import PositiveInt, Probability, Spec
 from danlu.spec.errors import did_you_mean
 from danlu.spec.families import Family
 from danlu.spec.finite import Arrays, ImageFolder, Share, Shift
@@ -86,7 +86,8 @@ class Digits(Spec):
     scikit-learn: ``pip install 'danlu[images]'``).
 
     ``held_out``: the share of the images kept for evaluation, the same ones for every seed. ``shift``: move
-    every training image by up to so many pixels each way, drawn anew for each update.
+    every training image by up to so many pixels each way, drawn anew for each update. ``label_noise``: the
+    share of the training images whose class is another one, drawn once, the same for every seed.
     """
 
     unit: ClassVar[str] = "image"
@@ -98,6 +99,7 @@ class Digits(Spec):
     kind: Literal["digits"] = "digits"
     held_out: Share = 0.2
     shift: Shift = 0
+    label_noise: Probability = 0.0
 
 
 def _a_table(file: str) -> str:

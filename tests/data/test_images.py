@@ -66,3 +66,16 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(images.resources, "files", missing)
     with pytest.raises(DataError, match=r"pip install 'danlu\[images\]'"):
         prepare(Digits())
+
+
+def test_label_noise_replaces_classes_of_training_alone() -> None:
+    clean, noisy = (prepare(Digits(label_noise=share)) for share in (0.0, 0.2))
+    for side in ("train", "held_out"):
+        assert np.array_equal(getattr(clean, side)[0], getattr(noisy, side)[0])
+    assert np.array_equal(clean.held_out[1], noisy.held_out[1])
+    before, after = clean.train[1], noisy.train[1]
+    wrong = before != after
+    assert wrong.sum() == round(0.2 * len(before)) and set(after) == set(range(10))
+    # Each of the nine others alike: 32 of 288 are expected, five deviations are 27.
+    assert np.bincount((after - before)[wrong] % 10, minlength=10)[1:].min() > 5
+    assert np.array_equal(after, prepare(Digits(label_noise=0.2)).train[1])

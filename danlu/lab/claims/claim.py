@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from danlu.lab.claims.premises import Again, Contrast, Inside, Measuring, Number, Premise
-from danlu.lab.claims.rules import Margin, Needs, Rule, Tune
+from danlu.lab.claims.rules import Margin, Needs, Profile, Rule, Tune
 from danlu.lab.claims.values import Made
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 
@@ -28,7 +28,8 @@ class Claim(Spec):
     which each arm gets its own best value before anything is compared. ``over``: a field and its points
     (``danlu.lab.grids``) instead; each arm is then run at each of them. ``measure``: of each run, a name of
     ``danlu.lab.measures``; a mapping where arms are measured differently. ``of``: what is made of the runs of
-    an arm ``over`` the points (``danlu.lab.claims.values``); ``slack`` belongs to ``ceiling``.
+    an arm ``over`` the points (``danlu.lab.claims.values``); ``slack`` belongs to ``ceiling``, and to
+    ``vertex`` the ``profile`` of each arm, runs of equal compute over sizes.
 
     The effect of a seed is Σ ``contrast`` · (the arm's value, or its log₂ by ``scale``), in ``unit``;
     ``holds`` is the rule for its interval over ``seeds``. ``margin``: what would matter. ``sd``: the spread
@@ -48,6 +49,7 @@ class Claim(Spec):
     arms: Annotated[dict[str, str], Field(min_length=1)]
     tune: Tune | None = None
     over: dict[str, str] | None = None
+    profile: dict[str, Profile] | None = None
     measure: str | dict[str, str]
     of: Made | None = None
     slack: NonNegativeFloat | None = None
@@ -158,6 +160,10 @@ class Claim(Spec):
             raise ValueError(f"over = {', '.join(self.over)}: allowed is one field with its points")
         if (self.of == "ceiling") != (self.slack is not None):
             raise ValueError("slack belongs to of = ceiling, and ceiling needs it")
+        if (self.of == "vertex") != (self.profile is not None):
+            raise ValueError("profile belongs to of = vertex, and vertex needs it")
+        if self.profile is not None and set(self.profile) != set(self.arms):
+            raise ValueError(f"profile must name the arms, {', '.join(self.arms)}, and no others")
         _known("tune.arms", self.tuned, self.arms)
         if self.tune is not None and self.over is not None:
             raise ValueError("tune and over exclude each other: an arm is at its best, or at every point")

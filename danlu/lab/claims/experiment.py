@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from danlu import spec
 from danlu.lab import grids
-from danlu.lab.budget import looked_into
+from danlu.lab.budget import bounded, looked_into
 from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.premises import Again, Measuring, Number
 from danlu.lab.errors import LabError
@@ -92,9 +93,29 @@ def plan(claim: Claim, seeds: int) -> dict[tuple[str, int], dict[Any, Job]]:
 def experiment(claim: Claim, arm: str, point: Any = None) -> spec.Experiment:
     """Of an arm, at a point where there are some. Raises LabError, naming the arm."""
     try:
-        return looked_into(words.resolve(words.split(typed(claim, arm, point))))
+        made = words.resolve(words.split(typed(claim, arm, point)))
     except SpecError as error:
         raise LabError(f"arm {arm}: {error}") from None
+    if claim.profile is not None:
+        tokens = claim.profile[arm].compute / (6 * size(claim, arm, point))
+        made = bounded(made, max(1, round(tokens / (made.train.batch * made.data.size))))
+    return looked_into(made)
+
+
+def size(claim: Claim, arm: str, point: Any) -> int:
+    """N of an arm with a ``profile`` at a point: its parameters, with or without embeddings."""
+    assert claim.profile is not None
+    return _size(typed(claim, arm, point), claim.profile[arm].embeddings)
+
+
+@lru_cache(maxsize=256)  # a memo: it is asked for at every look at a curve
+def _size(typed: str, embeddings: bool) -> int:
+    from danlu.models.costs import parameters, without_embeddings
+    from danlu.train.assemble import outline
+
+    _, model, *_ = outline(words.resolve(words.split(typed)))
+    parts = parameters(model)
+    return sum(parts.values()) if embeddings else without_embeddings(parts)
 
 
 def typed(claim: Claim, arm: str, point: Any = None) -> str:

@@ -1,4 +1,5 @@
-"""Where a number must lie, what would matter, and what a machine must have: the small words of a claim."""
+"""Where a number must lie, what would matter, what runs spend, and what a machine must have: the small words
+of a claim."""
 
 from __future__ import annotations
 
@@ -95,6 +96,15 @@ class Tune(Grid):
     """What each arm gets its own best of. ``arms``: these alone, where the others are said to need none."""
 
     arms: tuple[str, ...] | None = None
+
+
+class Profile(Spec):
+    """What each run of an arm spends, in place of ``train.steps``: it reads D tokens, ``compute`` = 6·N·D. N,
+    by which a ``vertex`` is told too, counts the ``embeddings``, positions and readout (Hoffmann et al.
+    2022), or leaves them out (Kaplan et al. 2020)."""
+
+    compute: PositiveFloat
+    embeddings: bool = True
 
 
 class Needs(Spec):

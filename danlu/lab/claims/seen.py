@@ -8,7 +8,7 @@ from typing import Any
 
 from danlu.lab.claims import values
 from danlu.lab.claims.claim import Claim
-from danlu.lab.claims.experiment import AT_START, COUNTS_START
+from danlu.lab.claims.experiment import AT_START, COUNTS_START, size
 from danlu.lab.errors import LabError
 from danlu.lab.measures import measure, value
 from danlu.lab.queue import Outcome
@@ -48,6 +48,9 @@ class Seen:
         """One number of an arm for each seed: the measure, or what is made ``of`` it over the points."""
         starts = self.starts(arm, seeds) if of in COUNTS_START else ()
         curves = self.curves(arm, name, seeds)
+        if of == "vertex":
+            sizes = {point: float(size(self.claim, arm, point)) for point in curves[0]}
+            curves = [{sizes[point]: value for point, value in curve.items()} for curve in curves]
         return values.of_points(of, curves, sign=self.sign(arm, name), starts=starts, level=level)
 
     def starts(self, arm: str, seeds: Sequence[int]) -> list[float]:

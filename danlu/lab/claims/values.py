@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import combinations, pairwise
 from statistics import fmean
 from typing import Literal
 
-Made = Literal["argbest", "sensitivity", "ceiling", "slope", "drop"]  # of the runs of an arm over points
+Made = Literal[  # of the runs of an arm over points
+    "argbest", "sensitivity", "ceiling", "slope", "drop", "hump", "jump", "vertex"
+]  # fmt: skip
 
 # What the runs of an arm with one seed measured, by point; without points, by None alone.
 Curve = Mapping[float | None, float]
@@ -41,6 +44,12 @@ def of_points(
             return [slope(*_logs(curve)) for curve in curves]
         case "drop":
             return [drop(list(curve.values())) for curve in curves]
+        case "hump":
+            return hump([_costs(curve, sign)[1] for curve in curves])
+        case "jump":
+            return jump([_costs(curve, sign)[1] for curve in curves])
+        case "vertex":
+            return vertex(_costs(curves[0], sign)[0], [_costs(curve, sign)[1] for curve in curves])
 
 
 def effects(
@@ -109,6 +118,65 @@ def lowest(x: Sequence[float], y: Sequence[float]) -> float:
         return x[i]
     middle_left, middle_right = (x[i - 1] + x[i]) / 2, (x[i] + x[i + 1]) / 2
     return middle_left - left * (middle_right - middle_left) / (right - left)
+
+
+def hump(costs: Sequence[Sequence[float]]) -> list[float]:
+    """How far the costs rise and then fall again, the lesser of the two: y_j − max(y_i, y_k), i < j < k. For
+    each seed the three points are those of the greatest hump in the mean of the *other* seeds, so that its
+    own noise does not choose them; where there is no hump, that is 0 or less on average."""
+
+    def of(y: Sequence[float], places: tuple[int, int, int]) -> float:
+        i, j, k = places
+        return y[j] - max(y[i], y[k])
+
+    def greatest(y: Sequence[float]) -> tuple[int, int, int]:
+        return max(combinations(range(len(y)), 3), key=lambda places: of(y, places))
+
+    return [of(mine, greatest(others)) for mine, others in _apart(costs)]
+
+
+def jump(costs: Sequence[Sequence[float]]) -> list[float]:
+    """The largest fall between two neighbouring points, as a share of the whole fall from first to last of
+    the mean over seeds; where it lies the *other* seeds say, as for ``hump``."""
+    whole = fmean(drop(row) for row in costs)
+
+    def steepest(y: Sequence[float]) -> int:
+        return max(range(len(y) - 1), key=lambda i: y[i] - y[i + 1])
+
+    places = [(mine, steepest(others)) for mine, others in _apart(costs)]
+    return [(mine[i] - mine[i + 1]) / whole if whole > 0 else math.nan for mine, i in places]
+
+
+def vertex(x: Sequence[float], costs: Sequence[Sequence[float]]) -> list[float]:
+    """Where the least-squares parabola through all points is lowest (Hoffmann et al. 2022, section 3.2): the
+    slope in the middle is each seed's own, the bend that of the mean over seeds, since a quotient of two
+    noisy numbers has no mean. nan where that bends downwards."""
+    middle = fmean(x)
+    z = [value - middle for value in x]
+    square = [a * a - fmean(b * b for b in z) for a in z]
+    linear = _without(z, square)
+    bent = _without(square, z)
+    bend = fmean(map(partial(slope, bent), costs))
+    if not bend > 0:
+        return [math.nan] * len(costs)
+    return [middle - slope(linear, row) / (2 * bend) for row in costs]
+
+
+def _without(x: Sequence[float], other: Sequence[float]) -> list[float]:
+    """What is left of ``x`` by a least-squares line in ``other``; both of mean zero."""
+    share = math.fsum(map(math.prod, zip(x, other, strict=True))) / math.fsum(b * b for b in other)
+    return [a - share * b for a, b in zip(x, other, strict=True)]
+
+
+def _apart(costs: Sequence[Sequence[float]]) -> Iterator[tuple[Sequence[float], list[float]]]:
+    """The costs of each seed, and the mean of all others; nan where there is none, or a run is missing."""
+    for i, mine in enumerate(costs):
+        others = [*costs[:i], *costs[i + 1 :]]
+        known = others and not any(math.isnan(value) for row in costs for value in row)
+        if known:
+            yield mine, [fmean(column) for column in zip(*others, strict=True)]
+        else:
+            yield [math.nan] * len(mine), [math.nan] * len(mine)
 
 
 def area(x: Sequence[float], y: Sequence[float]) -> float:

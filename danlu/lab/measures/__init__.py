@@ -1,8 +1,8 @@
 """What is measured of a run that has ended.
 
 names (what there is, and how it is written) · record (read off the run's files, no torch) · trained (a run's
-weights and its held-out examples) · text, inside, sinks, weights, stretch, latent, optimum (measured of
-these).
+weights and its held-out examples) · text, choices, inside, sinks, weights, stretch, latent, optimum (measured
+of these).
 
 ``measure(name, metrics)`` finds one; ``of_run(folder, names)`` takes several of a run; ``value(outcome,
 name)`` is one number of an ended job.

@@ -135,6 +135,10 @@ MEASURES: dict[str, Kind] = {
     ),
     "answer-accuracy": Kind("text.answer_accuracy", "share", "tokens of answers right", None, "higher"),
     "match-excess": Kind("text.match_excess", "share", "exact-match minus what independent tokens give"),
+    "choice-grade": Kind(
+        "choices.choice_grade", "share", "multiple choices of a synthetic corpus right", None, "higher"
+    ),
+    "choice-brier": Kind("choices.choice_brier", "", "Brier score of the options of those choices"),
     "attention-to-first": Kind("inside.attention_to_first", "weight", "of the first position, later half"),
     "sink-elsewhere": Kind("sinks.sink_elsewhere", "weight", "of the first token where nothing is copied"),
     "sink-at-triggers": Kind("sinks.sink_at_triggers", "weight", "of the first token where a copy is made"),

@@ -122,8 +122,9 @@ def match_excess(run: Trained) -> float:
     return exact_match(run) - float(np.mean([share ** len(right) for right in found]))
 
 
-def _answers_of(run: Trained) -> list[np.ndarray]:
-    """Of each answer which of its tokens are predicted right: bool arrays."""
+def marks_of(run: Trained) -> tuple[int, int]:
+    """The tokens before an answer and at its end. Raises ``LabError`` where a run's text holds no answers,
+    and for objectives and tokenizers of which they cannot be told."""
     objective = run.language
     corpus, tokenizer = objective.source.spec.corpus, objective.tokenizer
     if not (corpus.startswith(synthetic.PREFIX) and synthetic.find(corpus).answers):
@@ -135,13 +136,25 @@ def _answers_of(run: Trained) -> list[np.ndarray]:
     if tokenizer.name not in ("bytes", "characters"):
         raise LabError(f"{run.folder} reads {tokenizer.name} tokens: answers need data.tokenizer=bytes")
     equals, end = (int(tokenizer.encode(mark)[0]) for mark in (synthetic.ANSWER, "\n"))
+    return equals, end
+
+
+def no_line(run: Trained) -> LabError:
+    """The error where no line of the text fits in a context."""
+    text = run.language.source.spec
+    return LabError(f"no line of {text.corpus} fits in data.context = {text.context}; raise data.context")
+
+
+def _answers_of(run: Trained) -> list[np.ndarray]:
+    """Of each answer which of its tokens are predicted right: bool arrays."""
+    equals, end = marks_of(run)
     found = []
     for example, guesses in run.predictions:
         right = guesses == example["targets"]
-        for row, start, stop in answers(example, equals, end, objective.separator):
+        for row, start, stop in answers(example, equals, end, run.language.separator):
             found.append(right[row, start:stop])
     if not found:
-        raise LabError(f"no line of {corpus} fits in data.context = {objective.context}; raise data.context")
+        raise no_line(run)
     return found
 
 

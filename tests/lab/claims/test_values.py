@@ -123,3 +123,69 @@ def test_a_common_lowest_is_of_means_and_of_what_ended() -> None:
     curves = [{1.0: 1.0, 2.0: 0.0}, {1.0: 3.0, 2.0: math.nan}]
     assert values.common_lowest([curves]) == 2.0
     assert values.common_lowest([[{1.0: 0.5}]], sign=-1) == -0.5
+
+
+def curves(rows: np.ndarray) -> list[values.Curve]:
+    """Rows of costs at points 1, 2, 4, …"""
+    return [{2.0**i: float(value) for i, value in enumerate(row)} for row in rows]
+
+
+@given(st.lists(st.floats(0, 3, width=32), min_size=3, max_size=7))
+def test_a_hump_rises_and_falls(heights: list[float]) -> None:
+    """The least of rise and fall; of two equal seeds it is that of the best three points of all."""
+    brute = max(
+        heights[j] - max(heights[i], heights[k])
+        for j in range(1, len(heights) - 1)
+        for i in range(j)
+        for k in range(j + 1, len(heights))
+    )
+    found = values.of_points("hump", curves(np.array([heights, heights])))
+    assert found == pytest.approx([brute, brute])
+
+
+def test_noise_alone_makes_no_hump() -> None:
+    """Of a flat curve with noise the greatest hump is well above 0; that at the others' place is not."""
+    noise = np.random.default_rng(0).normal(size=(400, 6, 9))
+    found = [np.mean(values.of_points("hump", curves(rows))) for rows in noise]
+    assert np.mean(found) < 0
+    assert np.mean([max(values.of_points("hump", curves(rows[[0, 0]]))) for rows in noise]) > 1
+
+
+def test_a_jump_is_the_share_of_the_steepest_step() -> None:
+    (straight, _) = values.of_points("jump", curves(np.array([[4.0, 3.0, 2.0, 1.0, 0.0]] * 2)))
+    assert straight == pytest.approx(0.25)
+    found = values.of_points("jump", curves(np.array([[1.0, 0.9, 0.1, 0.0]] * 3)))
+    assert found == pytest.approx([0.8] * 3)
+    higher = values.of_points("jump", curves(np.array([[0.0, 0.1, 0.9, 1.0]] * 3)), sign=-1)
+    assert higher == pytest.approx([0.8] * 3)
+    rising = values.of_points("jump", curves(np.array([[0.0, 1.0, 2.0]] * 2)))
+    assert all(map(math.isnan, rising))  # nothing falls
+
+
+def test_one_seed_has_no_others() -> None:
+    for of in ("hump", "jump"):
+        assert math.isnan(one(of, dict(zip(POINTS, [3.0, 4.0, 2.0, 1.0], strict=True))))
+
+
+@given(st.lists(st.floats(-3, 3, width=32), min_size=5, max_size=5), st.floats(0.05, 5))
+def test_the_vertex_is_that_of_numpys_parabola(noise: list[float], bend: float) -> None:
+    x = np.array([0.0, 1.0, 2.5, 3.0, 5.0])
+    y = bend * (x - 2) ** 2 + 0.1 * np.array(noise)
+    c, b, _ = np.polyfit(x, y, 2)
+    found = one("vertex", dict(zip((2**x).tolist(), y.tolist(), strict=True)))
+    assert math.isnan(found) if c <= 0 else found == pytest.approx(-b / (2 * c), rel=1e-6, abs=1e-6)
+
+
+def test_the_vertex_has_no_bias_by_noise() -> None:
+    """With a quotient for each seed, a bend that is near 0 by chance would throw the mean off."""
+    random, x = np.random.default_rng(1), np.arange(5.0)
+    y = 0.05 * (x - 2.5) ** 2 + 0.03 * random.normal(size=(2000, 5))
+    found = np.array(values.of_points("vertex", curves(y)))
+    assert abs(found.mean() - 2.5) < 4 * found.std() / len(found) ** 0.5
+    assert found.std() == pytest.approx(0.03 / np.sqrt(((x - 2) ** 2).sum()) / 0.1, rel=0.1)
+
+
+def test_a_run_that_is_missing_leaves_no_number() -> None:
+    rows = np.array([[3.0, 4.0, 2.0], [3.0, math.nan, 2.0]])
+    for of in ("hump", "jump", "vertex"):
+        assert all(map(math.isnan, values.of_points(of, curves(rows))))

@@ -124,6 +124,33 @@ def test_of_right_predictions_everything_is_right(runs: Callable[..., Path]) -> 
     assert taken(run, "match-excess") == 0.0
 
 
+def sure(run: Trained, letters: int) -> Trained:
+    """The run with logits that are sure, whatever it reads, of so many letters after the right one."""
+    said = np.arange(257)
+    said[ord("a") : ord("z") + 1] = np.roll(said[ord("a") : ord("z") + 1], -letters)
+    truth = [example["targets"] for example in run.examples(run.rows)]
+    asked = iter([targets for targets in truth for _ in range(4)])  # for the right answer and three others
+
+    def logits(model: Any, example: Any) -> torch.Tensor:
+        return 30 * torch.nn.functional.one_hot(torch.from_numpy(said[next(asked).clip(0)]), 257).float()
+
+    run.logits = logits  # type: ignore[method-assign]
+    return run
+
+
+def test_who_knows_the_answers_chooses_right(runs: Callable[..., Path]) -> None:
+    """Who is sure of the next letters takes the option with both ends changed: a Brier score of 1² + 1²."""
+    for letters, grade, brier in ((0, 1.0, 0.0), (1, 0.0, 2.0)):
+        assert taken(sure(Trained(runs()), letters), "choice-grade") == grade
+        assert taken(sure(Trained(runs()), letters), "choice-brier") == pytest.approx(brier, abs=1e-6)
+
+
+def test_who_takes_all_options_as_equal_scores_three_quarters(runs: Callable[..., Path]) -> None:
+    run = Trained(runs())
+    run.logits = lambda model, example: torch.zeros(*example["tokens"].shape, 257)  # type: ignore[method-assign]
+    assert taken(run, "choice-brier") == pytest.approx(0.75) and taken(run, "choice-grade") == 0.0
+
+
 def test_one_wrong_token_of_four_is_no_match(runs: Callable[..., Path]) -> None:
     """Answers are three letters and the line's end. With every line's end wrong, none is matched."""
     run = rig(Trained(runs()), lambda targets: targets == ord("\n"))
