@@ -63,8 +63,10 @@ class Condition(nn.Module):
     ``forward(rows, t, classes)``: ``t`` (batch) or a single number; ``classes`` int64 (batch), −1 for a row
     without a class, None for all rows without. A row without one has a vector of its own, as guidance without
     a classifier asks (Ho & Salimans 2022). → (batch, width). Raises ValueError for classes where there are
-    none.
+    none. It is in the type of the weights as they are kept, under FSDP2 too.
     """
+
+    full_precision = True
 
     def __init__(self, width: int, time: specs.TimeEmbedding, classes: int = 0) -> None:
         super().__init__()

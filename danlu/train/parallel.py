@@ -160,25 +160,31 @@ def distribute(make: Callable[[], M], kind: str, group: Processes, precision: st
         model = make()
     shard(model, init_device_mesh(group.device.type, (group.count,)), precision)
     materialise(model, group.device)
-    model.register_forward_pre_hook(lambda module, given: send_buffers(module))
+    _share_buffers(model)
     return model, model
 
 
-def kept_buffers(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The buffers that a checkpoint holds, such as running averages. The others are each process's own:
-    tables, and what is gathered of its rows."""
+def kept_buffers(model: nn.Module) -> list[str]:
+    """The names of the buffers that a checkpoint holds, such as running averages. The others are each
+    process's own: tables, and what is gathered of its rows."""
     kept = model.state_dict().keys()
-    return {name: buffer for name, buffer in model.named_buffers() if name in kept}
+    return [name for name, _ in model.named_buffers() if name in kept]
 
 
-@torch.no_grad()
-def send_buffers(model: nn.Module) -> None:
-    """Let the buffers that a checkpoint holds be those of the first process in all, as DDP does before each
-    forward pass and FSDP2 does not."""
+def _share_buffers(model: nn.Module) -> None:
+    """From now on the buffers that a checkpoint holds are in all processes those of the first one, before
+    each forward pass: as DDP does it, and FSDP2 does not."""
     import torch.distributed as dist
 
-    for buffer in kept_buffers(model).values():
-        dist.broadcast(buffer, src=0)
+    names = kept_buffers(model)  # once: state_dict() lets go of the weights that a pass has gathered
+
+    @torch.no_grad()
+    def send(module: nn.Module, given: Any) -> None:
+        for name in names:
+            dist.broadcast(module.get_buffer(name), src=0)
+
+    if names:
+        model.register_forward_pre_hook(send)
 
 
 def shard(model: Any, mesh: DeviceMesh, precision: str) -> None:
