@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danlu.cli.options import Studies, StudyName, Workers
-from danlu.cli.output import print_json, print_table, rounded, say
+from danlu.cli.output import print_json, print_table, say
 from danlu.cli.show import AsJson, Words
+from danlu.files.numbers import rounded
 
 if TYPE_CHECKING:
     from danlu.lab.ladder.plan import Plan

@@ -10,13 +10,13 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Sequence
-from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
 
 from danlu.cli.columns import GAP, cells, fit, widths
 from danlu.files.escape import escape, escape_json
+from danlu.files.numbers import rounded, scientific
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that danlu did not write.")]
 
@@ -97,14 +97,6 @@ def print_table(
         tell(f"left out, since the terminal is too narrow: {', '.join(left_out)}")
 
 
-def rounded(number: float, digits: int = 3) -> str:
-    """A number with a suffix that can be typed: 175B, 3.28M, 512."""
-    for suffix, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3)):
-        if (size := float(f"{number / scale:.{digits}g}")) >= 1:
-            return f"{size:.{digits}g}{suffix}"
-    return f"{number:.{digits}g}"
-
-
 def short(value: Any) -> str:
     """A value as it can be typed after ``field=``, and short: 300B, 6e-5, none. No digit is lost."""
     match value:
@@ -118,7 +110,7 @@ def short(value: Any) -> str:
             return rounded(value, 4) if value >= 10**6 and value == float(f"{value:.4g}") else str(value)
         case float():
             if value and abs(value) < 1e-2:
-                return f"{Decimal(repr(value)).normalize():e}"
+                return scientific(value)
             return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
         case dict():
             said = {key: part for key, part in value.items() if part not in (None, ())}

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table, rounded, short
+from danlu.cli.output import print_json, print_table, short
 from danlu.cli.show import AsJson
+from danlu.files.numbers import rounded
 
 # By which the table is sorted, and the heading of each column.
 COLUMNS = {

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.options import Studies, StudyName, Workers
-from danlu.cli.output import print_json, print_table, rounded, say, short
+from danlu.cli.output import print_json, print_table, say, short
 from danlu.cli.show import AsJson
+from danlu.files.numbers import rounded
 
 SHOWN = 20  # trials
 

@@ -17,9 +17,9 @@ from danlu.door.samples import Samples
 from danlu.draw import Chart, Displayed, Table
 from danlu.draw.page import Part
 from danlu.files.json import read_object
+from danlu.files.numbers import duration
 from danlu.lab.reading import run as reading
 from danlu.lab.reading.curves import read_curve
-from danlu.lab.reading.table import duration
 from danlu.spec import Experiment, resolve
 from danlu.spec.metrics import Metric
 from danlu.train import shapes

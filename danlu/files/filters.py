@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from danlu.files.errors import DanluError
+from danlu.files.numbers import SUFFIXES
 
 _FILTER = re.compile(r"\s*([^\s=!<>~](?:[^=!<>~]*[^\s=!<>~])?)\s*(<=|>=|!=|==|[=<>~])\s*(.*?)\s*", re.DOTALL)
-_COUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kMBGT])")
-SCALES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+_COUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKmMbBgGtT])")
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
 }  # fmt: skip
@@ -69,7 +69,7 @@ def value_of(written: str) -> Any:
     if written.lower() in _WORDS:
         return _WORDS[written.lower()]
     if match := _COUNT.fullmatch(written):
-        return float(match[1]) * SCALES[match[2]]
+        return float(match[1]) * SUFFIXES[match[2].lower()]
     if len(written) > 1 and written[0] == written[-1] and written[0] in "'\"":
         return written[1:-1]
     try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from danlu import spec
+from danlu.files.numbers import SUFFIXES
 from danlu.lab.errors import LabError
 from danlu.spec.base import MOST
 
@@ -21,7 +22,6 @@ Unit = Literal["steps", "tokens", "flop", "seconds"]
 
 ROWS = 10  # of statistics of a network's insides in a run
 _WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:[eE]\+?[0-9]+)?)\s*([kKMBGT]?)\s*([a-zA-Z]*)")
-_SUFFIXES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 _UNITS: dict[str, tuple[Unit, float]] = {
     "": ("tokens", 1), "token": ("tokens", 1), "tokens": ("tokens", 1),
     "step": ("steps", 1), "steps": ("steps", 1), "flop": ("flop", 1), "flops": ("flop", 1),
@@ -44,7 +44,7 @@ class Budget:
         match = _WRITTEN.fullmatch(text.strip())
         number, suffix, name = match.groups() if match else ("0", "", "")
         unit, scale = _UNITS.get(name.lower(), ("tokens", 0))
-        amount = float(number) * _SUFFIXES[suffix.lower()] * scale
+        amount = float(number) * SUFFIXES.get(suffix.lower(), 1) * scale
         if not 0 < amount < float("inf"):
             raise LabError(
                 f"budget = {text!r} is not an amount such as 60s, 5min, 2M (tokens), 1e13flop or '500 steps'"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from danlu.files.numbers import SUFFIXES
 from danlu.lab.errors import LabError
 from danlu.spec.errors import did_you_mean, either
-from danlu.spec.schema import SUFFIXES
 
 NUMBERS = ("parameters", "steps", "tokens", "flops", "seconds")
 VERSIONS = ("danlu", "torch")

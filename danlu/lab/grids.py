@@ -16,11 +16,11 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from danlu.files.errors import FileError
+from danlu.files.numbers import scientific
 from danlu.files.yaml import brief, parse
 from danlu.lab.errors import LabError
 from danlu.spec.overrides import OVERRIDE
@@ -108,7 +108,7 @@ def written(value: float | int) -> str:
     """A number as one types it, no digit lost: 2, 0.05, 2.15e-4."""
     if isinstance(value, int) or value == 0 or 1e-2 <= abs(value) < 1e5:
         return repr(value)
-    return f"{Decimal(repr(value)).normalize():e}"
+    return scientific(value)
 
 
 def log_grid(low: float, high: float, per_decade: int) -> list[float]:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
+from danlu.files.numbers import SCALES, SUFFIXES
 from danlu.files.yaml import brief
-from danlu.spec.schema import SUFFIXES
 
 Unit = Literal["run", "steps", "tokens"]
 
@@ -50,7 +50,7 @@ def _canonical(duration: Any) -> float | str:
     if unit == "run":
         return amount
     count = int(amount)
-    for suffix, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("k", 10**3)):
+    for suffix, scale in SCALES:
         if count >= max(scale, 10_000) and count % scale == 0:
             return f"{count // scale}{suffix} {unit}"
     return f"{count} {unit}"

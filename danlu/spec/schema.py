@@ -17,10 +17,10 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from danlu.files.numbers import SUFFIXES
 from danlu.spec.families import Family
 
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true, false"}
-SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 COUNT = re.compile(r"([0-9][0-9_]*)(?:\.([0-9]+))?([kKmMbBgGtT])")
 
 

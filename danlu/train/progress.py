@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from danlu.files.numbers import clock
 from danlu.spec.metrics import Metric
 
 
@@ -33,14 +34,5 @@ class Line:
         if utilisation is not None:
             parts.append(f"{utilisation:.0%} of ceiling")
         if left is not None and progress < 1:
-            parts.append(f"{duration(left)} left")
+            parts.append(f"{clock(left)} left")
         return " · ".join(part for part in parts if part)
-
-
-def duration(seconds: float) -> str:
-    """42s, 3m20s, 2h05m."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02}m"
-    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from danlu import spec
 from danlu.cli.main import app
-from danlu.cli.output import rounded, short
+from danlu.cli.output import short
+from danlu.files.numbers import rounded
 from danlu.files.yaml import parse
 from danlu.models import Model, build
 from danlu.spec import SpecError, book, catalog, resolve, validate

@@ -9,7 +9,8 @@ import typer
 
 from danlu.cli.laws.columns import AsJson, Column, Far, Unit, Where, amount, reading, together
 from danlu.cli.laws.places import At, Columns, joined, read_places
-from danlu.cli.output import print_json, print_table, rounded, say
+from danlu.cli.output import print_json, print_table, say
+from danlu.files.numbers import rounded
 
 
 def predict(

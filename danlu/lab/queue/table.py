@@ -16,10 +16,10 @@ from typing import Any
 from danlu.files.errors import FileError
 from danlu.files.escape import escape
 from danlu.files.json import from_json, misfit
+from danlu.files.numbers import clock
 from danlu.files.read import open_file
 from danlu.lab.queue.job import Job
 from danlu.train.folder import METRICS
-from danlu.train.progress import duration
 from danlu.train.shapes import ROW
 
 LIVE_EVERY, PLAIN_EVERY = 0.5, 5.0  # seconds
@@ -117,7 +117,7 @@ class Table:
         done = state.ended - state.found + sum(standing.share for standing in standings)
         left = total - state.found - done
         if done > 0 and left > 0:
-            parts.append(f"about {duration(left * (now - self._began) / done)} left")
+            parts.append(f"about {clock(left * (now - self._began) / done)} left")
         return ", ".join(parts)
 
     def _update(self, state: State, standings: Sequence[Standing], footer: str) -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from danlu.draw import Chart, Table, page, text_chart
 from danlu.draw.page import Part
 from danlu.files.json import finite
+from danlu.files.numbers import duration
 from danlu.lab.reading.comparison import END, Comparison, Meeting, Side
 from danlu.lab.reading.curves import UNITS, average
 from danlu.lab.reading.notebook import draw_side
-from danlu.lab.reading.table import Rows, around, duration, said
+from danlu.lab.reading.table import Rows, around, said
 
 if TYPE_CHECKING:
     from danlu.lab.statistics import Interval

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from danlu.files.json import finite
+from danlu.files.numbers import duration, scientific
 from danlu.lab.reading.groups import Group, differing, short_names, shown
 from danlu.lab.reading.run import COUNTS, SEED, Run
 
@@ -123,20 +123,10 @@ def said(value: Any) -> str:
             return str(value)
         case float():
             tiny = value and not 1e-3 <= abs(value) < 1e15
-            return f"{Decimal(repr(value)).normalize():e}".replace("e+", "e") if tiny else f"{value:.15g}"
+            return scientific(value).replace("e+", "e") if tiny else f"{value:.15g}"
         case list() | dict():
             return json.dumps(value)
     return str(value)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds, minutes or hours."""
-    if seconds is None or not math.isfinite(seconds):
-        return ""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
 
 
 def around(mean: Interval | None) -> str:

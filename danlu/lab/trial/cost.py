@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from danlu.files.numbers import in_words
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Outcome
 from danlu.lab.trial.question import Question
@@ -43,11 +44,8 @@ class Cost:
     def words(self) -> str:
         """In a line."""
         rates = f", {self.tuning} of them to find the rates" if self.tuning else ""
-        hours, minutes = self.seconds / 3600, self.seconds / 60
-        time = f"{hours:.1f} hours" if hours >= 2 else f"{minutes:.0f} minutes"
-        time = time if minutes >= 2 else f"{self.seconds:.0f} seconds"
         flops = f"{self.flops:.2g}".replace("e+", "e")
-        return f"{self.runs} runs{rates}; they took {time} together, {flops} FLOPs"
+        return f"{self.runs} runs{rates}; they took {in_words(self.seconds)} together, {flops} FLOPs"
 
     def json(self) -> dict[str, Any]:
         """Its fields."""
@@ -77,8 +75,5 @@ def about(question: Question, steps: int, pace: float, workers: int) -> str:
 
 def on_cores(seconds: float, workers: int) -> str:
     """How long it takes, in words."""
-    if seconds < 90:
-        time = f"{max(10, round(seconds, -1)):.0f} seconds"
-    else:
-        time = f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+    time = in_words(max(10, round(seconds, -1)))
     return f"about {time} on {workers} core{'s' * (workers > 1)}, as fast as they are now"

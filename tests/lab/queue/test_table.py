@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from danlu.files.numbers import clock
 from danlu.lab.queue import Job
 from danlu.lab.queue import table as tables
 from danlu.lab.queue.table import Standing, State, Table
 from danlu.spec import resolve
-from danlu.train.progress import duration
 
 JOB = Job(resolve(["nano", "train.steps=200"]), name="nano")
 ROWS = [
@@ -56,7 +56,7 @@ def test_of_a_long_run_only_the_end_is_read(tmp_path: Path) -> None:
     ("seconds", "said"), [(0.4, "0s"), (59.4, "59s"), (59.6, "1m00s"), (3599, "59m59s"), (7500, "2h05m")]
 )
 def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert clock(seconds) == said
 
 
 class Terminal(io.StringIO):

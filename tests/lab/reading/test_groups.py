@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from danlu.files.numbers import duration
 from danlu.lab.reading.groups import Group, differing, group
 from danlu.lab.reading.run import Run
-from danlu.lab.reading.table import duration, group_json, group_rows, run_json, run_rows, said
+from danlu.lab.reading.table import group_json, group_rows, run_json, run_rows, said
 
 
 def run(
