@@ -31,7 +31,7 @@ def referee(
     as_json: AsJson = False,
     exit_verdict: Annotated[
         bool,
-        typer.Option("--exit-verdict", help="Exit with 0 if better, 10 if not shown, 11 if worse."),
+        typer.Option("--exit-verdict", help="Let the exit code tell the verdict; 0 is better."),
     ] = False,
 ) -> int:
     """Test a change to any training program.
@@ -39,7 +39,9 @@ def referee(
     The program is run in pairs, with and without the change, in copies of its git repository. The seed is
     drawn for each pair. Your files stay as they are.
 
-    Exit codes: 0 answered, 2 wrong usage, 3 void, 4 runs failed, 5 budget spent.
+    Exit codes: 0 answered, 2 wrong usage, 3 void, 4 runs failed, 5 budget spent. With --exit-verdict an
+    answer is 0 if every idea is better, 12 if so, but early or in a regime that is not known, 11 if one is
+    worse, 10 otherwise (not shown, equivalent, scale-bound).
 
     Examples: danlu referee --init; danlu referee referee.yaml --json
     """

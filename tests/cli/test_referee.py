@@ -55,20 +55,25 @@ def test_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["schema"] == "danlu.referee/1" and misfit(found, SCHEMAS["referee"].shape) == ""
     assert set(found) == {
-        "schema", "file", "study", "outcome", "metric", "baseline", "idea", "verdict", "early", "why", "gain",
-        "rungs", "delta", "interval", "level", "kind", "correlation", "pairs", "severity", "analyses", "p",
-        "e", "fdr", "runs", "changes", "next", "regime", "in_regime", "premises", "tuned", "cost", "notes",
+        "schema", "file", "study", "outcome", "exit_verdict", "metric", "baseline", "idea", "verdict",
+        "early", "why", "gain", "rungs", "delta", "interval", "level", "kind", "correlation", "pairs",
+        "severity", "analyses", "p", "e", "fdr", "runs", "changes", "next", "regime", "in_regime", "premises",
+        "tuned", "cost", "notes",
         "others",
     }  # fmt: skip
     assert found["verdict"] == "worse" and found["delta"] == pytest.approx(1) and found["pairs"] == 3
     assert found["metric"] == {"name": "loss", "better": "lower"} and len(found["runs"]) == 3
 
 
-@pytest.mark.parametrize(("change", "code"), [("--worse 1", 11), ("--worse -1", 10), ("--worse 0", 10)])
-def test_exit_codes_that_tell_the_verdict(words: list[str], change: str, code: int) -> None:
-    """Better in a regime that nobody knows is not 0."""
+@pytest.mark.parametrize(("change", "code"), [("--worse 1", 11), ("--worse -1", 12), ("--worse 0", 10)])
+def test_exit_codes_that_tell_the_verdict(
+    words: list[str], change: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Better in a regime that nobody knows has a code of its own; JSON has the code, too."""
     plan(Path("p").absolute(), arms={"base": {}, "idea": {"set": change}})
     assert danlu(*words, "--exit-verdict") == code
+    capsys.readouterr()
+    assert danlu(*words, "--json") == 0 and json.loads(capsys.readouterr().out)["exit_verdict"] == code
     if change == "--worse -1":  # better, and in a regime that is known
         Path("p/train.py").write_text(f"{NOISY}\nprint('steps', 2000)\n")
         also = {"steps": {"stdout": r"^steps (\d+)"}}
@@ -84,7 +89,8 @@ def test_exit_codes_without_a_verdict(words: list[str], capsys: pytest.CaptureFi
     assert capsys.readouterr().out.startswith("void: {seed} changes nothing")
     assert danlu(*words, "--json") == 3
     found = json.loads(capsys.readouterr().out)
-    assert found["verdict"] == "void" and found["why"].startswith("{seed} changes nothing")
+    assert (found["verdict"], found["exit_verdict"]) == ("void", 3)
+    assert found["why"].startswith("{seed} changes nothing")
     assert misfit(found, SCHEMAS["referee"].shape) == ""
     assert misfit(found, SCHEMAS["referee"].shape) == ""
     (folder / "train.py").write_text("raise SystemExit('no data')")

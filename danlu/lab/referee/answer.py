@@ -13,7 +13,7 @@ from danlu.lab.referee.regime import in_regime
 from danlu.lab.study import Study
 
 SCHEMA = "danlu.referee/1"  # what is there stays; further fields may come
-UNDECIDED, WORSE = 10, 11  # exit codes with --exit-verdict
+UNDECIDED, WORSE, EARLY = 10, 11, 12  # exit codes with --exit-verdict
 
 Outcome = Literal["answered", "void", "failed", "budget"]
 
@@ -54,12 +54,14 @@ class Answer:
 
     @property
     def exit_verdict(self) -> int:
-        """0 where every idea is better, in a regime that is known; 11 where one is worse; 10 else. Without a
-        verdict: why."""
+        """0 where every idea is better, and 12 where that is early or its regime not known; 11 where one is
+        worse; 10 else: not shown, equivalent, scale-bound. Without a verdict: why."""
         if self.exit_code:
             return self.exit_code
         said = {finding.verdict for finding in self.findings}
-        return 0 if said == {"better"} and self.in_regime else WORSE if "worse" in said else UNDECIDED
+        if said == {"better"}:
+            return 0 if self.in_regime else EARLY
+        return WORSE if "worse" in said else UNDECIDED
 
     def json(self) -> dict[str, Any]:
         """As JSON: the first idea, and the ``others``. What is not finite is none."""
@@ -69,6 +71,7 @@ class Answer:
             "file": str(self.question.file),
             "study": str(self.study.path),
             "outcome": self.outcome,
+            "exit_verdict": self.exit_verdict,
             "metric": {"name": plan.metric.name, "better": plan.metric.better},
             "baseline": plan.baseline,
         }

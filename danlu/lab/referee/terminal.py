@@ -10,6 +10,7 @@ from danlu.lab.ledger.table import CONTROL
 from danlu.lab.referee.answer import Answer
 from danlu.lab.referee.findings import Finding
 from danlu.lab.referee.words import count
+from danlu.lab.statistics import LEVEL
 from danlu.lab.statistics.multiverse import differing
 
 HEAD = ("idea", "verdict", "difference", "interval", "pairs")
@@ -47,6 +48,10 @@ def details(answer: Answer) -> Iterator[str]:
             cost = step["cost"]
             runs = count(cost["runs"], "run")
             yield f"  to decide: {step['command']} ({runs}, {time_of(cost['seconds'])})"
+    if any(finding.gains for finding in answer.findings):
+        yield "gain: how many times its compute the baseline needs to be as good as the idea"
+    if answer.findings:
+        yield f"e: evidence that there is a difference; {1 / (1 - LEVEL):.0f} or more is strong"
     yield from (f"early: {why}" for why in answer.early)
     if answer.findings and answer.in_regime is None:
         yield "regime: not known, so this may be early; let the file read steps, tokens and parameters (also)"

@@ -50,6 +50,10 @@ def test_words(found: Answer) -> None:
     ]
     said = "\n".join(details(replace(found, control={"idea": "alone"})))
     assert "alone: not clear enough for the number of questions" in said
+    assert said.count("\ne: evidence that there is a difference; 20 or more is strong") == 1
+    assert "gain: " not in said
+    scaled = replace(found, findings=[replace(one, gains=GAINS) for one in found.findings])
+    assert [line for line in details(scaled) if line.startswith("gain: how many times its compute")]
     early = replace(found, regime={**found.regime, "early": ["few updates"]})
     assert (
         table(early)[1][1] == "worse (early)"

@@ -131,7 +131,7 @@ def test_a_regime_that_is_not_known_is_not_fulfilled(tmp_path: Path) -> None:
     folder = make(tmp_path / "p", train_py=NOISY + "print('steps', 2000)\n")
     said: dict[str, object] = {"arms": {"base": {}, "idea": {"set": "--worse -9"}}}
     for also, known, told, code in (
-        ({}, None, "better (regime not known)", 10),
+        ({}, None, "better (regime not known)", 12),
         ({"steps": {"stdout": r"^steps (\d+)"}}, True, "better", 0),
     ):
         book = tmp_path / f"{known}.yaml"
