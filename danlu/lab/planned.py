@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from danlu.data import vocabulary_of
 from danlu.lab.errors import LabError
-from danlu.lab.ladder.rates import OWN
 from danlu.lab.ladder.shapes import Counted, Shapes, Sized
 from danlu.lab.ladder.target import command
 from danlu.laws.errors import Warned
 from danlu.spec.base import MOST
 from danlu.spec.errors import SpecError
 from danlu.spec.experiment import Experiment
+from danlu.spec.rates import like_adam
 from danlu.spec.shrink import count
 from danlu.spec.words import resolve, validate
 
@@ -131,7 +131,7 @@ def _run(experiment: Experiment, plan: Plan) -> Experiment:
         "tokens": max(1, round(float(f"{tokens:.4g}"))), "steps": None, "seconds": None, "batch": batch,
         "ramp": (), "microbatch": None,
     }  # fmt: skip
-    if not isinstance(experiment.optimizer, OWN):
+    if like_adam(experiment.optimizer, "the Step Law says Adam's rates"):
         said["optimizer"]["lr"] = float(f"{plan['lr_step_law'].value:.3g}")
     return validate(said)
 

@@ -30,8 +30,8 @@ from danlu.spec.errors import SpecError
 from danlu.spec.experiment import Experiment
 from danlu.spec.feed_forwards import GLU, MLP
 from danlu.spec.models import Network, Parts
-from danlu.spec.optim import LAMB, SGD, Adafactor, Amos, Muon, Tiger
 from danlu.spec.positions import Learned, Relative, T5Buckets
+from danlu.spec.rates import like_adam
 from danlu.spec.schema import Accepts, adapt
 from danlu.spec.words import laid as lay
 from danlu.spec.words import validate
@@ -39,7 +39,6 @@ from danlu.spec.words import validate
 FEWEST, CONTEXT, BATCH, TOKENS, WARMUP, POWER = 4, 128, 8, 2.0, 0.02, 0.8
 BYTES = 260  # the byte values, a separator, and about what an objective adds
 SMALLEST = 16  # of a width
-SPECIFIC = (SGD, LAMB, Adafactor, Tiger, Amos, Muon)  # rules whose rates are relative or of their own kind
 
 
 def resolve(words: Sequence[str], parameters: str | None = None) -> Experiment:
@@ -243,7 +242,7 @@ def _divisor(number: int, near: float) -> int:
 
 def _sped(optimizer: Any, narrower: float) -> Any:
     """The rule at the rate for a width that is ``narrower`` times smaller."""
-    if isinstance(optimizer, SPECIFIC):
+    if not like_adam(optimizer, "--shrink raises rates like Adam's with 1/width"):
         return optimizer
     return optimizer.model_copy(update={"lr": _rounded(optimizer.lr * narrower**POWER)})
 

@@ -9,11 +9,10 @@ from danlu.lab.errors import LabError
 from danlu.lab.ladder.shapes import Sized
 from danlu.spec.errors import did_you_mean
 from danlu.spec.experiment import Experiment
-from danlu.spec.optim import LAMB, SGD, Adafactor, Amos, Muon, Tiger
+from danlu.spec.rates import like_adam
 from danlu.spec.words import validate
 
 WAYS = ("mup", "law", "fixed")
-OWN = (SGD, LAMB, Adafactor, Tiger, Amos, Muon)  # rules whose rates are relative, or of another kind
 
 Rated = Callable[[Sized, float], Experiment]
 
@@ -23,7 +22,7 @@ def rated(way: str, recipe: Sized, tokens: float) -> Rated:
 
     ``mup``: the recipe's rate, its width the base of μP. ``law``: the recipe's rate at its size and
     ``tokens``, carried to others by the powers of the Step Law; a JSON file of ``danlu laws fit``: the rate
-    that this law says. ``fixed``: the recipe's. Raises LabError or LawError.
+    that this law says. ``fixed``: the recipe's. Raises LabError, SpecError or LawError.
     """
     if way == "fixed":
         return lambda sized, _: sized.experiment
@@ -38,7 +37,7 @@ def rated(way: str, recipe: Sized, tokens: float) -> Rated:
             f"rates = {way!r}{hint} allowed: mup, law, fixed, or a JSON file that danlu laws fit printed"
         )
     optimizer = recipe.experiment.optimizer
-    if isinstance(optimizer, OWN):
+    if not like_adam(optimizer, "rates = law is a law of Adam's rates"):
         raise LabError(
             f"rates = law: it is a law of Adam's rates, and optimizer.kind = {optimizer.kind} has others; "
             "allowed: mup, fixed"
