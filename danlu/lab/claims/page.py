@@ -257,7 +257,8 @@ def _arms(claim: Claim, result: Result | None) -> str:
             last = _mean(result.values[arm]) if arm in result.values else ""
         if not isinstance(claim.measure, str) and arm in claim.contrast:
             last = f"{claim.measure_of(arm)} {last}".rstrip()
-        rows.append((arm, f"`{experiment.typed(claim, arm, grid)}`", *found, last))
+        paid = f", {claim.profile[arm]}" if claim.profile else ""
+        rows.append((arm, f"`{experiment.typed(claim, arm, grid)}`{paid}", *found, last))
     return _markdown(rows)
 
 

@@ -106,6 +106,9 @@ class Profile(Spec):
     compute: PositiveFloat
     embeddings: bool = True
 
+    def __str__(self) -> str:
+        return f"6·N·D = {self.compute:.3g}, N {'with' if self.embeddings else 'without'} embeddings"
+
 
 class Needs(Spec):
     """What the runs of a claim need that a small machine does not have: ``parameters`` of a model, ``tokens``
