@@ -28,6 +28,7 @@ from danlu.files.yaml import brief
 from danlu.spec.errors import SpecError, did_you_mean, either
 from danlu.spec.optim import AdamW
 from danlu.spec.schema import Accepts, accepts
+from danlu.spec.sizes import divisor
 
 NAME = r"[a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)*"
 TOKEN = re.compile(
@@ -231,14 +232,6 @@ def _even(x: float) -> float:
     return 2 * max(1, math.floor(x / 2 + 0.5))
 
 
-def _divisor(number: float, near: float) -> float:
-    """The divisor of ``number`` nearest to ``near`` as ratios go, of two equally near the larger."""
-    if number != int(number) or not 0 < number <= 10**6 or near <= 0:
-        raise SpecError(f"divisor({number:g}, {near:g}) needs a whole number from 1 to a million")
-    whole = [d for d in range(1, int(number) + 1) if number % d == 0]
-    return min(whole, key=lambda d: (round(abs(math.log(d / near)), 9), -d))
-
-
 FUNCTIONS: dict[str, tuple[int, Callable[..., float]]] = {  # with the number of arguments
     "sqrt": (1, math.sqrt),
     "ln": (1, math.log),
@@ -246,7 +239,7 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., float]]] = {  # with the number of
     "even": (1, _even),
     "min": (2, min),
     "max": (2, max),
-    "divisor": (2, _divisor),
+    "divisor": (2, divisor),
 }
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": lambda a, b: a < b,

@@ -33,6 +33,7 @@ from danlu.spec.models import Network, Parts
 from danlu.spec.positions import Learned, Relative, T5Buckets
 from danlu.spec.rates import like_adam
 from danlu.spec.schema import Accepts, adapt
+from danlu.spec.sizes import at_size, coarse, divisor
 from danlu.spec.words import laid as lay
 from danlu.spec.words import validate
 
@@ -175,7 +176,7 @@ def _narrowed(model: Network, layers: int, width: int, shorter: float) -> Networ
     if not isinstance(first, Attention):
         raise SpecError(f"mixer.kind = {first.kind} cannot be shrunk; allowed: attention")
     size = first.head_size or model.width // first.heads
-    small = max(8, round(size * math.sqrt(factor) / 8) * 8)
+    small = coarse(size * math.sqrt(factor))
     heads = max(1, round(first.heads * size * factor / small))
     if first.head_size is None:
         width = heads * small
@@ -184,14 +185,14 @@ def _narrowed(model: Network, layers: int, width: int, shorter: float) -> Networ
     def attention(mixer: Any) -> Any:
         if not isinstance(mixer, Attention):
             raise SpecError(f"mixer.kind = {mixer.kind} cannot be shrunk; allowed: attention")
-        kv_heads = mixer.kv_heads and _divisor(heads, heads * mixer.kv_heads / mixer.heads)
+        kv_heads = mixer.kv_heads and divisor(heads, heads * mixer.kv_heads / mixer.heads)
         changed = {"heads": heads, "kv_heads": kv_heads, "head_size": mixer.head_size and small}
         if mixer.window is not None:
             changed["window"] = max(1, round(mixer.window * shorter))
         return mixer.model_copy(update=changed)
 
     def feed_forward(layer: Any) -> Any:
-        changed: dict[str, Any] = {"hidden": layer.hidden and max(8, round(layer.hidden * factor / 8) * 8)}
+        changed: dict[str, Any] = {"hidden": layer.hidden and coarse(layer.hidden * factor)}
         if isinstance(layer, GLU):
             changed["multiple"] = min(layer.multiple, 8)
         return layer.model_copy(update=changed)
@@ -206,38 +207,20 @@ def _narrowed(model: Network, layers: int, width: int, shorter: float) -> Networ
             changed["length"] = math.ceil(p.length * shorter)
         return p.model_copy(update=changed)
 
-    changed: dict[str, Any] = {
-        "layers": layers,
-        "width": width,
-        "mixer": attention(model.mixer),
-        "feed_forward": feed_forward(model.feed_forward),
-        "position": position(model.position),
-    }
-    if model.pattern is not None:
-        change = {"mixer": attention, "feed_forward": feed_forward, "position": position}
-        turn = []
-        for layer in model.pattern:
-            new = {
-                name: of(part) for name, of in change.items() if (part := getattr(layer, name)) is not None
-            }
-            if isinstance(layer.window, int):
-                new["window"] = max(1, round(layer.window * shorter))
-            turn.append(layer.model_copy(update=new))
-        changed["pattern"] = tuple(turn)
-    if model.embedding_width is not None:
-        changed["embedding_width"] = max(8, round(model.embedding_width * factor / 8) * 8)
-    if (depth := getattr(model, "encoder_layers", None)) is not None:
-        changed["encoder_layers"] = max(1, round(depth * layers / model.layers))
-    for name, power in (("embedding_scale", 0.5), ("logit_scale", -0.5)):
-        value = getattr(model, name)
-        if value is not None and math.isclose(value, model.width**power, rel_tol=1e-3):
-            changed[name] = width**power
-    return model.model_copy(update=changed)
+    parts = {"mixer": attention, "feed_forward": feed_forward, "position": position}
+    return at_size(_shorter(model, shorter), layers, width, parts)
 
 
-def _divisor(number: int, near: float) -> int:
-    """The divisor of ``number`` that is nearest to ``near``, as ratios go."""
-    return min((d for d in range(1, number + 1) if number % d == 0), key=lambda d: abs(math.log(d / near)))
+def _shorter(model: Network, shorter: float) -> Network:
+    """With shorter windows of whole layers of its pattern."""
+    if model.pattern is None:
+        return model
+
+    def layer(one: Any) -> Any:
+        window = max(1, round(one.window * shorter)) if isinstance(one.window, int) else one.window
+        return one.model_copy(update={"window": window})
+
+    return model.model_copy(update={"pattern": tuple(map(layer, model.pattern))})
 
 
 def _sped(optimizer: Any, narrower: float) -> Any:
@@ -252,7 +235,7 @@ def _run(experiment: Experiment, largest: int, reached: int, context: int) -> di
     train, tokens = experiment.train, tokens_of(experiment)
     per_parameter = TOKENS if tokens is None else min(TOKENS, tokens / largest)
     updates = max(1, round(reached * per_parameter / (BATCH * context)))
-    steps = updates_of(experiment)
+    steps = _updates(experiment)
 
     def shares(part: Any) -> Any:
         """Every duration in ``part`` that is in steps or tokens as a share of the run."""
@@ -305,7 +288,7 @@ def tokens_of(experiment: Experiment) -> int | None:
     return min((bound for bound in bounds if bound), default=None)
 
 
-def updates_of(experiment: Experiment) -> int | None:
+def _updates(experiment: Experiment) -> int | None:
     """The updates of the whole run, if tokens or steps bound it; a ramp counts as its last batch."""
     tokens = tokens_of(experiment)
     return tokens and max(1, round(tokens / (experiment.train.batch * experiment.data.size)))

@@ -17,10 +17,10 @@ from typing import Any
 from danlu.lab.errors import LabError
 from danlu.spec.experiment import Experiment
 from danlu.spec.models import Network
+from danlu.spec.sizes import COARSE, at_size, coarse, divisor
 from danlu.spec.words import validate
 
 INNER = ("hidden", "latent", "query_latent", "state")  # sizes of parts that follow the width
-COARSE = 8  # what they are multiples of
 MOST_LAYERS = 1024
 ASPECT = 1.5  # by what width over layers may differ from the recipe's, since widths are whole heads, …
 SHARE = 0.2  # … and how much that counts beside the distance from the size wanted
@@ -142,34 +142,13 @@ def resized(model: Network, layers: int, width: int) -> Any:
         if (heads := getattr(one, "heads", None)) is not None:
             changed["heads"] = max(1, round(heads * factor))
             if (kv_heads := getattr(one, "kv_heads", None)) is not None:
-                changed["kv_heads"] = _divisor(changed["heads"], changed["heads"] * kv_heads / heads)
+                changed["kv_heads"] = divisor(changed["heads"], changed["heads"] * kv_heads / heads)
         for name in INNER:
             if (size := getattr(one, name, None)) is not None:
-                changed[name] = max(COARSE, round(size * factor / COARSE) * COARSE)
+                changed[name] = coarse(size * factor)
         return one.model_copy(update=changed)
 
-    changed: dict[str, Any] = {"layers": layers, "width": width}
-    changed |= {"mixer": part(model.mixer), "feed_forward": part(model.feed_forward)}
-    if model.pattern is not None:
-        changed["pattern"] = tuple(
-            layer.model_copy(
-                update={
-                    name: part(own)
-                    for name in ("mixer", "feed_forward")
-                    if (own := getattr(layer, name)) is not None
-                }
-            )
-            for layer in model.pattern
-        )
-    if model.embedding_width is not None:
-        changed["embedding_width"] = max(COARSE, round(model.embedding_width * factor / COARSE) * COARSE)
-    if (depth := getattr(model, "encoder_layers", None)) is not None:
-        changed["encoder_layers"] = max(1, round(depth * layers / model.layers))
-    for name, power in (("embedding_scale", 0.5), ("logit_scale", -0.5)):
-        value = getattr(model, name)
-        if value is not None and math.isclose(value, model.width**power, rel_tol=1e-3):
-            changed[name] = width**power
-    return model.model_copy(update=changed)
+    return at_size(model, layers, width, {"mixer": part, "feed_forward": part})
 
 
 def _unit(model: Network) -> int:
@@ -181,8 +160,3 @@ def _unit(model: Network) -> int:
         if (heads := getattr(mixer, "heads", None)) is not None and getattr(mixer, "head_size", None) is None
     ]
     return math.lcm(*sizes) if sizes else COARSE
-
-
-def _divisor(number: int, near: float) -> int:
-    """The divisor of ``number`` that is nearest to ``near``, as ratios go."""
-    return min((d for d in range(1, number + 1) if number % d == 0), key=lambda d: abs(math.log(d / near)))
