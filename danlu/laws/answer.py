@@ -80,12 +80,13 @@ class Answer:
     @property
     def saved(self) -> Saved:
         """As it comes back from its file."""
-        return parse(self.json(draws=True), "the fit")
+        return parse(self.json(), "the fit")
 
-    def json(self, draws: bool = False) -> dict[str, Any]:
+    def json(self, draws: bool = True) -> dict[str, Any]:
         """The fit file: plain values, parameters by their ASCII names, None for what is not finite.
 
-        ``draws``: with the resamples' parameters, in order. ``danlu.laws.saved.load`` reads it.
+        ``draws``: with the resamples' parameters, in order, without which weakly determined parameters have
+        no intervals when it is read. ``danlu.laws.saved.load`` reads it.
         """
         found, covariance = self.fit, self.covariance
         keys = found.law.keys

@@ -159,10 +159,10 @@ def _refitted(found: Fit, which: NDArray[np.bool_], seed: int) -> Fit:
 
 def _score(measured: Array, predicted: Array, low: Array, high: Array, logs: bool) -> Array:
     """How far each run lies from its prediction, in the half width of its interval on that side."""
-    if logs:
-        measured, predicted, low, high = (np.log(v) for v in (measured, predicted, low, high))
-    off = measured - predicted
     with np.errstate(divide="ignore", invalid="ignore"):
+        if logs:
+            measured, predicted, low, high = (np.log(v) for v in (measured, predicted, low, high))
+        off = measured - predicted
         score = np.where(off > 0, off / (high - predicted), -off / (predicted - low))
     return np.where(off == 0, 0.0, np.where(np.isnan(score) | (score < 0), np.inf, score))
 

@@ -158,7 +158,7 @@ class Groups:
         head = (self.column, "gain in", "at", "loss", f"times {self.baseline}", "95 % from", "to")
         return [head, *rows] if rows else []
 
-    def json(self, draws: bool = False) -> dict[str, Any]:
+    def json(self, draws: bool = True) -> dict[str, Any]:
         """Plain values; ``groups`` holds a fit file for each label."""
         together = None if self.together is None else self.together.json(draws)
         return {

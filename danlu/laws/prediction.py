@@ -88,10 +88,10 @@ def predict(
     value = law.predict(theta, there)
     if not (np.isfinite(value).all() and (law.space == "linear" or (value > 0).all())):
         raise LawError(f"{law.name} has no finite {law.target} there")
-    warnings: list[Warned] = []
+    warnings = [Warned(one.code, f"of the fit: {one}") for one in fit.warnings]
     found = np.full((4, there.size), np.nan)
     if (draws := fit.sample()) is None:
-        warnings.append(Warned("no-intervals", "no intervals: the fit has neither draws nor a covariance"))
+        warnings.append(fit.no_sample)
     else:
         known = fit.scatter or Scatter(np.nan, np.nan, 1)
         found = np.array(ends(law, theta, draws, fit.without, known, there))

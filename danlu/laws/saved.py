@@ -24,6 +24,7 @@ from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss
 from danlu.laws.table import Points
 
 SCHEMA = "danlu.laws.fit/2"
+LOOSE = 1.0  # standard deviation, of ln θ or as a share of θ, from which on a normal law is no picture of it
 _NUMBER = (float, None)
 SHAPE: dict[str, Any] = {  # of what is read; None: it may be absent
     "schema": (str, None),
@@ -68,12 +69,33 @@ class Saved:
     columns: dict[str, str]
     points: int | None
 
+    @property
+    def loose(self) -> list[str]:
+        """The parameters of which the covariance tells little, as their errors are large."""
+        if self.covariance is None:
+            return []
+        size = np.where(self.law.logs, 1.0, np.abs(self.law.inner(self.theta)))
+        far = np.sqrt(np.diag(self.covariance)) > LOOSE * size
+        return [name for name, one in zip(self.law.names, far & self.free, strict=True) if one]
+
+    @property
+    def no_sample(self) -> Warned:
+        """Why there is no ``sample``."""
+        if self.loose:
+            return Warned("no-intervals", (
+                f"no intervals: the fit file keeps no draws, and {', '.join(self.loose)} "
+                f"{'is' if len(self.loose) == 1 else 'are'} too weakly determined for its covariance to "
+                "stand for them; fit again (danlu laws fit --json)"
+            ))  # fmt: skip
+        return Warned("no-intervals", "no intervals: the fit has neither draws nor a covariance")
+
     def sample(self, count: int = 1000, seed: int = 0) -> Array | None:
         """Parameters as the points leave them uncertain, (samples, parameters), natural units: the draws that
-        were kept, else normal ones of the covariance within the bounds; None where the file has neither."""
+        were kept, else normal ones of the covariance within the bounds; None where the file has neither, or
+        no draws and parameters that are ``loose``."""
         if self.draws is not None:
             return self.draws
-        if self.covariance is None:
+        if self.covariance is None or self.loose:
             return None
         made = np.random.default_rng(seed).multivariate_normal(
             self.law.inner(self.theta), self.covariance, count, check_valid="ignore", method="eigh"

@@ -315,6 +315,8 @@ def test_predict_from_a_fit_and_from_points(
         (("--n", "1e9", "--at", "n=2e9,d=1e10"), "n is given twice, by --n and by --at"),
         (("--at", "n=1e9,2e9,d=1e9,2e9,3e9"), "as many values of each column, or one: n 2, d 3"),
         (("--at", "n=1e9", "--at", "n=2e9"), "give a value of d"),
+        (("--c", "1e20", "--law", "power"), "--law is of points, and "),
+        (("--c", "1e20", "--where", "n<1e9"), "--where is of points, and "),
         (("--c", "1e33"), "too far to be told"),
     ],
 )

@@ -318,6 +318,30 @@ def test_what_columns_and_values_say() -> None:
     assert "sweep" in codes(swept)
 
 
+def test_one_absurd_loss_is_named_and_hurts_nothing() -> None:
+    """A loss of 1e300 in row 7, without a warning of NumPy on the way."""
+    points, _ = noisy(np.random.default_rng(7), 60, "normal")
+    loss = points["loss"].copy()
+    loss[6] = 1e300
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = answer(CHINCHILLA, points.with_columns(loss=loss), resamples=20)
+    (said,) = [one for one in found.warnings if one.code == "diverged"]
+    assert "1 of 60 rows look diverged (row 7)" in said and "e+2" in said
+    assert "two-parts" not in {one.code for one in found.warnings}
+
+
+def test_compute_of_active_parameters_needs_no_warning_of_numpy() -> None:
+    """C = 6·active·D exactly: C/6ND is one number but for rounding."""
+    points, _ = noisy(np.random.default_rng(7), 60, "normal")
+    points = points.with_columns(c=6 * points["n"] / 8 * points["d"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "drift" not in codes(points)
+    drifting = points.with_columns(c=points["c"] * (points["n"] / 1e8) ** 0.2)
+    assert "drift" in codes(drifting)
+
+
 def test_nothing_found_is_no_all_clear() -> None:
     points, _ = noisy(np.random.default_rng(27), 60, "normal")
     looked = audit(fitted(points)).looked

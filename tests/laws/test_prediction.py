@@ -13,6 +13,7 @@ from danlu.laws.answer import Answer, answer
 from danlu.laws.calibration import Band, Calibration, calibrate, from_json
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 from danlu.laws.prediction import where
+from danlu.laws.saved import Saved
 
 TRUTH = CHINCHILLA.theta("besiroglu")
 POWER = law("power")
@@ -30,8 +31,19 @@ def found() -> Answer:
     return answer(CHINCHILLA, ladder(0.004).with_compute(), rungs=0, resamples=60)
 
 
+def sound(found: Answer) -> Saved:
+    """The fit file without the warnings of the fit, which predictions repeat."""
+    return replace(found.saved, warnings=())
+
+
+def test_a_prediction_repeats_what_puts_its_fit_in_doubt(found: Answer) -> None:
+    said = predict(found.saved, {"n": 1e9, "d": 1e10}).warnings
+    assert [one.code for one in said] == [one.code for one in found.warnings] == ["clusters-ignored"]
+    assert said[0] == f"of the fit: {found.warnings[0]}"
+
+
 def test_any_two_of_size_data_and_compute_are_one_place(found: Answer) -> None:
-    fitted = found.saved
+    fitted = sound(found)
     n, d = 7e9, 1.4e11
     one = predict(fitted, {"n": n, "d": d})
     for given in ({"n": n, "c": 6 * n * d}, {"d": d, "c": 6 * n * d}, {"n": n, "d": d, "c": 6 * n * d}):
@@ -64,11 +76,11 @@ def test_compute_alone_is_the_best_size() -> None:
 )
 def test_what_cannot_be_predicted_is_one_sentence(found: Answer, places: dict, said: str) -> None:
     with pytest.raises(LawError, match=said):
-        predict(found.saved, places)
+        predict(sound(found), places)
 
 
 def test_extrapolation_warns_and_far_is_refused(found: Answer) -> None:
-    fitted = found.saved
+    fitted = sound(found)
     top = fitted.ranges["c"][1]
     inside, beyond = predict(fitted, {"c": top / 10}), predict(fitted, {"c": top * 5})
     assert inside.reach[0] == 1 and not inside.warnings and inside.said == ("",)
@@ -90,7 +102,7 @@ def test_extrapolation_warns_and_far_is_refused(found: Answer) -> None:
 
 def test_tokens_per_parameter_are_an_extrapolation_of_their_own(found: Answer) -> None:
     """Sizes, data and compute as measured, but only from 10 to 40 tokens for each parameter."""
-    fitted = replace(found.saved, ranges={**found.saved.ranges, "d/n": (10.0, 40.0)})
+    fitted = replace(sound(found), ranges={**sound(found).ranges, "d/n": (10.0, 40.0)})
     n = 5e8
     for ratio, codes in ((10, []), (40.1, []), (80, ["beyond-ratio"]), (4, ["beyond-ratio"])):
         one = predict(fitted, {"n": n, "d": n * ratio})
@@ -110,16 +122,18 @@ def test_tokens_per_parameter_are_an_extrapolation_of_their_own(found: Answer) -
 
 
 def test_a_new_run_scatters_more_than_the_law(found: Answer) -> None:
-    one = predict(found.saved, {"n": [1e8, 1e9], "d": 1e10})
+    one = predict(sound(found), {"n": [1e8, 1e9], "d": 1e10})
     assert (one.run_low < one.mean_low).all() and (one.mean_low < one.value).all()
     assert (one.value < one.mean_high).all() and (one.mean_high < one.run_high).all()
-    bare = predict(replace(found.saved, draws=None, covariance=None), {"n": 1e9, "d": 1e10})
+    bare = predict(replace(sound(found), draws=None, covariance=None), {"n": 1e9, "d": 1e10})
     assert np.isnan(bare.mean_low).all() and bare.warnings[0].code == "no-intervals"
-    assert predict(replace(found.saved, scatter=None), {"n": 1e9, "d": 1e10}).warnings[0].code == "no-scatter"
+    assert (
+        predict(replace(sound(found), scatter=None), {"n": 1e9, "d": 1e10}).warnings[0].code == "no-scatter"
+    )
 
 
 def test_poor_calibration_widens_by_its_factor(found: Answer) -> None:
-    fitted = found.saved
+    fitted = sound(found)
     places = {"c": fitted.ranges["c"][1] * 5}
     band = Band(3.0, 10.0, 15, 9, 0.02, 0.01, 1.7)
     poor = replace(fitted, calibration=Calibration("c", 3, 100.0, (band,)))

@@ -67,6 +67,15 @@ def minimised(said: str) -> Any:
     return None if said == "huber:auto" else Loss.of(said)
 
 
+def of_points(path: Path, **said: Any) -> None:
+    """Options that a fit file has no use for: raises LawError for the first that is given, by its name."""
+    from danlu.laws import LawError
+
+    for name, value in said.items():
+        if value is not None:
+            raise LawError(f"--{name} is of points, and {path} is a fit, which has its own; leave it out")
+
+
 def together(got: Any, cluster: str | None) -> dict[str, Any]:
     """What ``danlu.laws.answer`` is told of rows that belong together: by ``--cluster``, else as it finds."""
     from danlu.laws.audit.dependence import NONE

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, N, Unit, Where, reading, together
+from danlu.cli.laws.columns import AsJson, C, Column, D, N, Unit, Where, of_points, reading, together
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -27,7 +27,9 @@ def design(
     rank: Annotated[
         Literal["run", "flop"], typer.Option("--rank", help="The best by what a run gains, or by FLOP.")
     ] = "run",
-    law: Annotated[str, typer.Option("--law", help="A law of n and d; danlu laws show.")] = "chinchilla",
+    law: Annotated[
+        str | None, typer.Option("--law", help="A law of n and d; danlu laws show. Default: chinchilla.")
+    ] = None,
     n: N = None,
     d: D = None,
     c: C = None,
@@ -38,8 +40,9 @@ def design(
         str | None, typer.Option("--cluster", help="Draw points of one value together: a column, or none.")
     ] = None,
     resamples: Annotated[
-        int, typer.Option("--resamples", min=10, max=100_000, help="Resamples of the fit.")
-    ] = 200,
+        int | None,
+        typer.Option("--resamples", min=10, max=100_000, help="Resamples of the fit. Default: 200."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which run to train next, to know a quantity better.
@@ -53,10 +56,14 @@ def design(
     with Working() as working:
         working("fitting and resampling")
         if is_fit(file):
+            of_points(
+                file, law=law, n=n, d=d, c=c, column=column, where=where, unit=unit, cluster=cluster,
+                resamples=resamples,
+            )  # fmt: skip
             known, warnings, said = _saved(file), list[Any](), dict[str, Any]()
         else:
             asked = reading(n, d, c, column, where, unit)
-            known, warnings, said = _fitted(file, law, asked, cluster, resamples)
+            known, warnings, said = _fitted(file, law or "chinchilla", asked, cluster, resamples or 200)
     found = advise(*known, budget=budget, target=target, runs=runs, rank=rank)
     warnings += found.warnings
     largest = known[4].get("c", (0, 0))[1]

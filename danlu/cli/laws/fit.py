@@ -73,8 +73,9 @@ def fit(
     force: Force = False,
     as_json: AsJson = False,
     draws: Annotated[
-        bool, typer.Option("--draws", help="Also print the parameters of each resample, with --json.")
-    ] = False,
+        bool,
+        typer.Option("--draws/--no-draws", help="The parameters of each resample in the JSON: most of it."),
+    ] = True,
 ) -> None:
     """Fit a law, and test it on held-out sizes.
 
@@ -85,6 +86,8 @@ def fit(
     from danlu.laws.errors import weight
     from danlu.laws.files.names import not_nats
 
+    if not (draws or as_json):
+        raise danlu.laws.LawError("--no-draws is of --json: give both, or none")
     least = minimised(loss)
     wanted, fixed = danlu.laws.restrict(danlu.laws.law(law), fix or "")
     check(report, force)

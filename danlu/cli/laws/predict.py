@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, Column, Far, Unit, Where, amount, reading, together
+from danlu.cli.laws.columns import (
+    AsJson,
+    Column,
+    Far,
+    Unit,
+    Where,
+    amount,
+    of_points,
+    reading,
+    together,
+)
 from danlu.cli.laws.places import At, Columns, joined, read_places
 from danlu.cli.output import print_json, print_table, say
 from danlu.files.numbers import rounded
@@ -29,8 +39,9 @@ def predict(
     ] = None,
     at: At = None,
     law: Annotated[
-        str, typer.Option("--law", help="The law to fit, where FILE holds points.")
-    ] = "chinchilla",
+        str | None,
+        typer.Option("--law", help="The law to fit, where FILE holds points. Default: chinchilla."),
+    ] = None,
     column: Column = None,
     where: Where = None,
     unit: Unit = None,
@@ -56,7 +67,7 @@ def predict(
         raise LawError("nothing to predict: give two of --n, --d and --c, --c alone, or --at NAME=VALUES")
     if twice := [name for one in places for name in one if name in sizes]:
         raise LawError(f"{twice[0]} is given twice, by --{twice[0]} and by --at")
-    saved, notes = _fit(source, law, reading(None, None, None, column, where, unit), cluster)
+    saved, notes = _fit(source, law, column, where, unit, cluster)
     found = prediction_of(saved, _together(saved, sizes, places), far=far)
     if as_json:
         print_json(found.json())
@@ -83,7 +94,14 @@ def _together(saved: Any, sizes: Columns, places: list[dict[str, list[float]]]) 
     }
 
 
-def _fit(source: Path, law: str, asked: dict[str, Any], cluster: str | None) -> tuple[Any, list[str]]:
+def _fit(
+    source: Path,
+    law: str | None,
+    column: list[str] | None,
+    where: list[str] | None,
+    unit: list[str] | None,
+    cluster: str | None,
+) -> tuple[Any, list[str]]:
     """The fit of the file, or to the file's points, and what is to be said of its columns."""
     from danlu.laws import law as named
     from danlu.laws import load, read
@@ -91,11 +109,12 @@ def _fit(source: Path, law: str, asked: dict[str, Any], cluster: str | None) -> 
     from danlu.laws.saved import is_fit
 
     if is_fit(source):
+        of_points(source, law=law, column=column, where=where, unit=unit, cluster=cluster)
         return load(source), []
-    wanted = named(law)
+    wanted, asked = named(law or "chinchilla"), reading(None, None, None, column, where, unit)
     got = read(source, wanted=(*wanted.columns, wanted.target), **asked)
     found = answer(wanted, got.points, rungs=0, calibrated=True, **together(got, cluster))
-    return found.saved, [*got.notes, *(f"warning: {one}" for one in (*got.warnings, *found.warnings)), ""]
+    return found.saved, [*got.notes, *(f"warning: {one}" for one in got.warnings), ""]
 
 
 def _print(found: Any) -> None:

@@ -15,8 +15,10 @@ from danlu.laws.table import Points, ranks
 
 LOWEST, HIGHEST = 0.05, 20.0  # nats per token that a loss is looked for between
 RISES = 0.5  # rank correlation of loss with compute from which on it is no loss
+ABSURD = 1.0  # of ln loss: one row alone so far above the law has diverged
 ABOVE = 0.15  # of ln loss: rows as far above the law, and as many as DIVERGED of them, have diverged
 DIVERGED = 0.02
+TOLD = 8  # rows that a sentence names
 ALIKE = 3  # runs at one place, at the median, that make a sweep of something else
 ACTIVE = re.compile(r"(?:^|[\W_\d])(?:active|activated|act)(?:$|[\W_\d])|^n_?a$", re.IGNORECASE)
 EXPERTS = re.compile(r"(?:^|[\W_])(?:experts?|moe|topk)(?:$|[\W_])|^nume$", re.IGNORECASE)
@@ -83,14 +85,21 @@ def diverged(fit: Fit) -> list[Warned]:
     scale = 1.4826 * float(np.median(np.abs(above)))
     off = above > max(ABOVE, 5 * scale)
     said = list[Warned]()
-    if off.sum() >= max(3, DIVERGED * points.size) and (above < -max(ABOVE, 5 * scale)).sum() < off.sum() / 4:
+    if off.sum() < max(3, DIVERGED * points.size):
+        off = above > max(ABSURD, 10 * scale)
+    below = (above < -max(ABOVE, 5 * scale)).sum()
+    if off.any() and below < max(1, off.sum() / 4):
         worst = points["loss"][off].min()
         highest = points["loss"][~off].max()
         cut = highest * 1.001 if highest < worst else np.quantile(points["loss"][~off], 0.99)
-        low, high = np.expm1(above[off].min()), np.expm1(above[off].max())
+        low, high = (_above(float(above[off].min())), _above(float(above[off].max())))
+        rows = ", ".join(str(row + 1) for row in np.flatnonzero(off)[:TOLD])
+        rows += ", …" if off.sum() > TOLD else ""
+        s, them = ("s", "them") if off.sum() > 1 else ("", "it")
         said.append(Warned("diverged", (
-            f"{off.sum()} of {points.size} rows look diverged: {low:.0%} to {high:.0%} above the law; "
-            f"--where 'loss<{cut:.3g}' leaves {'them' if highest < worst else 'most of them'} out"
+            f"{off.sum()} of {points.size} rows look diverged (row{s} {rows}): "
+            f"{low if low == high else f'{low} to {high}'} above the law; "
+            f"--where 'loss<{cut:.3g}' leaves {them if highest < worst else 'most of them'} out"
         )))  # fmt: skip
     if {"n", "d"} <= points.keys():
         _, count = np.unique(np.stack([points["n"], points["d"]]), axis=1, return_counts=True)
@@ -101,6 +110,11 @@ def diverged(fit: Fit) -> list[Warned]:
                 "place, not all; keep one row a place (--hull keeps the best for their compute alone)"
             )))  # fmt: skip
     return said
+
+
+def _above(log: float) -> str:
+    """How far above the law, of a residual of ln loss."""
+    return f"{np.expm1(log):.0%}" if log < 2 else f"{np.exp(log):.3g} times"
 
 
 def repeated(law: Law, points: Points) -> list[Warned]:

@@ -111,7 +111,7 @@ def read(
     ``where``: filters such as ``family=gpt`` or ``loss<5``, of the file's columns or ours. ``units``: of
     ours, such as c: GFLOP, where the file does not say them.
     One of n, d and c that is wanted and absent is computed by C = 6 N D; a note says so. Rows that hold
-    nothing where something is needed are skipped, and counted.
+    nothing where something is needed are skipped, and counted, and so are copies of others.
     Raises LawError or FileError, one sentence, where the file cannot be read, a wanted column is absent or
     may be two of the file's, holds a text that is no number, or contradicts 6 N D.
     """
@@ -147,6 +147,14 @@ def read(
             warnings.append(Warned("skipped", notes[-1]))
     if not len(which):
         raise LawError(f"{path} holds no whole point: {why}")
+    if again := rows.copies(rows.take(table, which)):
+        first = which[again[0]] + 1
+        warnings.append(Warned("copies", (
+            f"{len(again)} of {len(which)} rows are copies of others in every cell, row {first} the first: "
+            "each counts once; if they are runs of their own, add a column that tells them apart (a seed)"
+        )))  # fmt: skip
+        which = np.delete(which, again).tolist()
+        skipped += len(again)
     table = rows.take(table, which)
 
     values: dict[str, Array] = {}

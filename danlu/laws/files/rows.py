@@ -103,6 +103,18 @@ def whole(columns: Mapping[str, Array], size: int) -> tuple[list[int], str]:
     return np.flatnonzero(good).tolist(), ", ".join(f"{count} with {said}" for said, count in why.items())
 
 
+def copies(table: Table) -> list[int]:
+    """The rows that are copies of one before, cell by cell: the same run written twice says nothing more."""
+    seen: set[tuple[str, ...]] = set()
+    found = []
+    for place, row in enumerate(zip(*table.columns.values(), strict=True)):
+        cells = tuple(map(str, row))
+        if cells in seen:
+            found.append(place)
+        seen.add(cells)
+    return found
+
+
 def marked(table: Table) -> list[Warned]:
     """A warning for each column of the file that marks some of the points as bad."""
     found = []

@@ -83,7 +83,7 @@ def plan(by: str | Path | Basis = DEFAULT, *, far: bool = False, **given: Any) -
         notes += [Warned(one.code, f"of the fit: {one}") for one in found.fitted.warnings]
     if found.draws is None:
         text = f"no intervals: {found.source.split(',')[0]} has neither a covariance nor draws"
-        notes.append(Warned("no-intervals", text))
+        notes.append(Warned("no-intervals", text) if found.fitted is None else found.fitted.no_sample)
     return Plan(asked, asking, found, run, lines, notes)
 
 

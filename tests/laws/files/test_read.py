@@ -252,6 +252,21 @@ def test_rows_without_a_needed_value_are_skipped_and_counted(tmp_path: Path) -> 
     assert found.warnings[0].endswith("1 with d = 0, 1 with no loss, 1 with an infinite loss")
 
 
+def test_rows_that_are_copies_count_once(tmp_path: Path) -> None:
+    """A row written three times; runs that differ in a column of their own are none."""
+    once = [f"1e6,{i}e7,{3 + i}" for i in range(1, 10)]
+    thrice = read(csv(tmp_path, "\n".join(["n,d,loss", *(row for row in once for _ in range(3))])))
+    assert (
+        thrice.points.size == 9 and thrice.skipped == 18 and set(thrice.points["d"] / 1e7) == {*range(1, 10)}
+    )
+    (warned,) = thrice.warnings
+    assert warned.code == "copies" and "18 of 27 rows are copies of others in every cell, row 2" in warned
+    seeds = read(
+        csv(tmp_path, "\n".join(["n,d,loss,seed", *(f"{row},{s}" for row in once for s in range(3))]))
+    )
+    assert seeds.points.size == 27 and seeds.warnings == []
+
+
 FAMILIES = "family,n,d,loss,Note\na,70M,1e9,4,x\nb,160M,2e9,3.5,\na,1.2B,3e9,3,y\n"
 
 
