@@ -14,24 +14,19 @@ from danlu.lab.referee.words import count
 from danlu.lab.statistics import (
     LEVEL,
     NARROW,
+    UNKNOWN,
     Interval,
-    anytime,
     decide,
-    evidence,
     holm_factors,
     mean_interval,
-    p_value,
-    paired,
     seeds_to_decide,
-    unpaired,
-    unpaired_p,
 )
+from danlu.lab.statistics.contrast import Contrast, Kind, beaten, stands
 from danlu.lab.statistics.gain import UNPAIRED, AtCost, correlation
 from danlu.lab.statistics.multiverse import Reading, flipped
 from danlu.lab.statistics.power import equivalent, severity
 
 Verdict = Literal["better", "worse", "equivalent", "scale-bound", "not shown", "void"]
-Kind = Literal["paired", "unpaired", "anytime"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +40,10 @@ class Sides:
     seeds: tuple[int | None, ...]
     seeded: bool
 
-    def values(self) -> tuple[list[float], list[float]]:
-        """Of the blocks in which both ended."""
-        rows = [(b.value, v.value) for b, v in zip(self.baseline, self.variant, strict=True)]
-        both = [row for row in rows if all(map(math.isfinite, row))]
-        return [b for b, _ in both], [v for _, v in both]
+    @property
+    def values(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Of the baseline and of the variant, nan where a run has none."""
+        return tuple(r.value for r in self.baseline), tuple(r.value for r in self.variant)
 
     def without(self, place: int) -> Sides:
         """All blocks but one."""
@@ -59,16 +53,13 @@ class Sides:
 
     @property
     def differences(self) -> list[float]:
-        """Variant − baseline, block by block."""
-        return [v - b for b, v in zip(*self.values(), strict=True)]
+        """Variant − baseline, of the blocks in which both ended."""
+        return Contrast(*self.values).differences
 
     @property
     def correlation(self) -> float | None:
         """Of the two values of a block; none where they have no seed in common."""
-        if not self.seeded:
-            return None
-        b, v = self.values()
-        return correlation([AtCost(1.0, tuple(b), tuple(v))])
+        return correlation([AtCost(1.0, *self.values)]) if self.seeded else None
 
     def kind(self, looking: bool) -> Kind:
         """How the two are compared: whoever looked before the end by an interval that allows for it; else in
@@ -76,25 +67,9 @@ class Sides:
         rho = self.correlation
         return "anytime" if looking else "paired" if rho is not None and rho > UNPAIRED else "unpaired"
 
-    def interval(self, kind: Kind, level: float) -> Interval:
-        """Of the mean difference."""
-        if not self.differences:
-            return Interval(math.nan, -math.inf, math.inf)
-        match kind:
-            case "anytime":
-                return anytime(self.differences, level)
-            case "paired":
-                return paired(self.differences, level)
-        return unpaired(*self.values(), level)
-
-    def p(self, kind: Kind) -> float:
-        """Of no difference."""
-        match kind:
-            case "anytime":
-                return min(1.0, 1 / evidence(self.differences))
-            case "paired":
-                return p_value(self.differences)
-        return unpaired_p(*self.values())
+    def contrast(self, kind: Kind) -> Contrast:
+        """Of the two, by ``kind``."""
+        return Contrast(*self.values, kind)
 
     def lost(self, end: str) -> tuple[int, int]:
         """Runs of the baseline and of the variant that so ended where the other's did not."""
@@ -135,7 +110,7 @@ class Finding:
 def find(asked: Sequence[Sides], metric: Metric, margin: float | None, looking: bool) -> list[Finding]:
     """A verdict on each idea; the levels of several are Holm's."""
     kinds = [sides.kind(looking) for sides in asked]
-    factors = holm_factors([sides.p(kind) for sides, kind in zip(asked, kinds, strict=True)])
+    factors = holm_factors([sides.contrast(kind).p for sides, kind in zip(asked, kinds, strict=True)])
     return [
         _judge(sides, kind, factor, metric, margin)
         for sides, kind, factor in zip(asked, kinds, factors, strict=True)
@@ -144,13 +119,13 @@ def find(asked: Sequence[Sides], metric: Metric, margin: float | None, looking: 
 
 def _judge(sides: Sides, kind: Kind, factor: float, metric: Metric, margin: float | None) -> Finding:
     level = 1 - (1 - LEVEL) / factor
-    interval = sides.interval(kind, level)
-    differences = sides.differences
-    verdict = _shown(interval, sides.interval(kind, NARROW), metric, margin)
+    contrast = sides.contrast(kind)
+    interval, differences = contrast.interval(level), contrast.differences
+    verdict = _shown(interval, contrast.interval(NARROW), metric, margin)
     verdict, why = _losses(sides, verdict, _said(sides, interval, level, metric, margin, verdict))
     more = seeds_to_decide(differences, level, looking=True) if verdict == "not shown" else 0
     tested = _severity(differences, interval.value, margin) if len(differences) > 1 else {}
-    p, e = min(1.0, factor * sides.p(kind)), evidence(differences)
+    p, e = min(1.0, factor * contrast.p), contrast.e
     readings = list(_readings(sides, kind, level, metric, margin))
     return Finding(sides, verdict, why, interval, level, kind, p, e, tested, more, readings=readings)
 
@@ -171,7 +146,8 @@ def _readings(
     """The verdict without each of the pairs, by runs that are compared the other way, by another interval."""
 
     def by(some: Sides, kind: Kind) -> Verdict:
-        shown = _shown(some.interval(kind, level), some.interval(kind, NARROW), metric, margin)
+        contrast = some.contrast(kind)
+        shown = _shown(contrast.interval(level), contrast.interval(NARROW), metric, margin)
         return _losses(some, shown, "")[0]
 
     blocks = range(len(sides.seeds))
@@ -193,22 +169,16 @@ def _losses(sides: Sides, verdict: Verdict, why: str) -> tuple[Verdict, str]:
     """What divergence and failure do to a verdict: a side that diverged wherever the other did not, in two
     blocks at least and all of them, has lost; one of which a run diverged or failed cannot have won."""
     blocks = len(sides.seeds)
-    lost, lost_variant = sides.lost("diverged")
-    if blocks >= 2 and lost_variant == blocks:
-        return "worse", f"every run of {sides.idea} diverged"
-    if blocks >= 2 and lost == blocks:
-        return "better", "every run of the baseline diverged"
-    for end, said in (("failed", "failed"), ("diverged", "diverged")):
-        lost, lost_variant = sides.lost(end)
-        if verdict == "better" and lost_variant:
-            return (
-                "not shown",
-                f"{lost_variant} of {blocks} runs of {sides.idea} {said}, so it cannot win; {why}",
-            )
-        if verdict == "worse" and lost:
-            return "not shown", f"{lost} of {blocks} runs of the baseline {said}, so it cannot win; {why}"
-        if verdict == "equivalent" and (lost or lost_variant):
-            return "not shown", f"{count(lost + lost_variant, 'run')} {said}; {why}"
+    if by := beaten(sides.lost("diverged"), blocks):
+        return by, f"every run of {sides.idea if by == 'worse' else 'the baseline'} diverged"
+    for end in ("failed", "diverged"):
+        lost = sides.lost(end)
+        if stands(verdict, lost):
+            continue
+        if verdict == "equivalent":
+            return "not shown", f"{count(sum(lost), 'run')} {end}; {why}"
+        of, who = (lost[1], sides.idea) if verdict == "better" else (lost[0], "the baseline")
+        return "not shown", f"{of} of {blocks} runs of {who} {end}, so it cannot win; {why}"
     return verdict, why
 
 
@@ -266,7 +236,7 @@ def premises(
         low, high = premise.rule.bounds(math.nan if margin is None else margin)
         for arm in [premise.arm] if premise.arm else records:
             values = [r.also[f"premise {premise.name}"] for r in records[arm] if r.end == "ended"]
-            interval = mean_interval(values, NARROW) if values else Interval(math.nan, -math.inf, math.inf)
+            interval = mean_interval(values, NARROW) if values else UNKNOWN
             if len(values) > 1 and min(values) == max(values):  # a count that is the same in each run
                 interval = Interval(values[0], values[0], values[0])
             holds = low < interval.low and interval.high < high

@@ -2,6 +2,7 @@
 is needed. All of it holds for values that are near to normal.
 
 - ``means``: Student's t interval, bootstrap, median of a fixed number of values
+- ``contrast``: two sides, seed by seed; what runs that are lost do to a verdict
 - ``sequential``: evidence and intervals for whoever looks before the end
 - ``multiplicity``: several questions at once (Holm); ``online``: questions that come one after another
 - ``power``: how many pairs a question needs; equivalence, severity
@@ -19,6 +20,7 @@ from danlu.lab.statistics.means import (
     NARROW,
     NORMAL,
     RESAMPLES,
+    UNKNOWN,
     Interval,
     Verdict,
     bootstrap,
@@ -43,6 +45,7 @@ __all__ = [
     "NORMAL",
     "PRIOR",
     "RESAMPLES",
+    "UNKNOWN",
     "Interval",
     "Verdict",
     "anytime",

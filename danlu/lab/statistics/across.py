@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from danlu.lab.errors import LabError
 from danlu.lab.statistics.gain import Gain
-from danlu.lab.statistics.means import LEVEL, NARROW, Interval, t_quantile
+from danlu.lab.statistics.means import LEVEL, NARROW, UNKNOWN, Interval, t_quantile
 from danlu.lab.statistics.random_effects import solve
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ LINE_FROM = 4  # rungs; three know a slope 4 to 6 times less well than five
 BEYOND = 2  # rungs above the largest: as far as a verdict reaches, and where a study over sizes gives it
 
 Said = Literal["better", "worse", "equivalent", "scale-bound", "not shown"]
-NONE = Interval(math.nan, -math.inf, math.inf)
 CONSTANT = "the gain is taken to be the same at every size: a slope needs four rungs"
 
 
@@ -165,7 +164,7 @@ def _diverged(at: float, verdict: Said) -> Judged:
     """The verdict where a side ended no run of the largest rung."""
     side = "variant" if verdict == "worse" else "baseline"
     why = f"every run of the {side} diverged at the largest rung"
-    return Judged(verdict, at, NONE, NONE, None, None, why)
+    return Judged(verdict, at, UNKNOWN, UNKNOWN, None, None, why)
 
 
 def better(gain: Interval, delta: float = DELTA) -> bool:

@@ -30,6 +30,9 @@ class Interval(NamedTuple):
     high: float
 
 
+UNKNOWN = Interval(math.nan, -math.inf, math.inf)
+
+
 def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Student's t interval of the mean. One value has an infinite one, as has a value that is not finite.
     Raises ``LabError`` where there is no value or ``level`` is no share."""
@@ -161,7 +164,7 @@ def around(values: Sequence[float], reach: Callable[[int], float]) -> Interval:
         raise LabError("an interval needs at least one value, and there is none")
     n = len(values)
     if not all(map(math.isfinite, values)):
-        return Interval(math.nan, -math.inf, math.inf)
+        return UNKNOWN
     mean, far = fmean(values), reach(n)
     if math.isinf(far):
         return Interval(mean, -math.inf, math.inf)

@@ -5,23 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean
 from typing import Any, Literal
 
 from danlu.files.json import finite
 from danlu.lab.regime import Regime
-from danlu.lab.statistics import (
-    LEVEL,
-    Interval,
-    Verdict,
-    anytime,
-    decide,
-    evidence,
-    holm_factors,
-    p_value,
-    paired,
-    seeds_to_decide,
-)
+from danlu.lab.statistics import LEVEL, UNKNOWN, Interval, Verdict, decide, holm_factors, seeds_to_decide
+from danlu.lab.statistics.contrast import Contrast, beaten, stands
 from danlu.lab.statistics.multiverse import Reading, flipped
 from danlu.lab.trial.cost import Cost
 from danlu.lab.why import Why
@@ -29,8 +18,6 @@ from danlu.spec.metrics import Metric
 
 At = Literal["steps", "flops", "time"]
 Said = Verdict | Literal["void", "not measured"]
-
-NONE = Interval(math.nan, -math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -73,37 +60,18 @@ class Pairs:
         ]
         return sides.count((False, True)), sides.count((True, False))
 
+    def contrast(self, looking: bool) -> Contrast:
+        """By Student's t, or by what holds for whoever looked before the end."""
+        return Contrast(self.baseline, self.variant, "anytime" if looking else "paired", self.doubt)
+
     def p(self, looking: bool) -> float:
-        """Of the pairs that ended: Student's, or the inverse of the evidence, which holds at any moment; the
-        larger of those at the two ends of the ``doubt``, 1 where these lie on both sides of zero."""
-        if looking:
-            return min(1.0, 1 / self.e)
-        return 1.0 if self._undecided else max(p_value(end) for end in self._ends())
+        """Of no difference, by the pairs that ended."""
+        return self.contrast(looking).p
 
     @property
     def e(self) -> float:
-        """The evidence of the pairs that ended against no difference; the smaller of those at the two ends of
-        the ``doubt``, 1 at most where these lie on both sides of zero."""
-        least = min(evidence(end) for end in self._ends())
-        return min(1.0, least) if self._undecided else least
-
-    @property
-    def _undecided(self) -> bool:
-        """Whether the doubt alone leaves the sign of the mean difference open."""
-        means = [sum(end) for end in self._ends()]
-        return any(self.doubt) and min(means) <= 0 <= max(means)
-
-    def interval(self, level: float, looking: bool) -> Interval:
-        """Of the mean difference, from the low end at the one end of the ``doubt`` to the high end at the
-        other; infinite below two pairs."""
-        if not self.differences:
-            return NONE
-        low, high = ((anytime if looking else paired)(end, level) for end in self._ends())
-        return Interval(fmean(self.differences.values()), low.low, high.high)
-
-    def _ends(self) -> tuple[list[float], list[float]]:
-        found = list(self.differences.values())
-        return [x - self.doubt[0] for x in found], [x + self.doubt[1] for x in found]
+        """The evidence of the pairs that ended against no difference."""
+        return self.contrast(looking=True).e
 
 
 @dataclass(frozen=True)
@@ -185,14 +153,12 @@ def judge(pairs: Pairs, level: float, looking: bool) -> tuple[Said, Interval]:
     A side that diverges wherever the other does not, in at least two seeds and all of them, has lost. One
     that diverges in some cannot have won by the others."""
     if not pairs.seeds:
-        return "not measured", NONE
-    interval = pairs.interval(level, looking)
-    lost, lost_variant = pairs.diverged
-    if len(pairs.seeds) >= 2 and len(pairs.seeds) in (lost, lost_variant):
-        return ("worse" if lost_variant else "better"), interval
-    verdict = decide(interval, pairs.metric.sign)
-    if (verdict == "better" and lost_variant) or (verdict == "worse" and lost):
-        verdict = "not shown"
+        return "not measured", UNKNOWN
+    interval, lost = pairs.contrast(looking).interval(level), pairs.diverged
+    verdict = beaten(lost, len(pairs.seeds))
+    if verdict is None:
+        verdict = decide(interval, pairs.metric.sign)
+        verdict = verdict if stands(verdict, lost) else "not shown"
     return verdict, interval
 
 
