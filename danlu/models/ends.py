@@ -59,7 +59,7 @@ class Ends(nn.Module):
     def redraw(self, modules: Collection[nn.Module]) -> None:
         """Draw the initial weights of ``modules``, whole blocks and modules outside of blocks, once more."""
         with streams(self, self._seed) as begin:
-            draw(modules, self._init, self.readout, begin, self.width_multiplier)
+            draw(modules, self._init, self.readout, begin, self.width_multiplier, self.embedding)
             if self.readout in modules:
                 begin(self.readout)
                 self._draw_readout(self._init)

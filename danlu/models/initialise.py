@@ -43,15 +43,18 @@ def draw(
     readout: nn.Module | None,
     begin: Begin,
     multiplier: float = 1.0,
+    embedding: nn.Module | None = None,
 ) -> None:
     """Draw the weights of every linear map but the ``readout``, and of every embedding; parts with weights of
     their own kind draw those.
 
-    ``multiplier``: how many times as wide as the model for which ``init.std`` is said (μP: ∝ 1/√fan-in)."""
-    std = None if init.std is None else init.std * multiplier**-0.5
+    ``multiplier``: how many times as wide as the model for which ``init.std`` is said (μP: ∝ 1/√fan-in);
+    ``embedding``: the map of the input, whose fan-in is not of the width."""
+    hidden = None if init.std is None else init.std * multiplier**-0.5
     for module in modules:
         begin(module)
         if isinstance(module, Linear) and module is not readout:
+            std = init.std if module is embedding else hidden
             nn.init.normal_(module.weight, std=std or module.in_features**-0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

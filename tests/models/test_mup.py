@@ -54,6 +54,14 @@ def test_forward_is_a_standard_model_with_multipliers(network):
     torch.testing.assert_close(wide(**tokens), same(**tokens), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("width", [64, 256])
+def test_a_map_of_the_input_keeps_its_std(width):
+    """Of pixels, whose number does not grow with the width; to four standard errors."""
+    network = spec.Patches(layers=1, width=width, base_width=64, patch=4, init=spec.Init(std=0.02))
+    weight = build(network, (3, 8, 8), 10).embedding.weight
+    assert abs(weight.std() / 0.02 - 1) < 4 / (2 * weight.numel()) ** 0.5
+
+
 def test_the_readouts_bias_is_not_divided():
     model = build(change(KINDS["decoder"], base_width=16, readout_bias=True), 13, 8)
     with torch.no_grad():
