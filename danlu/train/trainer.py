@@ -361,7 +361,9 @@ class Trainer:
             for rule in self.made.rules:
                 self.update.rounding.prepare(rule)
             with self.averaged():  # leaving it undoes what saving within it did
-                state = sharded.load_sharded(path, sharded.flatten(self.tensors()))
+                tensors = self.tensors()
+                state = sharded.load_sharded(path, sharded.flatten(tensors))
+            self._each(lambda callback: callback.load_tensors(tensors))  # what it gave may be a copy
             self._stand(state)
         else:
             tensors, state = checkpoint.load(path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,20 @@ from torch.distributed.device_mesh import init_device_mesh
 from danlu import spec
 from danlu.models import build
 from danlu.objectives.distil import Distillation
+from danlu.spec import resolve
 from danlu.spec.errors import DanluError
 from danlu.spec.teachers import Teacher
-from danlu.train import checkpoint, store
+from danlu.train import assemble, checkpoint, store
+from danlu.train.callbacks import Callback
 from danlu.train.errors import RunError
 from danlu.train.load import generate_text, load_run
 from danlu.train.parallel import Processes, ToldElsewhere, processes, shard
+from danlu.train.run import train
+from danlu.train.sharded import load_full
+from danlu.train.trainer import Trainer
 from tests.models import small as small_model
 from tests.train import small
+from tests.train.test_resume import Died, at_call, die
 
 RUN = [
     "optimizer=adamw", "train.steps=6", "train.log_every=1", "train.evaluate_every=3",
@@ -200,6 +208,51 @@ def test_a_teacher_s_weights_are_copied_into_shards(one_process: None) -> None:
     assert taught.begin(student) == sorted(teacher.state_dict())
     for name, tensor in student.state_dict().items():
         assert torch.equal(tensor.full_tensor(), teacher.state_dict()[name]), name
+
+
+class Copied(Callback):
+    """Counts updates in a tensor, of which it gives a copy."""
+
+    name = "copied"
+
+    def __init__(self) -> None:
+        self.count = torch.zeros(())
+
+    def after_step(self, run: Any) -> None:
+        self.count += 1
+
+    def tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        return {"copied": {"count": self.count.clone()}}
+
+    def load_tensors(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        self.count = tensors["copied"]["count"].clone()
+
+
+@pytest.mark.slow
+def test_a_callback_of_a_sharded_run_goes_on(
+    tmp_path: Path, corpus: Path, one_process: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so does an average of the weights, which lies in shards."""
+
+    def distribute(make: Any, kind: str, group: Processes, precision: str) -> tuple[Any, Any]:
+        model = make()
+        shard(model, init_device_mesh("cpu", (1,)), precision)
+        return model, model
+
+    monkeypatch.setattr(assemble, "distribute", distribute)
+    more = ["train.average={kind: ema, decay: 0.5}"]
+    experiment = resolve(small.words(corpus, *RUN, *more))
+    for name in ("whole", "cut"):
+        with monkeypatch.context() as patch, small.quick(), suppress(Died):
+            if name == "cut":
+                at_call(patch, Trainer, "step", 5, die)
+            train(experiment, tmp_path / name, small.Told(), callbacks=[Copied()], sample=False)
+    with small.quick():
+        train(experiment, tmp_path / "cut", small.Told(), callbacks=[Copied()], sample=False)
+    found = [load_full(tmp_path / name)[0] for name in ("whole", "cut")]
+    assert float(found[0]["copied/count"]) == 6
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
 def test_who_waits_for_another_waits_for_days(monkeypatch: pytest.MonkeyPatch) -> None:
