@@ -8,9 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from danlu import spec
+from danlu import code, spec
 from danlu.files.json import to_json
 from danlu.files.paths import cache_folder
 from danlu.objectives import Flow, Language, Objective
@@ -23,6 +21,7 @@ from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder
 from danlu.train.load import load_run
 from danlu.train.parallel import Processes
+from danlu.train.whole import as_bytes
 
 
 def teach(
@@ -58,14 +57,15 @@ def teach(
         raise RunError(f"{said.field} = {said.run}: {error}") from None
     kept = hashlib.sha256()
     for name, tensor in sorted(loaded.model.state_dict().items()):
-        kept.update(name.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        kept.update(name.encode() + as_bytes(tensor).tobytes())
     keep(experiment, objective, kept.hexdigest())
     return {"run": said.run, "step": loaded.step, "weights": kept.hexdigest(), **taught.cost(path)}
 
 
 def keep(experiment: spec.Experiment, objective: Objective, weights: str) -> None:
     """Let the likeliest tokens of the teacher with these ``weights`` be kept in danlu's cache, if that is
-    asked for, under all that they follow from: the texts, which (seed, sample) decides, and T."""
+    asked for, under all that they follow from: the texts, which (seed, sample) decides, T, and the code. The
+    teacher computes in float32, whatever the precision of the run."""
     if not isinstance(objective, Language) or objective.taught is None:
         return
     settings, context = objective.taught.settings, objective.context
@@ -75,6 +75,7 @@ def keep(experiment: spec.Experiment, objective: Objective, weights: str) -> Non
     data, seed = experiment.data.model_dump_json(), experiment.train.seed
     objective_of = experiment.objective.model_dump(exclude={"teacher"})
     parts = [weights, splits, data, objective_of, seed, settings.top, settings.temperature]
+    parts.append(code.loaded().tier_a)
     name = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[: taught.DIGITS]
     objective.taught.kept = SoftTargets(cache_folder() / "teachers" / "said" / name, context, settings.top)
 

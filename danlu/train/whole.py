@@ -167,7 +167,7 @@ def _write(path: Path, named: Mapping[str, Tensor]) -> dict[str, Any]:
     total = hashlib.sha256()
     file: BinaryIO
     with open(path, "wb", buffering=0) as file:
-        pieces = (_bytes(named[name]) for name in order)  # one at a time comes from the device
+        pieces = (as_bytes(named[name]) for name in order)  # one at a time comes from the device
         for piece in chain([len(text).to_bytes(8, "little") + text], pieces):
             data = memoryview(piece)
             total.update(data)
@@ -178,6 +178,7 @@ def _write(path: Path, named: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"size": size, "sha256": total.hexdigest()}
 
 
-def _bytes(tensor: Tensor) -> Any:
+def as_bytes(tensor: Tensor) -> Any:
+    """The bytes of a tensor, uint8 of one dimension, on the CPU."""
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     return plain.reshape(-1).view(torch.uint8).numpy()

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from danlu import code
+from danlu.data import prepare
 from danlu.lab.budget import flops_per_token
 from danlu.lab.measures import of_run
 from danlu.lab.quantized import Settings, quantize_folder
 from danlu.lab.queue import Job
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
-from danlu.train import taught
+from danlu.train import taught, teacher
+from danlu.train.assemble import objective_of
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder
-from danlu.train.load import load_run
+from danlu.train.load import LoadedRun, load_run
+from danlu.train.parallel import ALONE
 from tests.train import small
 from tests.train.test_resume import dies_and_goes_on
 
@@ -98,6 +103,31 @@ def test_another_objective_is_refused_before_the_data_are_read(world: Path, tmp_
     said = "its objective is bigram-backcopy, and this run's is causal; name a teacher with objective=causal"
     with pytest.raises(RunError, match=said):
         small.go(resolve(taught), tmp_path / "run")
+
+
+def test_what_was_said_is_kept_by_the_code_that_said_it(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = resolve(words(world, "objective.teacher.top=3", "objective.teacher.cache=true"))
+    found = []
+    for digest in ("one", "one", "other"):
+        monkeypatch.setattr(code, "loaded", lambda digest=digest: SimpleNamespace(tier_a=digest))
+        objective = objective_of(experiment, prepare(experiment.data))
+        teacher.keep(experiment, objective, "weights")
+        found.append(objective.taught.kept.folder)
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_teacher_may_hold_a_number_that_is_no_vector(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a user's own part may have."""
+
+    def loaded(path: Path) -> LoadedRun:
+        run = load_run(path)
+        run.model.register_buffer("number", torch.tensor(1.0))
+        return run
+
+    monkeypatch.setattr(teacher, "load_run", loaded)
+    experiment = resolve(words(world))
+    objective = objective_of(experiment, prepare(experiment.data))
+    assert len(teacher.teach(experiment, objective, ALONE)["weights"]) == 64
 
 
 def test_words_stand_for_an_experiment_and_paths_for_a_folder(world: Path) -> None:
