@@ -6,7 +6,7 @@ linear · block · safe · auxiliary · registry (``build(spec, …)`` makes wha
 """
 
 from danlu.nn.attention import Attention, CrossAttention
-from danlu.nn.auxiliary import after_update, auxiliary, counting, tell_rows
+from danlu.nn.auxiliary import after_update, auxiliary, counting, skip_update, tell_rows
 from danlu.nn.batch_renorm import BatchRenorm
 from danlu.nn.block import Block, BlockCache
 from danlu.nn.cache import KVCache
@@ -49,8 +49,6 @@ from danlu.nn.residuals import Admin, DeepNorm, DepthScaled, Halved, LayerScale,
 from danlu.nn.scan import scan
 from danlu.nn.vq_attention import VQAttention
 from danlu.nn.weights import Clipped, ReLUWeights, Sinks, SoftmaxOne
-
-Scope = AttentionMask  # its name until version 0.3
 
 __all__ = [
     "GLU",
@@ -121,6 +119,7 @@ __all__ = [
     "rms_norm",
     "rotate",
     "scan",
+    "skip_update",
     "squared_relu",
     "tell_rows",
 ]  # fmt: skip

@@ -41,6 +41,13 @@ def after_update(model: nn.Module) -> None:
         learn()
 
 
+def skip_update(model: nn.Module) -> None:
+    """Let every such module forget what an update has told it that is left out."""
+    for module in _having(model, "skip_update"):
+        forget: Callable[[], None] = module.skip_update  # type: ignore[assignment]
+        forget()
+
+
 def tell_rows(model: nn.Module, what: str, rows: Callable[[], torch.Tensor]) -> None:
     """Tell each module that asks, by having the attribute ``what``, of the rows of the next pass: their
     ``row_keys`` or their ``row_weights``, (batch,). Nothing is made where none asks."""

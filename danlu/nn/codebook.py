@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed
-import torch.nn as nn
 import torch.nn.functional as F
 
+from danlu.nn.moving_codes import MovingCodes
 from danlu.nn.norms import rms_norm
 
 LEAST = 0.01  # the least count a sum is divided by: the code word of a count below it shrinks to zero
 
 
-class Codebook(nn.Module):
-    """Vector quantisation whose code words are moving averages (van den Oord et al. 2017, appendix A.1;
-    Lingle 2023, Transformer-VQ).
+class Codebook(MovingCodes):
+    """Vector quantisation whose code words are moving averages (Lingle 2023, Transformer-VQ).
 
     Args: ``heads``, ``codes`` code words each, of ``size`` numbers; ``decay`` γ of the averages;
     ``scale``: root mean square of a number, that code words are drawn with.
     Buffers: ``counts`` (heads, codes), initially 1; ``sums`` (heads, codes, size); ``codes`` =
     sums / max(counts, 0.01), of the same shape; all float32.
 
-    In training each forward pass gathers counts n̂ and sums ŝ of what it quantised; ``after_update``
-    moves the averages by what was gathered since the last one: counts ← γ·counts + (1 − γ)·n̂, sums alike.
+    In training each forward pass gathers what it quantised (``MovingCodes``).
 
     ``perplexity``: exp(entropy) of the code words' use in the last training batch, mean over heads, float32
     and detached: 1 if all vectors fell on one, ``codes`` if all were used alike; 0 before the first.
     """
 
     codes: torch.Tensor
-    counts: torch.Tensor
-    sums: torch.Tensor
-    _new_counts: torch.Tensor
-    _new_sums: torch.Tensor
 
     def __init__(self, heads: int, codes: int, size: int, *, decay: float = 0.99, scale: float = 1.0) -> None:
         super().__init__()
-        self.decay = decay
         words = rms_norm(torch.randn(heads, codes, size)) * scale
+        self.average((heads, codes), size, decay)
         self.register_buffer("codes", words)
-        self.register_buffer("counts", torch.ones(heads, codes))
-        self.register_buffer("sums", words.clone())
-        self.register_buffer("_new_counts", torch.zeros(heads, codes), persistent=False)
-        self.register_buffer("_new_sums", torch.zeros(heads, codes, size), persistent=False)
+        self.sums.copy_(words)
         self.perplexity = torch.zeros(())
-        self._gathered = False  # since the last update; a look at the counts would wait for the device
 
     @torch.no_grad()
     def nearest(self, x: torch.Tensor) -> torch.Tensor:
@@ -72,14 +61,8 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def _gather(self, x: torch.Tensor, z: torch.Tensor) -> None:
-        rows = self._rows(z).flatten()
-        count = torch.zeros_like(self.counts).view(-1)
-        count.scatter_add_(0, rows, torch.ones_like(rows, dtype=count.dtype))
-        self._gathered = True
-        self._new_counts += count.view_as(self.counts)
-        vectors = x.reshape(-1, x.shape[-1]).to(self.sums.dtype)
-        self._new_sums.flatten(0, 1).scatter_add_(0, rows[:, None].expand_as(vectors), vectors)
-        share = count.view_as(self.counts) * (self.counts.shape[0] / rows.numel())
+        count = self.gather(x.reshape(-1, x.shape[-1]), self._rows(z).flatten())
+        share = count * (self.counts.shape[0] / z.numel())
         self.perplexity = torch.special.entr(share).sum(dim=-1).exp().mean().float()
 
     def _rows(self, z: torch.Tensor) -> torch.Tensor:
@@ -87,18 +70,5 @@ class Codebook(nn.Module):
         heads, codes = self.counts.shape
         return z + torch.arange(0, heads * codes, codes, device=z.device)[:, None]
 
-    @torch.no_grad()
-    def after_update(self) -> None:
-        """Move the averages by what was gathered since the last call, in all processes together; nothing
-        where nothing was."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(self._new_counts)
-            torch.distributed.all_reduce(self._new_sums)
-        if not self._gathered:
-            return
-        self._gathered = False
-        self.counts.lerp_(self._new_counts, 1 - self.decay)
-        self.sums.lerp_(self._new_sums, 1 - self.decay)
+    def renew(self) -> None:
         torch.div(self.sums, self.counts.clamp(min=LEAST)[..., None], out=self.codes)
-        self._new_counts.zero_()
-        self._new_sums.zero_()

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from danlu import spec
 from danlu.curvature import noise_from_norms
 from danlu.inspection.weighing import part
 from danlu.train.averages import WeightsAverage
 from danlu.train.errors import RunError
 from danlu.train.evaluate import evaluate, evaluation_rows
+from danlu.train.folding import FOLDED
 from danlu.train.internals import Look
 from danlu.train.spikes import GAP, THRESHOLD, Detector
 
@@ -49,7 +49,8 @@ class Callback:
 
     def after_gradients(self, run: Trainer) -> None:
         """Gradients are filled, not yet clipped; ``run.loss`` and ``run.update.norm`` are theirs. Who sets
-        ``run.skip``, alike in all processes, leaves the update out: weights and moments stay."""
+        ``run.skip``, alike in all processes, leaves the update out: weights, moments and running averages
+        stay."""
 
     def after_update(self, run: Trainer) -> None:
         """``run.applied`` says whether weights were updated; gradients are still there; ``run.state`` stands
@@ -106,7 +107,7 @@ def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
         asked.append(Precise(run))
     return [
         *asked,
-        Spikes(train),
+        Spikes(run),
         LookInside(),
         Noise(run),
         Average(run),
@@ -189,8 +190,16 @@ class Spikes(Callback):
 
     name = "spikes"
 
-    def __init__(self, train: spec.Train) -> None:
+    def __init__(self, run: Trainer) -> None:
+        train = run.experiment.train
         self.policy, self.ring = train.skip, train.ring
+        if self.policy is not None and run.update.folding.active:
+            raise run.group.once(
+                RunError(
+                    f"train.skip = {self.policy} leaves out the gradient of an update, and {FOLDED}; leave "
+                    "train.skip out, or set train.clip"
+                )
+            )
         self.detectors = {"loss": Detector(), "norm": Detector()}
         self.skipped = 0  # in a row
         self.quiet = GAP  # updates since the last spike
@@ -281,8 +290,8 @@ class Noise(Callback):
         if run.experiment.train.noise_every is not None and run.update.folding.active:
             raise run.group.once(
                 RunError(
-                    "train.noise_every needs the gradient of the whole batch, and Tiger accumulates it in "
-                    "its momentum; leave train.noise_every out, or set train.clip"
+                    f"train.noise_every needs the gradient of the whole batch, and {FOLDED}; leave "
+                    "train.noise_every out, or set train.clip"
                 )
             )
 

@@ -9,6 +9,8 @@ from danlu import spec
 from danlu.optim import Tiger
 from danlu.optim.base import Rule
 
+FOLDED = "Tiger accumulates it in its momentum"
+
 
 class Folding:
     """Whether, and how, a run lets Tiger accumulate inside its momentum.

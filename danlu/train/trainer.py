@@ -209,9 +209,11 @@ class Trainer:
             self.skip = False
             self._each(lambda callback: callback.after_gradients(self))
             losses = self.logs(now.step + 1)
-            self.applied = not self.skip and self.update.apply(
-                now.step, read, count_losses=losses, note=self._saved()
-            )
+            if self.skip:
+                self.applied = False
+                self.update.leave_out()
+            else:
+                self.applied = self.update.apply(now.step, read, count_losses=losses, note=self._saved())
             self._each(lambda callback: callback.after_update(self))
             self.update.clear()
         self.unread.append((now.step, read))

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from danlu.data import Counter
-from danlu.nn import after_update, tell_rows
+from danlu.nn import after_update, skip_update, tell_rows
 from danlu.objectives import Draw, Example, Losses
 from danlu.optim import rounding
 from danlu.train.assemble import Assembly
-from danlu.train.errors import Diverged
-from danlu.train.folding import Folding
-from danlu.train.parallel import hold_gradients
+from danlu.train.errors import Diverged, RunError
+from danlu.train.folding import FOLDED, Folding
+from danlu.train.parallel import hold_gradients, kept_buffers
 from danlu.train.precision import LossScale, clip_on_device, first_non_finite, total_norm
 from danlu.train.reading import Reading
 
@@ -60,6 +60,9 @@ class Update:
         self.folding = Folding(train, made.rules, made.group.count, made.precision)
         self.reading = Reading(torch.full((2,), float("nan"), dtype=torch.float64))  # there is none yet
         self.late = reads_late(made)
+        # What a forward pass moves, such as running averages, and how it stood before the update.
+        self.buffers = [made.model.get_buffer(name) for name in kept_buffers(made.model)]
+        self.before = [buffer.clone() for buffer in self.buffers]
         self.keeps_first = False
         self.first_pass: tuple[torch.Tensor, int] | None = None
 
@@ -87,6 +90,7 @@ class Update:
         """
         group, objective = self.made.group, self.made.objective
         mine, micro = self.rows(batch)
+        _copy(self.before, self.buffers)
         terms = batch * objective.count
         share = self.folding.begin(len(mine) // micro) / terms
         total = torch.zeros((), device=group.device)
@@ -124,7 +128,19 @@ class Update:
             for rule in self.made.rules:
                 self.rounding.step(rule)
             after_update(self.made.model)
+        else:
+            self.leave_out()
         return applied
+
+    def leave_out(self) -> None:
+        """In place of ``apply``: let the gradients, and all that the forward passes moved, count for nothing.
+        Raises ``RunError`` where Tiger has folded the gradients into its momentum."""
+        if self.folding.active:
+            raise self.made.group.once(
+                RunError(f"a gradient cannot be left out where {FOLDED}; set train.clip")
+            )
+        _copy(self.buffers, self.before)
+        skip_update(self.made.model)
 
     def clear(self) -> None:
         """Let go of the gradients."""
@@ -190,6 +206,11 @@ class Update:
         else:
             what = f"the loss is {loss}"
         return f"step {step + 1}: {what}; nothing was updated. {note}{HELP}"
+
+
+def _copy(to: list[torch.Tensor], tensors: list[torch.Tensor]) -> None:
+    if to:
+        torch._foreach_copy_(to, tensors)
 
 
 def _keys(draw: Draw) -> torch.Tensor:

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from danlu.spec.errors import SpecError
 from danlu.train import checkpoint, metrics, store
 from danlu.train import run as runs
 from danlu.train.callbacks import IN_A_ROW, Callback
-from danlu.train.errors import Diverged
+from danlu.train.errors import Diverged, RunError
 from danlu.train.spikes import FEWEST, FLOOR, THRESHOLD, WINDOW, Detector, find
+from danlu.train.trainer import Trainer
 from tests.conftest import LIMIT, ROOT
 from tests.train import small
+from tests.train.test_resume import Died, at_call, die
 
 LOSSES = st.floats(1e-6, 1e6)
 
@@ -124,6 +127,65 @@ def test_a_spike_is_left_out_and_told(tmp_path: Path, policy: str, factor: float
     assert before.keys() == after.keys() and any(name.endswith("/step") for name in before)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert any(not torch.equal(after[name], poison.seen[27][name]) for name in after)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "model.norm=batch",
+        pytest.param("model.norm={kind: batch-renorm, begin: 2, d_by: 4, r_by: 4}", marks=pytest.mark.slow),
+        pytest.param("model.bottleneck={kind: vq, size: 4, codes: 8, restart: 0.5}", marks=pytest.mark.slow),
+    ],
+)
+def test_what_a_pass_moves_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """Where a callback leaves an update out whose activations are not numbers, the next ones are those of a
+    run whose checkpoint is of between."""
+    seen: dict[str, dict[str, torch.Tensor]] = {}
+
+    class Leave(Callback):
+        def before_update(self, run: Any) -> None:
+            if run.state.step == 2:  # NaN in a pass and not in the weights
+                self.hook = run.model.blocks[0].register_forward_pre_hook(
+                    lambda module, given: (given[0] * math.nan, *given[1:])
+                )
+
+        def after_gradients(self, run: Any) -> None:
+            if run.state.step == 2:
+                self.hook.remove()
+                run.skip = True
+
+        def after_step(self, run: Any) -> None:
+            if run.state.step in (2, 3):
+                found = {**run.model.state_dict(), **dict(run.model.named_buffers())}
+                seen[f"{run.state.step}"] = {name: tensor.clone() for name, tensor in found.items()}
+
+    more = ["+masked-lm", part, "train.steps=6", "train.checkpoint_every=3", "train.keep=9"]
+    for name in ("whole", "cut"):
+        experiment = resolve(small.words(small.corpus(tmp_path), *BASE, *more))
+        with small.quick(), monkeypatch.context() as patch, suppress(Died):
+            if name == "cut":
+                at_call(patch, Trainer, "step", 4, die)
+            runs.train(experiment, tmp_path / name, small.Told(), callbacks=[Leave()])
+    with small.quick():
+        runs.train(experiment, tmp_path / "cut", small.Told(), callbacks=[Leave()])
+    for name, tensor in seen["2"].items():  # candidates without a key are not taken
+        assert name.endswith("._candidates") or torch.equal(tensor, seen["3"][name]), name
+    (here, _), (there, _) = small.left(tmp_path / "whole"), small.left(tmp_path / "cut")
+    assert all(torch.equal(here[name], there[name]) for name in here)
+    assert all(bool(tensor.isfinite().all()) for tensor in here.values())
+
+
+def test_where_tiger_folds_nothing_is_left_out(tmp_path: Path) -> None:
+    tiger = ["optimizer={kind: tiger, lr: 0.02}", "train.microbatch=2", "train.clip=0", "train.steps=2"]
+    rest = [word for word in small.words(small.corpus(tmp_path)) if not word.startswith("optimizer.")]
+    for more, callbacks in ([["train.skip=loss"], []], [[], [Always()]]):
+        with small.quick(), pytest.raises(RunError, match=r"where Tiger|and Tiger accumulates it in its"):
+            runs.train(resolve([*rest, *tiger, *more]), tmp_path / "run", small.Told(), callbacks=callbacks)
+
+
+class Always(Callback):
+    def after_gradients(self, run: Any) -> None:
+        run.skip = True
 
 
 def test_without_a_policy_what_is_not_finite_ends_the_run_and_is_told(tmp_path: Path) -> None:

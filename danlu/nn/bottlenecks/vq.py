@@ -10,12 +10,13 @@ import torch.nn.functional as F
 
 from danlu.nn.bottlenecks.contract import Bottled, Bottleneck, Noise
 from danlu.nn.bottlenecks.estimators import rotated, straight_through
+from danlu.nn.moving_codes import MovingCodes
 from danlu.nn.registry import builds
 from danlu.spec import bottlenecks as spec
 
 
 @builds(spec.VQ)
-class VQ(Bottleneck):
+class VQ(MovingCodes, Bottleneck):
     """z → the nearest of ``codes`` words of ``size`` numbers (van den Oord et al. 2017, appendix A.1).
 
     Args: ``size``, ``codes``; ``decay`` γ; ``smoothing`` ε; ``commitment`` β: penalty β·‖z − e‖², summed over
@@ -24,9 +25,9 @@ class VQ(Bottleneck):
     Buffers, float32: ``counts`` N (codes,), initially 1; ``sums`` m (codes, size); ``words`` e = m/N̂ with
     N̂ = (N + ε)/(ΣN + Kε)·ΣN.
 
-    In training each pass gathers what it quantised; ``after_update`` moves the averages by what was gathered
-    since the last one, in all processes: N ← γN + (1 − γ)n, m alike. Then a code whose N is below ``restart``
-    times the mean begins again: at a vector of the batch, with the mean count.
+    In training each pass gathers what it quantised, and an update moves the averages (``MovingCodes``). Then
+    a code whose N is below ``restart`` times the mean begins again: at a vector of the batch, with the mean
+    count.
 
     Noise, where ``restart`` is above 0: one uniform number a vector. The vectors with the smallest numbers
     are those at which codes begin again. So the choice depends neither on how the batch is divided among
@@ -36,10 +37,6 @@ class VQ(Bottleneck):
     """
 
     words: torch.Tensor
-    counts: torch.Tensor
-    sums: torch.Tensor
-    _new_counts: torch.Tensor
-    _new_sums: torch.Tensor
     _keys: torch.Tensor
     _candidates: torch.Tensor
     name = "vq"
@@ -59,18 +56,14 @@ class VQ(Bottleneck):
         super().__init__()
         self.takes = self.gives = size
         self.codes = codes
-        self.decay, self.smoothing, self.commitment, self.restart = decay, smoothing, commitment, restart
+        self.smoothing, self.commitment, self.restart = smoothing, commitment, restart
         self.estimate = rotated if estimator == "rotation" else straight_through
         self.noise = Noise("uniform", 1) if restart else None
         self.register_buffer("words", torch.empty(codes, size))
-        self.register_buffer("counts", torch.empty(codes))
-        self.register_buffer("sums", torch.empty(codes, size))
-        self.register_buffer("_new_counts", torch.zeros(codes), persistent=False)
-        self.register_buffer("_new_sums", torch.zeros(codes, size), persistent=False)
+        self.average((codes,), size, decay)
         # The vectors with the smallest numbers since the last update; ∞ where there is none.
         self.register_buffer("_keys", torch.full((codes,), torch.inf, dtype=torch.float64), persistent=False)
         self.register_buffer("_candidates", torch.zeros(codes, size), persistent=False)
-        self._gathered = False  # since the last update; a look at the counts would wait for the device
         self.initialise_own()
 
     @torch.no_grad()
@@ -110,10 +103,8 @@ class VQ(Bottleneck):
 
     @torch.no_grad()
     def _gather(self, x: torch.Tensor, codes: torch.Tensor, noise: torch.Tensor | None) -> None:
-        self._gathered = True
         x = x.to(self.sums.dtype)
-        self._new_counts.scatter_add_(0, codes, torch.ones_like(codes, dtype=self.counts.dtype))
-        self._new_sums.scatter_add_(0, codes[:, None].expand_as(x), x)
+        self.gather(x, codes)
         if noise is not None:
             least = noise.flatten().double().topk(min(self.codes, len(codes)), largest=False)
             self._keep(torch.cat((self._keys, least.values)), torch.cat((self._candidates, x[least.indices])))
@@ -124,27 +115,20 @@ class VQ(Bottleneck):
         self._keys.copy_(least.values)
         self._candidates.copy_(vectors[least.indices])
 
-    @torch.no_grad()
-    def after_update(self) -> None:
-        """Move the averages by what was gathered since the last call, in all processes together; nothing
-        where nothing was."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(self._new_counts)
-            torch.distributed.all_reduce(self._new_sums)
-            if self.restart:
-                self._keep(_of_all(self._keys), _of_all(self._candidates))
-        if not self._gathered:
-            return
-        self._gathered = False
-        self.counts.lerp_(self._new_counts, 1 - self.decay)
-        self.sums.lerp_(self._new_sums, 1 - self.decay)
+    def share(self) -> None:
+        super().share()
+        if self.restart:
+            self._keep(_of_all(self._keys), _of_all(self._candidates))
+
+    def renew(self) -> None:
         total = self.counts.sum()
         smoothed = (self.counts + self.smoothing) / (total + self.codes * self.smoothing) * total
         torch.div(self.sums, smoothed[:, None], out=self.words)
         if self.restart:
             self._begin_again(total / self.codes)
-        self._new_counts.zero_()
-        self._new_sums.zero_()
+
+    def skip_update(self) -> None:
+        super().skip_update()
         self._keys.fill_(torch.inf)
 
     def _begin_again(self, mean: torch.Tensor) -> None:
