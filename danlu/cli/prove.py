@@ -100,7 +100,7 @@ def _prove(
 
     from danlu.files.json import to_json
     from danlu.lab.claims import book, needs, proof
-    from danlu.lab.claims.results import FOLDER, kept, save
+    from danlu.lab.claims.results import FOLDER, save
     from danlu.lab.errors import LabError
     from danlu.lab.queue import Queue
 
@@ -109,7 +109,7 @@ def _prove(
 
         check(ledger)
     folders = [studies / FOLDER, *([folder] if folder else [])]
-    known = kept(book.with_bases(chosen), *folders)
+    known = _kept(book.with_bases(chosen), folders, ledger)
     wanted = needs.due(chosen, known) if everything else chosen
     for name, claim in wanted.items():
         if said := needs.lacking(name, claim):
@@ -142,6 +142,24 @@ def _prove(
         seconds = sum(result.seconds for result in found if result.name in wanted)
         tell(f"{seconds:.0f} s of active time, each run on one core")
     return found
+
+
+def _kept(claims: dict[str, Claim], folders: list[Path], ledger: Path | None = None) -> dict[str, Result]:
+    """The kept results, judged by the code that is here; one that comes out otherwise is kept anew."""
+    from danlu.lab.claims.again import again
+    from danlu.lab.claims.results import kept, save
+
+    known = kept(claims, *folders)
+    for name, was in known.items():
+        known[name] = now = again(claims[name], was)
+        if now is was:
+            continue
+        tell(f"danlu: {name}: judged again by the code that is here: {now.said}; it was {was.said}")
+        for place in folders:
+            save(place, now)
+        if ledger is not None:
+            _record(ledger, claims[name], now, folders[0])
+    return known
 
 
 def _tell(result: Result, chosen: dict[str, Claim], width: int, as_json: bool) -> None:
@@ -189,8 +207,9 @@ def _write(file: Path, studies: Path, folder: Path | None, force: bool) -> None:
     from danlu.files.overwrite import write_output
     from danlu.lab.claims import book
     from danlu.lab.claims.page import page
-    from danlu.lab.claims.results import FOLDER, kept
+    from danlu.lab.claims.results import FOLDER
 
     claims = book.claims()
-    write_output(file, page(claims, kept(claims, studies / FOLDER, *([folder] if folder else []))), force)
+    known = _kept(claims, [studies / FOLDER, *([folder] if folder else [])])
+    write_output(file, page(claims, known), force)
     tell(f"wrote {file}")

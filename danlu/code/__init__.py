@@ -9,10 +9,10 @@ compares. No torch.
 """
 
 from danlu.code.recording import Recording
-from danlu.code.tiers import UNSURE, Code, loaded, now, together
+from danlu.code.tiers import UNSURE, Code, judged, judging, loaded, now, together
 from danlu.code.verdict import REUSED, Verdict, differing, edited, judge, manifest, record
 
 __all__ = [
-    "REUSED", "UNSURE", "Code", "Recording", "Verdict", "differing", "edited", "judge", "loaded",
-    "manifest", "now", "record", "together",
+    "REUSED", "UNSURE", "Code", "Recording", "Verdict", "differing", "edited", "judge", "judged", "judging",
+    "loaded", "manifest", "now", "record", "together",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -36,6 +36,21 @@ ROOMS = (
     "quantization",
     "spec",
     "train",
+)
+JUDGING = (  # what says of runs that are there what they mean: no number of a run depends on it
+    "lab/across/rates.py",
+    "lab/across/study.py",
+    "lab/claims/checks.py",
+    "lab/claims/course.py",
+    "lab/claims/rules.py",
+    "lab/claims/values.py",
+    "lab/claims/verdict.py",
+    "lab/referee/findings.py",
+    "lab/referee/regime.py",
+    "lab/regime.py",
+    "lab/statistics",
+    "lab/trial/findings.py",
+    "lab/tuning.py",
 )
 TABLES = ("catalog/kernels.yaml",)  # read by one of these rooms, and no specification says what they hold
 GONE = "gone"  # in place of the digest of a file that is not there
@@ -81,8 +96,15 @@ def is_own(name: str) -> bool:
 
 def names() -> list[str]:
     """danlu's files that numbers may depend on."""
-    found, start = list(TABLES), len(os.fspath(PACKAGE)) + 1
-    for room in ROOMS:
+    return [*TABLES, *_files(ROOMS)]
+
+
+def _files(places: Iterable[str]) -> list[str]:
+    """The Python files among these places, rooms and files."""
+    found, start = [], len(os.fspath(PACKAGE)) + 1
+    for room in places:
+        if room.endswith(".py"):
+            found.append(room)
         for folder, _, files in os.walk(PACKAGE / room):
             place = folder[start:].replace(os.sep, "/")
             found += [f"{place}/{file}" for file in files if file.endswith(".py")]
@@ -91,17 +113,35 @@ def names() -> list[str]:
 
 def now() -> Code:
     """The code as it is on the disk; some milliseconds."""
-    known = names()
+    return Code(_digests(names()))
+
+
+def _digests(known: list[str]) -> dict[str, str]:
     found = sources(f"{PACKAGE}{os.sep}{name}" for name in known)
-    return Code({name: source.digest if source else GONE for name, source in zip(known, found, strict=True)})
+    return {name: source.digest if source else GONE for name, source in zip(known, found, strict=True)}
 
 
 @cache
 def loaded() -> Code:
     """The code as this process has it: files were imported as they are at the first call, if nobody changed
     them since the process began. One that was changed is ``UNSURE``, equal to nothing."""
-    found = now().files
-    return Code({name: UNSURE if _changed(name) > BEGAN else digest for name, digest in found.items()})
+    return Code(_imported(now().files))
+
+
+def judging() -> str:
+    """One digest of ``JUDGING`` as it is on the disk. A verdict keeps that of the process that judged
+    (``judged``): where this is another, its runs are judged again, not made again."""
+    return together(_digests(_files(JUDGING)))
+
+
+@cache
+def judged() -> str:
+    """The same of the code as this process has it; equal to nothing where a file may have changed since."""
+    return together(_imported(_digests(_files(JUDGING))))
+
+
+def _imported(found: Mapping[str, str]) -> dict[str, str]:
+    return {name: UNSURE if _changed(name) > BEGAN else digest for name, digest in found.items()}
 
 
 def _changed(name: str) -> float:

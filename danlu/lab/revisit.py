@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from danlu import __version__
+from danlu.code import judging
 from danlu.files.json import read_object
 from danlu.lab.conditions import NUMBERS, VERSIONS, Facts, condition, torch_version, version
 from danlu.lab.evidence import edited_since
@@ -61,12 +62,17 @@ def _unanswered(entry: Entry) -> list[str]:
 
 
 def _by_code(entry: Entry, later: Sequence[Entry]) -> list[str]:
-    """Files that its runs depend on and that are others now; the newest entry on a question tells."""
-    if entry.code is None or any(other.asks_the_same(entry) for other in later):
+    """Files that its runs depend on, or that judged them, and that are others now; the newest entry on a
+    question tells."""
+    if any(other.asks_the_same(entry) for other in later):
         return []
-    edited = edited_since(entry.evidence, entry.code)
-    again = "the same command makes the affected runs again"
-    return [f"{', '.join(edited)} was edited since: {again}"] if edited else []
+    reasons = []
+    if entry.code is not None and (edited := edited_since(entry.evidence, entry.code)):
+        again = "the same command makes the affected runs again"
+        reasons.append(f"{', '.join(edited)} was edited since: {again}")
+    if entry.judged is not None and entry.judged != judging():
+        reasons.append("how runs are judged was edited since: the same command judges its runs again")
+    return reasons
 
 
 def _by_condition(entry: Entry, facts: Facts, what: str) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from danlu.lab import measures
 from danlu.lab.claims import book, experiment
+from danlu.lab.claims.again import again
 from danlu.lab.claims.claim import CHAPTERS
 from danlu.lab.claims.results import SHELF, kept, mark_of
 from danlu.lab.errors import LabError
@@ -91,3 +92,10 @@ def test_kept_results_are_of_the_book_and_bear_their_mark() -> None:
     assert sorted(files) == sorted(f"{name}.json" for name in found)
     for name, result in found.items():
         assert result.name == name and result.mark == mark_of(result.claim), name
+
+
+def test_kept_verdicts_are_what_the_formulas_say_of_their_effects() -> None:
+    """Where one is not, ``danlu prove --write docs/claims.md --results danlu/catalog/results`` judges them
+    all again, in a second."""
+    claims = book.claims()
+    assert [name for name, result in kept(claims).items() if again(claims[name], result) is not result] == []

@@ -6,18 +6,22 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from danlu.cli.main import main
+from danlu.cli.prove import _kept
 from danlu.files.yaml import dump
 from danlu.lab.claims import book, proof
+from danlu.lab.claims.again import again
+from danlu.lab.claims.results import kept, save
 from danlu.lab.ledger import read
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
 from tests.conftest import LIMIT
-from tests.lab.claims.small import WRITTEN, result
+from tests.lab.claims.small import WRITTEN, claim, result
 from tests.train.small import corpus, words
 
 
@@ -79,6 +83,20 @@ def test_what_is_not_kept_is_in_no_ledger(
     kept = Path("studies/claims/small.json")
     assert kept.exists() is Path("ledger.yaml").exists() is (seeds == 3)
     assert seeds == 2 or read(Path("ledger.yaml"))[0].evidence == (str(kept),)
+
+
+def test_a_kept_result_is_judged_again_without_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As if a formula had been edited since: by its effects the claim holds, by its file it does not."""
+    folder, ledger, claims = tmp_path / "claims", tmp_path / "ledger.yaml", {"small": claim()}
+    was = again(claim(), result())
+    save(folder, replace(was, verdict="not shown", severity=[]))
+    assert _kept(claims, [folder], ledger) == {"small": was}
+    said = "small: judged again by the code that is here: holds; it was not shown"
+    assert said in capsys.readouterr().err
+    assert _kept(claims, [folder], ledger) == kept(claims, folder) == {"small": was}
+    assert capsys.readouterr().err == "" and read(ledger)[0].verdict == "holds"
 
 
 @pytest.mark.slow

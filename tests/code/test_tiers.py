@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from danlu.code import loaded, now, tiers
+from danlu.code import judging, loaded, now, tiers
 
 APART = {
     "catalog",
@@ -41,6 +41,18 @@ def test_all_files_of_these_rooms_are_there() -> None:
     assert files.keys() - set(tiers.TABLES) == expected and len(expected) > 100
     assert tiers.GONE not in files.values()
     assert all((tiers.PACKAGE / name).is_file() for name in files)
+
+
+def test_what_judges_is_there_and_no_number_depends_on_it() -> None:
+    files = tiers._files(tiers.JUDGING)
+    assert "lab/statistics/means.py" in files and "lab/claims/verdict.py" in files
+    assert all((tiers.PACKAGE / name).is_file() for name in files) and not set(files) & set(tiers.names())
+
+
+def test_a_verdict_is_by_the_code_that_its_process_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tiers.judged.__wrapped__() == judging()
+    monkeypatch.setattr(tiers, "BEGAN", 0.0)  # every file was changed since
+    assert tiers.judged.__wrapped__() != judging()
 
 
 def test_what_nobody_changed_was_imported_as_it_is() -> None:

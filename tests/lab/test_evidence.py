@@ -109,6 +109,20 @@ def test_a_verdict_is_due_when_its_code_was_edited(
     assert due(read(file), {}, "now") == []
 
 
+def test_a_verdict_is_due_when_what_judges_was_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the same command has judged its runs again, which asks no new question."""
+    file = tmp_path / "ledger.yaml"
+    first = add(tmp_path)
+    assert first.judged == code.judging() and due(read(file), {}, "now") == []
+    monkeypatch.setattr("danlu.lab.revisit.judging", lambda: "another")
+    (found,) = due(read(file), {}, "now")
+    assert found.reasons == ("how runs are judged was edited since: the same command judges its runs again",)
+    monkeypatch.setattr("danlu.lab.ledger.book.judged", lambda: "another")
+    assert add(tmp_path).id == first.id and due(read(file), {}, "now") == []
+
+
 def test_the_same_answer_by_new_code_is_the_same_entry(tmp_path: Path, here: dict[str, str]) -> None:
     file = tmp_path / "ledger.yaml"
     first = add(tmp_path, code="0" * 16)

@@ -22,11 +22,10 @@ from danlu.lab.claims.premises import Again, Inside, Premise
 from danlu.lab.claims.regime import least
 from danlu.lab.claims.results import NOT_RUN, VOID, Result
 from danlu.lab.claims.seen import Seen
-from danlu.lab.claims.verdict import Verdict, decide, pairs_needed, severities
+from danlu.lab.claims.verdict import Verdict, pairs_needed, settle
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome
 from danlu.lab.statistics import Interval
-from danlu.lab.statistics.power import weak
 from danlu.lab.tuning import Tuned, tuning
 from danlu.lab.why import Why, why
 
@@ -274,9 +273,8 @@ class _Way:
         self._unless_failed()
         ending.inside = self._inside()
         looked = self.before is not None and any(look != len(self.seeds) for look in self.before.looks)
-        ending.verdict, ending.effect = decide(claim.holds, ending.effects, ending.margin, looked=looked)
-        ending.severity = severities(claim.holds, ending.effects, ending.margin)
-        ending.weak = ending.verdict == "holds" and bool(ending.severity) and weak(ending.severity[0][1])
+        found = settle(claim.holds, ending.effects, ending.margin, looked=looked)
+        ending.verdict, ending.effect, ending.severity, ending.weak = found
         if claim.of == "ceiling" and self._all_at_the_end():
             raise Ends(
                 VOID, f"no arm leaves the plateau up to the last point of {claim.field}: nothing to compare"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from danlu.lab.claims.rules import Rule
 from danlu.lab.statistics import LEVEL, NARROW, Interval, anytime, evidence, mean_interval
-from danlu.lab.statistics.power import pairs_for_difference, pairs_for_equivalence, severity
+from danlu.lab.statistics.power import pairs_for_difference, pairs_for_equivalence, severity, weak
 
 Verdict = Literal["holds", "does not hold", "not shown"]
 
@@ -35,6 +35,23 @@ def decide(
     """The verdict, and the 95 % interval."""
     found, narrow = (interval(effects, level, looked) for level in (LEVEL, NARROW))
     return judge(rule, found, narrow, margin), found
+
+
+class Settled(NamedTuple):
+    """``verdict`` and 95 % interval of the ``effect``; ``severity``: pairs of a bound and how severely it was
+    tested that the effect lies beyond; ``weak``: it holds, with less severity than counts."""
+
+    verdict: Verdict
+    effect: Interval
+    severity: list[tuple[float, float]]
+    weak: bool
+
+
+def settle(rule: Rule, effects: Sequence[float], margin: float, *, looked: bool) -> Settled:
+    """All that the effects of the seeds say of a claim."""
+    verdict, effect = decide(rule, effects, margin, looked=looked)
+    tested = severities(rule, effects, margin)
+    return Settled(verdict, effect, tested, verdict == "holds" and bool(tested) and weak(tested[0][1]))
 
 
 def passes(

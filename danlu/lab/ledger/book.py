@@ -16,6 +16,7 @@ from platform import machine, system
 from typing import Any
 
 from danlu import __version__
+from danlu.code import judged
 from danlu.files.errors import Missing
 from danlu.files.lock import Lock
 from danlu.files.read import MIB, read_text
@@ -274,6 +275,7 @@ def _new(**said: Any) -> Entry:
             "regime": _finite(said.get("regime")),
             "sets": json.loads(json.dumps(dict(said.get("sets") or {}))),
             "evidence": [os.fspath(place) for place in said["evidence"]],
+            "judged": None if said["verdict"] == "asked" else judged(),
             "environment": {
                 "danlu": __version__, "torch": torch_version(), "machine": f"{system()} {machine()}",
             },

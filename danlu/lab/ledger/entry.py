@@ -102,7 +102,8 @@ class Entry(_Part):
     on scale says; ``rungs``: the gain at each, the smallest first. ``e``: the e-value against no
     difference, of a claim against an effect at its bound, as it stands with all of the evidence, never the
     largest on the way. ``why``: what made it void. ``evidence``: folders of studies. ``code``: a digest of
-    the files that its runs depend on (``danlu.lab.evidence``). ``supersedes``: earlier entries on the same
+    the files that its runs depend on (``danlu.lab.evidence``); ``judged``: of those that made a verdict of
+    them (``danlu.code.judging``). ``supersedes``: earlier entries on the same
     question that it takes the place of. ``weak``: decided on a verdict that shows nothing, is early or of a
     regime that is not known, or on fewer than three seeds.
     """
@@ -129,6 +130,7 @@ class Entry(_Part):
     tags: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     code: str | None = None
+    judged: str | None = None
     scale: Scale | None = None
     environment: Environment | None = None
     supersedes: tuple[str, ...] = ()
