@@ -40,9 +40,7 @@ def beyond(
 
     Within the ranges of n, d and c a model may still be far more, or less, over-trained than any measured
     one: so D/N has a range of its own, at a right angle to that of c.
-    Raises LawError where a place lies too far, unless ``far``: more than ALLOWED times, and farther than
-    calibration went or than the range of the data is wide (its root where nothing is calibrated, as never
-    over D/N).
+    Raises LawError where a place lies beyond the ``limit``, unless ``far``. Of D/N nothing is calibrated.
     """
     whole, times, warned = with_ratio(places), np.ones(places.size), list[Warned]()
     for names, tested in (([*places], calibration), ([RATIO], None)):
@@ -62,26 +60,32 @@ def with_ratio(points: Points) -> Points:
     return points.with_columns(**{RATIO: points["d"] / points["n"]})
 
 
+def limit(ends: tuple[float, float], calibration: Calibration | None = None) -> tuple[float, str]:
+    """How many times beyond the data, from the least to the largest of a column, one may go, and why so far:
+    as far as calibration went or the range of the data is wide, its root where nothing is calibrated; ALLOWED
+    at least."""
+    span = ends[1] / ends[0]
+    if calibration is None:
+        far, why = span**0.5, f"these data carry √{span:.3g} = {span**0.5:.3g} times"
+    elif calibration.farthest < span:
+        far = calibration.farthest
+        why = f"smaller budgets could be tested on runs up to {far:.3g} times beyond them"
+    else:
+        far, why = span, f"these data carry as much as they span, {span:.3g} times"
+    return (far, why) if far >= ALLOWED else (ALLOWED, f"{why}, and {ALLOWED:g} are always allowed")
+
+
 def _warned(
     times: float, column: str, ends: tuple[float, float], calibration: Calibration | None, far: bool
 ) -> Warned:
     low, high = ends
-    span = high / low
-    if column == RATIO:
-        reason, limit = f"the data span a factor of {span:.3g}, and calibration tests no other D/N", span**0.5
-    elif calibration is None:
-        reason, limit = f"the data span a factor of {span:.3g}, and no calibration is known", span**0.5
-    elif calibration.farthest < span:
-        limit = calibration.farthest
-        reason = f"smaller budgets could be tested on runs up to {limit:.3g} times beyond them"
-    else:
-        reason, limit = f"the data span a factor of {span:.3g}", span
+    most, why = limit(ends, calibration)
     near_code, far_code = CODES[column == RATIO]
     told = (
         f"{WORDS.get(column, column)} is {times:.3g} times beyond what was measured ({low:.3g} to {high:.3g})"
     )
-    if times <= max(ALLOWED, limit):
+    if times <= most:
         return Warned(near_code, f"{told}: the law itself may not hold there")
     if not far:
-        raise LawError(f"{told}, but {reason}: too far to be told; far (--far) tells it all the same")
-    return Warned(far_code, f"{told}, but {reason}: no measured error speaks for so far")
+        raise LawError(f"{told}; {why}: no answer without --far (far=True in Python)")
+    return Warned(far_code, f"{told}; {why}: no measured error speaks for so far")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Law
+from danlu.laws.beyond import beyond, with_ratio
 from danlu.laws.doubt import Interval, interval, largest, redrawn
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit, refit
@@ -104,19 +105,24 @@ class Chain:
     warnings: list[Warned]
 
     def predict(
-        self, at: Mapping[str, Array | float], *, level: float = 0.95, seed: int = 0
+        self, at: Mapping[str, Array | float], *, far: bool = False, level: float = 0.95, seed: int = 0
     ) -> dict[str, Predicted]:
         """Every quantity that follows from ``at``, whose columns are the sources of one of the links.
 
         Compute alone, where the chain begins at n and d, is divided by its law. Both intervals go through all
         links: each draw has the parameters of all links from one resample, and a new run misses each link by
-        what one of the points misses it. Raises LawError for other columns.
+        what one of the points misses it. Raises LawError for other columns, and beyond the points as
+        ``danlu.laws.predict`` does, unless ``far``.
         """
-        if set(at) == {"c"} and self.links[0].sources == ("n", "d"):
+        begins = set(at) == {"c"} and self.links[0].sources == ("n", "d")
+        if begins or any(set(link.sources) == set(at) for link in self.links):
+            self.outside(at, far)
+        if begins:
             at = dict(zip(("n", "d"), optimum(self.links[0].fit.vector, np.asarray(at["c"])), strict=True))
         first = next((i for i, link in enumerate(self.links) if set(link.sources) == set(at)), None)
         if first is None:
             known = "; ".join(" and ".join(link.sources) for link in self.links)
+            known = f"c; {known}" if self.links[0].sources == ("n", "d") else known
             raise LawError(f"the chain begins at {known}, not at {' and '.join(at) or 'nothing'}")
         given = {name: np.atleast_1d(np.asarray(value, dtype=np.float64))[None] for name, value in at.items()}
         draws = len(self.links[0].draws)
@@ -135,17 +141,12 @@ class Chain:
             best, spread, new = ({link.target: one} for one in (value, values, runs))
         return found
 
-    def outside(self, at: Mapping[str, float]) -> list[Warned]:
-        """Warnings of columns that are beyond what was measured."""
-        told = []
-        for name, value in at.items():
-            low, high = float(self.points[name].min()), float(self.points[name].max())
-            if not low <= value <= high:
-                told.append(Warned(
-                    "extrapolated",
-                    f"{name} = {value:.4g} is outside what was measured, {low:.4g} to {high:.4g}",
-                ))  # fmt: skip
-        return told
+    def outside(self, at: Mapping[str, Array | float], far: bool = False) -> list[Warned]:
+        """Warnings of places beyond what was measured. Raises LawError as ``danlu.laws.beyond`` does."""
+        whole = with_ratio(self.points)
+        ranges = {name: (float(column.min()), float(column.max())) for name, column in whole.items()}
+        columns = np.broadcast_arrays(*(np.atleast_1d(value) for value in at.values()))
+        return beyond(Points(dict(zip(at, columns, strict=True))), ranges, None, far)[1]
 
 
 def chain(

@@ -63,7 +63,7 @@ def _whole(found: Chain) -> Chart | None:
         return None
     measured = found.points["c"]
     c = np.geomspace(measured.min(), measured.max() * MORE, len(samples(measured)))
-    said = found.predict({"c": c})["accuracy"]
+    said = found.predict({"c": c}, far=True)["accuracy"]
     drawn = Chart(
         axis("c"), "accuracy", log_x=True, width=WIDTH, height=HEIGHT,
         caption="Through all links: the law at the best size for each budget with its 95 %, where one new "

@@ -16,10 +16,12 @@ from typing import Literal
 import numpy as np
 
 from danlu.laws.base import Array, Law
+from danlu.laws.beyond import beyond
+from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import Interval
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
-from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
 Rank = Literal["run", "flop"]
 RANKS: tuple[Rank, ...] = ("run", "flop")
@@ -83,6 +85,8 @@ def design(
     target: str,
     runs: int = 1,
     rank: Rank = "run",
+    calibration: Calibration | None = None,
+    far: bool = False,
 ) -> Design:
     """The runs to train next, one after the other, each within a budget.
 
@@ -90,7 +94,9 @@ def design(
     deviation of a run's ln loss; ``ranges``: lowest and highest c and d/n of the points, as far as they are
     known. ``budget``: FLOP of one run. ``target``: of ``read_target``. ``rank``: the best run is the one
     whose interval falls most (``run``), or most per FLOP (``flop``; a cheap one, as a rule).
-    Raises LawError for a law that is not of n and d, or where scatter or covariance tell nothing.
+    ``calibration``: of the fit; ``far``: go on where a budget lies too far from those measured.
+    Raises LawError for a law that is not of n and d, where scatter or covariance tell nothing, and for a
+    budget that ``danlu.laws.predict`` would refuse.
     """
     if set(law.columns) != {"n", "d"} or law.space != "log":
         raise LawError(f"a design needs a law of n and d, not {law.name} of {' and '.join(law.columns)}")
@@ -102,6 +108,7 @@ def design(
         )
     if not 0 < budget < np.inf:
         raise LawError(f"budget = {budget:g}; it is the FLOP of one run, above zero")
+    warnings = beyond(Points(c=[budget]), ranges or {}, calibration, far)[1]
     aim = read_target(law, target)
     g = law.slopes(lambda t: (np.log(aim.of(t)) if aim.log else aim.of(t))[..., None], theta)[:, 0]
     size, data = optimum(theta, budget) if law.name == CHINCHILLA.name else (1.0, 20.0)
@@ -122,7 +129,6 @@ def design(
         left = float(g @ now @ g)
         half = TWO_SIDED * float(np.sqrt(left))
         advised.append(Run(float(n[best]), float(d[best]), float(flops[best]), float(fall[best]), half))
-    warnings = []
     largest = (ranges or {}).get("c", (0.0, 0.0))[1]
     if largest and (at := _compute(target)) and at > FAR * largest:
         warnings.append(Warned(

@@ -75,6 +75,7 @@ def test_three_approaches(
     [
         ("isoflop", ["--budget", "1e21,x"], "--budget 1e21,x: numbers above zero with commas between"),
         ("isoflop", ["--method", "spline"], "'parabola', 'akima'"),
+        ("isoflop", ["--budget", "1e40"], "these data carry √1e+03 = 31.6 times: no answer without --far"),
         ("envelope", ["--run", "name"], "there is no column name"),
         ("isoflop", ["--tolerance", "100"], "IsoFLOP profiles need optima of two budgets, not"),
     ],
@@ -152,6 +153,7 @@ def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path, tmp_path: Path) 
         (["--guess", "chance"], "--guess chance: a share such as 0.25, or free"),
         (["--column", "accuracy=absent"], "there is no column absent"),
         (["--at", "s=3"], "the chain begins at loss, not at s"),
+        (["--at", "loss=0.1"], "loss is 22 times beyond what was measured (2.2 to 4); these data carry √"),
     ],
 )
 def test_mistakes_in_a_chain(
@@ -188,6 +190,10 @@ def test_design(capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path
     assert code == 2 and "target = 'speed'; it is loss@1e22" in err
     code, _, err = danlu(capsys, "design", tmp_path / "fit.json", "--budget", "-1", "--target", "a")
     assert code == 2 and "budget = -1" in err
+    code, _, err = danlu(capsys, "design", tmp_path / "fit.json", "--budget", "1e-5", "--target", "a")
+    assert code == 2 and "times beyond what was measured" in err and "no answer without --far" in err
+    code, _, err = danlu(capsys, "design", tmp_path / "fit.json", *words[2:6], "--resamples", 20)
+    assert code == 2 and "--resamples is of points" in err
 
 
 def test_influence(capsys: pytest.CaptureFixture[str], curves: Path) -> None:

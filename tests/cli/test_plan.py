@@ -142,7 +142,7 @@ def test_a_size_that_no_recipe_can_have_has_no_command(capsys: pytest.CaptureFix
         (("digits-mlp", "--flops", "1e20"), "data.kind"),
         (("--flops", "1e22", "--gpu-memory", "-1"), "gpu-memory"),
         (("--loss", "2", "--flops", "1e20"), "cannot be reached"),
-        (("--flops", "1e30"), "too far to be told; far (--far)"),
+        (("--flops", "1e30"), "no answer without --far"),
         (("--parameters", "seven"), "n = seven: it is a number above zero, such as 7e9 or 7B"),
         (("--tokens", "7 FLOP"), "d = 7 FLOP: it is a number above zero"),
     ],

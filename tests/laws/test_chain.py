@@ -166,8 +166,10 @@ def test_large_models_of_other_families(scaling, task):
 
 def test_chains_say_what_they_cannot():
     points = made()
-    with pytest.raises(LawError, match="the chain begins at n and d; loss; task_loss, not at s"):
+    with pytest.raises(LawError, match="the chain begins at c; n and d; loss; task_loss, not at s"):
         chain(points, resamples=10).predict({"s": 3.0})
+    with pytest.raises(LawError, match=r"compute is .* times beyond .*: no answer without --far"):
+        chain(points, resamples=10).predict({"c": 1e30})
     with pytest.raises(LawError, match="a chain needs a column accuracy"):
         chain(Points({name: points[name] for name in ("n", "d", "loss")}))
     with pytest.raises(LawError, match="accuracy holds 25; it is a share"):

@@ -137,4 +137,4 @@ def test_designs_say_what_they_cannot():
     with pytest.raises(LawError, match="budget = -1"):
         design(CHINCHILLA, THETA, covariance, 0.1, budget=-1, target="a")
     far = design(CHINCHILLA, THETA, covariance, 0.1, {"c": (1e17, 1e19)}, budget=1e20, target="loss@1e23")
-    assert [warning.code for warning in far.warnings] == ["far-target"]
+    assert [warning.code for warning in far.warnings] == ["beyond", "far-target"]

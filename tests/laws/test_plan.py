@@ -320,7 +320,7 @@ def test_the_limit_is_that_of_predictions(tmp_path: Path) -> None:
                 over = [found[f"reach_{key}"].value for key in ("compute", "parameters", "tokens")]
                 assert predict(fitted, asked).reach[0] == pytest.approx(max(over))
                 continue
-            with pytest.raises(LawError, match="too far to be told") as refused:
+            with pytest.raises(LawError, match="no answer without --far") as refused:
                 predict(fitted, asked)
             with pytest.raises(LawError) as refused_too:
                 plan(path, flops=asked["c"])

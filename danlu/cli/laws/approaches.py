@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from danlu.cli.drawn import Report, check, end
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, floats, reading
+from danlu.cli.laws.columns import AsJson, C, Column, D, Far, File, N, Unit, Where, floats, reading
 from danlu.cli.output import Force, print_table, say
 from danlu.cli.working import Working
 
@@ -17,7 +17,7 @@ Budgets = Annotated[
     typer.Option(
         "--budget",
         metavar="FLOP,…",
-        help="Budgets to divide: 1e21,1e23. Default: the largest, and 10 times it.",
+        help="Budgets to divide: 1e21,1e23. Default: the largest, and up to 10 times it.",
     ),
 ]
 Run = Annotated[
@@ -61,6 +61,7 @@ def isoflop(
     budget: Budgets = None,
     run: Run = None,
     resamples: Resamples = 1000,
+    far: Far = False,
     report: Report = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -74,7 +75,7 @@ def isoflop(
         "resamples": resamples,
     }  # fmt: skip
     asked = reading(n, d, c, column, where, unit)
-    _answer("isoflop", file, asked, run, options, budget, report, force, as_json)
+    _answer("isoflop", file, asked, run, options, budget, far, report, force, as_json)
 
 
 def envelope(
@@ -91,6 +92,7 @@ def envelope(
     ] = 0.0,
     budget: Budgets = None,
     resamples: Resamples = 1000,
+    far: Far = False,
     report: Report = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -101,7 +103,7 @@ def envelope(
     """
     options = {"smooth": smooth, "resamples": resamples}
     asked = reading(n, d, c, column, where, unit)
-    _answer("envelope", file, asked, run, options, budget, report, force, as_json)
+    _answer("envelope", file, asked, run, options, budget, far, report, force, as_json)
 
 
 def _answer(
@@ -111,17 +113,23 @@ def _answer(
     run: str | None,
     options: dict[str, Any],
     budget: str | None,
+    far: bool,
     report: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    from danlu.laws import read
+    from danlu.laws import Points, read
     from danlu.laws.approaches import sides
+    from danlu.laws.beyond import beyond, limit
     from danlu.laws.errors import LawError
 
     budgets = floats("--budget", budget)
     check(report, force)
     got = read(file, wanted=("n", "d", "loss"), **asked)
+    ranges = {"c": (float(got.points["c"].min()), float(got.points["c"].max()))}
+    largest = ranges["c"][1]
+    flops = budgets or [float(f"{times * largest:.2g}") for times in (1, min(10.0, limit(ranges["c"])[0]))]
+    reach = beyond(Points(c=flops), ranges, None, far)[1] if budgets else []
     runs, told = _runs(got, run, needed=main == "envelope")
     labels = _together(got)
     with Working() as working:
@@ -130,9 +138,7 @@ def _answer(
     if main not in found.frontiers:
         raise LawError(found.absent[main])
     one = found.frontiers[main]
-    largest = float(got.points["c"].max())
-    flops = budgets or [float(f"{largest:.2g}"), float(f"{10 * largest:.2g}")]
-    warnings = [*got.warnings, *_mixed(got, found, labels), *one.warnings, *found.warnings]
+    warnings = [*got.warnings, *_mixed(got, found, labels), *one.warnings, *found.warnings, *reach]
     notes = [*got.notes, *told]
 
     def json() -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from danlu.cli.drawn import Report, check, end
-from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, reading
+from danlu.cli.laws.columns import AsJson, C, Column, D, Far, File, N, Unit, Where, reading
 from danlu.cli.laws.places import At, joined, read_places
 from danlu.cli.output import Force, print_table, say
 from danlu.cli.working import Working
@@ -44,6 +44,7 @@ def chain(
     resamples: Annotated[
         int, typer.Option("--resamples", min=10, max=100_000, help="Resamples of the intervals.")
     ] = 400,
+    far: Far = False,
     report: Report = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -76,8 +77,8 @@ def chain(
             except LawError as error:
                 warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
         places = _places(found, asked_at)
-        predicted = [(place, found.predict(place)) for place in places]
-    warnings += [outside for place in places for outside in found.outside(place)]
+        predicted = [(place, found.predict(place, far=far)) for place in places]
+    warnings += dict.fromkeys(outside for place in places for outside in found.outside(place, far))
 
     def json() -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from danlu.cli.laws.columns import AsJson, C, Column, D, N, Unit, Where, of_points, reading, together
+from danlu.cli.laws.columns import AsJson, C, Column, D, Far, N, Unit, Where, of_points, reading, together
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
 
@@ -43,13 +43,13 @@ def design(
         int | None,
         typer.Option("--resamples", min=10, max=100_000, help="Resamples of the fit. Default: 200."),
     ] = None,
+    far: Far = False,
     as_json: AsJson = False,
 ) -> None:
     """Say which run to train next, to know a quantity better.
 
     Example: danlu laws design points.csv --budget 1e20 --target loss@1e22 --runs 3
     """
-    from danlu.laws import Warned
     from danlu.laws import design as advise
     from danlu.laws.saved import is_fit
 
@@ -64,12 +64,11 @@ def design(
         else:
             asked = reading(n, d, c, column, where, unit)
             known, warnings, said = _fitted(file, law or "chinchilla", asked, cluster, resamples or 200)
-    found = advise(*known, budget=budget, target=target, runs=runs, rank=rank)
+    *known, calibration = known
+    found = advise(
+        *known, budget=budget, target=target, runs=runs, rank=rank, calibration=calibration, far=far
+    )
     warnings += found.warnings
-    largest = known[4].get("c", (0, 0))[1]
-    if largest and budget > 10 * largest:
-        text = f"a run of {budget:.3g} FLOP is {budget / largest:.3g} times the largest one measured"
-        warnings.append(Warned("large-budget", text))
     if as_json:
         print_json({
             "target": found.target, **found.interval(found.half).json(), "budget": budget, "rank": rank,
@@ -102,13 +101,13 @@ def _half(found: Any, half: float) -> str:
 
 
 def _saved(path: Path) -> Any:
-    """Law, parameters, covariance, scatter and ranges of a fit file."""
+    """Law, parameters, covariance, scatter, ranges and calibration of a fit file."""
     from danlu.laws import LawError, load
 
     one = load(path)
     if one.covariance is None or one.scatter is None:
         raise LawError(f"{path} has no covariance or no scatter; fit again with this danlu, and resamples")
-    return one.law, one.theta, one.covariance, one.scatter.total, one.ranges
+    return one.law, one.theta, one.covariance, one.scatter.total, one.ranges, one.calibration
 
 
 def _fitted(
@@ -127,4 +126,5 @@ def _fitted(
     if found.covariance is None:
         raise LawError(f"the fit of {name} has no intervals, so that no run can narrow them: {warnings[-1]}")
     ends = {key: (low, high) for key, (low, high) in ranges(got.points, law).items()}
-    return (law, found.fit.vector, found.covariance, found.scatter.total, ends), warnings, got.json()
+    known = (law, found.fit.vector, found.covariance, found.scatter.total, ends, found.calibration)
+    return known, warnings, got.json()
