@@ -157,7 +157,11 @@ def _sentences(error: Exception) -> str | None:
     """What to tell the person, or None if the error is a defect of ours."""
     if hasattr(error, "format_message"):  # typer's: an option or a verb that does not exist
         verb = getattr(getattr(error, "ctx", None), "command_path", "danlu")
-        return f"{error.format_message()} (see {verb} --help)"
+        said = error.format_message()
+        for one in laws.registered_commands if verb == "danlu" else ():
+            if one.callback is not None and said == f"No such command '{one.callback.__name__}'.":
+                return f"{said} Did you mean danlu laws {one.callback.__name__}? (see danlu laws --help)"
+        return f"{said} (see {verb} --help)"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # PyTorch's is a RuntimeError
         return "there is not memory enough for this; make the model, the batch or the context smaller"
     if isinstance(error, OSError) and error.filename is not None:

@@ -55,7 +55,7 @@ def cannot_write(path: Path, error: OSError, needed: int | None = None) -> FileE
         sentence = f"cannot write {path} ({error.strerror or error})"
     figures = [f"needs about {max(needed / 1e6, 0.1):.1f} MB"] if needed is not None else []
     existing = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
-    if existing is not None:
+    if existing is not None and (full or figures):
         figures.append(f"{shutil.disk_usage(existing).free / 1e6:.1f} MB free")
     if error.errno == errno.ENAMETOOLONG:
         advice = "choose a shorter name"
@@ -63,4 +63,5 @@ def cannot_write(path: Path, error: OSError, needed: int | None = None) -> FileE
         advice = "name a folder that there is"
     else:
         advice = f"{'free some space' if full else 'make the folder writable'} and run the same command again"
-    return FileError(f"{sentence}: {', '.join(figures)}; {advice}")
+    told = f": {', '.join(figures)}" if figures else ""
+    return FileError(f"{sentence}{told}; {advice}")

@@ -30,8 +30,8 @@ FORMS: tuple[Form, ...] = ("sigmoid", "exponential")
 LOSSES = ("loss", "task_loss")
 NO_LOSS = 1e-9  # what stands for a loss of zero, of which there is no logarithm
 CEILING = 1.02  # an accuracy beyond 1 by less than this is the fit's own error
-SMALL = 0.005  # of accuracy: what no one would mind
-BENT = 1.5  # times the misfit without the ideal point, from which on it does not belong to the law
+ROUNDED = 1e-5  # of accuracy: residuals that are rounding
+LEVEL = 0.01  # of a false alarm that the ideal point contradicts the others
 SIZES = ("c", "n", "d", "loss", "task_loss")  # by the first, the largest (losses: lowest) rungs are held out
 
 
@@ -205,12 +205,27 @@ def _of_accuracy(points: Points, last: Fit, ideal: bool, guess: float | None) ->
         form: Form = "sigmoid" if last.law is ACCURACY else "exponential"
         free = _accuracy(last.points["loss"], points["accuracy"], form, guess, ideal=False)
         apart, near = (float(np.median(np.abs(one.residuals))) for one in (last, free))
-        if apart > max(BENT * near, SMALL):
+        if _contradicted(last, free):
             warnings.append(Warned(
                 "ideal-point-bends", f"with the ideal point the {last.law.name} law misses the measured "
-                f"accuracies by {apart:.3g} in the median, without it by {near:.3g}: leave it out",
+                f"accuracies by {apart:.2g} in the median, without it by {near:.2g}, more than chance: "
+                "leave it out",
             ))  # fmt: skip
     return warnings
+
+
+def _contradicted(last: Fit, free: Fit) -> bool:
+    """Whether the fit with the ideal point misses the points by more than that without it, beyond chance: by
+    F of one parameter, of residuals cut at three robust standard deviations of the free fit."""
+    from scipy.special import fdtrc
+
+    limit = 3 * max(1.4826 * float(np.median(np.abs(free.residuals))), ROUNDED)
+    bound, loose = (float(np.sum(np.clip(one.residuals, -limit, limit) ** 2)) for one in (last, free))
+    left = free.points.size - int(free.free.sum())
+    if left < 1:
+        return False
+    F = (bound - loose) / max(loose / left, ROUNDED**2)
+    return F > 0 and bool(fdtrc(1, left, F) < LEVEL)
 
 
 def hold_out(

@@ -7,6 +7,7 @@ import numpy as np
 from danlu.draw import Chart, Table, page
 from danlu.draw.page import Part
 from danlu.draw.palette import MUTED
+from danlu.files.numbers import rounded
 from danlu.laws.answer import Answer, size_of
 from danlu.laws.audit.drawn import parts as audit_parts
 from danlu.laws.base import Array
@@ -98,7 +99,7 @@ def fitted(found: Fit, draws: Draws | None = None) -> Chart | None:
         chart.dots(points[over], points[target], colour=MUTED)
         for colour, value, group in _groups(points, first):
             chart.line(x, found.predict({first: np.full_like(x, value), over: x}), colour=colour)
-            chart.dots(group[over], group[target], f"{first} {value:.3g}", colour=colour)
+            chart.dots(group[over], group[target], _of(first, value), colour=colour)
     return chart
 
 
@@ -146,6 +147,12 @@ def axis(name: str) -> str:
     """What stands along the axis of a column."""
     unit, meaning = COLUMNS.get(name, ("", ""))
     return f"{meaning or name}{f', {unit}' if unit and name != 'n' else ''}"
+
+
+def _of(name: str, value: float) -> str:
+    """A column's value as a legend has it: 140M parameters."""
+    what = {"n": "parameters", "d": "tokens"}.get(name)
+    return f"{name} {value:.3g}" if what is None else f"{rounded(value)} {what}"
 
 
 def samples(x: Array) -> Array:

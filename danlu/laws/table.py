@@ -114,7 +114,8 @@ def check(law: Law, points: Points, held: int = 0) -> None:
         if bad := np.flatnonzero(wrong).tolist():
             value, sign = points[name][bad[0]], "≥" if name in SHARES else ">"
             raise LawError(
-                f"{law.name} needs {name} {sign} 0, but point {bad[0] + 1} has {value:g} {_among(bad)}"
+                f"{law.name} needs {name} {sign} 0, but point {bad[0] + 1} has {value:g} {_among(bad)}; "
+                f"--where '{name}{sign.replace('≥', '>=')}0' leaves {'it' if len(bad) == 1 else 'them'} out"
             )
     if points.size < len(law.parameters) - held:
         raise LawError(

@@ -68,6 +68,15 @@ def test_the_page_draws_each_link_and_accuracy_over_compute():
         assert link.said in text
 
 
+def test_an_ideal_point_that_contradicts_is_told_by_the_scatter():
+    """A ceiling of 95 % beside one of 100 %, exact to four digits: both misfits are far below a per cent."""
+    loss = np.linspace(2.2, 4.0, 40)
+    for height, bends in ((0.7, True), (0.75, False)):
+        accuracy = np.round(ACCURACY.predict(np.array([height, -3.0, 2.9, 0.25]), {"loss": loss}), 4)
+        found = chain(Points(loss=loss, accuracy=accuracy), ideal=True, resamples=10)
+        assert ("ideal-point-bends" in {warned.code for warned in found.warnings}) == bends
+
+
 def covered(trials):
     """How often the law's interval and that of one run hold the law and a run at 16 times the compute."""
     law = run = 0

@@ -168,10 +168,15 @@ HEADINGS = {
 def _run(made: Plan, words: list[str], room: float) -> tuple[Planned | None, list[Any]]:
     """The run of a recipe; where none is named and none can be so large, why."""
     from danlu.lab.planned import planned
-    from danlu.laws.errors import Warned
+    from danlu.laws.errors import LawError, Warned
     from danlu.spec.errors import DanluError
 
     if words:
+        from danlu.spec.words import resolve
+
+        if Path(words[0]).suffix in (".json", ".csv"):
+            raise LawError(f"{words[0]} is no experiment to train; to plan by a fit: --by {words[0]}")
+        resolve(words)  # raises what is wrong with them, before anything is said
         tell(f"counting the memory of {words[0]}")
     try:
         return planned(made, words, room), []

@@ -113,7 +113,10 @@ def envelope(
     table = made.table(made.points["loss"])
     first = made.lines(table)
     if first is None:
-        raise LawError("the envelope needs two sizes that are the best, between smaller and larger ones")
+        raise LawError(
+            "the envelope needs two sizes that are the best, between smaller and larger ones, at budgets "
+            "that runs of several sizes pass; add curves of other sizes, or try danlu laws isoflop"
+        )
     generator, runs, lines = np.random.default_rng(seed), len(table), [first]
     for _ in range(resamples):
         found = made.lines(table, np.unique(generator.integers(runs, size=runs)))

@@ -60,7 +60,7 @@ def _chart(audit: Audit, name: str, values: Array, deviation: Array) -> Chart:
     chart = Chart(name, "measured − predicted, SD", caption=said, log_x=positive, width=WIDTH, height=HEIGHT)
     off = np.zeros(len(values), bool)
     for rows, label, colour in [] if group is None else [
-        (group.others, "off too", 4), (group.rows, "off together", 1),
+        (group.others, "off too", 0), (group.rows, "off together", 1),
     ]:  # fmt: skip
         if len(rows):
             off[rows] = True

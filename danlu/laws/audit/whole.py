@@ -170,7 +170,9 @@ def mixture(one: Sources) -> Warned:
             f"the residuals fall in two parts ({told}): the rows may be of two sources with another loss "
             "each; fit them apart (--where)"
         ))  # fmt: skip
-    value = one.sources[0].value
+    # What a shell and a filter take as it stands.
+    plain = [source for source in one.sources if source.value and not set(source.value) & set("'\"<>=!~,")]
+    value = max(plain or one.sources, key=lambda source: source.rows).value
     apart = f"fit them apart: --group {one.column}, or --where '{one.column}={value}'"
     if not one.scale:
         return Warned("mixed-counting", (

@@ -22,9 +22,9 @@ def from_lines(path: Path, text: str) -> dict[str, list[Any]]:
         try:
             row = parse(line, partial(_object, f"{path}, line {count}"))
         except ValueError as error:
-            raise LawError(f"{path}, line {count}: {error}") from None
+            raise LawError(f"{path}, line {count}: {error}; mend the line, or delete it") from None
         if not isinstance(row, dict):
-            raise LawError(f"{path}, line {count}: not a JSON object")
+            raise LawError(f"{path}, line {count}: not a JSON object; mend the line, or delete it")
         rows.append(row)
     return columns_of(rows, path)
 
@@ -37,7 +37,9 @@ def from_json(path: Path, text: str) -> dict[str, list[Any]]:
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) > 1 and all(line.strip()[:1] == "{" and line.strip()[-1:] == "}" for line in lines):
             return from_lines(path, text)
-        raise LawError(f"{path} cannot be read as JSON: {error}") from None
+        raise LawError(
+            f"{path} cannot be read as JSON: {error}; mend it there, or save the table as CSV"
+        ) from None
     found = _shaped(value, path)
     if found is None:
         raise LawError(

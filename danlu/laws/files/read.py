@@ -119,6 +119,9 @@ def read(
     table = read_folder(path) if os.path.isdir(path) else of_chart(read_table(path))
     if not table.size:
         raise LawError(f"{path} holds no points")
+    for ours, theirs in chosen.items():
+        if other := next((one for one in chosen if one != ours and chosen[one] == theirs), None):
+            raise LawError(f"column {theirs} cannot be both {ours} and {other}; name another one for either")
     filters = [parse_filter(one) for one in where]
     mark = _mark(table, chosen)
     of_file = [one for one in filters if called(one.name, table.columns)]

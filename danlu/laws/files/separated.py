@@ -73,7 +73,7 @@ def _ragged(row: Sequence[str], heading: Sequence[str], separator: str) -> str:
     said = f"{len(row)} fields under {len(heading)} headings"
     other = next((s for s in SEPARATORS if s not in (separator, " ") and any(s in one for one in row)), None)
     if other is None:
-        return said
+        return f"{said}; mend the row, or put a field that holds {SEPARATORS[separator]} in quotes"
     return f"{said}; the headings are parted by {SEPARATORS[separator]}, this by {SEPARATORS[other]}?"
 
 

@@ -224,6 +224,11 @@ def question(asked: Asked, theta: Array) -> Question:
     run = asking.answer(theta)
     if not all(np.isfinite(float(value)) for value in (run.n, run.d, run.loss, run.training)):
         raise LawError(_impossible(asking, theta))
+    if min(float(run.n), float(run.d)) < 1:
+        raise LawError(
+            f"{_said(first)} would be a model of {float(run.n):.3g} parameters on {float(run.d):.3g} tokens, "
+            "and no run has less than one of each; give more"
+        )
     found = {"n": run.n, "d": run.d, "c": run.flops, "loss": run.loss}
     for name, value in list(known.items())[2:]:
         if abs(np.log(float(found[name]) / value)) > SAME:

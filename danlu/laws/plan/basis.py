@@ -75,6 +75,10 @@ def basis(by: str | Path | Basis) -> Basis:
     if isinstance(by, Basis):
         return by
     if ".json" not in str(by):
+        if Path(by).suffix:
+            raise LawError(
+                f"{by} is no fit: danlu laws fit {by} --json > fit.json makes one, --by fit.json plans by it"
+            )
         theta, source = CHINCHILLA.theta(str(by)), CHINCHILLA.published[str(by)].source
         return Basis(theta, None, source, POINTS, ERRORS.get(str(by)))
     fitted = load(Path(by))

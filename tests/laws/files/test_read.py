@@ -267,6 +267,11 @@ def test_rows_that_are_copies_count_once(tmp_path: Path) -> None:
     assert seeds.points.size == 27 and seeds.warnings == []
 
 
+def test_one_column_is_not_two_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(LawError, match="column tokens cannot be both d and n"):
+        read(csv(tmp_path, "n,tokens,loss\n1e6,1e7,3\n"), {"n": "tokens", "d": "tokens"})
+
+
 FAMILIES = "family,n,d,loss,Note\na,70M,1e9,4,x\nb,160M,2e9,3.5,\na,1.2B,3e9,3,y\n"
 
 
