@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
@@ -29,13 +30,13 @@ class Contrast:
     kind: Kind = "paired"
     doubt: tuple[float, float] = (0.0, 0.0)
 
-    @property
+    @cached_property
     def rows(self) -> list[tuple[float, float]]:
         """The values of both sides, of the seeds that count."""
         rows = zip(self.baseline, self.variant, strict=True)
         return [(b, v) for b, v in rows if math.isfinite(b) and math.isfinite(v)]
 
-    @property
+    @cached_property
     def differences(self) -> list[float]:
         """Variant − baseline, of the seeds that count."""
         return [v - b for b, v in self.rows]
@@ -47,8 +48,8 @@ class Contrast:
             return UNKNOWN
         if self.kind == "unpaired":
             return unpaired(*self._apart, level)
-        low, high = ((anytime if self.kind == "anytime" else paired)(end, level) for end in self._ends)
-        return Interval(fmean(self.differences), low.low, high.high)
+        found = [(anytime if self.kind == "anytime" else paired)(end, level) for end in self._ends]
+        return Interval(fmean(self.differences), found[0].low, found[-1].high)
 
     @property
     def p(self) -> float:
@@ -72,10 +73,13 @@ class Contrast:
     def _apart(self) -> tuple[list[float], list[float]]:
         return [b for b, _ in self.rows], [v for _, v in self.rows]
 
-    @property
-    def _ends(self) -> tuple[list[float], list[float]]:
+    @cached_property
+    def _ends(self) -> list[list[float]]:
+        """The differences at the low and the high end of the ``doubt``; without one, once."""
         found = self.differences
-        return [x - self.doubt[0] for x in found], [x + self.doubt[1] for x in found]
+        if not any(self.doubt):
+            return [found]
+        return [[x - self.doubt[0] for x in found], [x + self.doubt[1] for x in found]]
 
     @property
     def _undecided(self) -> bool:
