@@ -47,6 +47,8 @@ JUDGING = (  # what says of runs that are there what they mean: no number of a r
     "lab/claims/verdict.py",
     "lab/referee/findings.py",
     "lab/referee/regime.py",
+    "lab/referee/scale.py",
+    "lab/referee/tuning.py",
     "lab/regime.py",
     "lab/statistics",
     "lab/trial/findings.py",
