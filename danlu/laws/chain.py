@@ -30,7 +30,7 @@ FORMS: tuple[Form, ...] = ("sigmoid", "exponential")
 LOSSES = ("loss", "task_loss")
 NO_LOSS = 1e-9  # what stands for a loss of zero, of which there is no logarithm
 CEILING = 1.02  # an accuracy beyond 1 by less than this is the fit's own error
-ROUNDED = 1e-5  # of accuracy: residuals that are rounding
+ROUNDED = 1e-4  # of accuracy: residuals that are rounding
 LEVEL = 0.01  # of a false alarm that the ideal point contradicts the others
 SIZES = ("c", "n", "d", "loss", "task_loss")  # by the first, the largest (losses: lowest) rungs are held out
 

@@ -68,6 +68,7 @@ def test_the_page_draws_each_link_and_accuracy_over_compute():
         assert link.said in text
 
 
+@pytest.mark.slow
 def test_an_ideal_point_that_contradicts_is_told_by_the_scatter():
     """A ceiling of 95 % beside one of 100 %, exact to four digits: both misfits are far below a per cent."""
     loss = np.linspace(2.2, 4.0, 40)

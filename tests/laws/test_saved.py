@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from danlu.files.json import write_json
-from danlu.laws import LAWS, LawError, Points, Warned, fit, law, load, predict
+from danlu.laws import LAWS, LawError, Points, Warned, fit, law, load, predict, resample, scatter
 from danlu.laws.answer import Answer, answer
 from danlu.laws.base import ascii_name
 
@@ -63,7 +63,8 @@ def test_one_file_gives_one_answer(tmp_path: Path) -> None:
     n = 2e7 * 1.5 ** np.arange(15)
     noise = np.random.default_rng(3).normal(1, 0.002, 15)
     loss = CHINCHILLA.predict(CHINCHILLA.theta("hoffmann"), {"n": n, "d": 20 * n}) * noise
-    one = answer(CHINCHILLA, Points(n=n, d=20 * n, loss=loss), resamples=40, rungs=0)
+    found = fit(CHINCHILLA, Points(n=n, d=20 * n, loss=loss))
+    one = Answer(found, resample(found, 40), {}, None, scatter(found), None)
     place = {"n": 7e9, "d": 1.4e11}
     write_json(tmp_path / "fit.json", one.json())
     direct, read = predict(one.saved, place), predict(load(tmp_path / "fit.json"), place)
