@@ -27,6 +27,7 @@ from danlu.nn.bottlenecks import (
     information,
     keyed,
 )
+from danlu.nn.bottlenecks.narrow import MOST_COUNTED
 from danlu.nn.outline import outlines
 from danlu.objectives.base import Draw, Example, Losses, Sample, Tensors, beside, unwrapped
 from danlu.objectives.code_prior import CodePrior
@@ -186,10 +187,15 @@ class Autoencode(Numbers):
         return whole.noise(x.flatten(1), decoded.view(self.draws, len(x), -1))
 
     def _codes(self, model: nn.Module) -> dict[str, float]:
-        usage = Usage(self.bottleneck.codes, self.bottleneck.groups)
+        size, groups = self.bottleneck.codes, self.bottleneck.groups
         example = self._held_out(model)
-        for (x,) in _pieces(example["data"]):
-            usage.add(model(x).bottled.codes)
+        found = [model(x).bottled.codes.reshape(-1, groups) for (x,) in _pieces(example["data"])]
+        codes = torch.cat(found)
+        if size > MOST_COUNTED:  # no table holds all, and few of them are there
+            there, codes = codes.unique(return_inverse=True)
+            size = len(there)
+        usage = Usage(size, groups)
+        usage.add(codes)
         # Of several groups: of a vector, coded group by group
         return {
             "code_perplexity": float(usage.perplexity.log().mean().exp()),

@@ -119,10 +119,10 @@ class BigramBackcopy(Language):
         counter = Counter(0, 0, _HELD_OUT)
 
         def example(places: Sequence[int], rows: int | None) -> Example:
-            drawn = [counter.uniform(place, place + 1, self.context) for place in places]
+            drawn = [counter.uniform(place, place + 1, self.context) for place in list(places) or [0]]
             made = self.rows(np.concatenate(drawn))
             whole = self.make(made[:, :-1], made[:, 1:], ())
-            return filled(whole, len(places), len(places) if rows is None else rows)
+            return filled(whole, len(places), len(drawn) if rows is None else rows)
 
         return HeldOut(max(1, (limit or _HELD_OUT_TOKENS) // self.context), example)
 

@@ -73,11 +73,12 @@ class MaskedDiffusion(Language):
     # ---------------------------------------------------------------- writing
 
     def follow(
-        self, model: Any, text: Sequence[int], count: int, *, seed: int = 0, **how: Any
+        self, model: Any, text: Sequence[int], count: int, *, bare: bool = False, seed: int = 0, **how: Any
     ) -> Iterator[int]:
         """As ``fill`` writes it, in windows of ``context``, each of which begins with the last half of that
         before. The tokens after the last one stay masked."""
-        known, wanted = [self.separator, *text], 1 + len(text) + count
+        known = list(text) if bare else [self.separator, *text]
+        wanted = len(known) + count
         generator = torch.Generator().manual_seed(seed)
         while len(known) < wanted:
             given = known if len(known) < self.context else known[len(known) - self.context // 2 :]

@@ -136,7 +136,10 @@ def test_whole_numbers_become_real_ones_in_their_step() -> None:
     assert objective.bits(64 * density) == pytest.approx(math.log2(17))
 
 
-@pytest.mark.parametrize("bottleneck", ALL, ids=lambda part: part.kind)
+MORE = [*ALL, LFQ(size=40)]  # whose codes fit no table
+
+
+@pytest.mark.parametrize("bottleneck", MORE, ids=lambda part: f"{part.kind}-{getattr(part, 'size', '')}")
 def test_what_is_measured_is_what_the_specification_says(bottleneck) -> None:
     described = Described(samples=64, draws=4, bottleneck=bottleneck)
     objective: Autoencode = build(described, prepare(Moons(held_out=128)))

@@ -113,6 +113,8 @@ def test_a_part_of_the_rows_is_that_part_and_padding_counts_for_nothing() -> Non
     one, more = held_out.example([7], None), held_out.example([7], 5)
     assert (more["tokens"][0] == one["tokens"][0]).all()
     best = Best(of).eval()
+    nothing = of.score(best, tensors(held_out.example([], None)))  # of a process that has no part
+    assert not any(float(value) for value in nothing.values())
     first, second = (of.score(best, tensors(e)) for e in (one, more))
     assert {k: float(v) for k, v in first.items()} == pytest.approx({k: float(v) for k, v in second.items()})
 

@@ -314,6 +314,15 @@ def test_a_text_longer_than_the_context_goes_on_from_the_last_half() -> None:
     assert list(of.follow(model, [1, 2, 0, 1, 1], 3, steps=1, seed=1))  # a prompt longer than the context
 
 
+def test_a_prompt_of_ids_is_all_that_is_given() -> None:
+    of, model, seen = tiny(), table(6), []
+    given = model.forward
+    model.forward = lambda tokens: (seen.append(tokens), given(tokens))[1]  # type: ignore[method-assign]
+    assert len(list(of.follow(model, [1, 0], 2, bare=True))) == 2 and list(of.follow(model, [], 1))
+    assert seen[0][0, :2].tolist() == [1, 0] and (seen[0][0, 2:] == of.mask_id).all()
+    assert int(seen[-1][0, 0]) == of.separator
+
+
 def test_documents_that_are_kept_apart_are_refused() -> None:
     with pytest.raises(spec.SpecError, match="would tell where documents end"):
         spec.resolve(["mdlm", "data.documents=separate"])
