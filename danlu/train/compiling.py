@@ -35,6 +35,8 @@ SAVED = 0.3  # of the time of eager updates, at the least
 COLD, WARM = 25.0, 3.0  # seconds to compile, and to take what was compiled from the cache
 EAGER = 0.25  # share of the ceiling that eager updates reach
 PAYS = 2.0  # times what it costs
+INDUCTOR = "TORCHINDUCTOR_CACHE_DIR"
+_ours: str | None = None  # what a run of this process set it to
 GRAPHS = 64  # of one function that may stand beside each other: a batch that grows has several
 
 
@@ -55,7 +57,7 @@ def casts_as_written(experiment: spec.Experiment) -> None:
 
 def compiled(experiment: spec.Experiment, objective: Objective) -> Compiled:
     """What compiles at its first call; artefacts are kept in danlu's cache."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.fspath(_folder(experiment) / "inductor"))
+    _keep_in(_folder(experiment) / "inductor")
     casts_as_written(experiment)
     import torch._dynamo
     import torch._functorch.config as autograd
@@ -68,6 +70,13 @@ def compiled(experiment: spec.Experiment, objective: Objective) -> Compiled:
     loss: Any = torch.compile(objective.loss, dynamic=False)
     score: Any = torch.compile(objective.score, dynamic=False)
     return Compiled(loss, score)
+
+
+def _keep_in(folder: Path) -> None:
+    """Let what is compiled from now on be kept in ``folder``, unless the user has named one."""
+    global _ours
+    if os.environ.get(INDUCTOR) in (None, _ours):
+        os.environ[INDUCTOR] = _ours = os.fspath(folder)
 
 
 def _folder(experiment: spec.Experiment) -> Path:

@@ -317,7 +317,7 @@ def test_a_text_longer_than_the_context_goes_on_from_the_last_half() -> None:
 def test_a_prompt_of_ids_is_all_that_is_given() -> None:
     of, model, seen = tiny(), table(6), []
     given = model.forward
-    model.forward = lambda tokens: (seen.append(tokens), given(tokens))[1]  # type: ignore[method-assign]
+    model.forward = lambda tokens: (seen.append(tokens.clone()), given(tokens))[1]  # type: ignore[method-assign]
     assert len(list(of.follow(model, [1, 0], 2, bare=True))) == 2 and list(of.follow(model, [], 1))
     assert seen[0][0, :2].tolist() == [1, 0] and (seen[0][0, 2:] == of.mask_id).all()
     assert int(seen[-1][0, 0]) == of.separator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from danlu.data import prepare
 from danlu.spec import resolve
 from danlu.train import compiling
 from danlu.train import trainer as trainers
-from danlu.train.assemble import assemble, objective_of
+from danlu.train.assemble import assemble, objective_of, outlined
 from danlu.train.update import to_device
 from tests.train import small
 
@@ -49,6 +50,23 @@ def test_it_pays_where_it_saves_twice_what_it_costs(
     steps: int | None, seconds: float | None, known: bool, pays: bool
 ) -> None:
     assert compiling.pays(experiment(steps, seconds), 1e9, 1e11, known) is pays
+
+
+def test_each_run_keeps_what_it_compiles_by_its_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the user names a folder, it is that."""
+    monkeypatch.delenv(compiling.INDUCTOR, raising=False)
+    monkeypatch.setattr(compiling, "_ours", None)
+    of = resolve("nano")
+    objective = objective_of(of, outlined(of))
+    for name in ("one", "other"):
+        monkeypatch.setattr(compiling, "_folder", lambda experiment, name=name: tmp_path / name)
+        compiling.compiled(of, objective)
+        assert os.environ[compiling.INDUCTOR] == str(tmp_path / name / "inductor")
+    monkeypatch.setenv(compiling.INDUCTOR, "mine")
+    compiling.compiled(of, objective)
+    assert os.environ[compiling.INDUCTOR] == "mine"
 
 
 def test_a_graph_is_known_by_network_and_shapes_and_not_by_seeds_and_rates(
