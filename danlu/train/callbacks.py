@@ -319,7 +319,8 @@ class Average(Callback):
 
     def after_update(self, run: Trainer) -> None:
         if run.applied:
-            self.weights.update(run.moment.progress)
+            with run.clock("optimizer"):
+                self.weights.update(run.moment.progress)
 
     def state(self) -> int:
         return self.weights.seen

@@ -76,7 +76,7 @@ def _keep_in(folder: Path) -> None:
     """Let what is compiled from now on be kept in ``folder``, unless the user has named one."""
     global _ours
     if os.environ.get(INDUCTOR) in (None, _ours):
-        os.environ[INDUCTOR] = _ours = os.fspath(folder)
+        os.environ[INDUCTOR] = _ours = os.path.abspath(folder)  # as the compiler will have it
 
 
 def _folder(experiment: spec.Experiment) -> Path:

@@ -131,7 +131,8 @@ class Trainer:
         """Run to the end; returns the name of a signal if one ended it early. Raises ``RunError``."""
         self.metrics = metrics
         try:
-            return self._loop()
+            with self.clock("other"):  # what is no part of its own, such as a callback
+                return self._loop()
         except Diverged as error:
             if metrics is not None:
                 metrics.append(self.where() | {"step": error.step, "diverged": str(error)})
@@ -205,17 +206,20 @@ class Trainer:
         self._each(lambda callback: callback.before_update(self))
         read = self.update.gradients(now.step, now.units // self.objective.size, self.examples)
         self.warm = True
+        if not self.update.late:
+            with self.clock("train"):
+                _ = read.loss  # waits for the device, which no callback is charged with
+        self.skip = False
+        self._each(lambda callback: callback.after_gradients(self))
+        losses = self.logs(now.step + 1)
         with self.clock("optimizer"):
-            self.skip = False
-            self._each(lambda callback: callback.after_gradients(self))
-            losses = self.logs(now.step + 1)
             if self.skip:
                 self.applied = False
                 self.update.leave_out()
             else:
                 self.applied = self.update.apply(now.step, read, count_losses=losses, note=self._saved())
-            self._each(lambda callback: callback.after_update(self))
-            self.update.clear()
+        self._each(lambda callback: callback.after_update(self))
+        self.update.clear()
         self.unread.append((now.step, read))
         now.step += 1
         now.units += self.moment.batch

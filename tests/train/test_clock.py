@@ -1,8 +1,14 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danlu.spec import resolve
+from danlu.train.callbacks import Callback
 from danlu.train.clock import PARTS, Clock
+from danlu.train.run import train
+from tests.train import small
 
 
 class Timer:
@@ -51,6 +57,24 @@ def test_a_later_process_goes_on():
         timer.now += 4
     assert second.seconds["train"] == 7 and second.active == 7
     assert set(second.state()) == set(PARTS)
+
+
+def test_callbacks_are_no_part_of_start_up_nor_of_updates(tmp_path: Path) -> None:
+    """Each of their moments, but what they measure by a part of its own."""
+    seen = {}
+
+    class Asks(Callback):
+        pass
+
+    moments = ["before_update", "after_gradients", "after_update", "after_step", "between_updates"]
+    for moment in moments:
+        setattr(Asks, moment, lambda self, run, moment=moment: seen.update({moment: run.clock._running[-1]}))
+    with small.quick():
+        train(
+            resolve(small.words(small.corpus(tmp_path), "train.steps=1", "train.evaluate_tokens=100")),
+            tmp_path / "run", small.Told(), callbacks=[Asks()], sample=False,
+        )  # fmt: skip
+    assert seen == dict.fromkeys(moments, "other")
 
 
 def test_seconds_from_elsewhere():

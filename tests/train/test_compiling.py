@@ -14,7 +14,7 @@ from danlu.data import prepare
 from danlu.spec import resolve
 from danlu.train import compiling
 from danlu.train import trainer as trainers
-from danlu.train.assemble import assemble, objective_of, outlined
+from danlu.train.assemble import assemble, objective_of
 from danlu.train.update import to_device
 from tests.train import small
 
@@ -58,14 +58,11 @@ def test_each_run_keeps_what_it_compiles_by_its_own_code(
     """Where the user names a folder, it is that."""
     monkeypatch.delenv(compiling.INDUCTOR, raising=False)
     monkeypatch.setattr(compiling, "_ours", None)
-    of = resolve("nano")
-    objective = objective_of(of, outlined(of))
     for name in ("one", "other"):
-        monkeypatch.setattr(compiling, "_folder", lambda experiment, name=name: tmp_path / name)
-        compiling.compiled(of, objective)
-        assert os.environ[compiling.INDUCTOR] == str(tmp_path / name / "inductor")
+        compiling._keep_in(tmp_path / name)
+        assert os.environ[compiling.INDUCTOR] == str(tmp_path / name)
     monkeypatch.setenv(compiling.INDUCTOR, "mine")
-    compiling.compiled(of, objective)
+    compiling._keep_in(tmp_path / "one")
     assert os.environ[compiling.INDUCTOR] == "mine"
 
 
