@@ -57,7 +57,8 @@ def print_costs(found: dict[str, Any]) -> None:
     n = parameters["without_embeddings"]
     rows.append(("without embeddings; training", human(n), "", human(flops["training"]), ""))
     print_table([(name, *(cell.rjust(13) for cell in cells)) for name, *cells in rows])
-    say(f"training costs {flops['over_6n']:.2f} × 6N FLOPs for each {unit}, N without embeddings")
+    if flops["over_6n"] is not None:
+        say(f"training costs {flops['over_6n']:.2f} × 6N FLOPs for each {unit}, N without embeddings")
     _print_memory(found)
     if found["shape"]:
         _print_shape(found["shape"])

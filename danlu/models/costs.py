@@ -14,6 +14,7 @@ import torch.nn as nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from danlu.models import EncoderDecoder, Model, Patches, Transformer
+from danlu.models.graph import storage_of
 from danlu.models.stack import Stack
 from danlu.nn import Attention, Block
 
@@ -156,13 +157,9 @@ class _Casts(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten._to_copy.default and _key(args[0]) in self.weights:
-            self.found[_key(result)] = result
+        if func is torch.ops.aten._to_copy.default and storage_of(args[0]) in self.weights:
+            self.found[storage_of(result)] = result
         return result
-
-
-def _key(t: torch.Tensor) -> int:
-    return t.untyped_storage()._cdata
 
 
 def kept(model: Model, forward: Callable[[], Any]) -> Kept:
@@ -171,21 +168,21 @@ def kept(model: Model, forward: Callable[[], Any]) -> Kept:
     Tensors that share memory count once; parameters and buffers, which are held anyway, not at all. The
     figure is what autograd saves; while a pass runs there is a little more, what operators use in between.
     """
-    held = {_key(t) for t in (*model.parameters(), *model.buffers())}
+    held = {storage_of(t) for t in (*model.parameters(), *model.buffers())}
     outside: dict[int, torch.Tensor] = {}  # tensors, so that no storage is freed and its key taken again
     inside: list[dict[int, torch.Tensor]] = []
     inputs: dict[int, torch.Tensor] = {}
     place = [outside]
 
     def pack(t: torch.Tensor) -> torch.Tensor:
-        if _key(t) not in held:
-            place[0].setdefault(_key(t), t)
+        if storage_of(t) not in held:
+            place[0].setdefault(storage_of(t), t)
         return t
 
     def enter(block: nn.Module, given: tuple[Any, ...]) -> None:
         inside.append({})
         place[0] = inside[-1]
-        inputs.update((_key(t), t) for t in given if isinstance(t, torch.Tensor))
+        inputs.update((storage_of(t), t) for t in given if isinstance(t, torch.Tensor))
 
     def leave(*_: Any) -> None:
         place[0] = outside
@@ -198,7 +195,7 @@ def kept(model: Model, forward: Callable[[], Any]) -> Kept:
     try:
         with (
             torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),
-            _Casts({_key(p) for p in model.parameters()}) as casts,
+            _Casts({storage_of(p) for p in model.parameters()}) as casts,
         ):
             forward()
     finally:

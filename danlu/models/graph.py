@@ -97,8 +97,8 @@ class _Watch(TorchDispatchMode):
             or (m in blocks and any(isinstance(part, Mixer | FeedForward) for part in m.modules()))
         }
         self.names = {module: name for name, module in model.named_modules()}
-        self.parameters = {_key(p): (name, p) for name, p in model.named_parameters()}
-        self.held = {*self.parameters, *map(_key, model.buffers())}
+        self.parameters = {storage_of(p): (name, p) for name, p in model.named_parameters()}
+        self.held = {*self.parameters, *map(storage_of, model.buffers())}
         self.counted: set[int] = set()  # parameters that a drawn node has
         self.loose: dict[int, int] = {}  # parameters that are nodes of their own: their numbers
         self.read: dict[int, set[int]] = {}  # of drawn nodes: which of these are used inside
@@ -113,8 +113,8 @@ class _Watch(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if self.stack:
             for t in tree_leaves((args, kwargs)):
-                if isinstance(t, torch.Tensor) and _key(t) in self.parameters:
-                    self._use(_key(t))
+                if isinstance(t, torch.Tensor) and storage_of(t) in self.parameters:
+                    self._use(storage_of(t))
             self.stack[-1].flops += flops_of(func, args, kwargs or {}, result)
             if any(name in func.name() for name in ONCE):
                 self.stack[-1].twice = False
@@ -140,7 +140,7 @@ class _Watch(TorchDispatchMode):
             number, self.count = self.count, self.count + 1
             given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
             self.inputs[number] = [t.grad_fn for t in given]
-        new = {_key(p): p.numel() for p in module.parameters() if _key(p) not in self.counted}
+        new = {storage_of(p): p.numel() for p in module.parameters() if storage_of(p) not in self.counted}
         if number >= 0:
             self.counted |= new.keys()
         name, kind = self.names[module], type(module).__name__.strip("_")
@@ -193,8 +193,8 @@ class _Watch(TorchDispatchMode):
                     self.made.setdefault(t.grad_fn, node.number)
 
     def _pack(self, t: torch.Tensor) -> torch.Tensor:
-        if self.stack and _key(t) not in self.held and _key(t) not in self.saved:
-            self.saved[_key(t)] = t
+        if self.stack and storage_of(t) not in self.held and storage_of(t) not in self.saved:
+            self.saved[storage_of(t)] = t
             self.stack[-1].kept += t.untyped_storage().nbytes()
         return t
 
@@ -212,8 +212,8 @@ class _Watch(TorchDispatchMode):
                     continue
                 seen.add(step)
                 variable = getattr(step, "variable", None)
-                if variable is not None and _key(variable) in self.loose:
-                    found.add(self.loose[_key(variable)])
+                if variable is not None and storage_of(variable) in self.loose:
+                    found.add(self.loose[storage_of(variable)])
                 elif step in self.made and self.made[step] != node.number:
                     found.add(self.made[step])
                 else:
@@ -234,7 +234,8 @@ def flops_of(func: Any, args: Any, kwargs: Any, result: Any) -> int:
     return 0 if formula is None else int(formula(*args, **kwargs, out_val=result))
 
 
-def _key(t: torch.Tensor) -> int:
+def storage_of(t: torch.Tensor) -> int:
+    """Which memory a tensor lies in."""
     return t.untyped_storage()._cdata
 
 

@@ -229,7 +229,7 @@ def attend(
     mask = AttentionMask.of(mask)
     pattern = MaskPattern(q.shape[2], k.shape[2], mask.causal, mask.prefix, window, sparse)
     different = across_documents(pattern, mask.documents)
-    masked = different is not None or not (pattern.full or pattern.plainly_causal)
+    masked = different is not None or pattern.masked
     if kernel is None:
         kernel = choose(
             q.device.type,

@@ -85,6 +85,11 @@ class MaskPattern:
         free = self.window is None and self.sparse is None and self.prefix <= 1
         return free and self.causal and self.offset == 0
 
+    @property
+    def masked(self) -> bool:
+        """Whether a fused kernel must be told it in a mask."""
+        return not (self.full or self.plainly_causal)
+
     def keys_of(self, start: int, stop: int) -> tuple[int, int]:
         """The range of keys outside which queries ``start`` to ``stop`` see nothing."""
         low, high = 0, self.keys

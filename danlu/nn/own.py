@@ -167,20 +167,12 @@ class _Mixer(_Branch):
         return length * int(self._around["width"]) * element
 
     def flops(self, batch: int, length: int) -> int:
-        return _counted(self, batch, length, self._around["width"])
+        return contracts.count_flops(self, batch, length, self._around["width"])
 
 
 class _FeedForward(_Branch):
     def flops(self, tokens: int) -> int:
-        return _counted(self, tokens, self._around["width"])
-
-
-def _counted(part: nn.Module, *shape: int) -> int:
-    """``count_flops``, once for a shape: a run asks at every row of its metrics."""
-    known = part.__dict__.setdefault("_flops", {})
-    if shape not in known:
-        known[shape] = contracts.count_flops(part, *shape)
-    return int(known[shape])
+        return contracts.count_flops(self, tokens, self._around["width"])
 
 
 # Whose methods a class of a family gets where it has none of the name.

@@ -25,7 +25,7 @@ class Classify(Objective):
     numbers is an image of one pixel with d channels.
 
     ``smoothing`` s: the target is 1 − s on the right class and s/classes on all (Szegedy et al. 2016, section
-    7); held-out metrics are without it.
+    7). What that adds is a penalty: losses and held-out metrics are without it.
     """
 
     def __init__(self, source: Finite, *, smoothing: float = 0.0) -> None:
@@ -53,16 +53,20 @@ class Classify(Objective):
 
     def loss(self, model: nn.Module, example: Tensors) -> Losses:
         logits, targets = model(example["images"]), example["targets"]
-        smoothing = self.smoothing if model.training else 0.0
-        total = F.cross_entropy(
-            logits, targets, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing
-        )
-        own = auxiliary(model) if model.training else None
-        return Losses(total, None if own is None else own * len(targets))
+        nats = _nats(logits, targets)
+        if not model.training:
+            return Losses(nats)
+        own, penalties = auxiliary(model), []
+        if self.smoothing:  # whose gradient is the whole one
+            nats = nats.detach()
+            penalties.append(_nats(logits, targets, self.smoothing) - nats)
+        if own is not None:
+            penalties.append(own * len(targets))
+        return Losses(nats, sum(penalties, torch.zeros_like(nats)) if penalties else None)
 
     def score(self, model: nn.Module, example: Tensors) -> dict[str, torch.Tensor]:
         logits, targets = model(example["images"]), example["targets"]
-        nats = F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+        nats = _nats(logits, targets)
         right = logits.argmax(-1) == targets
         return {"nats": nats, "right": right.sum(), "images": (targets != IGNORED).sum()}
 
@@ -89,3 +93,7 @@ class Classify(Objective):
 
     def about(self) -> str:
         return told(self.source)
+
+
+def _nats(logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    return F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)

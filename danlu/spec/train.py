@@ -80,6 +80,11 @@ class Train(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
 
+    @property
+    def rows(self) -> int:
+        """Sequences in one forward pass, where there is one process."""
+        return self.microbatch or self.batch
+
     def batches(self) -> dict[str, int]:
         """The batches of which all others are sums and differences, by the field that says so."""
         said = {}

@@ -37,7 +37,7 @@ def measure_omegas(model: nn.Module, experiment: spec.Experiment, objective: Obj
         following[stack] = float(omega**2 * x.var() + branch.var()) ** 0.5
 
     train = experiment.train
-    rows = min(train.microbatch or train.batch, ROWS)
+    rows = min(train.rows, ROWS)
     example = objective.example(Draw(train.seed, 0, 0, 0, rows))
     hooks = [module.register_forward_pre_hook(take) for module in joins]
     training = model.training

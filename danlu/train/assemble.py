@@ -4,6 +4,7 @@ takes it from here."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,7 +47,7 @@ class Assembly:
         """The parameters that learn, with their names."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
-    @property
+    @cached_property
     def flops_per_unit(self) -> int:
         """FLOPs of training for one token of text (one image)."""
         return int(training_flops(self.objective, self.model) // self.objective.size)

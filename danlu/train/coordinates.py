@@ -57,7 +57,7 @@ def slopes(changes: Changes) -> dict[str, float]:
 
 def _changes(experiment: spec.Experiment, steps: int, seed: int) -> dict[str, float]:
     train = experiment.train
-    rows = train.microbatch or train.batch
+    rows = train.rows
     once = {"seed": seed, "clip": 0.0, "batch": rows, "microbatch": None, "ramp": (), "weights": "float32"}
     experiment = experiment.model_copy(update={"train": train.model_copy(update=once)})
     objective = objective_of(experiment, noise(experiment, rows, seed))

@@ -14,7 +14,7 @@ from danlu.models import costs as of_model
 from danlu.nn.fused import META
 from danlu.objectives import Draw, Language, Objective, training_keys
 from danlu.spec.shapes import advice
-from danlu.train.assemble import outline, outlined
+from danlu.train.assemble import outline, outlined, training_flops
 from danlu.train.teacher import sketch
 
 BATCHES = (1, 32)  # sequences that are written side by side
@@ -29,9 +29,10 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
 
     ``parameters``: ``parts``, ``total`` and ``without_embeddings``, the N of 6N; ``flops``, for each token of
     the text that is read (each image): ``forward`` by part, ``training`` (3 × forward, and what a teacher
-    computes) and ``over_6n``, how many times 6N that is; ``cache`` (None where the model continues no text):
-    ``bytes`` after a context, ``per_token``, what each token beyond one context adds on average over the
-    next, and ``full``, the same as ``bytes`` of multi-head attention of the same shape; each by type;
+    computes) and ``over_6n``, how many times 6N that is (None where N is 0); ``cache`` (None where the model
+    continues no text): ``bytes`` after a context, ``per_token``, what each token beyond one context adds on
+    average over the next, and ``full``, the same as ``bytes`` of multi-head attention of the same shape; each
+    by type;
     ``memory`` of a training pass over
     ``rows`` sequences, in bytes: ``weights`` and ``gradients`` (their type is ``train.weights``),
     ``activations`` kept for the backward pass and ``copies`` of weights in the activations' type;
@@ -45,7 +46,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     objective, model, device, precision = outline(experiment, outlined(experiment, vocabulary))
     sketch(experiment, objective)
     element = model.compute.itemsize
-    rows = train.microbatch or train.batch
+    rows = train.rows
     standing_for = META.set(device)
     try:
         kept = of_model.kept(model, lambda: objective.loss(model, example_of(objective, rows)))
@@ -58,7 +59,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     total, n = sum(parts.values()), of_model.without_embeddings(parts)
     forward = {part: count / context for part, count in of_model.flops(model, *objective.lengths).items()}
     whole = sum(forward.values())
-    training = 3 * whole + objective.beside(model) / context
+    training = training_flops(objective, model) / context
     activations, copies = kept[2:] if train.recompute else kept[:2]
     stored = 4 if train.weights == "float32" else 2
     moved = total * (2 * element + stored) + 2 * kept.activations
@@ -70,7 +71,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
         "context": context,
         "rows": rows,
         "parameters": {"parts": parts, "total": total, "without_embeddings": n},
-        "flops": {"forward": forward, "training": training, "over_6n": training / (6 * n)},
+        "flops": {"forward": forward, "training": training, "over_6n": training / (6 * n) if n else None},
         "cache": None if writer is None else _cache(writer, objective.lengths),
         "memory": {
             "weights": stored * total,

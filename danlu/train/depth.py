@@ -66,7 +66,7 @@ def depth(experiment: spec.Experiment, step: float = 1e-6, update: Update = "sig
     loss is not finite.
     """
     experiment, train = _drawn(experiment), experiment.train
-    rows, seed = max(2, min(train.microbatch or train.batch, ROWS)), train.seed
+    rows, seed = max(2, min(train.rows, ROWS)), train.seed
     objective = objective_of(experiment, noise(experiment, rows, seed))
     torch.manual_seed(seed)
     model = network(experiment, objective)

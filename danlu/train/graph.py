@@ -17,7 +17,7 @@ def of_experiment(experiment: spec.Experiment) -> dict[str, Any]:
     pass, ``device`` and ``precision`` that a run would have here."""
     objective, model, device, precision = outline(experiment, outlined(experiment))
     sketch(experiment, objective)
-    rows = experiment.train.microbatch or experiment.train.batch
+    rows = experiment.train.rows
     standing_for = META.set(device)
     try:
         root = graph(model, lambda: objective.loss(model, example_of(objective, rows)))

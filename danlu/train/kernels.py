@@ -66,8 +66,8 @@ def _choice(
         return choose(device, dtype, memory, needs=part.needs())
     if not isinstance(part, Attention):
         pattern = MaskPattern(length, length, mask.causal, mask.prefix)
-        return choose(device, dtype, length, masked=separate or not (pattern.full or pattern.plainly_causal))
+        return choose(device, dtype, length, masked=separate or pattern.masked)
     pattern = MaskPattern(length, length, mask.causal, mask.prefix, part.window, part.sparse)
     biased = any(p.requires_grad for relative in part.relative for p in relative.parameters())
-    masked = separate or not (pattern.full or pattern.plainly_causal)
+    masked = separate or pattern.masked
     return choose(device, dtype, length, masked=masked, biased=biased, needs=part.needs())

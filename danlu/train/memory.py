@@ -27,7 +27,7 @@ def check_memory(experiment: spec.Experiment, objective: Objective, device: torc
         return
     model, train = experiment.model, experiment.train
     layers = getattr(model, "layers", 1)
-    rows, kept = train.microbatch or train.batch, 1 if train.recompute else layers
+    rows, kept = train.rows, 1 if train.recompute else layers
     needed = {
         f"train.batch = {train.batch}": train.batch * objective.size * OF_A_POSITION,
         f"train.microbatch = {rows}": rows * objective.size * kept,

@@ -71,7 +71,7 @@ def training_passes(
 ) -> Iterator[Callable[[], Any]]:
     """Passes over batches of the size of training: those of the first ``count`` updates, on ``device``."""
     train = experiment.train
-    rows = train.microbatch or train.batch
+    rows = train.rows
     for i in range(count):
         example = to_device(objective.example(Draw(train.seed, i, i * rows, 0, rows)), device)
         yield partial(objective.loss, model, example)

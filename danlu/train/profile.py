@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from danlu import data, spec
 from danlu.train import compiling
@@ -20,7 +19,7 @@ from danlu.train.communication import collectives
 from danlu.train.kernels import report
 from danlu.train.machine import ceiling, convolves, keep_memory, pick_device, pick_precision
 from danlu.train.parallel import Processes, processes
-from danlu.train.roofline import parts
+from danlu.train.roofline import moved, parts
 from danlu.train.teacher import teach
 from danlu.train.update import Update
 
@@ -39,10 +38,7 @@ class Traffic(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            for leaf in tree_leaves((args, kwargs or {}, result)):
-                if isinstance(leaf, torch.Tensor):
-                    self.bytes += leaf.numel() * leaf.element_size()
+        self.bytes += moved(func, args, kwargs or {}, result)
         return result
 
 

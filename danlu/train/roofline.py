@@ -19,6 +19,12 @@ from danlu.models.graph import flops_of
 OUTSIDE = "loss and between"  # what belongs to no part
 
 
+def moved(func: Any, args: Any, kwargs: Any, result: Any) -> int:
+    """Bytes of the tensors that an operator reads and writes; 0 of a view."""
+    leaves = () if func.is_view else tree_leaves((args, kwargs, result))
+    return sum(t.numel() * t.element_size() for t in leaves if isinstance(t, torch.Tensor))
+
+
 class Roofline(TorchDispatchMode):
     """Seconds, FLOPs and bytes of every operator, by the part of the network that it works for: ``seconds``,
     ``flops`` and ``bytes`` by name. Backward passes count with the part whose gradient they make, as far as
@@ -39,11 +45,9 @@ class Roofline(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self._wait()
         spent, part = time.perf_counter() - start, self.at[-1]
-        leaves = () if func.is_view else tree_leaves((args, kwargs or {}, result))
-        moved = sum(t.numel() * t.element_size() for t in leaves if isinstance(t, torch.Tensor))
         self.seconds[part] = self.seconds.get(part, 0.0) + spent
         self.flops[part] = self.flops.get(part, 0) + flops_of(func, args, kwargs or {}, result)
-        self.bytes[part] = self.bytes.get(part, 0) + moved
+        self.bytes[part] = self.bytes.get(part, 0) + moved(func, args, kwargs or {}, result)
         return result
 
     def _wait(self) -> None:

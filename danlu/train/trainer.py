@@ -17,7 +17,7 @@ from danlu.optim import Progress, Settings
 from danlu.train import checkpoint, store
 from danlu.train.assemble import Assembly
 from danlu.train.averages import WeightsAverage, averaged
-from danlu.train.callbacks import Callback, Tensors, standard
+from danlu.train.callbacks import Callback, Tensors
 from danlu.train.choices import Choices
 from danlu.train.clock import Clock
 from danlu.train.compiling import Compiled, run_eagerly, warm_up
@@ -30,6 +30,7 @@ from danlu.train.metrics import MetricsFile
 from danlu.train.plan import Plan
 from danlu.train.precision import LossScale
 from danlu.train.reading import Reading
+from danlu.train.standard import standard
 from danlu.train.update import Update, to_device
 
 

@@ -36,10 +36,18 @@ def tensors(example: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_loss_is_the_cross_entropy(smoothing: float) -> None:
     example = tensors(made().example(Draw(0, 0, 0, 0, 16)))
+    example["images"].requires_grad_()
     model = Guess()
     logits, targets = model(example["images"]), example["targets"]
     expected = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
-    torch.testing.assert_close(made(smoothing).loss(model, example).total, expected)
+    losses = made(smoothing).loss(model, example)
+    torch.testing.assert_close(losses.minimised, expected)
+    torch.testing.assert_close(losses.total, F.cross_entropy(logits, targets, reduction="sum"))
+    ours, its = (
+        torch.autograd.grad(one, example["images"], retain_graph=True)[0]
+        for one in (losses.minimised, expected)
+    )
+    assert torch.equal(ours, its)
     plain = F.cross_entropy(logits, targets, reduction="sum")
     torch.testing.assert_close(made(smoothing).loss(model.eval(), example).total, plain)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from danlu.spec import resolve
 from danlu.train import run
-from danlu.train.callbacks import Callback, Spikes
+from danlu.train.callbacks import Callback
+from danlu.train.skipping import Spikes
 from danlu.train.trainer import Silent, Trainer
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from danlu import data, objectives, spec
+from danlu.cli.main import app
 from danlu.models import build
 from danlu.models import costs as of_model
 from danlu.spec import catalog, resolve
@@ -70,6 +72,13 @@ def test_what_a_cache_grows_by():
     assert by[()]["bytes"] == by[()]["full"] == by[("+window",)]["full"]
     assert set(by[("+window",)]["per_token"].values()) == set(by[("+lru",)]["per_token"].values()) == {0}
     assert costs(resolve(["tiny", "+masked-lm", *PLAIN]))["cache"] is None
+
+
+def test_a_network_of_its_ends_alone_has_no_n() -> None:
+    """A SIREN of one layer: an input map, which counts as an embedding, and a readout."""
+    told = costs(resolve(["siren-chirp", "model.layers=1", *PLAIN]))
+    assert told["parameters"]["without_embeddings"] == 0 and told["flops"]["over_6n"] is None
+    assert CliRunner().invoke(app, ["show", "siren-chirp", "model.layers=1", "--costs"]).exit_code == 0
 
 
 # Larger ones are the same parts more often.

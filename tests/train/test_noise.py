@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,9 @@ from danlu.lab.errors import LabError
 from danlu.objectives import Draw
 from danlu.train import metrics
 from danlu.train.assemble import assemble, objective_of
+from danlu.train.callbacks import Noise
 from danlu.train.errors import RunError
+from danlu.train.parallel import ALONE, Processes
 from danlu.train.update import Update
 from tests.train import small
 
@@ -102,6 +106,18 @@ def test_the_measure(tmp_path: Path, corpus: Path) -> None:
 def test_what_cannot_be_measured(corpus: Path, words: list[str], said: str) -> None:
     with pytest.raises(spec.SpecError, match=said):
         spec.resolve(small.words(corpus, *RUN, EVERY, *words))
+
+
+def test_a_process_with_one_pass_has_nothing_to_compare(corpus: Path) -> None:
+    """Of a batch of 4 for two processes, 2 fall to each."""
+    experiment = spec.resolve(small.words(corpus, *RUN, EVERY, "train.batch=4"))
+    objective = objective_of(experiment, data.prepare(experiment.data))
+    update = Update(assemble(experiment, objective, "float32"))
+    group = Processes(0, 2, ALONE.device)
+    object.__setattr__(update.made, "group", group)
+    run: Any = SimpleNamespace(experiment=experiment, update=update, group=group)
+    with pytest.raises(RunError, match=r"train\.microbatch = 2 is all that falls to one of 2 processes"):
+        Noise(run)
 
 
 def test_tigers_momentum_leaves_no_gradient(tmp_path: Path, corpus: Path) -> None:

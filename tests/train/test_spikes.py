@@ -21,8 +21,9 @@ from danlu.spec import resolve
 from danlu.spec.errors import SpecError
 from danlu.train import checkpoint, metrics, store
 from danlu.train import run as runs
-from danlu.train.callbacks import IN_A_ROW, Callback
+from danlu.train.callbacks import Callback
 from danlu.train.errors import Diverged, RunError
+from danlu.train.skipping import IN_A_ROW
 from danlu.train.spikes import FEWEST, FLOOR, THRESHOLD, WINDOW, Detector, find
 from danlu.train.trainer import Trainer
 from tests.conftest import LIMIT, ROOT

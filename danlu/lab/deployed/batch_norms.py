@@ -78,7 +78,7 @@ class _Score:
     def __init__(self, run: LoadedRun, objective: Objective) -> None:
         train = run.experiment.train
         self.objective = objective
-        self.training_rows = train.microbatch or train.batch
+        self.training_rows = train.rows
         self.rows = evaluation_rows(run.experiment, objective)
         self.held_out = objective.held_out(train.evaluate_tokens)
         self.name = run.experiment.objective.metrics[0].name

@@ -58,7 +58,7 @@ def train_mode_gap(run: Trained) -> float:
     model.train()
     sums: dict[str, float] = {}
     with torch.no_grad():
-        for example in run.examples(train.microbatch or train.batch):
+        for example in run.examples(train.rows):
             for name, value in objective.score(model, to_device(example, ALONE.device)).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
     return objective.measure(sums)[run.experiment.objective.metrics[0].name] - run.metric

@@ -75,4 +75,4 @@ def _test(answer: Answer, finding: Finding, one: Mapping[str, Any]) -> tuple[str
 
 def _rows(answer: Answer, finding: Finding) -> int:
     train = answer.sides[finding.pairs.idea, "steps"][0].experiment.train
-    return int(train.microbatch or train.batch)
+    return int(train.rows)
