@@ -25,7 +25,7 @@ def fold_norms(model: Encoder | Patches) -> None:
     embedding, before a part that reads its input in other ways than by linear maps.
     """
     if model.width_multiplier != 1:
-        raise ValueError("base_width divides the stream before the readout, which no fold takes in account")
+        raise ValueError("base_width divides the stream before the readout, which no fold takes into account")
     steps = _steps(model)
     left = [name for name, m in model.named_modules() if isinstance(m, BatchNorm) and m not in steps]
     if left:

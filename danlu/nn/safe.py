@@ -7,9 +7,8 @@ result after it. A NaN stays a NaN, and so does the root or the logarithm of a n
 
 All work elementwise on tensors of one floating type, and in that type.
 
-Within danlu, ``norm`` serves queries and keys of length one (``qk_norm``). Nothing else in a network needs
-them: norms and optimizers add an ε that their papers ask for, a position sees one key at least (itself), and
-logarithms are taken of numbers of keys, which have no gradient.
+Within danlu they serve queries and keys of length one (``qk_norm``), and bottlenecks (``estimators``,
+``lfq``). Norms and optimizers need none: they add an ε that their papers ask for.
 
 >>> x = torch.zeros(3, requires_grad=True)
 >>> torch.autograd.grad(norm(x), x)[0], torch.autograd.grad(x.square().sum().sqrt(), x)[0]

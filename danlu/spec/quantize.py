@@ -1,4 +1,4 @@
-"""Specification of training with weights in few bits; carried out by ``danlu.train.quantized``."""
+"""Specification of training with weights in few bits; carried out by ``danlu.train.rounding``."""
 
 from __future__ import annotations
 

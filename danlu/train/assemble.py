@@ -81,7 +81,7 @@ def network(experiment: spec.Experiment, objective: Objective, precision: str = 
     model: Model = build(experiment.model, *objective.inputs)
     model.compute = PRECISIONS[precision]
     if (quantize := experiment.train.quantize) is not None:
-        from danlu.train.quantized import prepare
+        from danlu.train.rounding import prepare
 
         prepare(model, quantize)
     return model

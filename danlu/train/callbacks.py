@@ -89,7 +89,7 @@ class Quantize(Callback):
     def between_updates(self, run: Trainer) -> None:
         if self._on:
             return
-        from danlu.train.quantized import begin, begins
+        from danlu.train.rounding import begin, begins
 
         progress = run.group.share(run.progress())
         if progress >= begins(run.experiment, run.plan.at(run.state.step, run.state.units, progress)):
@@ -100,7 +100,7 @@ class Quantize(Callback):
         return self._on
 
     def load_state(self, state: bool) -> None:
-        from danlu.train.quantized import activate
+        from danlu.train.rounding import activate
 
         self._on = state
         if state:

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from danlu.train import store, whole
-from danlu.train.store import clean, latest_step, list_steps, prune, step_folder
 from danlu.train.whole import Tensors, compare, fill, save
 
-__all__ = [
-    "clean", "compare", "fill", "latest_step", "list_steps", "load", "prune", "save", "step_folder",
-]  # fmt: skip
+__all__ = ["compare", "fill", "load", "save"]
 
 
 def load(

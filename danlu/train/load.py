@@ -67,7 +67,7 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
         round_activations(model, quantized)
     checkpoint.fill(model, weights, where)
     if state.get("quantize"):
-        from danlu.train.quantized import activate  # train.quantize has begun
+        from danlu.train.rounding import activate  # train.quantize has begun
 
         activate(model)
     if averaged and state.get("average"):  # of learned parameters alone, tied ones once

@@ -249,7 +249,9 @@ class _Run:
             if metrics is not None:
                 metrics.close()
                 for name in write_code(folder.environment, self.recording):
-                    self.reporter.message(f"warning: {name} was edited meanwhile: the run is of no one code")
+                    self.reporter.message(
+                        f"warning: {name} was edited meanwhile: parts of the run used different code"
+                    )
 
     def _earlier(self, folder: RunFolder) -> dict[str, Any] | None:
         """What an earlier process wrote down about this run. Raises ``RunError`` if the data differs."""

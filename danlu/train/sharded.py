@@ -116,15 +116,13 @@ def load_sharded(folder: Path, template: Mapping[str, Tensor], step: int | None 
 def load_full(
     folder: Path, step: int | None = None, prefixes: tuple[str, ...] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All tensors, whole and on the CPU, and the state; by any one process, without a process group.
+    """All tensors of such a checkpoint, whole and on the CPU, and the state; by any one process, without a
+    process group.
 
     ``prefixes``: only names that start with one of them. Raises ``RunError`` as ``checkpoint.load``.
     """
     step = store.choose(folder, step)
     content = store.read_content(folder, step)
-    if content["layout"] == "whole":
-        flat = flatten(whole.load(folder, step, content))
-        return {n: t for n, t in flat.items() if prefixes is None or n.startswith(prefixes)}, content["state"]
     store.verify(folder, step, sorted(content["files"]), content["files"])
     aliases = content["aliases"]
     wanted = [name for name in content["tensors"] if prefixes is None or name.startswith(prefixes)]

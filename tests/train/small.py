@@ -18,7 +18,7 @@ import torch
 from danlu import spec
 from danlu.objectives import language
 from danlu.spec import resolve
-from danlu.train import checkpoint, evaluate, metrics
+from danlu.train import checkpoint, evaluate, metrics, store
 from danlu.train import run as runs
 from tests.conftest import LIMIT, ROOT
 
@@ -131,8 +131,8 @@ def left(folder: Path, step: int | None = None) -> tuple[dict[str, torch.Tensor]
 def assert_same(one: Path, other: Path, *, remembers: bool = True) -> None:
     """Bit for bit: the steps kept, weights, the optimizer's state, positions, metrics. ``remembers``: whether
     the optimizer has a state."""
-    steps = checkpoint.list_steps(one)
-    assert steps == checkpoint.list_steps(other)
+    steps = store.list_steps(one)
+    assert steps == store.list_steps(other)
     for step in steps:
         (here, state), (there, its_state) = left(one, step), left(other, step)
         assert state == its_state

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from danlu.files.errors import FileError
 from danlu.train import store, whole
-from danlu.train.checkpoint import latest_step, list_steps, load, prune, save, step_folder
+from danlu.train.checkpoint import load, save
 from danlu.train.errors import RunError
+from danlu.train.store import latest_step, list_steps, prune, step_folder
 
 
 def example(step):

@@ -18,7 +18,7 @@ from danlu.train.assemble import assemble, network, objective_of
 from danlu.train.errors import RunError
 from danlu.train.load import load_run
 from danlu.train.parallel import shard
-from danlu.train.quantized import activate
+from danlu.train.rounding import activate
 from tests.train import small
 from tests.train.small import assert_same, rows
 from tests.train.test_averages import forget
@@ -131,7 +131,7 @@ def test_at_the_end_it_is_rounding_of_the_trained_weights(text: Path, tmp_path: 
 
 def test_where_the_rate_falls(text: Path) -> None:
     from danlu.optim import Progress
-    from danlu.train.quantized import begins
+    from danlu.train.rounding import begins
 
     now = Progress(0.3)
     for more, start in ((["+wsd"], 0.8), ([], 0.9), (["train.quantize.start=0.25"], 0.25)):

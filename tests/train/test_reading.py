@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from danlu.spec import resolve
-from danlu.train import callbacks, checkpoint
+from danlu.train import callbacks, store
 from danlu.train import update as updates
 from danlu.train.errors import Diverged
 from danlu.train.precision import clip_on_device
@@ -119,10 +119,10 @@ def test_a_run_that_was_cut_off_goes_on(
         force(patch)
         patch.setattr(Trainer, "step", step)
         assert small.run(corpus, tmp_path / "cut", *RUN)["stopped"] == "SIGTERM"
-        assert checkpoint.list_steps(tmp_path / "cut") == [2]
+        assert store.list_steps(tmp_path / "cut") == [2]
         with pytest.raises(KeyboardInterrupt):
             small.run(corpus, tmp_path / "cut", *RUN)
-        assert checkpoint.list_steps(tmp_path / "cut") == [2, 4]
+        assert store.list_steps(tmp_path / "cut") == [2, 4]
     if then == "late":
         force(monkeypatch)
     small.run(corpus, tmp_path / "cut", *RUN)
@@ -167,8 +167,8 @@ def test_what_is_not_finite_is_told_of_its_step_and_nothing_saved_or_evaluated_a
         with pytest.raises(Diverged) as caught:
             small.run(corpus, tmp_path / "run", *words)
     assert evaluated == list(range(2, bad, 2))
-    saved = [step for step in checkpoint.list_steps(tmp_path / "whole") if step < bad]
-    assert checkpoint.list_steps(tmp_path / "run") == saved
+    saved = [step for step in store.list_steps(tmp_path / "whole") if step < bad]
+    assert store.list_steps(tmp_path / "run") == saved
     said = str(caught.value)
     assert said.startswith(f"step {bad}: {what} is nan, which was seen after the update")
     expected = f"The last checkpoint is of step {saved[-1]}" if saved else "There is no checkpoint yet"

@@ -116,7 +116,7 @@ def test_sigterm(
     done = small.run(corpus, run, *RUN)
     assert done["stopped"] is None
     assert_same_but_steps(whole, run)
-    assert checkpoint.list_steps(run) == sorted({*checkpoint.list_steps(whole), *([saved] if saved else [])})
+    assert store.list_steps(run) == sorted({*store.list_steps(whole), *([saved] if saved else [])})
 
 
 @pytest.mark.parametrize(("number", "signal_"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "SIGINT")])

@@ -14,7 +14,7 @@ import yaml
 
 from danlu.files.lock import Held
 from danlu.spec import SpecError, resolve
-from danlu.train import checkpoint
+from danlu.train import store
 from danlu.train.clock import PARTS
 from danlu.train.errors import RunError
 from danlu.train.machine import pick_device
@@ -119,7 +119,7 @@ def test_a_run_without_a_folder_gets_one(
     experiment = resolve(small.words(corpus, "train.steps=1"))
     summary = train(experiment, None, small.Told(), name="tiny+swiglu")
     assert summary is not None and summary["run"].startswith("runs/tiny+swiglu-")
-    assert checkpoint.list_steps(tmp_path / summary["run"]) == [1]
+    assert store.list_steps(tmp_path / summary["run"]) == [1]
 
 
 def test_a_second_process_is_refused_and_told_who_trains(tmp_path: Path, corpus: Path) -> None:

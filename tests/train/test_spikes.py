@@ -219,7 +219,7 @@ def test_it_resumes_bit_for_bit_and_the_ring_stays(tmp_path: Path) -> None:
                 run.interrupt.requested = "SIGTERM"
 
     go(tmp_path, "cut", Stop(26, 1e4), *more)
-    assert checkpoint.latest_step(tmp_path / "cut") == 33
+    assert store.latest_step(tmp_path / "cut") == 33
     go(tmp_path, "cut", Poison(26, 1e4), *more)
     kept = [step for step in store.list_steps(tmp_path / "cut") if step != 33]
     assert kept == store.list_steps(tmp_path / "whole")

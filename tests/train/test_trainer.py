@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
         RunError, match=r"step 1: the loss is nan; nothing was updated\. There is no checkpoint"
     ):
         small.run(corpus, tmp_path / "run", *ADAMW, "train.steps=2")
-    assert checkpoint.list_steps(tmp_path / "run") == []
+    assert store.list_steps(tmp_path / "run") == []
 
 
 def test_a_loss_made_nan_in_the_model_names_a_tensor(
@@ -293,14 +293,14 @@ def test_the_best_checkpoint_is_kept_and_is_by_the_metric(
         "unit": "bits/byte",
         "better": "lower",
     }
-    assert checkpoint.list_steps(tmp_path / "run") == [4, 12]
+    assert store.list_steps(tmp_path / "run") == [4, 12]
 
 
 @pytest.mark.parametrize("keep", [1, 3])
 def test_keep_prunes(tmp_path: Path, corpus: Path, keep: int) -> None:
     more = ["train.steps=6", "train.checkpoint_every=1", f"train.keep={keep}"]
     small.run(corpus, tmp_path / "run", *ADAMW, *more)
-    assert checkpoint.list_steps(tmp_path / "run") == list(range(7 - keep, 7))
+    assert store.list_steps(tmp_path / "run") == list(range(7 - keep, 7))
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(
@@ -319,7 +319,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     with pytest.raises(FileError, match=r"disk full while writing .*step-4") as caught:
         small.run(corpus, tmp_path / "run", *run)
     assert "\n" not in str(caught.value)
-    assert checkpoint.list_steps(tmp_path / "run") == [2] and store.latest_step(tmp_path / "run") == 2
+    assert store.list_steps(tmp_path / "run") == [2] and store.latest_step(tmp_path / "run") == 2
     monkeypatch.undo()
     small.run(corpus, tmp_path / "run", *run)
     small.run(corpus, tmp_path / "clean", *run)
@@ -338,7 +338,7 @@ def test_metrics_that_cannot_be_written_end_the_run_with_a_sentence(
     run = [*ADAMW, "train.steps=3", "train.checkpoint_every=1"]
     with pytest.raises(FileError, match=r"disk full while writing .*metrics\.jsonl"):
         small.run(corpus, tmp_path / "run", *run)
-    assert checkpoint.list_steps(tmp_path / "run") == []  # no checkpoint whose metrics are lost
+    assert store.list_steps(tmp_path / "run") == []  # no checkpoint whose metrics are lost
 
 
 # ------------------------------------------------------------ compiling

@@ -27,7 +27,8 @@ from danlu.spec.words import over
 from danlu.train.assemble import objective_of
 from danlu.train.evaluate import EVALUATION_UNITS
 from danlu.train.parallel import ALONE
-from danlu.train.quantized import format_of, round_activations, settle
+from danlu.train.quantized import round_activations
+from danlu.train.rounding import format_of, settle
 from danlu.train.update import to_device
 
 

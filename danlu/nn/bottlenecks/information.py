@@ -52,9 +52,8 @@ def information(
         for part in z.split(rows)
     ])  # fmt: skip
     own = -0.5 * ((z - mean).square() * precision + log_variance).sum(-1)
-    marginal = torch.maximum(marginal, own) - math.log(
-        n
-    )  # own is one of the n, and rounding must not say less
+    # Own is one of the n, and rounding must not say less.
+    marginal = torch.maximum(marginal, own) - math.log(n)
     return Information(
         float((own - marginal).mean()),
         math.log(n),

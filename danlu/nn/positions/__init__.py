@@ -1,7 +1,7 @@
-"""Positions: where a token stands, told to the model in one of four places.
+"""Positions: where a token stands, told to the model in one of three places.
 
-absolute (vectors added to the embedding) · rotary (queries and keys turned; scaling stretches it to longer
-contexts) · rerope (turned by a bounded distance) · biases (numbers added to the scores).
+embedding: absolute (vectors added to it) · heads: rotary (queries and keys turned; scaling stretches it to
+longer contexts), rerope (turned by a bounded distance) · scores: biases (numbers added to them).
 """
 
 from danlu.nn.positions.absolute import Learned, Sinusoidal
