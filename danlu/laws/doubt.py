@@ -188,9 +188,10 @@ def resample(
     The wild cluster bootstrap with the signs ±1 (Cameron, Gelbach and Miller 2008, doi:10.1162/rest.90.3.414;
     for least absolute deviations Feng, He and Hu 2011, doi:10.1093/biomet/asr052), which holds where noise
     is unequal or runs along a cluster. A point's residual is that of a fit without its cluster, as in the
-    jackknife (MacKinnon, Nielsen and Webb 2023, doi:10.1002/jae.2969); of more than ``FOLDS`` clusters
-    several are left out at a time. The residuals of g clusters are widened by t/z, Student's quantile of
-    g − 1 degrees of freedom over the normal one, at 95 %; ``Draws.of`` widens what few clusters decide.
+    jackknife (MacKinnon, Nielsen and Webb 2023, doi:10.1002/jae.2969), whose variance of g clusters has the
+    factor (g − 1)/g; of more than ``FOLDS`` clusters several are left out at a time. The residuals are
+    widened by t/z, Student's quantile of g − 1 degrees of freedom over the normal one, at 95 %; ``Draws.of``
+    widens what few clusters decide.
 
     ``by``: a column, or a label for each point, whose clusters keep or turn their signs together (runs, sizes
     of models), as points of one run are not independent. ``starts``: of ``refit``.
@@ -205,7 +206,7 @@ def resample(
     _check_clusters(groups, max(FEW, free), free)
     generator = np.random.default_rng(seed)
     far, without = unseen(fit, group, generator)
-    far = far * stdtrit(groups - 1, 0.975) / ndtri(0.975)
+    far = far * np.sqrt((groups - 1) / groups) * stdtrit(groups - 1, 0.975) / ndtri(0.975)
     signs = generator.choice([-1.0, 1.0], (resamples, groups))[:, group]
     predicted = fit.predict(points)
     if law.space == "log":  # ln predicted − ln measured; a factor of e³ is no noise of a loss
