@@ -8,7 +8,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from danlu.cli.costs import _ranges, human
+from danlu.cli.costs import human, ranges
 from danlu.cli.main import app
 from danlu.spec import resolve
 from danlu.train.costs import costs
@@ -38,8 +38,8 @@ def test_human_numbers(number, unit, written):
 
 
 def test_runs_of_layers():
-    assert _ranges([0, 1, 2, 4, 7, 8]) == "0–2, 4, 7–8"
-    assert _ranges([3]) == "3"
+    assert ranges([0, 1, 2, 4, 7, 8]) == "0–2, 4, 7–8"
+    assert ranges([3]) == "3"
 
 
 def test_json_is_what_python_says():
