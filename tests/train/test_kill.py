@@ -78,7 +78,7 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
         (data, "prepare"), (assemble, "build"), (run, "write_json"), (run, "load_run"),
         (Update, "gradients"), (Update, "apply"), (Trainer, "report"), (Trainer, "resume"),
         (evaluate, "to_device"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
-        (whole, "_bytes"), (store, "begin"), (store, "publish"), (store, "prune"),
+        (whole, "as_bytes"), (store, "begin"), (store, "publish"), (store, "prune"),
         (write, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),
     ]  # fmt: skip
     for owner, name in places:
@@ -132,7 +132,7 @@ def driver(folder: Path, seed: int, kills: int, words: list[str]) -> None:
 @pytest.mark.parametrize(("kills", "more"), [(KILLS, []), (8, RAMP)], ids=["plain", "ramp"])
 def test_deaths_leave_no_trace(tmp_path: Path, kills: int, more: list[str]) -> None:
     told = killed(tmp_path, kills, small.words(small.corpus(tmp_path), *RUN, *more))
-    for place in ("prepare", "gradients", "to_device", "_bytes", "publish", "replace", "write", "report"):
+    for place in ("prepare", "gradients", "to_device", "as_bytes", "publish", "replace", "write", "report"):
         assert f"before {place}" in told["places"]  # a kill can come there
     assert len(set(told["deaths"])) >= kills // 3, told["deaths"]
 
