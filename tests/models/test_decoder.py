@@ -55,7 +55,7 @@ def test_a_prefix_sees_itself_and_what_follows_sees_the_past():
     assert torch.equal(model(text, prefix=1), model(text))
 
 
-PLACED = ("learned", "sinusoidal", "fixed", "qk-after")  # what depends on the place in the row
+PLACED = ("learned", "sinusoidal", "fixed", "qk-after", "unmixed-learned")  # of absolute places
 JOINED = ("vq", "lru", "lru-attention")  # what carries documents over, and is refused with them
 
 
