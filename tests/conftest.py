@@ -44,6 +44,18 @@ def fixed_randomness() -> None:
 
 
 @pytest.fixture
+def no_parts() -> Iterator[None]:
+    """Parts that a test registers are gone after it."""
+    from danlu.parts import sources
+
+    kept = sources.snapshot()
+    yield
+    for origin in sources.loaded():
+        sources.forget(origin)
+    sources.restore(kept)
+
+
+@pytest.fixture
 def one_process() -> Iterator[None]:
     """A group of processes that this one alone is in."""
     import torch.distributed as dist

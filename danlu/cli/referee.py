@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from danlu.cli.options import Ledger, Studies
 from danlu.cli.output import print_json, print_table, say, tell
 from danlu.cli.show import AsJson
 
@@ -22,12 +23,8 @@ def referee(
     pairs: Annotated[
         int | None, typer.Option(help="Number of pairs of runs, in place of the file's.", show_default=False)
     ] = None,
-    studies: Annotated[
-        Path, typer.Option(help="The folder of all studies. Runs that are there are not made again.")
-    ] = Path("studies"),
-    ledger: Annotated[Path, typer.Option(metavar="FILE", help="The ledger to write the verdict to.")] = Path(
-        "ledger.yaml"
-    ),
+    studies: Studies = Path("studies"),
+    ledger: Ledger = Path("ledger.yaml"),
     as_json: AsJson = False,
     exit_verdict: Annotated[
         bool,

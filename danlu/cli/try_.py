@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.options import Studies, Workers
+from danlu.cli.options import Ledger, Studies, Workers
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.show import AsJson
 
@@ -72,9 +72,7 @@ def try_(
     ] = None,
     studies: Studies = Path("studies"),
     workers: Workers = None,
-    ledger: Annotated[Path, typer.Option(metavar="FILE", help="The ledger to write the verdict to.")] = Path(
-        "ledger.yaml"
-    ),
+    ledger: Ledger = Path("ledger.yaml"),
     as_json: AsJson = False,
 ) -> None:
     """Test whether an idea helps.

@@ -17,6 +17,11 @@ def rounded(number: float, digits: int = 3) -> str:
     return f"{number:.{digits}g}"
 
 
+def three_digits(number: float) -> float:
+    """The number with three digits, which is what a rate or a share can claim."""
+    return float(f"{number:.3g}")
+
+
 def scientific(number: float) -> str:
     """A number by its power of ten, no digit lost: 6e-5, 2.15e-4, 1e+20."""
     return f"{Decimal(repr(number)).normalize():e}"

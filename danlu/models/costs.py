@@ -1,7 +1,7 @@
 """What a model costs, told from its shapes: parameters, FLOPs, caches, what a backward pass keeps.
 
 All of it works on PyTorch's meta device, where nothing is computed and nothing allocated, so that a model can
-be asked that no machine here could hold: ``with torch.device("meta"): model = build(…)``.
+be asked that no machine here could hold: ``with outlines(): model = build(…)``.
 """
 
 from __future__ import annotations

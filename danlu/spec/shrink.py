@@ -21,6 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from danlu.files.numbers import three_digits
 from danlu.files.yaml import brief
 from danlu.spec import relative
 from danlu.spec.attention import Attention
@@ -227,7 +228,7 @@ def _sped(optimizer: Any, narrower: float) -> Any:
     """The rule at the rate for a width that is ``narrower`` times smaller."""
     if not like_adam(optimizer, "--shrink raises rates like Adam's with 1/width"):
         return optimizer
-    return optimizer.model_copy(update={"lr": _rounded(optimizer.lr * narrower**POWER)})
+    return optimizer.model_copy(update={"lr": three_digits(optimizer.lr * narrower**POWER)})
 
 
 def _run(experiment: Experiment, largest: int, reached: int, context: int) -> dict[str, Any]:
@@ -278,7 +279,7 @@ def _share(text: str, steps: int | None, tokens: int | None) -> Any:
     whole = tokens if unit == "tokens" else steps
     if whole is None:
         raise SpecError(f"{text} cannot be shrunk: the run has no bound in steps or tokens")
-    return _rounded(min(1.0, amount / whole))
+    return three_digits(min(1.0, amount / whole))
 
 
 def tokens_of(experiment: Experiment) -> int | None:
@@ -292,8 +293,3 @@ def _updates(experiment: Experiment) -> int | None:
     """The updates of the whole run, if tokens or steps bound it; a ramp counts as its last batch."""
     tokens = tokens_of(experiment)
     return tokens and max(1, round(tokens / (experiment.train.batch * experiment.data.size)))
-
-
-def _rounded(number: float) -> float:
-    """Three digits, which is what such a number can claim."""
-    return float(f"{number:.3g}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import pytest
@@ -12,19 +11,11 @@ from danlu import spec
 from danlu.lab.errors import LabError
 from danlu.lab.ladder.rates import rated
 from danlu.lab.ladder.shapes import Sized
-from danlu.parts import sources
 from danlu.spec import SpecError, resolve
 from danlu.spec.rates import OTHERS, like_adam
 from danlu.spec.shrink import shrink
 
-
-@pytest.fixture(autouse=True)
-def no_parts() -> Iterator[None]:
-    kept = sources.snapshot()
-    yield
-    for origin in sources.loaded():
-        sources.forget(origin)
-    sources.restore(kept)
+pytestmark = pytest.mark.usefixtures("no_parts")
 
 
 def registered(said: bool | None) -> None:

@@ -15,7 +15,6 @@ import torch
 
 from danlu.cli.main import main
 from danlu.files.errors import DanluError
-from danlu.parts import sources
 from danlu.spikes.causes import Check, cause, slow_beta2
 from danlu.spikes.replay import Replay, go
 from danlu.spikes.study import study
@@ -122,18 +121,13 @@ def test_repeating_is_the_run_again_and_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 10])
+@pytest.mark.usefixtures("no_parts")
 def test_a_planted_batch_is_found_as_data(tmp_path: Path, every: int) -> None:
-    kept = sources.snapshot()
-    try:
-        runpy.run_path(str(Path(__file__).parent / "planted.py"))
-        more = ["objective=planted", "objective.at=225", "train.steps=236", "train.ring=100"]
-        corpus = small.corpus(tmp_path, documents=400)
-        small.run(corpus, tmp_path / "run", *FAST, *more, f"train.log_every={every}")
-        found = explained(tmp_path / "run", at=None if every == 1 else 230)
-    finally:
-        for origin in sources.loaded():
-            sources.forget(origin)
-        sources.restore(kept)
+    runpy.run_path(str(Path(__file__).parent / "planted.py"))
+    more = ["objective=planted", "objective.at=225", "train.steps=236", "train.ring=100"]
+    corpus = small.corpus(tmp_path, documents=400)
+    small.run(corpus, tmp_path / "run", *FAST, *more, f"train.log_every={every}")
+    found = explained(tmp_path / "run", at=None if every == 1 else 230)
     assert (found["step"], found["reading"], found["cause"]) == (226, "data", "data")
     assert found["earlier"] == 100
     assert "8 of 8 rows lie above 6" in check(found, "data")["says"]

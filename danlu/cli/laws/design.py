@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from danlu.cli.laws.columns import AsJson, C, Column, D, Far, N, Unit, Where, of_points, reading, together
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.working import Working
+
+if TYPE_CHECKING:
+    from danlu.laws.saved import Saved
 
 
 def design(
@@ -64,10 +67,11 @@ def design(
         else:
             asked = reading(n, d, c, column, where, unit)
             known, warnings, said = _fitted(file, law or "chinchilla", asked, cluster, resamples or 200)
-    *known, calibration = known
+    assert known.covariance is not None and known.scatter is not None
     found = advise(
-        *known, budget=budget, target=target, runs=runs, rank=rank, calibration=calibration, far=far
-    )
+        known.law, known.theta, known.covariance, known.scatter.total, known.ranges, budget=budget,
+        target=target, runs=runs, rank=rank, calibration=known.calibration, far=far,
+    )  # fmt: skip
     warnings += found.warnings
     if as_json:
         print_json({
@@ -100,24 +104,23 @@ def _half(found: Any, half: float) -> str:
     return f"{half:.2%}" if found.relative else f"{half:.3g}"
 
 
-def _saved(path: Path) -> Any:
-    """Law, parameters, covariance, scatter, ranges and calibration of a fit file."""
+def _saved(path: Path) -> Saved:
+    """The fit of a file."""
     from danlu.laws import LawError, load
 
     one = load(path)
     if one.covariance is None or one.scatter is None:
         raise LawError(f"{path} has no covariance or no scatter; fit again with this danlu, and resamples")
-    return one.law, one.theta, one.covariance, one.scatter.total, one.ranges, one.calibration
+    return one
 
 
 def _fitted(
     file: Path, name: str, asked: dict[str, Any], cluster: str | None, resamples: int
-) -> tuple[Any, list[Any], dict[str, Any]]:
-    """The same of points, with the warnings of reading and fitting, and what was read."""
+) -> tuple[Saved, list[Any], dict[str, Any]]:
+    """The fit of points, with the warnings of reading and fitting, and what was read."""
     from danlu.laws import LawError, read
     from danlu.laws import law as law_of
     from danlu.laws.answer import answer
-    from danlu.laws.saved import ranges
 
     law = law_of(name)
     got = read(file, wanted=(*law.columns, law.target), **asked)
@@ -125,6 +128,4 @@ def _fitted(
     warnings = [*got.warnings, *found.warnings]
     if found.covariance is None:
         raise LawError(f"the fit of {name} has no intervals, so that no run can narrow them: {warnings[-1]}")
-    ends = {key: (low, high) for key, (low, high) in ranges(got.points, law).items()}
-    known = (law, found.fit.vector, found.covariance, found.scatter.total, ends, found.calibration)
-    return known, warnings, got.json()
+    return found.saved, warnings, got.json()

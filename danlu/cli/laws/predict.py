@@ -68,7 +68,7 @@ def predict(
     if twice := [name for one in places for name in one if name in sizes]:
         raise LawError(f"{twice[0]} is given twice, by --{twice[0]} and by --at")
     saved, notes = _fit(source, law, column, where, unit, cluster)
-    found = prediction_of(saved, _together(saved, sizes, places), far=far)
+    found = prediction_of(saved, _all_places(saved, sizes, places), far=far)
     if as_json:
         print_json(found.json())
         return
@@ -77,7 +77,7 @@ def predict(
     _print(found)
 
 
-def _together(saved: Any, sizes: Columns, places: list[dict[str, list[float]]]) -> Any:
+def _all_places(saved: Any, sizes: Columns, places: list[dict[str, list[float]]]) -> Any:
     """All places as columns: of each ``--at``, with ``sizes``, those that the law has a use for."""
     import numpy as np
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from danlu.files.numbers import three_digits
 from danlu.lab.errors import LabError
 from danlu.lab.ladder.shapes import Sized
 from danlu.spec.errors import did_you_mean
@@ -49,7 +50,7 @@ def rated(way: str, recipe: Sized, tokens: float) -> Rated:
 
     def by_powers(sized: Sized, read: float) -> Experiment:
         factor = (sized.parameters / recipe.parameters) ** of_size * (read / tokens) ** of_data
-        return _with(sized.experiment, "optimizer", lr=_rounded(optimizer.lr * factor))
+        return _with(sized.experiment, "optimizer", lr=three_digits(optimizer.lr * factor))
 
     return by_powers
 
@@ -69,7 +70,7 @@ def _fitted(path: Path) -> Rated:
     def predicted(sized: Sized, tokens: float) -> Experiment:
         known = {"n": sized.parameters, "d": tokens, "c": sized.flops * tokens}
         columns = {name: np.array([float(known[name])]) for name in law.columns}
-        return _with(sized.experiment, "optimizer", lr=_rounded(float(law.predict(theta, columns)[0])))
+        return _with(sized.experiment, "optimizer", lr=three_digits(float(law.predict(theta, columns)[0])))
 
     return predicted
 
@@ -77,8 +78,3 @@ def _fitted(path: Path) -> Rated:
 def _with(experiment: Experiment, section: str, **changed: object) -> Experiment:
     part = getattr(experiment, section).model_copy(update=changed)
     return validate(experiment.model_copy(update={section: part}).model_dump())
-
-
-def _rounded(number: float) -> float:
-    """Three digits, which is what such a number can claim."""
-    return float(f"{number:.3g}")

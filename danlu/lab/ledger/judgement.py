@@ -68,8 +68,8 @@ class Judgement:
     ``asked``: questions; ``verdicts``: how many have which, an early one counted with that word. ``stand``:
     the ids of the verdicts that stand under the control, ``alone`` and ``interval_only`` of the others that
     claim something (``control``). ``needed``: the e-value with which the next question would stand, and
-    ``pairs``, how many can give it at best. ``accuracy``: of how many verdicts over rungs the bottom rung had
-    the sign of the top rung, by family, all together under ``all``.
+    ``pairs``, how many can give it at best. ``accuracy``: of how many verdicts over rungs the smallest size
+    had the sign of the largest, by family, all together under ``all``.
     """
 
     asked: int
@@ -209,9 +209,8 @@ def _gains(entries: Iterable[Entry], families: dict[str, str]) -> tuple[Shrunken
     for entry in entries:
         gain = entry.gain
         if entry.answered and gain is not None and gain.low and gain.high:
-            error = math.log(gain.high / gain.low) / (
-                2 * NORMAL
-            )  # Student's is wider: a little more is drawn
+            # Student's interval is wider than a normal one, so that a little more is shrunk.
+            error = math.log(gain.high / gain.low) / (2 * NORMAL)
             by_family.setdefault(families[entry.id], []).append((entry, math.log(gain.value), error))
     found = []
     for name, each in by_family.items():

@@ -8,6 +8,7 @@ import numpy as np
 
 from danlu.draw import Chart, Table, page
 from danlu.draw.page import Part
+from danlu.files.numbers import SCALES
 from danlu.laws.plan import Plan
 from danlu.laws.plan.lines import SHARE, Line, ends
 from danlu.laws.plan.optimum import SERVING
@@ -77,7 +78,7 @@ def number(value: float, unit: str = "") -> str:
         return f"{value / 1e9:.3g} GB"
     if value == int(value) and value < 1e6:
         return f"{value:,.0f}"
-    for suffix, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
+    for suffix, scale in SCALES:
         if scale <= value < 1e15:
             return f"{value / scale:.3g}{suffix}"
     return f"{value:.4g}"
