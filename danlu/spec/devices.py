@@ -1,0 +1,78 @@
+"""Devices that one may train on, as their makers publish them: the one table of peak rates (no torch)."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from danlu.files.yaml import is_file_name, read_mapping
+from danlu.spec.base import PositiveFloat, PositiveInt, Spec
+from danlu.spec.errors import SpecError, did_you_mean, either
+from danlu.spec.explain import explain
+
+Rate = Literal["bfloat16", "float16", "float8", "tf32", "float32"]
+
+
+class Device(Spec):
+    """``peak``: dense FLOP/s of matrix products by precision. ``memory``: bytes. ``bandwidth``: bytes/s of
+    its own memory. ``link``: bytes/s, in one direction, to the others in its machine, of which there are
+    ``machine`` with itself; ``network``: bytes/s of each device, in one direction, to other machines (None:
+    not published). ``also``: other names; ``seen_as``: what drivers call it; ``source``: who says so."""
+
+    name: str
+    also: tuple[str, ...] = ()
+    seen_as: tuple[str, ...] = ()
+    title: str = ""
+    peak: dict[Rate, PositiveFloat]
+    memory: PositiveFloat
+    bandwidth: PositiveFloat
+    link: PositiveFloat
+    machine: PositiveInt = 8
+    network: PositiveFloat | None = None
+    source: str
+
+    def rate(self, precision: str) -> float:
+        """Its FLOP/s in ``precision``. Raises SpecError where none is published."""
+        for name, found in self.peak.items():
+            if name == precision:
+                return found
+        raise SpecError(f"{self.name} has no published rate in {precision}; known: {either(self.peak)}")
+
+
+@cache
+def devices() -> tuple[Device, ...]:
+    """The devices of the catalog."""
+    found = read_mapping(resources.files("danlu") / "catalog" / "devices.yaml", "the table of devices")
+    return tuple(Device.model_validate(row) for row in found["devices"])
+
+
+def device(word: str) -> Device:
+    """The device of that name, or of a YAML file with the fields of ``Device``. Raises SpecError."""
+    if is_file_name(word):
+        return _of_file(word)
+    named = {name: one for one in devices() for name in (one.name, *one.also)}
+    found = named.get(word.lower().replace("_", "-").replace(" ", "-"))
+    if found is None:
+        near = did_you_mean(word, named)
+        known = either(one.name for one in devices())
+        raise SpecError(f"device = {word} is not known{near or f'; known: {known}'}; or write a YAML file")
+    return found
+
+
+def recognised(driver: str) -> Device | None:
+    """The device that a driver calls ``driver`` (``torch.cuda.get_device_name()``); None where the table has
+    it not."""
+    return next((one for one in devices() if driver.strip() in one.seen_as), None)
+
+
+def _of_file(word: str) -> Device:
+    written = read_mapping(Path(word), word)
+    try:
+        return Device.model_validate(written)
+    except ValidationError as error:
+        sentences = explain(error, written, Device).values()
+        raise SpecError("\n".join(f"{word}: {text}" for text in sentences)) from None
