@@ -30,6 +30,7 @@ from danlu.spec.fields import FieldPatches, PointMLP, UNet
 from danlu.spec.finite import Arrays, ImageFolder
 from danlu.spec.fit import Fit
 from danlu.spec.maxent import Maxent
+from danlu.spec.mesh import Mesh
 from danlu.spec.metrics import Metric
 from danlu.spec.mixers import LRU, LatentAttention, Mixer, NoMixer, VQAttention
 from danlu.spec.models import (
@@ -219,6 +220,7 @@ __all__ = [
     "MaskedDiffusion",
     "Maxent",
     "MaximumEntropy",
+    "Mesh",
     "Metric",
     "Mixer",
     "Model",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, model_validator
 from danlu.spec.averages import Average
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 from danlu.spec.durations import Duration, Length, length
+from danlu.spec.mesh import Mesh
 from danlu.spec.quantize import Quantize
 
 BOUNDS = ("steps", "tokens", "seconds")
@@ -49,7 +50,7 @@ class Train(Spec):
     ``average``: of the weights over updates, kept and evaluated beside them. ``precise_bn``: evaluate, and
     save for use, with statistics of batch norms over so many batches of training, of the weights as they are;
     the running averages of training are not touched. ``quantize``: weights in few
-    bits from some moment on.
+    bits from some moment on. ``mesh``: what several processes divide among them beside rows and weights.
     """
 
     steps: PositiveInt | None = None
@@ -79,6 +80,7 @@ class Train(Spec):
     noise_every: PositiveInt | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
+    mesh: Mesh = Mesh()
 
     @property
     def rows(self) -> int:
@@ -114,6 +116,15 @@ class Train(Spec):
             raise ValueError(
                 f"quantize.method = {method} does not go with average = {self.average.kind}: its scales "
                 "begin to be learned late, and their average would lag; leave one out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_are_of_shards(self) -> Self:
+        if self.mesh.replicate > 1 and self.parallel != "fsdp":
+            raise ValueError(
+                f"mesh.replicate = {self.mesh.replicate} is of sharded weights, and parallel = "
+                f"{self.parallel} has replicas alone; set parallel = fsdp, or leave mesh.replicate out"
             )
         return self
 

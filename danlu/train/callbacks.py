@@ -286,7 +286,7 @@ class Evaluate(Callback):
                 run.objective,
                 run.held_out,
                 run.group,
-                rows=evaluation_rows(run.experiment, run.objective, run.group.count),
+                rows=evaluation_rows(run.experiment, run.objective, run.group.data.count),
                 stop=lambda: run.interrupt.requested is not None,
                 score=run.score,
                 padded=run.passes is not None,

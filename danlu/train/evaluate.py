@@ -57,20 +57,21 @@ def evaluate(
     sums: dict[str, torch.Tensor] = {}
     try:
         # Every process makes as many passes as the others: sharded weights are gathered together.
-        for start in range(0, held_out.count, rows * group.count):
+        data = group.data
+        for start in range(0, held_out.count, rows * data.count):
             if group.count == 1 and stop():
                 raise Stopped
-            places = range(start, min(start + rows * group.count, held_out.count))[group.rank :: group.count]
+            places = range(start, min(start + rows * data.count, held_out.count))[data.rank :: data.count]
             example = to_device(held_out.example(places, rows if padded else None), group.device)
             tell_rows(model, "row_weights", partial(_weights, len(places), example))
             for name, value in score(model, example).items():
                 sums[name] = sums[name] + value.double() if name in sums else value.double()
         for module in counted:
-            judged |= module.told(group.sum)
+            judged |= module.told(group.sum_of_rows)
         judged |= objective.judge(model)
     finally:
         model.train(training)
-    totals = group.sum(torch.stack(list(sums.values()))).tolist()
+    totals = group.sum_of_rows(torch.stack(list(sums.values()))).tolist()
     return {**objective.measure(dict(zip(sums, totals, strict=True))), **judged}
 
 

@@ -16,7 +16,10 @@ import torch.nn as nn
 
 from danlu.nn.linear import weights_on_meta
 from danlu.spec.errors import DanluError
+from danlu.spec.mesh import Mesh
+from danlu.train.errors import RunError
 from danlu.train.machine import PRECISIONS
+from danlu.train.mesh import Axes, Axis, axes_of, check
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -35,16 +38,52 @@ class ToldElsewhere(DanluError):
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among ``count``: its ``rank`` and its ``device``."""
+    """This process among ``count``: its ``rank``, its ``device``, and where it stands in ``train.mesh``
+    (``axes``; None: all processes are data parallel)."""
 
     rank: int
     count: int
     device: torch.device
+    axes: Axes | None = None
 
     @property
     def first(self) -> bool:
         """Whether this one writes and speaks."""
         return self.rank == 0
+
+    @property
+    def data(self) -> Axis:
+        """This process among those that have other rows of a batch."""
+        return Axis(self.rank, self.count) if self.axes is None else self.axes.data
+
+    @property
+    def shard(self) -> Axis:
+        """This process among those that hold other parts of sharded weights."""
+        return Axis(self.rank, self.count) if self.axes is None else self.axes.shard
+
+    @property
+    def stream(self) -> int:
+        """The number of its random numbers for activations: alike where rows and positions are alike."""
+        if self.axes is None:
+            return self.rank
+        return self.axes.data.rank * self.axes.context.count + self.axes.context.rank
+
+    @property
+    def share_of_loss(self) -> int:
+        """What a process's part of the loss is multiplied by: gradients are averaged over those that hold the
+        same layers, of which those that are tensor parallel have the same loss."""
+        return self.count if self.axes is None else self.axes.stage.count // self.axes.tensor.count
+
+    def sum_of_rows(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum (in place) over all processes of what they computed of their rows and positions; what
+        tensor parallel ones have alike counts once."""
+        if self.axes is None:
+            return self.sum(tensor)
+        if self.axes.rows.count > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(tensor, group=self.axes.rows.group)
+        return tensor
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes (in place)."""
@@ -103,9 +142,15 @@ class Processes:
 
 
 @contextmanager
-def processes(device: torch.device) -> Iterator[Processes]:
-    """Join the group that ``torchrun`` announces through the environment, or be the only process."""
+def processes(device: torch.device, mesh: Mesh = Mesh()) -> Iterator[Processes]:
+    """Join the group that ``torchrun`` announces through the environment, or be the only process. ``mesh``:
+    how the processes are divided. Raises ``RunError`` where their number cannot be."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
+    try:
+        check(mesh, count)
+    except ValueError as error:
+        first = int(os.environ.get("RANK", "0")) == 0
+        raise RunError(str(error)) if first else ToldElsewhere() from None
     if count == 1:
         yield Processes(0, 1, device)
         return
@@ -119,7 +164,8 @@ def processes(device: torch.device) -> Iterator[Processes]:
     else:
         dist.init_process_group("gloo", timeout=PATIENCE)
     try:
-        yield Processes(dist.get_rank(), count, device)
+        axes = None if mesh.plain else axes_of(mesh, device.type)
+        yield Processes(dist.get_rank(), count, device, axes)
     except ToldElsewhere:
         time.sleep(1)  # torchrun ends the others when one has ended: the first must have spoken by then
         raise
@@ -151,14 +197,19 @@ def distribute(make: Callable[[], M], kind: str, group: Processes, precision: st
         own = [name for name, _ in model.named_buffers() if name not in shared]
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, own)
         ids = [group.device.index] if group.device.type == "cuda" else None
-        return model, DistributedDataParallel(model, device_ids=ids)
+        over = None if group.axes is None else group.axes.stage.group
+        return model, DistributedDataParallel(model, device_ids=ids, process_group=over)
     from torch.distributed.device_mesh import init_device_mesh
 
     from danlu.train.materialise import materialise
 
     with weights_on_meta():
         model = make()
-    shard(model, init_device_mesh(group.device.type, (group.count,)), precision)
+    if group.axes is None:
+        mesh = init_device_mesh(group.device.type, (group.count,))
+    else:
+        mesh = group.axes.mesh
+    shard(model, mesh, precision)
     materialise(model, group.device)
     _share_buffers(model)
     return model, model
@@ -188,10 +239,11 @@ def _share_buffers(model: nn.Module) -> None:
 
 
 def shard(model: Any, mesh: DeviceMesh, precision: str) -> None:
-    """Shard ``model`` in place by FSDP2 over ``mesh``. Parameters are gathered in ``precision``, but those of
-    modules that set ``full_precision`` in float32, and so those of blocks that round weights to few bits
-    (``train.quantize``): exact numbers are rounded, not short ones. Gradients are summed in float32. What the
-    model itself is given, coordinates and times among it, keeps its type."""
+    """Shard ``model`` in place by FSDP2 over ``mesh``, of one dimension or of replicas × shards. Parameters
+    are gathered in ``precision``, but those of modules that set ``full_precision`` in float32, and so those
+    of blocks that round weights to few bits (``train.quantize``): exact numbers are rounded, not short ones.
+    Gradients are summed in float32. What the model itself is given, coordinates and times among it, keeps
+    its type."""
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     from danlu.quantization.rounded import Rounded

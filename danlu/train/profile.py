@@ -65,7 +65,7 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any] |
     where there are several processes), ``processes``, and ``communication`` between them by kind
     (``danlu.train.communication.collectives``). FLOPs and units are those of all processes, bytes of one.
     """
-    with processes(pick_device(experiment.train.device)) as group:
+    with processes(pick_device(experiment.train.device), experiment.train.mesh) as group:
         found = _profile(experiment, steps, group)
     return found if group.first else None
 

@@ -73,7 +73,7 @@ def train(
     with interrupt or Interrupt() as heard, clock("startup"):
         device = pick_device(experiment.train.device)
         keep_memory()
-        with processes(device) as group:
+        with processes(device, experiment.train.mesh) as group:
             run = _Run(experiment, group, clock, heard, reporter, started, callbacks)
             try:
                 return run.carry_out(folder, name, sample)
@@ -143,7 +143,7 @@ class _Run:
         return held_out
 
     def _check_passes(self) -> None:
-        train, count = self.experiment.train, self.group.count
+        train, count = self.experiment.train, self.group.data.count
         for name, batch in train.batches().items():
             try:
                 check_passes(self.objective, batch, train.microbatch or batch // count)
@@ -362,7 +362,9 @@ def _differs(folder: Path, experiment: spec.Experiment) -> str:
         return ""
     before = resolve([str(there.experiment)])
     return "; ".join(
-        f"{field} is {old} there and {new} here" for field, old, new in difference(before, experiment)
+        f"{field} is {old} there and {new} here"
+        for field, old, new in difference(before, experiment)
+        if not field.startswith("train.mesh.")  # where it computes, and not what
     )
 
 

@@ -73,7 +73,7 @@ class TrainerState:
 
 
 def seed_of(seed: int, step: int, rank: int) -> int:
-    """Of PyTorch's random numbers in the update after ``step`` updates, in the process ``rank``."""
+    """Of PyTorch's random numbers in the update after ``step`` updates, on the stream ``rank``."""
     return hash((seed, step, rank)) & 0x7FFFFFFF
 
 
@@ -108,7 +108,7 @@ class Trainer:
         self.metric = experiment.objective.metrics[0]
         self.unit = f"{made.objective.unit}s"
         try:
-            self.plan = Plan(experiment.train, made.objective.size, self.group.count)
+            self.plan = Plan(experiment.train, made.objective.size, self.group.data.count)
             self.settings = Settings(made.rules, experiment.optimizer, experiment.schedule, experiment.vary)
         except spec.DanluError as error:
             raise self.group.once(error) from None
@@ -200,7 +200,7 @@ class Trainer:
         """One update and what the callbacks do around it."""
         now, train = self.state, self.experiment.train
         # Every random stream is derived from the seed: dropout in step 7 is the same after a resume.
-        torch.manual_seed(seed_of(train.seed, now.step, self.group.rank))
+        torch.manual_seed(seed_of(train.seed, now.step, self.group.stream))
         progress = self.group.share(self.progress()) if train.seconds is not None else self.progress()
         self.moment: Progress = self.plan.at(now.step, now.units, progress)
         self.rate = self.settings.set(self.moment) * float(self.made.rules[0].param_groups[0]["peak"])

@@ -56,7 +56,9 @@ class Update:
         self.named = made.named
         self.sharded = any(hasattr(p, "full_tensor") for _, p in self.named)
         self.scale = LossScale.of(made.precision)
-        self.rounding = rounding.steps(train.weights, train.seed, made.group.rank if self.sharded else 0)
+        self.rounding = rounding.steps(
+            train.weights, train.seed, made.group.shard.rank if self.sharded else 0
+        )
         self.folding = Folding(train, made.rules, made.group.count, made.precision)
         self.reading = Reading(torch.full((2,), float("nan"), dtype=torch.float64))  # there is none yet
         self.late = reads_late(made)
@@ -80,8 +82,9 @@ class Update:
     def rows(self, batch: int) -> tuple[range, int]:
         """Of an update of ``batch`` examples: those that fall to this process, and how many make a pass."""
         group, micro = self.made.group, self.made.experiment.train.microbatch
-        mine = batch // group.count
-        return range(group.rank * mine, (group.rank + 1) * mine), micro or mine
+        data = group.data
+        mine = batch // data.count
+        return range(data.rank * mine, (data.rank + 1) * mine), micro or mine
 
     def gradients(self, step: int, first: int, batch: int) -> Reading:
         """Fill the gradients of update ``step``, whose ``batch`` examples begin with sample ``first``.
@@ -104,11 +107,11 @@ class Update:
                     losses = self.loss(self.made.wrapped, example)
                     whole = losses.minimised
                 with self.part("backward"):
-                    # DDP and FSDP2 average over processes; the loss is a sum over all of them
-                    (whole * (self.scale.scale * group.count * share)).backward()
+                    # DDP and FSDP2 average over processes; the loss is a sum over those with other rows
+                    (whole * (self.scale.scale * group.share_of_loss * share)).backward()
                     total += losses.total.detach()
                     if self.keeps_first and start == mine.start and start + micro < mine.stop:
-                        whole_to_mean = batch / (micro * self.scale.scale * group.count)
+                        whole_to_mean = batch / (micro * self.scale.scale * group.share_of_loss)
                         self.first_pass = (total_norm(self._gradients()) * whole_to_mean) ** 2, micro
         with self.part("backward"):
             self.reading = self._read(total, terms)
@@ -164,7 +167,7 @@ class Update:
         # Folded into the momentum there are no gradients left, and each was looked at.
         grads = [] if self.folding.active else self._gradients()
         norm = total_norm(grads) if grads else torch.zeros_like(total)
-        pair = torch.stack([self.made.group.sum(total).double(), norm.double()])
+        pair = torch.stack([self.made.group.sum_of_rows(total).double(), norm.double()])
         return Reading(pair, terms, self.scale.scale)
 
     def _gradients(self) -> list[torch.Tensor]:

@@ -1,0 +1,52 @@
+"""How the processes of a run are divided: a specification; ``danlu.train.mesh`` carries it out."""
+
+from __future__ import annotations
+
+from danlu.spec.base import PositiveInt, Spec
+
+
+class Mesh(Spec):
+    """Processes by what they divide among them. What is left of their number is data parallel, which divides
+    the rows of a batch.
+
+    ``tensor``: so many processes have the same rows and compute a part of each layer, some heads or some
+    hidden units. ``context``: so many have the same rows and some of the positions. ``pipeline``: so many
+    have some of the layers. ``replicate``: under ``train.parallel = fsdp``, weights are sharded within each
+    of so many groups of processes and are alike in all of them (hybrid sharding), so that they are gathered
+    within a group and only gradients go between groups; it divides the data parallel processes.
+
+    It says where a run computes, and not what: a run may go on with another mesh.
+    """
+
+    tensor: PositiveInt = 1
+    pipeline: PositiveInt = 1
+    context: PositiveInt = 1
+    replicate: PositiveInt = 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether all processes are data parallel and none of them replicas."""
+        return self == Mesh()
+
+    def data(self, processes: int) -> int:
+        """How many parts of a batch there are with so many processes. Raises ValueError where they cannot be
+        divided so."""
+        each = self.tensor * self.pipeline * self.context
+        if processes % each:
+            said = " · ".join(
+                f"{name} = {size}"
+                for name, size in self.model_dump().items()
+                if size > 1 and name != "replicate"
+            )
+            raise ValueError(
+                f"train.mesh: {said} takes a multiple of {each} processes, and there "
+                f"{'is 1' if processes == 1 else f'are {processes}'}; start so many by torchrun "
+                "--nproc_per_node, or change train.mesh"
+            )
+        data = processes // each
+        if data % self.replicate:
+            raise ValueError(
+                f"train.mesh.replicate = {self.replicate} does not divide the {data} data parallel of "
+                f"{processes} processes; allowed: divisors of {data}"
+            )
+        return data
