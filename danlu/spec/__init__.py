@@ -29,6 +29,7 @@ from danlu.spec.feed_forwards import GLU, MLP, FeedForward
 from danlu.spec.fields import FieldPatches, PointMLP, UNet
 from danlu.spec.finite import Arrays, ImageFolder
 from danlu.spec.fit import Fit
+from danlu.spec.graphs import graph_key
 from danlu.spec.maxent import Maxent
 from danlu.spec.mesh import Mesh
 from danlu.spec.metrics import Metric
@@ -284,6 +285,7 @@ __all__ = [
     "YaRN",
     "difference",
     "flatten",
+    "graph_key",
     "length",
     "resolve",
     "to_yaml",

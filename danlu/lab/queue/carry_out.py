@@ -44,15 +44,6 @@ def to_task(job: Job, folder: Path, number: int, code: str, device: int | None =
     }
 
 
-def carry_out_anywhere(task: dict[str, Any]) -> End:
-    """``carry_out`` in a process that is not the queue's child: as a local worker would do it."""
-    os.chdir(task["from"])
-    import torch
-
-    torch.set_num_threads(1)
-    return carry_out(task)
-
-
 def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
     """Train the run where it is not trained, measure what is not measured; how it ended. What came out is in
     the run's folder.
@@ -82,51 +73,75 @@ def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
             folder.mkdir(parents=True, exist_ok=True)
             with Lock(folder / LOCK, stop=stop):  # against a killed queue's orphan, and other queues
                 stop()
-                if made_by(folder) is not None and not fits(folder, code.loaded()):
-                    return "stale"
-                if outcome(job, folder, tries=0) is not None:
-                    return "found"
-                return _try(job, folder, task, interrupt, stop)
+                return settled(job, folder) or _try(job, folder, task, interrupt, stop)
         except Stopped:
             return "stopped"
 
 
-def _try(job: Job, folder: Path, task: dict[str, Any], interrupt: Interrupt, stop: Callable[[], None]) -> End:
-    def ended(kind: Kind, error: Exception) -> End:
-        write_failure(folder, str(error) or type(error).__name__, kind, task["try"])
-        return kind
+def settled(job: Job, folder: Path) -> End | None:
+    """How the job ended before anything was done, for who holds its lock; None where it is to be done."""
+    if made_by(folder) is not None and not fits(folder, code.loaded()):
+        return "stale"
+    return "found" if outcome(job, folder, tries=0) is not None else None
 
+
+def _try(job: Job, folder: Path, task: dict[str, Any], interrupt: Interrupt, stop: Callable[[], None]) -> End:
     (folder / FAILED).unlink(missing_ok=True)
     try:
         with at_work(stop):
-            _train(job, folder, interrupt, task["device"])
-            if edited_in(folder):
-                return "tainted"
-            _measure(job, folder)
-    except Diverged as error:
-        return ended("diverged", error)
+            return concluded(job, folder, task["try"], lambda: _train(job, folder, interrupt, task["device"]))
     except DanluError as error:
-        return ended("failed", error)
+        return went_wrong(folder, task["try"], "failed", error)
+
+
+def concluded(job: Job, folder: Path, number: int, train: Callable[[], dict[str, Any]]) -> End:
+    """How the run ended of which ``train`` returns the summary, or raises why there is none; measured, and
+    what went wrong in try ``number`` written down."""
+    try:
+        try:
+            summary = train()
+        except (OverflowError, FloatingPointError) as error:
+            raise Diverged(f"{type(error).__name__}: {error}") from error
+        if summary["stopped"]:
+            return "stopped"
+        _check(summary)
+        if edited_in(folder):
+            return "tainted"
+        _measure(job, folder)
+    except Diverged as error:
+        return went_wrong(folder, number, "diverged", error)
+    except DanluError as error:
+        return went_wrong(folder, number, "failed", error)
     return "finished"
 
 
-def _train(job: Job, folder: Path, interrupt: Interrupt, device: int | None) -> None:
-    import torch
+def went_wrong(folder: Path, number: int, kind: Kind, error: Exception) -> End:
+    """Say in the run's folder how it ended."""
+    write_failure(folder, str(error) or type(error).__name__, kind, number)
+    return kind
 
+
+def _train(job: Job, folder: Path, interrupt: Interrupt, device: int | None) -> dict[str, Any]:
     from danlu.train.run import train
     from danlu.train.trainer import Silent
 
+    use(device)
+    now = time.perf_counter()
+    # The queue reads how far a run is from its metrics; warnings are in environment.json.
+    summary = train(job.experiment, folder, Silent(), interrupt=interrupt, started=now, sample=False)
+    assert summary is not None  # one process
+    return summary
+
+
+def use(device: int | None) -> None:
+    """Train on this GPU, where there is one."""
+    import torch
+
     if device is not None and torch.cuda.is_available():
         torch.cuda.set_device(device)
-    now = time.perf_counter()
-    try:
-        # The queue reads how far a run is from its metrics; warnings are in environment.json.
-        summary = train(job.experiment, folder, Silent(), interrupt=interrupt, started=now, sample=False)
-    except (OverflowError, FloatingPointError) as error:
-        raise Diverged(f"{type(error).__name__}: {error}") from error
-    assert summary is not None  # one process
-    if summary["stopped"]:
-        raise Stopped
+
+
+def _check(summary: dict[str, Any]) -> None:
     metric = summary["metric"]
     if not math.isfinite(metric["value"]):  # the last update did it
         raise Diverged(

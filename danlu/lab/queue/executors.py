@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -20,26 +21,35 @@ EXECUTORS = {  # name: the module, its class, the package that it stands on
 }
 
 
+class Start(NamedTuple):
+    """A job to be begun, in its folder. ``number``: of the try, from 1."""
+
+    job: Job
+    folder: Path
+    number: int
+
+
 class Event(NamedTuple):
-    """A job is no longer worked on. ``job``: its hash. ``end``: what ``carry_out`` returned, or ``lost``
-    where the process died, of ``reason``."""
+    """Jobs that were begun together are no longer worked on. ``job``: the hash of the first. ``ends``: how
+    each ended, as ``danlu.lab.queue.together`` says it; none where the process died. ``reason``: why."""
 
     job: str
-    end: str
+    ends: Sequence[str] = ()
     reason: str = ""
 
 
 class Executor(Protocol):
-    """Carries out jobs elsewhere, each by ``danlu.lab.queue.carry_out.carry_out``, one thread each."""
+    """Carries out jobs elsewhere, by ``danlu.lab.queue.carry_out`` and ``together``, one thread each."""
 
-    def fits(self, job: Job) -> bool:
-        """Whether ``job`` could be started now."""
+    def room(self, job: Job, wanted: int) -> int:
+        """How many of ``wanted`` jobs of the graph of ``job`` could be begun together now: 0 to ``wanted``.
+        Raises ``LabError`` where there will never be room."""
 
     def devices(self, experiment: Experiment) -> str:
         """The kind of device that ``experiment`` is carried out on: numbers of another kind are others."""
 
-    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
-        """Begin try ``number`` of ``job``, by the code of this digest. Raises ``LabError`` where nothing can
+    def start(self, some: Sequence[Start], code: str) -> None:
+        """Begin jobs of one graph together, by the code of this digest. Raises ``LabError`` where nothing can
         be started at all."""
 
     def events(self, seconds: float) -> list[Event]:

@@ -5,22 +5,51 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from danlu import spec
+from danlu.lab.queue.job import Job
 
 CONTEXT = 600 << 20  # bytes that a process needs on a GPU before it does anything
 STATE = 12  # bytes a parameter: two moments and an average in float32
 SLACK = 1.25  # fragments of the allocator, workspaces of kernels
 
 
-def needed(experiment: spec.Experiment) -> int:
-    """Bytes that training ``experiment`` takes on a GPU, estimated from above; imports PyTorch."""
+class Needs(NamedTuple):
+    """What training takes on a GPU, estimated from above: bytes of ``each`` run beside those of a process,
+    FLOPs of an update."""
+
+    each: int
+    flops: float
+
+    def of(self, count: int) -> int:
+        """Bytes of so many runs in one process."""
+        return CONTEXT + count * self.each
+
+
+def needed(experiment: spec.Experiment) -> Needs:
+    """Of ``experiment``; imports PyTorch."""
     from danlu.train.costs import costs
 
     found = costs(experiment)
     memory = found["memory"]
     parts = sum(memory[part] for part in ("weights", "gradients", "activations", "copies"))
-    return int(SLACK * (parts + STATE * found["parameters"]["total"])) + CONTEXT
+    bytes_ = int(SLACK * (parts + STATE * found["parameters"]["total"]))
+    return Needs(bytes_, found["flops"]["training"] * experiment.train.batch * experiment.data.size)
+
+
+class Estimates:
+    """``needed``, asked once for all jobs of one graph."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Needs] = {}
+
+    def of(self, job: Job) -> Needs:
+        """What the run of ``job`` needs."""
+        key = spec.graph_key(job.experiment) or job.hash
+        if key not in self._known:
+            self._known[key] = needed(job.experiment)
+        return self._known[key]
 
 
 class Gpus:
@@ -47,6 +76,13 @@ class Gpus:
             return best
         empty = [gpu for gpu in range(len(left)) if gpu not in busy]
         return max(empty, key=left.__getitem__) if empty else None
+
+    def left(self) -> int:
+        """The bytes left on the GPU with the most."""
+        left = list(self._free)
+        for gpu, held in self._held.values():
+            left[gpu] -= held
+        return max(left, default=0)
 
     def take(self, job: str, gpu: int, size: int) -> None:
         """``job`` runs on ``gpu`` from now on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import signal
@@ -11,13 +12,15 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import danlu
 from danlu.lab.errors import LabError
-from danlu.lab.queue import gpus
+from danlu.lab.queue import gpus, sizes
 from danlu.lab.queue.carry_out import to_task
-from danlu.lab.queue.executors import Event, cores
+from danlu.lab.queue.executors import Event, Start, cores
 from danlu.lab.queue.job import Job
 from danlu.lab.queue.worker import GRACE
 from danlu.spec import Experiment
@@ -31,11 +34,19 @@ class Local:
         self._workers: list[_Worker] = []
         self._gpus: gpus.Gpus | None = None
         self._kinds: str | None = None  # of GPUs, once asked for
-        self._sizes: dict[str, int] = {}  # job: estimated bytes on a GPU
+        self._needs = gpus.Estimates()
 
-    def fits(self, job: Job) -> bool:
-        busy = sum(worker.job is not None for worker in self._workers)
-        return busy < self._limit and (not self._on_gpu(job) or self._place(job) is not None)
+    def room(self, job: Job, wanted: int) -> int:
+        idle = self._limit - sum(worker.job is not None for worker in self._workers)
+        on_gpu = idle > 0 and self._on_gpu(job)
+        if idle <= 0 or (on_gpu and self._place(job, 1) is None):
+            return 0
+        most = sizes.room(job, wanted, self._needs, on_gpu=on_gpu)
+        if most > 1 and on_gpu:
+            assert self._gpus is not None
+            most = min(most, max(1, (self._gpus.left() - gpus.CONTEXT) // self._needs.of(job).each))
+            idle = min(idle, len(self._gpus))
+        return min(most, math.ceil(wanted / idle))
 
     def devices(self, experiment: Experiment) -> str:
         if experiment.train.device == "cpu":
@@ -44,13 +55,13 @@ class Local:
             self._kinds = gpus.kinds()
         return self._kinds
 
-    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
-        device = None
-        if self._on_gpu(job):
+    def start(self, some: Sequence[Start], code: str) -> None:
+        first, device = some[0].job, None
+        if self._on_gpu(first):
             assert self._gpus is not None
-            device = self._place(job)
+            device = self._place(first, len(some))
             assert device is not None
-            self._gpus.take(job.hash, device, self._sizes[job.hash])
+            self._gpus.take(first.hash, device, self._needs.of(first).of(len(some)))
         for worker in self._workers:
             if worker.job is None and worker.code not in (None, code):  # it was started before an edit
                 worker.end()
@@ -59,7 +70,7 @@ class Local:
         if idle is None:
             idle = _Worker()
             self._workers.append(idle)
-        idle.give(job.hash, to_task(job, folder, number, code, device))
+        idle.give(first.hash, [to_task(*one, code, device) for one in some])
 
     def events(self, seconds: float) -> list[Event]:
         with selectors.DefaultSelector() as selector:
@@ -92,11 +103,9 @@ class Local:
             self._gpus = gpus.detect()
         return len(self._gpus) > 0
 
-    def _place(self, job: Job) -> int | None:
+    def _place(self, job: Job, count: int) -> int | None:
         assert self._gpus is not None
-        if job.hash not in self._sizes:
-            self._sizes[job.hash] = gpus.needed(job.experiment)
-        return self._gpus.place(self._sizes[job.hash])
+        return self._gpus.place(self._needs.of(job).of(count))
 
 
 class _Worker:
@@ -120,9 +129,9 @@ class _Worker:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._tasks, self.answers = self._process.stdin, self._process.stdout
 
-    def give(self, job: str, task: dict[str, object]) -> None:
+    def give(self, job: str, tasks: list[dict[str, Any]]) -> None:
         self.job = job
-        line = memoryview((json.dumps(task) + "\n").encode())
+        line = memoryview((json.dumps(tasks) + "\n").encode())
         try:
             while line:
                 line = line[self._tasks.write(line) or 0 :]
@@ -140,7 +149,7 @@ class _Worker:
                 self.code = said["code"]
             elif self.job is not None:
                 job, self.job = self.job, None
-                return Event(job, said["ended"])
+                return Event(job, said["ends"], said["reason"])
         return None
 
     def _lost(self) -> Event | None:
@@ -156,7 +165,7 @@ class _Worker:
             reason = f"its process was ended by {signal.Signals(-status).name}"
         else:
             reason = lines[-1] if lines else f"its process ended with status {status}"
-        return Event(self.job, "lost", reason) if self.job is not None else None
+        return Event(self.job, reason=reason) if self.job is not None else None
 
     def dismiss(self) -> None:
         """No more tasks: what is running is saved, then the process ends."""

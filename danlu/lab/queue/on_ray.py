@@ -8,14 +8,17 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from danlu.lab.queue.carry_out import carry_out_anywhere, to_task
-from danlu.lab.queue.executors import Event, cores
+from danlu.lab.queue import gpus, sizes
+from danlu.lab.queue.carry_out import to_task
+from danlu.lab.queue.executors import Event, Start, cores
 from danlu.lab.queue.job import Job
+from danlu.lab.queue.together import carry_out_anywhere
 from danlu.lab.queue.worker import GRACE
 from danlu.spec import Experiment
 
@@ -41,22 +44,28 @@ class OnRay:
         self._gpus = ray.cluster_resources().get("GPU", 0) >= 1
         self._limit = workers or int(ray.cluster_resources().get("CPU", 1))
         self._task = ray.remote(max_retries=0, num_cpus=1)(carry_out_anywhere)
+        self._needs = gpus.Estimates()
         self._running: dict[Any, str] = {}  # Ray's reference: job
 
-    def fits(self, job: Job) -> bool:
-        return len(self._running) < self._limit
+    def room(self, job: Job, wanted: int) -> int:
+        if len(self._running) >= self._limit:
+            return 0
+        return sizes.room(job, wanted, self._needs, on_gpu=self._takes_gpu(job))
+
+    def _takes_gpu(self, job: Job) -> bool:
+        # A job that takes what there is gets a GPU where the cluster has one.
+        device = job.experiment.train.device
+        return device == "cuda" or (device == "auto" and self._gpus)
 
     def devices(self, experiment: Experiment) -> str:
         return experiment.train.device
 
-    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
-        # A job that takes what there is gets a GPU where the cluster has one.
-        device = job.experiment.train.device
-        gpus = 1 if device == "cuda" or (device == "auto" and self._gpus) else 0
+    def start(self, some: Sequence[Start], code: str) -> None:
+        first = some[0].job
         # Ray's processes take tasks of one environment: none is given a task of code that it has not loaded.
-        options = {"num_gpus": gpus, "runtime_env": {"env_vars": {"DANLU_CODE": code}}}
-        reference = self._task.options(**options).remote(to_task(job, folder, number, code))
-        self._running[reference] = job.hash
+        environment = {"env_vars": {"DANLU_CODE": code}}
+        task = self._task.options(num_gpus=int(self._takes_gpu(first)), runtime_env=environment)
+        self._running[task.remote([to_task(*one, code) for one in some])] = first.hash
 
     def events(self, seconds: float) -> list[Event]:
         if not self._running:
@@ -68,9 +77,9 @@ class OnRay:
     def _end(self, reference: Any) -> Event:
         job = self._running.pop(reference)
         try:
-            return Event(job, ray.get(reference))
+            return Event(job, *ray.get(reference))
         except Exception as error:  # the task's own, or Ray's about its worker
-            return Event(job, "lost", str(error).strip().splitlines()[-1])
+            return Event(job, reason=str(error).strip().splitlines()[-1])
 
     def stop(self) -> None:
         running = list(self._running)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import submitit
 from submitit.helpers import DelayedSubmission
 
 from danlu.lab.errors import LabError
-from danlu.lab.queue.carry_out import End, carry_out_anywhere, to_task
-from danlu.lab.queue.executors import Event
+from danlu.lab.queue import gpus, sizes
+from danlu.lab.queue.carry_out import to_task
+from danlu.lab.queue.executors import Event, Start
 from danlu.lab.queue.job import Job
+from danlu.lab.queue.together import Ended, carry_out_anywhere
 from danlu.lab.queue.worker import GRACE
 from danlu.spec import Experiment
 
@@ -36,17 +39,22 @@ class OnSlurm:
         self._limit = workers or AT_ONCE
         self._submit = submitit.AutoExecutor(folder=studies / ".slurm", cluster=cluster)
         self._submit.update_parameters(name="danlu", cpus_per_task=1, timeout_min=MINUTES)
-        self._running: dict[str, submitit.Job[End]] = {}
+        self._needs = gpus.Estimates()
+        self._running: dict[str, submitit.Job[Ended]] = {}
 
-    def fits(self, job: Job) -> bool:
-        return len(self._running) < self._limit
+    def room(self, job: Job, wanted: int) -> int:
+        if len(self._running) >= self._limit:
+            return 0
+        return sizes.room(job, wanted, self._needs, on_gpu=job.experiment.train.device == "cuda")
 
     def devices(self, experiment: Experiment) -> str:
         return experiment.train.device
 
-    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
-        self._submit.update_parameters(gpus_per_node=1 if job.experiment.train.device == "cuda" else 0)
-        self._running[job.hash] = self._submit.submit(_CarryOut(), to_task(job, folder, number, code))
+    def start(self, some: Sequence[Start], code: str) -> None:
+        first = some[0].job
+        self._submit.update_parameters(gpus_per_node=1 if first.experiment.train.device == "cuda" else 0)
+        tasks = [to_task(*one, code) for one in some]
+        self._running[first.hash] = self._submit.submit(_CarryOut(), tasks)
 
     def events(self, seconds: float) -> list[Event]:
         until = time.monotonic() + seconds
@@ -60,8 +68,8 @@ class OnSlurm:
         job = self._running.pop(name)
         error = job.exception()
         if error is None:
-            return Event(name, job.result())
-        return Event(name, "lost", str(error).strip().splitlines()[-1])
+            return Event(name, *job.result())
+        return Event(name, reason=str(error).strip().splitlines()[-1])
 
     def stop(self) -> None:
         running = list(self._running.values())
@@ -76,8 +84,8 @@ class OnSlurm:
 class _CarryOut:
     """What submitit calls on a node; put back into Slurm's queue it is called again."""
 
-    def __call__(self, task: dict[str, Any]) -> End:
-        return carry_out_anywhere(task)
+    def __call__(self, tasks: list[dict[str, Any]]) -> Ended:
+        return carry_out_anywhere(tasks)
 
-    def checkpoint(self, task: dict[str, Any]) -> DelayedSubmission:
-        return DelayedSubmission(self, task)
+    def checkpoint(self, tasks: list[dict[str, Any]]) -> DelayedSubmission:
+        return DelayedSubmission(self, tasks)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -13,11 +13,12 @@ from danlu import code
 from danlu.code.tiers import is_own
 from danlu.files.lock import Lock, holder
 from danlu.lab.errors import LabError
-from danlu.lab.queue.executors import Event, Executor, make
+from danlu.lab.queue.executors import Event, Executor, Start, make
 from danlu.lab.queue.job import Job, Outcome, failed_outcome, outcome, write_failure
 from danlu.lab.queue.journal import JOURNAL, Journal
 from danlu.lab.queue.places import Places, content_of, depends_on, edited_in, made_by
-from danlu.lab.queue.table import State, Table
+from danlu.lab.queue.table import Running, State, Table
+from danlu.lab.queue.waiting import Entry, Key, Waiting
 from danlu.lab.study import RUNS, STUDIES
 from danlu.parts import not_while_loading
 from danlu.train.interrupt import Interrupt
@@ -34,21 +35,6 @@ class Interrupted(LabError):
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
         self.exit_code = exit_code
-
-
-Key = tuple[str, tuple[str, ...]]  # jobs of one experiment and the same measures are one
-
-
-@dataclass
-class _Entry:
-    job: Job
-    folder: Path
-    tries: int = 0  # processes that were given it
-    stale: int = 0  # of these, how many had loaded other code
-
-    @property
-    def key(self) -> Key:
-        return self.job.hash, self.job.measures
 
 
 @dataclass
@@ -89,8 +75,8 @@ class Queue:
         self.places = Places(self.runs, self._executor.devices, self._table.message)
         self._manifest: dict[str, str] = {}
         self._interrupt = Interrupt()
-        self._waiting: deque[_Entry] = deque()
-        self._running: dict[str, _Entry] = {}  # by hash: a run's folder takes one process
+        self._waiting = Waiting()
+        self._running: dict[str, list[Entry]] = {}  # begun together, by the hash of the first
         self._ended = _Ended()
 
     def __enter__(self) -> Queue:
@@ -119,13 +105,17 @@ class Queue:
     @property
     def pending(self) -> int:
         """Jobs submitted that ``next`` has not returned."""
-        return len(self._waiting) + len(self._running) + len(self._ended.outcomes)
+        return len(self._waiting) + self._under_way + len(self._ended.outcomes)
+
+    @property
+    def _under_way(self) -> int:
+        return sum(map(len, self._running.values()))
 
     def submit(self, job: Job) -> None:
         """Have ``job`` carried out. One that is pending already is not taken twice; one that was ever carried
         out is found."""
-        entry = _Entry(job, self.folder(job))
-        pending = {other.key for other in (*self._waiting, *self._running.values())}
+        entry = Entry(job, self.folder(job))
+        pending = {other.key for some in (self._waiting, *self._running.values()) for other in some}
         if entry.key in pending or entry.key in self._ended.outcomes:
             return
         found = outcome(job, entry.folder, tries=0)
@@ -196,34 +186,72 @@ class Queue:
 
     def _start(self) -> None:
         for entry in list(self._waiting):
-            if entry.job.hash in self._running or not self._executor.fits(entry.job):
+            running = {one.job.hash for some in self._running.values() for one in some}
+            room = 0 if entry.job.hash in running else self._executor.room(entry.job, len(self._waiting))
+            if not room or entry not in self._waiting:
                 continue
+            if room > 1:
+                room = self._executor.room(entry.job, self._waiting.wanted(entry, running))
             now = code.now()
             self._unedited(now)
-            entry.folder = self.places.folder(entry.job, now)
-            self._waiting.remove(entry)
-            self._running[entry.job.hash] = entry
-            entry.tries += 1
-            self._journal.write(entry.folder.name, "started", **{"try": entry.tries})
-            self._executor.start(entry.job, entry.folder, entry.tries, now.tier_a)
+            some = self._waiting.take(entry, room, running, self.places, now)
+            more = {"together": len(some)} if len(some) > 1 else {}
+            for one in some:
+                one.tries += 1
+                self._journal.write(one.folder.name, "started", **{"try": one.tries}, **more)
+            self._running[entry.job.hash] = some
+            self._executor.start([Start(one.job, one.folder, one.tries) for one in some], now.tier_a)
 
     def _settle(self, event: Event) -> None:
-        entry = self._running.pop(event.job)
+        some = self._running.pop(event.job)
+        ends = event.ends or ["lost"] * len(some)
+        reason = event.reason or "its process was told to stop"
+        if "alone" in ends and some[0].graph not in self._waiting.refused:
+            self._waiting.refused.add(some[0].graph)
+            self._table.message(f"{len(some)} runs of one graph are carried out one by one: {event.reason}")
+        lost = [entry for entry, end in zip(some, ends, strict=True) if self._goes_on(entry, end)]
+        if len(some) > 1 and lost:
+            self._part(lost, len(some), reason)
+        elif lost:
+            self._lost(lost[0], reason)
+
+    def _goes_on(self, entry: Entry, end: str) -> bool:
+        """Whether the job of ``entry`` is to be tried again, having come to no end by ``end``."""
         job, folder = entry.job, entry.folder
-        if event.end == "found":
+        if end in ("left", "alone"):  # nothing was done
+            entry.tries -= 1
+            entry.most = 1 if end == "left" else entry.most
+            self._waiting.append(entry)
+            return False
+        if end == "found":
             entry.tries = 0
-        if event.end == "stale":
+        if end == "stale":
             self._stale(entry)
         elif edited := edited_in(folder):
             self._lost(entry, f"{', '.join(edited)} was edited while it ran", "it runs again")
         elif found := outcome(job, folder, entry.tries):
             self._end(entry, found)
-        elif event.end == "failed":
+        elif end == "failed":
             self._end(entry, failed_outcome(job, folder, entry.tries))
         else:
-            self._lost(entry, event.reason or "its process was told to stop")
+            return True
+        return False
 
-    def _stale(self, entry: _Entry) -> None:
+    def _part(self, lost: list[Entry], count: int, reason: str) -> None:
+        """Jobs that went wrong in a company of ``count``, whose fault it may be, go on in half as large
+        ones."""
+        half = (count + 1) // 2
+        self._table.message(
+            f"{lost[0].folder.name} and {count - 1} more, trained together: {reason}; "
+            f"{len(lost)} of them go on from their last checkpoints, {half} together at most"
+        )
+        for entry in reversed(lost):
+            self._journal.write(entry.folder.name, "lost", **{"try": entry.tries, "reason": reason})
+            entry.excused += 1
+            entry.most = half
+            self._waiting.appendleft(entry)
+
+    def _stale(self, entry: Entry) -> None:
         """Another process is to take the job: what had it has loaded other code than there is now."""
         entry.tries -= 1
         entry.stale += 1
@@ -234,9 +262,9 @@ class Queue:
             )
         self._waiting.appendleft(entry)
 
-    def _lost(self, entry: _Entry, reason: str, then: str = "it goes on from its last checkpoint") -> None:
+    def _lost(self, entry: Entry, reason: str, then: str = "it goes on from its last checkpoint") -> None:
         self._journal.write(entry.folder.name, "lost", **{"try": entry.tries, "reason": reason})
-        if entry.tries <= self._retries:
+        if entry.tries - entry.excused <= self._retries:
             self._table.message(f"{entry.folder.name}: {reason}; {then}")
             self._waiting.appendleft(entry)
             return
@@ -244,7 +272,7 @@ class Queue:
         write_failure(entry.folder, said, "failed", entry.tries)
         self._end(entry, failed_outcome(entry.job, entry.folder, entry.tries))
 
-    def _end(self, entry: _Entry, ended: Outcome) -> None:
+    def _end(self, entry: Entry, ended: Outcome) -> None:
         self._agree(entry, ended)
         what = "diverged" if ended.diverged else "failed" if ended.error is not None else "finished"
         self._journal.write(entry.folder.name, what, **{"try": entry.tries})
@@ -255,7 +283,7 @@ class Queue:
         self._ended.found += not entry.tries
         self._ended.wrong += what != "finished"
 
-    def _agree(self, entry: _Entry, ended: Outcome) -> None:
+    def _agree(self, entry: Entry, ended: Outcome) -> None:
         """Raises ``LabError`` where a run is by other code, or of other data, than those before it."""
         if (said := made_by(ended.folder)) is None:
             return
@@ -281,7 +309,9 @@ class Queue:
             )
 
     def _draw(self) -> None:
-        running = [(entry.job, entry.folder, entry.tries) for entry in self._running.values()]
+        running = [
+            Running(some[0].job, some[0].folder, some[0].tries, len(some)) for some in self._running.values()
+        ]
         ended = self._ended
         self._table.draw(State(running, len(self._waiting), ended.count, ended.found, ended.wrong))
 
@@ -289,7 +319,7 @@ class Queue:
 
     def _leave(self, signal: str) -> None:
         self._table.message(f"{signal}: what is running is being saved")
-        total = self._ended.count + len(self._waiting) + len(self._running)
+        total = self._ended.count + len(self._waiting) + self._under_way
         self._stop()
         raise Interrupted(
             f"{signal}: {self._ended.count} of {total} runs are done, the others are saved; "
@@ -300,7 +330,7 @@ class Queue:
     def _stop(self) -> None:
         self._table.close()
         self._executor.stop()
-        for entry in self._running.values():
+        for entry in chain.from_iterable(self._running.values()):
             self._journal.write(entry.folder.name, "stopped", **{"try": entry.tries})
-        self._waiting.extend(self._running.values())
+            self._waiting.append(entry)
         self._running.clear()

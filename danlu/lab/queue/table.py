@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from danlu.files.errors import FileError
 from danlu.files.escape import escape
@@ -59,11 +59,21 @@ class Standing:
         )
 
 
+class Running(NamedTuple):
+    """A job that is carried out, in its folder; the number of its try; ``together``: with how many
+    it is carried out that come as far, itself counted."""
+
+    job: Job
+    folder: Path
+    number: int
+    together: int = 1
+
+
 @dataclass(frozen=True)
 class State:
-    """Of the queue: what is running (with the number of the try), and how many are what."""
+    """Of the queue: what is running, and how many are what."""
 
-    running: Sequence[tuple[Job, Path, int]]
+    running: Sequence[Running]
     waiting: int
     ended: int
     found: int  # of those ended: by others, or before
@@ -92,14 +102,14 @@ class Table:
         if not self._show or now - self._drawn < (LIVE_EVERY if self._terminal else PLAIN_EVERY):
             return
         self._drawn = now
-        standings = [Standing.of(job, folder) for job, folder, _ in state.running]
+        standings = [Standing.of(job, folder) for job, folder, *_ in state.running]
         footer = self._footer(state, standings, now)
         if self._terminal:
             self._update(state, standings, footer)
             return
         runs = [
-            f"{_run(folder)} {said}"
-            for (_, folder, _), said in zip(state.running, map(_words, standings), strict=True)
+            f"{_run(one.folder)}{f' and {one.together - 1} more' if one.together > 1 else ''} {said}"
+            for one, said in zip(state.running, map(_words, standings), strict=True)
         ]
         print(escape("; ".join([footer, *runs])), file=sys.stderr, flush=True)
 
@@ -110,11 +120,12 @@ class Table:
             self._live = None
 
     def _footer(self, state: State, standings: Sequence[Standing], now: float) -> str:
-        total = state.ended + len(state.running) + state.waiting
+        total = state.ended + sum(one.together for one in state.running) + state.waiting
         parts = [f"{state.ended} of {total} runs done"]
         if state.wrong:
             parts.append(f"{state.wrong} of them without a result")
-        done = state.ended - state.found + sum(standing.share for standing in standings)
+        shares = (one.together * at.share for one, at in zip(state.running, standings, strict=True))
+        done = state.ended - state.found + sum(shares)
         left = total - state.found - done
         if done > 0 and left > 0:
             parts.append(f"about {clock(left * (now - self._began) / done)} left")
@@ -138,9 +149,10 @@ class Table:
         for name in ("step", "loss", (metric.unit or metric.words) if metric else "metric", speed):
             rows.add_column(name, justify="right", no_wrap=True)
         rows.add_column("", style="dim", no_wrap=True)
-        for (_, folder, number), at in zip(state.running, standings, strict=True):
+        for (_, folder, number, count), at in zip(state.running, standings, strict=True):
             cells = [_say(at.step), _say(at.loss, ".4f"), _say(at.metric, ".4f"), _say(at.speed, ",.0f")]
-            again = f"try {number}" if number > 1 else ""
+            more = [f"and {count - 1} more"] if count > 1 else []
+            again = ", ".join([*more, f"try {number}"] if number > 1 else more)
             rows.add_row(_cut(_run(folder), room), ProgressBar(1.0, at.share, width=12), *cells, again)
         if self._live is None:
             # Nothing of the caller's output is redirected: stdout may be a pipe.

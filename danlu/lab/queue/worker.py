@@ -1,8 +1,8 @@
-"""A worker: a process that carries out one job after another for the queue that started it.
+"""A worker: a process that carries out jobs for the queue that started it, one by one or some together.
 
-Tasks come as JSON lines on stdin, and each is answered by a line on stdout. PyTorch is imported once, not
-once a run. When stdin ends (the queue is done with us, or was killed) the run in hand is saved, and the
-process ends.
+Tasks come as JSON lines on stdin, a list of those to be carried out together on each, and each line is
+answered by one on stdout. PyTorch is imported once, not once a run. When stdin ends (the queue is done with
+us, or was killed) the runs in hand are saved, and the process ends.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def main() -> None:
     import torch
 
     from danlu import code
-    from danlu.lab.queue.carry_out import carry_out
+    from danlu.lab.queue.together import carry_out_all
     from danlu.train import run  # noqa: F401  imported now: while the first task is on its way
     from danlu.train.interrupt import Interrupt
 
     torch.set_num_threads(1)
     interrupt = Interrupt()
-    inbox: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+    inbox: SimpleQueue[list[dict[str, Any]] | None] = SimpleQueue()
 
     def listen() -> None:
         for line in sys.stdin:
@@ -44,8 +44,8 @@ def main() -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     _tell(answers, {"ready": os.getpid(), "code": code.loaded().tier_a})
-    while interrupt.requested is None and (task := inbox.get()) is not None:
-        _tell(answers, {"ended": carry_out(task, interrupt)})
+    while interrupt.requested is None and (tasks := inbox.get()) is not None:
+        _tell(answers, carry_out_all(tasks, interrupt)._asdict())
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # for those who share the GPU
     os._exit(0)  # nothing is left to write; taking PyTorch down would only take time

@@ -80,5 +80,5 @@ def test_the_estimate_holds_what_training_holds() -> None:
         found = costs(experiment)
         n = found["parameters"]["total"]
         # weights, gradients and Adam's two moments in float32, and the activations
-        assert gpus.needed(experiment) > gpus.CONTEXT + 16 * n + found["memory"]["activations"]
-    assert gpus.needed(large) > gpus.needed(small)
+        assert gpus.needed(experiment).of(1) > gpus.CONTEXT + 16 * n + found["memory"]["activations"]
+    assert gpus.needed(large).of(1) > gpus.needed(small).of(1)

@@ -86,10 +86,10 @@ def test_a_run_is_at_work_and_leaves_nothing_behind(tmp_path: Path, monkeypatch:
     seen = []
     train = carry_out._train
 
-    def watched(*given: object) -> None:
+    def watched(*given: object) -> object:
         (lock,) = (tmp_path / "cache").rglob("*.run")
         seen.append(is_held(lock))
-        train(*given)  # type: ignore[arg-type]
+        return train(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(carry_out, "_train", watched)
     (job,) = jobs(small.corpus(tmp_path), 1, steps=2)

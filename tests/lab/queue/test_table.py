@@ -12,7 +12,7 @@ import pytest
 from danlu.files.numbers import clock
 from danlu.lab.queue import Job
 from danlu.lab.queue import table as tables
-from danlu.lab.queue.table import Standing, State, Table
+from danlu.lab.queue.table import Running, Standing, State, Table
 from danlu.spec import resolve
 
 JOB = Job(resolve(["nano", "train.steps=200"]), name="nano")
@@ -76,7 +76,7 @@ def told(monkeypatch: pytest.MonkeyPatch, folder: Path, stream: io.StringIO, sho
     write(folder, lines(ROWS[:2]))
     table = Table(show)
     now[0] += 30
-    state = State([(JOB, folder, 2)], waiting=1, ended=2, found=1, wrong=1)
+    state = State([Running(JOB, folder, 2)], waiting=1, ended=2, found=1, wrong=1)
     table.draw(state)
     table.draw(state)  # too soon
     table.message("a word")

@@ -1,0 +1,232 @@
+"""Jobs of one graph are carried out together, and each is as if it had been alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from danlu.code import loaded
+from danlu.files.lock import Lock
+from danlu.lab.errors import LabError
+from danlu.lab.queue import Job, Outcome, queue, sizes
+from danlu.lab.queue.carry_out import LOCK, to_task
+from danlu.lab.queue.executors import Event, Start
+from danlu.lab.queue.journal import JOURNAL, read
+from danlu.lab.queue.local import Local
+from danlu.lab.queue.together import carry_out_all
+from danlu.spec import Experiment, resolve
+from danlu.train.callbacks import Callback
+from danlu.train.run import train
+from tests.lab.queue import studies
+from tests.lab.queue.population import Population
+from tests.train import small
+
+STEPS = 6
+
+
+class Here:
+    """An executor in this process. ``most``: jobs that it takes together. ``dies``: whether a process dies
+    of these seeds."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.events_: list[Event] = []
+        self.started: list[list[int]] = []
+
+    def room(self, job: Job, wanted: int) -> int:
+        return 0 if self.events_ else min(self.most, wanted)
+
+    def devices(self, experiment: Experiment) -> str:
+        return "cpu"
+
+    def start(self, some: Sequence[Start], code: str) -> None:
+        self.started.append([one.job.experiment.train.seed for one in some])
+        first = some[0].job.hash
+        try:
+            ended = carry_out_all([to_task(*one, code) for one in some])
+        except MemoryError as error:
+            self.events_.append(Event(first, reason=str(error)))
+        else:
+            self.events_.append(Event(first, *json.loads(json.dumps(ended))))
+
+    def events(self, seconds: float) -> list[Event]:
+        found, self.events_ = self.events_, []
+        return found
+
+    def stop(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="module")
+def some(corpus: Path) -> list[Job]:
+    return studies.jobs(corpus, 5, STEPS)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, some: list[Job]) -> Path:
+    """The study whose jobs were carried out one by one."""
+    folder = tmp_path_factory.mktemp("whole") / "studies"
+    with pytest.MonkeyPatch.context() as patch:
+        carried_out(folder, some, Population(), patch, most=1)
+    return folder
+
+
+def carried_out(
+    studies_: Path,
+    jobs: list[Job],
+    population: Population,
+    patch: pytest.MonkeyPatch,
+    most: int = 64,
+    retries: int = 0,
+) -> tuple[list[Outcome], Here]:
+    here = Here(most)
+    patch.setitem(sys.modules, "danlu.train.population", population)  # type: ignore[arg-type]
+    patch.setattr(queue, "make", lambda *_: here)
+    with small.quick():
+        return studies.carried_out(studies_, jobs, retries=retries), here
+
+
+def test_jobs_of_one_graph_are_one_task(
+    tmp_path: Path, corpus: Path, some: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    population = Population()
+    other = Job(resolve([*small.words(corpus, *studies.RUN), "train.steps=2", "train.seed=9"]))
+    words = [*small.words(corpus, *studies.RUN), "train.steps=1", "train.seconds=1000"]
+    timed = [Job(resolve([*words, f"train.seed={seed}"])) for seed in (7, 8)]
+    outcomes, here = carried_out(tmp_path, [some[0], other, *some[1:], *timed], population, monkeypatch)
+    assert here.started == [[0, 1, 2, 3, 4], [9], [7], [8]] and population.given == [[0, 1, 2, 3, 4]]
+    assert [(one.tries, one.error) for one in outcomes] == [(1, None)] * 8
+    for job in some:
+        small.assert_same(studies.folder(job, tmp_path), studies.folder(job, whole))
+    rows = read(tmp_path / JOURNAL)
+    assert [row.get("together") for row in rows if row["event"] == "started"] == [5] * 5 + [None] * 3
+    assert len({row["job"] for row in rows if row["event"] == "finished"}) == 8
+
+
+def test_a_batch_that_fails_is_halved_until_who_is_at_fault_is_alone(
+    tmp_path: Path, some: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def harm(seeds: list[int]) -> None:
+        if 3 in seeds:
+            raise MemoryError("out of memory")
+
+    population = Population(harm=harm)
+    outcomes, here = carried_out(tmp_path, some, population, monkeypatch)
+    # In company seed 3 is the end of all; alone it is carried out by the trainer of one run. What happens in
+    # company is not counted as a try of one's own, of which nobody has a second here.
+    assert here.started == [[0, 1, 2, 3, 4], [0, 1, 2], [3, 4], [3], [4]]
+    assert [outcome.error for outcome in outcomes] == [None] * 5
+    assert [outcome.tries for outcome in outcomes] == [2, 2, 2, 3, 3]
+    studies.check(tmp_path, some, whole)
+    reasons = {row["reason"] for row in read(tmp_path / JOURNAL) if row["event"] == "lost"}
+    assert reasons == {"out of memory"}
+
+
+def test_one_that_diverges_takes_nobody_with_it(
+    tmp_path: Path, corpus: Path, some: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = some[1].experiment
+    optimizer = experiment.optimizer.model_copy(update={"lr": 1e30, "adamw_lr": 1e30})
+    wild = Job(experiment.model_copy(update={"optimizer": optimizer}), name="wild")
+    outcomes, here = carried_out(tmp_path, [some[0], wild, some[2]], Population(), monkeypatch)
+    assert here.started == [[0, 1, 2]]
+    assert [outcome.diverged for outcome in outcomes] == [False, True, False]
+    assert json.loads((outcomes[1].folder / "failed.json").read_text())["kind"] == "diverged"
+    for job in (some[0], some[2]):
+        small.assert_same(studies.folder(job, tmp_path), studies.folder(job, whole))
+
+
+def test_what_cannot_be_trained_together_is_carried_out_one_by_one(
+    tmp_path: Path,
+    some: list[Job],
+    whole: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    population = Population(refuses="model.mixer = lru has no batched form")
+    said: list[str] = []
+    monkeypatch.setattr("danlu.lab.queue.table.Table.message", lambda _, text: said.append(text))
+    outcomes, here = carried_out(tmp_path, some[:3], population, monkeypatch)
+    assert here.started == [[0, 1, 2], [0], [1], [2]] and not population.given
+    assert [(outcome.tries, outcome.error) for outcome in outcomes] == [(1, None)] * 3
+    assert said == ["3 runs of one graph are carried out one by one: model.mixer = lru has no batched form"]
+    studies.check(tmp_path, some[:3], whole)
+
+
+def test_who_is_done_or_under_way_elsewhere_is_left_out(
+    tmp_path: Path, some: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the process that is to carry them out: the queue has looked before."""
+    population = Population()
+    monkeypatch.setitem(sys.modules, "danlu.train.population", population)  # type: ignore[arg-type]
+    tasks = [to_task(job, tmp_path / job.id, 1, loaded().tier_a) for job in some]
+    with small.quick():
+        assert carry_out_all(tasks[:1]).ends == ["finished"]
+        (tmp_path / some[1].id).mkdir()
+        with Lock(tmp_path / some[1].id / LOCK):
+            ends = carry_out_all(tasks).ends
+    assert ends == ["found", "left", "finished", "finished", "finished"]
+    assert population.given == [[2, 3, 4]]
+    assert carry_out_all([{**task, "code": "another"} for task in tasks]).ends == ["stale"] * 5
+
+
+class Dies(Callback):
+    """In the update after the first checkpoint."""
+
+    def before_update(self, run: Any) -> None:
+        if run.state.saved:
+            raise MemoryError
+
+
+def test_those_that_stand_at_one_step_go_on_together(
+    tmp_path: Path, some: list[Job], whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a batch that died some had a checkpoint; every one goes on from where it is."""
+    population = Population()
+
+    def harm(seeds: list[int]) -> None:
+        population.harm = lambda seeds: None
+        for job in some[:2]:
+            with small.quick(), suppress(MemoryError):
+                train(job.experiment, studies.folder(job, tmp_path), small.Told(), callbacks=[Dies()])
+        raise MemoryError("out of memory")
+
+    population.harm = harm
+    outcomes, here = carried_out(tmp_path, some, population, monkeypatch)
+    assert here.started == [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4]]
+    assert [outcome.error for outcome in outcomes] == [None] * 5
+    studies.check(tmp_path, some, whole)
+
+
+def test_how_many_pay() -> None:
+    """The notes' arithmetic: 64 to 256 of 0.6 GFLOP an update, a few of 140, none of 10 T and more."""
+    assert 64 <= sizes.that_pay(0.58e9) <= 256
+    assert 2 <= sizes.that_pay(1.4e11) <= 8
+    assert sizes.that_pay(1e13) == 1
+    found = [sizes.that_pay(10.0**power) for power in range(6, 16)]
+    assert found == sorted(found, reverse=True) and max(found) <= sizes.MOST
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "many", "", "1.5"])
+def test_a_wrong_number_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv(sizes.TOGETHER, said)
+    with pytest.raises(LabError, match=r"DANLU_TOGETHER = .* allowed: 1, 2, …"):
+        sizes.asked()
+
+
+def test_on_a_cpu_they_are_carried_out_one_by_one_unless_asked(
+    tmp_path: Path, some: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = Local(2, tmp_path)
+    assert local.room(some[0], 5) == 1
+    monkeypatch.setenv(sizes.TOGETHER, "4")
+    assert [local.room(some[0], wanted) for wanted in (1, 2, 5, 99)] == [1, 1, 3, 4]  # shared by two workers
