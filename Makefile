@@ -13,6 +13,8 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= test
 BIN := $(VENV)/bin
+# Oracles that ask for torchvision or Lightning, which nothing here uses, and what else they need.
+ALONE := mup torchcfm curvlinops-for-pytorch backpack-for-pytorch einconv linear_operator
 # On a terminal pip shows its own progress; in a log it stays quiet.
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt $$([ -t 1 ] || echo --quiet)
 
@@ -36,6 +38,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing danlu, PyTorch and the test tools into $(VENV): a minute or two"
 	@$(PIP) --editable '.[$(EXTRAS)]'
+	@$(if $(findstring oracles,$(EXTRAS)),$(PIP) --no-deps $(ALONE))
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python

@@ -121,6 +121,30 @@ def test_the_weight_is_that_of_the_schedule(eps: float) -> None:
         assert (1 - eps) / alpha / math.expm1(-math.log(alpha)) == pytest.approx(1 / t, rel=1e-12)
 
 
+@pytest.mark.parametrize("power", [1, 3])
+def test_the_loss_is_that_of_discrete_flow_matching(power: int) -> None:
+    """Gat et al. 2024, as Meta's flow_matching has it, on the path from the mask to the text: where a share
+    1 − κ is masked its weight is κ̇/(1 − κ), ours times the speed of its clock; SUBS takes the rest away."""
+    reason = "the extra oracles is not installed"
+    paths = pytest.importorskip("flow_matching.path", reason=reason)
+    losses = pytest.importorskip("flow_matching.loss", reason=reason)
+    scheduler = paths.scheduler.PolynomialConvexScheduler(n=power)
+    theirs = losses.MixturePathGeneralizedKL(paths.MixtureDiscreteProbPath(scheduler), reduction="sum")
+    of, model, text = tiny(), table(3), (2, 0, 1, 1)
+    for hidden in SUBSETS:
+        made = masking(text, hidden)
+        kappa = 1 - len(hidden) / N
+        time = torch.tensor([kappa], dtype=torch.float64) ** (1 / power)
+        visible = made["targets"] == IGNORED
+        certain = torch.nn.functional.one_hot(made["tokens"], V + 1).double().log()
+        logits = model(made["tokens"]).clone()
+        logits[..., V] = -torch.inf  # the mask is never predicted, a visible token is certain
+        logits = torch.where(visible[..., None], certain, logits)
+        expected = theirs(logits, torch.tensor([text]), made["tokens"], time)
+        speed = power * time.item() ** (power - 1)
+        assert expected.item() == pytest.approx(speed * nats(of, model, text, hidden), rel=1e-12)
+
+
 def test_the_bound_is_tight_where_every_order_agrees() -> None:
     """Conditionals of one joint law: each order gives −ln p of the text, and so does the mean."""
     torch.manual_seed(0)
