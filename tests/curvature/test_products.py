@@ -156,20 +156,6 @@ def test_what_a_parameter_does_not_reach_is_zero() -> None:
     assert newton(torch.ones(4, dtype=torch.float64)).tolist() == [0, 0, 0, 0]
 
 
-def test_curvlinops_agrees() -> None:
-    curvlinops = pytest.importorskip("curvlinops")
-    model = network(nn.GELU)
-    parameters = list(model.parameters())
-    data = [(X, torch.arange(12) % 3)]
-    v = torch.randn(sum(p.numel() for p in parameters), dtype=torch.float64)
-    for ours, theirs in (
-        (Hessian(parameters, [lambda: terms(model)[0]().loss]), curvlinops.HessianLinearOperator),
-        (GaussNewton(parameters, terms(model)), curvlinops.GGNLinearOperator),
-    ):
-        operator = theirs(model, nn.CrossEntropyLoss(), parameters, data)
-        torch.testing.assert_close(ours(v), operator @ v, rtol=1e-9, atol=1e-12)
-
-
 def test_hutchinsons_variance() -> None:
     """2 Σ_{i≠j} H_ij², within 5 · 1.5 standard errors of a variance of 2,000 normal numbers."""
     draw = torch.Generator().manual_seed(2)
