@@ -110,6 +110,7 @@ class ParetoQ(_Learned):
     """A weight at ``bits`` (Liu et al. 2025 and their code): 3 and 4 by LSQ's rule on the integers
     −2^{b−1} … 2^{b−1} − 1, s from amax/Q_p; 2 and ``"ternary"`` on stretched levels, s from amax. The
     gradient of s is multiplied by 1/√(N·Q_p), N the numbers of the whole weight, Q_p 1 for stretched levels.
+    Where a ternary number is clipped, the derivative by s is its level, ±⅔; their code has ±1.
 
     Args: ``bits``; ``weight`` (out, in); ``per``: which numbers share a scale.
     """
