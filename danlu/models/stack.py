@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from danlu import spec
 from danlu.models.initialise import Begin, draw_deepnorm, scale_branches
 from danlu.nn import Attention, Block, DepthScaled, build, prepare
+from danlu.nn.attention import tiled
 from danlu.nn.block import BlockCache
 from danlu.nn.bottlenecks import Narrow
 from danlu.nn.masks import AttentionMask
@@ -109,6 +110,8 @@ class Stack(nn.Module):
         if self.position is not None and hasattr(self.position, "at"):
             start = caches[0].length if caches else 0
             x = x + self.position.at(start, x.shape[1]).to(x.dtype)  # type: ignore[operator]
+        if caches is None:
+            mask = tiled(mask, [block.mixer for block in self.blocks], x)
         x = self.dropout(self.embedding_norm(x))
         for i, block in enumerate(self.blocks):
             if self.recompute and self.training:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -11,9 +14,10 @@ import torch.nn as nn
 from danlu import spec
 from danlu.nn.cache import KVCache
 from danlu.nn.contracts import Mixer, acts_on
+from danlu.nn.flex import tiles
 from danlu.nn.gates import ElementGate
 from danlu.nn.given import Given
-from danlu.nn.kernels import attend
+from danlu.nn.kernels import ByDistance, Choice, attend, choose, flexible
 from danlu.nn.linear import Linear
 from danlu.nn.masks import AttentionMask, MaskPattern, visible_keys
 from danlu.nn.qk_norm import HeadNorm
@@ -153,11 +157,12 @@ class Attention(Mixer):
     def _mix(
         self, x: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: AttentionMask
     ) -> torch.Tensor:
-        bias = products = None
+        bias: torch.Tensor | ByDistance | None = None
+        products = None
         for relative in self.relative:
             products = getattr(relative, "products", None)
             if products is None:
-                bias = relative.bias(q, k.shape[2], k.shape[2] - q.shape[2], mask.causal)  # type: ignore[operator]
+                bias = _added(relative, q, k.shape[2], mask.causal)
         y = attend(
             q,
             k,
@@ -202,6 +207,27 @@ class Attention(Mixer):
             return [linear]
         return [linear, self.gate.map] if isinstance(self.gate, ElementGate) else None
 
+    def choice(
+        self, device: str, dtype: torch.dtype, length: int, mask: AttentionMask, separate: bool = False
+    ) -> Choice:
+        """The kernel that runs a pass over ``length`` positions, and why; ``separate``: with documents."""
+        pattern = MaskPattern(length, length, mask.causal, mask.prefix, self.window, self.sparse)
+        masked = separate or pattern.masked
+        products = bias = None
+        for relative in self.relative:
+            products = getattr(relative, "products", None)
+            bias = "distance" if hasattr(relative, "numbers") else "pairs"
+        parts: Any = {"softcap": self.softcap, "normaliser": self.weights, "products": products}
+        return choose(
+            device,
+            dtype,
+            length,
+            masked=masked,
+            biased=any(p.requires_grad for relative in self.relative for p in relative.parameters()),
+            needs=self.needs(),
+            flexible=flexible(pattern, masked=masked, bias=bias, **parts),  # type: ignore[arg-type]
+        )
+
     def needs(self) -> str | None:
         """The part that no fused kernel can run, by name."""
         if self.softcap is not None:
@@ -225,6 +251,39 @@ class Attention(Mixer):
         """FLOPs of the last of ``length`` positions with a cache of those before it."""
         keys = min(length, self.window or length)
         return self.flops(1, keys) // keys  # a pass counts all keys for every query
+
+
+def on_gpu(x: torch.Tensor) -> bool:
+    """Whether it is there."""
+    return x.is_cuda
+
+
+def tiled(mask: AttentionMask, mixers: Iterable[nn.Module], x: torch.Tensor) -> AttentionMask:
+    """The mask with what FlexAttention takes of it for those ``mixers`` over ``x`` (batch, positions, …) that
+    run it: once for all layers that are alike, and outside of what is compiled, unless all is."""
+    if not on_gpu(x):
+        return mask
+    length, found = x.shape[1], {}
+    for mixer in mixers:
+        separate = mask.documents is not None
+        if isinstance(mixer, Attention) and (
+            mixer.choice("cuda", x.dtype, length, mask, separate).kernel == "flex"
+        ):
+            pattern = MaskPattern(length, length, mask.causal, mask.prefix, mixer.window, mixer.sparse)
+            if pattern.span not in found:
+                found[pattern.span] = tiles(pattern, mask.documents, x.device)
+    return replace(mask, tiles=found) if found else mask
+
+
+def _added(position: nn.Module, q: torch.Tensor, keys: int, causal: bool) -> torch.Tensor | ByDistance:
+    """What ``position`` adds to the scores of queries, the last of ``keys`` positions."""
+    at: Any = position
+    given = q, keys, keys - q.shape[2], causal
+    if not hasattr(at, "numbers"):
+        whole: torch.Tensor = at.bias(*given)
+        return whole
+    learned = torch.is_grad_enabled() and any(p.requires_grad for p in position.parameters())
+    return ByDistance(lambda: at.numbers(*given), lambda: at.bias(*given), learned)
 
 
 class CrossAttention(Attention):

@@ -112,11 +112,11 @@ def fused(
     )
     if how.expand:
         k, v = k.repeat_interleave(repeat, dim=1), v.repeat_interleave(repeat, dim=1)
-    q, k, v = (_filled(t, how.multiple) for t in (q, k, v))
+    q, k, v = (filled(t, how.multiple) for t in (q, k, v))
     if q.is_meta:
-        outline = _outline(q, k, v, mask, how)
-        if outline is not None:
-            return _first(outline, size)
+        made = _outline(q, k, v, mask, how)
+        if made is not None:
+            return first(made, size)
     y = F.scaled_dot_product_attention(
         q,
         k,
@@ -126,15 +126,15 @@ def fused(
         scale=scale,
         enable_gqa=repeat > 1 and not how.expand,
     )
-    return _first(once_only(y, q, k, v), size)
+    return first(once_only(y, q, k, v), size)
 
 
-def _filled(x: torch.Tensor, multiple: int) -> torch.Tensor:
+def filled(x: torch.Tensor, multiple: int) -> torch.Tensor:
     """``x`` with zeros after its last dimension, up to a multiple: they add nothing to a product."""
     return F.pad(x, (0, -x.shape[-1] % multiple)) if x.shape[-1] % multiple else x
 
 
-def _first(x: torch.Tensor, size: int) -> torch.Tensor:
+def first(x: torch.Tensor, size: int) -> torch.Tensor:
     """The first numbers of the last dimension; ``x`` itself where there are no others."""
     return x if x.shape[-1] == size else x[..., :size]
 

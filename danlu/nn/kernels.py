@@ -1,8 +1,9 @@
 """The kernel of attention: chosen in one place, from what the parts need and what was measured.
 
 Every kernel computes weights(softcap(scale · q kᵀ + bias) + mask) v. ``sdpa`` is PyTorch's fused kernel,
-``plain`` blocks of plain products with a backward pass of our own, ``eager`` one operation after
-another, for what the others cannot do. ``choose`` picks one of these.
+``plain`` blocks of plain products with a backward pass of our own, ``flex`` what PyTorch's compiler makes of
+mask and scores on a GPU, ``eager`` one operation after another, for what the others cannot do. ``choose``
+picks one of these.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
 from danlu import spec
 from danlu.files.yaml import read_mapping
+from danlu.nn import flex
 from danlu.nn.derivatives import is_pure, transformed
 from danlu.nn.fused import META, fused
 from danlu.nn.masks import AttentionMask, MaskPattern, across_documents, additive_mask
@@ -43,6 +45,16 @@ class Choice(NamedTuple):
     kernel: str
     why: str
     measured: Measured | None = None
+
+
+class ByDistance(NamedTuple):
+    """What is added to scores where the distance of query and key decides it, made in the form that a kernel
+    needs: ``numbers``, (heads, queries + keys − 1), or ``pairs``, (heads, queries, keys); see
+    ``danlu.nn.positions.biases``. ``learned``: whether it has a gradient."""
+
+    numbers: Callable[[], torch.Tensor]
+    pairs: Callable[[], torch.Tensor]
+    learned: bool
 
 
 class Attended(NamedTuple):
@@ -126,6 +138,8 @@ def to_keep(device: str, dtype: torch.dtype) -> dict[str, dict[str, str]]:
     for mask, masked in (("open", False), ("masked", True)):
         rows = MEASURED.get((device, name, masked), ())
         found[mask] = {str(row.length): _faster(row) for row in rows} or {str(BLOCK): "sdpa"}
+        if masked and device == "cuda" and dtype in flex.TYPES:  # the nearest length decides
+            found[mask] = {str(flex.FROM - 1): "sdpa", str(flex.FROM): "flex"}
     return found
 
 
@@ -135,10 +149,14 @@ def kernel_choice(kept: Kept) -> Iterator[None]:
     mapping leaves the choice to the table. Raises ValueError where ``kept`` says something else."""
     for mask, by_length in kept.items():
         for length, kernel in by_length.items():
-            if mask not in ("open", "masked") or kernel not in ("sdpa", "plain") or not length.isdecimal():
+            if (
+                mask not in ("open", "masked")
+                or kernel not in ("sdpa", "plain", "flex")
+                or not length.isdecimal()
+            ):
                 raise ValueError(
                     f"attention.{mask}.{length} = {kernel!r} is not a choice of a kernel; allowed: "
-                    "open or masked, a length in positions, sdpa or plain"
+                    "open or masked, a length in positions, sdpa, plain or flex"
                 )
     _KEPT.append(kept)
     try:
@@ -156,6 +174,18 @@ def _far(a: int, b: int) -> float:
     return abs(math.log(max(a, 1) / max(b, 1)))
 
 
+def _nearest(kept: Mapping[str, str], length: int) -> str:
+    """The length of ``kept`` that is nearest."""
+    return min(kept, key=lambda text: _far(int(text), length))
+
+
+def _flexes(needs: str | None, masked: bool) -> str:
+    if needs:
+        return f"{needs} is in no fused kernel: the compiler writes one"
+    what = "the mask" if masked else "what is added to scores"
+    return f"a fused kernel would read {what} for each pair: the compiler writes one that does not"
+
+
 def choose(
     device: str,
     dtype: torch.dtype,
@@ -164,13 +194,21 @@ def choose(
     masked: bool = False,
     biased: bool = False,
     needs: str | None = None,
+    flexible: bool = False,
 ) -> Choice:
     """Which kernel runs attention over ``length`` positions, and why.
 
     ``masked``: with a window, a pattern, documents or a prefix; ``biased``: with a learned number added to
-    each score; ``needs``: the part that no fused or blocked kernel can run, by name.
+    each score; ``needs``: the part that no fused or blocked kernel can run, by name; ``flexible``: whether it
+    is one that a fused kernel would need a number for each pair for, or cannot run, and FlexAttention can.
     """
     device, name = META.get() if device == "meta" else device, DTYPES.get(dtype, "float32")
+    kept = _KEPT[-1].get("masked" if masked else "open") if _KEPT else None
+    if flexible and device == "cuda" and dtype in flex.TYPES and length >= flex.FROM:
+        at = None if needs or not masked or not kept else kept[_nearest(kept, length)]
+        lacking, learned = flex.missing(), biased and torch.are_deterministic_algorithms_enabled()
+        if at in (None, "flex") and not lacking and not learned:
+            return Choice("flex", _flexes(needs, masked))
     rows = MEASURED.get((device, name, masked), ())
     near = min(rows, key=lambda row: _far(row.length, length), default=None)
     where = f"{name} on {device}{' with a mask' if masked else ''}"
@@ -186,10 +224,8 @@ def choose(
         return Choice(
             "plain", "a learned bias needs its gradient, which the fused kernel takes from no fast path"
         )
-    kept = _KEPT[-1].get("masked" if masked else "open") if _KEPT else None
-    if kept:
-        at = min(kept, key=lambda text: _far(int(text), length))
-        return Choice(kept[at], f"the run began with it, by what was measured then at {at} positions")
+    if kept and (kernel := kept[at := _nearest(kept, length)]) != "flex":
+        return Choice(kernel, f"the run began with it, by what was measured then at {at} positions")
     if near is None:
         return Choice("sdpa", f"nothing was measured for {where}: PyTorch's own choice")
     kernel = _faster(near)
@@ -197,6 +233,23 @@ def choose(
     best, other = sorted((near.plain, near.sdpa))
     why = f"measured at {near.length} positions in {where}: {other / best:.1f} times as fast as {rival}"
     return Choice(kernel, why, near)
+
+
+def flexible(
+    pattern: MaskPattern,
+    *,
+    masked: bool,
+    bias: Literal["distance", "pairs"] | None = None,
+    softcap: float | None = None,
+    normaliser: Normaliser | None = None,
+    products: Products | None = None,
+) -> bool:
+    """Whether FlexAttention can run it, and a fused kernel not or only with a number for each pair. ``bias``:
+    whether something is added to scores by distance or for each pair; the rest as ``attend``'s. A query at a
+    time, as texts are written, is not for it: each length would be compiled."""
+    sinks = normaliser is None or hasattr(normaliser, "sink")
+    can = products is None and sinks and bias != "pairs" and pattern.offset == 0 and pattern.queries > 1
+    return can and (masked or bias is not None or softcap is not None or normaliser is not None)
 
 
 def attend(
@@ -208,7 +261,7 @@ def attend(
     mask: AttentionMask | None = None,
     window: int | None = None,
     sparse: spec.Sparse | None = None,
-    bias: torch.Tensor | None = None,
+    bias: torch.Tensor | ByDistance | None = None,
     softcap: float | None = None,
     normaliser: Normaliser | None = None,
     products: Products | None = None,
@@ -218,9 +271,9 @@ def attend(
 
     Shapes: ``q`` (B, H, T, d); ``k`` (B, G, S, d) and ``v`` (B, G, S, e) with G dividing H; under a causal
     ``mask`` the queries are the last T of S positions; ``bias`` broadcasts to (B, H, T, S) and is added to
-    the scores; ``normaliser`` turns scores (B, H, T, S), −∞ where hidden, into weights (left out: softmax);
-    ``products`` (q, k of H heads, offset) stands in place of q kᵀ. Returns (B, H, T, e) in the type of ``v``.
-    ``kernel`` overrides the measured choice.
+    the scores, or is a ``ByDistance``; ``normaliser`` turns scores (B, H, T, S), −∞ where hidden, into
+    weights (left out: softmax); ``products`` (q, k of H heads, offset) stands in place of q kᵀ. Returns
+    (B, H, T, e) in the type of ``v``. ``kernel`` overrides the measured choice.
 
     >>> q, k, v = torch.randn(2, 8, 10, 16), torch.randn(2, 2, 10, 16), torch.randn(2, 2, 10, 16)
     >>> attend(q, k, v, scale=0.25, window=4).shape
@@ -228,20 +281,36 @@ def attend(
     """
     mask = AttentionMask.of(mask)
     pattern = MaskPattern(q.shape[2], k.shape[2], mask.causal, mask.prefix, window, sparse)
-    different = across_documents(pattern, mask.documents)
-    masked = different is not None or pattern.masked
+    masked = mask.documents is not None or pattern.masked
+    given = isinstance(bias, ByDistance)
     if kernel is None:
         kernel = choose(
             q.device.type,
             q.dtype,
             pattern.keys,
             masked=masked,
-            biased=bias is not None and bias.requires_grad,
+            biased=bias.learned if isinstance(bias, ByDistance) else bias is not None and bias.requires_grad,
             needs="this" if softcap or normaliser or products else None,
+            flexible=flexible(
+                pattern,
+                masked=masked,
+                bias="distance" if given else "pairs" if bias is not None else None,
+                softcap=softcap,
+                normaliser=normaliser,
+                products=products,
+            ),
         ).kernel
+    if kernel == "flex" and not (_WATCHERS or is_pure() or transformed()):
+        numbers = bias.numbers() if isinstance(bias, ByDistance) else None
+        sink = None if normaliser is None else normaliser.sink(q)  # type: ignore[attr-defined]
+        made = None if mask.tiles is None else mask.tiles.get(pattern.span)
+        return flex.flex(q, k, v, scale, pattern, mask.documents, numbers, softcap, sink, made)
+    if isinstance(bias, ByDistance):
+        bias = bias.pairs()
+    different = across_documents(pattern, mask.documents)
     for watcher in _WATCHERS:
         watcher(Attended(q, k, scale, pattern, different, bias, softcap, normaliser, products, v))
-    if kernel == "eager" or is_pure() or (kernel == "plain" and transformed()):
+    if kernel in ("eager", "flex") or is_pure() or (kernel == "plain" and transformed()):
         return _eager(Attended(q, k, scale, pattern, different, bias, softcap, normaliser, products), v)
     if kernel == "plain":
         return _plain(q, k, v, scale, pattern, different, bias)

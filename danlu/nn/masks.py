@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from danlu import spec
 from danlu.nn.kept import kept
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
+Span = tuple[int | str | None, ...]  # how a layer narrows what may be seen
 
 
 @dataclass(frozen=True)
@@ -16,12 +23,13 @@ class AttentionMask:
 
     ``causal``: a position sees itself and those before it, else all. ``prefix``: so many first positions see
     one another all the same. ``documents``: (batch, positions) integers; attention does not cross from one
-    to another.
+    to another. ``tiles``: what FlexAttention takes, by the ``span`` of a layer, where it was made before.
     """
 
     causal: bool = True
     prefix: int = 0
     documents: torch.Tensor | None = None
+    tiles: Mapping[Span, BlockMask | None] | None = None
 
     @classmethod
     def of(cls, mask: AttentionMask | torch.Tensor | None) -> AttentionMask:
@@ -52,7 +60,7 @@ class AttentionMask:
             )
         documents = torch.zeros_like(mask, dtype=torch.int64) if self.documents is None else self.documents
         padding = torch.iinfo(documents.dtype).min
-        return replace(self, documents=documents.masked_fill(~mask, padding))
+        return replace(self, documents=documents.masked_fill(~mask, padding), tiles=None)
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,12 @@ class MaskPattern:
     @property
     def offset(self) -> int:
         return self.keys - self.queries
+
+    @property
+    def span(self) -> Span:
+        """The layer's own share of it, in numbers and words."""
+        of = self.sparse
+        return (self.window,) if of is None else (self.window, *of.model_dump().values())
 
     @property
     def full(self) -> bool:
@@ -115,10 +129,18 @@ def boolean_mask(pattern: MaskPattern, device: torch.device) -> torch.Tensor:
             [False, False,  True,  True]])
     """
     i = torch.arange(pattern.queries, device=device)[:, None] + pattern.offset
-    j = torch.arange(pattern.keys, device=device)
-    mask = torch.ones(pattern.queries, pattern.keys, dtype=torch.bool, device=device)
+    return sees(pattern, i, torch.arange(pattern.keys, device=device))
+
+
+def sees(pattern: MaskPattern, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
+    """Whether position ``i`` sees position ``j``: integers that broadcast → bool. The definition that every
+    mask is made of."""
     if pattern.causal:
-        mask = (j <= i) | ((i < pattern.prefix) & (j < pattern.prefix))
+        mask = j <= i
+        if pattern.prefix:
+            mask = mask | ((i < pattern.prefix) & (j < pattern.prefix))
+    else:
+        mask = torch.ones_like(i + j, dtype=torch.bool)
     if pattern.window is not None:
         mask = mask & ((i - j).abs() < pattern.window)
     if isinstance(pattern.sparse, spec.Strided):

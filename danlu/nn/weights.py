@@ -24,8 +24,12 @@ class SoftmaxOne(nn.Module):
     def __init__(self, heads: int) -> None:
         super().__init__()
 
+    def sink(self, like: torch.Tensor) -> torch.Tensor:
+        """The b that stands for it, (1,), on the device of ``like``."""
+        return torch.zeros(1, device=like.device)
+
     def forward(self, scores: torch.Tensor) -> torch.Tensor:
-        return softmax_with_sink(scores, scores.new_zeros(1))
+        return softmax_with_sink(scores, self.sink(scores))
 
 
 @builds(spec.Sinks)
@@ -35,6 +39,10 @@ class Sinks(nn.Module):
     def __init__(self, heads: int) -> None:
         super().__init__()
         self.sinks = nn.Parameter(torch.zeros(heads))
+
+    def sink(self, like: torch.Tensor) -> torch.Tensor:
+        """b, (heads,)."""
+        return self.sinks
 
     def forward(self, scores: torch.Tensor) -> torch.Tensor:
         return softmax_with_sink(scores, self.sinks[:, None, None])

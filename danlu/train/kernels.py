@@ -10,7 +10,7 @@ from danlu import spec
 from danlu.models import Transformer
 from danlu.models.costs import stacks
 from danlu.nn import LRU, Attention, AttentionMask, CrossAttention, NoMixer, VQAttention
-from danlu.nn.kernels import Choice, choose
+from danlu.nn.kernels import Choice, choose, flexible
 from danlu.nn.masks import MaskPattern
 from danlu.nn.scan import CHUNK
 from danlu.train.assemble import outline
@@ -66,8 +66,6 @@ def _choice(
         return choose(device, dtype, memory, needs=part.needs())
     if not isinstance(part, Attention):
         pattern = MaskPattern(length, length, mask.causal, mask.prefix)
-        return choose(device, dtype, length, masked=separate or pattern.masked)
-    pattern = MaskPattern(length, length, mask.causal, mask.prefix, part.window, part.sparse)
-    biased = any(p.requires_grad for relative in part.relative for p in relative.parameters())
-    masked = separate or pattern.masked
-    return choose(device, dtype, length, masked=masked, biased=biased, needs=part.needs())
+        masked = separate or pattern.masked
+        return choose(device, dtype, length, masked=masked, flexible=flexible(pattern, masked=masked))
+    return part.choice(device, dtype, length, mask, separate)

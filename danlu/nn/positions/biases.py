@@ -3,7 +3,8 @@
 All have ``bias(q, keys, offset, causal)``: for queries ``q`` (batch, heads, T, head size), of which the i-th
 stands at position offset + i, and keys at positions 0 … keys − 1, the numbers to be added to scale · q·k, in
 the type of ``q``, of shape (heads, T, keys), or (batch, heads, T, keys) where they depend on ``q``. What a
-mask hides is not theirs to hide. Parameters are float32.
+mask hides is not theirs to hide. Parameters are float32. Where the distance alone decides, ``numbers`` has
+what ``bias`` spreads over the pairs: (heads, T + keys − 1), float32, in the order of ``distances``.
 """
 
 from __future__ import annotations
@@ -52,6 +53,18 @@ def sandwich(distance: torch.Tensor, heads: int, size: int, weight: float) -> to
 
 
 @kept
+def _numbers(
+    of: Callable[..., torch.Tensor],
+    settings: tuple[float, ...],
+    queries: int,
+    keys: int,
+    offset: int,
+    device: torch.device,
+) -> torch.Tensor:
+    return of(distances(queries, keys, offset, device), *settings)
+
+
+@kept
 def _made(
     of: Callable[..., torch.Tensor],
     settings: tuple[float, ...],
@@ -61,35 +74,54 @@ def _made(
     dtype: torch.dtype,
     device: torch.device,
 ) -> torch.Tensor:
-    return spread(of(distances(queries, keys, offset, device), *settings).to(dtype), queries, keys)
+    return spread(_numbers(of, settings, queries, keys, offset, device).to(dtype), queries, keys)
 
 
-def fixed(
-    of: Callable[..., torch.Tensor], settings: tuple[float, ...], q: torch.Tensor, keys: int, offset: int
-) -> torch.Tensor:
-    """A bias without parameters, made once for all layers."""
-    return _made(of, settings, q.shape[-2], keys, offset, q.dtype, q.device)
+class ByDistance(ScorePosition):
+    """A number for each head and distance."""
+
+    def numbers(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
+        """(heads, T + keys − 1)."""
+        raise NotImplementedError
+
+    def bias(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
+        """(heads, T, keys)."""
+        return spread(self.numbers(q, keys, offset, causal).to(q.dtype), q.shape[-2], keys)
+
+
+class Fixed(ByDistance):
+    """Numbers without parameters, ``of(distances, *settings)``: spread once for all layers."""
+
+    of: ClassVar[Callable[..., torch.Tensor]]
+    settings: tuple[float, ...]
+
+    def numbers(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
+        """(heads, T + keys − 1), the same in both directions."""
+        return _numbers(type(self).of, self.settings, q.shape[-2], keys, offset, q.device)
+
+    def bias(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
+        """(heads, T, keys), the same in both directions."""
+        return _made(type(self).of, self.settings, q.shape[-2], keys, offset, q.dtype, q.device)
 
 
 @builds(spec.ALiBi)
-class ALiBi(ScorePosition):
+class ALiBi(Fixed):
     """−scale·m·|i − j|, m = 2^(−8h/H) for head h = 1 … H (Press et al. 2022, arXiv:2108.12409, section 3).
 
     Where H is no power of two, every second slope of the next power comes first, and the slopes between
     them fill up (as in the authors' code, BLOOM and MPT). No parameters; ``head_size`` plays no part.
     """
 
+    of = staticmethod(alibi)
+
     def __init__(self, heads: int, head_size: int, *, scale: float = 1.0) -> None:
         super().__init__()
         self.heads, self.scale = heads, scale
-
-    def bias(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
-        """(heads, T, keys), the same in both directions."""
-        return fixed(alibi, (self.heads, self.scale), q, keys, offset)
+        self.settings = heads, scale
 
 
 @builds(spec.Sandwich)
-class Sandwich(ScorePosition):
+class Sandwich(Fixed):
     """λ_h (p_i·p_j − p_i·p_i) of the sinusoids p of ``size`` (Chi et al. 2023, arXiv:2212.10356, section 5).
 
     λ_h = weight · H/(8h) for head h = 1 … H. The product depends on the distance alone. What is taken off,
@@ -97,17 +129,16 @@ class Sandwich(ScorePosition):
     scores. No parameters; ``head_size`` plays no part.
     """
 
+    of = staticmethod(sandwich)
+
     def __init__(self, heads: int, head_size: int, *, size: int = 128, weight: float = 1.0) -> None:
         super().__init__()
         self.heads, self.size, self.weight = heads, size, weight
-
-    def bias(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
-        """(heads, T, keys), the same in both directions."""
-        return fixed(sandwich, (self.heads, self.size, self.weight), q, keys, offset)
+        self.settings = heads, size, weight
 
 
 @builds(spec.Kerple)
-class Kerple(ScorePosition):
+class Kerple(ByDistance):
     """A learned kernel of d = |i − j| for each head (Chi et al. 2022, arXiv:2205.09921, section 4.2).
 
     ``log``: −r₁ ln(1 + r₂ d), drawn r₁ ~ U(0, 2), r₂ ~ U(0, 1). ``power``: −r₁ d^r₂, drawn r₁ ~ U(0, 1),
@@ -132,20 +163,18 @@ class Kerple(ScorePosition):
         highest = 2.0 if self.form == "power" else None
         return self.r1.clamp(min=SMALLEST), self.r2.clamp(SMALLEST, highest)
 
-    def bias(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
-        """(heads, T, keys), the same in both directions."""
-        queries = q.shape[-2]
-        d = distances(queries, keys, offset, q.device).abs()
+    def numbers(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
+        """(heads, T + keys − 1), the same in both directions."""
+        d = distances(q.shape[-2], keys, offset, q.device).abs()
         r1, r2 = (r[:, None] for r in self._allowed())
         if self.form == "log":
-            numbers = -r1 * torch.log1p(r2 * d)
-        else:  # 0^r₂ is 0, and not a power: its second derivative would be NaN
-            numbers = -r1 * (d.clamp(min=1) ** r2).masked_fill(d == 0, 0)
-        return spread(numbers.to(q.dtype), queries, keys)
+            return -r1 * torch.log1p(r2 * d)
+        # 0^r₂ is 0, and not a power: its second derivative would be NaN
+        return -r1 * (d.clamp(min=1) ** r2).masked_fill(d == 0, 0)
 
 
 @builds(spec.T5Buckets)
-class T5Buckets(ScorePosition):
+class T5Buckets(ByDistance):
     """A learned number for each head and bucket of distances (Raffel et al. 2020, arXiv:1910.10683, section
     2.1): (heads, buckets), drawn with variance 1/(heads · head_size), as T5's.
 
@@ -174,11 +203,9 @@ class T5Buckets(ScorePosition):
         bucket = torch.where(far < exact, far, logarithmic.clamp(max=count - 1))
         return bucket if causal else bucket + count * (distance < 0)
 
-    def bias(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
-        """(heads, T, keys)."""
-        queries = q.shape[-2]
-        bucket = self.bucket(distances(queries, keys, offset, q.device), causal)
-        return spread(self.table[:, bucket].to(q.dtype), queries, keys)
+    def numbers(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
+        """(heads, T + keys − 1)."""
+        return self.table[:, self.bucket(distances(q.shape[-2], keys, offset, q.device), causal)]
 
 
 @builds(spec.Relative)
