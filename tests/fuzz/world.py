@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from unittest.mock import patch
 from danlu.cli.main import main
 from danlu.lab.queue import queue
 from danlu.lab.queue.carry_out import carry_out, to_task
-from danlu.lab.queue.executors import Event
+from danlu.lab.queue.executors import Event, Start
 from danlu.lab.queue.job import Job
 from danlu.lab.statistics import Interval
 from danlu.lab.trial import timing
@@ -53,14 +53,15 @@ class Here:
     def __init__(self, *_: Any) -> None:
         self._ended: list[Event] = []
 
-    def fits(self, job: Job) -> bool:
-        return True
+    def room(self, job: Job, wanted: int) -> int:
+        return 1
 
     def devices(self, experiment: Any) -> str:
         return "cpu"
 
-    def start(self, job: Job, folder: Path, number: int, code: str) -> None:
-        self._ended.append(Event(job.hash, carry_out(to_task(job, folder, number, code))))
+    def start(self, some: Sequence[Start], code: str) -> None:
+        for one in some:
+            self._ended.append(Event(one.job.hash, [carry_out(to_task(*one, code))]))
 
     def events(self, seconds: float) -> list[Event]:
         ended, self._ended = self._ended, []
