@@ -16,6 +16,7 @@ from danlu.nn.attention import tiled
 from danlu.nn.block import BlockCache
 from danlu.nn.bottlenecks import Narrow
 from danlu.nn.masks import AttentionMask
+from danlu.nn.stacked import beside
 
 
 class Stack(nn.Module):
@@ -109,7 +110,7 @@ class Stack(nn.Module):
             self._prepared = x.dtype, x.device
         if self.position is not None and hasattr(self.position, "at"):
             start = caches[0].length if caches else 0
-            x = x + self.position.at(start, x.shape[1]).to(x.dtype)  # type: ignore[operator]
+            x = x + beside(self.position.at(start, x.shape[1]), x, 2)  # type: ignore[operator]
         if caches is None:
             mask = tiled(mask, [block.mixer for block in self.blocks], x)
         x = self.dropout(self.embedding_norm(x))

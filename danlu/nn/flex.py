@@ -16,6 +16,7 @@ import torch
 
 from danlu.nn.fused import filled, first
 from danlu.nn.masks import MaskPattern, sees
+from danlu.nn.stacked import beside
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -50,19 +51,21 @@ def mask_mod(
 
 
 def score_mod(
-    queries: int, numbers: torch.Tensor | None, softcap: float | None
+    queries: int, numbers: torch.Tensor | None, softcap: float | None, rows: int = 0
 ) -> Callable[[torch.Tensor, Index, Index, Index, Index], torch.Tensor] | None:
     """The score of a pair, of scale · q·k and (row of the batch, head, query, key); None: it stays.
 
     ``numbers``: (heads, queries + keys − 1), what is added by the distance of query and key, in the order of
-    ``danlu.nn.positions.biases.distances``; then soft-capped.
+    ``danlu.nn.positions.biases.distances``; then soft-capped. Of members (``danlu.nn.stacked``) ``numbers``
+    is (K, heads, …), for a batch of so many ``rows``.
     """
     if numbers is None and softcap is None:
         return None
 
     def mod(score: torch.Tensor, b: Index, h: Index, i: Index, j: Index) -> torch.Tensor:
         if numbers is not None:
-            score = score + numbers[h, queries - 1 - i + j]
+            of = numbers if numbers.ndim == 2 else numbers[b // (rows // len(numbers))]
+            score = score + of[h, queries - 1 - i + j]
         return score if softcap is None else softcap * torch.tanh(score / softcap)
 
     return mod
@@ -111,7 +114,7 @@ def flex(
         return first(torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, None, True)[0], size)
     if given is None:
         given = tiles(pattern, documents, q.device)
-    mod = score_mod(pattern.queries, numbers, softcap)
+    mod = score_mod(pattern.queries, numbers, softcap, len(q))
     settings: dict[str, Any] = {
         "score_mod": mod,
         "block_mask": given,
@@ -128,7 +131,7 @@ def flex(
     )
     y, also = run(q, k, v, **settings, **asked)
     total = getattr(also, "lse", also)
-    return first(y, size) * (total - sink[:, None]).sigmoid()[..., None].to(y.dtype)
+    return first(y, size) * (total - beside(sink[..., None], total, 2)).sigmoid()[..., None].to(y.dtype)
 
 
 def _plainly() -> Callable[..., Any]:

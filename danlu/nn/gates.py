@@ -10,6 +10,7 @@ import torch.nn as nn
 from danlu import spec
 from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
+from danlu.nn.stacked import beside
 
 
 @builds(spec.HeadGate)
@@ -20,6 +21,8 @@ class HeadGate(nn.Module):
 
     Shapes: x (B, T, width), y (B, heads, T, size) → y · gate.
     """
+
+    stackable = True
 
     def __init__(
         self, width: int, heads: int, size: int, *, hidden: int | None = None, open: float = 0.25
@@ -36,12 +39,13 @@ class HeadGate(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         parts = x.unflatten(-1, (self.heads, -1))
-        weight = self.weight.to(x.dtype).view(self.heads, parts.shape[-1], -1)
-        z = torch.einsum("bthd,hdk->bhtk", parts, weight)
+        weight = beside(self.weight.unflatten(-1, (*parts.shape[-2:], -1)), parts, 3)
+        z = torch.einsum("bthd,hdk->bhtk" if weight.ndim == 3 else "bthd,bhdk->bhtk", parts, weight)
         if self.second is not None and self.hidden_bias is not None:
-            z = (z + self.hidden_bias.to(x.dtype).view(self.heads, 1, -1)).relu()
-            z = (z * self.second.to(x.dtype).view(self.heads, 1, -1)).sum(dim=-1, keepdim=True)
-        return y * torch.sigmoid(z + self.bias.to(x.dtype)[:, None, None])
+            hidden_bias, second = (p.unflatten(-1, (self.heads, 1, -1)) for p in (self.hidden_bias, self.second))
+            z = (z + beside(hidden_bias, z, 3)).relu()
+            z = (z * beside(second, z, 3)).sum(dim=-1, keepdim=True)
+        return y * torch.sigmoid(z + beside(self.bias[..., None, None], z, 3))
 
     def flops(self, tokens: int) -> int:
         """FLOPs of the products with the first weight."""

@@ -11,6 +11,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from danlu.nn import float8
+from danlu.nn.stacked import product
 
 _DEVICE: ContextVar[str | None] = ContextVar("device of new weights", default=None)
 
@@ -43,6 +44,7 @@ class Linear(nn.Linear):
     """
 
     float8 = False
+    stackable = True
 
     def __init__(
         self, inputs: int, outputs: int, bias: bool = True, rows: tuple[int, ...] | None = None
@@ -52,6 +54,8 @@ class Linear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
+        if self.weight.ndim == 3:
+            return product(x, self.weight.to(x.dtype), bias)
         if self.float8:
             out = float8.linear(x, self.weight)
             return out if bias is None else out + bias
@@ -65,5 +69,16 @@ class Linear(nn.Linear):
 class Embedding(nn.Embedding):
     """``nn.Embedding``; token ids (…) → vectors (…, width) in the weight's type."""
 
+    stackable = True
+
     def __init__(self, count: int, width: int) -> None:
         super().__init__(count, width, device=_DEVICE.get())
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        if self.weight.ndim == 2:
+            return super().forward(ids)
+        # Of members: the tables one below another, and each row's ids in that of its member.
+        members, count = self.weight.shape[:2]
+        own = torch.arange(members, device=ids.device) * count
+        own = own.repeat_interleave(len(ids) // members).view(-1, *[1] * (ids.ndim - 1))
+        return F.embedding(ids + own, self.weight.flatten(0, 1))

@@ -17,6 +17,7 @@ from danlu.nn.conditions import Generated
 from danlu.nn.contracts import Norm
 from danlu.nn.derivatives import by_operators
 from danlu.nn.registry import builds
+from danlu.nn.stacked import beside
 
 
 def _exact(x: torch.Tensor) -> torch.dtype:
@@ -74,6 +75,8 @@ class _Norm(Norm):
     With ``around_one`` the parameter ``gain`` holds w, initially 0, and a = 1 + w.
     """
 
+    stackable = True
+
     def __init__(self, width: int, eps: float, gain: bool, bias: bool, around_one: bool = False) -> None:
         super().__init__()
         self.eps = eps
@@ -90,8 +93,8 @@ class _Norm(Norm):
         # 1 + w rounded to bfloat16 would lose a small w, so Gemma multiplies before the cast.
         y = self.standardise(x.to(_exact(x)) if self.around_one else x)
         a, b = self.affine(y.dtype)
-        y = y if a is None else y * a
-        return (y if b is None else y + b).to(x.dtype)
+        y = y if a is None else y * beside(a, y, 1)
+        return (y if b is None else y + beside(b, y, 1)).to(x.dtype)
 
     def affine(self, dtype: torch.dtype) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """a and b in ``dtype``; None where they are not learned."""
@@ -138,10 +141,16 @@ class LayerNorm(_Norm):
     ) -> None:
         super().__init__(width, eps, gain, bias, around_one)
 
+    def standardise(self, x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x, x.shape[-1:], eps=self.eps)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The same formula in one kernel of PyTorch's."""
         dtype = _exact(x) if self.around_one else x.dtype
-        return F.layer_norm(x.to(dtype), x.shape[-1:], *self.affine(dtype), self.eps).to(x.dtype)
+        a, b = self.affine(dtype)
+        if any(p is not None and p.ndim > 1 for p in (a, b)):
+            return super().forward(x)
+        return F.layer_norm(x.to(dtype), x.shape[-1:], a, b, self.eps).to(x.dtype)
 
 
 @builds(spec.GroupNorm)
@@ -205,6 +214,7 @@ class BatchNorm(_Norm):
     """
 
     across_positions = True
+    stackable = False
     mean: torch.Tensor
     variance: torch.Tensor
 

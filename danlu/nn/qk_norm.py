@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from danlu.nn import safe
 from danlu.nn.norms import rms_norm
+from danlu.nn.stacked import beside
 
 
 class HeadNorm(nn.Module):
@@ -17,6 +18,8 @@ class HeadNorm(nn.Module):
     Qwen3: rms; Gemma 3: rms around one; OLMo 2: rms over the width; Cohere: layer, a gain for each head;
     Su 2023 (KeyNorm): l2 of the keys. The gain is kept flat, so that optimizers take it for one.
     """
+
+    stackable = True
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class HeadNorm(nn.Module):
             y = self._normalise(y)
         if self.gain is None:
             return y
-        gain = self.gain.view(self.shape).to(y.dtype)
+        gain = beside(self.gain.unflatten(-1, self.shape), y, len(self.shape))
         # 1 + w rounded to bfloat16 would lose a small w, as in danlu.nn.norms
         return (y * (1 + gain) if self.around_one else y * gain).to(x.dtype)
 

@@ -14,6 +14,7 @@ import torch.nn as nn
 from danlu import spec
 from danlu.nn.contracts import Residual
 from danlu.nn.registry import builds
+from danlu.nn.stacked import beside
 
 
 @builds(spec.Plain)
@@ -73,24 +74,28 @@ class ReZero(Residual):
     The branch must not start at zero as well: a and f would then be each other's gradient, 0 for ever.
     """
 
+    stackable = True
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
-        return torch.addcmul(x, self.gain.to(x.dtype), branch)
+        return torch.addcmul(x, beside(self.gain, x, 1), branch)
 
 
 @builds(spec.LayerScale)
 class LayerScale(Residual):
     """x + a ⊙ f(x), a learned number for each feature, ``init`` at the start (Touvron et al. 2021, eq. 4)."""
 
+    stackable = True
+
     def __init__(self, width: int, *, init: float = 0.1) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.full((width,), init))
 
     def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
-        return torch.addcmul(x, self.gain.to(x.dtype), branch)
+        return torch.addcmul(x, beside(self.gain, x, 1), branch)
 
 
 @builds(spec.DeepNorm)
@@ -129,9 +134,11 @@ class Admin(Residual):
     ω, ``gain``, is 1 in every feature until ``danlu.train.admin`` has set it from a first batch.
     """
 
+    stackable = True
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.ones(width))
 
     def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
-        return torch.addcmul(branch, self.gain.to(x.dtype), x)
+        return torch.addcmul(branch, beside(self.gain, x, 1), x)

@@ -7,6 +7,7 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.nn.registry import builds
+from danlu.nn.stacked import beside
 
 
 def softmax_with_sink(scores: torch.Tensor, sink: torch.Tensor) -> torch.Tensor:
@@ -36,6 +37,8 @@ class SoftmaxOne(nn.Module):
 class Sinks(nn.Module):
     """e^s / (e^b + Σe^s), b learned for each head and 0 at the start (GPT-OSS). Shapes as ``SoftmaxOne``."""
 
+    stackable = True
+
     def __init__(self, heads: int) -> None:
         super().__init__()
         self.sinks = nn.Parameter(torch.zeros(heads))
@@ -45,7 +48,7 @@ class Sinks(nn.Module):
         return self.sinks
 
     def forward(self, scores: torch.Tensor) -> torch.Tensor:
-        return softmax_with_sink(scores, self.sinks[:, None, None])
+        return softmax_with_sink(scores, beside(self.sinks[..., None, None], scores, 3))
 
 
 @builds(spec.Clipped)

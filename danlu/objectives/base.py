@@ -79,8 +79,11 @@ class Objective:
     - ``group``: None where the loss is a sum over examples. Where a term spans several (a contrastive loss),
       so many consecutive rows, or ``"batch"``: then passes are made of whole groups, or refused.
     - ``record``: what the data was made from, in JSON.
+    - ``stackable``: whether ``loss`` and ``score`` of a network of several members (``danlu.nn.stacked``), by
+      its attribute ``members``, give a number for each, (members,), where they are scalars of one network.
     """
 
+    stackable: ClassVar[bool] = False
     metrics: ClassVar[tuple[Metric, ...]] = ()
     unit: str = "example"
     term: str = "example"

@@ -19,6 +19,8 @@ from danlu.objectives.language import IGNORED, Ids, Key, Language
 class Causal(Language):
     """Every token is predicted from those before it in its row."""
 
+    stackable = True
+
     def __init__(
         self,
         source: Dataset,
@@ -44,6 +46,8 @@ class Causal(Language):
 class Prefix(Language):
     """The first ``length`` tokens of a row see one another; the others are predicted from those before
     them (Raffel et al. 2020, section 3.2.1). With ``length`` 1 it is ``Causal``."""
+
+    stackable = True
 
     def __init__(
         self,

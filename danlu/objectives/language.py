@@ -152,18 +152,19 @@ class Language(Objective):
         if self.taught is not None and model.training:
             example = self.taught.text(self, model, example)
         targets, weights = example["targets"], example.get("weights")
+        members = getattr(model, "members", None)
         if self.taught is not None and model.training:
             logits, states = self.taught.logits(self, model, example)
         else:
             logits, states = self.logits(model, example), []
-        nats = nats_sum(logits, targets, weights)
+        nats = nats_sum(logits, targets, weights, members)
         if not model.training:
             return Losses(nats, None)
         if "matched" in example and self.taught is not None:
             return Losses(nats.detach(), self.taught.matching(self, model, example))
-        penalties = [self.z_loss * z_sum(logits, targets, weights)] if self.z_loss else []
+        penalties = [self.z_loss * z_sum(logits, targets, weights, members)] if self.z_loss else []
         if self.smoothing:
-            even = smooth_sum(logits[..., : self.known], targets, weights)
+            even = smooth_sum(logits[..., : self.known], targets, weights, members)
             penalties.append(self.smoothing * (even - nats))
         if self.taught is not None:
             soft = self.taught.penalty(self, model, logits, states, nats, example)
@@ -197,7 +198,8 @@ class Language(Objective):
         counted = text != IGNORED
         self._bytes = self._bytes.to(text.device)
         size = self._bytes[text.masked_fill(~counted, 0)].masked_fill(~counted, 0)
-        return {"nats": self.loss(model, example).total, "tokens": counted.sum(), "bytes": size.sum()}
+        tokens, text_bytes = (_sum(each, None, getattr(model, "members", None)) for each in (counted, size))
+        return {"nats": self.loss(model, example).total, "tokens": tokens, "bytes": text_bytes}
 
     def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
         nats = sums["nats"]
@@ -260,32 +262,52 @@ def filled(example: Example, count: int, rows: int) -> Example:
 
 
 def nats_sum(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    members: int | None = None,
 ) -> torch.Tensor:
-    """The sum over the targets of −log p(target), in nats: a scalar of the logits' type.
+    """The sum over the targets of −log p(target), in nats: a scalar of the logits' type; of ``members``, whose
+    rows stand one after another (``danlu.nn.stacked``), one for each.
 
     Shapes: ``logits`` (batch, positions, vocabulary); ``targets`` (batch, positions), int64, ``IGNORED``
     where nothing is predicted; ``weights`` (batch), of the rows (None: all 1). A sum and not a mean, so that
     the loss per token of a global batch is the same however the batch is divided among passes and processes.
     """
-    reduction = "sum" if weights is None else "none"
+    reduction = "sum" if weights is None and members is None else "none"
     nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction=reduction)
-    return nats if weights is None else (nats.view_as(targets).sum(1) * weights).sum()
+    return nats if reduction == "sum" else _sum(nats.view_as(targets), weights, members)
 
 
-def z_sum(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+def _sum(each: torch.Tensor, weights: torch.Tensor | None, members: int | None) -> torch.Tensor:
+    """Of (batch, positions) numbers, whose rows have ``weights``: a scalar, or (members,)."""
+    if weights is None and members is None:
+        return each.sum()
+    rows = each.sum(1) if weights is None else each.sum(1) * weights
+    return rows.sum() if members is None else rows.view(members, -1).sum(1)
+
+
+def z_sum(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    members: int | None = None,
+) -> torch.Tensor:
     """The sum over the targets of (ln Σe^z)² of the logits z (Chowdhery et al. 2022, PaLM, section 5):
     zero where the logits are the logarithms of probabilities. Shapes as in ``nats_sum``."""
     squares = logits.logsumexp(dim=-1).masked_fill(targets == IGNORED, 0.0).square()
-    return squares.sum() if weights is None else (squares.sum(1) * weights).sum()
+    return _sum(squares, weights, members)
 
 
 def smooth_sum(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    members: int | None = None,
 ) -> torch.Tensor:
     """The sum over the targets of the mean of −log p over all tokens. Shapes as in ``nats_sum``."""
     nats = (logits.logsumexp(dim=-1) - logits.mean(dim=-1)).masked_fill(targets == IGNORED, 0.0)
-    return nats.sum() if weights is None else (nats.sum(1) * weights).sum()
+    return _sum(nats, weights, members)
 
 
 def loss_sum(model: nn.Module, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

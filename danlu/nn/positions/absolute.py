@@ -17,16 +17,18 @@ class Learned(nn.Embedding, EmbeddingPosition):
     The table has ``offset`` rows more, which stand unused before the first position (OPT: 2).
     """
 
+    stackable = True
+
     def __init__(self, width: int, context: int, *, length: int | None = None, offset: int = 0) -> None:
         super().__init__((length or context) + offset, width)
         self.length, self.offset = length or context, offset
 
     def at(self, start: int, count: int) -> torch.Tensor:
-        """The vectors of positions start … start + count − 1, shape (count, width), in the weight's type.
-        Raises ValueError beyond ``length``."""
+        """The vectors of positions start … start + count − 1, shape (count, width), of members (K, count,
+        width), in the weight's type. Raises ValueError beyond ``length``."""
         if start + count > self.length:
             raise ValueError(f"position {start + count - 1} is beyond the {self.length} learned ones")
-        return self.weight[self.offset + start : self.offset + start + count]
+        return self.weight[..., self.offset + start : self.offset + start + count, :]
 
 
 @builds(spec.Sinusoidal)
@@ -37,6 +39,7 @@ class Sinusoidal(EmbeddingPosition):
     The table is computed once for ``context`` positions, and anew for more when they are asked for.
     """
 
+    stackable = True
     table: torch.Tensor
 
     def __init__(

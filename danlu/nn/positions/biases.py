@@ -2,9 +2,10 @@
 
 All have ``bias(q, keys, offset, causal)``: for queries ``q`` (batch, heads, T, head size), of which the i-th
 stands at position offset + i, and keys at positions 0 … keys − 1, the numbers to be added to scale · q·k, in
-the type of ``q``, of shape (heads, T, keys), or (batch, heads, T, keys) where they depend on ``q``. What a
-mask hides is not theirs to hide. Parameters are float32. Where the distance alone decides, ``numbers`` has
-what ``bias`` spreads over the pairs: (heads, T + keys − 1), float32, in the order of ``distances``.
+the type of ``q``, of shape (heads, T, keys), or (batch, heads, T, keys) where they depend on ``q`` or are of
+several members (``danlu.nn.stacked``). What a mask hides is not theirs to hide. Parameters are float32. Where
+the distance alone decides, ``numbers`` has what ``bias`` spreads over the pairs: (heads, T + keys − 1), of
+members (K, heads, T + keys − 1), float32, in the order of ``distances``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from danlu import spec
 from danlu.nn.contracts import ScorePosition
 from danlu.nn.kept import kept
 from danlu.nn.registry import builds
+from danlu.nn.stacked import beside
 
 SMALLEST = 0.01  # of KERPLE's parameters, as in the paper's code
 
@@ -86,7 +88,7 @@ class ByDistance(ScorePosition):
 
     def bias(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
         """(heads, T, keys)."""
-        return spread(self.numbers(q, keys, offset, causal).to(q.dtype), q.shape[-2], keys)
+        return beside(spread(self.numbers(q, keys, offset, causal).to(q.dtype), q.shape[-2], keys), q, 3)
 
 
 class Fixed(ByDistance):
@@ -145,6 +147,8 @@ class Kerple(ByDistance):
     r₂ ~ U(0, 2), r₂ ≤ 2. All are at least 0.01, which keeps the kernel conditionally positive definite.
     """
 
+    stackable = True
+
     def __init__(self, heads: int, head_size: int, *, form: str = "log") -> None:
         super().__init__()
         self.form = form
@@ -166,7 +170,7 @@ class Kerple(ByDistance):
     def numbers(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
         """(heads, T + keys − 1), the same in both directions."""
         d = distances(q.shape[-2], keys, offset, q.device).abs()
-        r1, r2 = (r[:, None] for r in self._allowed())
+        r1, r2 = (r[..., None] for r in self._allowed())
         if self.form == "log":
             return -r1 * torch.log1p(r2 * d)
         # 0^r₂ is 0, and not a power: its second derivative would be NaN
@@ -183,6 +187,7 @@ class T5Buckets(ByDistance):
     layers if ``shared`` is the model's doing.
     """
 
+    stackable = True
     parameter_roles: ClassVar[dict[str, str]] = {"table": "embedding"}
 
     def __init__(
@@ -205,7 +210,7 @@ class T5Buckets(ByDistance):
 
     def numbers(self, q: torch.Tensor, keys: int, offset: int = 0, causal: bool = True) -> torch.Tensor:
         """(heads, T + keys − 1)."""
-        return self.table[:, self.bucket(distances(q.shape[-2], keys, offset, q.device), causal)]
+        return self.table[..., self.bucket(distances(q.shape[-2], keys, offset, q.device), causal)]
 
 
 @builds(spec.Relative)
@@ -213,6 +218,7 @@ class Relative(ScorePosition):
     """q_i·a_{j−i}/√head_size with a learned vector a for each relative position, clipped at ± ``distance``
     (Shaw et al. 2018, arXiv:1803.02155, eq. 4; keys only); the heads share the vectors."""
 
+    stackable = True
     parameter_roles: ClassVar[dict[str, str]] = {"table": "embedding"}
 
     def __init__(self, heads: int, head_size: int, *, distance: int = 16) -> None:
@@ -224,7 +230,7 @@ class Relative(ScorePosition):
         """(batch, heads, T, keys): each query times every vector, then for each key the one of its place."""
         i = torch.arange(q.shape[-2], device=q.device)[:, None] + offset
         place = (torch.arange(keys, device=q.device) - i).clamp(-self.distance, self.distance) + self.distance
-        products = (q * self.size**-0.5) @ self.table.to(q.dtype).T
+        products = (q * self.size**-0.5) @ beside(self.table, q, 2).mT
         return products.gather(-1, place.expand(*q.shape[:-2], -1, -1))
 
     def flops(self, batch: int, length: int) -> int:
