@@ -14,7 +14,7 @@ from danlu.spec import to_yaml
 from danlu.train import checkpoint, store
 from danlu.train.folder import RunFolder
 from danlu.train.precision import LossScale
-from danlu.train.trainer import TrainerState
+from danlu.train.state import TrainerState
 
 
 def save_run(imported: Imported, path: Path) -> tuple[str, ...]:

@@ -64,8 +64,8 @@ def score_mod(
 
     def mod(score: torch.Tensor, b: Index, h: Index, i: Index, j: Index) -> torch.Tensor:
         if numbers is not None:
-            of = numbers if numbers.ndim == 2 else numbers[b // (rows // len(numbers))]
-            score = score + of[h, queries - 1 - i + j]
+            at = (h, queries - 1 - i + j)
+            score = score + numbers[at if numbers.ndim == 2 else (b // (rows // len(numbers)), *at)]
         return score if softcap is None else softcap * torch.tanh(score / softcap)
 
     return mod

@@ -42,7 +42,8 @@ class HeadGate(nn.Module):
         weight = beside(self.weight.unflatten(-1, (*parts.shape[-2:], -1)), parts, 3)
         z = torch.einsum("bthd,hdk->bhtk" if weight.ndim == 3 else "bthd,bhdk->bhtk", parts, weight)
         if self.second is not None and self.hidden_bias is not None:
-            hidden_bias, second = (p.unflatten(-1, (self.heads, 1, -1)) for p in (self.hidden_bias, self.second))
+            inner = (self.heads, 1, -1)
+            hidden_bias, second = (p.unflatten(-1, inner) for p in (self.hidden_bias, self.second))
             z = (z + beside(hidden_bias, z, 3)).relu()
             z = (z * beside(second, z, 3)).sum(dim=-1, keepdim=True)
         return y * torch.sigmoid(z + beside(self.bias[..., None, None], z, 3))

@@ -267,8 +267,8 @@ def nats_sum(
     weights: torch.Tensor | None = None,
     members: int | None = None,
 ) -> torch.Tensor:
-    """The sum over the targets of −log p(target), in nats: a scalar of the logits' type; of ``members``, whose
-    rows stand one after another (``danlu.nn.stacked``), one for each.
+    """The sum over the targets of −log p(target), in nats: a scalar of the logits' type; of ``members``
+    (``danlu.nn.stacked``) one for each.
 
     Shapes: ``logits`` (batch, positions, vocabulary); ``targets`` (batch, positions), int64, ``IGNORED``
     where nothing is predicted; ``weights`` (batch), of the rows (None: all 1). A sum and not a mean, so that

@@ -31,7 +31,7 @@ class Average:
     every = 1  # updates from one that is taken in to the next
 
     def __init__(self, named: Iterable[tuple[str, torch.Tensor]]) -> None:
-        self.parameters = {name: p.detach() for name, p in named}
+        self.parameters = dict(named)  # themselves: their memory may move
         self.tensors = {
             name: torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32))
             for name, p in self.parameters.items()

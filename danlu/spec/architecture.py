@@ -16,6 +16,7 @@ class Init(Spec):
     ``branch`` scales the last map of every residual branch: ``zero``, ``depth`` (÷√(2·layers),
     GPT-2) or ``same``."""
 
+    stackable: ClassVar[bool] = True
     std: PositiveFloat | None = None
     embedding: PositiveFloat = 0.02
     readout: NonNegativeFloat | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,7 @@ class QKNorm(Spec):
     (Cohere), as 1 + w with ``around_one`` (Gemma 3). ``qk_norm: rms``, a name alone, is the field's standard
     form, with a gain (Qwen3); likewise ``layer``."""
 
+    stackable: ClassVar[bool] = True
     norm: Literal["rms", "layer", "l2"] = "rms"
     over: Literal["head", "width"] = "head"
     when: Literal["before", "after"] = "before"
@@ -57,18 +58,21 @@ class QKNorm(Spec):
 class Softmax(Spec):
     """e^s / Σe^s."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["softmax"] = "softmax"
 
 
 class SoftmaxOne(Spec):
     """e^s / (1 + Σe^s): a head may attend to nothing (Miller 2023, "QuietAttention")."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["softmax1"] = "softmax1"
 
 
 class Sinks(Spec):
     """e^s / (e^b + Σe^s) with a learned b for each head (GPT-OSS; Xiao et al. 2024)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["sinks"] = "sinks"
 
 
@@ -76,6 +80,7 @@ class Clipped(Spec):
     """clip((ζ − γ)·softmax + γ, 0, 1), γ = −``alpha``/visible keys (Bondarenko et al. 2023, eq. 4): weights
     can be exactly 0 (and, with ζ > 1, 1) without unbounded scores."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["clipped"] = "clipped"
     alpha: PositiveFloat = 3.2
     zeta: PositiveFloat = 1.0
@@ -85,6 +90,7 @@ class ReLUWeights(Spec):
     """max(s, 0)/n over the n visible keys (Wortsman et al. 2023, arXiv:2309.08586, section 3): weights that
     need not sum to 1, so that a head attends to nothing where no score is above 0."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["relu"] = "relu"
 
 
@@ -95,6 +101,7 @@ class HeadGate(Spec):
     """Each head's output times a sigmoid of that head's slice of the input (Bondarenko et al. 2023, eq. 6):
     linear, or an MLP of ``hidden`` inner units; ``open`` is its value at the start."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["heads"] = "heads"
     hidden: PositiveInt | None = None
     open: Annotated[float, Field(gt=0, lt=1)] = 0.25
@@ -103,6 +110,7 @@ class HeadGate(Spec):
 class ElementGate(Spec):
     """The output of the heads times sigmoid(xW), element by element (Qiu et al. 2025; Qwen3-Next)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["elements"] = "elements"
 
 
@@ -112,6 +120,7 @@ Gate = Annotated[HeadGate | ElementGate, ByKind, Shorthand]
 class Strided(Spec):
     """The last ``stride`` positions, and every ``stride``-th before them (Child et al. 2019, section 4.2)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["strided"] = "strided"
     stride: PositiveInt = 16
 
@@ -120,6 +129,7 @@ class Fixed(Spec):
     """The positions of the own block of ``block``, and the last ``columns`` of every block before
     (Child et al. 2019, section 4.2)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["fixed"] = "fixed"
     block: PositiveInt = 16
     columns: PositiveInt = 4
@@ -144,6 +154,7 @@ class Attention(Spec):
     none of the maps, the inputs' (Qwen2), or all; left out, as the model.
     """
 
+    stackable: ClassVar[bool] = True
     kind: Literal["attention"] = "attention"
     heads: PositiveInt = 4
     kv_heads: PositiveInt | None = None

@@ -8,7 +8,7 @@ form a union; the class that a specification builds takes the same names as keyw
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -17,7 +17,13 @@ from danlu.spec.schema import accepts, adapt
 
 class Spec(BaseModel):
     """Frozen, strict about unknown keys and about types (no text for a number, no boolean for a
-    whole number), and picky about numbers (no NaN, no infinity)."""
+    whole number), and picky about numbers (no NaN, no infinity).
+
+    ``stackable``: whether what it specifies has a batched form, for networks of one graph that are trained
+    as one (``danlu.nn.stacked``). A part says so itself; a network with one that does not is trained alone.
+    """
+
+    stackable: ClassVar[bool] = False
 
     model_config = ConfigDict(
         frozen=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.families import Family
@@ -16,6 +16,7 @@ class MLP(Spec):
     ``hidden`` is the inner width; left out, four times the model's width. ``biases``: left out, as the model.
     """
 
+    stackable: ClassVar[bool] = True
     kind: Literal["mlp"] = "mlp"
     activation: Annotated[Literal["relu", "gelu", "gelu-tanh", "relu2", "silu"], ACTIVATION] = "gelu"
     hidden: PositiveInt | None = None
@@ -34,6 +35,7 @@ class GLU(Spec):
     ``biases``: left out, as the model.
     """
 
+    stackable: ClassVar[bool] = True
     kind: Literal["glu"] = "glu"
     activation: Annotated[Literal["silu", "gelu", "gelu-tanh", "relu", "sigmoid", "none"], ACTIVATION] = (
         "silu"

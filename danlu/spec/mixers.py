@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,7 @@ class LatentAttention(Spec):
     out, 1/√(head_size + rotary_size). Decoding absorbs the up-projections into queries and outputs.
     """
 
+    stackable: ClassVar[bool] = True
     kind: Literal["latent"] = "latent"
     heads: PositiveInt = 4
     head_size: PositiveInt | None = None
@@ -77,6 +78,7 @@ class NoMixer(Spec):
     """No mixing of positions: a block is its feed-forward layer alone, and the network an MLP at every
     position."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["none"] = "none"
 
 

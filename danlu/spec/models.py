@@ -27,6 +27,7 @@ class Layer(Spec):
     """What a layer of a ``pattern`` has other than the model: its ``mixer``, or only the ``window`` of it
     (a number, or ``full``), its ``position``, its ``feed_forward``."""
 
+    stackable: ClassVar[bool] = True
     mixer: Mixer | None = None
     window: PositiveInt | Literal["full"] | None = None
     position: Position | None = None
@@ -183,6 +184,7 @@ class Network(Architecture):
 class Decoder(Network):
     """A decoder-only transformer: each position sees those before it."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["decoder"] = "decoder"
 
 

@@ -28,6 +28,7 @@ class RMSNorm(Spec):
     """Root-mean-square norm: μ = 0, σ² = mean x² (Zhang & Sennrich 2019, eq. 4). With ``around_one`` the
     gain is 1 + w (Gemma), so that weight decay draws it to 1."""
 
+    stackable: ClassVar[bool] = True
     across_positions: ClassVar[bool] = False
     kind: Literal["rms"] = "rms"
     eps: PositiveFloat = 1e-5
@@ -42,6 +43,7 @@ class RMSNorm(Spec):
 class LayerNorm(Spec):
     """Layer norm (Ba, Kiros & Hinton 2016, eq. 4); ``around_one`` as for ``rms``."""
 
+    stackable: ClassVar[bool] = True
     across_positions: ClassVar[bool] = False
     kind: Literal["layer"] = "layer"
     eps: PositiveFloat = 1e-5
@@ -57,6 +59,7 @@ class LayerNorm(Spec):
 class GroupNorm(Spec):
     """Group norm (Wu & He 2018, eq. 7): the features of a position in ``groups`` groups."""
 
+    stackable: ClassVar[bool] = True
     across_positions: ClassVar[bool] = False
     kind: Literal["group"] = "group"
     groups: PositiveInt = 4
@@ -68,6 +71,7 @@ class GroupNorm(Spec):
 class InstanceNorm(Spec):
     """Instance norm (Ulyanov et al. 2016): each feature over the positions of its sequence."""
 
+    stackable: ClassVar[bool] = True
     across_positions: ClassVar[bool] = True
     kind: Literal["instance"] = "instance"
     eps: PositiveFloat = 1e-5
@@ -127,6 +131,7 @@ class NoNorm(Spec):
     """No norm: x as it is, as in a network whose batch norms were folded into its linear maps (``danlu export
     --fold``)."""
 
+    stackable: ClassVar[bool] = True
     across_positions: ClassVar[bool] = False
     kind: Literal["none"] = "none"
 

@@ -84,6 +84,7 @@ class Causal(Language):
     probability to all tokens alike (Szegedy et al. 2016, section 7). ``teacher``: another network to learn
     from."""
 
+    stackable: ClassVar[bool] = True
     may_differ: ClassVar[tuple[str, ...]] = ("z_loss", "smoothing", "teacher")
 
     models: ClassVar[tuple[str, ...]] = ("decoder",)
@@ -97,6 +98,7 @@ class Prefix(Language):
     """Prefix language modelling (Raffel et al. 2020, section 3.2.1): the first ``length`` tokens of a
     sequence see one another and are not predicted."""
 
+    stackable: ClassVar[bool] = True
     may_differ: ClassVar[tuple[str, ...]] = ("z_loss", "teacher")
     models: ClassVar[tuple[str, ...]] = ("decoder",)
     kind: Literal["prefix"] = "prefix"

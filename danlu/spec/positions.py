@@ -19,6 +19,7 @@ ActsOn = Literal["embedding", "heads", "scores", "nothing"]
 class Interpolation(Spec):
     """Positions divided by ``factor`` (Chen et al. 2023)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["linear"] = "linear"
     factor: PositiveFloat = 4.0
 
@@ -26,6 +27,7 @@ class Interpolation(Spec):
 class NTK(Spec):
     """The base raised to base · factor^(d/(d−2)) (bloc97 2023, "NTK-aware")."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["ntk"] = "ntk"
     factor: PositiveFloat = 4.0
 
@@ -35,6 +37,7 @@ class YaRN(Spec):
     turn ``fast`` and ``slow`` times over the ``original`` context; cosines and sines are multiplied by
     ``attention`` (left out: 0.1 ln factor + 1). ``whole`` rounds the ends of the ramp to whole pairs."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["yarn"] = "yarn"
     factor: PositiveFloat = 4.0
     original: PositiveInt = 128
@@ -53,6 +56,7 @@ class Llama3(Spec):
     """Llama 3's scaling: waves longer than original/``slow`` divided by ``factor``, those shorter than
     original/``fast`` kept, blended between."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["llama3"] = "llama3"
     factor: PositiveFloat = 8.0
     original: PositiveInt = 8192
@@ -81,6 +85,7 @@ class Rotary(Spec):
     number of dimensions, the first ones); ``scaling`` stretches the angles to a longer context.
     """
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "heads"
     kind: Literal["rotary"] = "rotary"
     base: PositiveFloat = 10000.0
@@ -100,6 +105,7 @@ class Rotary(Spec):
 class ReRotary(Spec):
     """Rectified rotary positions (Su 2023): the distance turned by is min(i − j, ``window``)."""
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "scores"
     kind: Literal["rerope"] = "rerope"
     base: PositiveFloat = 10000.0
@@ -113,6 +119,7 @@ class Learned(Spec):
     before the first (OPT: 2).
     """
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "embedding"
     kind: Literal["learned"] = "learned"
     length: PositiveInt | None = None
@@ -125,6 +132,7 @@ class Sinusoidal(Spec):
     ``layout``: ``interleaved`` sin, cos, sin, cos, … (the paper) or ``half``, all sines first.
     ``scale`` multiplies them."""
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "embedding"
     kind: Literal["sinusoidal"] = "sinusoidal"
     base: PositiveFloat = 10000.0
@@ -136,6 +144,7 @@ class Relative(Spec):
     """Learned vectors of relative position, clipped at ``distance``, whose product with the query is added
     to its scores (Shaw et al. 2018, eq. 4, keys only)."""
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "scores"
     kind: Literal["relative"] = "relative"
     distance: PositiveInt = 16
@@ -145,6 +154,7 @@ class T5Buckets(Spec):
     """A learned number for each bucket of distances and head (Raffel et al. 2020, section 2.1): half of the
     buckets exact, half logarithmic up to ``distance``; one table for all layers if ``shared``."""
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "scores"
     kind: Literal["t5"] = "t5"
     buckets: Annotated[int, Field(ge=4, multiple_of=4)] = 32
@@ -165,6 +175,7 @@ class ALiBi(Spec):
     """−m·(i − j) added to the scores, m = 2^(−8h/H) for head h of H (Press et al. 2022), times ``scale``
     (Falcon: 1/√(head size))."""
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "scores"
     kind: Literal["alibi"] = "alibi"
     scale: PositiveFloat = 1.0
@@ -174,6 +185,7 @@ class Kerple(Spec):
     """A learned conditionally positive definite kernel of the distance (Chi et al. 2022): ``log``,
     −r₁ ln(1 + r₂ d), or ``power``, −r₁ d^r₂, for each head."""
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "scores"
     kind: Literal["kerple"] = "kerple"
     form: Literal["log", "power"] = "log"
@@ -183,6 +195,7 @@ class Sandwich(Spec):
     """The product of the sinusoids of both positions, which depends on their distance alone, added to the
     scores (Chi et al. 2023): vectors of ``size`` numbers, times ``weight`` · H/(8h) for head h of H."""
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "scores"
     kind: Literal["sandwich"] = "sandwich"
     size: Annotated[int, Field(ge=2, multiple_of=2)] = 128
@@ -192,6 +205,7 @@ class Sandwich(Spec):
 class NoPosition(Spec):
     """No positions: a causal mask alone tells order (NoPE, Kazemnejad et al. 2023)."""
 
+    stackable: ClassVar[bool] = True
     acts_on: ClassVar[ActsOn] = "nothing"
     kind: Literal["none"] = "none"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from danlu.spec.base import PositiveFloat, Spec
 from danlu.spec.families import Family
@@ -15,18 +15,21 @@ Placement = Literal["pre", "post", "double", "output", "parallel", "parallel-two
 class Plain(Spec):
     """x + f(x) (He et al. 2016)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["plain"] = "plain"
 
 
 class NoResidual(Spec):
     """f(x) alone: no way around a branch. What residual connections are compared with (docs/depth.md)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["none"] = "none"
 
 
 class Halved(Spec):
     """(x + f(x))/√2, which keeps the variance (Song et al. 2021, NCSN++ ``skip_rescale``)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["sqrt2"] = "sqrt2"
 
 
@@ -34,6 +37,7 @@ class DepthScaled(Spec):
     """x + f(x)/√S with S branches in the stack (Yang et al. 2023, Depth-μP, arXiv:2310.02244; Su
     2022, kexue.fm/archives/8994). ``scale`` left out: 1/√S for the number of layers."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["depth-scaled"] = "depth-scaled"
     scale: PositiveFloat | None = None
 
@@ -41,12 +45,14 @@ class DepthScaled(Spec):
 class ReZero(Spec):
     """x + a f(x), one learned a for each branch, 0 at the start (Bachlechner et al. 2021, eq. 1)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["rezero"] = "rezero"
 
 
 class LayerScale(Spec):
     """x + a ⊙ f(x), a learned number for each feature, ``init`` at the start (Touvron et al. 2021, eq. 4)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["layer-scale"] = "layer-scale"
     init: PositiveFloat = 0.1
 
@@ -57,6 +63,7 @@ class DeepNorm(Spec):
     ``alpha`` and ``beta`` left out: the paper's for the number of layers, or with ``rule: adam`` those that
     keep one update of Adam bounded (Su 2021): α = √(2N), β = 1/√(2N)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["deepnorm"] = "deepnorm"
     alpha: PositiveFloat | None = None
     beta: PositiveFloat | None = None
@@ -83,6 +90,7 @@ class Admin(Spec):
     """norm(ω ⊙ x + f(x)), ω learned and profiled before the first update: ω² = 1 + Σ Var f over the branches
     before (Liu et al. 2020, arXiv:2004.08249, section 4.2; its code starts the sum with 1)."""
 
+    stackable: ClassVar[bool] = True
     kind: Literal["admin"] = "admin"
 
 

@@ -76,3 +76,48 @@ class _Span:
     def __exit__(self, *_: object) -> None:
         self._clock._settle()
         self._clock._running.pop()
+
+
+class Pool:
+    """The clock of several runs that are carried out as one: each second counts for all that have joined, in
+    equal parts."""
+
+    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = Clock(timer=timer)
+        self.count = 0  # of those that share
+        self.each = dict.fromkeys(PARTS, 0.0)  # seconds of one that shares from the beginning
+        self._dealt = dict(self.each)
+
+    def deal(self) -> None:
+        """Share out what the clock has counted."""
+        now = self.clock.seconds
+        for part, seconds in now.items():
+            self.each[part] += (seconds - self._dealt[part]) / max(self.count, 1)
+        self._dealt = now
+
+
+class Share(Clock):
+    """A run's part of the seconds of a ``pool``, from now until it ``leave``s."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__()
+        self._pool: Pool | None = None
+        self._spans = pool.clock._spans
+        pool.deal()
+        pool.count += 1
+        self._pool, self._from = pool, dict(pool.each)
+
+    def leave(self) -> None:
+        """Share no longer."""
+        seconds = self.seconds
+        if self._pool is not None:
+            self._pool.count -= 1
+            self._pool, self._seconds = None, seconds
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        if self._pool is None:
+            return dict(self._seconds)
+        self._pool.deal()
+        each = self._pool.each
+        return {part: own + each[part] - self._from[part] for part, own in self._seconds.items()}

@@ -74,15 +74,16 @@ def train(
         device = pick_device(experiment.train.device)
         keep_memory()
         with processes(device, experiment.train.mesh) as group:
-            run = _Run(experiment, group, clock, heard, reporter, started, callbacks)
+            run = Run(experiment, group, clock, heard, reporter, started, callbacks)
             try:
                 return run.carry_out(folder, name, sample)
             except Ended:
                 return run.unbegun(folder) if group.first else None
 
 
-class _Run:
-    """What one call of ``train`` knows."""
+class Run:
+    """One run on its way: what ``train`` does one after another. ``members``: of a population that the run is
+    one of."""
 
     def __init__(
         self,
@@ -92,8 +93,10 @@ class _Run:
         interrupt: Interrupt,
         reporter: Reporter,
         started: float,
-        callbacks: Sequence[Callback],
+        callbacks: Sequence[Callback] = (),
+        members: int | None = None,
     ) -> None:
+        self.members = members
         self.experiment, self.group, self.clock, self.interrupt = experiment, group, clock, interrupt
         self.reporter, self.started, self.callbacks = reporter, started, callbacks
         self.recording = Recording(parts.own_files(experiment))
@@ -103,9 +106,8 @@ class _Run:
         """Everything, from the data to the summary. Raises ``Ended`` where a signal comes before the first
         update."""
         with self.interrupt.at_once():
-            held_out = self._prepare()
-        opened = _open(self.experiment, folder, name, self.group)
-        self.path = opened.path
+            held_out = self.prepare()
+        opened = self.open(folder, name)
         try:
             return self._train(opened, held_out, sample)
         finally:
@@ -119,8 +121,14 @@ class _Run:
             here = {"run": os.fspath(path), "steps": store.latest_step(path) or 0}
         return here | {"sample": None, "stopped": self.interrupt.requested}
 
-    def _prepare(self) -> HeldOut:
-        """The data and what is made of them."""
+    def open(self, folder: Path | None, name: str) -> RunFolder:
+        """Its folder, made and locked: ``folder``, or a new one under ``runs/``."""
+        opened = _open(self.experiment, folder, name, self.group)
+        self.path = opened.path
+        return opened
+
+    def prepare(self, source: Any = None) -> HeldOut:
+        """The data, unless they are given as ``source``, and what is made of them."""
         experiment, group = self.experiment, self.group
         try:
             taught.check(experiment)  # before the data, which take longer
@@ -128,7 +136,9 @@ class _Run:
             raise group.once(error) from None
         # Before the folder, so that a mistake in the data leaves none behind. The first process prepares
         # the data, the others find it prepared.
-        source = group.only_first(lambda: data.prepare(experiment.data, progress=self.reporter.message))
+        if source is None:
+            told = self.reporter.message
+            source = group.only_first(lambda: data.prepare(experiment.data, progress=told))
         self.source = source or data.prepare(experiment.data)
         with self.recording.during("objective"):
             self.objective = objective_of(experiment, self.source)
@@ -153,8 +163,8 @@ class _Run:
     def _train(self, folder: RunFolder, held_out: HeldOut, sample: bool) -> dict[str, Any] | None:
         group = self.group
         with self.interrupt.at_once():
-            record = group.on_first(lambda: self._earlier(folder))
-            chosen = group.share(record["choices"] if record else asdict(self._choose()))
+            record = group.on_first(lambda: self.earlier(folder))
+            chosen = group.share(record["choices"] if record else asdict(self.choose()))
         choices = Choices.read(chosen)
         with ExitStack() as kept:
             try:
@@ -162,15 +172,15 @@ class _Run:
             except ValueError as error:
                 raise RunError(f"{folder.environment}: {error}; restore it, or start again") from None
             with self.interrupt.at_once():
-                trainer = self._trainer(folder, held_out, choices)
+                trainer = self.trainer(folder, held_out, choices)
             finished, signal = self._fit(folder, record, trainer)
         if finished is not None:
             return finished if group.first else None
-        summary = self._summary(trainer, signal, sample) if group.first else None
+        summary = self.summary(trainer, signal, sample) if group.first else None
         group.wait()  # nobody takes the group down while another still works
         return summary
 
-    def _choose(self) -> Choices:
+    def choose(self) -> Choices:
         """What the experiment left open, settled once: a resumed run takes the same."""
         experiment, device = self.experiment, self.group.device
         precision = pick_precision(experiment.train.precision, device)
@@ -194,7 +204,7 @@ class _Run:
     def _known(self, precision: str) -> compiling.Known:
         return compiling.Known(self.experiment, self.objective, precision, self.group.device.type)
 
-    def _trainer(self, folder: RunFolder, held_out: HeldOut, choices: Choices) -> Trainer:
+    def trainer(self, folder: RunFolder, held_out: HeldOut, choices: Choices) -> Trainer:
         """The trainer, standing where the last checkpoint was, compiled where that was chosen."""
         experiment, group = self.experiment, self.group
         resumed = group.share(store.latest_step(folder.path) is not None)
@@ -231,29 +241,33 @@ class _Run:
         """Train to the end; the summary of a run that had nothing left to do, and the signal that ended it
         early."""
         group, reporter, resumed = self.group, self.reporter, trainer.state.step > 0
-        finished = group.on_first(lambda: _finished(trainer) if resumed else None)
-        if finished is not None:
+        summary = group.on_first(lambda: finished(trainer) if resumed else None)
+        if summary is not None:
             if group.first:
                 reporter.message(
-                    f"{folder.path} is finished, {finished['steps']:,} steps: nothing left to train"
+                    f"{folder.path} is finished, {summary['steps']:,} steps: nothing left to train"
                 )
-            return finished, None
+            return summary, None
         if group.first:
             self._announce(trainer, resumed)
         if trainer.choices.compile and trainer.warm_up():
             group.on_first(self._known(trainer.choices.precision).remember)
-        metrics = group.only_first(lambda: self._record(folder, record, trainer))
+        metrics = group.only_first(lambda: self.record(folder, record, trainer))
         try:
             return None, trainer.fit(metrics)
         finally:
             if metrics is not None:
-                metrics.close()
-                for name in write_code(folder.environment, self.recording):
-                    self.reporter.message(
-                        f"warning: {name} was edited meanwhile: parts of the run used different code"
-                    )
+                self.close(folder, metrics)
 
-    def _earlier(self, folder: RunFolder) -> dict[str, Any] | None:
+    def close(self, folder: RunFolder, metrics: MetricsFile) -> None:
+        """Nothing more is measured."""
+        metrics.close()
+        for name in write_code(folder.environment, self.recording):
+            self.reporter.message(
+                f"warning: {name} was edited meanwhile: parts of the run used different code"
+            )
+
+    def earlier(self, folder: RunFolder) -> dict[str, Any] | None:
         """What an earlier process wrote down about this run. Raises ``RunError`` if the data differs."""
         if not folder.environment.exists():
             return None
@@ -264,7 +278,7 @@ class _Run:
         parts.check(record.get("parts") or (), self.experiment, folder.path)
         return record
 
-    def _record(self, folder: RunFolder, record: dict[str, Any] | None, trainer: Trainer) -> MetricsFile:
+    def record(self, folder: RunFolder, record: dict[str, Any] | None, trainer: Trainer) -> MetricsFile:
         """Write down where the run happens, or compare it with where it began; open its metrics."""
         now = environment(self.source.record, asdict(trainer.choices))
         if record is None:
@@ -273,6 +287,8 @@ class _Run:
             now |= {"metric": trainer.metric.record(), "unit": self.objective.unit}
             if self.teacher is not None:
                 now |= {"teacher": self.teacher}
+            if self.members is not None:
+                now |= {"population": {"members": self.members}}
             write_json(folder.environment, now | {"parts": parts.keep(self.experiment, folder.path)})
         else:
             for sentence in differs(record, now | {"data": record["data"]}):
@@ -294,7 +310,7 @@ class _Run:
         if resumed:
             self.reporter.message(f"resuming after step {trainer.state.step}")
 
-    def _summary(self, trainer: Trainer, signal: str | None, sample: bool) -> dict[str, Any]:
+    def summary(self, trainer: Trainer, signal: str | None, sample: bool) -> dict[str, Any]:
         now, clock, folder = trainer.state, self.clock, trainer.folder
         with clock("other"):
             loaded = load_run(folder.path, now.step) if sample and not signal else None
@@ -368,7 +384,7 @@ def _differs(folder: Path, experiment: spec.Experiment) -> str:
     )
 
 
-def _finished(trainer: Trainer) -> dict[str, Any] | None:
+def finished(trainer: Trainer) -> dict[str, Any] | None:
     """The summary of a run that has nothing left to do."""
     now, path = trainer.state, trainer.folder.summary
     if trainer.progress() < 1 or now.evaluated < now.step or not path.exists():

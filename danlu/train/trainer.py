@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import torch
@@ -31,6 +31,7 @@ from danlu.train.plan import Plan
 from danlu.train.precision import LossScale
 from danlu.train.reading import Reading
 from danlu.train.standard import standard
+from danlu.train.state import TrainerState, seed_of
 from danlu.train.update import Update, to_device
 
 
@@ -46,35 +47,6 @@ class Silent:
 
     def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
     def message(self, text: str) -> None: ...
-
-
-@dataclass
-class TrainerState:
-    """Where a run stands: all that a checkpoint must carry beside tensors. Checkpoints of before danlu 0.4
-    call the units ``tokens``."""
-
-    step: int = 0
-    units: int = 0  # tokens of text, or images, trained on
-    seconds: float = 0.0  # of updates: what train.seconds bounds
-    evaluated: int = 0  # the last step evaluated
-    saved: int = 0  # the last step saved
-    loss: float = math.nan  # of the last update, by term
-    metric: float = math.nan  # of the last evaluation
-    best: float = math.nan  # NaN: none yet
-    best_step: int = 0
-    ended: bool = False  # by a callback, before its bounds
-    since: list[float] = field(default_factory=lambda: [0.0, 0.0])  # loss and updates since the last row
-
-    @classmethod
-    def read(cls, saved: dict[str, Any]) -> TrainerState:
-        """What a checkpoint holds."""
-        named = {"units" if name == "tokens" else name: value for name, value in saved.items()}
-        return cls(**{one.name: named[one.name] for one in fields(cls) if one.name in named})
-
-
-def seed_of(seed: int, step: int, rank: int) -> int:
-    """Of PyTorch's random numbers in the update after ``step`` updates, on the stream ``rank``."""
-    return hash((seed, step, rank)) & 0x7FFFFFFF
 
 
 class Trainer:
@@ -117,6 +89,7 @@ class Trainer:
         self.score = passes.score if passes else made.objective.score
         self.state = TrainerState()
         self.rate = math.nan
+        self.ended_by: str | None = None  # the signal that ended it early
         self.applied = self.skip = self.last = self.must_save = self.warm = False
         self.unread: list[tuple[int, Reading]] = []  # updates whose loss and norm were not looked at, by step
         self.metrics: MetricsFile | None = None
@@ -135,27 +108,39 @@ class Trainer:
             with self.clock("other"):  # what is no part of its own, such as a callback
                 return self._loop()
         except Diverged as error:
-            if metrics is not None:
-                metrics.append(self.where() | {"step": error.step, "diverged": str(error)})
+            self.note(error)
             raise
 
+    def note(self, error: Diverged) -> None:
+        """Write the last row of a run that has diverged."""
+        if self.metrics is not None:
+            self.metrics.append(self.where() | {"step": error.step, "diverged": str(error)})
+
     def _loop(self) -> str | None:
+        while self.due():
+            with self.recording.during("update", times=2):
+                self.step()
+        return self.ended_by
+
+    def due(self) -> bool:
+        """Do what comes between two updates. Whether there is another; if not, ``ended_by`` tells why."""
         while True:
             self.last = self.group.share(self.progress() >= 1)
             try:
                 self._each(lambda callback: callback.between_updates(self))
             except Stopped:
                 self.save()
-                return self.interrupt.requested
+                self.ended_by = self.interrupt.requested
+                return False
             finished, signal = self.group.share((self.progress() >= 1, self.interrupt.requested))
             if finished and not self.last:
                 continue  # a callback ended it just now: it is evaluated and saved as at any end
             if finished or signal:
                 if self.state.saved < self.state.step:
                     self.save()
-                return None if finished else signal
-            with self.recording.during("update", times=2):
-                self.step()
+                self.ended_by = None if finished else signal
+                return False
+            return True
 
     def warm_up(self) -> bool:
         """Compile before the first update. False where that fails: the run says so and goes on eagerly."""
@@ -198,6 +183,15 @@ class Trainer:
 
     def step(self) -> None:
         """One update and what the callbacks do around it."""
+        self.begin()
+        read = self.update.gradients(self.state.step, self.draw(0, 0).first, self.examples)
+        self.judge(read)
+        with self.clock("optimizer"):
+            self.apply(read)
+        self.finish(read)
+
+    def begin(self) -> None:
+        """Before the gradients of an update: its moment and its rates."""
         now, train = self.state, self.experiment.train
         # Every random stream is derived from the seed: dropout in step 7 is the same after a resume.
         torch.manual_seed(seed_of(train.seed, now.step, self.group.stream))
@@ -205,20 +199,26 @@ class Trainer:
         self.moment: Progress = self.plan.at(now.step, now.units, progress)
         self.rate = self.settings.set(self.moment) * float(self.made.rules[0].param_groups[0]["peak"])
         self._each(lambda callback: callback.before_update(self))
-        read = self.update.gradients(now.step, now.units // self.objective.size, self.examples)
+
+    def judge(self, read: Reading) -> None:
+        """After the gradients, whose reading is ``read``: whether the callbacks ``skip`` the update."""
         self.warm = True
         if not self.update.late:
             with self.clock("train"):
                 _ = read.loss  # waits for the device, which no callback is charged with
         self.skip = False
         self._each(lambda callback: callback.after_gradients(self))
-        losses = self.logs(now.step + 1)
-        with self.clock("optimizer"):
-            if self.skip:
-                self.applied = False
-                self.update.leave_out()
-            else:
-                self.applied = self.update.apply(now.step, read, count_losses=losses, note=self._saved())
+
+    def apply(self, read: Reading) -> None:
+        """The rules' step, unless the update is left out. Raises ``Diverged``."""
+        step, losses = self.state.step, self.logs(self.state.step + 1)
+        self.applied = not self.skip and self.update.apply(step, read, count_losses=losses, note=self.saved())
+        if self.skip:
+            self.update.leave_out()
+
+    def finish(self, read: Reading) -> None:
+        """After the rules' step, or where it was left out (``applied``)."""
+        now = self.state
         self._each(lambda callback: callback.after_update(self))
         self.update.clear()
         self.unread.append((now.step, read))
@@ -235,7 +235,7 @@ class Trainer:
         while len(self.unread) > but:
             step, read = self.unread[0]
             with self.clock("train"):
-                self.update.check(step, read, self._saved())
+                self.update.check(step, read, self.saved())
             now.loss = read.loss
             if math.isfinite(read.loss):  # one that is not was skipped
                 now.since[0] += read.loss
@@ -265,7 +265,8 @@ class Trainer:
             part = "compile" if self.choices.compile and self.passes is None and not self.warm else "train"
         return self.clock(part)  # type: ignore[arg-type]
 
-    def _saved(self) -> str:
+    def saved(self) -> str:
+        """A sentence on the last checkpoint."""
         saved = self.state.saved
         return f"The last checkpoint is of step {saved}. " if saved else "There is no checkpoint yet. "
 

@@ -28,7 +28,7 @@ from danlu.train import checkpoint
 from danlu.train.folder import RunFolder
 from danlu.train.load import TOKENIZER, LoadedRun
 from danlu.train.precision import LossScale
-from danlu.train.trainer import TrainerState
+from danlu.train.state import TrainerState
 
 
 def check_new(path: Path) -> None:

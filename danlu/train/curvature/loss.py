@@ -27,8 +27,8 @@ from danlu.train.errors import RunError
 from danlu.train.evaluate import EVALUATION_UNITS
 from danlu.train.load import LoadedRun, load_run
 from danlu.train.parallel import ALONE
+from danlu.train.state import TrainerState
 from danlu.train.teacher import teach
-from danlu.train.trainer import TrainerState
 from danlu.train.update import to_device
 
 TYPES = {"float64": torch.float64, "float32": torch.float32}

@@ -11,7 +11,7 @@ from danlu import curvature, optim
 from danlu.train import checkpoint
 from danlu.train.curvature.loss import Curved
 from danlu.train.plan import Plan, updates_of
-from danlu.train.trainer import TrainerState
+from danlu.train.state import TrainerState
 
 
 class Rates(NamedTuple):

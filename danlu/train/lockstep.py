@@ -1,0 +1,254 @@
+"""A population on its way: trainers of one graph whose gradients are made as one.
+
+Each member has a trainer of its own, with its callbacks, folder, schedule and update rules: those of a run
+alone. But its weights are views of a stack's (``danlu.nn.stacked``), whose one forward and backward pass
+gives the gradients of all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from danlu import parts, spec
+from danlu.nn.kernels import kernel_choice
+from danlu.nn.stacked import stack
+from danlu.spec.errors import DanluError
+from danlu.train.choices import Choices
+from danlu.train.clock import Pool, Share
+from danlu.train.errors import Diverged, RunError
+from danlu.train.folder import RunFolder
+from danlu.train.interrupt import Ended, Interrupt
+from danlu.train.machine import keep_memory, pick_device
+from danlu.train.metrics import MetricsFile
+from danlu.train.parallel import Processes
+from danlu.train.reading import Reading
+from danlu.train.run import Run, finished
+from danlu.train.trainer import Reporter, Silent, Trainer
+from danlu.train.update import to_device
+
+Result = dict[str, Any] | DanluError
+
+
+class Stacked:
+    """The networks of ``trainers`` as one: their gradients at once."""
+
+    def __init__(self, trainers: Sequence[Trainer]) -> None:
+        self.trainers = list(trainers)
+        self.model = stack([trainer.model for trainer in trainers])
+        named = [dict(trainer.model.named_parameters()) for trainer in trainers]
+        # Each weight of the stack with those of the members, which are views of it.
+        self.weights = [
+            (p, [own[name] for own in named]) for name, p in self.model.named_parameters() if p.requires_grad
+        ]
+
+    def gradients(self, working: Sequence[Trainer]) -> list[Reading]:
+        """Fill the gradients of those ``working``, which are among the members and at one step; what the
+        update of each would return alone (``danlu.train.update.Update.gradients``). The others' stay as they
+        are, whatever is computed in their place."""
+        first = working[0]
+        objective, device = first.objective, first.group.device
+        mine, micro = first.update.rows(first.examples)
+        terms = len(mine) * objective.count
+        total = torch.zeros(len(self.trainers), device=device)
+        for start in mine[::micro]:
+            with first.clock("data"):
+                made = {t: t.objective.example(t.draw(start, start + micro)) for t in working}
+                rows = [made.get(trainer, made[first]) for trainer in self.trainers]
+                together = {name: np.concatenate([each[name] for each in rows]) for name in rows[0]}
+                example = to_device(together, device)
+            with first.clock("train"):
+                losses = objective.loss(self.model, example)
+                (losses.minimised.sum() / terms).backward()
+                total += losses.total.detach()
+        with first.clock("train"):
+            return self._hand_out(working, total, terms)
+
+    def _hand_out(self, working: Sequence[Trainer], total: torch.Tensor, terms: int) -> list[Reading]:
+        places = [self.trainers.index(trainer) for trainer in working]
+        squares = []
+        for p, members in self.weights:
+            if p.grad is None:
+                continue
+            norms = torch.linalg.vector_norm(p.grad.flatten(1), dim=1)
+            squares.append(norms.double().square())
+            each = p.grad.unbind()
+            for k in places:
+                members[k].grad = each[k]
+            p.grad = None
+        norm = torch.stack(squares).sum(0).sqrt()
+        pairs = torch.stack([total.double(), norm], dim=1).cpu()  # one transfer for all
+        found = [Reading(pairs[k], terms) for k in places]
+        for trainer, reading in zip(working, found, strict=True):
+            trainer.update.reading = reading
+        return found
+
+
+class Lockstep:
+    """Members of a population, by their place in it. ``ended``: told of each that ends, by a signal's name,
+    an error, or None at its bound."""
+
+    def __init__(self, trainers: dict[int, Trainer], ended: Callable[[int, str | DanluError | None], None]):
+        self.going, self.ended = dict(trainers), ended
+        self.stacked: Stacked | None = None
+        self._ends: dict[int, str | DanluError | None] = {}
+
+    def run(self) -> None:
+        """To the end of the last. Who is behind, after a death between two members' checkpoints, goes
+        first."""
+        while self.going:
+            behind = min(trainer.state.step for trainer in self.going.values())
+            those = {place: t for place, t in self.going.items() if t.state.step == behind}
+            due = {place: t for place, t in those.items() if self._tried(place, t.due)}
+            if due:
+                with next(iter(due.values())).recording.during("update", times=2):
+                    self._step(due)
+            for place, end in self._ends.items():
+                del self.going[place]
+                self.ended(place, end)
+            self._ends.clear()
+
+    def _tried(self, place: int, work: Callable[[], bool]) -> bool:
+        """Whether the member goes on by what ``work`` says. Where that fails, only this member ends."""
+        trainer = self.going[place]
+        try:
+            if work():
+                return True
+            self._ends[place] = trainer.ended_by
+        except DanluError as error:
+            if isinstance(error, Diverged):
+                trainer.note(error)
+            self._ends[place] = error
+        return False
+
+    def _step(self, due: dict[int, Trainer]) -> None:
+        trainers = list(due.values())
+        for trainer in trainers:
+            trainer.begin()
+        readings = self._of(trainers).gradients(trainers)
+        for (place, trainer), reading in zip(due.items(), readings, strict=True):
+            self._tried(place, partial(_updated, trainer, reading))
+
+    def _of(self, working: list[Trainer]) -> Stacked:
+        """The stack of those at work, and of some that are not. It is made anew, of those at work alone,
+        where half of its members have nothing to do."""
+        there = set(self.stacked.trainers) if self.stacked is not None else set()
+        if self.stacked is None or not there.issuperset(working) or 2 * len(working) <= len(there):
+            self.stacked = Stacked(working)
+        return self.stacked
+
+
+def _updated(trainer: Trainer, read: Reading) -> bool:
+    trainer.judge(read)
+    with trainer.clock("optimizer"):
+        trainer.apply(read)
+    trainer.finish(read)
+    return True
+
+
+class _Begun(NamedTuple):
+    run: Run
+    folder: RunFolder
+    trainer: Trainer
+    metrics: MetricsFile
+    share: Share
+
+
+def carry_out(
+    experiments: Sequence[spec.Experiment],
+    folders: Sequence[Path],
+    interrupt: Interrupt | None,
+    reporter: Reporter | None,
+) -> list[Result]:
+    """See ``danlu.train.population.train_together``."""
+    parts.not_while_loading()
+    started = time.perf_counter()
+    pool, reporter = Pool(), reporter or Silent()
+    with interrupt or Interrupt() as heard, ExitStack() as kept, pool.clock("startup"):
+        device = pick_device(experiments[0].train.device)
+        keep_memory()
+        group = Processes(0, 1, device)
+        members = len(experiments)
+        runs = [Run(e, group, Share(pool), heard, reporter, started, members=members) for e in experiments]
+        for run in runs[1:]:
+            run.recording = runs[0].recording
+        return _Population(runs, folders, kept).carry_out()
+
+
+class _Population:
+    def __init__(self, runs: list[Run], folders: Sequence[Path], kept: ExitStack) -> None:
+        self.runs, self.folders, self.kept = runs, folders, kept
+        self.interrupt = runs[0].interrupt
+        self.choices: Choices | None = None
+        self.begun: dict[int, _Begun] = {}
+        self.results: dict[int, Result] = {}
+
+    def carry_out(self) -> list[Result]:
+        try:
+            for place in range(len(self.runs)):
+                try:
+                    self._begin(place)
+                except DanluError as error:
+                    self._result(place, error)
+            trainers = {place: one.trainer for place, one in self.begun.items() if place not in self.results}
+            with self.runs[0].clock("other"):
+                Lockstep(trainers, self._ended).run()
+        except Ended:
+            pass
+        for place, (run, folder) in enumerate(zip(self.runs, self.folders, strict=True)):
+            if place not in self.results:
+                self._result(place, run.unbegun(folder))
+        return [self.results[place] for place in range(len(self.runs))]
+
+    def _begin(self, place: int) -> None:
+        """Make everything that the member has of its own, standing where its last checkpoint was."""
+        run, share = self.runs[place], self.runs[place].clock
+        with self.interrupt.at_once():
+            held_out = run.prepare(getattr(self.runs[0], "source", None))
+        folder = run.open(self.folders[place], "run")
+        self.kept.callback(folder.close)
+        with self.interrupt.at_once():
+            record = run.earlier(folder)
+            if self.choices is None:
+                self.choices = self._chosen(run, record)
+            trainer = run.trainer(folder, held_out, self.choices)
+        if trainer.made.precision == "float16":
+            raise RunError("a population is not trained in float16; set train.precision, or train alone")
+        trainer.update.late = False
+        if (summary := finished(trainer)) is not None:
+            self._result(place, summary)
+            return
+        metrics = trainer.metrics = run.record(folder, record, trainer)
+        assert isinstance(share, Share)
+        self.begun[place] = _Begun(run, folder, trainer, metrics, share)
+
+    def _chosen(self, run: Run, record: dict[str, Any] | None) -> Choices:
+        """What all members take, from the first: chosen now, or when it began."""
+        said = asdict(run.choose()) if record is None else record["choices"]
+        choices = replace(Choices.read(said), compile=False)
+        self.kept.enter_context(kernel_choice(choices.attention))
+        return choices
+
+    def _ended(self, place: int, end: str | DanluError | None) -> None:
+        """A member has ended: close what it has open, and write its summary."""
+        one = self.begun[place]
+        one.run.close(one.folder, one.metrics)
+        if isinstance(end, DanluError):
+            self._result(place, end)
+        else:
+            self._result(place, one.run.summary(one.trainer, end, False))
+        one.folder.close()
+
+    def _result(self, place: int, result: Result) -> None:
+        self.results[place] = result
+        share = self.runs[place].clock
+        assert isinstance(share, Share)
+        share.leave()

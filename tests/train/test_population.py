@@ -1,0 +1,207 @@
+"""Populations: a member is what it is alone, whatever happens to its neighbours, and resumes alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from danlu import spec
+from danlu.spec import resolve
+from danlu.spec.overrides import leaves
+from danlu.train import store
+from danlu.train.errors import Diverged, RunError
+from danlu.train.machine import PRECISIONS
+from danlu.train.population import refusal, train_together
+from tests.train import small
+
+NANO = ["optimizer=adamw", "schedule.warmup=0.1", "train.log_every=1"]
+NANO += ["train.evaluate_tokens=400", "train.steps=4", "train.seconds=none"]
+OWN = [  # what three members have of their own
+    ["train.seed=1", "optimizer.lr=0.02", "optimizer.beta1=0.8", "train.clip=0.5"],
+    ["train.seed=2", "optimizer.lr=0.005", "optimizer.weight_decay=0", "train.clip=0"],
+    ["train.seed=1", "optimizer.lr=0.01", "schedule.floor=0.5", "model.init.std=0.05"],
+]
+
+
+@pytest.fixture
+def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Weights, activations and moments in float64."""
+    monkeypatch.setitem(PRECISIONS, "float32", torch.float64)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def members(folder: Path, *more: str, own: list[list[str]] = OWN) -> list[spec.Experiment]:
+    words = small.words(small.corpus(folder), *NANO, *more)
+    return [resolve([*words, *its]) for its in own]
+
+
+def together(experiments: list[spec.Experiment], folder: Path) -> list[Any]:
+    with small.quick():
+        return train_together(experiments, [folder / str(k) for k in range(len(experiments))])
+
+
+def assert_close(one: Path, other: Path, bound: float) -> None:
+    """The same steps kept, the same rows, the same tensors, as far as they are rounded alike."""
+    assert store.list_steps(one) == store.list_steps(other)
+    here, there = small.rows(one), small.rows(other)
+    assert [row.keys() for row in here] == [row.keys() for row in there]
+    for row, its in zip(here, there, strict=True):
+        for name, value in row.items():
+            assert value == pytest.approx(its[name], rel=bound, abs=bound), (name, row, its)
+    (tensors, _), (others, _) = small.left(one), small.left(other)
+    assert tensors.keys() == others.keys()
+    for name, tensor in tensors.items():
+        assert torch.allclose(tensor, others[name], rtol=bound, atol=bound), name
+
+
+@pytest.mark.usefixtures("float64")
+def test_members_are_what_they_are_alone(tmp_path: Path) -> None:
+    """50 updates in float64: rows, evaluations, weights and moments to 1e-12."""
+    more = ["train.steps=50", "train.evaluate_every=20", "train.checkpoint_every=20", "train.average=ema"]
+    experiments = members(tmp_path, *more)
+    summaries = together(experiments, tmp_path / "together")
+    for k, experiment in enumerate(experiments):
+        alone = small.go(experiment, tmp_path / f"alone {k}")
+        here = tmp_path / "together" / str(k)
+        assert_close(here, tmp_path / f"alone {k}", 1e-12)
+        found, its = leaves(summaries[k]), leaves(alone)
+        assert found.keys() == its.keys()
+        for name in its.keys() - {"run", "wall_seconds", "tokens_per_second", "utilisation", "sample"}:
+            if not name.startswith("active_seconds"):
+                close = pytest.approx(its[name], rel=1e-12) if isinstance(its[name], float) else its[name]
+                assert found[name] == close, name
+        assert json.loads((here / "environment.json").read_text())["population"] == {"members": 3}
+        assert json.loads((here / "summary.json").read_text())["steps"] == 50
+    assert len({summary["metric"]["value"] for summary in summaries}) == 3
+
+
+@pytest.mark.usefixtures("float64")
+def test_order_and_neighbours_change_nothing(tmp_path: Path) -> None:
+    first, second, third = members(tmp_path, "train.steps=8")
+    for name, those in {"all": [first, second, third], "turned": [third, first], "one": [first]}.items():
+        together(those, tmp_path / name)
+    assert_close(tmp_path / "all" / "0", tmp_path / "turned" / "1", 1e-13)
+    assert_close(tmp_path / "all" / "0", tmp_path / "one" / "0", 1e-13)
+    assert_close(tmp_path / "all" / "2", tmp_path / "turned" / "0", 1e-13)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("optimizer", ["sgd", "lion", "tiger", "muon", "schedule-free"])
+def test_any_rule(tmp_path: Path, optimizer: str) -> None:
+    """Microbatches, a ramp of the batch and a spike's policy beside it."""
+    more = [f"optimizer={optimizer}", "optimizer.lr=0.003", "train.steps=6", "train.microbatch=4",
+            "train.ramp=[{batch: 4, until: 3 steps}]", "train.skip=either"]  # fmt: skip
+    words = small.words(small.corpus(tmp_path), *NANO, *more)
+    experiments = [resolve([*words, f"train.seed={seed}"]) for seed in (1, 2)]
+    together(experiments, tmp_path / "together")
+    for k, experiment in enumerate(experiments):
+        small.go(experiment, tmp_path / f"alone {k}")
+        assert_close(tmp_path / "together" / str(k), tmp_path / f"alone {k}", 1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_member_that_diverges_ends_alone(tmp_path: Path) -> None:
+    wild = [*OWN[0][:1], "optimizer.lr=1e300"]
+    experiments = members(tmp_path, "train.steps=6", own=[OWN[0], wild, OWN[2]])
+    first, error, third = together(experiments, tmp_path / "together")
+    assert first["steps"] == third["steps"] == 6
+    assert isinstance(error, Diverged)
+    with pytest.raises(Diverged) as alone:
+        small.go(experiments[1], tmp_path / "alone 1")
+    assert str(error) == str(alone.value)
+    assert small.rows(tmp_path / "together" / "1")[-1]["diverged"] == str(error)
+    for k in (0, 2):
+        small.go(experiments[k], tmp_path / f"alone {k}")
+        assert_close(tmp_path / "together" / str(k), tmp_path / f"alone {k}", 1e-12)
+
+
+@pytest.mark.usefixtures("float64")
+def test_members_resume_alone_and_runs_resume_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A population ends in the middle, with members at different steps; one goes on alone, the others
+    together, with a run that began alone."""
+    from danlu.train.trainer import Trainer
+
+    experiments = members(tmp_path, "train.steps=9", "train.checkpoint_every=2")
+    save = Trainer.save
+
+    def dying(trainer: Trainer) -> None:
+        if trainer.state.step == 4 and trainer.folder.path.name == "1":
+            raise KeyboardInterrupt
+        save(trainer)
+
+    monkeypatch.setattr(Trainer, "save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        together(experiments, tmp_path / "together")
+    monkeypatch.setattr(Trainer, "save", save)
+    assert [store.latest_step(tmp_path / "together" / str(k)) for k in range(3)] == [4, 2, 2]
+    small.go(experiments[1], tmp_path / "together" / "1")
+    with small.quick():
+        train_together(experiments[::2], [tmp_path / "together" / k for k in "02"])
+    for k, experiment in enumerate(experiments):
+        small.go(experiment, tmp_path / f"alone {k}")
+        assert_close(tmp_path / "together" / str(k), tmp_path / f"alone {k}", 1e-12)
+    again = together(experiments, tmp_path / "together")
+    assert [summary["steps"] for summary in again] == [9, 9, 9]
+
+
+def test_a_signal_ends_all_with_a_checkpoint(tmp_path: Path) -> None:
+    import signal
+
+    from danlu.train.interrupt import Interrupt
+
+    experiments = members(tmp_path, "train.steps=9")
+    interrupt = Interrupt()
+
+    class Asks(small.Told):
+        def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None:
+            if row["step"] == 3:
+                interrupt.request(signal.SIGTERM)
+
+    folders = [tmp_path / str(k) for k in range(3)]
+    with small.quick():
+        ended = train_together(experiments, folders, interrupt=interrupt, reporter=Asks())
+    assert [summary["stopped"] for summary in ended] == ["SIGTERM"] * 3  # type: ignore[call-overload]
+    assert [store.latest_step(folder) for folder in folders] == [3, 3, 3]
+
+
+REFUSED = {
+    "model.mixer.kind = vq has no batched form": ["model.mixer=vq", "model.position=none"],
+    "model.dropout = 0.1": ["model.dropout=0.1"],
+    "train.noise_every = 2": ["train.noise_every=2", "train.microbatch=4"],
+    "train.weights = bfloat16": ["train.weights=bfloat16"],
+    "objective.kind = masked": ["objective=masked", "model.kind=encoder"],
+    "train.seconds = 5": ["train.seconds=5"],
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_what_is_refused(tmp_path: Path, sentence: str) -> None:
+    experiments = members(tmp_path, *REFUSED[sentence])
+    assert (refusal(experiments) or "").startswith(sentence)
+    with pytest.raises(RunError, match="one by one"):
+        together(experiments, tmp_path)
+
+
+def test_members_have_one_graph(tmp_path: Path) -> None:
+    path = small.corpus(tmp_path)
+    one, wider = (resolve(small.words(path, *NANO, f"model.width={width}")) for width in (16, 32))
+    assert refusal([one, one.seeded(7)]) is None
+    assert (refusal([one, wider]) or "").startswith("model.width is 16 in one experiment and 32 in another")
+    other = resolve(small.words(path, *NANO, "optimizer=muon"))
+    assert (refusal([one, other]) or "").startswith("optimizer.kind is ")
+
+
+def test_the_reason_needs_no_torch() -> None:
+    code = "import sys, danlu.train.population; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
