@@ -167,3 +167,19 @@ def test_specification_and_part_say_the_same(part: Spec) -> None:
 @pytest.mark.parametrize("mixer", [spec.Attention(), spec.LatentAttention(), spec.VQAttention(), spec.LRU()])
 def test_specification_and_mixer_say_the_same(mixer: Any) -> None:
     assert mixer.stackable == (not_stackable(build_part(mixer, 16, None, bias=False)) is None)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_members_by_flex_attention() -> None:
+    """Biases by distance and sinks of each row's own member, as one after another."""
+    from danlu.nn.flex import flex
+    from danlu.nn.masks import MaskPattern
+
+    q, k, v = torch.randn(3, 4, 2, 32, 16).unbind()
+    numbers, sink, pattern = torch.randn(2, 2, 63), torch.randn(2, 2), MaskPattern(32, 32, True)
+    together = flex(q, k, v, 0.25, pattern, numbers=numbers, softcap=2.0, sink=sink)
+    for member, rows in enumerate((slice(0, 2), slice(2, 4))):
+        own = flex(
+            q[rows], k[rows], v[rows], 0.25, pattern, numbers=numbers[member], softcap=2.0, sink=sink[member]
+        )
+        assert torch.allclose(together[rows], own, rtol=1e-6, atol=1e-6)
