@@ -47,7 +47,7 @@ class OptimalTransport(Coupling):
     def order(self, noise: Tensor, data: Tensor) -> Tensor:
         from scipy.optimize import linear_sum_assignment
 
-        x, y = rows(noise).detach().double().cpu(), rows(data).detach().double().cpu()
+        x, y = (rows(each).detach().cpu().double() for each in (noise, data))
         cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
         if not cost.isfinite().all():
             raise ValueError("noise or data is not finite: no assignment has a least cost")

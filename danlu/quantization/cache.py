@@ -49,7 +49,7 @@ class RoundedKVCache(KVCache):
             raise ValueError(f"the cache holds {self.limit} positions; {stop} were asked for")
         self.length = stop
         if self._first is None:
-            self._first = k[:, :, :1], v[:, :, :1]
+            self._first = _alone(k[:, :, :1]), _alone(v[:, :, :1])
             k, v = k[:, :, 1:], v[:, :, 1:]
         if self._exact is not None:
             k, v = (torch.cat(pair, dim=2) for pair in zip(self._exact, (k, v), strict=True))
@@ -57,7 +57,7 @@ class RoundedKVCache(KVCache):
             keys = quantize(k[:, :, :GROUP].transpose(2, 3).contiguous(), self._of_keys)
             self._old.append((keys, quantize(v[:, :, :GROUP].contiguous(), self._of_values)))
             k, v = k[:, :, GROUP:], v[:, :, GROUP:]
-        self._exact = k.contiguous(), v.contiguous()
+        self._exact = _alone(k), _alone(v)
         old = [(one.dequantize().transpose(2, 3).to(k), other.dequantize().to(v)) for one, other in self._old]
         keys_of, values_of = zip(self._first, *old, self._exact, strict=True)
         return torch.cat(keys_of, dim=2), torch.cat(values_of, dim=2)
@@ -68,6 +68,11 @@ class RoundedKVCache(KVCache):
         return sum(t.numel() * t.element_size() for t in exact) + sum(
             q.bytes for pair in self._old for q in pair
         )
+
+
+def _alone(x: Tensor) -> Tensor:
+    """``x`` in memory of its own: a view would keep what it is a part of."""
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def round_caches(model: nn.Module, bits: int) -> int:

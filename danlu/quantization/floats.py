@@ -15,6 +15,7 @@ FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # e2m1, without sign
 FLOATS = {"e4m3": torch.float8_e4m3fn, "e5m2": torch.float8_e5m2}
 LARGEST = {"e2m1": 6.0, "e4m3": 448.0, "e5m2": 57344.0}
 EXPONENT = {"e2m1": 2, "e4m3": 8, "e5m2": 15}  # of the largest number
+END = {"e2m1": 7.0, "e4m3": 464.0, "e5m2": 61440.0}  # half a step beyond the largest number
 E4M3_LEAST = 2.0**-9
 
 
@@ -59,10 +60,11 @@ class _Scaled(Format):
     """Levels of fixed values times a scale."""
 
     def inside(self, rows: Tensor, scales: Scales) -> Tensor:
-        return (rows * (1 / scales.scale)).abs() <= self._largest
+        return (rows * (1 / scales.scale)).abs() <= self._end
 
     @property
-    def _largest(self) -> float:
+    def _end(self) -> float:
+        """Half a step beyond the largest level."""
         raise NotImplementedError
 
 
@@ -74,7 +76,7 @@ class NF4(_Scaled):
     per: Per = 64
     double: bool = False
     levels = 16
-    _largest = 1.0
+    _end = 1.1385216  # the last step is 1 − .7229568
 
     @property
     def name(self) -> str:
@@ -117,11 +119,11 @@ class FP8(_Scaled):
         return f"fp8-{self.element}"
 
     @property
-    def _largest(self) -> float:
-        return LARGEST[self.element]
+    def _end(self) -> float:
+        return END[self.element]
 
     def hold(self, low: Tensor, high: Tensor) -> Held:
-        return {"scale": positive(amax(low, high) / self._largest)}
+        return {"scale": positive(amax(low, high) / LARGEST[self.element])}
 
     def scales(self, held: Held) -> Scales:
         return Scales(held["scale"][:, None])
@@ -156,8 +158,8 @@ class MX(_Scaled):
         return kind if self.rounding == "floor" else f"{kind}-ceil"
 
     @property
-    def _largest(self) -> float:
-        return LARGEST[self.element]
+    def _end(self) -> float:
+        return END[self.element]
 
     def hold(self, low: Tensor, high: Tensor) -> Held:
         top = amax(low, high)
@@ -165,7 +167,7 @@ class MX(_Scaled):
             _, exponent = torch.frexp(top)  # top = m·2^e, ½ ≤ m < 1
             exponent = exponent - 1 - EXPONENT[self.element]  # PyTorch's cast to e8m0 would round
         else:
-            mantissa, exponent = torch.frexp(top / self._largest)
+            mantissa, exponent = torch.frexp(top / LARGEST[self.element])
             exponent = torch.where(mantissa == 0.5, exponent - 1, exponent)
         exponent = torch.where(top > 0, exponent.clamp(-127, 127), 0)
         return {"scale": (exponent + 127).to(torch.uint8)}
@@ -197,7 +199,7 @@ class NVFP4(_Scaled):
     per: Literal[16] = 16
     tensor: float | None = None
     levels = 16
-    _largest = 6.0
+    _end = END["e2m1"]
 
     @property
     def name(self) -> str:

@@ -63,7 +63,8 @@ class Format(ABC):
 
     @abstractmethod
     def inside(self, rows: Tensor, scales: Scales) -> Tensor:
-        """Which numbers are not clipped: bool (rows, size)."""
+        """Which numbers are not clipped: bool (rows, size). Up to half a step beyond the last level a number
+        is rounded to it, as between levels."""
 
     def fit(self, rows: Tensor, ranges: Ranges | None = None) -> Held:
         """What is kept of ``rows``: from their least and greatest numbers, or from what ``ranges`` says."""

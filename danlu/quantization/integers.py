@@ -87,7 +87,7 @@ class Integers(Format):
         return Scales(held["scale"].float()[:, None], zero)
 
     def integers(self, rows: Tensor, scales: Scales) -> Tensor:
-        """q (rows, size), in the type of ``rows``."""
+        """q (rows, size), integers in float32, or in the type of ``rows`` where that is wider."""
         return self._unclipped(rows, scales).clamp(self.least, self.greatest)
 
     def _unclipped(self, rows: Tensor, scales: Scales) -> Tensor:

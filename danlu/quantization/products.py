@@ -46,11 +46,21 @@ def multiply(x: Whole, weight: Whole, bias: Tensor | None = None) -> Tensor:
     """y (rows of ``x``, rows of ``weight``), float32. Raises ValueError for weights with zeros."""
     if weight.zero is not None:
         raise ValueError("weight has the grid affine; allowed here: narrow, full, unclipped")
-    sums = torch._int_mm(x.integers, weight.integers.T)
+    a, b = x.integers, weight.integers
+    if a.is_cuda:
+        a, b = filled(a, 32), filled(b)
+    sums = torch._int_mm(a, b.T)[: len(x.integers), : len(weight.integers)]
     if x.zero is not None:
         sums = sums - x.zero.int() * weight.integers.int().sum(dim=1, dtype=torch.int32)
     y = sums.float() * x.scale * weight.scale.T
     return y if bias is None else y + bias
+
+
+def filled(x: Tensor, least: int = 8) -> Tensor:
+    """``x`` (rows, size) with zeros added, which change no sum: cuBLAS multiplies int8 numbers where sizes
+    are multiples of 8, and the first factor has more than 16 rows."""
+    rows, size = x.shape
+    return torch.nn.functional.pad(x, (0, -size % 8, 0, max(least - rows, -rows % 8)))
 
 
 def multiplies(inputs: Format | None, weight: Format) -> bool:

@@ -54,6 +54,17 @@ def test_token_by_token_is_as_all_at_once() -> None:
         one.append(*pairs(40))
 
 
+@pytest.mark.parametrize("heads", [1, 3])
+def test_what_is_kept_keeps_nothing_else(heads: int) -> None:
+    """No part is a view, which would hold the memory of a whole prompt."""
+    k, v = (x[:1, :heads].contiguous() for x in pairs(100))
+    cache = RoundedKVCache(1, heads, 128, 8, bits=4, last=8)
+    cache.append(k, v)
+    exact = [t for pair in (cache._first, cache._exact) for t in pair or ()]
+    tensors = exact + [t for pair in cache._old for q in pair for t in (q.codes, *q.held.values())]
+    assert sum(t.untyped_storage().nbytes() for t in tensors) == cache.bytes
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "rotary": at(spec.Rotary()), "alibi": at(spec.ALiBi()),
     "norm-after": attention(qk_norm=spec.QKNorm(when="after"), kv_heads=1),

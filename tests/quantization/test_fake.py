@@ -19,8 +19,10 @@ from danlu.quantization import (
     fake_quantize,
     integer_linear,
     named,
+    nf4,
     quantize,
 )
+from danlu.quantization.products import filled
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -59,6 +61,37 @@ def test_scales_taken_from_the_numbers_are_constants() -> None:
     x = normal(3, 32).requires_grad_()
     (dx,) = gradients(fake_quantize(x, named("int4")), x)
     assert torch.equal(dx, normal(3, 32, seed=9))  # nothing is clipped, and amax adds no term
+
+
+@pytest.mark.parametrize(
+    "name", ["fp8-e4m3", "fp8-e5m2", "nf4", "nf4-double", "nvfp4", "mxfp4-ceil", "mxfp8-e4m3-ceil"]
+)
+def test_the_greatest_number_of_each_scale_has_its_gradient(name: str) -> None:
+    """It is at the last level but for the rounding of its scale: x·(1/s) is 448.00003 as often as 448."""
+    x = normal(500, 192).requires_grad_()
+    (dx,) = gradients(fake_quantize(x, FORMATS[name]), x)
+    assert torch.equal(dx, normal(500, 192, seed=9))
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "before", "held"),
+    [
+        ("mxfp4", 6, 4, {"scale": torch.tensor([127], dtype=torch.uint8)}),
+        ("mxfp8-e5m2", 57344, 49152, {"scale": torch.tensor([127], dtype=torch.uint8)}),
+        ("fp8-e4m3", 448, 416, {"scale": torch.ones(1)}),
+        ("fp8-e5m2", 57344, 49152, {"scale": torch.ones(1)}),
+        ("nf4", 1, float(nf4()[-2]), {"scale": torch.ones(1)}),
+    ],
+)
+def test_numbers_are_clipped_from_half_a_step_beyond_the_last_level_on(
+    name: str, last: float, before: float, held: dict[str, torch.Tensor]
+) -> None:
+    format, end = FORMATS[name], last + (last - before) / 2
+    levels = format.decode(torch.arange(format.levels, dtype=torch.uint8)[None], format.scales(held))
+    levels = levels[levels.isfinite()].unique()
+    assert levels[-2:].tolist() == pytest.approx([before, last])
+    x = torch.tensor([[0.999 * end, 1.001 * end, -0.999 * end, -1.001 * end]])
+    assert format.inside(x, format.scales(held)).tolist() == [[True, False, True, False]]
 
 
 def test_ternary_passes_all_gradients() -> None:
@@ -183,6 +216,18 @@ def test_products_of_integers_are_those_of_fake_numbers(per: str, grid: str) -> 
     y = integer_linear(q_x, q_w, b)
     wanted = F.linear(q_x.dequantize().double(), q_w.dequantize().double(), b.double())
     torch.testing.assert_close(y.double(), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "out"), [(1, 33, 7), (16, 64, 8), (17, 8, 9), (40, 24, 16), (41, 24, 16)]
+)
+def test_factors_are_filled_as_cublas_wants_them(rows: int, size: int, out: int) -> None:
+    """More than 16 rows, and sizes that are multiples of 8 (``_int_mm_out_cuda``), with the same sums."""
+    draw = torch.Generator().manual_seed(0)
+    a, b = (torch.randint(-128, 128, (n, size), dtype=torch.int8, generator=draw) for n in (rows, out))
+    x, w = filled(a, 32), filled(b)
+    assert len(x) > 16 and not any(n % 8 for n in (*x.shape, *w.shape)) and x.shape[1] == w.shape[1]
+    assert torch.equal((x.int() @ w.int().T)[:rows, :out], a.int() @ b.int().T)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
