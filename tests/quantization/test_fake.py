@@ -67,7 +67,7 @@ def test_scales_taken_from_the_numbers_are_constants() -> None:
     "name", ["fp8-e4m3", "fp8-e5m2", "nf4", "nf4-double", "nvfp4", "mxfp4-ceil", "mxfp8-e4m3-ceil"]
 )
 def test_the_greatest_number_of_each_scale_has_its_gradient(name: str) -> None:
-    """It is at the last level but for the rounding of its scale: x·(1/s) is 448.00003 as often as 448."""
+    """It is at the last level but for the rounding of its scale: x·(1/s) is 448.00003 of one row in five."""
     x = normal(500, 192).requires_grad_()
     (dx,) = gradients(fake_quantize(x, FORMATS[name]), x)
     assert torch.equal(dx, normal(500, 192, seed=9))
