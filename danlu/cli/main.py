@@ -28,6 +28,7 @@ from danlu.cli.laws import laws
 from danlu.cli.ledger import ledger
 from danlu.cli.output import print_json, say, tell
 from danlu.cli.own import with_parts
+from danlu.cli.plan import plan
 from danlu.cli.profile import profile
 from danlu.cli.prove import prove
 from danlu.cli.quantize import quantize
@@ -61,6 +62,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     curvature,
     quantize,
     graph,
+    plan,
     profile,
     depth,
     show.show,
@@ -72,7 +74,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
 # Verbs that read experiments, in which parts of one's own may stand.
 READING = {
     train, try_, sweep, ladder, prove, trust, spikes, sample, inspect, export, curvature, quantize, graph,
-    profile, depth, show.show, show.diff, show.ideas,
+    plan, profile, depth, show.show, show.diff, show.ideas,
 }  # fmt: skip
 
 # rich's help and tracebacks cost a third of the start and cut long lines; plain text does neither.

@@ -29,6 +29,7 @@ _MEAN = ({"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}, None)
 _COUNTED = {"parameters": int, "steps": int, "flops": float, "lr": _NUMBER}
 _RUNG = {"level": int, "layers": int, "width": int, "tokens": int, **_COUNTED}
 _ENDS = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
+_RANGE = {"low": float, "high": float}
 _PLAN = {"words": [str], "budget": str, "flops": float, "rungs": [_RUNG], "warnings": [str]}
 _KERNEL = {"layers": [int], "mixer": str, "kernel": str, "why": str}
 _ENTRY = {"id": str, "date": str, "verdict": str, "statement": str, "seeds": int}
@@ -213,6 +214,27 @@ SCHEMAS: dict[str, Schema] = {
         "rows": int, "device": str, "precision": str,
         "graph": {"number": int, "name": str, "kind": str, "shape": [int], "dtype": str, "parameters": int,
                   "flops": int, "kept": int, "twice": bool, "times": int, "sources": [int], "inside": [dict]},
+    }),
+    "plan": Schema(1, {
+        "device": {"name": str, "title": str, "peak": {...: float}, "memory": float, "bandwidth": float,
+                   "link": float, "machine": int, "network": _NUMBER, "reached": [float], "source": str},
+        "devices": int, "precision": str, "unit": str, "parameters": int, "batch": int, "units": int,
+        "flops": float, "updates": (int, None), "mfu": _NUMBER, "reached": (_RANGE, None), "asked": bool,
+        "meshes": [{"mesh": {...: int}, "sharded": bool, "said": str, "rows": int, "words": str, "why": _TEXT,
+                    "memory": _NUMBER, "seconds": (_RANGE, None), "per_second": (_RANGE, None),
+                    "utilisation": (_RANGE, None)}],
+        "chosen": ({
+            "said": str, "words": str, "rows": int, "passes": int, "memory": {...: float},
+            "work": {"products": float, "memory": float, "optimizer": float, "bound": str}, "bubble": float,
+            "traffic": [{"kind": str, "why": str, "calls": int, "bytes": float, "devices": int,
+                         "seconds": float, "waits": bool}],
+            "exposed": _RANGE, "seconds": _RANGE, "per_second": _RANGE, "utilisation": _RANGE,
+            "hours": (_RANGE, None), "money": (_RANGE, None),
+        }, None),
+        "rounds": ({"workers": int, "every": int, "sent": float, "step": float, "jitter": float,
+                    "links": [{"bits_per_second": float, "utilisation": float, "low": float, "high": float,
+                               "seconds": float}]}, None),
+        "notes": [str],
     }),
     "profile": Schema(1, {
         "seconds": {...: float}, "bottleneck": str, "unit": str, "flops": float, "bytes": float,

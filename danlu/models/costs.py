@@ -139,12 +139,16 @@ def decoding_flops(model: Transformer, length: int, memory: int = 0) -> int:
 class Kept(NamedTuple):
     """Bytes that a training pass keeps from forward to backward: ``activations``, and ``copies`` of weights
     in the type of the activations; both again where blocks are ``recomputed``: what is outside of blocks, the
-    input of each block, and what the greatest block keeps."""
+    input of each block, and what the greatest block keeps. By place, activations alone: ``outside`` of
+    blocks, by each of the ``blocks`` what was not kept before it, and the ``inputs`` of all."""
 
     activations: int
     copies: int
     recomputed_activations: int
     recomputed_copies: int
+    outside: int
+    blocks: tuple[int, ...]
+    inputs: int
 
 
 class _Casts(TorchDispatchMode):
@@ -211,4 +215,9 @@ def kept(model: Model, forward: Callable[[], Any]) -> Kept:
         return sum(size.values()) - copies, copies
 
     recomputed = max((count(outside, inputs, block) for block in inside), key=sum, default=(0, 0))
-    return Kept(*count(outside, *inside), *recomputed)
+    seen = dict(outside)
+    blocks = []
+    for block in inside:
+        blocks.append(count({key: t for key, t in block.items() if key not in seen})[0])
+        seen |= block
+    return Kept(*count(outside, *inside), *recomputed, count(outside)[0], tuple(blocks), count(inputs)[0])

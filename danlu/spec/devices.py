@@ -10,10 +10,11 @@ from typing import Literal
 from pydantic import ValidationError
 
 from danlu.files.yaml import is_file_name, read_mapping
-from danlu.spec.base import PositiveFloat, PositiveInt, Spec
+from danlu.spec.base import Fraction, PositiveFloat, PositiveInt, Spec
 from danlu.spec.errors import SpecError, did_you_mean, either
 from danlu.spec.explain import explain
 
+REACHED = (0.38, 0.83)  # of devices without published runs: all that others reached
 Rate = Literal["bfloat16", "float16", "float8", "tf32", "float32"]
 
 
@@ -21,7 +22,8 @@ class Device(Spec):
     """``peak``: dense FLOP/s of matrix products by precision. ``memory``: bytes. ``bandwidth``: bytes/s of
     its own memory. ``link``: bytes/s, in one direction, to the others in its machine, of which there are
     ``machine`` with itself; ``network``: bytes/s of each device, in one direction, to other machines (None:
-    not published). ``also``: other names; ``seen_as``: what drivers call it; ``source``: who says so."""
+    not published). ``reached``: the shares of these rates, low and high, that published training runs reached
+    (``bench.plan``). ``also``: other names; ``seen_as``: what drivers call it; ``source``: who says so."""
 
     name: str
     also: tuple[str, ...] = ()
@@ -33,6 +35,7 @@ class Device(Spec):
     link: PositiveFloat
     machine: PositiveInt = 8
     network: PositiveFloat | None = None
+    reached: tuple[Fraction, Fraction] = REACHED
     source: str
 
     def rate(self, precision: str) -> float:

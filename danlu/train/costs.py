@@ -60,7 +60,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     forward = {part: count / context for part, count in of_model.flops(model, *objective.lengths).items()}
     whole = sum(forward.values())
     training = training_flops(objective, model) / context
-    activations, copies = kept[2:] if train.recompute else kept[:2]
+    activations, copies = kept[2:4] if train.recompute else kept[:2]
     stored = 4 if train.weights == "float32" else 2
     moved = total * (2 * element + stored) + 2 * kept.activations
     return {

@@ -46,6 +46,7 @@ inspect runs/one --measure kurtosis
 import hf
 curvature runs/one --error 0.5
 graph base.yaml
+plan base.yaml --devices 2 --price 2
 profile base.yaml --steps 1
 depth base.yaml --layers 1,2
 show base.yaml

@@ -183,6 +183,9 @@ profile base.yaml --steps 1
 profile base.yaml FIELD --steps 1
 profile runs/one --steps 1
 profile base.yaml --steps NUMBER
+plan base.yaml --devices NUMBER
+plan base.yaml --device WORD
+plan base.yaml --device FILE
 sweep base.yaml optimizer.lr=0.01,0.02 --study sweep
 sweep base.yaml GRID
 sweep base.yaml GRID --trials 2

@@ -1,0 +1,64 @@
+"""What training a model asks for, in numbers that were counted elsewhere (``danlu.train.demand``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Demand:
+    """A network and its training.
+
+    ``units``: tokens of an example (1 of others), each called ``unit``; ``batch``: examples of an update;
+    ``blocks``: parameters of each block, ``first`` and ``last`` those before and behind them, ``shared``
+    those that both of these have (a tied embedding). ``flops``: of training on one example without
+    recomputing, of which the forward pass through blocks is ``forward``; ``precision`` of products.
+    ``element``, ``stored``: bytes of an activation's number and of a weight's. ``state``: bytes of the
+    optimizer, and of averages, that have the parameters' shapes and are sharded like them; ``whole``: those
+    that every process holds whole. ``update_flops``: of the optimizer's own products, which every process
+    makes whole; ``gathered``: bytes of gradients that it gathers for them.
+
+    ``activations``: bytes that each block keeps of one example for the backward pass, of which ``alike`` are
+    of the stream's width and not of heads or hidden units; ``outside``: those kept outside of blocks;
+    ``stream``: the input of a block; ``copies``: weights in the activations' type that are kept, by pass;
+    ``logits``: bytes of the gradient of the logits.
+    ``heads`` (of keys and values; 1 where there are none): what heads can be divided by. ``recompute``: of
+    blocks.
+    """
+
+    unit: str
+    units: int
+    batch: int
+    blocks: Sequence[int]
+    first: int
+    last: int
+    shared: int
+    flops: float
+    forward: float
+    precision: str
+    element: int
+    stored: int
+    state: float
+    whole: float
+    update_flops: float
+    gathered: float
+    activations: Sequence[float]
+    alike: float
+    outside: float
+    stream: float
+    copies: float
+    logits: float
+    heads: int = 1
+    recompute: bool = False
+
+    @cached_property
+    def parameters(self) -> int:
+        """All of them, shared ones once."""
+        return sum(self.blocks) + self.first + self.last - self.shared
+
+    @property
+    def done(self) -> float:
+        """FLOPs that are done for one example: recomputed ones too."""
+        return self.flops + (self.forward if self.recompute else 0)

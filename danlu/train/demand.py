@@ -1,0 +1,150 @@
+"""What an experiment asks of devices (``danlu.planning.Demand``), counted on PyTorch's meta device."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from danlu import spec
+from danlu.models import costs as of_model
+from danlu.nn.fused import META
+from danlu.objectives import Language, Objective
+from danlu.optim.base import Rule
+from danlu.optim.build import build
+from danlu.optim.rules.muon import Muon, orthogonalise
+from danlu.planning import Demand
+from danlu.spec.attention import Attention
+from danlu.spec.devices import Device
+from danlu.spec.mixers import LatentAttention
+from danlu.train.assemble import outline, outlined, training_flops
+from danlu.train.costs import example_of
+from danlu.train.errors import RunError
+from danlu.train.machine import PRECISIONS
+from danlu.train.teacher import sketch
+
+GATHERS = {"Muon": 4, "SOAP": 12, "Adafactor": 4}  # bytes a number that these rules gather of matrices
+ALIKE = 4  # numbers of the stream's width that a block keeps whole: what goes into its two norms, and out
+
+
+def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | None = None) -> Demand:
+    """The demand of ``experiment`` where it trains on ``device``, in bfloat16 where that has it (``auto``).
+    Raises ``RunError`` where the network has no blocks."""
+    precision = experiment.train.precision
+    if precision == "auto":
+        precision = next(name for name in ("bfloat16", "float16", "float32") if name in device.peak)
+    train = experiment.train.model_copy(update={"device": "cuda", "precision": precision})
+    experiment = experiment.model_copy(update={"train": train})
+    objective, model, place, _ = outline(experiment, outlined(experiment, vocabulary))
+    sketch(experiment, objective)
+    standing_for = META.set(place)
+    try:
+        kept = of_model.kept(model, lambda: objective.loss(model, example_of(objective, 1)))
+    finally:
+        META.reset(standing_for)
+    blocks: list[torch.nn.Module] = list(model.blocks)
+    if not blocks or not kept.blocks:
+        raise RunError(
+            "a plan divides the blocks of a network, and this one has none; see danlu show --costs"
+        )
+    sizes = [sum(p.numel() for p in block.parameters()) for block in blocks]
+    first, last, shared = _ends(model, blocks)
+    flops = of_model.flops(model, *objective.lengths)
+    ends = ("embedding", "readout", "other", "bottleneck")
+    element = PRECISIONS[precision].itemsize
+    rules = build(experiment.optimizer, model, 1)
+    state, whole, products, gathered = _rules(rules)
+    total = sum(sizes) + first + last - shared
+    if train.average is not None:
+        state += 4 * total
+    stream = kept.inputs / len(blocks)
+    return Demand(
+        unit=objective.unit,
+        units=objective.size,
+        batch=train.batch,
+        blocks=sizes,
+        first=first,
+        last=last,
+        shared=shared,
+        flops=training_flops(objective, model),
+        forward=sum(count for part, count in flops.items() if part not in ends),
+        precision="float8" if train.products == "float8" and "float8" in device.peak else precision,
+        element=element,
+        stored=4 if train.weights == "float32" else 2,
+        state=state,
+        whole=whole,
+        update_flops=products,
+        gathered=gathered,
+        activations=kept.blocks,
+        alike=ALIKE * stream,
+        outside=kept.outside,
+        stream=stream,
+        copies=kept.copies,
+        logits=_logits(objective, element, kept.outside),
+        heads=_heads(experiment),
+        recompute=train.recompute,
+    )
+
+
+def _ends(model: Any, blocks: list[torch.nn.Module]) -> tuple[int, int, int]:
+    """Parameters before the blocks, behind them, and those that both have."""
+    inside = {id(p) for block in blocks for p in block.parameters()}
+    behind = (
+        {id(p): p for p in model.readout.parameters()} if isinstance(model.readout, torch.nn.Module) else {}
+    )
+    before = {id(p): p for name, p in model.named_parameters(remove_duplicate=False)
+              if id(p) not in inside and not name.startswith("readout")}  # fmt: skip
+    sizes = [sum(p.numel() for p in group.values()) for group in (before, behind)]
+    both = sum(p.numel() for key, p in before.items() if key in behind)
+    return sizes[0], sizes[1], both
+
+
+def _rules(rules: list[Rule]) -> tuple[float, float, float, float]:
+    """Bytes of state of the parameters' shapes, and of others; FLOPs of Muon's products; bytes gathered."""
+    alike = whole = products = gathered = 0.0
+    known: dict[tuple[int, ...], int] = {}
+    for rule in rules:
+        rule.prepare()
+        for group in rule.param_groups:
+            for p in group["params"]:
+                for value in rule.state[p].values():
+                    size = value.numel() * value.element_size()
+                    alike, whole = (alike + size, whole) if value.shape == p.shape else (alike, whole + size)
+                if p.ndim > 1:
+                    gathered += GATHERS.get(type(rule).__name__, 0) * p.numel()
+                if isinstance(rule, Muon):
+                    if (shape := tuple(p.shape)) not in known:
+                        known[shape] = _products(shape, group["steps"])
+                    products += known[shape]
+    return alike, whole, products, gathered
+
+
+def _products(shape: tuple[int, ...], steps: int) -> int:
+    """FLOPs of making a matrix of this shape orthogonal, counted by PyTorch."""
+    with FlopCounterMode(display=False) as counter:
+        orthogonalise(torch.empty(1, *shape, device="meta"), steps)
+    return counter.get_total_flops()
+
+
+def _logits(objective: Objective, element: int, outside: int) -> float:
+    """Bytes of the gradient of one example's logits, in float32 and in the activations' type; none where
+    they are never there together (a loss in pieces), which is seen by what is kept ``outside`` of blocks."""
+    if not isinstance(objective, Language):
+        return 0.0
+    numbers = objective.lengths[0] * objective.vocabulary
+    return float(numbers * (4 + element)) if outside >= numbers * element else 0.0
+
+
+def _heads(experiment: spec.Experiment) -> int:
+    """What divides the heads, also those of keys and values, of every layer; 1 where a layer has none."""
+    network = experiment.model
+    parts = network.parts() if isinstance(network, spec.Decoder | spec.Encoder) else []
+    counts = [
+        math.gcd(mixer.heads, getattr(mixer, "kv_heads", None) or mixer.heads)
+        if isinstance(mixer := one.mixer, Attention | LatentAttention)
+        else 1
+        for one in parts
+    ]
+    return math.gcd(*counts) if counts else 1

@@ -1,0 +1,107 @@
+"""``danlu plan`` as a person meets it: tables, JSON, what cannot be, wrong names."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from danlu.cli.main import app
+from danlu.files.errors import DanluError
+from danlu.spec import resolve
+from danlu.train.mesh_plan import words
+from tests.conftest import ROOT
+
+TINY = ["plan", "tiny", "optimizer=adamw", "train.batch=32", "train.seconds=none", "train.steps=100"]
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, [*TINY, *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+def found(*arguments: str) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(run(*arguments, "--json"))
+    return said
+
+
+def test_the_words_of_a_mesh_are_an_experiment_that_asks_for_it() -> None:
+    first = found("--devices", "8", "--device", "a100")
+    fits = [one for one in first["meshes"] if one["why"] is None]
+    assert len(fits) > 3 and not first["asked"]
+    for one in fits[:3]:
+        experiment = resolve([*TINY[1:], *one["words"].split()])
+        assert (experiment.train.parallel == "fsdp") is one["sharded"]
+        assert experiment.train.mesh.tensor == one["mesh"]["tensor"]
+        again = found("--devices", "8", "--device", "a100", *one["words"].split())
+        if again["asked"]:
+            assert again["chosen"]["words"] == one["words"]
+
+
+def test_what_it_says_adds_up() -> None:
+    said = found("--devices", "4", "--price", "3")
+    chosen = said["chosen"]
+    assert chosen["memory"]["total"] == pytest.approx(
+        sum(value for name, value in chosen["memory"].items() if name != "total")
+    )
+    for end in ("low", "high"):
+        assert chosen["money"][end] == pytest.approx(chosen["hours"][end] * 4 * 3)
+        assert chosen["hours"][end] == pytest.approx(chosen["seconds"][end] * said["updates"] / 3600)
+    fast = said["batch"] * said["units"] / chosen["seconds"]["low"]
+    assert chosen["per_second"]["high"] == pytest.approx(fast)
+
+
+def test_it_is_said_to_be_an_estimate() -> None:
+    text = run("--devices", "8")
+    assert "An estimate: of published rates, published runs of others reached 38% to 65%." in text
+    assert "by a measured MFU of 0.4 on one device" in run("--devices", "8", "--mfu", "0.4")
+
+
+def test_nothing_fits_is_said_with_what_would_help(tmp_path: Path) -> None:
+    small = tmp_path / "small.yaml"
+    small.write_text(
+        "name: small\npeak: {bfloat16: 1e12}\nmemory: 1e6\nbandwidth: 1e11\nlink: 1e9\nsource: me\n"
+    )
+    said = found("--devices", "2", "--device", str(small))
+    assert said["chosen"] is None
+    assert re.search(r"nothing fits: .* take \d+ of small at least", said["notes"][0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--device", "h10"], "device = h10 is not known; did you mean h100?"),
+        (["--device", "none.yaml"], "none.yaml is missing"),
+        (["--devices", "6", "train.mesh.tensor=4"], "a multiple of 4 processes, and there are 6"),
+        (["--device", "t4", "train.precision=bfloat16"], "t4 has no published rate in bfloat16"),
+    ],
+)
+def test_mistakes_are_sentences(arguments: list[str], why: str) -> None:
+    with pytest.raises(DanluError, match=re.escape(why)):
+        run(*arguments)
+
+
+def test_a_mesh_that_cannot_be_says_why_and_another_is_told() -> None:
+    said = found("--devices", "8", "train.mesh.context=8", "data.context=36")
+    assert "context = 8 does not divide 36 positions" in said["notes"][0]
+    assert said["chosen"] is not None
+
+
+def test_words_of_plain_replicas_are_rows_alone() -> None:
+    from danlu.planning import Layout
+
+    assert words(Layout(replicate=8, rows=2)) == "train.microbatch=2"
+
+
+def test_the_page_runs() -> None:
+    page = (ROOT / "docs" / "mesh-plan.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "docs/mesh-plan.md", "exec"), {})

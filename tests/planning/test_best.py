@@ -1,0 +1,51 @@
+"""All meshes are tried, each once; those that fit come first, the fastest of them first."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from danlu.planning import best, layouts
+from danlu.planning.best import divisors
+from tests.planning.small import DEMAND, DEVICE
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4, 8, 12, 64])
+def test_all_meshes_once(devices):
+    found = list(layouts(devices, 4))
+    assert len(set(found)) == len(found)
+    assert all(one.devices == devices and one.tensor * one.context <= 4 for one in found)
+    plain = {(one.pipeline, one.replicate, one.context, one.tensor) for one in found if not one.sharded}
+    wanted = {
+        (p, r, c, t)
+        for p, r, c, t in product(divisors(devices), repeat=4)
+        if p * r * c * t == devices and c * t <= 4
+    }
+    assert plain == wanted
+    # Replicas of shards are whole machines.
+    assert all(
+        one.shard * one.context * one.tensor % 4 == 0 for one in found if one.sharded and one.replicate > 1
+    )
+
+
+def test_the_fastest_that_fits_is_first():
+    found = best(DEMAND, 8, DEVICE)
+    fits = [one for one in found if one.why is None]
+    assert found[: len(fits)] == fits and all(one.why for one in found[len(fits) :])
+    times = [one.step.seconds[1] for one in fits if one.step]
+    assert times == sorted(times) and len(times) == len(fits) > 3
+
+
+def test_what_does_not_fit_says_how_much_it_takes():
+    # The context alone takes 1.5 GB; of a device with a little more only shards fit.
+    room = DEVICE.model_copy(update={"memory": 1.5e9 + 1.05 * 75_000})
+    found = best(DEMAND, 4, room, rows=1)
+    fits = [one.layout for one in found if one.why is None]
+    assert fits and all(one.sharded or one.pipeline > 1 for one in fits)
+    ddp = next(one for one in found if one.layout.replicate == 4 and not one.layout.sharded)
+    assert ddp.why is not None and "GB" in ddp.why
+
+
+def test_rows_are_those_asked_for():
+    assert {one.layout.rows for one in best(DEMAND, 4, DEVICE, rows=2) if one.step} == {2}
