@@ -12,6 +12,7 @@ from danlu import spec
 from danlu.models.initialise import draw, streams
 from danlu.nn import Embedding, Linear, build
 from danlu.nn.feed_forwards import activation_of
+from danlu.nn.shares import Share
 
 
 class Ends(nn.Module):
@@ -19,7 +20,10 @@ class Ends(nn.Module):
 
     Parameters are float32; activations have the type of ``compute`` (set it to bfloat16 or float16 for speed;
     see ``danlu.train.precision``). ``width_multiplier``: μP's m, 1 in the standard parametrisation.
+    ``share``: of the positions that ``read`` takes, where processes divide them (None: it takes all).
     """
+
+    share: Share | None = None
 
     def __init__(self, *stack: Any, **settings: Any) -> None:
         # Before any module takes from torch's generator: what a network starts as, besides its own parts,
@@ -83,6 +87,8 @@ class Ends(nn.Module):
 
     def read(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, positions, width) → logits (batch, positions, vocabulary), in float32 (or float64)."""
+        if self.share is not None:
+            x = self.share.part(x, 1)
         if self.transform is not None and self.transform_norm is not None:
             x = self.transform_norm(self.activation(self.transform(x)))
         if self.readout_projection is not None:

@@ -22,7 +22,11 @@ from danlu.nn.linear import Linear
 from danlu.nn.masks import AttentionMask, MaskPattern, visible_keys
 from danlu.nn.qk_norm import HeadNorm
 from danlu.nn.registry import build, builds
+from danlu.nn.shares import Columns, Count, First, Plan, Rows, Units
+from danlu.nn.weights import Sinks
 from danlu.spec.compatible import check_mixer
+
+ALIKE = "leave it out, or train.mesh.tensor"
 
 
 @builds(spec.Attention, check_mixer)
@@ -71,7 +75,7 @@ class Attention(Mixer):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        self.heads, self.kv_heads = heads, kv_heads or heads
+        self.heads, self.kv_heads, self.first = heads, kv_heads or heads, 0
         self.size = head_size or width // heads
         self.window, self.log_n, self.softcap = window, log_n, softcap
         self.sparse: spec.Sparse | None = sparse  # type: ignore[assignment]
@@ -162,7 +166,7 @@ class Attention(Mixer):
         for relative in self.relative:
             products = getattr(relative, "products", None)
             if products is None:
-                bias = _added(relative, q, k.shape[2], mask.causal)
+                bias = _added(relative, q, k.shape[2], mask.causal, self.first)
         y = attend(
             q,
             k,
@@ -228,6 +232,32 @@ class Attention(Mixer):
             flexible=flexible(pattern, masked=masked, bias=bias, **parts),  # type: ignore[arg-type]
         )
 
+    def shard(self) -> Plan:
+        keys = Units(self.kv_heads, self.size, shared=True)
+        return self._by_heads() | {"qkv": Rows((Units(self.heads, self.size), keys, keys))}
+
+    def _by_heads(self) -> dict[str, Any]:
+        """What is divided by heads but for the maps to queries, keys and values."""
+        each = Units(self.heads, self.size)
+        plan: dict[str, Any] = {"heads": Count(), "kv_heads": Count(shared=True), "out": Columns(each)}
+        plan["first"] = First(self.heads)
+        for name, units in (("q_norm", each), ("k_norm", Units(self.kv_heads, self.size, shared=True))):
+            norm = getattr(self, name)
+            if isinstance(norm, HeadNorm) and norm.over == "head":
+                if norm.gain is not None and norm.shape[0] == -1:
+                    plan[f"{name}.gain"] = Rows((units,))
+            elif norm is not None:
+                raise ValueError(f"qk_norm: {type(norm).__name__} may look at all heads together; {ALIKE}")
+        if isinstance(self.weights, Sinks):
+            plan["weights.sinks"] = Rows((Units(self.heads),))
+        elif self.weights is not None and next(self.weights.parameters(), None) is not None:
+            raise ValueError(f"weights: {type(self.weights).__name__} does not say what heads have; {ALIKE}")
+        if isinstance(self.gate, ElementGate):
+            plan["gate.map"] = Rows((each,))
+        elif self.gate is not None:
+            raise ValueError(f"gate: {type(self.gate).__name__} reads the input head by head; {ALIKE}")
+        return plan
+
     def needs(self) -> str | None:
         """The part that no fused kernel can run, by name."""
         if self.softcap is not None:
@@ -275,15 +305,21 @@ def tiled(mask: AttentionMask, mixers: Iterable[nn.Module], x: torch.Tensor) -> 
     return replace(mask, tiles=found) if found else mask
 
 
-def _added(position: nn.Module, q: torch.Tensor, keys: int, causal: bool) -> torch.Tensor | ByDistance:
-    """What ``position`` adds to the scores of queries, the last of ``keys`` positions."""
+def _added(
+    position: nn.Module, q: torch.Tensor, keys: int, causal: bool, head: int
+) -> torch.Tensor | ByDistance:
+    """What ``position`` adds to the scores of queries, the last of ``keys`` positions; those of some heads,
+    from ``head`` on, where not all are here."""
     at: Any = position
     given = q, keys, keys - q.shape[2], causal
+
+    def here(added: torch.Tensor, dim: int) -> torch.Tensor:
+        return added.narrow(dim, head, q.shape[1]) if added.shape[dim] > q.shape[1] else added
+
     if not hasattr(at, "numbers"):
-        whole: torch.Tensor = at.bias(*given)
-        return whole
+        return here(at.bias(*given), -3)
     learned = torch.is_grad_enabled() and any(p.requires_grad for p in position.parameters())
-    return ByDistance(lambda: at.numbers(*given), lambda: at.bias(*given), learned)
+    return ByDistance(lambda: here(at.numbers(*given), -2), lambda: here(at.bias(*given), -3), learned)
 
 
 class CrossAttention(Attention):
@@ -291,6 +327,8 @@ class CrossAttention(Attention):
 
     Args as ``Attention``'s; what belongs to a single sequence (window, sparse, log_n, position) is ignored.
     """
+
+    shard_in = ("keys_and_values", "attend_to")
 
     def __init__(self, width: int, *, bias: bool = False, **settings: object) -> None:
         alone = {"window": None, "sparse": None, "log_n": None}
@@ -312,6 +350,10 @@ class CrossAttention(Attention):
         q = self.q(x).unflatten(-1, (-1, self.size)).transpose(1, 2)
         q = q if self.q_norm is None else self.q_norm(q)
         return self._mix(x, q, k, v, AttentionMask(causal=False))
+
+    def shard(self) -> Plan:
+        keys = Units(self.kv_heads, self.size, shared=True)
+        return self._by_heads() | {"q": Rows((Units(self.heads, self.size),)), "kv": Rows((keys, keys))}
 
     def value_path(self) -> list[torch.Tensor]:
         return [self.kv.weight[-self.kv_heads * self.size :], self.out.weight]

@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from danlu.nn.cache import InputCache
 from danlu.nn.linear import Linear
 from danlu.nn.masks import AttentionMask
+from danlu.nn.shares import Plan
 
 
 class Mixer(nn.Module):
@@ -81,6 +82,11 @@ class Mixer(nn.Module):
         so, or not known."""
         return None
 
+    def shard(self) -> Plan | None:
+        """How processes may divide the part among them (``danlu.nn.shares``); None: all compute it alike.
+        Raises ValueError where it has something that cannot be divided."""
+        return None
+
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass (a multiplication and an addition are two)."""
         return count_flops(self, batch, length, self.out.out_features)
@@ -104,6 +110,10 @@ class FeedForward(nn.Module):
         return [self.out.weight]
 
     def readers(self) -> list[Linear] | None:
+        """As a mixer's."""
+        return None
+
+    def shard(self) -> Plan | None:
         """As a mixer's."""
         return None
 

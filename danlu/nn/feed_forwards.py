@@ -13,6 +13,7 @@ from danlu.nn.derivatives import by_operators
 from danlu.nn.given import Given
 from danlu.nn.linear import Linear
 from danlu.nn.registry import build, builds
+from danlu.nn.shares import Columns, Plan, Rows, Units
 
 
 class _SquaredReLU(torch.autograd.Function):
@@ -105,6 +106,10 @@ class MLP(FeedForward):
     def readers(self) -> list[Linear]:
         return [self.up]
 
+    def shard(self) -> Plan:
+        hidden = Units(self.up.out_features)
+        return {"up": Rows((hidden,)), "down": Columns(hidden)}
+
     def flops(self, tokens: int) -> int:
         return self.up.flops(tokens) + self.down.flops(tokens)
 
@@ -153,6 +158,10 @@ class GLU(FeedForward):
 
     def readers(self) -> list[Linear]:
         return [self.gate, self.up]
+
+    def shard(self) -> Plan:
+        hidden = Units(self.up.out_features)
+        return {"gate": Rows((hidden,)), "up": Rows((hidden,)), "down": Columns(hidden)}
 
     def flops(self, tokens: int) -> int:
         return self.gate.flops(tokens) + self.up.flops(tokens) + self.down.flops(tokens)

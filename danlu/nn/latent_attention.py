@@ -13,6 +13,7 @@ from danlu.nn.linear import Linear
 from danlu.nn.masks import AttentionMask
 from danlu.nn.norms import RMSNorm
 from danlu.nn.registry import build, builds
+from danlu.nn.shares import Columns, Count, Plan, Rows, Units
 from danlu.spec.compatible import check_mixer
 
 
@@ -183,6 +184,15 @@ class LatentAttention(Mixer):
         """The weights through which values flow, as views: V of every head, and ``out``. ``kv_down`` is
         left out: the norm that follows takes its scale away, and keys are made of it too."""
         return [*self._up()[1], self.out.weight]
+
+    def shard(self) -> Plan:
+        queries = Units(self.heads, self.head_size + self.rotary_size)
+        return {
+            "heads": Count(),
+            "q" if self.query_latent is None else "q_up": Rows((queries,)),
+            "kv_up": Rows((Units(self.heads, self.head_size + self.value_size),)),
+            "out": Columns(Units(self.heads, self.value_size)),
+        }
 
     def readers(self) -> list[Linear]:
         return [self.q if self.query_latent is None else self.q_down, self.kv_down]

@@ -13,6 +13,7 @@ from danlu.nn.linear import Linear
 from danlu.nn.masks import AttentionMask
 from danlu.nn.registry import builds
 from danlu.nn.scan import scan
+from danlu.nn.shares import Columns, Count, Plan, Rows, Units
 
 
 class StateCache:
@@ -144,6 +145,12 @@ class LRU(Mixer):
     def value_path(self) -> list[torch.Tensor]:
         """C and the last map, as an attention's value and output maps; B is what γ is made for."""
         return [self.output.weight, self.out.weight]
+
+    def shard(self) -> Plan:
+        """By numbers of the state; what follows the recurrence is computed alike by all."""
+        numbers, pairs = Rows((Units(self.state),)), Units(self.state, 2)
+        of_state = dict.fromkeys(("nu", "theta", "log_gamma"), numbers)
+        return {"state": Count(), **of_state, "input": Rows((pairs,)), "output": Columns(pairs)}
 
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass; the recurrence, two complex multiplications for

@@ -19,6 +19,7 @@ class MovingCodes(nn.Module):
     """
 
     decay: float
+    over: torch.distributed.ProcessGroup | None = None  # those with other vectors; None: all processes
     counts: torch.Tensor
     sums: torch.Tensor
     _new_counts: torch.Tensor
@@ -40,7 +41,7 @@ class MovingCodes(nn.Module):
         self._gathered = True
         count = torch.zeros_like(self.counts).view(-1)
         count.scatter_add_(0, rows, torch.ones_like(rows, dtype=count.dtype))
-        self._new_counts += count.view_as(self.counts)
+        self._new_counts.add_(count.view_as(self.counts))  # in place, whatever view of the whole it is
         vectors = vectors.to(self.sums.dtype)
         sums = self._new_sums.view(-1, vectors.shape[-1])
         sums.scatter_add_(0, rows[:, None].expand_as(vectors), vectors)
@@ -60,8 +61,8 @@ class MovingCodes(nn.Module):
 
     def share(self) -> None:
         """Let what all processes gathered be what each has."""
-        torch.distributed.all_reduce(self._new_counts)
-        torch.distributed.all_reduce(self._new_sums)
+        torch.distributed.all_reduce(self._new_counts, group=self.over)
+        torch.distributed.all_reduce(self._new_sums, group=self.over)
 
     @abstractmethod
     def renew(self) -> None:

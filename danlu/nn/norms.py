@@ -17,6 +17,7 @@ from danlu.nn.conditions import Generated
 from danlu.nn.contracts import Norm
 from danlu.nn.derivatives import by_operators
 from danlu.nn.registry import builds
+from danlu.nn.shares import Share
 from danlu.nn.stacked import beside
 
 
@@ -217,6 +218,7 @@ class BatchNorm(_Norm):
     stackable = False
     mean: torch.Tensor
     variance: torch.Tensor
+    over: torch.distributed.ProcessGroup | None = None  # those with other rows; None: all processes
 
     def __init__(
         self,
@@ -256,7 +258,7 @@ class BatchNorm(_Norm):
         """Rows, mean and biased variance of the batch."""
         over = tuple(range(x.ndim - 1))
         if self.statistics == "synchronised" and torch.distributed.is_initialized():
-            rows, mean, variance = _moments_of_all(x, over)
+            rows, mean, variance = _moments_of_all(x, over, Share(0, 1, self.over))
         else:
             rows = x.numel() // x.shape[-1]
             variance, mean = torch.var_mean(x, dim=over, correction=0)
@@ -265,28 +267,15 @@ class BatchNorm(_Norm):
         return rows, mean, variance
 
 
-class _SumOverAll(torch.autograd.Function):
-    """The sum of a tensor over all processes; so is the gradient, as each has a part in every other's sum."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        total = x.clone(memory_format=torch.contiguous_format)
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = _SumOverAll.apply(grad)
-        return found
-
-
-def _moments_of_all(x: torch.Tensor, over: tuple[int, ...]) -> tuple[int, torch.Tensor, torch.Tensor]:
-    """Rows, mean and biased variance (width,) over all processes, whose numbers of rows may differ."""
+def _moments_of_all(
+    x: torch.Tensor, over: tuple[int, ...], all_rows: Share
+) -> tuple[int, torch.Tensor, torch.Tensor]:
+    """Rows, mean and biased variance (width,) over processes, whose numbers of rows may differ."""
     own = x.new_tensor([x.numel() / x.shape[-1]])
-    together = _SumOverAll.apply(torch.cat([x.sum(over), own]))
+    together = all_rows.sum(torch.cat([x.sum(over), own]))
     rows = int(together[-1])
     mean = together[:-1] / rows
-    return rows, mean, _SumOverAll.apply((x - mean).square().sum(over)) / rows
+    return rows, mean, all_rows.sum((x - mean).square().sum(over)) / rows
 
 
 @builds(spec.NoNorm)

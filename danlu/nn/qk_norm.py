@@ -35,7 +35,7 @@ class HeadNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.norm, self.over, self.eps, self.around_one = norm, over, eps, around_one
-        self.shape = (heads, 1, size) if per_head or over == "width" else (size,)
+        self.shape = (-1, 1, size) if per_head or over == "width" else (size,)
         count = heads * size if len(self.shape) > 1 else size
         start = torch.zeros(count) if around_one else torch.ones(count)
         self.gain = nn.Parameter(start) if gain else None

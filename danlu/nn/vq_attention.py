@@ -20,6 +20,7 @@ from danlu.nn.linear import Linear
 from danlu.nn.masks import AttentionMask
 from danlu.nn.norms import rms_norm
 from danlu.nn.registry import builds
+from danlu.nn.shares import Columns, Count, Plan, Rows, Summed, Units
 from danlu.spec.compatible import check_mixer
 
 WAVELENGTH = 100_000.0  # of the slowest sinusoid, over 2π; the paper's
@@ -326,6 +327,23 @@ class VQAttention(Mixer):
     def value_path(self) -> list[torch.Tensor]:
         """The weights through which values flow."""
         return [self.qkv.weight[-self.sizes[2] :], self.out.weight]
+
+    def shard(self) -> Plan:
+        """By heads. A process gathers for the codebook what fell on the words of its own heads."""
+        keys, values = Units(self.heads, self.key_size), Units(self.heads, self.value_size)
+        tables = ("codes", "counts", "sums", "_new_counts", "_new_sums")
+        return {
+            "heads": Count(),
+            "sizes": Count(),
+            "qkv": Rows((keys, keys, values)),
+            "relative": Rows((keys,)),
+            "content": Rows((keys,)),
+            "distance": Rows((keys,)),
+            **{f"codebook.{table}": Rows((Units(self.heads),)) for table in tables},
+            "codebook.perplexity": Summed(mean=True),
+            "auxiliary": Summed(),
+            "out": Columns(values),
+        }
 
     def readers(self) -> list[Linear]:
         return [self.qkv]

@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from danlu.data import Batches, DataError, Dataset, document_ids, held_out_windows
 from danlu.nn import auxiliary
-from danlu.objectives.base import Draw, Example, HeldOut, Losses, Objective, Sample, Tensors, beside, padded
+from danlu.objectives.base import (
+    Draw,
+    Example,
+    HeldOut,
+    Losses,
+    Objective,
+    Sample,
+    Tensors,
+    beside,
+    padded,
+    unwrapped,
+)
 from danlu.objectives.distil import Distillation
 from danlu.spec.objectives import BITS_PER_BYTE, HELD_OUT_LOSS
 from danlu.spec.teachers import Teacher
@@ -157,14 +168,18 @@ class Language(Objective):
             logits, states = self.taught.logits(self, model, example)
         else:
             logits, states = self.logits(model, example), []
-        nats = nats_sum(logits, targets, weights, members)
+        share = getattr(unwrapped(model), "share", None)
+        over_all = (lambda sum: sum) if share is None else share.sum
+        if share is not None:  # logits are of some positions
+            targets = share.part(targets, 1)
+        nats = over_all(nats_sum(logits, targets, weights, members))
         if not model.training:
             return Losses(nats, None)
         if "matched" in example and self.taught is not None:
             return Losses(nats.detach(), self.taught.matching(self, model, example))
-        penalties = [self.z_loss * z_sum(logits, targets, weights, members)] if self.z_loss else []
+        penalties = [self.z_loss * over_all(z_sum(logits, targets, weights, members))] if self.z_loss else []
         if self.smoothing:
-            even = smooth_sum(logits[..., : self.known], targets, weights, members)
+            even = over_all(smooth_sum(logits[..., : self.known], targets, weights, members))
             penalties.append(self.smoothing * (even - nats))
         if self.taught is not None:
             soft = self.taught.penalty(self, model, logits, states, nats, example)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from danlu.spec.attention import Attention, HeadGate
 from danlu.spec.data import OwnData, Text
 from danlu.spec.maxent import check_maxent
+from danlu.spec.mesh import check_mesh
 from danlu.spec.mixers import (
     LRU,
     LatentAttention,
@@ -311,6 +312,7 @@ def check_experiment(experiment: Experiment) -> None:
             f"{experiment.schedule.kind} would lower them again; set schedule.kind = constant"
         )
     check_maxent(experiment)
+    check_mesh(experiment)
     if train.average is not None and experiment.optimizer.kind == "schedule-free":
         raise ValueError(
             f"train.average = {train.average.kind}, and optimizer.kind = schedule-free averages the weights "

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from danlu.spec.base import PositiveInt, Spec
+
+if TYPE_CHECKING:
+    from danlu.spec.experiment import Experiment
 
 
 class Mesh(Spec):
@@ -50,3 +55,25 @@ class Mesh(Spec):
                 f"{processes} processes; allowed: divisors of {data}"
             )
         return data
+
+
+def check_mesh(experiment: Experiment) -> None:
+    """Raises ValueError for what looks into, or changes, layers of which tensor parallel processes have a
+    share alone."""
+    train = experiment.train
+    if train.mesh.tensor == 1:
+        return
+    said = {
+        "train.compile": train.compile is True,
+        "train.quantize": train.quantize is not None,
+        "train.products": train.products is not None,
+        "train.internals_every": train.internals_every is not None,
+        "train.noise_every": train.noise_every is not None,
+        "train.precise_bn": train.precise_bn is not None,
+        "objective.teacher": getattr(experiment.objective, "teacher", None) is not None,
+    }
+    for field in (name for name, is_so in said.items() if is_so):
+        raise ValueError(
+            f"train.mesh.tensor = {train.mesh.tensor} does not go with {field}, which needs whole layers; "
+            "leave one out"
+        )

@@ -21,6 +21,7 @@ from danlu.objectives import Objective
 from danlu.optim.base import Rule
 from danlu.optim.rounding import to_bfloat16
 from danlu.train.admin import measure_omegas
+from danlu.train.divide import divide_network
 from danlu.train.errors import RunError
 from danlu.train.machine import PRECISIONS, pick_device, pick_precision
 from danlu.train.parallel import ALONE, Processes, distribute
@@ -116,6 +117,7 @@ def assemble(
             multiply_in_float8(model, group.device)
         model.recompute = experiment.train.recompute
         objective.attach(model, experiment.train.seed)
+        divide_network(model, objective, group)
         return model
 
     model, wrapped = distribute(make, experiment.train.parallel, group, precision)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
-NOT_YET = ("tensor", "context", "pipeline")  # axes that nothing computes along yet
+NOT_YET = ("context", "pipeline")  # axes that nothing computes along yet
 AXES = ("pipeline", "replicate", "shard", "context", "tensor")
 
 
@@ -46,8 +46,9 @@ class Axes:
     ``tensor``, ``context``, ``pipeline``: those that differ by that alone. ``data``: those that have other
     rows of the batch, and are alike in the rest. ``rows``: all that compute other terms of the loss, so all
     but those that differ by ``tensor``. ``stage``: all that hold the same layers, over which gradients are
-    averaged. ``shard``: those of a stage among which FSDP2 shards weights; ``mesh``: the same for
-    ``fully_shard``, of one dimension, or (replicate, shard).
+    averaged; ``tokens``: those of a stage that see other rows or positions. ``shard``: those of a stage among
+    which FSDP2 shards weights; ``mesh``: the same for ``fully_shard``, of one dimension, or (replicate,
+    shard).
     """
 
     tensor: Axis
@@ -56,6 +57,7 @@ class Axes:
     data: Axis
     rows: Axis
     stage: Axis
+    tokens: Axis
     shard: Axis
     mesh: DeviceMesh
 
@@ -97,10 +99,10 @@ def axes_of(mesh: Mesh, device: str) -> Axes:
 
     sizes, me = sizes_of(mesh, dist.get_world_size()), dist.get_rank()
 
-    def axis(*along: str) -> Axis:
+    def axis(*along: str, alone: bool = False) -> Axis:
         lists = together(sizes, along)
         mine = next(numbers for numbers in lists if me in numbers)
-        if len(mine) == 1:
+        if len(mine) == 1 and not alone:
             return Axis()
         made, _ = dist.new_subgroups_by_enumeration(lists)
         return Axis(mine.index(me), len(mine), made)
@@ -118,6 +120,7 @@ def axes_of(mesh: Mesh, device: str) -> Axes:
         data=axis("replicate", "shard"),
         rows=axis("pipeline", "replicate", "shard", "context"),
         stage=axis("replicate", "shard", "context", "tensor"),
+        tokens=axis("replicate", "shard", "context", alone=True),  # a group, whoever is in it
         shard=axis("shard", "context", "tensor"),
         mesh=whole["replicate", "shard"] if mesh.replicate > 1 else whole["shard"],
     )

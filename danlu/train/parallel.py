@@ -242,14 +242,15 @@ def shard(model: Any, mesh: DeviceMesh, precision: str) -> None:
     """Shard ``model`` in place by FSDP2 over ``mesh``, of one dimension or of replicas × shards. Parameters
     are gathered in ``precision``, but those of modules that set ``full_precision`` in float32, and so those
     of blocks that round weights to few bits (``train.quantize``): exact numbers are rounded, not short ones.
-    Gradients are summed in float32. What the model itself is given, coordinates and times among it, keeps
-    its type."""
+    Gradients are summed in float32 at least. What the model itself is given, coordinates and times among it,
+    keeps its type."""
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     from danlu.quantization.rounded import Rounded
 
-    policy = MixedPrecisionPolicy(param_dtype=PRECISIONS[precision], reduce_dtype=torch.float32)
-    full = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
+    wide = torch.promote_types(PRECISIONS[precision], torch.float32)
+    policy = MixedPrecisionPolicy(param_dtype=PRECISIONS[precision], reduce_dtype=wide)
+    full = MixedPrecisionPolicy(reduce_dtype=wide, cast_forward_inputs=False)
     for module in model.modules():
         if getattr(module, "full_precision", False):
             fully_shard(module, mesh=mesh, mp_policy=full)

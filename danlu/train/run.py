@@ -187,6 +187,8 @@ class Run:
         _, model, *_ = outline(experiment, self.source)
         peak = ceiling(device, precision, machine.convolves(model))
         compile = experiment.train.compile
+        if compile == "auto" and experiment.train.mesh.tensor > 1:
+            compile = False  # layers are cut as they run
         if compile == "auto" and experiment.train.quantize is not None:
             compile = False  # the graph would change when rounding begins
         if compile == "auto" and getattr(getattr(experiment.objective, "teacher", None), "hidden", None):

@@ -118,7 +118,7 @@ class VQ(MovingCodes, Bottleneck):
     def share(self) -> None:
         super().share()
         if self.restart:
-            self._keep(_of_all(self._keys), _of_all(self._candidates))
+            self._keep(_of_all(self._keys, self.over), _of_all(self._candidates, self.over))
 
     def renew(self) -> None:
         total = self.counts.sum()
@@ -146,8 +146,8 @@ class VQ(MovingCodes, Bottleneck):
         return 2 * rows * self.codes * self.takes
 
 
-def _of_all(mine: torch.Tensor) -> torch.Tensor:
+def _of_all(mine: torch.Tensor, over: torch.distributed.ProcessGroup | None) -> torch.Tensor:
     """One below another, those of all processes."""
-    each = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(each, mine)
+    each = [torch.empty_like(mine) for _ in range(torch.distributed.get_world_size(over))]
+    torch.distributed.all_gather(each, mine, group=over)
     return torch.cat(each)

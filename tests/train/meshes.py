@@ -1,0 +1,131 @@
+"""Trainings of some updates in float64, by one process and by several: a script, and what starts it.
+
+One start of the processes trains many cases, each of them as ``(words, mesh)``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.conftest import LIMIT, ROOT
+from tests.train import small
+
+UPDATES = 10
+BATCH = 8
+BOUND = 1e-10
+EXACT = {"float64": torch.float64}
+
+
+def prepare() -> None:
+    """Networks and rules of this process compute in float64: Muon too, whose products are short as a rule."""
+    from danlu.optim.rules import muon
+    from danlu.train import assemble, machine
+
+    machine.PRECISIONS.update(EXACT)
+    muon.orthogonalise.__defaults__ = (5, torch.float64)
+    initial = assemble.initial
+
+    def exact(experiment: Any, objective: Any, precision: str) -> Any:
+        model = initial(experiment, objective, "float32").double()
+        model.compute = torch.float64
+        return model
+
+    assemble.initial = exact
+
+
+def assembled(words: list[str], group: Any) -> Any:
+    from danlu import data
+    from danlu.spec import resolve
+    from danlu.train.assemble import assemble, objective_of
+
+    experiment = resolve(words)
+    return assemble(experiment, objective_of(experiment, data.prepare(experiment.data)), "float64", group)
+
+
+def updated(made: Any, begin: int = 0, end: int = UPDATES) -> list[list[float]]:
+    """Loss and norm of each update."""
+    from danlu.train.trainer import seed_of
+    from danlu.train.update import Update
+
+    update, found = Update(made), []
+    for step in range(begin, end):
+        torch.manual_seed(seed_of(made.experiment.train.seed, step, made.group.stream))
+        read = update.gradients(step, step * BATCH, BATCH)
+        assert update.apply(step, read)
+        update.clear()
+        found.append([read.loss, read.norm])
+    return found
+
+
+def weights(made: Any) -> dict[str, torch.Tensor]:
+    return {
+        name: t.full_tensor() if hasattr(t, "full_tensor") else t.clone()
+        for name, t in made.model.state_dict().items()
+    }
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, what: str, bound: float = BOUND) -> None:
+    torch.testing.assert_close(found, wanted, rtol=bound, atol=bound, msg=lambda said: f"{what}: {said}")
+
+
+def work(rank: int, count: int, store: str, cases: list[Any]) -> None:
+    import torch.distributed as dist
+
+    from danlu.spec import Mesh
+    from danlu.train.mesh import axes_of
+    from danlu.train.parallel import ALONE, Processes
+
+    torch.set_num_threads(1)
+    prepare()
+    known: dict[str, Any] = {}
+    for words, _ in cases:  # by one process
+        if (key := " ".join(words)) not in known:
+            one = assembled(words, ALONE)
+            known[key] = torch.tensor(updated(one), dtype=torch.float64), weights(one)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=count)
+    for words, mesh in cases:
+        axes = axes_of(Mesh(**mesh), "cpu") if mesh else None
+        given = [f"train.mesh.{name}={size}" for name, size in mesh.items()]
+        kind = "fsdp" if "replicate" in mesh or "fsdp" in words else "ddp"
+        group = Processes(rank, count, torch.device("cpu"), axes)
+        said = f"{' '.join(words[-3:])} on {mesh}"
+        try:
+            made = assembled([*words, f"train.parallel={kind}", *given], group)
+            numbers, whole = known[" ".join(words)]
+            close(torch.tensor(updated(made), dtype=torch.float64), numbers, said)
+            for name, tensor in weights(made).items():
+                close(tensor, whole[name].to(tensor.dtype), f"{said}: {name}")
+        except Exception as error:
+            raise AssertionError(said) from error
+    dist.destroy_process_group()
+
+
+def check(folder: Path, count: int, cases: list[tuple[list[str], dict[str, int]]]) -> None:
+    """Train ``cases`` by ``count`` processes, each of which compares with one."""
+    path = small.corpus(folder)
+    size = ["optimizer=adamw", f"train.batch={BATCH}", "train.steps=10", "model.layers=2"]
+    given = [(small.words(path, *size, *words), mesh) for words, mesh in cases]
+    (folder / "cases.json").write_text(json.dumps(given))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.train.meshes"]
+    started = [
+        subprocess.Popen(
+            [*command, str(rank), str(count), str(folder)],
+            env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(count)
+    ]  # fmt: skip
+    told = [process.communicate(timeout=LIMIT)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * count, "\n".join(told)
+
+
+if __name__ == "__main__":
+    rank, count, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    work(rank, count, str(folder / "store"), json.loads((folder / "cases.json").read_text()))
