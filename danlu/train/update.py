@@ -109,7 +109,7 @@ class Update:
                 with self.part("backward"):
                     # DDP and FSDP2 average over processes; the loss is a sum over those with other rows
                     (whole * (self.scale.scale * group.share_of_loss * share)).backward()
-                    total += losses.total.detach()
+                    total = total + losses.total.detach()  # in its own type
                     if self.keeps_first and start == mine.start and start + micro < mine.stop:
                         whole_to_mean = batch / (micro * self.scale.scale * group.share_of_loss)
                         self.first_pass = (total_norm(self._gradients()) * whole_to_mean) ** 2, micro
