@@ -1,0 +1,72 @@
+"""Tensor parallel, sharded and replicated trainings are those of one process: ten updates in float64, to 1e-10."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from danlu.spec import resolve
+from danlu.spec.errors import SpecError
+from tests.train.meshes import check
+
+TENSOR = {"tensor": 2}
+EVERY = [
+    {},
+    TENSOR,
+    {"tensor": 4},
+    {"replicate": 2},
+    {"replicate": 2, "tensor": 2},
+    {"replicate": 1, "tensor": 2},
+]
+PARTS = [
+    ["model.mixer={kind: attention, heads: 2, kv_heads: 1}", "model.feed_forward=glu", "model.bias=true"],
+    ["model.tied=false", "objective.z_loss=0.01", "objective.smoothing=0.1", "train.microbatch=2"],
+    ["model.mixer={kind: lru, state: 12}", "model.position=none"],
+    ["model.mixer={kind: latent, query_latent: 6, heads: 2}"],
+    ["model.mixer={kind: vq, heads: 2, codes: 4, block: 4}", "model.position=none"],
+    ["+masked-lm", "train.recompute=true"],
+    ["+span-corruption", "model.encoder_layers=2"],
+    ["model.bottleneck={kind: vq, size: 4, codes: 8, restart: 0.5}", "train.microbatch=2"],
+]
+# Where one process has all rows, masks of dropout are those of one process too.
+ALONE = [["model.dropout=0.1"], ["+masked-lm", "model.norm={kind: batch, statistics: synchronised}"]]
+RULES = "adamw", "lion", "sgd", "muon", "soap", "adafactor", "lamb", "tiger", "amos", "schedule-free"
+# A basis of a gradient's null space is any, and SOAP's updates depend on which: sides that have one are left
+# out. Adam's quotient of two small numbers would magnify what is left of it.
+MORE = {"soap": ["optimizer.longest=16", "optimizer.eps=1e-3", "optimizer.every=3"]}
+
+
+@pytest.mark.slow
+def test_parts_under_tensor_parallel(tmp_path: Path) -> None:
+    check(tmp_path, 2, [(words, TENSOR) for words in [*PARTS, *ALONE]])
+
+
+@pytest.mark.slow
+def test_parts_under_tensor_parallel_and_sharding(tmp_path: Path) -> None:
+    check(tmp_path, 2, [(words, {"replicate": 1, **TENSOR}) for words in [*PARTS, *ALONE]])
+
+
+@pytest.mark.slow
+def test_every_mesh_of_four(tmp_path: Path) -> None:
+    check(tmp_path, 4, [(["model.mixer.heads=4", "model.mixer.kv_heads=2"], mesh) for mesh in EVERY])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", [RULES[:5], RULES[5:]], ids=" ".join)
+def test_every_rule_on_replicas_of_tensor_parallel_shards(tmp_path: Path, rules: tuple[str, ...]) -> None:
+    check(tmp_path, 4, [([f"optimizer={r}", *MORE.get(r, []), "schedule=constant"], EVERY[4]) for r in rules])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train.compile=true",
+        "train.products=float8",
+        "train.internals_every=2",
+        "train.quantize={format: int8}",
+    ],
+)
+def test_what_needs_whole_layers_is_refused(words: str) -> None:
+    with pytest.raises(SpecError, match=r"tensor = 2 does not go with train.*leave one out"):
+        resolve(["nano", "train.mesh.tensor=2", words])
