@@ -1,4 +1,4 @@
-"""Tensor parallel, sharded and replicated trainings are those of one process: ten updates in float64, to 1e-10."""
+"""Tensor parallel, sharded and replicated trainings are those of one process: ten updates, float64, 1e-10."""
 
 from __future__ import annotations
 
