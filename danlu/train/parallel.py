@@ -144,7 +144,8 @@ class Processes:
 @contextmanager
 def processes(device: torch.device, mesh: Mesh = Mesh()) -> Iterator[Processes]:
     """Join the group that ``torchrun`` announces through the environment, or be the only process. ``mesh``:
-    how the processes are divided. Raises ``RunError`` where their number cannot be."""
+    how the processes are divided. A group that this process has joined already is taken, and stays. Raises
+    ``RunError`` where their number cannot be."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     try:
         check(mesh, count)
@@ -159,7 +160,10 @@ def processes(device: torch.device, mesh: Mesh = Mesh()) -> Iterator[Processes]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-    if device.type == "cuda":  # NCCL starts at once, and barriers know their device
+    joined = dist.is_initialized()
+    if joined:
+        pass
+    elif device.type == "cuda":  # NCCL starts at once, and barriers know their device
         dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device, timeout=PATIENCE)
     else:
         dist.init_process_group("gloo", timeout=PATIENCE)
@@ -171,7 +175,8 @@ def processes(device: torch.device, mesh: Mesh = Mesh()) -> Iterator[Processes]:
         raise
     finally:
         gc.collect()  # DDP's reducer must go before the group that it talks through
-        dist.destroy_process_group()
+        if not joined:
+            dist.destroy_process_group()
 
 
 ALONE = Processes(0, 1, torch.device("cpu"))

@@ -37,11 +37,18 @@ def to_task(job: Job, folder: Path, number: int, code: str, device: int | None =
         "experiment": job.experiment.model_dump_json(),
         "measures": list(job.measures),
         "name": job.name,
+        "processes": job.processes,
         "folder": os.fspath(folder.absolute()),
         "from": os.getcwd(),  # what a corpus's path is relative to
         "try": number,
         "device": device,
     }
+
+
+def job_of(task: dict[str, Any]) -> Job:
+    """The job of a task whose own parts are loaded."""
+    experiment = spec.Experiment.model_validate_json(task["experiment"])
+    return Job(experiment, tuple(task["measures"]), task["name"], task["processes"])
 
 
 def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
@@ -60,9 +67,12 @@ def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
     except DanluError as error:
         write_failure(Path(task["folder"]), str(error), "failed", task["try"])
         return "failed"
-    experiment = spec.Experiment.model_validate_json(task["experiment"])
-    job, folder = Job(experiment, tuple(task["measures"]), task["name"]), Path(task["folder"])
+    job, folder = job_of(task), Path(task["folder"])
     interrupt = interrupt or Interrupt()
+    if job.processes > 1:
+        from danlu.lab.queue.group import carry_out_as_one_of
+
+        return carry_out_as_one_of(job, task, interrupt)
 
     def stop() -> None:
         if interrupt.requested is not None:
@@ -122,15 +132,20 @@ def went_wrong(folder: Path, number: int, kind: Kind, error: Exception) -> End:
 
 
 def _train(job: Job, folder: Path, interrupt: Interrupt, device: int | None) -> dict[str, Any]:
+    use(device)
+    summary = trained(job, folder, interrupt)
+    assert summary is not None  # one process
+    return summary
+
+
+def trained(job: Job, folder: Path, interrupt: Interrupt) -> Any:
+    """The summary of the run, trained; None in a process that is not the first of several."""
     from danlu.train.run import train
     from danlu.train.trainer import Silent
 
-    use(device)
     now = time.perf_counter()
     # The queue reads how far a run is from its metrics; warnings are in environment.json.
-    summary = train(job.experiment, folder, Silent(), interrupt=interrupt, started=now, sample=False)
-    assert summary is not None  # one process
-    return summary
+    return train(job.experiment, folder, Silent(), interrupt=interrupt, started=now, sample=False)
 
 
 def use(device: int | None) -> None:

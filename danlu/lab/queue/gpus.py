@@ -57,36 +57,34 @@ class Gpus:
 
     def __init__(self, free: Sequence[int]) -> None:
         self._free = list(free)
-        self._held: dict[str, tuple[int, int]] = {}  # job: GPU, bytes
+        self._held: dict[str, tuple[Sequence[int], int]] = {}  # job: GPUs, bytes of each
 
     def __len__(self) -> int:
         return len(self._free)
 
-    def place(self, size: int) -> int | None:
-        """The GPU with the most bytes left, if ``size`` fits there. One without a job takes any: there
-        will never be more room, and the size is an estimate."""
-        if not self._free:
-            return None
-        left, busy = list(self._free), set()
-        for gpu, held in self._held.values():
-            left[gpu] -= held
-            busy.add(gpu)
-        best = max(range(len(left)), key=left.__getitem__)
-        if size <= left[best]:
-            return best
-        empty = [gpu for gpu in range(len(left)) if gpu not in busy]
-        return max(empty, key=left.__getitem__) if empty else None
-
-    def left(self) -> int:
-        """The bytes left on the GPU with the most."""
+    def left(self) -> list[int]:
+        """The bytes left on each GPU."""
         left = list(self._free)
-        for gpu, held in self._held.values():
-            left[gpu] -= held
-        return max(left, default=0)
+        for gpus, size in self._held.values():
+            for gpu in gpus:
+                left[gpu] -= size
+        return left
 
-    def take(self, job: str, gpu: int, size: int) -> None:
-        """``job`` runs on ``gpu`` from now on."""
-        self._held[job] = gpu, size
+    def place(self, size: int, count: int = 1) -> list[int] | None:
+        """The ``count`` GPUs with the most bytes left, if ``size`` fits on each. Those without a job take
+        any: there will never be more room, and the size is an estimate."""
+        left = self.left()
+        order = sorted(range(len(left)), key=lambda gpu: (-left[gpu], gpu))
+        fit = [gpu for gpu in order if size <= left[gpu]]
+        if len(fit) >= count:
+            return fit[:count]
+        busy = {gpu for gpus, _ in self._held.values() for gpu in gpus}
+        empty = [gpu for gpu in order if gpu not in busy or size <= left[gpu]]
+        return empty[:count] if len(empty) >= count else None
+
+    def take(self, job: str, gpus: Sequence[int], size: int) -> None:
+        """``job`` runs on ``gpus`` from now on, with ``size`` bytes on each."""
+        self._held[job] = gpus, size
 
     def give_back(self, job: str) -> None:
         """``job`` runs no more."""
@@ -96,6 +94,11 @@ class Gpus:
 def detect() -> Gpus:
     """The GPUs that PyTorch will see here, in its order; none without ``nvidia-smi``."""
     return Gpus(visible(_ask("memory.free"), os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
+def total() -> int:
+    """The bytes of the smallest GPU that PyTorch will see here; 0 where that is not known."""
+    return min(visible(_ask("memory.total"), os.environ.get("CUDA_VISIBLE_DEVICES")), default=0)
 
 
 def kinds() -> str:

@@ -31,18 +31,41 @@ Kind = Literal["diverged", "failed"]
 @dataclass(frozen=True)
 class Job:
     """``experiment``: complete, with seed and bound. ``measures``: names of ``danlu.lab.measures``, beyond
-    what a run's summary and metrics hold. ``name``: the readable beginning of the folder's name."""
+    what a run's summary and metrics hold. ``name``: the readable beginning of the folder's name.
+    ``processes``: that carry it out together (0: as many as ``train.mesh`` takes), in equal parts on
+    ``nodes`` machines. Raises ``LabError`` where they cannot be divided so."""
 
     experiment: spec.Experiment
     measures: tuple[str, ...] = ()
     name: str = "run"
+    processes: int = 0
+    nodes: int = 1
+
+    def __post_init__(self) -> None:
+        mesh = self.experiment.train.mesh
+        if not self.processes:
+            count = mesh.tensor * mesh.pipeline * mesh.context * mesh.replicate
+            object.__setattr__(self, "processes", count)
+        if self.processes < 1 or self.nodes < 1 or self.processes % self.nodes:
+            raise LabError(
+                f"a job of {self.processes} processes on {self.nodes} nodes; allowed: a multiple of the nodes"
+            )
+        try:
+            parts = mesh.data(self.processes)
+        except ValueError as error:
+            raise LabError(str(error)) from None
+        for name, batch in self.experiment.train.batches().items():
+            if batch % parts:
+                raise LabError(f"train.{name} = {batch} cannot be shared among {parts} parts of a batch")
 
     @cached_property
     def hash(self) -> str:
-        """Sixteen hex digits: the experiment, its own parts, and PyTorch; a teacher counts by its weights and
-        not by where it lies. What else decides where its run is stands in ``danlu.lab.queue.places``."""
+        """Sixteen hex digits: the experiment, its own parts, PyTorch, and how many processes, if several; a
+        teacher counts by its weights and not by where it lies. What else decides where its run is stands in
+        ``danlu.lab.queue.places``."""
         text = "\n".join(
             [to_yaml(taught.by_content(self.experiment)), torch_build(), *parts.digests(self.experiment)]
+            + ([f"processes {self.processes}"] if self.processes > 1 else [])
         )
         return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 

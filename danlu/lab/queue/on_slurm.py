@@ -1,13 +1,16 @@
-"""Runs on a Slurm cluster, through submitit: each job a job of one core; logs are in ``studies/.slurm``.
+"""Runs on a Slurm cluster, through submitit: each job a job of one core a process; logs are in
+``studies/.slurm``.
 
 Partition, account, time and memory are Slurm's own variables (``SBATCH_PARTITION``, ``SBATCH_TIMELIMIT``, …),
 which come before what is set here. A job that Slurm preempts, or that runs out of time, is put back into the
-queue by submitit and goes on from its last checkpoint.
+queue by submitit, once it is saved, and goes on from there.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,14 +23,18 @@ from danlu.lab.errors import LabError
 from danlu.lab.queue import gpus, sizes
 from danlu.lab.queue.carry_out import to_task
 from danlu.lab.queue.executors import Event, Start
+from danlu.lab.queue.group import environment, told
 from danlu.lab.queue.job import Job
 from danlu.lab.queue.together import Ended, carry_out_anywhere
 from danlu.lab.queue.worker import GRACE
 from danlu.spec import Experiment
+from danlu.train.interrupt import Interrupt
 
 AT_ONCE = 100  # jobs given to Slurm, which has a queue of its own
 MINUTES = 60  # of a job before it is put back, if SBATCH_TIMELIMIT does not say
 LOOK_EVERY = 0.25  # seconds
+PREEMPT = signal.SIGUSR2  # what submitit asks Slurm for some time before the end
+PORTS = 20_000, 20_000  # the first, and how many, of those that groups of processes meet at
 
 
 class OnSlurm:
@@ -39,6 +46,7 @@ class OnSlurm:
         self._limit = workers or AT_ONCE
         self._submit = submitit.AutoExecutor(folder=studies / ".slurm", cluster=cluster)
         self._submit.update_parameters(name="danlu", cpus_per_task=1, timeout_min=MINUTES)
+        self._submit.update_parameters(slurm_srun_args=["--kill-on-bad-exit=1"])  # all, where one dies
         self._needs = gpus.Estimates()
         self._running: dict[str, submitit.Job[Ended]] = {}
 
@@ -52,7 +60,12 @@ class OnSlurm:
 
     def start(self, some: Sequence[Start], code: str) -> None:
         first = some[0].job
-        self._submit.update_parameters(gpus_per_node=1 if first.experiment.train.device == "cuda" else 0)
+        each = first.processes // first.nodes
+        self._submit.update_parameters(
+            nodes=first.nodes,
+            tasks_per_node=each,
+            gpus_per_node=each if first.experiment.train.device == "cuda" else 0,
+        )
         tasks = [to_task(*one, code) for one in some]
         self._running[first.hash] = self._submit.submit(_CarryOut(), tasks)
 
@@ -68,7 +81,7 @@ class OnSlurm:
         job = self._running.pop(name)
         error = job.exception()
         if error is None:
-            return Event(name, *job.result())
+            return Event(name, *job.results()[0])  # of several processes the first says how it ended
         return Event(name, reason=str(error).strip().splitlines()[-1])
 
     def stop(self) -> None:
@@ -82,10 +95,32 @@ class OnSlurm:
 
 
 class _CarryOut:
-    """What submitit calls on a node; put back into Slurm's queue it is called again."""
+    """What submitit calls on a node, in each of a job's processes; put back into Slurm's queue it is called
+    again."""
 
     def __call__(self, tasks: list[dict[str, Any]]) -> Ended:
-        return carry_out_anywhere(tasks)
+        interrupt, seen, theirs = Interrupt(), [], signal.getsignal(PREEMPT)
+
+        def save(*_: object) -> None:
+            seen.append(True)
+            interrupt.request(signal.SIGTERM)
+
+        signal.signal(PREEMPT, save)
+        job = submitit.JobEnvironment()
+        try:
+            with told(_environment(job) if job.num_tasks > 1 else {}):
+                ended = carry_out_anywhere(tasks, interrupt)
+        finally:
+            signal.signal(PREEMPT, theirs)
+        if seen and "stopped" in ended.ends:
+            os.kill(os.getpid(), PREEMPT)  # saved: submitit puts the job back into Slurm's queue
+        return ended
 
     def checkpoint(self, tasks: list[dict[str, Any]]) -> DelayedSubmission:
         return DelayedSubmission(self, tasks)
+
+
+def _environment(job: submitit.JobEnvironment) -> dict[str, str]:
+    """What torchrun would tell this process of a Slurm job of several."""
+    port = PORTS[0] + int(job.raw_job_id) % PORTS[1]  # the same in all, and another for another job
+    return environment(job.global_rank, job.num_tasks, job.hostnames[0], port, job.local_rank)

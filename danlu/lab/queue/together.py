@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from danlu import code, parts, spec
+from danlu import code, parts
 from danlu.files.lock import Held, Lock, is_held
 from danlu.lab.queue.carry_out import (
     LOCK,
@@ -21,6 +21,7 @@ from danlu.lab.queue.carry_out import (
     Stopped,
     carry_out,
     concluded,
+    job_of,
     settled,
     use,
     went_wrong,
@@ -81,7 +82,7 @@ def _begun(tasks: list[dict[str, Any]], ends: dict[int, Fate], locks: ExitStack)
         folder = Path(task["folder"])
         try:
             parts.unpack(task["parts"])
-            experiment = spec.Experiment.model_validate_json(task["experiment"])
+            job = job_of(task)
             folder.mkdir(parents=True, exist_ok=True)
             if is_held(folder / LOCK):  # at once, where a lock has patience
                 ends[place] = "left"
@@ -93,7 +94,6 @@ def _begun(tasks: list[dict[str, Any]], ends: dict[int, Fate], locks: ExitStack)
         except DanluError as error:
             ends[place] = went_wrong(folder, task["try"], "failed", error)
             continue
-        job = Job(experiment, tuple(task["measures"]), task["name"])
         if (end := settled(job, folder)) is not None:
             ends[place] = end
         else:
@@ -146,10 +146,10 @@ def _conclude(member: _Member, result: dict[str, Any] | Exception, ends: dict[in
     return ""
 
 
-def carry_out_anywhere(tasks: list[dict[str, Any]]) -> Ended:
+def carry_out_anywhere(tasks: list[dict[str, Any]], interrupt: Interrupt | None = None) -> Ended:
     """``carry_out_all`` in a process that is not the queue's child: as a local worker would do it."""
     os.chdir(tasks[0]["from"])
     import torch
 
     torch.set_num_threads(1)
-    return carry_out_all(tasks)
+    return carry_out_all(tasks, interrupt)

@@ -36,7 +36,7 @@ class Entry:
     @cached_property
     def graph(self) -> str | None:
         """Jobs of one graph may be carried out together; None: it is carried out alone."""
-        return graph_key(self.job.experiment)
+        return graph_key(self.job.experiment) if self.job.processes == 1 else None
 
 
 class Waiting(deque[Entry]):

@@ -20,20 +20,30 @@ SAID = "0, GPU-aaaa, 1000\n1, GPU-bbbb, 3000\n2, GPU-bbcc, [N/A]\n"
 def test_a_job_goes_where_most_is_left() -> None:
     shared = Gpus([100, 80])
     for job, size, expected in (("a", 60, 0), ("b", 50, 1), ("c", 40, 0)):
-        assert shared.place(size) == expected
-        shared.take(job, expected, size)
+        assert shared.place(size) == [expected]
+        shared.take(job, [expected], size)
     assert shared.place(31) is None
-    assert shared.place(30) == 1
+    assert shared.place(30) == [1]
     shared.give_back("a")
-    assert shared.place(31) == 0
+    assert shared.place(31) == [0]
+
+
+def test_a_job_of_several_processes_takes_several() -> None:
+    shared = Gpus([100, 80, 90])
+    assert shared.place(60, 2) == [0, 2]
+    shared.take("a", [0, 2], 60)
+    assert shared.place(50, 2) is None and shared.place(40, 2) == [1, 0]
+    assert shared.place(99, 4) is None
+    shared.give_back("a")
+    assert shared.place(1000, 3) == [0, 2, 1]  # where nobody is
 
 
 def test_an_empty_gpu_takes_what_is_too_large_for_it() -> None:
     shared = Gpus([100, 200])
-    assert shared.place(1000) == 1
-    shared.take("a", 1, 1000)
-    assert shared.place(150) == 0
-    shared.take("b", 0, 150)
+    assert shared.place(1000) == [1]
+    shared.take("a", [1], 1000)
+    assert shared.place(150) == [0]
+    shared.take("b", [0], 150)
     assert shared.place(1) is None
     assert Gpus([]).place(1) is None
 
@@ -45,11 +55,12 @@ def test_an_empty_gpu_takes_what_is_too_large_for_it() -> None:
 def test_what_shares_a_gpu_always_fits(free: list[int], sizes: list[int]) -> None:
     shared, held = Gpus(free), [[] for _ in free]
     for number, size in enumerate(sizes):
-        gpu = shared.place(size)
-        if gpu is None:
+        found = shared.place(size)
+        if found is None:
             assert all(on and sum(on) + size > room for on, room in zip(held, free, strict=True))
             continue
-        shared.take(str(number), gpu, size)
+        (gpu,) = found
+        shared.take(str(number), found, size)
         held[gpu].append(size)
         assert len(held[gpu]) == 1 or sum(held[gpu]) <= free[gpu]
 
