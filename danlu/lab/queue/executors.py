@@ -72,6 +72,15 @@ def make(name: str, workers: int | None, studies: Path) -> Executor:
     return executor
 
 
+def check_room(job: Job, there: int, what: str = "worker") -> None:
+    """Raises ``LabError`` where ``job`` has more processes than there will ever be workers, or GPUs."""
+    if job.processes > there:
+        raise LabError(
+            f"{job.name} takes {job.processes} processes, and the queue has {there} {what}"
+            f"{'' if there == 1 else 's'}; give it more, or the job fewer processes"
+        )
+
+
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

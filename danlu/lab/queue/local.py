@@ -8,10 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from danlu.lab.errors import LabError
 from danlu.lab.queue import gpus, sizes
 from danlu.lab.queue.carry_out import to_task
-from danlu.lab.queue.executors import Event, Start, cores
+from danlu.lab.queue.executors import Event, Start, check_room, cores
 from danlu.lab.queue.job import Job
 from danlu.lab.queue.processes import Group, Worker
 from danlu.lab.queue.worker import GRACE
@@ -30,7 +29,9 @@ class Local:
 
     def room(self, job: Job, wanted: int) -> int:
         on_gpu = self._on_gpu(job)
-        self._check(job, on_gpu)
+        if on_gpu:
+            check_room(job, len(self._gpus or ()), "GPU")
+        check_room(job, self._limit)
         idle = self._limit - sum(worker.job is not None for worker in self._workers)
         if idle < job.processes or (on_gpu and self._places(job, 1) is None):
             return 0
@@ -42,15 +43,6 @@ class Local:
             most = min(most, max(1, (max(self._gpus.left()) - gpus.CONTEXT) // self._needs.of(job).each))
             idle = min(idle, len(self._gpus))
         return min(most, math.ceil(wanted / idle))
-
-    def _check(self, job: Job, on_gpu: bool) -> None:
-        there = len(self._gpus or ()) if on_gpu else self._limit
-        if job.processes > there:
-            what = "GPU" if on_gpu else "worker"
-            raise LabError(
-                f"{job.name} takes {job.processes} processes, and the queue has {there} {what}"
-                f"{'' if there == 1 else 's'} here; give it more, or the job fewer processes"
-            )
 
     def devices(self, experiment: Experiment) -> str:
         if experiment.train.device == "cpu":

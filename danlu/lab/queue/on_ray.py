@@ -1,4 +1,5 @@
-"""Runs on a Ray cluster: each job a task of one core, or of several. The nodes share the file system that holds the studies.
+"""Runs on a Ray cluster: each job a task of one core, or several such. The nodes share the file system that
+holds the studies.
 
 ``RAY_ADDRESS`` names the cluster (https://docs.ray.io); without it one is started on this machine.
 """
@@ -18,10 +19,9 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from danlu.lab.errors import LabError
 from danlu.lab.queue import gpus, sizes
 from danlu.lab.queue.carry_out import to_task
-from danlu.lab.queue.executors import Event, Start, cores
+from danlu.lab.queue.executors import Event, Start, check_room, cores
 from danlu.lab.queue.group import environment, free_port, told
 from danlu.lab.queue.job import Job
 from danlu.lab.queue.together import Ended, carry_out_anywhere
@@ -66,11 +66,7 @@ class OnRay:
         self._running: dict[Any, _Running] = {}  # by reference
 
     def room(self, job: Job, wanted: int) -> int:
-        if job.processes > self._limit:
-            raise LabError(
-                f"{job.name} takes {job.processes} processes, and the queue has {self._limit} workers; give it "
-                "more, or the job fewer processes"
-            )
+        check_room(job, self._limit)
         if len(self._running) + job.processes > self._limit:
             return 0
         if job.processes > 1:

@@ -26,8 +26,8 @@ from danlu.files.json import finite
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Outcome, Queue, gpus
 from danlu.lab.queue.job import torch_build
-from danlu.lab.queue.local import environment
 from danlu.lab.queue.places import depends_on
+from danlu.lab.queue.processes import environment
 from danlu.lab.queue.quiet import quiet
 from danlu.lab.statistics import Interval, median_interval
 from danlu.spec.replay import difference, to_yaml
