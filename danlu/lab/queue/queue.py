@@ -190,6 +190,8 @@ class Queue:
             room = 0 if entry.job.hash in running else self._executor.room(entry.job, len(self._waiting))
             if not room or entry not in self._waiting:
                 continue
+            if room > 1 and (said := self._waiting.refused(entry)):
+                self._table.message(f"{entry.folder.name} is trained alone, as all of its graph: {said}")
             if room > 1:
                 room = self._executor.room(entry.job, self._waiting.wanted(entry, running))
             now = code.now()
@@ -206,9 +208,6 @@ class Queue:
         some = self._running.pop(event.job)
         ends = event.ends or ["lost"] * len(some)
         reason = event.reason or "its process was told to stop"
-        if "alone" in ends and some[0].graph not in self._waiting.refused:
-            self._waiting.refused.add(some[0].graph)
-            self._table.message(f"{len(some)} runs of one graph are carried out one by one: {event.reason}")
         lost = [entry for entry, end in zip(some, ends, strict=True) if self._goes_on(entry, end)]
         if len(some) > 1 and lost:
             self._part(lost, len(some), reason)
@@ -218,9 +217,9 @@ class Queue:
     def _goes_on(self, entry: Entry, end: str) -> bool:
         """Whether the job of ``entry`` is to be tried again, having come to no end by ``end``."""
         job, folder = entry.job, entry.folder
-        if end in ("left", "alone"):  # nothing was done
+        if end == "left":  # nothing was done
             entry.tries -= 1
-            entry.most = 1 if end == "left" else entry.most
+            entry.most = 1
             self._waiting.append(entry)
             return False
         if end == "found":

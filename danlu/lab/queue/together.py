@@ -5,7 +5,6 @@ Each has its folder, locks, failure, measures and summary as if it were carried 
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -32,9 +31,9 @@ from danlu.spec.errors import DanluError
 from danlu.train import store
 from danlu.train.interrupt import Interrupt
 
-# ``left``: another process is at it, or its last checkpoint is of another step than the others'. ``alone``:
-# one of the parts cannot be trained in a batch of networks. ``lost``: what was wrong may be the batch.
-Fate = End | Literal["left", "alone", "lost"]
+# ``left``: another process is at it, or its last checkpoint is of another step than the others'. ``lost``:
+# what was wrong may be the company.
+Fate = End | Literal["left", "lost"]
 
 
 class Ended(NamedTuple):
@@ -104,7 +103,8 @@ def _population(
     members: list[_Member], ends: dict[int, Fate], interrupt: Interrupt, stop: Callable[[], None]
 ) -> str:
     """Train those that stand at one step, and conclude each; a reason that is common to them."""
-    population = importlib.import_module("danlu.train.population")
+    from danlu.train.population import train_together
+
     steps = {member.place: store.latest_step(member.folder) or 0 for member in members}
     if not members:
         return ""
@@ -112,16 +112,11 @@ def _population(
     ends |= {place: "left" for place, at in steps.items() if at != step}
     some = [member for member in members if steps[member.place] == step]
     experiments = [member.job.experiment for member in some]
-    if said := population.refusal(experiments):
-        ends |= {member.place: "alone" for member in some}
-        return said
     for member in some:
         (member.folder / FAILED).unlink(missing_ok=True)
     try:
         with at_work(stop):
-            found = population.train_together(
-                experiments, [member.folder for member in some], interrupt=interrupt
-            )
+            found = train_together(experiments, [member.folder for member in some], interrupt=interrupt)
             reasons = [_conclude(member, it, ends) for member, it in zip(some, found, strict=True)]
     except DanluError as error:
         ends |= {member.place: "lost" for member in some}

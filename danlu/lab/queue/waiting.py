@@ -40,17 +40,28 @@ class Entry:
 
 
 class Waiting(deque[Entry]):
-    """In their order. ``refused``: graphs that cannot be trained together."""
+    """In their order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.refused: set[str | None] = {None}
+        self._alone: dict[str | None, bool] = {None: True}  # graphs, and whether they have no batched form
+
+    def refused(self, entry: Entry) -> str | None:
+        """Why runs of the graph of ``entry`` cannot be trained together: a sentence, the first time that one
+        asks; else None."""
+        if entry.graph in self._alone:
+            return None
+        from danlu.train.population import refusal
+
+        said = refusal([entry.job.experiment])
+        self._alone[entry.graph] = said is not None
+        return said
 
     def alike(self, entry: Entry, running: Collection[str]) -> Iterator[Entry]:
         """``entry``, and what else waits that may be carried out together with it. ``running``: the hashes of
         jobs that are under way: a run's folder takes one process."""
         yield entry
-        if entry.most == 1 or entry.graph in self.refused:
+        if entry.most == 1 or self._alone.get(entry.graph):
             return
         taken = {entry.job.hash, *running}
         for other in self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from danlu.spec import Experiment, resolve
 from danlu.train.callbacks import Callback
 from danlu.train.run import train
 from tests.lab.queue import studies
+from tests.lab.queue.moments import Moments
 from tests.lab.queue.population import Population
 from tests.train import small
 
@@ -156,9 +158,11 @@ def test_what_cannot_be_trained_together_is_carried_out_one_by_one(
     said: list[str] = []
     monkeypatch.setattr("danlu.lab.queue.table.Table.message", lambda _, text: said.append(text))
     outcomes, here = carried_out(tmp_path, some[:3], population, monkeypatch)
-    assert here.started == [[0, 1, 2], [0], [1], [2]] and not population.given
+    assert here.started == [[0], [1], [2]] and not population.given
     assert [(outcome.tries, outcome.error) for outcome in outcomes] == [(1, None)] * 3
-    assert said == ["3 runs of one graph are carried out one by one: model.mixer = lru has no batched form"]
+    assert [text.partition(" is trained alone, as all of its graph: ")[2] for text in said] == [
+        "model.mixer = lru has no batched form"
+    ]
     studies.check(tmp_path, some[:3], whole)
 
 
@@ -205,6 +209,32 @@ def test_those_that_stand_at_one_step_go_on_together(
     assert here.started == [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4]]
     assert [outcome.error for outcome in outcomes] == [None] * 5
     studies.check(tmp_path, some, whole)
+
+
+@pytest.mark.slow
+def test_a_population_is_killed_and_its_members_go_on(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By danlu's own populations, in a worker: they go on together or alone, and each is the run that it is
+    alone, but for rounding."""
+    words = [*small.words(corpus, *studies.RUN), "model.dropout=0", f"train.steps={STEPS}", "optimizer=adamw"]
+    some = [
+        Job(resolve([*words, f"train.seed={seed}", f"optimizer.lr={lr}"]), name=f"seed-{seed}")
+        for seed, lr in enumerate((1e-3, 2e-3, 4e-3))
+    ]
+    studies.carried_out(tmp_path / "whole", some, workers=1)
+    monkeypatch.setenv(sizes.TOGETHER, "3")
+    run = studies.folder(some[1], tmp_path / "studies")
+    moments = Moments(tmp_path / "moments", monkeypatch, ("dies", f"{run}/checkpoints/step-4"))
+    outcomes = studies.carried_out(tmp_path / "studies", some, workers=1, retries=0)
+    assert all(moments.come) and [outcome.error for outcome in outcomes] == [None] * 3
+    for job in some:
+        one, other = (studies.folder(job, tmp_path / name) for name in ("studies", "whole"))
+        assert [row["step"] for row in small.rows(one)] == [row["step"] for row in small.rows(other)]
+        small.close(small.losses(one), small.losses(other), 1e-4)
+    rows = read(tmp_path / "studies" / JOURNAL)
+    assert [row.get("together") for row in rows if row["event"] == "started"][:3] == [3, 3, 3]
+    assert Counter(row["event"] for row in rows)["lost"] == 3
 
 
 def test_how_many_pay() -> None:
