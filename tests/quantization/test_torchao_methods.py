@@ -19,6 +19,7 @@ from danlu.quantization import (
     ParetoQ,
     Seam,
     awq,
+    fake_quantize,
     gptq,
     hadamard,
     quantize,
@@ -33,6 +34,32 @@ from torchao.quantization.granularity import PerGroup
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("how", "format"),
+    [
+        (
+            {"dtype": torch.int4, "group_size": 32, "is_symmetric": True},
+            Integers(bits=4, grid="full", per=32),
+        ),
+        (
+            {"dtype": torch.int8, "granularity": "per_token", "is_symmetric": False},
+            Integers(bits=8, grid="affine", per="token"),
+        ),
+    ],
+    ids=["int4 in groups", "int8 per token"],
+)
+def test_rounding_while_training(how: dict[str, Any], format: Integers) -> None:
+    """Forward bit for bit; their gradient is dy·(1/s)·s, masked as ours."""
+    module = pytest.importorskip("torchao.quantization.qat")
+    x = (3 * normal(64, 96)).requires_grad_()
+    theirs = module.IntxFakeQuantizer(module.IntxFakeQuantizeConfig(**how))(x)
+    ours, dy = fake_quantize(x, format), normal(64, 96, seed=9)
+    assert torch.equal(ours, theirs)
+    (dx,), (other,) = torch.autograd.grad(ours, x, dy), torch.autograd.grad(theirs, x, dy)
+    torch.testing.assert_close(dx, other, rtol=1e-6, atol=0)
+    assert ((dx == 0).sum() > 20) == (format.grid == "full")  # where +amax is clipped by half a step
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, "ternary"])
