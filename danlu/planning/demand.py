@@ -24,8 +24,8 @@ class Demand:
     of the stream's width and not of heads or hidden units; ``outside``: those kept outside of blocks;
     ``stream``: the input of a block; ``copies``: weights in the activations' type that are kept, by pass;
     ``logits``: bytes of the gradient of the logits.
-    ``heads`` (of keys and values; 1 where there are none): what heads can be divided by. ``recompute``: of
-    blocks.
+    ``heads``: what divides those of every layer (1 where one has none), ``keys``: those of keys and values.
+    ``recompute``: of blocks.
     """
 
     unit: str
@@ -51,6 +51,7 @@ class Demand:
     copies: float
     logits: float
     heads: int = 1
+    keys: int = 1
     recompute: bool = False
 
     @cached_property

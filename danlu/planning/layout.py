@@ -78,10 +78,16 @@ class Layout:
         self.passes(demand.batch)
         if demand.heads % self.tensor:
             raise SpecError(f"tensor = {self.tensor} does not divide the {demand.heads} heads")
+        if demand.heads % self.context:
+            raise SpecError(f"context = {self.context} does not divide the {demand.heads} heads")
         if demand.units % self.context:
             raise SpecError(f"context = {self.context} does not divide {demand.units} positions")
         if self.pipeline > len(demand.blocks):
             raise SpecError(f"pipeline = {self.pipeline} is more than the {len(demand.blocks)} layers")
+        if self.pipeline > self.passes(demand.batch):
+            raise SpecError(
+                f"pipeline = {self.pipeline} takes as many passes, and there are {self.passes(demand.batch)}"
+            )
         if self.tensor > device.machine:
             raise SpecError(f"tensor = {self.tensor} is more than the {device.machine} devices of a machine")
         if self.devices > device.machine and device.network is None:

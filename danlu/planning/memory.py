@@ -78,7 +78,7 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int) -> Memory:
         copies = 0.0
     else:
         gathered = demand.stored * n / layout.shards if layout.devices > 1 else 0.0  # DDP's buckets
-        copies = demand.copies * share / layout.shards
+        copies = demand.copies * share / layout.tensor
     in_flight = min(layout.pipeline - which, passes)  # one forward, one backward: passes that wait
     inner = [divided(demand.activations[i], demand.alike, layout) for i in blocks]
     if demand.recompute:
@@ -86,7 +86,8 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int) -> Memory:
     else:
         kept = in_flight * sum(inner)
     last = which == layout.pipeline - 1
-    kept += demand.outside / layout.context if last else 0.0
+    divided_ends = layout.context * layout.tensor  # a loss is computed where its positions are
+    kept += demand.outside / divided_ends if last else 0.0
     return Memory(
         weights=demand.stored * n / layout.shards,
         gradients=demand.stored * n / layout.shards,
@@ -94,7 +95,7 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int) -> Memory:
         gathered=gathered,
         copies=copies,
         activations=layout.rows * kept,
-        logits=layout.rows * demand.logits / layout.context if last else 0.0,
+        logits=layout.rows * demand.logits / divided_ends if last else 0.0,
     )
 
 

@@ -50,10 +50,9 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int, rate: float,
     flops = inside * of_blocks + (demand.flops - 3 * demand.forward if last else 0)
     kept = sum(divided(demand.activations[i], demand.alike, layout) for i in blocks)
     kept *= 1.5 if demand.recompute else 1  # written and read once more
-    kept += demand.outside / layout.context if last else 0
-    apart = layout.tensor if layout.split else 1
+    kept += demand.outside / (layout.context * layout.tensor) if last else 0
     # Weights are read for the forward and the backward pass, gradients written, copies made of the masters.
-    of_weights = passes * n / apart * (3 * demand.element + 2 * demand.stored)
+    of_weights = passes * n / layout.tensor * (3 * demand.element + 2 * demand.stored)
     # The optimizer reads and writes weights and state, and reads gradients.
     held = n * 3 * demand.stored / layout.shards + 2 * (demand.state / layout.shards + demand.whole) * share
     return Work(

@@ -7,6 +7,7 @@ S(n − 1)/n.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from danlu.planning.demand import Demand
@@ -91,8 +92,10 @@ def traffic(demand: Demand, layout: Layout, device: Device) -> list[Collective]:
     sums = (6 if demand.recompute else 4) * len(blocks) * passes
     add("all_reduce", "sums of tensor parallel parts", "tensor", sums, sums * 2 * sent(stream, "tensor"))
     # DeepSpeed-Ulysses: queries, keys, values and what is mixed change from positions to heads and back.
+    # Fewer heads of keys and values are fewer bytes, but each device needs one.
     turns = (12 if demand.recompute else 8) * len(blocks) * passes
-    size = turns * sent(stream / layout.tensor, "context")
+    keys = min(1.0, math.lcm(demand.keys, layout.context) / demand.heads)
+    size = turns * (1 + keys) / 2 * sent(stream / layout.tensor, "context")
     add("all_to_all", "heads for positions", "context", turns, size)
     add("send", "the stream between stages", "pipeline", 2 * passes, 2 * passes * stream)
     return found

@@ -60,6 +60,7 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
     if train.average is not None:
         state += 4 * total
     stream = kept.inputs / len(blocks)
+    heads, keys = _heads(experiment)
     return Demand(
         unit=objective.unit,
         units=objective.size,
@@ -83,7 +84,8 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
         stream=stream,
         copies=kept.copies,
         logits=_logits(objective, element, kept.outside),
-        heads=_heads(experiment),
+        heads=heads,
+        keys=keys,
         recompute=train.recompute,
     )
 
@@ -137,14 +139,13 @@ def _logits(objective: Objective, element: int, outside: int) -> float:
     return float(numbers * (4 + element)) if outside >= numbers * element else 0.0
 
 
-def _heads(experiment: spec.Experiment) -> int:
-    """What divides the heads, also those of keys and values, of every layer; 1 where a layer has none."""
+def _heads(experiment: spec.Experiment) -> tuple[int, int]:
+    """What divides the heads of every layer, and those of its keys and values; 1 where a layer has none."""
     network = experiment.model
     parts = network.parts() if isinstance(network, spec.Decoder | spec.Encoder) else []
-    counts = [
-        math.gcd(mixer.heads, getattr(mixer, "kv_heads", None) or mixer.heads)
-        if isinstance(mixer := one.mixer, Attention | LatentAttention)
-        else 1
-        for one in parts
-    ]
-    return math.gcd(*counts) if counts else 1
+    mixers = [one.mixer for one in parts]
+    if not all(isinstance(mixer, Attention | LatentAttention) for mixer in mixers) or not mixers:
+        return 1, 1
+    counts = [(m.heads, getattr(m, "kv_heads", None) or m.heads) for m in mixers]  # type: ignore[union-attr]
+    heads, keys = zip(*counts, strict=True)
+    return math.gcd(*heads), math.gcd(*keys)

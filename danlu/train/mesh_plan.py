@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from danlu import spec
@@ -12,9 +12,11 @@ from danlu.planning.best import Tried, attempt
 from danlu.planning.layout import AXES
 from danlu.planning.memory import fewest
 from danlu.planning.roofline import Work
+from danlu.spec import validate
 from danlu.spec.devices import REACHED, Device
 from danlu.train.demand import demand_of
 from danlu.train.errors import RunError
+from danlu.train.mesh import check
 from danlu.train.plan import updates_of
 
 LINKS = (1e7, 1e8, 1e9, 1e10, 1e11)  # bits/s between workers of rounds
@@ -43,7 +45,8 @@ def mesh_plan(
     demand = demand_of(experiment, device)
     device.rate(demand.precision)  # raises where there is none
     asked = _asked(experiment, devices)
-    tried = best(demand, devices, device, mfu=mfu)
+    tried = [_allowed(one, experiment) for one in best(demand, devices, device, mfu=mfu)]
+    tried.sort(key=lambda one: one.why is not None)
     wanted = None if asked is None else attempt(demand, asked, device, experiment.train.microbatch, mfu)
     fits = [one for one in tried if one.why is None]
     chosen = wanted if wanted is not None and wanted.why is None else next(iter(fits), None)
@@ -82,6 +85,25 @@ def _asked(experiment: spec.Experiment, devices: int) -> Layout | None:
     shard = data // mesh.replicate if sharded else 1
     axes = (mesh.pipeline, data // shard, shard, mesh.context, mesh.tensor)
     return Layout(*axes, sharded=sharded)
+
+
+def _allowed(one: Tried, experiment: spec.Experiment) -> Tried:
+    """``one``, refused where the experiment's parts, or training as it is now, cannot do with its mesh."""
+    if one.why is not None:
+        return one
+    layout, said = one.layout, experiment.model_dump()
+    replicate = layout.replicate if layout.sharded else 1
+    mesh = {"tensor": layout.tensor, "pipeline": layout.pipeline, "context": layout.context}
+    said["train"] |= {
+        "mesh": {**mesh, "replicate": replicate},
+        "parallel": "fsdp" if layout.sharded else "ddp",
+        "microbatch": layout.rows,
+    }
+    try:
+        check(validate(said).train.mesh, layout.devices)
+    except (spec.DanluError, ValueError) as error:
+        return replace(one, why=str(error).splitlines()[0])
+    return one
 
 
 def _range(pair: Sequence[float]) -> dict[str, float]:

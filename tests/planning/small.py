@@ -9,7 +9,7 @@ DEMAND = Demand(
     unit="token", units=64, batch=32, blocks=(1000, 1000, 1000, 1000), first=500, last=500, shared=0,
     flops=6 * 5000 * 64, forward=2 * 4000 * 64, precision="bfloat16", element=2, stored=4, state=8 * 5000,
     whole=0, update_flops=0, gathered=0, activations=(9000, 9000, 9000, 9000), alike=3000, outside=700,
-    stream=640, copies=10_000, logits=100, heads=8,
+    stream=640, copies=10_000, logits=100, heads=8, keys=8,
 )  # fmt: skip
 DEVICE = Device(
     name="small", peak={"bfloat16": 1e9}, memory=1e9 * 2, bandwidth=1e8, link=1e6, machine=4, network=1e5,

@@ -43,7 +43,8 @@ def test_fsdp_by_hand():
 
 def test_tensor_and_context_by_hand():
     found = memory(DEMAND, Layout(tensor=2))
-    assert found.activations == 4 * (3000 + 6000 / 2) + 700
+    assert found.activations == 4 * (3000 + 6000 / 2) + 350 and found.logits == 50
+    assert found.copies == 5000
     assert found.weights == 20_000 and memory(DEMAND, Layout(tensor=2, split=True)).weights == 10_000
     found = memory(DEMAND, Layout(context=4))
     assert found.activations == (4 * 9000 + 700) / 4 and found.logits == 25

@@ -69,13 +69,19 @@ def test_faster_links_and_devices_are_never_slower():
         (Layout(replicate=5), "a batch of 32 is not a multiple of 5"),
         (Layout(tensor=3), "tensor = 3 does not divide the 8 heads"),
         (Layout(tensor=8), "tensor = 8 is more than the 4 devices of a machine"),
-        (Layout(context=3), "context = 3 does not divide 64 positions"),
+        (Layout(context=16), "context = 16 does not divide the 8 heads"),
+        (Layout(pipeline=2, rows=32), "pipeline = 2 takes as many passes, and there are 1"),
         (Layout(pipeline=8), "pipeline = 8 is more than the 4 layers"),
     ],
 )
 def test_what_cannot_be_says_why(layout, why):
     with pytest.raises(SpecError, match=why):
         step(DEMAND, layout, DEVICE)
+
+
+def test_positions_are_divided_evenly():
+    with pytest.raises(SpecError, match="context = 8 does not divide 60 positions"):
+        step(replace(DEMAND, units=60), Layout(context=8), DEVICE)
 
 
 def test_without_a_network_there_is_one_machine():

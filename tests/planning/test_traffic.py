@@ -75,6 +75,8 @@ def test_tensor_context_pipeline_by_hand():
     # Queries, keys, values and the mixed, there and back: eight a layer and pass of a quarter of the stream.
     found = by_kind(Layout(context=4))["all_to_all", "context"]
     assert found.bytes == 8 * 4 * 32 * (640 / 4) * 3 / 4
+    few = by_kind(Layout(context=4), replace(DEMAND, keys=2))["all_to_all", "context"]
+    assert few.bytes == found.bytes * (1 + 4 / 8) / 2  # two heads of keys are repeated for four devices
     found = by_kind(Layout(pipeline=2))["send", "pipeline"]
     assert found.bytes == 2 * 32 * 640
 
