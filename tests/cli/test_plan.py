@@ -180,3 +180,14 @@ def test_memory_is_what_costs_counts(tmp_path: Path) -> None:
     )
     assert tight.memory.gpus == 3 and tight.memory.of_one <= tight.memory.room + 1
     assert tight.experiment.train.parallel == "fsdp" and tight.experiment.train.batch % 3 == 0
+
+
+def test_a_device_says_its_rate_and_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    by_name = said(capsys, "--flops", "1e21", "--device", "a100")
+    by_number = said(capsys, "--flops", "1e21", "--flops-per-second", "312e12", "--gpu-memory", "80e9")
+    assert by_name == by_number
+    assert by_name["given"]["flops_per_second"] == 312e12
+    own = said(capsys, "--flops", "1e21", "--device", "a100", "--flops-per-second", "1e14")
+    assert own["given"]["flops_per_second"] == 1e14
+    code, out, err = danlu(capsys, "--flops", "1e21", "--device", "a10O")
+    assert (code, out) == (2, "") and "device = a10O is not known; did you mean a100?" in err

@@ -93,10 +93,23 @@ def plan(
     utilisation: Annotated[
         float, typer.Option("--utilisation", help="Share of the GPU's FLOP/s that is reached.")
     ] = 0.4,
-    flops_per_second: Annotated[float, typer.Option("--flops-per-second", help="FLOP/s of one GPU.")] = 1e15,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="NAME", help="The GPU, for its FLOP/s and memory: h100, a100-40, …"),
+    ] = None,
+    flops_per_second: Annotated[
+        Number,
+        typer.Option("--flops-per-second", help="FLOP/s of one GPU (default: the device's, or 1e15)."),
+    ] = None,
     gpu_memory: Annotated[
-        float, typer.Option("--gpu-memory", min=1, max=1e15, help="Memory of one GPU in bytes.")
-    ] = 80e9,
+        Number,
+        typer.Option(
+            "--gpu-memory",
+            min=1,
+            max=1e15,
+            help="Memory of one GPU in bytes (default: the device's, or 80e9).",
+        ),
+    ] = None,
     far: Far = False,
     published: Annotated[
         bool, typer.Option("--published", help="Show what each published law makes of the compute.")
@@ -120,16 +133,17 @@ def plan(
 
     if report is not None:
         check_output(report, force)
+    rate, memory = _device(device)
     made = found(
         by, far=far, flops=flops, parameters=parameters, tokens=tokens, loss=loss, hours=hours, gpus=gpus,
         money=money, price=price, serve=serve, unique_tokens=unique_tokens, utilisation=utilisation,
-        flops_per_second=flops_per_second,
+        flops_per_second=rate if flops_per_second is None else flops_per_second,
     )  # fmt: skip
     others = divisions(float(made.run.training)) if published else []
     if published and not as_json and report is None:
         _print_published(made, others)
         return
-    run, failed = _run(made, words or [], gpu_memory)
+    run, failed = _run(made, words or [], memory if gpu_memory is None else gpu_memory)
     warnings = [*made.notes, *(run.notes if run else []), *failed]
     if report is not None:
         from danlu.draw import Table
@@ -152,6 +166,16 @@ def plan(
         say(f"drawn in {report}")
     if run is not None:
         say(f"\n{run.command}")
+
+
+def _device(name: str | None) -> tuple[float, float]:
+    """FLOP/s and memory of a device of the table."""
+    if name is None:
+        return 1e15, 80e9
+    from danlu.spec.devices import device
+
+    one = device(name)
+    return one.rate("bfloat16" if "bfloat16" in one.peak else "float16"), one.memory
 
 
 HEAD = ("", "value", "95 %", "by")
