@@ -1,8 +1,10 @@
 """Many matrices at once, and whole ones where parameters are sharded.
 
 Rules that look at whole matrices stack those of one shape, so that a network costs a few large
-operations. Under FSDP2 a process holds some rows of each parameter: ``whole`` gathers a tensor, ``own``
-gives back the rows that are ours.
+operations. Under FSDP2 a process holds some rows of each parameter. ``dealt`` gives every process some of the
+matrices, all their rows, and ``returned`` every process its rows of all of them: so the work on whole
+matrices is divided, and what travels is what is sharded, once there and once back. ``whole`` gathers a tensor
+in all processes, ``own`` gives back the rows that are ours.
 """
 
 from __future__ import annotations
@@ -23,14 +25,15 @@ def alike(
 ) -> Iterator[list[Tensor]]:
     """Lists of parameters with the same ``key`` (their shape), dtype and device, short enough to be stacked.
 
-    ``cached``: on a CPU, no more than its cache holds, which is faster where each element is used once.
+    ``cached``: on a CPU, no more than its cache holds, which is faster where each element is used once. Of
+    sharded ones so many for each process.
     """
     found: dict[Any, list[Tensor]] = {}
     for p in params:
         found.setdefault((key(p), p.dtype, p.device), []).append(p)
     for same in found.values():
         most = _CACHED if cached and same[0].device.type == "cpu" else _LARGE
-        count = max(1, most // max(1, same[0].numel()))
+        count = max(1, most // max(1, same[0].numel())) * _holders(same[0])
         for start in range(0, len(same), count):
             yield same[start : start + count]
 
@@ -40,6 +43,75 @@ def stack(tensors: list[Tensor], dtype: torch.dtype | None = None) -> Tensor:
     wholes = [whole(t) for t in tensors]
     stacked = wholes[0][None] if len(wholes) == 1 else torch.stack(wholes)
     return stacked if dtype is None else stacked.to(dtype)
+
+
+def dealt(tensors: list[Tensor], dtype: torch.dtype | None = None) -> Tensor:
+    """``stack`` of those tensors that fall to this process, (n', …): of plain ones, all; of n sharded among N
+    processes, n/N of them, rounded up until there are none left. Called by all processes."""
+    if _holders(tensors[0]) == 1:
+        return stack(tensors, dtype)
+    from torch.distributed.tensor import DTensor, Shard
+
+    like: Any = tensors[0]
+    deep = [Shard(place.dim + 1) if place.is_shard() else place for place in like.placements]
+    parts = torch.stack([t.to_local().detach() for t in tensors])  # type: ignore[attr-defined]
+    whole = DTensor.from_local(
+        parts, like.device_mesh, deep, run_check=False, **_outline(len(tensors), like.shape)
+    )
+    mine: Tensor = whole.redistribute(like.device_mesh, _by_tensor(like)).to_local()
+    return mine if dtype is None else mine.to(dtype)
+
+
+def returned(computed: Tensor, like: list[Tensor]) -> list[Tensor]:
+    """The inverse of ``dealt``: of what was ``computed`` for the tensors that each process got, what belongs
+    to the rows of ``like``, all of them, that are here."""
+    if _holders(like[0]) == 1:
+        return [own(t, p) for t, p in zip(computed.unbind(), like, strict=True)]
+    from torch.distributed.tensor import DTensor, Shard
+
+    one: Any = like[0]
+    deep = [Shard(place.dim + 1) if place.is_shard() else place for place in one.placements]
+    whole = DTensor.from_local(
+        computed.contiguous(),
+        one.device_mesh,
+        _by_tensor(one),
+        run_check=False,
+        **_outline(len(like), one.shape),
+    )
+    parts: Tensor = whole.redistribute(one.device_mesh, deep).to_local()
+    return list(parts.unbind())
+
+
+def _holders(t: Tensor) -> int:
+    """Among how many processes a tensor is sharded; 1 where that is not along one dimension of their mesh."""
+    mesh: Any = getattr(t, "device_mesh", None)
+    if mesh is None:
+        return 1
+    cut = [i for i, place in enumerate(t.placements) if place.is_shard()]  # type: ignore[attr-defined]
+    return int(mesh.size(cut[0])) if len(cut) == 1 else 1
+
+
+def _by_tensor(t: Any) -> list[Any]:
+    from torch.distributed.tensor import Shard
+
+    return [Shard(0) if place.is_shard() else place for place in t.placements]
+
+
+def _outline(count: int, shape: torch.Size) -> dict[str, Any]:
+    """Shape and strides of so many tensors in a stack."""
+    whole = torch.empty(count, *shape, device="meta")
+    return {"shape": whole.shape, "stride": whole.stride()}
+
+
+def sharded_like(t: Tensor, p: Tensor) -> Tensor:
+    """A whole tensor, which all processes have, with its rows sharded as those of ``p``."""
+    if _holders(p) == 1:
+        return t
+    from torch.distributed.tensor import distribute_tensor
+
+    like: Any = p
+    made: Tensor = distribute_tensor(t, like.device_mesh, like.placements, src_data_rank=None)
+    return made
 
 
 def settings_of(rule: Optimizer, p: Tensor) -> dict[str, Any]:

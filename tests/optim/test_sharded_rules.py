@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import get_args
 
 import pytest
@@ -72,6 +73,31 @@ def test_sharded_steps_are_those_of_whole_parameters(rule, settings, mesh):
         wholes = [p.full_tensor().detach().reconcile() for p in params]  # raises where processes differ
     for p, whole in zip(plain, wholes, strict=True):
         torch.testing.assert_close(whole, p.detach(), rtol=1e-12, atol=1e-12)
+
+
+MATRICES = [(6, 5)] * 5 + [(5, 6)] * 2  # more and fewer of one shape than processes
+
+
+@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES)
+@pytest.mark.parametrize("name", ["muon", "soap"])
+def test_matrices_of_one_shape_are_divided_and_come_out_the_same(name, mesh, monkeypatch):
+    """Each process works on its part of them, none on more than n/N, rounded up."""
+    monkeypatch.setitem(globals(), "SHAPES", MATRICES)
+    counts, module = [], importlib.import_module(f"danlu.optim.rules.{name}")
+    dealt = module.dealt
+
+    def spy(tensors, *more):
+        found = dealt(tensors, *more)
+        if isinstance(found, local_tensor.LocalTensor):
+            counts.append((len(tensors), [len(one) for one in found._local_tensors.values()]))
+        return found
+
+    monkeypatch.setattr(module, "dealt", spy)
+    test_sharded_steps_are_those_of_whole_parameters(*RULES[name], mesh)
+    shards = mesh[0][-1]
+    assert {5, 2} == {n for n, _ in counts}
+    for n, each in counts:
+        assert sum(each) == n * PROCESSES // shards and max(each) == -(-n // shards)
 
 
 @pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES)

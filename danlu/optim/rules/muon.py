@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu import spec
 from danlu.nn.registry import builds
-from danlu.optim.alike import alike, own, stack
+from danlu.optim.alike import alike, dealt, returned
 from danlu.optim.base import Choice, Rule, local
 from danlu.optim.roles import Named
 from danlu.optim.rules.adam import AdamW
@@ -73,7 +73,7 @@ class Muon(Rule):
 
     Args: ``params`` of two dimensions; ``lr`` η; ``momentum`` μ; ``weight_decay`` λ; ``steps`` of the
     iteration; ``state_dtype`` of B. State: four bytes a parameter in float32. Sharded parameters (FSDP2): B
-    stays sharded, every process gathers the matrices, one shape at a time, and keeps its rows of the result.
+    stays sharded, and the matrices of one shape are divided among the processes (``danlu.optim.alike``).
     Raises ValueError for a parameter that is no matrix.
     """
 
@@ -109,8 +109,12 @@ class Muon(Rule):
         return {"momentum": self.zeros(p)}
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        # A matrix and the transpose of another of its shape are orthogonalised in one batch.
-        for same in alike(params, key=lambda p: tuple(sorted(p.shape)), cached=False):
+        # A matrix and the transpose of another of its shape are orthogonalised in one batch, unless rows of
+        # theirs are elsewhere.
+        def shape(p: Tensor) -> tuple[int, ...]:
+            return tuple(p.shape if hasattr(p, "device_mesh") else sorted(p.shape))
+
+        for same in alike(params, key=shape, cached=False):
             self._update(group, same)
 
     def _update(self, group: dict[str, Any], params: list[Tensor]) -> None:
@@ -120,11 +124,12 @@ class Muon(Rule):
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, grads)
         nesterov = torch._foreach_add(grads, buffers, alpha=momentum)
-        wide = [m if m.shape[0] <= m.shape[1] else m.mT for m in nesterov]
-        result = orthogonalise(stack(wide), group["steps"]).unbind()
+        turned = [m.shape != params[0].shape for m in nesterov]
+        alike_all = [m.mT if t else m for m, t in zip(nesterov, turned, strict=True)]
+        result = returned(orthogonalise(dealt(alike_all), group["steps"]), alike_all)
         update = [
-            own(u if u.shape == p.shape else u.mT, p) * (-lr * _size(p.shape, group["scale"]))
-            for u, p in zip(result, params, strict=True)
+            (u.mT if t else u) * (-lr * _size(p.shape, group["scale"]))
+            for u, t, p in zip(result, turned, params, strict=True)
         ]
         weights = [local(p) for p in params]
         if group["weight_decay"]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from danlu import spec
 from danlu.nn.registry import builds
-from danlu.optim.alike import alike, own, settings_of, stack
+from danlu.optim.alike import alike, dealt, returned, settings_of, sharded_like
 from danlu.optim.base import Rule, local, precise
 
 
@@ -25,9 +25,8 @@ class SOAP(Rule):
     as do both sides of what is no matrix.
 
     Args: ``lr`` η; ``betas``; ``eps`` ε; ``weight_decay`` λ; ``state_dtype`` of m and v. State: 8 +
-    8(rows² + columns²)/(rows·columns) bytes a parameter in float32. Sharded parameters (FSDP2): m and v are
-    sharded alike and gathered with the gradients, one shape at a time; every process holds L, R and the bases
-    whole.
+    8(rows² + columns²)/(rows·columns) bytes a parameter in float32. Sharded parameters (FSDP2): so is all
+    state, and the matrices of one shape are divided among the processes (``danlu.optim.alike``).
     """
 
     scaling = "steps"
@@ -56,14 +55,15 @@ class SOAP(Rule):
         longest = settings_of(self, p)["longest"]
         for name, n in zip(("left", "right"), p.shape if p.ndim == 2 else (), strict=False):
             if n <= longest:
-                state[name] = torch.zeros(n, n, dtype=precise(p), device=p.device)
-                state[f"{name}_basis"] = torch.eye(n, dtype=precise(p), device=p.device)
+                place: dict[str, Any] = {"dtype": precise(p), "device": p.device}
+                state[name] = sharded_like(torch.zeros(n, n, **place), p)
+                state[f"{name}_basis"] = sharded_like(torch.eye(n, **place), p)
         return state
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         for t, same in self.count(params).items():
             for few in alike(same):
-                g = stack([p.grad for p in few if p.grad is not None], precise(few[0]))
+                g = dealt([p.grad for p in few if p.grad is not None], precise(few[0]))
                 if t > 1:
                     self._move(group, few, g, t - 1)
                 self._observe(group, few, g)
@@ -75,48 +75,49 @@ class SOAP(Rule):
     def _all(self, params: list[Tensor], key: str) -> list[Tensor]:
         return [self.state[p][key] for p in params]
 
+    def _dealt(self, params: list[Tensor], key: str, dtype: torch.dtype | None = None) -> Tensor:
+        return dealt(self._all(params, key), dtype)
+
     def _observe(self, group: dict[str, Any], params: list[Tensor], g: Tensor) -> None:
         for name in self._sides(params[0]):
             products = g @ g.mT if name == "left" else g.mT @ g
-            torch._foreach_lerp_(self._all(params, name), list(products.unbind()), 1 - group["betas"][1])
+            self._keep(params, name, self._dealt(params, name).lerp(products, 1 - group["betas"][1]))
 
     def _first_basis(self, params: list[Tensor]) -> None:
         for name in self._sides(params[0]):
-            vectors = torch.linalg.eigh(stack(self._all(params, name)))[1].flip(-1)
-            torch._foreach_copy_(self._all(params, f"{name}_basis"), vectors.unbind())
+            vectors = torch.linalg.eigh(self._dealt(params, name))[1].flip(-1)
+            self._keep(params, f"{name}_basis", vectors)
 
     def _move(self, group: dict[str, Any], params: list[Tensor], g: Tensor, steps: int) -> None:
         (beta1, beta2), lr = group["betas"], group["lr"]
-        bases = {name: stack(self._all(params, f"{name}_basis")) for name in self._sides(params[0])}
-        m = stack(self._all(params, "exp_avg"), g.dtype).lerp(g, 1 - beta1)
-        v = stack(self._all(params, "exp_avg_sq"), g.dtype).lerp(_into(g, bases).square(), 1 - beta2)
+        bases = {name: self._dealt(params, f"{name}_basis") for name in self._sides(params[0])}
+        m = self._dealt(params, "exp_avg", g.dtype).lerp(g, 1 - beta1)
+        v = self._dealt(params, "exp_avg_sq", g.dtype).lerp(_into(g, bases).square(), 1 - beta2)
         self._keep(params, "exp_avg", m)
         self._keep(params, "exp_avg_sq", v)
         update = _back(_into(m, bases) / v.sqrt().add_(group["eps"]), bases)
         size = lr * (1 - beta2**steps) ** 0.5 / (1 - beta1**steps)
         weights = [local(p) for p in params]
-        torch._foreach_add_(weights, [own(u, p) for u, p in zip(update, params, strict=True)], alpha=-size)
+        torch._foreach_add_(weights, returned(update, params), alpha=-size)
         if group["weight_decay"]:
             torch._foreach_mul_(weights, 1 - lr * group["weight_decay"])
 
     def _turn(self, params: list[Tensor]) -> None:
         """A new basis from one power iteration, its vectors and v in the order of falling eigenvalues."""
-        v = stack(self._all(params, "exp_avg_sq"))
+        v = self._dealt(params, "exp_avg_sq")
         for name in self._sides(params[0]):
-            basis = stack(self._all(params, f"{name}_basis"))
-            image = stack(self._all(params, name)) @ basis
+            basis = self._dealt(params, f"{name}_basis")
+            image = self._dealt(params, name) @ basis
             order = (basis * image).sum(-2).argsort(dim=-1, descending=True)
             rows = order[:, :, None] if name == "left" else order[:, None, :]
             v = v.take_along_dim(rows, -2 if name == "left" else -1)
             turned = torch.linalg.qr(image.take_along_dim(order[:, None, :], -1))[0]
-            torch._foreach_copy_(self._all(params, f"{name}_basis"), turned.unbind())
+            self._keep(params, f"{name}_basis", turned)
         self._keep(params, "exp_avg_sq", v)
 
     def _keep(self, params: list[Tensor], key: str, new: Tensor) -> None:
-        torch._foreach_copy_(
-            [local(t) for t in self._all(params, key)],
-            [own(t, p) for t, p in zip(new, params, strict=True)],
-        )
+        held = self._all(params, key)
+        torch._foreach_copy_([local(t) for t in held], returned(new, held))
 
 
 def _into(x: Tensor, bases: dict[str, Tensor]) -> Tensor:
