@@ -59,6 +59,11 @@ def print_costs(found: dict[str, Any]) -> None:
     print_table([(name, *(cell.rjust(13) for cell in cells)) for name, *cells in rows])
     if flops["over_6n"] is not None:
         say(f"training costs {flops['over_6n']:.2f} × 6N FLOPs for each {unit}, N without embeddings")
+    if sent := found["sent"]:
+        say(
+            f"each of {sent['workers']} workers sends {sent['bytes_per_unit']:.3g} bytes for each {unit}; "
+            f"summing gradients at every update, {sent['data_parallel']:.3g}"
+        )
     _print_memory(found)
     if found["shape"]:
         _print_shape(found["shape"])

@@ -108,7 +108,7 @@ SCHEMAS: dict[str, Schema] = {
         "loss": _ANY_NUMBER, "loss_unit": str, "term": str, "steps": int,
         "unit": str, "tokens": (int, None), "flops": float,
         "parameters": int, "utilisation": _NUMBER, "active_seconds": {...: float}, "wall_seconds": float,
-        "sample": _TEXT,
+        "sample": _TEXT, "sent": (dict, None),
     }),
     "try": Schema(1, [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}]),
     "sweep": Schema(1, {
@@ -255,7 +255,8 @@ SCHEMAS: dict[str, Schema] = {
         {"objective": dict, "model": dict, "data": dict, "optimizer": dict, "schedule": dict, "vary": list,
          "train": dict},
         {"costs": ({"unit": str, "device": str, "precision": str, "parameters": dict, "flops": dict,
-                    "cache": (dict, None), "memory": dict, "intensity": dict, "shape": (dict, None)}, None),
+                    "cache": (dict, None), "memory": dict, "sent": (dict, None), "intensity": dict,
+                    "shape": (dict, None)}, None),
          "kernels": ([_KERNEL], None),
          "groups": ([{"names": str, "tensors": int, "shape": [int], "role": str, "rule": str,
                       "settings": dict}], None)},

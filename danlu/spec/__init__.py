@@ -90,6 +90,7 @@ from danlu.spec.optim import (
     Solver,
     Tiger,
 )
+from danlu.spec.outer import DiLoCo, Eager, NoLoCo, Outer, Rounds
 from danlu.spec.pairs import ImagePair, VectorPair
 from danlu.spec.positions import (
     NTK,
@@ -183,9 +184,11 @@ __all__ = [
     "DeepNorm",
     "Denoise",
     "DepthScaled",
+    "DiLoCo",
     "Digits",
     "Drops",
     "Duration",
+    "Eager",
     "ElementGate",
     "Encoder",
     "EncoderDecoder",
@@ -227,6 +230,7 @@ __all__ = [
     "Model",
     "Muon",
     "Network",
+    "NoLoCo",
     "NoMixer",
     "NoNorm",
     "NoPosition",
@@ -234,6 +238,7 @@ __all__ = [
     "Norm",
     "Objective",
     "Optimizer",
+    "Outer",
     "Parts",
     "Patches",
     "Piece",
@@ -253,6 +258,7 @@ __all__ = [
     "Residual",
     "Role",
     "Rotary",
+    "Rounds",
     "Rsqrt",
     "Rule",
     "Sandwich",

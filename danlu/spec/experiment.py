@@ -14,6 +14,7 @@ from danlu.spec.models import Decoder, Network
 from danlu.spec.networks import Model
 from danlu.spec.objectives import Causal, Objective
 from danlu.spec.optim import Muon, Optimizer
+from danlu.spec.outer import check_workers
 from danlu.spec.schedules import Cosine, Schedule, Vary, check_vary
 from danlu.spec.train import BOUNDS, Train, check_seed
 
@@ -76,4 +77,5 @@ class Experiment(Spec):
         if all(getattr(train, bound) is None for bound in BOUNDS):
             raise ValueError("nothing bounds the run; set one of train.steps, train.tokens, train.seconds")
         check_vary(self.vary, self.optimizer)
+        check_workers(self)
         return self

@@ -10,6 +10,7 @@ from danlu.spec.averages import Average
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 from danlu.spec.durations import Duration, Length, length
 from danlu.spec.mesh import Mesh
+from danlu.spec.outer import Outer, check_outer
 from danlu.spec.quantize import Quantize
 
 BOUNDS = ("steps", "tokens", "seconds")
@@ -50,7 +51,8 @@ class Train(Spec):
     ``average``: of the weights over updates, kept and evaluated beside them. ``precise_bn``: evaluate, and
     save for use, with statistics of batch norms over so many batches of training, of the weights as they are;
     the running averages of training are not touched. ``quantize``: weights in few
-    bits from some moment on. ``mesh``: what several processes divide among them beside rows and weights.
+    bits from some moment on. ``outer``: workers that train apart and average once a round (left out: one).
+    ``mesh``: what several processes divide among them beside rows and weights.
     """
 
     steps: PositiveInt | None = None
@@ -67,6 +69,7 @@ class Train(Spec):
     average: Average | None = None
     precise_bn: PositiveInt | None = None
     quantize: Quantize | None = None
+    outer: Outer | None = None
     compile: Literal["auto"] | bool = "auto"
     recompute: bool = False
     evaluate_every: PositiveInt | None = None
@@ -85,7 +88,11 @@ class Train(Spec):
     @property
     def rows(self) -> int:
         """Sequences in one forward pass, where there is one process."""
-        return self.microbatch or self.batch
+        return self.microbatch or self.batch // self.shares(1)
+
+    def shares(self, processes: int) -> int:
+        """Into how many a batch is divided: a share of it is all that falls to a process, or to a worker."""
+        return processes if self.outer is None else self.outer.workers
 
     def batches(self) -> dict[str, int]:
         """The batches of which all others are sums and differences, by the field that says so."""
@@ -148,6 +155,11 @@ class Train(Spec):
         for name, count in self.batches().items():
             if self.microbatch is not None and count % self.microbatch:
                 raise ValueError(f"microbatch = {self.microbatch} does not divide {name} = {count}")
+        return self
+
+    @model_validator(mode="after")
+    def _trains_apart(self) -> Self:
+        check_outer(self)
         return self
 
     @model_validator(mode="after")

@@ -120,7 +120,9 @@ def assemble(
         divide_network(model, objective, group)
         return model
 
-    model, wrapped = distribute(make, experiment.train.parallel, group, precision)
+    # Workers that train apart exchange nothing but what changed in a round (danlu.train.apart).
+    parallel = experiment.train.parallel if experiment.train.outer is None else None
+    model, wrapped = distribute(make, parallel, group, precision)
     measure_omegas(model, experiment, objective)
     objective.begin(model)  # copied weights have the last word
     rules = optim.build(experiment.optimizer, model, updates_of(experiment))

@@ -1,4 +1,5 @@
-"""What the processes of a run say to one another in an update: bytes and time of each kind of collective."""
+"""What the processes of a run say to one another in an update: bytes and time of each kind of collective, and
+what the workers of one have to say by the formula."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import math
 import os
 from collections.abc import Callable
 from typing import Any
+
+from danlu import spec
 
 # As PyTorch's profiler calls the types of tensors.
 SIZES = {
@@ -44,3 +47,21 @@ def collectives(work: Callable[[], Any]) -> list[dict[str, Any]]:
         for shape, dtype in zip(event.shapes(), event.dtypes(), strict=False):
             row["bytes"] += math.prod(shape) * SIZES.get(dtype, 4) if shape else 0
     return sorted(found.values(), key=lambda row: -row["seconds"])
+
+
+def sent(train: spec.Train, parameters: int, size: int) -> dict[str, float] | None:
+    """What a run of workers that train apart has to say, with examples of ``size`` units; None of others.
+
+    ``bytes_per_unit``: that each of the ``workers`` gives away for a unit that all of them together train on,
+    4N/(H·units of an update) of DiLoCo; ``data_parallel``: the same if gradients were summed at every update.
+    Not counted: scales of four-bit numbers (four bytes a tensor), loss and norm of an update (16 bytes), and
+    the mean of slow weights wherever a run is evaluated. In a ring each byte given is sent 2(M − 1)/M times.
+    """
+    if train.outer is None:
+        return None
+    units = train.batch * size
+    return {
+        "workers": train.outer.workers,
+        "bytes_per_unit": train.outer.sent(parameters) / (train.outer.every * units),
+        "data_parallel": 4 * parameters / units,
+    }

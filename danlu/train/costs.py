@@ -15,6 +15,7 @@ from danlu.nn.fused import META
 from danlu.objectives import Draw, Language, Objective, training_keys
 from danlu.spec.shapes import advice
 from danlu.train.assemble import outline, outlined, training_flops
+from danlu.train.communication import sent
 from danlu.train.teacher import sketch
 
 BATCHES = (1, 32)  # sequences that are written side by side
@@ -39,8 +40,8 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
     ``intensity``, FLOPs for each byte that memory must move at least: in ``training``, where the weights are
     read twice in the activations' type, gradients written once and activations written and read once; in
     ``decoding`` the last token of a context, by the number of sequences written side by side, where the
-    weights are read once, in the activations' type, and every cache once; ``shape``: what
-    ``danlu.spec.shapes.advice`` says.
+    weights are read once, in the activations' type, and every cache once; ``sent``: what workers that train
+    apart say (``danlu.train.communication.sent``); ``shape``: what ``danlu.spec.shapes.advice`` says.
     """
     train, context = experiment.train, experiment.data.size
     objective, model, device, precision = outline(experiment, outlined(experiment, vocabulary))
@@ -80,6 +81,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
             "copies": copies,
             "recompute": train.recompute,
         },
+        "sent": sent(train, total, context),
         "intensity": {"training": 3 * whole * context * rows / moved, "decoding": decoding},
         "shape": advice(experiment.network, objective.vocabulary)
         if isinstance(objective, Language)

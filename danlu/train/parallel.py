@@ -103,6 +103,16 @@ class Processes:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def gather(self, value: T) -> list[T] | None:
+        """What all processes give, in their order, in the first; None in the others."""
+        if self.count == 1:
+            return [value]
+        import torch.distributed as dist
+
+        found: list[Any] | None = [None] * self.count if self.first else None
+        dist.gather_object(value, found, dst=0)
+        return found
+
     def any(self, flag: bool) -> bool:
         """Whether it is so in any process: the same answer in all."""
         return bool(self.sum(torch.tensor(float(flag), device=self.device))) if self.count > 1 else flag
@@ -182,16 +192,18 @@ def processes(device: torch.device, mesh: Mesh = Mesh()) -> Iterator[Processes]:
 ALONE = Processes(0, 1, torch.device("cpu"))
 
 
-def distribute(make: Callable[[], M], kind: str, group: Processes, precision: str) -> tuple[M, nn.Module]:
-    """The model that ``make`` gives, and the model as every process runs it: itself alone, wrapped in DDP, or
-    sharded in place by FSDP2.
+def distribute(
+    make: Callable[[], M], kind: str | None, group: Processes, precision: str
+) -> tuple[M, nn.Module]:
+    """The model that ``make`` gives, and the model as every process runs it: itself alone (one process, or
+    ``kind`` None), wrapped in DDP, or sharded in place by FSDP2.
 
     Under FSDP2 every block, and the rest together, is a unit: parameters are gathered where they are used
     (``shard``), masters stay sharded in float32. The large weights are made on the meta device, so that no
     process ever holds more than one unit whole, and drawn once they are sharded: the values are those of one
     process.
     """
-    if group.count == 1:
+    if group.count == 1 or kind is None:
         model = make()
         return model.to(group.device), model
     if kind == "ddp":

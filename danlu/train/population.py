@@ -66,6 +66,8 @@ def _refused(experiment: spec.Experiment) -> Iterator[str]:
     for name, refused in alone.items():
         if refused:
             yield f"train.{name} = {getattr(train, name)} is for a network alone"
+    if train.outer is not None:
+        yield f"train.outer.kind = {train.outer.kind} has several networks in one run"
     if experiment.optimizer.kind == "tiger" and train.microbatch is not None and not train.clip:
         yield "optimizer.kind = tiger folds the gradients of microbatches into its momentum"
 

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from danlu import data, spec
 from danlu.train import compiling
+from danlu.train.apart import updates
 from danlu.train.assemble import Assembly, assemble, objective_of
 from danlu.train.communication import collectives
 from danlu.train.kernels import report
@@ -21,7 +22,6 @@ from danlu.train.machine import ceiling, convolves, keep_memory, pick_device, pi
 from danlu.train.parallel import Processes, processes
 from danlu.train.roofline import moved, parts
 from danlu.train.teacher import teach
-from danlu.train.update import Update
 
 PARTS = ("data", "forward", "backward", "optimizer")
 
@@ -79,7 +79,7 @@ def _profile(experiment: spec.Experiment, steps: int, group: Processes) -> dict[
     made = assemble(experiment, objective, precision, group)
     timer = _Timer(device)
     compiled = compiling.compiled(experiment, objective) if train.compile is True else None
-    update = Update(made, part=timer.part, loss=None if compiled is None else compiled.loss)
+    update = updates(made, part=timer.part, loss=None if compiled is None else compiled.loss)
 
     def step(i: int) -> None:
         loss = update.gradients(i, i * train.batch, train.batch)
@@ -126,7 +126,7 @@ def _profile(experiment: spec.Experiment, steps: int, group: Processes) -> dict[
 
 
 def _by_part(made: Assembly, step: int) -> list[dict[str, Any]]:
-    update = Update(made)  # eagerly, so that modules and operators are there to be seen
+    update = updates(made)  # eagerly, so that modules and operators are there to be seen
     batch = made.experiment.train.batch
 
     def change(loss: Any) -> None:

@@ -26,6 +26,7 @@ from danlu.train.assemble import assemble, objective_of, outline
 from danlu.train.callbacks import Callback
 from danlu.train.choices import Choices
 from danlu.train.clock import Clock
+from danlu.train.communication import sent
 from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder, new_run
@@ -153,10 +154,11 @@ class Run:
         return held_out
 
     def _check_passes(self) -> None:
-        train, count = self.experiment.train, self.group.data.count
+        train = self.experiment.train
+        shares = train.shares(self.group.data.count)
         for name, batch in train.batches().items():
             try:
-                check_passes(self.objective, batch, train.microbatch or batch // count)
+                check_passes(self.objective, batch, train.microbatch or batch // shares)
             except ValueError as error:
                 raise RunError(f"train.{name} = {batch}: {error}") from None
 
@@ -347,6 +349,7 @@ class Run:
             wall_seconds=round(time.perf_counter() - self.started, 3),
             sample=None if shown is None else shown.text,
             stopped=signal,
+            sent=sent(self.experiment.train, _parameters(trainer), self.objective.size),
             regime=reached,
         ).record()
         write_json(folder.summary, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from danlu.train.apart import Apart, Rounds
 from danlu.train.callbacks import (
     Average,
     Callback,
@@ -27,7 +28,7 @@ def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
     """The callbacks of ``run`` in order, a user's ``own`` before what evaluates and saves. Raises
     ``RunError`` where one of theirs keeps a state under no name, or one that is taken."""
     taken = {"position", "scale", "clock", "processes", "quantized"}
-    taken |= {one.name for one in (Average, Quantize, Precise, Spikes)}
+    taken |= {one.name for one in (Average, Quantize, Precise, Spikes, Rounds)}
     for callback in own:
         if not isinstance(callback, Callback):
             raise RunError(
@@ -44,6 +45,8 @@ def standard(run: Trainer, own: Sequence[Callback] = ()) -> list[Callback]:
     asked: list[Callback] = [] if train.quantize is None else [Quantize(run)]
     if train.precise_bn is not None:
         asked.append(Precise(run))
+    if isinstance(run.update, Apart):
+        asked.append(Rounds(run.update))
     return [
         *asked,
         Spikes(run),

@@ -14,7 +14,8 @@ class Summary:
     ``metrics``: value, unit and ``better`` of all, by name. ``loss``: of the last update, by ``term`` (nats a
     token of text). ``units``: trained on, of kind ``unit``. ``utilisation``: of the machine's measured
     ceiling of matrix products. ``sample``: what the model shows, as text. ``stopped``: the signal that ended
-    it early. ``regime``: as ``danlu.train.regime`` says it.
+    it early. ``sent``: what workers that train apart said (``danlu.train.communication.sent``; None: there
+    was one). ``regime``: as ``danlu.train.regime`` says it.
     """
 
     run: str
@@ -35,6 +36,7 @@ class Summary:
     wall_seconds: float
     sample: str | None
     stopped: str | None
+    sent: dict[str, float] | None
     regime: dict[str, Any]
 
     def record(self) -> dict[str, Any]:

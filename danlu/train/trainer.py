@@ -14,9 +14,9 @@ from danlu import optim, spec
 from danlu.code import Recording
 from danlu.objectives import Draw, HeldOut
 from danlu.optim import Progress, Settings
-from danlu.train import checkpoint, store
+from danlu.train import apart, checkpoint, store
 from danlu.train.assemble import Assembly
-from danlu.train.averages import WeightsAverage, averaged
+from danlu.train.averages import WeightsAverage
 from danlu.train.callbacks import Callback, Tensors
 from danlu.train.choices import Choices
 from danlu.train.clock import Clock
@@ -32,7 +32,7 @@ from danlu.train.precision import LossScale
 from danlu.train.reading import Reading
 from danlu.train.standard import standard
 from danlu.train.state import TrainerState, seed_of
-from danlu.train.update import Update, to_device
+from danlu.train.update import to_device
 
 
 class Reporter(Protocol):
@@ -85,7 +85,7 @@ class Trainer:
         except spec.DanluError as error:
             raise self.group.once(error) from None
         self.passes = passes
-        self.update = Update(made, part=self._part, loss=passes.loss if passes else None)
+        self.update = apart.updates(made, part=self._part, loss=passes.loss if passes else None)
         self.score = passes.score if passes else made.objective.score
         self.state = TrainerState()
         self.rate = math.nan
@@ -301,7 +301,7 @@ class Trainer:
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within, the weights are those to evaluate and to save."""
-        return averaged(self.made.rules, self.model)
+        return apart.averaged(self.update)
 
     def save(self) -> None:
         """Write a checkpoint of where the run stands."""

@@ -91,31 +91,37 @@ class Update:
 
         Returns their norm, and the loss of the global batch by term, penalties left out.
         """
-        group, objective = self.made.group, self.made.objective
+        group = self.made.group
         mine, micro = self.rows(batch)
         _copy(self.before, self.buffers)
-        terms = batch * objective.count
+        terms = batch * self.made.objective.count
         share = self.folding.begin(len(mine) // micro) / terms
-        total = torch.zeros((), device=group.device)
         self.first_pass = None
-        for start in mine[::micro]:
-            with self.part("data"):
-                draw = Draw(self.made.experiment.train.seed, step, first, start, start + micro)
-                example = self.example(draw)
-            with hold_gradients(self.made.wrapped, hold=start + micro < mine.stop):
-                with self.part("forward"):
-                    losses = self.loss(self.made.wrapped, example)
-                    whole = losses.minimised
-                with self.part("backward"):
-                    # DDP and FSDP2 average over processes; the loss is a sum over those with other rows
-                    (whole * (self.scale.scale * group.share_of_loss * share)).backward()
-                    total = total + losses.total.detach()  # in its own type
-                    if self.keeps_first and start == mine.start and start + micro < mine.stop:
-                        whole_to_mean = batch / (micro * self.scale.scale * group.share_of_loss)
-                        self.first_pass = (total_norm(self._gradients()) * whole_to_mean) ** 2, micro
+        # DDP and FSDP2 average over processes; the loss is a sum over those with other rows
+        total = self._passes(step, first, mine, micro, self.scale.scale * group.share_of_loss * share)
         with self.part("backward"):
             self.reading = self._read(total, terms)
         return self.reading
+
+    def _passes(self, step: int, first: int, rows: range, micro: int, share: float) -> torch.Tensor:
+        """Add ``share`` times the gradient of the loss summed over ``rows``; the sum itself, penalties left
+        out."""
+        made = self.made
+        total = torch.zeros((), device=made.group.device)
+        for start in rows[::micro]:
+            with self.part("data"):
+                example = self.example(Draw(made.experiment.train.seed, step, first, start, start + micro))
+            with hold_gradients(made.wrapped, hold=start + micro < rows.stop):
+                with self.part("forward"):
+                    losses = self.loss(made.wrapped, example)
+                    whole = losses.minimised
+                with self.part("backward"):
+                    (whole * share).backward()
+                    total = total + losses.total.detach()  # in its own type
+                    if self.keeps_first and start == rows.start and start + micro < rows.stop:
+                        to_mean = 1 / (micro * made.objective.count * share)
+                        self.first_pass = (total_norm(self._gradients()) * to_mean) ** 2, micro
+        return total
 
     def apply(self, step: int, read: Reading, *, count_losses: bool = False, note: str = "") -> bool:
         """Clip the gradients and let the rules make their step; ``read``: what ``gradients`` returned.
@@ -144,6 +150,9 @@ class Update:
             )
         _copy(self.buffers, self.before)
         skip_update(self.made.model)
+
+    def gather(self) -> None:
+        """Let the network have the weights to evaluate and to save, where they lie apart."""
 
     def clear(self) -> None:
         """Let go of the gradients."""

@@ -68,6 +68,7 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
     from danlu.files import write
     from danlu.spec import resolve
     from danlu.train import assemble, evaluate, metrics, run, store, whole
+    from danlu.train.apart import Apart
     from danlu.train.trainer import Trainer
     from danlu.train.update import Update
 
@@ -76,7 +77,8 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
     death = Death(at, half)
     places = [
         (data, "prepare"), (assemble, "build"), (run, "write_json"), (run, "load_run"),
-        (Update, "gradients"), (Update, "apply"), (Trainer, "report"), (Trainer, "resume"),
+        (Update, "gradients"), (Update, "apply"), (Apart, "gradients"), (Apart, "apply"),
+        (Trainer, "report"), (Trainer, "resume"),
         (evaluate, "to_device"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
         (whole, "as_bytes"), (store, "begin"), (store, "publish"), (store, "prune"),
         (write, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),

@@ -60,6 +60,7 @@ FAMILIES = {
     "train": "training",
     "train.quantize": "precision",
     "train.average": "averages",
+    "train.outer": "workers",
     "train.precision": "precision",
     "train.ramp": "schedule",
     "train.weights": "precision",

@@ -324,10 +324,10 @@ def _update(experiment: spec.Experiment) -> Callable[[], None]:
     import torch
 
     from danlu import data
+    from danlu.train.apart import updates
     from danlu.train.assemble import assemble, objective_of, place
     from danlu.train.parallel import Processes
     from danlu.train.teacher import teach
-    from danlu.train.update import Update
 
     train = experiment.train
     device, precision = place(train)
@@ -337,12 +337,12 @@ def _update(experiment: spec.Experiment) -> Callable[[], None]:
     made = assemble(experiment, objective, precision, group)
     for settings in (settings for rule in made.rules for settings in rule.param_groups):
         settings["lr"] *= GENTLY
-    updates, steps = Update(made), count()
+    one, steps = updates(made), count()
 
     def update() -> None:
         step = next(steps)
-        updates.apply(step, updates.gradients(step, step * train.batch, train.batch))
-        updates.clear()
+        one.apply(step, one.gradients(step, step * train.batch, train.batch))
+        one.clear()
 
     return update
 

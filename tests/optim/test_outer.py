@@ -1,0 +1,284 @@
+"""Outer steps against torch's own Nesterov, against each other, and against what the sources write down."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from danlu import spec
+from danlu.nn.registry import build
+from danlu.optim import outer
+from danlu.optim.outer import Outer, Team, e3m0, nesterov, pairs, places
+
+NAMES = ["embedding.weight", "blocks.0.out.weight", "blocks.1.out.weight", "norm.weight"]
+SHAPES = [(5, 3), (4, 4), (4, 4), (7,)]
+EXACT = {"rtol": 0.0, "atol": 1e-12}
+
+
+def drawn(seed: int) -> list[Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=draw, dtype=torch.float64) for shape in SHAPES]
+
+
+def team(s: spec.Outer) -> tuple[Team, list[Tensor], Outer]:
+    theta = drawn(0)
+    workers = Team(s.workers, theta)
+    return workers, theta, build(s, workers, theta, NAMES)
+
+
+def move(weights: list[Tensor], step: int, worker: int) -> None:
+    """An inner update: it depends on the weights, on the update and on who makes it."""
+    for w, n in zip(weights, drawn(1000 * step + worker), strict=True):
+        w.sub_(0.1 * w + 0.05 * n)
+
+
+def train(s: spec.Outer, steps: int, order: list[int] | None = None, finish: bool = True) -> list[Tensor]:
+    """The global weights after ``steps``; the place ``i`` of the team is worker ``order[i]``."""
+    workers, theta, rule = team(s)
+    for step in range(steps):
+        for place, weights in enumerate(workers.weights):
+            move(weights, step, order[place] if order else place)
+        rule.after(step + 1)
+    if finish:
+        rule.finish(steps)
+    rule.gather()
+    return theta
+
+
+def test_an_outer_step_is_torchs_nesterov() -> None:
+    theta, velocity = drawn(0), [torch.zeros(shape, dtype=torch.float64) for shape in SHAPES]
+    theirs = [torch.nn.Parameter(t.clone()) for t in theta]
+    sgd = torch.optim.SGD(theirs, lr=0.7, momentum=0.9, nesterov=True)
+    for step in range(5):
+        delta = drawn(step + 1)
+        nesterov(theta, velocity, delta, 0.7, 0.9)
+        for p, g in zip(theirs, delta, strict=True):
+            p.grad = g.clone()
+        sgd.step()
+        torch.testing.assert_close(theta, [p.detach() for p in theirs], **EXACT)
+
+
+def test_the_first_step_is_one_and_a_third_differences() -> None:
+    theta, delta = drawn(0), drawn(1)
+    before = outer.copied(theta)
+    nesterov(theta, [torch.zeros_like(t) for t in theta], delta, 0.7, 0.9)
+    for now, old, change in zip(theta, before, delta, strict=True):
+        torch.testing.assert_close(now, old - 1.33 * change, **EXACT)
+
+
+@pytest.mark.parametrize("every", [1, 3, 7])
+@pytest.mark.parametrize("s", [spec.DiLoCo, spec.Eager], ids=["diloco", "eager"])
+def test_one_worker_at_rate_one_is_the_inner_run(s: type[spec.Rounds], every: int) -> None:
+    alone = drawn(0)
+    for step in range(14):
+        move(alone, step, 0)
+    found = train(s(workers=1, every=every, lr=1.0, momentum=0.0), 14)
+    torch.testing.assert_close(found, alone, **EXACT)
+
+
+def test_without_momentum_it_is_plain_averaging() -> None:
+    theta = drawn(0)
+    for round_ in range(4):
+        each = [outer.copied(theta) for _ in range(3)]
+        for worker, step in itertools.product(range(3), range(5)):
+            move(each[worker], 5 * round_ + step, worker)
+        theta = [torch.stack(ts).mean(0) for ts in zip(*each, strict=True)]
+    found = train(spec.DiLoCo(workers=3, every=5, lr=1.0, momentum=0.0), 20)
+    torch.testing.assert_close(found, theta, **EXACT)
+
+
+@pytest.mark.parametrize(
+    "s",
+    [
+        spec.DiLoCo(workers=4, every=5),
+        spec.DiLoCo(workers=4, every=6, fragments=2, delay=2, mix=0.5),
+        spec.DiLoCo(workers=4, every=5, bits=4),
+        spec.Eager(workers=4, every=5),
+    ],
+    ids=["diloco", "streaming", "4bit", "eager"],
+)
+def test_the_order_of_workers_changes_nothing(s: spec.Outer) -> None:
+    torch.testing.assert_close(train(s, 17, [2, 0, 3, 1]), train(s, 17), **EXACT)
+
+
+def test_one_fragment_without_delay_is_algorithm_1() -> None:
+    """DiLoCo as the paper writes it, its outer step made by ``torch.optim.SGD``."""
+    theta = [torch.nn.Parameter(t) for t in drawn(0)]
+    sgd = torch.optim.SGD(theta, lr=0.7, momentum=0.9, nesterov=True)
+    for round_ in range(3):
+        each = [outer.copied(list(theta)) for _ in range(4)]
+        for worker, step in itertools.product(range(4), range(6)):
+            move(each[worker], 6 * round_ + step, worker)
+        for p, *ts in zip(theta, *each, strict=True):
+            p.grad = p.detach() - torch.stack(ts).mean(0)
+        sgd.step()
+    found = train(spec.DiLoCo(workers=4, every=6, fragments=1, delay=0), 18)
+    torch.testing.assert_close(found, [p.detach() for p in theta], **EXACT)
+
+
+def test_fragments_are_diloco_of_each_at_its_own_offset() -> None:
+    s = spec.DiLoCo(workers=2, every=6, fragments=2)
+    workers, theta, rule = team(s)
+    ends: list[tuple[int, int]] = []
+    for step in range(12):
+        for place, weights in enumerate(workers.weights):
+            move(weights, step, place)
+        before = outer.copied(theta)
+        rule.after(step + 1)
+        changed = [not torch.equal(*pair) for pair in zip(theta, before, strict=True)]
+        ends += [(step + 1, place) for place, moved in enumerate(changed) if moved]
+    assert places(NAMES, 2) == [[0, 1, 3], [2]]
+    assert ends == [(3, 2), (6, 0), (6, 1), (6, 3), (9, 2), (12, 0), (12, 1), (12, 3)]
+
+
+def test_a_delayed_difference_is_of_when_it_was_sent_and_mixes_in() -> None:
+    s = spec.DiLoCo(workers=2, every=4, delay=2, mix=0.25)
+    workers, theta, rule = team(s)
+    sent: list[Tensor] = []
+    for step in range(6):
+        for place, weights in enumerate(workers.weights):
+            move(weights, step, place)
+        if step == 3:
+            means = [torch.stack(ts).mean(0) for ts in zip(*workers.weights, strict=True)]
+            sent = [t - m for t, m in zip(theta, means, strict=True)]
+        before, own = outer.copied(theta), [outer.copied(w) for w in workers.weights]
+        rule.after(step + 1)
+        if step < 5:
+            assert all(map(torch.equal, theta, before))
+    wanted = [t - 1.33 * d for t, d in zip(before, sent, strict=True)]
+    torch.testing.assert_close(theta, wanted, **EXACT)
+    for weights, old in zip(workers.weights, own, strict=True):
+        mixed = [0.25 * o + 0.75 * t for o, t in zip(old, wanted, strict=True)]
+        torch.testing.assert_close(weights, mixed, **EXACT)
+
+
+def test_eager_counts_every_difference_once() -> None:
+    """With rate 1 and no momentum the slow weights of all workers meet, after the end, where plain averaging
+    of differences that don't depend on the weights does."""
+    s = spec.Eager(workers=3, every=2, lr=1.0, momentum=0.0)
+    workers, theta, rule = team(s)
+    total = outer.copied(theta)
+    for step in range(6):
+        for place, weights in enumerate(workers.weights):
+            for w, t, n in zip(weights, total, drawn(10 * step + place), strict=True):
+                w.add_(n)
+                t.add_(n / 3)
+        rule.after(step + 1)
+    rule.finish(6)
+    rule.gather()
+    torch.testing.assert_close(theta, total, **EXACT)
+    for own in rule.own:
+        torch.testing.assert_close(own["slow"], total, **EXACT)
+
+
+def test_eager_takes_its_own_now_and_the_others_a_round_later() -> None:
+    s = spec.Eager(workers=2, every=1, lr=0.7, momentum=0.9)
+    workers, _, rule = team(s)
+    slow, velocity, before = drawn(0), [torch.zeros_like(t) for t in drawn(0)], None
+    for step in range(4):
+        for place, weights in enumerate(workers.weights):
+            move(weights, step, place)
+        own = [f - w for f, w in zip(rule.own[0]["slow"], workers.weights[0], strict=True)]
+        other = [f - w for f, w in zip(rule.own[1]["slow"], workers.weights[1], strict=True)]
+        stale = before or [torch.zeros_like(t) for t in own]
+        nesterov(slow, velocity, [(a + b) / 2 for a, b in zip(own, stale, strict=True)], 0.7, 0.9)
+        rule.after(step + 1)
+        torch.testing.assert_close(rule.own[0]["slow"], slow, **EXACT)
+        torch.testing.assert_close(workers.weights[0], slow, **EXACT)
+        before = other
+
+
+def test_noloco_is_its_formula() -> None:
+    s = spec.NoLoCo(workers=4, every=3)
+    workers, theta, rule = team(s)
+    slow, delta = [drawn(0) for _ in range(4)], [[torch.zeros_like(t) for t in theta] for _ in range(4)]
+    for step in range(9):
+        for place, weights in enumerate(workers.weights):
+            move(weights, step, place)
+        change = [
+            [w - f for w, f in zip(*pair, strict=True)] for pair in zip(workers.weights, slow, strict=True)
+        ]
+        rule.after(step + 1)
+        if (step + 1) % 3:
+            continue
+        old = [outer.copied(one) for one in slow]
+        for i, j in enumerate(pairs(4, step + 1)):
+            for k in range(len(theta)):
+                step_ = 0.7 * (change[i][k] + change[j][k]) / 2 + 0.7 * (
+                    (old[i][k] + old[j][k]) / 2 - old[i][k]
+                )
+                delta[i][k] = 0.5 * delta[i][k] + step_
+                slow[i][k] = old[i][k] + delta[i][k]
+        for i in range(4):
+            torch.testing.assert_close(rule.own[i]["slow"], slow[i], **EXACT)
+            torch.testing.assert_close(workers.weights[i], slow[i], **EXACT)
+    rule.gather()
+    torch.testing.assert_close(theta, [torch.stack(ts).mean(0) for ts in zip(*slow, strict=True)], **EXACT)
+
+
+def test_two_in_a_pair_are_diloco_with_heavy_ball() -> None:
+    """Both have the same slow weights for ever: mean φ − φᵢ is 0."""
+    s = spec.NoLoCo(workers=2, every=2, lr=0.7, momentum=0.5)
+    theta, velocity = drawn(0), [torch.zeros_like(t) for t in drawn(0)]
+    for round_ in range(3):
+        each = [outer.copied(theta) for _ in range(2)]
+        for worker, step in itertools.product(range(2), range(2)):
+            move(each[worker], 2 * round_ + step, worker)
+        for k, (one, other) in enumerate(zip(*each, strict=True)):
+            velocity[k] = 0.5 * velocity[k] + 0.7 * ((one + other) / 2 - theta[k])
+            theta[k] = theta[k] + velocity[k]
+    torch.testing.assert_close(train(s, 6), theta, **EXACT)
+
+
+@pytest.mark.parametrize("workers", [2, 6])
+def test_pairs_pair_everybody_and_change(workers: int) -> None:
+    seen = set()
+    for step in range(1, 60):
+        found = pairs(workers, step)
+        assert all(found[found[i]] == i != found[i] for i in range(workers))
+        seen.add(tuple(found))
+    assert len(seen) == {2: 1, 6: 15}[workers]  # all the ways there are
+
+
+def test_e3m0_is_the_nearest_of_fifteen_numbers() -> None:
+    x = torch.randn(2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    largest = x.abs().max()
+    levels = torch.tensor([0.0, *(2.0**-k for k in range(7))], dtype=torch.float64) * largest
+    grid = torch.cat((levels, -levels))
+    wanted = grid[(x[:, None] - grid).abs().argmin(1)]
+    torch.testing.assert_close(e3m0(x), wanted, rtol=0, atol=0)
+    assert torch.equal(e3m0(e3m0(x)), e3m0(x))
+    assert torch.equal(e3m0(torch.zeros(3)), torch.zeros(3))
+    inside = x.abs() > largest / 64
+    assert ((e3m0(x) - x).abs()[inside] <= x.abs()[inside] / 3 * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize(
+    "s",
+    [
+        spec.DiLoCo(workers=4, every=5),
+        spec.DiLoCo(workers=4, every=8, fragments=2, delay=3),
+        spec.Eager(workers=4, every=5),
+        spec.NoLoCo(workers=4, every=5),
+    ],
+    ids=["diloco", "streaming", "eager", "noloco"],
+)
+@pytest.mark.parametrize("steps", [15, 16, 18])
+def test_an_end_is_an_end_once(s: spec.Outer, steps: int) -> None:
+    """Ended in the middle of a round, or after one, and again: the same; nothing of the workers is lost."""
+    workers, theta, rule = team(s)
+    for step in range(steps):
+        for place, weights in enumerate(workers.weights):
+            move(weights, step, place)
+        rule.after(step + 1)
+    rule.finish(steps)
+    rule.gather()
+    once = outer.copied(theta)
+    rule.finish(steps)
+    rule.gather()
+    assert all(map(torch.equal, theta, once))
+    mean = [torch.stack(ts).mean(0) for ts in zip(*workers.weights, strict=True)]
+    torch.testing.assert_close(theta, mean, **EXACT)
