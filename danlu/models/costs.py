@@ -196,6 +196,13 @@ def kept(model: Model, forward: Callable[[], Any]) -> Kept:
         for block in cast(Iterable[Block], model.blocks)
         for hook in (block.register_forward_pre_hook(enter), block.register_forward_hook(leave))
     ]
+
+    def read(end: nn.Module, given: tuple[Any, ...]) -> None:
+        """What logits are made of in parts, which are made again, is held beside what autograd saves."""
+        pack(given[0])
+
+    ends = (getattr(model, name, None) for name in ("transform", "readout_projection", "readout"))
+    hooks += [end.register_forward_pre_hook(read) for end in ends if end is not None][:1]
     try:
         with (
             torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from danlu import spec
-from danlu.models.ends import Ends
+from danlu.models.ends import Ends, Reduction
 from danlu.models.stack import Stack
 from danlu.nn import builds
 from danlu.nn.block import BlockCache
@@ -36,12 +36,13 @@ class Decoder(Ends, Stack):
         documents: torch.Tensor | None = None,
         prefix: int = 0,
         caches: Sequence[BlockCache] | None = None,
+        reduction: Reduction | None = None,
     ) -> torch.Tensor:
         """Logits in float32. ``documents``: (batch, positions) integers that attention does not cross;
         ``prefix``: so many first positions see one another; ``caches``: one for each layer, extended by
-        these positions."""
+        these positions; ``reduction``: what is returned in place of logits."""
         x = self.embed(tokens).to(self.compute)
-        return self.read(self.body(x, AttentionMask(True, prefix, documents), caches))
+        return self.read(self.body(x, AttentionMask(True, prefix, documents), caches), reduction)
 
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass (a training step costs three times that)."""

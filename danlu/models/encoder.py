@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from danlu import spec
-from danlu.models.ends import Ends
+from danlu.models.ends import Ends, Reduction
 from danlu.models.stack import Stack
 from danlu.nn import Embedding, builds
 from danlu.nn.contracts import refuse_padding
@@ -36,16 +36,19 @@ class Encoder(Ends, Stack):
         documents: torch.Tensor | None = None,
         segments: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
+        reduction: Reduction | None = None,
     ) -> torch.Tensor:
         """Logits in float32. ``documents``: (batch, positions) integers that attention does not cross;
         ``segments``: (batch, positions) kinds of token (left out: all of the first); ``mask``: bool (batch,
-        positions), True for text, False for padding (``danlu.nn.AttentionMask.padded``)."""
+        positions), True for text, False for padding (``danlu.nn.AttentionMask.padded``); ``reduction``:
+        what is returned in place of logits."""
         if mask is not None:
             refuse_padding(self)
         x = self.embed(tokens)
         if self.segments is not None:
             x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
-        return self.read(self.body(x.to(self.compute), AttentionMask(False, 0, documents).padded(mask)))
+        seen = AttentionMask(False, 0, documents).padded(mask)
+        return self.read(self.body(x.to(self.compute), seen), reduction)
 
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass (a training step costs three times that)."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
-from danlu.models.ends import Ends
+from danlu.models.ends import Ends, Reduction
 from danlu.models.initialise import Begin
 from danlu.models.stack import Stack
 from danlu.nn import Block, builds
@@ -64,13 +64,15 @@ class EncoderDecoder(Ends):
         encoder_tokens: torch.Tensor | None = None,
         memory: torch.Tensor | None = None,
         caches: Sequence[BlockCache] | None = None,
+        reduction: Reduction | None = None,
     ) -> torch.Tensor:
         """Logits in float32, from the encoder's tokens or from the ``memory`` that ``encode`` made of them;
-        with ``caches`` that have seen the memory, from neither."""
+        with ``caches`` that have seen the memory, from neither; ``reduction``: what is returned in their
+        place."""
         if memory is None and encoder_tokens is not None:
             memory = self.encode(encoder_tokens)
         x = self.embed(tokens).to(self.compute)
-        return self.read(self.decoder.body(x, AttentionMask(), caches, memory))
+        return self.read(self.decoder.body(x, AttentionMask(), caches, memory), reduction)
 
     def caches(self, batch: int, length: int) -> list[BlockCache]:
         """Empty caches of what each block of the decoder keeps, one for each layer."""

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, cast
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn as nn
+from torch.utils.checkpoint import checkpoint
 
 from danlu import spec
 from danlu.models.initialise import draw, streams
 from danlu.nn import Embedding, Linear, build
 from danlu.nn.feed_forwards import activation_of
 from danlu.nn.shares import Share
+
+
+class Reduction(NamedTuple):
+    """What is made of logits some positions at a time, so that never all of them are there.
+
+    ``of``: logits (n, vocabulary), and as many numbers of each tensor of ``beside`` (batch, positions), to a
+    tensor; what the network returns is the sum of these. ``rows``: positions at a time. Logits are made again
+    for the backward pass.
+    """
+
+    of: Callable[..., torch.Tensor]
+    beside: tuple[torch.Tensor, ...]
+    rows: int
+
+    def over(self, read: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+        """Of the stream ``x`` (batch, positions, width), which ``read`` makes logits of."""
+
+        def one(some: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+            return self.of(read(some), *given)
+
+        parts = zip(
+            x.flatten(0, 1).split(self.rows),
+            *(t.flatten().split(self.rows) for t in self.beside),
+            strict=True,
+        )
+        again = torch.is_grad_enabled()
+        made = [
+            checkpoint(one, *part, use_reentrant=False, preserve_rng_state=False) if again else one(*part)
+            for part in parts
+        ]
+        return torch.stack(made).sum(0)
 
 
 class Ends(nn.Module):
@@ -85,10 +117,19 @@ class Ends(nn.Module):
             x = x * self.embedding_scale
         return x if self.embedding_projection is None else self.embedding_projection(x)
 
-    def read(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, positions, width) → logits (batch, positions, vocabulary), in float32 (or float64)."""
+    def read(self, x: torch.Tensor, reduction: Reduction | None = None) -> torch.Tensor:
+        """(batch, positions, width) → logits (batch, positions, vocabulary), in float32 (or float64); or what
+        ``reduction`` makes of them."""
         if self.share is not None:
             x = self.share.part(x, 1)
+        return self._logits(x) if reduction is None else reduction.over(self._logits, x)
+
+    @property
+    def reads_singly(self) -> bool:
+        """Whether it makes the logits of all positions itself, each without the others."""
+        return self.share is None and not getattr(self.transform_norm, "across_positions", False)
+
+    def _logits(self, x: torch.Tensor) -> torch.Tensor:
         if self.transform is not None and self.transform_norm is not None:
             x = self.transform_norm(self.activation(self.transform(x)))
         if self.readout_projection is not None:

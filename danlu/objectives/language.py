@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from danlu.data import Batches, DataError, Dataset, document_ids, held_out_windows
+from danlu.models.ends import Reduction
 from danlu.nn import auxiliary
 from danlu.objectives.base import (
     Draw,
@@ -28,6 +29,7 @@ from danlu.objectives.base import (
     padded,
     unwrapped,
 )
+from danlu.objectives.chunks import can_be_read_in_parts, positions_at_once
 from danlu.objectives.distil import Distillation
 from danlu.spec.objectives import BITS_PER_BYTE, HELD_OUT_LOSS
 from danlu.spec.teachers import Teacher
@@ -151,10 +153,8 @@ class Language(Objective):
     # ---------------------------------------------------------------- loss and metric
 
     def logits(self, model: nn.Module, example: Tensors) -> torch.Tensor:
-        """What ``model`` makes of an example: (rows, positions, vocabulary)."""
-        inputs = {name: tensor for name, tensor in example.items() if name not in _OWN}
-        logits: torch.Tensor = model(example["tokens"], **inputs, **self.scope)
-        return logits
+        """What ``model`` makes of an example: (rows, positions, ids that are predicted)."""
+        return self._cut(self.run(model, example))
 
     def loss(self, model: nn.Module, example: Tensors) -> Losses:
         """Nats, over the predicted tokens. A model in training also pays the z-loss and the losses that its
@@ -163,31 +163,81 @@ class Language(Objective):
         if self.taught is not None and model.training:
             example = self.taught.text(self, model, example)
         targets, weights = example["targets"], example.get("weights")
-        members = getattr(model, "members", None)
-        if self.taught is not None and model.training:
-            logits, states = self.taught.logits(self, model, example)
+        taught = self.taught if model.training else None
+        rows = positions_at_once(targets.device.type, targets.numel(), self.vocabulary)
+        if rows is not None and taught is None and can_be_read_in_parts(model):
+            nats, penalties = self._in_parts(model, example, rows)
         else:
-            logits, states = self.logits(model, example), []
-        share = getattr(unwrapped(model), "share", None)
-        over_all = (lambda sum: sum) if share is None else share.sum
-        if share is not None:  # logits are of some positions
-            targets = share.part(targets, 1)
-        nats = over_all(nats_sum(logits, targets, weights, members))
+            if taught is not None:
+                logits, states = taught.logits(self, model, example)
+            else:
+                logits, states = self.logits(model, example), []
+            members = getattr(model, "members", None)
+            share = getattr(unwrapped(model), "share", None)
+            if share is not None:  # logits are of some positions
+                targets = share.part(targets, 1)
+            given = logits, targets, weights, members
+            nats = nats_sum(*given)
+            sums = [nats, *(self._penalties(nats, *given) if model.training else [])]
+            nats, *penalties = sums if share is None else map(share.sum, sums)
+            if taught is not None and "matched" in example:
+                return Losses(nats.detach(), taught.matching(self, model, example))
+            if taught is not None:
+                soft = taught.penalty(self, model, logits, states, nats, example)
+                penalties += [] if soft is None else [soft]
         if not model.training:
             return Losses(nats, None)
-        if "matched" in example and self.taught is not None:
-            return Losses(nats.detach(), self.taught.matching(self, model, example))
-        penalties = [self.z_loss * over_all(z_sum(logits, targets, weights, members))] if self.z_loss else []
-        if self.smoothing:
-            even = over_all(smooth_sum(logits[..., : self.known], targets, weights, members))
-            penalties.append(self.smoothing * (even - nats))
-        if self.taught is not None:
-            soft = self.taught.penalty(self, model, logits, states, nats, example)
-            penalties += [] if soft is None else [soft]
         own = auxiliary(model)
         if own is not None:
             penalties.append(own * (len(targets) * self.count))
         return Losses(nats, sum(penalties, torch.zeros_like(nats)) if penalties else None)
+
+    def _penalties(
+        self,
+        nats: torch.Tensor,
+        logits: torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None,
+        members: int | None = None,
+    ) -> list[torch.Tensor]:
+        """What training adds to ``nats`` for the logits themselves."""
+        given = targets, weights, members
+        penalties = [self.z_loss * z_sum(logits, *given)] if self.z_loss else []
+        if self.smoothing:
+            even = smooth_sum(logits[..., : self.known], *given)
+            penalties.append(self.smoothing * (even - nats))
+        return penalties
+
+    def _in_parts(
+        self, model: nn.Module, example: Tensors, rows: int
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Nats and penalties, the logits of ``rows`` positions at a time, within the model's own pass."""
+        targets, weights, training = example["targets"], example.get("weights"), model.training
+
+        def sums(logits: torch.Tensor, wanted: torch.Tensor, *each: torch.Tensor) -> torch.Tensor:
+            given = self._cut(logits)[:, None], wanted[:, None], each[0] if each else None
+            nats = nats_sum(*given)
+            return torch.stack([nats, *(self._penalties(nats, *given) if training else [])])
+
+        each = () if weights is None else (weights[:, None].expand_as(targets),)
+        reduction = Reduction(sums, (targets, *each), rows)
+        nats, *penalties = self.run(model, example, reduction=reduction).unbind()
+        return nats, penalties
+
+    def _cut(self, logits: torch.Tensor) -> torch.Tensor:
+        """Those of the ids that are predicted."""
+        return logits if logits.shape[-1] == self.predicted else logits[..., : self.predicted]
+
+    @property
+    def predicted(self) -> int:
+        """The number of ids that are predicted, the first of the vocabulary."""
+        return self.vocabulary
+
+    def run(self, model: nn.Module, example: Tensors, **more: Any) -> torch.Tensor:
+        """What ``model`` returns for an example."""
+        inputs = {name: tensor for name, tensor in example.items() if name not in _OWN}
+        made: torch.Tensor = model(example["tokens"], **inputs, **self.scope, **more)
+        return made
 
     def attach(self, model: nn.Module, seed: int) -> None:
         if self.taught is not None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn as nn
 
 from danlu import spec
 from danlu.data import Dataset
@@ -56,9 +55,10 @@ class MaskedDiffusion(Language):
             weights[row] = self.context / count
         return {"tokens": shown, "targets": wanted, "weights": weights}
 
-    def logits(self, model: nn.Module, example: Tensors) -> torch.Tensor:
-        """Of the tokenizer's ids alone, as if that of the mask were −∞: (rows, positions, ids of text)."""
-        return super().logits(model, example)[..., : self.mask_id]
+    @property
+    def predicted(self) -> int:
+        """The tokenizer's ids alone, as if the logit of the mask were −∞."""
+        return self.mask_id
 
     def scored(self, example: Tensors) -> torch.Tensor:
         """The whole text, since the loss bounds −ln p of all of it."""
