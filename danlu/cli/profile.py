@@ -61,6 +61,7 @@ def _tell(found: dict[str, Any]) -> None:
         f"roofline: {found['flops'] / 1e9:.1f} GFLOP and {found['bytes'] / 1e6:.0f} MB a step, "
         f"{found['intensity']:.0f} FLOP/byte; utilisation {found['utilisation']:.0%} of the "
         f"{found['ceiling'] / 1e9:.0f} GFLOP/s that a large {found['precision']} product reaches here"
+        + ("" if found["mfu"] is None else f", MFU {found['mfu']:.1%} of the published rate")
     )
     ridge = found["ceiling"] / found["bandwidth"]
     say(

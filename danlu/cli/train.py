@@ -78,6 +78,7 @@ def _tell(summary: dict[str, Any]) -> None:
     say(
         f"  speed      {summary[f'{units}_per_second']:,.0f} {units}/s, "
         f"{summary['utilisation']:.0%} of this machine's measured ceiling"
+        + ("" if summary["mfu"] is None else f", MFU {summary['mfu']:.1%}")
     )
     say(
         f"  time       {summary['wall_seconds']:.1f} s: "

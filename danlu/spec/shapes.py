@@ -158,6 +158,11 @@ def warnings(shape: Shape) -> list[str]:
         found.append(
             f"a head of {shape.head_size} is no multiple of 8: fused attention on GPUs pads it or refuses it"
         )
+    elif shape.head_size is not None and 64 <= shape.head_size < 128 <= shape.width // 4:
+        found.append(
+            f"a head of {shape.head_size}: on H100 and H200 fused attention is faster with heads of 128 "
+            "(FlashAttention-3, arXiv:2407.08608, figure 5); whether they learn as well is another question"
+        )
     if shape.vocabulary % 64:
         more = -shape.vocabulary % 64
         found.append(

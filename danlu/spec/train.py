@@ -47,7 +47,8 @@ class Train(Spec):
     ``noise_every``: updates between measurements of the gradient's noise, which compare the first microbatch
     with the whole batch (left out: none).
     ``weights``: the type in which they are kept between updates, and how updates are rounded to it.
-    ``products``: ``float8`` multiplies in eight bits in the blocks' linear maps (left out: in ``precision``).
+    ``products``: ``tf32`` lets a GPU round what it multiplies in float32 to ten bits; ``float8`` multiplies
+    in eight bits in the blocks' linear maps (left out: in ``precision``).
     ``average``: of the weights over updates, kept and evaluated beside them. ``precise_bn``: evaluate, and
     save for use, with statistics of batch norms over so many batches of training, of the weights as they are;
     the running averages of training are not touched. ``quantize``: weights in few
@@ -65,7 +66,7 @@ class Train(Spec):
     clip: NonNegativeFloat = 1.0  # 0: none
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     weights: Literal["float32", "bfloat16", "bfloat16-stochastic"] = "float32"
-    products: Literal["float8"] | None = None
+    products: Literal["tf32", "float8"] | None = None
     average: Average | None = None
     precise_bn: PositiveInt | None = None
     quantize: Quantize | None = None

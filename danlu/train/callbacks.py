@@ -289,7 +289,7 @@ class Evaluate(Callback):
                 rows=evaluation_rows(run.experiment, run.objective, run.group.data.count),
                 stop=lambda: run.interrupt.requested is not None,
                 score=run.score,
-                padded=run.passes is not None,
+                padded=run.choices.compile,  # of other shapes there would be another graph
             )
 
 

@@ -55,8 +55,8 @@ def casts_as_written(experiment: spec.Experiment) -> None:
     inductor.emulate_precision_casts = experiment.train.quantize is not None
 
 
-def compiled(experiment: spec.Experiment, objective: Objective) -> Compiled:
-    """What compiles at its first call; artefacts are kept in danlu's cache."""
+def _begin(experiment: spec.Experiment) -> None:
+    """How all is compiled from now on, and where it is kept."""
     _keep_in(_folder(experiment) / "inductor")
     casts_as_written(experiment)
     import torch._dynamo
@@ -66,6 +66,20 @@ def compiled(experiment: spec.Experiment, objective: Objective) -> Compiled:
     # Backward passes of danlu's own are cached too: the folder is that of the code that they stand in.
     if hasattr(autograd, "autograd_cache_allow_custom_autograd_functions"):
         autograd.autograd_cache_allow_custom_autograd_functions = True
+
+
+def compile_blocks(experiment: spec.Experiment, blocks: Iterable[nn.Module], **how: Any) -> None:
+    """Let each block compile at its first call, as several processes do, whose hooks stand between them.
+    Layers that differ in a number, such as a window, have a graph each. ``how``: as ``torch.compile`` takes
+    it."""
+    _begin(experiment)
+    for block in blocks:
+        block.compile(**{"dynamic": False, **how})
+
+
+def compiled(experiment: spec.Experiment, objective: Objective) -> Compiled:
+    """What compiles at its first call; artefacts are kept in danlu's cache."""
+    _begin(experiment)
     # Shapes are those of the experiment: a graph for each is faster than one for all.
     loss: Any = torch.compile(objective.loss, dynamic=False)
     score: Any = torch.compile(objective.score, dynamic=False)

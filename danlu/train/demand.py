@@ -71,7 +71,7 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
         shared=shared,
         flops=training_flops(objective, model),
         forward=sum(count for part, count in flops.items() if part not in ends),
-        precision="float8" if train.products == "float8" and "float8" in device.peak else precision,
+        precision=train.products if train.products in device.peak and train.products else precision,
         element=element,
         stored=4 if train.weights == "float32" else 2,
         state=state,

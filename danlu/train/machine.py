@@ -5,14 +5,21 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from statistics import median
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn as nn
 
+from danlu import spec
+from danlu.spec.devices import recognised
 from danlu.train.errors import RunError
+
+if TYPE_CHECKING:
+    from danlu.train.choices import Choices
 
 
 def keep_memory() -> None:
@@ -63,14 +70,52 @@ def convolves(model: nn.Module) -> bool:
     return any(isinstance(module, nn.Conv2d) for module in model.modules())
 
 
-def ceiling(device: torch.device, precision: str, convolving: bool = False) -> float:
+@contextmanager
+def multiplying(train: spec.Train, device: torch.device) -> Iterator[None]:
+    """Within, ``device`` multiplies in float32 as ``train.products`` says: ``tf32``, else as PyTorch is set.
+    Raises ``RunError`` where it has no TF32."""
+    if train.products != "tf32":
+        yield
+        return
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
+        why = "GPUs of compute capability 8.0 and later (Ampere) have it"
+        raise RunError(f"train.products = tf32, and {device.type} here has no TF32: {why}; leave it out")
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def published(device: torch.device, precision: str, products: str | None = None) -> float | None:
+    """FLOP/s of matrix products that the maker of this GPU publishes, by ``danlu.spec.devices``; None where
+    that is not known. With ``products`` of tf32 float32 counts as that; products in float8, which are some of
+    all, count in ``precision``."""
+    known = recognised(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    if known is None:
+        return None
+    wanted = "tf32" if (precision, products) == ("float32", "tf32") else precision
+    return next((rate for name, rate in known.peak.items() if name == wanted), None)
+
+
+def of_published(utilisation: float | None, choices: Choices, products: str | None) -> float | None:
+    """``utilisation``, a share of the ceiling of ``choices``, as a share of what is published."""
+    told = published(torch.device(choices.device), choices.precision, products)
+    return None if told is None or utilisation is None else utilisation * choices.ceiling_flops / told
+
+
+def ceiling(
+    device: torch.device, precision: str, convolving: bool = False, products: str | None = None
+) -> float:
     """FLOP/s of a large matrix product of random numbers in ``precision``, the median of some: what
     utilisation is a share of. Takes some tens of milliseconds. ``convolving``: of a convolution, where that
     is faster: a CPU has other kernels for it, which on some are twice as fast (an AMD EPYC made 98 GFLOP/s of
     matrices and 205 of images).
 
     Random, since a GPU draws less power on constants and is then faster than it can be in training: an H200
-    made 894 TFLOP/s of zeros and 788 of random numbers.
+    made 894 TFLOP/s of zeros and 788 of random numbers. ``products``: as ``train.products``; call it within
+    ``multiplying``.
     """
     dtype = PRECISIONS[precision]
     n, inner, m, repeats = (8192, 8192, 8192, 9) if device.type == "cuda" else (1024, 1024, 2048, 3)

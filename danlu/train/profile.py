@@ -18,7 +18,15 @@ from danlu.train.apart import updates
 from danlu.train.assemble import Assembly, assemble, objective_of
 from danlu.train.communication import collectives
 from danlu.train.kernels import report
-from danlu.train.machine import ceiling, convolves, keep_memory, pick_device, pick_precision
+from danlu.train.machine import (
+    ceiling,
+    convolves,
+    keep_memory,
+    multiplying,
+    pick_device,
+    pick_precision,
+    published,
+)
 from danlu.train.parallel import Processes, processes
 from danlu.train.roofline import moved, parts
 from danlu.train.teacher import teach
@@ -58,14 +66,18 @@ def profile(experiment: spec.Experiment, *, steps: int = 20) -> dict[str, Any] |
     Returns ``seconds`` an update by part (data, forward, backward, optimizer; medians of ``steps``),
     ``bottleneck``, ``unit`` and how many of them a second (``tokens_per_second``), ``flops`` and ``bytes`` an
     update, ``intensity`` (FLOPs a byte), ``ceiling`` (FLOP/s of a large product) and ``bandwidth`` (bytes/s
-    of a copy) as measured here, ``utilisation``, ``bound`` (``compute`` or ``memory``: on which side
-    of ceiling/bandwidth the intensity lies), ``precision``, ``device``, ``kernels`` (as
-    ``danlu.train.kernels.report`` finds them), ``operators``: the dearest, with their share of the update,
-    ``parts``: what each part of the network computes, moves and takes (``danlu.train.roofline.parts``; empty
-    where there are several processes), ``processes``, and ``communication`` between them by kind
-    (``danlu.train.communication.collectives``). FLOPs and units are those of all processes, bytes of one.
+    of a copy) as measured here, ``utilisation``, ``mfu`` (of the rate that the maker of the GPU
+    publishes; None where that is not known), ``bound`` (``compute`` or ``memory``: on which side of
+    ceiling/bandwidth the intensity lies), ``precision``, ``device``, ``kernels`` (as
+    ``danlu.train.kernels.report`` finds them), ``operators``: the dearest, with their share of the
+    update, ``parts``: what each part of the network computes, moves and takes
+    (``danlu.train.roofline.parts``; empty where there are several processes), ``processes``, and
+    ``communication`` between them by kind (``danlu.train.communication.collectives``). FLOPs and units
+    are those of all processes, bytes of one.
     """
-    with processes(pick_device(experiment.train.device), experiment.train.mesh) as group:
+    train = experiment.train
+    device = pick_device(train.device)
+    with multiplying(train, device), processes(device, train.mesh) as group:
         found = _profile(experiment, steps, group)
     return found if group.first else None
 
@@ -102,7 +114,8 @@ def _profile(experiment: spec.Experiment, steps: int, group: Processes) -> dict[
     whole = sum(seconds.values())
     units = train.batch * objective.size
     flops = made.flops_per_unit * units
-    peak, bus = ceiling(device, precision, convolves(made.model)), bandwidth(device)
+    peak = ceiling(device, precision, convolves(made.model), train.products)
+    bus, told = bandwidth(device), published(device, precision, train.products)
     return {
         "seconds": seconds,
         "bottleneck": max(seconds, key=lambda name: seconds[name]),
@@ -114,6 +127,7 @@ def _profile(experiment: spec.Experiment, steps: int, group: Processes) -> dict[
         "ceiling": peak,
         "bandwidth": bus,
         "utilisation": flops / whole / (peak * group.count),
+        "mfu": None if told is None else flops / whole / (told * group.count),
         "bound": "compute" if flops / group.count / traffic.bytes > peak / bus else "memory",
         "precision": precision,
         "device": device.type,

@@ -74,7 +74,7 @@ def train(
     with interrupt or Interrupt() as heard, clock("startup"):
         device = pick_device(experiment.train.device)
         keep_memory()
-        with processes(device, experiment.train.mesh) as group:
+        with machine.multiplying(experiment.train, device), processes(device, experiment.train.mesh) as group:
             run = Run(experiment, group, clock, heard, reporter, started, callbacks)
             try:
                 return run.carry_out(folder, name, sample)
@@ -187,7 +187,7 @@ class Run:
         experiment, device = self.experiment, self.group.device
         precision = pick_precision(experiment.train.precision, device)
         _, model, *_ = outline(experiment, self.source)
-        peak = ceiling(device, precision, machine.convolves(model))
+        peak = ceiling(device, precision, machine.convolves(model), experiment.train.products)
         compile = experiment.train.compile
         if compile == "auto" and experiment.train.mesh.tensor > 1:
             compile = False  # layers are cut as they run
@@ -220,9 +220,7 @@ class Run:
                 else None
             )
             if choices.compile and passes is None:
-                compiling.casts_as_written(experiment)
-                for block in made.model.blocks:
-                    block.compile()
+                compiling.compile_blocks(experiment, made.model.blocks)
             trainer = Trainer(
                 made,
                 held_out,
@@ -343,6 +341,7 @@ class Run:
             units=now.units,
             units_per_second=now.units / now.seconds if now.seconds else None,
             utilisation=trainer.utilisation(),
+            mfu=machine.of_published(trainer.utilisation(), trainer.choices, self.experiment.train.products),
             flops=trainer.made.flops_per_unit * now.units,
             parameters=_parameters(trainer),
             active_seconds={part: round(value, 3) for part, value in clock.seconds.items()},

@@ -10,12 +10,13 @@ from typing import Any
 class Summary:
     """What came of a run; ``record`` is ``summary.json``.
 
-    ``metric``: name, value, unit and ``better`` of the primary metric at the end; ``best``: step and value;
-    ``metrics``: value, unit and ``better`` of all, by name. ``loss``: of the last update, by ``term`` (nats a
-    token of text). ``units``: trained on, of kind ``unit``. ``utilisation``: of the machine's measured
-    ceiling of matrix products. ``sample``: what the model shows, as text. ``stopped``: the signal that ended
-    it early. ``sent``: what workers that train apart said (``danlu.train.communication.sent``; None: there
-    was one). ``regime``: as ``danlu.train.regime`` says it.
+    ``metric``: name, value, unit and ``better`` of the primary metric at the end; ``best``: step and
+    value; ``metrics``: value, unit and ``better`` of all, by name. ``loss``: of the last update, by
+    ``term`` (nats a token of text). ``units``: trained on, of kind ``unit``. ``utilisation``: of the
+    machine's measured ceiling of matrix products; ``mfu``: of the rate that the maker publishes (None:
+    not known). ``sample``: what the model shows, as text. ``stopped``: the signal that ended it early.
+    ``sent``: what workers that train apart said (``danlu.train.communication.sent``; None: there was
+    one). ``regime``: as ``danlu.train.regime`` says it.
     """
 
     run: str
@@ -30,6 +31,7 @@ class Summary:
     units: int
     units_per_second: float | None
     utilisation: float | None
+    mfu: float | None
     flops: int
     parameters: int
     active_seconds: dict[str, float]

@@ -12,7 +12,7 @@ from tests.train import small
 
 KEYS = {
     "seconds", "bottleneck", "tokens_per_second", "flops", "bytes", "intensity", "ceiling", "bandwidth",
-    "utilisation", "bound", "precision", "device", "kernels", "operators", "parts", "unit",
+    "utilisation", "mfu", "bound", "precision", "device", "kernels", "operators", "parts", "unit",
     "processes", "communication",
 }  # fmt: skip
 

@@ -41,7 +41,8 @@ def test_json_is_one_object_on_stdout_and_all_else_is_on_stderr(tmp_path: Path, 
     assert done.stdout.count("\n") == 1
     summary = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert {
-        "run", "metric", "loss", "steps", "tokens", "tokens_per_second", "utilisation", "active_seconds",
+        "run", "metric", "loss", "steps", "tokens", "tokens_per_second", "utilisation", "mfu",
+        "active_seconds",
         "wall_seconds", "sample",
     } <= set(summary)  # fmt: skip
     assert set(summary["metric"]) == {"name", "value", "unit", "better"}

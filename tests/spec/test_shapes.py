@@ -104,12 +104,14 @@ def test_a_model_is_its_own_nearest(shape):
 
 
 def test_warnings_are_about_multiples():
-    def of(size: int, vocabulary: int) -> list[str]:
+    def of(size: int, vocabulary: int, width: int = 8) -> list[str]:
         return warnings(
-            Shape(name="", layers=1, width=8, heads=1, head_size=size, hidden=8, gated=False,
+            Shape(name="", layers=1, width=width, heads=1, head_size=size, hidden=8, gated=False,
                   vocabulary=vocabulary, tied=True)
         )  # fmt: skip
 
     assert of(64, 50304) == of(72, 64) == []
     assert "multiple of 8" in of(20, 64)[0]
     assert "50304" in of(64, 50257)[0]
+    assert "heads of 128" in of(64, 64, 512)[0]  # four of them at the least
+    assert of(64, 64, 508) == of(128, 64, 512) == of(32, 64, 512) == []

@@ -117,6 +117,43 @@ def test_where_compiling_fails_the_run_goes_on_and_says_so(
     assert small.rows(tmp_path / "run") == small.rows(tmp_path / "eager")
 
 
+WINDOWS = [f"{{window: {3 + i}}}" for i in range(9)]  # more than PyTorch compiles of one function by itself
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", [True, False])
+def test_layers_of_different_windows_and_evaluations_make_no_more_graphs(corpus: Path, whole: bool) -> None:
+    """One for training and one for evaluation, whose last pass is filled up; block by block as many for each
+    layer, and none of them runs without one."""
+    import torch._dynamo
+    from torch._dynamo.testing import CompileCounter
+
+    pattern = f"model.pattern=[{', '.join(WINDOWS)}]"
+    of = resolve(small.words(corpus, "model.layers=9", "model.width=16", "model.mixer.heads=2", pattern))
+    objective = objective_of(of, prepare(of.data))
+    made = assemble(of, objective)
+    torch._dynamo.reset()
+    counter, loss, score = CompileCounter(), objective.loss, objective.score
+    compiling.compiled(of, objective)  # says how
+    if whole:
+        loss, score = (torch.compile(f, dynamic=False, backend=counter) for f in (loss, score))
+    else:
+        compiling.compile_blocks(of, made.model.blocks, backend=counter)
+    held_out = objective.held_out(500)
+    rows = 5
+    assert held_out.count % rows
+    from danlu.objectives import Draw
+    from danlu.train.evaluate import evaluate
+
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        for step in range(2):
+            draw = Draw(0, step, 8 * step, 0, 8)
+            example = to_device(objective.example(draw), torch.device("cpu"))
+            loss(made.model, example).minimised.backward()
+            evaluate(made.model, objective, held_out, made.group, rows=rows, score=score, padded=True)
+    assert counter.frame_count == (2 if whole else 2 * len(WINDOWS))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("idea", ["", "+vq-attention", "+masked-lm"])
 def test_warming_up_changes_nothing_and_makes_two_graphs(corpus: Path, idea: str) -> None:

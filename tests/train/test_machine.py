@@ -11,10 +11,23 @@ import pytest
 import torch
 
 from danlu.spec import resolve
+from danlu.spec.devices import device
 from danlu.train import machine
 from danlu.train import run as runs
+from danlu.train.choices import Choices
+from danlu.train.environment import environment
 from danlu.train.errors import RunError
-from danlu.train.machine import PRECISIONS, ceiling, fast_bfloat16, keep_memory, pick_device, pick_precision
+from danlu.train.machine import (
+    PRECISIONS,
+    ceiling,
+    fast_bfloat16,
+    keep_memory,
+    multiplying,
+    of_published,
+    pick_device,
+    pick_precision,
+    published,
+)
 from danlu.train.trainer import Silent
 
 CPU = torch.device("cpu")
@@ -64,7 +77,7 @@ def test_a_run_asks_for_the_ceiling_of_what_its_network_does(
     """A U-Net's convolutions are faster than matrices on some CPUs: beside those they were beyond 100 %."""
     pytest.importorskip("sklearn")
 
-    def asked(device: torch.device, precision: str, convolving: bool) -> float:
+    def asked(device: torch.device, precision: str, convolving: bool, products: object) -> float:
         raise RunError(f"convolving = {convolving}")
 
     monkeypatch.setattr(runs, "ceiling", asked)
@@ -133,3 +146,37 @@ def test_without_glibc_nothing_happens(monkeypatch: pytest.MonkeyPatch, missing:
     keep_memory()
     monkeypatch.setattr(machine.sys, "platform", "darwin")
     keep_memory()
+
+
+def test_tf32_is_set_within_a_run_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, train = torch.device("cuda"), resolve(["tiny", "train.products=tf32"]).train
+    with (
+        pytest.raises(RunError, match=r"train\.products = tf32, and cpu here has no TF32"),
+        multiplying(train, CPU),
+    ):
+        pass
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    with pytest.raises(RunError, match="8\\.0 and later"), multiplying(train, cuda):
+        pass
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    before = environment({}, {})["settings"]["float32_precision"]
+    with multiplying(train, cuda):
+        assert environment({}, {})["settings"]["float32_precision"] == "high"
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"  # what the compiler asks
+    assert environment({}, {})["settings"]["float32_precision"] == before == "highest"
+    with multiplying(resolve("tiny").train, CPU):
+        assert environment({}, {})["settings"]["float32_precision"] == before
+
+
+def test_the_published_rate_is_that_of_the_device_and_its_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, h200 = torch.device("cuda"), device("h200")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    assert published(cuda, "bfloat16") == published(cuda, "bfloat16", "float8") == h200.rate("bfloat16")
+    assert published(cuda, "float32") == h200.rate("float32") < h200.rate("tf32")
+    assert published(cuda, "float32", "tf32") == h200.rate("tf32")
+    choices = Choices("cuda", "bfloat16", False, {}, 0.8 * h200.rate("bfloat16"))
+    assert of_published(0.5, choices, None) == pytest.approx(0.4)
+    assert of_published(None, choices, None) is None
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    assert published(cuda, "bfloat16") is None and of_published(0.5, choices, None) is None
+    assert published(CPU, "bfloat16") is None
