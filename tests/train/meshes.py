@@ -1,6 +1,7 @@
 """Trainings of some updates in float64, by one process and by several: a script, and what starts it.
 
-One start of the processes trains many cases, each of them as ``(words, mesh)``.
+One start of the processes trains many cases, each of them as ``(words, mesh)``; of a list of meshes the next
+goes on from the checkpoint of the one before, and None is one process.
 """
 
 from __future__ import annotations
@@ -71,6 +72,28 @@ def weights(made: Any) -> dict[str, torch.Tensor]:
     }
 
 
+def tensors(made: Any) -> dict[str, dict[str, torch.Tensor]]:
+    """What a checkpoint holds of it."""
+    from danlu import optim
+
+    for rule in made.rules:
+        rule.prepare()
+    return {"model": made.model.state_dict(), "optimizer": optim.state_tensors(made.rules)}
+
+
+def put_back(made: Any, folder: Path) -> None:
+    """Stand where the checkpoint in ``folder`` is, which any mesh may have written."""
+    from danlu import optim
+    from danlu.train import checkpoint, sharded
+
+    if any(hasattr(p, "full_tensor") for _, p in made.named):
+        sharded.load_sharded(folder, sharded.flatten(tensors(made)))
+        return
+    kept, _ = checkpoint.load(folder)
+    checkpoint.fill(made.model, kept["model"], str(folder))
+    optim.load_state_tensors(made.rules, kept["optimizer"])
+
+
 def close(found: torch.Tensor, wanted: torch.Tensor, what: str, bound: float = BOUND) -> None:
     torch.testing.assert_close(found, wanted, rtol=bound, atol=bound, msg=lambda said: f"{what}: {said}")
 
@@ -79,6 +102,7 @@ def work(rank: int, count: int, store: str, cases: list[Any]) -> None:
     import torch.distributed as dist
 
     from danlu.spec import Mesh
+    from danlu.train import sharded
     from danlu.train.mesh import axes_of
     from danlu.train.parallel import ALONE, Processes
 
@@ -91,16 +115,29 @@ def work(rank: int, count: int, store: str, cases: list[Any]) -> None:
             known[key] = torch.tensor(updated(one), dtype=torch.float64), weights(one)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=count)
     wrong = []
-    for words, mesh in cases:
+
+    def on(words: list[str], mesh: dict[str, int]) -> Any:
         axes = axes_of(Mesh(**mesh), "cpu") if mesh else None
         given = [f"train.mesh.{name}={size}" for name, size in mesh.items()]
-        kind = "fsdp" if "replicate" in mesh or "fsdp" in words else "ddp"
+        kind = "fsdp" if "replicate" in mesh else "ddp"
         group = Processes(rank, count, torch.device("cpu"), axes)
-        said = f"{' '.join(words[-3:])} on {mesh}"
+        return assembled([*words, f"train.parallel={kind}", *given], group)
+
+    for number, (words, meshes) in enumerate(cases):
+        said, found = f"{' '.join(words[-3:])} on {meshes}", []
+        meshes = meshes if isinstance(meshes, list) else [meshes]
         try:
-            made = assembled([*words, f"train.parallel={kind}", *given], group)
+            for part, mesh in enumerate(meshes):  # one goes on from the other's checkpoint
+                made = on(words, mesh) if mesh is not None else assembled(words, ALONE)
+                folder = Path(store).parent / f"{number}"
+                if part:
+                    put_back(made, folder)
+                end = UPDATES * (part + 1) // len(meshes)
+                found += updated(made, UPDATES * part // len(meshes), end)
+                if part + 1 < len(meshes):
+                    sharded.save_sharded(folder, end, sharded.flatten(tensors(made)), {})
             numbers, whole = known[" ".join(words)]
-            close(torch.tensor(updated(made), dtype=torch.float64), numbers, said)
+            close(torch.tensor(found, dtype=torch.float64), numbers, said)
             for name, tensor in weights(made).items():
                 close(tensor, whole[name].to(tensor.dtype), f"{said}: {name}")
         except (AssertionError, ValueError) as error:  # the same on all processes, which go on together
@@ -109,7 +146,7 @@ def work(rank: int, count: int, store: str, cases: list[Any]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def check(folder: Path, count: int, cases: list[tuple[list[str], dict[str, int]]]) -> None:
+def check(folder: Path, count: int, cases: list[tuple[list[str], Any]]) -> None:
     """Train ``cases`` by ``count`` processes, each of which compares with one."""
     path = small.corpus(folder)
     size = ["optimizer=adamw", f"train.batch={BATCH}", "train.steps=10", "model.layers=2"]

@@ -58,6 +58,19 @@ def test_every_rule_on_replicas_of_tensor_parallel_shards(tmp_path: Path, rules:
     check(tmp_path, 4, [([f"optimizer={r}", *MORE.get(r, []), "schedule=constant"], EVERY[4]) for r in rules])
 
 
+@pytest.mark.slow
+def test_a_checkpoint_goes_on_on_any_mesh(tmp_path: Path) -> None:
+    """Two by two, four, one; and other ways. Rows of 20 and of the vocabulary four do not share evenly."""
+    two, four = {"replicate": 1, "tensor": 2}, {"replicate": 1}
+    check(tmp_path, 4, [
+        (["model.width=20"], [two, four, None]),
+        (["model.width=20", "optimizer=soap", *MORE["soap"]], [two, {"replicate": 2}, {"tensor": 2}, four]),
+        (["model.width=20", "optimizer=muon", "model.tied=false"], [{"replicate": 2, "tensor": 2}, None]),
+        (["optimizer=adafactor", "model.mixer=lru", "model.position=none"], [two, four, {}]),
+        (["model.mixer={kind: vq, heads: 2, codes: 4}", "model.position=none"], [two, four, None]),
+    ])  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "words",
     [
