@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from danlu.spec.mesh import Mesh
 from danlu.train.machine import PRECISIONS
 
 
@@ -24,6 +25,11 @@ class Choices:
         kinds = {"device": str, "precision": tuple(PRECISIONS), "compile": bool}
         kernels = {"open": ({...: str}, None), "masked": ({...: str}, None)}
         return {**kinds, "attention": (kernels, str), "ceiling_flops": float}
+
+    def on(self, mesh: Mesh) -> Choices:
+        """What holds of them on ``mesh``: layers of tensor parallel processes are cut as they run, which is
+        not compiled."""
+        return replace(self, compile=self.compile and mesh.tensor == 1)
 
     @classmethod
     def read(cls, saved: dict[str, Any]) -> Choices:

@@ -167,7 +167,7 @@ class Run:
         with self.interrupt.at_once():
             record = group.on_first(lambda: self.earlier(folder))
             chosen = group.share(record["choices"] if record else asdict(self.choose()))
-        choices = Choices.read(chosen)
+        choices = Choices.read(chosen).on(self.experiment.train.mesh)
         with ExitStack() as kept:
             try:
                 kept.enter_context(kernel_choice(choices.attention))
@@ -189,8 +189,6 @@ class Run:
         _, model, *_ = outline(experiment, self.source)
         peak = ceiling(device, precision, machine.convolves(model), experiment.train.products)
         compile = experiment.train.compile
-        if compile == "auto" and experiment.train.mesh.tensor > 1:
-            compile = False  # layers are cut as they run
         if compile == "auto" and experiment.train.quantize is not None:
             compile = False  # the graph would change when rounding begins
         if compile == "auto" and getattr(getattr(experiment.objective, "teacher", None), "hidden", None):
