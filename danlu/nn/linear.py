@@ -19,12 +19,20 @@ _DEVICE: ContextVar[str | None] = ContextVar("device of new weights", default=No
 @contextmanager
 def weights_on_meta() -> Iterator[None]:
     """Within, the weights of new linear maps and embeddings are on the meta device, which holds shapes and no
-    numbers; all else is made as ever."""
+    numbers; all else is made as ever, with the same random numbers."""
     before = _DEVICE.set("meta")
     try:
         yield
     finally:
         _DEVICE.reset(before)
+
+
+def _without_numbers(module: nn.Module) -> None:
+    """Let go of the weights, where new ones are to be on another device. They were drawn: what a part draws
+    after them in its constructor is then what it is without ``weights_on_meta``."""
+    if (device := _DEVICE.get()) is not None:
+        for name, p in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(p.detach().to(device)))
 
 
 class Linear(nn.Linear):
@@ -49,7 +57,8 @@ class Linear(nn.Linear):
     def __init__(
         self, inputs: int, outputs: int, bias: bool = True, rows: tuple[int, ...] | None = None
     ) -> None:
-        super().__init__(inputs, outputs, bias=bias, device=_DEVICE.get())
+        super().__init__(inputs, outputs, bias=bias)
+        _without_numbers(self)
         self.rows = rows or (outputs,)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -72,7 +81,8 @@ class Embedding(nn.Embedding):
     stackable = True
 
     def __init__(self, count: int, width: int) -> None:
-        super().__init__(count, width, device=_DEVICE.get())
+        super().__init__(count, width)
+        _without_numbers(self)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         if self.weight.ndim == 2:

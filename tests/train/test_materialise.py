@@ -24,6 +24,10 @@ CASES = {
     "lru": ["nano", "model.mixer=lru", "model.position=none"],
     "spans": ["tiny", "+span-corruption", "model.width=48", "model.mixer.heads=3"],
     "bfloat16": ["nano", "train.weights=bfloat16"],
+    # What is drawn in a constructor, after linear maps that are on the meta device.
+    "codebooks": ["nano", "model.mixer=vq", "model.position=none"],
+    "kernels": ["nano", "model.position=kerple", "model.mixer.gate=heads"],
+    "relative": ["nano", "model.position=relative"],
 }
 
 
