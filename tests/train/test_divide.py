@@ -67,7 +67,7 @@ def test_a_checkpoint_goes_on_on_any_mesh(tmp_path: Path) -> None:
         (["model.width=20", "optimizer=soap", *MORE["soap"]], [two, {"replicate": 2}, {"tensor": 2}, four]),
         (["model.width=20", "optimizer=muon", "model.tied=false"], [{"replicate": 2, "tensor": 2}, None]),
         (["optimizer=adafactor", "model.mixer=lru", "model.position=none"], [two, four, {}]),
-        (["model.mixer={kind: vq, heads: 2, codes: 4}", "model.position=none"], [two, four, None]),
+        (["model.mixer={kind: vq, heads: 2, codes: 4}", "model.position=none"], [two, four, {}]),
     ])  # fmt: skip
 
 
