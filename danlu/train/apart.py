@@ -68,7 +68,7 @@ class Apart(Update):
             rows = mine[place * each : (place + 1) * each]
             torch.manual_seed(seed_of(made.experiment.train.seed, step, worker))
             with self.workers.turn(place):
-                total += self._passes(step, first, rows, micro, count / terms)
+                total = total + self._passes(step, first, rows, micro, count / terms)
             self.grads.append([p.grad for _, p in self.named])
             norms.append(total_norm(self._gradients()).double())
             super().clear()
