@@ -102,7 +102,6 @@ _LEFT_OUT = {
     "average": "the global weights are an average already",
     "quantize": "workers would begin to round apart",
     "precise_bn": "running averages cannot be averaged over workers",
-    "internals_every": "there is one network for each worker to look into",
     "noise_every": "each worker has a gradient of its own",
     "skip": "each worker has spikes of its own",
     "ring": "danlu spikes repeats the updates of one network",

@@ -99,6 +99,9 @@ class Apart(Update):
     def clear(self) -> None:
         self.grads = []
 
+    def inside(self) -> AbstractContextManager[None]:
+        return self._again(0) if self.grads else self.workers.turn(0)
+
     def gather(self) -> None:
         with torch.no_grad():
             self.workers.outer.gather()

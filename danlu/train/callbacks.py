@@ -142,7 +142,8 @@ class Precise(Callback):
 
 
 class LookInside(Callback):
-    """Every ``train.internals_every`` updates: what goes on inside the network."""
+    """Every ``train.internals_every`` updates: what goes on inside the network, of several workers that train
+    apart in that of the first."""
 
     def __init__(self) -> None:
         self._look: Look | None = None
@@ -156,17 +157,18 @@ class LookInside(Callback):
             mine, micro = run.update.rows(run.examples)
             example = run.update.example(run.draw(mine.start, mine.start + micro))
             logits = run.objective.output == "logits"
-            look.activations(lambda: run.objective.loss(run.model, example), logits=logits)
+            with run.update.inside():
+                look.activations(lambda: run.objective.loss(run.model, example), logits=logits)
 
     def after_gradients(self, run: Trainer) -> None:
         if self._look is not None:
-            with run.clock("other"):
+            with run.clock("other"), run.update.inside():
                 self._look.before(run.update.scale.scale)
 
     def after_step(self, run: Trainer) -> None:
         if self._look is None or not run.applied:
             return
-        with run.recording.during("look"), run.clock("other"):
+        with run.recording.during("look"), run.clock("other"), run.update.inside():
             inside = self._look.after()
         run.write(run.where() | {"inside": inside})
 

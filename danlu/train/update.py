@@ -151,6 +151,10 @@ class Update:
         _copy(self.buffers, self.before)
         skip_update(self.made.model)
 
+    def inside(self) -> AbstractContextManager[None]:
+        """Within, the network is the one to look into, with its gradients where there are some."""
+        return nullcontext()
+
     def gather(self) -> None:
         """Let the network have the weights to evaluate and to save, where they lie apart."""
 

@@ -151,6 +151,23 @@ def test_a_run_learns_and_is_evaluated_by_its_global_weights(tmp_path: Path, cor
     assert summary["steps"] == 30 and summary["tokens"] == 30 * 8 * 16
 
 
+def test_a_look_inside_is_at_the_first_worker_and_changes_nothing(tmp_path: Path, corpus: Path) -> None:
+    """With one worker it is that of a run without rounds, but where a round ends."""
+    one = "train.outer={kind: diloco, workers: 1, every: 4, lr: 1.0, momentum: 0.0}"
+    runs = {"plain": [], "seen": [one], "unseen": [one]}
+    found = {}
+    for name, more in runs.items():
+        every = [] if name == "unseen" else ["train.internals_every=3"]
+        small.run(corpus, tmp_path / name, *RUN, *more, *every)
+        found[name] = [row["inside"] for row in small.rows(tmp_path / name) if "inside" in row]
+    assert len(found["plain"]) == len(found["seen"]) == 5 and not found["unseen"]
+    for plain, seen in zip(found["plain"], found["seen"], strict=True):
+        assert plain.keys() == seen.keys() and any(name.startswith("update/") for name in seen)
+        for name, value in plain.items():
+            assert seen[name] == pytest.approx(value, rel=1e-2, abs=1e-4), name
+    assert small.losses(tmp_path / "seen") == small.losses(tmp_path / "unseen")
+
+
 def test_global_weights_change_at_the_end_of_a_round_alone(tmp_path: Path, corpus: Path) -> None:
     more = ["train.outer={kind: diloco, workers: 2, every: 4}", "train.evaluate_every=1", "train.steps=8"]
     small.run(corpus, tmp_path / "run", *RUN, *more)
@@ -287,7 +304,8 @@ def test_bytes_a_token_are_those_of_the_formula(tmp_path: Path, corpus: Path) ->
             ["train.average=ema"],
             "average = ema does not go with train.outer.kind = diloco: the global weights are",
         ),
-        (["train.internals_every=1"], "internals_every = 1 does not go with train.outer.kind = diloco"),
+        (["train.noise_every=1", "train.microbatch=2"], "noise_every = 1 does not go with train.outer.kind ="),
+        (["train.mesh.tensor=2"], "does not go with train.outer.kind = diloco: each worker holds its whole"),
         (["train.skip=loss"], "skip = loss does not go with train.outer.kind = diloco"),
         (["train.batch=6"], "batch = 6 cannot be shared among train.outer.workers = 4"),
         (["train.microbatch=4"], "microbatch = 4 does not divide the 2 sequences of a worker"),
