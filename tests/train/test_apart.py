@@ -304,7 +304,7 @@ def test_bytes_a_token_are_those_of_the_formula(tmp_path: Path, corpus: Path) ->
             ["train.average=ema"],
             "average = ema does not go with train.outer.kind = diloco: the global weights are",
         ),
-        (["train.noise_every=1", "train.microbatch=2"], "noise_every = 1 does not go with train.outer.kind ="),
+        (["train.noise_every=1", "train.microbatch=2"], "noise_every = 1 does not go with train.outer"),
         (["train.mesh.tensor=2"], "does not go with train.outer.kind = diloco: each worker holds its whole"),
         (["train.skip=loss"], "skip = loss does not go with train.outer.kind = diloco"),
         (["train.batch=6"], "batch = 6 cannot be shared among train.outer.workers = 4"),
