@@ -54,6 +54,7 @@ SECTIONS = (
     Section(
         "attention", "bench.gpu.attention.rows", 30, "which kernel PyTorch takes for each kind of attention"
     ),
+    Section("flex", "bench.gpu.flexible.rows", 90, "masks and scores that the compiler writes a kernel for"),
     Section(
         "resume", "bench.gpu.resume.rows", 40, "a run that is killed and resumed against one that is not"
     ),

@@ -29,8 +29,6 @@ import torch
 Row = dict[str, Any]
 T = TypeVar("T")
 
-PUBLISHED = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # FLOP/s in bfloat16, dense; of the SXM boards
-
 
 @dataclass(frozen=True)
 class Place:
@@ -86,8 +84,9 @@ class Place:
 
     def published(self) -> float | None:
         """FLOP/s in bfloat16 of this GPU as its maker says, by which most people count utilisation."""
-        name = torch.cuda.get_device_name() if self.cuda else ""
-        return next((rate for model, rate in PUBLISHED.items() if model in name), None)
+        from danlu.train.machine import published
+
+        return published(self.device, "bfloat16")
 
 
 @contextmanager

@@ -231,7 +231,7 @@ def test_a_rule_that_is_wrong_on_the_device_is_seen(monkeypatch: pytest.MonkeyPa
 
 def test_the_published_rate_is_that_of_the_board(monkeypatch: pytest.MonkeyPatch) -> None:
     at = Place(torch.device("cuda"), True, Path())
-    for name, rate in (("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H200", 989e12), ("Tesla T4", None)):
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda name=name: name)
+    for name, rate in (("NVIDIA H100 80GB HBM3", 989.4e12), ("NVIDIA H200", 989.4e12), ("Tesla T4", None)):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
         assert at.published() == rate
     assert Place(torch.device("cpu"), True, Path()).published() is None
