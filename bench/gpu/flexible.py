@@ -36,9 +36,13 @@ def cases(at: Place, q: torch.Tensor, documents: torch.Tensor) -> Iterator[tuple
     yield "soft-cap", {"softcap": 30.0}, "eager"
     yield "sinks", {"normaliser": Sinks(heads).to(at.device), "window": length // 8}, "eager"
     for name, part in (("alibi", ALiBi(heads, q.shape[-1])), ("t5", T5Buckets(heads, q.shape[-1]))):
-        made = part.to(at.device)
-        bias = ByDistance(lambda p=made: p.numbers(q, length), lambda p=made: p.bias(q, length), at.cuda)
-        yield name, {"bias": bias}, "sdpa"
+        yield name, {"bias": by_distance(part.to(at.device), q, at.cuda)}, "sdpa"
+
+
+def by_distance(part: Any, q: torch.Tensor, learned: bool) -> ByDistance:
+    """What a position adds to the scores of ``q``."""
+    length = q.shape[2]
+    return ByDistance(lambda: part.numbers(q, length), lambda: part.bias(q, length), learned)
 
 
 def one(at: Place, name: str, inputs: list[torch.Tensor], given: dict[str, Any], other: str) -> Row:

@@ -62,11 +62,12 @@ def packed(
 
     batch, heads, length, _ = q.shape
     size = v.shape[-1]
-    flat = [filled(t, 8).transpose(1, 2).flatten(0, 1) for t in (q, k, v)]
+    query, key, value = (filled(t, 8).transpose(1, 2).flatten(0, 1) for t in (q, k, v))
     at = boundaries(documents, room)
-    left = -1 if window is None else window - 1
+    seen = (-1 if window is None else window - 1, 0)
+    gqa = heads != k.shape[1]
     y = varlen_attn(
-        *flat, at, at, length, length, scale=scale, window_size=(left, 0), enable_gqa=heads != k.shape[1]
+        query, key, value, at, at, length, length, scale=scale, window_size=seen, enable_gqa=gqa
     )  # fmt: skip
     assert isinstance(y, torch.Tensor)
     return first(y, size).unflatten(0, (batch, length)).transpose(1, 2)
