@@ -16,6 +16,13 @@ def train(
     run: Annotated[
         Path | None, typer.Option("--run", help="The run's folder. The same command again resumes the run.")
     ] = None,
+    processes: Annotated[
+        str | None,
+        typer.Option(
+            "--processes",
+            help="Numbers of processes that torchrun may go on with, such as 2,4; checked first.",
+        ),
+    ] = None,
     shrink: Shrink = None,
     as_json: AsJson = False,
 ) -> int:
@@ -27,7 +34,7 @@ def train(
     from danlu.spec.kept import lacking
     from danlu.spec.shrink import resolve
 
-    words = words or []
+    words, counts = words or [], _counts(processes)
     try:
         wanted = resolve(words, shrink)
     except SpecError:
@@ -43,7 +50,7 @@ def train(
         check_imported(Path(words[0]), run)
     progress = Progress(wanted.objective.metrics[0], wanted.unit)
     try:
-        summary = carry_out(wanted, run, progress, name=name_of(words, shrink))
+        summary = carry_out(wanted, run, progress, name=name_of(words, shrink), counts=counts)
     finally:
         progress.close()
     if summary is None:  # not the first of several processes
@@ -61,6 +68,17 @@ def train(
     else:
         _tell(summary)
     return 0
+
+
+def _counts(said: str | None) -> set[int]:
+    """The numbers that an option names."""
+    from danlu.spec.errors import SpecError
+
+    parts = [] if said is None else [part.strip() for part in said.split(",")]
+    for part in parts:
+        if not (part.isascii() and part.isdigit() and 0 < int(part) < 10**6):
+            raise SpecError(f"--processes = {said}: {part!r} is no number of processes; allowed: such as 2,4")
+    return set(map(int, parts))
 
 
 def _tell(summary: dict[str, Any]) -> None:

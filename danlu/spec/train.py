@@ -104,6 +104,18 @@ class Train(Spec):
                 said[f"ramp.{i}.by"] = stage.by
         return said | {"batch": self.batch}
 
+    def check_shared(self, processes: int) -> None:
+        """Raises ValueError where a batch cannot be shared among so many data parallel ``processes``."""
+        for name, count in self.batches().items():
+            each, left = divmod(count, processes)
+            if left:
+                raise ValueError(f"train.{name} = {count} cannot be shared among {processes} processes")
+            if self.microbatch is not None and each % self.microbatch:
+                raise ValueError(
+                    f"train.microbatch = {self.microbatch} does not divide the {each} sequences "
+                    f"of a process (train.{name} = {count} over {processes})"
+                )
+
     @model_validator(mode="after")
     def _quantizes_alone(self) -> Self:
         if self.quantize is None:

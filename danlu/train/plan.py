@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from danlu import spec
 from danlu.optim import Progress
 from danlu.spec.durations import Duration, length
+from danlu.spec.errors import either
 from danlu.train.errors import RunError
+
+if TYPE_CHECKING:
+    from danlu.train.parallel import Processes
 
 
 class Plan:
@@ -24,15 +30,10 @@ class Plan:
 
     def __init__(self, train: spec.Train, context: int, processes: int = 1) -> None:
         self.train, self.context = train, context
-        for name, count in train.batches().items():
-            each, left = divmod(count, processes)
-            if left:
-                raise RunError(f"train.{name} = {count} cannot be shared among {processes} processes")
-            if train.microbatch is not None and each % train.microbatch:
-                raise RunError(
-                    f"train.microbatch = {train.microbatch} does not divide the {each} sequences "
-                    f"of a process (train.{name} = {count} over {processes})"
-                )
+        try:
+            train.check_shared(processes)
+        except ValueError as error:
+            raise RunError(str(error)) from None
 
     def progress(self, step: float, tokens: float, seconds: float = 0.0) -> float:
         """The share of the run that is done, by the bound that is nearest."""
@@ -128,6 +129,20 @@ class Plan:
 def updates_of(experiment: spec.Experiment) -> int | None:
     """The updates of a run of ``experiment``; None where seconds bound it."""
     return Plan(experiment.train, experiment.data.size).updates
+
+
+def check_counts(experiment: spec.Experiment, counts: Collection[int], group: Processes) -> None:
+    """Raises ``RunError``, once in the ``group``, where a run of ``experiment`` could not share its batches
+    among each of ``counts`` processes, one of which it may go on with, or where the group's is none of
+    these."""
+    for count in sorted(counts):
+        try:
+            experiment.train.check_shared(experiment.train.mesh.data(count))
+        except ValueError as error:
+            raise group.once(RunError(f"with {count} processes: {error}")) from None
+    if counts and group.count not in counts:
+        there = "is 1 process" if group.count == 1 else f"are {group.count} processes"
+        raise group.once(RunError(f"there {there}; allowed: {either(map(str, sorted(counts)))}"))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import cache
@@ -37,6 +37,7 @@ from danlu.train.memory import check_memory
 from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
 from danlu.train.parallel import Processes, processes
+from danlu.train.plan import check_counts
 from danlu.train.regime import regime
 from danlu.train.summary import Summary
 from danlu.train.teacher import check_teacher, teach
@@ -56,12 +57,13 @@ def train(
     started: float = danlu.STARTED,
     sample: bool = True,
     callbacks: Sequence[Callback] = (),
+    counts: Collection[int] = (),
 ) -> dict[str, Any] | None:
     """Carry out ``experiment`` in ``folder`` (a new one under ``runs/`` if None); resume what is there.
 
     ``started``: from when start-up is counted, on ``time.perf_counter``; a process that trains one run after
     another says so. ``sample``: whether the summary shows what the model makes. ``callbacks``: a user's own,
-    called beside danlu's (``danlu.train.callbacks``).
+    called beside danlu's (``danlu.train.callbacks``). ``counts``: see ``danlu.train.plan.check_counts``.
 
     Returns what is also written to ``summary.json``: ``Summary.record``. Of a run that a signal ended before
     its training began only ``run`` (None where there is no folder yet), ``steps``, ``sample`` and ``stopped``
@@ -75,6 +77,7 @@ def train(
         device = pick_device(experiment.train.device)
         keep_memory()
         with machine.multiplying(experiment.train, device), processes(device, experiment.train.mesh) as group:
+            check_counts(experiment, counts, group)
             run = Run(experiment, group, clock, heard, reporter, started, callbacks)
             try:
                 return run.carry_out(folder, name, sample)
@@ -378,10 +381,9 @@ def _differs(folder: Path, experiment: spec.Experiment) -> str:
     if not there.environment.exists() and store.latest_step(folder) is None:
         write_atomically(there.experiment, to_yaml(experiment).encode())  # it never began: nothing to protect
         return ""
-    before = resolve([str(there.experiment)])
     return "; ".join(
         f"{field} is {old} there and {new} here"
-        for field, old, new in difference(before, experiment)
+        for field, old, new in difference(resolve([str(there.experiment)]), experiment)
         if not field.startswith("train.mesh.")  # where it computes, and not what
     )
 

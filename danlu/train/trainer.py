@@ -30,6 +30,7 @@ from danlu.train.metrics import MetricsFile
 from danlu.train.plan import Plan
 from danlu.train.precision import LossScale
 from danlu.train.reading import Reading
+from danlu.train.saving import Saver
 from danlu.train.standard import standard
 from danlu.train.state import TrainerState, seed_of
 from danlu.train.update import to_device
@@ -98,6 +99,7 @@ class Trainer:
         # Within, what is evaluated has statistics of batch norms that are its own (``train.precise_bn``).
         self.measured_anew: Callable[[], AbstractContextManager[Any]] = nullcontext
         self.callbacks = standard(self, own)
+        self.saver = Saver(self)
 
     # ---------------------------------------------------------------- the loop
 
@@ -110,9 +112,12 @@ class Trainer:
         except Diverged as error:
             self.note(error)
             raise
+        finally:
+            self.saver.rest()
 
     def note(self, error: Diverged) -> None:
         """Write the last row of a run that has diverged."""
+        self.saver.rest()
         if self.metrics is not None:
             self.metrics.append(self.where() | {"step": error.step, "diverged": str(error)})
 
@@ -130,17 +135,21 @@ class Trainer:
                 self._each(lambda callback: callback.between_updates(self))
             except Stopped:
                 self.save()
-                self.ended_by = self.interrupt.requested
-                return False
+                return self._end(self.interrupt.requested)
             finished, signal = self.group.share((self.progress() >= 1, self.interrupt.requested))
             if finished and not self.last:
                 continue  # a callback ended it just now: it is evaluated and saved as at any end
             if finished or signal:
                 if self.state.saved < self.state.step:
                     self.save()
-                self.ended_by = None if finished else signal
-                return False
+                return self._end(None if finished else signal)
             return True
+
+    def _end(self, signal: str | None) -> bool:
+        self.ended_by = signal
+        with self.clock("checkpoint"):
+            self.saver.finish()
+        return False
 
     def warm_up(self) -> bool:
         """Compile before the first update. False where that fails: the run says so and goes on eagerly."""
@@ -306,24 +315,14 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of where the run stands."""
         self.settle()
-        now, keep = self.state, self.experiment.train.keep
+        now = self.state
         with self.recording.during("save"), self.clock("checkpoint"), self.averaged():
             metrics = self.metrics
             self.group.on_first(lambda: metrics.flush(durable=True) if metrics is not None else None)
             self._each(lambda callback: callback.before_save(self))
             before, now.saved = now.saved, now.step
-            state, stay = self.standing(), self.protected()
             try:
-                if self.update.sharded:
-                    from danlu.train import sharded  # imports torch.distributed
-
-                    flat = sharded.flatten(self.tensors())
-                    sharded.save_sharded(self.folder.path, now.step, flat, state, keep=keep, protect=stay)
-                else:
-                    path, tensors = self.folder.path, self.tensors()
-                    self.group.on_first(
-                        lambda: checkpoint.save(path, now.step, tensors, state, keep=keep, protect=stay)
-                    )
+                self.saver.save(self.standing())
             except BaseException:
                 now.saved = before
                 raise

@@ -60,19 +60,10 @@ def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
     ``tainted``: the code was edited while it ran. Raises what is no ``DanluError``: a defect, or a machine's
     failure.
     """
-    if code.loaded().tier_a != task["code"]:
-        return "stale"
-    try:
-        parts.unpack(task["parts"])
-    except DanluError as error:
-        write_failure(Path(task["folder"]), str(error), "failed", task["try"])
-        return "failed"
+    if (end := unready(task)) is not None:
+        return end
     job, folder = job_of(task), Path(task["folder"])
     interrupt = interrupt or Interrupt()
-    if job.processes > 1:
-        from danlu.lab.queue.group import carry_out_as_one_of
-
-        return carry_out_as_one_of(job, task, interrupt)
 
     def stop() -> None:
         if interrupt.requested is not None:
@@ -86,6 +77,17 @@ def carry_out(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
                 return settled(job, folder) or _try(job, folder, task, interrupt, stop)
         except Stopped:
             return "stopped"
+
+
+def unready(task: dict[str, Any]) -> End | None:
+    """How the job ends that this process cannot carry out; None where it can: its own parts are loaded."""
+    if code.loaded().tier_a != task["code"]:
+        return "stale"
+    try:
+        parts.unpack(task["parts"])
+    except DanluError as error:
+        return went_wrong(Path(task["folder"]), task["try"], "failed", error)
+    return None
 
 
 def settled(job: Job, folder: Path) -> End | None:

@@ -5,6 +5,7 @@ The first of them holds the lock, measures, and says how the job ended, as if it
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -13,8 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from danlu.files.lock import Lock
-from danlu.lab.queue.carry_out import LOCK, End, Stopped, concluded, settled, trained, went_wrong
-from danlu.lab.queue.job import FAILED, Job
+from danlu.lab.queue.carry_out import (
+    LOCK,
+    End,
+    Stopped,
+    concluded,
+    job_of,
+    settled,
+    trained,
+    unready,
+    went_wrong,
+)
+from danlu.lab.queue.job import FAILED
 from danlu.lab.queue.quiet import at_work
 from danlu.spec.errors import DanluError
 from danlu.train.interrupt import Interrupt
@@ -55,19 +66,24 @@ def told(variables: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def carry_out_as_one_of(job: Job, task: dict[str, Any], interrupt: Interrupt) -> End:
+def carry_out_as_one_of(task: dict[str, Any], interrupt: Interrupt | None = None) -> End:
     """``carry_out`` in one of the processes of a group; called in all of them. What the first returns is how
     the job ended."""
     from danlu.train.machine import pick_device
     from danlu.train.parallel import processes
 
-    folder, number = Path(task["folder"]), task["try"]
+    folder, number, interrupt = Path(task["folder"]), task["try"], interrupt or Interrupt()
+    experiment = json.loads(task["experiment"])
 
     def stop() -> None:
         if interrupt.requested is not None:
             raise Stopped
 
-    with ExitStack() as held, interrupt, processes(pick_device(job.experiment.train.device)) as group:
+    with ExitStack() as held, interrupt, processes(pick_device(experiment["train"]["device"])) as group:
+        end = unready(task)
+        if group.any(end is not None):  # in one of them: nobody waits for it
+            return end or "stale"
+        job = job_of(task)
 
         def begin() -> End | None:
             folder.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ class Job:
     nodes: int = 1
 
     def __post_init__(self) -> None:
-        mesh = self.experiment.train.mesh
+        train, mesh = self.experiment.train, self.experiment.train.mesh
         if not self.processes:
             count = mesh.tensor * mesh.pipeline * mesh.context * mesh.replicate
             object.__setattr__(self, "processes", count)
@@ -51,12 +51,9 @@ class Job:
                 f"a job of {self.processes} processes on {self.nodes} nodes; allowed: a multiple of the nodes"
             )
         try:
-            parts = mesh.data(self.processes)
+            train.check_shared(mesh.data(self.processes))
         except ValueError as error:
             raise LabError(str(error)) from None
-        for name, batch in self.experiment.train.batches().items():
-            if batch % parts:
-                raise LabError(f"train.{name} = {batch} cannot be shared among {parts} parts of a batch")
 
     @cached_property
     def hash(self) -> str:

@@ -25,6 +25,7 @@ from danlu.lab.queue.carry_out import (
     use,
     went_wrong,
 )
+from danlu.lab.queue.group import carry_out_as_one_of
 from danlu.lab.queue.job import FAILED, Job
 from danlu.lab.queue.quiet import at_work
 from danlu.spec.errors import DanluError
@@ -52,9 +53,10 @@ class _Member(NamedTuple):
 
 def carry_out_all(tasks: list[dict[str, Any]], interrupt: Interrupt | None = None) -> Ended:
     """``carry_out`` for each of ``tasks``, which are of one graph, together; raises what is no
-    ``DanluError``. One is carried out alone."""
+    ``DanluError``. One is carried out alone, or by this process among others."""
     if len(tasks) == 1:
-        return Ended([carry_out(tasks[0], interrupt)])
+        one = carry_out if tasks[0]["processes"] == 1 else carry_out_as_one_of
+        return Ended([one(tasks[0], interrupt)])
     if any(code.loaded().tier_a != task["code"] for task in tasks):
         return Ended(["stale"] * len(tasks))
     interrupt = interrupt or Interrupt()
