@@ -28,7 +28,9 @@ def plan(
     words: Words = None,
     device: Annotated[
         str,
-        typer.Option("--device", metavar="NAME", help="A device (h100, a100-40, rtx-4090, …) or YAML file."),
+        typer.Option(
+            "--device", metavar="NAME", help="h100, a100-40, rtx-4090, …, a YAML file, or here: measured."
+        ),
     ] = "h100",
     devices: Annotated[int, typer.Option("--devices", min=1, max=100_000, help="Number of devices.")] = 8,
     price: Annotated[
@@ -51,9 +53,11 @@ def plan(
     """
     from danlu.spec import resolve
     from danlu.spec.devices import device as known
+    from danlu.train.here import HERE, here
     from danlu.train.mesh_plan import mesh_plan
 
-    of, experiment = known(device), resolve(words or [])
+    experiment = resolve(words or [])
+    of = here() if device == HERE else known(device)
     found = mesh_plan(experiment, of, devices, price=price, mfu=mfu)
     if as_json:
         print_json(found)
@@ -74,6 +78,9 @@ def _tell(found: dict[str, Any]) -> None:
     )
     if found["mfu"] is not None:
         say(f"An estimate, by a measured MFU of {found['mfu']:.3g} on one device and published links.")
+    elif device["source"] == "measured here":
+        low, high = (found["reached"][end] for end in ("low", "high"))
+        say(f"An estimate: of rates measured here, {low:.0%} to {high:.0%} is assumed to be reached.")
     else:
         low, high = (found["reached"][end] for end in ("low", "high"))
         say(f"An estimate: of published rates, published runs of others reached {low:.0%} to {high:.0%}.")

@@ -22,8 +22,9 @@ class Device(Spec):
     """``peak``: dense FLOP/s of matrix products by precision. ``memory``: bytes. ``bandwidth``: bytes/s of
     its own memory. ``link``: bytes/s, in one direction, to the others in its machine, of which there are
     ``machine`` with itself; ``network``: bytes/s of each device, in one direction, to other machines (None:
-    not published). ``reached``: the shares of these rates, low and high, that published training runs reached
-    (``bench.plan``). ``also``: other names; ``seen_as``: what drivers call it; ``source``: who says so."""
+    not published). ``processor``: what PyTorch calls its kind. ``reached``: the shares of these rates, low
+    and high, that published training runs reached (``bench.plan``). ``also``: other names; ``seen_as``: what
+    drivers call it; ``source``: who says so."""
 
     name: str
     also: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class Device(Spec):
     link: PositiveFloat
     machine: PositiveInt = 8
     network: PositiveFloat | None = None
+    processor: Literal["cuda", "cpu"] = "cuda"
     reached: tuple[Fraction, Fraction] = REACHED
     source: str
 

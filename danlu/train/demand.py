@@ -35,7 +35,7 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
     precision = experiment.train.precision
     if precision == "auto":
         precision = next(name for name in ("bfloat16", "float16", "float32") if name in device.peak)
-    train = experiment.train.model_copy(update={"device": "cuda", "precision": precision})
+    train = experiment.train.model_copy(update={"device": device.processor, "precision": precision})
     experiment = experiment.model_copy(update={"train": train})
     objective, model, place, _ = outline(experiment, outlined(experiment, vocabulary))
     sketch(experiment, objective)

@@ -68,7 +68,7 @@ def mesh_plan(
         "asked": asked is not None,
         "chosen": None if made is None else _chosen(made, updates, price),
         "rounds": None if made is None else _rounds(experiment, demand, made),
-        "notes": _notes(experiment, demand, device, made, wanted, mfu),
+        "notes": _notes(experiment, demand, device, tried, made, wanted, mfu),
     }
 
 
@@ -205,10 +205,34 @@ def _rounds(experiment: spec.Experiment, demand: Demand, made: Step) -> dict[str
     }  # fmt: skip
 
 
+def _nothing(demand: Demand, device: Device, tried: list[Tried]) -> str:
+    """Why there is no mesh."""
+    refused = [one for one in tried if one.step and one.step.memory.total <= device.memory]
+    if refused:
+        one = refused[0]
+        return f"what fits is refused, such as {one.layout.said()}: {one.why}"
+    devices, least = tried[0].layout.devices, fewest(demand, device.memory)
+    help = "a smaller train.batch, train.recompute=true or more devices help"
+    if least > devices:
+        return (
+            f"nothing fits: weights, gradients and the optimizer's state take {least} of {device.name} at "
+            f"least, activations left out; {help}"
+        )
+    made = [one.step for one in tried if one.step]
+    if not made:
+        return f"no mesh is possible, such as {tried[0].layout.said()}: {tried[0].why}"
+    smallest = min(made, key=lambda one: one.memory.total)
+    return (
+        f"nothing fits: {smallest.layout.said()} takes the least, {smallest.memory.total / 1e9:,.1f} GB, and "
+        f"{device.name} has {device.memory / 1e9:,.0f}; {help}"
+    )
+
+
 def _notes(
     experiment: spec.Experiment,
     demand: Demand,
     device: Device,
+    tried: list[Tried],
     made: Step | None,
     wanted: Tried | None,
     mfu: float | None,
@@ -221,12 +245,7 @@ def _notes(
     if wanted is not None and wanted.why is not None:
         notes.append(f"{wanted.layout.said()}, which the experiment asks for, cannot be: {wanted.why}")
     if made is None:
-        least = fewest(demand, device.memory)
-        notes.append(
-            f"nothing fits: weights, gradients and the optimizer's state take {least} of {device.name} at "
-            "least, activations left out; a smaller train.batch, train.recompute=true or more devices help"
-        )
-        return notes
+        return [*notes, _nothing(demand, device, tried)]
     if mfu is None and device.reached == REACHED:
         notes.append(f"no published runs on {device.name} are compared: its range is that of all devices")
     passes = made.layout.passes(demand.batch)
