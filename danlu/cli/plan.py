@@ -135,7 +135,7 @@ def _tell_chosen(one: dict[str, Any], room: float, unit: str) -> None:
     rows = [(title, human(one["memory"][name], "B")) for name, title in TITLES.items() if one["memory"][name]]
     print_table(rows, indent="  ")
     work = one["work"]
-    say(f"\nwork of an update on one device at published rates; it is bound by {work['bound']}")
+    say(f"\nwork of an update on one device at these rates; it is bound by {work['bound']}")
     kinds = (
         ("products", "products"),
         ("memory", "numbers that memory moves"),

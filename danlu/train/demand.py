@@ -30,8 +30,9 @@ ALIKE = 4  # numbers of the stream's width that a block keeps whole: what goes i
 
 
 def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | None = None) -> Demand:
-    """The demand of ``experiment`` where it trains on ``device``, in bfloat16 where that has it (``auto``).
-    Raises ``RunError`` where the network has no blocks."""
+    """The demand of ``experiment`` where it trains on ``device``, in bfloat16 where that has it (``auto``);
+    of one worker, where there are several that train apart. Raises ``RunError`` where the network has no
+    blocks."""
     precision = experiment.train.precision
     if precision == "auto":
         precision = next(name for name in ("bfloat16", "float16", "float32") if name in device.peak)
@@ -64,7 +65,7 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
     return Demand(
         unit=objective.unit,
         units=objective.size,
-        batch=train.batch,
+        batch=train.batch // (1 if (outer := getattr(train, "outer", None)) is None else outer.workers),
         blocks=sizes,
         first=first,
         last=last,

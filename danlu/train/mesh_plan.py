@@ -178,7 +178,7 @@ def _bound(work: Work) -> str:
 def _rounds(experiment: spec.Experiment, demand: Demand, made: Step) -> dict[str, Any] | None:
     """Workers of ``train.outer`` on slow links; a worker is one such mesh with its share of the batch."""
     outer: Any = getattr(experiment.train, "outer", None)
-    if outer is None:
+    if outer is None or outer.kind == "noloco":  # pairs wait for each other alone
         return None
     delay = getattr(outer, "delay", outer.every if outer.kind == "eager" else 0)
     rounds = Rounds(
