@@ -79,7 +79,7 @@ def measured() -> list[dict[str, Any]]:
                 print("counting", *key, file=sys.stderr)
                 model = said["models"][run["model"]]
                 demands[key] = demand_of(experiment(model, run["context"], batch, run["recompute"]), of)
-            demand = replace(demands[key], batch=batch)
+            demand = replace(demands[key], batch=batch, parts=None)  # they keep whole logits
             layout = Layout(
                 shard=gpus // tensor, tensor=tensor, sharded=True, split=True, held=False, rows=run["rows"]
             )

@@ -9,6 +9,7 @@ import typer
 from danlu.cli.costs import human
 from danlu.cli.output import print_json, print_table, say, tell
 from danlu.cli.show import AsJson, Words
+from danlu.files.numbers import duration
 
 SHOWN = 6  # meshes that fit, and reasons of others
 TITLES = {
@@ -156,7 +157,8 @@ def _tell_chosen(one: dict[str, Any], room: float, unit: str) -> None:
         say(f"  of which shows: {_seconds(one['exposed'])}")
     if one["hours"] is not None:
         money = "" if one["money"] is None else f", {_ends(one['money'])} in money"
-        say(f"\nthe run, evaluations and checkpoints left out: {_ends(one['hours'])} hours{money}")
+        low, high = (duration(3600 * one["hours"][end]) for end in ("low", "high"))
+        say(f"\nthe run, evaluations and checkpoints left out: {low} to {high}{money}")
 
 
 def _same(value: float) -> dict[str, float]:
@@ -175,7 +177,7 @@ def _tell_rounds(found: dict[str, Any]) -> None:
                 human(one["bits_per_second"]),
                 f"{one['utilisation']:.1%}",
                 f"{one['low']:.1%} to {one['high']:.1%}",
-                f"{one['seconds']:,.0f} s",
+                _seconds(_same(one["seconds"])),
             )
         )
     print_table(rows, indent="  ")

@@ -23,7 +23,9 @@ class Demand:
     ``activations``: bytes that each block keeps of one example for the backward pass, of which ``alike`` are
     of the stream's width and not of heads or hidden units; ``outside``: those kept outside of blocks;
     ``stream``: the input of a block; ``copies``: weights in the activations' type that are kept, by pass;
-    ``logits``: bytes of the gradient of the logits.
+    ``logits``: bytes of the gradient of the logits. From ``parts`` examples of a pass on (None: never) the
+    logits are made in parts: then ``outside_in_parts`` is kept, ``part`` bytes are there for one part of
+    them, and the ends of the network are passed forward twice.
     ``heads``: what divides those of every layer (1 where one has none), ``keys``: those of keys and values.
     ``recompute``: of blocks.
     """
@@ -50,6 +52,9 @@ class Demand:
     stream: float
     copies: float
     logits: float
+    parts: int | None = None
+    outside_in_parts: float = 0.0
+    part: float = 0.0
     heads: int = 1
     keys: int = 1
     recompute: bool = False
@@ -60,6 +65,10 @@ class Demand:
         return sum(self.blocks) + self.first + self.last - self.shared
 
     @property
-    def done(self) -> float:
-        """FLOPs that are done for one example: recomputed ones too."""
-        return self.flops + (self.forward if self.recompute else 0)
+    def ends(self) -> float:
+        """FLOPs of training on one example outside of blocks."""
+        return self.flops - 3 * self.forward
+
+    def in_parts(self, rows: float) -> bool:
+        """Whether a pass over so many examples makes its logits in parts."""
+        return self.parts is not None and rows >= self.parts

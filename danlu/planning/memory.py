@@ -66,6 +66,7 @@ def memory(demand: Demand, layout: Layout) -> Memory:
 
 def _stage(demand: Demand, layout: Layout, which: int, passes: int) -> Memory:
     blocks, ends = stage(demand, layout, which)
+    last = which == layout.pipeline - 1
     n, largest = sum(demand.blocks[i] for i in blocks) + ends, max(demand.blocks[i] for i in blocks)
     share = n / demand.parameters
     apart = layout.tensor if layout.split else 1  # of a matrix, what a device gathers
@@ -85,17 +86,19 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int) -> Memory:
         kept = in_flight * demand.stream * len(blocks) / layout.context + max(inner)
     else:
         kept = in_flight * sum(inner)
-    last = which == layout.pipeline - 1
-    divided_ends = layout.context * layout.tensor  # a loss is computed where its positions are
-    kept += demand.outside / divided_ends if last else 0.0
+    rows = layout.rows / (layout.context * layout.tensor)  # a loss is computed where its positions are
+    if demand.in_parts(rows):
+        outside, logits = rows * demand.outside_in_parts, demand.part
+    else:
+        outside, logits = rows * demand.outside, rows * demand.logits
     return Memory(
         weights=demand.stored * n / layout.shards,
         gradients=demand.stored * n / layout.shards,
         optimizer=demand.state * share / layout.shards + demand.whole * share,
         gathered=gathered,
         copies=copies,
-        activations=layout.rows * kept,
-        logits=layout.rows * demand.logits / divided_ends if last else 0.0,
+        activations=layout.rows * kept + (outside if last else 0.0),
+        logits=logits if last else 0.0,
     )
 
 

@@ -12,6 +12,7 @@ from danlu import spec
 from danlu.models import costs as of_model
 from danlu.nn.fused import META
 from danlu.objectives import Language, Objective
+from danlu.objectives.chunks import FLOAT, LARGE, positions_at_once
 from danlu.optim.base import Rule
 from danlu.optim.build import build
 from danlu.optim.rules.muon import Muon, orthogonalise
@@ -40,9 +41,11 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
     experiment = experiment.model_copy(update={"train": train})
     objective, model, place, _ = outline(experiment, outlined(experiment, vocabulary))
     sketch(experiment, objective)
+    element = PRECISIONS[precision].itemsize
     standing_for = META.set(place)
     try:
         kept = of_model.kept(model, lambda: objective.loss(model, example_of(objective, 1)))
+        parts, in_parts, part = _parts(objective, model, place, element, kept.outside)
     finally:
         META.reset(standing_for)
     blocks: list[torch.nn.Module] = list(model.blocks)
@@ -54,18 +57,19 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
     first, last, shared = _ends(model, blocks)
     flops = of_model.flops(model, *objective.lengths)
     ends = ("embedding", "readout", "other", "bottleneck")
-    element = PRECISIONS[precision].itemsize
     rules = build(experiment.optimizer, model, 1)
     state, whole, products, gathered = _rules(rules)
     total = sum(sizes) + first + last - shared
     if train.average is not None:
         state += 4 * total
+    if train.outer is not None:
+        state += 8 * total  # the global weights, and their velocity
     stream = kept.inputs / len(blocks)
     heads, keys = _heads(experiment)
     return Demand(
         unit=objective.unit,
         units=objective.size,
-        batch=train.batch // (1 if (outer := getattr(train, "outer", None)) is None else outer.workers),
+        batch=train.batch // train.shares(1),
         blocks=sizes,
         first=first,
         last=last,
@@ -85,6 +89,9 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
         stream=stream,
         copies=kept.copies,
         logits=_logits(objective, element, kept.outside),
+        parts=parts,
+        outside_in_parts=in_parts,
+        part=part,
         heads=heads,
         keys=keys,
         recompute=train.recompute,
@@ -138,6 +145,22 @@ def _logits(objective: Objective, element: int, outside: int) -> float:
         return 0.0
     numbers = objective.lengths[0] * objective.vocabulary
     return float(numbers * (4 + element)) if outside >= numbers * element else 0.0
+
+
+def _parts(
+    objective: Objective, model: Any, place: str, element: int, outside: int
+) -> tuple[int | None, float, float]:
+    """From how many examples of a pass on logits are made in parts (None: never), what an example keeps
+    outside of blocks then, and the bytes of one part, its gradient included."""
+    if not isinstance(objective, Language):
+        return None, 0.0, 0.0
+    numbers = objective.lengths[0] * objective.vocabulary
+    rows = LARGE[place] // (numbers * FLOAT) + 1
+    found = of_model.kept(model, lambda: objective.loss(model, example_of(objective, rows))).outside / rows
+    if found > outside - numbers * element:
+        return None, 0.0, 0.0
+    at_once = positions_at_once(place, rows * objective.lengths[0], objective.vocabulary) or 0
+    return rows, found, float(at_once * objective.vocabulary * 2 * (FLOAT + element))
 
 
 def _heads(experiment: spec.Experiment) -> tuple[int, int]:

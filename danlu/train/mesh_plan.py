@@ -14,6 +14,7 @@ from danlu.planning.memory import fewest
 from danlu.planning.roofline import Work
 from danlu.spec import validate
 from danlu.spec.devices import REACHED, Device
+from danlu.spec.outer import DiLoCo, Eager
 from danlu.train.demand import demand_of
 from danlu.train.errors import RunError
 from danlu.train.mesh import check
@@ -177,18 +178,17 @@ def _bound(work: Work) -> str:
 
 def _rounds(experiment: spec.Experiment, demand: Demand, made: Step) -> dict[str, Any] | None:
     """Workers of ``train.outer`` on slow links; a worker is one such mesh with its share of the batch."""
-    outer: Any = getattr(experiment.train, "outer", None)
-    if outer is None or outer.kind == "noloco":  # pairs wait for each other alone
+    outer = experiment.train.outer
+    if not isinstance(outer, DiLoCo | Eager):  # pairs wait for each other alone
         return None
-    delay = getattr(outer, "delay", outer.every if outer.kind == "eager" else 0)
     rounds = Rounds(
         workers=outer.workers,
         parameters=demand.parameters,
         step=sum(made.seconds) / 2,
         every=outer.every,
-        fragments=getattr(outer, "fragments", 1),
-        delay=delay,
-        bits=getattr(outer, "bits", None) or 32,
+        fragments=outer.fragments if isinstance(outer, DiLoCo) else 1,
+        delay=outer.delay if isinstance(outer, DiLoCo) else outer.every,
+        bits=8 * outer.sent(demand.parameters) / demand.parameters,
     )
     found = [simulate(rounds, bits / 8) for bits in LINKS]
     return {

@@ -85,3 +85,12 @@ def test_the_fewest_hold_what_must_be_held():
     held = 2 * 4 * 5000 + 8 * 5000
     assert fewest(DEMAND, CONTEXT + held) == 1
     assert fewest(DEMAND, CONTEXT + held / 3) == 3
+
+
+def test_logits_in_parts_keep_less():
+    demand = replace(DEMAND, parts=4, outside_in_parts=70, part=50)
+    whole, parts = (memory(demand, Layout(rows=rows)) for rows in (2, 4))
+    assert whole == memory(DEMAND, Layout(rows=2))
+    assert parts.activations == 4 * (4 * 9000 + 70) and parts.logits == 50
+    # Where positions are divided, fewer are at one device.
+    assert memory(demand, Layout(rows=4, context=2)).logits == 200

@@ -20,7 +20,7 @@ from danlu.planning.traffic import traffic
 from danlu.spec import Experiment, resolve
 from danlu.spec.devices import device
 from danlu.train.assemble import initial, objective_of, outline, outlined
-from danlu.train.costs import example_of
+from danlu.train.costs import costs, example_of
 from danlu.train.demand import demand_of
 from danlu.train.errors import RunError
 from danlu.train.parallel import hold_gradients, shard
@@ -180,3 +180,15 @@ def test_a_network_without_blocks_is_refused() -> None:
 def test_float8_and_half_precision_are_taken_from_the_device() -> None:
     assert demand_of(resolve(WORDS), device("t4")).precision == "float16"
     assert demand_of(resolve([*WORDS, "train.products=float8"]), H100).precision == "float8"
+
+
+def test_large_logits_are_counted_in_parts() -> None:
+    """As ``danlu show --costs`` counts a pass of so many rows."""
+    words = [*WORDS, "data.vocabulary=32000", "data.tokenizer=bpe:32000", "data.context=1024"]
+    demand = demand_of(resolve(words), H100)
+    assert demand.parts == 2**31 // (4 * 1024 * 32000) + 1
+    for rows in (2, 32):
+        counted = costs(resolve([*words, f"train.batch={rows}", "train.device=cuda"]))["memory"]
+        found = memory(replace(demand, batch=rows), Layout(rows=rows))
+        assert found.activations == pytest.approx(counted["activations"], rel=0.02)
+        assert found.copies >= counted["copies"]  # in parts the readout's is not kept

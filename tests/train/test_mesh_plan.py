@@ -11,6 +11,7 @@ import torch
 from danlu.planning import Layout, Rounds, simulate, step
 from danlu.spec import resolve
 from danlu.spec.devices import device
+from danlu.spec.outer import DiLoCo
 from danlu.train import here as here_
 from danlu.train.demand import demand_of
 from danlu.train.mesh_plan import LINKS, _rounds
@@ -19,7 +20,7 @@ from danlu.train.mesh_plan import LINKS, _rounds
 def test_rounds_are_those_of_the_workers() -> None:
     demand = demand_of(resolve(["tiny", "optimizer=adamw"]), device("h100"))
     made = step(demand, Layout(), device("h100"))
-    outer = SimpleNamespace(kind="diloco", workers=4, every=60, fragments=3, delay=1, bits=4)
+    outer = DiLoCo(workers=4, every=60, fragments=3, delay=1, bits=4)
     experiment: Any = SimpleNamespace(train=SimpleNamespace(outer=outer))
     found = _rounds(experiment, demand, made)
     assert found is not None
