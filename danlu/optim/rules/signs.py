@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +52,11 @@ class Signed(Elementwise):
         whatever the gradient is there."""
         raise NotImplementedError
 
+    @staticmethod
+    def looks(p: Tensor) -> bool:
+        """Whether numbers are looked at: ``decides``."""
+        return decides(p)
+
     def spare(self, group: dict[str, Any], params: list[Tensor], bad: Tensor | None = None) -> None:
         """What happens to parameters whose gradients are not finite; ``bad``, bool (n,): which are, if it is
         unknown."""
@@ -82,15 +88,48 @@ class Signed(Elementwise):
     def sweep_masked(self, group: dict[str, Any], params: list[Tensor], finite: Tensor) -> None:
         """Take parameters through ``masked``; ``finite``, bool (n,): whether their gradients are."""
         columns = self.columns(params)
-        masks = [
-            fine & touched(g) if group["lazy_rows"] and g.ndim == 2 else fine
-            for fine, g in zip(finite.unbind(), columns[1], strict=True)
-        ]
+        resting = [group["lazy_rows"] and g.ndim == 2 for g in columns[1]]
+        rows = [i for i, rests in enumerate(resting) if rests]
+        fine = finite.unbind()
+        if rows:
+            masks = [fine[i] & touched(columns[1][i]) for i in rows]
 
-        def formula(settings: dict[str, Any], *columns: list[Tensor]) -> None:
-            self.masked(settings, masks, *columns)
+            def formula(settings: dict[str, Any], *columns: list[Tensor]) -> None:
+                self.masked(settings, masks, *columns)
 
-        calculate(formula, group, columns)
+            calculate(formula, group, [[column[i] for i in rows] for column in columns])
+        for some in alike_types(columns, [i for i, rests in enumerate(resting) if not rests]):
+            here = [[column[i] for i in some] for column in columns]
+            mask = for_each([fine[i] for i in some], here[0])
+
+            def flat(settings: dict[str, Any], *columns: list[Tensor], mask: Tensor = mask) -> None:
+                self.masked(settings, [mask], *columns)
+
+            end_to_end(flat, group, here)
+
+
+def alike_types(columns: list[list[Tensor]], places: Iterable[int]) -> list[list[int]]:
+    """The places whose tensors have one type in each column, together."""
+    found: dict[tuple[torch.dtype, ...], list[int]] = {}
+    for i in places:
+        found.setdefault(tuple(column[i].dtype for column in columns), []).append(i)
+    return list(found.values())
+
+
+def end_to_end(formula: Callable[..., None], settings: dict[str, Any], columns: list[list[Tensor]]) -> None:
+    """``calculate`` with the tensors of each column, of one type, laid end to end as one: a few calls
+    for all, where each of many would be a call of its own. Gradients, the second column, are only read."""
+    whole = [[torch.cat([t.reshape(-1) for t in column])] for column in columns]
+    calculate(formula, settings, whole)
+    for number, (column, (made,)) in enumerate(zip(columns, whole, strict=True)):
+        if number != 1:
+            parts = made.split([t.numel() for t in column])
+            torch._foreach_copy_(column, [part.view(t.shape) for part, t in zip(parts, column, strict=True)])
+
+
+def for_each(values: Sequence[Tensor], tensors: list[Tensor]) -> Tensor:
+    """A value of each tensor, scalars, for each number of the tensors laid end to end."""
+    return torch.cat([value.expand(t.numel()) for value, t in zip(values, tensors, strict=True)])
 
 
 def decides(p: Tensor) -> bool:
@@ -106,14 +145,24 @@ def touched(g: Tensor) -> Tensor:
 def all_finite(gradients: list[Tensor]) -> Tensor:
     """(n,), bool: whether each is free of NaN and infinity, by its sum, which neither leaves finite. (A sum
     beyond the range of its dtype counts as infinite too.) Sharded ones are judged whole."""
-    sums = torch.stack([local(g).sum(dtype=precise(g)) for g in gradients])
+    if decides(gradients[0]):
+        sums = torch.stack([local(g).sum(dtype=precise(g)) for g in gradients])
+    else:  # of sizes, in one call
+        sums = norms(gradients, 1)
     return over_shards(sums, gradients[0]).isfinite()
+
+
+def norms(tensors: list[Tensor], order: int) -> Tensor:
+    """(n,): of this process's part of each."""
+    if decides(tensors[0]):
+        return torch.stack([torch.linalg.vector_norm(local(t), order, dtype=precise(t)) for t in tensors])
+    wide = torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+    return torch.stack(torch._foreach_norm([local(t) for t in tensors], order, dtype=wide))
 
 
 def squares(tensors: list[Tensor], like: Tensor | None = None) -> Tensor:
     """(n,): the sum of squares of each, over all shards; of local tensors, sharded as ``like``."""
-    norms = [torch.linalg.vector_norm(local(t), dtype=precise(t)) for t in tensors]
-    return over_shards(torch.stack(norms).square_(), tensors[0] if like is None else like)
+    return over_shards(norms(tensors, 2).square_(), tensors[0] if like is None else like)
 
 
 def over_shards(sums: Tensor, like: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from danlu.nn.registry import builds
 from danlu.optim.base import Choice, calculate, descend, has_gradient, local, precise
 from danlu.optim.pieces import cut, cut_rows
 from danlu.optim.roles import Named
-from danlu.optim.rules.signs import Signed, squares, touched
+from danlu.optim.rules.signs import Signed, alike_types, end_to_end, for_each, squares, touched
 from danlu.spec.optim import Role
 
 Scale = Literal["rms", "rows", "half"]
@@ -166,18 +166,42 @@ class Tiger(Signed):
         return p - rate * (m.sign() + decay * p), m
 
     def sweep_masked(self, group: dict[str, Any], params: list[Tensor], finite: Tensor) -> None:
-        alike: dict[tuple[bool, bool, float], list[tuple[Tensor, Tensor]]] = {}
+        alike: dict[Any, list[tuple[Tensor, Tensor]]] = {}
         for p, fine in zip(params, finite.unbind(), strict=True):
-            alike.setdefault((*self._turn(group, p), decay(group, p)), []).append((p, fine))
-        for (first, last, decayed), pairs in alike.items():
+            kind = scale(group, p), decay(group, p), p.dtype, p.grad.dtype if p.grad is not None else None
+            alike.setdefault((*self._turn(group, p), *kind), []).append((p, fine))
+        for (first, last, kind, decayed, *_), pairs in alike.items():
             settings = {**group, "first": first, "last": last, "weight_decay": decayed}
-            self._sweep_alike(settings, [p for p, _ in pairs], [fine for _, fine in pairs])
+            each = [p for p, _ in pairs], [fine for _, fine in pairs]
+            if kind == "rows" or group["lazy_rows"] or group.get("hold"):
+                self._sweep_alike(settings, *each)
+            else:
+                self._sweep_flat(settings, *each)
+
+    def _sweep_flat(self, settings: dict[str, Any], params: list[Tensor], finite: list[Tensor]) -> None:
+        """The same of tensors that are taken in whole or not at all, laid end to end."""
+        columns, rates = self.columns(params), self.rates(settings, params) if settings["last"] else []
+        fine = for_each(finite, columns[0])
+        if rates and all(isinstance(rate, Tensor) for rate in rates):
+            rates = [for_each([rate for rate in rates if isinstance(rate, Tensor)], columns[0])]
+        fresh = fine if settings["first"] else torch.zeros_like(fine)
+        end_to_end(self._formula([fine], [fresh], [fine], rates[:1]), settings, columns)
 
     def _sweep_alike(self, settings: dict[str, Any], params: list[Tensor], finite: list[Tensor]) -> None:
-        columns, last = self.columns(params), settings["last"]
+        columns = self.columns(params)
         rows = zip(params, columns[1], finite, strict=True)
         masks, fresh, on = zip(*(self._masks(settings, *row) for row in rows), strict=True)
-        rates = self.rates(settings, params) if last else []
+        rates = self.rates(settings, params) if settings["last"] else []
+        calculate(self._formula(masks, fresh, on, rates), settings, columns)
+
+    def _formula(
+        self,
+        masks: Sequence[Tensor],
+        fresh: Sequence[Tensor],
+        on: Sequence[Tensor],
+        rates: Sequence[float | Tensor],
+    ) -> Callable[..., None]:
+        """What ``_masks`` and ``rates`` say of each tensor, done to it."""
 
         def formula(
             settings: dict[str, Any], params: list[Tensor], grads: list[Tensor], m: list[Tensor]
@@ -190,10 +214,10 @@ class Tiger(Signed):
                 torch._foreach_mul_(m, [f.to(m[0].dtype).mul_(beta - 1).add_(1) for f in fresh])
                 grads = [torch.where(mask, g, 0.0) for mask, g in zip(masks, grads, strict=True)]
                 torch._foreach_add_(m, grads, alpha=(1 - beta) / k)
-            if last:
+            if settings["last"]:
                 move_where(on, params, m, rates, settings["weight_decay"])
 
-        calculate(formula, settings, columns)
+        return formula
 
     def _masks(
         self, settings: dict[str, Any], p: Tensor, g: Tensor, fine: Tensor
@@ -242,10 +266,12 @@ class Tiger(Signed):
         whole = [p for p, s in zip(params, scales, strict=True) if s == "rms"]
         roots: Any = iter(())
         if whole:
-            sizes = torch.tensor([p.numel() for p in whole], dtype=torch.float64)
-            sums = squares(whole)
-            found = (sums / sizes.to(sums)).sqrt_().clamp_(min=floor).mul_(lr)
-            roots = iter(found.tolist() if found.device.type == "cpu" else found.unbind())
+            # Sizes are numbers of Python's: a tensor of them would have to go to the device.
+            means = torch._foreach_div(list(squares(whole).unbind()), [float(p.numel()) for p in whole])
+            torch._foreach_sqrt_(means)
+            torch._foreach_clamp_min_(means, floor)
+            torch._foreach_mul_(means, lr)
+            roots = iter(torch.stack(means).tolist() if self.looks(whole[0]) else means)
         rates: list[float | Tensor] = []
         for p, s in zip(params, scales, strict=True):
             if s == "half":
@@ -260,16 +286,23 @@ class Tiger(Signed):
         return rates
 
     def spare(self, group: dict[str, Any], params: list[Tensor], bad: Tensor | None = None) -> None:
-        shares = [None] * len(params) if bad is None else (bad.double() * (1 - SHRINK)).unbind()
-        for p, share in zip(params, shares, strict=True):
-            weights = local(p)
-            end = weights.new_full((), group["centre"])
-            if share is None:
-                if self._turn(group, p, lost=True)[1]:
-                    self.state[p].pop("touched", None)
-                weights.lerp_(end, 1 - SHRINK)
-            else:
-                weights.lerp_(end, share.to(weights.dtype))
+        if bad is not None:
+            shares = (bad.double() * (1 - SHRINK)).unbind()
+            weights = [local(p) for p in params]
+            for some in alike_types([weights], range(len(params))):
+                here = [weights[i] for i in some]
+                share = for_each([shares[i] for i in some], here).to(here[0].dtype)
+
+                def shrink(settings: dict[str, Any], whole: list[Tensor], share: Tensor = share) -> None:
+                    end = whole[0].new_full((), settings["centre"])
+                    whole[0].lerp_(end, share.to(whole[0].dtype))
+
+                end_to_end(shrink, group, [here])
+            return
+        for p in params:
+            if self._turn(group, p, lost=True)[1]:
+                self.state[p].pop("touched", None)
+            local(p).lerp_(local(p).new_full((), group["centre"]), 1 - SHRINK)
 
 
 def scale(group: dict[str, Any], p: Tensor) -> Scale:
