@@ -43,8 +43,8 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Simulated:
-    """``utilisation``: the time that a round's steps take by themselves over the time that it took, with the
-    5 % and 95 % quantiles of single rounds; ``seconds`` of a round on average."""
+    """``utilisation``: the share of the time that workers compute, with the 5 % and 95 % quantiles of single
+    rounds; ``seconds`` of a round on average."""
 
     bandwidth: float
     utilisation: float
@@ -64,10 +64,10 @@ def simulate(rounds: Rounds, bandwidth: float, *, count: int = 400, seed: int = 
     work = rounds.every * rounds.step * pace  # (count, workers)
     hides = rounds.step * (rounds.delay + rounds.backward)
     taken = work.max(axis=1) + np.maximum(0.0, sums - hides).sum(axis=1)
-    useful = rounds.every * rounds.step / taken
-    low, high = np.quantile(useful, (0.05, 0.95))
-    mean = float(taken.mean())
-    return Simulated(bandwidth, rounds.every * rounds.step / mean, float(low), float(high), mean)
+    busy = work.mean(axis=1)
+    low, high = np.quantile(busy / taken, (0.05, 0.95))
+    whole = float(busy.sum() / taken.sum())
+    return Simulated(bandwidth, whole, float(low), float(high), float(taken.mean()))
 
 
 def _scatter(draw: np.random.Generator, variation: float, shape: tuple[int, ...]) -> np.ndarray:

@@ -41,6 +41,8 @@ def test_order():
     assert simulate(replace(scatter, bits=4), at).utilisation > found[1]
     assert simulate(replace(scatter, workers=64), at).utilisation < found[1]  # one of more is slow
     assert simulate(scatter, at) == simulate(scatter, at)
+    fast = simulate(scatter, 1e15)  # links cost nothing, but whoever is slow holds up the others
+    assert fast.low < fast.utilisation < fast.high <= 1
     assert found[1] < simulate(EVEN, at).utilisation
 
 
