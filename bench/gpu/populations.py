@@ -1,131 +1,71 @@
-"""Many small networks at once: a plain one of the bench's own, stacked, since danlu has no populations yet.
-
-Everything of a step (forward, backward, AdamW with a rate for each member) acts on tensors with the members
-first; on a GPU the same step is also replayed as a CUDA graph.
-"""
+"""Many runs of ``nano`` at once (``danlu.train.population``): is a member what it is alone, and what does a
+run cost among others? On a GPU gradients are replayed as a CUDA graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch.func import grad_and_value, vmap
+from bench.gpu.place import Place, Row, workshop
+from bench.gpu.resume import carry_out, distance
+from danlu.spec import resolve
+from danlu.train.metrics import read
+from danlu.train.population import train_together
+from danlu.train.trainer import Silent
 
-from bench.gpu.place import Place, Row
-
-VOCABULARY, WIDTH, LAYERS, HEADS, ROWS, CONTEXT = 257, 64, 3, 4, 8, 64
-SHAPES = {
-    "qkv": (WIDTH, 3 * WIDTH),
-    "out": (WIDTH, WIDTH),
-    "up": (WIDTH, 4 * WIDTH),
-    "down": (4 * WIDTH, WIDTH),
-}
-Params = dict[str, torch.Tensor]
+WARM, STEPS = 20, 60  # updates that are not counted, and all
+WORDS = (
+    "nano", "data.corpus=synthetic:markov-8", "train.evaluate_tokens=4096", "train.compile=false",
+)  # fmt: skip
 
 
-def network(p: Params, tokens: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """A decoder of the shape of nano, of operators that ``vmap`` turns into batched ones: (rows, positions) →
-    logits. ``hidden``: −∞ above the diagonal, 0 elsewhere."""
-    x = F.embedding(tokens, p["embedding"])
-    for layer in range(LAYERS):
-        heads = (normed(x) @ p[f"{layer}.qkv"]).unflatten(-1, (3 * HEADS, -1)).transpose(1, 2)
-        q, k, v = heads.chunk(3, dim=1)
-        weights = (q @ k.transpose(-1, -2) * (WIDTH // HEADS) ** -0.5 + hidden).softmax(-1)
-        x = x + (weights @ v).transpose(1, 2).flatten(2) @ p[f"{layer}.out"]
-        x = x + F.gelu(normed(x) @ p[f"{layer}.up"]) @ p[f"{layer}.down"]
-    return normed(x) @ p["readout"]
+class Told(Silent):
+    """Keeps what the population says, such as that there is no graph."""
 
+    def __init__(self) -> None:
+        self.said: list[str] = []
 
-def normed(x: torch.Tensor) -> torch.Tensor:
-    return x * (x.square().mean(-1, keepdim=True) + 1e-5).rsqrt()
-
-
-class Population:
-    """``count`` networks with rates of their own, and a step of all of them."""
-
-    def __init__(self, at: Place, count: int) -> None:
-        torch.manual_seed(0)
-        shapes = {"embedding": (VOCABULARY, WIDTH), "readout": (WIDTH, VOCABULARY)}
-        shapes |= {f"{layer}.{name}": shape for layer in range(LAYERS) for name, shape in SHAPES.items()}
-        self.params: Params = {
-            name: torch.randn(count, *shape, device=at.device) * shape[0] ** -0.5
-            for name, shape in shapes.items()
-        }
-        self.moments = [{name: torch.zeros_like(p) for name, p in self.params.items()} for _ in range(2)]
-        self.rates = torch.logspace(-4, -2, count, device=at.device)
-        self.x, self.y = torch.randint(VOCABULARY, (2, count, ROWS, CONTEXT), device=at.device)
-        self.hidden = torch.full((CONTEXT, CONTEXT), float("-inf"), device=at.device).triu(1)
-        self.taken = torch.zeros((), device=at.device)  # steps
-        self.tokens = self.x.numel()
-
-    def loss(self, params: Params, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Of one member, computed in bfloat16 on a GPU."""
-        if x.is_cuda:
-            params = {name: p.bfloat16() for name, p in params.items()}
-        logits = network(params, x, self.hidden.to(params["readout"].dtype)).float()
-        return F.cross_entropy(logits.flatten(0, 1), y.flatten())
-
-    def gradients(self) -> Params:
-        """Of all members."""
-        found: Params = vmap(grad_and_value(self.loss))(self.params, self.x, self.y)[0]
-        return found
-
-    def __call__(self) -> None:
-        """A step of AdamW, everything on the device and in place, as a graph asks."""
-        grads = self.gradients()
-        self.taken += 1
-        first, second = self.moments
-        for name, p in self.params.items():
-            g, m, v = grads[name], first[name], second[name]
-            m.lerp_(g, 0.1)
-            v.lerp_(g.square(), 0.05)
-            size = (v / (1 - 0.95**self.taken)).sqrt_().add_(1e-8)
-            rate = (self.rates / (1 - 0.9**self.taken)).view(-1, *[1] * (p.ndim - 1))
-            p.sub_(rate * m / size)
+    def message(self, text: str) -> None:
+        self.said.append(text)
 
 
 def rows(at: Place) -> Iterator[Row]:
-    yield alone(at)
-    for count in at.size((1, 8, 64, 256), (1, 3)):
-        population = Population(at, count)
-        row: Row = {"what": f"{count} plain networks of the bench"}
-        ms = at.milliseconds(population, repeats=5)
-        row |= {"eager ms": ms, "eager tok/s": round(population.tokens / ms * 1e3)}
-        if at.cuda:
-            try:
-                ms = at.milliseconds(graph(population).replay, repeats=10)
-                row |= {"graph ms": ms, "graph tok/s": round(population.tokens / ms * 1e3)}
-            except RuntimeError as error:
-                row["wrong"] = f"no graph: {str(error).splitlines()[0]}"
-        yield row
-        del population
+    with workshop() as folder:
+        yield alone(at, folder)
+        for count in at.size((1, 8, 64, 256), (1, 3)):
+            yield timed(at, count, folder / str(count))
 
 
-def alone(at: Place) -> Row:
-    """Is a member's gradient what it would be alone?"""
-    population = Population(at, 3)
-    together = population.gradients()
-    off = 0.0
-    for k in range(3):
-        params = {name: p[k].clone().requires_grad_() for name, p in population.params.items()}
-        loss = population.loss(params, population.x[k], population.y[k])
-        own = torch.autograd.grad(loss, list(params.values()))
-        for name, g in zip(params, own, strict=True):
-            off = max(off, float((together[name][k] - g).norm() / g.norm()))
-    row: Row = {"what": "a member beside itself alone", "gradient off by": off}
-    return row if off <= (2e-2 if at.cuda else 1e-4) else row | {"wrong": "members disturb one another"}
+def alone(at: Place, folder: Path) -> Row:
+    """Three members of other seeds and rates beside the same runs alone, in float32."""
+    steps, off = at.size(20, 4), 0.0
+    words = [*WORDS, f"train.device={at.device.type}", f"train.steps={steps}", "train.precision=float32"]
+    own = [[f"train.seed={k}", f"optimizer.lr={1e-3 * (k + 1)}"] for k in range(3)]
+    folders = [folder / f"member-{k}" for k in range(3)]
+    train_together([resolve([*words, *its]) for its in own], folders)
+    for k, its in enumerate(own):
+        carry_out([*words, *its], folder / f"alone-{k}")
+        off = max(off, distance(folders[k], folder / f"alone-{k}", steps))
+    row: Row = {"what": "a member beside itself alone", "weights apart by": off}
+    return row if off <= 1e-3 else row | {"wrong": "members disturb one another"}
 
 
-def graph(work: Callable[[], None]) -> torch.cuda.CUDAGraph:
-    """``work`` as a graph; it has run on the stream of the capture before."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            work()
-    torch.cuda.current_stream().wait_stream(stream)
-    made = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(made, stream=stream):
-        work()
-    return made
+def timed(at: Place, count: int, folder: Path) -> Row:
+    """Tokens a second of so many members together, evaluation and checkpoints left out."""
+    warm, steps = at.size((WARM, STEPS), (1, 3))
+    words = [
+        *WORDS,
+        f"train.device={at.device.type}",
+        f"train.steps={steps}",
+        f"train.log_every={steps - warm}",
+    ]
+    members = [resolve([*words, f"train.seed={seed}"]) for seed in range(count)]
+    told = Told()
+    train_together(members, [folder / str(seed) for seed in range(count)], reporter=told)
+    logged = [row for row in read(folder / "0" / "metrics.jsonl") if "loss" in row]
+    (first,) = (row for row in logged if row["step"] == warm)
+    last = logged[-1]
+    rate = (last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"])  # of a member's share
+    row: Row = {"what": f"{count} runs of nano at once", "tok/s": round(rate)}
+    missing = [text for text in told.said if text.startswith("no CUDA graph")]
+    return row | ({"wrong": missing[0]} if missing else {})

@@ -71,9 +71,9 @@ def be_killed(deterministic: str, folder: str, *words: str) -> None:
     carry_out(list(words), Path(folder), Killer())
 
 
-def distance(a: Path, b: Path) -> float:
+def distance(a: Path, b: Path, step: int = STEPS) -> float:
     """The greatest difference between the weights that two runs came to."""
     from danlu.train.load import load_run
 
-    mine, theirs = (load_run(folder, STEPS).model.state_dict() for folder in (a, b))
+    mine, theirs = (load_run(folder, step).model.state_dict() for folder in (a, b))
     return max(float((mine[name].double() - theirs[name].double()).abs().max()) for name in mine)

@@ -164,15 +164,15 @@ class Language(Objective):
             example = self.taught.text(self, model, example)
         targets, weights = example["targets"], example.get("weights")
         taught = self.taught if model.training else None
+        members = getattr(model, "members", None)
         rows = positions_at_once(targets.device.type, targets.numel(), self.vocabulary)
-        if rows is not None and taught is None and can_be_read_in_parts(model):
+        if rows is not None and taught is None and members is None and can_be_read_in_parts(model):
             nats, penalties = self._in_parts(model, example, rows)
         else:
             if taught is not None:
                 logits, states = taught.logits(self, model, example)
             else:
                 logits, states = self.logits(model, example), []
-            members = getattr(model, "members", None)
             share = getattr(unwrapped(model), "share", None)
             if share is not None:  # logits are of some positions
                 targets = share.part(targets, 1)

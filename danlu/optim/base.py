@@ -74,6 +74,8 @@ class Rule(Optimizer):
     """
 
     scaling: ClassVar[Scaling | None] = None
+    moments: ClassVar[tuple[str, ...]] = ()  # of the state: of the parameter's shape
+    stackable: ClassVar[bool] = False  # whether it has ``advance``; a subclass says so anew
 
     @classmethod
     def choose(cls, s: spec.Rule, p: Named) -> Choice:
@@ -179,6 +181,20 @@ class Rule(Optimizer):
                 self.update(group, params)
         return loss
 
+    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
+        """All numbers of the settings that a batched or compiled form takes. ``settings`` of members have
+        ``step``, the number of the update at hand from 1."""
+        raise NotImplementedError
+
+    @classmethod
+    def advance(
+        cls, settings: dict[str, Any], c: list[Tensor], rows: list[tuple[Tensor, ...]]
+    ) -> list[tuple[Tensor, ...]]:
+        """A step of members at once (``danlu.optim.stacked``), nothing in place: from rows of a parameter,
+        its gradient and its ``moments``, all (K, …), to the new parameter and moments. ``c``: the
+        ``coefficients``, (K,) each; ``settings``: a group's, of which only what is the same in all counts."""
+        raise NotImplementedError
+
     def prepare(self) -> None:
         """Give every parameter its state now, so that a checkpoint can be read into it."""
         for group in self.param_groups:
@@ -224,7 +240,6 @@ class Rule(Optimizer):
 class Elementwise(Rule):
     """A rule whose update of a number depends on that number, its gradient and its ``moments`` alone."""
 
-    moments: ClassVar[tuple[str, ...]] = ()
     one_pass: ClassVar[bool] = False  # the formula is one kernel, which reads and writes everything once
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
@@ -239,15 +254,17 @@ class Elementwise(Rule):
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         self.sweep(group, params)
 
-    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
-        """The coefficients that ``plain`` takes, from the settings: all that changes between steps."""
-        raise NotImplementedError
-
     @staticmethod
     def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
-        """The same formula for the compiler, for one tensor and nothing in place: from the coefficients ``c``
-        to the new parameter and moments."""
+        """The same formula for one tensor and nothing in place, for the compiler and for members: from the
+        ``coefficients`` ``c`` to the new parameter and moments."""
         raise NotImplementedError
+
+    @classmethod
+    def advance(
+        cls, settings: dict[str, Any], c: list[Tensor], rows: list[tuple[Tensor, ...]]
+    ) -> list[tuple[Tensor, ...]]:
+        return [cls.plain([v.view(-1, *[1] * (row[0].ndim - 1)) for v in c], *row) for row in rows]
 
     def run_compiled(self, settings: dict[str, Any], columns: list[list[Tensor]]) -> None:
         """Run the compiled formula: one kernel for all settings and lengths."""

@@ -80,7 +80,7 @@ class Apart(Update):
 
     def apply(self, step: int, read: Reading, *, count_losses: bool = False, note: str = "") -> bool:
         if not self.late:
-            self._finite(step, read, note)
+            self.finite(step, read, note)
         for place in range(len(self.grads)):
             with self._again(place):
                 if clip := self.made.experiment.train.clip:

@@ -8,7 +8,7 @@ of every checkpoint, and a resumed run goes on with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -261,7 +261,11 @@ class Log(Callback):
 
 class Evaluate(Callback):
     """Every ``train.evaluate_every`` updates, and at the end: the held-out metrics; whether they are the best
-    so far. Asks nothing but the state, so that a resumed run repeats what an interrupted one left undone."""
+    so far. Asks nothing but the state, so that a resumed run repeats what an interrupted one left undone.
+
+    ``together``: what measures a run in place of ``alone``, where it is a member of a population."""
+
+    together: Callable[[Trainer], dict[str, float]] | None = None
 
     def between_updates(self, run: Trainer) -> None:
         every, now = run.experiment.train.evaluate_every, run.state
@@ -270,7 +274,7 @@ class Evaluate(Callback):
             return
         run.settle()
         with run.recording.during("evaluation"), run.clock("evaluation"), run.averaged():
-            metrics = run.average.scores(lambda: self._score(run), run.metric.name)
+            metrics = run.average.scores(lambda: (self.together or self.alone)(run), run.metric.name)
         value = metrics.get(f"{run.metric.name}_average", metrics[run.metric.name])
         now.evaluated, now.metric, run.measured = now.step, value, metrics
         run.report(run.where() | metrics)
@@ -281,7 +285,8 @@ class Evaluate(Callback):
         for callback in run.callbacks:
             callback.after_evaluation(run, metrics)
 
-    def _score(self, run: Trainer) -> dict[str, float]:
+    def alone(self, run: Trainer) -> dict[str, float]:
+        """The held-out metrics of the weights as they are."""
         with run.measured_anew():
             return evaluate(
                 run.made.wrapped,

@@ -15,81 +15,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-
 from danlu import parts, spec
 from danlu.nn.kernels import kernel_choice
-from danlu.nn.stacked import stack
 from danlu.spec.errors import DanluError
 from danlu.train.choices import Choices
 from danlu.train.clock import Pool, Share
 from danlu.train.errors import Diverged, RunError
 from danlu.train.folder import RunFolder
 from danlu.train.interrupt import Ended, Interrupt
-from danlu.train.machine import keep_memory, pick_device
+from danlu.train.machine import keep_memory, multiplying, pick_device
+from danlu.train.members import Stacked
 from danlu.train.metrics import MetricsFile
 from danlu.train.parallel import Processes
 from danlu.train.reading import Reading
 from danlu.train.run import Run, finished
 from danlu.train.trainer import Reporter, Silent, Trainer
-from danlu.train.update import to_device
 
 Result = dict[str, Any] | DanluError
-
-
-class Stacked:
-    """The networks of ``trainers`` as one: their gradients at once."""
-
-    def __init__(self, trainers: Sequence[Trainer]) -> None:
-        self.trainers = list(trainers)
-        self.model = stack([trainer.model for trainer in trainers])
-        named = [dict(trainer.model.named_parameters()) for trainer in trainers]
-        # Each weight of the stack with those of the members, which are views of it.
-        self.weights = [
-            (p, [own[name] for own in named]) for name, p in self.model.named_parameters() if p.requires_grad
-        ]
-
-    def gradients(self, working: Sequence[Trainer]) -> list[Reading]:
-        """Fill the gradients of those ``working``, which are among the members and at one step; what the
-        update of each would return alone (``danlu.train.update.Update.gradients``). The others' stay as they
-        are, whatever is computed in their place."""
-        first = working[0]
-        objective, device = first.objective, first.group.device
-        mine, micro = first.update.rows(first.examples)
-        terms = len(mine) * objective.count
-        total = torch.zeros(len(self.trainers), device=device)
-        for start in mine[::micro]:
-            with first.clock("data"):
-                made = {t: t.objective.example(t.draw(start, start + micro)) for t in working}
-                rows = [made.get(trainer, made[first]) for trainer in self.trainers]
-                together = {name: np.concatenate([each[name] for each in rows]) for name in rows[0]}
-                example = to_device(together, device)
-            with first.clock("train"):
-                losses = objective.loss(self.model, example)
-                (losses.minimised.sum() / terms).backward()
-                total += losses.total.detach()
-        with first.clock("train"):
-            return self._hand_out(working, total, terms)
-
-    def _hand_out(self, working: Sequence[Trainer], total: torch.Tensor, terms: int) -> list[Reading]:
-        places = [self.trainers.index(trainer) for trainer in working]
-        squares = []
-        for p, members in self.weights:
-            if p.grad is None:
-                continue
-            norms = torch.linalg.vector_norm(p.grad.flatten(1), dim=1)
-            squares.append(norms.double().square())
-            each = p.grad.unbind()
-            for k in places:
-                members[k].grad = each[k]
-            p.grad = None
-        norm = torch.stack(squares).sum(0).sqrt()
-        pairs = torch.stack([total.double(), norm], dim=1).cpu()  # one transfer for all
-        found = [Reading(pairs[k], terms) for k in places]
-        for trainer, reading in zip(working, found, strict=True):
-            trainer.update.reading = reading
-        return found
 
 
 class Lockstep:
@@ -133,9 +75,16 @@ class Lockstep:
         trainers = list(due.values())
         for trainer in trainers:
             trainer.begin()
-        readings = self._of(trainers).gradients(trainers)
-        for (place, trainer), reading in zip(due.items(), readings, strict=True):
-            self._tried(place, partial(_updated, trainer, reading))
+        stacked = self._of(trainers)
+        readings = dict(zip(due, stacked.gradients(trainers), strict=True))
+        if stacked.rules is None:
+            for place, trainer in due.items():
+                self._tried(place, partial(_updated, trainer, readings[place]))
+            return
+        judged = {p: t for p, t in due.items() if self._tried(p, partial(_judged, t, readings[p]))}
+        stacked.apply([trainer for trainer in judged.values() if trainer.applied])
+        for place, trainer in judged.items():
+            self._tried(place, partial(_finished, trainer, readings[place]))
 
     def _of(self, working: list[Trainer]) -> Stacked:
         """The stack of those at work, and of some that are not. It is made anew, of those at work alone,
@@ -150,6 +99,21 @@ def _updated(trainer: Trainer, read: Reading) -> bool:
     trainer.judge(read)
     with trainer.clock("optimizer"):
         trainer.apply(read)
+    return _finished(trainer, read)
+
+
+def _judged(trainer: Trainer, read: Reading) -> bool:
+    """Whether its update is to be applied; nothing is."""
+    trainer.judge(read)
+    if trainer.skip:
+        trainer.applied = False
+        trainer.update.leave_out()
+    else:
+        trainer.applied = trainer.update.finite(trainer.state.step, read, trainer.saved())
+    return True
+
+
+def _finished(trainer: Trainer, read: Reading) -> bool:
     trainer.finish(read)
     return True
 
@@ -175,6 +139,7 @@ def carry_out(
     with interrupt or Interrupt() as heard, ExitStack() as kept, pool.clock("startup"):
         device = pick_device(experiments[0].train.device)
         keep_memory()
+        kept.enter_context(multiplying(experiments[0].train, device))
         group = Processes(0, 1, device)
         members = len(experiments)
         runs = [Run(e, group, Share(pool), heard, reporter, started, members=members) for e in experiments]

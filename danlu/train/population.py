@@ -58,10 +58,11 @@ def _refused(experiment: spec.Experiment) -> Iterator[str]:
         "precision": train.precision == "float16",
         "weights": train.weights != "float32",
         "compile": train.compile is True,
-        "products": train.products is not None,
+        "products": train.products == "float8",
         "quantize": train.quantize is not None,
         "precise_bn": train.precise_bn is not None,
         "noise_every": train.noise_every is not None,
+        "outer": train.outer is not None,
     }
     for name, refused in alone.items():
         if refused:

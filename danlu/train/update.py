@@ -130,7 +130,7 @@ class Update:
         the update. Raises ``Diverged``, which names the tensor, when something is not finite: the weights are
         untouched. ``note``: what the error says of checkpoints. Where it is ``late``, nothing is looked at.
         """
-        applied = self.late or self._finite(step, read, note)
+        applied = self.late or self.finite(step, read, note)
         if applied:
             self._clip(read)
             self.rounding.begin(step, count=count_losses)
@@ -196,7 +196,9 @@ class Update:
         if factor != 1.0 or self.scale.scale != 1.0:
             torch._foreach_mul_(self._gradients(), factor / self.scale.scale)
 
-    def _finite(self, step: int, read: Reading, note: str) -> bool:
+    def finite(self, step: int, read: Reading, note: str = "") -> bool:
+        """Whether the rules may step by the gradients of ``step``; what is raised, and ``note``, as of
+        ``apply``."""
         loss = read.loss
         if np.isfinite(read.norm) and np.isfinite(loss):
             self.scale.went_well(self.made.precision)

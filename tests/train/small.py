@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import torch
 
 from danlu import spec
@@ -148,3 +149,17 @@ def close(one: list[float], other: list[float], bound: float = 1e-5) -> None:
     assert len(one) == len(other) > 1
     worst = max(abs(a - b) / max(abs(a), 1) for a, b in zip(one, other, strict=True))
     assert worst <= bound, (worst, one, other)
+
+
+def assert_close(one: Path, other: Path, bound: float) -> None:
+    """The same steps kept, the same rows, the same tensors, as far as they are rounded alike."""
+    assert store.list_steps(one) == store.list_steps(other)
+    here, there = rows(one), rows(other)
+    assert [row.keys() for row in here] == [row.keys() for row in there]
+    for row, its in zip(here, there, strict=True):
+        for name, value in row.items():
+            assert value == pytest.approx(its[name], rel=bound, abs=bound), (name, row, its)
+    (tensors, _), (others, _) = left(one), left(other)
+    assert tensors.keys() == others.keys()
+    for name, tensor in tensors.items():
+        assert torch.allclose(tensor, others[name], rtol=bound, atol=bound), name

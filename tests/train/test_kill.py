@@ -61,7 +61,8 @@ class Death:
 
 
 def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
-    """Train, and die at event ``at`` if it comes. ``$BESIDE``: checkpoints are written in a thread."""
+    """Train, and die at event ``at`` if it comes. ``$BESIDE``: checkpoints are written in a thread. A first
+    word ``members=K`` makes it a population, of so many seeds, in float64."""
     import torch
 
     from danlu import data
@@ -69,6 +70,7 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
     from danlu.spec import resolve
     from danlu.train import assemble, evaluate, metrics, run, saving, store, whole
     from danlu.train.apart import Apart
+    from danlu.train.members import Stacked
     from danlu.train.trainer import Trainer
     from danlu.train.update import Update
 
@@ -80,15 +82,33 @@ def child(words: list[str], folder: Path, at: int | None, half: bool) -> None:
     places = [
         (data, "prepare"), (assemble, "build"), (run, "write_json"), (run, "load_run"),
         (Update, "gradients"), (Update, "apply"), (Apart, "gradients"), (Apart, "apply"),
-        (Trainer, "report"), (Trainer, "resume"),
+        (Stacked, "gradients"), (Trainer, "report"), (Trainer, "resume"),
         (evaluate, "to_device"), (metrics.MetricsFile, "flush"), (metrics.MetricsFile, "truncate_after"),
         (whole, "as_bytes"), (store, "begin"), (store, "publish"), (store, "prune"),
         (write, "write_atomically"), (os, "fsync"), (os, "replace"), (os, "write"), (os, "ftruncate"),
     ]  # fmt: skip
     for owner, name in places:
         death.around(owner, name)
-    run.train(resolve(words), folder, small.Told())
+    if words[0].startswith("members="):
+        together(words[1:], folder, int(words[0].partition("=")[2]))
+    else:
+        run.train(resolve(words), folder, small.Told())
     print(json.dumps({"events": death.count, "places": sorted(death.places)}), flush=True)
+
+
+def together(words: list[str], folder: Path, count: int) -> None:
+    import torch
+
+    from danlu.spec import resolve
+    from danlu.train.machine import PRECISIONS
+    from danlu.train.population import train_together
+
+    PRECISIONS["float32"] = torch.float64
+    torch.set_default_dtype(torch.float64)
+    experiment = resolve(words)
+    folders = [folder / str(seed) for seed in range(count)]
+    found = train_together([experiment.seeded(seed) for seed in range(count)], folders)
+    assert all(isinstance(one, dict) for one in found), found
 
 
 def fork(words: list[str], folder: Path, at: int | None, half: bool) -> tuple[bool, str]:
@@ -141,6 +161,19 @@ def test_deaths_leave_no_trace(tmp_path: Path, kills: int, more: list[str]) -> N
     assert len(set(told["deaths"])) >= kills // 3, told["deaths"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT)
+def test_deaths_of_a_population_leave_no_trace(tmp_path: Path) -> None:
+    """Members whose checkpoints are of different steps, since death came between them, meet again: each as in
+    the population that was never interrupted, as far as a batch of other members is rounded alike."""
+    run = [*RUN[:4], "train.log_every=1", "train.microbatch=4", "optimizer=adamw", "train.average=ema"]
+    told = driven(tmp_path, 8, ["members=3", *small.words(small.corpus(tmp_path), *run)])
+    assert {"before gradients", "before publish", "before report", "before replace"} <= set(told["places"])
+    for number in range(told["finished"]):
+        for seed in "012":
+            small.assert_close(tmp_path / "whole" / seed, tmp_path / f"killed-{number}" / seed, 1e-10)
+
+
 FAMILIES = {  # an objective of each, as small as it still draws, evaluates and keeps what it has of its own
     "flow": ["flow-8gaussians", "objective.samples=64", "train.evaluate_tokens=256", "+ot-coupling"],
     "denoise": ["denoise-8gaussians", "objective.samples=64", "train.evaluate_tokens=256", "+pfgm"],
@@ -171,14 +204,19 @@ def test_deaths_leave_no_trace_of_any_objective(tmp_path: Path, family: str) -> 
 def killed(folder: Path, kills: int, words: list[str]) -> dict[str, Any]:
     """What the driver tells of a run that is killed so often; each that was finished is the one that was
     not."""
+    told = driven(folder, kills, words)
+    for number in range(told["finished"]):
+        small.assert_same(folder / "whole", folder / f"killed-{number}")
+    return told
+
+
+def driven(folder: Path, kills: int, words: list[str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.train.test_kill", str(folder), "7", str(kills), *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert result.returncode == 0, result.stderr + result.stdout
     told: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     assert len(told["deaths"]) >= kills and told["finished"] >= 1
-    for number in range(told["finished"]):
-        small.assert_same(folder / "whole", folder / f"killed-{number}")
     return told
 
 

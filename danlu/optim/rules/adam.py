@@ -28,6 +28,7 @@ class Adam(Elementwise):
     scaling: ClassVar[Scaling | None] = "steps-l2"
     moments = ("exp_avg", "exp_avg_sq")
     one_pass = True
+    stackable = True
     fused: Callable[..., None] = staticmethod(torch._fused_adam_)
 
     def __init__(
@@ -75,6 +76,16 @@ class Adam(Elementwise):
             maximize=False,
         )
 
+    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
+        (beta1, beta2), step = settings["betas"], settings["step"]
+        first, second = 1 - beta1**step, (1 - beta2**step) ** 0.5
+        lr, decay = settings["lr"], settings["weight_decay"]
+        return [1 - beta1, 1 - beta2, lr / first, 1 / second, settings["eps"], decay, lr]
+
+    @staticmethod
+    def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
+        return _adam(c, p, g + c[5] * p, *moments)
+
 
 @builds(spec.AdamW)
 class AdamW(Adam):
@@ -85,6 +96,7 @@ class AdamW(Adam):
     """
 
     scaling = "steps"
+    stackable = True
     fused = staticmethod(torch._fused_adamw_)
 
     def __init__(
@@ -99,3 +111,14 @@ class AdamW(Adam):
         compiled: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, state_dtype=state_dtype, compiled=compiled)
+
+    @staticmethod
+    def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
+        return _adam(c, p * (1 - c[6] * c[5]), g, *moments)
+
+
+def _adam(c: list[Tensor], p: Tensor, g: Tensor, m: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+    to_m, to_v, rate, scale, eps, *_ = c
+    m = m + to_m * (g - m)
+    v = v + to_v * (g * g - v)
+    return p - rate * m / (v.sqrt() * scale + eps), m, v

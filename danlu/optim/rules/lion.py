@@ -11,7 +11,7 @@ from torch import Tensor
 from danlu import spec
 from danlu.nn.registry import builds
 from danlu.optim.base import descend
-from danlu.optim.rules.signs import Signed
+from danlu.optim.rules.signs import Signed, touched
 
 
 @builds(spec.Lion)
@@ -25,6 +25,7 @@ class Lion(Signed):
 
     scaling = "steps"
     moments = ("exp_avg",)
+    stackable = True
 
     def __init__(
         self,
@@ -59,6 +60,19 @@ class Lion(Signed):
         (m,), (to_update, to_keep, lr, decay) = moments, c
         update = (m + to_update * (g - m)).sign()
         return p - lr * (update + decay * p), m + to_keep * (g - m)
+
+    @classmethod
+    def advance(
+        cls, settings: dict[str, Any], c: list[Tensor], rows: list[tuple[Tensor, ...]]
+    ) -> list[tuple[Tensor, ...]]:
+        new = super().advance(settings, c, rows)
+        if not settings["lazy_rows"]:
+            return new
+        for place, (p, g, m) in enumerate(rows):
+            if p.ndim == 3:  # a table
+                moved, pairs = touched(g), zip(new[place], (p, m), strict=True)
+                new[place] = tuple(torch.where(moved, after, before) for after, before in pairs)
+        return new
 
     def masked(
         self, settings: dict[str, Any], masks: list[Tensor], params: list[Tensor], grads: list[Tensor],

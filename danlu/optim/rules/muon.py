@@ -77,6 +77,9 @@ class Muon(Rule):
     Raises ValueError for a parameter that is no matrix.
     """
 
+    moments = ("momentum",)
+    stackable = True
+
     @classmethod
     def choose(cls, s: spec.Rule, p: Named) -> Choice:
         assert isinstance(s, spec.Muon)
@@ -107,6 +110,29 @@ class Muon(Rule):
 
     def new_state(self, p: Tensor) -> dict[str, Tensor]:
         return {"momentum": self.zeros(p)}
+
+    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
+        return [settings["lr"], settings["momentum"], settings["weight_decay"]]
+
+    @classmethod
+    def advance(
+        cls, settings: dict[str, Any], c: list[Tensor], rows: list[tuple[Tensor, ...]]
+    ) -> list[tuple[Tensor, ...]]:
+        lr, mu, decay = (v.view(-1, 1, 1) for v in c)
+        new: list[tuple[Tensor, ...]] = [()] * len(rows)
+        shapes: dict[tuple[int, ...], list[int]] = {}
+        for place, (p, *_) in enumerate(rows):
+            shapes.setdefault(tuple(sorted(p.shape[1:])), []).append(place)
+        for places in shapes.values():
+            moved = [mu * rows[i][2] + rows[i][1] for i in places]
+            nesterov = [rows[i][1] + mu * m for i, m in zip(places, moved, strict=True)]
+            wide = [m if m.shape[1] <= m.shape[2] else m.mT for m in nesterov]
+            result = orthogonalise(torch.cat(wide), settings["steps"]).split([len(m) for m in wide])
+            for i, m, u in zip(places, moved, result, strict=True):
+                p = rows[i][0]
+                u = u if u.shape == p.shape else u.mT
+                new[i] = p * (1 - lr * decay) - lr * _size(p.shape[1:], settings["scale"]) * u, m
+        return new
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         # A matrix and the transpose of another of its shape are orthogonalised in one batch, unless rows of

@@ -24,6 +24,7 @@ class SGD(Elementwise):
     scaling = "gradients"
     moments = ("momentum_buffer",)
     one_pass = True
+    stackable = True
 
     def __init__(
         self,
@@ -54,3 +55,16 @@ class SGD(Elementwise):
             maximize=False,
             is_first_step=False,  # a buffer of zeros makes the first step the same
         )
+
+    def coefficients(self, settings: dict[str, Any]) -> list[float | Tensor]:
+        momentum = settings["momentum"]
+        nesterov = float(settings["nesterov"] and momentum > 0)
+        return [settings["lr"], settings["weight_decay"], momentum, float(momentum > 0), nesterov]
+
+    @staticmethod
+    def plain(c: list[Tensor], p: Tensor, g: Tensor, *moments: Tensor) -> tuple[Tensor, ...]:
+        (buffer,), (lr, decay, momentum, keeps, nesterov) = moments, c
+        g = g + decay * p
+        new = momentum * buffer + g
+        update = new + nesterov * (g + momentum * new - new)
+        return p - lr * update, buffer + keeps * (new - buffer)

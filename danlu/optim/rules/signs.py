@@ -138,8 +138,8 @@ def decides(p: Tensor) -> bool:
 
 
 def touched(g: Tensor) -> Tensor:
-    """(rows, 1), bool: the rows of a matrix's gradient that are not all zero."""
-    return (g != 0).any(1, keepdim=True)
+    """(…, rows, 1), bool: the rows of a matrix's gradient that are not all zero."""
+    return (g != 0).any(-1, keepdim=True)
 
 
 def all_finite(gradients: list[Tensor]) -> Tensor:
