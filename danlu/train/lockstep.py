@@ -31,17 +31,17 @@ from danlu.train.reading import Reading
 from danlu.train.run import Run, finished
 from danlu.train.trainer import Reporter, Silent, Trainer
 
-Result = dict[str, Any] | DanluError
+Result = dict[str, Any] | Exception
 
 
 class Lockstep:
     """Members of a population, by their place in it. ``ended``: told of each that ends, by a signal's name,
     an error, or None at its bound."""
 
-    def __init__(self, trainers: dict[int, Trainer], ended: Callable[[int, str | DanluError | None], None]):
+    def __init__(self, trainers: dict[int, Trainer], ended: Callable[[int, str | Exception | None], None]):
         self.going, self.ended = dict(trainers), ended
         self.stacked: Stacked | None = None
-        self._ends: dict[int, str | DanluError | None] = {}
+        self._ends: dict[int, str | Exception | None] = {}
 
     def run(self) -> None:
         """To the end of the last. Who is behind, after a death between two members' checkpoints, goes
@@ -65,7 +65,8 @@ class Lockstep:
             if work():
                 return True
             self._ends[place] = trainer.ended_by
-        except DanluError as error:
+        except (DanluError, OverflowError, FloatingPointError) as error:
+            trainer.saver.rest()
             if isinstance(error, Diverged):
                 trainer.note(error)
             self._ends[place] = error
@@ -202,11 +203,11 @@ class _Population:
         self.kept.enter_context(kernel_choice(choices.attention))
         return choices
 
-    def _ended(self, place: int, end: str | DanluError | None) -> None:
+    def _ended(self, place: int, end: str | Exception | None) -> None:
         """A member has ended: close what it has open, and write its summary."""
         one = self.begun[place]
         one.run.close(one.folder, one.metrics)
-        if isinstance(end, DanluError):
+        if isinstance(end, Exception):
             self._result(place, end)
         else:
             self._result(place, one.run.summary(one.trainer, end, False))

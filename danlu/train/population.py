@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from danlu import spec
 from danlu.spec.base import Spec
-from danlu.spec.errors import DanluError
 from danlu.spec.replay import difference
 from danlu.train.errors import RunError
 
@@ -89,7 +88,7 @@ def train_together(
     *,
     interrupt: Interrupt | None = None,
     reporter: Reporter | None = None,
-) -> list[dict[str, Any] | DanluError]:
+) -> list[dict[str, Any] | Exception]:
     """Carry out ``experiments``, each in its folder of ``folders``, as one population; resume what is there.
 
     Returns for each its summary (``danlu.train.run.train``, without a sample), or the error that ended it,
