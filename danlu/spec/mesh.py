@@ -58,11 +58,23 @@ class Mesh(Spec):
 
 
 def check_mesh(experiment: Experiment) -> None:
-    """Raises ValueError for what looks into, or changes, layers of which tensor parallel processes have a
-    share alone."""
-    train = experiment.train
-    if train.mesh.tensor == 1:
+    """Raises ValueError for layers that tensor parallel processes cannot divide, and for what looks into, or
+    changes, layers of which they have a share alone."""
+    train, tensor = experiment.train, experiment.train.mesh.tensor
+    if tensor == 1:
         return
+    if not experiment.model.turn():
+        raise ValueError(
+            f"train.mesh.tensor = {tensor} divides heads and hidden units of blocks, and model.kind = "
+            f"{experiment.model.kind} has none; leave it out"
+        )
+    for mixer in (parts.mixer for parts in experiment.model.turn()):
+        for name in ("heads", "kv_heads", "state"):
+            count = getattr(mixer, name, None)
+            if count is not None and count % tensor and (name != "kv_heads" or tensor % count):
+                raise ValueError(
+                    f"train.mesh.tensor = {tensor} does not divide model.mixer.{name} = {count}; change one"
+                )
     said = {
         "train.compile": train.compile is True,
         "train.quantize": train.quantize is not None,
@@ -74,6 +86,5 @@ def check_mesh(experiment: Experiment) -> None:
     }
     for field in (name for name, is_so in said.items() if is_so):
         raise ValueError(
-            f"train.mesh.tensor = {train.mesh.tensor} does not go with {field}, which needs whole layers; "
-            "leave one out"
+            f"train.mesh.tensor = {tensor} does not go with {field}, which needs whole layers; leave one out"
         )

@@ -74,5 +74,5 @@ class Look:
             return {}
         norms = [torch.stack(torch._foreach_norm([local(t).float() for t in ts])) for ts in tensors.values()]
         squares = torch.stack([norm.square().sum() for norm in norms])
-        squares = self.group.sum(squares) if self._sharded else squares
+        squares = self.group.sum_of_shards(squares) if self._sharded else squares
         return dict(zip(tensors, squares.sqrt().tolist(), strict=True))

@@ -77,13 +77,11 @@ class Processes:
     def sum_of_rows(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum (in place) over all processes of what they computed of their rows and positions; what
         tensor parallel ones have alike counts once."""
-        if self.axes is None:
-            return self.sum(tensor)
-        if self.axes.rows.count > 1:
-            import torch.distributed as dist
+        return self.sum(tensor) if self.axes is None else _sum_along(self.axes.rows, tensor)
 
-            dist.all_reduce(tensor, group=self.axes.rows.group)
-        return tensor
+    def sum_of_shards(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The sum (in place) over those that hold other parts of sharded weights; replicas count once."""
+        return self.sum(tensor) if self.axes is None else _sum_along(self.axes.shard, tensor)
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes (in place)."""
@@ -149,6 +147,14 @@ class Processes:
             import torch.distributed as dist
 
             dist.barrier()
+
+
+def _sum_along(axis: Axis, tensor: torch.Tensor) -> torch.Tensor:
+    if axis.count > 1:
+        import torch.distributed as dist
+
+        dist.all_reduce(tensor, group=axis.group)
+    return tensor
 
 
 @contextmanager

@@ -168,6 +168,20 @@ def test_the_work_is_divided() -> None:
     torch.testing.assert_close(y, hidden @ part.down.weight[:, 5:10].T + part.down.bias / 4)
 
 
+@pytest.mark.parametrize(
+    ("name", "sums"), [("attention", 2), ("glu", 2), ("latent", 2), ("lru", 2), ("vq", 4)]
+)
+def test_a_pass_sums_once_forward_and_once_backward(name: str, sums: int) -> None:
+    """So four times a block; a codebook's commitment is a sum more."""
+    part, share = of(PARTS[name]), Share(0, 2)
+    called: list[int] = []
+    share.add = lambda x: called.append(x.numel())  # type: ignore[method-assign]
+    divide([part], share)
+    passed(part)
+    assert len([n for n in called if n > 1]) == 2
+    assert len(called) == sums + (name == "vq")  # of which the codebook's perplexity has no gradient
+
+
 class Bare(Mixer):
     def mix(self, x: torch.Tensor, mask: Any) -> torch.Tensor:
         return x

@@ -29,6 +29,18 @@ def test_what_does_not_divide_is_told(mesh: dict[str, int], processes: int, said
         Mesh(**mesh).data(processes)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["nano"], "tensor = 3 does not divide model.mixer.heads = 4"),
+     (["nano", "model.mixer={heads: 6, kv_heads: 2}", "model.width=96"], "divide model.mixer.kv_heads = 2"),
+     (["nano", "model.mixer={kind: lru, state: 8}", "model.position=none"], "divide model.mixer.state = 8"),
+     (["siren-chirp"], "model.kind = siren has none")],
+)  # fmt: skip
+def test_layers_that_cannot_be_divided_are_told(words: list[str], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        resolve([*words, "train.mesh.tensor=3"])
+
+
 def test_replicas_are_of_shards() -> None:
     assert resolve(["nano", "train.parallel=fsdp", "train.mesh.replicate=2"]).train.mesh.replicate == 2
     with pytest.raises(SpecError, match="replicas alone; set train"):

@@ -25,7 +25,7 @@ def test_each_axis_divides_all_processes() -> None:
 
 
 @pytest.mark.parametrize("rank", [0, 5, 7])
-def test_processes_know_rows_shards_and_streams_apart(rank: int) -> None:
+def test_processes_know_rows_shards_and_streams_apart(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of eight: two replicas, of two parts of the rows, which two compute together."""
     dist.init_process_group("fake", store=fake.FakeStore(), rank=rank, world_size=8)
     try:
@@ -35,5 +35,12 @@ def test_processes_know_rows_shards_and_streams_apart(rank: int) -> None:
         assert group.stream == rank // 2 and group.share_of_loss == 4
         assert group.axes is not None and group.axes.mesh.mesh_dim_names == ("replicate", "shard")
         assert (group.axes.rows.count, group.axes.stage.count, group.axes.tensor.rank) == (4, 8, rank % 2)
+        asked: list[int] = []
+        monkeypatch.setattr(
+            dist, "all_reduce", lambda t, group=None: asked.append(dist.get_world_size(group))
+        )
+        for sums in (group.sum, group.sum_of_rows, group.sum_of_shards):
+            sums(torch.zeros(()))
+        assert asked == [8, 4, 4]
     finally:
         dist.destroy_process_group()
