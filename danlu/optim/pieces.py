@@ -9,13 +9,17 @@ from torch import Tensor
 # Elements that go through a chain of operations together on a CPU: with 2¹⁷ a weight, its gradient and a
 # momentum in float32 are 1.5 MB, and the calls still cost little beside the work.
 CHUNK = 1 << 17
-LARGE = 1 << 26  # on other devices, where calls cost little beside so many, and copies of them are not large
+LARGE = 1 << 25  # on other devices, where calls cost little beside so many, and copies of them are not large
 
 
 def pieces(columns: list[list[Tensor]], size: int = CHUNK) -> Iterator[list[list[Tensor]]]:
-    """The columns cut and grouped so that about ``size`` elements of each go together; on a GPU, whole."""
+    """The columns cut and grouped so that about ``size`` elements of each go together; on a GPU whole
+    tensors, ``LARGE`` together."""
     if columns[0] and columns[0][0].device.type != "cpu":
-        yield columns
+        start = 0
+        for some in batches(columns[0]):
+            yield [column[start : start + len(some)] for column in columns]
+            start += len(some)
         return
     pending: list[list[Tensor]] = [[] for _ in columns]
     count = 0
