@@ -21,6 +21,7 @@ APART = {
     "interop",
     "lab",
     "laws",
+    "planning",
     "spikes",
     "testing",
 }  # no run's numbers depend on them
