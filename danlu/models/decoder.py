@@ -40,9 +40,12 @@ class Decoder(Ends, Stack):
     ) -> torch.Tensor:
         """Logits in float32. ``documents``: (batch, positions) integers that attention does not cross;
         ``prefix``: so many first positions see one another; ``caches``: one for each layer, extended by
-        these positions; ``reduction``: what is returned in place of logits."""
-        x = self.embed(tokens).to(self.compute)
-        return self.read(self.body(x, AttentionMask(True, prefix, documents), caches), reduction)
+        these positions; ``reduction``: what is returned in place of logits. In a stage
+        (``danlu.models.stages``) that is not the first, or not the last, ``tokens``, or what is returned, is
+        the stream between blocks."""
+        x = self.embed(tokens).to(self.compute) if self.begins else tokens
+        x = self.body(x, AttentionMask(True, prefix, documents), caches)
+        return self.read(x, reduction) if self.ends else x
 
     def flops(self, batch: int, length: int) -> int:
         """FLOPs of the matrix products of a forward pass (a training step costs three times that)."""

@@ -104,7 +104,8 @@ class Ends(nn.Module):
     @torch.no_grad()
     def _draw_readout(self, init: spec.Init) -> None:
         """The initial weights of a readout not tied to the embedding; in μP as at the base's width."""
-        if self.readout.weight is not self.embedding.weight:
+        tied = self.embedding is not None and self.readout.weight is self.embedding.weight  # none in a stage
+        if not tied:
             std = init.std or (self.readout.in_features / self.width_multiplier) ** -0.5
             nn.init.normal_(self.readout.weight, std=std if init.readout is None else init.readout)
         if self.readout.bias is not None:

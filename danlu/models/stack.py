@@ -15,6 +15,7 @@ from danlu.nn import Attention, Block, DepthScaled, build, prepare
 from danlu.nn.attention import tiled
 from danlu.nn.block import BlockCache
 from danlu.nn.bottlenecks import Narrow
+from danlu.nn.context_parallel import ContextParallel
 from danlu.nn.masks import AttentionMask
 from danlu.nn.stacked import beside
 
@@ -25,7 +26,15 @@ class Stack(nn.Module):
     Args: ``network``: the specification; ``context``: of a learned table of positions that does not say its
     own; ``layers``: if other than the network's; ``cross``: whether blocks attend to a memory; ``other``: how
     many layers the other stack of an encoder-decoder has, which DeepNorm's constants ask for.
+
+    ``here``: which of the blocks this process has, all of them unless ``danlu.models.stages`` took some away;
+    ``lends_embedding``: whether it has one end of two that share one weight; ``across``: the processes that
+    every sequence lies over, None: this one alone.
     """
+
+    here: range
+    lends_embedding = False
+    across: ContextParallel | None = None
 
     blocks: Sequence[Block]  # a ModuleList, whose own type forgets what it holds
 
@@ -84,15 +93,33 @@ class Stack(nn.Module):
             join.scale = len(joins) ** -0.5 if join.scale is None else join.scale
         self.beta = beta
         self.blocks = cast(Sequence[Block], nn.ModuleList(blocks))
+        self.here = range(len(blocks))
         self.narrow: Narrow | None = None
         self.narrow_after = network.narrow_after
         if network.bottleneck is not None and not cross:
             self.narrow = Narrow(network.width, network.bottleneck, network.norm)
         self.norm = nn.Identity() if network.placement == "post" else build(network.norm, network.width)
 
+    @property
+    def begins(self) -> bool:
+        """Whether the first block is here, and so all that comes before it."""
+        return self.here.start == 0
+
+    @property
+    def ends(self) -> bool:
+        """Whether the last block is here, and so all that comes after it."""
+        return self.here.stop == len(self.blocks)
+
+    def divide(self, over: ContextParallel) -> None:
+        """From now on be given a stretch of each sequence, whose other stretches are in the other processes
+        of ``over``. Raises ValueError for a part that cannot."""
+        for block in (self.blocks[i] for i in self.here):
+            block.mixer.divide(over)
+        self.across = over
+
     def finish(self, init: spec.Init, begin: Begin, modules: Collection[nn.Module]) -> None:
         """The initial weights of the branches among ``modules``, once all their weights are drawn."""
-        blocks = [block for block in self.blocks if block in modules]
+        blocks = [self.blocks[i] for i in self.here if self.blocks[i] in modules]
         if self.beta is not None:
             draw_deepnorm(blocks, self.beta, begin)
         scale_branches(blocks, init, len(self.blocks))
@@ -104,24 +131,27 @@ class Stack(nn.Module):
         caches: Sequence[BlockCache] | None = None,
         memory: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Embedded tokens (batch, positions, width), positions not yet added → the stream, normed."""
+        """Embedded tokens (batch, positions, width), positions not yet added → the stream, normed; where the
+        first block is not here, or the last, from or to what passes between blocks."""
         if not torch.compiler.is_compiling() and self._prepared != (x.dtype, x.device):
             prepare(self, self._context, x.dtype, x.device)  # before blocks are compiled, or run
             self._prepared = x.dtype, x.device
-        if self.position is not None and hasattr(self.position, "at"):
-            start = caches[0].length if caches else 0
-            x = x + beside(self.position.at(start, x.shape[1]), x, 2)  # type: ignore[operator]
-        if caches is None:
-            mask = tiled(mask, [block.mixer for block in self.blocks], x)
-        x = self.dropout(self.embedding_norm(x))
-        for i, block in enumerate(self.blocks):
+        if self.begins:
+            if self.position is not None and hasattr(self.position, "at"):
+                start = caches[0].length if caches else 0
+                start = start if self.across is None else self.across.start(x.shape[1])
+                x = x + beside(self.position.at(start, x.shape[1]), x, 2)  # type: ignore[operator]
+            x = self.dropout(self.embedding_norm(x))
+        if caches is None and self.across is None:
+            mask = tiled(mask, [self.blocks[i].mixer for i in self.here], x)
+        for i, block in ((i, self.blocks[i]) for i in self.here):
             if self.recompute and self.training:
                 x = checkpoint(block, x, mask, None, memory, use_reentrant=False)
             else:
                 x = block(x, mask, caches[i] if caches else None, memory)
             if self.narrow is not None and i + 1 == self.narrow_after:
                 x = self.narrow(x)
-        return self.norm(x)
+        return self.norm(x) if self.ends else x
 
     def caches(self, batch: int, length: int) -> list[BlockCache]:
         """Empty caches of what each block keeps, one for each layer."""

@@ -13,6 +13,7 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.nn.cache import KVCache
+from danlu.nn.context_parallel import ContextParallel
 from danlu.nn.contracts import Mixer, acts_on
 from danlu.nn.flex import tiles
 from danlu.nn.gates import ElementGate
@@ -117,6 +118,15 @@ class Attention(Mixer):
                 f"{name} = {getattr(self, name)}; they must be equal"
             )
 
+    def divide(self, over: ContextParallel) -> None:
+        """Each process gets the heads/count of all positions. Raises ValueError where heads cannot be dealt
+        out, or where weights have numbers of single heads."""
+        if self.heads % over.count:
+            raise ValueError(f"{self.heads} heads cannot be dealt out to {over.count} processes")
+        if self.weights is not None and any(True for _ in self.weights.parameters()):
+            raise ValueError(f"{type(self.weights).__name__} has numbers of all heads, which lie apart")
+        self.across = over
+
     def share(self, position: nn.Module) -> None:
         """Add the numbers of ``position``, which the model owns and all its layers share, to the scores. It
         does not become a submodule of this one."""
@@ -144,6 +154,8 @@ class Attention(Mixer):
         heads = self.qkv(x).view(batch, length, -1, self.size).transpose(1, 2)
         q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=1)
         start = cache.length if cache is not None else 0
+        if self.across is not None:
+            start = self.across.start(length)
         q = self._ready(q, self.q_norm, start)
         if cache is not None and cache.unturned:
             k, v = cache.append(k, v)
@@ -152,7 +164,9 @@ class Attention(Mixer):
             k = self._ready(k, self.k_norm, start)
             if cache is not None:
                 k, v = cache.append(k, v)
-        if start:  # the prefix is behind; a window may have let its keys go
+        if self.across is not None:
+            q, k, v = self.across.to_heads(q), self.across.keys_to_heads(k), self.across.keys_to_heads(v)
+        elif start:  # the prefix is behind; a window may have let its keys go
             mask = AttentionMask(mask.causal, 0, mask.documents)
         if self.log_n is not None:
             q = q * self._log_scale(q, k, mask)
@@ -166,7 +180,8 @@ class Attention(Mixer):
         for relative in self.relative:
             products = getattr(relative, "products", None)
             if products is None:
-                bias = _added(relative, q, k.shape[2], mask.causal, self.first)
+                head = self.first if self.across is None else self.across.rank * q.shape[1]
+                bias = _added(relative, q, k.shape[2], mask.causal, head)
         y = attend(
             q,
             k,
@@ -180,6 +195,8 @@ class Attention(Mixer):
             normaliser=self.weights,
             products=products,
         )
+        if self.across is not None:
+            y = self.across.to_positions(y)
         if self.gate is not None:
             y = self.gate(x, y)
         return self.out(y.transpose(1, 2).flatten(2))

@@ -19,6 +19,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from danlu.nn.cache import InputCache
+from danlu.nn.context_parallel import ContextParallel
 from danlu.nn.linear import Linear
 from danlu.nn.masks import AttentionMask
 from danlu.nn.shares import Plan
@@ -47,6 +48,12 @@ class Mixer(nn.Module):
 
     out: Linear
     full_precision: ClassVar[bool] = False
+    across: ContextParallel | None = None  # the processes that every sequence lies over
+
+    def divide(self, over: ContextParallel) -> None:
+        """From now on be given a stretch of each sequence, whose other stretches are in the other processes
+        of ``over``. Raises ValueError where the mixer cannot."""
+        raise ValueError(f"{type(self).__name__} cannot mix positions that lie in several processes")
 
     def mix(self, x: torch.Tensor, mask: AttentionMask) -> torch.Tensor:
         """(batch, positions, width) → the same, in the type of ``x``. ``mask``: what a position may see.

@@ -6,6 +6,7 @@ import torch
 import torch.nn as nn
 
 from danlu import spec
+from danlu.nn.context_parallel import ContextParallel
 from danlu.nn.contracts import Mixer, acts_on
 from danlu.nn.given import Given
 from danlu.nn.kernels import attend
@@ -122,11 +123,21 @@ class LatentAttention(Mixer):
         """``mask``: what a position may see (left out: itself and those before it); ``cache``: of earlier
         positions, to which those of ``x`` are appended."""
         start = cache.length if cache is not None else 0
+        if self.across is not None:
+            start = self.across.start(x.shape[1])
         q, kept = self._queries(x, start), self._kept(x, start)
         if cache is not None:
             kept = cache.append(kept)
-        y = (self._absorbed if start else self._expanded)(q, kept, AttentionMask.of(mask))
+        absorbs = cache is not None and start
+        y = (self._absorbed if absorbs else self._expanded)(q, kept, AttentionMask.of(mask))
         return self.out(y.transpose(1, 2).flatten(2))
+
+    def divide(self, over: ContextParallel) -> None:
+        """Each process gets the heads/count of all positions. Raises ValueError where heads cannot be dealt
+        out."""
+        if self.heads % over.count:
+            raise ValueError(f"{self.heads} heads cannot be dealt out to {over.count} processes")
+        self.across = over
 
     def _queries(self, x: torch.Tensor, start: int) -> torch.Tensor:
         """Queries (batch, heads, positions, head_size + rotary_size), the last part turned."""
@@ -160,7 +171,10 @@ class LatentAttention(Mixer):
         up = self.kv_up(c).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = up.split((self.head_size, self.value_size), dim=-1)
         k = torch.cat((k, r[:, None].expand(-1, self.heads, -1, -1)), dim=-1)
-        return attend(q, k, v, scale=self.scale, mask=mask)
+        if self.across is None:
+            return attend(q, k, v, scale=self.scale, mask=mask)
+        q, k, v = (self.across.to_heads(part) for part in (q, k, v))
+        return self.across.to_positions(attend(q, k, v, scale=self.scale, mask=mask))
 
     def _absorbed(self, q: torch.Tensor, kept: torch.Tensor, mask: AttentionMask | None) -> torch.Tensor:
         """The same with one key [c ; r] and one value c for all heads: K is multiplied into the queries

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from danlu import spec
+from danlu.nn.context_parallel import ContextParallel
 from danlu.nn.contracts import Mixer
 from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
@@ -18,6 +19,9 @@ class NoMixer(Mixer):
 
     def __init__(self, width: int, position: Any = None, *, bias: bool = False) -> None:
         super().__init__()
+
+    def divide(self, over: ContextParallel) -> None:
+        """Nothing is mixed, wherever positions lie."""
 
     def cache_bytes(self, length: int, element: int) -> int:
         return 0

@@ -81,6 +81,9 @@ class Objective:
     - ``record``: what the data was made from, in JSON.
     - ``stackable``: whether ``loss`` and ``score`` of a network of several members (``danlu.nn.stacked``), by
       its attribute ``members``, give a number for each, (members,), where they are scalars of one network.
+    - ``along``: of an example, the arrays [rows, positions] of which a process that has a stretch of the
+      positions needs that stretch alone, where every term of the loss belongs to one position; empty: the
+      loss is not of this kind.
     """
 
     stackable: ClassVar[bool] = False
@@ -95,6 +98,7 @@ class Objective:
     lengths: tuple[int, ...] = ()
     group: int | Literal["batch"] | None = None
     record: Mapping[str, Any] = {"splits": {}}
+    along: tuple[str, ...] = ()
 
     def example(self, draw: Draw) -> Example:
         """Training examples: arrays [rows, …] by name."""
@@ -107,6 +111,11 @@ class Objective:
     def loss(self, model: nn.Module, example: Tensors) -> Losses:
         """What the example, as tensors, costs ``model``."""
         raise NotImplementedError
+
+    def inputs_of(self, example: Tensors) -> tuple[torch.Tensor, dict[str, Any]]:
+        """What ``loss`` gives the model of an example, once: the first argument, and those by name. Only
+        needed where the model lies in several processes (``train.mesh.pipeline``)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it gives a model (def inputs_of)")
 
     def score(self, model: nn.Module, example: Tensors) -> dict[str, torch.Tensor]:
         """Sums over a held-out example, scalars by name, that ``measure`` makes metrics of."""

@@ -20,6 +20,7 @@ class Causal(Language):
     """Every token is predicted from those before it in its row."""
 
     stackable = True
+    along = "tokens", "targets"
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Prefix(Language):
     them (Raffel et al. 2020, section 3.2.1). With ``length`` 1 it is ``Causal``."""
 
     stackable = True
+    along = "tokens", "targets"
 
     def __init__(
         self,

@@ -235,9 +235,13 @@ class Language(Objective):
 
     def run(self, model: nn.Module, example: Tensors, **more: Any) -> torch.Tensor:
         """What ``model`` returns for an example."""
-        inputs = {name: tensor for name, tensor in example.items() if name not in _OWN}
-        made: torch.Tensor = model(example["tokens"], **inputs, **self.scope, **more)
+        tokens, named = self.inputs_of(example)
+        made: torch.Tensor = model(tokens, **named, **more)
         return made
+
+    def inputs_of(self, example: Tensors) -> tuple[torch.Tensor, dict[str, Any]]:
+        inputs = {name: tensor for name, tensor in example.items() if name not in _OWN}
+        return example["tokens"], inputs | self.scope
 
     def attach(self, model: nn.Module, seed: int) -> None:
         if self.taught is not None:

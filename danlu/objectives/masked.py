@@ -24,6 +24,7 @@ class Masked(Language):
     added, ``mask_id``, the first after the tokenizer's.
     """
 
+    along = "tokens", "targets"
     continues = False
 
     def __init__(

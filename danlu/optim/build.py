@@ -184,9 +184,11 @@ def build(
     updates: int | None = None,
     *,
     roles: Mapping[str, Role] | None = None,
+    whole: nn.Module | None = None,
     **settings: Any,
 ) -> list[Rule]:
-    """The optimizers that together update every parameter of ``model`` once.
+    """The optimizers that together update every parameter of ``model`` once; ``whole``: the network of which
+    ``model`` is a part, whose parameters have the names that they have there, and by which roles are found.
 
     ``danlu.optim.build("muon", model, lr=0.02)``; who gets which rule, and why, says
     ``print(danlu.optim.assign("muon", model, lr=0.02))``. Every group carries ``peak``, the rate that a
@@ -194,11 +196,14 @@ def build(
     """
     s = _specified(s, settings)
     rules: dict[type[Rule], dict[Any, dict[str, Any]]] = {}
-    for p, rule, own in assign(s, model, updates, roles=roles):
+    assigned, here = assign(s, whole or model, updates, roles=roles), dict(model.named_parameters())
+    for p, rule, own in assigned:
+        if p.name not in here:
+            continue
         alike = tuple(sorted(own.items()))
         empty = {"params": [], "names": [], **own, "peak": own["lr"]}
         group = rules.setdefault(rule, {}).setdefault(alike, empty)
-        group["params"].append(p.parameter)
+        group["params"].append(here[p.name])
         group["names"].append(p.name)
     state_dtype = getattr(torch, s.state)
     made = [_make(rule, list(groups.values()), state_dtype) for rule, groups in rules.items()]

@@ -86,6 +86,17 @@ class Train(Spec):
     parallel: Literal["ddp", "fsdp"] = "ddp"
     mesh: Mesh = Mesh()
 
+    def check_stages(self, rows: int) -> None:
+        """Raises ValueError where the ``rows`` of a process are too few passes for ``mesh.pipeline``."""
+        stages, passes = self.mesh.pipeline, rows // (self.microbatch or rows)
+        if passes < stages:
+            fits = next((n for n in range(rows // stages, 0, -1) if rows % n == 0), None)
+            raise ValueError(
+                f"train.mesh.pipeline = {stages} takes {stages} passes or more in every update, and {rows} "
+                f"sequences of a process in passes of {self.microbatch or rows} make {passes}; "
+                f"{'raise train.batch' if fits is None else f'set train.microbatch = {fits} or less'}"
+            )
+
     @property
     def rows(self) -> int:
         """Sequences in one forward pass, where there is one process."""

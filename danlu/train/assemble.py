@@ -3,10 +3,11 @@ takes it from here."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ import torch.nn as nn
 
 from danlu import data, objectives, optim, spec
 from danlu.data import vocabulary_of
-from danlu.models import Model, build
+from danlu.models import Decoder, Model, build
 from danlu.nn import Linear, float8
 from danlu.nn.outline import outlines
 from danlu.objectives import Objective
@@ -27,13 +28,17 @@ from danlu.train.machine import PRECISIONS, pick_device, pick_precision
 from danlu.train.parallel import ALONE, Processes, distribute
 from danlu.train.plan import updates_of
 
+if TYPE_CHECKING:
+    from danlu.train.pipeline import Pipeline
+
 SMALLER = "make it smaller (model.width, model.layers, --shrink)"
 
 
 @dataclass(frozen=True)
 class Assembly:
     """An experiment put together: ``model``, and ``wrapped``, the same as every one of several processes runs
-    it; ``rules``, one for each kind of update; ``precision`` of the activations; ``group`` of processes."""
+    it; ``rules``, one for each kind of update; ``precision`` of the activations; ``group`` of processes;
+    ``pipeline``, where ``model`` is a stage."""
 
     experiment: spec.Experiment
     objective: Objective
@@ -42,6 +47,7 @@ class Assembly:
     rules: list[Rule]
     precision: str
     group: Processes
+    pipeline: Pipeline | None = None
 
     @property
     def named(self) -> list[tuple[str, nn.Parameter]]:
@@ -49,9 +55,19 @@ class Assembly:
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
     @cached_property
+    def whole(self) -> Model:
+        """The network; where this process has a stage alone, all of it on the meta device."""
+        return self.model if self.pipeline is None else on_meta(self.experiment, self.objective)
+
+    @property
+    def score(self) -> Callable[[Any, Any], dict[str, torch.Tensor]]:
+        """The objective's ``score``, through all stages."""
+        return self.objective.score if self.pipeline is None else self.pipeline.score
+
+    @cached_property
     def flops_per_unit(self) -> int:
         """FLOPs of training for one token of text (one image)."""
-        return int(training_flops(self.objective, self.model) // self.objective.size)
+        return int(training_flops(self.objective, self.whole) // self.objective.size)
 
 
 def training_flops(objective: Objective, model: Model) -> float:
@@ -122,11 +138,18 @@ def assemble(
 
     # Workers that train apart exchange nothing but what changed in a round (danlu.train.apart).
     parallel = experiment.train.parallel if experiment.train.outer is None else None
+    pipeline, whole = None, None
     model, wrapped = distribute(make, parallel, group, precision)
     measure_omegas(model, experiment, objective)
     objective.begin(model)  # copied weights have the last word
-    rules = optim.build(experiment.optimizer, model, updates_of(experiment))
-    return Assembly(experiment, objective, model, wrapped, rules, precision, group)
+    if group.axes is not None and group.pipeline.count > 1:
+        from danlu.train.pipeline import Pipeline  # imports torch.distributed
+
+        assert isinstance(model, Decoder)
+        pipeline = Pipeline(model, objective, group.axes, group.device)
+        whole = on_meta(experiment, objective)
+    rules = optim.build(experiment.optimizer, model, updates_of(experiment), whole=whole)
+    return Assembly(experiment, objective, model, wrapped, rules, precision, group, pipeline)
 
 
 def multiply_in_float8(model: Model, device: torch.device) -> None:

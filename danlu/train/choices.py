@@ -27,9 +27,8 @@ class Choices:
         return {**kinds, "attention": (kernels, str), "ceiling_flops": float}
 
     def on(self, mesh: Mesh) -> Choices:
-        """What holds of them on ``mesh``: layers of tensor parallel processes are cut as they run, which is
-        not compiled."""
-        return replace(self, compile=self.compile and mesh.tensor == 1)
+        """What holds of them on ``mesh``, on which not everything is compiled."""
+        return replace(self, compile=self.compile and mesh.compiles)
 
     @classmethod
     def read(cls, saved: dict[str, Any]) -> Choices:

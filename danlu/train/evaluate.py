@@ -12,6 +12,7 @@ import torch.nn as nn
 from danlu import spec
 from danlu.nn import counting, tell_rows
 from danlu.objectives import HeldOut, Objective
+from danlu.train.divide import own_positions
 from danlu.train.parallel import Processes
 from danlu.train.update import to_device
 
@@ -62,7 +63,8 @@ def evaluate(
             if group.count == 1 and stop():
                 raise Stopped
             places = range(start, min(start + rows * data.count, held_out.count))[data.rank :: data.count]
-            example = to_device(held_out.example(places, rows if padded else None), group.device)
+            mine = own_positions(held_out.example(places, rows if padded else None), objective, group)
+            example = to_device(mine, group.device)
             tell_rows(model, "row_weights", partial(_weights, len(places), example))
             for name, value in score(model, example).items():
                 sums[name] = sums[name] + value.double() if name in sums else value.double()

@@ -1,4 +1,4 @@
-"""Weights of a model that was made on the meta device and sharded by FSDP2."""
+"""Weights of a model that was made on the meta device and sharded by FSDP2, or of a stage of one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 @torch.no_grad()
 def materialise(model: Any, device: torch.device) -> None:
-    """Give ``model`` memory on ``device`` for its shards and its initial weights, which it draws by
-    ``redraw``: one block at a time whole on the CPU, then the rest, of which every process keeps its shards.
+    """Give ``model`` memory on ``device`` for its weights, or its shards of them, and its initial weights,
+    which it draws by ``redraw``: one block at a time whole on the CPU, then the rest, of which every process
+    keeps its shards.
 
     What one process would draw is drawn, since every module has a stream of its own. Called by all processes.
     """
-    whole = {name: (p.full_tensor() if not p.is_meta else None) for name, p in model.named_parameters()}
+    whole = {name: None if p.is_meta else _whole(p) for name, p in model.named_parameters()}
+    places: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in model.modules():
+        for name, p in module._parameters.items():
+            if p is not None:
+                places.setdefault(id(p), []).append((module, name))
     model._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t.to(device))
+    for (first, own), *others in places.values():  # tied weights that are not sharded are two by now
+        for module, name in others:
+            module._parameters[name] = first._parameters[own]
     inside: set[nn.Module] = set()
     for block in model.blocks:
         unit = list(block.modules())
@@ -29,7 +38,7 @@ def materialise(model: Any, device: torch.device) -> None:
 def _draw(model: Any, unit: list[nn.Module], whole: dict[str, torch.Tensor | None]) -> None:
     """Draw the weights of the modules of ``unit`` in full and keep this process's shards of them."""
     names = {id(p): name for name, p in model.named_parameters()}
-    shards: dict[int, DTensor] = {}
+    shards: dict[int, torch.Tensor] = {}
     full: dict[int, nn.Parameter] = {}
     places = []
     for module in unit:
@@ -39,7 +48,7 @@ def _draw(model: Any, unit: list[nn.Module], whole: dict[str, torch.Tensor | Non
             if id(p) not in full:  # tied weights are one
                 known = whole[names[id(p)]]
                 start = torch.empty(p.shape, dtype=torch.float32) if known is None else known.cpu().float()
-                full[id(p)], shards[id(p)] = nn.Parameter(start), p  # type: ignore[assignment]
+                full[id(p)], shards[id(p)] = nn.Parameter(start), p
             places.append((module, name, p))
     for module, name, p in places:
         module._parameters[name] = full[id(p)]
@@ -50,5 +59,12 @@ def _draw(model: Any, unit: list[nn.Module], whole: dict[str, torch.Tensor | Non
             module._parameters[name] = p
     for key, shard in shards.items():
         values = full[key].detach().to(shard.dtype)
-        mine: Any = distribute_tensor(values, shard.device_mesh, shard.placements, src_data_rank=None)
-        shard.to_local().copy_(mine.to_local())
+        if isinstance(shard, DTensor):
+            mine: Any = distribute_tensor(values, shard.device_mesh, shard.placements, src_data_rank=None)
+            shard.to_local().copy_(mine.to_local())
+        else:
+            shard.copy_(values)
+
+
+def _whole(p: torch.Tensor) -> torch.Tensor:
+    return p.full_tensor() if isinstance(p, DTensor) else p

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
-NOT_YET = ("context", "pipeline")  # axes that nothing computes along yet
 AXES = ("pipeline", "replicate", "shard", "context", "tensor")
 
 
@@ -75,14 +74,6 @@ def together(sizes: dict[str, int], along: Collection[str]) -> list[list[int]]:
         rest = tuple(i for name, i in zip(sizes, place, strict=True) if name not in along)
         found.setdefault(rest, []).append(number)
     return list(found.values())
-
-
-def check(mesh: Mesh, processes: int) -> None:
-    """Raises ValueError where ``mesh`` does not divide ``processes``, or has an axis that is to come."""
-    mesh.data(processes)
-    for name in NOT_YET:
-        if (size := getattr(mesh, name)) > 1:
-            raise ValueError(f"train.mesh.{name} = {size} is not there yet; leave it out")
 
 
 def sizes_of(mesh: Mesh, processes: int) -> dict[str, int]:

@@ -17,7 +17,6 @@ from danlu.spec.devices import REACHED, Device
 from danlu.spec.outer import DiLoCo, Eager
 from danlu.train.demand import demand_of
 from danlu.train.errors import RunError
-from danlu.train.mesh import check
 from danlu.train.plan import updates_of
 
 LINKS = (1e7, 1e8, 1e9, 1e10, 1e11)  # bits/s between workers of rounds
@@ -101,7 +100,7 @@ def _allowed(one: Tried, experiment: spec.Experiment) -> Tried:
         "microbatch": layout.rows,
     }
     try:
-        check(validate(said).train.mesh, layout.devices)
+        validate(said).train.mesh.data(layout.devices)
     except (spec.DanluError, ValueError) as error:
         return replace(one, why=str(error).splitlines()[0])
     return one

@@ -19,7 +19,7 @@ from danlu.spec.errors import DanluError
 from danlu.spec.mesh import Mesh
 from danlu.train.errors import RunError
 from danlu.train.machine import PRECISIONS
-from danlu.train.mesh import Axes, Axis, axes_of, check
+from danlu.train.mesh import Axes, Axis, axes_of
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -62,11 +62,22 @@ class Processes:
         return Axis(self.rank, self.count) if self.axes is None else self.axes.shard
 
     @property
+    def context(self) -> Axis:
+        """This process among those that have other positions of the same rows."""
+        return Axis() if self.axes is None else self.axes.context
+
+    @property
+    def pipeline(self) -> Axis:
+        """This process among those that have other layers, in the order of their layers."""
+        return Axis() if self.axes is None else self.axes.pipeline
+
+    @property
     def stream(self) -> int:
-        """The number of its random numbers for activations: alike where rows and positions are alike."""
+        """The number of its random numbers for activations: alike where rows, positions and layers are."""
         if self.axes is None:
             return self.rank
-        return self.axes.data.rank * self.axes.context.count + self.axes.context.rank
+        layers, rows, context = self.axes.pipeline, self.axes.data, self.axes.context
+        return (layers.rank * rows.count + rows.rank) * context.count + context.rank
 
     @property
     def share_of_loss(self) -> int:
@@ -110,6 +121,16 @@ class Processes:
         found: list[Any] | None = [None] * self.count if self.first else None
         dist.gather_object(value, found, dst=0)
         return found
+
+    def first_known(self, value: T | None) -> T | None:
+        """Of what the processes know, where some know nothing, what the first of them does: for all."""
+        if self.count == 1:
+            return value
+        import torch.distributed as dist
+
+        said: list[Any] = [None] * self.count
+        dist.all_gather_object(said, value)
+        return next((each for each in said if each is not None), None)
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in any process: the same answer in all."""
@@ -164,7 +185,7 @@ def processes(device: torch.device, mesh: Mesh = Mesh()) -> Iterator[Processes]:
     ``RunError`` where their number cannot be."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     try:
-        check(mesh, count)
+        mesh.data(count)
     except ValueError as error:
         first = int(os.environ.get("RANK", "0")) == 0
         raise RunError(str(error)) if first else ToldElsewhere() from None
@@ -202,7 +223,8 @@ def distribute(
     make: Callable[[], M], kind: str | None, group: Processes, precision: str
 ) -> tuple[M, nn.Module]:
     """The model that ``make`` gives, and the model as every process runs it: itself alone (one process, or
-    ``kind`` None), wrapped in DDP, or sharded in place by FSDP2.
+    ``kind`` None), wrapped in DDP, or sharded in place by FSDP2. A stage of a pipeline, whose passes are not
+    DDP's, is never wrapped.
 
     Under FSDP2 every block, and the rest together, is a unit: parameters are gathered where they are used
     (``shard``), masters stay sharded in float32. The large weights are made on the meta device, so that no
@@ -212,7 +234,8 @@ def distribute(
     if group.count == 1 or kind is None:
         model = make()
         return model.to(group.device), model
-    if kind == "ddp":
+    staged = group.pipeline.count > 1
+    if kind == "ddp" and not staged:
         from torch.nn.parallel import DistributedDataParallel
 
         model = make().to(group.device)
@@ -232,9 +255,11 @@ def distribute(
         mesh = init_device_mesh(group.device.type, (group.count,))
     else:
         mesh = group.axes.mesh
-    shard(model, mesh, precision)
+    if kind == "fsdp":
+        shard(model, mesh, precision)
     materialise(model, group.device)
-    _share_buffers(model)
+    if not staged:  # of which none has such buffers
+        _share_buffers(model)
     return model, model
 
 

@@ -162,6 +162,7 @@ class Run:
         for name, batch in train.batches().items():
             try:
                 check_passes(self.objective, batch, train.microbatch or batch // shares)
+                train.check_stages(batch // shares)
             except ValueError as error:
                 raise RunError(f"train.{name} = {batch}: {error}") from None
 
@@ -358,7 +359,7 @@ class Run:
 
 def _parameters(trainer: Trainer) -> int:
     """Of the network; what a teacher's hidden states are mapped by is none of it."""
-    return sum(p.numel() for p in without_maps(dict(trainer.model.named_parameters())).values())
+    return sum(p.numel() for p in without_maps(dict(trainer.made.whole.named_parameters())).values())
 
 
 def _open(experiment: spec.Experiment, folder: Path | None, name: str, group: Processes) -> RunFolder:

@@ -58,27 +58,25 @@ def save_sharded(
     keep: int = 2,
     protect: Collection[int] = (),
 ) -> Path:
-    """Write the checkpoint of ``step``; called by all processes, with the same names.
+    """Write the checkpoint of ``step``; called by all processes.
 
-    ``tensors``: by name, plain (the same on all processes) or ``DTensor``. ``state`` is that of
-    rank 0. Otherwise as ``danlu.train.whole.save``. Raises ``RunError`` on every process if one of them
-    cannot write; the checkpoints before are then untouched.
+    ``tensors``: by name, plain (the same on all processes that have the name) or ``DTensor``; the processes
+    of a pipeline have different names. ``state`` is that of rank 0. Otherwise as
+    ``danlu.train.whole.save``. Raises ``RunError`` on every process if one of them cannot write; the
+    checkpoints before are then untouched.
     """
     aside = step_folder(folder, step).with_name(f".writing-step-{step}")
     needed = sum(_local(tensor).nbytes for tensor in tensors.values())
     try:
         _on_first(lambda: store.begin(folder, step))
-        # A process may hold no row of a small tensor, and see no alias there; the first one has rows of all.
-        aliases = _on_first(lambda: whole.find_aliases({n: _local(t) for n, t in tensors.items()}))
+        # A process may hold no row of a small tensor, and see no alias there; another one has rows of it.
+        aliases = _union(lambda: whole.find_aliases({n: _local(t) for n, t in tensors.items()}))
         once: dict[str, Any] = {name: _own(tensor) for name, tensor in tensors.items() if name not in aliases}
         _everywhere(lambda: _write_shards(aside, once, needed))
-        files: dict[str, Any] = {}
-        for mine in _everywhere(lambda: _sums(aside)):
-            files.update(mine)
-        shapes = {n: [str(t.dtype).removeprefix("torch."), list(t.shape)] for n, t in tensors.items()}
+        files = _union(lambda: _sums(aside))
         content = {
-            "layout": "sharded", "processes": _size(), "files": files, "tensors": shapes,
-            "aliases": aliases, "state": dict(state),
+            "layout": "sharded", "processes": _size(), "files": files,
+            "tensors": _union(lambda: _shapes(tensors)), "aliases": aliases, "state": dict(state),
         }  # fmt: skip
         return _on_first(lambda: store.publish(folder, step, content, keep, protect))
     finally:
@@ -88,7 +86,8 @@ def save_sharded(
 
 
 def load_sharded(folder: Path, template: Mapping[str, Tensor], step: int | None = None) -> dict[str, Any]:
-    """Fill the tensors of ``template`` in place and return the state; called by all processes.
+    """Fill the tensors of ``template`` in place and return the state; called by all processes, of which
+    those of a pipeline have different names.
 
     The number of processes and the sharding may differ from those that saved. Raises
     ``RunError`` on every process if there is no checkpoint, if a file is missing, truncated or
@@ -96,14 +95,15 @@ def load_sharded(folder: Path, template: Mapping[str, Tensor], step: int | None 
     """
     step = _on_first(lambda: store.choose(folder, step))
     content = _on_first(lambda: store.read_content(folder, step))
+    needed = _union(lambda: _shapes(template))
     if content["layout"] == "whole":  # of one process
-        _everywhere(lambda: _fill(template, flatten(whole.load(folder, step, content)), folder, step))
+        _everywhere(lambda: _fill(template, needed, flatten(whole.load(folder, step, content)), folder, step))
         return _state(content)
     names = sorted(content["files"])
     # Each process sums some of the files, so that all are read once.
     _everywhere(lambda: store.verify(folder, step, names[_rank() :: _size()], content["files"]))
-    _everywhere(lambda: _compare(template, content["tensors"], folder, step))
-    aliases = content["aliases"]
+    _everywhere(lambda: _compare(needed, content["tensors"], folder, step))
+    aliases = {name: kept for name, kept in content["aliases"].items() if name in template}
     once: dict[str, Any] = {name: tensor for name, tensor in template.items() if name not in aliases}
     if once:
         _read_shards(once, step_folder(folder, step), together=True)
@@ -158,6 +158,7 @@ def _quiet() -> Iterator[None]:
     """Without PyTorch's warning that a process without a group is on its own: here it is meant to be."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        warnings.filterwarnings("ignore", message="Detected mismatched keys")  # of the stages of a pipeline
         yield
 
 
@@ -171,24 +172,29 @@ def _sums(aside: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _compare(template: Mapping[str, Tensor], saved: dict[str, Any], folder: Path, step: int) -> None:
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Type and shape by name, as a checkpoint says them."""
+    return {n: [str(t.dtype).removeprefix("torch."), list(t.shape)] for n, t in tensors.items()}
+
+
+def _compare(needed: dict[str, Any], saved: dict[str, Any], folder: Path, step: int) -> None:
     where = step_folder(folder, step)
-    for name in sorted(saved.keys() | template.keys()):
-        wanted = template.get(name)
+    for name in sorted(saved.keys() | needed.keys()):
+        wanted = needed.get(name)
         if wanted is None or name not in saved:
             lacks = f"{where} lacks {name!r}" if wanted is not None else f"{where} has {name!r} too"
             raise RunError(
                 f"{lacks}, so it is of another model or optimizer; use the experiment that saved it"
             )
-        found = (saved[name][0], tuple(saved[name][1]))
-        need = (str(wanted.dtype).removeprefix("torch."), tuple(wanted.shape))
+        found, need = ((of[0], tuple(of[1])) for of in (saved[name], wanted))
         if found != need:  # PyTorch would convert the dtype without a word
             raise RunError(f"{where}: {name!r} is {found}, {need} expected; use the experiment that saved it")
 
 
-def _fill(template: Mapping[str, Tensor], whole: dict[str, Tensor], folder: Path, step: int) -> None:
-    shapes = {n: [str(t.dtype).removeprefix("torch."), list(t.shape)] for n, t in whole.items()}
-    _compare(template, shapes, folder, step)
+def _fill(
+    template: Mapping[str, Tensor], needed: dict[str, Any], whole: dict[str, Tensor], folder: Path, step: int
+) -> None:
+    _compare(needed, _shapes(whole), folder, step)
     with torch.no_grad():
         for name, target in template.items():
             source = whole[name].to(target.device)
@@ -243,6 +249,11 @@ def _everywhere(work: Callable[[], T]) -> list[T]:
         if said is not None:
             raise RunError(said)
     return [each for each, _ in outcomes]
+
+
+def _union(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The results of all processes as one."""
+    return {name: value for found in _everywhere(work) for name, value in found.items()}
 
 
 def _on_first(work: Callable[[], T]) -> T:

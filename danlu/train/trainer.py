@@ -87,7 +87,7 @@ class Trainer:
             raise self.group.once(error) from None
         self.passes = passes
         self.update = apart.updates(made, part=self._part, loss=passes.loss if passes else None)
-        self.score = passes.score if passes else made.objective.score
+        self.score = passes.score if passes else made.score
         self.state = TrainerState()
         self.rate = math.nan
         self.ended_by: str | None = None  # the signal that ended it early

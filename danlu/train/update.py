@@ -14,6 +14,7 @@ from danlu.nn import after_update, skip_update, tell_rows
 from danlu.objectives import Draw, Example, Losses
 from danlu.optim import rounding
 from danlu.train.assemble import Assembly
+from danlu.train.divide import own_positions
 from danlu.train.errors import Diverged, RunError
 from danlu.train.folding import FOLDED, Folding
 from danlu.train.parallel import hold_gradients, kept_buffers
@@ -54,7 +55,7 @@ class Update:
         train = made.experiment.train
         self.made, self.part, self.loss = made, part, loss or made.objective.loss
         self.named = made.named
-        self.sharded = any(hasattr(p, "full_tensor") for _, p in self.named)
+        self.sharded = made.pipeline is not None or any(hasattr(p, "full_tensor") for _, p in self.named)
         self.scale = LossScale.of(made.precision)
         self.rounding = rounding.steps(
             train.weights, train.seed, made.group.shard.rank if self.sharded else 0
@@ -75,9 +76,9 @@ class Update:
 
     def example(self, draw: Draw) -> dict[str, torch.Tensor]:
         """Training examples on the device."""
-        device = self.made.group.device
+        device, objective = self.made.group.device, self.made.objective
         tell_rows(self.made.model, "row_keys", lambda: _keys(draw).to(device))
-        return to_device(self.made.objective.example(draw), device)
+        return to_device(own_positions(objective.example(draw), objective, self.made.group), device)
 
     def rows(self, batch: int) -> tuple[range, int]:
         """Of an update of ``batch`` examples: those that fall to this process, and how many make a pass."""
@@ -107,6 +108,12 @@ class Update:
         """Add ``share`` times the gradient of the loss summed over ``rows``; the sum itself, penalties left
         out."""
         made = self.made
+        if made.pipeline is not None:
+            with self.part("data"):
+                draw = Draw(made.experiment.train.seed, step, first, rows.start, rows.stop)
+                example = self.example(draw)
+            with self.part("forward"):
+                return made.pipeline.passes(example, len(rows) // micro, share)
         total = torch.zeros((), device=made.group.device)
         for start in rows[::micro]:
             with self.part("data"):
@@ -179,7 +186,10 @@ class Update:
         """The loss over all processes and the norm. Both come from the device in one transfer."""
         # Folded into the momentum there are no gradients left, and each was looked at.
         grads = [] if self.folding.active else self._gradients()
-        norm = total_norm(grads) if grads else torch.zeros_like(total)
+        if self.made.pipeline is not None:
+            norm = self.made.pipeline.norm()
+        else:
+            norm = total_norm(grads) if grads else torch.zeros_like(total)
         pair = torch.stack([self.made.group.sum_of_rows(total).double(), norm.double()])
         return Reading(pair, terms, self.scale.scale)
 
@@ -213,8 +223,9 @@ class Update:
 
     def _not_finite(self, step: int, loss: float, note: str) -> str:
         grads = ((name, p.grad) for name, p in self.named if p.grad is not None)
-        found = first_non_finite(grads)
-        weights = first_non_finite((name, p.detach()) for name, p in self.named)
+        group = self.made.group  # another stage may have it
+        found = group.first_known(first_non_finite(grads))
+        weights = group.first_known(first_non_finite((name, p.detach()) for name, p in self.named))
         if weights:
             what = f"the weight {weights}"
         elif found:

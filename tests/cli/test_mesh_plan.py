@@ -88,8 +88,8 @@ def test_mistakes_are_sentences(arguments: list[str], why: str) -> None:
 
 
 def test_a_mesh_that_cannot_be_says_why_and_another_is_told() -> None:
-    said = found("--devices", "8", "train.mesh.context=8", "data.context=36")
-    assert "context = 8 does not divide the 4 heads" in said["notes"][0]
+    said = found("--devices", "8", "train.parallel=fsdp", "train.batch=12")
+    assert "batch of 12" in said["notes"][0]
     assert said["chosen"] is not None
 
 
