@@ -26,7 +26,7 @@ RUN = ["train.steps=6", "train.evaluate_every=3", "model.dropout=0.1", "train.lo
 KEYS = {
     "run", "metric", "best", "metrics", "loss", "loss_unit", "term", "steps", "unit", "tokens",
     "tokens_per_second", "utilisation", "mfu", "flops",
-    "parameters", "active_seconds", "wall_seconds", "sample", "stopped", "regime",
+    "parameters", "active_seconds", "wall_seconds", "sample", "stopped", "sent", "regime",
 }  # fmt: skip
 
 
