@@ -25,14 +25,30 @@ FROM = 256  # positions, two tiles: below that a mask is small, and few tiles ar
 TYPES = (torch.bfloat16, torch.float16, torch.float32)
 MULTIPLE = 16  # of the sizes of heads: what a tile's product asks
 GRAPHS = 64  # of one function that may stand beside each other: one for each pattern and shape
+TRITON = find_spec("triton") is not None  # asked here: the compiler cannot trace the question
+_FAILED: list[str] = []  # a list and no ContextVar: the compiler can guard it
 Index = torch.Tensor  # int32 or int64, of no dimensions or broadcast
 _HELD: dict[tuple[MaskPattern, torch.device], Any] = {}
 
 
 def missing() -> str | None:
-    """What keeps FlexAttention from running on the GPU that is here; None: nothing, or there is no GPU."""
-    if torch.cuda.is_available() and find_spec("triton") is None:
+    """What keeps FlexAttention from running on the GPU that is here; None: nothing is known to, or there is
+    no GPU."""
+    if torch.cuda.is_available() and not TRITON:
         return "triton is not installed"
+    return _FAILED[-1] if _FAILED else None
+
+
+def try_out(device: torch.device) -> str | None:
+    """Run it once on ``device``, forward and backward; why that fails, which ``missing`` says from then on,
+    so that others run in its place. Takes some seconds the first time."""
+    q = torch.randn(1, 1, FROM, MULTIPLE, device=device, dtype=torch.bfloat16, requires_grad=True)
+    try:
+        flex(q, q, q, 1.0, MaskPattern(FROM, FROM, window=2), softcap=1.0).sum().backward()
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        _FAILED.append(lines[0][:200])
+        return _FAILED[-1]
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,12 +10,21 @@ import torch
 from danlu import spec
 from danlu.models import Transformer
 from danlu.models.costs import stacks
-from danlu.nn import LRU, Attention, AttentionMask, CrossAttention, NoMixer, VQAttention
+from danlu.nn import LRU, Attention, AttentionMask, CrossAttention, NoMixer, VQAttention, flex
 from danlu.nn.kernels import Choice, choose, flexible
 from danlu.nn.masks import MaskPattern
 from danlu.nn.scan import CHUNK
 from danlu.train.assemble import outline
 from danlu.train.machine import PRECISIONS
+
+
+def try_flex(experiment: spec.Experiment, device: torch.device, say: Callable[[str], object]) -> None:
+    """Try FlexAttention where a layer of ``experiment`` is to run it on a GPU. Where it fails, ``say`` why;
+    the other kernels then run."""
+    if device.type != "cuda" or all(row["kernel"] != "flex" for row in report(experiment)):
+        return
+    if (why := flex.missing() or flex.try_out(device)) is not None:
+        say(f"FlexAttention does not run here ({why}): masks and scores take more memory")
 
 
 def report(experiment: spec.Experiment) -> list[dict[str, Any]]:

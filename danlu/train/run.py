@@ -31,6 +31,7 @@ from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder, new_run
 from danlu.train.interrupt import Ended, Interrupt
+from danlu.train.kernels import try_flex
 from danlu.train.load import TOKENIZER, check_data, load_run
 from danlu.train.machine import PRECISIONS, keep_memory, pick_device, pick_precision
 from danlu.train.memory import check_memory
@@ -214,6 +215,7 @@ class Run:
         """The trainer, standing where the last checkpoint was, compiled where that was chosen."""
         experiment, group = self.experiment, self.group
         resumed = group.share(store.latest_step(folder.path) is not None)
+        try_flex(experiment, group.device, self.reporter.message)
         with self.recording.during("build"):
             made = assemble(experiment, self.objective, choices.precision, group)
             passes = (

@@ -189,8 +189,18 @@ def test_the_choice(row):
 
 def test_without_triton_there_is_no_flex(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(flex, "find_spec", lambda name: None)
+    monkeypatch.setattr(flex, "TRITON", False)
     assert choose("cuda", BF16, 1024, masked=True, flexible=True).kernel == "sdpa"
+
+
+def test_where_it_fails_others_run(monkeypatch, grads):
+    monkeypatch.setattr(flex, "_FAILED", [])
+    assert flex.try_out(CPU) is None and flex.missing() is None  # with the refusal lifted
+    monkeypatch.undo()
+    monkeypatch.setattr(flex, "_FAILED", [])
+    assert "does not support backward on CPU" in flex.try_out(CPU)
+    assert choose("cuda", BF16, 1024, masked=True, flexible=True).kernel == "sdpa"
+    assert choose("cuda", BF16, 1024, needs="softcap", flexible=True).kernel == "eager"
 
 
 def test_what_it_can_do():

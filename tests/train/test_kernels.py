@@ -7,11 +7,11 @@ import torch
 
 from danlu import data, objectives
 from danlu.models import build
-from danlu.nn import kernels
+from danlu.nn import flex, kernels
 from danlu.nn.fused import META
 from danlu.spec import resolve
 from danlu.train.assemble import outlined
-from danlu.train.kernels import report
+from danlu.train.kernels import report, try_flex
 
 PLAIN = ("model.layers=2", "model.width=16", "train.device=cpu", "train.precision=float32", "data.context=24")
 CASES = {
@@ -89,3 +89,15 @@ def test_the_meta_device_stands_for_another():
         assert kernels.choose("meta", torch.float32, masked=True) == there["cuda"]
     finally:
         META.reset(token)
+
+
+@pytest.mark.parametrize("words", [["+window", "data.context=512"], ["data.context=512"]])
+def test_flex_is_tried_where_a_layer_is_to_run_it(words, monkeypatch):
+    tried, said = [], []
+    monkeypatch.setattr(flex, "try_out", lambda device: tried.append(device.type) or "no such kernel")
+    experiment = resolve(["tiny", *words, "train.device=cuda"])
+    try_flex(experiment, torch.device("cpu"), said.append)
+    assert not tried
+    try_flex(experiment, torch.device("cuda"), said.append)
+    assert tried == (["cuda"] if "+window" in words else [])
+    assert [("no such kernel" in one) for one in said] == [True] * len(tried)
