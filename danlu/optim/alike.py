@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from danlu.spec.errors import DanluError
+
 # Elements in one stack: what a core's cache holds; on other devices enough to hide the cost of a call.
 _CACHED, _LARGE = 2**17, 2**24
 
@@ -89,6 +91,20 @@ def _holders(t: Tensor) -> int:
         return 1
     cut = [i for i, place in enumerate(t.placements) if place.is_shard()]  # type: ignore[attr-defined]
     return int(mesh.size(cut[0])) if len(cut) == 1 else 1
+
+
+def by_rows(p: Tensor) -> bool:
+    """Whether processes hold rows of ``p``; False of a whole one. Raises ``DanluError`` for one that is
+    sharded in another way."""
+    if not hasattr(p, "device_mesh"):
+        return False
+    cut = [place for place in p.placements if place.is_shard()]  # type: ignore[attr-defined]
+    if len(cut) > 1 or any(place.dim != 0 for place in cut):
+        raise DanluError(
+            f"Adafactor takes parameters that are whole or sharded by rows, and one is {p.placements}; "  # type: ignore[attr-defined]
+            "shard it by rows, as fully_shard does"
+        )
+    return bool(cut)
 
 
 def _by_tensor(t: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 from danlu import optim, spec
 from danlu.nn.registry import class_for
 from danlu.optim.rules.signs import squares
+from danlu.spec.errors import DanluError
 from danlu.train.precision import clip_on_device, total_norm
 
 local_tensor = pytest.importorskip("torch.distributed._local_tensor")
@@ -73,6 +74,20 @@ def test_sharded_steps_are_those_of_whole_parameters(rule, settings, mesh):
         wholes = [p.full_tensor().detach().reconcile() for p in params]  # raises where processes differ
     for p, whole in zip(plain, wholes, strict=True):
         torch.testing.assert_close(whole, p.detach(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES)
+def test_vectors_and_stacks_of_matrices_under_adafactor(mesh, monkeypatch):
+    monkeypatch.setitem(globals(), "SHAPES", [(6, 5), (9,), (5, 2, 3), (3,)])
+    test_sharded_steps_are_those_of_whole_parameters(*RULES["adafactor"], mesh)
+
+
+def test_adafactor_refuses_columns_elsewhere():
+    mesh = init_device_mesh("cpu", (PROCESSES,))
+    p = torch.nn.Parameter(distribute_tensor(torch.randn(4, 8), mesh, [Shard(1)]))
+    p.grad = p.detach().clone()
+    with pytest.raises(DanluError, match="whole or sharded by rows"):
+        optim.Adafactor([p]).step()
 
 
 MATRICES = [(6, 5)] * 5 + [(5, 6)] * 2  # more and fewer of one shape than processes
