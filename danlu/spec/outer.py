@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from danlu.spec.base import ByKind, Fraction, PositiveFloat, PositiveInt, Probability, Shorthand, Spec
+from danlu.spec.norms import BatchNorm, BatchRenorm
+from danlu.spec.quantize import Quantize
 
 if TYPE_CHECKING:
     from danlu.spec.experiment import Experiment
@@ -127,8 +129,11 @@ def check_outer(train: Train) -> None:
     for name, why in _LEFT_OUT.items():
         value = getattr(train, name)
         if value is not None:
-            said = getattr(value, "kind", "…") if isinstance(value, Spec) else value
-            raise ValueError(f"{name} = {said} does not go with {kind}: {why}; leave one out")
+            if isinstance(value, Quantize):
+                name, value = f"{name}.format", value.format
+            raise ValueError(
+                f"{name} = {getattr(value, 'kind', value)} does not go with {kind}: {why}; leave one out"
+            )
     for name, count in train.batches().items():
         if count % outer.workers:
             raise ValueError(f"{name} = {count} cannot be shared among outer.workers = {outer.workers}")
@@ -149,6 +154,12 @@ def check_workers(experiment: Experiment) -> None:
         raise ValueError(
             f"optimizer.kind = {optimizer.kind} {why}, which does not go with train.outer.kind = "
             f"{outer.kind}; use another optimizer, or leave train.outer out"
+        )
+    norm = getattr(experiment.model, "norm", None)
+    if isinstance(norm, BatchNorm | BatchRenorm):
+        raise ValueError(
+            f"model.norm.kind = {norm.kind} has running averages, which do not go with train.outer.kind = "
+            f"{outer.kind}: each worker would have its own; use another norm, or leave train.outer out"
         )
     layers = getattr(experiment.model, "layers", 1)
     if isinstance(outer, DiLoCo) and outer.fragments > layers:

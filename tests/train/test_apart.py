@@ -306,6 +306,8 @@ def test_bytes_a_token_are_those_of_the_formula(tmp_path: Path, corpus: Path) ->
         ),
         (["train.noise_every=1", "train.microbatch=2"], "noise_every = 1 does not go with train.outer"),
         (["train.mesh.tensor=2"], "does not go with train.outer.kind = diloco: each worker holds its whole"),
+        (["train.quantize={format: int4}"], "train.quantize.format = int4-narrow does not go with"),
+        (["+masked-lm", "model.norm=batch"], "model.norm.kind = batch has running averages"),
         (["train.skip=loss"], "skip = loss does not go with train.outer.kind = diloco"),
         (["train.batch=6"], "batch = 6 cannot be shared among train.outer.workers = 4"),
         (["train.microbatch=4"], "microbatch = 4 does not divide the 2 sequences of a worker"),
