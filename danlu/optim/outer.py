@@ -66,8 +66,7 @@ def e3m0(x: Tensor) -> Tensor:
     """``x`` rounded to four bits: a sign and three bits of exponent, no mantissa. Of the eight magnitudes one
     is 0; the largest, the others halving from it, is the largest of the tensor. To the nearest.
 
-    Streaming DiLoCo names the format (arXiv:2501.18512, section 2.3) and not its scale: one for a tensor is
-    the form taken here.
+    Streaming DiLoCo (arXiv:2501.18512) has this format; one scale for a tensor is the form taken here.
     """
     scale = x.abs().max()
     levels = torch.cat((LEVELS.new_zeros(1), LEVELS)).to(x)
@@ -121,7 +120,7 @@ class DiLoCo(Outer):
     """DiLoCo, streaming, with delay, with four bits: see ``danlu.spec.DiLoCo``.
 
     Fragment p is sent after the updates t ≡ p·H/P (rounded down) modulo H, and arrives ``delay`` updates
-    later: v ← μv + Δ, θ ← θ − η(Δ + μv), of the workers θₘ ← αθₘ + (1 − α)θ (arXiv:2501.18512, algorithm 2).
+    later: v ← μv + Δ, θ ← θ − η(Δ + μv), of the workers θₘ ← αθₘ + (1 − α)θ (arXiv:2501.18512).
     Strided, as there: block i is of fragment i mod P; what is outside of the blocks goes with fragment 0,
     which is the form taken here. Differences are summed in full precision.
     """
@@ -282,7 +281,7 @@ class Eager(Separate):
 @builds(spec.NoLoCo)
 class NoLoCo(Separate):
     """NoLoCo: in pairs (i, j) drawn anew each round, δᵢ ← μδᵢ + β·mean(θ − φ) + γ(mean φ − φᵢ);
-    φᵢ ← φᵢ + δᵢ, the means over the pair (arXiv:2506.10911, section 3).
+    φᵢ ← φᵢ + δᵢ, the means over the pair (arXiv:2506.10911).
 
     β = γ = ``lr``, as in the code and the configurations that the authors published (0.7, with μ = 0.5 and
     H = 50), is the form taken here. Pairs follow from the number of the update.
