@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -145,7 +146,8 @@ def carry_out(
         members = len(experiments)
         runs = [Run(e, group, Share(pool), heard, reporter, started, members=members) for e in experiments]
         for run in runs[1:]:
-            run.recording = runs[0].recording
+            run.recording = copy(runs[0].recording)  # of what all have in common
+            run.recording.unwritten = True
         return _Population(runs, folders, kept).carry_out()
 
 
@@ -169,6 +171,11 @@ class _Population:
                 Lockstep(trainers, self._ended).run()
         except Ended:
             pass
+        finally:
+            for place, one in self.begun.items():
+                if place not in self.results:  # what was measured is not lost
+                    one.trainer.saver.rest()
+                    one.run.close(one.folder, one.metrics)
         for place, (run, folder) in enumerate(zip(self.runs, self.folders, strict=True)):
             if place not in self.results:
                 self._result(place, run.unbegun(folder))

@@ -29,6 +29,7 @@ class Stacked:
 
     def __init__(self, trainers: Sequence[Trainer]) -> None:
         self.trainers = list(trainers)
+        self.places = {trainer: k for k, trainer in enumerate(trainers)}
         self.model = stack([trainer.model for trainer in trainers])
         named = [dict(trainer.model.named_parameters()) for trainer in trainers]
         # Each weight of the stack that learns, and those of the members, which are views of it.
@@ -93,19 +94,21 @@ class Stacked:
         return self._graphs[key](example)
 
     def _hand_out(self, working: Sequence[Trainer], total: torch.Tensor, terms: int) -> list[Reading]:
-        places = [self.trainers.index(trainer) for trainer in working]
-        squares = []
+        places = [self.places[trainer] for trainer in working]
+        norms = []
         self.grads = {}
         for name, p in self.weights.items():
             if p.grad is None:
                 continue
             self.grads[name], p.grad = p.grad, None
-            squares.append(torch.linalg.vector_norm(self.grads[name].flatten(1), dim=1).double().square())
+            grad = self.grads[name].flatten(1)
+            wide = torch.promote_types(grad.dtype, torch.float32)
+            norms.append(torch.linalg.vector_norm(grad, dim=1, dtype=wide))
             each = self.grads[name].unbind()
             for k in places:
                 self.members[name][k].grad = each[k]
-        norm = torch.stack(squares).sum(0).sqrt()
-        pairs = torch.stack([total.double(), norm], dim=1).cpu()  # one transfer for all
+        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # as that of a run alone
+        pairs = torch.stack([total.double(), norm.double()], dim=1).cpu()  # one transfer for all
         found = [Reading(pairs[k], terms) for k in places]
         for trainer, reading in zip(working, found, strict=True):
             trainer.update.reading = reading
@@ -119,7 +122,9 @@ class Stacked:
         if not going:
             return
         with going[0].clock("optimizer"):
-            goes = [trainer in going for trainer in self.trainers]
+            goes = [False] * len(self.trainers)
+            for trainer in going:
+                goes[self.places[trainer]] = True
             clips = [_clip(trainer) if one else 1.0 for trainer, one in zip(self.trainers, goes, strict=True)]
             if any(factor != 1.0 for factor in clips):
                 factors = torch.tensor(clips, dtype=torch.float64).to(going[0].group.device)
@@ -135,7 +140,7 @@ class Stacked:
         """The held-out metrics of a member's weights: with those of all where all are as they are, else, as
         for an average of its weights, its own."""
         averages = any(type(rule).averaged is not Rule.averaged for rule in run.made.rules)
-        if self._measured is None and run in self.trainers and not averages:
+        if self._measured is None and run in self.places and not averages:
             self._measured = dict(zip(self.trainers, self._evaluate(run), strict=True))
         if self._measured is not None and run in self._measured:
             return self._measured.pop(run)

@@ -169,6 +169,7 @@ def test_specification_and_mixer_say_the_same(mixer: Any) -> None:
     assert mixer.stackable == (not_stackable(build_part(mixer, 16, None, bias=False)) is None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:flex_attention called without")
 def test_members_by_flex_attention() -> None:
     """Biases by distance and sinks of each row's own member, as one after another."""
