@@ -136,7 +136,9 @@ def test_layers_of_different_windows_and_evaluations_make_no_more_graphs(corpus:
     counter, loss, score = CompileCounter(), objective.loss, objective.score
     compiling.compiled(of, objective)  # says how
     if whole:
-        loss, score = (torch.compile(f, dynamic=False, backend=counter) for f in (loss, score))
+        loss, score = (
+            torch.compile(f, dynamic=False, backend=counter, fullgraph=True) for f in (loss, score)
+        )
     else:
         compiling.compile_blocks(of, made.model.blocks, backend=counter)
     held_out = objective.held_out(500)

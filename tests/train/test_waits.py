@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from danlu import optim
 from danlu.optim.rules import sgd
@@ -52,6 +54,19 @@ class Read:
         Read.made += 1
 
 
+class Sent(TorchDispatchMode):
+    """Counts copies from the processor's memory to the device, which wait for it as well."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            given, made = ([t for t in tree_leaves(x) if isinstance(t, torch.Tensor)] for x in (args, result))
+            self.count += made[0].is_meta and not all(t.is_meta for t in given)
+        return result
+
+
 @pytest.fixture(autouse=True)
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(updates, "Reading", Read)
@@ -71,8 +86,8 @@ def update(*words: str) -> Update:
     )
     found = Update(made)
     found.late = True
-    micro = experiment.train.rows
-    found.example = lambda draw: example_of(objective, micro)  # type: ignore[method-assign]
+    example = example_of(objective, experiment.train.rows)
+    found.example = lambda draw: example  # type: ignore[method-assign]
     return found
 
 
@@ -80,10 +95,18 @@ def update(*words: str) -> Update:
 def test_an_update_waits_once(rule: str) -> None:
     of = update(*RULES[rule])
     at_first = Read.made
-    for step in range(3):
-        of.apply(step, of.gradients(step, 4 * step, 4))
-        of.clear()
-    assert Read.made - at_first == 3
+    with Sent() as sent:
+        for step in range(3):
+            of.apply(step, of.gradients(step, 4 * step, 4))
+            of.clear()
+    assert Read.made - at_first == 3 and sent.count == 0
+
+
+def test_a_copy_is_seen() -> None:
+    with Sent() as sent:
+        torch.zeros(3).to("meta")
+        torch.zeros(3, device="meta").to(torch.float64).copy_(torch.ones(3, device="meta"))
+    assert sent.count == 1
 
 
 def test_a_number_that_is_read_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
