@@ -124,6 +124,21 @@ def test_fsdp_and_one_process_go_on_from_each_other(tmp_path: Path, corpus: Path
 
 
 @pytest.mark.slow
+def test_a_tensor_parallel_run_is_one_process_s_and_goes_on_in_it(tmp_path: Path, corpus: Path) -> None:
+    """Dropout too: both processes have all rows, and masks alike."""
+    more = ["train.parallel=fsdp", "model.layers=2", "model.dropout=0.1", "train.microbatch=4"]
+    done = torchrun(tmp_path / "two", corpus, *more, "train.mesh.tensor=2")
+    assert done.returncode == 0, done.stderr
+    small.run(corpus, tmp_path / "one", *RUN, *more)
+    agree(tmp_path / "two", tmp_path / "one")
+    run = tmp_path / "two"
+    (run / "summary.json").unlink()
+    shutil.rmtree(run / "checkpoints" / "step-6")
+    small.run(corpus, run, *RUN, *more)  # on another mesh
+    agree(run, tmp_path / "one")
+
+
+@pytest.mark.slow
 def test_the_same_two_processes_resume_bit_for_bit(tmp_path: Path, corpus: Path) -> None:
     for kind in ("ddp", "fsdp"):
         more = [f"train.parallel={kind}", "model.dropout=0.1", "optimizer=muon"]
