@@ -226,17 +226,9 @@ class Run:
             if choices.compile and passes is None:
                 compiling.compile_blocks(experiment, made.model.blocks)
             trainer = Trainer(
-                made,
-                held_out,
-                self.clock,
-                folder,
-                self.interrupt,
-                self.reporter,
-                choices,
-                own=self.callbacks,
-                recording=self.recording,
-                passes=passes,
-            )
+                made, held_out, self.clock, folder, self.interrupt, self.reporter, choices,
+                own=self.callbacks, recording=self.recording, passes=passes,
+            )  # fmt: skip
         if resumed:
             trainer.resume()
         return trainer
