@@ -218,12 +218,9 @@ class Run:
         try_flex(experiment, group.device, self.reporter.message)
         with self.recording.during("build"):
             made = assemble(experiment, self.objective, choices.precision, group)
-            passes = (
-                compiling.compiled(experiment, self.objective)
-                if choices.compile and group.count == 1
-                else None
-            )
-            if choices.compile and passes is None:
+            whole = choices.compile and group.count == 1
+            passes = compiling.compiled(experiment, self.objective) if whole else None
+            if choices.compile and not whole:
                 compiling.compile_blocks(experiment, made.model.blocks)
             trainer = Trainer(
                 made, held_out, self.clock, folder, self.interrupt, self.reporter, choices,
