@@ -127,6 +127,34 @@ def test_any_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, ba
         assert_close(tmp_path / "together" / str(k), tmp_path / f"alone {k}", bound)
 
 
+OBJECTIVES = {
+    "penalties": ["objective.z_loss=0.01", "objective.smoothing=0.1"],
+    "prefix": ["objective={kind: prefix, length: 4}"],
+    "documents": ["data.documents=separate", "model.position=kerple"],
+}
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_any_objective(tmp_path: Path, name: str) -> None:
+    """With evaluations, and looks inside the members."""
+    more = ["train.steps=3", "train.evaluate_every=2", "train.internals_every=2", *OBJECTIVES[name]]
+    experiments = members(tmp_path, *more, own=OWN[:2])
+    together(experiments, tmp_path / "together")
+    for k, experiment in enumerate(experiments):
+        small.go(experiment, tmp_path / f"alone {k}")
+        for where in ("together/" + str(k), f"alone {k}"):
+            assert any("inside" in row for row in small.rows(tmp_path / where))
+        assert small.losses(tmp_path / "together" / str(k)) == pytest.approx(
+            small.losses(tmp_path / f"alone {k}"), rel=1e-12
+        )
+        (here, _), (there, _) = (
+            small.left(tmp_path / "together" / str(k)),
+            small.left(tmp_path / f"alone {k}"),
+        )
+        assert all(torch.allclose(tensor, there[n], rtol=1e-12, atol=1e-12) for n, tensor in here.items())
+
+
 @pytest.mark.usefixtures("float64")
 def test_a_member_that_diverges_ends_alone(tmp_path: Path) -> None:
     wild = [*OWN[0][:1], "optimizer.lr=1e300"]
