@@ -21,6 +21,7 @@ from danlu.spec.errors import SpecError
 from danlu.train import assemble, checkpoint, store
 from danlu.train.apart import Apart
 from danlu.train.errors import Diverged, RunError
+from danlu.train.population import refusal
 from tests.conftest import LIMIT, ROOT
 from tests.train import apart_alone, small, test_kill
 from tests.train.apart_alone import exactly, go, weights
@@ -327,6 +328,11 @@ def test_what_does_not_go_together_is_refused(corpus: Path, words: list[str], sa
     with pytest.raises(SpecError) as caught:
         resolve(small.words(corpus, "train.outer=diloco", *words))
     assert said in str(caught.value)
+
+
+def test_no_population_of_them(corpus: Path) -> None:
+    one = resolve(small.words(corpus, "train.outer=diloco", "train.steps=2", "train.seconds=none"))
+    assert "train.outer.kind = diloco has several networks in one run" in str(refusal([one, one.seeded(1)]))
 
 
 def test_what_only_a_run_knows_is_refused(tmp_path: Path, corpus: Path) -> None:
