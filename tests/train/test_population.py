@@ -172,6 +172,33 @@ def test_a_member_that_diverges_ends_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("batched", [False, True], ids=["one by one", "as one"])
+def test_half_of_the_members_gone_the_rest_are_a_smaller_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batched: bool
+) -> None:
+    from danlu.train import lockstep
+    from danlu.train import members as one
+
+    sizes = []
+
+    class Counted(one.Stacked):
+        def __init__(self, trainers: Any) -> None:
+            sizes.append(len(trainers))
+            super().__init__(trainers)
+
+    monkeypatch.setattr(one, "BATCHED", {"cpu"} if batched else set())
+    monkeypatch.setattr(lockstep, "Stacked", Counted)
+    wild = [["train.seed=1", "optimizer.lr=1e300"], ["train.seed=2", "optimizer.lr=1e300"]]
+    experiments = members(tmp_path, "train.steps=6", own=[wild[0], OWN[0], wild[1], OWN[2]])
+    ended = together(experiments, tmp_path / "together")
+    assert sizes == [4, 2]
+    assert [isinstance(end, Diverged) for end in ended] == [True, False, True, False]
+    for k in (1, 3):
+        small.go(experiments[k], tmp_path / f"alone {k}")
+        assert_close(tmp_path / "together" / str(k), tmp_path / f"alone {k}", 1e-12)
+
+
+@pytest.mark.usefixtures("float64")
 def test_members_resume_alone_and_runs_resume_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
