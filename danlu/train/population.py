@@ -61,7 +61,6 @@ def _refused(experiment: spec.Experiment) -> Iterator[str]:
         "quantize": train.quantize is not None,
         "precise_bn": train.precise_bn is not None,
         "noise_every": train.noise_every is not None,
-        "outer": train.outer is not None,
     }
     for name, refused in alone.items():
         if refused:
