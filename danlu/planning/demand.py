@@ -17,8 +17,9 @@ class Demand:
     recomputing, of which the forward pass through blocks is ``forward``; ``precision`` of products.
     ``element``, ``stored``: bytes of an activation's number and of a weight's. ``state``: bytes of the
     optimizer, and of averages, that have the parameters' shapes and are sharded like them; ``whole``: those
-    that every process holds whole. ``update_flops``: of the optimizer's own products, which every process
-    makes whole; ``gathered``: bytes of gradients that it gathers for them.
+    that every process holds whole. ``update_flops``: of the optimizer's own products of matrices, which
+    processes with sharded weights divide among them and others all make; ``dealt``: bytes of matrices that
+    go to those who work on them and back, by ``deals`` collectives.
 
     ``activations``: bytes that each block keeps of one example for the backward pass, of which ``alike`` are
     of the stream's width and not of heads or hidden units; ``outside``: those kept outside of blocks;
@@ -45,7 +46,8 @@ class Demand:
     state: float
     whole: float
     update_flops: float
-    gathered: float
+    dealt: float
+    deals: int
     activations: Sequence[float]
     alike: float
     outside: float

@@ -57,8 +57,9 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int, rate: float,
     of_weights = passes * n / layout.tensor * (3 * demand.element + 2 * demand.stored)
     # The optimizer reads and writes weights and state, and reads gradients.
     held = n * 3 * demand.stored / layout.shards + 2 * (demand.state / layout.shards + demand.whole) * share
+    divided_by = layout.shards if layout.sharded else 1  # whole matrices are dealt out
     return Work(
         products=flops * rows / (layout.context * layout.tensor) / rate,
         memory=(TIMES * kept * rows + of_weights) / device.bandwidth,
-        optimizer=held / device.bandwidth + demand.update_flops * share / rate,
+        optimizer=held / device.bandwidth + demand.update_flops * share / divided_by / rate,
     )

@@ -56,7 +56,7 @@ def traffic(demand: Demand, layout: Layout, device: Device) -> list[Collective]:
                        key=lambda one: sum(demand.blocks[i] for i in one[0]) + one[1])  # fmt: skip
     inner = sum(demand.blocks[i] for i in blocks)
     apart = layout.tensor if layout.split else 1
-    gathered = demand.gathered * (inner + ends) / demand.parameters
+    dealt = demand.dealt * (inner + ends) / demand.parameters / layout.shards
     found: list[Collective] = []
 
     def add(kind: str, why: str, axis: str, calls: int, size: float, beside: float = 0.0) -> None:
@@ -80,7 +80,7 @@ def traffic(demand: Demand, layout: Layout, device: Device) -> list[Collective]:
         shard = 4 * (inner + ends) / layout.shards
         add("all_reduce", "gradients of shards", "replicate", units, 2 * sent(shard, "replicate"),
             last_backward)  # fmt: skip
-        add("all_gather", "gradients for the optimizer", over, len(blocks), sent(gathered, over))
+        add("all_to_all", "matrices for the optimizer", "weights", demand.deals, sent(dealt, "weights"))
     else:
         axis = "split rows" if layout.split else "rows"
         size = demand.stored * (inner + ends) / layout.shards

@@ -16,6 +16,7 @@ from danlu.objectives.chunks import FLOAT, LARGE, positions_at_once
 from danlu.optim.base import Rule
 from danlu.optim.build import build
 from danlu.optim.rules.muon import Muon, orthogonalise
+from danlu.optim.rules.soap import SOAP
 from danlu.planning import Demand
 from danlu.spec.attention import Attention
 from danlu.spec.devices import Device
@@ -26,7 +27,6 @@ from danlu.train.errors import RunError
 from danlu.train.machine import PRECISIONS
 from danlu.train.teacher import sketch
 
-GATHERS = {"Muon": 4, "SOAP": 12, "Adafactor": 4}  # bytes a number that these rules gather of matrices
 ALIKE = 4  # numbers of the stream's width that a block keeps whole: what goes into its two norms, and out
 
 
@@ -58,7 +58,8 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
     flops = of_model.flops(model, *objective.lengths)
     ends = ("embedding", "readout", "other", "bottleneck")
     rules = build(experiment.optimizer, model, 1)
-    state, whole, products, gathered = _rules(rules)
+    state, whole, products = _rules(rules)
+    dealt, deals = _dealt(rules)
     total = sum(sizes) + first + last - shared
     if train.average is not None:
         state += 4 * total
@@ -82,7 +83,8 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
         state=state,
         whole=whole,
         update_flops=products,
-        gathered=gathered,
+        dealt=dealt,
+        deals=deals,
         activations=kept.blocks,
         alike=ALIKE * stream,
         outside=kept.outside,
@@ -111,9 +113,9 @@ def _ends(model: Any, blocks: list[torch.nn.Module]) -> tuple[int, int, int]:
     return sizes[0], sizes[1], both
 
 
-def _rules(rules: list[Rule]) -> tuple[float, float, float, float]:
-    """Bytes of state of the parameters' shapes, and of others; FLOPs of Muon's products; bytes gathered."""
-    alike = whole = products = gathered = 0.0
+def _rules(rules: list[Rule]) -> tuple[float, float, float]:
+    """Bytes of state that is sharded as its parameter is, and of the rest; FLOPs of Muon's products."""
+    alike = whole = products = 0.0
     known: dict[tuple[int, ...], int] = {}
     for rule in rules:
         rule.prepare()
@@ -121,14 +123,35 @@ def _rules(rules: list[Rule]) -> tuple[float, float, float, float]:
             for p in group["params"]:
                 for value in rule.state[p].values():
                     size = value.numel() * value.element_size()
-                    alike, whole = (alike + size, whole) if value.shape == p.shape else (alike, whole + size)
-                if p.ndim > 1:
-                    gathered += GATHERS.get(type(rule).__name__, 0) * p.numel()
+                    # One number for each row, or a matrix (SOAP's bases): its rows are sharded.
+                    rows = value.ndim == p.ndim or value.shape[:1] == p.shape[:1]
+                    alike, whole = (alike + size, whole) if rows else (alike, whole + size)
                 if isinstance(rule, Muon):
                     if (shape := tuple(p.shape)) not in known:
                         known[shape] = _products(shape, group["steps"])
                     products += known[shape]
-    return alike, whole, products, gathered
+    return alike, whole, products
+
+
+def _dealt(rules: list[Rule]) -> tuple[float, int]:
+    """Bytes of an update that go to those who work on whole matrices and back, and in how many collectives,
+    one for each shape: Muon's momenta and updates; SOAP's gradients, moments, updates, products and bases."""
+    size, calls, shapes = 0.0, 0.0, set()
+    for rule in rules:
+        for group in rule.param_groups:
+            for p in group["params"]:
+                new = (type(rule), p.shape) not in shapes
+                shapes.add((type(rule), p.shape))
+                if isinstance(rule, Muon):
+                    size, calls = size + 8 * p.numel(), calls + 2 * new
+                elif isinstance(rule, SOAP):
+                    sides = [
+                        rule.state[p][name].numel() for name in ("left", "right") if name in rule.state[p]
+                    ]
+                    again = 1 / group["every"]  # bases are turned
+                    size += (24 + 8 * again) * p.numel() + 12 * (1 + again) * sum(sides)
+                    calls += new * (6 + 2 * again + 3 * (1 + again) * len(sides))
+    return size, round(calls)
 
 
 def _products(shape: tuple[int, ...], steps: int) -> int:

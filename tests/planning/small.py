@@ -8,7 +8,7 @@ from danlu.spec.devices import Device
 DEMAND = Demand(
     unit="token", units=64, batch=32, blocks=(1000, 1000, 1000, 1000), first=500, last=500, shared=0,
     flops=6 * 5000 * 64, forward=2 * 4000 * 64, precision="bfloat16", element=2, stored=4, state=8 * 5000,
-    whole=0, update_flops=0, gathered=0, activations=(9000, 9000, 9000, 9000), alike=3000, outside=700,
+    whole=0, update_flops=0, dealt=0, deals=0, activations=(9000, 9000, 9000, 9000), alike=3000, outside=700,
     stream=640, copies=10_000, logits=100, heads=8, keys=8,
 )  # fmt: skip
 DEVICE = Device(

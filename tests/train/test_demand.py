@@ -154,7 +154,44 @@ def test_muon_is_counted() -> None:
                 if m <= 2 * n:
                     expected += 5 * (4 * n * n * m + 2 * n**3)
     assert 0 < expected <= demand.update_flops
-    assert demand.gathered == 4 * sum(p.numel() for b in model.blocks for p in b.parameters() if p.ndim == 2)
+    assert demand.dealt == 8 * sum(p.numel() for b in model.blocks for p in b.parameters() if p.ndim == 2)
+
+
+class Dealt(TorchDispatchMode):
+    """Calls of collectives between processes' parts of matrices, and the bytes of one process's parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # On a CPU an all-to-all is made of an all-gather of the same parts.
+        if func.overloadpacket.__name__ in ("all_gather_into_tensor", "all_to_all_single"):
+            self.calls += 1
+            self.bytes += args[0].numel() * args[0].element_size()
+        return func(*args, **(kwargs or {}))
+
+
+# SOAP takes the embedding too, one matrix of its shape: the first process works on it, and gives more back.
+@pytest.mark.parametrize(
+    ("words", "rel"), [(["optimizer=muon"], 1e-9), (["optimizer=soap", "optimizer.every=1000000"], 0.12)]
+)
+def test_matrices_are_dealt_as_predicted(group: None, words: list[str], rel: float) -> None:
+    experiment = resolve([*WORDS, "model.layers=8", *words])  # a matrix of each shape for each process
+    objective, model = sharded(experiment)
+    rules = optim.build(experiment.optimizer, model, 1)
+    backward(objective, model)
+    demand = demand_of(experiment, H100)
+    for _ in range(2):  # SOAP begins with a step of its own kind
+        with Dealt() as seen:
+            for rule in rules:
+                rule.step()
+    assert seen.calls == demand.deals
+    assert PROCESSES * seen.bytes == pytest.approx(demand.dealt, rel=rel)
+    found = {one.why: one for one in traffic(demand, Layout(shard=PROCESSES, sharded=True), H100)}
+    assert found["matrices for the optimizer"].bytes == pytest.approx(
+        demand.dealt / PROCESSES * (PROCESSES - 1) / PROCESSES
+    )
 
 
 def test_tensor_parallel_keeps_what_a_network_of_fewer_heads_keeps() -> None:
