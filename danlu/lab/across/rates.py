@@ -96,7 +96,7 @@ def _from_below(experiment: spec.Experiment, below: Below, x: float) -> Rated:
     known = [(c, math.log(one.rate)) for c, one in below if one.rate is not None]
     if not known:
         return Rated(experiment, None)
-    rate = float(f"{math.exp(_line(known, x)):.3g}")
+    rate = float(f"{math.exp(line(known, x)):.3g}")
     return Rated(at(experiment, GRID.field, rate / value_of(experiment, GRID.field)), rate)
 
 
@@ -108,7 +108,7 @@ def _moved(one: Rated, off: float) -> Rated:
     return replace(one, experiment=at(one.experiment, GRID.field, rate / one.rate), rate=rate)
 
 
-def _line(points: Sequence[tuple[float, float]], x: float) -> float:
+def line(points: Sequence[tuple[float, float]], x: float) -> float:
     """The least-squares line at ``x``; level through one point."""
     n = len(points)
     mean_x, mean_y = (math.fsum(p[i] for p in points) / n for i in (0, 1))

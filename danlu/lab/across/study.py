@@ -94,7 +94,7 @@ def try_across(
         for idea, experiment in variants.items():
             books.ask(idea, question.on, baseline, experiment, study, book)
     with Queue(studies, workers=workers, show=show) as queue, queue.alone(study.path):
-        climb = _Climb(question, study, Runs(queue), planned, list(variants))
+        climb = Climb(question, study, Runs(queue), planned, list(variants))
         if show and study.result() is None:
             climb.begin(workers or cores())
         climb.carry_out()
@@ -107,8 +107,9 @@ def try_across(
     return answer
 
 
-class _Climb:
-    """One study on its way up."""
+class Climb:
+    """One study on its way up. ``sides``: their rates by rung, the baseline's under ""; ``found``: what came
+    out."""
 
     def __init__(
         self, question: Question, study: Study, runs: Runs, planned: Sequence[Rung], ideas: Sequence[Idea]
@@ -157,7 +158,7 @@ class _Climb:
             self._rate(rung, going)
             seeds = self._seeds(rung)
             at = {name: self.sides[name][-1][1] for name in ("", *(idea.name for idea in going))}
-            run = {name: _side(self.question.on, name, rated.experiment) for name, rated in at.items()}
+            run = {name: side_of(self.question.on, name, rated.experiment) for name, rated in at.items()}
             self.runs.carry_out((side, seed) for seed in seeds for side in run.values())
             values = {name: tuple(self.runs.metric(s, seed) for seed in seeds) for name, s in run.items()}
             for idea in going:
@@ -176,7 +177,7 @@ class _Climb:
     def _rate(self, rung: Rung, going: Sequence[Idea]) -> None:
         """Each side's rate at the rung."""
         asked = [
-            (f"{self.question.on} {name}".strip(), _bounded(experiment), self.sides[name])
+            (f"{self.question.on} {name}".strip(), bounded(experiment), self.sides[name])
             for name, experiment in [
                 ("", rung.baseline), *((idea.name, rung.variant(idea.words)) for idea in going)
             ]
@@ -206,7 +207,7 @@ class _Climb:
     def ended(self, name: str) -> list[Outcome]:
         """The runs of the pairs of an idea."""
         return [
-            self.runs.outcome(_side(self.question.on, label, rated.experiment), seed)
+            self.runs.outcome(side_of(self.question.on, label, rated.experiment), seed)
             for one in self.found[name]
             for label, rated in (("", one.baseline), (name, one.variant))
             for seed in one.seeds
@@ -332,7 +333,7 @@ class _Climb:
         return regime_of(summaries, tuned=tuned)
 
 
-def _bounded(experiment: spec.Experiment) -> spec.Experiment:
+def bounded(experiment: spec.Experiment) -> spec.Experiment:
     """As the runs of pairs are, so that equal ones are one run."""
     from danlu.train.plan import updates_of
 
@@ -341,7 +342,7 @@ def _bounded(experiment: spec.Experiment) -> spec.Experiment:
     return Side.of("", experiment, updates).experiment
 
 
-def _side(on: str, name: str, experiment: spec.Experiment) -> Side:
+def side_of(on: str, name: str, experiment: spec.Experiment) -> Side:
     return Side(f"{on} {name}".strip(), experiment)
 
 
