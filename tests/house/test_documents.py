@@ -14,9 +14,10 @@ from tests.conftest import ROOT
 
 DOCUMENTS = [
     ROOT / "README.md",
+    ROOT / "README.zh-CN.md",
     ROOT / "CHANGELOG.md",
     ROOT / "bench" / "README.md",
-    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "docs").glob("**/*.md"),
 ]
 
 
