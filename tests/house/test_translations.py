@@ -43,7 +43,8 @@ def test_it_leaves_nothing_out(page: Path) -> None:
     english = translations.source(page)
     if translations.is_behind(page):
         behind, ahead = page.relative_to(ROOT), english.relative_to(ROOT)
-        told = f"{behind} is behind {ahead}: translate what changed, then python -m tests.house.translations {behind}"
+        command = f"python -m tests.house.translations {behind}"
+        told = f"{behind} is behind {ahead}: translate what changed, then {command}"
         warnings.warn(told, stacklevel=1)
         return
     assert translations.shape(page) == translations.shape(english)
