@@ -196,10 +196,28 @@ def _record(ledger: Path, claim: Claim, result: Result, folder: Path) -> None:
 
 
 def _list(chosen: dict[str, Claim], as_json: bool) -> None:
+    from danlu.spec.language import language
+    from danlu.spec.translated import chinese, statement
+
     if as_json:
-        print_json([{"name": name, **claim.model_dump(mode="json")} for name, claim in chosen.items()])
+        print_json(
+            [
+                {
+                    "name": name,
+                    "statement_zh": chinese("claims", name, claim.statement),
+                    **claim.model_dump(mode="json"),
+                }
+                for name, claim in chosen.items()
+            ]
+        )
     else:
-        print_table([(name, " ".join(claim.rows), claim.statement) for name, claim in chosen.items()])
+        lang = language()
+        print_table(
+            [
+                (name, " ".join(claim.rows), statement("claims", name, claim.statement, lang))
+                for name, claim in chosen.items()
+            ]
+        )
         tell("A, O, S: rows of architecture, optimisation, scale; what came out: docs/claims.md")
 
 
@@ -208,8 +226,9 @@ def _write(file: Path, studies: Path, folder: Path | None, force: bool) -> None:
     from danlu.lab.claims import book
     from danlu.lab.claims.page import page
     from danlu.lab.claims.results import FOLDER
+    from danlu.spec.language import language
 
     claims = book.claims()
     known = _kept(claims, [studies / FOLDER, *([folder] if folder else [])])
-    write_output(file, page(claims, known), force)
+    write_output(file, page(claims, known, language()), force)
     tell(f"wrote {file}")

@@ -130,7 +130,7 @@ SCHEMAS: dict[str, Schema] = {
     "prove": Schema(1, (
         [{"name": str, "verdict": str, "effect": [_ANY_NUMBER], "effects": [_ANY_NUMBER], "seeds": int,
           "runs": int, "diverged": int, "failed": [str], "claim": dict}],
-        [{"name": str, "statement": str, "source": str}],
+        [{"name": str, "statement": str, "statement_zh": _TEXT, "source": str}],
     )),
     "ledger": Schema(2, (
         [{"id": str, "reasons": [str]}],
@@ -269,8 +269,8 @@ SCHEMAS: dict[str, Schema] = {
         "source": str, "sources": {...: str}, "unknown": [str],
     }]),
     "ideas": Schema(1, [{
-        "name": str, "statement": str, "source": str, "family": str, "patch": dict, "expect": str,
-        "needs": {...: str}, "on": _TEXT, "refused": _TEXT,
+        "name": str, "statement": str, "statement_zh": _TEXT, "source": str, "family": str, "patch": dict,
+        "expect": str, "needs": {...: str}, "on": _TEXT, "refused": _TEXT,
         "changes": ([{"field": str, "rule": _TEXT}], None),
     }]),
     "laws fit": Schema(2, ({**_LAWS_FIT, **_READ}, {

@@ -4,11 +4,14 @@ is asked for costs, kernels or groups."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from danlu.cli.output import print_json, print_table, print_yaml, say, short
+
+if TYPE_CHECKING:
+    from danlu.spec.catalog import Idea
 
 Words = Annotated[
     list[str] | None,
@@ -126,38 +129,52 @@ def ideas(
 
     Examples: danlu ideas; danlu ideas mla lion; danlu ideas mla --on gpt2-124m
     """
-    from dataclasses import asdict
-
     from danlu.spec import catalog
+    from danlu.spec.language import language
+    from danlu.spec.translated import statement
 
     if names or on is not None:
         _ideas_whole(names or list(catalog.names("ideas")), on, as_json)
         return
     found = catalog.ideas()
     if as_json:
-        print_json([asdict(idea) for idea in found])
+        print_json([_said(idea) for idea in found])
         return
     width = max((len(idea.name) for idea in found), default=0)
+    lang = language()
     for family in dict.fromkeys(idea.family for idea in found):
         say(family)
         members = [idea for idea in found if idea.family == family]
-        print_table([(f"+{idea.name}".ljust(width + 1), idea.statement) for idea in members], indent="  ")
+        rows = [
+            (f"+{idea.name}".ljust(width + 1), statement("ideas", idea.name, idea.statement, lang))
+            for idea in members
+        ]
+        print_table(rows, indent="  ")
+
+
+def _said(idea: Idea) -> dict[str, Any]:
+    """Its fields, and its statement in Chinese."""
+    from dataclasses import asdict
+
+    from danlu.spec.translated import chinese
+
+    return {**asdict(idea), "statement_zh": chinese("ideas", idea.name, idea.statement)}
 
 
 def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
     """Each idea whole; its patch as it is written, or what it changes ``on`` an experiment."""
-    from dataclasses import asdict
-
     from danlu.files.yaml import dump
     from danlu.spec import SpecError, catalog, resolve
     from danlu.spec.book import changes
+    from danlu.spec.language import language
+    from danlu.spec.translated import statement
 
     if on is not None:
         resolve(on)  # a mistake in it is told before anything is shown
     found = []
     for name in names:
         idea = catalog.idea(name.removeprefix("+"))
-        said: dict[str, Any] = {**asdict(idea), "on": on}
+        said: dict[str, Any] = {**_said(idea), "on": on}
         if on is not None:
             try:
                 said["changes"] = [one._asdict() for one in changes(on, name.removeprefix("+"))]
@@ -167,8 +184,10 @@ def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    lang = language()
     for i, said in enumerate(found):
-        say("\n" * (i > 0) + f"+{said['name']}  {said['statement']}")
+        claimed = statement("ideas", said["name"], said["statement"], lang)
+        say("\n" * (i > 0) + f"+{said['name']}  {claimed}")
         for key in ("source", "expect"):
             if said[key]:
                 say(f"  {key}: {said[key]}")

@@ -12,6 +12,7 @@ from danlu.lab.claims.claim import CHAPTERS, Claim
 from danlu.lab.claims.results import NOT_RUN, VOID, Best, Result
 from danlu.lab.statistics import mean_interval, seeds_to_decide
 from danlu.lab.why.interventions import faster
+from danlu.spec.translated import statement
 
 VERDICTS = ("holds", "does not hold", "not shown", VOID, NOT_RUN)
 
@@ -41,10 +42,15 @@ times, so a few of the {count} verdicts are wrong.
 """
 
 
-def page(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
+def page(claims: Mapping[str, Claim], results: Mapping[str, Result], language: str = "en") -> str:
     """The page in Markdown: counts, tables by chapter, then every claim with its experiment. A claim without
-    a result, or whose experiment or rule is no longer that of its result, stands as *not run*."""
+    a result, or whose experiment or rule is no longer that of its result, stands as *not run*.
+    ``language``: of the statements."""
     current = {name: result for name, result in results.items() if name in claims and result.of(claims[name])}
+    claims = {
+        name: claim.model_copy(update={"statement": statement("claims", name, claim.statement, language)})
+        for name, claim in claims.items()
+    }
     parts = [
         MARK,
         INTRODUCTION.format(count=len(claims), tally=tally(claims, current)),
@@ -157,7 +163,8 @@ def _table(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
 
 
 def _section(name: str, claim: Claim, result: Result | None) -> str:
-    lines = [f"### {name}\n", f"{claim.statement}.\n", f"- Source: {claim.source}"]
+    stop = "。" if any("一" <= letter <= "鿿" for letter in claim.statement) else "."
+    lines = [f"### {name}\n", f"{claim.statement}{stop}\n", f"- Source: {claim.source}"]
     lines.append(f"- Rule: the effect, {_effect(claim)}, lies {claim.holds} ({claim.unit})")
     if claim.margin is not None:
         found = result.margin if result is not None and claim.margin.value is None else None

@@ -1,0 +1,26 @@
+"""The language of what people read: statements of ideas and claims.
+
+Verbs, fields, kinds, errors and JSON are English in every language.
+"""
+
+from __future__ import annotations
+
+import os
+
+from danlu.files.yaml import brief
+from danlu.spec.errors import SpecError
+
+OWN = "DANLU_LANG"
+LANGUAGES = ("zh", "en")
+LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set and not empty decides, as POSIX has it
+
+
+def language() -> str:
+    """``zh`` or ``en``: what ``DANLU_LANG`` says, else ``zh`` where the locale of messages is a Chinese one,
+    else ``en``. Raises SpecError for another value of ``DANLU_LANG``."""
+    if said := os.environ.get(OWN, ""):
+        if said not in LANGUAGES:
+            raise SpecError(f"{OWN} = {brief(said)} is no language of danlu; set it to zh or en, or unset it")
+        return said
+    locale = next(filter(None, map(os.environ.get, LOCALE)), "")
+    return "zh" if locale.lower().startswith("zh") else "en"
