@@ -46,6 +46,10 @@ def parse(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | Non
         value = json.loads(text, object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError(f"nested deeper than {DEPTH} brackets") from None
+    except ValueError:  # other packages raise Python's own limit, and what never ends is then no JSON first
+        if _opens(text) > DEPTH:
+            raise ValueError(f"nested deeper than {DEPTH} brackets") from None
+        raise
     if isinstance(text, str):
         suspicious = text.count("[") + text.count("{") > DEPTH or bool(_LONG.search(text))
     else:
@@ -143,6 +147,12 @@ def finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _opens(text: str | bytes) -> int:
+    """How many brackets stand open before anything else comes."""
+    start = text.lstrip()
+    return len(start) - len(start.lstrip("[{" if isinstance(start, str) else b"[{"))  # type: ignore[arg-type]
 
 
 def _check(value: Any) -> None:

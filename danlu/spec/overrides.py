@@ -20,6 +20,7 @@ from danlu.spec.schema import Accepts, accepts, adapt, defaults
 from danlu.spec.train import BOUNDS
 
 OVERRIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
+MESH = "train.mesh."  # where a run computes: its names give way to those of what it computes
 
 
 def merge(old: Mapping[str, Any], patch: Mapping[str, Any], spec: type[BaseModel]) -> dict[str, Any]:
@@ -124,12 +125,14 @@ def clear_bounds(patch: dict[str, Any], keep: set[str]) -> dict[str, Any]:
 def full_name(name: str, current: Mapping[str, Any], root: type[BaseModel]) -> str:
     """The field that a name means: itself, or the one that its first part is the end of (``lr``,
     ``mixer.heads``); of several the one of ``train`` (``steps``, ``seed``), else the one that is a part
-    (``model.norm``, not ``model.mixer.qk_norm.norm``). A name that no field ends with is left as it is: the
-    check of the whole says what was probably meant. Raises SpecError where several fields may be meant."""
+    (``model.norm``, not ``model.mixer.qk_norm.norm``), else one that is not of ``train.mesh`` (``context``).
+    A name that no field ends with is left as it is: the check of the whole says what was probably meant.
+    Raises SpecError where several fields may be meant."""
     first, dot, rest = name.partition(".")
     if first in accepts(root):
         return name
     found = {field: to for field, to in _fields(current, root) if field.endswith(f".{first}")}
+    found = {field: to for field, to in found.items() if not field.startswith(MESH)} or found
     parts = [field for field, to in found.items() if to.specs]
     of_train = [field for field in found if field == f"train.{first}"]
     meant = of_train or (parts if len(parts) == 1 else list(found))

@@ -14,7 +14,8 @@ from danlu.train.teacher import sketch
 
 def of_experiment(experiment: spec.Experiment) -> dict[str, Any]:
     """``graph``, the tree of the modules in a training pass (``danlu.models.graph.Node``), ``rows`` of the
-    pass, ``device`` and ``precision`` that a run would have here."""
+    pass, ``device`` and ``precision`` that a run would have here. Logits are whole, also where a run makes
+    them in parts (``danlu.objectives.chunks``)."""
     objective, model, device, precision = outline(experiment, outlined(experiment))
     sketch(experiment, objective)
     rows = experiment.train.rows

@@ -160,6 +160,10 @@ class Run:
     def _check_passes(self) -> None:
         train = self.experiment.train
         shares = train.shares(self.group.data.count)
+        try:
+            train.check_shared(shares)
+        except ValueError as error:
+            raise RunError(str(error)) from None
         for name, batch in train.batches().items():
             try:
                 check_passes(self.objective, batch, train.microbatch or batch // shares)

@@ -133,6 +133,8 @@ def test_what_a_pass_keeps_is_told_without_running_it(name, dtype):
         real = real._replace(
             activations=real.activations + 7 * norms,
             recomputed_activations=real.recomputed_activations + 3 * norms,
+            outside=real.outside + norms,
+            blocks=tuple(block + 2 * norms for block in real.blocks),
         )
     assert told == real
     assert told.activations > 0

@@ -153,7 +153,10 @@ def sharded(rank, folder):
         results[rule] = [p.detach().full_tensor() for p in params]
         for p in params:
             for key, tensor in optimizer.state[p].items():
-                assert isinstance(tensor, DTensor) == (key in ("momentum", "exp_avg", "exp_avg_sq")), key
+                like_rows = key in ("momentum", "exp_avg", "exp_avg_sq", "rows", "square") or (
+                    key.startswith(("left", "right")) or (key == "columns" and p.ndim > 2)
+                )
+                assert isinstance(tensor, DTensor) == like_rows, key
     if rank == 0:
         torch.save(results, f"{folder}/results.pt")
     dist.barrier()  # none leaves while another still works

@@ -155,7 +155,7 @@ def test_what_is_not_finite_is_told_of_its_step_and_nothing_saved_or_evaluated_a
         return real(self, total, terms)
 
     evaluated: list[int] = []
-    real_score = callbacks.Evaluate._score
+    real_score = callbacks.Evaluate.alone
 
     def score(self: callbacks.Evaluate, run: Trainer) -> dict[str, float]:
         evaluated.append(run.state.step)
@@ -163,7 +163,7 @@ def test_what_is_not_finite_is_told_of_its_step_and_nothing_saved_or_evaluated_a
 
     with monkeypatch.context() as patch:
         patch.setattr(Update, "_read", read)
-        patch.setattr(callbacks.Evaluate, "_score", score)
+        patch.setattr(callbacks.Evaluate, "alone", score)
         with pytest.raises(Diverged) as caught:
             small.run(corpus, tmp_path / "run", *words)
     assert evaluated == list(range(2, bad, 2))
