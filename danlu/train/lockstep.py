@@ -70,7 +70,7 @@ class Lockstep:
             trainer.saver.rest()
             if isinstance(error, Diverged):
                 trainer.note(error)
-            self._ends[place] = error
+            self._ends[place] = error.with_traceback(None)  # whose frames hold the stack
         return False
 
     def _step(self, due: dict[int, Trainer]) -> None:
@@ -93,6 +93,9 @@ class Lockstep:
         where half of its members have nothing to do."""
         there = set(self.stacked.trainers) if self.stacked is not None else set()
         if self.stacked is None or not there.issuperset(working) or 2 * len(working) <= len(there):
+            if self.stacked is not None:
+                self.stacked.leave()
+            self.stacked = None  # before there are two
             self.stacked = Stacked(working)
         return self.stacked
 

@@ -46,6 +46,13 @@ class Stacked:
                 if isinstance(callback, Evaluate):
                     callback.together = self._score
 
+    def leave(self) -> None:
+        """Let the trainers know nothing of it, so that its memory is free for the next."""
+        for trainer in self.trainers:
+            for callback in trainer.callbacks:
+                if isinstance(callback, Evaluate):
+                    callback.together = None
+
     # ---------------------------------------------------------------- an update
 
     def gradients(self, working: Sequence[Trainer]) -> list[Reading]:
@@ -88,6 +95,8 @@ class Stacked:
                 self._graphs[key] = Captured(run, example, self.weights)
             except RuntimeError as error:
                 self._graphs = None
+                for p in self.weights.values():
+                    p.grad = None  # what a pass that failed has left
                 reason = str(error).strip().partition("\n")[0][:200]
                 first.reporter.message(f"no CUDA graph of the population ({reason}); it goes on without one")
                 return run(example)

@@ -6,8 +6,10 @@ import json
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -179,12 +181,14 @@ def test_half_of_the_members_gone_the_rest_are_a_smaller_batch(
     from danlu.train import lockstep
     from danlu.train import members as one
 
-    sizes = []
+    sizes, made = [], list[weakref.ref[one.Stacked]]()
 
     class Counted(one.Stacked):
         def __init__(self, trainers: Any) -> None:
+            assert all(stack() is None for stack in made)  # there is memory for one
             sizes.append(len(trainers))
             super().__init__(trainers)
+            made.append(weakref.ref(self))
 
     monkeypatch.setattr(one, "BATCHED", {"cpu"} if batched else set())
     monkeypatch.setattr(lockstep, "Stacked", Counted)
@@ -227,6 +231,41 @@ def test_members_resume_alone_and_runs_resume_together(
         assert_close(tmp_path / "together" / str(k), tmp_path / f"alone {k}", 1e-12)
     again = together(experiments, tmp_path / "together")
     assert [summary["steps"] for summary in again] == [9, 9, 9]
+
+
+def test_where_a_graph_fails_the_gradients_are_those_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A capture that ends in the middle of a backward pass leaves gradients behind."""
+    from danlu.train import members as one
+
+    class Fails:
+        def __init__(self, run: Any, example: Any, weights: Any) -> None:
+            run(example)
+            raise RuntimeError("out of memory")
+
+    model = torch.nn.Linear(3, 1)
+    told = small.Told()
+
+    class Losses:
+        def __init__(self, value: torch.Tensor) -> None:
+            self.minimised = self.total = value
+
+    def loss(model: Any, example: Any) -> Losses:
+        return Losses(model(example["x"]).sum(1))
+
+    first: Any = SimpleNamespace(
+        objective=SimpleNamespace(loss=loss),
+        group=SimpleNamespace(device=SimpleNamespace(type="cuda")),
+        reporter=told,
+    )
+    stacked = one.Stacked.__new__(one.Stacked)
+    stacked.model, stacked.weights, stacked._graphs = model, dict(model.named_parameters()), {}
+    monkeypatch.setattr(one, "Captured", Fails)
+    x = torch.randn(2, 3)
+    for _ in range(2):  # the second time without a try
+        stacked._pass(first, {"x": x}, 1, whole=True)
+        assert model.weight.grad is not None and torch.equal(model.weight.grad[0], x.sum(0))
+        model.zero_grad()
+    assert told.messages == ["no CUDA graph of the population (out of memory); it goes on without one"]
 
 
 def test_a_signal_ends_all_with_a_checkpoint(tmp_path: Path) -> None:

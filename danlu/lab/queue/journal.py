@@ -28,6 +28,7 @@ class Journal:
         self.path = path
         self._file = -1
         self._read = 0  # bytes
+        self._torn = False  # whether what was read ends within a line
         self._ended: set[str] = set()
 
     def write(self, job: str, event: str, **more: Any) -> None:
@@ -38,11 +39,11 @@ class Journal:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
             with Lock(self.path.with_name(f".{self.path.name}.lock")):
-                torn = self._catch_up()
+                self._catch_up()
                 if event in ENDS and job in self._ended:
                     return
                 row = {"time": round(time.time(), 3), "job": job, "event": event, **more}
-                os.write(self._file, ("\n" * torn + to_json(row) + "\n").encode())
+                os.write(self._file, ("\n" * self._torn + to_json(row) + "\n").encode())
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
@@ -51,8 +52,8 @@ class Journal:
             os.close(self._file)
             self._file = -1
 
-    def _catch_up(self) -> bool:
-        """Read what was appended since, by anybody; whether the last line is torn."""
+    def _catch_up(self) -> None:
+        """Read what was appended since, by anybody."""
         parts = []
         while part := os.pread(self._file, 1 << 20, self._read):
             parts.append(part)
@@ -61,7 +62,8 @@ class Journal:
         for row in _rows(text):
             if row["event"] in ENDS:
                 self._ended.add(row["job"])
-        return bool(text) and not text.endswith(b"\n")
+        if text:
+            self._torn = not text.endswith(b"\n")
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ Each has its folder, locks, failure, measures and summary as if it were carried 
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -31,6 +32,8 @@ from danlu.lab.queue.quiet import at_work
 from danlu.spec.errors import DanluError
 from danlu.train import store
 from danlu.train.interrupt import Interrupt
+
+PATIENCE = 20.0  # seconds in all for who holds folders: a killed queue's orphan is saving what it has
 
 # ``left``: another process is at it, or its last checkpoint is of another step than the others'. ``lost``:
 # what was wrong may be the company.
@@ -69,7 +72,7 @@ def carry_out_all(tasks: list[dict[str, Any]], interrupt: Interrupt | None = Non
     reason = ""
     with interrupt, ExitStack() as locks:
         try:
-            members = list(_begun(tasks, ends, locks))
+            members = list(_begun(tasks, ends, locks, stop))
             use(tasks[0]["device"])
             reason = _population(members, ends, interrupt, stop)
         except Stopped:
@@ -77,18 +80,23 @@ def carry_out_all(tasks: list[dict[str, Any]], interrupt: Interrupt | None = Non
     return Ended([ends.get(place, "stopped") for place in range(len(tasks))], reason)
 
 
-def _begun(tasks: list[dict[str, Any]], ends: dict[int, Fate], locks: ExitStack) -> Iterator[_Member]:
-    """The jobs that are to be trained here, their folders made and locked. Nobody is waited for."""
+def _begun(
+    tasks: list[dict[str, Any]], ends: dict[int, Fate], locks: ExitStack, stop: Callable[[], None]
+) -> Iterator[_Member]:
+    """The jobs that are to be trained here, their folders made and locked. Nobody is waited for longer than
+    ``PATIENCE``, all together: two groups may want the same folders."""
+    until = time.monotonic() + PATIENCE
     for place, task in enumerate(tasks):
         folder = Path(task["folder"])
         try:
             parts.unpack(task["parts"])
             job = job_of(task)
             folder.mkdir(parents=True, exist_ok=True)
-            if is_held(folder / LOCK):  # at once, where a lock has patience
+            left = max(0.0, until - time.monotonic())
+            if not left and is_held(folder / LOCK):  # at once, where a lock has patience
                 ends[place] = "left"
                 continue
-            locks.enter_context(Lock(folder / LOCK, wait=0))
+            locks.enter_context(Lock(folder / LOCK, wait=left, stop=stop))
         except Held:
             ends[place] = "left"
             continue

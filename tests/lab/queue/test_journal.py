@@ -53,6 +53,19 @@ def test_a_torn_line_is_passed_over(tmp_path_factory: pytest.TempPathFactory, cu
     assert events(path) == [*kept, ("c", "started"), *[("a", "finished")] * (left < lines[0] - 1)]
 
 
+def test_a_line_torn_meanwhile_takes_no_other_with_it(tmp_path: Path) -> None:
+    """Though the journal has read it at an end that is written already."""
+    path = tmp_path / "queue.jsonl"
+    journal = Journal(path)
+    journal.write("a", "finished")
+    with open(path, "ab") as file:
+        file.write(b'{"time": 1, "jo')  # of another queue, whose disk was full
+    journal.write("a", "finished")
+    journal.write("b", "finished")
+    journal.write("c", "started")
+    assert events(path) == [("a", "finished"), ("b", "finished"), ("c", "started")]
+
+
 def test_a_journal_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot write"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -172,6 +173,7 @@ def test_who_is_done_or_under_way_elsewhere_is_left_out(
     """In the process that is to carry them out: the queue has looked before."""
     population = Population()
     monkeypatch.setitem(sys.modules, "danlu.train.population", population)  # type: ignore[arg-type]
+    monkeypatch.setattr("danlu.lab.queue.together.PATIENCE", 0)
     tasks = [to_task(job, tmp_path / job.id, 1, loaded().tier_a) for job in some]
     with small.quick():
         assert carry_out_all(tasks[:1]).ends == ["finished"]
@@ -181,6 +183,23 @@ def test_who_is_done_or_under_way_elsewhere_is_left_out(
     assert ends == ["found", "left", "finished", "finished", "finished"]
     assert population.given == [[2, 3, 4]]
     assert carry_out_all([{**task, "code": "another"} for task in tasks]).ends == ["stale"] * 5
+
+
+def test_an_orphan_that_saves_is_waited_for(
+    tmp_path: Path, some: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all that it had would be carried out one by one."""
+    population = Population()
+    monkeypatch.setitem(sys.modules, "danlu.train.population", population)  # type: ignore[arg-type]
+    folders = [tmp_path / job.id for job in some]
+    for folder in folders:
+        folder.mkdir()
+    held = [Lock(folder / LOCK) for folder in folders[:2]]
+    monkeypatch.setattr(time, "sleep", lambda _: held and held.pop().release())  # it ends meanwhile
+    tasks = [to_task(job, folder, 1, loaded().tier_a) for job, folder in zip(some, folders, strict=True)]
+    with small.quick():
+        assert carry_out_all(tasks).ends == ["finished"] * 5
+    assert population.given == [[0, 1, 2, 3, 4]] and not held
 
 
 class Dies(Callback):
