@@ -16,7 +16,8 @@ from danlu.spec.explain import explain
 
 REACHED = (0.38, 0.83)  # of devices without published runs: all that others reached
 Rate = Literal["bfloat16", "float16", "float8", "tf32", "float32"]
-TYPES: tuple[Rate, ...] = ("bfloat16", "float16", "float32")  # of activations, the one that is taken first
+Type = Literal["bfloat16", "float16", "float32"]
+TYPES: tuple[Type, ...] = ("bfloat16", "float16", "float32")  # of activations; the first is taken
 
 
 class Device(Spec):

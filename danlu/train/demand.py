@@ -189,8 +189,9 @@ def _heads(experiment: spec.Experiment) -> tuple[int, int]:
     """What divides the heads of every layer (an LRU's states), and those of its keys and values; 1 where a
     layer has none."""
     network = experiment.model
-    parts = network.parts() if isinstance(network, spec.Decoder | spec.Encoder) else []
-    mixers = [one.mixer for one in parts if not isinstance(one.mixer, NoMixer)]
+    if not isinstance(network, spec.Decoder | spec.Encoder):
+        return 1, 1
+    mixers = [one.mixer for one in network.parts() if not isinstance(one.mixer, NoMixer)]
     counts = []
     for mixer in mixers:
         count = (mixer.state or network.width) if isinstance(mixer, LRU) else getattr(mixer, "heads", 1)
