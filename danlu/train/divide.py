@@ -36,8 +36,8 @@ def divide_network(model: Any, objective: Objective, group: Processes) -> None:
         divided = {module for part in done for module in part.modules()}
         if isinstance(model, Ends) and _plainly_scored(objective):
             model.share = share
-    for module in model.modules():
-        if hasattr(module, "over"):
+    for module in model.modules():  # HeadNorm has an ``over`` of another kind
+        if getattr(type(module), "over", "said") is None:
             module.over = (axes.stage if module in divided else axes.tokens).group
 
 
