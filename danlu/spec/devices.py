@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from danlu.files.yaml import is_file_name, read_mapping
 from danlu.spec.base import Fraction, PositiveFloat, PositiveInt, Spec
@@ -16,6 +16,8 @@ from danlu.spec.explain import explain
 
 REACHED = (0.38, 0.83)  # of devices without published runs: all that others reached
 Rate = Literal["bfloat16", "float16", "float8", "tf32", "float32"]
+Type = Literal["bfloat16", "float16", "float32"]
+TYPES: tuple[Type, ...] = ("bfloat16", "float16", "float32")  # of activations; the first is taken
 
 
 class Device(Spec):
@@ -39,6 +41,17 @@ class Device(Spec):
     processor: Literal["cuda", "cpu"] = "cuda"
     reached: tuple[Fraction, Fraction] = REACHED
     source: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not any(name in self.peak for name in TYPES):
+            raise ValueError(f"peak has no rate of a type that activations have; write {either(TYPES)}")
+        low, high = self.reached
+        if not 0 < low <= high:
+            raise ValueError(
+                f"reached = [{low}, {high}] is not a low and a high share; allowed: 0 < low ≤ high"
+            )
+        return self
 
     def rate(self, precision: str) -> float:
         """Its FLOP/s in ``precision``. Raises SpecError where none is published."""

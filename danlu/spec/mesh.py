@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from danlu.spec.base import PositiveInt, Spec
 from danlu.spec.mixers import LatentAttention, NoMixer
 from danlu.spec.positions import T5Buckets
+from danlu.spec.residuals import Admin
 
 if TYPE_CHECKING:
     from danlu.spec.experiment import Experiment
@@ -118,6 +119,8 @@ def _check_apart(experiment: Experiment) -> None:
             f"train.precise_bn = {train.precise_bn}": train.precise_bn,
             "objective.teacher": getattr(experiment.objective, "teacher", None),
             "model.bottleneck": getattr(experiment.model, "bottleneck", None),
+            # Measured by a pass over whole rows through all layers, before the first update.
+            "model.residual = admin": isinstance(getattr(experiment.model, "residual", None), Admin),
         }
         if axis == "pipeline":
             without |= {

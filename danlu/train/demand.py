@@ -18,9 +18,8 @@ from danlu.optim.build import build
 from danlu.optim.rules.muon import Muon, orthogonalise
 from danlu.optim.rules.soap import SOAP
 from danlu.planning import Demand
-from danlu.spec.attention import Attention
-from danlu.spec.devices import Device
-from danlu.spec.mixers import LatentAttention
+from danlu.spec.devices import TYPES, Device
+from danlu.spec.mixers import LRU, NoMixer
 from danlu.train.assemble import outline, outlined, training_flops
 from danlu.train.costs import example_of
 from danlu.train.errors import RunError
@@ -36,7 +35,7 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
     blocks."""
     precision = experiment.train.precision
     if precision == "auto":
-        precision = next(name for name in ("bfloat16", "float16", "float32") if name in device.peak)
+        precision = next(name for name in TYPES if name in device.peak)
     train = experiment.train.model_copy(update={"device": device.processor, "precision": precision})
     experiment = experiment.model_copy(update={"train": train})
     objective, model, place, _ = outline(experiment, outlined(experiment, vocabulary))
@@ -187,12 +186,17 @@ def _parts(
 
 
 def _heads(experiment: spec.Experiment) -> tuple[int, int]:
-    """What divides the heads of every layer, and those of its keys and values; 1 where a layer has none."""
+    """What divides the heads of every layer (an LRU's states), and those of its keys and values; 1 where a
+    layer has none."""
     network = experiment.model
-    parts = network.parts() if isinstance(network, spec.Decoder | spec.Encoder) else []
-    mixers = [one.mixer for one in parts]
-    if not all(isinstance(mixer, Attention | LatentAttention) for mixer in mixers) or not mixers:
+    if not isinstance(network, spec.Decoder | spec.Encoder):
         return 1, 1
-    counts = [(m.heads, getattr(m, "kv_heads", None) or m.heads) for m in mixers]  # type: ignore[union-attr]
+    mixers = [one.mixer for one in network.parts() if not isinstance(one.mixer, NoMixer)]
+    counts = []
+    for mixer in mixers:
+        count = (mixer.state or network.width) if isinstance(mixer, LRU) else getattr(mixer, "heads", 1)
+        counts.append((count, getattr(mixer, "kv_heads", None) or count))
+    if not counts:
+        return 1, 1
     heads, keys = zip(*counts, strict=True)
     return math.gcd(*heads), math.gcd(*keys)

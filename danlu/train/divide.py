@@ -29,24 +29,29 @@ def divide_network(model: Any, objective: Objective, group: Processes) -> None:
     divided: set[nn.Module] = set()
     if axes.tensor.count > 1:
         share = Share(axes.tensor.rank, axes.tensor.count, axes.tensor.group)
-        parts = [part for block in getattr(model, "blocks", ()) for part in _parts(block)]
         try:
-            done = [part for part in parts if divide([part], share)]
+            done = divide_parts(model, share)
         except ValueError as error:
             raise group.once(RunError(str(error))) from None
-        if not done:
-            raise group.once(
-                RunError(
-                    f"train.mesh.tensor = {share.count}: no part of a {type(model).__name__} says how it can "
-                    "be divided; leave it out"
-                )
-            )
         divided = {module for part in done for module in part.modules()}
         if isinstance(model, Ends) and _plainly_scored(objective):
             model.share = share
-    for module in model.modules():
-        if hasattr(module, "over"):
+    for module in model.modules():  # HeadNorm has an ``over`` of another kind
+        if getattr(type(module), "over", "said") is None:
             module.over = (axes.stage if module in divided else axes.tokens).group
+
+
+def divide_parts(model: Any, share: Share) -> list[nn.Module]:
+    """Let the parts of the blocks of ``model`` compute their ``share``, and return those that do. Raises
+    ValueError where one cannot be divided so, or none can be divided."""
+    parts = [part for block in getattr(model, "blocks", ()) for part in _parts(block)]
+    done = [part for part in parts if divide([part], share)]
+    if not done:
+        raise ValueError(
+            f"train.mesh.tensor = {share.count}: no part of a {type(model).__name__} says how it can be "
+            "divided; leave it out"
+        )
+    return done
 
 
 def _parts(block: Any) -> list[nn.Module]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from danlu import spec
+from danlu.nn.shares import Share
 from danlu.planning import Demand, Layout, Rounds, Step, best, simulate
 from danlu.planning.best import Tried, attempt
 from danlu.planning.layout import AXES
@@ -15,7 +16,9 @@ from danlu.planning.roofline import Work
 from danlu.spec import validate
 from danlu.spec.devices import REACHED, Device
 from danlu.spec.outer import DiLoCo, Eager
+from danlu.train.assemble import objective_of, on_meta, outlined
 from danlu.train.demand import demand_of
+from danlu.train.divide import divide_parts
 from danlu.train.errors import RunError
 from danlu.train.plan import updates_of
 
@@ -46,8 +49,11 @@ def mesh_plan(
     device.rate(demand.precision)  # raises where there is none
     asked = _asked(experiment, devices)
     tried = [_allowed(one, experiment) for one in best(demand, devices, device, mfu=mfu)]
-    tried.sort(key=lambda one: one.why is not None)
     wanted = None if asked is None else attempt(demand, asked, device, experiment.train.microbatch, mfu)
+    refused = _undivided(experiment, [*tried, *([wanted] if wanted else [])])
+    tried = [_with(one, refused) for one in tried]
+    tried.sort(key=lambda one: one.why is not None)
+    wanted = None if wanted is None else _with(wanted, refused)
     fits = [one for one in tried if one.why is None]
     chosen = wanted if wanted is not None and wanted.why is None else next(iter(fits), None)
     updates = updates_of(experiment)
@@ -104,6 +110,26 @@ def _allowed(one: Tried, experiment: spec.Experiment) -> Tried:
     except (spec.DanluError, ValueError) as error:
         return replace(one, why=str(error).splitlines()[0])
     return one
+
+
+def _undivided(experiment: spec.Experiment, tried: list[Tried]) -> dict[int, str]:
+    """Of those ``tensor`` that are possible so far, which a part of the network cannot be divided by, and
+    why."""
+    found: dict[int, str] = {}
+    counts = {one.layout.tensor for one in tried if one.why is None} - {1}
+    if counts:
+        model = on_meta(experiment, objective_of(experiment, outlined(experiment)))
+        for count in counts:
+            try:
+                divide_parts(model, Share(0, count))  # nothing is computed
+            except ValueError as error:
+                found[count] = str(error)
+    return found
+
+
+def _with(one: Tried, refused: dict[int, str]) -> Tried:
+    why = one.why or refused.get(one.layout.tensor)
+    return one if why == one.why else replace(one, why=why)
 
 
 def _range(pair: Sequence[float]) -> dict[str, float]:

@@ -44,6 +44,20 @@ def test_the_words_of_a_mesh_are_an_experiment_that_asks_for_it() -> None:
             assert again["chosen"]["words"] == one["words"]
 
 
+def test_what_training_could_not_divide_is_told() -> None:
+    """Half of 65 hidden units is none; an LRU has states in place of heads, which tensor parallel divides."""
+    whys = {
+        one["said"]: one["why"] for one in found("--devices", "2", "model.feed_forward.hidden=65")["meshes"]
+    }
+    assert "65 cannot be divided among train.mesh.tensor = 2" in whys["tensor=2"]
+    assert whys["ddp=2"] is None
+    asked = found("--devices", "2", "model.feed_forward.hidden=65", "train.mesh.tensor=2")
+    assert "65 cannot be divided" in asked["notes"][0] and asked["chosen"]["said"] != "tensor=2"
+    lru = found("--devices", "2", "model.mixer={kind: lru, state: 6}", "model.position=none")
+    whys = {one["said"]: one["why"] for one in lru["meshes"]}
+    assert whys["tensor=2"] is None and "deals out heads of attention" in whys["context=2"]
+
+
 def test_what_it_says_adds_up() -> None:
     said = found("--devices", "4", "--price", "3")
     chosen = said["chosen"]

@@ -70,3 +70,11 @@ def test_mistakes_say_what_to_do(tmp_path):
         device(str(file))
     file.write_text(file.read_text().replace("bandwith", "bandwidth"))
     assert device(str(file)).rate("bfloat16") == 1e14
+    whole = file.read_text()
+    file.write_text(whole.replace("bfloat16", "float8"))
+    with pytest.raises(SpecError, match=r"peak has no rate of a type .* bfloat16, float16 or float32"):
+        device(str(file))
+    for low, high in ((0, 0.5), (0.9, 0.2)):
+        file.write_text(f"{whole}\nreached: [{low}, {high}]")
+        with pytest.raises(SpecError, match=r"reached = .* allowed: 0 < low"):
+            device(str(file))

@@ -30,6 +30,7 @@ from danlu.spec.errors import SpecError
             ["train.mesh.context=2", "model.mixer=lru", "model.position=none"],
             "model.mixer.kind = lru has none",
         ),
+        (["train.mesh.context=2", "+admin"], "context = 2 does not go with model.residual = admin"),
         (["train.mesh.context=3"], "train.mesh.context = 3 does not divide data.context = 64"),
         (["train.mesh.context=8"], "train.mesh.context = 8 does not divide model.mixer.heads = 4"),
         (["train.mesh.context=2", "model.mixer.weights=sinks"], "weights = sinks, which has numbers of all"),

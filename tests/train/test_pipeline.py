@@ -42,6 +42,7 @@ CASES: dict[int, list[tuple[str, list[str]]]] = {
         # Sides of one gradient that are longer than its rank have equal eigenvalues, and rounding turns them.
         ("pipeline=2", ["optimizer=soap", "optimizer.longest=16"]),
         ("context=2", ["optimizer=adamw", "data.documents=separate"]),
+        ("context=2", ["optimizer=adamw", "+qk-norm-width"]),
     ],
     3: [
         ("pipeline=3", ["optimizer=lamb", "model.tied=true", "data.documents=separate"]),
