@@ -60,7 +60,8 @@ def test_held_at_the_best_of_noisy_points_the_rest_stays(loss):
     points = noisy()
     free = fit(CHINCHILLA, points, loss=loss)
     held = fit(CHINCHILLA, points, loss=loss, fixed={"E": free.theta["E"], "beta": free.theta["β"]})
-    assert held.objective == pytest.approx(free.objective, rel=1e-9) and held.converged
+    assert held.objective == pytest.approx(free.objective, rel=1e-9)
+    assert held.converged or loss is ABSOLUTE  # whose best lies in a kink, where no gradient vanishes
     np.testing.assert_allclose(held.vector, free.vector, rtol=1e-5)
     assert held.free.tolist() == [False, True, True, True, False]
 
