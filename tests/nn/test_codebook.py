@@ -128,7 +128,7 @@ def test_several_processes_move_together(monkeypatch):
     together(x)
     alone.after_update()
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda t: t.mul_(2))
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda t, group: t.mul_(2))
     together.after_update()
     for name, t in alone.state_dict().items():
         torch.testing.assert_close(together.state_dict()[name], t)
