@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.lab.across.rates import Rated, _curvature, line, _off
+from danlu.lab.across.rates import Rated, _curvature, _off, line
 from danlu.lab.tuning import Tuned
 from danlu.spec.words import resolve
 
