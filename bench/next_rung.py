@@ -69,7 +69,11 @@ class OneMore(Climb):
         """The next rung; ``known``: the same of an idea that was run there, whose baseline is ours."""
         rung, name = self.planned[-1], self.idea.name
         baseline = self._rated(known, "baseline", rung)
-        self._same_rate(baseline, known["baseline"]["off"], rung)
+        followed = rates.from_below(rung.baseline, self.sides[""], math.log(rung.flops))
+        if (off := known["baseline"]["off"]) is not None:
+            followed = rates.moved(followed, off)
+        if followed.rate != baseline.rate:
+            raise SystemExit(f"the baseline's rate at rung {rung.level + 1} would be {followed.rate:g} here")
         asked = (f"{self.question.on} {name}", bounded(rung.variant(self.idea.words)), self.sides[name])
         (variant,) = rates.followed(self.runs, [asked], math.log(rung.flops))
         side, seeds = side_of(self.question.on, name, variant.experiment), self._seeds(rung)
@@ -82,15 +86,6 @@ class OneMore(Climb):
                 rung, baseline, variant, seeds, values(known, "baseline"), after, flops(variant.experiment)
             )
         )
-
-    def _same_rate(self, baseline: Rated, off: float | None, rung: Rung) -> None:
-        """The rate that follows from the rungs below, moved as it was, is the one that is kept."""
-        if baseline.rate is None or off is None:
-            return
-        known = [(x, math.log(side.rate)) for x, side in self.sides[""] if side.rate is not None]
-        found = float(f"{math.exp(rates.line(known, math.log(rung.flops))):.3g}")
-        if (moved := float(f"{found * 2**off:.3g}")) != baseline.rate:
-            raise SystemExit(f"the baseline's rate at rung {rung.level + 1} would be {moved:g} here")
 
     def _regime(self, name: str) -> Regime | None:
         return self.regime  # the least of all rungs, which is that of the smaller ones

@@ -22,6 +22,7 @@ DIGITS = 100  # of an integer: it fits into a float
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _LONG = re.compile(rf"[0-9]{{{DIGITS + 1}}}")
 _LONG_BYTES = re.compile(_LONG.pattern.encode())
+_MARKS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)  # strings and brackets
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -47,7 +48,7 @@ def parse(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | Non
     except RecursionError:
         raise ValueError(f"nested deeper than {DEPTH} brackets") from None
     except ValueError:  # other packages raise Python's own limit, and what never ends is then no JSON first
-        if _opens(text) > DEPTH:
+        if _depth(text) > DEPTH:
             raise ValueError(f"nested deeper than {DEPTH} brackets") from None
         raise
     if isinstance(text, str):
@@ -149,10 +150,13 @@ def finite(value: Any) -> Any:
     return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _opens(text: str | bytes) -> int:
-    """How many brackets stand open before anything else comes."""
-    start = text.lstrip()
-    return len(start) - len(start.lstrip("[{" if isinstance(start, str) else b"[{"))  # type: ignore[arg-type]
+def _depth(text: str | bytes) -> int:
+    """The most brackets that are open at once in what need not be JSON; those in strings do not count."""
+    open_, most = 0, 0
+    for mark in _MARKS.finditer(text if isinstance(text, bytes) else text.encode("utf-8", "replace")):
+        open_ += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(mark[0], 0)
+        most = max(most, open_)
+    return most
 
 
 def _check(value: Any) -> None:

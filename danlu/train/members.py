@@ -134,7 +134,10 @@ class Stacked:
             goes = [False] * len(self.trainers)
             for trainer in going:
                 goes[self.places[trainer]] = True
-            clips = [_clip(trainer) if one else 1.0 for trainer, one in zip(self.trainers, goes, strict=True)]
+            clips = [
+                trainer.update.clipping(trainer.update.reading) if one else 1.0
+                for trainer, one in zip(self.trainers, goes, strict=True)
+            ]
             if any(factor != 1.0 for factor in clips):
                 factors = torch.tensor(clips, dtype=torch.float64).to(going[0].group.device)
                 for grad in self.grads.values():
@@ -174,8 +177,3 @@ class Stacked:
             self.model.train()
         totals = torch.stack(list(sums.values()), dim=1).tolist()
         return [objective.measure(dict(zip(sums, own, strict=True))) for own in totals]
-
-
-def _clip(trainer: Trainer) -> float:
-    clip = trainer.experiment.train.clip
-    return min(1.0, clip / (trainer.update.norm + 1e-6)) if clip else 1.0

@@ -138,7 +138,6 @@ def _range(pair: Sequence[float]) -> dict[str, float]:
 
 def _mesh(one: Tried, devices: int) -> dict[str, Any]:
     layout, made = one.layout, one.step
-    known = made is not None
     return {
         "mesh": {name: getattr(layout, name) for name in AXES},
         "sharded": layout.sharded,
@@ -149,7 +148,7 @@ def _mesh(one: Tried, devices: int) -> dict[str, Any]:
         "memory": made.memory.total if made else None,
         "seconds": _range(made.seconds) if made else None,
         "per_second": _range(made.per_second) if made else None,
-        "utilisation": _range(made.utilisation) if made and known else None,
+        "utilisation": _range(made.utilisation) if made else None,
     }
 
 
@@ -167,13 +166,12 @@ def _chosen(made: Step, updates: int | None, price: float | None) -> dict[str, A
     layout, device, memory, work = made.layout, made.device, made.memory, made.work
     hours = None if updates is None else made.hours(updates)
     paid = None if hours is None or price is None else [t * layout.devices * price for t in hours]
-    parts = {name: value for name, value in asdict(memory).items()}
     return {
         "said": layout.said(),
         "words": words(layout),
         "rows": layout.rows,
         "passes": layout.passes(made.demand.batch),
-        "memory": {**parts, "allowance": memory.allowance, "total": memory.total},
+        "memory": {**asdict(memory), "allowance": memory.allowance, "total": memory.total},
         "work": {**asdict(work), "bound": _bound(work)},
         "bubble": made.bubble,
         "traffic": [

@@ -202,9 +202,14 @@ class Update:
             if clip:
                 clip_on_device(self._gradients(), read.pair[1], clip)
             return
-        factor = min(1.0, clip / (read.norm + 1e-6)) if clip else 1.0
+        factor = self.clipping(read)
         if factor != 1.0 or self.scale.scale != 1.0:
             torch._foreach_mul_(self._gradients(), factor / self.scale.scale)
+
+    def clipping(self, read: Reading) -> float:
+        """What ``train.clip`` multiplies gradients by whose norm was ``read``."""
+        clip = self.made.experiment.train.clip
+        return min(1.0, clip / (read.norm + 1e-6)) if clip else 1.0
 
     def finite(self, step: int, read: Reading, note: str = "") -> bool:
         """Whether the rules may step by the gradients of ``step``; what is raised, and ``note``, as of

@@ -7,15 +7,14 @@ goes on from the checkpoint of the one before, and None is one process.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
-from tests.conftest import LIMIT, ROOT
+from tests.many import group, together
 from tests.train import small
 
 UPDATES = 10
@@ -98,9 +97,7 @@ def close(found: torch.Tensor, wanted: torch.Tensor, what: str, bound: float = B
     torch.testing.assert_close(found, wanted, rtol=bound, atol=bound, msg=lambda said: f"{what}: {said}")
 
 
-def work(rank: int, count: int, store: str, cases: list[Any]) -> None:
-    import torch.distributed as dist
-
+def work(place: Path, cases: list[Any]) -> None:
     from danlu.spec import Mesh
     from danlu.train import sharded
     from danlu.train.mesh import axes_of
@@ -113,36 +110,36 @@ def work(rank: int, count: int, store: str, cases: list[Any]) -> None:
         if (key := " ".join(words)) not in known:
             one = assembled(words, ALONE)
             known[key] = torch.tensor(updated(one), dtype=torch.float64), weights(one)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=count)
     wrong = []
+    with group() as rank:
+        count = dist.get_world_size()
 
-    def on(words: list[str], mesh: dict[str, int]) -> Any:
-        axes = axes_of(Mesh(**mesh), "cpu") if mesh else None
-        given = [f"train.mesh.{name}={size}" for name, size in mesh.items()]
-        kind = "fsdp" if "replicate" in mesh else "ddp"
-        group = Processes(rank, count, torch.device("cpu"), axes)
-        return assembled([*words, f"train.parallel={kind}", *given], group)
+        def on(words: list[str], mesh: dict[str, int]) -> Any:
+            axes = axes_of(Mesh(**mesh), "cpu") if mesh else None
+            given = [f"train.mesh.{name}={size}" for name, size in mesh.items()]
+            kind = "fsdp" if "replicate" in mesh else "ddp"
+            processes = Processes(rank, count, torch.device("cpu"), axes)
+            return assembled([*words, f"train.parallel={kind}", *given], processes)
 
-    for number, (words, meshes) in enumerate(cases):
-        said, found = f"{' '.join(words[-3:])} on {meshes}", []
-        meshes = meshes if isinstance(meshes, list) else [meshes]
-        try:
-            for part, mesh in enumerate(meshes):  # one goes on from the other's checkpoint
-                made = on(words, mesh) if mesh is not None else assembled(words, ALONE)
-                folder = Path(store).parent / f"{number}"
-                if part:
-                    put_back(made, folder)
-                end = UPDATES * (part + 1) // len(meshes)
-                found += updated(made, UPDATES * part // len(meshes), end)
-                if part + 1 < len(meshes):
-                    sharded.save_sharded(folder, end, sharded.flatten(tensors(made)), {})
-            numbers, whole = known[" ".join(words)]
-            close(torch.tensor(found, dtype=torch.float64), numbers, said)
-            for name, tensor in weights(made).items():
-                close(tensor, whole[name].to(tensor.dtype), f"{said}: {name}")
-        except (AssertionError, ValueError) as error:  # the same on all processes, which go on together
-            wrong.append(f"{said}: {type(error).__name__} {str(error)[:300]}")
-    dist.destroy_process_group()
+        for number, (words, meshes) in enumerate(cases):
+            said, found = f"{' '.join(words[-3:])} on {meshes}", []
+            meshes = meshes if isinstance(meshes, list) else [meshes]
+            try:
+                for part, mesh in enumerate(meshes):  # one goes on from the other's checkpoint
+                    made = on(words, mesh) if mesh is not None else assembled(words, ALONE)
+                    folder = place / f"{number}"
+                    if part:
+                        put_back(made, folder)
+                    end = UPDATES * (part + 1) // len(meshes)
+                    found += updated(made, UPDATES * part // len(meshes), end)
+                    if part + 1 < len(meshes):
+                        sharded.save_sharded(folder, end, sharded.flatten(tensors(made)), {})
+                numbers, whole = known[" ".join(words)]
+                close(torch.tensor(found, dtype=torch.float64), numbers, said)
+                for name, tensor in weights(made).items():
+                    close(tensor, whole[name].to(tensor.dtype), f"{said}: {name}")
+            except (AssertionError, ValueError) as error:  # the same on all processes, which go on together
+                wrong.append(f"{said}: {type(error).__name__} {str(error)[:300]}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -152,19 +149,9 @@ def check(folder: Path, count: int, cases: list[tuple[list[str], Any]]) -> None:
     size = ["optimizer=adamw", f"train.batch={BATCH}", "train.steps=10", "model.layers=2"]
     given = [(small.words(path, *size, *words), mesh) for words, mesh in cases]
     (folder / "cases.json").write_text(json.dumps(given))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.train.meshes"]
-    started = [
-        subprocess.Popen(
-            [*command, str(rank), str(count), str(folder)],
-            env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(count)
-    ]  # fmt: skip
-    told = [process.communicate(timeout=LIMIT)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * count, "\n".join(told)
+    together(__file__, count, folder, str(folder))
 
 
 if __name__ == "__main__":
-    rank, count, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    work(rank, count, str(folder / "store"), json.loads((folder / "cases.json").read_text()))
+    folder = Path(sys.argv[1])
+    work(folder, json.loads((folder / "cases.json").read_text()))

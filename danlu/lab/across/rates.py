@@ -72,7 +72,7 @@ def followed(queue: Runner, sides: Sequence[tuple[str, spec.Experiment, Below]],
     """The sides of a rung at ln compute ``x``, each at the rate that the line through the rungs below says,
     moved to where runs at half and twice that rate say that the best is. Where one is too far off for that,
     all are tuned, for equal trials."""
-    found = [_from_below(experiment, below, x) for _, experiment, below in sides]
+    found = [from_below(experiment, below, x) for _, experiment, below in sides]
     asked = [place for place, one in enumerate(found) if one.rate is not None]
     outcomes = queue.run(
         Side(sides[place][0], at(found[place].experiment, GRID.field, factor)).job(FIRST_SEED)
@@ -83,7 +83,7 @@ def followed(queue: Runner, sides: Sequence[tuple[str, spec.Experiment, Below]],
         sign = found[place].experiment.objective.metrics[0].sign
         low, high = (sign * outcome.metric for outcome in outcomes[2 * i : 2 * i + 2])
         off = _off(low, high, _curvature(sides[place][2]))
-        found[place] = replace(_moved(found[place], off), trials=len(BESIDE), off=off)
+        found[place] = replace(moved(found[place], off), trials=len(BESIDE), off=off)
     if all(one.off is None or abs(one.off) <= OFF for one in found):
         return found
     return [
@@ -92,15 +92,17 @@ def followed(queue: Runner, sides: Sequence[tuple[str, spec.Experiment, Below]],
     ]
 
 
-def _from_below(experiment: spec.Experiment, below: Below, x: float) -> Rated:
+def from_below(experiment: spec.Experiment, below: Below, x: float) -> Rated:
+    """The side at ln compute ``x``, at the rate that follows from the rungs below."""
     known = [(c, math.log(one.rate)) for c, one in below if one.rate is not None]
     if not known:
         return Rated(experiment, None)
-    rate = float(f"{math.exp(line(known, x)):.3g}")
+    rate = float(f"{math.exp(_line(known, x)):.3g}")
     return Rated(at(experiment, GRID.field, rate / value_of(experiment, GRID.field)), rate)
 
 
-def _moved(one: Rated, off: float) -> Rated:
+def moved(one: Rated, off: float) -> Rated:
+    """The side with its rate moved by ``off`` octaves; as it is, where that is too far."""
     if not abs(off) <= OFF:
         return one
     assert one.rate is not None
@@ -108,7 +110,7 @@ def _moved(one: Rated, off: float) -> Rated:
     return replace(one, experiment=at(one.experiment, GRID.field, rate / one.rate), rate=rate)
 
 
-def line(points: Sequence[tuple[float, float]], x: float) -> float:
+def _line(points: Sequence[tuple[float, float]], x: float) -> float:
     """The least-squares line at ``x``; level through one point."""
     n = len(points)
     mean_x, mean_y = (math.fsum(p[i] for p in points) / n for i in (0, 1))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.lab.across.rates import Rated, _curvature, _off, line
+from danlu.lab.across.rates import Rated, _curvature, _line, _off
 from danlu.lab.tuning import Tuned
 from danlu.spec.words import resolve
 
@@ -18,11 +18,11 @@ NUMBERS = st.floats(-3, 3)
 @given(NUMBERS, NUMBERS, NUMBERS)
 def test_a_line_goes_through_points_on_it(a: float, b: float, x: float) -> None:
     points = [(at, a + b * at) for at in (0.0, 1.3, 2.7)]
-    assert line(points, x) == pytest.approx(a + b * x, abs=1e-9)
+    assert _line(points, x) == pytest.approx(a + b * x, abs=1e-9)
 
 
 def test_through_one_point_it_is_level() -> None:
-    assert line([(1.0, 2.0)], 7.0) == 2.0
+    assert _line([(1.0, 2.0)], 7.0) == 2.0
 
 
 @given(st.floats(0.01, 1), st.floats(-2, 2))
