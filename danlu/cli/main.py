@@ -18,6 +18,7 @@ import typer
 
 from danlu import __version__
 from danlu.cli import show
+from danlu.cli.agents import agents
 from danlu.cli.curvature import curvature
 from danlu.cli.depth import depth
 from danlu.cli.graph import graph
@@ -69,6 +70,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     show.diff,
     recipes,
     show.ideas,
+    agents,
 )
 
 # Verbs that read experiments, in which parts of one's own may stand.

@@ -18,6 +18,8 @@ DOCUMENTS = [
     ROOT / "CHANGELOG.md",
     ROOT / "bench" / "README.md",
     *(ROOT / "docs").glob("**/*.md"),
+    ROOT / "docs" / "llms.txt",
+    ROOT / "danlu" / "catalog" / "SKILL.md",
 ]
 
 
@@ -73,3 +75,15 @@ def test_anchors_are_headings(document: Path) -> None:
         if anchor not in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}:
             missing.append(f"{page}#{anchor}")
     assert missing == []
+
+
+def test_llms_txt_names_every_page_once() -> None:
+    """https://llmstxt.org: a title, a summary, lists of links with a line on each. A new page gets a line."""
+    text = (ROOT / "docs" / "llms.txt").read_text(encoding="utf-8")
+    title, summary = re.match(r"# (.+)\n\n> (.+)\n", text).groups()  # type: ignore[union-attr]
+    assert title == "danlu" and len(summary) > 100
+    lines = [line for line in text.splitlines() if line.startswith("- ")]
+    pages = [re.fullmatch(r"- \[[^\]]+\]\(([^)]+)\): \S.*", line) for line in lines]
+    assert [line for line, page in zip(lines, pages, strict=True) if page is None] == []
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("**/*.md")}
+    assert sorted(page[1] for page in pages if page) == sorted(there | {"../README.md"})
