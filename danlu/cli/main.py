@@ -42,6 +42,7 @@ from danlu.cli.sweep import sweep
 from danlu.cli.train import train
 from danlu.cli.trust import trust
 from danlu.cli.try_ import try_
+from danlu.cli.watch import watch
 from danlu.files.errors import DanluError
 
 VERBS: tuple[Callable[..., Any], ...] = (
@@ -54,6 +55,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     ledger,
     runs,
     compare,
+    watch,
     trust,
     spikes,
     sample,

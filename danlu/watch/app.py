@@ -1,0 +1,52 @@
+"""Which address shows what. What is asked for is read off the files at that moment, in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from danlu.files.errors import DanluError
+from danlu.watch import views
+from danlu.watch.guard import LOOPBACK, Guard, Keys
+from danlu.watch.page import HERE, html
+from danlu.watch.place import Place
+
+ROUTES: tuple[tuple[str, Callable[[Request], Response], str], ...] = (
+    ("/", views.runs, "GET"),
+    ("/run/{id}", views.run, "GET"),
+    ("/run/{id}/curve.svg", views.curve_svg, "GET"),
+    ("/run/{id}/inside.svg", views.inside_svg, "GET"),
+)
+
+
+def make(folder: Path, *, keys: Keys, port: int, names: Iterable[str] = LOOPBACK) -> Starlette:
+    """The application over ``folder``, called by these names at this port."""
+    app = Starlette(
+        routes=[
+            *(Route(path, view, methods=[method]) for path, view, method in ROUTES),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
+        ],
+        middleware=[Middleware(Guard, keys=keys, port=port, names=tuple(names))],
+        exception_handlers={DanluError: _wrong, HTTPException: _http},
+    )
+    app.state.keys, app.state.place = keys, Place(folder)
+    return app
+
+
+def _wrong(request: Request, error: Exception) -> Response:
+    """What a person can mend, in its own words."""
+    return html(request, "wrong.html", status=400, sentences=str(error).splitlines())
+
+
+def _http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    said = "there is nothing at this address; it may have been moved or removed"
+    return html(request, "wrong.html", status=status, sentences=[said if status == 404 else str(error)])
