@@ -1,4 +1,4 @@
-"""How a page is put together: templates, in which everything is escaped, and drawings as images of their own."""
+"""How a page is put together: templates that escape everything, and drawings as images of their own."""
 
 from __future__ import annotations
 
