@@ -32,6 +32,7 @@ from danlu.cli.own import with_parts
 from danlu.cli.plan import plan
 from danlu.cli.profile import profile
 from danlu.cli.prove import prove
+from danlu.cli.publish import publish
 from danlu.cli.quantize import quantize
 from danlu.cli.recipes import recipes
 from danlu.cli.referee import referee
@@ -56,6 +57,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     runs,
     compare,
     watch,
+    publish,
     trust,
     spikes,
     sample,

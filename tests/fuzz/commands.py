@@ -72,6 +72,8 @@ compare runs/one runs/two --metric WORD
 compare runs/two runs/three --x WORD
 compare studies/runs runs --json
 compare runs/one runs/two --html PLACE
+publish runs --to csv --out PLACE
+publish runs/one FILE --to WORD
 ledger
 ledger --json
 ledger show WORD
