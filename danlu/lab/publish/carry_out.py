@@ -53,8 +53,8 @@ def publish(
     """Write runs for another tool: what was not written before, of each.
 
     ``runs``: folders of runs, or folders that hold some. ``to``: the name of an exporter. ``out``: the
-    target, left out ``published/NAME``. ``follow``: go on until no run trains any more; ``wait`` is called between
-    looks. ``warn``: is told of each run that cannot be published, with the target; the others go on. Raises
+    target, left out ``published/NAME``. ``follow``: go on until no run trains any more; ``wait`` is called
+    between looks. ``warn``: is told of each run that cannot be published, with the target; the others go on. Raises
     ``LabError`` where there is no such exporter, no run, or what the exporter needs is not installed.
     """
     exporter = find(to)

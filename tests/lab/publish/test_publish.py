@@ -248,6 +248,9 @@ def test_an_exporter_that_is_not_there(tmp_path: Path, to: str, said: str) -> No
 def test_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="holds no run"):
         publish([tmp_path], "csv", tmp_path / "out")
+    run = make_run(tmp_path / "one")
+    with pytest.raises(LabError, match="is a run's folder"):
+        publish([run], "csv", run)
     with pytest.raises(LabError, match="is not a folder"):
         publish([tmp_path / "none"], "csv", tmp_path / "out")
 
