@@ -54,8 +54,8 @@ def publish(
 
     ``runs``: folders of runs, or folders that hold some. ``to``: the name of an exporter. ``out``: the
     target, left out ``published/NAME``. ``follow``: go on until no run trains any more; ``wait`` is called
-    between looks. ``warn``: is told of each run that cannot be published, with the target; the others go on. Raises
-    ``LabError`` where there is no such exporter, no run, or what the exporter needs is not installed.
+    between looks. ``warn``: is told of each run that cannot be published, with the target; the others go on.
+    Raises ``LabError`` where there is no such exporter, no run, or what the exporter needs is not installed.
     """
     exporter = find(to)
     folders = named(runs)
