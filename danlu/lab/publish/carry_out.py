@@ -145,14 +145,13 @@ class _One:
             self._open.open(run, self._memory.name, self._memory.kept)
         if news.back is not None:
             self.told.rewound += 1
-            if not again:
-                self._open.rewind(news.back)
+            again = again or not self._open.rewind(news.back)
         rows = self._tail.all() if again else news.rows
         for row in rows:
             self._open.row(row)
         self.told.rows += len(rows)
         self._open.flush()
-        if ended or not self.follow or again:
+        if ended or not self.follow or self.kind.wants != "new":
             self._open.close(_summary(self.folder))
 
     def failed(self, error: Exception) -> None:

@@ -55,8 +55,9 @@ class Exporter:
         """One more row."""
         raise NotImplementedError
 
-    def rewind(self, step: int) -> None:
-        """What was given of the steps past ``step`` counts no more: the run went on from a checkpoint."""
+    def rewind(self, step: int) -> bool:
+        """What was given of the steps past ``step`` counts no more: the run went on from a checkpoint. False:
+        nothing can be taken back, it was begun anew, and every row is to be given again."""
         raise NotImplementedError
 
     def flush(self) -> None:

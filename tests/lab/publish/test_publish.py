@@ -77,8 +77,9 @@ class Recorder(Exporter):
             raise OSError("unlucky")
         self.calls.append(row)
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int) -> bool:
         self.calls.append(("rewind", step))
+        return True
 
     def close(self, summary: Mapping[str, Any] | None) -> None:
         self.calls.append(("close", summary and summary["steps"]))
