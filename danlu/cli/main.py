@@ -27,6 +27,7 @@ from danlu.cli.interop import export, import_
 from danlu.cli.ladder import ladder
 from danlu.cli.laws import laws
 from danlu.cli.ledger import ledger
+from danlu.cli.mcp import mcp
 from danlu.cli.output import print_json, say, tell
 from danlu.cli.own import with_parts
 from danlu.cli.plan import plan
@@ -75,6 +76,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     recipes,
     show.ideas,
     agents,
+    mcp,
 )
 
 # Verbs that read experiments, in which parts of one's own may stand.

@@ -35,6 +35,8 @@ LIMIT = 16 * MIB
 MOST_NAMED = 8  # entries, where a name may be any of several
 MOST = 1e300  # an e-value beyond is written as this: all pairs differ by exactly the same
 
+PERSON = "a person"  # decided again what an agent had decided
+
 ANSWER = {"verdict", "effect", "interval", "seeds"}
 
 
@@ -136,10 +138,19 @@ def record(
         return book.append(new)
 
 
-def decide(file: Path, name: str, decision: Decision, because: str, revisit: str | None = None) -> Entry:
+def decide(
+    file: Path,
+    name: str,
+    decision: Decision,
+    because: str,
+    revisit: str | None = None,
+    *,
+    by: str | None = None,
+) -> Entry:
     """Write a decision into the entry called ``name`` (or so beginning) and return the entry as it is now.
 
-    ``revisit``: when to look again; left out, what was said before stays. Raises LabError.
+    ``revisit``: when to look again; left out, what was said before stays. ``by``: who decides, where that is an
+    agent. Raises LabError.
     """
     if decision not in DECISIONS:
         raise LabError(f"decision = {brief(decision)}; allowed: {either(DECISIONS)}")
@@ -154,6 +165,8 @@ def decide(file: Path, name: str, decision: Decision, because: str, revisit: str
         far = old.regime is None or old.in_regime
         weak = decision != "undecided" and (old.verdict not in CLEAR or old.seeds < ENOUGH or not far)
         change: dict[str, Any] = {"decision": decision, "decided": _today(), "because": because, "weak": weak}
+        if by is not None or old.by is not None:
+            change["by"] = by or PERSON
         if revisit is not None:
             change["revisit"] = {"when": revisit}
         return book.alter(old, change)

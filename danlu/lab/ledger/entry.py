@@ -20,7 +20,7 @@ CLEAR = ("better", "worse", "equivalent", "scale-bound", "holds", "does not hold
 OPEN = ("asked", "void")  # that answer nothing
 Decision = Literal["adopt", "reject", "undecided", "none"]
 DECISIONS = get_args(Decision)[:-1]
-BY_HAND = ("decision", "decided", "because", "weak", "revisit", "note")  # fields that no verdict writes
+BY_HAND = ("decision", "decided", "because", "by", "weak", "revisit", "note")  # fields that no verdict writes
 
 
 class _Part(BaseModel):
@@ -105,7 +105,7 @@ class Entry(_Part):
     the files that its runs depend on (``danlu.lab.evidence``); ``judged``: of those that made a verdict of
     them (``danlu.code.judging``). ``supersedes``: earlier entries on the same
     question that it takes the place of. ``weak``: decided on a verdict that shows nothing, is early or of a
-    regime that is not known, or on fewer than three seeds.
+    regime that is not known, or on fewer than three seeds. ``by``: who decided, where it was an agent.
     """
 
     id: str = Field(min_length=1)
@@ -137,6 +137,7 @@ class Entry(_Part):
     decision: Decision = "none"
     decided: str | None = None
     because: str | None = None
+    by: str | None = None
     weak: bool = False
     revisit: Revisit | None = None
     note: str | None = None
