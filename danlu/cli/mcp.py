@@ -36,8 +36,8 @@ def mcp(
 ) -> None:
     """Serve danlu to agents, over the Model Context Protocol.
 
-    An agent's host starts it and speaks with it over stdin and stdout. Studies run in processes of their own, within
-    the limits. Needs the extra mcp: pip install 'danlu[mcp]'
+    An agent's host starts it and speaks with it over stdin and stdout. Studies run in processes of their own,
+    within the limits. Needs the extra mcp: pip install 'danlu[mcp]'
 
     Example: danlu mcp --folder work --max-seconds 7200 --max-flops 1e16
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 from danlu.files.errors import DanluError
 
+_ELSEWHERE = re.compile(r"~|[A-Za-z]:[\\/]")
 _PIECES = re.compile(r"[\s=+,;|:\"'(){}\[\]]+")
 
 
@@ -33,12 +34,7 @@ def check_places(text: str) -> None:
         path = Path(piece)
         if not piece:
             continue
-        if (
-            path.is_absolute()
-            or piece.startswith("~")
-            or ".." in path.parts
-            or re.match(r"[A-Za-z]:[\\/]", piece)
-        ):
+        if path.is_absolute() or ".." in path.parts or _ELSEWHERE.match(piece):
             raise Refused(f"{piece!r} is outside of the working folder; name a file or folder inside of it")
         resolved_inside(path, piece)
 

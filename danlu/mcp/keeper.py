@@ -6,7 +6,8 @@ disk, FLOPs (counted beforehand), and a lease that servers renew while they live
 order.json   what was asked, by whom, within which limits
 state.json   how it stands; written by this process alone
 answer.json  what danlu printed on stdout, with --json; log.txt: what it said on stderr
-lease        its time is when a server last said that the study is wanted; stop: whoever writes it ends the study
+lease        its time is when a server last said that the study is wanted
+stop         whoever writes it ends the study
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ class _Keeper:
             raise Refused(f"this server has a budget in FLOPs, and {found.why}")
         if found.flops > left:
             raise Refused(
-                f"it takes up to {found.flops:.2g} FLOPs in {found.runs} runs, and {left:.2g} are left of the "
-                "server's budget (--max-flops); ask for fewer ideas or seeds, or shorter runs"
+                f"it takes up to {found.flops:.2g} FLOPs in {found.runs} runs, and {left:.2g} are left of "
+                "the server's budget (--max-flops); ask for fewer ideas or seeds, or shorter runs"
             )
 
     def _carry_out(self, question: Any) -> str:
@@ -122,8 +123,8 @@ class _Keeper:
         limits = self.order["limits"]
         if (self.folder / STOP).exists():
             return "it was told to stop"
-        if time.time() - self.begun > limits["seconds"]:
-            return f"the {limits['seconds']:.0f} seconds that were left of the server's budget are over (--max-seconds)"
+        if time.time() - self.begun > (most := limits["seconds"]):
+            return f"the {most:.0f} seconds that were left of the server's budget are over (--max-seconds)"
         if time.time() - (self.folder / LEASE).stat().st_mtime > self.order["lease"]:
             return f"no server asked for it in {self.order['lease']:.0f} seconds; start it again to go on"
         if time.monotonic() - self._weighed > WEIGHED_EVERY:

@@ -1,10 +1,11 @@
-"""What a study takes, counted before it starts: its runs, and their FLOPs. Refuses what danlu would refuse."""
+"""What a study takes, counted before it starts: runs and FLOPs. Refuses what danlu would refuse."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
 
+from danlu import spec
 from danlu.mcp.inside import Refused, check_values
 from danlu.mcp.questions import AcrossScale, Asked, Ladder, Laws, Sweep, Try
 
@@ -96,7 +97,7 @@ def _(question: Sweep) -> Price:
     space = Space.read(question.experiment)
     if "train.seed" in space.names:
         raise Refused(
-            "train.seed is a dimension of the space, and the best of several seeds is luck; give seeds = 3 instead"
+            "train.seed is a dimension of the space, and the best of several seeds is luck; give seeds = 3"
         )
     points = question.trials or space.size
     if points == float("inf"):
@@ -127,10 +128,8 @@ def _(question: Ladder) -> Price:
     return Price(len(plan["rungs"]) * question.seeds, float(plan["flops"]))
 
 
-def _in_steps(experiment: object) -> object:
+def _in_steps(experiment: spec.Experiment) -> spec.Experiment:
     """Bounded by updates, as what is counted must be."""
-    from danlu import spec
     from danlu.lab.budget import Budget, bounded
 
-    assert isinstance(experiment, spec.Experiment)
     return bounded(experiment, Budget.of(experiment).steps(experiment))

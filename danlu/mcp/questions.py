@@ -62,9 +62,9 @@ def _pairs(seeds: int | None) -> int | None:
 
 
 class Try(Asked):
-    """Does an idea help? ``ideas``: names of the catalog, joined by +, or 'field=value'; ``on``: the words of the
-    baseline (left out: what the idea is for); ``seeds``: pairs of runs; ``budget`` of a run: '500 steps', 2M
-    (tokens), 1e13flop; ``tune``: lr (each side at its own best rate) or none (the verdict is then early)."""
+    """Does an idea help? ``ideas``: names of the catalog, joined by +, or 'field=value'; ``on``: the words of
+    the baseline (left out: what the idea is for); ``seeds``: pairs of runs; ``budget`` of a run: '500 steps',
+    2M (tokens), 1e13flop; ``tune``: lr (each side at its best rate) or none (the verdict is then early)."""
 
     kind: Literal["try"]
     ideas: tuple[Word, ...] = Field(min_length=1, max_length=8)
@@ -88,7 +88,7 @@ class Try(Asked):
 
 
 class AcrossScale(Asked):
-    """Is an idea worth anything in larger models? At ``rungs`` sizes, a verdict two sizes beyond. Takes hours."""
+    """Is an idea worth anything in larger models? At ``rungs`` sizes, a verdict two sizes beyond; hours."""
 
     kind: Literal["across-scale"]
     ideas: tuple[Word, ...] = Field(min_length=1, max_length=8)
@@ -188,8 +188,8 @@ class Referee(Asked):
 
 
 class Laws(Asked):
-    """A scaling law through points: ``file`` is a table with sizes, tokens and losses. With two of ``n``, ``d``
-    and ``c`` (parameters, tokens, FLOPs; 7B, 1e9) the loss of such a run is predicted. No verdict."""
+    """A scaling law through points: ``file`` is a table with sizes, tokens and losses. With two of ``n``,
+    ``d`` and ``c`` (parameters, tokens, FLOPs; 7B, 1e9) the loss of such a run is predicted. No verdict."""
 
     judges = False
     kind: Literal["laws"]

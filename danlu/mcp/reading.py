@@ -111,13 +111,13 @@ def run(folder: str, metric: str | None, x: str) -> dict[str, Any]:
     """One run: its fields, and a curve of what it measured."""
     from danlu.lab.reading import table
     from danlu.lab.reading.curves import check_axis, metrics_in, read_curve
-    from danlu.lab.reading.run import Run, read_record
+    from danlu.lab.reading.index import read_runs
     from danlu.train.folder import RunFolder
 
     check_places(folder)
     check_axis(x)
     RunFolder(folder).check()
-    found = Run(Path(folder), 0.0, **read_record(folder))
+    (found,) = read_runs([Path(folder)])
     said = table.run_json(found)
     name = metric or found.metric_name or "loss"
     curve = read_curve(Path(folder), name, x, found.counted)

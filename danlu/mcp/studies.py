@@ -1,7 +1,7 @@
 """Handles on studies: started at once, found again by their content, waited for, stopped; within one budget.
 
-The studies of an agent are in ``studies/agents/HANDLE/`` (``danlu.mcp.keeper`` says what is in there). What they
-ran is where every study is: the same words on the command line find it.
+The studies of an agent are in ``studies/agents/HANDLE/`` (``danlu.mcp.keeper`` says what is in there). What
+they ran is where every study is: the same words on the command line find it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ GOES_ON = ("lost", "stopped", "failed", "refused")  # states from which a start 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the studies of one server may take together: ``seconds`` that they run, ``flops``, and bytes of the
-    ``disk`` (of all studies that are there). None: no limit."""
+    """What the studies of one server may take together: ``seconds`` that they run, ``flops``, and bytes of
+    the ``disk`` (of all studies that are there). None: no limit."""
 
     seconds: float
     flops: float | None = None
@@ -45,12 +45,13 @@ class Limits:
 
 
 class Studies:
-    """The studies of the working folder, for one server. ``referee``: the file that it may judge programs by."""
+    """The studies of the working folder, for one server. ``referee``: the file by which it may judge."""
 
     def __init__(self, limits: Limits, referee: Path | None = None, lease: float = LEASE) -> None:
         self.limits, self.referee, self.lease = limits, referee, lease
         self.session = uuid4().hex[:12]
         self._held: set[str] = set()
+        self._keepers: list[subprocess.Popen[bytes]] = []  # so that they are waited for when they end
 
     # ---------------------------------------------------------------- start, status, stop
 
@@ -73,10 +74,11 @@ class Studies:
         write_json(folder / keeper.ORDER, order)
         (folder / keeper.STATE).unlink(missing_ok=True)
         self._hold(name)
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", "danlu.mcp.keeper", os.fspath(folder)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+        nothing = subprocess.DEVNULL
+        command = [sys.executable, "-P", "-m", "danlu.mcp.keeper", os.fspath(folder)]
+        self._keepers.append(
+            subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+        )
         self._wait(name, CHECKED, ("begun", "checking"))
         told = self.told(name)
         if told["state"] == "refused":

@@ -1,5 +1,5 @@
-"""What is known of a verdict beside it: how often its held-out text was asked, Holm over the session, whether it
-was edited since. No torch here."""
+"""What is known of a verdict beside it: how often its held-out text was asked, Holm over the session, digests
+by which edits are found. No torch here."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def tries(entries: Iterable[Entry], on: str) -> dict[str, Any]:
 
 
 def over_session(own: Mapping[str, float], others: Sequence[float]) -> dict[str, Any]:
-    """The p values of a study by idea, adjusted among all of the session that were decided by the same held-out
-    data (Holm 1979), ``others`` being those of its other studies."""
+    """The p values of a study by idea, adjusted among all of the session that were decided by the same
+    held-out data (Holm 1979), ``others`` being those of its other studies."""
     adjusted = holm([*own.values(), *others])
     return {
         "questions": len(adjusted),

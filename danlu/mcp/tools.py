@@ -133,12 +133,12 @@ TOOLS = (
         lambda given, studies, agent: reading.ideas(given.words, given.offset, given.limit),
     ),
     Tool(
-        "show", "Every field of an experiment (a recipe and words), or what an idea changes in it. Trains nothing.",
+        "show", "Every field of an experiment (a recipe and words), or what an idea changes. Trains nothing.",
         Show, lambda given, studies, agent: reading.show(given.experiment, given.idea),
     ),
     Tool(
-        "start", "Ask a question; a study of it starts at once, and its handle is returned. The same question has "
-        "the same study. Kinds: try, across-scale, sweep, ladder, referee, laws.",
+        "start", "Ask a question; its study starts at once, and its handle is returned. The same question "
+        "has the same study. Kinds: try, across-scale, sweep, ladder, referee, laws.",
         Start, lambda given, studies, agent: studies.start(given.question, agent), reads=False,
     ),
     Tool("status", "How a study stands; waits for its end, 20 seconds at most.", Status, _status),
@@ -147,21 +147,22 @@ TOOLS = (
         lambda given, studies, agent: studies.stop(given.study), reads=False,
     ),
     Tool(
-        "verdict", "What came out of a study that has ended: each effect with its interval, how far training went, "
-        "what moved inside, how much was asked of the same held-out text.",
+        "verdict", "What came out of a study that has ended: each effect with its interval, how far training "
+        "went, what moved inside, how much was asked of the same held-out text.",
         OfStudy, lambda given, studies, agent: verdicts.verdict(studies, given.study),
     ),
     Tool(
-        "compare", "Runs that are there at equal steps, time, FLOPs and tokens. Pairs share their seeds.", Compare,
+        "compare", "Runs that are there at equal steps, time, FLOPs and tokens; pairs share a seed.", Compare,
         lambda given, studies, agent: reading.compare(given.sides, given.metric),
     ),
-    Tool("runs", "Runs that are there; one run with its fields and a curve of at most 50 points.", Runs, _runs),
+    Tool("runs", "Runs that are there; one run with its fields and a curve of 50 points.", Runs, _runs),
     Tool(
         "ledger", "What was asked before, what came out, what was decided; judge tells which verdicts stand.",
-        Ledger, lambda given, studies, agent: reading.ledger(given.view, given.words, given.offset, given.limit),
+        Ledger,
+        lambda given, studies, agent: reading.ledger(given.view, given.words, given.offset, given.limit),
     ),
     Tool(
-        "decide", "Write a decision on a verdict into the ledger, in your name. Weak evidence is marked as weak.",
+        "decide", "Write a decision on a verdict into the ledger, in your name; weak evidence is marked.",
         Decide, _decide, reads=False,
     ),
 )  # fmt: skip

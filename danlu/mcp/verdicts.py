@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from danlu.lab import ledger
@@ -15,16 +15,16 @@ from danlu.spec.errors import did_you_mean
 
 # Of a finding of danlu try: what an agent needs. The file has all.
 SHORT = (
-    "idea", "at", "verdict", "metric", "unit", "better", "difference", "interval", "level", "kind", "p", "seeds",
-    "diverged", "more_seeds", "steps", "cost_ratio", "regime", "cost",
+    "idea", "at", "verdict", "metric", "unit", "better", "difference", "interval", "level", "kind", "p",
+    "seeds", "diverged", "more_seeds", "steps", "cost_ratio", "regime", "cost",
 )  # fmt: skip
 ACROSS = (
     "idea", "metric", "unit", "better", "verdict", "why", "regime", "gain", "gain_at_equal_time",
     "verdict_at_equal_time", "slope", "target_flops", "stopped_after", "next",
 )  # fmt: skip
 REFEREE = (
-    "outcome", "verdict", "idea", "why", "in_regime", "early", "gain", "delta", "interval", "level", "p", "e", "pairs",
-    "baseline", "metric", "severity", "premises", "cost", "next",
+    "outcome", "verdict", "idea", "why", "in_regime", "early", "gain", "delta", "interval", "level", "p", "e",
+    "pairs", "baseline", "metric", "severity", "premises", "cost", "next",
 )  # fmt: skip
 TOP = 10  # trials of a sweep
 
@@ -33,7 +33,7 @@ def verdict(studies: Studies, name: str) -> dict[str, Any]:
     """The verdict of a study. Raises ``Refused`` where there is none yet, or where it was edited."""
     answer = studies.answer(name)
     question = studies.order(name)["question"]
-    of = {
+    of: dict[str, Callable[..., dict[str, Any]]] = {
         "try": _try,
         "across-scale": _across,
         "referee": _referee,
@@ -120,7 +120,7 @@ def _sweep(
     best = answer["best"]
     return {
         "verdict": None,
-        "why": "a sweep searches. The best of many points is the best partly by luck: try it against the baseline",
+        "why": "a sweep searches, and the best of many is so partly by luck: try it against the baseline",
         **{key: answer[key] for key in ("metric", "unit", "better", "fields", "seeds", "counts", "spent")},
         "best": best and {key: best[key] for key in ("words", "point", "value", "low", "high")},
         "trials": [{key: one[key] for key in ("point", "value", "state")} for one in answer["trials"][:TOP]],
@@ -162,7 +162,7 @@ def _on(question: Mapping[str, Any]) -> str:
 
 
 def _standing(entries: Sequence[Entry], ideas: set[str], on: str) -> list[dict[str, Any]]:
-    """The newest entries of the ledger on these ideas, and whether each verdict stands among all questions."""
+    """The newest entries of the ledger on these ideas, and whether each verdict stands among all asked."""
     control = ledger.control(entries)
     mine = [entry for entry in current(list(entries)) if entry.idea in ideas and entry.on == on]
     return [
@@ -182,8 +182,8 @@ def unedited(studies: Studies, entry: Entry) -> None:
     known = sorted((when, names) for when, names in studies.receipts() if entry.id in names)
     if known and known[-1][1][entry.id] != told.entry_digest(entry):
         raise Refused(
-            f"{entry.id} was edited in the ledger after its study ended; nothing is decided on it: ask the question "
-            "anew, or restore the entry"
+            f"{entry.id} was edited in the ledger after its study ended; nothing is decided on it: ask the "
+            "question anew, or restore the entry"
         )
 
 

@@ -149,8 +149,8 @@ def decide(
 ) -> Entry:
     """Write a decision into the entry called ``name`` (or so beginning) and return the entry as it is now.
 
-    ``revisit``: when to look again; left out, what was said before stays. ``by``: who decides, where that is an
-    agent. Raises LabError.
+    ``revisit``: when to look again; left out, what was said before stays. ``by``: who decides, where that is
+    an agent. Raises LabError.
     """
     if decision not in DECISIONS:
         raise LabError(f"decision = {brief(decision)}; allowed: {either(DECISIONS)}")
