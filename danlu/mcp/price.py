@@ -35,7 +35,7 @@ def _(question: Laws) -> Price:
 @price.register
 def _(question: Try) -> Price:
     from danlu.lab import trial
-    from danlu.lab.budget import Budget, bounded, flops
+    from danlu.lab.budget import SHORT, Budget, bounded, flops
     from danlu.lab.statistics.optimum import BEYOND
     from danlu.lab.statistics.search import EXTENSIONS
     from danlu.lab.trial.arms import is_of_rates, read_sides
@@ -54,14 +54,14 @@ def _(question: Try) -> Price:
     of_rates = all(is_of_rates(baseline, variant) for variant in variants.values())
     rates = 0 if of_rates or not tune else (grid.points + BEYOND * EXTENSIONS) * grid.seeds
     each = rates + question.seeds
-    runs = each + len(variants) * (each + 2 * question.seeds)  # two further lengths: equal FLOPs, equal time
+    # one that measures the speed; two further lengths of an idea, of equal FLOPs and of equal time
+    runs = 1 + each + len(variants) * (each + 2 * question.seeds)
     if budget.unit == "seconds":
         return Price(runs, None, "its runs are bounded by seconds; give budget in steps, tokens or FLOPs")
     steps = budget.steps(baseline)
     one, *others = (flops(bounded(experiment, steps)) for experiment in (baseline, *variants.values()))
-    return Price(
-        runs, each * one + sum((each + question.seeds) * other + question.seeds * one for other in others)
-    )
+    of_ideas = sum((each + question.seeds) * other + question.seeds * one for other in others)
+    return Price(runs, flops(bounded(baseline, SHORT)) + each * one + of_ideas)
 
 
 @price.register
@@ -69,6 +69,7 @@ def _(question: AcrossScale) -> Price:
     from danlu.lab.across import Question
     from danlu.lab.across.rates import BESIDE
     from danlu.lab.across.rungs import rungs
+    from danlu.lab.budget import SHORT, bounded, flops
     from danlu.lab.statistics.optimum import BEYOND
     from danlu.lab.statistics.search import EXTENSIONS
     from danlu.lab.trial.arms import not_of_rates, read_sides
@@ -79,11 +80,12 @@ def _(question: AcrossScale) -> Price:
     for experiment in (baseline, *variants.values()):
         check_values(experiment.model_dump(mode="json"))
     not_of_rates(baseline, variants)
-    grid, sides, runs, total = Grid(), 1 + len(variants), 0, 0.0
+    grid, sides, runs, total = Grid(), 1 + len(variants), 1, flops(bounded(baseline, SHORT))
+    ratio = max(flops(bounded(one, SHORT)) for one in (baseline, *variants.values())) / total
     for rung in rungs(baseline, question.rungs):
         rates = len(BESIDE) if rung.level else (grid.points + BEYOND * EXTENSIONS) * grid.seeds
         count = sides * (rates + rung.pairs(question.seeds))
-        runs, total = runs + count, total + count * rung.flops
+        runs, total = runs + count, total + count * ratio * rung.flops
     return Price(runs, total)
 
 
