@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from danlu.files.errors import DanluError
-from danlu.watch import views
+from danlu.watch import asked, views
 from danlu.watch.guard import LOOPBACK, Guard, Keys
 from danlu.watch.page import HERE, html
 from danlu.watch.place import Place
@@ -24,6 +24,25 @@ ROUTES: tuple[tuple[str, Callable[[Request], Response], str], ...] = (
     ("/run/{id}", views.run, "GET"),
     ("/run/{id}/curve.svg", views.curve_svg, "GET"),
     ("/run/{id}/inside.svg", views.inside_svg, "GET"),
+    ("/run/{id}/made/{number:int}", views.made, "GET"),
+    ("/compare", views.compare, "GET"),
+    ("/compare.svg", views.compare_svg, "GET"),
+    ("/studies", asked.studies, "GET"),
+    ("/studies/{id}", asked.study, "GET"),
+    ("/studies/{id}/difference.svg", asked.difference_svg, "GET"),
+    ("/studies/{id}/forest.svg", asked.forest_svg, "GET"),
+    ("/studies/{id}/gain.svg", asked.gain_svg, "GET"),
+    ("/studies/{id}/parallel.svg", asked.parallel_svg, "GET"),
+    ("/studies/{id}/importance.svg", asked.importance_svg, "GET"),
+    ("/studies/{id}/report", asked.report, "GET"),
+    ("/queue", views.queue, "GET"),
+    ("/queue/control", views.control, "POST"),
+    ("/ledger", asked.ledger, "GET"),
+    ("/ledger/{id}", asked.entry, "GET"),
+    ("/book", asked.book, "GET"),
+    ("/book/{name}", asked.claim, "GET"),
+    ("/book/{name}/effects.svg", asked.effects_svg, "GET"),
+    ("/laws", asked.laws, "GET"),
 )
 
 

@@ -166,3 +166,17 @@ def made(place: Place, run: Run) -> list[str]:
 
 def _by_number(path: Path) -> tuple[Any, ...]:
     return (*(int(word[:18]) for word in re.findall(r"[0-9]+", path.stem)),), path.name
+
+
+def cloud(path: Path) -> list[tuple[float, float]]:
+    """The first two columns of the points in a ``.npy`` file, at most ``MOST_POINTS``. Raises ``LabError``
+    for another array."""
+    import numpy as np
+
+    try:
+        points = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise LabError(f"{path.name} holds no points: {error}") from None
+    if points.ndim != 2 or points.shape[1] < 2 or points.dtype.kind not in "fiu":
+        raise LabError(f"{path.name} holds numbers of shape {points.shape}, no points of the plane")
+    return [(float(x), float(y)) for x, y in points[:MOST_POINTS, :2]]

@@ -6,17 +6,23 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 
+from danlu.draw.scatter import Scatter
 from danlu.files.errors import DanluError
+from danlu.lab.reading.groups import differing, shown
 from danlu.lab.reading.run import Run
+from danlu.lab.reading.table import said
+from danlu.watch import queue as queued
 from danlu.watch import run as one
 from danlu.watch import runs as many
+from danlu.watch.guard import form_of
 from danlu.watch.page import address, drawing, html, thinned
 from danlu.watch.place import Place, id_of
 
 CHARTS = 6  # of a page
 SUGGESTED = 200  # runs
+COMPARED = 12
 
 
 def place_of(request: Request) -> Place:
@@ -74,6 +80,7 @@ def run(request: Request) -> Response:
         differences=[] if against is None else one.differences(run, against),
         fields=one.fields(run),
         sample=one.sample(run),
+        made=one.made(place, run),
         others=[place.shown(other.path) for other in place.runs()[:SUGGESTED] if other.path != run.path],
     )
 
@@ -111,3 +118,80 @@ def curve_svg(request: Request) -> Response:
 def inside_svg(request: Request) -> Response:
     """A statistic of its layers over steps, as an image."""
     return drawing(one.inside(run_of(request), request.query_params.get("statistic", "")))
+
+
+def made(request: Request) -> Response:
+    """A picture or a point cloud that lies in the run's folder, by its place in the list."""
+    place, run = place_of(request), run_of(request)
+    found, number = one.made(place, run), request.path_params["number"]
+    if number >= len(found) or not place.holds(path := run.path / found[number]):
+        raise HTTPException(404)
+    if path.suffix in one.PICTURES:
+        return FileResponse(path, media_type="image/png")
+    clouds = [(0, one.cloud(path))]
+    return drawing(Scatter(caption=found[number]).panel(found[number], clouds))
+
+
+# ---------------------------------------------------------------- several runs
+
+
+def _chosen(request: Request) -> list[Run]:
+    found = [place_of(request).run(id) for id in request.query_params.getlist("run")[:COMPARED]]
+    return [run for run in found if run is not None]
+
+
+def compare(request: Request) -> Response:
+    """Curves of several runs in one drawing, and what they differ in."""
+    place, runs, query = place_of(request), _chosen(request), request.query_params
+    axes, names = _axes(query), list(dict.fromkeys(name for run in runs for name in one.names(run)))
+    metric = query.get("metric", "")
+    first = next((run.metric_name for run in runs if run.metric_name in names), "loss")
+    metric = metric if metric in names else str(first)
+    ids = [id_of(run.path) for run in runs]
+    asked = [*(("run", id) for id in ids), ("metric", metric), ("x", axes.x)]
+    asked += [("scale", "linear")] if axes.linear else []
+    fields = differing(runs)
+    return html(
+        request,
+        "compare.html",
+        ids=ids,
+        runs=[(id, place.shown(run.path)) for id, run in zip(ids, runs, strict=True)],
+        names=names,
+        metric=metric,
+        axes=axes,
+        every_axis=one.AXES,
+        svg=address("/compare.svg", asked),
+        data=address("/compare.json", asked),
+        rows=[
+            ("", *(place.shown(run.path) for run in runs)),
+            ("state", *(run.state for run in runs)),
+            (first, *("" if run.metric is None else f"{run.metric:.4f}" for run in runs)),
+            ("steps", *(f"{run.steps or 0:,}" for run in runs)),
+            *((name, *(said(shown(run, name)) for run in runs)) for name in fields),
+        ],
+    )
+
+
+def compare_svg(request: Request) -> Response:
+    """The curves as an image."""
+    runs, place = _chosen(request), place_of(request)
+    if not runs:
+        raise HTTPException(404)
+    query = request.query_params
+    named = [(place.shown(run.path), run) for run in runs]
+    return drawing(one.chart(named, query.get("metric", "loss"), _axes(query)))
+
+
+# ---------------------------------------------------------------- the queue
+
+
+def queue(request: Request) -> Response:
+    """What is under way, and the buttons of the control file."""
+    return html(request, "queue.html", state=queued.state(place_of(request)))
+
+
+def control(request: Request) -> Response:
+    """Write down a wish, and go back to the page."""
+    form = form_of(request.scope)
+    queued.ask(place_of(request), form.get("job", ""), form.get("want", ""))
+    return RedirectResponse("/queue", status_code=303)

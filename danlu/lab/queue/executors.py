@@ -55,6 +55,10 @@ class Executor(Protocol):
     def events(self, seconds: float) -> list[Event]:
         """What has happened since the last call; waits for the first at most so many seconds."""
 
+    def halt(self, job: str) -> bool:
+        """Ask the jobs that were begun together as ``job``, the hash of the first, to save and stop; their
+        event tells when they have. Whether that can be asked."""
+
     def stop(self) -> None:
         """Ask what is running to save and stop, and come back when it has; a second call does nothing."""
 

@@ -68,7 +68,8 @@ class Local:
             if worker.job is None and worker.code not in (None, code):  # it was started before an edit
                 worker.end()
         self._workers = [worker for worker in self._workers if not worker.gone]
-        idle = next((worker for worker in self._workers if worker.job is None and not worker.group), None)
+        free = (worker for worker in self._workers if worker.job is None)
+        idle = next((worker for worker in free if not worker.group and not worker.leaving), None)
         if idle is None:
             idle = Worker()
             self._workers.append(idle)
@@ -92,6 +93,12 @@ class Local:
             for event in found:
                 self._gpus.give_back(event.job)
         return found
+
+    def halt(self, job: str) -> bool:
+        found = [worker for worker in self._workers if worker.job == job]
+        for worker in found:
+            worker.dismiss()
+        return bool(found)
 
     def stop(self) -> None:
         workers, self._workers = self._workers, []

@@ -144,6 +144,9 @@ class OnRay:
             remove_placement_group(running.group)
         return event
 
+    def halt(self, job: str) -> bool:
+        return False  # what runs elsewhere runs on to its end
+
     def stop(self) -> None:
         running = list(self._running)
         self._running.clear()

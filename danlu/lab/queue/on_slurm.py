@@ -84,6 +84,9 @@ class OnSlurm:
             return Event(name, *job.results()[0])  # of several processes the first says how it ended
         return Event(name, reason=str(error).strip().splitlines()[-1])
 
+    def halt(self, job: str) -> bool:
+        return False  # what runs elsewhere runs on to its end
+
     def stop(self) -> None:
         running = list(self._running.values())
         self._running.clear()

@@ -26,7 +26,7 @@ class Worker:
     def __init__(self, more: Mapping[str, str] | None = None) -> None:
         self.job: str | None = None
         self.code: str | None = None  # what it has loaded: known when it is ready
-        self.gone = False
+        self.gone = self.leaving = False
         self.group: Group | None = None  # that it is one of, for a single job
         self._said = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by end()
@@ -82,6 +82,7 @@ class Worker:
 
     def dismiss(self) -> None:
         """No more tasks: what is running is saved, then the process ends."""
+        self.leaving = True
         self._tasks.close()
 
     def wait(self, seconds: float) -> None:

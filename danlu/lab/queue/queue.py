@@ -13,6 +13,7 @@ from danlu import code
 from danlu.code.tiers import is_own
 from danlu.files.lock import Lock, holder
 from danlu.lab.errors import LabError
+from danlu.lab.queue.control import CONTROL, Control
 from danlu.lab.queue.executors import Event, Executor, Start, make
 from danlu.lab.queue.job import Job, Outcome, failed_outcome, outcome, write_failure
 from danlu.lab.queue.journal import JOURNAL, Journal
@@ -26,7 +27,8 @@ from danlu.train.interrupt import Interrupt
 LOCK = ".lock"  # of a study
 STALE = 5  # times that a job meets workers of other code, before it is given up
 TURN = 0.25  # seconds at most between two looks at the table and at signals
-EXIT = {"SIGTERM": 143, "SIGINT": 130}
+BY_HAND = "stopped by hand"
+EXIT = {"SIGTERM": 143, "SIGINT": 130, BY_HAND: 143}
 
 
 class Interrupted(LabError):
@@ -70,6 +72,7 @@ class Queue:
         self.runs = studies / RUNS
         self._executor: Executor = make(executor, workers, studies)
         self._journal = Journal(studies / JOURNAL)
+        self._control = Control(studies / CONTROL)
         self._retries = retries
         self._table = Table(show)
         self.places = Places(self.runs, self._executor.devices, self._table.message)
@@ -77,6 +80,8 @@ class Queue:
         self._interrupt = Interrupt()
         self._waiting = Waiting()
         self._running: dict[str, list[Entry]] = {}  # begun together, by the hash of the first
+        self._held: list[Entry] = []  # paused by hand
+        self._halted: set[str] = set()  # of those running: told to save and stop
         self._ended = _Ended()
 
     def __enter__(self) -> Queue:
@@ -105,7 +110,7 @@ class Queue:
     @property
     def pending(self) -> int:
         """Jobs submitted that ``next`` has not returned."""
-        return len(self._waiting) + self._under_way + len(self._ended.outcomes)
+        return len(self._waiting) + len(self._held) + self._under_way + len(self._ended.outcomes)
 
     @property
     def _under_way(self) -> int:
@@ -115,7 +120,9 @@ class Queue:
         """Have ``job`` carried out. One that is pending already is not taken twice; one that was ever carried
         out is found."""
         entry = Entry(job, self.folder(job))
-        pending = {other.key for some in (self._waiting, *self._running.values()) for other in some}
+        pending = {
+            other.key for some in (self._waiting, self._held, *self._running.values()) for other in some
+        }
         if entry.key in pending or entry.key in self._ended.outcomes:
             return
         found = outcome(job, entry.folder, tries=0)
@@ -179,6 +186,7 @@ class Queue:
 
     def _turn(self) -> None:
         self.check()
+        self._obey()
         self._start()
         self._draw()
         for event in self._executor.events(TURN):
@@ -204,9 +212,48 @@ class Queue:
             self._running[entry.job.hash] = some
             self._executor.start([Start(one.job, one.folder, one.tries) for one in some], now.tier_a)
 
+    def _obey(self) -> None:
+        """Do what a person wants of the queue (``danlu.lab.queue.control``)."""
+        before = self._control.all
+        if self._control.look() and self._control.all != before:
+            self._journal.write(
+                "all", {"pause": "paused", "resume": "resumed", "stop": "stopped"}[self._control.all]
+            )
+        if self._control.all == "stop":
+            self._leave(BY_HAND)
+        for first, some in self._running.items():
+            if first in self._halted or all(self._wish(entry) == "resume" for entry in some):
+                continue
+            self._halted.add(first)
+            if not self._executor.halt(first):
+                self._table.message(f"{some[0].folder.name} runs on to its end: it cannot be halted there")
+        every = [*self._held, *self._waiting]
+        self._held = [entry for entry in every if self._wish(entry) == "pause"]
+        self._waiting.clear()
+        self._waiting.extend(entry for entry in every if self._wish(entry) == "resume")
+        for entry in every:
+            if self._wish(entry) == "stop":
+                said = f"{entry.folder.name} was {BY_HAND}; the same command continues it"
+                write_failure(entry.folder, said, "failed", entry.tries)
+                self._end(entry, failed_outcome(entry.job, entry.folder, entry.tries))
+
+    def _wish(self, entry: Entry) -> str:
+        return self._control.wish(entry.folder.name)
+
     def _settle(self, event: Event) -> None:
         some = self._running.pop(event.job)
         ends = event.ends or ["lost"] * len(some)
+        if event.job in self._halted:
+            self._halted.remove(event.job)
+            ends = [end if end != "lost" else "stopped" for end in ends]
+            for entry in [one for one, end in zip(some, ends, strict=True) if end == "stopped"]:
+                entry.tries -= 1
+                self._waiting.append(entry)  # where it does not stay, if it is paused
+                self._journal.write(
+                    entry.folder.name, "paused" if self._wish(entry) == "pause" else "stopped"
+                )
+            both = [pair for pair in zip(some, ends, strict=True) if pair[1] != "stopped"]
+            some, ends = [entry for entry, _ in both], [end for _, end in both]
         reason = event.reason or "its process was told to stop"
         lost = [entry for entry, end in zip(some, ends, strict=True) if self._goes_on(entry, end)]
         if len(some) > 1 and lost:
@@ -312,13 +359,14 @@ class Queue:
             Running(some[0].job, some[0].folder, some[0].tries, len(some)) for some in self._running.values()
         ]
         ended = self._ended
-        self._table.draw(State(running, len(self._waiting), ended.count, ended.found, ended.wrong))
+        waiting = len(self._waiting) + len(self._held)
+        self._table.draw(State(running, waiting, ended.count, ended.found, ended.wrong, len(self._held)))
 
     # ---------------------------------------------------------------- the end
 
     def _leave(self, signal: str) -> None:
         self._table.message(f"{signal}: what is running is being saved")
-        total = self._ended.count + len(self._waiting) + self._under_way
+        total = self._ended.count + len(self._waiting) + len(self._held) + self._under_way
         self._stop()
         raise Interrupted(
             f"{signal}: {self._ended.count} of {total} runs are done, the others are saved; "

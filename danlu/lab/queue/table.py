@@ -78,6 +78,7 @@ class State:
     ended: int
     found: int  # of those ended: by others, or before
     wrong: int  # of those ended: diverged or failed
+    paused: int = 0  # of those waiting: by hand
 
 
 class Table:
@@ -124,6 +125,8 @@ class Table:
         parts = [f"{state.ended} of {total} runs done"]
         if state.wrong:
             parts.append(f"{state.wrong} of them without a result")
+        if state.paused:
+            parts.append(f"{state.paused} paused by hand")
         shares = (one.together * at.share for one, at in zip(state.running, standings, strict=True))
         done = state.ended - state.found + sum(shares)
         left = total - state.found - done

@@ -75,6 +75,12 @@ class Runs:
         both = {seed: (self.outcome(baseline, seed), self.outcome(variant, seed)) for seed in seeds}
         return {seed: (b.folder, v.folder) for seed, (b, v) in both.items() if b.summary and v.summary}
 
+    def folder(self, side: Side, seed: int) -> Path:
+        """Where the run of a pair is, or will be."""
+        job = side.job(seed)
+        ended = self._ended.get(job.hash)
+        return self.queue.folder(job) if ended is None else ended.folder
+
     def outcome(self, side: Side, seed: int) -> Outcome:
         """Of a run that was carried out."""
         return self._ended[side.job(seed).hash]

@@ -23,6 +23,7 @@ from danlu.lab.trial.answer import Answer
 from danlu.lab.trial.arms import Idea, is_of_rates, read_sides
 from danlu.lab.trial.cost import Cost
 from danlu.lab.trial.findings import At, Finding, Pairs, find
+from danlu.lab.trial.kept import keep
 from danlu.lab.trial.lengths import Equal, at_equal_flops, at_equal_steps, at_equal_time, doubt
 from danlu.lab.trial.question import Question, label
 from danlu.lab.trial.record import ask, record
@@ -135,6 +136,9 @@ class _Trial:
             self._tune()
         seeds = self._equal_steps()
         equal = {idea: self._equalities(idea, seeds[idea]) for idea in self.variants}
+        self._keep(
+            {(idea, at): (one.side, seeds[idea]) for idea, each in equal.items() for at, one in each.items()}
+        )
         self.runs.carry_out(
             (side, seed)
             for idea, each in equal.items()
@@ -165,6 +169,16 @@ class _Trial:
             "cost": Cost.of(self.runs.of({self.baseline.name, variant.name})),
             "why": self._why(variant, seeds) if at == "steps" and side is not None else Why(),
         }
+
+    def _keep(self, asked: Mapping[tuple[str, At], tuple[Side | None, Sequence[int]]]) -> None:
+        """Write down which runs the pairs are of."""
+        folder = self.runs.folder
+        found = {
+            key: [(seed, folder(self.baseline, seed), folder(side, seed)) for seed in seeds]
+            for key, (side, seeds) in asked.items()
+            if side is not None
+        }
+        keep(self.study.path, self.metrics[0], found)
 
     @property
     def looking(self) -> bool:
@@ -221,7 +235,9 @@ class _Trial:
         going = [idea for idea in self.variants if idea not in self.void]
         if going:
             self.runs.queue.say(f"now: {self.question.seeds} pairs of runs")
-        for batch in self._looks(range(first, first + self.question.seeds)):
+        every = range(first, first + self.question.seeds)
+        self._keep({(idea, "steps"): (self.variants[idea], every) for idea in going})
+        for batch in self._looks(every):
             if not going:
                 break
             sides = [self.baseline, *(self.variants[idea] for idea in going)]

@@ -1,0 +1,47 @@
+"""``pairs.json`` in a trial's folder: which runs its pairs are of, for whoever draws them meanwhile.
+
+No torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from danlu.files.errors import FileError
+from danlu.files.json import misfit, read_json, write_json
+from danlu.lab.trial.findings import At
+from danlu.spec.metrics import Metric
+
+FILE = "pairs.json"
+SHAPE = [{
+    "idea": str, "at": str, "metric": str, "unit": str, "better": str,
+    "runs": [{"seed": int, "baseline": str, "variant": str}],
+}]  # fmt: skip
+
+
+def keep(
+    study: Path,
+    metric: Metric,
+    found: Mapping[tuple[str, At], Iterable[tuple[int, Path, Path]]],
+) -> None:
+    """Write down the folders of baseline and variant, by idea, equality and seed; runs are named by the name
+    of their folder in the pool. They need not be there yet."""
+    rows: list[dict[str, Any]] = [
+        {
+            "idea": idea, "at": at, "metric": metric.name, "unit": metric.unit, "better": metric.better,
+            "runs": [{"seed": seed, "baseline": b.name, "variant": v.name} for seed, b, v in runs],
+        }
+        for (idea, at), runs in found.items()
+    ]  # fmt: skip
+    write_json(study / FILE, rows)
+
+
+def kept(study: Path) -> list[dict[str, Any]]:
+    """The same, read; nothing where nothing was written down, as before danlu 0.4, or is damaged."""
+    try:
+        rows: list[dict[str, Any]] = read_json(study / FILE)
+    except FileError:
+        return []
+    return [] if misfit(rows, SHAPE) else rows

@@ -1,0 +1,244 @@
+"""The pages of questions: studies, ledger, book, laws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from danlu.files.read import LIMIT, read_text
+from danlu.lab.claims.page import effect, reading
+from danlu.lab.reading.table import said
+from danlu.lab.study import REPORT
+from danlu.lab.trial.answer import EQUAL
+from danlu.lab.trial.kept import kept as kept_pairs
+from danlu.watch import kept, sweeps
+from danlu.watch import studies as study_of
+from danlu.watch.guard import STILL
+from danlu.watch.page import address, drawing, html
+from danlu.watch.place import StudyFolder, id_of
+from danlu.watch.views import place_of
+
+SHARES = {"all": 1.0, "half": 0.5, "quarter": 0.25, "tenth": 0.1}  # of the trials that are drawn
+
+
+def _study(request: Request) -> StudyFolder:
+    found = place_of(request).study(request.path_params["id"])
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+def studies(request: Request) -> Response:
+    """All studies, the last changed first."""
+    place = place_of(request)
+    rows = []
+    for study in place.studies():
+        found = study_of.result(place, study)
+        came = [f"{one['idea']}, equal {EQUAL.get(one['at'], one['at'])}: {study_of.said(one)}"
+                for one in study_of.findings(found)]  # fmt: skip
+        came += [f"{one['idea']}: {study_of.said(one)}" for one in study_of.across(found)]
+        if (sweep := sweeps.of(found)) is not None and sweep["best"]:
+            came = [f"best {sweep['best']['value']:.4f} {sweep['unit'] or sweep['metric']}"]
+        rows.append((study, came or (["under way"] if found is None else [])))
+    return html(request, "studies.html", rows=rows)
+
+
+def _told(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else said(value)
+
+
+def study(request: Request) -> Response:
+    """One study, whatever verb made it."""
+    place, study = place_of(request), _study(request)
+    found = study_of.result(place, study)
+    common: dict[str, Any] = {
+        "id": study.id,
+        "name": study.name,
+        "verb": study.verb,
+        "asked": [(name, _told(value)) for name, value in study.asked.items() if name != "verb"],
+        "report": study_of.has_report(place, study),
+        "ended": found is not None,
+    }
+    if (sweep := sweeps.of(found)) is not None:
+        share = request.query_params.get("share", "all")
+        return html(
+            request,
+            "sweep.html",
+            **common,
+            share=share if share in SHARES else "all",
+            shares=SHARES,
+            sentences=sweeps.words(sweep),
+            has_importance=sweeps.importance(sweep) is not None,
+            rows=sweeps.rows(sweep),
+        )
+    findings, ideas = study_of.findings(found), study_of.across(found)
+    return html(
+        request,
+        "study.html",
+        **common,
+        pairs=_differences(request, study),
+        findings=findings,
+        said=study_of.said,
+        beside=study_of.beside,
+        equal=EQUAL,
+        rows=study_of.finding_rows(findings),
+        ideas=ideas,
+        gains=study_of.gain_rows(ideas) if ideas else [],
+    )
+
+
+def _differences(request: Request, study: StudyFolder) -> list[dict[str, Any]]:
+    """The first charts of a trial: each idea at equal steps."""
+    place, found = place_of(request), []
+    linear = request.query_params.get("scale") == "linear"
+    for row in kept_pairs(study.path):
+        if row["at"] != "steps":
+            continue
+        of = study_of.pairs(place, study).get((row["idea"], row["at"]), [])
+        metrics = study_of.metrics_of(of, row["metric"])
+        for metric in metrics:
+            query = {"idea": row["idea"], "metric": metric, "scale": "linear" if linear else ""}
+            head, *rows = study_of.difference_rows(of, metric)
+            found.append({
+                "title": f"{row['idea']}: {metric}, variant − baseline, over steps",
+                "svg": address(f"/studies/{study.id}/difference.svg", query),
+                "caption": study_of.difference(of, metric, row["better"]).caption,
+                "head": head, "rows": rows, "of": len(rows),
+            })  # fmt: skip
+        runs = [
+            (seed, id_of(b.path), place.shown(b.path), id_of(v.path), place.shown(v.path))
+            for seed, b, v in of
+        ]
+        found.append({"idea": row["idea"], "runs": runs, "waiting": len(row["runs"]) - len(of),
+                      "drawn": bool(metrics)})  # fmt: skip
+    return found
+
+
+def difference_svg(request: Request) -> Response:
+    """Paired differences over steps."""
+    place, study, query = place_of(request), _study(request), request.query_params
+    rows = [row for row in kept_pairs(study.path) if row["idea"] == query.get("idea")]
+    if not rows:
+        raise HTTPException(404)
+    of = study_of.pairs(place, study).get((rows[0]["idea"], "steps"), [])
+    linear = query.get("scale") == "linear"
+    metric, better = query.get("metric", rows[0]["metric"]), rows[0]["better"]
+    return drawing(study_of.difference(of, metric, better if metric != "loss" else "lower", linear))
+
+
+def forest_svg(request: Request) -> Response:
+    """The verdicts of a trial."""
+    findings = study_of.findings(study_of.result(place_of(request), _study(request)))
+    if not findings:
+        raise HTTPException(404)
+    return drawing(study_of.forest(findings))
+
+
+def gain_svg(request: Request) -> Response:
+    """Gains in compute over sizes."""
+    ideas = study_of.across(study_of.result(place_of(request), _study(request)))
+    if not ideas:
+        raise HTTPException(404)
+    return drawing(study_of.gain(ideas))
+
+
+def _sweep(request: Request) -> dict[str, Any]:
+    found = sweeps.of(study_of.result(place_of(request), _study(request)))
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+def parallel_svg(request: Request) -> Response:
+    """The trials of a sweep across its fields."""
+    share = SHARES.get(request.query_params.get("share", "all"), 1.0)
+    return drawing(sweeps.Parallel(_sweep(request), share))
+
+
+def importance_svg(request: Request) -> Response:
+    """What matters in a sweep."""
+    found = sweeps.importance(_sweep(request))
+    if found is None:
+        raise HTTPException(404)
+    return drawing(found)
+
+
+def report(request: Request) -> Response:
+    """The page that the verb wrote, shut off: it runs nothing and loads nothing."""
+    place, study = place_of(request), _study(request)
+    if not study_of.has_report(place, study):
+        raise HTTPException(404)
+    text = read_text(study.path / REPORT, LIMIT)
+    return HTMLResponse(text, headers={"content-security-policy": STILL})
+
+
+# ---------------------------------------------------------------- ledger, book, laws
+
+
+def ledger(request: Request) -> Response:
+    """The newest verdict on each question, or all."""
+    entries = kept.entries(place_of(request))
+    everything = "all" in request.query_params
+    return html(request, "ledger.html", ledger=kept.ledger(entries, everything), everything=everything)
+
+
+def entry(request: Request) -> Response:
+    """An entry of the ledger, and the studies that it rests on."""
+    place, id = place_of(request), request.path_params["id"]
+    found = next((one for one in kept.entries(place) if one.id == id), None)
+    if found is None:
+        raise HTTPException(404)
+    return html(
+        request, "entry.html", entry=found, facts=kept.facts(found), evidence=kept.evidence(place, found)
+    )
+
+
+def book(request: Request) -> Response:
+    """The claims of the book with their verdicts."""
+    claims, results = kept.results(place_of(request))
+    rows = []
+    for name, claim in claims.items():
+        result = results.get(name)
+        verdict = "not run" if result is None else result.said
+        about = "" if result is None or not result.effects else f"{effect(result)} {claim.unit}"
+        rows.append((name, claim.statement, verdict, about))
+    return html(request, "book.html", rows=rows)
+
+
+def claim(request: Request) -> Response:
+    """A claim: what it says, its premises and its effect."""
+    claims, results = kept.results(place_of(request))
+    name = request.path_params["name"]
+    if name not in claims:
+        raise HTTPException(404)
+    claim, result = claims[name], results.get(name)
+    premises = [] if result is None else [(one.name, one.said, one.held) for one in result.premises]
+    return html(
+        request,
+        "claim.html",
+        name=name,
+        claim=claim,
+        result=result,
+        effect="" if result is None or not result.effects else f"{effect(result)} {claim.unit}",
+        reading="" if result is None else reading(claim, result),
+        premises=premises,
+        effects=[(str(i), f"{x:.4g}") for i, x in enumerate(result.effects if result else ())],
+        arms=[("arm", "words"), *((arm, str(words)) for arm, words in claim.arms.items())],
+    )
+
+
+def effects_svg(request: Request) -> Response:
+    """The effects of a claim by seed."""
+    claims, results = kept.results(place_of(request))
+    result = results.get(request.path_params["name"])
+    if result is None or not result.effects:
+        raise HTTPException(404)
+    return drawing(kept.effects(result, claims[result.name].unit))
+
+
+def laws(request: Request) -> Response:
+    """Fits that lie in the folder."""
+    return html(request, "laws.html", fits=kept.laws(place_of(request)))

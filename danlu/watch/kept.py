@@ -1,0 +1,103 @@
+"""What is kept of questions: the ledger with its evidence, the book of claims with what came out, the laws
+that were fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from danlu.draw import Chart
+from danlu.files.errors import FileError
+from danlu.files.json import read_object, to_json
+from danlu.lab.claims import book
+from danlu.lab.claims.again import again
+from danlu.lab.claims.claim import Claim
+from danlu.lab.claims.results import FOLDER, Result, kept
+from danlu.lab.ledger import Entry, read
+from danlu.lab.ledger.table import listing
+from danlu.lab.reading.table import said
+from danlu.watch.place import Place, StudyFolder
+
+MOST = 500  # entries
+LAW = "danlu.laws.fit/"  # how the schema of a fit's file begins
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """``rows``: the heads first, as ``danlu ledger`` prints them; ``ids``: of the entries below."""
+
+    rows: Sequence[Sequence[str]]
+    ids: Sequence[str]
+    older: int
+
+
+def entries(place: Place) -> list[Entry]:
+    """Those of the ledger; none where there is none. Raises ``LabError`` for one that cannot be read."""
+    file = place.ledger
+    return [] if file is None else read(file)
+
+
+def ledger(found: Sequence[Entry], everything: bool) -> Ledger:
+    """The newest entries on each question first, or all."""
+    rows = listing(found, everything) if found else [()]
+    head, *body = rows
+    body = list(reversed(body))[:MOST]
+    ids = [row[-1] for row in body]
+    return Ledger([head[:-1], *(row[:-1] for row in body)], ids, len(found) - len(rows) + 1)
+
+
+def facts(entry: Entry) -> list[tuple[str, str]]:
+    """An entry, field by field."""
+    return [(name, _told(value)) for name, value in entry.written().items()]
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
+        return "\n".join(map(said, value))
+    return to_json(value, indent=1) if isinstance(value, dict | list) else said(value)
+
+
+def evidence(place: Place, entry: Entry) -> list[StudyFolder]:
+    """The studies here that an entry rests on, by the names of their folders."""
+    names = {Path(path).name for path in entry.evidence} | {Path(path).parent.name for path in entry.evidence}
+    return [study for study in place.studies() if study.name in names]
+
+
+# ---------------------------------------------------------------- claims
+
+
+def results(place: Place) -> tuple[dict[str, Claim], dict[str, Result]]:
+    """The claims of the book, and what became of them: in the catalog and beside the studies. Raises
+    ``LabError`` for a claim, ``FileError`` for a result that cannot be read."""
+    claims = book.claims()
+    studies = place.studies_folder
+    folders = [studies / FOLDER] if studies is not None and place.holds(studies / FOLDER) else []
+    found = kept(claims, *folders)
+    return claims, {name: again(claims[name], one) for name, one in found.items() if one.of(claims[name])}
+
+
+def effects(result: Result, unit: str) -> Chart:
+    """The effect of each seed, and their mean with its interval."""
+    chart = Chart(unit, y_names=["effect"], height=140, caption="A dot for each seed; the mean above them.")
+    chart.rule(x=0).dots(result.effects, [-0.1] * len(result.effects), "seeds")
+    mean, low, high = result.effect
+    return chart.dots([mean], [0.2], "mean", x_ends=[(low, high)])
+
+
+# ---------------------------------------------------------------- laws
+
+
+def laws(place: Place) -> list[tuple[str, Mapping[str, Any]]]:
+    """Fits that lie in the folder (``danlu laws fit --json > law.json``), by the names of their files."""
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    for path in sorted(place.folder.glob("*.json"))[:MOST]:
+        try:
+            if path.is_file() and place.holds(path) and path.stat().st_size < 1 << 22:
+                fit = read_object(path)
+                if str(fit.get("schema", "")).startswith(LAW):
+                    found.append((path.name, fit))
+        except (OSError, FileError):
+            continue
+    return found
