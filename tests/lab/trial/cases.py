@@ -49,6 +49,9 @@ class InProcess:
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
         return [self._one(job) if self.law is None else self.law(self._like_the_first(job)) for job in jobs]
 
+    def folder(self, job: Job) -> Path:
+        return self.runs / job.id
+
     def rows(self, job: Job) -> list[dict[str, Any]]:
         return metrics.read(self.runs / job.id / "metrics.jsonl")
 
@@ -60,7 +63,7 @@ class InProcess:
         return replace(self.first, job=job)
 
     def _one(self, job: Job) -> Outcome:
-        folder = self.runs / job.id
+        folder = self.folder(job)
         if (found := outcome(job, folder, tries=0)) is not None:
             return found
         self.started.append(job)

@@ -20,6 +20,7 @@ from danlu.lab.queue import Job, Outcome
 from danlu.lab.statistics import Interval
 from danlu.lab.study import Study
 from danlu.lab.trial import Answer, Question, study, timing, try_ideas
+from danlu.lab.trial.kept import kept
 from danlu.lab.trial.report import report
 from danlu.lab.trial.sides import Runs
 from danlu.lab.trial.terminal import STRIP, details, table
@@ -111,6 +112,13 @@ def test_nothing_runs_twice_and_the_result_is_kept(lab: Lab) -> None:
     assert [(f["idea"], f["at"], f["kind"]) for f in saved] == [
         ("model.layers=2", "steps", "t"), ("model.layers=2", "flops", "t"), ("model.layers=2", "time", "t"),
     ]  # fmt: skip
+    pairs = {row["at"]: row["runs"] for row in kept(folder)}  # which runs they are, for who draws them
+    assert pairs.keys() == {"steps", "flops", "time"}
+    for at, runs in pairs.items():
+        before, after = answer.sides["model.layers=2", at]  # type: ignore[index]
+        for one in runs:
+            names = [answer.runs.outcome(side, one["seed"]).folder.name for side in (before, after)]
+            assert names == [one["baseline"], one["variant"]]
     entries = ledger.read(lab.folder / "ledger.yaml")
     assert {entry.at for entry in entries} == {"equal steps", "equal FLOPs"}  # time is the first pair's
     lab.paces.append(2.0)  # a measurement of another day changes nothing
