@@ -17,6 +17,7 @@ import torch.nn as nn
 from danlu.nn.linear import weights_on_meta
 from danlu.spec.errors import DanluError
 from danlu.spec.mesh import Mesh
+from danlu.train import meeting
 from danlu.train.errors import RunError
 from danlu.train.machine import PRECISIONS
 from danlu.train.mesh import Axes, Axis, axes_of
@@ -198,12 +199,8 @@ def processes(device: torch.device, mesh: Mesh = Mesh()) -> Iterator[Processes]:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     joined = dist.is_initialized()
-    if joined:
-        pass
-    elif device.type == "cuda":  # NCCL starts at once, and barriers know their device
-        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device, timeout=PATIENCE)
-    else:
-        dist.init_process_group("gloo", timeout=PATIENCE)
+    if not joined:
+        _join(dist, count, device)
     try:
         axes = None if mesh.plain else axes_of(mesh, device.type)
         yield Processes(dist.get_rank(), count, device, axes)
@@ -214,6 +211,17 @@ def processes(device: torch.device, mesh: Mesh = Mesh()) -> Iterator[Processes]:
         gc.collect()  # DDP's reducer must go before the group that it talks through
         if not joined:
             dist.destroy_process_group()
+
+
+def _join(dist: Any, count: int, device: torch.device) -> None:
+    rank = int(os.environ["RANK"])
+    at: dict[str, Any] = {"timeout": PATIENCE}
+    if (store := meeting.store(rank, count, PATIENCE)) is not None:
+        at |= {"store": store, "rank": rank, "world_size": count}
+    if device.type == "cuda":  # NCCL starts at once, and barriers know their device
+        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device, **at)
+    else:
+        dist.init_process_group("gloo", **at)
 
 
 ALONE = Processes(0, 1, torch.device("cpu"))

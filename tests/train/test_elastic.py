@@ -25,7 +25,6 @@ RUN = [
 ]  # fmt: skip
 
 
-@pytest.mark.xfail(run=False, reason="at times both wait for ever in the meeting after the restart")
 @pytest.mark.slow
 @pytest.mark.timeout(2 * LIMIT)
 def test_a_process_of_another_node_dies_and_the_run_goes_on(tmp_path: Path) -> None:
