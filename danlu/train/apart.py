@@ -132,7 +132,8 @@ class Apart(Update):
 
 
 class Rounds(Callback):
-    """What rounds carry over updates; the last one is ended with the run."""
+    """What rounds carry over updates; the last one is ended with the run. Where the weights were evaluated
+    and then a callback ended the run, they stay those that were evaluated: an open round is given up."""
 
     name = "outer"
 
@@ -141,9 +142,10 @@ class Rounds(Callback):
         self._tensors: Mapping[str, Mapping[str, torch.Tensor]] = {}
 
     def between_updates(self, run: Trainer) -> None:
-        if run.last:
+        now = run.state
+        if run.last and now.evaluated < now.step:
             with run.clock("optimizer"):
-                self.update.finish(run.state.step)
+                self.update.finish(now.step)
 
     def state(self) -> dict[str, list[int]]:
         return self.workers.outer.ends

@@ -7,6 +7,7 @@ gives the gradients of all.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -50,7 +51,7 @@ class Lockstep:
         while self.going:
             behind = min(trainer.state.step for trainer in self.going.values())
             those = {place: t for place, t in self.going.items() if t.state.step == behind}
-            due = {place: t for place, t in those.items() if self._tried(place, t.due)}
+            due = {place: t for place, t in those.items() if self._tried(place, partial(_begun, t))}
             if due:
                 with next(iter(due.values())).recording.during("update", times=2):
                     self._step(due)
@@ -75,8 +76,6 @@ class Lockstep:
 
     def _step(self, due: dict[int, Trainer]) -> None:
         trainers = list(due.values())
-        for trainer in trainers:
-            trainer.begin()
         stacked = self._of(trainers)
         readings = dict(zip(due, stacked.gradients(trainers), strict=True))
         if stacked.rules is None:
@@ -91,13 +90,26 @@ class Lockstep:
     def _of(self, working: list[Trainer]) -> Stacked:
         """The stack of those at work, and of some that are not. It is made anew, of those at work alone,
         where half of its members have nothing to do."""
-        there = set(self.stacked.trainers) if self.stacked is not None else set()
-        if self.stacked is None or not there.issuperset(working) or 2 * len(working) <= len(there):
+        if self.stacked is None or not _serves(self.stacked, working):
             if self.stacked is not None:
                 self.stacked.leave()
             self.stacked = None  # before there are two
+            gc.collect()  # trainers that have ended, and their callbacks, which know each other
             self.stacked = Stacked(working)
         return self.stacked
+
+
+def _serves(stacked: Stacked, working: list[Trainer]) -> bool:
+    there = set(stacked.trainers)
+    return there.issuperset(working) and 2 * len(working) > len(there)
+
+
+def _begun(trainer: Trainer) -> bool:
+    """Whether there is another update, which has begun then."""
+    if not trainer.due():
+        return False
+    trainer.begin()
+    return True
 
 
 def _updated(trainer: Trainer, read: Reading) -> bool:
@@ -159,7 +171,7 @@ class _Population:
         self.runs, self.folders, self.kept = runs, folders, kept
         self.interrupt = runs[0].interrupt
         self.choices: Choices | None = None
-        self.begun: dict[int, _Begun] = {}
+        self.begun: dict[int, _Begun] = {}  # and not ended
         self.results: dict[int, Result] = {}
 
     def carry_out(self) -> list[Result]:
@@ -169,16 +181,15 @@ class _Population:
                     self._begin(place)
                 except DanluError as error:
                     self._result(place, error)
-            trainers = {place: one.trainer for place, one in self.begun.items() if place not in self.results}
+            lockstep = Lockstep({place: one.trainer for place, one in self.begun.items()}, self._ended)
             with self.runs[0].clock("other"):
-                Lockstep(trainers, self._ended).run()
+                lockstep.run()
         except Ended:
             pass
         finally:
-            for place, one in self.begun.items():
-                if place not in self.results:  # what was measured is not lost
-                    one.trainer.saver.rest()
-                    one.run.close(one.folder, one.metrics)
+            for one in self.begun.values():  # what was measured is not lost
+                one.trainer.saver.rest()
+                one.run.close(one.folder, one.metrics)
         for place, (run, folder) in enumerate(zip(self.runs, self.folders, strict=True)):
             if place not in self.results:
                 self._result(place, run.unbegun(folder))
@@ -214,8 +225,8 @@ class _Population:
         return choices
 
     def _ended(self, place: int, end: str | Exception | None) -> None:
-        """A member has ended: close what it has open, and write its summary."""
-        one = self.begun[place]
+        """A member has ended: close what it has open, write its summary, and hold its trainer no longer."""
+        one = self.begun.pop(place)
         one.run.close(one.folder, one.metrics)
         if isinstance(end, Exception):
             self._result(place, end)

@@ -19,9 +19,12 @@ from danlu.optim.outer import pairs
 from danlu.spec import resolve
 from danlu.spec.errors import SpecError
 from danlu.train import assemble, checkpoint, store
+from danlu.train import run as runs
 from danlu.train.apart import Apart
+from danlu.train.callbacks import Callback
 from danlu.train.errors import Diverged, RunError
 from danlu.train.population import refusal
+from danlu.train.trainer import Trainer
 from tests.conftest import LIMIT, ROOT
 from tests.train import apart_alone, small, test_kill
 from tests.train.apart_alone import exactly, go, weights
@@ -175,6 +178,25 @@ def test_global_weights_change_at_the_end_of_a_round_alone(tmp_path: Path, corpu
     seen = [row["bits_per_byte"] for row in small.rows(tmp_path / "run") if "bits_per_byte" in row]
     assert len(seen) == 8
     assert seen[0] == seen[1] == seen[2] != seen[3] == seen[4] == seen[6] != seen[7]
+
+
+def test_what_is_saved_is_what_was_evaluated_where_a_callback_ends_a_run_in_a_round(
+    tmp_path: Path, corpus: Path
+) -> None:
+    class Enough(Callback):
+        def after_evaluation(self, run: Trainer, metrics: dict[str, float]) -> None:
+            if run.state.step == 6:
+                run.end()
+
+    more = ["train.outer={kind: diloco, workers: 2, every: 4}", "train.evaluate_every=1", "train.steps=8"]
+    more += ["train.checkpoint_every=4", "train.keep=9"]
+    experiment = resolve(small.words(corpus, *RUN, *more))
+    with small.quick():
+        summary = runs.train(experiment, tmp_path / "run", small.Told(), callbacks=[Enough()])
+    assert summary is not None and summary["steps"] == 6
+    ends, here = (small.left(tmp_path / "run", step)[0] for step in (4, 6))
+    names = [name for name in here if name.startswith("model/")]
+    assert names and all(torch.equal(here[name], ends[name]) for name in names)
 
 
 @pytest.mark.parametrize(

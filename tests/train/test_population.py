@@ -181,7 +181,7 @@ def test_half_of_the_members_gone_the_rest_are_a_smaller_batch(
     from danlu.train import lockstep
     from danlu.train import members as one
 
-    sizes, made = [], list[weakref.ref[one.Stacked]]()
+    sizes, made, models = [], list[weakref.ref[one.Stacked]](), list[weakref.ref[Any]]()
 
     class Counted(one.Stacked):
         def __init__(self, trainers: Any) -> None:
@@ -189,6 +189,8 @@ def test_half_of_the_members_gone_the_rest_are_a_smaller_batch(
             sizes.append(len(trainers))
             super().__init__(trainers)
             made.append(weakref.ref(self))
+            assert sum(model() is not None for model in models) in (0, len(trainers))  # the rest is free
+            models.extend(weakref.ref(trainer.model) for trainer in trainers)
 
     monkeypatch.setattr(one, "BATCHED", {"cpu"} if batched else set())
     monkeypatch.setattr(lockstep, "Stacked", Counted)
