@@ -92,8 +92,10 @@ def _tell(found: dict[str, Any]) -> None:
         head = ("", "rows", "memory", "an update", f"{unit}/s", "MFU")
         print_table([head, *map(_row, fits[:SHOWN])])
     if others:
-        say(f"\n{len(others)} others are not possible or do not fit, such as")
-        print_table([(one["said"], one["why"]) for one in others[:SHOWN]], indent="  ")
+        what = f"{len(others)} others are not" if fits else f"None of {len(others)} meshes is"
+        say(f"\n{what} possible or fit{'' if fits else 's'}, such as")
+        reasons = {one["why"]: one["said"] for one in reversed(others)}  # each once, by its first mesh
+        print_table([(said, why) for why, said in list(reasons.items())[::-1][:SHOWN]], indent="  ")
     if found["chosen"] is not None:
         _tell_chosen(found["chosen"], device["memory"], unit)
     if found["rounds"] is not None:

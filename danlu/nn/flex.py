@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FROM = 256  # positions, two tiles: below that a mask is small, and few tiles are hidden whole
 TYPES = (torch.bfloat16, torch.float16, torch.float32)
 MULTIPLE = 16  # of the sizes of heads: what a tile's product asks
-GRAPHS = 64  # of one function that may stand beside each other: one for each pattern and shape
+GRAPHS = 64  # of one function that may stand beside each other, one for each pattern and shape; and tiles
 TRITON = find_spec("triton") is not None  # asked here: the compiler cannot trace the question
 _FAILED: list[str] = []  # a list and no ContextVar: the compiler can guard it
 Index = torch.Tensor  # int32 or int64, of no dimensions or broadcast
@@ -105,6 +105,8 @@ def tiles(pattern: MaskPattern, documents: torch.Tensor | None, device: torch.de
             mask_mod(pattern, documents), batch, None, pattern.queries, pattern.keys, device=device
         )
     if documents is None and not torch.compiler.is_compiling():
+        while len(_HELD) >= GRAPHS:
+            del _HELD[next(iter(_HELD))]
         _HELD[key] = made
     return made
 

@@ -70,7 +70,3 @@ class Demand:
     def ends(self) -> float:
         """FLOPs of training on one example outside of blocks."""
         return self.flops - 3 * self.forward
-
-    def in_parts(self, rows: float) -> bool:
-        """Whether a pass over so many examples makes its logits in parts."""
-        return self.parts is not None and rows >= self.parts

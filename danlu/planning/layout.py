@@ -55,6 +55,12 @@ class Layout:
             return self.shard * self.context * self.tensor
         return self.tensor if self.split else 1
 
+    def in_parts(self, demand: Demand) -> bool:
+        """Whether a device makes the logits of a pass in parts: not where tensor parallel devices share them,
+        nor in a pipeline, whose last stage returns them whole."""
+        alone = self.tensor == self.pipeline == 1
+        return alone and demand.parts is not None and self.rows / self.context >= demand.parts
+
     def passes(self, batch: int) -> int:
         """Passes of an update. Raises SpecError where a batch cannot be divided so."""
         each = self.data * self.rows

@@ -87,7 +87,7 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int) -> Memory:
     else:
         kept = in_flight * sum(inner)
     rows = layout.rows / (layout.context * layout.tensor)  # a loss is computed where its positions are
-    if demand.in_parts(rows):
+    if layout.in_parts(demand):
         outside, logits = rows * demand.outside_in_parts, demand.part
     else:
         outside, logits = rows * demand.outside, rows * demand.logits

@@ -47,8 +47,7 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int, rate: float,
     n = sum(demand.blocks[i] for i in blocks) + ends
     share, of_blocks = n / demand.parameters, len(blocks) / len(demand.blocks)
     inside = 3 * demand.forward + (demand.forward if demand.recompute else 0)
-    again = demand.in_parts(layout.rows / (layout.context * layout.tensor))
-    of_ends = demand.ends * (4 / 3 if again else 1)
+    of_ends = demand.ends * (4 / 3 if layout.in_parts(demand) else 1)  # passed forward twice
     flops = inside * of_blocks + (of_ends if last else 0)
     kept = sum(divided(demand.activations[i], demand.alike, layout) for i in blocks)
     kept *= 1.5 if demand.recompute else 1  # written and read once more

@@ -25,10 +25,13 @@ class Stopped(Exception):
     """A signal came during the evaluation; nothing was recorded."""
 
 
-def evaluation_rows(experiment: spec.Experiment, objective: Objective, processes: int = 1) -> int:
-    """Examples in one pass of an evaluation: at least as many as in a pass of training."""
+def evaluation_rows(
+    experiment: spec.Experiment, objective: Objective, processes: int = 1, members: int = 1
+) -> int:
+    """Examples in one pass of an evaluation, of each of so many ``members``: at least as many as in a pass of
+    training."""
     train = experiment.train
-    return max(train.microbatch or train.batch // processes, EVALUATION_UNITS // objective.size)
+    return max(train.microbatch or train.batch // processes, EVALUATION_UNITS // (objective.size * members))
 
 
 @torch.no_grad()

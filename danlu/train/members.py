@@ -162,7 +162,8 @@ class Stacked:
     def _evaluate(self, run: Trainer) -> list[dict[str, float]]:
         """The metrics of each member on the held-out examples, which are the same for all."""
         objective, held_out, members = run.objective, run.held_out, len(self.trainers)
-        rows, sums = evaluation_rows(run.experiment, objective), dict[str, torch.Tensor]()
+        rows = evaluation_rows(run.experiment, objective, members=members)
+        sums: dict[str, torch.Tensor] = {}
         self.model.eval()
         try:
             for start in range(0, held_out.count, rows):

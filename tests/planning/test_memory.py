@@ -94,3 +94,6 @@ def test_logits_in_parts_keep_less():
     assert parts.activations == 4 * (4 * 9000 + 70) and parts.logits == 50
     # Where positions are divided, fewer are at one device.
     assert memory(demand, Layout(rows=4, context=2)).logits == 200
+    # Of shared logits, and of those of a pipeline's last stage, there are no parts.
+    for whole in (Layout(rows=4, tensor=2), Layout(rows=4, pipeline=2)):
+        assert memory(demand, whole) == memory(DEMAND, whole)

@@ -38,6 +38,11 @@ class Event(NamedTuple):
     reason: str = ""
 
 
+def why(error: BaseException) -> str:
+    """The last line of what an error says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
 class Executor(Protocol):
     """Carries out jobs elsewhere, by ``danlu.lab.queue.carry_out`` and ``together``, one thread each."""
 

@@ -21,7 +21,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from danlu.lab.queue import gpus, sizes
 from danlu.lab.queue.carry_out import to_task
-from danlu.lab.queue.executors import Event, Start, check_room, cores
+from danlu.lab.queue.executors import Event, Start, check_room, cores, why
 from danlu.lab.queue.group import environment, free_port, told
 from danlu.lab.queue.job import Job
 from danlu.lab.queue.together import Ended, carry_out_anywhere
@@ -132,7 +132,7 @@ class OnRay:
         try:
             running.said[reference] = ray.get(reference)
         except Exception as error:  # the task's own, or Ray's about its worker
-            event = Event(running.job, reason=str(error).strip().splitlines()[-1])
+            event = Event(running.job, reason=why(error))
             for other in running.references:
                 if self._running.pop(other, None) is not None:
                     ray.cancel(other, force=True)

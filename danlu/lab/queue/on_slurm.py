@@ -22,7 +22,7 @@ from submitit.helpers import DelayedSubmission
 from danlu.lab.errors import LabError
 from danlu.lab.queue import gpus, sizes
 from danlu.lab.queue.carry_out import to_task
-from danlu.lab.queue.executors import Event, Start
+from danlu.lab.queue.executors import Event, Start, why
 from danlu.lab.queue.group import environment, told
 from danlu.lab.queue.job import Job
 from danlu.lab.queue.together import Ended, carry_out_anywhere
@@ -82,7 +82,7 @@ class OnSlurm:
         error = job.exception()
         if error is None:
             return Event(name, *job.results()[0])  # of several processes the first says how it ended
-        return Event(name, reason=str(error).strip().splitlines()[-1])
+        return Event(name, reason=why(error))
 
     def halt(self, job: str) -> bool:
         return False  # what runs elsewhere runs on to its end

@@ -75,7 +75,7 @@ class Worker:
                 f"a worker of the queue does not start: {lines[-1] if lines else f'status {status}'}"
             )
         if status < 0:
-            reason = f"its process was ended by {signal.Signals(-status).name}"
+            reason = f"its process was ended by {_name_of(-status)}"
         else:
             reason = lines[-1] if lines else f"its process ended with status {status}"
         return Event(self.job, reason=reason) if self.job is not None else None
@@ -143,3 +143,10 @@ def environment() -> dict[str, str]:
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"

@@ -195,8 +195,12 @@ class Queue:
     def _start(self) -> None:
         for entry in list(self._waiting):
             running = {one.job.hash for some in self._running.values() for one in some}
-            room = 0 if entry.job.hash in running else self._executor.room(entry.job, len(self._waiting))
-            if not room or entry not in self._waiting:
+            if entry.job.hash in running or entry not in self._waiting:
+                continue
+            room = self._executor.room(entry.job, len(self._waiting))
+            if not room and entry.job.processes > 1:
+                break  # jobs of one process would take each worker that comes free
+            if not room:
                 continue
             if room > 1 and (said := self._waiting.refused(entry)):
                 self._table.message(f"{entry.folder.name} is trained alone, as all of its graph: {said}")

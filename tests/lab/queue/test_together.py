@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,35 @@ def carried_out(
     patch.setattr(queue, "make", lambda *_: here)
     with small.quick():
         return studies.carried_out(studies_, jobs, retries=retries), here
+
+
+def test_jobs_behind_one_of_two_processes_do_not_take_its_workers(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Two(Here):
+        """Two workers; one job ends at a time."""
+
+        busy = 0
+
+        def room(self, job: Job, wanted: int) -> int:
+            return int(self.busy + job.processes <= 2)
+
+        def start(self, some: Sequence[Start], code: str) -> None:
+            super().start(some, code)
+            self.busy += some[0].job.processes
+
+        def events(self, seconds: float) -> list[Event]:
+            one = self.events_.pop(0)
+            self.busy -= 2 if one.job == pair.hash else 1
+            return [one]
+
+    here = Two(1)
+    monkeypatch.setattr(queue, "make", lambda *_: here)
+    a, b, c, d, other = studies.jobs(corpus, 5, STEPS)
+    pair = replace(other, processes=2)
+    with small.quick():
+        studies.carried_out(tmp_path, [a, b, pair, c, d])
+    assert here.started == [[0], [1], [4], [2], [3]]
 
 
 def test_jobs_of_one_graph_are_one_task(
