@@ -14,8 +14,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from danlu.files.errors import DanluError
-from danlu.watch import asked, views
+from danlu.watch import asked, events, views
 from danlu.watch.guard import LOOPBACK, Guard, Keys
+from danlu.watch.live import Streams
 from danlu.watch.page import HERE, html
 from danlu.watch.place import Place
 
@@ -23,10 +24,12 @@ ROUTES: tuple[tuple[str, Callable[[Request], Response], str], ...] = (
     ("/", views.runs, "GET"),
     ("/run/{id}", views.run, "GET"),
     ("/run/{id}/curve.svg", views.curve_svg, "GET"),
+    ("/run/{id}/curve.json", views.curve_json, "GET"),
     ("/run/{id}/inside.svg", views.inside_svg, "GET"),
     ("/run/{id}/made/{number:int}", views.made, "GET"),
     ("/compare", views.compare, "GET"),
     ("/compare.svg", views.compare_svg, "GET"),
+    ("/compare.json", views.compare_json, "GET"),
     ("/studies", asked.studies, "GET"),
     ("/studies/{id}", asked.study, "GET"),
     ("/studies/{id}/difference.svg", asked.difference_svg, "GET"),
@@ -43,6 +46,10 @@ ROUTES: tuple[tuple[str, Callable[[Request], Response], str], ...] = (
     ("/book/{name}", asked.claim, "GET"),
     ("/book/{name}/effects.svg", asked.effects_svg, "GET"),
     ("/laws", asked.laws, "GET"),
+    ("/events/runs", events.runs, "GET"),
+    ("/events/run/{id}", events.run, "GET"),
+    ("/events/studies/{id}", events.study, "GET"),
+    ("/events/queue", events.queue, "GET"),
 )
 
 
@@ -56,7 +63,7 @@ def make(folder: Path, *, keys: Keys, port: int, names: Iterable[str] = LOOPBACK
         middleware=[Middleware(Guard, keys=keys, port=port, names=tuple(names))],
         exception_handlers={DanluError: _wrong, HTTPException: _http},
     )
-    app.state.keys, app.state.place = keys, Place(folder)
+    app.state.keys, app.state.place, app.state.streams = keys, Place(folder), Streams()
     return app
 
 

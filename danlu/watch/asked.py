@@ -19,16 +19,9 @@ from danlu.watch import studies as study_of
 from danlu.watch.guard import STILL
 from danlu.watch.page import address, drawing, html
 from danlu.watch.place import StudyFolder, id_of
-from danlu.watch.views import place_of
+from danlu.watch.views import place_of, study_at
 
 SHARES = {"all": 1.0, "half": 0.5, "quarter": 0.25, "tenth": 0.1}  # of the trials that are drawn
-
-
-def _study(request: Request) -> StudyFolder:
-    found = place_of(request).study(request.path_params["id"])
-    if found is None:
-        raise HTTPException(404)
-    return found
 
 
 def studies(request: Request) -> Response:
@@ -52,7 +45,7 @@ def _told(value: Any) -> str:
 
 def study(request: Request) -> Response:
     """One study, whatever verb made it."""
-    place, study = place_of(request), _study(request)
+    place, study = place_of(request), study_at(request)
     found = study_of.result(place, study)
     common: dict[str, Any] = {
         "id": study.id,
@@ -100,8 +93,9 @@ def _differences(request: Request, study: StudyFolder) -> list[dict[str, Any]]:
         of = study_of.pairs(place, study).get((row["idea"], row["at"]), [])
         metrics = study_of.metrics_of(of, row["metric"])
         for metric in metrics:
-            query = {"idea": row["idea"], "metric": metric, "scale": "linear" if linear else ""}
             head, *rows = study_of.difference_rows(of, metric)
+            reached = f"{len(of)}-{rows[-1][0]}"  # another address when there is more to see
+            query = {"idea": row["idea"], "metric": metric, "scale": "linear" if linear else "", "v": reached}
             found.append({
                 "title": f"{row['idea']}: {metric}, variant − baseline, over steps",
                 "svg": address(f"/studies/{study.id}/difference.svg", query),
@@ -119,7 +113,7 @@ def _differences(request: Request, study: StudyFolder) -> list[dict[str, Any]]:
 
 def difference_svg(request: Request) -> Response:
     """Paired differences over steps."""
-    place, study, query = place_of(request), _study(request), request.query_params
+    place, study, query = place_of(request), study_at(request), request.query_params
     rows = [row for row in kept_pairs(study.path) if row["idea"] == query.get("idea")]
     if not rows:
         raise HTTPException(404)
@@ -131,7 +125,7 @@ def difference_svg(request: Request) -> Response:
 
 def forest_svg(request: Request) -> Response:
     """The verdicts of a trial."""
-    findings = study_of.findings(study_of.result(place_of(request), _study(request)))
+    findings = study_of.findings(study_of.result(place_of(request), study_at(request)))
     if not findings:
         raise HTTPException(404)
     return drawing(study_of.forest(findings))
@@ -139,14 +133,14 @@ def forest_svg(request: Request) -> Response:
 
 def gain_svg(request: Request) -> Response:
     """Gains in compute over sizes."""
-    ideas = study_of.across(study_of.result(place_of(request), _study(request)))
+    ideas = study_of.across(study_of.result(place_of(request), study_at(request)))
     if not ideas:
         raise HTTPException(404)
     return drawing(study_of.gain(ideas))
 
 
 def _sweep(request: Request) -> dict[str, Any]:
-    found = sweeps.of(study_of.result(place_of(request), _study(request)))
+    found = sweeps.of(study_of.result(place_of(request), study_at(request)))
     if found is None:
         raise HTTPException(404)
     return found
@@ -168,7 +162,7 @@ def importance_svg(request: Request) -> Response:
 
 def report(request: Request) -> Response:
     """The page that the verb wrote, shut off: it runs nothing and loads nothing."""
-    place, study = place_of(request), _study(request)
+    place, study = place_of(request), study_at(request)
     if not study_of.has_report(place, study):
         raise HTTPException(404)
     text = read_text(study.path / REPORT, LIMIT)

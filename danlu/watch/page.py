@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from danlu.watch.guard import STILL
 
 HERE = Path(__file__).parent
 SHOWN = 200  # rows of a table beside a drawing
+DRAWN = 2000  # points of a curve: about two a pixel
 
 
 @cache
@@ -52,6 +54,24 @@ def address(path: str, query: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> 
     pairs = query.items() if isinstance(query, Mapping) else query
     said = [(name, value) for name, value in pairs if value not in (None, "", False)]
     return f"{path}?{urlencode(said)}" if said else path
+
+
+def envelope(points: Sequence[tuple[float, float]], most: int = DRAWN) -> list[tuple[float, float]]:
+    """At most ``most`` points that look like all of them: of each of equal parts of them the first, the
+    lowest, the highest and the last."""
+    if len(points) <= most:
+        return list(points)
+    parts = most // 4
+    found: list[tuple[float, float]] = []
+    for k in range(parts):
+        start, end = k * len(points) // parts, (k + 1) * len(points) // parts
+        within = range(start, end)
+        known = [i for i in within if math.isfinite(points[i][1])]
+        kept = {start, end - 1}
+        if known:
+            kept |= {min(known, key=lambda i: points[i][1]), max(known, key=lambda i: points[i][1])}
+        found += [points[i] for i in sorted(kept)]
+    return found
 
 
 def thinned(rows: Sequence[Any], most: int = SHOWN) -> list[Any]:

@@ -50,6 +50,7 @@ class Place:
         self._read = -FRESH
         self._runs: list[Run] = []
         self._by_id: dict[str, Run] = {}
+        self._version = 0
 
     # ---------------------------------------------------------------- runs
 
@@ -60,14 +61,21 @@ class Place:
         return [root for root in usual if root.is_dir()] or [self.folder]
 
     def runs(self) -> list[Run]:
-        """The runs, newest first, at most ``FRESH`` seconds old. One that has ended stays the same object."""
+        """The runs, newest first, at most ``FRESH`` seconds old. One that is as it was is the same object."""
         with self._lock:
             if self._clock() - self._read >= FRESH:
                 known = {run.path: run for run in self._runs}
                 found = [_kept(known.get(run.path), run) for run in read_runs(self.roots)]
-                self._runs, self._by_id = found, {id_of(run.path): run for run in found}
+                if list(map(id, found)) != list(map(id, self._runs)):
+                    self._runs, self._by_id = found, {id_of(run.path): run for run in found}
+                    self._version += 1
                 self._read = self._clock()
             return self._runs
+
+    def version(self) -> int:
+        """Another number where ``runs`` are others than the last time that one asked."""
+        self.runs()
+        return self._version
 
     def run(self, id: str) -> Run | None:
         """The run of that id, as it is now; None where there is none, or where a file of it leads out."""
@@ -133,8 +141,8 @@ def id_of(path: Path) -> str:
 
 
 def _kept(old: Run | None, new: Run) -> Run:
-    """The old one where nothing can change: it has parsed its fields."""
-    return old if old is not None and new.ended == "finished" and old == new else new
+    """The old one where nothing is another: it has parsed its fields."""
+    return old if old is not None and old == new and old.state == new.state else new
 
 
 def _studies(folder: Path) -> Iterable[Path]:

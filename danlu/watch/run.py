@@ -12,7 +12,7 @@ from typing import Any
 from danlu.draw import Chart
 from danlu.draw.maps import over
 from danlu.files.errors import FileError
-from danlu.files.json import read_object
+from danlu.files.json import finite, read_object
 from danlu.files.numbers import duration, rounded
 from danlu.files.read import MIB
 from danlu.inspection.table import known
@@ -21,6 +21,7 @@ from danlu.lab.reading.curves import UNITS, Curve, check_axis, metrics_in, read_
 from danlu.lab.reading.run import METRICS, SUMMARY, Run
 from danlu.lab.reading.table import said
 from danlu.lab.why.courses import course
+from danlu.watch.page import envelope
 from danlu.watch.place import Place
 
 DRAWN = 64 * MIB  # of metrics that are drawn while somebody waits
@@ -48,7 +49,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("parameters", f"{run.parameters:,}" if run.parameters else ""),
         ("code", {"same": "the code that is here"}.get(run.code, run.code)),
         ("scored on", ", ".join(run.yardstick)),
-        *((name, f"{value:.4g}") for name, value in sorted(run.measures.items())),
+        *((name, f"{value:.4g}") for name, value in sorted(run.measures.items()) if name != metric),
     ]
     return [(name, value) for name, value in rows if value]
 
@@ -94,6 +95,15 @@ def chart(runs: Sequence[tuple[str, Run]], metric: str, axes: Axes) -> Chart:
         found = curve(run, metric, axes.x)
         drawn.line([x for x, _ in found], [y for _, y in found], label if len(runs) > 1 else "")
     return drawn
+
+
+def series(runs: Sequence[tuple[str, Run]], metric: str, axes: Axes) -> dict[str, Any]:
+    """The same for a script that draws it: thinned, what is not finite as None."""
+    drawn, found = chart(runs[:1], metric, axes), []
+    for label, run in runs:
+        points = envelope(curve(run, metric, axes.x))
+        found.append({"label": label, "x": [x for x, _ in points], "y": [finite(y) for _, y in points]})
+    return {"x": drawn.x, "y": metric, "log_x": drawn.log_x, "log_y": drawn.log_y, "series": found}
 
 
 # ---------------------------------------------------------------- inside

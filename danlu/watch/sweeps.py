@@ -16,7 +16,7 @@ from danlu.lab.sweep.report import sentences, trials_table
 
 WIDTH, HEIGHT, LEFT, TOP, BELOW, STEP = 720, 380, 70, 46, 24, 130  # pixels
 NONE = "none"  # of a field that a point does not have: a tick of its own, so that no trial vanishes
-BEST = (1.0, 0.5, 0.25, 0.1)  # shares of the trials that may be shown alone
+FEW = 6  # values of a field that are ticks themselves
 _NUMBER = (float, None)
 SWEEP = {
     "metric": str, "unit": (str, None), "better": str, "fields": [str], "border": [{"sentence": str}],
@@ -139,7 +139,10 @@ class _Axis:
         ]
         if self.log:
             parts.append(f'<text x="{px(x)}" y="{TOP - 10}" text-anchor="middle" font-size="10">log</text>')
+        few = sorted(set(self.values)) if self.numeric else []
         ticks = [(scale.at(tick.value), tick.label) for tick in scale.ticks(6)]
+        if 0 < len(few) <= FEW:
+            ticks = [(scale.at(value), short(value)) for value in few]
         if self.lacking:
             ticks.append((bottom - 4, self.missing))
         for y, label in ticks:

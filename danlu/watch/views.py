@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
 from danlu.draw.scatter import Scatter
 from danlu.files.errors import DanluError
 from danlu.lab.reading.groups import differing, shown
-from danlu.lab.reading.run import Run
+from danlu.lab.reading.run import METRICS, Run
 from danlu.lab.reading.table import said
 from danlu.watch import queue as queued
 from danlu.watch import run as one
 from danlu.watch import runs as many
 from danlu.watch.guard import form_of
+from danlu.watch.live import mark_of
 from danlu.watch.page import address, drawing, html, thinned
-from danlu.watch.place import Place, id_of
+from danlu.watch.place import Place, StudyFolder, id_of
 
 CHARTS = 6  # of a page
 SUGGESTED = 200  # runs
@@ -39,6 +42,14 @@ def run_of(request: Request) -> Run:
     return found
 
 
+def study_at(request: Request) -> StudyFolder:
+    """The study of the address. Raises 404."""
+    found = place_of(request).study(request.path_params["id"])
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
 def runs(request: Request) -> Response:
     """The list of runs."""
     place, asked = place_of(request), many.Asked.of(request.query_params)
@@ -47,16 +58,26 @@ def runs(request: Request) -> Response:
         listing = many.listing(place, asked)
     except DanluError as error:
         wrong, listing = str(error).splitlines(), many.Listing([], 0, 1)
-    return html(request, "runs.html", status=400 if wrong else 200, asked=asked, listing=listing, wrong=wrong)
+    return html(
+        request,
+        "runs.html",
+        status=400 if wrong else 200,
+        asked=asked,
+        listing=listing,
+        wrong=wrong,
+        events=asked.address().replace("/", "/events/runs", 1),
+    )
 
 
 def run(request: Request) -> Response:
     """One run."""
     place, run = place_of(request), run_of(request)
     query = request.query_params
-    names, axes = one.names(run), _axes(query)
-    metrics = [name for name in query.getlist("metric") if name in names][:CHARTS]
-    metrics = metrics or [name for name in ("loss", run.metric_name) if name in names]
+    mark = mark_of(
+        run.path / METRICS
+    )  # before the curves are read: a row told twice is seen, one lost is not
+    names, axes = one.names(run), axes_of(query)
+    metrics = metrics_of(run, query, names)
     against = place.run(query.get("against", "")) or _by_name(place, query.get("against", ""))
     inside = one.statistics(run)
     statistic = query.get("inside", "")
@@ -72,6 +93,12 @@ def run(request: Request) -> Response:
         axes=axes,
         every_axis=one.AXES,
         charts=[_chart(run, metric, axes) for metric in metrics],
+        events=None
+        if run.state == "finished"
+        else address(
+            f"/events/run/{id_of(run.path)}",
+            [*(("metric", metric) for metric in metrics), ("x", axes.x), ("at", mark)],
+        ),
         too_large=not one.drawable(run),
         inside=inside,
         statistic=statistic if statistic in inside else "",
@@ -85,7 +112,15 @@ def run(request: Request) -> Response:
     )
 
 
-def _axes(query: Any) -> one.Axes:
+def metrics_of(run: Run, query: QueryParams, names: Sequence[str] | None = None) -> list[str]:
+    """The metrics that a page draws: those asked for, else the loss and the held-out one."""
+    known = one.names(run) if names is None else names
+    asked = [name for name in query.getlist("metric") if name in known][:CHARTS]
+    return asked or [name for name in ("loss", run.metric_name or "") if name in known]
+
+
+def axes_of(query: QueryParams) -> one.Axes:
+    """The axes that an address asks for."""
     x = query.get("x", "steps")
     return one.Axes(x if x in one.AXES else "steps", query.get("scale") == "linear")
 
@@ -112,7 +147,14 @@ def _chart(run: Run, metric: str, axes: one.Axes) -> dict[str, Any]:
 def curve_svg(request: Request) -> Response:
     """A metric of a run over an axis, as an image."""
     query = request.query_params
-    return drawing(one.chart([("", run_of(request))], query.get("metric", "loss"), _axes(query)))
+    return drawing(one.chart([("", run_of(request))], query.get("metric", "loss"), axes_of(query)))
+
+
+def curve_json(request: Request) -> Response:
+    """The same as numbers."""
+    run, query = run_of(request), request.query_params
+    metric = query.get("metric", "loss")
+    return JSONResponse(one.series([(metric, run)], metric, axes_of(query)))
 
 
 def inside_svg(request: Request) -> Response:
@@ -143,7 +185,7 @@ def _chosen(request: Request) -> list[Run]:
 def compare(request: Request) -> Response:
     """Curves of several runs in one drawing, and what they differ in."""
     place, runs, query = place_of(request), _chosen(request), request.query_params
-    axes, names = _axes(query), list(dict.fromkeys(name for run in runs for name in one.names(run)))
+    axes, names = axes_of(query), list(dict.fromkeys(name for run in runs for name in one.names(run)))
     metric = query.get("metric", "")
     first = next((run.metric_name for run in runs if run.metric_name in names), "loss")
     metric = metric if metric in names else str(first)
@@ -179,7 +221,16 @@ def compare_svg(request: Request) -> Response:
         raise HTTPException(404)
     query = request.query_params
     named = [(place.shown(run.path), run) for run in runs]
-    return drawing(one.chart(named, query.get("metric", "loss"), _axes(query)))
+    return drawing(one.chart(named, query.get("metric", "loss"), axes_of(query)))
+
+
+def compare_json(request: Request) -> Response:
+    """The same as numbers."""
+    runs, place, query = _chosen(request), place_of(request), request.query_params
+    if not runs:
+        raise HTTPException(404)
+    named = [(place.shown(run.path), run) for run in runs]
+    return JSONResponse(one.series(named, query.get("metric", "loss"), axes_of(query)))
 
 
 # ---------------------------------------------------------------- the queue
