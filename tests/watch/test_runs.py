@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from danlu.lab.reading import index
 from danlu.watch import runs
-from danlu.watch.place import Place, id_of
+from danlu.watch.place import FRESH, Place, id_of
 from tests.lab.reading.folders import make_run
 from tests.watch.pages import Page, client, page
 
@@ -111,20 +110,21 @@ def test_names_are_never_html(tmp_path: Path) -> None:
     assert "<img src=x" not in run and "\u202e" not in run
 
 
-def test_a_run_that_has_ended_is_not_read_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_changed_is_another_object(folder: Path) -> None:
+    """A run that is as it was has parsed its fields, and nobody looks more often than once a second."""
     now = [0.0]
     place = Place(folder, clock=lambda: now[0])
-    first = {run.path: run for run in place.runs()}
-    read: list[Path] = []
-    original = index.read_record
-    monkeypatch.setattr(index, "find", lambda root: read.append(root) or iter(()))  # type: ignore[func-returns-value]
-    assert place.runs() == list(first.values()) and read == []  # still fresh
-    monkeypatch.undo()
-    now[0] = 5.0
+    first, version = {run.path: run for run in place.runs()}, place.version()
+    going = folder / "studies" / "runs" / "other"
+    with open(going / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"step": 9, "tokens": 576, "seconds": 7.0, "loss": 1.5}\n')
+    assert place.runs() == list(first.values()) and place.version() == version  # still fresh
+    now[0] = FRESH
     again = {run.path: run for run in place.runs()}
-    assert original is index.read_record and first.keys() == again.keys()
-    kept = [path for path in first if first[path] is again[path]]
-    assert len(kept) == 6  # all but the one that may go on
+    assert [path for path in again if first[path] is not again[path]] == [going]
+    assert again[going].steps == 9 and place.version() == version + 1
+    now[0] = 2 * FRESH
+    assert all(again[run.path] is run for run in place.runs()) and place.version() == version + 1
 
 
 def test_addresses_name_no_paths(folder: Path) -> None:
