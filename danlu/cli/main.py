@@ -21,6 +21,7 @@ from danlu.cli import show
 from danlu.cli.agents import agents
 from danlu.cli.curvature import curvature
 from danlu.cli.depth import depth
+from danlu.cli.doctor import doctor
 from danlu.cli.graph import graph
 from danlu.cli.inspect import inspect
 from danlu.cli.interop import export, import_
@@ -40,7 +41,9 @@ from danlu.cli.referee import referee
 from danlu.cli.runs import compare, runs
 from danlu.cli.sample import sample
 from danlu.cli.spikes import spikes
+from danlu.cli.start import start
 from danlu.cli.sweep import sweep
+from danlu.cli.tour import tour
 from danlu.cli.train import train
 from danlu.cli.trust import trust
 from danlu.cli.try_ import try_
@@ -48,6 +51,8 @@ from danlu.cli.watch import watch
 from danlu.files.errors import DanluError
 
 VERBS: tuple[Callable[..., Any], ...] = (
+    tour,
+    doctor,
     train,
     try_,
     sweep,
@@ -119,7 +124,7 @@ def _danlu(
 
         print_json(schemas.json_schema(json_schema))
     elif context.invoked_subcommand is None:
-        say(context.get_help())
+        start()
 
 
 for _verb in VERBS:

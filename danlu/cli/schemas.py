@@ -263,6 +263,13 @@ SCHEMAS: dict[str, Schema] = {
                       "settings": dict}], None)},
     )),
     "diff": Schema(1, [{"field": str}]),
+    "doctor": Schema(1, {
+        "versions": {"danlu": str, "python": str, "torch": str}, "system": str, "cores": int,
+        "memory": (int, None), "disk": int, "device": str, "gpus": [{"name": str, "memory": int}],
+        "precision": str, "flops_per_second": float, "not_compiled": _TEXT,
+        "extras": [{"name": str, "missing": [str]}],
+        "recipes": [{"name": str, "flops": _NUMBER, "seconds": _NUMBER, "why": _TEXT}],
+    }),
     "recipes": Schema(1, [{
         "name": str, "family": str, "year": (int, None), "parameters": _NUMBER, "tokens": _NUMBER,
         "layers": (int, None), "width": (int, None), "lr": _NUMBER, "optimizer": str, "summary": str,

@@ -153,7 +153,8 @@ def _whole_lines(file: int, block: int = 1 << 16) -> int:
     end = os.fstat(file).st_size
     while end > 0:
         start = max(0, end - block)
-        at = os.pread(file, end - start, start).rfind(b"\n")
+        os.lseek(file, start, os.SEEK_SET)
+        at = os.read(file, end - start).rfind(b"\n")
         if at >= 0:
             return start + at + 1
         end = start

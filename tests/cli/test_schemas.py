@@ -54,6 +54,7 @@ show base.yaml --costs --kernels --groups
 show base.yaml --groups
 diff base.yaml nano
 recipes
+doctor
 ideas
 ideas swiglu --on base.yaml
 ideas swiglu --on "nano +swiglu"

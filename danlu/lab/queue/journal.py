@@ -55,7 +55,8 @@ class Journal:
     def _catch_up(self) -> None:
         """Read what was appended since, by anybody."""
         parts = []
-        while part := os.pread(self._file, 1 << 20, self._read):
+        os.lseek(self._file, self._read, os.SEEK_SET)  # what is written is appended, wherever this stands
+        while part := os.read(self._file, 1 << 20):
             parts.append(part)
             self._read += len(part)
         text = b"".join(parts)

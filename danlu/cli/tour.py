@@ -1,0 +1,110 @@
+"""The verb ``tour``: the lab in five commands, carried out."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+import danlu
+from danlu.cli.output import say, tell
+
+FOLDER = Path("danlu-tour")
+
+
+class Step(NamedTuple):
+    """``words``: of the command, after ``danlu``; ``:variant`` and ``:baseline`` are runs of the trial."""
+
+    title: str
+    before: str
+    words: str
+    after: str
+
+
+SMALL = "bed model.width=16"  # in regime, a few seconds a run
+STEPS = (
+    Step(
+        "Try an idea",
+        "Does QK-norm help? Pairs of runs, with and without it, with the same seed, weights and data.",
+        f"try qk-norm --on '{SMALL}' --tune none --seeds 3",
+        "The verdict has an interval. It is marked early, since no rate was tuned: danlu try qk-norm tunes "
+        "both sides, and takes some minutes.",
+    ),
+    Step(
+        "See why",
+        "What is different inside? The two networks of the first pair, layer by layer.",
+        "inspect :variant :baseline",
+        "The page of the trial shows what moved while they trained: see the path above.",
+    ),
+    Step(
+        "Across scale",
+        "Does it hold for larger models? Both sides tuned at each size, and a verdict beyond the largest.",
+        f"try qk-norm --across-scale --rungs 2 --seeds 3 --on '{SMALL}'",
+        "Two sizes say little; without --rungs there are four, in hours.",
+    ),
+    Step(
+        "Fit a law to small runs",
+        "What would a large run reach? Small ones, a law, a test on the largest, a prediction.",
+        "ladder nano --budget 40s --target 1e14flop",
+        "The law is fitted without the largest runs, and tested on them.",
+    ),
+    Step(
+        "Plan the large run",
+        "What does it take on real machines?",
+        "plan gpt2-124m --devices 8",
+        "Figures are ranges: what published runs reached of published rates.",
+    ),
+)
+
+
+def tour(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where its runs and studies go; made if it is not there.")
+    ] = FOLDER,
+) -> None:
+    """Walk through the lab: try, why, across scale, ladder, plan.
+
+    It carries out five real commands, in some five minutes on two cores. A second tour in the same folder
+    finds its runs again. Example: danlu tour
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, str] = {}
+    for number, step in enumerate(STEPS, start=1):
+        words = [found.get(word, word) for word in shlex.split(step.words)]
+        say(f"\n── {number} of {len(STEPS)}: {step.title}\n{step.before}\n\n$ danlu {shlex.join(words)}")
+        _carry_out(words, folder)
+        say(f"\n{step.after}")
+        if number == 1:
+            found = _first_pair(folder / "studies")
+    say(f"\nThe end. Next: danlu watch {folder} (what was made), danlu ideas (what to try), danlu --help.")
+
+
+def _carry_out(words: list[str], folder: Path) -> None:
+    """Run danlu in ``folder``; where it fails the tour ends as it does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "danlu", *words], cwd=folder, env=_environment(), check=False
+    )
+    if done.returncode:
+        tell(f"danlu: the tour ends here; danlu tour --folder {shlex.quote(str(folder))} goes on with it")
+        raise typer.Exit(done.returncode)
+
+
+def _environment() -> dict[str, str]:
+    """With the danlu that is running, which may be a checkout, wherever the command runs."""
+    here = str(Path(danlu.__file__).resolve().parents[1])
+    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _first_pair(studies: Path) -> dict[str, str]:
+    """The runs of the first pair of the trial that was just made, as words of a command in the folder."""
+    from danlu.lab.trial.kept import FILE, kept
+
+    trial = max(studies.glob(f"try-*/{FILE}"), key=lambda path: path.stat().st_mtime).parent
+    pair = kept(trial)[0]["runs"][0]
+    return {f":{side}": f"studies/runs/{pair[side]}" for side in ("variant", "baseline")}

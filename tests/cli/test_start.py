@@ -1,0 +1,73 @@
+"""The first minutes: ``danlu`` alone, ``danlu doctor``, ``danlu tour``."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from danlu.cli import start, tour
+from danlu.cli.main import app
+from danlu.files.json import write_json
+from danlu.lab.trial.kept import FILE
+
+GROUP: Any = typer.main.get_command(app)
+
+
+def named(words: list[str]) -> None:
+    """The words are a verb and options that it has."""
+    verb, *rest = words
+    GROUP.commands[verb].make_context(verb, rest, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("command", [command for command, _ in (*start.FIRST, *start.LATER)])
+def test_what_danlu_alone_names_can_be_typed(command: str) -> None:
+    named(shlex.split(command)[1:])
+
+
+def test_what_is_here_decides_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(app, []).stdout
+    assert "nothing here yet" in said and "danlu tour" in said and "danlu --help" in said
+    (tmp_path / "studies" / "runs" / "one").mkdir(parents=True)
+    said = CliRunner().invoke(app, []).stdout
+    assert "1 run here" in said and "danlu runs" in said and "danlu tour" not in said
+
+
+@pytest.mark.parametrize("step", tour.STEPS, ids=lambda step: step.title)
+def test_the_steps_of_the_tour_can_be_typed(step: tour.Step) -> None:
+    named(shlex.split(step.words))
+
+
+@pytest.fixture
+def carried_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    """What the tour would carry out; of it, the first leaves what a trial leaves."""
+    done: list[list[str]] = []
+
+    def run(command: list[str], cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+        done.append(command[3:])
+        trial = Path(cwd) / "studies" / "try-one"
+        if len(done) == 1:
+            trial.mkdir(parents=True)
+            run = {"seed": 0, "baseline": "base-1", "variant": "base-+qk-norm-1"}
+            about = {"idea": "+qk-norm", "at": "steps", "metric": "loss", "unit": "", "better": "lower"}
+            write_json(trial / FILE, [about | {"runs": [run]}])
+        return subprocess.CompletedProcess(command, 3 if command[3] == "ladder" else 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return done
+
+
+def test_the_tour_looks_into_the_first_pair_and_ends_where_a_step_fails(
+    carried_out: list[list[str]], tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(app, ["tour", "--folder", str(tmp_path / "tour")])
+    assert done.exit_code == 3 and "goes on with it" in done.stderr
+    assert [words[0] for words in carried_out] == ["try", "inspect", "try", "ladder"]
+    assert carried_out[1][1:] == ["studies/runs/base-+qk-norm-1", "studies/runs/base-1"]
+    assert "── 4 of 5" in done.stdout and "── 5 of 5" not in done.stdout
