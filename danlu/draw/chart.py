@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from danlu.draw import palette
 from danlu.draw.cells import Cells
+from danlu.draw.figure import Figure
 from danlu.draw.marks import Band, Bars, Dots, Line, Mark, Points, Rule
 from danlu.draw.scale import Names, Scale, number
 from danlu.draw.xml import cut, px, text
@@ -14,9 +17,12 @@ from danlu.draw.xml import cut, px, text
 LETTER = 6.6  # about the width of one at 12 pixels
 LEGEND_ROW, LINE = 18, 16
 LONGEST_NAME, LONGEST_LABEL = 34, 60  # letters
+DIRECT, NEAR = 6, 0.8  # lines that have their names at their ends, which lie in the last fifth of the chart
+APART = 14  # pixels from one of these names to the next
+SHAPE = 0.68  # the height of a figure of a paper to its width, at most
 
 
-class Chart:
+class Chart(Figure):
     """Two axes, and what is drawn over them; ``svg()`` is the drawing, ``caption`` what a page writes below.
 
     ``x``, ``y``: what the axes say. ``log_x``, ``log_y``: logarithmic axes. ``x_names``, ``y_names``: an axis
@@ -40,13 +46,21 @@ class Chart:
         width: int = 640,
         height: int = 380,
     ) -> None:
-        self.x, self.y, self.title, self.caption = x, y, title, caption
+        self.x, self.y, self.title = x, y, title
+        self._caption, self._bands = caption, list[str]()
         self.log_x, self.log_y = log_x and not x_names, log_y and not y_names
         self.x_names = [cut(name, LONGEST_NAME) for name in x_names]
         self.y_names = [cut(name, LONGEST_NAME) for name in y_names]
         self.width, self.height = width, height
         self._marks: list[Mark] = []
         self._next = 0
+
+    @property
+    def caption(self) -> str:  # type: ignore[override]
+        """What is written below: it names every band."""
+        bands = list(dict.fromkeys(self._bands))
+        named = [f"Band{'s' if len(self._bands) > 1 else ''}: {'; '.join(bands)}."] if bands else []
+        return " ".join(filter(None, (self._caption, *named)))
 
     def line(self, x: Iterable[Any], y: Iterable[Any], label: str = "", *, colour: int | None = None) -> Self:
         """A curve through the points in their order."""
@@ -59,10 +73,13 @@ class Chart:
         high: Iterable[Any],
         label: str = "",
         *,
+        means: str,
         colour: int | None = None,
     ) -> Self:
-        """The area between two curves; with the label of a line it takes that line's colour."""
+        """The area between two curves; with the label of a line it takes that line's colour. ``means``: what
+        lies within, such as 95 % intervals, which the caption says."""
         x = list(x)
+        self._bands.append(means)
         return self._add(Band(_points(x, low), self._colour(label, colour), label, _points(x, high)))
 
     def dots(
@@ -123,9 +140,19 @@ class Chart:
         """A dashed line across the chart, at one x or one y."""
         return self._add(Rule([], colour, label, (number(x), number(y))))
 
+    def sized(self, width: int) -> Chart:
+        """Without its title, which is the caption's business on paper."""
+        other = copy.copy(self)
+        other.width, other.title = width, ""
+        if not self.y_names and not any(isinstance(mark, Cells) for mark in self._marks):
+            other.height = min(self.height, round(SHAPE * width))
+        return other
+
     def svg(self) -> str:
-        """The drawing: well-formed XML that holds its own style, for light and dark surroundings."""
-        legend = self._legend()
+        """The drawing: well-formed XML that holds its own style, for light and dark surroundings. Up to six
+        lines have their names at their ends."""
+        named = self._named()
+        legend = self._legend(named)
         shaded = next((mark for mark in self._marks if isinstance(mark, Cells)), None)
         top = 14 + (22 if self.title else 0) + LEGEND_ROW * len(legend)
         names_below = self._slanted()
@@ -136,15 +163,16 @@ class Chart:
             Names(self.y_names, top, bottom) if self.y_names
             else Scale(ys, bottom, top, log=self.log_y)
         )  # fmt: skip
-        up_ticks = up.ticks(max(2, (bottom - top) // 45))
+        up_ticks = up.ticks(max(3, (bottom - top) // 45))
         widest = max((len(tick.label) for tick in up_ticks), default=1)
         left = 14 + LETTER * widest + (LINE if self.y else 0)
-        right = self.width - (90 if shaded else 18)
+        beside = max((LETTER * len(mark.label) + 10 for mark in named), default=0.0)
+        right = self.width - (90 if shaded else max(18, beside))
         across = (
             Names(self.x_names, left, right) if self.x_names
             else Scale([x for (x, _), _ in reach], left, right, log=self.log_x)
         )  # fmt: skip
-        said = text(self.title or self.caption or f"{self.y} over {self.x}")
+        said = text(self.title or self.caption or " over ".join(filter(None, (self.y, self.x))))
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" class="danlu" viewBox="0 0 {self.width} {self.height}" '
             f'width="{self.width}" height="{self.height}" role="img" aria-label="{said}" '
@@ -158,12 +186,10 @@ class Chart:
         parts.append(_axis_labels(self.x, self.y, frame, self.height, self._left_out(across, up)))
         for mark in sorted(self._marks, key=lambda mark: isinstance(mark, Line | Dots)):
             parts.append(f'<g class="{palette.name(mark.colour)}">{mark.svg(across, up)}</g>')
+        parts += _ends_named(named, across, up)
         if shaded is not None:
             parts.append(shaded.bar(right + 12, top, bottom))
         return "".join([*parts, "</svg>"])
-
-    def _repr_html_(self) -> str:
-        return self.svg()
 
     def _add(self, mark: Mark) -> Self:
         self._marks.append(mark)
@@ -178,11 +204,28 @@ class Chart:
         self._next += 1
         return self._next - 1
 
-    def _legend(self) -> list[list[Mark]]:
-        """One of the marks with each label, in rows that fit."""
+    def _named(self) -> list[Line]:
+        """The lines whose names stand at their ends: all that have one, where they are few, the names short
+        and the ends at the right; else none."""
+        lines = {mark.label: mark for mark in self._marks if isinstance(mark, Line) and mark.label}
+        across = Scale(
+            [x for mark in self._marks for x, _ in (*mark.points, *mark.reach)], 0, 1, log=self.log_x
+        )
+        ends = [
+            max((across.at(x) for x, _ in mark.points if across.can(x)), default=0.0)
+            for mark in lines.values()
+        ]
+        longest = LETTER * max(map(len, lines), default=0)
+        others = any(isinstance(mark, Cells) for mark in self._marks)
+        few = len(lines) <= DIRECT and longest <= self.width / 4 and min(ends, default=0.0) >= NEAR
+        return list(lines.values()) if few and not (others or self.x_names or self.y_names) else []
+
+    def _legend(self, named: Sequence[Line]) -> list[list[Mark]]:
+        """One of the marks with each other label, in rows that fit."""
         marks: dict[str, Mark] = {}
+        said = {line.label for line in named}
         for mark in self._marks:
-            if mark.label and not isinstance(mark, Cells):
+            if mark.label and mark.label not in said and not isinstance(mark, Cells):
                 marks.setdefault(mark.label, mark)
         rows: list[list[Mark]] = []
         room = 0.0
@@ -221,6 +264,41 @@ def _points(x: Iterable[Any], y: Iterable[Any]) -> Points:
     return [(number(a), number(b)) for a, b in zip(x, y, strict=True)]
 
 
+def _ends_named(lines: Sequence[Line], across: Scale, up: Scale) -> list[str]:
+    """The names of lines beside their last points, apart enough to be read."""
+    ends = []
+    for line in lines:
+        places = [(across.at(x), up.at(y)) for x, y in line.points]
+        known = [place for place in places if all(map(math.isfinite, place))]
+        if known:
+            ends.append((max(known), line))
+    ends.sort(key=lambda end: end[0][1])
+    heights = _apart([y for (_, y), _ in ends], up.end, up.begin)
+    return [
+        f'<g class="{palette.name(line.colour)}"><text x="{px(across.end + 6)}" y="{px(y + 4)}" '
+        f'fill="currentColor">{text(line.label)}</text></g>'
+        for (_, line), y in zip(ends, heights, strict=True)
+    ]
+
+
+def _apart(heights: Sequence[float], top: float, bottom: float) -> list[float]:
+    """Heights from the top down, moved so that neighbours are ``APART`` from each other and all are within:
+    the middle between moving down what touches, and moving it up."""
+    down = _pushed(heights, top, bottom)
+    up = [-y for y in reversed(_pushed([-y for y in reversed(heights)], -bottom, -top))]
+    return [(a + b) / 2 for a, b in zip(down, up, strict=True)]
+
+
+def _pushed(heights: Sequence[float], top: float, bottom: float) -> list[float]:
+    """Each moved away from the one before; then back, where the last has left the chart."""
+    found: list[float] = []
+    for height in heights:
+        found.append(max([height, top, *(y + APART for y in found[-1:])]))
+    for i in reversed(range(len(found))):
+        found[i] = min([found[i], bottom, *(y - APART for y in found[i + 1 : i + 2])])
+    return found
+
+
 def _key_width(mark: Mark) -> float:
     return 40 + LETTER * min(len(mark.label), LONGEST_LABEL)
 
@@ -244,7 +322,7 @@ def _grid(
 ) -> str:
     left, top, right, bottom = frame
     lines, labels = [], []
-    for tick in across.ticks(max(2, int(right - left) // 75)):
+    for tick in across.ticks(max(3, int(right - left) // 75)):
         at = across.at(tick.value)
         lines.append(f"M{px(at)} {px(top)}V{px(bottom)}")
         if slanted:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from danlu.draw import palette
+from danlu.draw.figure import Figure
 from danlu.draw.scatter import opening
 from danlu.draw.xml import cut, px, text
 
@@ -35,7 +36,7 @@ class Rail(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Graph:
+class Graph(Figure):
     """The drawing of a tree of nodes: mappings with ``number``, ``name``, ``kind``, ``shape``, ``dtype``,
     ``twice``, ``times``, ``sources``, ``inside`` and what ``told`` says of them in words, by number (a line
     of the box; −1, the whole: a line at the top). Boxes with dashed lines have no second derivative.
@@ -74,9 +75,6 @@ class Graph:
         parts += self._arrows(rows, tops, left)
         parts += [self._box(row, tops[i], left) for i, row in enumerate(rows) if not row.open]
         return "".join([*parts, "</svg>"])
-
-    def _repr_html_(self) -> str:
-        return self.svg()
 
     def _right(self, rows: Sequence[Row], left: float, whole: str) -> float:
         """Where what is drawn ends: boxes, their frames, and words by the widths of their letters."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from typing import Any
 
-from danlu.draw.chart import Chart
+from danlu.draw.figure import as_image
 from danlu.draw.page import Part
 from danlu.draw.xml import text
 
@@ -26,13 +25,6 @@ class Displayed:
 
 
 def _html(part: Part) -> str:
-    """A figure is an image, since a style within a page would be one for the whole page."""
     if isinstance(part, str):
         return f'<div style="white-space:pre-wrap">{text(part)}</div>'
-    if hasattr(part, "html"):
-        return part.html()
-    data = base64.b64encode(part.svg().encode()).decode()
-    axes = f"{part.y} over {part.x}" if isinstance(part, Chart) else "figure"
-    said = text(getattr(part, "title", "") or part.caption or axes)
-    caption = f"<figcaption>{text(part.caption)}</figcaption>" if part.caption else ""
-    return f'<figure><img alt="{said}" src="data:image/svg+xml;base64,{data}">{caption}</figure>'
+    return part.html() if hasattr(part, "html") else as_image(part)

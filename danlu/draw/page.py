@@ -3,20 +3,26 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from danlu.draw.figure import Figure
+from danlu.draw.pdf import pdf
 from danlu.draw.xml import text
 from danlu.files.overwrite import MARK
 
+LARGEST = 300_000  # letters of a figure that a page offers for papers
 STYLE = """:root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;
 color:#222;background:#fff}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:.15em 1.2em .15em 0;text-align:left;vertical-align:top}th{border-bottom:1px solid #999}
-figure{margin:1.5em 0}svg{max-width:100%;height:auto}figcaption{color:#666}.wide{overflow-x:auto}
-@media (prefers-color-scheme:dark){body{color:#ddd;background:#181818}figcaption{color:#999}}"""
+figure{margin:1.5em 0}svg{max-width:100%;height:auto}figcaption,.save{color:#666}
+.save{font-size:.8em;margin:.3em 0}.wide{overflow-x:auto}
+@media (prefers-color-scheme:dark){body{color:#ddd;background:#181818}figcaption,.save{color:#999}}"""
 
 
 @dataclass(frozen=True)
@@ -77,4 +83,20 @@ def _html(part: Part) -> str:
     if hasattr(part, "html"):
         return part.html()
     caption = f"<figcaption>{text(part.caption)}</figcaption>" if part.caption else ""
-    return f"<figure>{part.svg()}{caption}</figure>"
+    saved = _saved(part) if isinstance(part, Figure) else ""
+    return f"<figure>{part.svg()}{caption}{saved}</figure>"
+
+
+def _saved(figure: Figure) -> str:
+    """The figure for a paper, in two forms, as files that the page itself holds."""
+    drawn = figure.paper()
+    if len(drawn) > LARGEST:
+        return ""
+    name = re.sub(r"[^\w.+-]+", "-", figure.title or figure.caption)[:40].strip("-.").lower() or "figure"
+    forms = (("svg", "image/svg+xml", drawn.encode()), ("pdf", "application/pdf", pdf(drawn)))
+    links = [
+        f'<a download="{text(name)}.{ending}" href="data:{kind};base64,{base64.b64encode(data).decode()}">'
+        f"{ending.upper()}</a>"
+        for ending, kind, data in forms
+    ]
+    return f'<p class="save">For a paper: {", ".join(links)}</p>'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Self
 
 from danlu.draw import palette
+from danlu.draw.figure import Figure
 from danlu.draw.scale import Scale
 from danlu.draw.xml import px, text
 
@@ -16,12 +18,13 @@ _ROOM = 1.3  # the frame is so many times as wide as what is in the first panel
 Point = tuple[float, float]
 
 
-class Scatter:
+class Scatter(Figure):
     """Panels of points. The first, in which the data belong, says what the frame is; points beyond it are
     counted. ``title``, ``caption``: as of a chart."""
 
     def __init__(self, *, title: str = "", caption: str = "") -> None:
         self.title, self.caption = title, caption
+        self._across = ACROSS
         self._panels: list[tuple[str, list[tuple[int, list[Point]]]]] = []
 
     def panel(self, name: str, clouds: Iterable[tuple[int, Sequence[Point]]]) -> Self:
@@ -35,10 +38,16 @@ class Scatter:
         first = self._panels[0][1] if self._panels else []
         return around([point for _, points in first for point in points])
 
+    def sized(self, width: int) -> Scatter:
+        """With as many panels beside each other as there is room for, without its title."""
+        other = copy.copy(self)
+        other.title = ""
+        other._across = max(1, min(ACROSS, (width - LEFT - RIGHT + GAP) // (SIDE + GAP)))
+        return other
+
     def svg(self) -> str:
-        """The drawing: well-formed XML that holds its own style, for light and dark surroundings."""
         count, head = max(1, len(self._panels)), 24 if self.title else 0
-        columns, rows = min(count, ACROSS), -(-count // ACROSS)
+        columns, rows = min(count, self._across), -(-count // self._across)
         width = LEFT + columns * SIDE + (columns - 1) * GAP + RIGHT
         height = head + rows * (TOP + SIDE + BELOW)
         said = text(self.title or self.caption or " and ".join(name for name, _ in self._panels))
@@ -46,7 +55,7 @@ class Scatter:
         if self.title:
             parts.append(f'<text x="{LEFT}" y="22" font-size="15">{text(self.title)}</text>')
         for i, (name, clouds) in enumerate(self._panels):
-            row, column = divmod(i, ACROSS)
+            row, column = divmod(i, self._across)
             left, top = LEFT + column * (SIDE + GAP), head + TOP + row * (TOP + SIDE + BELOW)
             x, y = scales(self.frame, left, top)
             parts.append(f'<text x="{left}" y="{top - 10}" font-size="13">{text(name)}</text>')
@@ -60,9 +69,6 @@ class Scatter:
                 at = f'x="{left + SIDE}" y="{top - 10}" text-anchor="end" font-size="11" fill="currentColor"'
                 parts.append(f'<g class="muted"><text {at}>{beyond:,} beyond the frame</text></g>')
         return "".join([*parts, "</svg>"])
-
-    def _repr_html_(self) -> str:
-        return self.svg()
 
 
 def opening(width: int, height: int, said: str) -> str:

@@ -66,10 +66,10 @@ def _whole(found: Chain) -> Chart | None:
     said = found.predict({"c": c}, far=True)["accuracy"]
     drawn = Chart(
         axis("c"), "accuracy", log_x=True, width=WIDTH, height=HEIGHT,
-        caption="Through all links: the law at the best size for each budget with its 95 %, where one new "
-        "run lies (the wide band), and the points.",
+        caption="Through all links: the law at the best size for each budget, and the points.",
     )  # fmt: skip
-    drawn.band(c, said.low, said.high, colour=2).band(c, said.law.low, said.law.high, colour=1)
+    drawn.band(c, said.low, said.high, means="the 95 % interval of one new run", colour=2)
+    drawn.band(c, said.law.low, said.law.high, means="that of the law", colour=1)
     return drawn.line(c, said.law.value, colour=0).dots(measured, found.points["accuracy"], colour=0)
 
 
@@ -82,7 +82,8 @@ def _link(found: Chain, link: Link) -> Chart:
     points, over, target = found.points, link.sources[0], link.target
     x = samples(points[over])
     said = found.predict({over: x})[target].law
-    caption = "Points, and the law through them with its 95 %."
+    caption = "Points, and the law through them."
     drawn = chart_of(over, target, caption, log_y=target != "accuracy")
-    drawn.band(x, said.low, said.high, colour=1).line(x, said.value, colour=0)
+    drawn.band(x, said.low, said.high, means="the 95 % interval of the law", colour=1)
+    drawn.line(x, said.value, colour=0)
     return drawn.dots(points[over], points[target], colour=0)

@@ -91,7 +91,7 @@ def fitted(found: Fit, draws: Draws | None = None) -> Chart | None:
     if len(law.columns) == 1:
         if draws is not None:
             ends = draws.predict({over: x})
-            chart.band(x, ends.low, ends.high, colour=1)
+            chart.band(x, ends.low, ends.high, means="the 95 % interval of the law", colour=1)
         chart.line(x, found.predict({over: x}), colour=0)
         chart.dots(points[over], points[target], colour=0)
     else:
@@ -129,11 +129,11 @@ def _allocated(answer: Answer) -> Chart | None:
         return None
     points = answer.fit.points.with_compute()
     c = np.geomspace(points["c"].min(), points["c"].max() * 100, SAMPLES)
-    caption = "The best size for each budget (line, and 95 % where resampled), and the points."
+    caption = "The best size for each budget, and the points."
     chart = chart_of("c", axis("n"), caption)
     if answer.draws is not None:
         ends = answer.draws.of(lambda theta: optimum(theta[..., None, :], c)[0])
-        chart.band(c, ends.low, ends.high, colour=1)
+        chart.band(c, ends.low, ends.high, means="the 95 % interval of the best size", colour=1)
     chart.dots(points["c"], points["n"], colour=MUTED)
     return chart.line(c, optimum(answer.fit.vector, c)[0], colour=1)
 

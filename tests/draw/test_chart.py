@@ -40,7 +40,7 @@ def everything(label: str) -> list[Chart]:
     return [
         Chart(label, label, title=label, caption=label)
         .line([1, 2], [3, 4], label)
-        .band([1, 2], [2, 3], [4, 5], label)
+        .band([1, 2], [2, 3], [4, 5], label, means=label)
         .rule(y=3, label=label),
         Chart(label, y_names=names).dots([1, 2], [0, 1], label, tips=names, x_ends=[(0, 2), (1, 3)]),
         Chart(x_names=names, y=label).bars([1, 2], label),
@@ -77,7 +77,7 @@ def test_any_numbers_are_drawn_or_counted(
     chart = Chart("x", "y", log_x=log_x, log_y=log_y).dots(xs, ys)
     assert len(parse(chart).getElementsByTagName("circle")) == len(points) - left_out
     assert any(said.startswith(f"{left_out} left out") for said in texts(chart)) == (left_out > 0)
-    for other in (Chart(log_x=log_x, log_y=log_y).line(xs, ys, "a").band(xs, ys, ys),
+    for other in (Chart(log_x=log_x, log_y=log_y).line(xs, ys, "a").band(xs, ys, ys, means="b"),
                   Chart(log_y=log_y, x_names=["a"] * len(ys)).bars(ys),
                   Chart(log_x=log_x).cells(xs, [1.0], [ys], log=log_y)):  # fmt: skip
         parse(other)
@@ -126,7 +126,12 @@ def test_an_infinite_interval_reaches_the_borders() -> None:
 
 
 def test_one_label_has_one_colour_and_one_place_in_the_legend() -> None:
-    chart = Chart().line([1, 2], [1, 2], "a").band([1, 2], [0, 1], [2, 3], "a").line([1, 2], [2, 1], "b")
+    chart = (
+        Chart()
+        .line([1, 2], [1, 2], "a")
+        .band([1, 2], [0, 1], [2, 3], "a", means="b")
+        .line([1, 2], [2, 1], "b")
+    )
     assert [mark.colour for mark in chart._marks] == [0, 0, 1]
     assert texts(chart).count("a") == 1 and texts(chart).count("b") == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from html.parser import HTMLParser
 
@@ -54,9 +55,10 @@ def test_text_stays_text_and_nothing_is_loaded() -> None:
     table = Table([("head", HOSTILE), (1, HOSTILE)])
     html = page(HOSTILE, [(HOSTILE, [HOSTILE, chart, table]), ("", ["no heading"])])
     reader = read(html)
-    assert not {"script", "img", "link", "iframe"} & reader.tags
+    assert not {"script", "img", "link", "iframe", "object"} & reader.tags
     assert reader.texts.count(HOSTILE) >= 7
-    assert not {"src", "href", "onerror"} & reader.attributes
+    assert not {"src", "onerror"} & reader.attributes
+    assert re.findall(r'href="(?!data:)', html) == []
     assert not re.search(r"@import|url\(", html)
     assert html.count("<h2>") == 1
 
@@ -64,3 +66,11 @@ def test_text_stays_text_and_nothing_is_loaded() -> None:
 @given(st.text(alphabet=st.characters()))
 def test_any_text_makes_a_page(said: str) -> None:
     read(page(said, [(said, [said, Table([[said], [said]])])]))
+
+
+def test_a_figure_is_there_for_papers_too() -> None:
+    chart = Chart("x", title="The gain").line([1, 2], [3, 4], "a")
+    html = page("a", [("", [chart])])
+    found = {name: base64.b64decode(data) for name, data in
+             re.findall(r'download="([^"]+)" href="data:[\w/+]+;base64,([^"]+)"', html)}  # fmt: skip
+    assert found == {"the-gain.svg": chart.paper().encode(), "the-gain.pdf": chart.pdf()}

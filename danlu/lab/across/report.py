@@ -36,8 +36,7 @@ def figure(idea: Scaled) -> Chart:
         log_y=True,
         title=f"{idea.idea}: {idea.said}",
         caption="How many times its compute the baseline needs to be as good. Dots: rungs, with 95 % "
-        "intervals. Band: the 95 % interval of a further rung. The last dot: the prediction from which the "
-        "verdict comes.",
+        "intervals. The last dot: the prediction from which the verdict comes.",
     ).rule(y=1.0, label="no gain")
     fine = known(idea.gains)
     ends = [gain.interval() for gain in fine]
@@ -59,7 +58,7 @@ def figure(idea: Scaled) -> Chart:
         chart.line(flops, [math.exp(one.value) for one in band], "model")
         if judged.model.df > 0:
             low, high = ([_times(one[end]) for one in band] for end in (1, 2))
-            chart.band(flops, low, high, "model")
+            chart.band(flops, low, high, "model", means="the 95 % interval of a further rung")
         chart.dots(
             [math.exp(judged.at)],
             [math.exp(judged.gain.value)],

@@ -70,15 +70,15 @@ def _line(runs: Sequence[Run], law: LadderLaw, held: Sequence[HeldOut], target: 
     """Loss over compute."""
     chart = Chart(
         "training FLOP", loss, log_x=True, log_y=True,
-        caption="Runs, the law of all of them with its 95 % interval, and what a law of the others said of "
-        "those held out.",
+        caption="Runs, the law of all of them, and what a law of the others said of those held out.",
     )  # fmt: skip
     first, last = math.log(min(run.flops for run in runs)), math.log(target.rung.flops)
     x = [math.exp(first + (last - first) * i / (SAMPLES - 1)) for i in range(SAMPLES)]
     curve = [law.at(0, 0, flops) for flops in x]
     chart.line(x, [one.value for one in curve], "law")
     if law.freedom > 0:
-        chart.band(x, [one.low for one in curve], [one.high for one in curve], "law")
+        low, high = [one.low for one in curve], [one.high for one in curve]
+        chart.band(x, low, high, "law", means="the 95 % interval of the law")
     chart.dots([run.flops for run in runs], [run.loss for run in runs], "runs")
     if held:
         ends = [(one.predicted.low, one.predicted.high) for one in held]

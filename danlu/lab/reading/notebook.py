@@ -54,7 +54,7 @@ class Runs(Sequence[Run], Displayed):
         counted = self[0].counted if len(self) and x == "tokens" else UNITS[x]
         log_y = not any(run.better == "higher" for run in self if run.metric_name == metric)
         said_more = f" (the first {DRAWN} of {len(groups)})" if len(groups) > DRAWN else ""
-        caption = f"{metric} over {counted}{said_more}"
+        caption = f"{metric} over {counted}{said_more}: means of runs that differ in their seed alone."
         chart = Chart(counted, metric, caption=caption, log_x=True, log_y=log_y)
         for one in groups[:DRAWN]:
             curves = [read_curve(run.path, metric, x, run.counted) for run in one.counted or one.runs]
@@ -101,4 +101,5 @@ def draw_side(chart: Chart, label: str, curves: Sequence[list[tuple[float, float
     xs = [x for x, *_ in rows]
     chart.line(xs, [mean for _, mean, *_ in rows], label)
     if len(curves) > 1:
-        chart.band(xs, [low for *_, low, _ in rows], [high for *_, high in rows], label)
+        low, high = [low for *_, low, _ in rows], [high for *_, high in rows]
+        chart.band(xs, low, high, label, means="from the lowest to the highest run")

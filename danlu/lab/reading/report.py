@@ -137,7 +137,7 @@ def chart(comparison: Comparison, x: str) -> Chart:
     """The metric over x, axes logarithmic but for a metric of which more is better: each side's mean, and
     from its lowest to its highest run."""
     over, log_y = axis_words(comparison, x), comparison.better != "higher"
-    caption = f"{comparison.metric} over {over}: mean, lowest and highest of each side's runs."
+    caption = f"{comparison.metric} over {over}: the mean of each side's runs."
     drawn = Chart(over, comparison.metric, caption=caption, log_x=True, log_y=log_y)
     for side in comparison.sides:
         draw_side(drawn, side.name, _curves(side, comparison.metric, x))

@@ -61,13 +61,14 @@ def _curves(answer: Answer, finding: Finding) -> Chart:
         f"training loss, {loss_of(answer.metrics).unit}",
         log_y=True,
         title=f"{idea} at equal steps",
-        caption="Means over seeds; the bands are 95 % intervals of the means.",
+        caption="Means over seeds.",
     )
     for label, side in sides.items():
         steps, means = _loss(answer, side, finding.pairs.seeds)
         chart.line(steps, [mean for mean, _, _ in means], label)
         if len(finding.pairs.seeds) > 1:
-            chart.band(steps, [low for _, low, _ in means], [high for *_, high in means], label)
+            low, high = [low for _, low, _ in means], [high for *_, high in means]
+            chart.band(steps, low, high, label, means="95 % intervals of the means, at each step alone")
     return chart
 
 

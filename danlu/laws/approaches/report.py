@@ -89,7 +89,7 @@ def _frontier(found: Sides) -> list[Chart]:
         chart = Chart(
             "training compute, FLOP",
             axis,
-            caption=f"The best {'size' if name == 'n' else 'data'} for each budget, 95 %, by each approach; "
+            caption=f"The best {'size' if name == 'n' else 'data'} for each budget by each approach; "
             "dots are the optima.",
             log_x=True,
             log_y=True,
@@ -97,7 +97,7 @@ def _frontier(found: Sides) -> list[Chart]:
         for approach, one in found.frontiers.items():
             ends = [_ends(one, budget, number) for budget in c]
             low, value, high = zip(*ends, strict=True)
-            chart.band(c, low, high, approach, colour=COLOURS[approach])
+            chart.band(c, low, high, approach, means="95 % intervals", colour=COLOURS[approach])
             chart.line(c, value, approach, colour=COLOURS[approach])
             if approach == "isoflop":
                 chart.dots(one.optima["c"], one.optima[name], colour=COLOURS[approach])

@@ -51,7 +51,8 @@ def _sizes(plan: Plan) -> Chart:
         spread = plan.asking.loss(draws[:, None, :], n, d)
         low, high = zip(*(ends(column) for column in spread.T), strict=True)
         told = np.array([a is not None and b is not None for a, b in zip(low, high, strict=True)])
-        chart.band(n[told], np.array(low, float)[told], np.array(high, float)[told], colour=1)
+        low, high = np.array(low, float)[told], np.array(high, float)[told]
+        chart.band(n[told], low, high, means="the 95 % interval of the loss", colour=1)
     chart.line(n, plan.asking.loss(np.broadcast_to(theta, (len(n), len(theta))), n, d), colour=0)
     for x, label in ((size.low, ""), (size.value, "the plan"), (size.high, "")):
         if x is not None:
