@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, say
+from danlu.cli.output import print_json, say, tell
+
+if TYPE_CHECKING:
+    from danlu.draw.figure import Figure
 
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")]
+FigureFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--figure", metavar="FILE", help="Also write the main figure for a paper: FILE.pdf or FILE.svg."
+    ),
+]
 Report = Annotated[  # the same of verbs of laws
     Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with drawings.")
 ]
@@ -22,6 +31,20 @@ def check(path: Path | None, force: bool) -> None:
         from danlu.files.overwrite import check_output
 
         check_output(path, force)
+
+
+def check_figure(path: Path | None, force: bool) -> None:
+    """The same of a figure, whose name must end in .pdf or .svg."""
+    if path is not None:
+        from danlu.draw.figure import check_figure as checked
+
+        checked(path, force)
+
+
+def save(figure: Figure, path: Path, force: bool) -> None:
+    """Write a figure, and say its caption, which a paper has below it: on stderr."""
+    figure.save(path, force=force)
+    tell(f"figure in {path}: {figure.caption}")
 
 
 def end(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danlu.cli.drawn import Html, check, end
+from danlu.cli.drawn import FigureFile, Html, check, check_figure, end, save
 from danlu.cli.output import Force, on_terminal, print_json, print_table, say, say_drawn, show_progress, tell
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ def compare(
         ),
     ] = None,
     html: Html = None,
+    figure: FigureFile = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -140,11 +141,14 @@ def compare(
 
     check_axis(x)
     check(html, force)
+    check_figure(figure, force)
     found = compared(sides or [], metric)
+    if figure is not None:
+        save(report.gain(found, x) or report.chart(found, x), figure, force)
     end(
         lambda: report.to_json(found),
         lambda: _tell(found, x),
-        lambda: report.html(found, x),
+        lambda: report.html(found, x, *([html] if html else [])),
         path=html,
         force=force,
         as_json=as_json,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from danlu.cli.drawn import FigureFile, check_figure, save
 from danlu.cli.options import Ledger, Studies, Workers
 from danlu.cli.output import print_json, print_table, say
 from danlu.cli.show import AsJson
@@ -73,6 +74,7 @@ def try_(
     studies: Studies = Path("studies"),
     workers: Workers = None,
     ledger: Ledger = Path("ledger.yaml"),
+    figure: FigureFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Test whether an idea helps.
@@ -85,8 +87,9 @@ def try_(
 
     Examples: danlu try qk-norm; danlu try swiglu --on digits; danlu try lion --across-scale
     """
+    check_figure(figure, force=False)
     if across_scale:
-        _across(context, tuple(ideas), rungs, seeds, studies, workers, ledger, as_json)
+        _across(context, tuple(ideas), rungs, seeds, studies, workers, ledger, figure, as_json)
         return
     if rungs is not None:
         from danlu.spec.errors import SpecError
@@ -97,11 +100,14 @@ def try_(
     question = Question(tuple(ideas), on, seeds, budget, None if tune == "none" else tune, stop_early)
     answer = try_ideas(question, studies, workers=workers, book=ledger)
     from danlu.files.write import write_atomically
+    from danlu.lab.trial.report import figure as main_figure
     from danlu.lab.trial.report import report
     from danlu.lab.trial.terminal import details, table
     from danlu.lab.trial.words import answered
 
     write_atomically(answer.study.report, report(answer).encode())
+    if figure is not None:
+        save(main_figure(answer), figure, force=False)
     if as_json:
         print_json([finding.json() for finding in answer.findings])
         return
@@ -122,8 +128,13 @@ def _across(
     studies: Path,
     workers: int | None,
     ledger: Path,
+    figure: Path | None,
     as_json: bool,
 ) -> None:
+    if figure is not None and len(ideas) > 1:
+        from danlu.spec.errors import SpecError
+
+        raise SpecError("--figure with --across-scale has room for one idea; try the ideas one by one")
     if given := [name for name in ONE_SIZE if _typed(context, name)]:
         from danlu.spec.errors import SpecError
 
@@ -134,10 +145,13 @@ def _across(
     question = Question(ideas, context.params["on"], 4 if rungs is None else rungs, seeds)
     answer = try_across(question, studies, workers=workers, book=ledger)
     from danlu.files.write import write_atomically
+    from danlu.lab.across.report import figure as main_figure
     from danlu.lab.across.report import report
     from danlu.lab.across.terminal import details, sentence, table
 
     write_atomically(answer.study.report, report(answer).encode())
+    if figure is not None:
+        save(main_figure(answer.ideas[0]), figure, force=False)
     if as_json:
         print_json([idea.json() for idea in answer.ideas])
         return

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote
 
 from danlu.draw.figure import Figure
 from danlu.draw.pdf import pdf
@@ -26,8 +28,24 @@ figure{margin:1.5em 0}svg{max-width:100%;height:auto}figcaption,.save{color:#666
 
 
 @dataclass(frozen=True)
+class Link:
+    """A word that leads to a file or folder, ``to``, which is named from the page's folder."""
+
+    said: str
+    to: str | os.PathLike[str]
+
+    def __str__(self) -> str:
+        return self.said
+
+    def html(self) -> str:
+        """It leads nowhere but to files beside the page: a name is never taken for a scheme."""
+        place = quote(os.fspath(self.to).replace(os.sep, "/"), errors="replace")
+        return f'<a href="./{place}">{text(self.said)}</a>'
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows of cells under the headings in the first."""
+    """Rows of cells under the headings in the first; a cell is anything that becomes text, or a ``Link``."""
 
     rows: Sequence[Sequence[object]]
 
@@ -35,9 +53,13 @@ class Table:
         """The table alone."""
         head, body = self.rows[:1], self.rows[1:]
         lines = ["".join(f"<th>{text(cell)}</th>" for cell in row) for row in head]
-        lines += ["".join(f"<td>{text(cell)}</td>" for cell in row) for row in body]
+        lines += ["".join(f"<td>{_cell(cell)}</td>" for cell in row) for row in body]
         inside = "\n".join(f"<tr>{line}</tr>" for line in lines)
         return f'<div class="wide"><table>{inside}</table></div>'
+
+
+def _cell(cell: object) -> str:
+    return cell.html() if isinstance(cell, Link) else text(cell)
 
 
 class Drawing(Protocol):

@@ -126,7 +126,10 @@ def test_compare(capsys: pytest.CaptureFixture[str], there: Path) -> None:
         capsys, "compare", "runs/lr0.1-*", "runs/lr0.2-*", "--x", "tokens", "--html", "c.html"
     )
     assert code == 0 and "optimizer.lr" in out and "tokens" in out.splitlines()[-4]
-    assert "+0.1000" in out and Path("c.html").read_text().count("<svg") == 4
+    assert "+0.1000" in out and Path("c.html").read_text().count("<svg") == 5
+    code, _, err = danlu(capsys, "compare", "runs/lr0.1-*", "runs/lr0.2-*", "--figure", "gain.pdf")
+    assert code == 0 and Path("gain.pdf").read_bytes().startswith(b"%PDF")
+    assert "figure in gain.pdf: " in err and "95 % interval" in err
     told = json.loads(danlu(capsys, "compare", "runs/lr0.1-0", "runs/lr0.2-0", "--json")[1])
     assert told["differs"] == [{"field": "optimizer.lr", "values": [[0.1], [0.2]]}]
 
@@ -145,6 +148,7 @@ def test_compare(capsys: pytest.CaptureFixture[str], there: Path) -> None:
         (("compare", "runs", "runs", "--x", "hours"), "--x = hours is none of steps, time, flops, tokens"),
         (("compare", "runs", "runs", "--metric", "bit_per_byte"), "did you mean bits_per_byte"),
         (("compare", "runs", "runs", "--html", "no/such/c.html"), "cannot write no/such/c.html"),
+        (("compare", "runs", "runs", "--figure", "gain.png"), "a figure's name ends in .svg or .pdf"),
     ],
 )
 def test_mistakes(capsys: pytest.CaptureFixture[str], there: Path, words: tuple[str, ...], said: str) -> None:

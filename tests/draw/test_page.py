@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.draw import Chart, Table, page
+from danlu.draw import Chart, Link, Table, page
 
 HOSTILE = "<script>alert('&\"')</script><img src=x onerror=alert(1)>"
 
@@ -66,6 +67,18 @@ def test_text_stays_text_and_nothing_is_loaded() -> None:
 @given(st.text(alphabet=st.characters()))
 def test_any_text_makes_a_page(said: str) -> None:
     read(page(said, [(said, [said, Table([[said], [said]])])]))
+
+
+@given(st.text(alphabet=st.characters()))
+def test_a_link_leads_to_a_file_beside_the_page(name: str) -> None:
+    """Whatever it is called, a scheme or a script too."""
+    html = page("a", [("", [Table([["run"], [Link(name, name)]])])])
+    reader = read(html)
+    (place,) = re.findall(r'<a href="([^"]*)"', html)
+    assert place.startswith("./") and re.fullmatch(r"[\w./~%-]*", place, flags=re.ASCII)
+    assert not {"onerror", "src"} & reader.attributes
+    if name.isascii():
+        assert unquote(place) == f"./{name}"
 
 
 def test_a_figure_is_there_for_papers_too() -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from danlu.draw import Chart, Table, page, text_chart
+from danlu.draw import Chart, Link, Table, page, text_chart
 from danlu.draw.page import Part
 from danlu.files.json import finite
 from danlu.files.numbers import duration
 from danlu.lab.reading.comparison import END, Comparison, Meeting, Side
 from danlu.lab.reading.curves import UNITS, average
+from danlu.lab.reading.differences import chart as paired_chart
+from danlu.lab.reading.differences import paired_over
 from danlu.lab.reading.notebook import draw_side
 from danlu.lab.reading.table import Rows, around, said
 
 if TYPE_CHECKING:
     from danlu.lab.statistics import Interval
 
+HERE = Path("comparison.html")
 HOW = "Between evaluations the metric is interpolated, linear in the logarithm of x."
 
 
@@ -105,19 +110,22 @@ def curves_text(comparison: Comparison, x: str, width: int, colour: bool) -> str
     )
 
 
-def html(comparison: Comparison, x: str) -> str:
-    """The page: tables, and the metric over x first, then over the other axes."""
+def html(comparison: Comparison, x: str, place: Path = HERE) -> str:
+    """The page: tables, and the metric over x first, then over the other axes. ``place``: where it goes,
+    from where its links to runs begin."""
     what, differences = _sections(comparison)
+    over = list(filter(None, [gain(comparison, x)]))
     charts = [chart(comparison, axis) for axis in (x, *(axis for axis in UNITS if axis != x))]
     return page(" against ".join(side.name for side in comparison.sides), [
-        ("What differs, and what came out", what), ("Differences", differences), ("Curves", charts),
+        ("What differs, and what came out", what), ("Differences", [*differences, *over]),
+        ("Curves", charts), ("Runs", [runs_table(comparison, place)]),
     ])  # fmt: skip
 
 
 def parts(comparison: Comparison, x: str) -> list[Part]:
     """What a notebook shows: the tables, and the metric over x."""
     what, differences = _sections(comparison)
-    return [*what, *differences, chart(comparison, x)]
+    return [*what, *differences, *filter(None, [gain(comparison, x)]), chart(comparison, x)]
 
 
 def _sections(comparison: Comparison) -> tuple[list[Part], list[Part]]:
@@ -142,6 +150,32 @@ def chart(comparison: Comparison, x: str) -> Chart:
     for side in comparison.sides:
         draw_side(drawn, side.name, _curves(side, comparison.metric, x))
     return drawn
+
+
+def gain(comparison: Comparison, x: str) -> Chart | None:
+    """The paired differences to the first side over x; None where nothing is paired, or at one x alone."""
+    first, *others = comparison.sides
+    before = first.curves(comparison.metric, x)
+    over, counts = {}, {}
+    for side in [] if first.mixed else others:
+        after = {} if side.mixed else side.curves(comparison.metric, x)
+        pairs = [(before[seed], after[seed]) for seed in before if seed in after]
+        if len(rows := paired_over(pairs)) > 1:
+            over[side.name], counts[side.name] = rows, len(pairs)
+    if not over:
+        return None
+    return paired_chart(over, axis_words(comparison, x), comparison.metric, first.name, counts)
+
+
+def runs_table(comparison: Comparison, place: Path) -> Table:
+    """The runs that count, each a link from the page at ``place``."""
+    beside = os.path.dirname(os.path.realpath(place))
+    made: list[tuple[object, ...]] = [("side", "seed", comparison.metric, "run")]
+    for side in comparison.sides:
+        for run in side.counted:
+            link = Link(run.name, os.path.relpath(os.path.realpath(run.path), beside))
+            made.append((side.name, said(run.seed), "" if run.metric is None else f"{run.metric:.4f}", link))
+    return Table(made)
 
 
 def _curves(side: Side, metric: str, x: str) -> list[list[tuple[float, float]]]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 
-from danlu.draw import Chart, Table, page
+from danlu.draw import Chart, Link, Table, page
+from danlu.files.yaml import brief
+from danlu.lab.reading.curves import read_curve
+from danlu.lab.reading.differences import chart as paired_chart
+from danlu.lab.reading.differences import paired_over
 from danlu.lab.statistics import mean_interval
 from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.findings import Finding
@@ -14,6 +20,7 @@ from danlu.lab.trial.reasons import reasons
 from danlu.lab.trial.sides import Side
 from danlu.lab.trial.terminal import details, table
 from danlu.lab.trial.words import answered
+from danlu.spec import difference
 from danlu.spec.metrics import loss_of
 from danlu.train.folder import RunFolder
 from danlu.train.metrics import read
@@ -27,8 +34,11 @@ def report(answer: Answer) -> str:
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
         ("", [*answered(answer), f"{answer.what}.", Table([row[:-1] for row in table(answer)])]),
         ("Every pair", [differences(answer.findings)]),
+        *([("The difference over the updates", [gain])] if (gain := gain_over_updates(answer)) else []),
         ("Learning curves", [_curves(answer, f) for f in run]),
         *((f"Why: {f.pairs.idea}", reasons(answer, f)) for f in run if f.why.moved or f.why.still),
+        ("What differs", [what_differs(answer)]),
+        ("Runs", [Table(list(_runs(answer)))]),
         ("Details", [line for line in details(answer) if line]),
     ]
     return page(title, sections)
@@ -51,6 +61,63 @@ def differences(findings: Sequence[Finding]) -> Chart:
         if math.isfinite(f.interval.low):
             chart.dots([f.interval.value], [i + 0.2], "mean", x_ends=[f.interval[1:]])
     return chart
+
+
+def figure(answer: Answer) -> Chart:
+    """The one for a paper: the difference over the updates; where nothing was measured on the way, every
+    pair."""
+    return gain_over_updates(answer) or differences(answer.findings)
+
+
+def gain_over_updates(answer: Answer) -> Chart | None:
+    """The paired differences at equal steps, of the metric if it was evaluated on the way, else of the
+    training loss; None where there are none."""
+    loss = loss_of(answer.metrics)
+    for name, said in ((answer.metric.name, _measured(answer)), ("loss", f"training loss, {loss.unit}")):
+        over, counts = {}, {}
+        for idea in answer.by_idea:
+            folders = _pairs(answer, idea)
+            curves = [(read_curve(b, name), read_curve(v, name)) for b, v in folders.values()]
+            if len(rows := paired_over(curves)) > 2:
+                over[idea], counts[idea] = rows, len(curves)
+        if over:
+            return paired_chart(over, "updates", said, answer.question.on, counts)
+    return None
+
+
+def _measured(answer: Answer) -> str:
+    metric = answer.metric
+    return f"held-out {metric.words}{f', {metric.unit}' if metric.unit else ''}"
+
+
+def what_differs(answer: Answer) -> Table:
+    """The fields in which the sides of each idea differ at equal steps: the idea's own, the best rates."""
+    rows: list[tuple[object, ...]] = [("idea", "field", "baseline", "variant")]
+    for idea in answer.by_idea:
+        baseline, variant = answer.sides[idea, "steps"]
+        for field, before, after in difference(baseline.experiment, variant.experiment):
+            rows.append((idea, field, _brief(before), _brief(after)))
+    return Table(rows)
+
+
+def _brief(value: object) -> str:
+    return value if isinstance(value, str) else brief(value)
+
+
+def _runs(answer: Answer) -> Iterator[tuple[object, ...]]:
+    """Both runs of each pair at equal steps, as links from the page."""
+    yield "idea", "seed", "baseline", "variant"
+    here = os.path.realpath(answer.study.path)
+    for idea in answer.by_idea:
+        for seed, folders in _pairs(answer, idea).items():
+            places = (os.path.relpath(os.path.realpath(folder), here) for folder in folders)
+            yield idea, seed, *(Link(os.path.basename(place), place) for place in places)
+
+
+def _pairs(answer: Answer, idea: str) -> dict[int, tuple[Path, Path]]:
+    """The folders of both sides at equal steps, by seed."""
+    found = next(f for f in answer.by_idea[idea] if f.pairs.at == "steps")
+    return answer.runs.pairs(*answer.sides[idea, "steps"], found.pairs.seeds)
 
 
 def _curves(answer: Answer, finding: Finding) -> Chart:

@@ -7,6 +7,7 @@ import math
 import re
 from pathlib import Path
 from statistics import fmean
+from urllib.parse import unquote
 from xml.dom import minidom
 
 import pytest
@@ -100,9 +101,14 @@ def test_as_json_rows_and_page(sides: tuple[str, str], tmp_path: Path) -> None:
     assert {row[-1] for row in report.difference_rows(found)[1:]} == {"3"}
     page = report.html(found, "flops")
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(drawings) == 4 and "FLOPs" in drawings[0]
-    for drawing in drawings:
+    assert len(drawings) == 5 and "FLOPs" in drawings[0] and "FLOPs" in drawings[1]
+    for drawing in drawings[1:]:
         assert len(minidom.parseString(drawing).getElementsByTagName("polyline")) == 2
+    html = report.html(found, "steps", tmp_path / "pages" / "page.html")
+    links = [unquote(link) for link in re.findall(r'href="(\./[^"]+)"', html)]
+    assert len(links) == 6 and all(
+        (tmp_path / "pages" / link / "metrics.jsonl").resolve().is_file() for link in links
+    )
     assert "FLOPs" in report.curves_text(found, "flops", 80, False)
 
 

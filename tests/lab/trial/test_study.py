@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -409,7 +411,11 @@ def test_what_a_person_reads(lab: Lab) -> None:
     assert "+swiglu" in page and all(
         words in page for words in ("is correlation", "by seed", "Command: danlu")
     )
-    figures = 3
+    figures = 4  # every pair, the difference over the updates, the curves of two ideas
+    assert "The difference over the updates" in page and "What differs" in page
+    links = re.findall(r'href="(\./[^"]+)"', page)
+    assert len(links) == 2 * sum(len(f.pairs.differences) for f in answer.findings if f.pairs.at == "steps")
+    assert all((answer.study.path / unquote(link) / "summary.json").is_file() for link in links)
     for f in answer.findings:
         of_layers = {name for name, _, layer in (m["name"].partition("/") for m in f.why.moved) if layer}
         figures += len(f.why.moved) + 2 * len(of_layers - {"logz", "logits-max"})  # those are of the output
