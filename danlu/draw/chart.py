@@ -56,11 +56,15 @@ class Chart(Figure):
         self._next = 0
 
     @property
-    def caption(self) -> str:  # type: ignore[override]
+    def caption(self) -> str:
         """What is written below: it names every band."""
         bands = list(dict.fromkeys(self._bands))
         named = [f"Band{'s' if len(self._bands) > 1 else ''}: {'; '.join(bands)}."] if bands else []
         return " ".join(filter(None, (self._caption, *named)))
+
+    @caption.setter
+    def caption(self, said: str) -> None:
+        self._caption = said
 
     def line(self, x: Iterable[Any], y: Iterable[Any], label: str = "", *, colour: int | None = None) -> Self:
         """A curve through the points in their order."""

@@ -114,15 +114,17 @@ def difference(of: Sequence[Pair], metric: str, better: str, linear: bool = Fals
     steps, by_seed = over_steps(of, metric)
     chart = Chart(
         "steps", f"variant − baseline, {metric}", log_x=not linear, height=340,
-        caption=f"{better} is better. Grey: each seed. Band: 95 % t interval of the mean over {len(of)} "
-        "pairs, at each step by itself, not for all steps together; the verdict is at the end.",
+        caption=f"{better} is better. Grey: each seed. The verdict is at the end.",
     ).rule(y=0)  # fmt: skip
     for seed, values in by_seed.items():
         chart.line(steps, values, f"seed {seed}" if len(of) < 2 else "", colour=MUTED if len(of) > 1 else 0)
     if len(of) > 1:
         means = [paired([values[i] for values in by_seed.values()]) for i in range(len(steps))]
         chart.line(steps, [mean.value for mean in means], "mean", colour=0)
-        chart.band(steps, [m.low for m in means], [m.high for m in means], "mean", colour=0)
+        said = (
+            f"95 % t interval of the mean over {len(of)} pairs, at each step by itself, not for all together"
+        )
+        chart.band(steps, [m.low for m in means], [m.high for m in means], "mean", means=said, colour=0)
     return chart
 
 
