@@ -121,10 +121,10 @@ def difference(of: Sequence[Pair], metric: str, better: str, linear: bool = Fals
     if len(of) > 1:
         means = [paired([values[i] for values in by_seed.values()]) for i in range(len(steps))]
         chart.line(steps, [mean.value for mean in means], "mean", colour=0)
-        said = (
-            f"95 % t interval of the mean over {len(of)} pairs, at each step by itself, not for all together"
-        )
-        chart.band(steps, [m.low for m in means], [m.high for m in means], "mean", means=said, colour=0)
+        low, high = [mean.low for mean in means], [mean.high for mean in means]
+        each = "at each step by itself, not for all steps together"
+        said = f"95 % t interval of the mean over {len(of)} pairs, {each}"
+        chart.band(steps, low, high, "mean", means=said, colour=0)
     return chart
 
 
