@@ -63,6 +63,7 @@
     }
     const plot = new uPlot(options(figure, data, table), table, box);
     figure.classList.add("drawn");
+    figure.dataset.points = table[0].length;
     drawn.set(figure, { plot, data });
   }
 
@@ -90,6 +91,7 @@
       series.x.push(...xs);
       series.y.push(...ys);
       one.plot.setData(joined(one.data.series));
+      figure.dataset.points = series.x.length;
     }
   }
 
