@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu import __version__
-from danlu.cli import show
+from danlu.cli import completion, show
 from danlu.cli.agents import agents
 from danlu.cli.curvature import curvature
 from danlu.cli.depth import depth
@@ -134,6 +134,7 @@ app.add_typer(laws)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line (``sys.argv`` if no arguments are given) and exit."""
+    completion.switch_on()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without – or Greek is no reason to fail

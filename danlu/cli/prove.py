@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from danlu.cli import completion
 from danlu.cli.options import Studies, Workers
 from danlu.cli.output import Force, print_json, print_table, say, tell
 from danlu.cli.show import AsJson
@@ -25,7 +26,12 @@ BESIDE = {  # what may stand beside a verdict
 def prove(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CLAIM]...", help="Names of claims, or YAML files.", show_default=False),
+        typer.Argument(
+            metavar="[CLAIM]...",
+            help="Names of claims, or YAML files.",
+            show_default=False,
+            autocompletion=completion.claims,
+        ),
     ] = None,
     everything: Annotated[
         bool,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from danlu.cli import completion
 from danlu.cli.output import print_json, print_table, print_yaml, say, short
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ Words = Annotated[
         metavar="EXPERIMENT",
         help="A recipe, YAML file or run's folder (default: tiny), then +ideas and field=values.",
         show_default=False,
+        autocompletion=completion.words,
     ),
 ]
 Shrink = Annotated[
@@ -30,7 +32,10 @@ Shrink = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Side = Annotated[str, typer.Argument(help="An experiment; in quotes if it has several words.")]
+Side = Annotated[
+    str,
+    typer.Argument(help="An experiment; in quotes if it has several words.", autocompletion=completion.words),
+]
 
 
 def show(
@@ -117,7 +122,9 @@ def ideas(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[IDEA]...", help="Ideas to show in full: names or YAML files. Default: list all."
+            metavar="[IDEA]...",
+            help="Ideas to show in full: names or YAML files. Default: list all.",
+            autocompletion=completion.ideas,
         ),
     ] = None,
     on: Annotated[

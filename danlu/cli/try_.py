@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from danlu.cli import completion
 from danlu.cli.drawn import FigureFile, check_figure, save
 from danlu.cli.options import Ledger, Studies, Workers
 from danlu.cli.output import print_json, print_table, say
@@ -23,6 +24,7 @@ def try_(
             metavar="IDEA...",
             help="An idea's name, several joined by + (qk-norm+swiglu), 'field=value …', or a YAML file.",
             show_default=False,
+            autocompletion=completion.ideas,
         ),
     ],
     on: Annotated[
@@ -31,6 +33,7 @@ def try_(
             metavar="WORDS",
             help="The baseline, as after danlu train: bed (15 s a run), tiny (a minute). Default: what the "
             "idea is for, bed for ideas on text.",
+            autocompletion=completion.words,
         ),
     ] = "",
     seeds: Annotated[

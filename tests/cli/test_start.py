@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +73,35 @@ def test_the_tour_looks_into_the_first_pair_and_ends_where_a_step_fails(
     assert [words[0] for words in carried_out] == ["try", "inspect", "try", "ladder"]
     assert carried_out[1][1:] == ["studies/runs/base-+qk-norm-1", "studies/runs/base-1"]
     assert "── 4 of 5" in done.stdout and "── 5 of 5" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "there", "not_there"),
+    [
+        ("danlu tr", "train", "runs"),
+        ("danlu train na", "nano", "tiny"),
+        ("danlu train nano +qk-n", "+qk-norm", "+lion"),
+        ("danlu try lion+qk-n", "lion+qk-norm", "lion+lion"),
+        ("danlu try lion --on ti", "tiny", "nano"),
+        ("danlu prove cosine", "cosine-beats-constant", "relu-is-worse"),
+        ("danlu ideas swi", "swiglu", "lion"),
+    ],
+)
+def test_a_shell_completes_names(typed: str, there: str, not_there: str) -> None:
+    """As bash asks: the words so far, and the place of the last."""
+    asked = {"_DANLU_COMPLETE": "complete_bash", "COMP_WORDS": typed}
+    asked["COMP_CWORD"] = str(len(typed.split()) - 1)
+    done = subprocess.run(
+        [sys.executable, "-m", "danlu"], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    said = done.stdout.split()
+    assert there in said and not_there not in said
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_ask(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "danlu"], env=os.environ | {"_DANLU_COMPLETE": f"source_{shell}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"_DANLU_COMPLETE=complete_{shell}" in done.stdout
