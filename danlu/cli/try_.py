@@ -105,16 +105,16 @@ def try_(
     from danlu.files.write import write_atomically
     from danlu.lab.trial.report import figure as main_figure
     from danlu.lab.trial.report import report
-    from danlu.lab.trial.terminal import details, table
-    from danlu.lab.trial.words import answered
+    from danlu.lab.trial.terminal import answered, details, table
+    from danlu.spec.language import language
 
-    write_atomically(answer.study.report, report(answer).encode())
+    write_atomically(answer.study.report, report(answer, language()).encode())
     if figure is not None:
         save(main_figure(answer), figure, force=False)
     if as_json:
         print_json([finding.json() for finding in answer.findings])
         return
-    for line in answered(answer):
+    for line in answered(answer, language()):
         say(line)
     say(f"\n{answer.what}\n")
     print_table(table(answer), shorten=(0,), drop=(5,))

@@ -43,6 +43,9 @@ class Link:
         return f'<a href="./{place}">{text(self.said)}</a>'
 
 
+_LANG = {"en": "en", "zh": "zh-CN"}  # by which a browser chooses the forms of Chinese characters
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of cells under the headings in the first; a cell is anything that becomes text, or a ``Link``."""
@@ -80,8 +83,9 @@ class Written(Protocol):
 Part = str | Drawing | Written
 
 
-def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]]) -> str:
-    """An HTML document. A section is a heading ("": none) and parts: text (a paragraph), a table, a figure.
+def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]], language: str = "en") -> str:
+    """An HTML document in ``language``. A section is a heading ("": none) and parts: text (a paragraph), a
+    table, a figure.
 
     Everything is escaped; text is never taken for HTML.
     """
@@ -91,7 +95,7 @@ def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]]) -> str:
             body.append(f"<h2>{text(heading)}</h2>")
         body += map(_html, parts)
     return "\n".join([
-        f'<!doctype html>\n{MARK}\n<html lang="en"><head><meta charset="utf-8">',
+        f'<!doctype html>\n{MARK}\n<html lang="{_LANG[language]}"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width">',
         f"<title>{text(title)}</title><style>{STYLE}</style></head><body>",
         *body,

@@ -17,6 +17,16 @@ TOKENS_PER_PARAMETER, UPDATES, BELOW_CHANCE, WARMUP = 20.0, 2000, 0.3, 0.02
 SLACK = 0.99  # whole updates miss a round number by so much
 WITH_IDEA = 0.9  # an idea may add a tenth to the parameters of a baseline with 20 tokens for each
 
+REASONS = {
+    "tokens": "{:.2g} tokens per parameter ({:.0f} are needed)",
+    "updates": "{:,} updates ({:,} are needed)",
+    "below": "{:.2f} bits below chance ({} below are needed)",
+    "above": "{:.2f} bits above chance ({} below are needed)",
+    "warmup": "warm-up is {:.0%} of the run (at most {:.0%})",
+    "cut": "the schedule was cut short",
+    "untuned": "the rates were not tuned",
+}
+
 
 @dataclass(frozen=True)
 class Regime:
@@ -34,22 +44,27 @@ class Regime:
     @property
     def early(self) -> tuple[str, ...]:
         """Why its verdict says little of longer runs; empty: it is in the regime."""
+        return tuple(REASONS[name].format(*numbers) for name, *numbers in self.lacks)
+
+    @property
+    def lacks(self) -> list[tuple[Any, ...]]:
+        """What it lacks: the names of ``REASONS``, each with its numbers."""
         ratio, below = self.tokens_per_parameter, self.bits_below_chance
-        said = []
+        found: list[tuple[Any, ...]] = []
         if ratio is not None and ratio < WITH_IDEA * TOKENS_PER_PARAMETER:
-            said.append(f"{ratio:.2g} tokens per parameter ({TOKENS_PER_PARAMETER:.0f} are needed)")
+            found.append(("tokens", ratio, TOKENS_PER_PARAMETER))
         if self.updates < SLACK * UPDATES:
-            said.append(f"{self.updates:,} updates ({UPDATES:,} are needed)")
+            found.append(("updates", self.updates, UPDATES))
         if below is not None and below < BELOW_CHANCE:
-            said.append(f"{_from_chance(below)} ({BELOW_CHANCE} below are needed)")
+            found.append(("below" if below >= 0 else "above", abs(below), BELOW_CHANCE))
         most = max(WARMUP, 1 / ratio) if ratio else WARMUP
         if self.warmup * SLACK > most:
-            said.append(f"warm-up is {self.warmup:.0%} of the run (at most {most:.0%})")
+            found.append(("warmup", self.warmup, most))
         if not self.whole_schedule:
-            said.append("the schedule was cut short")
+            found.append(("cut",))
         if self.tuned is False:
-            said.append("the rates were not tuned")
-        return tuple(said)
+            found.append(("untuned",))
+        return found
 
     @property
     def words(self) -> str:

@@ -12,7 +12,7 @@ from danlu.lab.statistics.multiverse import differing
 from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.arms import Idea
 from danlu.lab.trial.cost import planned
-from danlu.lab.trial.findings import Finding
+from danlu.lab.trial.findings import Finding, Pairs
 from danlu.lab.trial.question import PAIRS, Question, label
 from danlu.spec import Text
 from danlu.spec.metrics import Metric
@@ -43,7 +43,8 @@ def answered(answer: Answer) -> list[str]:
             lines.append(f"  other analyses of the same runs: {other}")
         if findings[0].cost is not None:
             lines.append(f"  cost: {findings[0].cost.words}")
-    return [*lines, *(f"  next: {line}" for line in _next(answer))]
+    asks = (f"{NEXT[what].format(number)} {command}" for what, number, command in following(answer))
+    return [*lines, *(f"  next: {ask}" for ask in asks)]
 
 
 # ---------------------------------------------------------------- the answer
@@ -75,14 +76,15 @@ def _phrase(findings: Sequence[Finding]) -> str:
         half = (interval.high - interval.low) / 2
         seen = f"a difference of {interval.value:+.4f} {unit}"
         return f"{where} ({seen}; {len(pairs.differences)} pairs show one of {half:.4f} or more)"
-    before, after = (_mean(pairs.differences, pairs.seeds, side) for side in (pairs.baseline, pairs.variant))
+    before, after = means(pairs)
     return f"{where}, by {abs(interval.value):.4f} {unit} ({before:.4f} → {after:.4f})"
 
 
-def _mean(kept: dict[int, float], seeds: Sequence[int], values: Sequence[float]) -> float:
-    """Of the pairs of which both sides ended."""
-    ended = [value for seed, value in zip(seeds, values, strict=True) if seed in kept]
-    return sum(ended) / len(ended)
+def means(pairs: Pairs) -> tuple[float, float]:
+    """Of baseline and variant, over the pairs of which both sides ended."""
+    places = [i for i, seed in enumerate(pairs.seeds) if seed in pairs.differences]
+    before, after = (sum(side[i] for i in places) / len(places) for side in (pairs.baseline, pairs.variant))
+    return before, after
 
 
 # ---------------------------------------------------------------- how far it reaches, and its cost
@@ -103,25 +105,34 @@ def _regime(findings: Sequence[Finding]) -> Iterator[str]:
 # ---------------------------------------------------------------- what comes next
 
 
-def _next(answer: Answer) -> Iterator[str]:
-    """What to ask, with the command that does, the most useful first."""
+NEXT = {
+    "early": "at the rates as they are, for an early verdict:",
+    "longer": "in runs that are long enough:",
+    "tuned": "each side at its own best rate:",
+    "pairs": "some {} more pairs would decide, if mean and spread stay as they are:",
+    "time": "equal time, when nothing else runs on this machine:",
+    "scale": "does it hold in larger models?",
+}
+
+
+def following(answer: Answer) -> Iterator[tuple[str, int, str]]:
+    """What to ask, of ``NEXT``, a number for it, and the command that asks it, the most useful first."""
     question, findings = answer.question, answer.findings
     first = [of_idea[0] for of_idea in answer.by_idea.values()]
     if any(f.verdict == "void" for f in first):
-        yield f"at the rates as they are, for an early verdict: {question.command(tune=None)}"
+        yield "early", 0, question.command(tune=None)
     if longer := _longer(answer):
-        yield f"in runs that are long enough: {question.command(budget=longer)}"
+        yield "longer", 0, question.command(budget=longer)
     if any("the rates were not tuned" in f.early for f in first):
-        yield f"each side at its own best rate: {question.command(tune='lr')}"
+        yield "tuned", 0, question.command(tune="lr")
     more = max((f.more for f in first if f.verdict == "not shown" and f.more), default=0)
     if 0 < more <= FEW:
-        seeds = question.command(seeds=question.seeds + more)
-        yield f"some {more} more pairs would decide, if mean and spread stay as they are: {seeds}"
+        yield "pairs", more, question.command(seeds=question.seeds + more)
     if any(f.verdict == "not measured" for f in findings):
-        yield f"equal time, when nothing else runs on this machine: {question.command()}"
+        yield "time", 0, question.command()
     if question.tune and any(f.verdict != "void" and not f.early for f in first) and _grows(question.on):
         larger = question.command("--across-scale", seeds=PAIRS, budget=None, stop_early=False)
-        yield f"does it hold in larger models? {larger}"
+        yield "scale", 0, larger
 
 
 def _grows(on: str) -> bool:

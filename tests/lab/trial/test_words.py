@@ -32,9 +32,13 @@ def finding(differences: list[float], at: At = "steps", void: str = "", **more: 
     return found
 
 
-def told(*findings: Finding, **question: Any) -> list[str]:
+def answer(*findings: Finding, **question: Any) -> Answer:
     asked = Question(("idea",), **question)
-    return answered(Answer(asked, Study(Path("nowhere")), 2100, findings, None, {}, ()))  # type: ignore[arg-type]
+    return Answer(asked, Study(Path("nowhere")), 2100, findings, None, {}, ())  # type: ignore[arg-type]
+
+
+def told(*findings: Finding, **question: Any) -> list[str]:
+    return answered(answer(*findings, **question))
 
 
 def test_the_answer_is_one_sentence_and_equal_runs_are_named_once() -> None:
