@@ -98,6 +98,10 @@ app = typer.Typer(name="danlu", add_completion=False, rich_markup_mode=None, pre
 def _danlu(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    lang: Annotated[
+        str | None,
+        typer.Option("--lang", metavar="zh|en", help="The language of verdicts, statements and pages."),
+    ] = None,
     json_schema: Annotated[
         str | None,
         typer.Option(
@@ -113,6 +117,11 @@ def _danlu(
     and fields (FIELD=VALUE). A field's name may be
     cut to its end (lr for optimizer.lr). Example: danlu show tiny +swiglu lr=1e-3
     """
+    if lang is not None:
+        from danlu.spec.language import OWN, language
+
+        os.environ[OWN] = lang  # as for all that this command starts
+        language()
     if version:
         from danlu.spec import plugins
 

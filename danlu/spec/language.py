@@ -20,7 +20,9 @@ def language() -> str:
     else ``en``. Raises SpecError for another value of ``DANLU_LANG``."""
     if said := os.environ.get(OWN, ""):
         if said not in LANGUAGES:
-            raise SpecError(f"{OWN} = {brief(said)} is no language of danlu; set it to zh or en, or unset it")
+            raise SpecError(
+                f"{OWN} = {brief(said)} is no language of danlu; allowed: zh, en, or leave it unset"
+            )
         return said
     locale = next(filter(None, map(os.environ.get, LOCALE)), "")
     return "zh" if locale.lower().startswith("zh") else "en"

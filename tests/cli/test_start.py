@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from danlu.cli import start, tour
 from danlu.cli.main import app
 from danlu.files.json import write_json
 from danlu.lab.trial.kept import FILE
+from danlu.spec.errors import SpecError
 
 GROUP: Any = typer.main.get_command(app)
 
@@ -96,6 +98,16 @@ def test_a_shell_completes_names(typed: str, there: str, not_there: str) -> None
     )
     said = done.stdout.split()
     assert there in said and not_there not in said
+
+
+def test_a_language_is_chosen_by_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DANLU_LANG", "en")
+    said = {
+        lang: CliRunner().invoke(app, ["--lang", lang, "ideas", "swiglu"]).stdout for lang in ("en", "zh")
+    }
+    assert re.search("[\u4e00-\u9fff]", said["zh"]) and not re.search("[\u4e00-\u9fff]", said["en"])
+    with pytest.raises(SpecError, match="DANLU_LANG = 'fr' is no language of danlu; allowed: zh, en"):
+        CliRunner().invoke(app, ["--lang", "fr", "ideas"], catch_exceptions=False)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -100,7 +100,7 @@ def test_the_language(environment: Mapping[str, str], expected: str, monkeypatch
 
 def test_another_language_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DANLU_LANG", "fr")
-    with pytest.raises(SpecError, match="DANLU_LANG = 'fr' is no language of danlu; set it to zh or en"):
+    with pytest.raises(SpecError, match="DANLU_LANG = 'fr' is no language of danlu; allowed: zh, en"):
         language()
 
 
