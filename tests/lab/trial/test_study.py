@@ -411,6 +411,7 @@ def test_what_a_person_reads(lab: Lab) -> None:
     assert "+swiglu" in page and all(
         words in page for words in ("is correlation", "by seed", "Command: danlu")
     )
+    assert '<html lang="zh-CN">' in report(answer, "zh")  # there is Chinese for every heading
     figures = 4  # every pair, the difference over the updates, the curves of two ideas
     assert "The difference over the updates" in page and "What differs" in page
     links = re.findall(r'href="(\./[^"]+)"', page)
