@@ -8,7 +8,7 @@ import os
 def switch_on() -> None:
     """Let typer answer the shell, where that asks: whoever types no Tab pays nothing."""
     if "_DANLU_COMPLETE" in os.environ:
-        from typer.completion import completion_init
+        from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
 
