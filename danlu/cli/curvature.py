@@ -58,7 +58,7 @@ def curvature(
 
         return page(found)
 
-    end(lambda: found, lambda: _say(found), draw, path=html, force=force, as_json=as_json)
+    end("curvature", lambda: found, lambda: _say(found), draw, path=html, force=force, as_json=as_json)
 
 
 def _say(found: dict[str, Any]) -> None:

@@ -70,4 +70,4 @@ def depth(
     def found() -> dict[str, Any]:
         return {"update": update, "step": step, "arms": [arm.json() for arm in arms]}
 
-    end(found, tell, draw, path=html, force=force, as_json=as_json)
+    end("depth", found, tell, draw, path=html, force=force, as_json=as_json)

@@ -48,6 +48,7 @@ def save(figure: Figure, path: Path, force: bool) -> None:
 
 
 def end(
+    verb: str,
     found: Callable[[], Any],
     tell: Callable[[], object],
     draw: Callable[[], str],
@@ -56,14 +57,14 @@ def end(
     force: bool,
     as_json: bool,
 ) -> None:
-    """After it: what ``draw`` makes goes to ``path``; what ``found`` gives is printed as JSON, or ``tell``
-    says it."""
+    """After it: what ``draw`` makes goes to ``path``; what ``found`` gives is printed as the JSON of
+    ``verb``, or ``tell`` says it."""
     if path is not None:
         from danlu.files.overwrite import write_output
 
         write_output(path, draw(), force)
     if as_json:
-        print_json(found())
+        print_json(verb, found())
         return
     tell()
     if path is not None:

@@ -37,7 +37,7 @@ def graph(
         title = " ".join(words or ["tiny"])
         return Graph(found["graph"], _told(found["graph"]), title, _about(found)).svg()
 
-    end(lambda: found, lambda: _say(found), draw, path=svg, force=force, as_json=as_json)
+    end("graph", lambda: found, lambda: _say(found), draw, path=svg, force=force, as_json=as_json)
 
 
 def _say(found: dict[str, Any]) -> None:

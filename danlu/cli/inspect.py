@@ -90,7 +90,7 @@ def inspect(
 
         told = [side.json() for side in sides]
         names = dict.fromkeys(name for side in told for name in side["statistics"])
-        print_json({"sides": told, "definitions": definitions(list(names))})
+        print_json("inspect", {"sides": told, "definitions": definitions(list(names))})
     else:
         _tell(sides[-1:] if checkpoints else sides)
 
@@ -116,7 +116,7 @@ def _measures(folders: list[Path], names: list[str], as_json: bool) -> None:
             {"folder": str(folder), "measures": finite(values)}
             for folder, values in zip(folders, found, strict=True)
         ]
-        print_json({"sides": told})
+        print_json("inspect", {"sides": told})
         return
     rows = [[name, *(f"{values[name]:.6g}" for values in found)] for name in names]
     print_table([["", *map(str, folders)], *rows] if len(folders) > 1 else rows)

@@ -40,7 +40,7 @@ def import_(
     fields = imported.experiment.model.model_dump(mode="json")
     if as_json:
         run = None if to is None else str(to)
-        print_json({"model": fields, "parameters": parameters, "notes": notes, "run": run})
+        print_json("import", {"model": fields, "parameters": parameters, "notes": notes, "run": run})
         return
     print_yaml(dump({"model": fields}))
     for note in notes:

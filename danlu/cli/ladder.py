@@ -75,7 +75,7 @@ def ladder(
         on_plan=(lambda plan: None) if as_json else _tell_plan,
     )  # fmt: skip
     if as_json:
-        print_json(result)
+        print_json("ladder", result)
         return
     if not dry_run:
         _tell(result)

@@ -80,7 +80,7 @@ def ledger(
             entries = read(file)
             found = due(entries, facts, what)
             if as_json:
-                print_json([{"id": one.entry.id, "reasons": list(one.reasons)} for one in found])
+                print_json("ledger", [{"id": one.entry.id, "reasons": list(one.reasons)} for one in found])
                 return
             title = titles([one.entry for one in found], entries)
             for one in found:
@@ -122,7 +122,7 @@ def _list(entries: Sequence[Entry], file: Path, everything: bool, as_json: bool)
     from danlu.lab.ledger.table import listing, meanings
 
     if as_json:
-        print_json([entry.written() for entry in entries])
+        print_json("ledger", [entry.written() for entry in entries])
         return
     if not entries:
         say(f"no verdicts in {file} yet; danlu try and danlu prove write them")
@@ -140,7 +140,7 @@ def _tell(entry: Entry, as_json: bool) -> None:
 
     said: dict[str, Any] = entry.written()
     if as_json:
-        print_json(said)
+        print_json("ledger", said)
     else:
         print_yaml(dump(said))
 
@@ -149,7 +149,7 @@ def _found(matches: Sequence[Match], entries: Sequence[Entry], as_json: bool) ->
     from danlu.lab.ledger.table import likeness
 
     if as_json:
-        print_json([{"how": match.how, **match.entry.written()} for match in matches])
+        print_json("ledger", [{"how": match.how, **match.entry.written()} for match in matches])
         return
     if not matches:
         say("nothing like it was tried")
@@ -163,7 +163,7 @@ def _judged(found: Judgement, entries: Sequence[Entry], as_json: bool) -> None:
     from danlu.lab.ledger.table import sections
 
     if as_json:
-        print_json(found.json())
+        print_json("ledger", found.json())
         return
     if not found.asked:
         say("nothing was asked yet")

@@ -131,7 +131,7 @@ def _danlu(
     elif json_schema is not None:
         from danlu.cli import schemas
 
-        print_json(schemas.json_schema(json_schema))
+        print_json(None, schemas.json_schema(json_schema))
     elif context.invoked_subcommand is None:
         start()
 

@@ -51,9 +51,20 @@ def say_drawn(text: str) -> None:
     print(text)
 
 
-def print_json(value: Any) -> None:
-    """One JSON document. Not-a-number has no JSON and is refused."""
+def print_json(verb: str | None, value: Any) -> None:
+    """One JSON document, ``signed`` by the verb if there is one. Not-a-number has no JSON and is refused."""
+    value = value if verb is None else signed(verb, value)
     print(escape_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)))
+
+
+def signed(verb: str, value: Any) -> Any:
+    """``value`` with ``schema``, the name and version of what the verb prints: an object says it, of a list
+    each item. One that says which it is stays as it is."""
+    from danlu.cli.schemas import name
+
+    if isinstance(value, list):
+        return [signed(verb, one) for one in value]
+    return {"schema": name(verb), **value}
 
 
 def print_yaml(text: str) -> None:

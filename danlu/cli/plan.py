@@ -61,7 +61,7 @@ def plan(
     of = here() if device == HERE else known(device)
     found = mesh_plan(experiment, of, devices, price=price, mfu=mfu)
     if as_json:
-        print_json(found)
+        print_json("plan", found)
         return
     for note in found["notes"]:
         tell(f"note: {note}")

@@ -39,6 +39,7 @@ def profile(
         return
     title = f"Profile of {' '.join(words or ['tiny'])}"
     end(
+        "profile",
         lambda: found,
         lambda: _tell(found),
         lambda: page(found, title),

@@ -9,7 +9,7 @@ import typer
 
 from danlu.cli import completion
 from danlu.cli.options import Studies, Workers
-from danlu.cli.output import Force, print_json, print_table, say, tell
+from danlu.cli.output import Force, print_json, print_table, say, signed, tell
 from danlu.cli.show import AsJson
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _prove(
             found.append(result)
             _tell(result, chosen, width, as_json)
     if as_json:
-        say(to_json([asdict(result) for result in found], indent=2))
+        say(to_json(signed("prove", [asdict(result) for result in found]), indent=2))
     else:
         for word, meaning in BESIDE.items():
             if any(word in result.said.partition("(")[2] for result in found):
@@ -207,6 +207,7 @@ def _list(chosen: dict[str, Claim], as_json: bool) -> None:
 
     if as_json:
         print_json(
+            "prove",
             [
                 {
                     "name": name,
@@ -214,7 +215,7 @@ def _list(chosen: dict[str, Claim], as_json: bool) -> None:
                     **claim.model_dump(mode="json"),
                 }
                 for name, claim in chosen.items()
-            ]
+            ],
         )
     else:
         lang = language()

@@ -106,7 +106,7 @@ def quantize(
             tell=working,
         )
     if as_json:
-        print_json(found)
+        print_json("quantize", found)
     else:
         _tell(found)
 

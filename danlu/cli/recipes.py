@@ -48,7 +48,7 @@ def recipes(
         rows = _sorted(rows, sort)
     if as_json:
         by_name = {entry.name: entry for entry in found}
-        print_json([row | _about(by_name[row["name"]]) for row in rows])
+        print_json("recipes", [row | _about(by_name[row["name"]]) for row in rows])
         return
     table = [list(COLUMNS.values()), *([_shown(key, row[key]) for key in COLUMNS] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -64,7 +64,7 @@ def referee(
         for line in details(answer):
             say(line)
         return answer.exit_verdict if exit_verdict else answer.exit_code
-    print_json(answer.json())
+    print_json("referee", answer.json())
     if answer.why:
         tell(f"danlu: {answer.outcome}: {answer.why}")
     return answer.exit_verdict if exit_verdict else answer.exit_code

@@ -82,7 +82,7 @@ def runs(
     most = ((0 if as_json else SHOWN) if limit is None else limit) or len(items)
     if as_json:
         shown = [item for one in lists for item in one][:most]
-        print_json([(table.group_json if group else table.run_json)(item) for item in shown])
+        print_json("runs", [(table.group_json if group else table.run_json)(item) for item in shown])
     elif items:
         _print_lists(lists, names, group, most)
         if len(items) > most:
@@ -146,6 +146,7 @@ def compare(
     if figure is not None:
         save(report.gain(found, x) or report.chart(found, x), figure, force)
     end(
+        "compare",
         lambda: report.to_json(found),
         lambda: _tell(found, x),
         lambda: report.html(found, x, *([html] if html else [])),

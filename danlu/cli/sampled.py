@@ -27,7 +27,7 @@ def written(
         some = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
         tell(f"the run's tokenizer does not know {some}; the model saw a placeholder there")
     if as_json:
-        print_json({"run": str(run), "step": loaded.step, "prompt": prompt, "text": text})
+        print_json("sample", {"run": str(run), "step": loaded.step, "prompt": prompt, "text": text})
     else:
         say_exactly(text if chat else prompt + text)
 
@@ -45,7 +45,7 @@ def generated(
     shown = loaded.objective.show(samples.data)  # type: ignore[attr-defined]
     if as_json:
         said = {"run": str(run), "step": loaded.step, "kind": shown.kind, **samples.record()}
-        print_json(said | (shown.data if out is None else {"out": str(out)}))
+        print_json("sample", said | (shown.data if out is None else {"out": str(out)}))
         return
     if out is None:
         say(shown.text)
@@ -65,6 +65,6 @@ def answered(loaded: LoadedRun, run: Path, out: Path | None, force: bool, as_jso
         tell(f"{out}: {', '.join(found.pictures)}")
     if as_json:
         data = found.data if out is None else {"out": str(out)}
-        print_json({"run": str(run), "step": loaded.step, "kind": found.kind, **data})
+        print_json("sample", {"run": str(run), "step": loaded.step, "kind": found.kind, **data})
     elif out is None:
         say(found.text)

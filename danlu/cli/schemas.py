@@ -1,7 +1,8 @@
 """What ``--json`` prints, verb by verb: a version, and what is in it.
 
 The version of a verb counts up when something that was there goes, or means something else. What is added
-beside it changes no version, and is none of the shape's business (``danlu.files.json.misfit``).
+beside it changes no version, and is none of the shape's business (``danlu.files.json.misfit``). Every object
+that is printed says which it is, ``schema``, of a list each item (``danlu.cli.output.signed``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Schema(NamedTuple):
-    """``shape``: as in ``danlu.files.json.misfit``; a tuple: one of several, by the options."""
+    """``shape``: as in ``danlu.files.json.misfit``, but for ``schema``; a tuple: one of several."""
 
     version: int
     shape: Any
@@ -332,14 +333,33 @@ SCHEMAS: dict[str, Schema] = {
 }  # fmt: skip
 
 
+def name(verb: str) -> str:
+    """What the output of a verb calls itself: ``danlu.laws.fit/2``."""
+    return f"danlu.{verb.replace(' ', '.')}/{SCHEMAS[verb].version}"
+
+
+def shape(verb: str) -> Any:
+    """The shape of what a verb prints, which says its name."""
+    return _named(SCHEMAS[verb].shape, name(verb))
+
+
+def _named(shape: Any, name: str) -> Any:
+    match shape:
+        case tuple():
+            return tuple(_named(one, name) for one in shape)
+        case list():
+            return [_named(shape[0], name)]
+    return {"schema": name, **shape}
+
+
 def json_schema(verb: str) -> dict[str, Any]:
     """The JSON Schema of what ``danlu VERB --json`` prints. Raises ``SpecError`` for no such verb."""
     if verb not in SCHEMAS:
         hint = did_you_mean(verb, SCHEMAS) or ";"
         raise SpecError(f"--json-schema = {verb!r}{hint} allowed: {either(SCHEMAS)}")
-    version, shape = SCHEMAS[verb]
+    version = SCHEMAS[verb].version
     about = {"$schema": DRAFT, "$id": f"urn:danlu:{verb.replace(' ', '-')}:{version}"}
-    return about | {"title": f"danlu {verb} --json", "version": version} | _schema(shape)
+    return about | {"title": f"danlu {verb} --json", "version": version} | _schema(shape(verb))
 
 
 def _schema(shape: Any) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def show(
     if costs or kernels or groups:
         _show_parts(experiment, costs, kernels, groups, as_json)
     elif as_json:
-        print_json(experiment.model_dump(mode="json"))
+        print_json("show", experiment.model_dump(mode="json"))
     else:
         said = " ".join(shlex.join([*words, *(["--shrink", shrink] if shrink else [])]).split())
         head = [f"danlu show {said}", *(f"{word}: {one}" for word, ones in became.items() for one in ones)]
@@ -88,7 +88,7 @@ def _show_parts(experiment: Any, costs: bool, kernels: bool, groups: bool, as_js
     ]
     found = [(name, of(experiment), tell) for asked, name, of, tell in parts if asked]
     if as_json:
-        print_json({name: said for name, said, _ in found})
+        print_json("show", {name: said for name, said, _ in found})
         return
     for i, (_, said, tell) in enumerate(found):
         if i:
@@ -110,7 +110,7 @@ def diff(a: Side, b: Side, as_json: AsJson = False) -> None:
         for field, left, right in difference(one, two):
             sides = {"a": left, "b": right}
             found.append({"field": field} | {k: v for k, v in sides.items() if v is not MISSING})
-        print_json(found)
+        print_json("diff", found)
     elif one == two:
         say("no difference")
     else:
@@ -145,7 +145,7 @@ def ideas(
         return
     found = catalog.ideas()
     if as_json:
-        print_json([_said(idea) for idea in found])
+        print_json("ideas", [_said(idea) for idea in found])
         return
     width = max((len(idea.name) for idea in found), default=0)
     lang = language()
@@ -189,7 +189,7 @@ def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
                 said["refused"] = str(error)
         found.append(said)
     if as_json:
-        print_json(found)
+        print_json("ideas", found)
         return
     lang = language()
     for i, said in enumerate(found):

@@ -71,7 +71,7 @@ def spikes(
 
         return page(found)
 
-    end(lambda: finite(found), tell, draw, path=html, force=force, as_json=as_json)
+    end("spikes", lambda: finite(found), tell, draw, path=html, force=force, as_json=as_json)
 
 
 def _tell(found: dict[str, Any]) -> None:

@@ -75,7 +75,7 @@ def sweep(
             retry=retry,
         )
     if as_json:
-        print_json(result)
+        print_json("sweep", result)
     else:
         _tell(result)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import say, tell
+from danlu.cli.output import say, signed, tell
 from danlu.cli.show import AsJson, Shrink, Words
 
 
@@ -64,7 +64,7 @@ def train(
     if as_json:
         from danlu.files.json import to_json
 
-        say(to_json(summary))
+        say(to_json(signed("train", summary)))
     else:
         _tell(summary)
     return 0

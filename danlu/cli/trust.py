@@ -32,7 +32,7 @@ def trust(
     with Queue(studies, workers=1) as queue:
         found = carry_out(file, queue)
     if as_json:
-        print_json([asdict(one) for one in found])
+        print_json("trust", [asdict(one) for one in found])
         return
     for one in found:
         say(f"{one.run} made again ({one.again}) is the same bit for bit")

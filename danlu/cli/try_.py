@@ -112,7 +112,7 @@ def try_(
     if figure is not None:
         save(main_figure(answer), figure, force=False)
     if as_json:
-        print_json([finding.json() for finding in answer.findings])
+        print_json("try", [finding.json() for finding in answer.findings])
         return
     for line in answered(answer, language()):
         say(line)
@@ -156,7 +156,7 @@ def _across(
     if figure is not None:
         save(main_figure(answer.ideas[0]), figure, force=False)
     if as_json:
-        print_json([idea.json() for idea in answer.ideas])
+        print_json("try", [idea.json() for idea in answer.ideas])
         return
     for idea in answer.ideas:
         say(sentence(idea, answer))

@@ -187,8 +187,10 @@ def _last_sentence(log: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Keep the study in the folder that is named."""
-    keep(Path(arguments[0]))
+    """Keep the study in the folder that is named; SIGTERM ends it politely."""
+    folder = Path(arguments[0])
+    signal.signal(signal.SIGTERM, lambda *_: (folder / STOP).touch())
+    keep(folder)
     return 0
 
 

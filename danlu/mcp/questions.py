@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, field_validator
 
+from danlu import code
 from danlu.lab.study import folder_name
 from danlu.mcp.inside import Refused, check_words
 
@@ -42,9 +43,9 @@ class Asked(Arguments):
 
     @property
     def name(self) -> str:
-        """The handle: equal questions have one."""
-        said = json.dumps(self.model_dump(mode="json"), sort_keys=True) + self.rule()
-        digest = hashlib.sha256(said.encode()).hexdigest()[:8]
+        """The handle: equal questions have one, by the same code of danlu."""
+        said = [json.dumps(self.model_dump(mode="json"), sort_keys=True), self.rule(), code.now().short]
+        digest = hashlib.sha256("\n".join(said).encode()).hexdigest()[:8]
         kind = self.model_dump()["kind"]
         return f"{folder_name('-'.join([kind, *self.words()]))[:48].rstrip('-.')}-{digest}"
 

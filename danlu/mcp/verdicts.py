@@ -148,7 +148,7 @@ def _ladder(
 def _laws(
     studies: Studies, name: str, question: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> dict[str, Any]:
-    long = ("covariance", "draws", "left_out", "residuals", "columns", "sources")
+    long = ("schema", "covariance", "draws", "left_out", "residuals", "columns", "sources")
     return {
         "verdict": None, "why": "a law describes points",
         **{key: value for key, value in answer.items() if key not in long},

@@ -38,6 +38,7 @@ from danlu.spec.schema import defaults
 
 DEFAULT = "tiny"
 RUN_FILE = "experiment.yaml"
+PRINTED = "danlu.show/1"  # what an experiment calls itself that danlu show --json printed
 
 
 def resolve(
@@ -141,8 +142,15 @@ def split(text: str) -> list[str]:
 def validate(values: Mapping[str, Any]) -> Experiment:
     """The experiment of a nested mapping over the defaults, with the errors of ``resolve``."""
     draft = _Draft()
-    draft.lay(nested(values))
+    draft.lay(nested(_unsigned(values)))
     return draft.check()
+
+
+def _unsigned(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An experiment that was printed, without its ``schema``."""
+    if values.get("schema") != PRINTED:
+        return values
+    return {name: value for name, value in values.items() if name != "schema"}
 
 
 class _Draft:
@@ -193,7 +201,7 @@ class _Draft:
             if "task" in values and "objective" not in values:
                 values["objective"] = values.pop("task")  # what it was called until version 0.3
             try:
-                self.lay(nested(values), label)
+                self.lay(nested(_unsigned(values)), label)
             except SpecError as error:
                 raise SpecError(f"{label}: {error}") from None
 

@@ -13,10 +13,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from danlu.cli import schemas
 from danlu.cli.main import app
-from danlu.cli.schemas import SCHEMAS, json_schema
+from danlu.cli.output import signed
+from danlu.cli.schemas import SCHEMAS, json_schema, shape
 from danlu.files.json import misfit
 from danlu.spec.errors import SpecError
+from danlu.spec.words import PRINTED, resolve, validate
 from tests.conftest import ROOT
 from tests.fuzz import world
 
@@ -126,14 +129,37 @@ def test_it_is_printed_with_its_version() -> None:
         json_schema("run")
 
 
+def test_every_output_says_which_it_is() -> None:
+    """An object itself, of a list each item; what says it already stays."""
+    assert signed("laws fit", {"schema": "danlu.laws.groups/1"}) == {"schema": "danlu.laws.groups/1"}
+    assert signed("runs", []) == []
+    assert signed("runs", [{"a": 1}, {"b": 2}]) == [
+        {"schema": "danlu.runs/1", "a": 1},
+        {"schema": "danlu.runs/1", "b": 2},
+    ]
+    assert next(iter(signed("laws plan", {"a": 1}))) == "schema"
+    for verb, (version, _) in SCHEMAS.items():
+        assert schemas.name(verb) == f"danlu.{verb.replace(' ', '.')}/{version}"
+
+
+def test_an_experiment_that_was_printed_is_read_back(tmp_path: Path) -> None:
+    """JSON is YAML, so that a file of it is an experiment; a schema of another name is a mistake."""
+    done = CliRunner().invoke(app, ["show", "nano", "lr=3e-4", "--json"])
+    said = json.loads(done.stdout)
+    assert said["schema"] == schemas.name("show") == PRINTED
+    (tmp_path / "printed.yaml").write_text(done.stdout)
+    assert resolve([str(tmp_path / "printed.yaml")]) == resolve("nano lr=3e-4") == validate(said)
+    with pytest.raises(SpecError, match="schema"):
+        validate(said | {"schema": "danlu.show/9"})
+
+
 def test_the_page() -> None:
     """docs/json.md: its schemas are there, and its program runs."""
     page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
     named = re.findall(r'--json-schema "?([a-z ]+[a-z])"?(?:  |\n)', page)
     assert len(named) == 2 and set(named) <= set(SCHEMAS)
     (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    command = "[sys.executable, '-m', 'danlu', '--json-schema', 'runs']"
-    exec(program.replace('["danlu", "--json-schema", "runs"]', command), {"sys": sys})
+    exec(program.replace('["danlu", ', "[sys.executable, '-m', 'danlu', "), {"sys": sys})
 
 
 @pytest.mark.parametrize(
@@ -165,7 +191,7 @@ def test_what_is_printed_fits(
         code = world.danlu(*shlex.split(command), "--json")
     out, err = capsys.readouterr()
     assert code == 0, err
-    assert misfit(json.loads(out), SCHEMAS[verb_of(command)].shape) == ""
+    assert misfit(json.loads(out), shape(verb_of(command))) == ""
 
 
 @pytest.fixture(scope="module")

@@ -134,15 +134,15 @@ def until(folder: Path, what: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["stop", "lease"])
+@pytest.mark.parametrize("how", ["signal", "lease"])
 def test_a_study_that_runs_is_ended_and_leaves_nothing_running(how: str) -> None:
     """SIGTERM to danlu saves its runs; no process of the session is left."""
     folder = order(TRY | {"on": LONG})
     process = begin(folder)
     try:
         until(folder, "training")
-        if how == "stop":
-            (folder / keeper.STOP).touch()
+        if how == "signal":
+            process.terminate()
         else:
             os.utime(folder / keeper.LEASE, (0, 0))
         process.wait(LIMIT)
@@ -152,7 +152,7 @@ def test_a_study_that_runs_is_ended_and_leaves_nothing_running(how: str) -> None
         end(process)
     said = state(folder)
     assert said["state"] == "stopped" and said["exit_code"] == 143
-    assert {"stop": "told to stop", "lease": "no server asked"}[how] in said["why"]
+    assert {"signal": "told to stop", "lease": "no server asked"}[how] in said["why"]
     assert any(Path("studies/runs").glob("*/summary.json"))
 
 

@@ -9,6 +9,7 @@ import pytest
 import typer
 from pydantic import ValidationError
 
+from danlu import code
 from danlu.cli.main import app
 from danlu.mcp.inside import Refused
 from danlu.mcp.questions import QUESTION, Asked, Referee
@@ -61,6 +62,12 @@ def test_equal_questions_have_one_handle_and_others_another() -> None:
     names = {read(said).name for said in EVERY}
     assert len(names) == len(EVERY)
     assert read({**EVERY[0], "seeds": 6}).name != first.name
+
+
+def test_after_an_edit_of_the_code_it_is_another_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = read(EVERY[0]).name
+    monkeypatch.setattr(code, "now", lambda: code.Code({"nn/norms.py": "edited"}))
+    assert read(EVERY[0]).name != before
 
 
 def test_the_rule_of_a_referee_is_part_of_its_question(

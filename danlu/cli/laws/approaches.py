@@ -153,7 +153,7 @@ def _answer(
     def tell() -> None:
         _tell(main, found, flops, notes, warnings)
 
-    end(json, tell, draw, path=report, force=force, as_json=as_json)
+    end(f"laws {main}", json, tell, draw, path=report, force=force, as_json=as_json)
 
 
 def _tell(main: str, found: Any, flops: list[float], notes: list[str], warnings: list[Any]) -> None:

@@ -113,7 +113,7 @@ def chain(
 
         return html(found, held, predicted, str(file), warnings)
 
-    end(json, tell, draw, path=report, force=force, as_json=as_json)
+    end("laws chain", json, tell, draw, path=report, force=force, as_json=as_json)
 
 
 def _places(found: Any, asked: list[dict[str, list[float]]]) -> list[dict[str, float]]:

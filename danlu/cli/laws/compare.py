@@ -39,8 +39,9 @@ def compare(
             for s in scores
         ]  # fmt: skip
         print_json(
+            "laws compare",
             {"hold_out": hold_out, "laws": laws_, "warnings": [one.json() for one in got.warnings]}
-            | got.json()
+            | got.json(),
         )
         return
     for note in got.notes:

@@ -74,7 +74,7 @@ def design(
     )  # fmt: skip
     warnings += found.warnings
     if as_json:
-        print_json({
+        print_json("laws design", {
             "target": found.target, **found.interval(found.half).json(), "budget": budget, "rank": rank,
             "runs": [
                 {

@@ -124,7 +124,15 @@ def fit(
 
         return html(found, str(file))
 
-    end(lambda: found.json(draws) | got.json(), tell, draw, path=report, force=force, as_json=as_json)
+    end(
+        "laws fit",
+        lambda: found.json(draws) | got.json(),
+        tell,
+        draw,
+        path=report,
+        force=force,
+        as_json=as_json,
+    )
 
 
 def _print_audit(audit: Any, warnings: list[Any]) -> None:

@@ -39,7 +39,7 @@ def of_groups(
 
         return groups_html(found, str(file))
 
-    end(json, lambda: _tell(law, got, found), draw, path=report, force=force, as_json=as_json)
+    end("laws fit", json, lambda: _tell(law, got, found), draw, path=report, force=force, as_json=as_json)
 
 
 def _tell(law: Any, got: Any, found: Any) -> None:

@@ -83,7 +83,7 @@ def influence(
     warnings = [*got.warnings, *fitted.warnings]
     parts = {"rows": found.rows[:most], "clusters": found.clusters[:most], "groups": found.groups}
     if as_json:
-        print_json({
+        print_json("laws influence", {
             "law": wanted.name,
             "points": got.points.size,
             "parameters": dict(zip(wanted.keys, fitted.vector.tolist(), strict=True)),

@@ -154,7 +154,7 @@ def plan(
             sections.append(("Published laws", Table(_published(others))))
         write_output(report, html(made, sections, warnings, run.command if run else None), force)
     if as_json:
-        print_json(_json(made, run, others, warnings))
+        print_json("laws plan", _json(made, run, others, warnings))
         return
     say(f"{made.basis.law.formula}, {made.basis.source}")
     for i, warning in enumerate(warnings):

@@ -70,7 +70,7 @@ def predict(
     saved, notes = _fit(source, law, column, where, unit, cluster)
     found = prediction_of(saved, _all_places(saved, sizes, places), far=far)
     if as_json:
-        print_json(found.json())
+        print_json("laws predict", found.json())
         return
     for note in notes:
         say(note)

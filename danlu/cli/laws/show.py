@@ -22,7 +22,7 @@ def show(
 
     if name is None:
         if as_json:
-            print_json([_about(one) for one in LAWS.values()])
+            print_json("laws show", [_about(one) for one in LAWS.values()])
             return
         rows = [("name", "predicts", "from", "paper")]
         for one in LAWS.values():
@@ -31,7 +31,7 @@ def show(
         return
     one = law(name)
     if as_json:
-        print_json(_about(one))
+        print_json("laws show", _about(one))
         return
     say(f"{one.title}\n{one.formula}\n{one.text}\n{one.paper}\n")
     print_table([(p.name, f"{p.meaning}{', ' + p.unit if p.unit else ''}") for p in one.parameters])
