@@ -45,8 +45,9 @@ def test_runs_of_layers():
 def test_json_is_what_python_says():
     words = ["tiny", "+window", "train.device=cpu"]
     said = json.loads(danlu("show", *words, "--costs", "--kernels", "--json"))
-    assert said == {"costs": costs(resolve(words)), "kernels": report(resolve(words))}
-    assert set(json.loads(danlu("show", *words, "--kernels", "--json"))) == {"kernels"}
+    of = {"costs": costs(resolve(words)), "kernels": report(resolve(words))}
+    assert said == {"schema": "danlu.show/1", **of}
+    assert set(json.loads(danlu("show", *words, "--kernels", "--json"))) == {"schema", "kernels"}
 
 
 @pytest.mark.parametrize("idea", ["+mla", "+lru-attention", "+masked-lm", "+span-corruption", "+untied"])

@@ -32,8 +32,9 @@ def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) 
     )
     assert code == 0 and "decision: adopt" in out
     (only,) = read(Path("ledger.yaml"))
-    assert json.loads(said(capsys, "--json")[1]) == [only.written()]
-    assert json.loads(said(capsys, "show", "qk", "--json")[1]) == only.written()
+    written = {"schema": "danlu.ledger/2", **only.written()}
+    assert json.loads(said(capsys, "--json")[1]) == [written]
+    assert json.loads(said(capsys, "show", "qk", "--json")[1]) == written
     assert said(capsys, "due") == (0, "nothing is due\n", "")
     reconsidered = ("decide", "1", "adopt", "--because", "it helps", "--revisit")
     assert "in words, which danlu ledger due does not watch" in said(capsys, *reconsidered, "when done")[2]

@@ -20,7 +20,7 @@ KEYS = {
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert danlu("profile", *small.words(small.corpus(tmp_path)), "--steps", "1", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == KEYS
+    assert set(found) == KEYS | {"schema"}
     assert set(found["operators"][0]) == {"operator", "calls", "share"}
 
 

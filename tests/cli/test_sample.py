@@ -44,7 +44,7 @@ def test_masked_diffusion_writes_in_steps(tmp_path: Path, capsys: pytest.Capture
 
 def test_json(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, run, "--prompt", "the ", "--tokens", "5", "--json"))
-    assert set(found) == {"run", "step", "prompt", "text"}
+    assert set(found) == {"schema", "run", "step", "prompt", "text"}
     assert (found["run"], found["step"], found["prompt"]) == (run, 3, "the ")
 
 
