@@ -40,7 +40,7 @@ def test_diff() -> None:
     assert danlu("diff", "tiny", "tiny").stdout == "no difference\n"
     rows = json.loads(danlu("diff", "tiny", "tiny model.norm=layer", "--json").stdout)
     assert {"schema": "danlu.diff/1", "field": "model.norm.kind", "a": "rms", "b": "layer"} in rows
-    assert {"field": "model.norm.bias", "b": False} in rows
+    assert {"schema": "danlu.diff/1", "field": "model.norm.bias", "b": False} in rows
 
 
 def test_lists() -> None:
