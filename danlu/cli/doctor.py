@@ -27,7 +27,7 @@ def doctor(as_json: AsJson = False) -> None:
     if watched:
         show_progress("")
     if as_json:
-        print_json(found)
+        print_json("doctor", found)
         return
     _tell(found, of_machine.unsupported())
 
