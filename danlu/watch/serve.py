@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -52,6 +53,8 @@ def serve(
 
     keys, at = Keys(), listening.getsockname()[1]
     app = make(folder, keys=keys, port=at, names=names)
+    # Until somebody has opened the address the runs are read, and what that imports.
+    threading.Thread(target=app.state.place.runs, daemon=True).start()
     for line in said(keys, at, names, host):
         say(line)
     config = uvicorn.Config(
@@ -112,6 +115,7 @@ def listen(host: str, port: int | None) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((host, at))
+            found.listen(128)  # from now on who asks waits, though nobody answers yet
             return found
         except OSError as error:
             found.close()
