@@ -88,7 +88,7 @@ def test_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert found.to_dict() == printed(capsys)
     assert found.meetings[0].differences[0].value == 0.25
     assert [side.final for side in found.sides] == [(2.5,), (2.75,)]
-    html = check(found, charts=1)
+    html = check(found, charts=2)  # the paired difference, the curves
     assert "&lt;a&gt;" in html and "optimizer.lr" in html and "+0.2500" in html
     same = danlu.compare(danlu.run(folders[0]), *danlu.runs(folders[1]), x="time")
     assert same == found
