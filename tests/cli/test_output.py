@@ -40,7 +40,7 @@ def test_lines_and_tables(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_stays_the_same_document(capsys: pytest.CaptureFixture[str]) -> None:
     value = {EVIL: ["丹", "\udcff", "\U000e0041", "\x7f", "\n"]}
-    output.print_json(value)
+    output.print_json(None, value)
     out = capsys.readouterr().out
     assert json.loads(out) == value
     assert not OBEYED.search(out) and "丹" in out and "\U000e0041" not in out
