@@ -92,8 +92,8 @@ def _tell(found: dict[str, Any]) -> None:
         head = ("", "rows", "memory", "an update", f"{unit}/s", "MFU")
         print_table([head, *map(_row, fits[:SHOWN])])
     if others:
-        what = f"{len(others)} others are not" if fits else f"None of {len(others)} meshes is"
-        say(f"\n{what} possible or fit{'' if fits else 's'}, such as")
+        many = f"{len(others)} others are impossible" if fits else f"All {len(others)} meshes are impossible"
+        say(f"\n{many} or do not fit, such as")
         reasons = {one["why"]: one["said"] for one in reversed(others)}  # each once, by its first mesh
         print_table([(said, why) for why, said in list(reasons.items())[::-1][:SHOWN]], indent="  ")
     if found["chosen"] is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -86,12 +87,19 @@ def tour(
 
 def _carry_out(words: list[str], folder: Path) -> None:
     """Run danlu in ``folder``; where it fails the tour ends as it does."""
-    done = subprocess.run(
-        [sys.executable, "-m", "danlu", *words], cwd=folder, env=_environment(), check=False
-    )
-    if done.returncode:
+    command = [sys.executable, "-m", "danlu", *words]
+    with subprocess.Popen(command, cwd=folder, env=_environment()) as process:
+        # A terminal sends Ctrl-C to both; SIGTERM comes to us alone.
+        before = signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            code = process.wait() or 130
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    if code:
         tell(f"danlu: the tour ends here; danlu tour --folder {shlex.quote(str(folder))} goes on with it")
-        raise typer.Exit(done.returncode)
+        raise typer.Exit(128 - code if code < 0 else code)
 
 
 def _environment() -> dict[str, str]:

@@ -17,11 +17,13 @@ _NEAR = 1000  # bytes
 def check_output(path: Path, force: bool = False) -> None:
     """Raises ``FileError`` unless ``path`` may be written: it is new, or holds ``MARK``, or ``force`` is set.
 
-    A folder, a device or a pipe is refused in any case, and so is a folder above it that cannot be written.
-    To be called before the work that fills the file.
+    A folder, a device or a pipe is refused in any case, and so is a folder above it that is not there or
+    cannot be written. To be called before the work that fills the file.
     """
     if not os.path.lexists(path):
         above = path.absolute().parent
+        if not os.path.lexists(above):
+            raise cannot_write(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         if os.path.isdir(above) and not os.access(above, os.W_OK | os.X_OK):
             raise cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
         return

@@ -15,12 +15,9 @@ import danlu
 from danlu import data, parts, spec
 from danlu.code import Recording
 from danlu.files.json import read_object, write_json
-from danlu.files.write import write_atomically
 from danlu.nn.kernels import kernel_choice, to_keep
 from danlu.objectives import HeldOut, check_passes
 from danlu.objectives.hidden import without_maps
-from danlu.spec.replay import difference, to_yaml
-from danlu.spec.words import resolve
 from danlu.train import compiling, machine, shapes, store, taught
 from danlu.train.assemble import assemble, objective_of, outline
 from danlu.train.callbacks import Callback
@@ -29,7 +26,7 @@ from danlu.train.clock import Clock
 from danlu.train.communication import sent
 from danlu.train.environment import differs, environment, write_code
 from danlu.train.errors import RunError
-from danlu.train.folder import RunFolder, new_run
+from danlu.train.folder import RunFolder
 from danlu.train.interrupt import Ended, Interrupt
 from danlu.train.kernels import try_flex
 from danlu.train.load import TOKENIZER, check_data, load_run
@@ -37,6 +34,7 @@ from danlu.train.machine import PRECISIONS, keep_memory, pick_device, pick_preci
 from danlu.train.memory import check_memory
 from danlu.train.metrics import MetricsFile
 from danlu.train.metrics import read as metrics_of
+from danlu.train.opened import open_folder
 from danlu.train.parallel import Processes, processes
 from danlu.train.plan import check_counts
 from danlu.train.regime import regime
@@ -128,7 +126,7 @@ class Run:
 
     def open(self, folder: Path | None, name: str) -> RunFolder:
         """Its folder, made and locked: ``folder``, or a new one under ``runs/``."""
-        opened = _open(self.experiment, folder, name, self.group)
+        opened = open_folder(self.experiment, folder, name, self.group)
         self.path = opened.path
         return opened
 
@@ -355,33 +353,6 @@ class Run:
 def _parameters(trainer: Trainer) -> int:
     """Of the network; what a teacher's hidden states are mapped by is none of it."""
     return sum(p.numel() for p in without_maps(dict(trainer.made.whole.named_parameters())).values())
-
-
-def _open(experiment: spec.Experiment, folder: Path | None, name: str, group: Processes) -> RunFolder:
-    """The run's folder, which the first process makes and locks."""
-    opened: list[RunFolder] = []
-
-    def make() -> Path:
-        path = folder or new_run("runs", name)
-        text = to_yaml(experiment)
-        opened.append(RunFolder.create_or_open(path, text, lambda old, new: _differs(path, experiment)))
-        return path
-
-    path = group.on_first(make)
-    return opened[0] if opened else RunFolder(path)
-
-
-def _differs(folder: Path, experiment: spec.Experiment) -> str:
-    """What this experiment would change in the run that is there, in words."""
-    there = RunFolder(folder)
-    if not there.environment.exists() and store.latest_step(folder) is None:
-        write_atomically(there.experiment, to_yaml(experiment).encode())  # it never began: nothing to protect
-        return ""
-    return "; ".join(
-        f"{field} is {old} there and {new} here"
-        for field, old, new in difference(resolve([str(there.experiment)]), experiment)
-        if not field.startswith("train.mesh.")  # where it computes, and not what
-    )
 
 
 def finished(trainer: Trainer) -> dict[str, Any] | None:

@@ -86,7 +86,15 @@ def test_version_and_help() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["--help"], ["show", "tiny"], ["show", "--help"], ["diff", "tiny", "gpt2-124m"], ["recipes"], ["ideas"]],
+    [
+        [],
+        ["--help"],
+        ["show", "tiny"],
+        ["show", "--help"],
+        ["diff", "tiny", "gpt2-124m"],
+        ["recipes"],
+        ["ideas"],
+    ],
     ids=" ".join,
 )
 def test_reading_never_loads_torch(words: list[str]) -> None:

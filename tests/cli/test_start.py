@@ -53,7 +53,19 @@ def carried_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[st
     """What the tour would carry out; of it, the first leaves what a trial leaves."""
     done: list[list[str]] = []
 
-    def run(command: list[str], cwd: Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    class Ends:
+        def __init__(self, command: list[str], cwd: Path, **more: Any) -> None:
+            self.code = run(command, cwd)
+
+        def __enter__(self) -> Ends:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def wait(self) -> int:
+            return self.code
+
+    def run(command: list[str], cwd: Path) -> int:
         done.append(command[3:])
         trial = Path(cwd) / "studies" / "try-one"
         if len(done) == 1:
@@ -61,9 +73,9 @@ def carried_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[st
             run = {"seed": 0, "baseline": "base-1", "variant": "base-+qk-norm-1"}
             about = {"idea": "+qk-norm", "at": "steps", "metric": "loss", "unit": "", "better": "lower"}
             write_json(trial / FILE, [about | {"runs": [run]}])
-        return subprocess.CompletedProcess(command, 3 if command[3] == "ladder" else 0)
+        return 3 if command[3] == "ladder" else 0
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "Popen", Ends)
     return done
 
 

@@ -77,3 +77,8 @@ def test_the_verbs(
     said = capsys.readouterr().err
     assert said.startswith("danlu: ") and said.count("\n") == 1
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_folder_that_is_not_there_is_told_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="No such file or directory"):
+        check_output(tmp_path / "nowhere" / "page.html")

@@ -6,8 +6,11 @@ import sys
 import pytest
 
 from danlu.files.lock import Held
+from danlu.spec import resolve
+from danlu.spec.replay import to_yaml
 from danlu.train.errors import RunError
 from danlu.train.folder import RunFolder, new_run
+from tests.train import small
 
 HOLD = """
 import sys
@@ -101,3 +104,31 @@ def test_new_runs_get_names_of_their_own(tmp_path, monkeypatch):
 def test_no_torch():
     code = "import danlu.train.folder, danlu.train.metrics, danlu.train.clock, danlu.train.environment, sys"
     subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"experiment.yaml": "valuable: 1\n"}, "holds 'experiment.yaml', which is no experiment"),
+        (
+            {"experiment.yaml": "valuable: 1\n", "metrics.jsonl": "my own rows\n"},
+            "holds 'metrics.jsonl' but no",
+        ),
+        ({"experiment.yaml": "\x00"}, "holds 'experiment.yaml', which is no experiment"),
+    ],
+)
+def test_a_folder_of_somebodys_own_is_left_alone(tmp_path, files, said):
+    """Its files only have the names that a run's have."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    with pytest.raises(RunError, match=said):
+        small.run(small.corpus(tmp_path), folder)
+    assert {path.name: path.read_text() for path in folder.iterdir() if path.name[0] != "."} == files
+
+
+def test_a_run_that_never_began_is_begun_anew_whatever_its_experiment(tmp_path):
+    corpus, folder = small.corpus(tmp_path), tmp_path / "run"
+    RunFolder.create_or_open(folder, to_yaml(resolve(small.words(corpus, "train.steps=9")))).close()
+    assert small.run(corpus, folder, "train.steps=2")["steps"] == 2

@@ -77,7 +77,7 @@ def gain_over_updates(answer: Answer) -> Chart | None:
     loss = loss_of(answer.metrics)
     for name, said in ((answer.metric.name, _measured(answer)), ("loss", f"training loss, {loss.unit}")):
         over, counts = {}, {}
-        for idea in answer.by_idea:
+        for idea in _run(answer):
             folders = _pairs(answer, idea)
             curves = [(read_curve(b, name), read_curve(v, name)) for b, v in folders.values()]
             if len(rows := paired_over(curves)) > 2:
@@ -95,7 +95,7 @@ def _measured(answer: Answer) -> str:
 def what_differs(answer: Answer) -> Table:
     """The fields in which the sides of each idea differ at equal steps: the idea's own, the best rates."""
     rows: list[tuple[object, ...]] = [("idea", "field", "baseline", "variant")]
-    for idea in answer.by_idea:
+    for idea in _run(answer):
         baseline, variant = answer.sides[idea, "steps"]
         for field, before, after in difference(baseline.experiment, variant.experiment):
             rows.append((idea, field, _brief(before), _brief(after)))
@@ -110,10 +110,15 @@ def _runs(answer: Answer) -> Iterator[tuple[object, ...]]:
     """Both runs of each pair at equal steps, as links from the page."""
     yield "idea", "seed", "baseline", "variant"
     here = os.path.realpath(answer.study.path)
-    for idea in answer.by_idea:
+    for idea in _run(answer):
         for seed, folders in _pairs(answer, idea).items():
             places = (os.path.relpath(os.path.realpath(folder), here) for folder in folders)
             yield idea, seed, *(Link(os.path.basename(place), place) for place in places)
+
+
+def _run(answer: Answer) -> list[str]:
+    """The ideas of which there are pairs: of a void one there are none."""
+    return [idea for idea in answer.by_idea if (idea, "steps") in answer.sides]
 
 
 def _pairs(answer: Answer, idea: str) -> dict[int, tuple[Path, Path]]:
