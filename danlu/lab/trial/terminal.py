@@ -85,13 +85,17 @@ def _of_idea(idea: str, found: Sequence[Finding]) -> Iterator[str]:
         if f.note and f.verdict != "void":
             yield f"  equal {EQUAL[f.pairs.at]}: {f.note}"
     first = found[0]
-    if first.verdict == "not shown" and first.more is None:
+    if first.verdict == "not shown" and first.more is None and len(first.pairs.differences) > 1:
         yield "  a thousand more seeds would not decide, if mean and spread stay as they are"
     if first.tuned:
         yield from _tuned(first.tuned)
-    if first.why.moved:
+    if first.why.moved and first.why.seeds == 1:
+        yield "  what moved most inside, at equal steps; of one seed it may be noise:"
+        yield from (f"    {m['words']}" for m in first.why.moved)
+    elif first.why.moved:
         yield "  what moved most inside, at equal steps, in units of its noise over seeds:"
         yield from (f"    {m['score']:+6.1f}  {m['words']}; {m['when']}" for m in first.why.moved)
+    if first.why.moved:
         yield from (f"  did not move: {still['words']}" for still in first.why.still)
 
 

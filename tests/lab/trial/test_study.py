@@ -106,6 +106,12 @@ def test_weights_of_equal_shape_begin_equal(lab: Lab) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_of_one_seed_nothing_is_said_of_noise(lab: Lab) -> None:
+    said = "\n".join(details(lab.ask("swiglu", seeds=1)))
+    assert "of one seed it may be noise" in said
+    assert "units of its noise" not in said and "thousand" not in said
+
+
 def test_nothing_runs_twice_and_the_result_is_kept(lab: Lab) -> None:
     answer = lab.ask("model.layers=2")
     folder = answer.study.path
