@@ -214,7 +214,7 @@ def processes(device: torch.device, mesh: Mesh = Mesh()) -> Iterator[Processes]:
 
 
 def _join(dist: Any, count: int, device: torch.device) -> None:
-    rank = int(os.environ["RANK"])
+    rank = int(os.environ.get("RANK", "0"))  # where there is none, PyTorch says so
     at: dict[str, Any] = {"timeout": PATIENCE}
     if (store := meeting.store(rank, count, PATIENCE)) is not None:
         at |= {"store": store, "rank": rank, "world_size": count}
