@@ -8,7 +8,7 @@ from danlu import __version__
 from danlu.cli.output import print_table, say
 
 FIRST = (
-    ("danlu tour", "all of it, in five minutes"),
+    ("danlu tour", "all of it, in some ten minutes"),
     ("danlu doctor", "what this machine can do"),
     ("danlu train tiny", "train a network on a text: a minute"),
     ("danlu try qk-norm", "test whether an idea helps: some minutes"),

@@ -70,7 +70,7 @@ def tour(
 ) -> None:
     """Walk through the lab: try, why, across scale, ladder, plan.
 
-    It carries out five real commands, in some five minutes on two cores. A second tour in the same folder
+    It carries out five real commands, in some ten minutes on two cores. A second tour in the same folder
     finds its runs again. Example: danlu tour
     """
     folder.mkdir(parents=True, exist_ok=True)
