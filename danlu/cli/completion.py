@@ -14,12 +14,12 @@ def switch_on() -> None:
 
 
 def words(incomplete: str) -> list[str]:
-    """Recipes; after a + ideas, and after another + in a word of several."""
+    """Recipes; after a + ideas."""
+    if "+" in incomplete:
+        return ideas(incomplete)
     from danlu.spec import catalog
 
-    before, plus, last = incomplete.rpartition("+")
-    names = catalog.names("ideas" if plus else "recipes")
-    return [before + plus + name for name in names if name.startswith(last)]
+    return [name for name in catalog.names("recipes") if name.startswith(incomplete)]
 
 
 def ideas(incomplete: str) -> list[str]:

@@ -20,7 +20,7 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: danlu doctor
     """
-    from danlu.train import doctor as of_machine
+    from danlu.lab import doctor as of_machine
 
     watched = sys.stderr.isatty()
     found = of_machine.examine(show_progress if watched else lambda line: None)

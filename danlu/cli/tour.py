@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
-import danlu
 from danlu.cli.output import say, tell
 
 FOLDER = Path("danlu-tour")
@@ -87,8 +84,14 @@ def tour(
 
 def _carry_out(words: list[str], folder: Path) -> None:
     """Run danlu in ``folder``; where it fails the tour ends as it does."""
+    import signal
+    import subprocess
+
+    from danlu.lab.queue.processes import python_path
+
     command = [sys.executable, "-m", "danlu", *words]
-    with subprocess.Popen(command, cwd=folder, env=_environment()) as process:
+    environment = os.environ | {"PYTHONPATH": python_path()}
+    with subprocess.Popen(command, cwd=folder, env=environment) as process:
         # A terminal sends Ctrl-C to both; SIGTERM comes to us alone.
         before = signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
         try:
@@ -100,13 +103,6 @@ def _carry_out(words: list[str], folder: Path) -> None:
     if code:
         tell(f"danlu: the tour ends here; danlu tour --folder {shlex.quote(str(folder))} goes on with it")
         raise typer.Exit(128 - code if code < 0 else code)
-
-
-def _environment() -> dict[str, str]:
-    """With the danlu that is running, which may be a checkout, wherever the command runs."""
-    here = str(Path(danlu.__file__).resolve().parents[1])
-    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _first_pair(studies: Path) -> dict[str, str]:

@@ -62,6 +62,11 @@ class Control:
         """What is wanted of a job: the last word on it or on all."""
         return self._jobs.get(job, self.all)
 
+    @property
+    def silent(self) -> bool:
+        """Whether every job is to run, as where nobody ever said anything."""
+        return self.all == "resume" and not self._jobs
+
     def look(self) -> bool:
         """Read what was appended since; whether anything was."""
         size = self._size()

@@ -132,16 +132,21 @@ class Group:
         return event
 
 
-def environment() -> dict[str, str]:
-    """One thread, GPUs numbered as nvidia-smi does, and the danlu that is running here."""
+def python_path() -> str:
+    """A ``PYTHONPATH`` by which a new process finds the danlu that is running here."""
     root, paths = str(Path(danlu.__file__).parents[1]), os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if root != sysconfig.get_path("purelib"):
         paths.append(root)
+    return os.pathsep.join(filter(None, paths))
+
+
+def environment() -> dict[str, str]:
+    """One thread, GPUs numbered as nvidia-smi does, and the danlu that is running here."""
     return os.environ | {
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTHONPATH": python_path(),
     }
 
 

@@ -225,6 +225,8 @@ class Queue:
             )
         if self._control.all == "stop":
             self._leave(BY_HAND)
+        if self._control.silent and not self._held:
+            return
         for first, some in self._running.items():
             if first in self._halted or all(self._wish(entry) == "resume" for entry in some):
                 continue

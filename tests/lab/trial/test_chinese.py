@@ -12,9 +12,12 @@ from danlu.draw import page
 from danlu.lab import regime
 from danlu.lab.regime import Regime
 from danlu.lab.statistics import Verdict
-from danlu.lab.trial import Finding, chinese, words
+from danlu.lab.trial import Finding, chinese
 from danlu.lab.trial.answer import EQUAL
+from danlu.lab.trial.chinese import CHINESE
 from danlu.lab.trial.cost import Cost
+from danlu.lab.trial.terminal import answered
+from danlu.lab.trial.words import ENGLISH
 from tests.lab.trial.test_words import BETTER, NONE, REGIME, answer, finding
 
 NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?(?:e\d+)?%?")
@@ -38,7 +41,7 @@ def numbers(text: str) -> list[str]:
 @pytest.mark.parametrize("name", CASES)
 def test_every_line_has_the_numbers_of_the_english_one(name: str) -> None:
     of = answer(*CASES[name])
-    english, said = words.answered(of), chinese.answered(of)
+    english, said = (answered(of, language) for language in ("en", "zh"))
     assert [numbers(line) for line in said] == [numbers(line) for line in english]
     commands = [re.findall(r"danlu try [^：]*$", line) for line in english]
     assert [re.findall(r"danlu try [^：]*$", line) for line in said] == commands
@@ -48,14 +51,14 @@ def test_every_line_has_the_numbers_of_the_english_one(name: str) -> None:
 def test_there_is_chinese_for_all_that_can_be_said() -> None:
     said: Any = Verdict
     assert set(chinese.VERDICTS) == {*said.__args__, "void", "not measured"}
-    assert chinese.NEXT.keys() == words.NEXT.keys()
-    assert chinese.REASONS.keys() == regime.REASONS.keys()
-    assert chinese.EQUAL.keys() == EQUAL.keys()
-    assert numbers(chinese.REASONS["tokens"]) == numbers(regime.REASONS["tokens"])
+    assert CHINESE.following.keys() == ENGLISH.following.keys()
+    assert CHINESE.reasons.keys() == ENGLISH.reasons.keys() == regime.REASONS.keys()
+    assert CHINESE.equal.keys() == ENGLISH.equal.keys() == EQUAL.keys()
+    assert numbers(CHINESE.reasons["tokens"]) == numbers(regime.REASONS["tokens"])
 
 
 def test_an_early_verdict_is_never_without_that_word() -> None:
-    early, late = (chinese.answered(answer(finding(BETTER, regime=of)))[0] for of in (SHORT, REGIME))
+    early, late = (answered(answer(finding(BETTER, regime=of)), "zh")[0] for of in (SHORT, REGIME))
     assert "更好（早期）" in early and "更好" in late and "早期" not in late
 
 

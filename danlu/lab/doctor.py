@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 import danlu
+from danlu.lab.queue.executors import cores
 from danlu.spec import Experiment, book
 from danlu.spec.errors import DanluError
 from danlu.train import compiling
@@ -48,7 +48,7 @@ def examine(progress: Callable[[str], None] = lambda line: None) -> dict[str, An
             "torch": torch.__version__,
         },
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": cores(),
         "memory": available(torch.device("cpu")),
         "disk": shutil.disk_usage(Path.cwd()).free,
         "device": device.type,

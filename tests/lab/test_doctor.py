@@ -7,8 +7,9 @@ from importlib import metadata
 import pytest
 import torch
 
+from danlu.lab import doctor
 from danlu.spec import Experiment, book, resolve
-from danlu.train import compiling, doctor
+from danlu.train import compiling
 from danlu.train.costs import costs
 from danlu.train.errors import RunError
 
