@@ -67,7 +67,7 @@ def runs(
     from danlu.lab.reading import table
     from danlu.lab.reading.code import NOT_OURS
     from danlu.lab.reading.groups import group as grouped
-    from danlu.lab.reading.selection import full_name, ranked, select
+    from danlu.lab.reading.selection import full_name, ranked_by, select
 
     chosen = select(_read(folders), where or ())
     if by_other_code:
@@ -76,9 +76,8 @@ def runs(
     names = [full_name(name, chosen) for name in wanted] if chosen else []
     items: list[Any] = list(grouped(chosen)) if group else chosen
     lists = [items] if items else []
-    if sort is not None and chosen:
-        minus = "-" if sort.startswith("-") else ""
-        lists = ranked(items, f"{minus}{full_name(sort.removeprefix('-'), chosen)}")
+    if sort is not None:
+        lists = ranked_by(items, sort, chosen)
     most = ((0 if as_json else SHOWN) if limit is None else limit) or len(items)
     if as_json:
         shown = [item for one in lists for item in one][:most]

@@ -46,8 +46,7 @@ class Chart(Figure):
         width: int = 640,
         height: int = 380,
     ) -> None:
-        self.x, self.y, self.title = x, y, title
-        self._caption, self._bands = caption, list[str]()
+        self.x, self.y, self.title, self._caption = x, y, title, caption
         self.log_x, self.log_y = log_x and not x_names, log_y and not y_names
         self.x_names = [cut(name, LONGEST_NAME) for name in x_names]
         self.y_names = [cut(name, LONGEST_NAME) for name in y_names]
@@ -58,8 +57,9 @@ class Chart(Figure):
     @property
     def caption(self) -> str:
         """What is written below: it names every band."""
-        bands = list(dict.fromkeys(self._bands))
-        named = [f"Band{'s' if len(self._bands) > 1 else ''}: {'; '.join(bands)}."] if bands else []
+        means = [mark.means for mark in self._marks if isinstance(mark, Band)]
+        said = "; ".join(dict.fromkeys(means))
+        named = [f"Band{'s' if len(means) > 1 else ''}: {said}."] if means else []
         return " ".join(filter(None, (self._caption, *named)))
 
     @caption.setter
@@ -83,8 +83,7 @@ class Chart(Figure):
         """The area between two curves; with the label of a line it takes that line's colour. ``means``: what
         lies within, such as 95 % intervals, which the caption says."""
         x = list(x)
-        self._bands.append(means)
-        return self._add(Band(_points(x, low), self._colour(label, colour), label, _points(x, high)))
+        return self._add(Band(_points(x, low), self._colour(label, colour), label, _points(x, high), means))
 
     def dots(
         self,
@@ -212,6 +211,9 @@ class Chart(Figure):
         """The lines whose names stand at their ends: all that have one, where they are few, the names short
         and the ends at the right; else none."""
         lines = {mark.label: mark for mark in self._marks if isinstance(mark, Line) and mark.label}
+        others = any(isinstance(mark, Cells) for mark in self._marks)
+        if not lines or others or self.x_names or self.y_names:
+            return []
         across = Scale(
             [x for mark in self._marks for x, _ in (*mark.points, *mark.reach)], 0, 1, log=self.log_x
         )
@@ -219,10 +221,9 @@ class Chart(Figure):
             max((across.at(x) for x, _ in mark.points if across.can(x)), default=0.0)
             for mark in lines.values()
         ]
-        longest = LETTER * max(map(len, lines), default=0)
-        others = any(isinstance(mark, Cells) for mark in self._marks)
-        few = len(lines) <= DIRECT and longest <= self.width / 4 and min(ends, default=0.0) >= NEAR
-        return list(lines.values()) if few and not (others or self.x_names or self.y_names) else []
+        longest = LETTER * max(map(len, lines))
+        few = len(lines) <= DIRECT and longest <= self.width / 4 and min(ends) >= NEAR
+        return list(lines.values()) if few else []
 
     def _legend(self, named: Sequence[Line]) -> list[list[Mark]]:
         """One of the marks with each other label, in rows that fit."""

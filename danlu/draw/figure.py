@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from pathlib import Path
 from typing import Any, Protocol
 
 from danlu.draw.paper import COLUMN, paper, pixels
 from danlu.draw.pdf import pdf
-from danlu.draw.xml import text
+from danlu.draw.xml import text, uri
 from danlu.files.errors import FileError
 from danlu.files.overwrite import check_output
 from danlu.files.paths import expanded
@@ -68,8 +67,8 @@ def check_figure(path: str | os.PathLike[str], force: bool = False) -> Path:
     return path
 
 
-class Drawn(Protocol):
-    """A figure, or a picture of pixels."""
+class Drawing(Protocol):
+    """A figure: a chart, points, a picture of pixels."""
 
     @property
     def caption(self) -> str: ...
@@ -77,9 +76,9 @@ class Drawn(Protocol):
     def svg(self) -> str: ...
 
 
-def as_image(figure: Drawn) -> str:
+def as_image(figure: Drawing) -> str:
     """HTML: an image that holds the drawing, since a style within a page would be one for the whole page."""
-    data = base64.b64encode(figure.svg().encode()).decode()
+    data = uri("image/svg+xml", figure.svg().encode())
     caption = f"<figcaption>{text(figure.caption)}</figcaption>" if figure.caption else ""
     alt = text(getattr(figure, "title", "") or figure.caption or "figure")
-    return f'<figure><img alt="{alt}" src="data:image/svg+xml;base64,{data}">{caption}</figure>'
+    return f'<figure><img alt="{alt}" src="{data}">{caption}</figure>'

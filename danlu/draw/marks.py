@@ -55,9 +55,10 @@ class Line(Mark):
 
 @dataclass(frozen=True)
 class Band(Mark):
-    """The area between ``points`` and ``tops``, two curves over the same x."""
+    """The area between ``points`` and ``tops``, two curves over the same x; ``means``: what lies within."""
 
     tops: Points = field(default_factory=list)
+    means: str = ""
 
     @property
     def reach(self) -> Points:

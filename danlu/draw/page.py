@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from collections.abc import Sequence
@@ -11,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from danlu.draw.figure import Figure
+from danlu.draw.figure import Drawing, Figure
 from danlu.draw.pdf import pdf
-from danlu.draw.xml import text
+from danlu.draw.xml import text, uri
 from danlu.files.overwrite import MARK
 
 LARGEST = 300_000  # letters of a figure that a page offers for papers
@@ -65,15 +64,6 @@ def _cell(cell: object) -> str:
     return cell.html() if isinstance(cell, Link) else text(cell)
 
 
-class Drawing(Protocol):
-    """A figure: a chart, points, a picture."""
-
-    @property
-    def caption(self) -> str: ...
-
-    def svg(self) -> str: ...
-
-
 class Written(Protocol):
     """What writes its own HTML: a table, what moves."""
 
@@ -121,8 +111,7 @@ def _saved(figure: Figure) -> str:
     name = re.sub(r"[^\w.+-]+", "-", figure.title or figure.caption)[:40].strip("-.").lower() or "figure"
     forms = (("svg", "image/svg+xml", drawn.encode()), ("pdf", "application/pdf", pdf(drawn)))
     links = [
-        f'<a download="{text(name)}.{ending}" href="data:{kind};base64,{base64.b64encode(data).decode()}">'
-        f"{ending.upper()}</a>"
+        f'<a download="{text(name)}.{ending}" href="{uri(kind, data)}">{ending.upper()}</a>'
         for ending, kind, data in forms
     ]
     return f'<p class="save">For a paper: {", ".join(links)}</p>'

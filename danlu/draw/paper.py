@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 from danlu.draw import palette
 from danlu.draw.truetype import NAME
-from danlu.draw.xml import text
+from danlu.draw.xml import legal
 from danlu.files.overwrite import MARK
 
 COLUMN, PAGE = 82.5, 139.7  # millimetres: a column of ICML's, the text of NeurIPS's
@@ -36,14 +36,12 @@ def paper(svg: str, width_mm: float, said: str = "") -> str:
         "xmlns": SVG,
         "viewBox": root.get("viewBox", ""),
         "role": "img",
-        "aria-label": said or root.get("aria-label", ""),
+        "aria-label": legal(said) or root.get("aria-label", ""),
     }
     about |= {"width": f"{size * width:.2f}mm", "height": f"{size * height:.2f}mm"}
     about |= {"font-family": FONT, "font-size": root.get("font-size", "12"), "fill": INK}
     root.attrib.clear()
-    root.attrib.update(
-        {name: text(value) if name == "aria-label" else value for name, value in about.items()}
-    )
+    root.attrib.update(about)  # escaped when it is written
     return ET.tostring(root, encoding="unicode").replace(">", f">{MARK}", 1)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import struct
 import zlib
 from dataclasses import dataclass
 
-from danlu.draw.xml import text
+from danlu.draw.xml import text, uri
 from danlu.files.overwrite import MARK
 
 
@@ -41,7 +40,7 @@ class Picture:
     @property
     def uri(self) -> str:
         """The picture itself as an address, so that nothing is loaded."""
-        return f"data:image/png;base64,{base64.b64encode(self.data).decode()}"
+        return uri("image/png", self.data)
 
     def svg(self) -> str:
         """The picture as SVG."""

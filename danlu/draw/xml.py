@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from html import escape
 
@@ -9,9 +10,19 @@ from html import escape
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+def legal(value: object) -> str:
+    """``value`` as text that XML can hold, once it is escaped."""
+    return _ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", str(value))
+
+
 def text(value: object) -> str:
     """``value`` as text that is safe in XML and HTML, in elements and in quoted attributes."""
-    return escape(_ILLEGAL.sub("\N{REPLACEMENT CHARACTER}", str(value)))
+    return escape(legal(value))
+
+
+def uri(kind: str, data: bytes) -> str:
+    """The data themselves as an address, so that nothing is loaded."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def px(length: float) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,20 @@ def kind(value: Any) -> str:
 def write_json(path: Path, value: Any) -> None:
     """``value`` as an indented JSON file, written atomically. Raises ``FileError``."""
     write_atomically(path, (to_json(value, indent=1) + "\n").encode())
+
+
+def fitting(lines: Iterable[bytes], shape: Any) -> list[Any]:
+    """The lines that are JSON of this shape, as of ``misfit``; others, torn or empty ones too, are passed
+    over."""
+    found = []
+    for line in lines:
+        try:
+            value = from_json(line)
+        except ValueError:
+            continue
+        if not misfit(value, shape):
+            found.append(value)
+    return found
 
 
 def finite(value: Any) -> Any:

@@ -81,3 +81,24 @@ def _kind(mode: int) -> str | None:
     if stat.S_ISDIR(mode):
         return "folder"
     return "pipe" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
+
+
+def tail(path: str | os.PathLike[str], size: int) -> str:
+    """The last ``size`` bytes of a file as text, such as a log; "" where it cannot be read."""
+    try:
+        with open_file(path) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return file.read(size).decode(errors="replace")
+    except (OSError, FileError):
+        return ""
+
+
+def last_lines(path: str | os.PathLike[str], size: int) -> list[bytes]:
+    """The lines within the last ``size`` bytes of a file; the last may be torn, or empty.
+
+    Raises ``FileError`` or ``OSError``.
+    """
+    with open_file(path) as file:
+        whole = file.seek(0, os.SEEK_END)
+        file.seek(max(0, whole - size))
+        return file.read(size).split(b"\n")[1 if whole > size else 0 :]

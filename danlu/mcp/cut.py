@@ -36,13 +36,6 @@ def _cut(value: Any, most: int, place: str, left: dict[str, int]) -> Any:
     return value
 
 
-def thin(points: Sequence[T], most: int = MOST) -> list[T]:
-    """At most so many points, the first and the last among them, evenly by their place."""
-    if len(points) <= most:
-        return list(points)
-    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
-
-
 def page(items: Sequence[T], offset: int, limit: int) -> tuple[list[T], dict[str, int]]:
     """A page of ``items``; ``next`` (the offset of the next one) and ``left_out``, where there is more."""
     shown = list(items[offset : offset + limit])

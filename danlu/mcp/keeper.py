@@ -24,6 +24,7 @@ from typing import Any
 from danlu.files.errors import DanluError
 from danlu.files.json import read_json, read_object, write_json
 from danlu.files.lock import Held, Lock
+from danlu.files.read import tail
 from danlu.lab.study import STUDIES
 
 ORDER, STATE, ANSWER, LOG = "order.json", "state.json", "answer.json", "log.txt"
@@ -181,7 +182,7 @@ def _question(order: Mapping[str, Any]) -> Any:
 
 def _last_sentence(log: Path) -> str:
     """What danlu said of a mistake: its last lines that begin so."""
-    lines = log.read_bytes()[-8_000:].decode(errors="replace").splitlines()
+    lines = tail(log, 8_000).splitlines()
     said = [line.removeprefix("danlu: ") for line in lines if line.startswith("danlu: ")]
     return "; ".join(said[-3:]) or "it ended with a defect; its log has the traceback"
 

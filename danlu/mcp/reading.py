@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.lab import ledger as book
-from danlu.mcp.cut import page, thin
+from danlu.mcp.cut import MOST, page
 from danlu.mcp.inside import check_places, check_values, check_words
 
 RUN = (
@@ -88,17 +88,12 @@ def runs(where: Sequence[str], sort: str | None, offset: int, limit: int) -> dic
     """Runs, short, newest first or by ``sort``."""
     from danlu.lab.reading import table
     from danlu.lab.reading.index import USUAL, read_runs
-    from danlu.lab.reading.selection import full_name, ranked, select
+    from danlu.lab.reading.selection import ranked_by, select
 
     there = [Path(name) for name in USUAL if Path(name).is_dir()]
     found = select(read_runs(there), where)
-    if sort is not None and found:
-        minus = "-" if sort.startswith("-") else ""
-        found = [
-            run
-            for some in ranked(found, f"{minus}{full_name(sort.removeprefix('-'), found)}")
-            for run in some
-        ]
+    if sort is not None:
+        found = [run for some in ranked_by(found, sort, found) for run in some]
     shown, more = page(found, offset, limit)
     rows = []
     for run in shown:
@@ -110,18 +105,18 @@ def runs(where: Sequence[str], sort: str | None, offset: int, limit: int) -> dic
 def run(folder: str, metric: str | None, x: str) -> dict[str, Any]:
     """One run: its fields, and a curve of what it measured."""
     from danlu.lab.reading import table
-    from danlu.lab.reading.curves import check_axis, metrics_in, read_curve
-    from danlu.lab.reading.index import read_runs
+    from danlu.lab.reading.curves import check_axis, metrics_in, read_curve, thinned
+    from danlu.lab.reading.run import read_run
     from danlu.train.folder import RunFolder
 
     check_places(folder)
     check_axis(x)
     RunFolder(folder).check()
-    (found,) = read_runs([Path(folder)])
+    found = read_run(Path(folder))
     said = table.run_json(found)
     name = metric or found.metric_name or "loss"
     curve = read_curve(Path(folder), name, x, found.counted)
-    points = thin(curve)
+    points = thinned(curve, MOST)
     return {
         **{key: said[key] for key in (*RUN, "measures", "experiment")},
         "curve": {"metric": name, "x": x, "points": points},

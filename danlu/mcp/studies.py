@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from danlu.files.errors import FileError
 from danlu.files.escape import escape
 from danlu.files.json import read_json, read_object, write_json
 from danlu.files.lock import is_held
+from danlu.files.read import tail
 from danlu.lab.study import STUDIES
 from danlu.mcp import keeper
 from danlu.mcp.cut import LONGEST
@@ -102,8 +104,9 @@ class Studies:
 
     def renew(self) -> None:
         """Say of the studies that this server was asked for that they are still wanted."""
-        for name in self._held:
-            (AGENTS / name / keeper.LEASE).touch()
+        for name in tuple(self._held):  # calls add to it meanwhile
+            with suppress(OSError):  # somebody removed the study
+                (AGENTS / name / keeper.LEASE).touch()
 
     # ---------------------------------------------------------------- what is known
 
@@ -244,7 +247,5 @@ def _next(state: str) -> str:
 
 def _tail(log: Path) -> list[str]:
     """The last lines that danlu said: data, with names that people gave."""
-    if not log.is_file():
-        return []
-    lines = log.read_bytes()[-4_000:].decode(errors="replace").splitlines()
+    lines = tail(log, 4_000).splitlines()
     return [escape(line, cell=True)[:LONGEST] for line in lines[-3:]]

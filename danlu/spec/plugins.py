@@ -16,9 +16,9 @@ importing: str | None = None  # the package whose parts are being registered, ``
 _done = False
 
 
-def offered() -> list[EntryPoint]:
+def offered(group: str = GROUP) -> list[EntryPoint]:
     """The entry points of installed packages, nothing imported; none where they are turned off."""
-    return [] if os.environ.get("DANLU_PLUGINS") == "0" else sorted(entry_points(group=GROUP))
+    return [] if os.environ.get("DANLU_PLUGINS") == "0" else sorted(entry_points(group=group))
 
 
 def package(entry: EntryPoint) -> str:

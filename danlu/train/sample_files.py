@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.draw import Chart, Table, page
+from danlu.draw.figure import Drawing
 from danlu.draw.moving import MovingPictures, MovingPoints
-from danlu.draw.page import Drawing, Part, Written
+from danlu.draw.page import Part, Written
 from danlu.draw.picture import Picture, png
 from danlu.draw.scatter import Point, Scatter
 from danlu.files.overwrite import MARK, check_output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -87,19 +88,19 @@ def _differences(request: Request, study: StudyFolder) -> list[dict[str, Any]]:
     """The first charts of a trial: each idea at equal steps."""
     place, found = place_of(request), []
     linear = request.query_params.get("scale") == "linear"
-    for row in kept_pairs(study.path):
-        if row["at"] != "steps":
-            continue
-        of = study_of.pairs(place, study).get((row["idea"], row["at"]), [])
-        metrics = study_of.metrics_of(of, row["metric"])
-        for metric in metrics:
-            head, *rows = study_of.difference_rows(of, metric)
+    equal = [row for row in kept_pairs(study.path) if row["at"] == "steps"]
+    every = study_of.pairs(place, study) if equal else {}
+    for row in equal:
+        of = every.get((row["idea"], row["at"]), [])
+        differences = study_of.differences_of(of, row["metric"])
+        for metric, over in differences.items():
+            head, *rows = study_of.difference_rows(over)
             reached = f"{len(of)}-{rows[-1][0]}"  # another address when there is more to see
             query = {"idea": row["idea"], "metric": metric, "scale": "linear" if linear else "", "v": reached}
             found.append({
                 "title": f"{row['idea']}: {metric}, variant − baseline, over steps",
                 "svg": address(f"/studies/{study.id}/difference.svg", query),
-                "caption": study_of.difference(of, metric, row["better"]).caption,
+                "caption": study_of.difference(over, metric, _better(row, metric)).caption,
                 "head": head, "rows": rows, "of": len(rows),
             })  # fmt: skip
         runs = [
@@ -107,7 +108,7 @@ def _differences(request: Request, study: StudyFolder) -> list[dict[str, Any]]:
             for seed, b, v in of
         ]
         found.append({"idea": row["idea"], "runs": runs, "waiting": len(row["runs"]) - len(of),
-                      "drawn": bool(metrics)})  # fmt: skip
+                      "drawn": bool(differences)})  # fmt: skip
     return found
 
 
@@ -119,8 +120,14 @@ def difference_svg(request: Request) -> Response:
         raise HTTPException(404)
     of = study_of.pairs(place, study).get((rows[0]["idea"], "steps"), [])
     linear = query.get("scale") == "linear"
-    metric, better = query.get("metric", rows[0]["metric"]), rows[0]["better"]
-    return drawing(study_of.difference(of, metric, better if metric != "loss" else "lower", linear))
+    metric = query.get("metric", rows[0]["metric"])
+    over = study_of.over_steps(of, metric)
+    return drawing(study_of.difference(over, metric, _better(rows[0], metric), linear))
+
+
+def _better(row: Mapping[str, Any], metric: str) -> str:
+    """Which way is better, of the metric of a row of ``pairs.json`` or of the training loss."""
+    return "lower" if metric == "loss" else str(row["better"])
 
 
 def forest_svg(request: Request) -> Response:

@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from danlu.files.errors import DanluError, FileError
-from danlu.files.json import finite, from_json, misfit, to_json
+from danlu.files.json import finite, fitting, to_json
 from danlu.files.read import MIB, open_file
 from danlu.lab.reading.curves import AXES
 from danlu.lab.reading.run import METRICS, Run, score
@@ -122,7 +122,7 @@ class Tail:
         if not whole and len(text) == CHUNK:  # no line is as long: it is no row
             whole = text
         self._offset += len(whole)
-        return [row for line in whole.splitlines() if (row := _row(line)) is not None], again
+        return fitting(whole.splitlines(), ROW), again
 
 
 def mark_of(path: Path) -> str:
@@ -140,14 +140,6 @@ def mark_of(path: Path) -> str:
 def _stat(handle: int) -> tuple[int, int]:
     found = os.fstat(handle)
     return found.st_ino, found.st_size
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = from_json(line)
-    except ValueError:
-        return None
-    return None if misfit(row, ROW) else row
 
 
 class Points:

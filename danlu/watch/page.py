@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from danlu.draw.page import Drawing
+from danlu.draw.figure import Drawing
 from danlu.files.escape import escape
 from danlu.watch.guard import STILL
 
@@ -72,10 +72,3 @@ def envelope(points: Sequence[tuple[float, float]], most: int = DRAWN) -> list[t
             kept |= {min(known, key=lambda i: points[i][1]), max(known, key=lambda i: points[i][1])}
         found += [points[i] for i in sorted(kept)]
     return found
-
-
-def thinned(rows: Sequence[Any], most: int = SHOWN) -> list[Any]:
-    """At most so many of the rows, evenly, the last among them."""
-    if len(rows) <= most:
-        return list(rows)
-    return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]

@@ -85,9 +85,9 @@ class Place:
             return None
         return run
 
-    def named(self, name: str) -> Run | None:
-        """The newest run whose folder is so called, as studies and journals call it."""
-        return next((run for run in self.runs() if run.path.name == name), None)
+    def by_name(self) -> dict[str, Run]:
+        """The newest run of each folder's name, by which studies and journals call it."""
+        return {run.path.name: run for run in reversed(self.runs())}
 
     def shown(self, path: Path) -> str:
         """The path as a person names it: from the folder on."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from danlu.files.errors import FileError
-from danlu.files.json import from_json, misfit
+from danlu.files.json import fitting
 from danlu.files.numbers import clock
-from danlu.files.read import MIB, open_file
+from danlu.files.read import MIB, last_lines
 from danlu.lab.errors import LabError
 from danlu.lab.queue import control
 from danlu.lab.queue.journal import JOURNAL
@@ -78,21 +79,10 @@ class State:
 def events(studies: Path) -> list[dict[str, Any]]:
     """The last events of the journal, oldest first."""
     try:
-        with open_file(studies / JOURNAL) as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - TAIL))
-            lines = file.read(TAIL).split(b"\n")
+        lines = last_lines(studies / JOURNAL, TAIL)
     except (OSError, FileError):
         return []
-    found = []
-    for line in lines[1 if size > TAIL else 0 :]:
-        try:
-            row = from_json(line)
-        except ValueError:  # torn, or empty
-            continue
-        if not misfit(row, ROW):
-            found.append(row)
-    return found
+    return fitting(lines, ROW)
 
 
 def state(place: Place) -> State | None:
@@ -106,17 +96,12 @@ def state(place: Place) -> State | None:
         last.pop(row["job"], None)  # the order is that of the last events
         last[row["job"]] = row
     everything = last.pop(control.ALL, {"event": ""})["event"]
-    by_name = {run.path.name: run for run in reversed(place.runs())}
+    by_name = place.by_name()
     jobs = [_standing(row, by_name.get(name)) for name, row in reversed(last.items())]
     going = [job for job in jobs if job.state in ("running", "paused", "left")]
-    ended = [job for job in jobs if job not in going]
-    counts: dict[str, int] = {}
-    for job in jobs:
-        counts[job.state] = counts.get(job.state, 0) + 1
-    running = [job for job in going if job.state == "running"]
-    return State(
-        everything == "paused", [*running, *(j for j in going if j not in running)], ended[:SHOWN], counts
-    )
+    ended = [job for job in jobs if job.state not in ("running", "paused", "left")]
+    going.sort(key=lambda job: job.state != "running")
+    return State(everything == "paused", going, ended[:SHOWN], Counter(job.state for job in jobs))
 
 
 def _standing(row: Mapping[str, Any], run: Run | None) -> Standing:

@@ -60,12 +60,15 @@ def drawable(run: Run) -> bool:
     return not path.exists() or path.stat().st_size <= DRAWN
 
 
-def names(run: Run) -> list[str]:
+def measured(run: Run) -> list[str]:
+    """The names of what it measured; none where that is too much to be read while somebody waits."""
+    return metrics_in(run.path) if drawable(run) else []
+
+
+def names(run: Run, measured: Sequence[str]) -> list[str]:
     """What can be drawn of a run, the loss and the held-out metric first."""
-    if not drawable(run):
-        return []
     first = [name for name in ("loss", run.metric_name) if name]
-    found = [name for name in metrics_in(run.path) if "/" not in name]
+    found = [name for name in measured if "/" not in name]
     return [name for name in first if name in found] + [name for name in found if name not in first]
 
 
@@ -85,12 +88,17 @@ def curve(run: Run, metric: str, x: str) -> Curve:
     return read_curve(run.path, metric, x, run.counted)
 
 
-def chart(runs: Sequence[tuple[str, Run]], metric: str, axes: Axes) -> Chart:
-    """The metric of runs, by what they are called. Raises as ``curve``."""
+def _empty(runs: Sequence[tuple[str, Run]], metric: str, axes: Axes) -> Chart:
+    """A chart with the axes for them."""
     first = runs[0][1]
     unit = first.counted if axes.x == "tokens" else UNITS.get(axes.x, axes.x)
     higher = any(run.better == "higher" for _, run in runs if run.metric_name == metric)
-    drawn = Chart(unit, metric, log_x=not axes.linear, log_y=not (axes.linear or higher), height=320)
+    return Chart(unit, metric, log_x=not axes.linear, log_y=not (axes.linear or higher), height=320)
+
+
+def chart(runs: Sequence[tuple[str, Run]], metric: str, axes: Axes) -> Chart:
+    """The metric of runs, by what they are called. Raises as ``curve``."""
+    drawn = _empty(runs, metric, axes)
     for label, run in runs:
         found = curve(run, metric, axes.x)
         drawn.line([x for x, _ in found], [y for _, y in found], label if len(runs) > 1 else "")
@@ -99,7 +107,7 @@ def chart(runs: Sequence[tuple[str, Run]], metric: str, axes: Axes) -> Chart:
 
 def series(runs: Sequence[tuple[str, Run]], metric: str, axes: Axes) -> dict[str, Any]:
     """The same for a script that draws it: thinned, what is not finite as None."""
-    drawn, found = chart(runs[:1], metric, axes), []
+    drawn, found = _empty(runs[:1], metric, axes), []
     for label, run in runs:
         points = envelope(curve(run, metric, axes.x))
         found.append({"label": label, "x": [x for x, _ in points], "y": [finite(y) for _, y in points]})
@@ -109,11 +117,9 @@ def series(runs: Sequence[tuple[str, Run]], metric: str, axes: Axes) -> dict[str
 # ---------------------------------------------------------------- inside
 
 
-def statistics(run: Run) -> list[str]:
-    """The statistics of layers that it wrote down."""
-    if not drawable(run):
-        return []
-    found = dict.fromkeys(name.partition("/")[0] for name in metrics_in(run.path) if "/" in name)
+def statistics(measured: Sequence[str]) -> list[str]:
+    """The statistics of layers among them."""
+    found = dict.fromkeys(name.partition("/")[0] for name in measured if "/" in name)
     return [name for name in found if known(name) is not None]
 
 

@@ -12,7 +12,7 @@ from danlu.lab.reading import table
 from danlu.lab.reading.groups import Group
 from danlu.lab.reading.groups import group as grouped
 from danlu.lab.reading.run import Run
-from danlu.lab.reading.selection import full_name, ranked, select
+from danlu.lab.reading.selection import full_name, ranked_by, select
 from danlu.watch.page import address
 from danlu.watch.place import Place, id_of
 
@@ -83,9 +83,8 @@ def listing(place: Place, asked: Asked) -> Listing:
     names = [full_name(name, chosen) for name in wanted] if chosen else []
     items: list[Any] = list(grouped(chosen)) if asked.group else chosen
     lists = [items] if items else []
-    if asked.sort and chosen:
-        minus = "-" if asked.sort.startswith("-") else ""
-        lists = ranked(items, f"{minus}{full_name(asked.sort.removeprefix('-'), chosen)}")
+    if asked.sort:
+        lists = ranked_by(items, asked.sort, chosen)
     headings = table.headings([one[0].first for one in lists]) if len(lists) > 1 else [""] * len(lists)
     left, room, parts = (asked.page - 1) * PAGE, PAGE, []
     for heading, one in zip(headings, lists, strict=True):

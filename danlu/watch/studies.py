@@ -16,12 +16,12 @@ from danlu.files.errors import FileError
 from danlu.files.json import misfit, read_json
 from danlu.files.numbers import duration, rounded
 from danlu.lab.errors import LabError
+from danlu.lab.reading.curves import thinned
 from danlu.lab.reading.run import Run
 from danlu.lab.statistics import paired
 from danlu.lab.study import REPORT, RESULT
 from danlu.lab.trial.answer import EQUAL
 from danlu.lab.trial.kept import kept
-from danlu.watch.page import thinned
 from danlu.watch.place import Place, StudyFolder
 from danlu.watch.run import curve
 
@@ -81,11 +81,12 @@ def has_report(place: Place, study: StudyFolder) -> bool:
 
 
 Pair = tuple[int, Run, Run]  # the seed, baseline and variant
+Over = tuple[list[float], dict[int, list[float]]]  # steps, and by seed the differences there
 
 
 def pairs(place: Place, study: StudyFolder) -> dict[tuple[str, str], list[Pair]]:
     """The runs of its pairs that there are, by idea and equality."""
-    by_name = {run.path.name: run for run in reversed(place.runs())}
+    by_name = place.by_name()
     found: dict[tuple[str, str], list[Pair]] = {}
     for row in kept(study.path):
         both = [
@@ -97,7 +98,7 @@ def pairs(place: Place, study: StudyFolder) -> dict[tuple[str, str], list[Pair]]
     return found
 
 
-def over_steps(of: Sequence[Pair], metric: str) -> tuple[list[float], dict[int, list[float]]]:
+def over_steps(of: Sequence[Pair], metric: str) -> Over:
     """The steps at which both runs of all pairs measured it, and the differences there, variant − baseline,
     by seed. Raises as ``danlu.watch.run.curve``."""
     curves = {seed: (dict(curve(b, metric, "steps")), dict(curve(v, metric, "steps"))) for seed, b, v in of}
@@ -106,31 +107,32 @@ def over_steps(of: Sequence[Pair], metric: str) -> tuple[list[float], dict[int, 
     return steps, {seed: [v[step] - b[step] for step in steps] for seed, (b, v) in curves.items()}
 
 
-def difference(of: Sequence[Pair], metric: str, better: str, linear: bool = False) -> Chart:
+def difference(over: Over, metric: str, better: str, linear: bool = False) -> Chart:
     """The mean paired difference over steps with its 95 % t interval, a grey line for each seed. Raises
     ``LabError`` where there is no pair."""
-    if not of:
+    steps, by_seed = over
+    if not by_seed:
         raise LabError("no pair of this study has begun yet")
-    steps, by_seed = over_steps(of, metric)
+    alone = len(by_seed) < 2
     chart = Chart(
         "steps", f"variant − baseline, {metric}", log_x=not linear, height=340,
         caption=f"{better} is better. Grey: each seed. The verdict is at the end.",
     ).rule(y=0)  # fmt: skip
     for seed, values in by_seed.items():
-        chart.line(steps, values, f"seed {seed}" if len(of) < 2 else "", colour=MUTED if len(of) > 1 else 0)
-    if len(of) > 1:
+        chart.line(steps, values, f"seed {seed}" if alone else "", colour=0 if alone else MUTED)
+    if not alone:
         means = [paired([values[i] for values in by_seed.values()]) for i in range(len(steps))]
         chart.line(steps, [mean.value for mean in means], "mean", colour=0)
         low, high = [mean.low for mean in means], [mean.high for mean in means]
         each = "at each step by itself, not for all steps together"
-        said = f"95 % t interval of the mean over {len(of)} pairs, {each}"
+        said = f"95 % t interval of the mean over {len(by_seed)} pairs, {each}"
         chart.band(steps, low, high, "mean", means=said, colour=0)
     return chart
 
 
-def difference_rows(of: Sequence[Pair], metric: str) -> list[tuple[str, ...]]:
+def difference_rows(over: Over) -> list[tuple[str, ...]]:
     """The same in numbers."""
-    steps, by_seed = over_steps(of, metric)
+    steps, by_seed = over
     rows = [("step", "mean", "95 % from", "to", *(f"seed {seed}" for seed in by_seed))]
     for i, step in thinned(list(enumerate(steps)), 60):
         values = [of_seed[i] for of_seed in by_seed.values()]
@@ -139,14 +141,11 @@ def difference_rows(of: Sequence[Pair], metric: str) -> list[tuple[str, ...]]:
     return rows
 
 
-def metrics_of(of: Sequence[Pair], metric: str) -> list[str]:
-    """What both sides measured on the way and may be compared by: the held-out metric, where there are two
+def differences_of(of: Sequence[Pair], metric: str) -> dict[str, Over]:
+    """By what both sides measured on the way and may be compared by: the held-out metric, where there are two
     steps at least, and the training loss."""
-    found = []
-    for name in (metric, "loss"):
-        if of and len(over_steps(of, name)[0]) > 1:
-            found.append(name)
-    return found
+    found = {name: over_steps(of, name) for name in dict.fromkeys((metric, "loss"))}
+    return {name: over for name, over in found.items() if len(over[0]) > 1}
 
 
 # ---------------------------------------------------------------- verdicts

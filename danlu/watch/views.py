@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 
 from danlu.draw.scatter import Scatter
 from danlu.files.errors import DanluError
+from danlu.lab.reading.curves import thinned
 from danlu.lab.reading.groups import differing, shown
 from danlu.lab.reading.run import METRICS, Run
 from danlu.lab.reading.table import said
@@ -20,7 +21,7 @@ from danlu.watch import run as one
 from danlu.watch import runs as many
 from danlu.watch.guard import form_of
 from danlu.watch.live import mark_of
-from danlu.watch.page import address, drawing, html, thinned
+from danlu.watch.page import SHOWN, address, drawing, html
 from danlu.watch.place import Place, StudyFolder, id_of
 
 CHARTS = 6  # of a page
@@ -76,10 +77,11 @@ def run(request: Request) -> Response:
     mark = mark_of(
         run.path / METRICS
     )  # before the curves are read: a row told twice is seen, one lost is not
-    names, axes = one.names(run), axes_of(query)
+    measured = one.measured(run)
+    names, axes = one.names(run, measured), axes_of(query)
     metrics = metrics_of(run, query, names)
     against = place.run(query.get("against", "")) or _by_name(place, query.get("against", ""))
-    inside = one.statistics(run)
+    inside = one.statistics(measured)
     statistic = query.get("inside", "")
     return html(
         request,
@@ -114,7 +116,7 @@ def run(request: Request) -> Response:
 
 def metrics_of(run: Run, query: QueryParams, names: Sequence[str] | None = None) -> list[str]:
     """The metrics that a page draws: those asked for, else the loss and the held-out one."""
-    known = one.names(run) if names is None else names
+    known = one.names(run, one.measured(run)) if names is None else names
     asked = [name for name in query.getlist("metric") if name in known][:CHARTS]
     return asked or [name for name in ("loss", run.metric_name or "") if name in known]
 
@@ -139,7 +141,7 @@ def _chart(run: Run, metric: str, axes: one.Axes) -> dict[str, Any]:
         "svg": address(f"{base}.svg", query),
         "data": address(f"{base}.json", query),
         "head": (axes.x, metric),
-        "rows": [(f"{x:.6g}", f"{y:.6g}") for x, y in thinned(found)],
+        "rows": [(f"{x:.6g}", f"{y:.6g}") for x, y in thinned(found, SHOWN)],
         "of": len(found),
     }
 
@@ -185,7 +187,10 @@ def _chosen(request: Request) -> list[Run]:
 def compare(request: Request) -> Response:
     """Curves of several runs in one drawing, and what they differ in."""
     place, runs, query = place_of(request), _chosen(request), request.query_params
-    axes, names = axes_of(query), list(dict.fromkeys(name for run in runs for name in one.names(run)))
+    axes, names = (
+        axes_of(query),
+        list(dict.fromkeys(name for run in runs for name in one.names(run, one.measured(run)))),
+    )
     metric = query.get("metric", "")
     first = next((run.metric_name for run in runs if run.metric_name in names), "loss")
     metric = metric if metric in names else str(first)

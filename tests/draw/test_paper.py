@@ -217,3 +217,10 @@ def test_a_notebook_shows_it(figure: Figure) -> None:
     assert set(shown) == {"image/svg+xml", "text/html", "text/plain"}
     assert "<style" not in shown["text/html"]  # which would be one for the whole page
     minidom.parseString(shown["image/svg+xml"])
+
+
+def test_what_a_figure_shows_is_escaped_once() -> None:
+    """As another reader of XML says it."""
+    chart = Chart("x", "y", caption="each side's runs, a < b & c\x00").line([1, 2], [1, 2])
+    label = minidom.parseString(chart.paper()).documentElement.getAttribute("aria-label")
+    assert label == "each side's runs, a < b & c\N{REPLACEMENT CHARACTER}"

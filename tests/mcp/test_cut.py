@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from danlu.mcp.cut import LONGEST, MOST, cut, page, thin
+from danlu.lab.reading.curves import thinned
+from danlu.mcp.cut import LONGEST, MOST, cut, page
 
 
 def test_what_is_short_stays_as_it_is() -> None:
@@ -24,10 +25,10 @@ def test_lists_and_texts_are_cut_where_they_stand() -> None:
 @given(st.lists(st.integers(), max_size=300), st.integers(2, 60))
 def test_a_thinned_curve_keeps_its_ends_and_its_order(points: list[int], most: int) -> None:
     numbered = list(enumerate(points))
-    thinned = thin(numbered, most)
-    assert len(thinned) == min(len(points), most)
-    assert thinned == sorted(set(thinned)) and set(thinned) <= set(numbered)
-    assert not points or (thinned[0], thinned[-1]) == (numbered[0], numbered[-1])
+    kept = thinned(numbered, most)
+    assert len(kept) == min(len(points), most)
+    assert kept == sorted(set(kept)) and set(kept) <= set(numbered)
+    assert not points or (kept[0], kept[-1]) == (numbered[0], numbered[-1])
 
 
 @pytest.mark.parametrize("size", [0, 1, 24, 25, 26, 100])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from danlu.files.errors import FileError
-from danlu.files.json import read_object
 from danlu.files.lock import Lock
 from danlu.files.paths import expanded
 from danlu.lab.errors import LabError
@@ -18,7 +16,7 @@ from danlu.lab.publish.exporter import Exporter, find
 from danlu.lab.publish.memory import Memory
 from danlu.lab.publish.rows import News, Tail
 from danlu.lab.reading.index import find as find_runs
-from danlu.lab.reading.run import EXPERIMENT, SUMMARY, Run, read_run
+from danlu.lab.reading.run import EXPERIMENT, Run, read_run
 
 OUT = Path("published")
 PAUSE = 1.0  # seconds between two looks at runs that train
@@ -152,7 +150,7 @@ class _One:
         self.told.rows += len(rows)
         self._open.flush()
         if ended or not self.follow or self.kind.wants != "new":
-            self._open.close(_summary(self.folder))
+            self._open.close(run)
 
     def failed(self, error: Exception) -> None:
         self.told.failed = str(error) if isinstance(error, FileError) else f"{type(error).__name__}: {error}"
@@ -161,10 +159,3 @@ class _One:
     def release(self) -> None:
         if self._lock is not None:
             self._lock.release()
-
-
-def _summary(folder: Path) -> dict[str, object] | None:
-    with suppress(FileError):
-        found = read_object(folder / SUMMARY)
-        return found if found.get("stopped") is None else None
-    return None

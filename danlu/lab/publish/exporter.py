@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,6 +11,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.publish.rows import Row
 from danlu.lab.reading.run import Run
 from danlu.spec.errors import did_you_mean, either
+from danlu.spec.plugins import offered
 
 GROUP = "danlu.exporters"
 OURS = {
@@ -63,8 +61,8 @@ class Exporter:
     def flush(self) -> None:
         """What was given is written now: after this danlu takes it as published."""
 
-    def close(self, summary: Mapping[str, Any] | None) -> None:
-        """End. ``summary``: what ``summary.json`` says; None where the run has not finished (yet)."""
+    def close(self, run: Run) -> None:
+        """End. ``run``: as it is now; it may not have finished (yet)."""
 
 
 def find(name: str) -> type[Exporter]:
@@ -74,7 +72,7 @@ def find(name: str) -> type[Exporter]:
     if found is not None:
         exporter: type[Exporter] = _load(found)
     else:
-        others = {entry.name: entry for entry in offered()}
+        others = {entry.name: entry for entry in offered(GROUP)}
         if name not in others:
             known = [*OURS, *others]
             raise LabError(f"--to {name}{did_you_mean(name, known) or ';'} allowed: {either(known)}")
@@ -91,11 +89,6 @@ def find(name: str) -> type[Exporter]:
         )
         raise LabError(f"--to {name} needs the package {exporter.package}: {install}")
     return exporter
-
-
-def offered() -> list[EntryPoint]:
-    """The entry points of installed packages, nothing imported; none where they are turned off."""
-    return [] if os.environ.get("DANLU_PLUGINS") == "0" else sorted(entry_points(group=GROUP))
 
 
 def _load(place: str) -> Any:

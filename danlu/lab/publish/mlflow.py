@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from danlu.lab.publish.exporter import Exporter
@@ -79,7 +79,8 @@ class MLflow(Exporter):
             self._client.log_batch(self._kept["run_id"], metrics=some)
         self._metrics = []
 
-    def close(self, summary: Mapping[str, Any] | None) -> None:
+    def close(self, run: Run) -> None:
+        self._run = run
         state = self._run.state
         if state != "running":
             status = "FINISHED" if state == "finished" else "KILLED" if state == "stopped" else "FAILED"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from danlu.files.errors import FileError
+from danlu.files.json import finite
 from danlu.files.read import open_file
 from danlu.files.write import write_atomically
 from danlu.lab.publish.exporter import Exporter
@@ -42,16 +42,16 @@ class Table(Exporter):
     def row(self, row: Row) -> None:
         self.rows.append(row)
 
-    def close(self, summary: Mapping[str, Any] | None) -> None:
+    def close(self, run: Run) -> None:
         write_atomically(self.path, self.written())
 
     def lines(self) -> Iterator[tuple[Any, ...]]:
         """The lines of the table, None for null."""
         for row in self.rows:
-            at = [_finite(row.get(axis)) for axis in AXES]
+            at = [finite(row.get(axis)) for axis in AXES]
             for key, value in row.items():
                 if key not in AXES:
-                    yield self.name, *at, key, _finite(float(value))
+                    yield self.name, *at, key, finite(float(value))
 
     def is_ours(self) -> bool:
         """Whether danlu wrote the file that is there."""
@@ -109,7 +109,3 @@ class Parquet(Table):
         pq.write_table(table, sink)
         data: bytes = sink.getvalue().to_pybytes()
         return data
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from danlu.files.errors import FileError
@@ -84,7 +83,8 @@ class TensorBoard(Exporter):
         self._kept.setdefault("step", -1)
         self._writer.flush()
 
-    def close(self, summary: Mapping[str, Any] | None) -> None:
+    def close(self, run: Run) -> None:
+        self._run = run
         if self._run.state != "running":
             self._end()
         self._writer.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 
@@ -50,7 +49,7 @@ class Trackio(Exporter):
     def row(self, row: Row) -> None:
         self._rows.append({key: x for key, x in row.items() if math.isfinite(x)})
 
-    def close(self, summary: Mapping[str, Any] | None) -> None:
+    def close(self, run: Run) -> None:
         from trackio.sqlite_storage import SQLiteStorage
 
         begun = self._run.begun

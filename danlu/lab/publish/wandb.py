@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from danlu.lab.publish.exporter import Exporter
@@ -29,7 +28,6 @@ class WeightsAndBiases(Exporter):
         os.environ["WANDB_ERROR_REPORTING"] = "false"  # it would tell its makers of errors
         import wandb
 
-        self._state = run.state
         times = kept["times"] = kept.get("times", 0) + 1
         settings = wandb.Settings(
             silent=True, console="off", disable_git=True, disable_code=True, disable_job_creation=True,
@@ -44,7 +42,7 @@ class WeightsAndBiases(Exporter):
     def row(self, row: Row) -> None:
         self._run.log({key: value for key, value in row.items() if key != "step"}, step=int(row["step"]))
 
-    def close(self, summary: Mapping[str, Any] | None) -> None:
-        if summary is not None:
-            self._run.summary.update({"best": summary["best"]["value"], "best_step": summary["best"]["step"]})
-        self._run.finish(exit_code=0 if self._state in ("finished", "running") else 1)
+    def close(self, run: Run) -> None:
+        if run.state == "finished":
+            self._run.summary.update({"best": run.best, "best_step": run.best_step})
+        self._run.finish(exit_code=0 if run.state in ("finished", "running") else 1)

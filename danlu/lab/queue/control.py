@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from danlu.files.errors import FileError, cannot_write
-from danlu.files.json import from_json, misfit, to_json
+from danlu.files.json import fitting, to_json
 from danlu.files.lock import Lock
 from danlu.files.read import MIB, open_file
 from danlu.lab.errors import LabError
@@ -93,15 +93,7 @@ class Control:
             return []
         whole = text[: text.rfind(b"\n") + 1]
         self._read += len(whole)
-        found = []
-        for line in whole.splitlines():
-            try:
-                row = from_json(line)
-            except ValueError:
-                continue
-            if not misfit(row, ROW):
-                found.append(row)
-        return found
+        return fitting(whole.splitlines(), ROW)
 
     def _size(self) -> int:
         try:

@@ -17,7 +17,7 @@ from danlu.files.errors import FileError
 from danlu.files.escape import escape
 from danlu.files.json import from_json, misfit
 from danlu.files.numbers import clock
-from danlu.files.read import open_file
+from danlu.files.read import last_lines
 from danlu.lab.queue.job import Job
 from danlu.train.folder import METRICS
 from danlu.train.shapes import ROW
@@ -194,13 +194,9 @@ def _say(value: float | None, form: str = "d") -> str:
 def _tail(path: Path) -> list[dict[str, Any]]:
     """The last rows, whole ones."""
     try:
-        with open_file(path) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL))
-            lines = file.read(TAIL).split(b"\n")
+        whole = last_lines(path, TAIL)[:-1]
     except (OSError, FileError):
         return []
-    whole = lines[1 if size > TAIL else 0 : -1]
     try:
         rows = [from_json(line) for line in whole]
     except ValueError:

@@ -7,10 +7,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from danlu.lab.reading.run import METRICS, score
 
+T = TypeVar("T")
 Curve = list[tuple[float, float]]  # x rising
 
 AXES = {"steps": "step", "time": "seconds", "flops": "flops", "tokens": "tokens"}  # x → its name in a row
@@ -66,17 +67,23 @@ def metrics_in(folder: Path) -> list[str]:
 def at(curve: Curve, x: float) -> float:
     """The curve's y at ``x``: what was measured there, or between two measurements linear in log x; NaN
     before the first and after the last."""
-    xs = [point[0] for point in curve]
-    i = bisect_left(xs, x)
-    if i < len(xs) and math.isclose(xs[i], x, rel_tol=1e-9):
+    i = bisect_left(curve, x, key=lambda point: point[0])
+    if i < len(curve) and math.isclose(curve[i][0], x, rel_tol=1e-9):
         return curve[i][1]
-    if i and math.isclose(xs[i - 1], x, rel_tol=1e-9):
+    if i and math.isclose(curve[i - 1][0], x, rel_tol=1e-9):
         return curve[i - 1][1]
-    if i == 0 or i == len(xs):
+    if i == 0 or i == len(curve):
         return math.nan
     (left, low), (right, high) = curve[i - 1], curve[i]
     share = math.log(x / left) / math.log(right / left) if left > 0 else (x - left) / (right - left)
     return low + share * (high - low)
+
+
+def thinned(points: Sequence[T], most: int) -> list[T]:
+    """At most so many of the points, evenly by their place, the first and the last among them."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
 
 
 def common_end(curves: Sequence[Curve]) -> float:

@@ -29,20 +29,26 @@ def paired_over(pairs: Sequence[tuple[Curve, Curve]]) -> Over:
     rows: Over = []
     for x in sorted({x for first, _ in pairs for x, _ in first}):
         found = [at(second, x) - at(first, x) for first, second in pairs]
-        if found and all(map(math.isfinite, found)):
+        if all(map(math.isfinite, found)):
             rows.append((x, paired(found)))
     return rows
 
 
-def chart(
-    over: Mapping[str, Over], x: str, y: str, baseline: str, pairs: Mapping[str, int], title: str = ""
-) -> Chart:
+def chart_of(
+    pairs: Mapping[str, Sequence[tuple[Curve, Curve]]], x: str, y: str, baseline: str, least: int
+) -> Chart | None:
+    """Of the names whose pairs meet at ``least`` places or more; None where there is none."""
+    over = {name: rows for name, some in pairs.items() if len(rows := paired_over(some)) >= least}
+    return chart(over, x, y, baseline, {name: len(pairs[name]) for name in over}) if over else None
+
+
+def chart(over: Mapping[str, Over], x: str, y: str, baseline: str, pairs: Mapping[str, int]) -> Chart:
     """A line and a band for each name in ``over``; zero is the baseline. ``pairs``: how many, by name."""
     counts = sorted(set(pairs.values()))
     said = " or ".join(map(str, counts))
     name = next(iter(over)) if len(over) == 1 else "each"
     caption = CAPTION.format(what=y, name=name, baseline=baseline, pairs=said)
-    drawn = Chart(x, f"difference in {y}", log_x=True, title=title, caption=caption).rule(y=0)
+    drawn = Chart(x, f"difference in {y}", log_x=True, caption=caption).rule(y=0)
     for label, rows in over.items():
         xs = [place for place, _ in rows]
         drawn.line(xs, [mean.value for _, mean in rows], label)

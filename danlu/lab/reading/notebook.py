@@ -12,7 +12,7 @@ from danlu.lab.reading.curves import UNITS, average, read_curve
 from danlu.lab.reading.groups import Group, group
 from danlu.lab.reading.index import places, read_runs
 from danlu.lab.reading.run import Run
-from danlu.lab.reading.selection import full_name, ranked, select
+from danlu.lab.reading.selection import full_name, ranked_by, select
 from danlu.lab.reading.table import group_rows, run_json, run_rows
 
 SHOWN, DRAWN = 50, 12  # rows and curves of a display
@@ -37,9 +37,7 @@ class Runs(Sequence[Run], Displayed):
     def sort(self, by: str) -> Runs:
         """From the lowest, by a metric from the best; ``-NAME``: the other way round. Runs that are scored on
         different things are not mixed: those scored as the first run is come first."""
-        name = full_name(by.removeprefix("-"), self._runs) if self._runs else by
-        lists = ranked(self._runs, f"-{name}" if by.startswith("-") else name)
-        return Runs(runs=[run for one in lists for run in one])
+        return Runs(runs=[run for one in ranked_by(self._runs, by, self._runs) for run in one])
 
     def groups(self) -> list[Group]:
         """Runs that differ in their seed alone, together."""

@@ -14,8 +14,7 @@ from danlu.files.json import finite
 from danlu.files.numbers import duration
 from danlu.lab.reading.comparison import END, Comparison, Meeting, Side
 from danlu.lab.reading.curves import UNITS, average
-from danlu.lab.reading.differences import chart as paired_chart
-from danlu.lab.reading.differences import paired_over
+from danlu.lab.reading.differences import chart_of
 from danlu.lab.reading.notebook import draw_side
 from danlu.lab.reading.table import Rows, around, said
 
@@ -156,15 +155,11 @@ def gain(comparison: Comparison, x: str) -> Chart | None:
     """The paired differences to the first side over x; None where nothing is paired, or at one x alone."""
     first, *others = comparison.sides
     before = first.curves(comparison.metric, x)
-    over, counts = {}, {}
+    pairs = {}
     for side in [] if first.mixed else others:
         after = {} if side.mixed else side.curves(comparison.metric, x)
-        pairs = [(before[seed], after[seed]) for seed in before if seed in after]
-        if len(rows := paired_over(pairs)) > 1:
-            over[side.name], counts[side.name] = rows, len(pairs)
-    if not over:
-        return None
-    return paired_chart(over, axis_words(comparison, x), comparison.metric, first.name, counts)
+        pairs[side.name] = [(before[seed], after[seed]) for seed in before if seed in after]
+    return chart_of(pairs, axis_words(comparison, x), comparison.metric, first.name, least=2)
 
 
 def runs_table(comparison: Comparison, place: Path) -> Table:

@@ -56,6 +56,15 @@ def ranked(items: Sequence[Item], by: str) -> list[list[Item]]:
     return [order(one, by) for one in lists.values()]
 
 
+def ranked_by(items: Sequence[Item], word: str, runs: Sequence[Run]) -> list[list[Item]]:
+    """``ranked`` by a name as a person writes it, of ``runs``; ``-NAME``: the other way round. Raises
+    ``LabError`` as ``full_name``."""
+    if not runs:
+        return []
+    minus = "-" if word.startswith("-") else ""
+    return ranked(items, f"{minus}{full_name(word.removeprefix('-'), runs)}")
+
+
 def _is_metric(name: str, run: Run) -> bool:
     return name in ("metric", "best", run.metric_name)
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from danlu.files import read
 from danlu.lab.errors import LabError
 
 MARK = "DANLU_REFEREE_RUN"  # a variable by which what a run started is known, whatever session it moved to
@@ -130,12 +131,7 @@ def _environment(process: int) -> list[bytes]:
 
 def tail(file: Path) -> str:
     """The end of what was printed."""
-    try:
-        with file.open("rb") as text:
-            text.seek(max(0, file.stat().st_size - TAIL))
-            return text.read().decode(errors="replace")
-    except OSError:
-        return ""
+    return read.tail(file, TAIL)
 
 
 def last_line(file: Path) -> str:

@@ -11,8 +11,7 @@ from pathlib import Path
 from danlu.draw import Chart, Link, Table, page
 from danlu.files.yaml import brief
 from danlu.lab.reading.curves import read_curve
-from danlu.lab.reading.differences import chart as paired_chart
-from danlu.lab.reading.differences import paired_over
+from danlu.lab.reading.differences import chart_of
 from danlu.lab.statistics import mean_interval
 from danlu.lab.trial import chinese
 from danlu.lab.trial.answer import EQUAL, Answer
@@ -22,8 +21,6 @@ from danlu.lab.trial.sides import Side
 from danlu.lab.trial.terminal import answered, details, table
 from danlu.spec import difference
 from danlu.spec.metrics import loss_of
-from danlu.train.folder import RunFolder
-from danlu.train.metrics import read
 
 
 def report(answer: Answer, language: str = "en") -> str:
@@ -76,14 +73,12 @@ def gain_over_updates(answer: Answer) -> Chart | None:
     training loss; None where there are none."""
     loss = loss_of(answer.metrics)
     for name, said in ((answer.metric.name, _measured(answer)), ("loss", f"training loss, {loss.unit}")):
-        over, counts = {}, {}
-        for idea in _run(answer):
-            folders = _pairs(answer, idea)
-            curves = [(read_curve(b, name), read_curve(v, name)) for b, v in folders.values()]
-            if len(rows := paired_over(curves)) > 2:
-                over[idea], counts[idea] = rows, len(curves)
-        if over:
-            return paired_chart(over, "updates", said, answer.question.on, counts)
+        pairs = {
+            idea: [(read_curve(b, name), read_curve(v, name)) for b, v in _pairs(answer, idea).values()]
+            for idea in _run(answer)
+        }
+        if drawn := chart_of(pairs, "updates", said, answer.question.on, least=3):
+            return drawn
     return None
 
 
@@ -146,13 +141,13 @@ def _curves(answer: Answer, finding: Finding) -> Chart:
     return chart
 
 
-def _loss(answer: Answer, side: Side, seeds: Sequence[int]) -> tuple[list[int], list[tuple[float, ...]]]:
+def _loss(answer: Answer, side: Side, seeds: Sequence[int]) -> tuple[list[float], list[tuple[float, ...]]]:
     """The steps at which losses were written, and of each the mean over runs and its interval."""
     rows = [
-        (row["step"], row["loss"])
+        (step, loss)
         for seed in seeds
-        for row in read(RunFolder(answer.runs.outcome(side, seed).folder).metrics)
-        if math.isfinite(row.get("loss", math.nan))
+        for step, loss in read_curve(answer.runs.outcome(side, seed).folder, "loss")
+        if math.isfinite(loss)
     ]
     of_steps = groupby(sorted(rows), lambda row: row[0])
     by_step = {step: mean_interval([loss for _, loss in of]) for step, of in of_steps}

@@ -18,6 +18,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.publish import Exporter, exporter, publish
 from danlu.lab.publish.rows import Row, flat
 from danlu.lab.reading.run import Run
+from danlu.spec import plugins
 from danlu.train.metrics import truncate_after
 from tests.lab.reading.folders import make_run
 
@@ -81,15 +82,15 @@ class Recorder(Exporter):
         self.calls.append(("rewind", step))
         return True
 
-    def close(self, summary: Mapping[str, Any] | None) -> None:
-        self.calls.append(("close", summary and summary["steps"]))
+    def close(self, run: Run) -> None:
+        self.calls.append(("close", run.steps if run.state == "finished" else None))
 
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[Any]]:
     """``--to recorder``, as an installed package would offer it."""
     entry = EntryPoint("recorder", f"{__name__}:Recorder", exporter.GROUP)
-    monkeypatch.setattr(exporter, "entry_points", lambda group: [entry] if group == "danlu.exporters" else [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == "danlu.exporters" else [])
     monkeypatch.setattr(Recorder, "told", {})
     return Recorder.told
 
