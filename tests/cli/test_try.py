@@ -44,7 +44,8 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
         assert low <= one["difference"] <= high
         assert len(one["moved"]) == (5 if one["at"] == "steps" else 0)
     (folder,) = (tmp_path / "studies").glob("try-*")
-    assert json.loads((folder / "result.json").read_text()) == found
+    kept = json.loads((folder / "result.json").read_text())
+    assert [{"schema": "danlu.try/1", **one} for one in kept] == found
     assert (folder / "report.html").read_text().startswith("<!doctype html>")
     assert "idea: +swiglu" in (tmp_path / "ledger.yaml").read_text()
 

@@ -21,9 +21,11 @@ APART = {
     "interop",
     "lab",
     "laws",
+    "mcp",
     "planning",
     "spikes",
     "testing",
+    "watch",
 }  # no run's numbers depend on them
 
 
