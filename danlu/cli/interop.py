@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,7 @@ def import_(
         tell(note)
     say(f"\n{parameters:,} parameters, context {imported.experiment.text.context:,}")
     if to is not None:
-        say(f'written as a run; try: danlu sample {to} --prompt "…"')
+        say(f'written as a run; try: danlu sample {shlex.quote(str(to))} --prompt "…"')
 
 
 def export(

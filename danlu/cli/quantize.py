@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -134,7 +135,7 @@ def _tell(found: dict[str, Any]) -> None:
         print_table([_layer(row) for row in found["sensitivity"]], indent="  ")
     for note in found["notes"]:
         tell(note)
-    say(f"\nwritten as a run; try: danlu sample {found['folder']}")
+    say(f"\nwritten as a run; try: danlu sample {shlex.quote(found['folder'])}")
 
 
 def _layer(row: dict[str, Any]) -> tuple[str, ...]:

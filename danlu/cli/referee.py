@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -79,5 +80,5 @@ def _init(file: Path) -> int:
     if file.exists() or file.is_symlink():
         raise FileError(f"{file} is there already and stays as it is; name another file")
     write_atomically(file, (resources.files("danlu") / "catalog" / "referee.yaml").read_bytes())
-    tell(f"wrote {file}; correct its lines, then: danlu referee {file}")
+    tell(f"wrote {file}; correct its lines, then: danlu referee {shlex.quote(str(file))}")
     return 0

@@ -79,7 +79,10 @@ def tour(
         say(f"\n{step.after}")
         if number == 1:
             found = _first_pair(folder / "studies")
-    say(f"\nThe end. Next: danlu watch {folder} (what was made), danlu ideas (what to try), danlu --help.")
+    say(
+        f"\nThe end. Next: danlu watch {shlex.quote(str(folder))} (what was made), danlu ideas (what to "
+        "try), danlu --help."
+    )
 
 
 def _carry_out(words: list[str], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +59,8 @@ def train(
     stopped = summary.pop("stopped")
     if stopped:
         done = f"saved step {summary['steps']}" if summary["steps"] else "nothing was trained yet"
-        again = "begins anew" if summary["run"] is None else f"with --run {summary['run']} continues"
+        run = summary["run"]
+        again = "begins anew" if run is None else f"with --run {shlex.quote(run)} continues"
         tell(f"{stopped}: {done}; the same command {again}")
         return SIGNAL_EXIT[stopped]
     if as_json:
@@ -108,8 +110,9 @@ def _tell(summary: dict[str, Any]) -> None:
         for line in summary["sample"].splitlines():
             say(f"  │ {line}")
     say("\nTry next:")
+    run = shlex.quote(str(summary["run"]))
     if summary["sample"] is not None:
         prompt = ' --prompt "def "' if summary["unit"] == "token" else ""
-        say(f"  danlu sample {summary['run']}{prompt}")
+        say(f"  danlu sample {run}{prompt}")
     say("  danlu ideas                     # small changes to try on an experiment")
-    say(f"  danlu profile {summary['run']}  # where the time goes")
+    say(f"  danlu profile {run}  # where the time goes")

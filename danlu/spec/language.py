@@ -21,7 +21,7 @@ def language() -> str:
     if said := os.environ.get(OWN, ""):
         if said not in LANGUAGES:
             raise SpecError(
-                f"{OWN} = {brief(said)} is no language of danlu; allowed: zh, en, or leave it unset"
+                f"--lang or {OWN} = {brief(said)} is no language of danlu; allowed: zh, en, or leave it out"
             )
         return said
     locale = next(filter(None, map(os.environ.get, LOCALE)), "")

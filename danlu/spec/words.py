@@ -256,9 +256,8 @@ def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
         hint = did_you_mean(word, known)
         if word in catalog.names("ideas"):
             hint = f"; did you mean the idea +{word}?"
-        raise SpecError(
-            f"there is no recipe, YAML file or run named {word}{hint or '.'} Recipes: {', '.join(known)}"
-        )
+        more = f"{hint} danlu recipes lists them" if hint else "; danlu recipes lists what there is"
+        raise SpecError(f"there is no recipe, YAML file or run named {word}{more}")
     try:
         values = read_mapping(path, str(path))
     except FileError as error:

@@ -95,7 +95,7 @@ CASES = {
     "vary=[{setting: weight_decay}]": ["in proportion to optimizer.weight_decay, which is 0"],
     "train.seconds=none": ["nothing bounds the run", "train.steps, train.tokens, train.seconds"],
     # words
-    "tinny": ["no recipe, YAML file or run named tinny", "did you mean tiny?", "Recipes: "],
+    "tinny": ["no recipe, YAML file or run named tinny", "did you mean tiny? danlu recipes lists them"],
     "swiglu": ["no recipe", "did you mean the idea +swiglu?"],
     "+swigul": ["there is no idea named swigul", "did you mean +swiglu?"],
     "train.steps=": ["train.steps has no value", "train.steps=none"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any
 
 import typer
@@ -96,7 +97,8 @@ def fit(
     measured = got.columns[wanted.target].name if wanted.target in got.columns else ""
     if wanted.target == "loss" and not_nats(measured) == "accuracy":
         raise danlu.laws.LawError(
-            f"{measured} is an accuracy by its name, but {law} is a law of loss; danlu laws chain {file} "
+            f"{measured} is an accuracy by its name, but {law} is a law of loss; danlu laws chain "
+            f"{shlex.quote(str(file))} "
             "goes from the loss to the accuracy"
         )
     if hull:

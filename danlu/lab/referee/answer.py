@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -132,7 +133,7 @@ class Answer:
         asked = len(sides.seeds) + finding.more
         seconds = sum(record.seconds for record in (*sides.baseline, *sides.variant)) / len(sides.seeds)
         return {
-            "command": f"danlu referee {self.question.file} --pairs {asked}",
+            "command": shlex.join(["danlu", "referee", str(self.question.file), "--pairs", str(asked)]),
             "cost": {"runs": 2 * finding.more, "seconds": finding.more * seconds},
         }
 

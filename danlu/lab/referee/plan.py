@@ -6,12 +6,14 @@ Reading it runs nothing and imports no torch. Everything that can be known to be
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
+from danlu.files.errors import Missing
 from danlu.files.yaml import brief, read_mapping
 from danlu.lab.claims.rules import Rule
 from danlu.lab.errors import LabError
@@ -230,7 +232,11 @@ class Plan(Spec):
 
 def read(file: Path) -> Plan:
     """The plan in a YAML file. Raises ``FileError`` or ``LabError`` with a sentence for each problem."""
-    written = read_mapping(file, str(file))
+    try:
+        written = read_mapping(file, str(file))
+    except Missing:
+        begin = shlex.join(["danlu", "referee", "--init", str(file)])
+        raise Missing(f"{file} is missing; {begin} writes an example with comments") from None
     try:
         if "arms" not in written:
             raise LabError("arms is missing; write at least two by name, the baseline first")

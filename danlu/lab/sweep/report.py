@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,9 +44,8 @@ def sentences(result: dict[str, Any]) -> list[str]:
     ]
     found += [f"Warning: {warning}." for warning in result["warnings"]]
     if best := result["best"]:
-        found.append(
-            f"Best ({result['better']} is better): {best['value']:.4f}, danlu train {' '.join(best['words'])}"
-        )
+        command = shlex.join(["danlu", "train", *best["words"]])
+        found.append(f"Best ({result['better']} is better): {best['value']:.4f}, {command}")
     found += [f"Warning: {border['sentence']}." for border in result["border"]]
     if variance := result["study_variance"]:
         found.append(f"Study variance: {variance['sentence']}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,8 @@ def basis(by: str | Path | Basis) -> Basis:
     if ".json" not in str(by):
         if Path(by).suffix:
             raise LawError(
-                f"{by} is no fit: danlu laws fit {by} --json > fit.json makes one, --by fit.json plans by it"
+                f"{by} is no fit: danlu laws fit {shlex.quote(str(by))} --json > fit.json makes one, "
+                "--by fit.json plans by it"
             )
         theta, source = CHINCHILLA.theta(str(by)), CHINCHILLA.published[str(by)].source
         return Basis(theta, None, source, POINTS, ERRORS.get(str(by)))
