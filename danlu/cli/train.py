@@ -60,7 +60,7 @@ def train(
     if stopped:
         done = f"saved step {summary['steps']}" if summary["steps"] else "nothing was trained yet"
         run = summary["run"]
-        again = "begins anew" if run is None else f"with --run {shlex.quote(run)} continues"
+        again = "begins anew" if run is None else f"with --run {shlex.quote(str(run))} continues"
         tell(f"{stopped}: {done}; the same command {again}")
         return SIGNAL_EXIT[stopped]
     if as_json:

@@ -99,6 +99,7 @@ CHINESE = Language(
         "early": "按现有学习率，得到早期判定：{command}",
         "longer": "用足够长的运行：{command}",
         "tuned": "两侧各用自己的最佳学习率：{command}",
+        "several": "一对不足以判定；改用 {number} 对：{command}",
         "pairs": "若均值与离散程度不变，再加约 {number} 对即可判定：{command}",
         "time": "比较相等的有效时间，须在本机空闲时：{command}",
         "scale": "在更大的模型中是否成立：{command}",

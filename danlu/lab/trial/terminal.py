@@ -50,7 +50,7 @@ def _drawn(f: Finding) -> list[float]:
 
 def strip(f: Finding, reach: float) -> str:
     """The interval as a line, zero as a bar, each pair's difference as a dot: `` ──•─•──┼``. From −``reach``
-    on the left to ``reach`` on the right; what lies beyond is at the end."""
+    on the left to ``reach`` on the right; an end of the interval that lies beyond is ``<`` or ``>``."""
     middle = STRIP // 2
 
     def at(x: float) -> int:
@@ -61,6 +61,10 @@ def strip(f: Finding, reach: float) -> str:
     if math.isfinite(f.interval.value):
         for place in range(at(f.interval.low), at(f.interval.high) + 1):
             letters[place] = "─"
+        if f.interval.low < -reach:
+            letters[0] = "<"
+        if f.interval.high > reach:
+            letters[-1] = ">"
     letters[middle] = "┼" if letters[middle] == "─" else "│"
     for x in f.pairs.differences.values():
         letters[at(x)] = "●" if letters[at(x)] in "•●" else "•"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from danlu.lab.regime import REASONS, TOKENS_PER_PARAMETER, UPDATES, Regime
@@ -149,6 +149,9 @@ def _regime(findings: Sequence[Finding], language: Language) -> Iterator[str]:
 def following(answer: Answer) -> Iterator[tuple[str, int, str]]:
     """What to ask, of ``Language.following``, a number for it, and the command, the most useful first."""
     question, findings = answer.question, answer.findings
+    if question.seeds == 1:  # whatever else is asked, one pair decides nothing
+        question = replace(question, seeds=PAIRS)
+        yield "several", PAIRS, question.command()
     first = [of_idea[0] for of_idea in answer.by_idea.values()]
     if any(f.verdict == "void" for f in first):
         yield "early", 0, question.command(tune=None)
@@ -215,6 +218,7 @@ ENGLISH = Language(
         "early": "at the rates as they are, for an early verdict: {command}",
         "longer": "in runs that are long enough: {command}",
         "tuned": "each side at its own best rate: {command}",
+        "several": "one pair decides nothing; with {number}: {command}",
         "pairs": "some {number} more pairs would decide, if mean and spread stay as they are: {command}",
         "time": "equal time, when nothing else runs on this machine: {command}",
         "scale": "does it hold in larger models? {command}",

@@ -19,7 +19,7 @@ from danlu.lab.trial import Answer, Finding, Question
 from danlu.lab.trial.cost import Cost, about, planned
 from danlu.lab.trial.findings import At, find
 from danlu.lab.trial.question import label
-from danlu.lab.trial.terminal import answered
+from danlu.lab.trial.terminal import STRIP, answered, strip
 from tests.lab.trial.cases import pairs
 
 BETTER, NONE = [-0.05, -0.04, -0.06, -0.05, -0.05], [0.01, -0.02, 0.015, 0.001, -0.01]
@@ -51,6 +51,15 @@ def test_the_answer_is_one_sentence_and_equal_runs_are_named_once() -> None:
     )
     assert regime.startswith("  regime: 20 tokens per parameter, 2,100 updates, 1.50 bits below chance")
     assert following == "  next: does it hold in larger models? danlu try idea --across-scale"
+
+
+def test_ends_of_an_interval_beyond_the_strip_are_told() -> None:
+    shown = finding([-0.05, 0.06])
+    low, high = shown.interval.low, shown.interval.high
+    assert low < -0.5 and high > -low  # of two pairs it is far wider than they are
+    whole, one, both = (strip(shown, reach) for reach in (high, 0.999 * high, 0.1))
+    assert not {"<", ">"} & {*whole} and one[-1] == both[-1] == ">" and one[0] != "<" and both[0] == "<"
+    assert {len(whole), len(one), len(both)} == {STRIP}
 
 
 @pytest.mark.parametrize(("on", "told_of"), [
@@ -152,3 +161,9 @@ def test_a_long_baseline_is_said_once() -> None:
 
 def test_the_cost_is_of_all_runs() -> None:
     assert Cost.of([]) == Cost(0, 0, 0.0, 0.0)
+
+
+def test_one_pair_proposes_more_in_every_command() -> None:
+    lines = told(finding([-0.05]), seeds=1, tune=None)
+    assert "  next: one pair decides nothing; with 5: danlu try idea --tune none" in lines
+    assert not any("--seeds" in line for line in lines)
