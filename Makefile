@@ -1,5 +1,6 @@
 # make run     install, train a small language model on real text, show what it learned
 # make test    everything that must hold: style, types, layers, tests
+# make docs    the documentation site, in build/site/html
 # make install the installing alone;  make bench: see bench/README.md
 #
 # PYTHON=python3.12 chooses the interpreter, VENV=dir the environment, EXTRAS=test,oracles what else is compared with.
@@ -7,7 +8,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run lint test format bench gpu gpu-wheels clean
+.PHONY: help install run lint test docs format bench gpu gpu-wheels clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +20,7 @@ ALONE := mup torchcfm curvlinops-for-pytorch backpack-for-pytorch einconv linear
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt $$([ -t 1 ] || echo --quiet)
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
 
 install: $(VENV)/.installed
 	@echo "danlu is installed: $(BIN)/danlu"
@@ -46,6 +47,11 @@ $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
 	@$(PIP) --editable '.[bench]'
 	@touch $(VENV)/.installed $@
 
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing danlu, PyTorch and what makes the site into $(VENV)"
+	@$(PIP) --editable '.[docs]'
+	@touch $(VENV)/.installed $@
+
 run: $(VENV)/.installed
 	@$(BIN)/danlu train
 
@@ -57,6 +63,11 @@ lint: $(VENV)/.installed-test
 
 test: lint
 	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+
+# Strict: a link that leads nowhere or a name that is not there ends it.
+docs: $(VENV)/.installed-docs
+	@$(BIN)/python docs/site/build.py
+	@echo "The site is build/site/html/index.html"
 
 format: $(VENV)/.installed-test
 	@$(BIN)/ruff check --fix .; $(BIN)/ruff format .
