@@ -42,8 +42,9 @@ STEPS = (
     Step(
         "Across scale",
         "Does it hold for larger models? Both sides tuned at each size, and a verdict beyond the largest.",
-        f"try qk-norm --across-scale --rungs 2 --seeds 3 --on '{SMALL}'",
-        "Two sizes say little; without --rungs there are four, in hours.",
+        "try qk-norm --across-scale --rungs 2 --seeds 3 --on 'nano model.width=16'",
+        "Two sizes of short runs say little, and the verdict is marked early; danlu try qk-norm "
+        "--across-scale compares four sizes of longer ones, in hours.",
     ),
     Step(
         "Fit a law to small runs",
