@@ -44,13 +44,13 @@ def publish(
     told = carry_out(runs, to, out, follow=follow, warn=lambda sentence: tell(f"warning: {sentence}"))
     done = [one for one in told if not one.failed]
     if done:
-        rows = [("run", "called", "rows", "rewound")]
+        rows = [("run", "called", "rows", "taken back")]
         rows += [
             (
                 str(one.folder),
                 one.name,
                 f"{one.rows:,}" if one.rows else "nothing new",
-                str(one.rewound or ""),
+                f"{one.rewound} times" if one.rewound else "",
             )
             for one in done
         ]

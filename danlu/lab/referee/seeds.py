@@ -79,10 +79,12 @@ def probe(runs: Runs, seeds: Seeds, purpose: str, words: Sequence[str]) -> Probe
         ]
     else:
         asked = [Run(name, tuple(words), None, number) for number in (0, 1)]
-    found = [runs.carry_out(run, f"probing the seed, {i} of {len(asked)}") for i, run in enumerate(asked, 1)]
-    if all(record.failed for record in found[:2]):
-        why, folder = found[0].why, found[0].folder
-        raise Failed(f"the baseline {name} does not run: {why}; see {folder}, and remove it to try again")
+    found: list[Record] = []
+    for run in asked:
+        found.append(runs.carry_out(run, f"probing the seed, {len(found) + 1} of {len(asked)}"))
+        if len(found) == 2 and all(record.failed for record in found):
+            why, folder = found[0].why, found[0].folder
+            raise Failed(f"the baseline {name} does not run: {why}; see {folder}, and remove it to try again")
     return judge(plan.seeded, plan.metric.name, found)
 
 

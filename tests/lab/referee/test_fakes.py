@@ -177,6 +177,7 @@ def test_one_that_does_not_run(tmp_path: Path) -> None:
     found = answer(folder)
     assert found.outcome == "failed"
     assert found.why.startswith("the baseline base does not run: exit code 1: no data; see ")
+    assert len(list(found.study.path.glob("runs/*"))) == 2  # a third would fail, too
     with pytest.raises(LabError, match="nowhere cannot be started"):
         answer(folder, run="nowhere --seed {seed} {set}")
 
