@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from danlu.spec.errors import DanluError
+from danlu.files.errors import DanluError
 
 
 class LabError(DanluError):

@@ -3,6 +3,8 @@ things and rank nothing. No torch, no specifications: a list of runs is read wit
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _TEXT = "the values would be of different held-out examples"
 FIELDS = {
     "objective": "values of two objectives are not of the same thing",
@@ -18,6 +20,7 @@ FIELDS = {
 PENALTIES = ("objective.z_loss", "objective.smoothing", "objective.teacher")
 
 
+@lru_cache(maxsize=4096)  # asked of every field of thousands of runs, which have the same few
 def why_apart(field: str) -> str | None:
     """Why runs that differ in ``field`` cannot be compared by their metric; None where they can."""
     if any(field == name or field.startswith(f"{name}.") for name in PENALTIES):

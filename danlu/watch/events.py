@@ -12,11 +12,8 @@ from starlette.responses import Response
 
 from danlu.draw.xml import text
 from danlu.files.errors import DanluError
-from danlu.lab.queue.journal import JOURNAL
 from danlu.lab.reading.run import METRICS, Run
 from danlu.lab.study import RESULT
-from danlu.lab.trial.kept import FILE as PAIRS
-from danlu.lab.trial.kept import kept
 from danlu.watch import run as one
 from danlu.watch import runs as many
 from danlu.watch.live import Changed, Look, Points, RowsLook, RunLook, Streams
@@ -71,6 +68,9 @@ def run(request: Request) -> Response:
 
 def study(request: Request) -> Response:
     """Whether a study came further: its result, its pairs, or the metrics of their runs."""
+    from danlu.lab.trial.kept import FILE as PAIRS  # with every specification
+    from danlu.lab.trial.kept import kept
+
     place, study = place_of(request), study_at(request)
 
     def state() -> Any:
@@ -86,6 +86,8 @@ def study(request: Request) -> Response:
 
 def queue(request: Request) -> Response:
     """Whether anything happened in the queue, or a run of it came further."""
+    from danlu.lab.queue.journal import JOURNAL  # with every specification
+
     place = place_of(request)
 
     def state() -> Any:

@@ -1,7 +1,8 @@
 """What has changed, as server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 
 Each stream looks at the files about once a second, keeps no more than where it stood, and looks again when
-its reader has taken what it was sent: who reads slowly is told the latest, and nothing piles up.
+its reader has taken what it was sent: who reads slowly is told the latest, and nothing piles up. Where looks
+are dear they are rarer: all streams together take a hundredth of a core, which training would miss.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,13 @@ from starlette.types import Receive, Scope, Send
 from danlu.files.errors import DanluError, FileError
 from danlu.files.json import finite, fitting, to_json
 from danlu.files.read import MIB, open_file
-from danlu.lab.reading.curves import AXES
-from danlu.lab.reading.run import METRICS, Run, score
+from danlu.lab.reading.curves import flops_per_unit, point
+from danlu.lab.reading.run import METRICS, Run
 from danlu.train.shapes import ROW
 
 STREAMS = 32  # at once
 EVERY, PING = 1.0, 15.0  # seconds between two looks; of silence, before a comment
+SHARE = 0.01  # of a core, that all looks may take
 CHUNK = MIB  # bytes of new rows at a time
 LONGEST_ID = 64
 LINE = b"\n"
@@ -55,7 +58,7 @@ class Streams:
         yield ": here\n\n"
         while True:
             try:
-                told = await run_sync(look)
+                told, took = await run_sync(_timed, look)
             except DanluError as error:  # gone, or damaged: the page says it when it is loaded again
                 yield event(str(error).splitlines()[0], "wrong")
                 return
@@ -65,8 +68,15 @@ class Streams:
             elif silent >= PING:
                 silent = 0.0
                 yield ": still here\n\n"
-            silent += self.every
-            await anyio.sleep(self.every)
+            wait = min(max(self.every, took * self.open / SHARE), PING)
+            silent += wait
+            await anyio.sleep(wait)
+
+
+def _timed(look: Look) -> tuple[str, float]:
+    """What is told, and the seconds of this thread on a core."""
+    start = time.thread_time()
+    return look(), time.thread_time() - start
 
 
 class _Stream(StreamingResponse):
@@ -146,27 +156,19 @@ class Points:
     """From rows to points of some metrics over an axis, as ``danlu.lab.reading.curves`` takes them."""
 
     def __init__(self, metrics: Sequence[str], x: str, counted: str) -> None:
-        self.metrics, self.x = metrics, x
-        self._key = counted if x == "tokens" else AXES[x]
-        self._counted, self._per_unit = counted, math.nan
+        self.metrics, self.x, self._counted = metrics, x, counted
+        self._per_unit = math.nan
 
     def of(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float | None]]]:
         """[xs, ys] of each metric that the rows measured; what is not finite is None."""
-        found: dict[str, list[list[float | None]]] = {}
-        for row in rows:
-            if row.get("flops") and row.get(self._counted):
-                self._per_unit = row["flops"] / row[self._counted]
-            at = row.get(self._key)
-            if at is None and self.x == "flops":  # evaluations don't tell them
-                at = self._per_unit * row.get(self._counted, math.nan)
-            if at is None or not math.isfinite(at):
-                continue
-            for name in self.metrics:
-                value = score(row, name) if name in row else row.get("inside", {}).get(name)
-                if value is not None:
-                    xs, ys = found.setdefault(name, [[], []])
-                    xs.append(float(at))
-                    ys.append(finite(float(value)))
+        told = flops_per_unit(rows, self._counted)
+        self._per_unit = self._per_unit if math.isnan(told) else told
+        found = {}
+        for name in self.metrics:
+            every = (point(row, name, self.x, self._counted, self._per_unit) for row in rows)
+            points = [one for one in every if one is not None and math.isfinite(one[0])]
+            if points:
+                found[name] = [[at for at, _ in points], [finite(value) for _, value in points]]
         return found
 
 
@@ -184,6 +186,7 @@ class RunLook:
     ) -> None:
         self._run, self._points, self._facts = run, points, facts
         self._tail = Tail(folder / METRICS, at)
+        self._seen: Run | None = None
         self._told = ""
         self._first = not at
 
@@ -196,6 +199,9 @@ class RunLook:
             told += event(to_json(self._points.of(rows)), "points", self._tail.mark)
         self._first = False
         run = self._run()
+        if run is self._seen:  # one that is as it was is the same object
+            return told
+        self._seen = run
         facts = "" if run is None else self._facts(run)
         if facts and facts != self._told:
             told += event(facts, id=self._tail.mark)
@@ -232,15 +238,13 @@ class RowsLook:
     ) -> None:
         self._version, self._rows, self._place, self._moved = version, rows, place, moved
         self._at, self._last = version(), rows()
-        self._keys = list(self._last)
 
     def __call__(self) -> str:
         if (at := self._version()) == self._at:
             return ""
         self._at, rows = at, self._rows()
         told = "".join(self._place(id, html) for id, html in rows.items() if self._last.get(id, html) != html)
-        self._last = rows
-        if list(rows) != self._keys:
-            self._keys = list(rows)
+        if list(rows) != list(self._last):
             told += self._moved()
+        self._last = rows
         return event(told) if told else ""

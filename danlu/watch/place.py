@@ -12,8 +12,7 @@ from pathlib import Path
 
 from danlu.files.errors import FileError
 from danlu.files.json import read_object
-from danlu.lab.queue.journal import JOURNAL
-from danlu.lab.reading.index import read_runs
+from danlu.lab.reading.looked import Looked
 from danlu.lab.reading.run import FILES, Run
 from danlu.lab.study import ASKED, RUNS, STUDIES
 
@@ -47,7 +46,7 @@ class Place:
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.folder = Path(os.path.realpath(folder))
         self._clock, self._lock = clock, threading.Lock()
-        self._read = -FRESH
+        self._read, self._looked = -FRESH, Looked(clock)
         self._runs: list[Run] = []
         self._by_id: dict[str, Run] = {}
         self._version = 0
@@ -64,10 +63,8 @@ class Place:
         """The runs, newest first, at most ``FRESH`` seconds old. One that is as it was is the same object."""
         with self._lock:
             if self._clock() - self._read >= FRESH:
-                known = {run.path: run for run in self._runs}
-                found = [_kept(known.get(run.path), run) for run in read_runs(self.roots)]
-                if list(map(id, found)) != list(map(id, self._runs)):
-                    self._runs, self._by_id = found, {id_of(run.path): run for run in found}
+                if (found := self._looked.look(self.roots)) is not self._runs:
+                    self._runs, self._by_id = found, {}
                     self._version += 1
                 self._read = self._clock()
             return self._runs
@@ -79,7 +76,9 @@ class Place:
 
     def run(self, id: str) -> Run | None:
         """The run of that id, as it is now; None where there is none, or where a file of it leads out."""
-        self.runs()
+        runs = self.runs()
+        if not self._by_id:
+            self._by_id = {id_of(run.path): run for run in runs}
         run = self._by_id.get(id)
         if run is None or not self.holds(run.path, *(run.path / name for name in FILES)):
             return None
@@ -106,6 +105,8 @@ class Place:
     @property
     def studies_folder(self) -> Path | None:
         """The folder of all studies."""
+        from danlu.lab.queue.journal import JOURNAL  # with every specification, of which runs need none
+
         for folder in (self.folder / STUDIES, self.folder):
             if (folder / JOURNAL).is_file() or any(_studies(folder)):
                 return folder
@@ -138,11 +139,6 @@ class Place:
 def id_of(path: Path) -> str:
     """Twelve hex digits that name a folder."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:DIGITS]
-
-
-def _kept(old: Run | None, new: Run) -> Run:
-    """The old one where nothing is another: it has parsed its fields."""
-    return old if old is not None and old == new and old.state == new.state else new
 
 
 def _studies(folder: Path) -> Iterable[Path]:

@@ -20,7 +20,6 @@ from danlu.lab.errors import LabError
 from danlu.lab.reading.curves import UNITS, Curve, check_axis, metrics_in, read_curve
 from danlu.lab.reading.run import METRICS, SUMMARY, Run
 from danlu.lab.reading.table import said
-from danlu.lab.why.courses import course
 from danlu.watch.page import envelope
 from danlu.watch.place import Place
 
@@ -125,6 +124,8 @@ def statistics(measured: Sequence[str]) -> list[str]:
 
 def inside(run: Run, statistic: str) -> Chart:
     """A statistic of each layer over steps, by colour. Raises ``LabError`` where it has none of that name."""
+    from danlu.lab.why.courses import course  # with every specification
+
     about, start = known(statistic), f"{statistic}/"
     grid: dict[str, dict[float, float]] = {
         name[len(start) :]: {float(step): value for step, value in values.items()}

@@ -48,13 +48,13 @@ def serve(
     listening = listen(host, port)
     import uvicorn
 
-    from danlu.watch.app import make
+    from danlu.watch.app import make, warm
     from danlu.watch.guard import Keys
 
     keys, at = Keys(), listening.getsockname()[1]
     app = make(folder, keys=keys, port=at, names=names)
-    # Until somebody has opened the address the runs are read, and what that imports.
-    threading.Thread(target=app.state.place.runs, daemon=True).start()
+    # Until somebody has opened the address.
+    threading.Thread(target=warm, args=(app,), daemon=True).start()
     for line in said(keys, at, names, host):
         say(line)
     config = uvicorn.Config(

@@ -16,7 +16,6 @@ from danlu.lab.reading.curves import thinned
 from danlu.lab.reading.groups import differing, shown
 from danlu.lab.reading.run import METRICS, Run
 from danlu.lab.reading.table import said
-from danlu.watch import queue as queued
 from danlu.watch import run as one
 from danlu.watch import runs as many
 from danlu.watch.guard import form_of
@@ -243,11 +242,15 @@ def compare_json(request: Request) -> Response:
 
 def queue(request: Request) -> Response:
     """What is under way, and the buttons of the control file."""
+    from danlu.watch import queue as queued  # with every specification
+
     return html(request, "queue.html", state=queued.state(place_of(request)))
 
 
 def control(request: Request) -> Response:
     """Write down a wish, and go back to the page."""
+    from danlu.watch import queue as queued
+
     form = form_of(request.scope)
     queued.ask(place_of(request), form.get("job", ""), form.get("want", ""))
     return RedirectResponse("/queue", status_code=303)

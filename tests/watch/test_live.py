@@ -224,6 +224,38 @@ def test_silence_is_broken_by_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[1:4] == [": here\n\n", ": still here\n\n", ": still here\n\n"]
 
 
+def test_all_streams_together_take_a_hundredth_of_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that takes t seconds of a core is followed by 100 t, times the streams that share it; at most
+    by the silence that a page bears."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(live.anyio, "sleep", sleep)
+    for took, opened, expected in ((0.001, 1, 1.0), (0.02, 1, 2.0), (0.02, 3, 6.0), (0.5, 1, live.PING)):
+        monkeypatch.setattr(live, "_timed", lambda look, took=took: (look(), took))
+        slept.clear()
+        streams = Streams()
+        streams.open = opened - 1  # and the one below
+        asyncio.run(asyncio.wait_for(followed(streams, lambda: event("x"), 4), 20))
+        assert slept and slept == pytest.approx([expected] * len(slept))
+
+
+def test_what_did_not_change_is_not_rendered(tmp_path: Path) -> None:
+    run, rendered = read_run(make_run(tmp_path / "a", finished=False)), [0]
+
+    def facts(_: object) -> str:
+        rendered[0] += 1
+        return "x"
+
+    look = RunLook(lambda: run, Points(["loss"], "steps", "tokens"), "", facts, run.path)
+    for _ in range(5):
+        look()
+    assert rendered == [1]
+
+
 def test_streams_are_capped() -> None:
     async def many() -> tuple[int, list[list[str]]]:
         streams = Streams(most=3, every=0.001)

@@ -14,6 +14,7 @@ from danlu.cli.main import app
 from danlu.lab.errors import LabError
 from danlu.watch import serve
 from danlu.watch.guard import LOOPBACK, Keys
+from tests.lab.reading.folders import make_run
 
 
 def test_a_loopback_address_needs_no_name() -> None:
@@ -79,10 +80,21 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert "is not a folder" in str(done.exception)
 
 
-def test_pages_never_import_torch() -> None:
-    code = (
-        "import sys, danlu.watch.app, danlu.watch.serve, danlu.watch.views; "
-        "sys.exit([name for name in ('torch', 'optuna') if name in sys.modules] or 0)"
-    )
+def without(modules: str, code: str) -> None:
+    """That none of these are imported by this code."""
+    code += f"; import sys; sys.exit([name for name in {modules.split()} if name in sys.modules] or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_pages_never_import_torch() -> None:
+    every = "from danlu.watch import app; [app.loaded(name) for _, name, _ in app.ROUTES]"
+    without("torch optuna", f"{every}; from danlu.watch import serve")
+
+
+def test_the_list_of_runs_needs_no_specifications(tmp_path: Path) -> None:
+    """They take longer to import than all else that it takes to show it."""
+    make_run(tmp_path / "runs" / "a")
+    get = f"client(pathlib.Path({str(tmp_path)!r})).get('/')"
+    code = f"import pathlib; from tests.watch.pages import client; assert 'runs/a' in {get}.text"
+    without("danlu.spec pydantic numpy", code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeVar
@@ -36,22 +36,27 @@ def read_curve(folder: Path, metric: str, x: str = "steps", counted: str = "toke
     from danlu.train.metrics import read
 
     rows = read(folder / METRICS)
-    key = counted if x == "tokens" else AXES[x]
-    per_unit = _flops_per_unit(rows, counted)
-    points: dict[float, float] = {}
-    for row in rows:
-        value = score(row, metric) if metric in row else row.get("inside", {}).get(metric)
-        at = row.get(key)
-        if at is None and x == "flops":  # evaluations don't tell them
-            at = per_unit * row.get(counted, math.nan)
-        if value is not None and at is not None:
-            points[float(at)] = float(value)
-    return sorted(points.items())
+    per_unit = flops_per_unit(rows, counted)
+    points = (point(row, metric, x, counted, per_unit) for row in rows)
+    return sorted(dict(one for one in points if one is not None).items())
 
 
-def _flops_per_unit(rows: Sequence[dict[str, Any]], counted: str) -> float:
+def point(
+    row: Mapping[str, Any], metric: str, x: str, counted: str, per_unit: float
+) -> tuple[float, float] | None:
+    """(x, y) of what a row measured of ``metric``, of which names and axes are those of ``read_curve``; None
+    where it did not, or where x is not known. ``per_unit``: ``flops_per_unit``."""
+    value = score(row, metric) if metric in row else row.get("inside", {}).get(metric)
+    at = row.get(counted if x == "tokens" else AXES[x])
+    if at is None and x == "flops":  # evaluations don't tell them
+        at = per_unit * row.get(counted, math.nan)
+    return None if value is None or at is None else (float(at), float(value))
+
+
+def flops_per_unit(rows: Sequence[Mapping[str, Any]], counted: str) -> float:
+    """FLOPs for each of what is ``counted``, by the last row that tells them; NaN where none does."""
     told = next((row for row in reversed(rows) if row.get("flops") and row.get(counted)), None)
-    return told["flops"] / told[counted] if told else math.nan
+    return float(told["flops"] / told[counted]) if told else math.nan
 
 
 def metrics_in(folder: Path) -> list[str]:

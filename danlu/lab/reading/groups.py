@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from danlu.lab.reading.code import NOT_OURS
-from danlu.lab.reading.run import FACTS, SEED, Run
+from danlu.lab.reading.run import FACTS, Run
 
 if TYPE_CHECKING:
     from danlu.lab.statistics import Interval
@@ -104,10 +103,8 @@ class Group:
 def group(runs: Sequence[Run]) -> list[Group]:
     """The runs by what they are but for the seed, each group where its first run stands. Those by other code
     than is here stand apart, by which it was."""
-    groups: dict[tuple[str, str | None], list[Run]] = {}
+    groups: dict[tuple[bytes, str | None], list[Run]] = {}
     for run in runs:
-        fields = {name: value for name, value in run.fields.items() if name != SEED}
-        key = json.dumps(fields, sort_keys=True, default=str) if run.fields else run.name
         other = run.mark and run.mark.partition(" ")[2] if run.code in NOT_OURS else ""
-        groups.setdefault((key, other), []).append(run)
+        groups.setdefault((run.but_for_seed, other), []).append(run)
     return [Group(tuple(runs)) for runs in groups.values()]

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def places(folders: Iterable[str | os.PathLike[str]] = ()) -> list[Path]:
         for place in named:
             readable(place)
         return found
-    from danlu.lab.errors import LabError  # loads every specification: only where something is wrong
+    from danlu.lab.errors import LabError
 
     if missing:
         raise LabError(f"{missing[0]} is not a folder; name a run's folder or a folder of runs")
@@ -76,39 +76,60 @@ def read_runs(folders: Iterable[str | os.PathLike[str]], progress: Progress | No
         there = os.path.realpath(folder)
         for name, run in _under(os.fspath(folder), progress).items():
             runs.setdefault(Path(there, name), run)
-    return sorted(runs.values(), key=lambda run: (-run.begun, run.name))
+    return newest_first(runs.values())
+
+
+def newest_first(runs: Iterable[Run]) -> list[Run]:
+    """In the order in which runs are listed."""
+    return sorted(runs, key=lambda run: (-run.begun, run.name))
 
 
 def _under(root: str, progress: Progress | None) -> dict[str, Run]:
     found = dict(find(root))
-    keep = len(found) >= WORTH_IT
-    known = _load(root, found) if keep else {}
-    missing = [name for name in found if name not in known]
-    fresh: dict[str, Record] = {}
-    for count, name in enumerate(missing):
-        if progress is not None:
-            progress(count, len(missing))
-        fresh[name] = read_record(os.path.join(root, name))
-    if keep and fresh:
-        _save(root, found, fresh)
-    records = known | fresh
-    code = verdicts((record.get("mark"), os.path.join(root, name)) for name, record in records.items())
+    known = records(root, found, found, progress)
+    code = verdicts((record.get("mark"), os.path.join(root, name)) for name, record in known.items())
     return {
         name: Run(
             Path(root, name),
             stamps[EXPERIMENT][1] / 1e9,
-            **(record := records[name]),
+            **(record := known[name]),
             code=code[record.get("mark")],
         )
         for name, stamps in found.items()
     }
 
 
-def find(root: str) -> Iterator[tuple[str, Stamps]]:
-    """The runs' folders, relative to ``root``, and the stamps of their files."""
+def records(
+    root: str,
+    found: Mapping[str, Stamps],
+    wanted: Collection[str],
+    progress: Progress | None = None,
+    worth: Callable[[Record], bool] = lambda record: True,
+) -> dict[str, Record]:
+    """What is known of the runs that are wanted, of those that were ``found`` in ``root``: by the index, or
+    by their files, which the index then learns of those that are ``worth`` it."""
+    keep = len(found) >= WORTH_IT
+    known = _load(root, found) if keep and len(wanted) >= WORTH_IT else {}
+    missing = [name for name in wanted if name not in known]
+    fresh: dict[str, Record] = {}
+    for count, name in enumerate(missing):
+        if progress is not None:
+            progress(count, len(missing))
+        fresh[name] = read_record(os.path.join(root, name))
+    if keep and (learned := {name: record for name, record in fresh.items() if worth(record)}):
+        _save(root, found, learned)
+    return known | fresh
+
+
+def find(root: str, still: Callable[[str], Stamps | None] | None = None) -> Iterator[tuple[str, Stamps]]:
+    """The runs' folders, relative to ``root``, and the stamps of their files. ``still``: those of a folder
+    that need not be looked into; None of one that must."""
     folders = [""]
     while folders:
         inside = folders.pop()
+        if still is not None and (stamps := still(inside)) is not None:
+            yield inside, stamps
+            continue
         try:
             with os.scandir(os.path.join(root, inside)) as entries:
                 listed = list(entries)

@@ -7,9 +7,10 @@ import json
 import math
 import os
 import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,20 @@ class Run:
             fields = parse(self.experiment)
         except ValueError:  # of an index that is not of our making
             fields = None
-        return fields if isinstance(fields, dict) else {}
+        # Thousands of runs share the names of their fields, and most of what they take in memory is that.
+        return {sys.intern(name): value for name, value in fields.items()} if isinstance(fields, dict) else {}
 
     @cached_property
     def state(self) -> str:
         """``ended``, or running."""
         return "running" if self.ended != "finished" and _is_held(self.path) else self.ended
+
+    def again(self) -> Run:
+        """Itself; or where its state is another than when it was asked for, the same anew."""
+        if self.ended == "finished":
+            return self
+        new = replace(self)
+        return self if new.state == self.state else new
 
     @property
     def first(self) -> Run:
@@ -114,6 +123,13 @@ class Run:
     @property
     def seed(self) -> Any:
         return self.fields.get(SEED)
+
+    @cached_property
+    def but_for_seed(self) -> bytes:
+        """Equal where all fields but the seed are: a digest. Of a run that cannot be read its own."""
+        fields = {name: value for name, value in self.fields.items() if name != SEED}
+        said = json.dumps(fields, sort_keys=True, default=str) if self.fields else self.name
+        return hashlib.sha256(said.encode(errors="surrogateescape")).digest()
 
     @cached_property
     def yardstick(self) -> tuple[str, ...]:

@@ -71,7 +71,8 @@ def _is_metric(name: str, run: Run) -> bool:
 
 def full_name(word: str, runs: Sequence[Run]) -> str:
     """The fact, measure or field that a word means. Raises ``LabError`` where it is none or several."""
-    fields = list(dict.fromkeys(name for run in runs for name in run.fields))
+    alike = dict.fromkeys(tuple(run.fields) for run in runs)  # of thousands of runs a few
+    fields = list(dict.fromkeys(name for names in alike for name in names))
     metrics = dict.fromkeys(run.metric_name for run in runs if run.metric_name)
     others = [*FACTS, *metrics, *dict.fromkeys(run.counted for run in runs)]
     others += [*dict.fromkeys(name for run in runs for name in run.measures)]
@@ -95,6 +96,6 @@ def _key(value: Any) -> tuple[bool, Any]:
 
 
 def _error(sentence: str) -> Exception:
-    from danlu.lab.errors import LabError  # loads every specification: only where something is wrong
+    from danlu.lab.errors import LabError
 
     return LabError(sentence)
