@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +26,7 @@ AHEAD = 8  # pending runs below which another claim is begun
 RECORDED = {  # of a run's environment
     "cpu": {"model": str, "cores": (int, None)}, "devices": list,
     "versions": dict.fromkeys(("danlu", "torch", "python"), str),
-    "data": {"splits": {"train": {"text_sha256": (str, None)}}, "sha256": (str, None)},
+    "data": dict,
 }  # fmt: skip
 
 Key = tuple[str, tuple[str, ...]]  # of a job
@@ -216,9 +218,17 @@ def _surroundings(outcomes: list[Outcome]) -> dict[str, Any]:
         cpu = said["cpu"]
         found["machine"] = {"cpu": cpu["model"], "cores": cpu["cores"], "devices": said["devices"]}
         found["versions"] = {name: said["versions"][name] for name in ("danlu", "torch", "python")}
-        data, recorded = outcome.job.experiment.data, said["data"]
-        if isinstance(data, spec.Text):
-            found["data"][data.corpus] = recorded["splits"]["train"]["text_sha256"][:12]
-        else:
-            found["data"][data.kind] = recorded["sha256"][:12]
+        data = outcome.job.experiment.data
+        name = data.corpus if isinstance(data, spec.Text) else data.kind
+        found["data"][name] = _digest(said["data"])[:12]
     return found
+
+
+def _digest(recorded: Mapping[str, Any]) -> str:
+    """Of what was trained on; of data without end, which are drawn anew, of what describes them."""
+    if "sha256" in recorded:
+        return str(recorded["sha256"])
+    match recorded:
+        case {"splits": {"train": {"text_sha256": str(known)} | {"sha256": str(known)}}}:
+            return known
+    return hashlib.sha256(json.dumps(recorded, sort_keys=True).encode()).hexdigest()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from danlu import data, spec
+from danlu.files.json import write_json
 from danlu.lab.claims import experiment, proof, seen
 from danlu.lab.errors import LabError
+from danlu.lab.queue import Job, Outcome
 from danlu.lab.statistics import paired
+from danlu.train.folder import ENVIRONMENT
 from tests.lab.claims.small import OVER, Runs, claim
 
 
@@ -20,6 +27,28 @@ def a_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(proof, "value", value)
     monkeypatch.setattr(seen, "value", value)
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ("tiny data.corpus=synthetic:copy-3-4", "text_sha256"),
+        ("digits", "sha256"),
+        ("maxent-digits", "sha256"),
+        ("siren-chirp", "sha256"),
+        ("signed-distance", "sha256"),
+        ("flow-8gaussians", None),
+    ],
+)
+def test_data_of_every_kind_are_told_by_a_digest(words: str, kept: str | None, tmp_path: Path) -> None:
+    e = spec.resolve(words)
+    record = data.prepare(e.data, cache=tmp_path / "cache").record
+    about = {"cpu": {"model": "", "cores": 1}, "devices": [], "data": record}
+    write_json(tmp_path / ENVIRONMENT, about | {"versions": dict.fromkeys(("danlu", "torch", "python"), "1")})
+    (said,) = proof._surroundings([Outcome(Job(e), tmp_path, None)])["data"].values()
+    train = record["splits"]["train"]
+    known = kept and (train.get(kept) or record.get(kept))
+    assert said == (known or hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest())[:12]
 
 
 def noise(seed: int) -> float:
