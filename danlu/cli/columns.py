@@ -19,6 +19,11 @@ def cells(text: str) -> int:
     return cell_len(text)
 
 
+def padded(text: str, size: int) -> str:
+    """The text with spaces behind it, ``size`` cells wide."""
+    return text + " " * (size - cells(text))
+
+
 def shortened(text: str, size: int) -> str:
     """The text in at most ``size`` cells, its middle left out: of paths the ends differ."""
     if cells(text) <= size:

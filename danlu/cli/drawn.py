@@ -43,8 +43,17 @@ def check_figure(path: Path | None, force: bool) -> None:
 
 def save(figure: Figure, path: Path, force: bool) -> None:
     """Write a figure, and say its caption, which a paper has below it: on stderr."""
+    from danlu.draw.figure import IN_ENGLISH
+    from danlu.draw.language import language
+    from danlu.draw.pdf import shown
+    from danlu.draw.phrases import words
+
+    said = words(language())
+    figure = figure.reworded(said)
     figure.save(path, force=force)
-    tell(f"figure in {path}: {figure.caption}")
+    tell(said(f"figure in {path}: {figure.caption}"))
+    if path.suffix == ".pdf" and figure.english is not None and not shown(figure.paper()):
+        tell(said(IN_ENGLISH))
 
 
 def end(

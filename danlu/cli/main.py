@@ -118,7 +118,7 @@ def _danlu(
     cut to its end (lr for optimizer.lr). Example: danlu show tiny +swiglu lr=1e-3
     """
     if lang is not None:
-        from danlu.spec.language import OWN, language
+        from danlu.draw.language import OWN, language
 
         os.environ[OWN] = lang  # as for all that this command starts
         language()

@@ -10,13 +10,16 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danlu.cli.columns import GAP, cells, fit, widths
+from danlu.cli.columns import GAP, cells, fit, padded, widths
 from danlu.files.escape import escape, escape_json
 from danlu.files.numbers import rounded, scientific
+
+if TYPE_CHECKING:
+    from danlu.draw.phrases import Words
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that danlu did not write.")]
 
@@ -31,9 +34,32 @@ def say(text: str = "") -> None:
     print(escape(text), flush=True)
 
 
+def speak(text: str = "") -> None:
+    """A line, or several, of the result, in the language of who asks."""
+    say(_words()(text))
+
+
+def spoken(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The cells of a table in that language."""
+    words = _words()
+    return [[words(cell) for cell in row] for row in rows]
+
+
+def _words() -> Words:
+    from danlu.draw.language import language
+    from danlu.draw.phrases import words
+
+    return words(language())
+
+
 def tell(text: str) -> None:
     """A line, or several, for the person at the terminal: on stderr."""
     print(escape(text), file=sys.stderr, flush=True)
+
+
+def inform(text: str) -> None:
+    """The same in the language of who asks."""
+    tell(_words()(text))
 
 
 def show_progress(text: str) -> None:
@@ -99,13 +125,12 @@ def print_table(
         rows, left_out = fit(rows, width - len(indent), shorten, drop)
     sizes = widths(rows)
     for row in rows:
-        padded = [cell + " " * (size - cells(cell)) for cell, size in zip(row, sizes, strict=True)]
-        line = indent + GAP.join(padded).rstrip()
+        line = indent + GAP.join(map(padded, row, sizes)).rstrip()
         while width is not None and cells(line) > width:
             line = f"{line[:-2]}…"
         print(line)
     if left_out:
-        tell(f"left out, since the terminal is too narrow: {', '.join(left_out)}")
+        inform(f"left out, since the terminal is too narrow: {', '.join(left_out)}")
 
 
 def short(value: Any) -> str:

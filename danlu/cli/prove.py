@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from danlu.cli import completion
+from danlu.cli.columns import padded
 from danlu.cli.options import Studies, Workers
-from danlu.cli.output import Force, print_json, print_table, say, signed, tell
+from danlu.cli.output import Force, inform, print_json, print_table, say, signed, spoken, tell
 from danlu.cli.show import AsJson
 
 if TYPE_CHECKING:
@@ -127,7 +129,7 @@ def _prove(
     with Queue(studies, workers=workers) as queue:
         results = proof.prove(wanted, queue, seeds, known)  # what cannot be run is refused here
         if not as_json:
-            say(f"{'claim':{width}}  {'verdict':21}  {'effect [95 %]':28}  unit")
+            _row(("claim", "verdict", "effect [95 %]", "unit"), width)
         for result in found:
             _tell(result, chosen, width, as_json)
         for result in results:
@@ -144,9 +146,9 @@ def _prove(
     else:
         for word, meaning in BESIDE.items():
             if any(word in result.said.partition("(")[2] for result in found):
-                tell(f"{word}: {meaning}")
+                inform(f"{word}: {meaning}")
         seconds = sum(result.seconds for result in found if result.name in wanted)
-        tell(f"{seconds:.0f} s of active time, each run on one core")
+        inform(f"{seconds:.0f} s of active time, each run on one core")
     return found
 
 
@@ -172,9 +174,15 @@ def _tell(result: Result, chosen: dict[str, Claim], width: int, as_json: bool) -
     from danlu.lab.claims.page import effect
 
     if not as_json:
-        say(f"{result.name:{width}}  {result.said:21}  {effect(result):28}  {chosen[result.name].unit}")
+        _row((result.name, result.said, effect(result), chosen[result.name].unit), width)
         for sentence in result.why:
-            tell(f"danlu: {result.name}: {sentence}")
+            inform(f"danlu: {result.name}: {sentence}")
+
+
+def _row(row: Sequence[str], width: int) -> None:
+    """A line of the table, which grows while claims are proved; ``width``: of the names."""
+    ((name, *cells),) = spoken([row])
+    say("  ".join(map(padded, (name, *cells), (width, 21, 28, 0))))
 
 
 def _record(ledger: Path, claim: Claim, result: Result, folder: Path) -> None:
@@ -202,7 +210,7 @@ def _record(ledger: Path, claim: Claim, result: Result, folder: Path) -> None:
 
 
 def _list(chosen: dict[str, Claim], as_json: bool) -> None:
-    from danlu.spec.language import language
+    from danlu.draw.language import language
     from danlu.spec.translated import chinese, statement
 
     if as_json:
@@ -225,15 +233,15 @@ def _list(chosen: dict[str, Claim], as_json: bool) -> None:
                 for name, claim in chosen.items()
             ]
         )
-        tell("A, O, S: rows of architecture, optimisation, scale; what came out: docs/claims.md")
+        inform("A, O, S: rows of architecture, optimisation, scale; what came out: docs/claims.md")
 
 
 def _write(file: Path, studies: Path, folder: Path | None, force: bool) -> None:
+    from danlu.draw.language import language
     from danlu.files.overwrite import write_output
     from danlu.lab.claims import book
     from danlu.lab.claims.page import page
     from danlu.lab.claims.results import FOLDER
-    from danlu.spec.language import language
 
     claims = book.claims()
     known = _kept(claims, [studies / FOLDER, *([folder] if folder else [])])

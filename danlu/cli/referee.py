@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.options import Ledger, Studies
-from danlu.cli.output import print_json, print_table, say, tell
+from danlu.cli.output import print_json, print_table, say, speak, spoken, tell
 from danlu.cli.show import AsJson
 
 
@@ -59,11 +59,11 @@ def referee(
     write_atomically(answer.study.report, report(answer).encode())
     if not as_json:
         if answer.findings:
-            say(f"{asked(answer)}\n")
-            print_table(table(answer), shorten=(0,))
+            speak(f"{asked(answer)}\n")
+            print_table(spoken(table(answer)), shorten=(0,))
             say()
         for line in details(answer):
-            say(line)
+            speak(line)
         return answer.exit_verdict if exit_verdict else answer.exit_code
     print_json("referee", answer.json())
     if answer.why:

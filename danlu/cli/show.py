@@ -136,8 +136,8 @@ def ideas(
 
     Examples: danlu ideas; danlu ideas mla lion; danlu ideas mla --on gpt2-124m
     """
+    from danlu.draw.language import language
     from danlu.spec import catalog
-    from danlu.spec.language import language
     from danlu.spec.translated import statement
 
     if names or on is not None:
@@ -170,10 +170,10 @@ def _said(idea: Idea) -> dict[str, Any]:
 
 def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
     """Each idea whole; its patch as it is written, or what it changes ``on`` an experiment."""
+    from danlu.draw.language import language
     from danlu.files.yaml import dump
     from danlu.spec import SpecError, catalog, resolve
     from danlu.spec.book import changes
-    from danlu.spec.language import language
     from danlu.spec.translated import statement
 
     if on is not None:

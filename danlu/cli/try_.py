@@ -10,7 +10,7 @@ import typer
 from danlu.cli import completion
 from danlu.cli.drawn import FigureFile, check_figure, save
 from danlu.cli.options import Ledger, Studies, Workers
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.output import print_json, print_table, say, speak, spoken
 from danlu.cli.show import AsJson
 
 ONE_SIZE = ("budget", "tune", "stop_early")  # options of a trial at one size
@@ -105,22 +105,22 @@ def try_(
     from danlu.files.write import write_atomically
     from danlu.lab.trial.report import figure as main_figure
     from danlu.lab.trial.report import report
-    from danlu.lab.trial.terminal import answered, details, table
-    from danlu.spec.language import language
+    from danlu.lab.trial.terminal import details, table
+    from danlu.lab.trial.words import answered
 
-    write_atomically(answer.study.report, report(answer, language()).encode())
+    write_atomically(answer.study.report, report(answer).encode())
     if figure is not None:
         save(main_figure(answer), figure, force=False)
     if as_json:
         print_json("try", [finding.json() for finding in answer.findings])
         return
-    for line in answered(answer, language()):
-        say(line)
-    say(f"\n{answer.what}\n")
-    print_table(table(answer), shorten=(0,), drop=(5,))
+    for line in answered(answer):
+        speak(line)
+    speak(f"\n{answer.what}\n")
+    print_table(spoken(table(answer)), shorten=(0,), drop=(5,))
     say()
     for line in details(answer):
-        say(line)
+        speak(line)
 
 
 def _across(
@@ -159,12 +159,12 @@ def _across(
         print_json("try", [idea.json() for idea in answer.ideas])
         return
     for idea in answer.ideas:
-        say(sentence(idea, answer))
+        speak(sentence(idea, answer))
     say()
-    print_table(table(answer), shorten=(0,), drop=(2,))
+    print_table(spoken(table(answer)), shorten=(0,), drop=(2,))
     say()
     for line in details(answer):
-        say(line)
+        speak(line)
 
 
 def _typed(context: typer.Context, name: str) -> bool:

@@ -20,8 +20,8 @@ from danlu.lab.trial import try_ideas as carry_out
 from danlu.lab.trial.answer import EQUAL
 from danlu.lab.trial.question import PAIRS
 from danlu.lab.trial.report import differences, report
-from danlu.lab.trial.terminal import answered, details, table
-from danlu.spec.language import language
+from danlu.lab.trial.terminal import details, table
+from danlu.lab.trial.words import answered
 from danlu.spec.words import in_full, split
 
 
@@ -81,7 +81,7 @@ class Trial(Sequence[Verdict], Displayed):
 
     def display(self) -> list[Part]:
         rows = [row[:-1] for row in table(self._answer)]
-        first = answered(self._answer, language())
+        first = answered(self._answer)
         chart, last = differences(self._answer.findings), "\n".join(details(self._answer))
         return ["\n".join(first), self._answer.what, Table(rows), chart, last]
 
@@ -114,5 +114,5 @@ def try_ideas(
     question = Question(tuple(map(written, ideas)), on, seeds, budget, tune, stop_early)
     book = None if ledger is None else Path(ledger)
     answer = carry_out(question, Path(studies), workers=workers, show=progress, book=book)
-    write_atomically(answer.study.report, report(answer, language()).encode())
+    write_atomically(answer.study.report, report(answer).encode())
     return Trial(answer)

@@ -11,8 +11,9 @@ from danlu.draw import palette
 from danlu.draw.cells import Cells
 from danlu.draw.figure import Figure
 from danlu.draw.marks import Band, Bars, Dots, Line, Mark, Points, Rule
+from danlu.draw.phrases import Words, words
 from danlu.draw.scale import Names, Scale, number
-from danlu.draw.xml import cut, px, text
+from danlu.draw.xml import cut, letters, px, text
 
 LETTER = 6.6  # about the width of one at 12 pixels
 LEGEND_ROW, LINE = 18, 16
@@ -53,11 +54,12 @@ class Chart(Figure):
         self.width, self.height = width, height
         self._marks: list[Mark] = []
         self._next = 0
+        self._words: Words = words("en")
 
     @property
     def caption(self) -> str:
         """What is written below: it names every band."""
-        means = [mark.means for mark in self._marks if isinstance(mark, Band)]
+        means = [mark.means for mark in self._marks if isinstance(mark, Band) and mark.means]
         said = "; ".join(dict.fromkeys(means))
         named = [f"Band{'s' if len(means) > 1 else ''}: {said}."] if means else []
         return " ".join(filter(None, (self._caption, *named)))
@@ -151,6 +153,14 @@ class Chart(Figure):
             other.height = min(self.height, round(SHAPE * width))
         return other
 
+    def reworded(self, words: Words) -> Chart:
+        other = copy.copy(self)
+        other.english, other._words = self, words
+        other.x, other.y, other.title, other._caption = map(words, (self.x, self.y, self.title, self.caption))
+        other.x_names, other.y_names = (list(map(words, names)) for names in (self.x_names, self.y_names))
+        other._marks = [mark.reworded(words) for mark in self._marks]
+        return other
+
     def svg(self) -> str:
         """The drawing: well-formed XML that holds its own style, for light and dark surroundings. Up to six
         lines have their names at their ends."""
@@ -167,9 +177,9 @@ class Chart(Figure):
             else Scale(ys, bottom, top, log=self.log_y)
         )  # fmt: skip
         up_ticks = up.ticks(max(3, (bottom - top) // 45))
-        widest = max((len(tick.label) for tick in up_ticks), default=1)
+        widest = max((letters(tick.label) for tick in up_ticks), default=1)
         left = 14 + LETTER * widest + (LINE if self.y else 0)
-        beside = max((LETTER * len(mark.label) + 10 for mark in named), default=0.0)
+        beside = max((LETTER * letters(mark.label) + 10 for mark in named), default=0.0)
         right = self.width - (90 if shaded else max(18, beside))
         across = (
             Names(self.x_names, left, right) if self.x_names
@@ -221,7 +231,7 @@ class Chart(Figure):
             max((across.at(x) for x, _ in mark.points if across.can(x)), default=0.0)
             for mark in lines.values()
         ]
-        longest = LETTER * max(map(len, lines))
+        longest = LETTER * max(map(letters, lines))
         few = len(lines) <= DIRECT and longest <= self.width / 4 and min(ends) >= NEAR
         return list(lines.values()) if few else []
 
@@ -245,7 +255,7 @@ class Chart(Figure):
 
     def _slanted(self) -> int:
         """The height that names below need where they don't fit side by side and are slanted; else 0."""
-        longest = max(map(len, self.x_names), default=0) * LETTER
+        longest = max(map(letters, self.x_names), default=0) * LETTER
         fits = longest <= (self.width - 80) / max(1, len(self.x_names))
         return 0 if fits else int(longest * 0.6)
 
@@ -262,7 +272,7 @@ class Chart(Figure):
         if not count:
             return ""
         log = self.log_x or self.log_y or any(isinstance(m, Cells) and m.log for m in self._marks)
-        return f"{count} left out: not finite{' or not above zero' if log else ''}"
+        return self._words(f"{count} left out: not finite{' or not above zero' if log else ''}")
 
 
 def _points(x: Iterable[Any], y: Iterable[Any]) -> Points:
@@ -305,7 +315,7 @@ def _pushed(heights: Sequence[float], top: float, bottom: float) -> list[float]:
 
 
 def _key_width(mark: Mark) -> float:
-    return 40 + LETTER * min(len(mark.label), LONGEST_LABEL)
+    return 40 + LETTER * min(letters(mark.label), LONGEST_LABEL)
 
 
 def _keys(rows: list[list[Mark]], left: float, top: float) -> list[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from danlu.draw.paper import COLUMN, paper, pixels
-from danlu.draw.pdf import pdf
+from danlu.draw.pdf import pdf, shown
+from danlu.draw.phrases import Words
 from danlu.draw.xml import text, uri
 from danlu.files.errors import FileError
 from danlu.files.overwrite import check_output
@@ -15,6 +16,7 @@ from danlu.files.paths import expanded
 from danlu.files.write import write_atomically
 
 ENDINGS = (".svg", ".pdf")
+IN_ENGLISH = "The PDF is in English: no TrueType font with Chinese letters was found here."
 
 
 class Figure:
@@ -22,10 +24,15 @@ class Figure:
 
     title: str
     caption: str
+    english: Figure | None = None  # the same in English, of one that was reworded
 
     def svg(self) -> str:
         """The drawing: well-formed XML that holds its own style, for light and dark surroundings."""
         raise NotImplementedError
+
+    def reworded(self, words: Words) -> Figure:
+        """The same with all that it says in other words, where it can."""
+        return self
 
     def sized(self, width: int) -> Figure:
         """The same, about so many pixels wide, if it can be; itself if it cannot."""
@@ -42,9 +49,11 @@ class Figure:
         of a page)."""
         return paper(self.sized(pixels(width_mm)).svg(), width_mm, self.said)
 
-    def pdf(self, width_mm: float = COLUMN) -> bytes:
-        """The same as PDF, with the font embedded (TrueType)."""
-        return pdf(self.paper(width_mm))
+    def pdf(self, width_mm: float = COLUMN, drawn: str = "") -> bytes:
+        """The same as PDF, with its fonts embedded (TrueType): in English where none has the letters.
+        ``drawn``: what ``paper`` gave, where that is known."""
+        drawn = drawn or self.paper(width_mm)
+        return pdf(drawn) if self.english is None or shown(drawn) else self.english.pdf(width_mm)
 
     def save(self, path: str | os.PathLike[str], width_mm: float = COLUMN, force: bool = False) -> None:
         """Write it for a paper, as the ending of ``path`` says: ``.svg`` or ``.pdf``. Raises ``FileError``

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any, Self
 
 from danlu.draw import palette
+from danlu.draw.phrases import Words
 from danlu.draw.scale import Names, Scale, short
 from danlu.draw.xml import px, text
 
@@ -28,6 +30,15 @@ class Mark:
 
     def svg(self, across: Scale, up: Scale) -> str:
         raise NotImplementedError
+
+    def reworded(self, words: Words) -> Self:
+        """The same with its label and tips in other words; of a band the chart's caption says what it is."""
+        said: dict[str, Any] = {"label": words(self.label)}
+        if tips := getattr(self, "tips", ()):
+            said["tips"] = list(map(words, tips))
+        if hasattr(self, "means"):
+            said["means"] = ""
+        return replace(self, **said)
 
     def key(self) -> str:
         """Its sign in the legend, 18 by 12 pixels around (0, 0)."""

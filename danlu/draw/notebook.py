@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from danlu.draw.figure import as_image
-from danlu.draw.page import Part
+from danlu.draw.language import language
+from danlu.draw.page import Part, reworded
+from danlu.draw.phrases import words
 from danlu.draw.xml import text
 
 
@@ -18,7 +20,8 @@ class Displayed:
         raise NotImplementedError
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        parts = self.display()
+        said = words(language())
+        parts = [reworded(part, said) for part in self.display()]
         shown = {"text/plain": repr(self), "text/html": "\n".join(map(_html, parts))}
         figure = next((part for part in parts if hasattr(part, "svg")), None)
         return shown if figure is None else shown | {"image/svg+xml": figure.svg()}

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
-from danlu.draw.figure import Drawing, Figure
-from danlu.draw.pdf import pdf
+from danlu.draw.figure import IN_ENGLISH, Drawing, Figure
+from danlu.draw.language import language as choose
+from danlu.draw.pdf import shown
+from danlu.draw.phrases import Words, english, words
 from danlu.draw.xml import text, uri
 from danlu.files.overwrite import MARK
 
@@ -51,6 +53,10 @@ class Table:
 
     rows: Sequence[Sequence[object]]
 
+    def reworded(self, words: Words) -> Table:
+        """The same in other words; links and numbers stay."""
+        return Table([[words(cell) if isinstance(cell, str) else cell for cell in row] for row in self.rows])
+
     def html(self) -> str:
         """The table alone."""
         head, body = self.rows[:1], self.rows[1:]
@@ -73,17 +79,21 @@ class Written(Protocol):
 Part = str | Drawing | Written
 
 
-def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]], language: str = "en") -> str:
-    """An HTML document in ``language``. A section is a heading ("": none) and parts: text (a paragraph), a
-    table, a figure.
+def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]], language: str | None = None) -> str:
+    """An HTML document in ``language`` (None: the one of who asks, ``danlu.draw.language``). A section is a
+    heading ("": none) and parts: text (a paragraph), a table, a figure. What is said in English is said in
+    that language, as far as ``danlu.draw.phrases`` can.
 
     Everything is escaped; text is never taken for HTML.
     """
+    language = choose() if language is None else language
+    said = words(language)
+    title = said(title)
     body = [f"<h1>{text(title)}</h1>"]
     for heading, parts in sections:
         if heading:
-            body.append(f"<h2>{text(heading)}</h2>")
-        body += map(_html, parts)
+            body.append(f"<h2>{text(said(heading))}</h2>")
+        body += (_html(reworded(part, said), said) for part in parts)
     return "\n".join([
         f'<!doctype html>\n{MARK}\n<html lang="{_LANG[language]}"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width">',
@@ -93,25 +103,35 @@ def page(title: str, sections: Sequence[tuple[str, Sequence[Part]]], language: s
     ])  # fmt: skip
 
 
-def _html(part: Part) -> str:
+def reworded(part: Part, words: Words) -> Part:
+    """The part in other words, where it can be."""
+    if words is english:
+        return part
+    if isinstance(part, str):
+        return words(part)
+    return part.reworded(words) if hasattr(part, "reworded") else part
+
+
+def _html(part: Part, words: Words) -> str:
     if isinstance(part, str):
         return f"<p>{text(part)}</p>"
     if hasattr(part, "html"):
         return part.html()
     caption = f"<figcaption>{text(part.caption)}</figcaption>" if part.caption else ""
-    saved = _saved(part) if isinstance(part, Figure) else ""
+    saved = _saved(part, words) if isinstance(part, Figure) else ""
     return f"<figure>{part.svg()}{caption}{saved}</figure>"
 
 
-def _saved(figure: Figure) -> str:
+def _saved(figure: Figure, words: Words) -> str:
     """The figure for a paper, in two forms, as files that the page itself holds."""
     drawn = figure.paper()
     if len(drawn) > LARGEST:
         return ""
     name = re.sub(r"[^\w.+-]+", "-", figure.title or figure.caption)[:40].strip("-.").lower() or "figure"
-    forms = (("svg", "image/svg+xml", drawn.encode()), ("pdf", "application/pdf", pdf(drawn)))
+    forms = (("svg", "image/svg+xml", drawn.encode()), ("pdf", "application/pdf", figure.pdf(drawn=drawn)))
     links = [
         f'<a download="{text(name)}.{ending}" href="{uri(kind, data)}">{ending.upper()}</a>'
         for ending, kind, data in forms
     ]
-    return f'<p class="save">For a paper: {", ".join(links)}</p>'
+    beside = "" if shown(drawn) else f" {text(words(IN_ENGLISH))}"
+    return f'<p class="save">{text(words("For a paper:"))} {", ".join(links)}{beside}</p>'

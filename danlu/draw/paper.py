@@ -6,7 +6,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 from danlu.draw import palette
-from danlu.draw.truetype import NAME
+from danlu.draw.fonts import CHINESE, NAME
 from danlu.draw.xml import legal
 from danlu.files.overwrite import MARK
 
@@ -14,7 +14,7 @@ COLUMN, PAGE = 82.5, 139.7  # millimetres: a column of ICML's, the text of NeurI
 SMALLEST, LEAST = 11, 7  # the smallest letters of drawings, in pixels, are so many points high at the least
 POINT = 25.4 / 72  # millimetres
 INK, GREY, FAINT = "#222222", "#777777", "#e5e5e5"
-FONT = f"{NAME}, DejaVu Sans, Arial, sans-serif"
+FONT = f"{NAME}, DejaVu Sans, Arial, {CHINESE}, sans-serif"
 SVG = "http://www.w3.org/2000/svg"
 
 

@@ -1,4 +1,4 @@
-"""A drawing for paper as PDF (ISO 32000-1): vectors, one embedded TrueType font, no date, so that equal
+"""A drawing for paper as PDF (ISO 32000-1): vectors, embedded TrueType fonts, no date, so that equal
 drawings are equal files. What it reads is the part of SVG that ``danlu.draw`` writes."""
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
+from danlu.draw.fonts import font_of, measure
 from danlu.draw.paper import POINT, SVG
-from danlu.draw.truetype import POSTSCRIPT, font
+from danlu.draw.truetype import Font
 from danlu.files.overwrite import MARK
 
 INHERITED = {
@@ -19,6 +21,7 @@ INHERITED = {
     "text-anchor": "start",
 }  # fmt: skip
 CAPS, JOINS = ("butt", "round", "square"), ("miter", "round", "bevel")
+FIRST, EACH = 5, 5  # the number of the first object of the first font, and objects of each
 CIRCLE = 0.5523  # how far the handles of a quarter of a circle reach, of its radius
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _STEP = re.compile(rf"([A-Za-z])|({_NUMBER})")
@@ -34,29 +37,43 @@ def pdf(svg: str) -> bytes:
     page = _Page()
     page.draw(root, INHERITED)
     content = f"{scale:.6f} 0 0 {-scale:.6f} 0 {height:.3f} cm\n{''.join(page.parts)}"
-    letters = sorted(page.letters)
-    glyphs = {font().glyph(letter): letter for letter in letters}
-    widths = " ".join(f"{glyph} [{font().width(glyph)}]" for glyph in sorted(glyphs))
-    box = " ".join(map(str, font().box))
+    fonts = [(one, sorted(letters)) for one, letters in page.letters.items()]
+    named = " ".join(f"/F{i} {FIRST + EACH * i} 0 R" for i in range(len(fonts)))
     states = " ".join(f"/G{i} << /ca {fill} /CA {line} >>" for i, (fill, line) in enumerate(page.opacities))
     objects: list[str | bytes] = [
         "<< /Type /Catalog /Pages 2 0 R >>",
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {width:.3f} {height:.3f}] /Contents 4 0 R /Resources "
-        f"<< /Font << /F 5 0 R >> /ExtGState << {states} >> >> >>",
+        f"<< /Font << {named} >> /ExtGState << {states} >> >> >>",
         _stream(content.encode()),
-        f"<< /Type /Font /Subtype /Type0 /BaseFont /DANLUA+{POSTSCRIPT} /Encoding /Identity-H "
-        "/DescendantFonts [6 0 R] /ToUnicode 9 0 R >>",
-        f"<< /Type /Font /Subtype /CIDFontType2 /BaseFont /DANLUA+{POSTSCRIPT} /CIDToGIDMap /Identity "
-        f"/CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> /W [{widths}] "
-        "/FontDescriptor 7 0 R >>",
-        f"<< /Type /FontDescriptor /FontName /DANLUA+{POSTSCRIPT} /Flags 4 /FontBBox [{box}] /ItalicAngle 0 "
-        f"/Ascent {font().ascent} /Descent {font().descent} /CapHeight 729 /StemV 80 /FontFile2 8 0 R >>",
-        _stream(font().subset(glyphs), whole=True),
-        _stream(_UNICODE.replace("SHOWN", "".join(_shown(list(glyphs.items())))).encode()),
+        *(part for i, (one, some) in enumerate(fonts) for part in _embedded(one, some, FIRST + EACH * i)),
         f"<< /Title {_text(root.get('aria-label', ''))} /Creator (danlu) >>",
     ]  # fmt: skip
     return _file(objects)
+
+
+def _embedded(font: Font, letters: list[str], first: int) -> list[str | bytes]:
+    """The ``EACH`` objects of a font, numbered from ``first``, that hold these letters."""
+    glyphs = {font.glyph(letter): letter for letter in letters}
+    widths = " ".join(f"{glyph} [{font.width(glyph)}]" for glyph in sorted(glyphs))
+    box, name = " ".join(map(str, font.box)), f"/DANLUA+{font.name}"
+    return [
+        f"<< /Type /Font /Subtype /Type0 /BaseFont {name} /Encoding /Identity-H "
+        f"/DescendantFonts [{first + 1} 0 R] /ToUnicode {first + 4} 0 R >>",
+        f"<< /Type /Font /Subtype /CIDFontType2 /BaseFont {name} /CIDToGIDMap /Identity "
+        f"/CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> /W [{widths}] "
+        f"/FontDescriptor {first + 2} 0 R >>",
+        f"<< /Type /FontDescriptor /FontName {name} /Flags 4 /FontBBox [{box}] /ItalicAngle 0 "
+        f"/Ascent {font.ascent} /Descent {font.descent} /CapHeight 729 /StemV 80 "
+        f"/FontFile2 {first + 3} 0 R >>",
+        _stream(font.subset(glyphs), whole=True),
+        _stream(_UNICODE.replace("SHOWN", "".join(_shown(list(glyphs.items())))).encode()),
+    ]
+
+
+def shown(svg: str) -> bool:
+    """Whether the fonts that there are have all letters of a drawing."""
+    return all(font_of(letter).glyph(letter) for letter in set("".join(ET.fromstring(svg).itertext())))
 
 
 _UNICODE = """/CIDInit /ProcSet findresource begin 12 dict begin begincmap
@@ -75,10 +92,10 @@ def _shown(glyphs: list[tuple[int, str]]) -> Iterator[str]:
 
 @dataclass
 class _Page:
-    """``parts``: what is drawn, as operators; ``letters`` that are shown; pairs of ``opacities``."""
+    """``parts``: what is drawn, as operators; ``letters`` that are shown, by font; pairs of ``opacities``."""
 
     parts: list[str] = field(default_factory=list)
-    letters: set[str] = field(default_factory=set)
+    letters: dict[Font, set[str]] = field(default_factory=dict)
     opacities: list[tuple[float, float]] = field(default_factory=list)
 
     def draw(self, element: ET.Element, above: Mapping[str, str]) -> None:
@@ -119,13 +136,17 @@ class _Page:
         said, size = element.text or "", float(here["font-size"])
         if not said:
             return
-        self.letters |= set(said)
         x, y = float(element.get("x", 0)), float(element.get("y", 0))
-        x -= {"middle": 0.5, "end": 1.0}.get(here["text-anchor"], 0.0) * font().measure(said, size)
-        glyphs = "".join(f"{font().glyph(letter):04x}" for letter in said)
-        self.parts.append(
-            f"q {self._paint(here)}BT /F {size:g} Tf 1 0 0 -1 {x:.2f} {y:.2f} Tm <{glyphs}> Tj ET Q\n"
-        )
+        x -= {"middle": 0.5, "end": 1.0}.get(here["text-anchor"], 0.0) * measure(said, size)
+        pieces = [(one, "".join(some)) for one, some in groupby(said, font_of)]
+        words = " ".join(self._piece(one, piece, size) for one, piece in pieces)
+        self.parts.append(f"q {self._paint(here)}BT 1 0 0 -1 {x:.2f} {y:.2f} Tm {words} ET Q\n")
+
+    def _piece(self, font: Font, said: str, size: float) -> str:
+        """Letters of one font; what follows stands after them."""
+        self.letters.setdefault(font, set()).update(said)
+        glyphs = "".join(f"{font.glyph(letter):04x}" for letter in said)
+        return f"/F{list(self.letters).index(font)} {size:g} Tf <{glyphs}> Tj"
 
 
 def _outline(kind: str, element: ET.Element) -> str:

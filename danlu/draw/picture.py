@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from danlu.draw.phrases import Words
 from danlu.draw.xml import text, uri
 from danlu.files.overwrite import MARK
 
@@ -41,6 +42,10 @@ class Picture:
     def uri(self) -> str:
         """The picture itself as an address, so that nothing is loaded."""
         return uri("image/png", self.data)
+
+    def reworded(self, words: Words) -> Picture:
+        """The same with title and caption in other words."""
+        return replace(self, title=words(self.title), caption=words(self.caption))
 
     def svg(self) -> str:
         """The picture as SVG."""

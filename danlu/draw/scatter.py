@@ -8,6 +8,7 @@ from typing import Self
 
 from danlu.draw import palette
 from danlu.draw.figure import Figure
+from danlu.draw.phrases import Words, words
 from danlu.draw.scale import Scale
 from danlu.draw.xml import px, text
 
@@ -25,6 +26,7 @@ class Scatter(Figure):
     def __init__(self, *, title: str = "", caption: str = "") -> None:
         self.title, self.caption = title, caption
         self._across = ACROSS
+        self._words: Words = words("en")
         self._panels: list[tuple[str, list[tuple[int, list[Point]]]]] = []
 
     def panel(self, name: str, clouds: Iterable[tuple[int, Sequence[Point]]]) -> Self:
@@ -43,6 +45,13 @@ class Scatter(Figure):
         other = copy.copy(self)
         other.title = ""
         other._across = max(1, min(ACROSS, (width - LEFT - RIGHT + GAP) // (SIDE + GAP)))
+        return other
+
+    def reworded(self, words: Words) -> Scatter:
+        other = copy.copy(self)
+        other.english, other._words = self, words
+        other.title, other.caption = words(self.title), words(self.caption)
+        other._panels = [(words(name), clouds) for name, clouds in self._panels]
         return other
 
     def svg(self) -> str:
@@ -66,8 +75,9 @@ class Scatter(Figure):
                 beyond += len(points) - len(inside)
                 parts.append(f'<g class="{palette.name(colour)}">{cloud(inside, x, y)}</g>')
             if beyond:
+                said = self._words(f"{beyond:,} beyond the frame")
                 at = f'x="{left + SIDE}" y="{top - 10}" text-anchor="end" font-size="11" fill="currentColor"'
-                parts.append(f'<g class="muted"><text {at}>{beyond:,} beyond the frame</text></g>')
+                parts.append(f'<g class="muted"><text {at}>{text(said)}</text></g>')
         return "".join([*parts, "</svg>"])
 
 

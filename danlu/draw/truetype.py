@@ -1,27 +1,37 @@
-"""The one font of paper figures: its widths, and as much of it as a text needs (ISO/IEC 14496-22)."""
+"""A TrueType font: its widths, and as much of it as a text needs (ISO/IEC 14496-22)."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from functools import cache
-from importlib.resources import files
 
-NAME, POSTSCRIPT = "DejaVu Sans Condensed", "DejaVuSansCondensed"
-KEPT = ("glyf", "head", "hhea", "hmtx", "loca", "maxp")  # what a PDF needs of a font
+KEPT = ("cvt ", "fpgm", "glyf", "head", "hhea", "hmtx", "loca", "maxp", "prep")  # what a PDF needs of a font
+RESTRICTED = 2  # a bit of OS/2's fsType: the font may not be embedded
 WORDS, SCALE, PAIR, MATRIX, MORE = 1, 8, 64, 128, 32  # flags of a part of a compound glyph
 
 
 class Font:
-    """``units``: of an em; ``box``: of all glyphs; ``ascent``, ``descent``: above and below the line, in
-    em/1000."""
+    """``name``: in a PDF; ``units``: of an em; ``box``: of all glyphs; ``ascent``, ``descent``: above and
+    below the line, in em/1000. Of a collection it is the first. Raises ``ValueError`` for what is no such
+    font, or may not be embedded."""
 
-    def __init__(self, data: bytes) -> None:
-        count = struct.unpack_from(">H", data, 4)[0]
+    def __init__(self, data: bytes, name: str) -> None:
+        self.name = name
+        try:
+            self._read(data)
+        except (struct.error, KeyError, StopIteration, UnicodeDecodeError) as error:
+            raise ValueError(f"{name} is no TrueType font that can be read: {error!r}") from None
+
+    def _read(self, data: bytes) -> None:
+        first = struct.unpack_from(">I", data, 12)[0] if data[:4] == b"ttcf" else 0
+        count = struct.unpack_from(">H", data, first + 4)[0]
         self._tables: dict[str, bytes] = {}
         for i in range(count):
-            name, _, at, size = struct.unpack_from(">4sIII", data, 12 + 16 * i)
+            name, _, at, size = struct.unpack_from(">4sIII", data, first + 12 + 16 * i)
             self._tables[name.decode()] = data[at : at + size]
+        if "OS/2" in self._tables and struct.unpack_from(">H", self._tables["OS/2"], 8)[0] & RESTRICTED:
+            raise ValueError(f"{self.name} may not be embedded")
+        self._tables["glyf"]  # outlines of another kind (CFF) are not read
         head, hhea = self._tables["head"], self._tables["hhea"]
         self.units: int = struct.unpack_from(">H", head, 18)[0]
         self.box = tuple(self._em(v) for v in struct.unpack_from(">4h", head, 36))
@@ -46,10 +56,6 @@ class Font:
         """How far a glyph moves the pen, in em/1000."""
         return self._widths[min(glyph, len(self._widths) - 1)]
 
-    def measure(self, text: str, size: float) -> float:
-        """The width of a line of text in letters of ``size``."""
-        return sum(self.width(self.glyph(letter)) for letter in text) * size / 1000
-
     def subset(self, glyphs: Iterable[int]) -> bytes:
         """The font with the outlines of these glyphs alone; all keep their numbers."""
         wanted = self._with_parts({0, *glyphs})
@@ -64,7 +70,7 @@ class Font:
         struct.pack_into(">h", head, 50, 1)
         loca = struct.pack(f">{len(places)}I", *places)
         made = {"glyf": b"".join(outlines), "head": bytes(head), "loca": loca}
-        return _written({name: made.get(name, self._tables[name]) for name in KEPT})
+        return _written({name: made.get(name, self._tables[name]) for name in KEPT if name in self._tables})
 
     def _outline(self, glyph: int) -> bytes:
         return self._tables["glyf"][self._places[glyph] : self._places[glyph + 1]]
@@ -118,9 +124,3 @@ def _written(tables: dict[str, bytes]) -> bytes:
         head += struct.pack(">4sIII", name.encode(), checksum, at + len(body), len(data))
         body += padded
     return head + body
-
-
-@cache
-def font() -> Font:
-    """The font, read once."""
-    return Font((files("danlu.draw") / "fonts" / f"{POSTSCRIPT}.ttf").read_bytes())

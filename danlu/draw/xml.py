@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from html import escape
+from unicodedata import east_asian_width
 
 # What XML 1.0 cannot hold, not even escaped: control characters, half pairs (from names of files), U+FFFE/F.
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -30,6 +31,15 @@ def px(length: float) -> str:
     return f"{length:.1f}".removesuffix(".0")
 
 
-def cut(label: str, letters: int) -> str:
-    """``label``, shortened to so many letters."""
-    return label if len(label) <= letters else f"{label[: letters - 1]}…"
+def letters(label: str) -> int:
+    """How many Latin letters are as wide: a Chinese one counts as two."""
+    return len(label) + sum(east_asian_width(letter) in "WF" for letter in label)
+
+
+def cut(label: str, room: int) -> str:
+    """``label``, shortened to the width of so many Latin letters."""
+    if letters(label) <= room:
+        return label
+    while letters(label) > room - 1:
+        label = label[:-1]
+    return f"{label}…"

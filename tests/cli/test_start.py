@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from danlu.cli import start, tour
 from danlu.cli.main import app
+from danlu.files.errors import DanluError
 from danlu.files.json import write_json
 from danlu.lab.trial.kept import FILE
-from danlu.spec.errors import SpecError
 
 GROUP: Any = typer.main.get_command(app)
 
@@ -118,7 +118,7 @@ def test_a_language_is_chosen_by_a_word(monkeypatch: pytest.MonkeyPatch) -> None
         lang: CliRunner().invoke(app, ["--lang", lang, "ideas", "swiglu"]).stdout for lang in ("en", "zh")
     }
     assert re.search("[\u4e00-\u9fff]", said["zh"]) and not re.search("[\u4e00-\u9fff]", said["en"])
-    with pytest.raises(SpecError, match="DANLU_LANG = 'fr' is no language of danlu; allowed: zh, en"):
+    with pytest.raises(DanluError, match="DANLU_LANG = 'fr' is no language of danlu; allowed: zh, en"):
         CliRunner().invoke(app, ["--lang", "fr", "ideas"], catch_exceptions=False)
 
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from danlu.draw import Chart
 from danlu.draw.chart import APART, _apart
 from danlu.draw.figure import Figure
+from danlu.draw.fonts import font
 from danlu.draw.graph import Graph
 from danlu.draw.paper import COLUMN, FAINT, POINT
 from danlu.draw.pdf import pdf
 from danlu.draw.scatter import Scatter
-from danlu.draw.truetype import font
 from danlu.files.errors import FileError
 from tests.draw.test_chart import everything, luminance
 

@@ -15,11 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from danlu.cli.main import app
+from danlu.draw.language import language
+from danlu.files.errors import DanluError
 from danlu.files.yaml import read_mapping
 from danlu.lab.claims.page import page
 from danlu.spec import catalog, translated
-from danlu.spec.errors import SpecError
-from danlu.spec.language import language
 from tests.lab.claims.small import claim
 
 CATALOG = resources.files("danlu") / "catalog"
@@ -100,7 +100,7 @@ def test_the_language(environment: Mapping[str, str], expected: str, monkeypatch
 
 def test_another_language_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DANLU_LANG", "fr")
-    with pytest.raises(SpecError, match="DANLU_LANG = 'fr' is no language of danlu; allowed: zh, en"):
+    with pytest.raises(DanluError, match="DANLU_LANG = 'fr' is no language of danlu; allowed: zh, en"):
         language()
 
 

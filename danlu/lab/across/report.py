@@ -13,8 +13,8 @@ from danlu.lab.statistics.across import known
 SAMPLES = 40  # points of a band
 
 
-def report(answer: Across) -> str:
-    """The page, self-contained HTML."""
+def report(answer: Across, language: str | None = None) -> str:
+    """The page, self-contained HTML, in ``language`` (None: the one of who asks)."""
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
         ("", [sentence(idea, answer) for idea in answer.ideas]),
         ("Gain against compute", [figure(idea) for idea in answer.ideas if known(idea.gains)]),
@@ -23,7 +23,7 @@ def report(answer: Across) -> str:
         ("Details", list(details(answer))),
     ]
     names = ", ".join(idea.idea for idea in answer.ideas)
-    return page(f"{names} on {answer.on}, over sizes", sections)
+    return page(f"{names} on {answer.on}, over sizes", sections, language)
 
 
 def figure(idea: Scaled) -> Chart:

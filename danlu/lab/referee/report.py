@@ -11,11 +11,11 @@ from danlu.lab.referee.findings import Finding
 from danlu.lab.referee.terminal import asked, details, table
 
 
-def report(answer: Answer) -> str:
-    """The page, self-contained HTML."""
+def report(answer: Answer, language: str | None = None) -> str:
+    """The page, self-contained HTML, in ``language`` (None: the one of who asks)."""
     if not answer.findings:
         title = f"No verdict on {answer.question.file.name}"
-        return page(title, [("", [*details(answer)])])
+        return page(title, [("", [*details(answer)])], language)
     plan, stats = answer.question.plan, answer.question.stats
     title = f"{' and '.join(answer.question.ideas)} against {plan.baseline}"
     scaled = [finding for finding in answer.findings if finding.gains]
@@ -27,7 +27,7 @@ def report(answer: Answer) -> str:
         ("Details", [*details(answer)]),
         ("What was run", [plan.run, *changes]),
     ]
-    return page(title, sections)
+    return page(title, sections, language)
 
 
 def differences(answer: Answer) -> Chart:

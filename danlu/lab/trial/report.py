@@ -13,23 +13,23 @@ from danlu.files.yaml import brief
 from danlu.lab.reading.curves import read_curve
 from danlu.lab.reading.differences import chart_of
 from danlu.lab.statistics import mean_interval
-from danlu.lab.trial import chinese
 from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.findings import Finding
 from danlu.lab.trial.reasons import reasons
 from danlu.lab.trial.sides import Side
-from danlu.lab.trial.terminal import answered, details, table
+from danlu.lab.trial.terminal import details, table
+from danlu.lab.trial.words import answered
 from danlu.spec import difference
 from danlu.spec.metrics import loss_of
 
 
-def report(answer: Answer, language: str = "en") -> str:
-    """The page, self-contained HTML; the answer and the headings in ``language``, the rest in English."""
+def report(answer: Answer, language: str | None = None) -> str:
+    """The page, self-contained HTML, in ``language``."""
     asked = answer.question
     title = f"{' and '.join(answer.by_idea)} on {asked.on}"
     run = [f for f in answer.findings if f.pairs.at == "steps" and f.pairs.seeds]
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
-        ("", [*answered(answer, language), f"{answer.what}.", Table([row[:-1] for row in table(answer)])]),
+        ("", [*answered(answer), f"{answer.what}.", Table([row[:-1] for row in table(answer)])]),
         ("Every pair", [differences(answer.findings)]),
         *([("The difference over the updates", [gain])] if (gain := gain_over_updates(answer)) else []),
         ("Learning curves", [_curves(answer, f) for f in run]),
@@ -38,8 +38,6 @@ def report(answer: Answer, language: str = "en") -> str:
         ("Runs", [Table(list(_runs(answer)))]),
         ("Details", [line for line in details(answer) if line]),
     ]
-    if language == "zh":
-        sections = [(chinese.heading(heading), parts) for heading, parts in sections]
     return page(title, sections, language)
 
 

@@ -7,18 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from danlu.lab.statistics import LEVEL
-from danlu.lab.trial import words
 from danlu.lab.trial.answer import EQUAL, Answer
-from danlu.lab.trial.chinese import CHINESE
 from danlu.lab.trial.findings import Finding
 
 STRIP = 33  # letters
 HEAD = ("idea", "at equal", "verdict", "difference", "95 % interval")
-
-
-def answered(answer: Answer, language: str) -> list[str]:
-    """The answer in sentences, in ``language`` (``danlu.spec.language``)."""
-    return words.answered(answer, CHINESE if language == "zh" else words.ENGLISH)
 
 
 def table(answer: Answer) -> list[list[str]]:

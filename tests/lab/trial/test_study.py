@@ -25,8 +25,9 @@ from danlu.lab.trial import Answer, Question, study, timing, try_ideas
 from danlu.lab.trial.kept import kept
 from danlu.lab.trial.report import report
 from danlu.lab.trial.sides import Runs
-from danlu.lab.trial.terminal import STRIP, answered, details, table
+from danlu.lab.trial.terminal import STRIP, details, table
 from danlu.lab.trial.timing import Ratio
+from danlu.lab.trial.words import answered
 from danlu.lab.tuning import FIRST_SEED, Grid
 from danlu.train import checkpoint
 from tests.lab.trial.cases import InProcess, baseline, came_to
@@ -276,7 +277,7 @@ def test_both_sides_are_compared_at_their_own_best_rates(lab: Lab) -> None:
     )
     said = "\n".join(details(answer))
     assert "rate of the variant: optimizer.lr = 0.05 (95 %: 0.05 to 0.05), 10 trials" in said
-    assert "24 runs, 20 of them to find the rates" in "\n".join(answered(answer, "en"))
+    assert "24 runs, 20 of them to find the rates" in "\n".join(answered(answer))
 
 
 def test_a_side_without_a_best_rate_voids_the_verdict(lab: Lab) -> None:
@@ -286,7 +287,7 @@ def test_a_side_without_a_best_rate_voids_the_verdict(lab: Lab) -> None:
     for f in answer.findings:
         assert f.regime is None and "optimizer.lr is untuned: the lowest loss is at the high border" in f.note
     assert all(job.experiment.train.seed >= FIRST_SEED for job in lab.started)  # no pair is wasted on it
-    sentence, *_, following = answered(answer, "en")
+    sentence, *_, following = answered(answer)
     assert "void, since " in sentence and following.endswith("--tune none")
     assert "void" in report(answer)
     (entry,) = ledger.read(lab.folder / "ledger.yaml")
@@ -329,7 +330,7 @@ def test_an_early_verdict_never_goes_without_that_word(lab: Lab) -> None:
     assert steps.verdict == "better" and steps.said == "better (early)"
     reasons = "6 updates (2,000 are needed)", "the rates were not tuned"
     assert set(reasons) < set(steps.early)
-    lines = answered(answer, "en")
+    lines = answered(answer)
     for text in ("\n".join(lines), "\n".join(map("\t".join, table(answer))), report(answer)):
         rest = text.replace("better (early)", "").replace("lower is better", "")
         assert rest != text and "better" not in rest

@@ -19,7 +19,8 @@ from danlu.lab.trial import Answer, Finding, Question
 from danlu.lab.trial.cost import Cost, about, planned
 from danlu.lab.trial.findings import At, find
 from danlu.lab.trial.question import label
-from danlu.lab.trial.terminal import STRIP, answered, strip
+from danlu.lab.trial.terminal import STRIP, strip
+from danlu.lab.trial.words import answered
 from tests.lab.trial.cases import pairs
 
 BETTER, NONE = [-0.05, -0.04, -0.06, -0.05, -0.05], [0.01, -0.02, 0.015, 0.001, -0.01]
@@ -38,7 +39,7 @@ def answer(*findings: Finding, **question: Any) -> Answer:
 
 
 def told(*findings: Finding, **question: Any) -> list[str]:
-    return answered(answer(*findings, **question), "en")
+    return answered(answer(*findings, **question))
 
 
 def test_the_answer_is_one_sentence_and_equal_runs_are_named_once() -> None:

@@ -1,4 +1,4 @@
-"""The language of what people read: statements of ideas and claims.
+"""The language of what people read: answers, tables, pages, statements of ideas and claims.
 
 Verbs, fields, kinds, errors and JSON are English in every language.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
+from danlu.files.errors import DanluError
 from danlu.files.yaml import brief
-from danlu.spec.errors import SpecError
 
 OWN = "DANLU_LANG"
 LANGUAGES = ("zh", "en")
@@ -17,10 +17,10 @@ LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first that is set and not empt
 
 def language() -> str:
     """``zh`` or ``en``: what ``DANLU_LANG`` says, else ``zh`` where the locale of messages is a Chinese one,
-    else ``en``. Raises SpecError for another value of ``DANLU_LANG``."""
+    else ``en``. Raises DanluError for another value of ``DANLU_LANG``."""
     if said := os.environ.get(OWN, ""):
         if said not in LANGUAGES:
-            raise SpecError(
+            raise DanluError(
                 f"--lang or {OWN} = {brief(said)} is no language of danlu; allowed: zh, en, or leave it out"
             )
         return said
