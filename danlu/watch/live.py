@@ -2,7 +2,7 @@
 
 Each stream looks at the files about once a second, keeps no more than where it stood, and looks again when
 its reader has taken what it was sent: who reads slowly is told the latest, and nothing piles up. Where looks
-are dear they are rarer: all streams together take a hundredth of a core, which training would miss.
+are dear they are rarer: all streams together take half a hundredth of a core, which training would miss.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from danlu.train.shapes import ROW
 
 STREAMS = 32  # at once
 EVERY, PING = 1.0, 15.0  # seconds between two looks; of silence, before a comment
-SHARE = 0.01  # of a core, that all looks may take
+SHARE, LONGEST = 0.005, 300.0  # of a core, that all looks may take; seconds between two, at most
 CHUNK = MIB  # bytes of new rows at a time
 LONGEST_ID = 64
 LINE = b"\n"
@@ -65,10 +65,11 @@ class Streams:
             if told:
                 silent = 0.0
                 yield told
-            elif silent >= PING:
-                silent = 0.0
+            wait = min(max(self.every, took * self.open / SHARE), LONGEST)
+            while wait > PING - silent:
+                await anyio.sleep(PING - silent)
+                wait, silent = wait - PING + silent, 0.0
                 yield ": still here\n\n"
-            wait = min(max(self.every, took * self.open / SHARE), PING)
             silent += wait
             await anyio.sleep(wait)
 

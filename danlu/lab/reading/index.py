@@ -105,17 +105,19 @@ def records(
     wanted: Collection[str],
     progress: Progress | None = None,
     worth: Callable[[Record], bool] = lambda record: True,
+    read: Callable[[str], Record] | None = None,
 ) -> dict[str, Record]:
     """What is known of the runs that are wanted, of those that were ``found`` in ``root``: by the index, or
-    by their files, which the index then learns of those that are ``worth`` it."""
+    by their files, which the index then learns of those that are ``worth`` it. ``read``: in
+    place of the index and of ``read_record``."""
     keep = len(found) >= WORTH_IT
-    known = _load(root, found) if keep and len(wanted) >= WORTH_IT else {}
+    known = _load(root, found) if keep and read is None else {}
     missing = [name for name in wanted if name not in known]
     fresh: dict[str, Record] = {}
     for count, name in enumerate(missing):
         if progress is not None:
             progress(count, len(missing))
-        fresh[name] = read_record(os.path.join(root, name))
+        fresh[name] = read(name) if read is not None else read_record(os.path.join(root, name))
     if keep and (learned := {name: record for name, record in fresh.items() if worth(record)}):
         _save(root, found, learned)
     return known | fresh

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from danlu.lab.reading.code import verdicts
-from danlu.lab.reading.index import Stamps, find, newest_first, records
-from danlu.lab.reading.run import EXPERIMENT, Run
+from danlu.lab.reading.index import Record, Stamps, find, newest_first, records
+from danlu.lab.reading.run import EXPERIMENT, METRICS, Measured, Run, begin
 
-WHOLE = 30.0  # seconds between two looks at every file of every run
+WHOLE = 60.0  # seconds between two looks at every file of every run
 SETTLED = 2 * 10**9  # ns: the time of a folder that changed later may not tell the next change
 
 
@@ -22,14 +23,15 @@ class _Seen(NamedTuple):
     stamps: Stamps
     changed: int | None  # the time of the folder; None where it had not settled
     run: Run
+    measured: Measured | None  # of a run under way, which is read on
 
 
 class Looked:
     """The runs under folders. Where none is another, ``look`` gives the same list.
 
     In the folder of a finished run danlu makes, renames and removes files, and writes into none. So the time
-    of the folder tells whether to look into it; and every ``WHOLE`` seconds all files are looked at, and the
-    code that is here.
+    of the folder tells whether to look into it. Of a run under way the new metrics are read. And every
+    ``WHOLE`` seconds all files are looked at, and the code that is here.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,47 +45,71 @@ class Looked:
         whole = now - self._whole >= WHOLE
         self._whole = now if whole else self._whole
         roots = {os.path.realpath(folder): os.fspath(folder) for folder in folders}.values()
-        before, self._seen = self._seen, {root: self._under(root, whole) for root in roots}
+        before = self._seen
+        self._seen = {root: _under(root, before.get(root, {}), whole) for root in roots}
         if not _same(before, self._seen):
             self._runs = newest_first(one.run for seen in self._seen.values() for one in seen.values())
         return self._runs
 
-    def _under(self, root: str, whole: bool) -> dict[str, _Seen]:
-        before, changed = self._seen.get(root, {}), dict[str, int | None]()
 
-        def still(name: str) -> Stamps | None:
-            known = before.get(name)
-            time_of = _time_of(os.path.join(root, name))
-            if known is not None and known.run.ended == "finished" and known.changed == time_of and not whole:
-                changed[name] = time_of
-                return known.stamps
-            changed[name] = time_of if time.time_ns() - time_of > SETTLED else None
-            return None
+def _under(root: str, before: Mapping[str, _Seen], whole: bool) -> dict[str, _Seen]:
+    changed: dict[str, int | None] = {}
 
-        found = dict(find(root, still))
-        others = [
-            name for name, stamps in found.items() if name not in before or before[name].stamps != stamps
-        ]
-        # A run under way is another at the next look: the index learns it when it has ended.
-        read = records(root, found, others, worth=lambda record: not before or record["ended"] == "finished")
-        judged = [(read[name].get("mark"), name) for name in others]
-        judged += [(one.run.mark, name) for name, one in before.items() if whole and name in found]
-        code = verdicts((mark, os.path.join(root, name)) for mark, name in judged)
-        seen = {}
-        for name, stamps in found.items():
-            old = before[name].run if name in before else None
-            if (record := read.get(name)) is not None:
-                new = Run(
-                    Path(root, name), stamps[EXPERIMENT][1] / 1e9, **record, code=code[record.get("mark")]
-                )
-                run = old.again() if old == new and old is not None else new
-            else:
-                assert old is not None
-                run = old.again()
-                if whole and code[run.mark] != run.code:
-                    run = replace(run, code=code[run.mark])
-            seen[name] = _Seen(stamps, changed[name], run)
-        return seen
+    def still(name: str) -> Stamps | None:
+        known, now = before.get(name), _time_of(os.path.join(root, name))
+        if known is not None and known.run.ended == "finished" and known.changed == now and not whole:
+            changed[name] = now
+            return known.stamps
+        changed[name] = now if time.time_ns() - now > SETTLED else None
+        return None
+
+    found = dict(find(root, still))
+    others = [name for name, stamps in found.items() if name not in before or before[name].stamps != stamps]
+    read, measured = _read(root, found, others, before, whole)
+    names = found if whole else others
+    marks = {name: read[name].get("mark") if name in read else before[name].run.mark for name in names}
+    code = verdicts((mark, os.path.join(root, name)) for name, mark in marks.items())
+    seen = {}
+    for name, stamps in found.items():
+        old = before[name].run if name in before else None
+        if name in read:
+            begun = stamps[EXPERIMENT][1] / 1e9
+            new = Run(Path(root, name), begun, **read[name], code=code[marks[name]])
+            run = old.again() if old is not None and old == new else new
+        else:
+            assert old is not None
+            run = old.again()
+            run = replace(run, code=code[marks[name]]) if whole and code[marks[name]] != run.code else run
+            measured[name] = before[name].measured
+        seen[name] = _Seen(stamps, changed[name], run, measured.get(name))
+    return seen
+
+
+def _read(
+    root: str, found: Mapping[str, Stamps], names: Collection[str], before: Mapping[str, _Seen], whole: bool
+) -> tuple[dict[str, Record], dict[str, Measured | None]]:
+    """What is known of the runs of these names; of those that are under way what reads on."""
+    if not before:
+        return records(root, found, names), {}
+    measured: dict[str, Measured | None] = {}
+
+    def read(name: str) -> Record:
+        known = None if whole else before.get(name)
+        if known is not None and known.measured is not None and _grew(known.stamps, found[name]):
+            with suppress(Exception):  # it went back, or is damaged, which is told below
+                record = known.measured.read()
+                measured[name] = known.measured
+                return record
+        record, measured[name] = begin(os.path.join(root, name))
+        return record
+
+    # A run under way is another at the next look: the index learns it when it has ended.
+    return records(root, found, names, None, lambda record: record["ended"] == "finished", read), measured
+
+
+def _grew(old: Stamps, new: Stamps) -> bool:
+    """Whether its metrics alone are other than they were."""
+    return {**old, METRICS: (0, 0)} == {**new, METRICS: (0, 0)}
 
 
 def _time_of(folder: str) -> int:

@@ -19,7 +19,7 @@ from danlu.code import Verdict
 from danlu.files.errors import Missing
 from danlu.files.json import from_json, misfit, parse, read_object
 from danlu.files.lock import holder, is_held
-from danlu.files.read import LARGE, read_bytes, read_text
+from danlu.files.read import LARGE, MIB, open_file, read_text
 from danlu.lab.reading.code import ENVIRONMENT, mark, verdicts
 from danlu.lab.reading.fields import Fields, read_fields
 from danlu.lab.yardstick import why_apart
@@ -162,6 +162,11 @@ def read_run(folder: Path) -> Run:
 
 def read_record(folder: str | os.PathLike[str]) -> Record:
     """What the files in ``folder`` say. A file that cannot be read makes the run damaged, never an error."""
+    return begin(folder)[0]
+
+
+def begin(folder: str | os.PathLike[str]) -> tuple[Record, Measured | None]:
+    """``read_record``; and of a run without a summary what reads on in its metrics."""
     record: Record = {}
     try:
         fields = read_fields(read_text(os.path.join(folder, EXPERIMENT)))
@@ -178,11 +183,12 @@ def read_record(folder: str | os.PathLike[str]) -> Record:
         if summary and summary.get("stopped") is None:
             others = {name: about["value"] for name, about in (summary.get("metrics") or {}).items()}
             record["measures"] = others | record["measures"]
-            return record | {"ended": "finished"} | _of_summary(summary)
+            return record | {"ended": "finished"} | _of_summary(summary), None
         ended = "diverged" if failed.get("kind") == "diverged" else "failed" if failed else "stopped"
-        return record | {"ended": ended} | _of_metrics(folder, environment)
+        measured = Measured(os.path.join(folder, METRICS), environment, record | {"ended": ended})
+        return measured.read(), measured
     except Exception as error:  # whatever it is, the other runs are still to be told
-        return record | {"ended": "damaged", "error": f"{type(error).__name__}: {error}"}
+        return record | {"ended": "damaged", "error": f"{type(error).__name__}: {error}"}, None
 
 
 def _of_summary(summary: Mapping[str, Any]) -> Record:
@@ -228,33 +234,66 @@ def _examples(environment: Mapping[str, Any]) -> str | None:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def _of_metrics(folder: str | os.PathLike[str], environment: Mapping[str, Any]) -> Record:
-    """Of a run without a summary: its last rows, and its evaluations by the metric that ``environment``
-    names; where that was not written down, by the first name of an evaluation's row."""
-    try:
-        *lines, _ = read_bytes(os.path.join(folder, METRICS), LARGE).split(
-            b"\n"
-        )  # the last: torn, or to come
-    except Missing:
-        return {}
-    metric, counted = environment.get("metric") or _first_of_evaluation(lines), _counted(environment)
-    key = json.dumps(metric["name"]).encode() if metric else None
-    scored = [_row(line) for line in lines if key and key in line]
-    trained: Row = next((_row(line) for line in reversed(lines) if b'"loss"' in line), {})
-    last: Row = _row(lines[-1]) if lines else {}
-    record: Record = {"steps": last.get("step"), "seconds": last.get("seconds")}
-    record |= {"units": last.get(counted), "counted": counted}
-    record |= {name: trained.get(name) for name in ("loss", "flops")}
-    if metric and scored:
-        record |= _about(metric)
-        scores = {row["step"]: float(score(row, metric["name"])) for row in scored}
-        sign = -1 if record["better"] == "higher" else 1
-        record["metric"] = list(scores.values())[-1]
-        record["best_step"] = min(scores, key=lambda step: (math.isnan(scores[step]), sign * scores[step]))
-        record["best"] = scores[record["best_step"]]
-    if record["loss"] is not None and not math.isfinite(record["loss"]):
-        record["ended"] = "diverged"
-    return record
+class Measured:
+    """What the metrics of a run without a summary say, read on as they grow: its last rows, and its
+    evaluations by the metric that ``environment`` names; where that was not written down, by the first name
+    of an evaluation's row. ``record``: what the other files say."""
+
+    def __init__(self, path: str, environment: Mapping[str, Any], record: Record) -> None:
+        self._path, self._record = path, record
+        self._metric, self._counted = environment.get("metric"), _counted(environment)
+        self._file: tuple[int, int] | None = None
+        self._offset = 0  # bytes of whole lines that were read
+        self._last: Row = {}
+        self._trained: Row = {}
+        self._scores: dict[int, float] = {}
+
+    def read(self) -> Record:
+        """The record with what is there now. Raises where the file is damaged, or not the one that it was and
+        more."""
+        try:
+            with open_file(self._path) as file:
+                found = os.fstat(file.fileno())
+                if self._file not in (None, (found.st_dev, found.st_ino)) or found.st_size < self._offset:
+                    raise ValueError(f"{METRICS} is another file")
+                self._file = found.st_dev, found.st_ino
+                file.seek(self._offset)
+                text = file.read(LARGE + 1 - self._offset)
+        except Missing:
+            return dict(self._record)
+        if self._offset + len(text) > LARGE:
+            raise ValueError(f"{METRICS} is larger than the {LARGE / MIB:g} MiB allowed here")
+        *lines, rest = text.split(b"\n")  # the last: torn, or to come
+        self._take(lines)
+        self._offset += len(text) - len(rest)
+        return self._record | self._told()
+
+    def _take(self, lines: Sequence[bytes]) -> None:
+        self._metric = self._metric or _first_of_evaluation(lines)
+        if self._metric:
+            name = self._metric["name"]
+            key = json.dumps(name).encode()
+            scored = [_row(line) for line in lines if key in line]
+            self._scores |= {row["step"]: float(score(row, name)) for row in scored}
+        self._trained = next((_row(line) for line in reversed(lines) if b'"loss"' in line), self._trained)
+        self._last = _row(lines[-1]) if lines else self._last
+
+    def _told(self) -> Record:
+        last, scores = self._last, self._scores
+        record: Record = {"steps": last.get("step"), "seconds": last.get("seconds")}
+        record |= {"units": last.get(self._counted), "counted": self._counted}
+        record |= {name: self._trained.get(name) for name in ("loss", "flops")}
+        if self._metric and scores:
+            record |= _about(self._metric)
+            sign = -1 if record["better"] == "higher" else 1
+            record["metric"] = list(scores.values())[-1]
+            record["best_step"] = min(
+                scores, key=lambda step: (math.isnan(scores[step]), sign * scores[step])
+            )
+            record["best"] = scores[record["best_step"]]
+        if record["loss"] is not None and not math.isfinite(record["loss"]):
+            record["ended"] = "diverged"
+        return record
 
 
 def score(row: Mapping[str, Any], metric: str) -> Any:

@@ -13,6 +13,7 @@ from danlu.files.lock import Lock
 from danlu.lab.reading import index
 from danlu.lab.reading.index import INDEX, WORTH_IT, read_runs
 from danlu.lab.reading.looked import SETTLED, WHOLE, Looked
+from danlu.train.metrics import truncate_after
 from tests.lab.reading.folders import make_run
 
 
@@ -167,3 +168,32 @@ def test_the_index_learns_what_has_ended(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(index, "read_record", never)
     assert read_runs([tmp_path]) == looked.look([tmp_path])
+
+
+def test_metrics_of_a_run_under_way_are_read_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row by row, with a torn one, as by reading all of them; and anew where rows were taken back."""
+    from danlu.lab.reading import looked as module
+
+    begun: list[str] = []
+    original = module.begin
+    monkeypatch.setattr(module, "begin", lambda path: (begun.append(path), original(path))[1])
+    looked, going = Looked(), folder / "run-0"
+    path = going / "metrics.jsonl"
+    pieces = [
+        row(3), row(4)[:11], row(4)[11:] + row(5), '{"step": 5, "tokens": 320, "bits_per_byte": 1.75}\n',
+        row(6) + '{"step": 6, "tokens": 384, "bits_per_byte": 1.9}\n',
+        '{"step": 7, "tokens": 448, "loss": "NaN"}\n', row(8),
+    ]  # fmt: skip
+    for piece in ["", *pieces]:
+        with open(path, "a") as file:
+            file.write(piece)
+        assert looked.look([folder]) == read_runs([folder]), piece
+    (run,) = [run for run in looked.look([folder]) if run.path == going]
+    assert (run.steps, run.best, run.best_step, run.metric, run.ended) == (8, 1.75, 5, 1.9, "stopped")
+    assert len(begun) == 1  # at the first row after the index
+    truncate_after(path, 4)
+    assert looked.look([folder]) == read_runs([folder]) and len(begun) == 2
+    with open(path, "a") as file:
+        file.write("nonsense\n")
+    (run,) = [run for run in looked.look([folder]) if run.path == going]
+    assert run.ended == "damaged" and looked.look([folder]) == read_runs([folder])
