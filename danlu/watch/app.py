@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
@@ -21,6 +22,7 @@ from danlu.watch.live import Streams
 from danlu.watch.page import HERE, html
 from danlu.watch.place import Place
 
+LATER = 3.0  # seconds
 ROUTES = (  # address, module and function, method
     ("/", "views.runs", "GET"),
     ("/run/{id}", "views.run", "GET"),
@@ -72,9 +74,11 @@ def loaded(name: str) -> Callable[[Request], Response]:
 
 
 def warm(app: Starlette) -> None:
-    """What the first pages would wait for: the runs with their fields, and what all views import."""
+    """What the first pages would wait for: the runs with their fields; and later, when the list of runs is
+    shown, what all views import."""
     for run in app.state.place.runs():
         _ = run.yardstick
+    time.sleep(LATER)
     for _, name, _ in ROUTES:
         loaded(name)
 
