@@ -277,6 +277,7 @@ def main() -> None:
 
 def table(part: str, found: dict[str, Any]) -> tuple[str, Sequence[str], list[tuple[str, ...]]]:
     """Title, head and rows of what a part found."""
+    rows: list[tuple[str, ...]]
     over = f"over {found['runs']:,} runs of {found['rows']:,} rows"
     if part == "pages":
         bars = {"first page, warm": FIRST, "first filter": FILTER, "a filter": FILTER,

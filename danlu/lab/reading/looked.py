@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from danlu.lab.reading.code import verdicts
-from danlu.lab.reading.index import Record, Stamps, find, newest_first, records
-from danlu.lab.reading.run import EXPERIMENT, METRICS, Measured, Run, begin
+from danlu.lab.reading.index import Stamps, find, newest_first, records
+from danlu.lab.reading.run import EXPERIMENT, METRICS, Measured, Record, Run, begin
 
 WHOLE = 60.0  # seconds between two looks at every file of every run
 SETTLED = 2 * 10**9  # ns: the time of a folder that changed later may not tell the next change
