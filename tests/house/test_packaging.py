@@ -35,6 +35,7 @@ def written_files() -> Iterator[str]:
         "*.txt",
         "*.md",
         "Makefile",
+        "Dockerfile",
         ".ci/run",
         "docs/**/*.md",
         "bench/**/*",
