@@ -60,7 +60,7 @@ class Lock:
             looks += 1
             time.sleep(LOOK_EVERY)
         if named:
-            _holder_file(self.path).write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+            _holder_file(self.path).write_bytes(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def _take(self) -> bool:
         from filelock import Timeout

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from danlu.files import system
 from danlu.files.errors import cannot_write
 
 _ASIDE = ".writing"  # the suffix of a small file that is not yet whole
@@ -28,7 +29,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        system.replace(aside, path)
         flush(path.parent)
     except OSError as error:
         with suppress(OSError):
@@ -46,7 +47,7 @@ def clean_aside(folder: Path, older: float = _OLD) -> None:
 
 def flush(path: Path) -> None:
     """Bring a file to the disk, or a folder's names: a rename alone may be lost with the power."""
-    if os.name == "nt":  # flushes neither folders nor files that are open for reading
+    if system.WINDOWS:  # flushes neither folders nor files that are open for reading
         return
     handle = os.open(path, os.O_RDONLY)
     try:

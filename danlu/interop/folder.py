@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from danlu.files.errors import cannot_write
 from danlu.files.json import parse, read_object, write_json
 from danlu.files.read import read_text
+from danlu.files.system import replace
 from danlu.files.write import clean_aside, write_atomically
 from danlu.files.yaml import brief
 from danlu.interop.errors import InteropError
@@ -143,7 +144,7 @@ def write(
             save_file({name: t.contiguous() for name, t in tensors.items()}, aside, {"format": "pt"})
             for name in there:
                 (folder / name).unlink()
-            os.replace(aside, folder / WEIGHTS)
+            replace(aside, folder / WEIGHTS)
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:

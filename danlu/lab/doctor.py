@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 import danlu
+from danlu.files import system
 from danlu.lab.queue.executors import cores
 from danlu.spec import Experiment, book
 from danlu.spec.errors import DanluError
@@ -23,7 +23,7 @@ from danlu.train.machine import ceiling, pick_device, pick_precision
 from danlu.train.memory import available
 from danlu.train.plan import updates_of
 
-FOR_DEVELOPERS = {"test", "oracles", "bench"}
+FOR_DEVELOPERS = {"test", "docs", "oracles", "bench"}
 _REQUIREMENT = re.compile(r"""([A-Za-z0-9._-]+)[^;]*;\s*extra == ["']([^"']+)["']$""")
 
 
@@ -103,13 +103,6 @@ def _installed(package: str) -> bool:
 
 def unsupported() -> str | None:
     """What danlu cannot do on this system: a sentence, or None."""
-    if sys.platform == "win32":
-        return (
-            "on Windows the queue of try, sweep, prove and ladder needs Linux's processes; "
-            "run danlu in WSL (https://learn.microsoft.com/windows/wsl)"
-        )
-    if sys.platform == "darwin":
-        return (
-            "on a Mac runs take the CPU: its GPU (MPS) is not supported, since its results cannot be repeated"
-        )
-    return None
+    if system.WINDOWS:
+        return system.NO_QUEUE
+    return f"on a Mac runs take the CPU: {system.NO_MPS}" if system.MAC else None

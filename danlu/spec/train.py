@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
+from danlu.files.system import NO_MPS
 from danlu.spec.averages import Average
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 from danlu.spec.durations import Duration, Length, length
@@ -20,6 +21,13 @@ def check_seed(value: int) -> int:
     """``value`` itself. Raises ValueError for a number beyond 64 bits."""
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"{value} is no seed for PyTorch; allowed: {-(2**63)} to {2**63 - 1}")
+    return value
+
+
+def check_device(value: object) -> object:
+    """``value`` itself. Raises ValueError for a device that people have and danlu does not support."""
+    if value == "mps":
+        raise ValueError(f"{value} is not supported: {NO_MPS}; allowed: auto, cpu, cuda")
     return value
 
 
@@ -82,7 +90,7 @@ class Train(Spec):
     skip: Literal["loss", "norm", "either"] | None = None
     ring: PositiveInt | None = None
     noise_every: PositiveInt | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(check_device)] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
     mesh: Mesh = Mesh()
 

@@ -97,5 +97,5 @@ def corpus() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name, patch.dict(os.environ, DANLU_CACHE=name):
         texts = (" ".join(draw.choices(("the", "a", "cat", "sat", "on", "mat"), k=90)) for _ in range(24))
         lines = "".join(json.dumps({"text": f"{text}."}) + "\n" for text in texts)
-        (Path(name) / "corpus.jsonl").write_text(lines)
+        (Path(name) / "corpus.jsonl").write_text(lines, encoding="utf-8", newline="\n")
         yield Path(name)

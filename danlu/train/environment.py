@@ -190,7 +190,8 @@ def _version(name: str) -> str | None:
 def _processor() -> dict[str, Any]:
     """Name and relevant flags of the first processor, as Linux gives them."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        lines = text.split("\n\n")[0].splitlines()
     except OSError:
         return {"model": platform.processor() or platform.machine(), "flags": []}
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}

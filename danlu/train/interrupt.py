@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from danlu.files.system import signal_self
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -53,7 +55,7 @@ class Interrupt:
         """Request an end as a signal does; from any thread."""
         self.requested = self.requested or signal.Signals(number).name
         if self._raises:
-            os.kill(os.getpid(), number)  # only the main thread can be called away from what it does
+            signal_self(number)  # only the main thread can be called away from what it does
 
     def __enter__(self) -> Interrupt:
         self._depth += 1
@@ -92,4 +94,4 @@ class Interrupt:
             handler(number, frame)
         elif handler != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            signal_self(number)

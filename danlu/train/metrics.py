@@ -16,6 +16,7 @@ from typing import Any
 from danlu.files.errors import Missing, cannot_write
 from danlu.files.json import from_json, to_json
 from danlu.files.read import LARGE, read_bytes
+from danlu.files.system import append_to
 from danlu.files.write import write_atomically
 from danlu.train.errors import RunError
 
@@ -38,7 +39,7 @@ class MetricsFile:
 
     def _open(self) -> None:
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._file = append_to(self.path)
             self._size = _whole_lines(self._file)
             os.ftruncate(self._file, self._size)
         except OSError as error:

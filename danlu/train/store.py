@@ -9,7 +9,6 @@ power and find the last checkpoint. No torch here.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Collection
@@ -20,6 +19,7 @@ from typing import Any
 from danlu.files.errors import FileError
 from danlu.files.json import from_json, misfit, read_object, to_json
 from danlu.files.read import open_file, read_bytes
+from danlu.files.system import replace
 from danlu.files.write import clean_aside, flush, write_atomically
 from danlu.train import shapes
 from danlu.train.errors import RunError
@@ -63,7 +63,7 @@ def clean(run: Path) -> None:
     for entry in list(folder.iterdir()) if folder.is_dir() else []:
         match = _ASIDE.fullmatch(entry.name)
         if match and match[1] == "replaced" and not step_folder(run, int(match[2])).exists():
-            os.replace(entry, step_folder(run, int(match[2])))  # killed between the two renames of `publish`
+            replace(entry, step_folder(run, int(match[2])))  # killed between the two renames of `publish`
         elif match:
             shutil.rmtree(entry)
 
@@ -89,8 +89,8 @@ def publish(run: Path, step: int, content: dict[str, Any], keep: int, protect: C
     write_atomically(aside / STATE, text.encode())
     replaced = final.with_name(f".replaced-{final.name}")
     if final.exists():  # a folder cannot be renamed onto another; `clean` knows what to do in between
-        os.replace(final, replaced)
-    os.replace(aside, final)
+        replace(final, replaced)
+    replace(aside, final)
     flush(final.parent)
     write_atomically(final.parent / LATEST, to_json({"step": step}).encode())
     with suppress(OSError):  # the checkpoint stands; what cannot be removed now is removed another time
@@ -115,7 +115,7 @@ def prune(run: Path, keep: int = 2, protect: Collection[int] = ()) -> None:
         if step not in stay:
             # Renamed first: a folder half removed must not look like a checkpoint.
             aside = run / CHECKPOINTS / f".pruned-step-{step}"
-            os.replace(step_folder(run, step), aside)
+            replace(step_folder(run, step), aside)
             shutil.rmtree(aside)
 
 

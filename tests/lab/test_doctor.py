@@ -7,6 +7,7 @@ from importlib import metadata
 import pytest
 import torch
 
+from danlu.files import system
 from danlu.lab import doctor
 from danlu.spec import Experiment, book, resolve
 from danlu.train import compiling
@@ -54,10 +55,11 @@ def test_extras_name_what_they_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.extras() == expected
 
 
-@pytest.mark.parametrize(("platform", "word"), [("win32", "WSL"), ("darwin", "CPU"), ("linux", None)])
+@pytest.mark.parametrize(("platform", "word"), [("WINDOWS", "WSL"), ("MAC", "CPU"), (None, None)])
 def test_what_a_system_cannot_do_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, platform: str, word: str | None
+    monkeypatch: pytest.MonkeyPatch, platform: str | None, word: str | None
 ) -> None:
-    monkeypatch.setattr("sys.platform", platform)
+    for name in ("WINDOWS", "MAC"):
+        monkeypatch.setattr(system, name, name == platform)
     said = doctor.unsupported()
     assert said is None if word is None else said is not None and word in said and "\n" not in said

@@ -47,6 +47,7 @@ CASES = {
     "model.tied=1": ["model.tied = 1 is not true or false"],
     "model.tied=yes": ["model.tied = 'yes' is not true or false"],
     "train.compile=sometimes": ["train.compile = 'sometimes' is not auto, true or false"],
+    "train.device=mps": ["train.device: mps is not supported", "Mac", "allowed: auto, cpu, cuda"],
     "data=3": ["data = 3 is not text, digits, eight-gaussians"],
     "model.mixer.heads.x=3": ["model.mixer.heads = {x: 3} is not a whole number"],
     # bounds

@@ -16,6 +16,7 @@ from danlu.files.errors import FileError, cannot_write
 from danlu.files.json import fitting, to_json
 from danlu.files.lock import Lock
 from danlu.files.read import MIB, open_file
+from danlu.files.system import append_to
 from danlu.lab.errors import LabError
 
 CONTROL = "control.jsonl"
@@ -40,7 +41,7 @@ def write(studies: Path, job: str, want: Want) -> None:
             size = path.stat().st_size if path.exists() else 0
             if size + len(line) > LIMIT:
                 raise LabError(f"{path} is full; remove it while no queue works")
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            handle = append_to(path)
             try:
                 os.write(handle, line)
             finally:

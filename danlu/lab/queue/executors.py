@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from danlu.files import system
 from danlu.lab.errors import LabError
 from danlu.lab.queue.job import Job
 from danlu.spec import Experiment
@@ -72,6 +73,8 @@ def make(name: str, workers: int | None, studies: Path) -> Executor:
     """The executor called ``name``. Raises ``LabError`` for another name, or a package that is missing."""
     if name not in EXECUTORS:
         raise LabError(f"executor = {name!r} is unknown; allowed: {either(EXECUTORS)}")
+    if system.WINDOWS and name != "ray":
+        raise LabError(system.NO_QUEUE)
     if workers is not None and workers < 1:
         raise LabError(f"workers = {workers}; at least 1 must do the work")
     module, kind, package = EXECUTORS[name]

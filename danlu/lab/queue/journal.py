@@ -15,6 +15,7 @@ from typing import Any
 from danlu.files.errors import cannot_write
 from danlu.files.json import from_json, to_json
 from danlu.files.lock import Lock
+from danlu.files.system import append_to
 
 JOURNAL = "queue.jsonl"
 ENDS = ("finished", "diverged")  # a failure is no end: a later queue tries it again
@@ -37,7 +38,7 @@ class Journal:
         try:
             if self._file < 0:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+                self._file = append_to(self.path)
             with Lock(self.path.with_name(f".{self.path.name}.lock")):
                 self._catch_up()
                 if event in ENDS and job in self._ended:

@@ -69,7 +69,7 @@ def here() -> str:
 def system() -> str:
     """Operating system and processor."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         text = ""
     model = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)

@@ -115,7 +115,7 @@ def _belonging(leader: int, mark: str) -> list[int]:
     for process in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         with suppress(OSError, IndexError):
             state, _, group, session, *_ = (
-                Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
             )
             ours = bool(leader) and str(leader) in (group, session)
             if state != "Z" and (ours or wanted in _environment(process)):
@@ -142,7 +142,9 @@ def last_line(file: Path) -> str:
 def _busy() -> float:
     """Seconds that the cores of this machine worked since it started; 0 where the system does not tell."""
     try:
-        numbers = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        numbers = [
+            int(x) for x in Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]
+        ]
     except (OSError, ValueError):
         return 0.0
     user, nice, system, _idle, _wait, irq, soft, steal = numbers

@@ -10,11 +10,11 @@ studies/referee-NAME-KEY/result.json, report.html
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from danlu.files import system
 from danlu.files.json import read_object, write_json
 from danlu.files.lock import Lock
 from danlu.lab import ledger
@@ -55,8 +55,8 @@ def referee(
     """Answer the question in ``file``, or go on with it. ``pairs``: in place of the file's; ``book``: the
     ledger to tell. An answer may be that there is none: void, failed runs, a budget that is
     spent. Raises ``LabError`` and ``FileError`` for what cannot be asked."""
-    if os.name == "nt":
-        raise LabError("the referee ends programs by their session, which Windows has none of; use WSL")
+    if system.WINDOWS:
+        raise LabError(system.NO_REFEREE)
     if pairs is not None:
         within("--pairs", pairs, SEEDS, 2)
     if book is not None:

@@ -194,7 +194,7 @@ class Machine:
     def stolen(self) -> float:
         """On average over the cores."""
         try:
-            ticks = int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8])
+            ticks = int(Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()[8])
         except (OSError, ValueError, IndexError):
             return 0.0
         return ticks / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
