@@ -39,10 +39,13 @@ def speak(text: str = "") -> None:
     say(_words()(text))
 
 
-def spoken(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The cells of a table in that language."""
+def spoken(rows: Sequence[Sequence[str]], names: Collection[int] = ()) -> list[list[str]]:
+    """A table in that language, headings first; ``names``: the columns whose cells are names, which stay."""
     words = _words()
-    return [[words(cell) for cell in row] for row in rows]
+    return [
+        [cell if i and j in names else words(cell) for j, cell in enumerate(row)]
+        for i, row in enumerate(rows)
+    ]
 
 
 def _words() -> Words:

@@ -60,7 +60,7 @@ def referee(
     if not as_json:
         if answer.findings:
             speak(f"{asked(answer)}\n")
-            print_table(spoken(table(answer)), shorten=(0,))
+            print_table(spoken(table(answer), names=(0,)), shorten=(0,))
             say()
         for line in details(answer):
             speak(line)

@@ -117,7 +117,7 @@ def try_(
     for line in answered(answer):
         speak(line)
     speak(f"\n{answer.what}\n")
-    print_table(spoken(table(answer)), shorten=(0,), drop=(5,))
+    print_table(spoken(table(answer), names=(0,)), shorten=(0,), drop=(5,))
     say()
     for line in details(answer):
         speak(line)
@@ -161,7 +161,7 @@ def _across(
     for idea in answer.ideas:
         speak(sentence(idea, answer))
     say()
-    print_table(spoken(table(answer)), shorten=(0,), drop=(2,))
+    print_table(spoken(table(answer), names=(0,)), shorten=(0,), drop=(2,))
     say()
     for line in details(answer):
         speak(line)

@@ -34,7 +34,7 @@ class AcrossScale(Record, Displayed):
 
     def display(self) -> list[Part]:
         charts = [figure(idea) for idea in self._answer.ideas if known(idea.gains)]
-        return [repr(self), *charts, Table(table(self._answer)), "\n".join(details(self._answer))]
+        return [repr(self), *charts, Table(table(self._answer), names=(0,)), "\n".join(details(self._answer))]
 
 
 def try_across_scale(

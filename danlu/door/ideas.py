@@ -83,7 +83,7 @@ class Trial(Sequence[Verdict], Displayed):
         rows = [row[:-1] for row in table(self._answer)]
         first = answered(self._answer)
         chart, last = differences(self._answer.findings), "\n".join(details(self._answer))
-        return ["\n".join(first), self._answer.what, Table(rows), chart, last]
+        return ["\n".join(first), self._answer.what, Table(rows, names=(0,)), chart, last]
 
 
 def try_ideas(

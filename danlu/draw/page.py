@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
@@ -49,13 +49,20 @@ _LANG = {"en": "en", "zh": "zh-CN"}  # by which a browser chooses the forms of C
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under the headings in the first; a cell is anything that becomes text, or a ``Link``."""
+    """Rows of cells under the headings in the first; a cell is anything that becomes text, or a ``Link``.
+    ``names``: the columns whose cells are names or values, which are the same in every language."""
 
     rows: Sequence[Sequence[object]]
+    names: Collection[int] = ()
 
     def reworded(self, words: Words) -> Table:
         """The same in other words; links and numbers stay."""
-        return Table([[words(cell) if isinstance(cell, str) else cell for cell in row] for row in self.rows])
+        rows = [
+            [cell if (i and j in self.names) or not isinstance(cell, str) else words(cell)
+             for j, cell in enumerate(row)]
+            for i, row in enumerate(self.rows)
+        ]  # fmt: skip
+        return Table(rows, self.names)
 
     def html(self) -> str:
         """The table alone."""

@@ -28,7 +28,7 @@ BETWEEN = {
     " against ": "与",
 }
 PLACE = re.compile(r"\{(\w+)(?::([^}]*))?\}")
-NUMBER = r"(?:[-+−~≥] ?)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?[%×kMGTPB]?|[-+−]?(?:∞|inf|nan)|–"
+NUMBER = r"(?:[-+−~≥] ?)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?[%×kMGTPB]?|[-+−]?(?:∞|inf|nan)×?|–"
 NAME = r"(?:(?!: |; |\. ).)+?"
 SENTENCE = re.compile(r"(?<=[.?]) (?=[A-Z])")
 

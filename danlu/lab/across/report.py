@@ -18,7 +18,7 @@ def report(answer: Across, language: str | None = None) -> str:
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
         ("", [sentence(idea, answer) for idea in answer.ideas]),
         ("Gain against compute", [figure(idea) for idea in answer.ideas if known(idea.gains)]),
-        ("Rung by rung", [Table(table(answer))]),
+        ("Rung by rung", [Table(table(answer), names=(0,))]),
         ("The best rates", [_rates(idea) for idea in answer.ideas if idea.at]),
         ("Details", list(details(answer))),
     ]

@@ -21,7 +21,7 @@ def report(answer: Answer, language: str | None = None) -> str:
     scaled = [finding for finding in answer.findings if finding.gains]
     changes = [f"{idea}: {line}" for idea in answer.question.ideas for line in stats[idea].splitlines()]
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
-        ("", [f"{asked(answer)}.", Table(table(answer))]),
+        ("", [f"{asked(answer)}.", Table(table(answer), names=(0,))]),
         ("Every pair", [differences(answer)]),
         *([("Gain against compute", [_gains(finding) for finding in scaled])] if scaled else []),
         ("Details", [*details(answer)]),

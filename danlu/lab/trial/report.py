@@ -29,13 +29,13 @@ def report(answer: Answer, language: str | None = None) -> str:
     title = f"{' and '.join(answer.by_idea)} on {asked.on}"
     run = [f for f in answer.findings if f.pairs.at == "steps" and f.pairs.seeds]
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
-        ("", [*answered(answer), f"{answer.what}.", Table([row[:-1] for row in table(answer)])]),
+        ("", [*answered(answer), f"{answer.what}.", Table([row[:-1] for row in table(answer)], names=(0,))]),
         ("Every pair", [differences(answer.findings)]),
         *([("The difference over the updates", [gain])] if (gain := gain_over_updates(answer)) else []),
         ("Learning curves", [_curves(answer, f) for f in run]),
         *((f"Why: {f.pairs.idea}", reasons(answer, f)) for f in run if f.why.moved or f.why.still),
         ("What differs", [what_differs(answer)]),
-        ("Runs", [Table(list(_runs(answer)))]),
+        ("Runs", [Table(list(_runs(answer)), names=(0,))]),
         ("Details", [line for line in details(answer) if line]),
     ]
     return page(title, sections, language)
@@ -92,7 +92,7 @@ def what_differs(answer: Answer) -> Table:
         baseline, variant = answer.sides[idea, "steps"]
         for field, before, after in difference(baseline.experiment, variant.experiment):
             rows.append((idea, field, _brief(before), _brief(after)))
-    return Table(rows)
+    return Table(rows, names=range(4))
 
 
 def _brief(value: object) -> str:
