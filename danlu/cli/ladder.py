@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danlu.cli.options import Studies, StudyName, Workers
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.output import print_json, print_table, say, speak, spoken
 from danlu.cli.show import AsJson, Words
 from danlu.files.numbers import rounded
 
@@ -80,7 +80,7 @@ def ladder(
     if not dry_run:
         _tell(result)
     for warning in result["warnings"]:
-        say(f"note: {warning}")
+        speak(f"note: {warning}")
 
 
 def _tell_plan(plan: Plan) -> None:
@@ -96,12 +96,12 @@ def _tell_plan(plan: Plan) -> None:
         size = str(rung.level + 1), str(sized.layers), str(sized.width), rounded(sized.parameters)
         cost = rounded(rung.tokens), f"{rung.steps:,}", f"{rung.flops:.3g}", growth
         rows.append((*size, *cost, rate, seconds))
-    print_table(rows if plan.pace else [row[:-1] for row in rows])
+    print_table(spoken(rows if plan.pace else [row[:-1] for row in rows]))
     runs = len(plan.rungs) * plan.seeds
     base = plan.rungs[0].experiment.network.base_width
     under = "" if base is None else f"; rates are those of width {base}, carried by muP"
     seconds = "" if plan.seconds is None else f", about {plan.seconds:.0f} s of training"
-    say(f"{runs} runs, {plan.seeds} of each rung: {plan.flops:.4g} FLOP{seconds}{under}")
+    speak(f"{runs} runs, {plan.seeds} of each rung: {plan.flops:.4g} FLOP{seconds}{under}")
     sys.stdout.flush()
 
 
@@ -113,27 +113,27 @@ def _tell(result: dict[str, Any]) -> None:
     for run in result["runs"]:
         size = rounded(run["parameters"]), rounded(run["tokens"]), f"{run['flops']:.3g}"
         rows.append((*size, f"{run['loss']:.4f}", f"{run['metric']:.4f}", run["run"]))
-    print_table(rows, shorten=(5,))
+    print_table(spoken(rows, names=(5,)), shorten=(5,))
     values = ", ".join(f"{name} = {value:.4g}" for name, value in law["parameters"].items())
     scatter = "" if law["scatter"] is None else f"; runs scatter by {law['scatter']:.2%} about it"
-    say(f"\n{law['formula']}: {values}{scatter}")
+    speak(f"\n{law['formula']}: {values}{scatter}")
     if (best := result["allocation"]) is not None and "a" in best:
-        say(f"best size ∝ C^{_interval(best['a'], 3)}, best data ∝ C^{_interval(best['b'], 3)}")
+        speak(f"best size ∝ C^{_interval(best['a'], 3)}, best data ∝ C^{_interval(best['b'], 3)}")
     for one in result["held_out"]:
-        say(f"held out, {rounded(one['parameters'])} parameters: {one['sentence']}")
+        speak(f"held out, {rounded(one['parameters'])} parameters: {one['sentence']}")
     if not result["held_out"]:
-        say("nothing was held out, so nothing tests the law")
+        speak("nothing was held out, so nothing tests the law")
     time = "" if target["seconds"] is None else f", about {target['seconds']:,.0f} s here"
-    say(
+    speak(
         f"\ntarget: {target['layers']} layers of {target['width']}, {rounded(target['parameters'])} "
         f"parameters, {rounded(target['tokens'])} {result['counted']} in {target['steps']:,} steps, "
         f"{target['flops']:.3g} FLOP{time}"
     )
-    say(f"expected: {_interval(target['loss'])} {result['loss']['unit']}")
+    speak(f"expected: {_interval(target['loss'])} {result['loss']['unit']}")
     if target["metric"] is not None and result["metric"] != result["loss"]["name"]:
         say(f"          {_interval(target['metric'])} {result['unit']}")
     say(f"  {target['command']}")
-    say(f"\npoints in {result['points']}, drawn in {result['study']}/report.html")
+    speak(f"\npoints in {result['points']}, drawn in {result['study']}/report.html")
 
 
 def _interval(ends: dict[str, Any], digits: int = 4) -> str:

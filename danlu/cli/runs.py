@@ -5,18 +5,31 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from danlu.cli.drawn import FigureFile, Html, check, check_figure, end, save
-from danlu.cli.output import Force, on_terminal, print_json, print_table, say, say_drawn, show_progress, tell
+from danlu.cli.output import (
+    Force,
+    on_terminal,
+    print_json,
+    print_table,
+    say,
+    say_drawn,
+    show_progress,
+    speak,
+    spoken,
+    tell,
+)
 
 if TYPE_CHECKING:
     from danlu.lab.reading.comparison import Comparison
     from danlu.lab.reading.run import Run
 
+HEADS = ("run", "runs", "state", "code", "steps", "best", "time", "FLOPs")  # that are no fields
 GIVING_WAY = ("time", "steps", "state")  # columns that a narrow terminal does without
 SHOWN = 40  # rows of the table, if --limit says nothing else
 PATIENCE = 2.0  # seconds until the reading of many runs says how far it is
@@ -103,8 +116,14 @@ def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: in
             say(f"{chr(10) if place else ''}{headings[place]}:")
         rows = (table.group_rows if group else table.run_rows)(one[:most], names)
         drop = [] if names else [rows[0].index(name) for name in GIVING_WAY]
-        print_table(rows, shorten=(0,), drop=drop)
+        print_table([_headed(rows[0]), *rows[1:]], shorten=(0,), drop=drop)
         most -= len(one)
+
+
+def _headed(names: Sequence[str]) -> list[str]:
+    """Headings in the language of who asks; names of fields stay."""
+    (said,) = spoken([names])
+    return [zh if name in HEADS or ", " in name else name for name, zh in zip(names, said, strict=True)]
 
 
 def compare(
@@ -159,15 +178,17 @@ def _tell(found: Comparison, x: str) -> None:
     from danlu.lab.reading import report
 
     for warning in found.warnings:
-        say(f"{report.warned(warning)}\n")
-    rows = report.rows(found)
-    print_table(rows, shorten=range(1, len(rows[0])))
-    say(f"\n{report.differences_of(found)}")
+        speak(f"{report.warned(warning)}\n")
+    head, *rows = report.rows(found)
+    about = _headed([row[0] for row in rows])
+    rows = [head, *((name, *row[1:]) for name, row in zip(about, rows, strict=True))]
+    print_table(rows, shorten=range(1, len(head)))
+    speak(f"\n{report.differences_of(found)}")
     rows = report.difference_rows(found)
-    print_table(rows, shorten=(0,), drop=(0,) if len(found.sides) == 2 else ())
-    say(f"\n{report.HOW}")
+    print_table(spoken(rows, names=(0,)), shorten=(0,), drop=(0,) if len(found.sides) == 2 else ())
+    speak(f"\n{report.HOW}")
     for note in found.notes:
-        say(f"note: {note}")
+        speak(f"note: {note}")
     width = min(100, shutil.get_terminal_size().columns) if on_terminal() else 80
     say()
     say_drawn(report.curves_text(found, x, width, on_terminal()))

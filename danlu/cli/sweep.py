@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from danlu.cli.columns import padded
 from danlu.cli.options import Studies, StudyName, Workers
-from danlu.cli.output import print_json, print_table, say, short
+from danlu.cli.output import print_json, print_table, say, short, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.files.numbers import rounded
 
 SHOWN = 20  # trials
+LABEL = 12  # cells
 
 
 def sweep(
@@ -83,30 +85,38 @@ def sweep(
 def _tell(result: dict[str, Any]) -> None:
     counts = ", ".join(f"{number} {state}" for state, number in result["counts"].items() if number)
     seeds = f" · {result['seeds']} seeds each" if result["seeds"] > 1 else ""
-    say(
+    speak(
         f"{result['metric']} over {', '.join(result['fields'])}: {counts}{seeds}; "
         f"{result['better']} is better"
     )
     for warning in result["warnings"]:
-        say(f"warning     {warning}")
+        _line("warning", warning)
     say()
     _tell_trials(result)
     if result["best"] is None:
-        say("\nno trial finished; nothing can be said of the space")
+        speak("\nno trial finished; nothing can be said of the space")
     else:
         _tell_best(result)
     if result["halving"]:
         _tell_halving(result["halving"])
     spent = result["spent"]
-    say(
-        f"\nspent       {spent['runs']} runs, {spent['updates']:,} updates, {rounded(spent['flops'])}FLOP, "
-        f"{spent['seconds']:.0f} active seconds"
+    say()
+    _line(
+        "spent",
+        f"{spent['runs']} runs, {spent['updates']:,} updates, {rounded(spent['flops'])}FLOP, "
+        f"{spent['seconds']:.0f} active seconds",
     )
-    say(f"drawn       {result['report']}")
+    _line("drawn", result["report"])
     if result["counts"]["failed"]:
-        say("\nSome runs failed; the same command with --retry runs them again.")
+        speak("\nSome runs failed; the same command with --retry runs them again.")
     if result["best"]:
-        say(f"\nTry next:\n  danlu train {shlex.join(result['best']['words'])}")
+        speak(f"\nTry next:\n  danlu train {shlex.join(result['best']['words'])}")
+
+
+def _line(label: str, said: str) -> None:
+    """A line with a label at its left."""
+    ((label, said),) = spoken([(label, said)])
+    say(padded(label, LABEL) + said)
 
 
 def _tell_trials(result: dict[str, Any]) -> None:
@@ -115,9 +125,9 @@ def _tell_trials(result: dict[str, Any]) -> None:
         values = (trial["point"][field] for field in result["fields"])
         point = (short(value) if value != "" else "without" for value in values)
         rows.append((f"#{trial['number']}", *point, _value(trial), trial["by"], _remark(trial)))
-    print_table(rows)
+    print_table(spoken(rows, names=range(1, 1 + len(result["fields"]))))
     if (more := len(result["trials"]) - SHOWN) > 0:
-        say(f"and {more} more (--json has all)")
+        speak(f"and {more} more (--json has all)")
 
 
 def _value(trial: dict[str, Any]) -> str:
@@ -134,11 +144,13 @@ def _remark(trial: dict[str, Any]) -> str:
 
 def _tell_best(result: dict[str, Any]) -> None:
     best = result["best"]
-    say(f"\nbest        #{best['number']}: {_value(best)} {result['unit']}".rstrip())
+    say()
+    _line("best", f"#{best['number']}: {_value(best)} {result['unit']}".rstrip())
     for border in result["border"]:
-        say(f"warning     {border['sentence']}")
+        _line("warning", border["sentence"])
     at = f", after {result['compared_at']} updates" if result["compared_at"] else ""
-    say(f"\nimportance  {result['importance']['by']}{at}")
+    say()
+    _line("importance", f"{result['importance']['by']}{at}")
     found = result["importance"]
     shares = {
         **found["shares"],
@@ -146,12 +158,14 @@ def _tell_best(result: dict[str, Any]) -> None:
         "three and more": found["rest"],
         "(seed noise)": found["noise"],
     }
-    print_table([(name, f"{share:.1%}") for name, share in shares.items() if share is not None], indent="  ")
+    rows = [(name, f"{share:.1%}") for name, share in shares.items() if share is not None]
+    print_table(spoken(rows), indent="  ")
     for field, rows in result["isolation"].items():
-        say(f"\n{field} at its best over the others{at}")
-        print_table([_isolated(row) for row in rows], indent="  ")
+        speak(f"\n{field} at its best over the others{at}")
+        print_table(spoken([_isolated(row) for row in rows]), indent="  ")
     if variance := result["study_variance"]:
-        say(f"\nchance      {variance['sentence']}{at}")
+        say()
+        _line("chance", f"{variance['sentence']}{at}")
 
 
 def _isolated(row: dict[str, Any]) -> tuple[str, ...]:
@@ -163,5 +177,6 @@ def _isolated(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _tell_halving(said: dict[str, Any]) -> None:
     rungs = ", ".join(f"{rung['points']} of {rung['steps']} updates" for rung in said["rungs"])
-    say(f"\nhalving     {rungs}")
-    say(f"            {said['updates']:,} updates in all; every point at full length: {said['whole']:,}")
+    say()
+    _line("halving", rungs)
+    _line("", f"{said['updates']:,} updates in all; every point at full length: {said['whole']:,}")

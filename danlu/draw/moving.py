@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from danlu.draw.phrases import Words, english
 from danlu.draw.picture import Picture
 from danlu.draw.scatter import Point, Scatter, around, cloud, grid, opening, scales
 from danlu.draw.xml import px, text
@@ -35,7 +36,7 @@ for (const box of document.querySelectorAll(".moving")) {
       dots.setAttribute("d", d);
     }
     slide.value = at;
-    said.textContent = `step ${Math.round(at)} of ${last}`;
+    said.textContent = data.said.replace("0", Math.round(at));
   };
   const tick = (now) => {
     if (!running) return;
@@ -45,12 +46,12 @@ for (const box of document.querySelectorAll(".moving")) {
     if (at < last) requestAnimationFrame(tick);
     else pause();
   };
-  const pause = () => { running = false; play.textContent = "play"; };
+  const pause = () => { running = false; play.textContent = data.play; };
   const start = () => {
     if (at >= last) at = 0;
     running = true;
     before = performance.now();
-    play.textContent = "pause";
+    play.textContent = data.pause;
     requestAnimationFrame(tick);
   };
   play.onclick = () => (running ? pause() : start());
@@ -70,13 +71,19 @@ class MovingPoints:
     frames: Sequence[Sequence[Point]]
     beside: Sequence[Point] = ()
     caption: str = ""
+    words: Words = english
+
+    def reworded(self, words: Words) -> MovingPoints:
+        """The same in other words."""
+        return replace(self, words=words, caption=words(self.caption))
 
     def html(self) -> str:
         """The stage, and the frames that are seen without scripts."""
         frame = around(self.beside or self.frames[-1])
         across, up = scales(frame, LEFT, TOP, SIDE)
+        said = self.caption or self.words("points that move")
         stage = "".join([
-            opening(LEFT + SIDE + 12, TOP + SIDE + BELOW, text(self.caption or "points that move")),
+            opening(LEFT + SIDE + 12, TOP + SIDE + BELOW, text(said)),
             grid(across, up),
             f'<clipPath id="stage"><rect x="{LEFT}" y="{TOP}" width="{SIDE}" height="{SIDE}"/></clipPath>',
             f'<g class="muted">{cloud(self.beside, across, up)}</g>',
@@ -89,10 +96,10 @@ class MovingPoints:
         ]
         still = Scatter()
         if self.beside:
-            still.panel("data", [(0, self.beside)])
+            still.panel(self.words("data"), [(0, self.beside)])
         for k in stills(len(self.frames)):
-            still.panel(f"step {k} of {len(self.frames) - 1}", [(1, self.frames[k])])
-        return _moving(stage, tenths, still.svg(), self.caption)
+            still.panel(self.words(f"step {k} of {len(self.frames) - 1}"), [(1, self.frames[k])])
+        return _moving(stage, tenths, still.svg(), self.caption, self.words)
 
 
 @dataclass(frozen=True)
@@ -101,12 +108,19 @@ class MovingPictures:
 
     frames: Sequence[Picture]
     caption: str = ""
+    words: Words = english
+
+    def reworded(self, words: Words) -> MovingPictures:
+        """The same in other words."""
+        return replace(self, words=words, caption=words(self.caption))
 
     def html(self) -> str:
         """The stage, and the frames that are seen without scripts."""
         uris = [frame.uri for frame in self.frames]
-        still = "".join(f"<p>step {k}</p>{self.frames[k].svg()}" for k in stills(len(self.frames)))
-        return _moving(self.frames[0].svg(), uris, still, self.caption)
+        still = "".join(
+            f"<p>{text(self.words(f'step {k}'))}</p>{self.frames[k].svg()}" for k in stills(len(self.frames))
+        )
+        return _moving(self.frames[0].svg(), uris, still, self.caption, self.words)
 
 
 def stills(count: int) -> list[int]:
@@ -120,12 +134,13 @@ def _held(place: float) -> float:
     return min(max(place, -1e5), 1e5) if place == place else -1e5
 
 
-def _moving(stage: str, frames: Sequence[object], still: str, caption: str) -> str:
-    data = json.dumps({"frames": frames}, separators=(",", ":"))
+def _moving(stage: str, frames: Sequence[object], still: str, caption: str, words: Words) -> str:
     last = len(frames) - 1
+    said = {"said": words(f"step 0 of {last}"), "play": words("play"), "pause": words("pause")}
+    data = json.dumps({"frames": frames, **said}, separators=(",", ":"))
     return (
-        f'<figure><div class="moving" hidden>{stage}<p><button type="button">play</button> '
-        f'<input type="range" min="0" max="{last}" step="any" value="0" aria-label="step" '
+        f'<figure><div class="moving" hidden>{stage}<p><button type="button">{text(words("play"))}</button> '
+        f'<input type="range" min="0" max="{last}" step="any" value="0" aria-label="{text(words("step"))}" '
         f'style="width:{px(SIDE / 2)}px"/> <output></output></p>'
         f'<script type="application/json">{data}</script></div>'
         f"<noscript>{still}</noscript>"

@@ -58,7 +58,9 @@ def chinese(text: str) -> str:
     if (found := _phrase(bare)) is not None:
         return before + found
     sentences = SENTENCE.split(bare)
-    return before + _put(list(map(chinese, sentences))) if len(sentences) > 1 else text
+    if len(sentences) == 1:
+        return text
+    return before + _put([part for one in sentences for part in (" ", chinese(one))][1:])
 
 
 @lru_cache(maxsize=4096)

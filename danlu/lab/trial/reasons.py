@@ -49,8 +49,8 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _ruled_out(still: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if still:
-        yield f"What did not move: {'; '.join(one['words'] for one in still)}."
+    for one in still:
+        yield f"Did not move: {one['words']}."
 
 
 def _defined(one: Mapping[str, Any]) -> tuple[str, str]:

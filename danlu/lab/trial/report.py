@@ -26,7 +26,7 @@ from danlu.spec.metrics import loss_of
 def report(answer: Answer, language: str | None = None) -> str:
     """The page, self-contained HTML, in ``language``."""
     asked = answer.question
-    title = f"{' and '.join(answer.by_idea)} on {asked.on}"
+    title = f"Trial of {' and '.join(answer.by_idea)} on {asked.on}"
     run = [f for f in answer.findings if f.pairs.at == "steps" and f.pairs.seeds]
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
         ("", [*answered(answer), f"{answer.what}.", Table([row[:-1] for row in table(answer)], names=(0,))]),
