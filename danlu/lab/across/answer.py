@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Literal
 
 from danlu.files.json import finite
@@ -27,7 +29,7 @@ Verdict = Said | Literal["void"]
 @dataclass(frozen=True)
 class AtRung:
     """Both sides of an idea at a rung: their rates, the metric by seed (nan: diverged), FLOPs of the
-    variant's run, and how many times as long its update takes (None: not asked)."""
+    variant's run, how many times as long its update takes (None: not asked), folders of the runs by seed."""
 
     rung: Rung
     baseline: Rated
@@ -37,6 +39,7 @@ class AtRung:
     after: tuple[float, ...]
     flops: float
     time: Ratio | None = None
+    runs: Mapping[int, tuple[Path, Path]] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """Plain values; what is not finite is none."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from danlu.draw import Chart, Table, page
 from danlu.lab.across.answer import Across, Scaled
 from danlu.lab.across.terminal import details, sentence, table
+from danlu.lab.configurations import in_pairs, links
 from danlu.lab.statistics.across import known
 
 SAMPLES = 40  # points of a band
@@ -20,10 +21,29 @@ def report(answer: Across, language: str | None = None) -> str:
         ("Gain against compute", [figure(idea) for idea in answer.ideas if known(idea.gains)]),
         ("Rung by rung", [Table(table(answer), names=(0,))]),
         ("The best rates", [_rates(idea) for idea in answer.ideas if idea.at]),
+        ("What differs", [_differs(answer)]),
+        ("Runs", [_runs(answer)]),
         ("Details", list(details(answer))),
     ]
     names = ", ".join(idea.idea for idea in answer.ideas)
     return page(f"{names} on {answer.on}, over sizes", sections, language)
+
+
+def _differs(answer: Across) -> Table:
+    """The fields in which both sides of an idea differ at its largest rung: its own, and the best rates."""
+    last = {idea.idea: idea.at[-1] for idea in answer.ideas if idea.at}
+    return in_pairs({idea: (one.baseline.experiment, one.variant.experiment) for idea, one in last.items()})
+
+
+def _runs(answer: Across) -> Table:
+    """Both runs of each pair, as links from the page."""
+    pairs = (
+        ((idea.idea, f"{one.rung.parameters:,}", seed), folders)
+        for idea in answer.ideas
+        for one in idea.at
+        for seed, folders in one.runs.items()
+    )
+    return links(answer.study.path, ("idea", "parameters", "seed", "baseline", "variant"), pairs)
 
 
 def figure(idea: Scaled) -> Chart:

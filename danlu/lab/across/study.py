@@ -167,6 +167,7 @@ class Climb:
                     AtRung(
                         rung, at[""], at[name], seeds, values[""], values[name],
                         flops_of(run[name].experiment), self._time(rung, name, run[""], run[name], seeds[0]),
+                        self.runs.pairs(run[""], run[name], seeds),
                     )
                 )  # fmt: skip
                 if rung is self.planned[-1]:

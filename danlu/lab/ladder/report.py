@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from danlu.draw import Chart, Table, page
+from danlu.lab.configurations import beside, links
 from danlu.lab.ladder.law import HeldOut, LadderLaw, Run
 from danlu.lab.ladder.plan import Plan
 from danlu.lab.ladder.target import Target
@@ -21,17 +23,17 @@ def html(
     held: Sequence[HeldOut],
     target: Target,
     result: dict[str, Any],
+    language: str | None = None,
 ) -> str:
     """The page, which loads nothing."""
     draw = _profiles if plan.design == "isoflop" else _line
     unit = result["loss"]["unit"]
     said = [f"{one.rung.sized.parameters:,} parameters: {one.sentence(unit)}" for one in held]
-    rows = [
-        ("parameters", result["counted"], "FLOP", "seed", result["loss"]["name"], result["metric"], "run")
-    ]
+    heads = "parameters", result["counted"], "FLOP", "seed", result["loss"]["name"], result["metric"], "run"
+    rows: list[tuple[Sequence[object], Sequence[Path | str]]] = []
     for run in runs:
         size = f"{run.parameters:,.0f}", f"{run.tokens:,.0f}", f"{run.flops:.3g}"
-        rows.append((*size, str(run.seed), f"{run.loss:.4f}", f"{run.metric:.4f}", run.folder))
+        rows.append(((*size, str(run.seed), f"{run.loss:.4f}", f"{run.metric:.4f}"), [run.folder]))
     return page(
         f"Ladder of {' '.join(result['words']) or 'tiny'}",
         [
@@ -46,9 +48,17 @@ def html(
                 ],
             ),
             ("To mind", result["warnings"]),
-            ("Runs", [Table(rows)]),
+            ("What differs", [_differs(plan, target)]),
+            ("Runs", [links(Path(result["study"]), heads, rows)]),
         ],
+        language,
     )
+
+
+def _differs(plan: Plan, target: Target) -> Table:
+    """The fields in which the rungs and the target differ from the recipe."""
+    rungs = [(f"{rung.sized.parameters:,} parameters", rung.experiment) for rung in plan.rungs]
+    return beside(("as given", plan.shapes.experiment), [*rungs, ("target", target.rung.experiment)])
 
 
 def _of(target: Target, result: dict[str, Any]) -> str:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import itertools
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from danlu.draw import Chart, Table, page
+from danlu.lab.configurations import beside, links
 from danlu.lab.sweep.axis import Axis, best_by
 from danlu.lab.sweep.space import said, value_said
 from danlu.lab.sweep.trials import Trial, best_of, most_at_once
+from danlu.spec import resolve
 
 Parts = list[str | Table | Chart]
 SHOWN = 200  # trials in the table
 
 
-def html(result: dict[str, Any], trials: Sequence[Trial]) -> str:
-    """The page of a result (``danlu.lab.sweep.run.summary``) and its trials; it holds all that it shows."""
+def html(
+    result: dict[str, Any], trials: Sequence[Trial], fixed: Sequence[str] = (), language: str | None = None
+) -> str:
+    """The page of a result (``danlu.lab.sweep.run.summary``) and its trials; it holds all that it shows.
+    ``fixed``: the words of the experiment without the dimensions, which the best is held against."""
     metric = f"{result['metric']} ({result['unit']})" if result["unit"] else str(result["metric"])
     compared = most_at_once(trials)
     at = f" All after {result['compared_at']} updates." if result["compared_at"] else ""
@@ -31,7 +37,12 @@ def html(result: dict[str, Any], trials: Sequence[Trial]) -> str:
         bars = Chart("share", y_names=list(shares), height=100 + 26 * len(shares)).bars(shares.values())
         sections.append(("Importance", [bars, f"{importance['by']}.{at}"]))
     sections.append(("Trials", [trials_table(result)]))
-    return page(f"Sweep over {', '.join(result['fields'])}", sections)
+    if best := result["best"]:
+        sections.append(
+            ("What differs", [beside(("as given", resolve(fixed)), [("best", resolve(best["words"]))])])
+        )
+    sections.append(("Runs", [_runs(result)]))
+    return page(f"Sweep over {', '.join(result['fields'])}", sections, language)
 
 
 def sentences(result: dict[str, Any]) -> list[str]:
@@ -108,6 +119,13 @@ def _dots(chart: Chart, placed: Sequence[tuple[float, Trial]], label: str) -> No
         worst = max((trial for _, trial in known), key=lambda trial: trial.cost).value
         tips = [f"#{trial.entry.number} {said(trial.entry.point)}: diverged" for _, trial in lost]
         chart.dots([x for x, _ in lost], [worst] * len(lost), "diverged, drawn as the worst", tips=tips)
+
+
+def _runs(result: dict[str, Any]) -> Table:
+    """The runs of the trials in the table, as links from the page: a row for each."""
+    shown = result["trials"][:SHOWN]
+    runs = (((f"#{trial['number']}",), [place]) for trial in shown for place in trial["folders"])
+    return links(Path(result["study"]), ("trial", "run"), runs)
 
 
 def trials_table(result: dict[str, Any]) -> Table:

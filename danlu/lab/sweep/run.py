@@ -95,7 +95,7 @@ def sweep(
             result["warnings"].append(_left_out(left_out, seeds))
         study.save(result)
         evidence.keep(study.path, [folder for trial in all_trials for folder in trial.folders])
-        write_atomically(study.report, html(result, all_trials).encode())
+        write_atomically(study.report, html(result, all_trials, space.fixed).encode())
     return result
 
 

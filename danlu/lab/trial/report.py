@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from danlu.draw import Chart, Link, Table, page
-from danlu.files.yaml import brief
+from danlu.draw import Chart, Table, page
+from danlu.lab.configurations import in_pairs, links
 from danlu.lab.reading.curves import read_curve
 from danlu.lab.reading.differences import chart_of
 from danlu.lab.statistics import mean_interval
@@ -19,7 +18,6 @@ from danlu.lab.trial.reasons import reasons
 from danlu.lab.trial.sides import Side
 from danlu.lab.trial.terminal import details, table
 from danlu.lab.trial.words import answered
-from danlu.spec import difference
 from danlu.spec.metrics import loss_of
 
 
@@ -34,8 +32,8 @@ def report(answer: Answer, language: str | None = None) -> str:
         *([("The difference over the updates", [gain])] if (gain := gain_over_updates(answer)) else []),
         ("Learning curves", [_curves(answer, f) for f in run]),
         *((f"Why: {f.pairs.idea}", reasons(answer, f)) for f in run if f.why.moved or f.why.still),
-        ("What differs", [what_differs(answer)]),
-        ("Runs", [Table(list(_runs(answer)), names=(0,))]),
+        ("What differs", [_differs(answer)]),
+        ("Runs", [_runs(answer)]),
         ("Details", [line for line in details(answer) if line]),
     ]
     return page(title, sections, language)
@@ -85,28 +83,18 @@ def _measured(answer: Answer) -> str:
     return f"held-out {metric.words}{f', {metric.unit}' if metric.unit else ''}"
 
 
-def what_differs(answer: Answer) -> Table:
+def _differs(answer: Answer) -> Table:
     """The fields in which the sides of each idea differ at equal steps: the idea's own, the best rates."""
-    rows: list[tuple[object, ...]] = [("idea", "field", "baseline", "variant")]
-    for idea in _run(answer):
-        baseline, variant = answer.sides[idea, "steps"]
-        for field, before, after in difference(baseline.experiment, variant.experiment):
-            rows.append((idea, field, _brief(before), _brief(after)))
-    return Table(rows, names=range(4))
+    sides = {idea: answer.sides[idea, "steps"] for idea in _run(answer)}
+    return in_pairs({idea: (before.experiment, after.experiment) for idea, (before, after) in sides.items()})
 
 
-def _brief(value: object) -> str:
-    return value if isinstance(value, str) else brief(value)
-
-
-def _runs(answer: Answer) -> Iterator[tuple[object, ...]]:
+def _runs(answer: Answer) -> Table:
     """Both runs of each pair at equal steps, as links from the page."""
-    yield "idea", "seed", "baseline", "variant"
-    here = os.path.realpath(answer.study.path)
-    for idea in _run(answer):
-        for seed, folders in _pairs(answer, idea).items():
-            places = (os.path.relpath(os.path.realpath(folder), here) for folder in folders)
-            yield idea, seed, *(Link(os.path.basename(place), place) for place in places)
+    pairs = (
+        ((idea, seed), folders) for idea in _run(answer) for seed, folders in _pairs(answer, idea).items()
+    )
+    return links(answer.study.path, ("idea", "seed", "baseline", "variant"), pairs)
 
 
 def _run(answer: Answer) -> list[str]:

@@ -16,6 +16,7 @@ from danlu.lab.queue import Job
 from danlu.laws import read
 from danlu.spec import Causal, Metric, resolve
 from danlu.spec.errors import SpecError
+from tests.chinese import left, texts
 from tests.lab.ladder.test_law import chinchilla, power
 from tests.lab.ladder.worlds import PER_BYTE, World
 from tests.train import small
@@ -48,6 +49,19 @@ def test_a_known_law_is_found_and_predicts(tmp_path: Path, words: tuple[str, ...
     study = Path(result["study"])
     assert json.loads((study / "result.json").read_text()) == result
     assert "<svg" in (study / "report.html").read_text()
+
+
+@pytest.mark.parametrize("design", ["chinchilla", "isoflop"])
+def test_the_page_in_chinese_links_to_the_runs(
+    tmp_path: Path, words: tuple[str, ...], design: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DANLU_LANG", "zh")
+    world = World(power if design == "chinchilla" else chinchilla, noise=0.002)
+    result = climb(ladder(words, design=design), tmp_path / "studies", queue_of=world)
+    page = Path(result["study"], "report.html").read_text()
+    names = (*words, *(Path(run["run"]).name for run in result["runs"]), "none")
+    assert '<html lang="zh-CN">' in page and left(texts(page), names) == []
+    assert page.count('<a href="./') == len(result["runs"]) and "<td>model.width</td>" in page
 
 
 def test_without_an_interval_nothing_is_inside_it(tmp_path: Path, words: tuple[str, ...]) -> None:

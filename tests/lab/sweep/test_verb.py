@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from danlu.cli.main import main
+from tests.chinese import left, numbers, texts
 from tests.lab.sweep.fake import FakeQueue, bowl
 
+KINDS = ("none", "mlp", "glu", "sigmoid", "gelu", "silu")  # that stand among the differences
 WORDS = ["sweep", "nano", "train.steps=30", "optimizer.lr=1e-3..1e0/1", "+glu|"]
 
 
@@ -54,6 +56,27 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
     assert "warning" not in out  # the best lies inside
 
 
+@pytest.mark.parametrize("words", [
+    (*WORDS, "--seeds", "2"), ("sweep", "nano", "optimizer.lr=1e-4,1e-3", "model.layers=2,3,4"),
+])  # fmt: skip
+def test_what_a_person_reads_in_chinese(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of the English, and no English sentence; nor on the page."""
+    assert danlu(*words) == 0
+    english = capsys.readouterr().out
+    monkeypatch.setenv("DANLU_LANG", "zh")
+    assert danlu(*words) == 0
+    said = capsys.readouterr().out
+    names = ("grid", "nano", *KINDS, *re.findall(r"studies/\S+", said))
+    assert [numbers(line) for line in said.splitlines()] == [numbers(line) for line in english.splitlines()]
+    assert left(said.splitlines(), names) == []
+    (page,) = Path("studies").glob("*/report.html")
+    assert (
+        left(texts(page.read_text()), (*names, *(path.name for path in Path("studies/runs").glob("*")))) == []
+    )
+
+
 def test_the_border_is_warned_of_with_its_direction(capsys: pytest.CaptureFixture[str]) -> None:
     assert danlu("sweep", "nano", "optimizer.lr=1e-4,1e-3", "model.layers=2,3,4") == 0
     out = capsys.readouterr().out
@@ -78,7 +101,10 @@ def test_json_is_one_object_and_the_report_holds_all_it_shows(capsys: pytest.Cap
     } <= set(result)
     page = Path(result["report"]).read_text()
     assert page.count("<svg") == 5  # the search, two slices, their pair, importance
-    assert "src=" not in page and not re.search('href="(?!data:)', page) and "<script" not in page
+    assert "src=" not in page and not re.search(r'href="(?!data:|\./)', page) and "<script" not in page
+    there = [folder for trial in result["trials"] for folder in trial["folders"]]
+    assert there and page.count('<a href="./') == len(there)  # a link to each run
+    assert "<td>optimizer.lr</td>" in page  # what the best has that the recipe has not
 
 
 def test_columns_keep_to_their_fields_whatever_the_order_of_the_words(
