@@ -1,0 +1,58 @@
+"""What ``danlu prove`` says, in Chinese: verdicts, effects, units, and why there is no verdict."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from danlu.cli import prove
+from danlu.draw.phrases import chinese
+from danlu.lab.claims import book
+from danlu.lab.claims.checks import Grounds
+from danlu.lab.claims.claim import Claim
+from danlu.lab.claims.page import effect
+from danlu.lab.claims.results import kept
+from danlu.lab.claims.rules import Rule
+from tests.chinese import left, numbers
+from tests.lab.claims.small import result
+
+
+def test_every_unit_of_the_book_has_its_chinese() -> None:
+    units = {claim.unit for claim in book.claims().values()}
+    assert left(map(chinese, units), ("score", "grade")) == []
+
+
+def test_every_verdict_and_effect_that_is_kept() -> None:
+    """The numbers are those of the English."""
+    claims: dict[str, Claim] = book.claims()
+    for one in kept(claims).values():
+        for said in (one.said, effect(one)):
+            assert numbers(chinese(said)) == numbers(said) and left([chinese(said)]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"verdict": "holds", "early": ["x"], "weak": True}, "成立（早期，偏弱）"),
+        ({"verdict": "does not hold", "early": [], "weak": False}, "不成立"),
+        ({"verdict": "not run"}, "未运行"),
+        ({"verdict": "void"}, "作废"),
+    ],
+)
+def test_verdicts(changes: dict[str, object], said: str) -> None:
+    assert chinese(result(**changes).said) == said
+
+
+def test_why_there_is_none() -> None:
+    """What a premise says of the numbers of an arm, for each kind of rule and side."""
+    grounds = Grounds.__new__(Grounds)
+    object.__setattr__(grounds, "margin", 0.5)
+    for rule in (Rule(above=0.3), Rule(below=0.3), Rule(within=(0.1, 0.2)), Rule(within="margin")):
+        for values in ([0.1, 0.2, 0.3], [0.25], [math.nan, 1.0], [0.3, 0.3, 0.3]):
+            _, said = grounds._one(rule, values, "loss of base")
+            line = f"danlu: a-claim: learned: {said}"
+            assert numbers(chinese(line)) == numbers(line), chinese(line)
+            assert left([chinese(line)], ("danlu", "a-claim", "learned", "loss of base")) == []
+    for meaning in prove.BESIDE.items():
+        assert left([chinese(": ".join(meaning))]) == []
