@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, say, tell
+from danlu.cli.output import print_json, speak, tell
 
 if TYPE_CHECKING:
     from danlu.draw.figure import Figure
@@ -77,4 +77,4 @@ def end(
         return
     tell()
     if path is not None:
-        say(f"drawn in {path}")
+        speak(f"drawn in {path}")

@@ -22,9 +22,9 @@ WIDTH, HEIGHT = 440, 320  # at a paper's column of 84 mm letters of 12 pixels ar
 SAMPLES = 80  # points of a curve
 
 
-def html(answer: Answer, source: str) -> str:
+def html(answer: Answer, source: str, language: str | None = None) -> str:
     """The page: formula, parameters with their intervals, warnings, drawings. ``source`` names the data."""
-    return page(answer.fit.law.title, [("", parts(answer, source))])
+    return page(answer.fit.law.title, [("", parts(answer, source))], language)
 
 
 def groups_html(groups: Groups, source: str) -> str:

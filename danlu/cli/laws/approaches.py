@@ -9,7 +9,7 @@ import typer
 
 from danlu.cli.drawn import Report, check, end
 from danlu.cli.laws.columns import AsJson, C, Column, D, Far, File, N, Unit, Where, floats, reading
-from danlu.cli.output import Force, print_table, say
+from danlu.cli.output import Force, print_table, say, speak, spoken
 from danlu.cli.working import Working
 
 Budgets = Annotated[
@@ -161,7 +161,7 @@ def _tell(main: str, found: Any, flops: list[float], notes: list[str], warnings:
 
     one = found.frontiers[main]
     for note in [*notes, *one.notes]:
-        say(note)
+        speak(note)
     for warning in warnings:
         say(f"warning: {warning}")
     say()
@@ -171,11 +171,11 @@ def _tell(main: str, found: Any, flops: list[float], notes: list[str], warnings:
             (f"{c:.3g}", f"{n:.3g}", f"{d:.3g}", f"{d / n:.3g}", f"{loss:.4g}")
             for c, n, d, loss in zip(*(one.optima[name] for name in ("c", "n", "d", "loss")), strict=True)
         ]
-        print_table(rows)
+        print_table(spoken(rows))
         for why in one.refused:
             say(f"left out: {why}")
         say()
-    print_table(_upright(table(found, flops)))
+    print_table(spoken(_upright(table(found, flops))))
     for name, why in found.absent.items():
         say(f"{name} is not possible: {why}")
 

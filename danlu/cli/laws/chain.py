@@ -9,7 +9,7 @@ import typer
 from danlu.cli.drawn import Report, check, end
 from danlu.cli.laws.columns import AsJson, C, Column, D, Far, File, N, Unit, Where, reading
 from danlu.cli.laws.places import At, joined, read_places
-from danlu.cli.output import Force, print_table, say
+from danlu.cli.output import Force, print_table, say, speak, spoken
 from danlu.cli.working import Working
 
 
@@ -96,17 +96,17 @@ def chain(
         from danlu.laws.chain_report import held_out, parameter_rows, place_rows
 
         for note in got.notes:
-            say(note)
+            speak(note)
         for warning in warnings:
-            say(f"warning: {warning}")
+            speak(f"warning: {warning}")
         for link in found.links:
             say(f"\n{link.said}: {link.fit.law.formula}, {link.fit.law.paper}")
-            print_table(parameter_rows(link))
+            print_table(spoken(parameter_rows(link), names=(0,)))
         if held is not None:
             say(f"\n{held_out(held)}")
         if predicted:
             say()
-            print_table(place_rows(predicted))
+            print_table(spoken(place_rows(predicted), names=(0, 1)))
 
     def draw() -> str:
         from danlu.laws.chain_report import html

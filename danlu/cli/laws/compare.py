@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.laws.columns import AsJson, C, Column, D, File, N, Unit, Where, reading
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.output import print_json, print_table, say, speak, spoken
 
 
 def compare(
@@ -45,12 +45,12 @@ def compare(
         )
         return
     for note in got.notes:
-        say(note)
+        speak(note)
     say()
     rows = [("law", "predicts", "parameters", "mean error", "bias", "")]
     for s in scores:
         told = ("–", "–") if s.mean is None or s.bias is None else (f"{s.mean:.2%}", f"{s.bias:+.2%}")
         rows.append((s.law.name, s.law.target, str(s.parameters), *told, s.why))
-    print_table(rows)
+    print_table(spoken(rows, names=(0, 1)))
     for warning in got.warnings:
         say(f"warning: {warning}")

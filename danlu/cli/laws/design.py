@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from danlu.cli.laws.columns import AsJson, C, Column, D, Far, N, Unit, Where, of_points, reading, together
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.output import print_json, print_table, say, speak, spoken
 from danlu.cli.working import Working
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def design(
         } | said)  # fmt: skip
         return
     for note in said.get("notes", []):
-        say(note)
+        speak(note)
     say(f"\n{target} is {found.value:.5g} ± {_half(found, found.half)} (95 %)\n")
     rows = [("run", "N", "D", "D/N", "FLOP", "interval falls by", "to ±", "per 1e18 FLOP")]
     for number, run in enumerate(found.runs, start=1):
@@ -95,7 +95,7 @@ def design(
             str(number), f"{run.n:.3g}", f"{run.d:.3g}", f"{run.d / run.n:.3g}", f"{run.flops:.3g}",
             f"{run.fall:.1%}", _half(found, run.half), f"{run.fall / run.flops * 1e18:.2%}",
         ))  # fmt: skip
-    print_table(rows)
+    print_table(spoken(rows))
     for warning in warnings:
         say(f"warning: {warning}")
 

@@ -23,7 +23,7 @@ from danlu.cli.laws.columns import (
     together,
 )
 from danlu.cli.laws.groups import of_groups
-from danlu.cli.output import Force, print_table, say
+from danlu.cli.output import Force, print_table, say, speak, spoken
 
 HoldOut = Annotated[
     int,
@@ -117,7 +117,7 @@ def fit(
 
     def tell() -> None:
         for note in got.notes:
-            say(note)
+            speak(note)
         _print_audit(found.audit, found.warnings)
         _print_fit(found)
 
@@ -145,24 +145,25 @@ def _print_audit(audit: Any, warnings: list[Any]) -> None:
     say()
     for one in warnings:
         if one in audit.said:
-            say(f"audit, {one.code}: {one}")
+            speak(f"audit, {one.code}: {one}")
         elif weight(one) < len(GRAVE):
-            say(f"warning: {one}")
+            speak(f"warning: {one}")
     if audit.dependence.warned is None:
-        say(f"audit: {audit.dependence.text}")
-    say(f"audit: {audit.looked}")
+        speak(f"audit: {audit.dependence.text}")
+    speak(f"audit: {audit.looked}")
     if audit.group is not None:
         from danlu.laws.audit.whole import beside
 
         say()
-        print_table(beside(audit))
+        print_table(spoken(beside(audit)))
 
 
 def _print_fit(found: Any) -> None:
     from danlu.laws.errors import GRAVE, weight
 
     one = found.fit
-    say(f"\n{one.law.title}, {one.law.paper}\n{one.law.formula}\n")
+    ((title,),) = spoken([(one.law.title,)])
+    say(f"\n{title}, {one.law.paper}\n{one.law.formula}\n")
     rows = [("", "value", "95 % from", "to", "meaning")]
     for parameter in one.law.parameters:
         unit = f", {parameter.unit}" if parameter.unit else ""
@@ -173,19 +174,19 @@ def _print_fit(found: Any) -> None:
         "b": "how the best data grow with compute",
     }
     rows += [(name, *_ends(ends.value, ends), meanings[name]) for name, ends in found.allocation.items()]
-    print_table(rows)
-    say(
+    print_table(spoken(rows, names=(0,)))
+    speak(
         f"\n{one.points.size} points; objective {one.objective:.7g} ({one.loss}); "
         f"{one.agreeing_starts} of {one.starts} starts agree"
     )
     if (held := found.held) is not None:
-        say(
+        speak(
             f"held out, the {held.held.size} points of the largest {held.by}: "
             f"mean error {held.mean:.2%}, bias {held.bias:+.2%}"
         )
     for warning in found.warnings:
         if warning not in found.audit.said and weight(warning) == len(GRAVE):
-            say(f"warning: {warning}")
+            speak(f"warning: {warning}")
 
 
 def _ends(value: float, ends: Any) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from danlu.cli.drawn import end
-from danlu.cli.output import print_table, say
+from danlu.cli.output import print_table, say, speak, spoken
 
 
 def of_groups(
@@ -44,9 +44,9 @@ def of_groups(
 
 def _tell(law: Any, got: Any, found: Any) -> None:
     for note in got.notes:
-        say(note)
+        speak(note)
     say(f"\n{law.title}, {law.paper}\n{law.formula}\n")
-    print_table(found.parameter_rows())
+    print_table(spoken(found.parameter_rows(), names=(0,)))
     say()
     fits = found.answers if found.together is None else {"all": found.together}
     for label, one in fits.items():
@@ -57,7 +57,7 @@ def _tell(law: Any, got: Any, found: Any) -> None:
         say(said)
     if rows := found.gain_rows():
         say()
-        print_table(rows)
+        print_table(spoken(rows, names=(0,)))
     for warning in got.warnings:
         say(f"warning: {warning}")
     for label, one in fits.items():

@@ -20,7 +20,7 @@ from danlu.cli.laws.columns import (
     minimised,
     reading,
 )
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.output import print_json, print_table, say, spoken
 from danlu.cli.working import Working
 
 
@@ -107,7 +107,7 @@ def influence(
                 f"{one.leverage:.3g}", f"{one.standardised:+.1f}", f"{one.shift:.2f}",
                 *_numbers(one.decision), *_numbers(one.theta),
             ))  # fmt: skip
-    print_table(rows)
+    print_table(spoken(rows))
     for warning in warnings:
         say(f"warning: {warning}")
 

@@ -19,7 +19,7 @@ from danlu.cli.laws.columns import (
     together,
 )
 from danlu.cli.laws.places import At, Columns, joined, read_places
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.output import print_json, print_table, say, speak, spoken
 from danlu.files.numbers import rounded
 
 
@@ -130,8 +130,8 @@ def _print(found: Any) -> None:
         told = [_number(float(places[name][i])) for name in names]
         rows.append((*told, f"{found.value[i]:.4f}", mean, run))
     for warning in found.warnings:
-        say(f"warning: {warning}")
-    print_table(rows)
+        speak(f"warning: {warning}")
+    print_table(spoken(rows))
     for said in dict.fromkeys(filter(None, found.said)):
         say(f"measured: {said}")
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.laws.columns import AsJson
-from danlu.cli.output import print_json, print_table, say
+from danlu.cli.output import print_json, print_table, say, speak, spoken
 
 
 def show(
@@ -27,14 +27,14 @@ def show(
         rows = [("name", "predicts", "from", "paper")]
         for one in LAWS.values():
             rows.append((one.name, one.target, ", ".join(one.columns), one.paper))
-        print_table(rows)
+        print_table(spoken(rows, names=range(4)))
         return
     one = law(name)
     if as_json:
         print_json("laws show", _about(one))
         return
-    say(f"{one.title}\n{one.formula}\n{one.text}\n{one.paper}\n")
-    print_table([(p.name, f"{p.meaning}{', ' + p.unit if p.unit else ''}") for p in one.parameters])
+    speak(f"{one.title}\n{one.formula}\n{one.text}\n{one.paper}\n")
+    print_table(spoken([(p.name, f"{p.meaning}{', ' + p.unit if p.unit else ''}") for p in one.parameters]))
     for label, given in one.published.items():
         values = ", ".join(f"{p} {v:.7g}" for p, v in zip(one.names, given.values, strict=True))
         say(f"\n{label}: {values}\n  {given.source}")
