@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 
 from danlu.files.errors import DanluError
-from danlu.files.yaml import brief
 
 OWN = "DANLU_LANG"
 LANGUAGES = ("zh", "en")
@@ -20,6 +19,8 @@ def language() -> str:
     else ``en``. Raises DanluError for another value of ``DANLU_LANG``."""
     if said := os.environ.get(OWN, ""):
         if said not in LANGUAGES:
+            from danlu.files.yaml import brief
+
             raise DanluError(
                 f"--lang or {OWN} = {brief(said)} is no language of danlu; allowed: zh, en, or leave it out"
             )

@@ -15,8 +15,6 @@ from importlib import resources
 from typing import NamedTuple
 from unicodedata import east_asian_width
 
-from danlu.files.yaml import read_mapping
-
 FILE = "phrases.yaml"
 BETWEEN = {
     ", ": "，",
@@ -136,6 +134,8 @@ def _split(text: str, between: str) -> list[str]:
 @cache
 def _table() -> tuple[Mapping[str, str], list[_Phrase]]:
     """Phrases without places, and those with, by what they have most of the text of."""
+    from danlu.files.yaml import read_mapping  # of English nothing is read
+
     shelves = read_mapping(resources.files("danlu") / "catalog" / FILE, FILE)
     every = {english: zh for shelf in shelves.values() for english, zh in shelf.items()}
     exact = {english: zh for english, zh in every.items() if not PLACE.search(english)}

@@ -13,6 +13,8 @@ from danlu.laws.report import html
 from tests.chinese import left, numbers, texts
 
 NAMES = (
+    "ln x",
+    "ln loss",
     "chinchilla",
     "data-constrained",
     "places.csv",
