@@ -21,6 +21,7 @@ from danlu.watch.guard import LOOPBACK, Guard, Keys
 from danlu.watch.live import Streams
 from danlu.watch.page import HERE, html
 from danlu.watch.place import Place
+from danlu.watch.tongue import Tongue
 
 LATER = 3.0  # seconds
 ROUTES = (  # address, module and function, method
@@ -49,6 +50,7 @@ ROUTES = (  # address, module and function, method
     ("/book/{name}", "asked.claim", "GET"),
     ("/book/{name}/effects.svg", "asked.effects_svg", "GET"),
     ("/laws", "asked.laws", "GET"),
+    ("/laws/{id}", "asked.law", "GET"),
     ("/events/runs", "events.runs", "GET"),
     ("/events/run/{id}", "events.run", "GET"),
     ("/events/studies/{id}", "events.study", "GET"),
@@ -83,17 +85,21 @@ def warm(app: Starlette) -> None:
         loaded(name)
 
 
-def make(folder: Path, *, keys: Keys, port: int, names: Iterable[str] = LOOPBACK) -> Starlette:
-    """The application over ``folder``, called by these names at this port."""
+def make(
+    folder: Path, *, keys: Keys, port: int, names: Iterable[str] = LOOPBACK, language: str | None = None
+) -> Starlette:
+    """The application over ``folder``, called by these names at this port; in ``language``, or (None) in that
+    of each browser."""
     app = Starlette(
         routes=[
             *(Route(path, view(name), methods=[method]) for path, name, method in ROUTES),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
-        middleware=[Middleware(Guard, keys=keys, port=port, names=tuple(names))],
+        middleware=[Middleware(Guard, keys=keys, port=port, names=tuple(names)), Middleware(Tongue)],
         exception_handlers={DanluError: _wrong, HTTPException: _http},
     )
     app.state.keys, app.state.place, app.state.streams = keys, Place(folder), Streams()
+    app.state.language = language
     return app
 
 

@@ -15,11 +15,13 @@ from danlu.lab.reading.table import said
 from danlu.lab.study import REPORT
 from danlu.lab.trial.answer import EQUAL
 from danlu.lab.trial.kept import kept as kept_pairs
-from danlu.watch import kept, sweeps
+from danlu.spec.translated import statement
+from danlu.watch import kept, planned, sweeps
 from danlu.watch import studies as study_of
 from danlu.watch.guard import STILL
 from danlu.watch.page import address, drawing, html
 from danlu.watch.place import StudyFolder, id_of
+from danlu.watch.tongue import language_of
 from danlu.watch.views import place_of, study_at
 
 SHARES = {"all": 1.0, "half": 0.5, "quarter": 0.25, "tenth": 0.1}  # of the trials that are drawn
@@ -31,11 +33,13 @@ def studies(request: Request) -> Response:
     rows = []
     for study in place.studies():
         found = study_of.result(place, study)
-        came = [f"{one['idea']}, equal {EQUAL.get(one['at'], one['at'])}: {study_of.said(one)}"
+        came = [f"{one['idea']}, at equal {EQUAL.get(one['at'], one['at'])}: {study_of.said(one)}"
                 for one in study_of.findings(found)]  # fmt: skip
         came += [f"{one['idea']}: {study_of.said(one)}" for one in study_of.across(found)]
         if (sweep := sweeps.of(found)) is not None and sweep["best"]:
             came = [f"best {sweep['best']['value']:.4f} {sweep['unit'] or sweep['metric']}"]
+        if (ladder := planned.ladder(found)) is not None:
+            came = [planned.aimed(ladder)]
         rows.append((study, came or (["under way"] if found is None else [])))
     return html(request, "studies.html", rows=rows)
 
@@ -54,6 +58,7 @@ def study(request: Request) -> Response:
         "verb": study.verb,
         "asked": [(name, _told(value)) for name, value in study.asked.items() if name != "verb"],
         "report": study_of.has_report(place, study),
+        "members": study_of.members(place, study, found),
         "ended": found is not None,
     }
     if (sweep := sweeps.of(found)) is not None:
@@ -67,6 +72,18 @@ def study(request: Request) -> Response:
             sentences=sweeps.words(sweep),
             has_importance=sweeps.importance(sweep) is not None,
             rows=sweeps.rows(sweep),
+        )
+    if (ladder := planned.ladder(found)) is not None:
+        return html(
+            request,
+            "ladder.html",
+            **common,
+            aimed=planned.aimed(ladder),
+            warnings=ladder["warnings"],
+            rungs=planned.rungs(place, ladder),
+            law=ladder["law"]["formula"],
+            held=planned.held_out(ladder),
+            command=ladder["target"]["command"],
         )
     findings, ideas = study_of.findings(found), study_of.across(found)
     return html(
@@ -98,7 +115,7 @@ def _differences(request: Request, study: StudyFolder) -> list[dict[str, Any]]:
             reached = f"{len(of)}-{rows[-1][0]}"  # another address when there is more to see
             query = {"idea": row["idea"], "metric": metric, "scale": "linear" if linear else "", "v": reached}
             found.append({
-                "title": f"{row['idea']}: {metric}, variant − baseline, over steps",
+                "title": f"{row['idea']}: variant − baseline over steps, {metric}",
                 "svg": address(f"/studies/{study.id}/difference.svg", query),
                 "caption": study_of.difference(over, metric, _better(row, metric)).caption,
                 "head": head, "rows": rows, "of": len(rows),
@@ -122,7 +139,7 @@ def difference_svg(request: Request) -> Response:
     linear = query.get("scale") == "linear"
     metric = query.get("metric", rows[0]["metric"])
     over = study_of.over_steps(of, metric)
-    return drawing(study_of.difference(over, metric, _better(rows[0], metric), linear))
+    return drawing(request, study_of.difference(over, metric, _better(rows[0], metric), linear))
 
 
 def _better(row: Mapping[str, Any], metric: str) -> str:
@@ -135,7 +152,7 @@ def forest_svg(request: Request) -> Response:
     findings = study_of.findings(study_of.result(place_of(request), study_at(request)))
     if not findings:
         raise HTTPException(404)
-    return drawing(study_of.forest(findings))
+    return drawing(request, study_of.forest(findings))
 
 
 def gain_svg(request: Request) -> Response:
@@ -143,7 +160,7 @@ def gain_svg(request: Request) -> Response:
     ideas = study_of.across(study_of.result(place_of(request), study_at(request)))
     if not ideas:
         raise HTTPException(404)
-    return drawing(study_of.gain(ideas))
+    return drawing(request, study_of.gain(ideas))
 
 
 def _sweep(request: Request) -> dict[str, Any]:
@@ -156,7 +173,7 @@ def _sweep(request: Request) -> dict[str, Any]:
 def parallel_svg(request: Request) -> Response:
     """The trials of a sweep across its fields."""
     share = SHARES.get(request.query_params.get("share", "all"), 1.0)
-    return drawing(sweeps.Parallel(_sweep(request), share))
+    return drawing(request, sweeps.Parallel(_sweep(request), share))
 
 
 def importance_svg(request: Request) -> Response:
@@ -164,7 +181,7 @@ def importance_svg(request: Request) -> Response:
     found = sweeps.importance(_sweep(request))
     if found is None:
         raise HTTPException(404)
-    return drawing(found)
+    return drawing(request, found)
 
 
 def report(request: Request) -> Response:
@@ -200,12 +217,12 @@ def entry(request: Request) -> Response:
 def book(request: Request) -> Response:
     """The claims of the book with their verdicts."""
     claims, results = kept.results(place_of(request))
-    rows = []
+    rows, language = [], language_of(request)
     for name, claim in claims.items():
         result = results.get(name)
         verdict = "not run" if result is None else result.said
         about = "" if result is None or not result.effects else f"{effect(result)} {claim.unit}"
-        rows.append((name, claim.statement, verdict, about))
+        rows.append((name, statement("claims", name, claim.statement, language), verdict, about))
     return html(request, "book.html", rows=rows)
 
 
@@ -221,6 +238,7 @@ def claim(request: Request) -> Response:
         request,
         "claim.html",
         name=name,
+        statement=statement("claims", name, claim.statement, language_of(request)),
         claim=claim,
         result=result,
         effect="" if result is None or not result.effects else f"{effect(result)} {claim.unit}",
@@ -237,9 +255,19 @@ def effects_svg(request: Request) -> Response:
     result = results.get(request.path_params["name"])
     if result is None or not result.effects:
         raise HTTPException(404)
-    return drawing(kept.effects(result, claims[result.name].unit))
+    return drawing(request, kept.effects(result, claims[result.name].unit))
 
 
 def laws(request: Request) -> Response:
-    """Fits that lie in the folder."""
-    return html(request, "laws.html", fits=kept.laws(place_of(request)))
+    """Fits, predictions and plans that lie in the folder, and the ladders."""
+    place = place_of(request)
+    return html(request, "laws.html", papers=planned.papers(place), ladders=planned.ladders(place))
+
+
+def law(request: Request) -> Response:
+    """One of them."""
+    papers = planned.papers(place_of(request))
+    found = next((one for one in papers if one.id == request.path_params["id"]), None)
+    if found is None:
+        raise HTTPException(404)
+    return html(request, "law.html", one=found)

@@ -17,7 +17,8 @@ from danlu.lab.study import RESULT
 from danlu.watch import run as one
 from danlu.watch import runs as many
 from danlu.watch.live import Changed, Look, Points, RowsLook, RunLook, Streams
-from danlu.watch.page import templates
+from danlu.watch.page import piece
+from danlu.watch.tongue import placed, prefix_of, words_of
 from danlu.watch.views import axes_of, metrics_of, place_of, run_of, study_at
 
 LAST = "last-event-id"
@@ -37,11 +38,11 @@ def runs(request: Request) -> Response:
             parts = many.listing(place, asked).parts
         except DanluError:
             return {}
-        row = templates().get_template("row.html")
-        return {one.id: row.render(row=one) for part in parts for one in part.rows}
+        return {one.id: piece(request, "row.html", row=one) for part in parts for one in part.rows}
 
     def moved() -> str:
-        link = f'<a href="{text(asked.address())}">Other runs belong here now: show them</a>'
+        said = words_of(request)("Other runs belong here now: show them")
+        link = placed(f'<a href="{text(asked.address())}">{text(said)}</a>', prefix_of(request))
         return f'<hx-partial hx-target="#news" hx-swap="innerHTML">{link}</hx-partial>'
 
     return _stream(request, RowsLook(place.version, rows, _in_place, moved))
@@ -55,10 +56,9 @@ def run(request: Request) -> Response:
     """A run: its facts, and the new points of the curves that the page shows."""
     place, found, query = place_of(request), run_of(request), request.query_params
     id = request.path_params["id"]
-    facts = templates().get_template("facts.html")
 
     def told(run: Run) -> str:
-        html = facts.render(facts=one.facts(run))
+        html = piece(request, "facts.html", facts=one.facts(run))
         return f'<hx-partial hx-target="#facts" hx-swap="innerHTML">{html}</hx-partial>'
 
     points = Points(metrics_of(found, query), axes_of(query).x, found.counted)

@@ -1,17 +1,15 @@
-"""What is kept of questions: the ledger with its evidence, the book of claims with what came out, the laws
-that were fitted."""
+"""What is kept of questions: the ledger with its evidence, the book of claims with what came out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from danlu.draw import Chart
-from danlu.files.errors import FileError
-from danlu.files.json import read_object, to_json
+from danlu.files.json import to_json
 from danlu.lab.claims import book
 from danlu.lab.claims.again import again
 from danlu.lab.claims.claim import Claim
@@ -22,7 +20,6 @@ from danlu.lab.reading.table import said
 from danlu.watch.place import Place, StudyFolder
 
 MOST = 500  # entries
-LAW = "danlu.laws.fit/"  # how the schema of a fit's file begins
 
 
 @dataclass(frozen=True)
@@ -92,20 +89,3 @@ def effects(result: Result, unit: str) -> Chart:
     chart.rule(x=0).dots(result.effects, [-0.1] * len(result.effects), "seeds")
     mean, low, high = result.effect
     return chart.dots([mean], [0.2], "mean", x_ends=[(low, high)])
-
-
-# ---------------------------------------------------------------- laws
-
-
-def laws(place: Place) -> list[tuple[str, Mapping[str, Any]]]:
-    """Fits that lie in the folder (``danlu laws fit --json > law.json``), by the names of their files."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
-    for path in sorted(place.folder.glob("*.json"))[:MOST]:
-        try:
-            if path.is_file() and place.holds(path) and path.stat().st_size < 1 << 22:
-                fit = read_object(path)
-                if str(fit.get("schema", "")).startswith(LAW):
-                    found.append((path.name, fit))
-        except (OSError, FileError):
-            continue
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,16 +11,24 @@ from typing import Any
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from markupsafe import escape as escape_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from danlu.draw.figure import Drawing
+from danlu.draw.phrases import english
 from danlu.files.escape import escape
 from danlu.watch.guard import STILL
+from danlu.watch.tongue import NAMES, TAGS, language_of, placed, prefix_of, words_of
 
 HERE = Path(__file__).parent
 SHOWN = 200  # rows of a table beside a drawing
 DRAWN = 2000  # points of a curve: about two a pixel
+SEAMS = {": ": "：", "; ": "；", ", ": "，"}  # between what is said
+OTHER = "OTHER-LANGUAGE"  # of a page: where its address in the other language belongs
+_ENGLISH = re.compile("[a-z]{2,} [a-z]{2,}")
+_BACKTICKS = re.compile("`([^`]+)`")
 
 
 @cache
@@ -37,16 +46,45 @@ def templates() -> Environment:
 
 def html(request: Request, template: str, *, status: int = 200, **shown: Any) -> HTMLResponse:
     """A page. What htmx asks for is the same page, of which it takes a part."""
-    state = request.app.state
-    text = templates().get_template(template).render(
-        at=request.url.path, folder=str(state.place.folder), write=state.keys.write, **shown
+    state, language = request.app.state, language_of(request)
+    query = f"?{request.url.query}" if request.url.query else ""
+    other = "en" if language == "zh" else "zh"
+    text = piece(
+        request, template, at=request.url.path, folder=str(state.place.folder), write=state.keys.write,
+        lang=TAGS[language], other_tag=TAGS[other], other_name=NAMES[other], **shown,
     )  # fmt: skip
+    # Its own prefix is another than that of the addresses of this page.
+    text = text.replace(OTHER, escape_html(f"/{other}{request.url.path}{query}"))
     return HTMLResponse(text, status_code=status)
 
 
-def drawing(drawn: Drawing) -> Response:
+def piece(request: Request, template: str, **shown: Any) -> str:
+    """A page or a part of it, in the language of the request: ``say`` is for texts, ``plain`` for the same
+    in attributes."""
+    words = words_of(request)
+
+    def say(text: Any) -> Markup:
+        said = words(str(text)) if words is english or text not in SEAMS else SEAMS[text]
+        left = (
+            words is not english and said == text and _ENGLISH.search(said)
+        )  # as a study wrote it, or a law
+        return Markup('<span lang="en">{}</span>').format(_code(said)) if left else _code(said)
+
+    found = templates().get_template(template)
+    text = found.render(say=say, plain=lambda text: words(str(text)), **shown)
+    return placed(text, prefix_of(request))
+
+
+def _code(text: str) -> Markup:
+    """Text as HTML, what stands between backticks as code."""
+    return Markup(_BACKTICKS.sub(r"<code>\1</code>", str(escape_html(escape(text)))))
+
+
+def drawing(request: Request, drawn: Drawing) -> Response:
     """A drawing at its own address, shown as an image. It holds its style, so it has rules of its own."""
-    return Response(drawn.svg(), media_type="image/svg+xml", headers={"content-security-policy": STILL})
+    words = words_of(request)
+    said = drawn.reworded(words) if words is not english and hasattr(drawn, "reworded") else drawn
+    return Response(said.svg(), media_type="image/svg+xml", headers={"content-security-policy": STILL})
 
 
 def address(path: str, query: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> str:

@@ -50,12 +50,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: the run (of a group the first), by its id, and its cells."""
+    """A line of the table: the run (of a group the first), by its id, and its cells, of which the first
+    ``said`` are words of ours, and the others numbers and values."""
 
     id: str
     name: str
     state: str
     cells: Sequence[str]
+    said: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,9 @@ def _part(place: Place, heading: str, items: Sequence[Any], names: list[str], as
     rows = (table.group_rows if asked.group else table.run_rows)(items, names)
     most = len(rows[0]) if names else COLUMNS
     head = [(name, *_sort(name, asked)) for name in rows[0][:most]]
-    return Part(
-        heading, head, [_row(place, item, row[1:most]) for item, row in zip(items, rows[1:], strict=True)]
-    )
+    said = 0 if names else 2  # the state, and how many runs or what the code is
+    lines = [_row(place, item, row[1:most], said) for item, row in zip(items, rows[1:], strict=True)]
+    return Part(heading, head, lines)
 
 
 def _sort(name: str, asked: Asked) -> tuple[str, str]:
@@ -113,6 +115,6 @@ def _sort(name: str, asked: Asked) -> tuple[str, str]:
     return asked.address(sort=f"-{by}" if now == "ascending" else by, page=1), now
 
 
-def _row(place: Place, item: Run | Group, cells: Sequence[str]) -> Row:
+def _row(place: Place, item: Run | Group, cells: Sequence[str], said: int) -> Row:
     run = item.first
-    return Row(id_of(run.path), place.shown(run.path), run.state, cells)
+    return Row(id_of(run.path), place.shown(run.path), run.state, cells, said)

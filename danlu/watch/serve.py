@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -48,11 +49,12 @@ def serve(
     listening = listen(host, port)
     import uvicorn
 
+    from danlu.draw.language import OWN, language
     from danlu.watch.app import make, warm
     from danlu.watch.guard import Keys
 
     keys, at = Keys(), listening.getsockname()[1]
-    app = make(folder, keys=keys, port=at, names=names)
+    app = make(folder, keys=keys, port=at, names=names, language=language() if os.environ.get(OWN) else None)
     # Until somebody has opened the address.
     threading.Thread(target=warm, args=(app,), daemon=True).start()
     for line in said(keys, at, names, host):

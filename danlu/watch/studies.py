@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from danlu.draw import Chart
@@ -17,15 +19,23 @@ from danlu.files.json import misfit, read_json
 from danlu.files.numbers import duration, rounded
 from danlu.lab.errors import LabError
 from danlu.lab.reading.curves import thinned
+from danlu.lab.reading.groups import differing, short_names, shown
 from danlu.lab.reading.run import Run
+from danlu.lab.reading.table import said as told
 from danlu.lab.statistics import paired
 from danlu.lab.study import REPORT, RESULT
 from danlu.lab.trial.answer import EQUAL
 from danlu.lab.trial.kept import kept
-from danlu.watch.place import Place, StudyFolder
+from danlu.watch.page import address
+from danlu.watch.place import Place, StudyFolder, id_of
 from danlu.watch.run import curve
 
 POINTS = 400  # of a difference over steps
+MEMBERS, COMPARED = 100, 6  # runs of a study: in its table; side by side
+FIELDS = 10  # that they differ in
+NAMED = {  # where a sweep and a ladder name their runs
+    "runs": ([{"run": str}], None), "trials": ([{"folders": ([str], None)}], None),
+}  # fmt: skip
 _NUMBER = (float, None)
 FINDING = {  # of what is drawn of a trial's result
     "idea": str, "at": str, "verdict": str, "difference": _NUMBER, "interval": [_NUMBER, _NUMBER],
@@ -146,6 +156,40 @@ def differences_of(of: Sequence[Pair], metric: str) -> dict[str, Over]:
     steps at least, and the training loss."""
     found = {name: over_steps(of, name) for name in dict.fromkeys((metric, "loss"))}
     return {name: over for name, over in found.items() if len(over[0]) > 1}
+
+
+# ---------------------------------------------------------------- its runs
+
+
+@dataclass(frozen=True)
+class Members:
+    """``runs``: of the first ones id, name, state and the fields that they differ in; ``of`` all;
+    ``compare``: the address of the first side by side."""
+
+    head: Sequence[str]
+    runs: Sequence[tuple[str, str, str, Sequence[str]]]
+    of: int
+    compare: str
+
+
+def members(place: Place, study: StudyFolder, found: Any) -> Members:
+    """The runs that the study names and that are there: of its pairs, its trials, its rungs."""
+    names = [run[side] for row in kept(study.path) for run in row["runs"] for side in ("baseline", "variant")]
+    if not misfit(found, NAMED):
+        names += [run["run"] for run in found.get("runs") or ()]
+        names += [folder for trial in found.get("trials") or () for folder in trial.get("folders") or ()]
+    by_name = place.by_name()
+    runs = [by_name[name] for name in dict.fromkeys(Path(name).name for name in names) if name in by_name]
+    some = runs[:MEMBERS]
+    fields = differing(some)[:FIELDS]
+    short = short_names(fields, dict.fromkeys(name for run in some for name in run.fields))
+    rows = [
+        (id_of(run.path), place.shown(run.path), run.state, [told(shown(run, name)) for name in fields])
+        for run in some
+    ]
+    first = [("run", id_of(run.path)) for run in runs[:COMPARED]]
+    compare = address("/compare", first) if len(first) > 1 else ""
+    return Members(["run", "state", *short.values()], rows, len(runs), compare)
 
 
 # ---------------------------------------------------------------- verdicts

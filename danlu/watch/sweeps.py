@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from danlu.draw import Chart
 from danlu.draw.palette import viridis
+from danlu.draw.phrases import Words, english
 from danlu.draw.scale import Names, Scale, short
 from danlu.draw.scatter import opening
 from danlu.draw.xml import cut, px, text
@@ -66,6 +68,7 @@ class Parallel:
 
     def __init__(self, result: Mapping[str, Any], share: float = 1.0) -> None:
         self.caption = "A line for each trial, the best (yellow) on top."
+        self._words: Words = english
         fields, metric = list(result["fields"]), result["metric"]
         sign = -1 if result["better"] == "higher" else 1
         known = sorted(
@@ -79,12 +82,19 @@ class Parallel:
         self.axes.append(_Axis(metric, [t["value"] for t in self.trials], missing="diverged"))
         self.values = [t["value"] for t in kept]
 
+    def reworded(self, words: Words) -> Parallel:
+        """The same with its words in another language; fields and values stay as they can be typed."""
+        other = copy.copy(self)
+        other._words, other.caption = words, words(self.caption)
+        return other
+
     def svg(self) -> str:
         """The drawing."""
+        words = self._words
         width = max(WIDTH, LEFT * 2 + STEP * (len(self.axes) - 1))
         bottom = HEIGHT - BELOW
         shades = Scale([self.sign * value for value in self.values], 1, 0, room=0)
-        parts = [opening(width, HEIGHT, f"parallel coordinates of {len(self.trials)} trials")]
+        parts = [opening(width, HEIGHT, words(self.caption))]
         places = [LEFT + i * (width - 2 * LEFT) / max(1, len(self.axes) - 1) for i in range(len(self.axes))]
         scales = [axis.scale(bottom, TOP) for axis in self.axes]
         for trial in self.trials:
@@ -96,14 +106,14 @@ class Parallel:
             colour = "currentColor" if value is None else viridis(shades.at(self.sign * value))
             dash = ' stroke-dasharray="3 3"' if value is None else ""
             tip = ", ".join(f"{axis.name} {_said(trial['point'].get(axis.name))}" for axis in self.axes[:-1])
-            came = trial["state"] if value is None else f"{value:.4f}"
+            came = words(trial["state"]) if value is None else f"{value:.4f}"
             said = text(f"#{trial['number']} {tip}: {came}")
             parts.append(
                 f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="1.8" '
                 f'stroke-opacity="0.75"{dash}><title>{said}</title></polyline>'
             )
         for axis, x, scale in zip(self.axes, places, scales, strict=True):
-            parts.append(axis.svg(x, scale, bottom))
+            parts.append(axis.svg(x, scale, bottom, words))
         return "".join([*parts, "</svg>"])
 
 
@@ -130,7 +140,7 @@ class _Axis:
             return bottom - 4
         return scale.at(value if self.numeric else self.values.index(_said(value)))
 
-    def svg(self, x: float, scale: Scale, bottom: float) -> str:
+    def svg(self, x: float, scale: Scale, bottom: float, words: Words) -> str:
         """The axis with its ticks; its name above."""
         parts = [
             f'<path class="grid" d="M{px(x)} {TOP}V{px(bottom)}" stroke-width="2"/>',
@@ -138,13 +148,16 @@ class _Axis:
             f"{text(cut(self.name.rpartition('.')[2] or self.name, 18))}</text>",
         ]
         if self.log:
-            parts.append(f'<text x="{px(x)}" y="{TOP - 10}" text-anchor="middle" font-size="10">log</text>')
+            said = text(words("log"))
+            parts.append(
+                f'<text x="{px(x)}" y="{TOP - 10}" text-anchor="middle" font-size="10">{said}</text>'
+            )
         few = sorted(set(self.values)) if self.numeric else []
         ticks = [(scale.at(tick.value), tick.label) for tick in scale.ticks(6)]
         if 0 < len(few) <= FEW:
             ticks = [(scale.at(value), short(value)) for value in few]
         if self.lacking:
-            ticks.append((bottom - 4, self.missing))
+            ticks.append((bottom - 4, self.missing if self.missing == NONE else words(self.missing)))
         for y, label in ticks:
             parts.append(
                 f'<path class="grid" d="M{px(x - 4)} {px(y)}h8" stroke-width="2"/>'

@@ -22,6 +22,7 @@ from danlu.watch.guard import form_of
 from danlu.watch.live import mark_of
 from danlu.watch.page import SHOWN, address, drawing, html
 from danlu.watch.place import Place, StudyFolder, id_of
+from danlu.watch.tongue import prefix_of, words_of
 
 CHARTS = 6  # of a page
 SUGGESTED = 200  # runs
@@ -139,7 +140,7 @@ def _chart(run: Run, metric: str, axes: one.Axes) -> dict[str, Any]:
         "title": metric,
         "svg": address(f"{base}.svg", query),
         "data": address(f"{base}.json", query),
-        "head": (axes.x, metric),
+        "head": (one.AXES[axes.x], metric),
         "rows": [(f"{x:.6g}", f"{y:.6g}") for x, y in thinned(found, SHOWN)],
         "of": len(found),
     }
@@ -148,19 +149,26 @@ def _chart(run: Run, metric: str, axes: one.Axes) -> dict[str, Any]:
 def curve_svg(request: Request) -> Response:
     """A metric of a run over an axis, as an image."""
     query = request.query_params
-    return drawing(one.chart([("", run_of(request))], query.get("metric", "loss"), axes_of(query)))
+    return drawing(request, one.chart([("", run_of(request))], query.get("metric", "loss"), axes_of(query)))
 
 
 def curve_json(request: Request) -> Response:
     """The same as numbers."""
     run, query = run_of(request), request.query_params
     metric = query.get("metric", "loss")
-    return JSONResponse(one.series([(metric, run)], metric, axes_of(query)))
+    return JSONResponse(_said(request, one.series([(metric, run)], metric, axes_of(query))))
+
+
+def _said(request: Request, data: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a chart, with its names in the language of the page."""
+    words = words_of(request)
+    series = [{**one, "label": words(one["label"])} for one in data["series"]]
+    return {**data, "x": words(data["x"]), "y": words(data["y"]), "series": series}
 
 
 def inside_svg(request: Request) -> Response:
     """A statistic of its layers over steps, as an image."""
-    return drawing(one.inside(run_of(request), request.query_params.get("statistic", "")))
+    return drawing(request, one.inside(run_of(request), request.query_params.get("statistic", "")))
 
 
 def made(request: Request) -> Response:
@@ -172,7 +180,7 @@ def made(request: Request) -> Response:
     if path.suffix in one.PICTURES:
         return FileResponse(path, media_type="image/png")
     clouds = [(0, one.cloud(path))]
-    return drawing(Scatter(caption=found[number]).panel(found[number], clouds))
+    return drawing(request, Scatter(caption=found[number]).panel(found[number], clouds))
 
 
 # ---------------------------------------------------------------- several runs
@@ -225,7 +233,7 @@ def compare_svg(request: Request) -> Response:
         raise HTTPException(404)
     query = request.query_params
     named = [(place.shown(run.path), run) for run in runs]
-    return drawing(one.chart(named, query.get("metric", "loss"), axes_of(query)))
+    return drawing(request, one.chart(named, query.get("metric", "loss"), axes_of(query)))
 
 
 def compare_json(request: Request) -> Response:
@@ -234,7 +242,7 @@ def compare_json(request: Request) -> Response:
     if not runs:
         raise HTTPException(404)
     named = [(place.shown(run.path), run) for run in runs]
-    return JSONResponse(one.series(named, query.get("metric", "loss"), axes_of(query)))
+    return JSONResponse(_said(request, one.series(named, query.get("metric", "loss"), axes_of(query))))
 
 
 # ---------------------------------------------------------------- the queue
@@ -253,4 +261,4 @@ def control(request: Request) -> Response:
 
     form = form_of(request.scope)
     queued.ask(place_of(request), form.get("job", ""), form.get("want", ""))
-    return RedirectResponse("/queue", status_code=303)
+    return RedirectResponse(f"{prefix_of(request)}/queue", status_code=303)

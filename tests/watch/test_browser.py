@@ -23,6 +23,7 @@ from tests.lab.reading.folders import make_run
 from tests.watch import browser as real
 from tests.watch.browser import Browser, Site, opened
 from tests.watch.test_pages import sweep_result, trial
+from tests.watch.test_planned import FIT, PLAN, climbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not real.THERE, reason=real.WHY)]
 
@@ -59,9 +60,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         verdict="better", statement="It helps", seeds=3, idea="+x", on="nano", at="equal steps", effect=-0.2,
         interval=(-0.3, -0.1), evidence=[Path("studies/try-x")], file=here / "ledger.yaml",
     )  # fmt: skip
-    write_json(
-        here / "law.json", {"schema": "danlu.laws.fit/2", "law": "chinchilla", "parameters": {"E": 1.69}}
-    )
+    write_json(here / "law.json", FIT)
+    write_json(here / "plan.json", PLAN)
+    climbed(here)
     return here
 
 
@@ -99,7 +100,8 @@ def pages(folder: Path) -> list[str]:
     return ["/", "/?group=1&where=lr%3E0", "/?where=nonsense", f"/run/{live}?inside=stream&against={one}",
             f"/compare?run={one}&run={other}", "/studies", f"/studies/{id_of(studies / 'try-x')}",
             f"/studies/{id_of(studies / 'sweep')}", "/queue", "/ledger", "/ledger/x-on-nano", "/book",
-            "/laws", "/nothing"]  # fmt: skip
+            f"/studies/{id_of(studies / 'ladder-nano')}", "/laws", f"/laws/{id_of(folder / 'law.json')}",
+            f"/laws/{id_of(folder / 'plan.json')}", "/nothing"]  # fmt: skip
 
 
 def settled(browser: Browser) -> None:
@@ -254,6 +256,34 @@ def test_without_scripts(site: Site, browser: Browser) -> None:
     browser.go(f"{site.home}/queue")
     browser.driver.find_element("css selector", "button[aria-label='Pause live']").click()
     browser.until(lambda: asked(site.folder)[-1:] == [("live", "pause")], "the form writes")
+
+
+def test_chinese_is_kept_from_page_to_page(site: Site, browser: Browser) -> None:
+    """By the switch, to a run, through a form, and back; as wide as a phone, and axe is content."""
+    browser.go(site.home)
+    assert browser.js("document.documentElement.lang") == "en" and browser.driver.title == "Runs · danlu"
+    browser.driver.find_element("css selector", "a[hreflang='zh-Hans']").click()
+    browser.until(lambda: browser.js("location.pathname") == "/zh/", "the address says it")
+    assert browser.js("document.documentElement.lang") == "zh-Hans" and browser.driver.title == "运行 · danlu"
+    browser.until(lambda: browser.js("document.body.classList.contains('live-on')"), "it is followed")
+    browser.driver.find_element("css selector", "input[name=where]").send_keys("name~run-1", ENTER)
+    browser.until(lambda: "1 次运行" in browser.js("document.querySelector('.count').innerText"), "one run")
+    assert browser.js("location.pathname") == "/zh/"
+    browser.driver.find_element("css selector", "tbody a").click()
+    browser.until(lambda: browser.js("location.pathname").startswith("/zh/run/"), "a run in Chinese")
+    settled(browser)
+    assert "状态" in browser.js("document.querySelector('#facts').innerText")
+    for scheme, width in (("light", 1200), ("dark", 390)):
+        browser.scheme(scheme)
+        browser.width(width)
+        for address in pages(site.folder)[:-1]:
+            browser.go(f"{site.home}/zh{address}")
+            settled(browser)
+            assert browser.js("document.documentElement.scrollWidth") <= width, address
+            assert browser.findings() == [], address
+            assert expected(address, browser.log()) == [], address
+    browser.driver.find_element("css selector", "a[hreflang='en']").click()
+    browser.until(lambda: browser.js("location.pathname").startswith("/en/"), "back in English")
 
 
 def asked(folder: Path) -> list[tuple[str, str]]:

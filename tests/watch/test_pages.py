@@ -429,17 +429,6 @@ def test_the_book_says_what_the_results_say(tmp_path: Path) -> None:
     page(tmp_path, "/book/nothing", 404)
 
 
-def test_laws_that_lie_there(tmp_path: Path) -> None:
-    make_run(tmp_path / "runs" / "a")
-    write_json(
-        tmp_path / "law.json", {"schema": "danlu.laws.fit/2", "law": "chinchilla", "parameters": {"E": 1.69}}
-    )
-    write_json(tmp_path / "other.json", {"schema": "danlu.try/1"})
-    (tmp_path / "bad.json").write_text("{")
-    found = page(tmp_path, "/laws")
-    assert found.tables == [[["parameter", "value"], ["E", "1.69"]]] and "law.json: chinchilla" in found.text
-
-
 def test_a_folder_with_nothing(tmp_path: Path) -> None:
     for address in ("/", "/studies", "/queue", "/ledger", "/laws", "/compare"):
         page(tmp_path, address)
