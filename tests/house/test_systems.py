@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,13 @@ KNOWN = {
 }
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted((ROOT / "danlu").rglob("*.py")):
-        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def sources() -> tuple[tuple[str, ast.Module], ...]:
+    """danlu's modules, each with its path from the root."""
+    return tuple(
+        (path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted((ROOT / "danlu").rglob("*.py"))
+    )
 
 
 def lacking(stub: str) -> set[str]:
@@ -86,6 +91,21 @@ def test_modules_of_one_system_are_for_the_bottom_room() -> None:
                 assert ast.unparse(node.args[-1]) != "0", name
     assert [one for one in imported if not one.startswith("danlu/files/")] == []
     assert set(asked) == {"danlu/files/system.py"}
+
+
+def test_every_file_can_have_its_name_there() -> None:
+    """Windows forbids some characters, ends and names; it and macOS take ``A`` and ``a`` for one name."""
+    names = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("danlu", "docs", "tests", "bench")
+        for path in (ROOT / folder).rglob("*")
+        if "__pycache__" not in path.parts
+    ]
+    assert len(names) > 1000 and len({name.casefold() for name in names}) == len(names)
+    devices = r"(?i:con|prn|aux|nul|com\d|lpt\d)"
+    forbidden = re.compile(rf'[<>:"|?*\\]|[. ](/|$)|(^|/){devices}(\.[^/]*)?(/|$)')
+    assert forbidden.search("a/nul.txt") and forbidden.search("b:c") and not forbidden.search("a/null.txt")
+    assert [name for name in names if forbidden.search(name)] == []
 
 
 def test_text_has_a_named_encoding() -> None:
