@@ -36,8 +36,9 @@ def _cut(value: Any, most: int, place: str, left: dict[str, int]) -> Any:
     return value
 
 
-def page(items: Sequence[T], offset: int, limit: int) -> tuple[list[T], dict[str, int]]:
-    """A page of ``items``; ``next`` (the offset of the next one) and ``left_out``, where there is more."""
+def page(items: Sequence[T], offset: int, limit: int) -> tuple[list[T], dict[str, Any]]:
+    """A page of ``items``; where there is more, ``next`` (the offset of the next one) and ``left_out`` (how
+    many ``items`` are)."""
     shown = list(items[offset : offset + limit])
     after = len(items) - offset - len(shown)
-    return shown, {"next": offset + len(shown), "left_out": after} if after > 0 else {}
+    return shown, {"next": offset + len(shown), "left_out": {"items": after}} if after > 0 else {}

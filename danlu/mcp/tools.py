@@ -185,10 +185,7 @@ def call(name: str, arguments: dict[str, Any], studies: Studies, agent: str) -> 
     except OSError as error:
         raise DanluError(f"{error.filename}: {error.strerror}") from error
     if left:
-        answer["left_out"] = {
-            **left,
-            **(answer["left_out"] if isinstance(answer.get("left_out"), dict) else {}),
-        }
+        answer["left_out"] = left | answer.get("left_out", {})  # of a page too
     answer = {"schema": f"danlu.mcp.{name}/1", **answer}
     if len(json.dumps(answer)) > LARGEST:
         raise Refused(

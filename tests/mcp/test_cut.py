@@ -34,9 +34,9 @@ def test_a_thinned_curve_keeps_its_ends_and_its_order(points: list[int], most: i
 @pytest.mark.parametrize("size", [0, 1, 24, 25, 26, 100])
 def test_pages_hold_everything_once(size: int) -> None:
     found: list[int] = []
-    more = {"next": 0, "left_out": size}
+    more = {"next": 0, "left_out": {"items": size}}
     while "next" in more:
-        assert more["left_out"] == size - len(found)
+        assert more["left_out"] == {"items": size - len(found)}
         shown, more = page(range(size), len(found), 25)
         found += shown
     assert found == list(range(size))

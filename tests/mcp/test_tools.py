@@ -75,7 +75,7 @@ def test_ideas_come_in_pages_and_one_by_its_name(studies: Studies) -> None:
     first = ask(studies, "ideas", limit=3)
     second = ask(studies, "ideas", limit=3, offset=first["next"])
     names = [one["name"] for one in first["ideas"] + second["ideas"]]
-    assert len(set(names)) == 6 and first["left_out"] == second["left_out"] + 3
+    assert len(set(names)) == 6 and first["left_out"]["items"] == second["left_out"]["items"] + 3
     assert ask(studies, "ideas", words="+swiglu")["idea"]["patch"]
 
 
@@ -227,7 +227,12 @@ def test_the_ledger_is_told_in_pages_and_judged(studies: Studies) -> None:
     for number in range(4):
         entry(verdict="not shown", on=f"nano train.batch={number + 2}")
     first = ask(studies, "ledger", limit=3)
-    assert (len(first["entries"]), first["next"], first["left_out"], first["asked"]) == (3, 3, 1, 4)
+    assert (len(first["entries"]), first["next"], first["left_out"], first["asked"]) == (
+        3,
+        3,
+        {"items": 1},
+        4,
+    )
     assert ask(studies, "ledger", view="judge")["judgement"]["asked"] == 4
     whole = ask(studies, "ledger", view="show", words=first["entries"][0]["id"])["entry"]
     assert whole["statement"] == "s"
@@ -265,3 +270,18 @@ def test_flops_count_as_planned() -> None:
     ended(studies, TRY | {"seeds": 3}, [], state="refused")
     assert studies.budget()["flops"] == {"most": 1e10, "spent": 1e9}
     assert studies._left()["flops"] == 9e9
+
+
+def test_what_a_page_left_out_is_told_beside_what_was_cut(
+    studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text that is too long takes nothing from what is known of the page."""
+    from danlu.mcp import cut, reading
+
+    def ideas(*_: object) -> dict[str, object]:
+        shown, more = cut.page(["x" * (cut.LONGEST + 7), "short", "other"], 0, 2)
+        return {"ideas": shown, **more}
+
+    monkeypatch.setattr(reading, "ideas", ideas)
+    found = call("ideas", {}, studies, "tester")
+    assert found["left_out"] == {"ideas": 7, "items": 1} and found["next"] == 2
