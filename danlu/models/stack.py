@@ -17,7 +17,7 @@ from danlu.nn.block import BlockCache
 from danlu.nn.bottlenecks import Narrow
 from danlu.nn.context_parallel import ContextParallel
 from danlu.nn.masks import AttentionMask
-from danlu.nn.stacked import beside
+from danlu.nn.stacked import each
 
 
 class Stack(nn.Module):
@@ -140,7 +140,8 @@ class Stack(nn.Module):
             if self.position is not None and hasattr(self.position, "at"):
                 start = caches[0].length if caches else 0
                 start = start if self.across is None else self.across.start(x.shape[1])
-                x = x + beside(self.position.at(start, x.shape[1]), x, 2)  # type: ignore[operator]
+                at = self.position.at(start, x.shape[1])  # type: ignore[operator]
+                x = each(torch.add, at, 2, x)
             x = self.dropout(self.embedding_norm(x))
         if caches is None and self.across is None:
             mask = tiled(mask, [self.blocks[i].mixer for i in self.here], x)

@@ -16,7 +16,7 @@ import torch
 
 from danlu.nn.fused import filled, first
 from danlu.nn.masks import MaskPattern, sees
-from danlu.nn.stacked import beside
+from danlu.nn.stacked import each
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -149,7 +149,7 @@ def flex(
     )
     y, also = run(q, k, v, **settings, **asked)
     total = getattr(also, "lse", also)
-    return first(y, size) * (total - beside(sink[..., None], total, 2)).sigmoid()[..., None].to(y.dtype)
+    return first(y, size) * each(torch.sub, sink[..., None], 2, total).sigmoid()[..., None].to(y.dtype)
 
 
 def _plainly() -> Callable[..., Any]:

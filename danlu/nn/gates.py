@@ -10,7 +10,15 @@ import torch.nn as nn
 from danlu import spec
 from danlu.nn.linear import Linear
 from danlu.nn.registry import builds
-from danlu.nn.stacked import beside
+from danlu.nn.stacked import each
+
+
+def _by_head(parts: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Parts (B, T, heads, part) times (heads, part, k) → (B, heads, T, k); of members, with K before each and
+    (K, 1, heads, part, k)."""
+    if weight.ndim == 3:
+        return torch.einsum("bthd,hdk->bhtk", parts, weight)
+    return torch.einsum("mbthd,mhdk->mbhtk", parts, weight[:, 0])
 
 
 @builds(spec.HeadGate)
@@ -39,14 +47,13 @@ class HeadGate(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         parts = x.unflatten(-1, (self.heads, -1))
-        weight = beside(self.weight.unflatten(-1, (*parts.shape[-2:], -1)), parts, 3)
-        z = torch.einsum("bthd,hdk->bhtk" if weight.ndim == 3 else "bthd,bhdk->bhtk", parts, weight)
+        z = each(_by_head, self.weight.unflatten(-1, (*parts.shape[-2:], -1)), 3, parts)
         if self.second is not None and self.hidden_bias is not None:
             inner = (self.heads, 1, -1)
             hidden_bias, second = (p.unflatten(-1, inner) for p in (self.hidden_bias, self.second))
-            z = (z + beside(hidden_bias, z, 3)).relu()
-            z = (z * beside(second, z, 3)).sum(dim=-1, keepdim=True)
-        return y * torch.sigmoid(z + beside(self.bias[..., None, None], z, 3))
+            z = each(torch.add, hidden_bias, 3, z).relu()
+            z = each(torch.mul, second, 3, z).sum(dim=-1, keepdim=True)
+        return y * torch.sigmoid(each(torch.add, self.bias[..., None, None], 3, z))
 
     def flops(self, tokens: int) -> int:
         """FLOPs of the products with the first weight."""

@@ -11,7 +11,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from danlu.nn import float8
-from danlu.nn.stacked import product
+from danlu.nn.stacked import linear
 
 _DEVICE: ContextVar[str | None] = ContextVar("device of new weights", default=None)
 
@@ -63,12 +63,10 @@ class Linear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        if self.weight.ndim == 3:
-            return product(x, self.weight.to(x.dtype), bias)
         if self.float8:
             out = float8.linear(x, self.weight)
             return out if bias is None else out + bias
-        return F.linear(x, self.weight.to(x.dtype), bias)
+        return linear(x, self.weight.to(x.dtype), bias)
 
     def flops(self, tokens: int) -> int:
         """FLOPs of the forward pass for ``tokens`` rows (a multiplication and an addition are two)."""

@@ -18,7 +18,7 @@ from danlu.nn.contracts import Norm
 from danlu.nn.derivatives import by_operators
 from danlu.nn.registry import builds
 from danlu.nn.shares import Share
-from danlu.nn.stacked import beside
+from danlu.nn.stacked import each
 
 
 def _exact(x: torch.Tensor) -> torch.dtype:
@@ -94,8 +94,8 @@ class _Norm(Norm):
         # 1 + w rounded to bfloat16 would lose a small w, so Gemma multiplies before the cast.
         y = self.standardise(x.to(_exact(x)) if self.around_one else x)
         a, b = self.affine(y.dtype)
-        y = y if a is None else y * beside(a, y, 1)
-        return (y if b is None else y + beside(b, y, 1)).to(x.dtype)
+        y = y if a is None else each(torch.mul, a, 1, y)
+        return (y if b is None else each(torch.add, b, 1, y)).to(x.dtype)
 
     def affine(self, dtype: torch.dtype) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """a and b in ``dtype``; None where they are not learned."""
@@ -149,9 +149,16 @@ class LayerNorm(_Norm):
         """The same formula in one kernel of PyTorch's."""
         dtype = _exact(x) if self.around_one else x.dtype
         a, b = self.affine(dtype)
-        if any(p is not None and p.ndim > 1 for p in (a, b)):
+        members = next((len(p) for p in (a, b) if p is not None and p.ndim > 1), None)
+        if members is None:
+            return F.layer_norm(x.to(dtype), x.shape[-1:], a, b, self.eps).to(x.dtype)
+        if x.is_cuda:
             return super().forward(x)
-        return F.layer_norm(x.to(dtype), x.shape[-1:], a, b, self.eps).to(x.dtype)
+        rows = x.to(dtype).unflatten(0, (members, -1)).unbind()
+        gains, biases = (([None] * members if p is None else p.unbind()) for p in (a, b))
+        own = zip(rows, gains, biases, strict=True)  # one by one, so that each is what it is alone
+        made = [F.layer_norm(one, x.shape[-1:], gain, bias, self.eps) for one, gain, bias in own]
+        return torch.cat(made).to(x.dtype)
 
 
 @builds(spec.GroupNorm)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from danlu.nn import safe
 from danlu.nn.norms import rms_norm
-from danlu.nn.stacked import beside
+from danlu.nn.stacked import each
 
 
 class HeadNorm(nn.Module):
@@ -49,9 +49,9 @@ class HeadNorm(nn.Module):
             y = self._normalise(y)
         if self.gain is None:
             return y
-        gain = beside(self.gain.unflatten(-1, self.shape), y, len(self.shape))
+        gain = self.gain.unflatten(-1, self.shape).to(y.dtype)
         # 1 + w rounded to bfloat16 would lose a small w, as in danlu.nn.norms
-        return (y * (1 + gain) if self.around_one else y * gain).to(x.dtype)
+        return each(torch.mul, 1 + gain if self.around_one else gain, len(self.shape), y).to(x.dtype)
 
     def _normalise(self, x: torch.Tensor) -> torch.Tensor:
         if self.norm == "rms":

@@ -14,7 +14,7 @@ import torch.nn as nn
 from danlu import spec
 from danlu.nn.contracts import Residual
 from danlu.nn.registry import builds
-from danlu.nn.stacked import beside
+from danlu.nn.stacked import each
 
 
 @builds(spec.Plain)
@@ -81,7 +81,7 @@ class ReZero(Residual):
         self.gain = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
-        return torch.addcmul(x, beside(self.gain, x, 1), branch)
+        return each(torch.addcmul, self.gain, 1, x, branch)
 
 
 @builds(spec.LayerScale)
@@ -95,7 +95,7 @@ class LayerScale(Residual):
         self.gain = nn.Parameter(torch.full((width,), init))
 
     def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
-        return torch.addcmul(x, beside(self.gain, x, 1), branch)
+        return each(torch.addcmul, self.gain, 1, x, branch)
 
 
 @builds(spec.DeepNorm)
@@ -141,4 +141,4 @@ class Admin(Residual):
         self.gain = nn.Parameter(torch.ones(width))
 
     def forward(self, x: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
-        return torch.addcmul(branch, beside(self.gain, x, 1), x)
+        return each(torch.addcmul, self.gain, 1, branch, x)

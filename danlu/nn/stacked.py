@@ -3,17 +3,21 @@
 Every weight has the members in a first dimension more, (K, …), and activations hold the rows of all members
 one after another, (K·rows, …). What acts on rows (attention and its kernels, activations, sums) needs not
 know; so only a part that holds weights says that it has a batched form, by ``stackable = True``. It sees in
-the shape of a weight whether it is of members, and meets the rows with it by ``beside``.
+the shape of a weight whether it is of members, and meets the rows with it by ``each`` or ``linear``.
+
+On a CPU a member is what it is alone, bit for bit: sums over rows are taken in the same order.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TypeVar
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -21,23 +25,68 @@ M = TypeVar("M", bound=nn.Module)
 _TOLD = ("auxiliary", "row_keys", "row_weights", "told")
 
 
+def each(
+    function: Callable[..., torch.Tensor], weight: torch.Tensor, dims: int, *x: torch.Tensor
+) -> torch.Tensor:
+    """``function(*x, weight)`` of activations (rows, …) and a weight of ``dims`` dimensions, in the type of
+    the first. Of members: of (K, rows, …) and (K, 1 …, …), so that the gradient of a weight is one sum over
+    the rows of its member, as it is alone."""
+    weight = weight.to(x[0].dtype)
+    if weight.ndim == dims:
+        return function(*x, weight)
+    members = len(weight)
+    apart = weight.view(members, *[1] * (x[0].ndim - dims), *weight.shape[1:])
+    return function(*(one.unflatten(0, (members, -1)) for one in x), apart).flatten(0, 1)
+
+
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """``F.linear``, all of one type: ``x`` (rows, …, in), ``weight`` (out, in), ``bias`` (out). Of members:
+    (K·rows, …, in), (K, out, in) and (K, out)."""
+    if weight.ndim == 2:
+        return F.linear(x, weight, bias)
+    rows = x.reshape(len(weight), -1, x.shape[-1])
+    apart = rows.device.type == "cpu" and not _as_one(
+        rows.shape, weight.shape[1], rows.dtype, bias is not None
+    )
+    return (_one_by_one if apart else _in_one)(rows, weight, bias).view(*x.shape[:-1], -1)
+
+
+def _in_one(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """(K, rows, in), (K, out, in), (K, out) → (K, rows, out)."""
+    return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+
+
+def _one_by_one(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """The same, each as it is alone."""
+    biases = [None] * len(weight) if bias is None else bias.unbind()
+    return torch.stack([F.linear(*one) for one in zip(x.unbind(), weight.unbind(), biases, strict=True)])
+
+
+@cache
+def _as_one(rows: torch.Size, outputs: int, dtype: torch.dtype, biased: bool) -> bool:
+    """Whether products of these shapes in one call are those of each member alone, bit for bit, gradients
+    too: libraries add in another order for some. It is tried once in a process."""
+    made = torch.Generator().manual_seed(0)
+    members, _, inputs = rows
+    shapes = [rows, (members, outputs, inputs), *([(members, outputs)] if biased else [])]
+    given = [torch.randn(shape, generator=made).to(dtype) for shape in shapes]
+    cotangent = torch.randn((members, rows[1], outputs), generator=made).to(dtype)
+    found = []
+    with torch.inference_mode(False), torch.enable_grad():
+        for way in (_in_one, _one_by_one):
+            x, weight, *bias = (one.clone().requires_grad_() for one in given)
+            y = way(x, weight, bias[0] if bias else None)
+            found.append((y, *torch.autograd.grad(y, [x, weight, *bias], cotangent)))
+    return all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
 def beside(weight: torch.Tensor, x: torch.Tensor, dims: int) -> torch.Tensor:
-    """A weight of ``dims`` dimensions as it meets ``x`` (rows, …), in the type of ``x``: as it is, or, of
-    members, (K, …), that of each row's own member, broadcast over what lies between: (rows, 1 …, …)."""
-    weight = weight.to(x.dtype)
+    """A weight of ``dims`` dimensions that is added later to what is made of ``x`` (rows, …): as it is, or,
+    of members, that of each row's own member, (rows, …)."""
     if weight.ndim == dims:
         return weight
-    members, rows = weight.shape[0], x.shape[0]
-    each = weight[:, None].expand(-1, rows // members, *weight.shape[1:]).flatten(0, 1)
-    return each.view(rows, *[1] * (x.ndim - 1 - dims), *weight.shape[1:])
-
-
-def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """``F.linear`` of members: ``x`` (K·rows, …, in), ``weight`` (K, out, in), ``bias`` (K, out) → (K·rows,
-    …, out), all of one type."""
-    rows = x.reshape(len(weight), -1, x.shape[-1])
-    y = torch.bmm(rows, weight.mT) if bias is None else torch.baddbmm(bias[:, None], rows, weight.mT)
-    return y.view(*x.shape[:-1], -1)
+    members, rows = len(weight), len(x)
+    return weight[:, None].expand(-1, rows // members, *weight.shape[1:]).flatten(0, 1)
 
 
 def not_stackable(model: nn.Module) -> str | None:

@@ -7,7 +7,7 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.nn.registry import builds
-from danlu.nn.stacked import beside
+from danlu.nn.stacked import each
 
 
 def softmax_with_sink(scores: torch.Tensor, sink: torch.Tensor) -> torch.Tensor:
@@ -48,7 +48,7 @@ class Sinks(nn.Module):
         return self.sinks
 
     def forward(self, scores: torch.Tensor) -> torch.Tensor:
-        return softmax_with_sink(scores, beside(self.sinks[..., None, None], scores, 3))
+        return each(softmax_with_sink, self.sinks[..., None, None], 3, scores)
 
 
 @builds(spec.Clipped)

@@ -343,17 +343,16 @@ def nats_sum(
     where nothing is predicted; ``weights`` (batch), of the rows (None: all 1). A sum and not a mean, so that
     the loss per token of a global batch is the same however the batch is divided among passes and processes.
     """
-    reduction = "sum" if weights is None and members is None else "none"
-    nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction=reduction)
-    return nats if reduction == "sum" else _sum(nats.view_as(targets), weights, members)
+    nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    return _sum(nats.view_as(targets), weights, members)
 
 
 def _sum(each: torch.Tensor, weights: torch.Tensor | None, members: int | None) -> torch.Tensor:
-    """Of (batch, positions) numbers, whose rows have ``weights``: a scalar, or (members,)."""
-    if weights is None and members is None:
-        return each.sum()
+    """Of (batch, positions) numbers, whose rows have ``weights``: a scalar, or (members,). A network alone
+    adds in the order in which it does as a member."""
     rows = each.sum(1) if weights is None else each.sum(1) * weights
-    return rows.sum() if members is None else rows.view(members, -1).sum(1)
+    sums = rows.view(members or 1, -1).sum(1)
+    return sums[0] if members is None else sums
 
 
 def z_sum(

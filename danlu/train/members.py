@@ -116,7 +116,8 @@ class Stacked:
             each = self.grads[name].unbind()
             for k in places:
                 self.members[name][k].grad = each[k]
-        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # as that of a run alone
+        # As that of a run alone, to the bit: numbers that lie side by side are added in the same order.
+        norm = torch.linalg.vector_norm(torch.stack(norms, dim=1), dim=1)
         pairs = torch.stack([total.double(), norm.double()], dim=1).cpu()  # one transfer for all
         found = [Reading(pairs[k], terms) for k in places]
         for trainer, reading in zip(working, found, strict=True):

@@ -73,10 +73,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def made(settings: dict[str, Any], seed: int) -> Decoder:
+def made(
+    settings: dict[str, Any], seed: int, vocabulary: int = VOCABULARY, context: int = CONTEXT
+) -> Decoder:
     """A decoder of that seed whose weights, zeros and ones too, are moved away from where they start."""
     torch.manual_seed(seed)
-    model = build(spec.Decoder.model_validate({**SMALL, **settings}), VOCABULARY, CONTEXT).double()
+    model = build(spec.Decoder.model_validate({**SMALL, **settings}), vocabulary, context).double()
     model.compute = torch.float64
     with torch.no_grad():
         for p in model.parameters():
@@ -106,6 +108,24 @@ def test_a_member_is_what_it_is_alone(name: str) -> None:
     for weight, grad in together.items():
         for k, one in enumerate(alone):
             assert torch.allclose(grad[k], one[weight], rtol=1e-11, atol=1e-12), weight
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - {"gate of hidden"}))
+def test_on_a_cpu_it_is_so_to_the_bit(name: str, dtype: torch.dtype) -> None:
+    """Logits and gradients, at sizes as small networks have them."""
+    vocabulary, context = 65, 32
+    models = [made({"width": 32, **NETWORKS[name]}, seed, vocabulary, context).float() for seed in (1, 2, 3)]
+    for model in models:
+        model.compute = dtype
+    ids = torch.randint(vocabulary, (12, context))
+    cotangent = torch.randn(12, context, vocabulary)
+    alone = [passed(m, *of) for m, *of in zip(models, ids.split(4), cotangent.split(4), strict=True)]
+    together = passed(stack(models), ids, cotangent)
+    assert torch.equal(together.pop("logits"), torch.cat([a.pop("logits") for a in alone]))
+    for weight, grad in together.items():
+        for k, one in enumerate(alone):
+            assert torch.equal(grad[k], one[weight]), weight
 
 
 def test_order_and_neighbours_change_nothing() -> None:

@@ -21,7 +21,7 @@ from danlu import spec
 from danlu.nn.contracts import ScorePosition
 from danlu.nn.kept import kept
 from danlu.nn.registry import builds
-from danlu.nn.stacked import beside
+from danlu.nn.stacked import beside, linear
 
 SMALLEST = 0.01  # of KERPLE's parameters, as in the paper's code
 
@@ -230,7 +230,7 @@ class Relative(ScorePosition):
         """(batch, heads, T, keys): each query times every vector, then for each key the one of its place."""
         i = torch.arange(q.shape[-2], device=q.device)[:, None] + offset
         place = (torch.arange(keys, device=q.device) - i).clamp(-self.distance, self.distance) + self.distance
-        products = (q * self.size**-0.5) @ beside(self.table, q, 2).mT
+        products = linear(q * self.size**-0.5, self.table.to(q.dtype))
         return products.gather(-1, place.expand(*q.shape[:-2], -1, -1))
 
     def flops(self, batch: int, length: int) -> int:
