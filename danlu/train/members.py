@@ -163,7 +163,9 @@ class Stacked:
     def _evaluate(self, run: Trainer) -> list[dict[str, float]]:
         """The metrics of each member on the held-out examples, which are the same for all."""
         objective, held_out, members = run.objective, run.held_out, len(self.trainers)
-        rows = evaluation_rows(run.experiment, objective, members=members)
+        # Of each as many as alone, so that it is the same to the bit; on a GPU so that memory is enough.
+        on_cpu = run.group.device.type == "cpu"
+        rows = evaluation_rows(run.experiment, objective, members=1 if on_cpu else members)
         sums: dict[str, torch.Tensor] = {}
         self.model.eval()
         try:

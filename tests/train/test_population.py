@@ -334,3 +334,28 @@ def test_the_page_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with small.quick():
         exec(compile(code, "docs/populations.md", "exec"), {})
     assert all((tmp_path / "runs" / f"member-{k}" / "summary.json").is_file() for k in range(6))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_cpu_members_are_what_they_are_alone_to_the_bit(tmp_path: Path, precision: str) -> None:
+    """Rows, weights and moments, whoever the neighbours are; at sizes as small networks have them."""
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{n} times {n} makes {n * n}, " for n in range(900)))
+    words = [
+        "bed",
+        f"data.corpus={text}",
+        "data.context=64",
+        "model.layers=2",
+        f"train.precision={precision}",
+    ]
+    words += ["train.steps=12", "train.evaluate_every=6", "train.evaluate_tokens=2048", "train.log_every=1"]
+    words += ["train.clip=0.1", "train.checkpoint_every=6"]
+    experiments = [
+        resolve([*words, f"train.seed={seed}", f"optimizer.lr={0.01 / seed}"]) for seed in (1, 2, 3)
+    ]
+    pairs = [(experiments, "three"), (experiments[1::-1], "two"), (experiments[:1], "one")]
+    for some, name in pairs:
+        together(some, tmp_path / name)
+    small.go(experiments[0], tmp_path / "alone")
+    for here in (tmp_path / "three" / "0", tmp_path / "two" / "1", tmp_path / "one" / "0"):
+        small.assert_same(here, tmp_path / "alone")

@@ -47,9 +47,9 @@ def why(error: BaseException) -> str:
 class Executor(Protocol):
     """Carries out jobs elsewhere, by ``danlu.lab.queue.carry_out`` and ``together``, one thread each."""
 
-    def room(self, job: Job, wanted: int) -> int:
+    def room(self, job: Job, wanted: int, jobs: int) -> int:
         """How many of ``wanted`` jobs of the graph of ``job`` could be begun together now: 0 to ``wanted``.
-        Raises ``LabError`` where there will never be room."""
+        ``jobs``: all that wait or are under way. Raises ``LabError`` where there will never be room."""
 
     def devices(self, experiment: Experiment) -> str:
         """The kind of device that ``experiment`` is carried out on: numbers of another kind are others."""

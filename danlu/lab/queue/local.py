@@ -27,7 +27,7 @@ class Local:
         self._kinds: str | None = None  # of GPUs, once asked for
         self._needs = gpus.Estimates()
 
-    def room(self, job: Job, wanted: int) -> int:
+    def room(self, job: Job, wanted: int, jobs: int) -> int:
         on_gpu = self._on_gpu(job)
         if on_gpu:
             check_room(job, len(self._gpus or ()), "GPU")
@@ -37,12 +37,12 @@ class Local:
             return 0
         if job.processes > 1:
             return 1
-        most = sizes.room(job, wanted, self._needs, on_gpu=on_gpu)
+        most = sizes.room(job, wanted, self._needs, on_gpu=on_gpu, share=jobs / self._limit)
         if most > 1 and on_gpu:
             assert self._gpus is not None
             most = min(most, max(1, (max(self._gpus.left()) - gpus.CONTEXT) // self._needs.of(job).each))
-            idle = min(idle, len(self._gpus))
-        return min(most, math.ceil(wanted / idle))
+            most = min(most, math.ceil(wanted / min(idle, len(self._gpus))))
+        return most
 
     def devices(self, experiment: Experiment) -> str:
         if experiment.train.device == "cpu":

@@ -65,13 +65,14 @@ class OnRay:
         self._memory = _memory() if self._gpus else 0  # bytes of a GPU
         self._running: dict[Any, _Running] = {}  # by reference
 
-    def room(self, job: Job, wanted: int) -> int:
+    def room(self, job: Job, wanted: int, jobs: int) -> int:
         check_room(job, self._limit)
         if len(self._running) + job.processes > self._limit:
             return 0
         if job.processes > 1:
             return 1
-        return sizes.room(job, wanted, self._needs, on_gpu=self._takes_gpu(job))
+        on_gpu = self._takes_gpu(job)
+        return sizes.room(job, wanted, self._needs, on_gpu=on_gpu, share=jobs / self._limit)
 
     def _takes_gpu(self, job: Job) -> bool:
         # A job that takes what there is gets a GPU where the cluster has one.

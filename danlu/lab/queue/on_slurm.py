@@ -50,10 +50,11 @@ class OnSlurm:
         self._needs = gpus.Estimates()
         self._running: dict[str, submitit.Job[Ended]] = {}
 
-    def room(self, job: Job, wanted: int) -> int:
+    def room(self, job: Job, wanted: int, jobs: int) -> int:
         if len(self._running) >= self._limit:
             return 0
-        return sizes.room(job, wanted, self._needs, on_gpu=job.experiment.train.device == "cuda")
+        on_gpu = job.experiment.train.device == "cuda"
+        return sizes.room(job, wanted, self._needs, on_gpu=on_gpu, share=jobs / self._limit)
 
     def devices(self, experiment: Experiment) -> str:
         return experiment.train.device

@@ -197,15 +197,18 @@ class Queue:
             running = {one.job.hash for some in self._running.values() for one in some}
             if entry.job.hash in running or entry not in self._waiting:
                 continue
-            room = self._executor.room(entry.job, len(self._waiting))
+            waiting = len(self._waiting)
+            jobs = waiting + sum(map(len, self._running.values()))
+            room = self._executor.room(entry.job, waiting, jobs)
             if not room and entry.job.processes > 1:
                 break  # jobs of one process would take each worker that comes free
             if not room:
                 continue
-            if room > 1 and (said := self._waiting.refused(entry)):
+            on_cpu = self._executor.devices(entry.job.experiment) == "cpu"  # little is lost there
+            if room > 1 and (said := self._waiting.refused(entry)) and not on_cpu:
                 self._table.message(f"{entry.folder.name} is trained alone, as all of its graph: {said}")
             if room > 1:
-                room = self._executor.room(entry.job, self._waiting.wanted(entry, running))
+                room = self._executor.room(entry.job, self._waiting.wanted(entry, running), jobs)
             now = code.now()
             self._unedited(now)
             some = self._waiting.take(entry, room, running, self.places, now)

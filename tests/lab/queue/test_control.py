@@ -34,7 +34,7 @@ class Scripted:
         self.turns = 0
         self._events: list[Event] = []
 
-    def room(self, job: Job, wanted: int) -> int:
+    def room(self, job: Job, wanted: int, jobs: int) -> int:
         return min(1, self.room_ - len(self.running))
 
     def devices(self, experiment: Experiment) -> str:

@@ -144,7 +144,7 @@ def test_more_processes_than_there_will_be_are_told(tmp_path: Path, pair: Job) -
         queue.run([pair])
     assert str(caught.value) == said
     local = Local(3, tmp_path)
-    assert local.room(pair, 9) == 1 and not local._workers
+    assert local.room(pair, 9, 9) == 1 and not local._workers
 
 
 def test_the_environment_is_torchrun_s_and_goes_with_the_job() -> None:

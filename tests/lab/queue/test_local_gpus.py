@@ -56,11 +56,11 @@ def room_for(count: int) -> int:
 
 
 def test_as_many_are_begun_together_as_pay_and_fit(make: Any) -> None:
-    assert make(room_for(1000)).room(NANO, 10_000) == sizes.that_pay(0.58e9)
-    assert make(room_for(7)).room(NANO, 10_000) == 7
-    assert make(room_for(1000)).room(NANO, 5) == 5
-    assert make(room_for(1000), room_for(1000)).room(NANO, 10) == 5  # shared by two GPUs
-    assert make(1).room(NANO, 10) == 1  # too little by the estimate: one has it for itself
+    assert make(room_for(1000)).room(NANO, 10_000, 10_000) == sizes.that_pay(0.58e9)
+    assert make(room_for(7)).room(NANO, 10_000, 10_000) == 7
+    assert make(room_for(1000)).room(NANO, 5, 5) == 5
+    assert make(room_for(1000), room_for(1000)).room(NANO, 10, 10) == 5  # shared by two GPUs
+    assert make(1).room(NANO, 10, 10) == 1  # too little by the estimate: one has it for itself
 
 
 def test_a_group_of_runs_holds_its_memory(make: Any, tmp_path: Path) -> None:
@@ -78,12 +78,12 @@ def test_a_group_of_runs_holds_its_memory(make: Any, tmp_path: Path) -> None:
 def test_a_job_of_several_processes_has_a_gpu_for_each(make: Any, tmp_path: Path) -> None:
     here = make(room_for(3), room_for(1) - 1, room_for(2))
     pair = Job(NANO.experiment, name="pair", processes=2)
-    assert here.room(pair, 9) == 1
+    assert here.room(pair, 9, 9) == 1
     here.start([Start(pair, tmp_path, 1)], "code")
     assert (Told.made[0].count, Told.made[0].names) == (2, ["GPU-a", "GPU-c"])
     assert Told.made[0].tasks[0]["processes"] == 2 and Told.made[0].tasks[0]["device"] is None
     with pytest.raises(LabError, match="four takes 4 processes, and the queue has 3 GPUs"):
-        here.room(Job(NANO.experiment, name="four", processes=4), 1)
+        here.room(Job(NANO.experiment, name="four", processes=4), 1, 1)
 
 
 def test_the_first_of_a_group_says_how_it_ended_and_one_death_ends_all() -> None:
