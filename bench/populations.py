@@ -1,7 +1,7 @@
-"""Sixteen runs of ``nano`` as populations of several sizes beside the same runs one after another, all in
-this process with one thread.
+"""Eight runs as populations of several sizes beside the same one after another, in this process, with one
+thread: recipe ``bed`` at several widths, and ``nano``.
 
-    python -m bench.populations            # three rounds of 300 updates: half an hour of a quiet core
+    python -m bench.populations            # three rounds: some ten minutes of a quiet core
     python -m bench.populations --tiny     # does it run?
 
 The ratio is taken within a round, in which every way has its turn; seconds are active ones of the updates
@@ -19,11 +19,19 @@ import torch
 from bench.common import machine, ratio, save, show, spread
 from danlu.spec import resolve
 from danlu.spec.experiment import Experiment
+from danlu.spec.words import split
 from danlu.train.population import train_together
 from danlu.train.run import train
 from danlu.train.trainer import Silent
 
-RUNS, SIZES, ROUNDS, STEPS = 16, (4, 8, 16), 3, 300
+RUNS, SIZES, ROUNDS = 8, (2, 4, 8), 3
+NETWORKS = {
+    "bed model.width=16": 150,
+    "bed": 150,
+    "bed model.width=64": 100,
+    "bed model.width=128": 50,
+    "nano": 100,
+}
 PARTS = ("data", "train", "optimizer")
 
 
@@ -50,26 +58,24 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="four runs of three updates; nothing is kept")
     tiny = parser.parse_args().tiny
     torch.set_num_threads(1)
-    runs, sizes, rounds, steps = (4, (2,), 1, 3) if tiny else (RUNS, SIZES, ROUNDS, STEPS)
-    about = machine(threads=1)
-    words = ["nano", f"train.steps={steps}", "train.evaluate_tokens=4096"]
-    experiments = [resolve([*words, f"train.seed={seed}"]) for seed in range(runs)]
-    times: dict[int, list[float]] = {size: [] for size in (0, *sizes)}
-    for _ in range(rounds):
-        for size in times:
-            with tempfile.TemporaryDirectory() as folder:
-                times[size].append(seconds(experiments, size, Path(folder)))
-    faster = {size: ratio(times[0], times[size]) for size in sizes}
-    show(
-        f"{runs} runs of nano, {steps} updates",
-        ["members at once", "seconds of updates", "times as fast"],
-        [["1 (danlu train)", f"{spread(times[0])['median']:.1f}", ""]]
-        + [[f"{s}", f"{spread(times[s])['median']:.1f}", f"{faster[s]['median']:.2f}"] for s in sizes],
-        about,
-    )
+    runs, sizes, rounds = (2, (2,), 1) if tiny else (RUNS, SIZES, ROUNDS)
+    about, rows, found = machine(threads=1), [], {}
+    for network, steps in NETWORKS.items():
+        words = [network, f"train.steps={3 if tiny else steps}", "train.evaluate_tokens=4096"]
+        experiments = [resolve([*split(words[0]), *words[1:], f"train.seed={seed}"]) for seed in range(runs)]
+        times: dict[int, list[float]] = {size: [] for size in (0, *sizes)}
+        for _ in range(rounds):
+            for size in times:
+                with tempfile.TemporaryDirectory() as folder:
+                    times[size].append(seconds(experiments, size, Path(folder)))
+        faster = {str(size): ratio(times[0], times[size]) for size in sizes}
+        found[network] = {"steps": steps, "seconds": spread(times[0]), "ratio": faster}
+        alone = spread(times[0])["median"] / runs / steps
+        rows.append([network, f"{alone * 1e3:.1f}", *(f"{one['median']:.2f}" for one in faster.values())])
+    heads = ["network", "ms of an update alone", *(f"{size} together" for size in sizes)]
+    show(f"{runs} runs: times as fast as one after another", heads, rows, about)
     if not tiny:
-        results = {"runs": runs, "steps": steps, "seconds": {str(s): spread(t) for s, t in times.items()}}
-        save("populations", {"machine": about, **results, "ratio": {str(s): r for s, r in faster.items()}})
+        save("populations", {"machine": about, "runs": runs, "networks": found})
 
 
 if __name__ == "__main__":

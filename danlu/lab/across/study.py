@@ -139,7 +139,8 @@ class Climb:
         say(
             f"about {sum(runs)} runs at {len(runs)} sizes ({sizes} parameters), those that find the rates too"
         )
-        paces = [measure_pace(self.runs.queue, rung.baseline) for rung in self.planned]
+        queue = self.runs.queue
+        paces = [measure_pace(queue, rung.baseline) / queue.faster(rung.baseline) for rung in self.planned]
         each = zip(runs, self.planned, paces, strict=True)
         seconds = AROUND * math.fsum(count * rung.updates * pace for count, rung, pace in each)
         seconds += TIMING * workers * len(runs) * len(self.ideas) * self.question.time

@@ -13,6 +13,7 @@ from danlu import code
 from danlu.code.tiers import is_own
 from danlu.files.lock import Lock, holder
 from danlu.lab.errors import LabError
+from danlu.lab.queue import sizes
 from danlu.lab.queue.control import CONTROL, Control
 from danlu.lab.queue.executors import Event, Executor, Start, make
 from danlu.lab.queue.job import Job, Outcome, failed_outcome, outcome, write_failure
@@ -22,6 +23,7 @@ from danlu.lab.queue.table import Running, State, Table
 from danlu.lab.queue.waiting import Entry, Key, Waiting
 from danlu.lab.study import RUNS, STUDIES
 from danlu.parts import not_while_loading
+from danlu.spec import Experiment
 from danlu.train.interrupt import Interrupt
 
 LOCK = ".lock"  # of a study
@@ -176,6 +178,10 @@ class Queue:
     def say(self, text: str) -> None:
         """A line on stderr about how the study goes on, where the queue tells of it at all."""
         self._table.message(text)
+
+    def faster(self, experiment: Experiment) -> float:
+        """About how many times as fast many runs of this graph are here as the same one by one."""
+        return sizes.faster(experiment) if self._executor.devices(experiment) == "cpu" else 1.0
 
     def check(self) -> None:
         """Raises ``Interrupted`` where a signal came: for what takes long between two calls."""

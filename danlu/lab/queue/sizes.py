@@ -27,6 +27,7 @@ MOST = 256
 # an activation of the stream has. 16 thousand, in groups of 2, 4 and 8: 1.4, 1.9, 2.2; 33 thousand: 1.3, 1.6,
 # 1.7; 66 thousand: 1.1, 1.25, 1.3.
 ON_A_CPU, NUMBERS = 8, 2**16
+FASTER = 1.6  # what is told before a study
 
 
 def that_pay(flops: float) -> int:
@@ -40,6 +41,14 @@ def that_pay_on_a_cpu(experiment: Experiment) -> int:
     width = getattr(experiment.model, "width", math.inf)
     rows = experiment.train.microbatch or experiment.train.batch
     return ON_A_CPU if rows * experiment.data.size * width <= NUMBERS else 1
+
+
+def faster(experiment: Experiment) -> float:
+    """About how many times as fast many runs of this graph are, on a CPU, as one by one."""
+    from danlu.train.population import refusal
+
+    together = min(asked() or ON_A_CPU, that_pay_on_a_cpu(experiment))
+    return FASTER if together > 1 and refusal([experiment]) is None else 1.0
 
 
 def room(job: Job, wanted: int, estimates: Estimates, *, on_gpu: bool, share: float = math.inf) -> int:

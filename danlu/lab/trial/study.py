@@ -127,7 +127,8 @@ class _Trial:
             return
         for line in before:
             self.runs.queue.say(line)
-        pace = self._pace(self.baseline.experiment)
+        baseline = self.baseline.experiment
+        pace = self._pace(baseline) / self.runs.queue.faster(baseline)
         self.runs.queue.say(cost.about(self.question, self.steps, pace, workers))
 
     def findings(self) -> list[Finding]:

@@ -13,7 +13,7 @@ from danlu.code import loaded
 from danlu.lab.queue.carry_out import carry_out, to_task
 from danlu.lab.queue.job import Job, Outcome, outcome
 from danlu.lab.trial.findings import At, Pairs
-from danlu.spec import Metric, resolve
+from danlu.spec import Experiment, Metric, resolve
 from danlu.spec.replay import to_yaml
 from danlu.train import metrics
 from tests.train import small
@@ -45,6 +45,9 @@ class InProcess:
         self.said.append(text)
 
     def check(self) -> None: ...
+
+    def faster(self, experiment: Experiment) -> float:
+        return 1.0
 
     def run(self, jobs: Iterable[Job]) -> list[Outcome]:
         return [self._one(job) if self.law is None else self.law(self._like_the_first(job)) for job in jobs]
