@@ -2,8 +2,9 @@
 ``danlu/catalog/phrases.yaml`` has the Chinese of the phrases. What is not there stays English.
 
 A phrase has places. ``{x}``: what stands there is a phrase of the table in its turn, or the whole is not this
-one; ``{x:~}``: a phrase, or a name, which stays; ``{x:=}``: a name or a command, which stays; ``{x:#}``: a
-number; ``{x:?}``: whatever is said there; ``{x:, }``: phrases with that between them (``{x:~, }``: or names).
+one; ``{x:@shelf}``: one of that shelf; ``{x:~}``: a phrase, or a name, which stays; ``{x:=}``: a name or a
+command, which stays; ``{x:#}``: a number; ``{x:?}``: whatever is said there; ``{x:, }``: phrases with that
+between them (``{x:~, }``: or names).
 """
 
 from __future__ import annotations
@@ -62,15 +63,15 @@ def chinese(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _phrase(text: str) -> str | None:
-    """The Chinese of a phrase, of one with a stop too; None where there is none."""
-    if text.endswith(".") and (bare := _phrase(text[:-1])) is not None:
+def _phrase(text: str, shelf: str = "") -> str | None:
+    """The Chinese of a phrase (of a ``shelf``), of one with a stop too; None where there is none."""
+    if text.endswith(".") and (bare := _phrase(text[:-1], shelf)) is not None:
         return f"{bare}。"
     exact, phrases = _table()
-    if text in exact:
-        return exact[text]
+    if text in exact and shelf in ("", exact[text][0]):
+        return exact[text][1]
     for one in phrases:
-        if one.telling in text and (match := one.pattern.fullmatch(text)):
+        if shelf in ("", one.shelf) and one.telling in text and (match := one.pattern.fullmatch(text)):
             found = one.said(match.groupdict())
             if found is not None:
                 return found
@@ -78,16 +79,17 @@ def _phrase(text: str) -> str | None:
 
 
 class _Phrase(NamedTuple):
-    """``telling``: the longest piece of the English between places; ``kinds`` of the places, by name;
-    ``pieces`` of the Chinese: what stands there, and in turn the names of places."""
+    """``shelf``: where it stands; ``telling``: the longest piece of the English between places; ``kinds`` of
+    the places, by name; ``pieces`` of the Chinese: what stands there, and in turn the names of places."""
 
+    shelf: str
     telling: str
     pattern: re.Pattern[str]
     kinds: Mapping[str, str]
     pieces: list[str]
 
     @classmethod
-    def of(cls, english: str, zh: str) -> _Phrase:
+    def of(cls, shelf: str, english: str, zh: str) -> _Phrase:
         kinds = {name: kind or "" for name, kind in PLACE.findall(english)}
         pattern, at = "", 0
         for place in PLACE.finditer(english):
@@ -96,7 +98,7 @@ class _Phrase(NamedTuple):
             at = place.end()
         pattern += re.escape(english[at:])
         telling = max(PLACE.sub("\0", english).split("\0"), key=len)
-        return cls(telling, re.compile(pattern), kinds, re.split(r"\{(\w+)\}", zh))
+        return cls(shelf, telling, re.compile(pattern), kinds, re.split(r"\{(\w+)\}", zh))
 
     def said(self, found: Mapping[str, str]) -> str | None:
         """With what was found in the places; None where that is no phrase and must be one."""
@@ -111,6 +113,8 @@ class _Phrase(NamedTuple):
             return text
         if kind == "?":
             return chinese(text)
+        if kind.startswith("@"):
+            return _phrase(text, kind[1:])
         between = kind.removeprefix("~")
         said = [_phrase(one) for one in _split(text, between)]
         if not kind.startswith("~") and None in said:
@@ -132,14 +136,14 @@ def _split(text: str, between: str) -> list[str]:
 
 
 @cache
-def _table() -> tuple[Mapping[str, str], list[_Phrase]]:
-    """Phrases without places, and those with, by what they have most of the text of."""
+def _table() -> tuple[Mapping[str, tuple[str, str]], list[_Phrase]]:
+    """Phrases without places, with their shelves, and those with places, in their order."""
     from danlu.files.yaml import read_mapping  # of English nothing is read
 
     shelves = read_mapping(resources.files("danlu") / "catalog" / FILE, FILE)
-    every = {english: zh for shelf in shelves.values() for english, zh in shelf.items()}
-    exact = {english: zh for english, zh in every.items() if not PLACE.search(english)}
-    return exact, [_Phrase.of(english, zh) for english, zh in every.items() if english not in exact]
+    every = [(shelf, *pair) for shelf, phrases in shelves.items() for pair in phrases.items()]
+    exact = {english: (shelf, zh) for shelf, english, zh in every if not PLACE.search(english)}
+    return exact, [_Phrase.of(*one) for one in every if one[1] not in exact]
 
 
 # ---------------------------------------------------------------- seams

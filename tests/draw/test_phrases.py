@@ -22,7 +22,14 @@ def test_each_phrase_has_the_places_of_its_english_once() -> None:
         places = phrases.PLACE.findall(said)
         names = [name for name, _ in places]
         assert sorted(names) == sorted({*names}) == sorted(re.findall(r"\{(\w+)\}", zh)), said
-        assert {kind.removeprefix("~") for _, kind in places} <= {"", "=", "#", "?", *phrases.BETWEEN}, said
+        assert {kind.removeprefix("~") for _, kind in places} <= {
+            "",
+            "=",
+            "#",
+            "?",
+            "@verdicts",
+            *phrases.BETWEEN,
+        }, said
         assert not said.endswith(".") and said == said.strip(), "a stop and space are known by themselves"
 
 
@@ -39,8 +46,8 @@ def test_no_phrase_stands_twice() -> None:
 
 
 def table(monkeypatch: pytest.MonkeyPatch, **said: str) -> None:
-    made = [phrases._Phrase.of(one, zh) for one, zh in said.items() if "{" in one]
-    exact = {one: zh for one, zh in said.items() if "{" not in one}
+    made = [phrases._Phrase.of("", one, zh) for one, zh in said.items() if "{" in one]
+    exact = {one: ("", zh) for one, zh in said.items() if "{" not in one}
     monkeypatch.setattr(phrases, "_table", lambda: (exact, made))
     for cached in (phrases.chinese, phrases._phrase):
         cached.cache_clear()

@@ -17,7 +17,7 @@ MOST = 12  # differences of two sides that are told
 Part = str | Table | Chart
 
 
-def report(sides: Sequence[Inspection], *, over_steps: bool = False) -> str:
+def report(sides: Sequence[Inspection], *, over_steps: bool = False, language: str | None = None) -> str:
     """The page, self-contained HTML: of one or two folders, or of one run's checkpoints (``over_steps``)."""
     names = list(dict.fromkeys(str(side.folder) for side in sides))
     sections: list[tuple[str, Sequence[Part]]] = [("", [*map(about, sides), f"Command: {_command(sides)}"])]
@@ -34,7 +34,7 @@ def report(sides: Sequence[Inspection], *, over_steps: bool = False) -> str:
     rows = [("statistic", "what"), *((n, one.text) for n, one in STATISTICS.items() if n in there)]
     note = "A name with -rest, or a column with −0, is the same without position 0."
     sections.append(("Definitions", [Table(rows), note]))
-    return page(f"Inside {' and '.join(names)}", sections)
+    return page(f"Inside {' and '.join(names)}", sections, language)
 
 
 def layer_maps(sides: Sequence[Inspection], group: str) -> Iterator[Chart]:

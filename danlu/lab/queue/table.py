@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from danlu.draw.language import language
+from danlu.draw.phrases import english, words
 from danlu.files.errors import FileError
 from danlu.files.escape import escape
 from danlu.files.json import from_json, misfit
@@ -82,16 +84,18 @@ class State:
 
 
 class Table:
-    """Tells a person on stderr; ``show=False`` tells nobody."""
+    """Tells a person on stderr, in the person's language; ``show=False`` tells nobody."""
 
     def __init__(self, show: bool) -> None:
         self._show = show
+        self._said = words(language()) if show else english
         self._live: Any = None
         self._began = self._drawn = time.monotonic()
         self._terminal = show and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def message(self, text: str) -> None:
         """One line that stays."""
+        text = self._said(text)
         if self._live is not None:
             self._live.console.print(escape(text), style="dim", highlight=False, markup=False)
         elif self._show:
@@ -132,7 +136,7 @@ class Table:
         left = total - state.found - done
         if done > 0 and left > 0:
             parts.append(f"about {clock(left * (now - self._began) / done)} left")
-        return ", ".join(parts)
+        return self._said(", ".join(parts))
 
     def _update(self, state: State, standings: Sequence[Standing], footer: str) -> None:
         from rich.console import Console
@@ -143,14 +147,14 @@ class Table:
         console = self._live.console if self._live is not None else Console(stderr=True)
         room = max(console.width - OTHERS, 2 * SHOWN)
         rows = Rows(box=None, pad_edge=False, caption=footer, caption_justify="left")
-        rows.add_column("run", no_wrap=True)
+        rows.add_column(self._said("run"), no_wrap=True)
         rows.add_column("", width=12)
         metrics = {job.experiment.objective.metrics[0] for job, *_ in state.running}
         metric = next(iter(metrics)) if len(metrics) == 1 else None
         counted = {f"{job.experiment.data.unit}s/s" for job, *_ in state.running}
         speed = counted.pop() if len(counted) == 1 else "speed"
         for name in ("step", "loss", (metric.unit or metric.words) if metric else "metric", speed):
-            rows.add_column(name, justify="right", no_wrap=True)
+            rows.add_column(self._said(name), justify="right", no_wrap=True)
         rows.add_column("", style="dim", no_wrap=True)
         for (_, folder, number, count), at in zip(state.running, standings, strict=True):
             cells = [_say(at.step), _say(at.loss, ".4f"), _say(at.metric, ".4f"), _say(at.speed, ",.0f")]

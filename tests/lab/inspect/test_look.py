@@ -12,6 +12,7 @@ import torch
 from danlu.cli.schemas import SCHEMAS
 from danlu.files.json import misfit
 from danlu.inspection import weighing
+from danlu.inspection.table import STATISTICS
 from danlu.interop import to_huggingface
 from danlu.lab.errors import LabError
 from danlu.lab.inspect import Reads, inspect, over_checkpoints, report
@@ -19,6 +20,7 @@ from danlu.lab.inspect.words import tables
 from danlu.lab.measures import of_run
 from danlu.spec import resolve
 from danlu.train.load import load_run
+from tests.chinese import left, texts
 from tests.cli.test_train import danlu
 from tests.train import small
 
@@ -74,6 +76,9 @@ def test_over_checkpoints(run: Path) -> None:
     alone = inspect(run, 2, reads=Reads(rows=2))
     assert alone.of("kurtosis") == two.of("kurtosis") and alone.of("gradient") == two.of("gradient")
     page = report([two, four], over_steps=True)
+    zh = report([two, four], over_steps=True, language="zh")
+    names = (str(run), "embedding", "readout", *STATISTICS, *(f"{name}-rest" for name in STATISTICS))
+    assert left(texts(zh), names) == []
     assert page.count("<svg") > 20 and "Layers over steps" in page and "--checkpoints" in page
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from danlu.files.json import from_json, read_json
+from danlu.inspection.table import STATISTICS
 from danlu.lab import ledger
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome
@@ -30,12 +31,15 @@ from danlu.lab.trial.timing import Ratio
 from danlu.lab.trial.words import answered
 from danlu.lab.tuning import FIRST_SEED, Grid
 from danlu.train import checkpoint
+from tests.chinese import left, texts
 from tests.lab.trial.cases import InProcess, baseline, came_to
 
 FAR = {  # a regime in which nothing is early
     "tokens_per_parameter": 20.0, "updates": 2000, "bits_below_chance": 1.0, "warmup": 0.02,
     "whole_schedule": True,
 }  # fmt: skip
+
+KINDS = ("none", "mlp", "glu", "sigmoid", "gelu", "silu")  # that stand among the differences
 
 
 class Lab:
@@ -417,7 +421,19 @@ def test_what_a_person_reads(lab: Lab) -> None:
     assert "+swiglu" in page and all(
         words in page for words in ("is correlation", "by seed", "Command: danlu")
     )
-    assert '<html lang="zh-CN">' in report(answer, "zh")  # there is Chinese for every heading
+    zh = report(answer, "zh")
+    names = (
+        "swiglu",
+        "embedding",
+        "readout",
+        "score",
+        "a test",
+        *STATISTICS,
+        "gated-attention",
+        "small.yaml",
+        *(f"{s}-rest" for s in STATISTICS),
+    )
+    assert '<html lang="zh-CN">' in zh and left(texts(zh), (*names, *KINDS)) == []
     figures = 4  # every pair, the difference over the updates, the curves of two ideas
     assert "The difference over the updates" in page and "What differs" in page
     links = re.findall(r'href="(\./[^"]+)"', page)
