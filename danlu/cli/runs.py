@@ -120,6 +120,15 @@ def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: in
         most -= len(one)
 
 
+def _in_words(row: Sequence[str]) -> Sequence[str]:
+    """A row of a comparison in the language of who asks; that of a field stays."""
+    name, *cells = row
+    ((said, *told),) = spoken([row])
+    if name not in HEADS and ", " not in name:
+        return row
+    return [said, *(told if name == "runs" else cells)]
+
+
 def _headed(names: Sequence[str]) -> list[str]:
     """Headings in the language of who asks; names of fields stay."""
     (said,) = spoken([names])
@@ -180,8 +189,7 @@ def _tell(found: Comparison, x: str) -> None:
     for warning in found.warnings:
         speak(f"{report.warned(warning)}\n")
     head, *rows = report.rows(found)
-    about = _headed([row[0] for row in rows])
-    rows = [head, *((name, *row[1:]) for name, row in zip(about, rows, strict=True))]
+    rows = [head, *(_in_words(row) for row in rows)]
     print_table(rows, shorten=range(1, len(head)))
     speak(f"\n{report.differences_of(found)}")
     rows = report.difference_rows(found)
