@@ -120,19 +120,19 @@ def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: in
         most -= len(one)
 
 
-def _in_words(row: Sequence[str]) -> Sequence[str]:
+def _in_words(row: tuple[str, ...]) -> tuple[str, ...]:
     """A row of a comparison in the language of who asks; that of a field stays."""
     name, *cells = row
     ((said, *told),) = spoken([row])
     if name not in HEADS and ", " not in name:
         return row
-    return [said, *(told if name == "runs" else cells)]
+    return (said, *(told if name == "runs" else cells))
 
 
 def _headed(names: Sequence[str]) -> list[str]:
     """Headings in the language of who asks; names of fields stay."""
     (said,) = spoken([names])
-    return [zh if name in HEADS or ", " in name else name for name, zh in zip(names, said, strict=True)]
+    return [zh if name in HEADS else name for name, zh in zip(names, said, strict=True)]
 
 
 def compare(

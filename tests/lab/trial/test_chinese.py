@@ -51,6 +51,7 @@ NOTES = [
 CASES: dict[str, list[Finding]] = {
     "better, worse": [finding(BETTER), finding([-x for x in BETTER], "time")],
     "not shown": [finding(NONE)],
+    "at equal FLOPs": [finding(NONE), finding(BETTER, "flops", note=NOTES[0])],
     "one pair": [finding([0.01])],
     "void": [finding(BETTER, void="bed: optimizer.lr is untuned: every run diverged")],
     "early": [finding(BETTER, regime=SHORT), finding(BETTER, "flops", regime=SHORT)],
