@@ -17,7 +17,7 @@ following  So many streams as there may be, of lists, runs and the queue in turn
            streams have been open for a while, so that what opening them takes is not among it.
 training   Pairs of runs of one seed, one of them followed by its page and the list of all runs; the order
            turns with each pair. The ratios of a few pairs tell no 1 %: the noise of a run is as large. So the
-           bar is on the processor time that the server takes of a second of training.
+           bar is on the processor time that the server takes of a second of training when pages are open.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ GROWTH = 32.0  # MiB that following may add
 SHARE = 0.01  # of a core, that the server may take while runs are followed
 APART = 1.1  # seconds between two filters
 SETTLED = 20.0  # seconds after which what opening pages takes is over
-STEPS = 300  # of a run of tiny, with and without a watcher: some 10 s
+OPENED = 6.0  # seconds after which what a server begins with is over
+STEPS = 600  # of a run of tiny, with and without a watcher: some 20 s
 
 
 class Server:
@@ -212,30 +213,31 @@ def training(folder: Path, seconds: float, steps: int) -> dict[str, Any]:
                 continue
             with serving(folder) as server:
                 server.get("/")
-                time.sleep(3.0)  # a person has the pages open before the run begins
-                thread = threading.Thread(target=_open_when_there, args=(server, run), daemon=True)
+                time.sleep(OPENED)  # a person has the list open before the run begins
                 server.follow("/events/runs")
-                begun, worked = time.monotonic(), server.worked
+                since: list[tuple[float, float]] = []
+                thread = threading.Thread(target=_opened, args=(server, run, since), daemon=True)
                 thread.start()
                 watched.append(active_seconds(run, steps))
-                shares.append((server.worked - worked) / (time.monotonic() - begun))
-                thread.join()
+                at, worked = since[0] if since else (time.monotonic(), server.worked)
+                shares.append((server.worked - worked) / max(1.0, time.monotonic() - at))
         took = time.monotonic() - start
     ratios = [b / a for a, b in zip(plain, watched, strict=True)]
     return {"pairs": len(ratios), "steps": steps, "processor": spread(shares), "bar": SHARE,
             "plain": spread(plain), "watched": spread(watched), "ratio": spread(ratios)}  # fmt: skip
 
 
-def _open_when_there(server: Server, run: Path) -> None:
-    """Open the run's page, and follow it, once it has begun."""
-    for _ in range(600):
-        page = server.text(f"/?where={quote(f'name~{run.name}')}")
-        if 'href="/run/' in page:
-            id = page.partition('href="/run/')[2].partition('"')[0]
-            server.get(f"/run/{id}")
-            server.follow(f"/events/run/{id}")
-            return
-        time.sleep(1.0)
+def _opened(server: Server, run: Path, since: list[tuple[float, float]]) -> None:
+    """Open the run's page, and follow it, once it has begun; since when, and its work until then."""
+    while not (run / "metrics.jsonl").exists():
+        time.sleep(0.5)
+    time.sleep(APART)
+    page = server.text(f"/?where={quote(f'name~{run.name}')}")
+    id = page.partition('href="/run/')[2].partition('"')[0]
+    server.get(f"/run/{id}")
+    server.follow(f"/events/run/{id}")
+    time.sleep(APART)
+    since.append((time.monotonic(), server.worked))
 
 
 # ---------------------------------------------------------------- all
