@@ -115,10 +115,6 @@ def compare(words: Sequence[str], metric: str | None = None) -> Comparison:
     if len(words) < 2:
         raise LabError(f"compare needs two sides or more, not {len(words)}: danlu compare RUN RUN")
     sides = [find_side(word) for word in words]
-    for place, side in enumerate(sides):
-        for other in sides[:place]:
-            if {run.path.resolve() for run in side.runs} == {run.path.resolve() for run in other.runs}:
-                raise LabError(f"{other.name} and {side.name} are the same runs; name two sides that differ")
     if metric is None:
         metric = next((run.metric_name for run in sides[0].counted if run.metric_name), "loss")
     notes = []
@@ -140,6 +136,10 @@ def compare(words: Sequence[str], metric: str | None = None) -> Comparison:
             raise LabError(
                 f"{side.name} measured no {metric!r}{did_you_mean(metric, known)}; it has {', '.join(known)}"
             )
+    for place, side in enumerate(sides):
+        for other in sides[:place]:
+            if {run.path.resolve() for run in side.runs} == {run.path.resolve() for run in other.runs}:
+                raise LabError(f"{other.name} and {side.name} are the same runs; name two sides that differ")
     meetings = [_meet(sides, metric, axis) for axis in MEETINGS]
     notes += [*_unmet(meetings), *_by_other_code(sides)]
     return Comparison(
