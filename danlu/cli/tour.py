@@ -49,7 +49,7 @@ STEPS = (
     Step(
         "Fit a law to small runs",
         "What would a large run reach? Small ones, a law, a test on the largest, a prediction.",
-        "ladder nano --budget 40s --target 1e14flop",
+        "ladder nano model.mixer.heads=8 --budget 1.5e12flop --target 1e14flop",
         "The law is fitted without the largest runs, and tested on them.",
     ),
     Step(
@@ -68,7 +68,7 @@ def tour(
 ) -> None:
     """Walk through the lab: try, why, across scale, ladder, plan.
 
-    It carries out five real commands, in some ten minutes on two cores. A second tour in the same folder
+    It carries out five real commands, in some five minutes on two cores. A second tour in the same folder
     finds its runs again. Example: danlu tour
     """
     folder.mkdir(parents=True, exist_ok=True)
