@@ -194,10 +194,8 @@ def _chosen(request: Request) -> list[Run]:
 def compare(request: Request) -> Response:
     """Curves of several runs in one drawing, and what they differ in."""
     place, runs, query = place_of(request), _chosen(request), request.query_params
-    axes, names = (
-        axes_of(query),
-        list(dict.fromkeys(name for run in runs for name in one.names(run, one.measured(run)))),
-    )
+    axes = axes_of(query)
+    names = list(dict.fromkeys(name for run in runs for name in one.names(run, one.measured(run))))
     metric = query.get("metric", "")
     first = next((run.metric_name for run in runs if run.metric_name in names), "loss")
     metric = metric if metric in names else str(first)

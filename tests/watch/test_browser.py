@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,13 +15,12 @@ from danlu.files.json import to_json, write_json
 from danlu.files.lock import Lock
 from danlu.lab import ledger
 from danlu.lab.queue.control import CONTROL
-from danlu.lab.queue.journal import JOURNAL
 from danlu.train.metrics import truncate_after
 from danlu.watch.place import id_of
 from tests.lab.reading.folders import make_run
 from tests.watch import browser as real
 from tests.watch.browser import Browser, Site, opened
-from tests.watch.test_pages import sweep_result, trial
+from tests.watch.test_pages import busy, swept, trial
 from tests.watch.test_planned import FIT, PLAN, climbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not real.THERE, reason=real.WHY)]
@@ -36,10 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trial, a sweep, a queue with a job that runs, a ledger, a law, runs of all kinds."""
     here = tmp_path_factory.mktemp("lab")
     trial(here)
-    sweep = here / "studies" / "sweep"
-    sweep.mkdir()
-    write_json(sweep / "study.json", {"verb": "sweep", "words": ["nano"]})
-    write_json(sweep / "result.json", sweep_result())
+    swept(here)
     for k in range(4):
         make_run(
             here / "runs" / f"run-{k}", f"nano train.seed={k} optimizer.lr={(k + 1) / 1000}", [3.0, 2 + k / 9]
@@ -51,11 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open(live / "metrics.jsonl", "a") as file:
         file.write(to_json({"step": 3, "inside": {"stream/blocks.0": 1.0, "stream/blocks.1": 2.0}}) + "\n")
     (live / "step-3.png").write_bytes(png(bytes(range(64)), 8, 8, 1))
-    now = time.time()
-    rows = [{"time": now - 9, "job": "live", "event": "started", "try": 1},
-            {"time": now - 8, "job": "base-0", "event": "finished", "try": 1},
-            {"time": now - 7, "job": "base-1", "event": "paused"}]  # fmt: skip
-    (here / "studies" / JOURNAL).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    busy(here)
     ledger.record(
         verdict="better", statement="It helps", seeds=3, idea="+x", on="nano", at="equal steps", effect=-0.2,
         interval=(-0.3, -0.1), evidence=[Path("studies/try-x")], file=here / "ledger.yaml",

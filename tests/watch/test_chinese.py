@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import time
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -16,7 +14,6 @@ from danlu.draw.phrases import FILE, chinese
 from danlu.files.json import write_json
 from danlu.files.yaml import read_mapping
 from danlu.lab import ledger
-from danlu.lab.queue.journal import JOURNAL
 from danlu.watch import serve
 from danlu.watch.app import make
 from danlu.watch.page import HERE, SEAMS
@@ -25,7 +22,7 @@ from danlu.watch.tongue import asked_for, placed
 from tests.chinese import left, numbers, texts
 from tests.lab.reading.folders import make_run
 from tests.watch.pages import FROM_A_PAGE, KEYS, PORT, Page, client, page
-from tests.watch.test_pages import sweep_result, trial
+from tests.watch.test_pages import busy, swept, trial
 from tests.watch.test_planned import FIT, PLAN, climbed
 
 
@@ -34,10 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Something of everything."""
     here = tmp_path_factory.mktemp("lab")
     trial(here)
-    sweep = here / "studies" / "sweep"
-    sweep.mkdir()
-    write_json(sweep / "study.json", {"verb": "sweep", "words": ["nano"]})
-    write_json(sweep / "result.json", sweep_result())
+    swept(here)
     rungs = [{"rung": {"flops": 10.0**k, "parameters": 10**k}, "gain": [1.5, 1.2, None]} for k in (12, 13)]
     one = {"idea": "+x", "verdict": "scale-bound", "why": "the interval holds no gain",
            "gain": [0.9, 0.5, 1.6], "target_flops": 1e15, "rungs": rungs, "regime": None}  # fmt: skip
@@ -50,11 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_run(here / "runs" / f"run-{k}", f"nano train.seed={k}", [3.0, 2 + k / 9])
     live = make_run(here / "studies" / "runs" / "live", "nano train.steps=100", [3.0], finished=False)
     (live / "samples").mkdir()
-    now = time.time()
-    rows = [{"time": now - 9, "job": "live", "event": "started", "try": 2},
-            {"time": now - 8, "job": "base-0", "event": "finished", "try": 1},
-            {"time": now - 7, "job": "base-1", "event": "paused"}]  # fmt: skip
-    (here / "studies" / JOURNAL).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    busy(here, tries=2)
     ledger.record(
         verdict="better", statement="它有用", seeds=3, idea="+x", on="nano", at="equal steps", effect=-0.2,
         interval=(-0.3, -0.1), unit="bits per byte", evidence=[Path("studies/try-x")],

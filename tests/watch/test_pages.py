@@ -137,6 +137,23 @@ def test_several_runs_side_by_side(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- studies
 
 
+def swept(folder: Path) -> None:
+    """A sweep among the studies."""
+    sweep = folder / "studies" / "sweep"
+    sweep.mkdir()
+    write_json(sweep / "study.json", {"verb": "sweep", "words": ["nano"]})
+    write_json(sweep / "result.json", sweep_result())
+
+
+def busy(folder: Path, tries: int = 1) -> None:
+    """A queue with a job under way, one that ended and one that was paused."""
+    now = time.time()
+    rows = [{"time": now - 9, "job": "live", "event": "started", "try": tries},
+            {"time": now - 8, "job": "base-0", "event": "finished", "try": 1},
+            {"time": now - 7, "job": "base-1", "event": "paused"}]  # fmt: skip
+    (folder / "studies" / JOURNAL).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def trial(folder: Path, seeds: int = 3, *, ended: bool = True) -> Path:
     """A trial whose variant is better by 0.1 at seed 0, 0.2 at seed 1, … at each step."""
     pool, study = folder / "studies" / "runs", folder / "studies" / "try-x"

@@ -210,8 +210,8 @@ class Queue:
                 break  # jobs of one process would take each worker that comes free
             if not room:
                 continue
-            on_cpu = self._executor.devices(entry.job.experiment) == "cpu"  # little is lost there
-            if room > 1 and (said := self._waiting.refused(entry)) and not on_cpu:
+            said = self._waiting.refused(entry) if room > 1 else None
+            if said and self._executor.devices(entry.job.experiment) != "cpu":  # little is lost there
                 self._table.message(f"{entry.folder.name} is trained alone, as all of its graph: {said}")
             if room > 1:
                 room = self._executor.room(entry.job, self._waiting.wanted(entry, running), jobs)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -136,10 +137,9 @@ def compare(words: Sequence[str], metric: str | None = None) -> Comparison:
             raise LabError(
                 f"{side.name} measured no {metric!r}{did_you_mean(metric, known)}; it has {', '.join(known)}"
             )
-    for place, side in enumerate(sides):
-        for other in sides[:place]:
-            if {run.path.resolve() for run in side.runs} == {run.path.resolve() for run in other.runs}:
-                raise LabError(f"{other.name} and {side.name} are the same runs; name two sides that differ")
+    for side, other in combinations(sides, 2):
+        if {run.path.resolve() for run in side.runs} == {run.path.resolve() for run in other.runs}:
+            raise LabError(f"{side.name} and {other.name} are the same runs; name two sides that differ")
     meetings = [_meet(sides, metric, axis) for axis in MEETINGS]
     notes += [*_unmet(meetings), *_by_other_code(sides)]
     return Comparison(
