@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from danlu.cli.costs import human
-from danlu.cli.output import print_json, print_table, say, show_progress
+from danlu.cli.output import print_json, print_table, say, show_progress, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.files.numbers import in_words
 
@@ -47,13 +47,15 @@ def _tell(found: dict[str, Any], unsupported: str | None) -> None:
         ("compiling", found["not_compiled"] or "works"),
         ("extras", ", ".join(there) or "none"),
     ]
-    print_table(rows)
+    print_table(spoken(rows))
     if unsupported:
         say(unsupported)
     for extra in missing:
-        say(f"  not installed: {', '.join(extra['missing'])}; pip install 'danlu[{extra['name']}]'")
-    say("\nA run of each recipe, about (danlu recipes lists the published ones, danlu plan NAME their cost):")
-    print_table([(one["name"], *_said(one)) for one in found["recipes"]], indent="  ")
+        speak(f"  not installed: {', '.join(extra['missing'])}; pip install 'danlu[{extra['name']}]'")
+    speak(
+        "\nA run of each recipe, about (danlu recipes lists the published ones, danlu plan NAME their cost):"
+    )
+    print_table(spoken([(one["name"], *_said(one)) for one in found["recipes"]], names=(0, 1)), indent="  ")
 
 
 def _said(one: dict[str, Any]) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import Force, print_json, print_table, say, tell
+from danlu.cli.output import Force, inform, print_json, print_table, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.cli.working import Working
 
@@ -84,7 +84,7 @@ def inspect(
         from danlu.files.overwrite import write_output
 
         write_output(out, report(sides, over_steps=checkpoints), force)
-        tell(f"wrote {out}")
+        inform(f"wrote {out}")
     if as_json:
         from danlu.lab.inspect.look import definitions
 
@@ -99,11 +99,11 @@ def _tell(sides: list[Any]) -> None:
     from danlu.lab.inspect.words import MORE, about, tables
 
     for side in sides:
-        say(about(side))
+        speak(about(side))
     for title, found in tables(sides):
-        say(f"\n{title}")
-        print_table(found, indent="  ", drop=range(len(found[0]) - 1, 0, -1))
-    say(f"\n{MORE.strip()}: without position 0. What each is: docs/inspect.md, or --json under definitions")
+        speak(f"\n{title}")
+        print_table(spoken(found, names=(0,)), indent="  ", drop=range(len(found[0]) - 1, 0, -1))
+    speak(f"\n{MORE.strip()}: without position 0. What each is: docs/inspect.md, or --json under definitions")
 
 
 def _measures(folders: list[Path], names: list[str], as_json: bool) -> None:

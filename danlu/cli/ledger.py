@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from danlu.cli.output import print_json, print_table, print_yaml, say, tell
+from danlu.cli.output import inform, print_json, print_table, print_yaml, speak, spoken
 
 if TYPE_CHECKING:
     from danlu.lab.ledger import Entry, Judgement, Match
 
 # Columns that a narrow terminal does without, the first first.
 GIVING_WAY = ("id", "95 %", "look again", "before", "updates", "seeds", "effect", "decision")
+NAMES = {"no", "idea", "on", "look again", "id", "date"}  # columns of names: they stay as they are
 USAGE = {
     "all": "danlu ledger all",
     "show": "danlu ledger show NUMBER",
@@ -85,11 +86,11 @@ def ledger(
             title = titles([one.entry for one in found], entries)
             for one in found:
                 decision = "not decided" if one.entry.decision == "none" else one.entry.decision
-                say(f"{title[one.entry.id]}: {decision}{' (weak)' if one.entry.weak else ''}")
+                speak(f"{title[one.entry.id]}: {decision}{' (weak)' if one.entry.weak else ''}")
                 for reason in one.reasons:
-                    say(f"  {reason}")
+                    speak(f"  {reason}")
             if not found:
-                say("nothing is due")
+                speak("nothing is due")
         case ["search", *sought] if sought:
             from danlu.lab.trial.before import before
 
@@ -106,7 +107,7 @@ def _say_if_words(revisit: str | None) -> None:
     from danlu.lab.conditions import condition
 
     if revisit is not None and condition(revisit) is None:
-        tell("--revisit is in words, which danlu ledger due does not watch, as it does 'parameters > 10M'")
+        inform("--revisit is in words, which danlu ledger due does not watch, as it does 'parameters > 10M'")
 
 
 def _usage(verb: str) -> str:
@@ -125,14 +126,21 @@ def _list(entries: Sequence[Entry], file: Path, everything: bool, as_json: bool)
         print_json("ledger", [entry.written() for entry in entries])
         return
     if not entries:
-        say(f"no verdicts in {file} yet; danlu try and danlu prove write them")
+        speak(f"no verdicts in {file} yet; danlu try and danlu prove write them")
         return
     rows = listing(entries, everything)
-    print_table(rows, shorten=(1, 2), drop=[rows[0].index(name) for name in GIVING_WAY if name in rows[0]])
+    drop = [rows[0].index(name) for name in GIVING_WAY if name in rows[0]]
+    print_table(_spoken(rows), shorten=(1, 2), drop=drop)
     if said := meanings(rows):
-        tell(said)
+        inform(said)
     if older := len(entries) - len(rows) + 1:
-        say(f"{older} older on the same questions: danlu ledger all")
+        speak(f"{older} older on the same questions: danlu ledger all")
+
+
+def _spoken(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """A table in the language of who asks."""
+    names = [i for i, head in enumerate(rows[0]) if head in NAMES] if rows else []
+    return spoken(rows, names)
 
 
 def _tell(entry: Entry, as_json: bool) -> None:
@@ -152,11 +160,11 @@ def _found(matches: Sequence[Match], entries: Sequence[Entry], as_json: bool) ->
         print_json("ledger", [{"how": match.how, **match.entry.written()} for match in matches])
         return
     if not matches:
-        say("nothing like it was tried")
+        speak("nothing like it was tried")
         return
-    print_table(likeness(matches, entries), shorten=(2, 3, 9), drop=(8, 7, 6))
+    print_table(_spoken(likeness(matches, entries)), shorten=(2, 3, 9), drop=(8, 7, 6))
     if any(match.entry.early for match in matches):
-        tell("an early verdict says nothing of longer runs: such an idea may be tried again in regime")
+        inform("an early verdict says nothing of longer runs: such an idea may be tried again in regime")
 
 
 def _judged(found: Judgement, entries: Sequence[Entry], as_json: bool) -> None:
@@ -166,8 +174,8 @@ def _judged(found: Judgement, entries: Sequence[Entry], as_json: bool) -> None:
         print_json("ledger", found.json())
         return
     if not found.asked:
-        say("nothing was asked yet")
+        speak("nothing was asked yet")
         return
     for sentence, rows in sections(found, entries):
-        say(f"\n{sentence}" if rows else sentence)
-        print_table(rows, indent="  ", shorten=(1, 2) if rows and rows[0][0] == "no" else (0,))
+        speak(f"\n{sentence}" if rows else sentence)
+        print_table(_spoken(rows), indent="  ", shorten=(1, 2) if rows and rows[0][0] == "no" else (0,))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danlu.cli import completion
-from danlu.cli.output import print_json, print_table, print_yaml, say, short
+from danlu.cli.output import print_json, print_table, print_yaml, say, short, speak
 
 if TYPE_CHECKING:
     from danlu.spec.catalog import Idea
@@ -150,7 +150,7 @@ def ideas(
     width = max((len(idea.name) for idea in found), default=0)
     lang = language()
     for family in dict.fromkeys(idea.family for idea in found):
-        say(family)
+        speak(family)
         members = [idea for idea in found if idea.family == family]
         rows = [
             (f"+{idea.name}".ljust(width + 1), statement("ideas", idea.name, idea.statement, lang))
@@ -197,15 +197,15 @@ def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
         say("\n" * (i > 0) + f"+{said['name']}  {claimed}")
         for key in ("source", "expect"):
             if said[key]:
-                say(f"  {key}: {said[key]}")
+                speak(f"  {key}: {said[key]}")
         for rule, reason in said["needs"].items():
-            say(f"  needs {rule}: {reason}")
+            speak(f"  needs {rule}: {reason}")
         if on is None:
             say("".join(f"  {line}\n" for line in dump({"patch": said["patch"]}).splitlines()).rstrip())
         elif "refused" in said:
-            say(f"  on {on}: {said['refused']}")
+            speak(f"  on {on}: {said['refused']}")
         else:
-            say(f"  on {on}:")
+            speak(f"  on {on}:")
             rows = [
                 (
                     one["field"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from danlu import __version__
-from danlu.cli.output import print_table, say
+from danlu.cli.output import print_table, speak, spoken
 
 FIRST = (
     ("danlu tour", "all of it, in some ten minutes"),
@@ -26,9 +26,9 @@ def start() -> None:
     """Of the folder that the person stands in."""
     runs = _count("runs") + _count("studies/runs")
     what = f"{runs} {'run' if runs == 1 else 'runs'} here" if runs else "nothing here yet"
-    say(f"danlu {__version__}, a laboratory for training neural networks; {what}\n")
-    print_table(LATER if runs else FIRST, indent="  ")
-    say("\nAll verbs: danlu --help")
+    speak(f"danlu {__version__}, a laboratory for training neural networks; {what}\n")
+    print_table(spoken(LATER if runs else FIRST, names=(0,)), indent="  ")
+    speak("\nAll verbs: danlu --help")
 
 
 def _count(folder: str) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from danlu.cli.output import say, tell
+from danlu.cli.output import inform, speak
 
 FOLDER = Path("danlu-tour")
 
@@ -75,12 +75,12 @@ def tour(
     found: dict[str, str] = {}
     for number, step in enumerate(STEPS, start=1):
         words = [found.get(word, word) for word in shlex.split(step.words)]
-        say(f"\n── {number} of {len(STEPS)}: {step.title}\n{step.before}\n\n$ danlu {shlex.join(words)}")
+        speak(f"\n── {number} of {len(STEPS)}: {step.title}\n{step.before}\n\n$ danlu {shlex.join(words)}")
         _carry_out(words, folder)
-        say(f"\n{step.after}")
+        speak(f"\n{step.after}")
         if number == 1:
             found = _first_pair(folder / "studies")
-    say(
+    speak(
         f"\nThe end. Next: danlu watch {shlex.quote(str(folder))} (what was made), danlu ideas (what to "
         "try), danlu --help."
     )
@@ -105,7 +105,7 @@ def _carry_out(words: list[str], folder: Path) -> None:
         finally:
             signal.signal(signal.SIGTERM, before)
     if code:
-        tell(f"danlu: the tour ends here; danlu tour --folder {shlex.quote(str(folder))} goes on with it")
+        inform(f"danlu: the tour ends here; danlu tour --folder {shlex.quote(str(folder))} goes on with it")
         raise typer.Exit(128 - code if code < 0 else code)
 
 

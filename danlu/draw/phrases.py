@@ -32,6 +32,7 @@ NAME = r"(?:(?!: |; |\. ).)+?"
 SENTENCE = re.compile(r"(?<=[.?]) (?=[A-Z])")
 
 SIGNS = "+-−±$"  # that begin a number or a name
+PARTS = 60  # between commas: what has more is a list of the user's, and no phrase
 
 Words = Callable[[str], str]
 
@@ -67,6 +68,8 @@ def _phrase(text: str, shelf: str = "") -> str | None:
     """The Chinese of a phrase (of a ``shelf``), of one with a stop too; None where there is none."""
     if text.endswith(".") and (bare := _phrase(text[:-1], shelf)) is not None:
         return f"{bare}。"
+    if text.count(",") + text.count(";") > PARTS:
+        return None
     exact, phrases = _table()
     if text in exact and shelf in ("", exact[text][0]):
         return exact[text][1]

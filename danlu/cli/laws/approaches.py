@@ -163,7 +163,7 @@ def _tell(main: str, found: Any, flops: list[float], notes: list[str], warnings:
     for note in [*notes, *one.notes]:
         speak(note)
     for warning in warnings:
-        say(f"warning: {warning}")
+        speak(f"warning: {warning}")
     say()
     if main == "isoflop":
         rows = [("FLOP", "N_opt", "D_opt", "D/N", "loss")]
@@ -173,11 +173,11 @@ def _tell(main: str, found: Any, flops: list[float], notes: list[str], warnings:
         ]
         print_table(spoken(rows))
         for why in one.refused:
-            say(f"left out: {why}")
+            speak(f"left out: {why}")
         say()
     print_table(spoken(_upright(table(found, flops))))
     for name, why in found.absent.items():
-        say(f"{name} is not possible: {why}")
+        speak(f"{name} is not possible: {why}")
 
 
 def _upright(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -100,10 +100,10 @@ def chain(
         for warning in warnings:
             speak(f"warning: {warning}")
         for link in found.links:
-            say(f"\n{link.said}: {link.fit.law.formula}, {link.fit.law.paper}")
+            speak(f"\n{link.said}: {link.fit.law.formula}, {link.fit.law.paper}")
             print_table(spoken(parameter_rows(link), names=(0,)))
         if held is not None:
-            say(f"\n{held_out(held)}")
+            speak(f"\n{held_out(held)}")
         if predicted:
             say()
             print_table(spoken(place_rows(predicted), names=(0, 1)))

@@ -53,4 +53,4 @@ def compare(
         rows.append((s.law.name, s.law.target, str(s.parameters), *told, s.why))
     print_table(spoken(rows, names=(0, 1)))
     for warning in got.warnings:
-        say(f"warning: {warning}")
+        speak(f"warning: {warning}")

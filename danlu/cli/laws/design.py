@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from danlu.cli.laws.columns import AsJson, C, Column, D, Far, N, Unit, Where, of_points, reading, together
-from danlu.cli.output import print_json, print_table, say, speak, spoken
+from danlu.cli.output import print_json, print_table, speak, spoken
 from danlu.cli.working import Working
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def design(
         return
     for note in said.get("notes", []):
         speak(note)
-    say(f"\n{target} is {found.value:.5g} ± {_half(found, found.half)} (95 %)\n")
+    speak(f"\n{target} is {found.value:.5g} ± {_half(found, found.half)} (95 %)\n")
     rows = [("run", "N", "D", "D/N", "FLOP", "interval falls by", "to ±", "per 1e18 FLOP")]
     for number, run in enumerate(found.runs, start=1):
         rows.append((
@@ -97,7 +97,7 @@ def design(
         ))  # fmt: skip
     print_table(spoken(rows))
     for warning in warnings:
-        say(f"warning: {warning}")
+        speak(f"warning: {warning}")
 
 
 def _half(found: Any, half: float) -> str:

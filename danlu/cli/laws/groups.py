@@ -45,7 +45,8 @@ def of_groups(
 def _tell(law: Any, got: Any, found: Any) -> None:
     for note in got.notes:
         speak(note)
-    say(f"\n{law.title}, {law.paper}\n{law.formula}\n")
+    ((title,),) = spoken([(law.title,)])
+    say(f"\n{title}, {law.paper}\n{law.formula}\n")
     print_table(spoken(found.parameter_rows(), names=(0,)))
     say()
     fits = found.answers if found.together is None else {"all": found.together}
@@ -54,12 +55,12 @@ def _tell(law: Any, got: Any, found: Any) -> None:
         said += f"{one.fit.agreeing_starts} of {one.fit.starts} starts agree"
         if one.held is not None:
             said += f"; held out, of the largest {one.held.by}: mean error {one.held.mean:.2%}"
-        say(said)
+        speak(said)
     if rows := found.gain_rows():
         say()
         print_table(spoken(rows, names=(0,)))
     for warning in got.warnings:
-        say(f"warning: {warning}")
+        speak(f"warning: {warning}")
     for label, one in fits.items():
         for warning in one.warnings:
-            say(f"warning: {label}: {warning}")
+            speak(f"warning: {label}: {warning}")

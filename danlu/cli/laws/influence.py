@@ -20,7 +20,7 @@ from danlu.cli.laws.columns import (
     minimised,
     reading,
 )
-from danlu.cli.output import print_json, print_table, say, spoken
+from danlu.cli.output import print_json, print_table, say, speak, spoken
 from danlu.cli.working import Working
 
 
@@ -94,7 +94,7 @@ def influence(
         } | got.json())  # fmt: skip
         return
     for note in got.notes:
-        say(note)
+        speak(note)
     say()
     heads = ("", "leverage", "residual, in s", "moves by, in errors", *found.names, *wanted.names)
     rows: list[tuple[str, ...]] = [heads]
@@ -109,7 +109,7 @@ def influence(
             ))  # fmt: skip
     print_table(spoken(rows))
     for warning in warnings:
-        say(f"warning: {warning}")
+        speak(f"warning: {warning}")
 
 
 def _numbers(values: Any) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from danlu.cli.laws.columns import AsJson, Far, amount
-from danlu.cli.output import Force, print_json, print_table, say, tell
+from danlu.cli.output import Force, inform, print_json, print_table, say, speak, spoken
 
 if TYPE_CHECKING:
     from danlu.lab.planned import Planned
@@ -158,12 +158,12 @@ def plan(
         return
     say(f"{made.basis.law.formula}, {made.basis.source}")
     for i, warning in enumerate(warnings):
-        say(f"{'' if i else chr(10)}warning: {warning}")
+        speak(f"{'' if i else chr(10)}warning: {warning}")
     for heading, rows in _sections(made, run):
-        say(f"\n{heading}")
-        print_table(rows, indent="  ", drop=(3,))
+        speak(f"\n{heading}")
+        print_table(spoken(rows), indent="  ", drop=(3,))
     if report is not None:
-        say(f"drawn in {report}")
+        speak(f"drawn in {report}")
     if run is not None:
         say(f"\n{run.command}")
 
@@ -201,7 +201,7 @@ def _run(made: Plan, words: list[str], room: float) -> tuple[Planned | None, lis
         if Path(words[0]).suffix in (".json", ".csv"):
             raise LawError(f"{words[0]} is no experiment to train; to plan by a fit: --by {words[0]}")
         resolve(words)  # raises what is wrong with them, before anything is said
-        tell(f"counting the memory of {words[0]}")
+        inform(f"counting the memory of {words[0]}")
     try:
         return planned(made, words, room), []
     except DanluError as error:
@@ -265,8 +265,8 @@ def _print_published(made: Plan, others: list[Any]) -> None:
     from danlu.laws.plan.published import LEFT_OUT
 
     say(f"{float(made.run.training):.4g} FLOP")
-    print_table(_published(others), drop=(6, 5))
-    say(LEFT_OUT)
+    print_table(spoken(_published(others), names=(0, 6)), drop=(6, 5))
+    speak(LEFT_OUT)
 
 
 def _json(made: Plan, run: Planned | None, others: list[Any], warnings: list[Any]) -> dict[str, Any]:

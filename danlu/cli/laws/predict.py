@@ -19,7 +19,7 @@ from danlu.cli.laws.columns import (
     together,
 )
 from danlu.cli.laws.places import At, Columns, joined, read_places
-from danlu.cli.output import print_json, print_table, say, speak, spoken
+from danlu.cli.output import print_json, print_table, speak, spoken
 from danlu.files.numbers import rounded
 
 
@@ -73,7 +73,7 @@ def predict(
         print_json("laws predict", found.json())
         return
     for note in notes:
-        say(note)
+        speak(note)
     _print(found)
 
 
@@ -120,7 +120,7 @@ def _fit(
 def _print(found: Any) -> None:
     law, places = found.law, found.places
     names = list(dict.fromkeys((*law.columns, *(name for name in ("n", "d", "c") if name in places))))
-    say(f"{law.title}\n{law.formula}\n")
+    speak(f"{law.title}\n{law.formula}\n")
     rows = [(*names, law.target, "the law, 95 %", "a new run, 95 %")]
     for i in range(places.size):
         mean, run = (
@@ -133,7 +133,7 @@ def _print(found: Any) -> None:
         speak(f"warning: {warning}")
     print_table(spoken(rows))
     for said in dict.fromkeys(filter(None, found.said)):
-        say(f"measured: {said}")
+        speak(f"measured: {said}")
 
 
 def _number(value: float) -> str:

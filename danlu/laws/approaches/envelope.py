@@ -130,7 +130,7 @@ def envelope(
         d=np.exp(at - log_n - made.factor[winner]),
         loss=np.exp(table[winner, np.flatnonzero(kept)]),
     )
-    notes = [f"{runs} curves of {points.size} points; {len(np.unique(log_n))} sizes are the best somewhere"]
+    notes = [f"{runs} curves of {points.size} points, {len(np.unique(log_n))} sizes the best somewhere"]
     return frontier("envelope", np.array(lines), optima, notes=notes, level=level)
 
 

@@ -21,6 +21,7 @@ METHODS: tuple[Method, ...] = ("parabola", "akima")
 CENTRE = 0.25
 # Of the noisy profiles of a budget, at least this share must have an optimum inside the sampled sizes.
 INSIDE = 0.5
+TOLD = 4  # budgets of which a sentence says why they have no optimum
 FEWEST_SIZES = 4  # of a profile
 FEWEST_REPEATS = 3  # degrees of freedom from which on repeats tell the noise
 MIXED = 0.05  # of the loss; seeds differ by 3.5 % at most (Choshen et al. 2024, arXiv:2410.11840)
@@ -163,7 +164,8 @@ def of_profiles(
         draws.append(best.copies)
         weights.append(best.weight if weighted else 1.0)
     if len(rows) < 2:
-        told = "; ".join(refused)
+        more = [f"and {len(refused) - TOLD} more"] if len(refused) > TOLD else []
+        told = "; ".join([*refused[:TOLD], *more])
         raise LawError(f"IsoFLOP profiles need optima of two budgets, not {len(rows)}{told and ': ' + told}")
     log_c, log_n, log_d, loss = np.array(rows).T
     copies, count = np.array(draws).T, len(rows)
