@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from html import unescape
 
 NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?(?![\w])")
-COMMAND = re.compile(r"(?:danlu|python) [a-z].*|`[^`]*`|[!-~]*[./_=][!-~]*")  # commands, code, files, fields
+# commands, options, code, files, fields
+COMMAND = re.compile(r"(?:danlu|python) [a-z].*|--[a-z][!-~]*(?: [!-~]+)?|`[^`]*`|[!-~]*[./_=][!-~]*")
 WORDS = re.compile(r"\b[a-z]{2,}(?:[ -][a-z]+)+\b|^[a-z]{3,}$")
 
 

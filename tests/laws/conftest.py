@@ -4,15 +4,43 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from danlu.draw.phrases import chinese
 from danlu.laws import Points
+from danlu.laws.base import LAWS
+from danlu.laws.errors import Warned
+from tests.chinese import left
 
+# That say why by an error, which is in English.
+BY_AN_ERROR = (
+    "no intervals: ",
+    "the extrapolation is not scored: ",
+    "no command to train: ",
+    " is left out: ",
+)
+NAMES = (*LAWS, "loss", "accuracy", "perplexity")
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _no_warning_is_without_its_chinese(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of each warning that a test here brings about."""
+    made = list[str]()
+    new = Warned.__new__
+
+    def noted(cls: type[Warned], code: str, text: object) -> Warned:
+        made.append(str(text))
+        return new(cls, code, text)
+
+    monkeypatch.setattr(Warned, "__new__", noted)
+    yield
+    said = [chinese(text) for text in dict.fromkeys(made) if not any(why in text for why in BY_AN_ERROR)]
+    assert {text: found for text in said if (found := left([text], NAMES))} == {}
 
 
 @pytest.fixture(scope="session")
