@@ -52,7 +52,7 @@ _TRACE = {"value": float, "error": float, "samples": int}
 _ZEROS = {"pairs": [[float]], "same": _NUMBER, "other": _NUMBER, "whole": float}
 _READ = {
     "columns": {...: {"name": str, "unit": str, "factor": _NUMBER, "why": str}}, "skipped": int,
-    "where": [str], "notes": [str],
+    "where": [str], "notes": [str], "folders": [str],
 }  # fmt: skip
 _LAW = {
     "law": str, "title": str, "formula": str, "text": str, "paper": str, "columns": [str], "target": str,

@@ -266,8 +266,8 @@ def laws(request: Request) -> Response:
 
 def law(request: Request) -> Response:
     """One of them."""
-    papers = planned.papers(place_of(request))
-    found = next((one for one in papers if one.id == request.path_params["id"]), None)
+    place = place_of(request)
+    found = next((one for one in planned.papers(place) if one.id == request.path_params["id"]), None)
     if found is None:
         raise HTTPException(404)
-    return html(request, "law.html", one=found)
+    return html(request, "law.html", one=found, evidence=planned.evidence(place, found))

@@ -4,7 +4,8 @@ them, and the ladders among the studies."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from danlu.files.errors import FileError
 from danlu.files.json import misfit, read_object
 from danlu.files.numbers import duration, rounded
 from danlu.files.read import MIB
+from danlu.lab.reading.run import Run
 from danlu.lab.reading.table import said
 from danlu.watch.place import Place, StudyFolder, id_of
 
@@ -25,7 +27,7 @@ FIT = {
     "law": str, "points": int, "parameters": {...: _NUMBER},
     "intervals": ({...: {**_ENDS, "error": _NUMBER}}, None), "ranges": ({...: [float]}, None),
     "audit": ({"dependence": {"text": str}, "findings": [{"text": str}]}, None),
-    "hold_out": (dict, None), "warnings": _TEXTS,
+    "hold_out": (dict, None), "warnings": _TEXTS, "folders": ([str], None),
 }  # fmt: skip
 PREDICTION = {
     "law": str, "target": str, "warnings": _TEXTS,
@@ -55,8 +57,9 @@ Rows = Sequence[Sequence[str]]
 
 @dataclass(frozen=True)
 class Paper:
-    """A file of a law or a plan. ``what`` it is; ``short``: what it says; ``evidence``: addresses and names
-    of what it rests on; ``tables``: heading, rows, how many of them are said in the page's language."""
+    """A file of a law or a plan. ``what`` it is; ``short``: what it says; ``by``: the file that it rests on;
+    ``runs``: the folders of its points' runs, both by name; ``tables``: heading, rows, how many of them are
+    said in the page's language."""
 
     id: str
     name: str
@@ -65,29 +68,48 @@ class Paper:
     tables: Sequence[tuple[str, Rows, int]] = ()
     warnings: Sequence[str] = ()
     audit: Sequence[str] = ()
-    evidence: Sequence[tuple[str, str]] = field(default_factory=list)
+    by: str = ""
+    runs: Sequence[str] = ()
     command: str = ""
 
 
 def papers(place: Place) -> list[Paper]:
     """Those of the folder, by the names of their files."""
-    files = {}
+    found = []
     for path in sorted(place.folder.glob("*.json"))[:MOST]:
         try:
-            if path.is_file() and place.holds(path) and path.stat().st_size < LARGEST:
-                files[path] = read_object(path)
+            at = path.stat()
+            if path.is_file() and place.holds(path) and at.st_size < LARGEST:
+                found.append(_paper(path, (at.st_mtime_ns, at.st_size, at.st_ino)))
         except (OSError, FileError):
             continue
-    named = {path.name: f"/laws/{id_of(path)}" for path in files}
-    found = []
-    for path, content in files.items():
-        kind = str(content.get("schema", "")).rpartition("/")[0]
-        if kind in KINDS and not misfit(content, (shape := KINDS[kind][0])):
-            found.append(KINDS[kind][1](path, dict.fromkeys(shape) | content, named))
-    return found
+    return [one for one in found if one is not None]
 
 
-def _fit(path: Path, fit: Mapping[str, Any], _: Mapping[str, str]) -> Paper:
+@lru_cache(maxsize=2 * MOST)
+def _paper(path: Path, _: tuple[int, ...]) -> Paper | None:
+    """What the file holds, read once while it is as it was; None where that is no law and no plan."""
+    content = read_object(path)
+    kind = str(content.get("schema", "")).rpartition("/")[0]
+    if kind not in KINDS or misfit(content, (shape := KINDS[kind][0])):
+        return None
+    return KINDS[kind][1](path, dict.fromkeys(shape) | content)
+
+
+def evidence(place: Place, paper: Paper) -> list[tuple[str, str]]:
+    """What it rests on, as far as that is here: addresses and names of a file and of runs."""
+    files = [(f"/laws/{one.id}", one.name) for one in papers(place) if one.name == paper.by]
+    by_name = place.by_name()
+    runs = [by_name[name] for name in paper.runs if name in by_name]
+    return [*files, *((f"/run/{id_of(run.path)}", place.shown(run.path)) for run in runs[:SHOWN])]
+
+
+def of_run(place: Place, run: Run) -> list[Paper]:
+    """The laws that have a point of the run."""
+    return [one for one in papers(place) if run.path.name in one.runs]
+
+
+def _fit(path: Path, fit: Mapping[str, Any]) -> Paper:
     ends = fit["intervals"] or {}
     head = ("parameter", "value", "95 % from", "to", "standard error")
     rows = [
@@ -109,11 +131,12 @@ def _fit(path: Path, fit: Mapping[str, Any], _: Mapping[str, str]) -> Paper:
     texts = [audit["dependence"]["text"], *(one["text"] for one in audit["findings"])]
     return Paper(
         id_of(path), path.name, "A fit", f"{fit['law']}, {fit['points']} points", tables, _texts(fit),
-        [text for text in texts if text], command=f"danlu laws plan --by {path.name}",
+        [text for text in texts if text], runs=[Path(run).name for run in fit["folders"] or ()],
+        command=f"danlu laws plan --by {path.name}",
     )  # fmt: skip
 
 
-def _prediction(path: Path, found: Mapping[str, Any], _: Mapping[str, str]) -> Paper:
+def _prediction(path: Path, found: Mapping[str, Any]) -> Paper:
     head = ("where", "value", "law: 95 % from", "to", "a run: 95 % from", "to")
     rows = [
         (", ".join(f"{name} {_shown(x)}" for name, x in one["at"].items()), _shown(one["value"]),
@@ -126,23 +149,22 @@ def _prediction(path: Path, found: Mapping[str, Any], _: Mapping[str, str]) -> P
     return Paper(id_of(path), path.name, "A prediction", short, tables, _texts(found), [*audit])
 
 
-def _plan(path: Path, found: Mapping[str, Any], named: Mapping[str, str]) -> Paper:
+def _plan(path: Path, found: Mapping[str, Any]) -> Paper:
     rows = [
         (one["name"], *(_shown(one[key]) for key in ("value", "low", "high")), one["unit"], one["source"])
         for one in found["plan"][:SHOWN]
     ]
     head = ("quantity", "value", "95 % from", "to", "unit", "by")
-    by = Path(found["by"]).name
-    evidence = [(named[by], by)] if by in named else []
     given = ", ".join(f"{name} {_shown(value)}" for name, value in found["given"].items())
     tables, command = [("The plan", [head, *rows], ALL)], (found["train"] or {}).get("command", "")
     short = f"{found['law']}, {given}"
     return Paper(
-        id_of(path), path.name, "A plan", short, tables, _texts(found), evidence=evidence, command=command
-    )
+        id_of(path), path.name, "A plan", short, tables, _texts(found), by=Path(found["by"]).name,
+        command=command,
+    )  # fmt: skip
 
 
-def _devices(path: Path, found: Mapping[str, Any], _: Mapping[str, str]) -> Paper:
+def _devices(path: Path, found: Mapping[str, Any]) -> Paper:
     facts = [(name, said(value)) for name, value in found.items() if not isinstance(value, dict | list | str)]
     facts += [
         (f"{name}.{key}", duration(inner) if key == "seconds" else said(inner))
@@ -153,7 +175,7 @@ def _devices(path: Path, found: Mapping[str, Any], _: Mapping[str, str]) -> Pape
     return Paper(id_of(path), path.name, "A plan for devices", short, [("All", [("", ""), *facts], 0)])
 
 
-Reader = Callable[[Path, Mapping[str, Any], Mapping[str, str]], Paper]
+Reader = Callable[[Path, Mapping[str, Any]], Paper]
 KINDS: dict[str, tuple[dict[str, Any], Reader]] = {
     "danlu.laws.fit": (FIT, _fit),
     "danlu.laws.predict": (PREDICTION, _prediction),

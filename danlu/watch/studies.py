@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from danlu.lab.reading.table import said as told
 from danlu.lab.statistics import paired
 from danlu.lab.study import REPORT, RESULT
 from danlu.lab.trial.answer import EQUAL
+from danlu.lab.trial.kept import FILE as PAIRS
 from danlu.lab.trial.kept import kept
 from danlu.watch.page import address
 from danlu.watch.place import Place, StudyFolder, id_of
@@ -174,12 +176,8 @@ class Members:
 
 def members(place: Place, study: StudyFolder, found: Any) -> Members:
     """The runs that the study names and that are there: of its pairs, its trials, its rungs."""
-    names = [run[side] for row in kept(study.path) for run in row["runs"] for side in ("baseline", "variant")]
-    if not misfit(found, NAMED):
-        names += [run["run"] for run in found.get("runs") or ()]
-        names += [folder for trial in found.get("trials") or () for folder in trial.get("folders") or ()]
     by_name = place.by_name()
-    runs = [by_name[name] for name in dict.fromkeys(Path(name).name for name in names) if name in by_name]
+    runs = [by_name[name] for name in _named(study.path, found) if name in by_name]
     some = runs[:MEMBERS]
     fields = differing(some)[:FIELDS]
     short = short_names(fields, dict.fromkeys(name for run in some for name in run.fields))
@@ -190,6 +188,32 @@ def members(place: Place, study: StudyFolder, found: Any) -> Members:
     first = [("run", id_of(run.path)) for run in runs[:COMPARED]]
     compare = address("/compare", first) if len(first) > 1 else ""
     return Members(["run", "state", *short.values()], rows, len(runs), compare)
+
+
+def _named(study: Path, found: Any) -> list[str]:
+    """The runs that the study names, by the names of their folders, each once."""
+    names = [run[side] for row in kept(study) for run in row["runs"] for side in ("baseline", "variant")]
+    if not misfit(found, NAMED):
+        names += [run["run"] for run in found.get("runs") or ()]
+        names += [folder for trial in found.get("trials") or () for folder in trial.get("folders") or ()]
+    return list(dict.fromkeys(Path(name).name for name in names))
+
+
+def of_run(place: Place, run: Run) -> list[StudyFolder]:
+    """The studies that name the run, the last changed first."""
+    name = run.path.name
+    return [one for one in place.studies() if name in _names(place, one.path, _stamps(one.path))]
+
+
+def _stamps(study: Path) -> tuple[int, ...]:
+    """Others, where the files that name its runs are others."""
+    files = (study / PAIRS, study / RESULT)
+    return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in files)
+
+
+@lru_cache(maxsize=1000)
+def _names(place: Place, study: Path, _: tuple[int, ...]) -> frozenset[str]:
+    return frozenset(_named(study, result(place, StudyFolder(study, {}))))
 
 
 # ---------------------------------------------------------------- verdicts

@@ -72,6 +72,8 @@ def runs(request: Request) -> Response:
 
 def run(request: Request) -> Response:
     """One run."""
+    from danlu.watch import planned, studies  # with every specification
+
     place, run = place_of(request), run_of(request)
     query = request.query_params
     mark = mark_of(
@@ -110,6 +112,10 @@ def run(request: Request) -> Response:
         fields=one.fields(run),
         sample=one.sample(run),
         made=one.made(place, run),
+        belongs=[
+            *((f"/studies/{study.id}", study.name) for study in studies.of_run(place, run)),
+            *((f"/laws/{law.id}", law.name) for law in planned.of_run(place, run)),
+        ],
         others=[place.shown(other.path) for other in place.runs()[:SUGGESTED] if other.path != run.path],
     )
 

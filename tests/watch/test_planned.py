@@ -11,11 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from danlu.cli.main import app
-from danlu.files.json import write_json
+from danlu.files.json import read_object, write_json
+from danlu.lab.trial.kept import keep
+from danlu.watch import planned
 from danlu.watch.place import id_of
 from tests.lab.reading.folders import make_run
 from tests.watch.pages import Page, client, page
-from tests.watch.test_pages import sweep_result, trial
+from tests.watch.test_pages import BITS, sweep_result, trial
 
 E, A, B, ALPHA, BETA = 1.8, 480.0, 2100.0, 0.35, 0.37
 FIT: dict[str, Any] = {
@@ -186,6 +188,72 @@ def test_a_trial_and_a_sweep_link_their_runs(tmp_path: Path) -> None:
     found = page(tmp_path, f"/studies/{id_of(study)}")
     assert links(found) == [f"/run/{id_of(pool / name)}" for name in ("base-0", "x-1")]
     assert "seed" in found.tables[-1][0]
+
+
+def test_a_study_over_sizes_links_its_runs(tmp_path: Path) -> None:
+    study, pool = tmp_path / "studies" / "across-x", tmp_path / "studies" / "runs"
+    rungs = {}
+    for level in range(2):
+        words = f"nano model.layers={level + 1}"
+        b, v = (make_run(pool / f"{side}-{level}", words, [3.0, 2.0]) for side in ("base", "x"))
+        rungs["+x", f"rung {level}"] = [(0, b, v)]
+    study.mkdir(parents=True)
+    write_json(study / "study.json", {"verb": "try", "across_scale": True})
+    keep(study, BITS, rungs)
+    found = page(tmp_path, f"/studies/{id_of(study)}")
+    every = {f"/run/{id_of(pool / f'{side}-{level}')}" for side in ("base", "x") for level in range(2)}
+    assert set(links(found)) == every and "over steps" not in found.text
+
+
+def belongs(folder: Path, run: Path) -> list[str]:
+    """The addresses to which the page of a run links as what it belongs to."""
+    places = [str(at["href"]) for at in page(folder, f"/run/{id_of(run)}").all("a")]
+    return [place for place in places if place.startswith(("/studies/", "/laws/"))]
+
+
+def test_a_run_links_what_it_belongs_to(tmp_path: Path) -> None:
+    study, pool = trial(tmp_path, 1), tmp_path / "studies" / "runs"
+    alone = make_run(tmp_path / "runs" / "alone", "nano", [3.0])
+    assert (
+        belongs(tmp_path, pool / "base-0") == [f"/studies/{id_of(study)}"] and belongs(tmp_path, alone) == []
+    )
+    write_json(tmp_path / "law.json", {**FIT, "folders": ["runs/alone", "studies/runs/x-0", "elsewhere/gone"]})
+    law_of = f"/laws/{id_of(tmp_path / 'law.json')}"
+    assert belongs(tmp_path, alone) == [law_of]
+    assert belongs(tmp_path, pool / "x-0") == [f"/studies/{id_of(study)}", law_of]
+    assert set(links(law(tmp_path, "law.json"))) == {f"/run/{id_of(pool / 'x-0')}", f"/run/{id_of(alone)}"}
+    (study / "pairs.json").unlink()
+    assert belongs(tmp_path, pool / "base-0") == []
+
+
+def test_a_fit_names_the_runs_of_its_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = []
+    for k, n in enumerate((1e3, 1e4, 1e5, 1e6)):
+        runs.append(make_run(tmp_path / "runs" / f"size-{k}", "nano", [3.0 - k / 2]))
+        write_json(runs[-1] / "summary.json", {"parameters": int(n), "state": "finished"})
+        row = {"step": 9, "tokens": int(20 * n), "held_out_loss": 2 + 5 / n**0.2}
+        (runs[-1] / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    printed(tmp_path, "law.json", "laws", "fit", "runs", "--law", "kaplan-n", "--resamples", "0")
+    assert set(links(law(tmp_path, "law.json"))) == {f"/run/{id_of(run)}" for run in runs}
+
+
+def test_a_file_is_read_once_while_it_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "law.json", FIT)
+    write_json(tmp_path / "other.json", {"schema": "danlu.try/1"})
+    read: list[str] = []
+
+    def noted(path: Path) -> dict[str, Any]:
+        read.append(path.name)
+        return read_object(path)
+
+    monkeypatch.setattr(planned, "read_object", noted)
+    page(tmp_path, "/laws")
+    assert law(tmp_path, "law.json").tables[0][1][1] == "1.69"
+    assert sorted(read) == ["law.json", "other.json"]
+    write_json(tmp_path / "law.json", {**FIT, "parameters": {"E": 1.5, "A": None}})
+    assert law(tmp_path, "law.json").tables[0][1][1] == "1.5"
+    assert sorted(read) == ["law.json", "law.json", "other.json"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ where it has no chance left to be shown better (a gate), unless all rungs are as
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
 from danlu.lab.trial.arms import Idea, not_of_rates, read_sides
 from danlu.lab.trial.cost import AROUND, Cost, on_cores
+from danlu.lab.trial.kept import keep
 from danlu.lab.trial.question import PAIRS, bed_of, label, plain
 from danlu.lab.trial.sides import Runs, Side
 from danlu.lab.trial.timing import TIMING, Ratio
@@ -120,6 +121,7 @@ class Climb:
         self.sides: dict[str, list[tuple[float, Rated]]] = {name: [] for name in ("", *self._names)}
         self.found: dict[str, list[AtRung]] = {name: [] for name in self._names}
         self.stopped: dict[str, int] = {}
+        self.pairs: dict[tuple[str, str], list[tuple[int, Path, Path]]] = {}
         path = study.path / MEMORY
         self.times: dict[str, Any] = read_object(path, REMEMBERED) if path.exists() else {}
 
@@ -160,6 +162,7 @@ class Climb:
             seeds = self._seeds(rung)
             at = {name: self.sides[name][-1][1] for name in ("", *(idea.name for idea in going))}
             run = {name: side_of(self.question.on, name, rated.experiment) for name, rated in at.items()}
+            self._keep(rung, run, seeds)
             self.runs.carry_out((side, seed) for seed in seeds for side in run.values())
             values = {name: tuple(self.runs.metric(s, seed) for seed in seeds) for name, s in run.items()}
             for idea in going:
@@ -175,6 +178,14 @@ class Climb:
                     continue
                 if at[""].why or at[name].why or (self.question.gates and self._futile(name)):
                     self.stopped[name] = rung.level
+
+    def _keep(self, rung: Rung, run: Mapping[str, Side], seeds: Sequence[int]) -> None:
+        """Write down which runs the pairs are of, those of this rung too."""
+        folder, baseline = self.runs.folder, run[""]
+        for name in run.keys() - {""}:
+            pairs = [(seed, folder(baseline, seed), folder(run[name], seed)) for seed in seeds]
+            self.pairs[name, f"rung {rung.level}"] = pairs
+        keep(self.study.path, self.metric, self.pairs)
 
     def _rate(self, rung: Rung, going: Sequence[Idea]) -> None:
         """Each side's rate at the rung."""

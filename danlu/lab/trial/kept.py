@@ -11,7 +11,6 @@ from typing import Any
 
 from danlu.files.errors import FileError
 from danlu.files.json import misfit, read_json, write_json
-from danlu.lab.trial.findings import At
 from danlu.spec.metrics import Metric
 
 FILE = "pairs.json"
@@ -24,10 +23,10 @@ SHAPE = [{
 def keep(
     study: Path,
     metric: Metric,
-    found: Mapping[tuple[str, At], Iterable[tuple[int, Path, Path]]],
+    found: Mapping[tuple[str, str], Iterable[tuple[int, Path, Path]]],
 ) -> None:
-    """Write down the folders of baseline and variant, by idea, equality and seed; runs are named by the name
-    of their folder in the pool. They need not be there yet."""
+    """Write down the folders of baseline and variant, by idea, equality (or rung) and seed; runs are named by
+    the name of their folder in the pool. They need not be there yet."""
     rows: list[dict[str, Any]] = [
         {
             "idea": idea, "at": at, "metric": metric.name, "unit": metric.unit, "better": metric.better,

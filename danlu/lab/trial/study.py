@@ -175,8 +175,8 @@ class _Trial:
         """Write down which runs the pairs are of."""
         folder = self.runs.folder
         found = {
-            key: [(seed, folder(self.baseline, seed), folder(side, seed)) for seed in seeds]
-            for key, (side, seeds) in asked.items()
+            (idea, str(at)): [(seed, folder(self.baseline, seed), folder(side, seed)) for seed in seeds]
+            for (idea, at), (side, seeds) in asked.items()
             if side is not None
         }
         keep(self.study.path, self.metrics[0], found)

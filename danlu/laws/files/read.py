@@ -89,10 +89,13 @@ class Read:
         return replace(self, points=self.points.take(which), notes=[*self.notes, note], table=table)
 
     def json(self) -> dict[str, Any]:
-        """``columns``, ``skipped``, ``where`` and ``notes``, as ``--json`` says them."""
+        """``columns``, ``skipped``, ``where`` and ``notes``, as ``--json`` says them; ``folders``: of the
+        runs that the points are of, by the column ``run``, where there is one."""
         columns = {name: asdict(column) for name, column in self.columns.items()}
         where = list(self.where)
-        return {"columns": columns, "skipped": self.skipped, "where": where, "notes": self.notes}
+        runs = [str(run) for run in self.table.get("run", ()) if run is not None]
+        said = {"columns": columns, "skipped": self.skipped, "where": where, "notes": self.notes}
+        return {**said, "folders": list(dict.fromkeys(runs))}
 
 
 def read(

@@ -13,6 +13,7 @@ from danlu.lab import ledger
 from danlu.lab.across import Question, try_across
 from danlu.lab.across.report import report
 from danlu.lab.across.terminal import details, sentence, table
+from danlu.lab.trial.kept import kept
 from danlu.spec.errors import DanluError
 
 ON = (
@@ -44,6 +45,11 @@ def test_an_idea_over_two_sizes(tmp_path: Path) -> None:
     (entry,) = ledger.read(tmp_path / "ledger.yaml")
     assert entry.verdict == idea.verdict and entry.regime is not None and entry.regime.early
     runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    pairs = kept(answer.study.path)  # for the page that follows it
+    assert [(row["idea"], row["at"], len(row["runs"])) for row in pairs] == [
+        ("+constant", "rung 0", 5), ("+constant", "rung 1", 5)
+    ]  # fmt: skip
+    assert {run[side] for row in pairs for run in row["runs"] for side in ("baseline", "variant")} <= {*runs}
     again = try_across(question, tmp_path, show=False, book=tmp_path / "ledger.yaml")
     assert again.json() == answer.json()
     assert misfit([one.json() for one in answer.ideas], SCHEMAS["try"].shape) == ""
