@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from danlu.lab.reading.comparison import Comparison
     from danlu.lab.reading.run import Run
 
-HEADS = ("run", "runs", "state", "code", "steps", "best", "time", "FLOPs")  # that are no fields
 GIVING_WAY = ("time", "steps", "state")  # columns that a narrow terminal does without
 SHOWN = 40  # rows of the table, if --limit says nothing else
 PATIENCE = 2.0  # seconds until the reading of many runs says how far it is
@@ -122,6 +121,8 @@ def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: in
 
 def _in_words(row: tuple[str, ...]) -> tuple[str, ...]:
     """A row of a comparison in the language of who asks; that of a field stays."""
+    from danlu.lab.reading.table import HEADS
+
     name, *cells = row
     ((said, *told),) = spoken([row])
     if name not in HEADS and ", " not in name:
@@ -131,6 +132,8 @@ def _in_words(row: tuple[str, ...]) -> tuple[str, ...]:
 
 def _headed(names: Sequence[str]) -> list[str]:
     """Headings in the language of who asks; names of fields stay."""
+    from danlu.lab.reading.table import HEADS
+
     (said,) = spoken([names])
     return [zh if name in HEADS else name for name, zh in zip(names, said, strict=True)]
 

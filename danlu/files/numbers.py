@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal
 
 SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}  # read, whatever the case
@@ -25,6 +26,11 @@ def three_digits(number: float) -> float:
 def scientific(number: float) -> str:
     """A number by its power of ten, no digit lost: 6e-5, 2.15e-4, 1e+20."""
     return f"{Decimal(repr(number)).normalize():e}"
+
+
+def power(number: str) -> str:
+    """A number's text with its power of ten as it is typed: 1e15 for 1e+15, 2e-7 for 2e-07."""
+    return re.sub(r"e([+-])0*(?=\d)", lambda found: f"e{found[1].removeprefix('+')}", number)
 
 
 def duration(seconds: float | None) -> str:

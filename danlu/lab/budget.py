@@ -28,6 +28,7 @@ _UNITS: dict[str, tuple[Unit, float]] = {
     "s": ("seconds", 1), "min": ("seconds", 60), "h": ("seconds", 3600),
 }  # fmt: skip
 SHORT, WARM = 40, 10  # updates of the run that measures the speed, and those of it that don't count
+MEASURING = f"measuring how long an update takes, by a short run of {SHORT} updates"
 
 
 @dataclass(frozen=True)

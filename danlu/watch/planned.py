@@ -11,7 +11,7 @@ from typing import Any
 
 from danlu.files.errors import FileError
 from danlu.files.json import misfit, read_object
-from danlu.files.numbers import duration, rounded
+from danlu.files.numbers import duration, power, rounded
 from danlu.files.read import MIB
 from danlu.lab.reading.run import Run
 from danlu.lab.reading.table import said
@@ -189,7 +189,7 @@ def _texts(found: Mapping[str, Any]) -> list[str]:
 
 
 def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.5g}".replace("e+0", "e").replace("e+", "e")
+    return "" if value is None else power(f"{value:.5g}")
 
 
 # ---------------------------------------------------------------- ladders

@@ -7,13 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from danlu.files.filters import value_of
-from danlu.files.numbers import SCALES, SUFFIXES, in_words, rounded, scientific
+from danlu.files.numbers import SCALES, SUFFIXES, in_words, power, rounded, scientific
 from danlu.lab.budget import Budget
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_power_of_ten_loses_no_digit(value: float) -> None:
     assert float(scientific(value)) == value
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(1, 17))
+def test_a_power_of_ten_is_as_it_is_typed(value: float, digits: int) -> None:
+    text = f"{value:.{digits}g}"
+    said = power(text)
+    assert float(said) == float(text)
+    assert "e+" not in said and "e0" not in said and "e-0" not in said and len(said) <= len(text)
 
 
 @pytest.mark.parametrize(("suffix", "scale"), SCALES)

@@ -214,10 +214,11 @@ def belongs(folder: Path, run: Path) -> list[str]:
 def test_a_run_links_what_it_belongs_to(tmp_path: Path) -> None:
     study, pool = trial(tmp_path, 1), tmp_path / "studies" / "runs"
     alone = make_run(tmp_path / "runs" / "alone", "nano", [3.0])
-    assert (
-        belongs(tmp_path, pool / "base-0") == [f"/studies/{id_of(study)}"] and belongs(tmp_path, alone) == []
+    assert belongs(tmp_path, pool / "base-0") == [f"/studies/{id_of(study)}"]
+    assert belongs(tmp_path, alone) == []
+    write_json(
+        tmp_path / "law.json", {**FIT, "folders": ["runs/alone", "studies/runs/x-0", "elsewhere/gone"]}
     )
-    write_json(tmp_path / "law.json", {**FIT, "folders": ["runs/alone", "studies/runs/x-0", "elsewhere/gone"]})
     law_of = f"/laws/{id_of(tmp_path / 'law.json')}"
     assert belongs(tmp_path, alone) == [law_of]
     assert belongs(tmp_path, pool / "x-0") == [f"/studies/{id_of(study)}", law_of]

@@ -22,8 +22,8 @@ from danlu.lab.across import rates
 from danlu.lab.across.answer import Across, AtRung, Look, Scaled, Verdict
 from danlu.lab.across.rates import Rated
 from danlu.lab.across.rungs import GROWTH, MOST, Rung, rungs
+from danlu.lab.budget import MEASURING, measure_pace
 from danlu.lab.budget import flops as flops_of
-from danlu.lab.budget import measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.limits import SEEDS, within
 from danlu.lab.queue import Outcome, Queue
@@ -142,6 +142,7 @@ class Climb:
             f"about {sum(runs)} runs at {len(runs)} sizes ({sizes} parameters), those that find the rates too"
         )
         queue = self.runs.queue
+        say(f"{MEASURING} at each size")
         paces = [measure_pace(queue, rung.baseline) / queue.faster(rung.baseline) for rung in self.planned]
         each = zip(runs, self.planned, paces, strict=True)
         seconds = AROUND * math.fsum(count * rung.updates * pace for count, rung, pace in each)

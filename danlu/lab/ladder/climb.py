@@ -14,7 +14,7 @@ from typing import Any
 
 from danlu.files.write import write_atomically
 from danlu.lab import evidence
-from danlu.lab.budget import Budget, measure_pace
+from danlu.lab.budget import MEASURING, Budget, measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.ladder.law import Run, ends, fitted, held_out, points_of
 from danlu.lab.ladder.plan import Pace, Plan, Rung, make_plan, pace_of
@@ -153,6 +153,7 @@ def _pace(shapes: Shapes, queue: Queue) -> Pace:
     small = shapes.of_size(max(large.parameters / PLANNED, shapes.smallest().parameters))
     if small.flops >= large.flops:
         small, large = large, shapes.of_size(large.parameters * PLANNED)
+    queue.say(f"{MEASURING} at two sizes")
     seconds = [measure_pace(queue, sized.experiment) for sized in (small, large)]
     return pace_of((small, large), seconds)
 

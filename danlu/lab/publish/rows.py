@@ -50,14 +50,16 @@ class Tail:
     folder: Path
     marks: list[Mark] = field(default_factory=list)
     _stamp: tuple[int, int, int] | None = field(default=None, init=False)
+    _rows: list[dict[str, Any]] | None = field(default=None, init=False)  # that the last ``news`` read
 
     def news(self) -> News:
         """What is new since the last look. Raises ``RunError`` for a damaged file."""
         path = self.folder / METRICS
         stamp = _stamp(path)
         if stamp is not None and stamp == self._stamp:
+            self._rows = None
             return News([])
-        rows = read(path)
+        rows = self._rows = read(path)
         self._stamp = stamp  # of before the reading: what was written meanwhile is looked for again
         marks = list(_marks(rows))
         same = _common(self.marks, marks)
@@ -70,9 +72,10 @@ class Tail:
         return News([flat(row) for row in rows[first:]], back)
 
     def all(self) -> list[Row]:
-        """Every row that the last ``news`` saw, and those written since."""
-        rows = read(self.folder / METRICS)
-        self.marks = list(_marks(rows))
+        """Every row that the last ``news`` saw; read again where that had found nothing new."""
+        if (rows := self._rows) is None:
+            rows = read(self.folder / METRICS)
+            self.marks = list(_marks(rows))
         return [flat(row) for row in rows]
 
 

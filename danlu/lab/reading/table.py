@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from danlu.files.json import finite
-from danlu.files.numbers import duration, scientific
+from danlu.files.numbers import duration, power, scientific
 from danlu.lab.reading.groups import Group, differing, short_names, shown
 from danlu.lab.reading.run import COUNTS, SEED, Run
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Rows = list[tuple[str, ...]]  # the headings first
 
 LONGEST = 32  # letters of a field's value
+# Headings that are no fields, of these tables and of a comparison (danlu.lab.reading.report).
+HEADS = ("run", "runs", "state", "code", "steps", "best", "time", "FLOPs")
 
 
 def run_rows(runs: Sequence[Run], columns: Sequence[str] = ()) -> Rows:
@@ -29,8 +31,7 @@ def run_rows(runs: Sequence[Run], columns: Sequence[str] = ()) -> Rows:
             *((run.name, *(_cell(run, name) for name in columns)) for run in runs),
         ]
     names = short_names(differing(runs), _fields(runs))
-    code = ("code",) if _tells(runs) else ()
-    head = ("run", "state", *code, "steps", _metric(runs), "best", "time", *names.values())
+    head, code = _head(("run",), runs, names.values())
     return [head, *(
         (run.name, run.state, *(_code(run) for _ in code), _steps(run), _score(run.metric),
          _score(run.best), duration(run.seconds), *(_cell(run, name) for name in names))
@@ -51,8 +52,7 @@ def group_rows(groups: Sequence[Group], columns: Sequence[str] = ()) -> Rows:
             ),
         ]
     names = short_names([name for name in differing(firsts) if name != SEED], _fields(firsts))
-    code = ("code",) if _tells(firsts) else ()
-    head = ("runs", "n", "state", *code, "steps", _metric(firsts), "best", "time", *names.values())
+    head, code = _head(("runs", "n"), firsts, names.values())
     return [head, *(
         (group.first.name, str(len(group.counted)), _states(group),
          *(_code(group.first) for _ in code), _steps(group.first),
@@ -60,6 +60,14 @@ def group_rows(groups: Sequence[Group], columns: Sequence[str] = ()) -> Rows:
          *(_cell(group.first, name) for name in names))
         for group in groups
     )]  # fmt: skip
+
+
+def _head(
+    first: tuple[str, ...], runs: Sequence[Run], names: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The headings, and that of the code alone, where it has a column."""
+    code = ("code",) if _tells(runs) else ()
+    return (*first, "state", *code, "steps", _metric(runs), "best", "time", *names), code
 
 
 def _code(run: Run) -> str:
@@ -123,7 +131,7 @@ def said(value: Any) -> str:
             return str(value)
         case float():
             tiny = value and not 1e-3 <= abs(value) < 1e15
-            return scientific(value).replace("e+", "e") if tiny else f"{value:.15g}"
+            return power(scientific(value)) if tiny else f"{value:.15g}"
         case list() | dict():
             return json.dumps(value)
     return str(value)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from danlu.lab.ledger.table import CONTROL
 from danlu.lab.referee.answer import Answer
-from danlu.lab.referee.findings import Finding
+from danlu.lab.referee.findings import Finding, Sides
 from danlu.lab.referee.words import count
 from danlu.lab.statistics import LEVEL
 from danlu.lab.statistics.multiverse import differing
@@ -50,7 +50,7 @@ def details(answer: Answer) -> Iterator[str]:
             yield f"  to decide: {step['command']} ({runs}, {time_of(cost['seconds'])})"
     if any(finding.gains for finding in answer.findings):
         yield "gain: how many times its compute the baseline needs to be as good as the idea"
-    if answer.findings:
+    if any(finding.sides.differences for finding in answer.findings):
         yield f"e: evidence that there is a difference; {1 / (1 - LEVEL):.0f} or more is strong"
     yield from (f"early: {why}" for why in answer.early)
     if answer.findings and answer.in_regime is None:
@@ -77,6 +77,9 @@ def numbers(finding: Finding) -> Iterator[str]:
             gain = f"no gain is known, as {one['why']};"
         yield f"  {one['rung']}: {gain} difference {one['difference']:+.4g}, {count(one['pairs'], 'pair')}"
     sides = finding.sides
+    if not sides.differences:
+        yield f"  {_unfinished(sides)}"
+        return
     how = {
         "paired": f"in pairs: the values of a seed correlate, {sides.correlation or 0:.2f}",
         "unpaired": "unpaired: runs of one seed have nothing in common",
@@ -88,6 +91,17 @@ def numbers(finding: Finding) -> Iterator[str]:
     if finding.verdict in ("better", "worse") and finding.severity:
         tested = ", ".join(f"{value:.2f} at {bound}" for bound, value in finding.severity.items())
         yield f"  severity: {tested}"
+
+
+def _unfinished(sides: Sides) -> str:
+    """Why nothing was compared, and what to do."""
+    ended = [any(run.end == "ended" for run in side) for side in (sides.baseline, sides.variant)]
+    who = {(True, False): sides.idea, (False, True): "the baseline"}.get((ended[0], ended[1]), "either side")
+    if all(ended):
+        return "nothing was compared: no pair finished; ask for more pairs, or lower the rates"
+    return (
+        f"nothing was compared: no run of {who} finished; lower its rate, or let the referee tune it (tune)"
+    )
 
 
 def time_of(seconds: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from danlu.files.numbers import in_words
+from danlu.files.numbers import in_words, power
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Outcome
 from danlu.lab.trial.question import Question
@@ -44,7 +44,7 @@ class Cost:
     def words(self) -> str:
         """In a line."""
         rates = f", {self.tuning} of them to find the rates" if self.tuning else ""
-        flops = f"{self.flops:.2g}".replace("e+", "e")
+        flops = power(f"{self.flops:.2g}")
         return f"{self.runs} runs{rates}; they took {in_words(self.seconds)} together, {flops} FLOPs"
 
     def json(self) -> dict[str, Any]:

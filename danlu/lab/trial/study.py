@@ -11,7 +11,7 @@ from typing import Any
 from danlu import spec
 from danlu.files.json import read_object, write_json
 from danlu.lab import ledger
-from danlu.lab.budget import Budget, measure_pace
+from danlu.lab.budget import MEASURING, Budget, measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Queue
 from danlu.lab.queue.executors import cores
@@ -202,6 +202,7 @@ class _Trial:
     def _pace(self, baseline: spec.Experiment) -> float:
         """Seconds of an update of the baseline, measured once."""
         if self.memory.get("seconds_per_step") is None:
+            self.runs.queue.say(MEASURING)
             self.remember(seconds_per_step=measure_pace(self.runs.queue, baseline))
         return float(self.memory["seconds_per_step"])
 

@@ -6,11 +6,13 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from danlu.lab.publish import rows as rows_of
 from danlu.lab.publish.rows import Row, Tail, flat
-from danlu.train.metrics import MetricsFile, truncate_after
+from danlu.train.metrics import MetricsFile, read, truncate_after
 
 
 def write(path: Path, rows: list[dict[str, object]], torn: str = "") -> None:
@@ -20,6 +22,18 @@ def write(path: Path, rows: list[dict[str, object]], torn: str = "") -> None:
 def test_a_row_is_its_numbers() -> None:
     row = flat({"step": 3, "loss": math.nan, "why": "x", "done": True, "inside": {"a/0": 1.0, "b": "NaN?"}})
     assert list(row) == ["step", "loss", "inside/a/0"] and math.isnan(row["loss"])
+
+
+def test_a_file_is_read_once_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Path] = []
+    monkeypatch.setattr(rows_of, "read", lambda path: looks.append(path) or read(path))
+    path = tmp_path / "metrics.jsonl"
+    write(path, [{"step": 1}])
+    tail = Tail(tmp_path)
+    assert tail.news().rows == tail.all() == [{"step": 1}] and len(looks) == 1
+    write(path, [{"step": 1}, {"step": 2}])
+    assert tail.news().rows == [{"step": 2}] and tail.all() == [{"step": 1}, {"step": 2}] and len(looks) == 2
+    assert not tail.news() and len(tail.all()) == 2  # of a file that is as it was nothing is kept
 
 
 def test_nan_is_text_in_the_file_and_a_number_here(tmp_path: Path) -> None:

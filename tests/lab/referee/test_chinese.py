@@ -57,6 +57,15 @@ CASES: dict[str, list[Finding]] = {
     "equivalent": find([sides(TINY)], LOSS, 0.05, looking=False),
     "the same": find([sides([0.0] * 5)], LOSS, None, looking=False),
     "all diverged": find([sides(BETTER, "ddddd")], LOSS, None, looking=False),
+    "the baseline diverged": find(
+        [replace(one := sides(BETTER, "ddddd"), baseline=one.variant, variant=one.baseline)],
+        LOSS,
+        None,
+        looking=False,
+    ),
+    "both diverged": find(
+        [replace(one := sides(BETTER, "ddddd"), baseline=one.variant)], LOSS, None, looking=False
+    ),
     "one diverged": find([sides(BETTER, "d")], LOSS, None, looking=False),
     "one failed": find([sides(BETTER, "  f")], LOSS, None, looking=False),
     "equivalent but for one": find([sides(TINY, "d")], LOSS, 0.05, looking=False),
@@ -84,6 +93,16 @@ def test_it_has_the_numbers_of_the_english_and_no_english(found: Answer, name: s
     check([asked(of), *details(of), *(cell for row in table(of) for cell in row)])
     page = report(of, "zh")
     assert '<html lang="zh-CN">' in page and left(texts(page), (*NAMES, of.question.plan.run)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [("all diverged", "idea"), ("the baseline diverged", "the baseline"), ("both diverged", "either side")],
+)  # fmt: skip
+def test_where_no_run_finished_that_is_said_and_what_to_do(found: Answer, name: str, who: str) -> None:
+    said = "\n".join(details(replace(found, findings=CASES[name])))
+    assert f"nothing was compared: no run of {who} finished" in said
+    assert "lower its rate" in said and "evidence" not in said
 
 
 def test_what_stands_around_a_verdict(found: Answer) -> None:
