@@ -7,22 +7,19 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 from danlu.cli.main import main
 from danlu.lab.queue import queue
-from danlu.lab.queue.carry_out import carry_out, to_task
-from danlu.lab.queue.executors import Event, Start
-from danlu.lab.queue.job import Job
 from danlu.lab.statistics import Interval
 from danlu.lab.trial import timing
 from danlu.lab.trial.timing import Ratio
 from danlu.spec import resolve
 from danlu.spec.replay import to_yaml
+from tests.lab.queue.here import Here
 from tests.lab.reading.folders import make_run
 from tests.train import small
 
@@ -47,35 +44,12 @@ note: a claim to be damaged
 """
 
 
-class Here:
-    """An executor that carries out every job in this process, at once."""
-
-    def __init__(self, *_: Any) -> None:
-        self._ended: list[Event] = []
-
-    def room(self, job: Job, wanted: int, jobs: int) -> int:
-        return 1
-
-    def devices(self, experiment: Any) -> str:
-        return "cpu"
-
-    def start(self, some: Sequence[Start], code: str) -> None:
-        for one in some:
-            self._ended.append(Event(one.job.hash, [carry_out(to_task(*one, code))]))
-
-    def events(self, seconds: float) -> list[Event]:
-        ended, self._ended = self._ended, []
-        return ended
-
-    def stop(self) -> None: ...
-
-
 @contextmanager
 def quick() -> Iterator[None]:
     """Without other processes, and without what is measured of the machine."""
     with ExitStack() as stack:
         stack.enter_context(small.quick())
-        stack.enter_context(patch.object(queue, "make", Here))
+        stack.enter_context(patch.object(queue, "make", lambda *_: Here()))
         ratio = Ratio(Interval(1.0, 0.99, 1.01), "not measured")
         stack.enter_context(patch.object(timing, "measure", lambda *_: ratio))
         yield

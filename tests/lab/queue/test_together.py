@@ -23,49 +23,16 @@ from danlu.lab.queue.executors import Event, Start
 from danlu.lab.queue.journal import JOURNAL, read
 from danlu.lab.queue.local import Local
 from danlu.lab.queue.together import carry_out_all
-from danlu.spec import Experiment, resolve
+from danlu.spec import resolve
 from danlu.train.callbacks import Callback
 from danlu.train.run import train
 from tests.lab.queue import studies
+from tests.lab.queue.here import Here
 from tests.lab.queue.moments import Moments
 from tests.lab.queue.population import Population
 from tests.train import small
 
 STEPS = 6
-
-
-class Here:
-    """An executor in this process. ``most``: jobs that it takes together. ``dies``: whether a process dies
-    of these seeds. ``kind``: of its devices."""
-
-    kind = "cpu"
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.events_: list[Event] = []
-        self.started: list[list[int]] = []
-
-    def room(self, job: Job, wanted: int, jobs: int) -> int:
-        return 0 if self.events_ else min(self.most, wanted)
-
-    def devices(self, experiment: Experiment) -> str:
-        return self.kind
-
-    def start(self, some: Sequence[Start], code: str) -> None:
-        self.started.append([one.job.experiment.train.seed for one in some])
-        first = some[0].job.hash
-        try:
-            ended = carry_out_all([to_task(*one, code) for one in some])
-        except MemoryError as error:
-            self.events_.append(Event(first, reason=str(error)))
-        else:
-            self.events_.append(Event(first, *json.loads(json.dumps(ended))))
-
-    def events(self, seconds: float) -> list[Event]:
-        found, self.events_ = self.events_, []
-        return found
-
-    def stop(self) -> None: ...
 
 
 @pytest.fixture(scope="module")
