@@ -66,8 +66,8 @@ def inform(text: str) -> None:
 
 
 def show_progress(text: str) -> None:
-    """A line on a terminal's stderr that the next one takes the place of."""
-    print(f"\r\x1b[K{escape(text, cell=True)}", end="", file=sys.stderr, flush=True)
+    """A line on a terminal's stderr that the next one takes the place of, in the language of who asks."""
+    print(f"\r\x1b[K{escape(_words()(text), cell=True)}", end="", file=sys.stderr, flush=True)
 
 
 def say_exactly(text: str) -> None:

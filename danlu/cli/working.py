@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Self
 
-from danlu.cli.output import show_progress, tell
+from danlu.cli.output import inform, show_progress
 
 PATIENCE = 2.0  # seconds before the first word
 LIVE_EVERY, PLAIN_EVERY = 0.1, 10.0  # between two, on a terminal and where no line can move
@@ -31,5 +31,5 @@ class Working:
         if now - self._last < wait:
             return
         line = f"{what}: {done:,} of {of:,}" if of else what
-        (show_progress if self._live else tell)(line)
+        (show_progress if self._live else inform)(line)
         self._last, self._shown = now, True

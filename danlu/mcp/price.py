@@ -80,12 +80,14 @@ def _(question: AcrossScale) -> Price:
     for experiment in (baseline, *variants.values()):
         check_values(experiment.model_dump(mode="json"))
     not_of_rates(baseline, variants)
-    grid, sides, runs, total = Grid(), 1 + len(variants), 1, flops(bounded(baseline, SHORT))
-    ratio = max(flops(bounded(one, SHORT)) for one in (baseline, *variants.values())) / total
+    grid, sides, runs, total = Grid(), 1 + len(variants), 0, 0.0
+    cost = [flops(bounded(one, SHORT)) for one in (baseline, *variants.values())]
+    ratio = max(cost) / cost[0]
     for rung in rungs(baseline, question.rungs):
         rates = len(BESIDE) if rung.level else (grid.points + BEYOND * EXTENSIONS) * grid.seeds
         count = sides * (rates + rung.pairs(question.seeds))
-        runs, total = runs + count, total + count * ratio * rung.flops
+        runs += 1 + count  # one that measures the pace
+        total += flops(bounded(rung.baseline, SHORT)) + count * ratio * rung.flops
     return Price(runs, total)
 
 

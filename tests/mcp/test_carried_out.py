@@ -16,6 +16,7 @@ import anyio
 from mcp import Client
 
 from tests.conftest import LIMIT
+from tests.lab.across.test_study import ON as SIZES
 from tests.mcp.small import ON
 from tests.mcp.test_server import answer, ended, over_stdio, refusal
 from tests.train import small
@@ -115,6 +116,26 @@ def test_a_referee(tmp_path: Path) -> None:
         )
 
     over_stdio(talk, tmp_path, "--referee", "rule.yaml")
+
+
+def test_a_question_across_scale(tmp_path: Path) -> None:
+    """To its end, at the two smallest sizes: rates, pairs, gains, a verdict that is marked early, and the
+    ledger's entry; no more runs than were planned."""
+    question = {"kind": "across-scale", "ideas": ["constant"], "on": SIZES, "rungs": 2, "seeds": 2}
+
+    async def talk(client: Client) -> None:
+        told, said = await judged(client, question)
+        made = len(list(tmp_path.glob("studies/runs/*/summary.json")))
+        assert 2 * (10 + 2) + 2 * 2 <= made <= told["planned"]["runs"]
+        (found,) = said["findings"]
+        assert found["idea"] == "+constant" and found["regime"]["early"]
+        assert [rung["pairs"] for rung in found["rungs"]] == [2, 2]
+        small_, large = (rung["flops"] for rung in found["rungs"])
+        assert 2 < large / small_ < 8  # four, as near as whole heads permit
+        entries = answer(await client.call_tool("ledger", {}))["entries"]
+        assert [(one["idea"], one["verdict"]) for one in entries] == [("+constant", found["verdict"])]
+
+    over_stdio(talk, tmp_path, "--max-flops", "1e15")
 
 
 def test_a_question_across_scale_is_stopped_and_goes_on(tmp_path: Path) -> None:
