@@ -195,9 +195,10 @@ def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
     for i, said in enumerate(found):
         claimed = statement("ideas", said["name"], said["statement"], lang)
         say("\n" * (i > 0) + f"+{said['name']}  {claimed}")
-        for key in ("source", "expect"):
-            if said[key]:
-                speak(f"  {key}: {said[key]}")
+        if said["source"]:
+            speak(f"  source: {said['source']}")
+        if said["expect"]:
+            speak(f"  expect: {statement('expect', said['name'], said['expect'], lang)}")
         for rule, reason in said["needs"].items():
             speak(f"  needs {rule}: {reason}")
         if on is None:

@@ -1,4 +1,5 @@
-"""The Chinese statements of ideas and claims: ``danlu/catalog/zh.yaml``.
+"""The Chinese of statements of ideas and claims, and of what is expected of ideas:
+``danlu/catalog/zh.yaml``.
 
 They are in a file of their own, since results are kept by what a claim's file says. By shelf and name it has
 ``zh``, the statement, and ``of``, the mark of the English one that it was made from. Where the English has
@@ -25,7 +26,7 @@ def mark(english: str) -> str:
 
 @cache
 def entries() -> Mapping[str, Mapping[str, Mapping[str, str]]]:
-    """What the file says: shelf (``ideas``, ``claims``), name, then ``of`` and ``zh``."""
+    """What the file says: shelf (``ideas``, ``claims``, ``expect``), name, then ``of`` and ``zh``."""
     return read_mapping(resources.files("danlu") / "catalog" / FILE, FILE)
 
 
@@ -36,6 +37,6 @@ def chinese(shelf: str, name: str, english: str) -> str | None:
 
 
 def statement(shelf: str, name: str, english: str, language: str) -> str:
-    """The statement of an idea or claim in ``language`` (``zh``, ``en``), in English where that is all there
-    is: of those of the user's own, or of one that was worded anew."""
+    """The statement of an idea or claim, or what is expected of an idea, in ``language`` (``zh``, ``en``), in
+    English where that is all there is: of those of the user's own, or of one that was worded anew."""
     return (chinese(shelf, name, english) if language == "zh" else None) or english

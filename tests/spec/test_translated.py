@@ -24,15 +24,16 @@ from tests.lab.claims.small import claim
 
 CATALOG = resources.files("danlu") / "catalog"
 HAN = "[一-鿿]"
-SHELVES = ("ideas", "claims")
+SHELVES = ("ideas", "claims", "expect")
 
 
 def english(shelf: str) -> dict[str, str]:
+    folder, key = ("ideas", "expect") if shelf == "expect" else (shelf, "statement")
     written = {
-        name: read_mapping(CATALOG / shelf / f"{name}.yaml", name)
-        for name in (entry.name.removesuffix(".yaml") for entry in (CATALOG / shelf).iterdir())
+        name: read_mapping(CATALOG / folder / f"{name}.yaml", name)
+        for name in (entry.name.removesuffix(".yaml") for entry in (CATALOG / folder).iterdir())
     }
-    return {name: " ".join(one["statement"].split()) for name, one in written.items()}
+    return {name: " ".join(one[key].split()) for name, one in written.items() if one.get(key)}
 
 
 @pytest.mark.parametrize("shelf", SHELVES)
