@@ -102,7 +102,8 @@ def _tell(sides: list[Any]) -> None:
         speak(about(side))
     for title, found in tables(sides):
         speak(f"\n{title}")
-        print_table(spoken(found, names=(0,)), indent="  ", drop=range(len(found[0]) - 1, 0, -1))
+        layers = (0,) if found[0][0] == "layer" else ()  # which are names; of the output there are statistics
+        print_table(spoken(found, names=layers), indent="  ", drop=range(len(found[0]) - 1, 0, -1))
     speak(f"\n{MORE.strip()}: without position 0. What each is: docs/inspect.md, or --json under definitions")
 
 

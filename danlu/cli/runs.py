@@ -14,6 +14,7 @@ import typer
 from danlu.cli.drawn import FigureFile, Html, check, check_figure, end, save
 from danlu.cli.output import (
     Force,
+    inform,
     on_terminal,
     print_json,
     print_table,
@@ -22,7 +23,6 @@ from danlu.cli.output import (
     show_progress,
     speak,
     spoken,
-    tell,
 )
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def runs(
     elif items:
         _print_lists(lists, names, group, most)
         if len(items) > most:
-            tell(f"… and {len(items) - most:,} more; --limit 0 shows all")
+            inform(f"… and {len(items) - most:,} more; --limit 0 shows all")
     else:
-        tell("no run fits" if where or by_other_code else "no run there")
+        inform("no run fits" if where or by_other_code else "no run there")
 
 
 def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: int) -> None:

@@ -79,6 +79,8 @@ OTHERS = (
     "ideas swiglu muon sgd gqa", "ideas gqa diloco --on tiny", "ideas", "doctor", "",
 )  # fmt: skip
 
+LONG = ("doctor", "laws compare points.csv", "laws chain tasks.csv --through loss --resamples 10")  # seconds
+
 
 def _names() -> Iterator[str]:
     """What is called the same in both languages."""
@@ -96,7 +98,13 @@ def _names() -> Iterator[str]:
 NAMES = [name for name in dict.fromkeys(_names()) if len(name) > 2]
 
 
-@pytest.mark.parametrize("words", [*(f"laws {one}" for one in LAW_VERBS), *OTHERS], ids=lambda words: words)
+EVERY = [
+    pytest.param(one, marks=pytest.mark.slow if one in LONG else ())
+    for one in (*map("laws {}".format, LAW_VERBS), *OTHERS)
+]
+
+
+@pytest.mark.parametrize("words", EVERY, ids=lambda words: words)
 def test_a_verb_says_no_english(words: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     said = {}

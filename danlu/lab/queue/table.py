@@ -113,10 +113,14 @@ class Table:
             self._update(state, standings, footer)
             return
         runs = [
-            f"{_run(one.folder)}{f' and {one.together - 1} more' if one.together > 1 else ''} {said}"
+            f"{_run(one.folder)}{f' {self._more(one.together)}' if one.together > 1 else ''} {said}"
             for one, said in zip(state.running, map(_words, standings), strict=True)
         ]
         print(escape("; ".join([footer, *runs])), file=sys.stderr, flush=True)
+
+    def _more(self, together: int) -> str:
+        """With how many others a run is trained."""
+        return self._said(f"and {together - 1} more")
 
     def close(self) -> None:
         """Leave nothing of the table behind; ``draw`` begins it anew."""
@@ -158,8 +162,8 @@ class Table:
         rows.add_column("", style="dim", no_wrap=True)
         for (_, folder, number, count), at in zip(state.running, standings, strict=True):
             cells = [_say(at.step), _say(at.loss, ".4f"), _say(at.metric, ".4f"), _say(at.speed, ",.0f")]
-            more = [f"and {count - 1} more"] if count > 1 else []
-            again = ", ".join([*more, f"try {number}"] if number > 1 else more)
+            more = [self._more(count)] if count > 1 else []
+            again = ", ".join([*more, self._said(f"try {number}")] if number > 1 else more)
             rows.add_row(_cut(_run(folder), room), ProgressBar(1.0, at.share, width=12), *cells, again)
         if self._live is None:
             # Nothing of the caller's output is redirected: stdout may be a pipe.

@@ -26,7 +26,10 @@ from tests.lab.trial.test_words import BETTER, NONE, REGIME, answer, finding
 
 NAMES = ("+idea", "bed", "optimizer.lr", "bits/byte", "nowhere")
 SHORT = Regime(1.7, 60, 0.25, 0.1, False, False)
-OTHER = [Reading("without the pair of seed 3", "not shown"), Reading("in pairs", "better")]
+OTHER = [
+    *(Reading(f"without the pair of seed {seed}", "not shown") for seed in range(3)),
+    Reading("in pairs", "better"),
+]
 TUNED = {
     "baseline": {"field": "optimizer.lr", "value": 0.004, "interval": [0.003, None], "why": "", "trials": 10},
     "variant": {"field": "optimizer.lr", "value": 0.01, "interval": [None, 0.2], "why": "x", "trials": 14},
