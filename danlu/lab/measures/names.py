@@ -176,6 +176,9 @@ MEASURES: dict[str, Kind] = {
     "nats-of-the-spectrum": Kind(
         "latent.nats_of_the_spectrum", "nats", "the same at the optimum of a linear autoencoder", None, None
     ),
+    "nats-off-the-spectrum": Kind(
+        "latent.nats_off_the_spectrum", "nats", "largest difference of a latent number from that optimum"
+    ),
     "weight-rms": Kind("weights.weight_rms", "", "root mean square of the blocks' matrices"),
 }
 

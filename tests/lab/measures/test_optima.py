@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,11 @@ def test_the_best_linear_autoencoder_passes_the_nats_of_the_spectrum(tmp_path: P
     assert taken(run, "nats-of-the-spectrum") == pytest.approx(float(best.kl.sum()), rel=1e-6)  # s is float32
     assert taken(run, "latent-nats") == pytest.approx(float(best.kl.sum()), rel=1e-5)
     assert best.kl.sum() > 1
+    assert taken(run, "nats-off-the-spectrum") < 1e-5
+    with torch.no_grad():
+        model.code.bias[-2:] -= 0.2  # log-variances: each KL rises by .1 and by half of what v loses
+    rises = 0.1 - best.variances / 2 * (1 - math.exp(-0.2))
+    assert taken(run, "nats-off-the-spectrum") == pytest.approx(float(rises.abs().max()), rel=1e-3)
     with pytest.raises(LabError, match="whose least loss is not known"):
         taken(run, "above-optimum")
 
@@ -82,6 +88,6 @@ def test_what_has_no_such_optimum_is_refused(tmp_path: Path) -> None:
         resolve(["flow-8gaussians", "train.steps=1", "train.batch=8", "objective.samples=16"]),
         tmp_path / "run",
     )
-    for name in ("latent-nats", "nats-of-the-spectrum"):
+    for name in ("latent-nats", "nats-of-the-spectrum", "nats-off-the-spectrum"):
         with pytest.raises(LabError, match="measured of autoencoders with"):
             taken(Trained(tmp_path / "run"), name)
