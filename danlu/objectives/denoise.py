@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn as nn
 
 from danlu import flows, spec
-from danlu.data import Counter, Finite
+from danlu.data import Finite
 from danlu.data.points import Points
 from danlu.flows.convert import Field
 from danlu.flows.kernels import inside
@@ -25,7 +24,6 @@ from danlu.spec import flows as specs
 SCALED = 0.5  # σ_d: to what root of the mean square data are scaled, as EDM's constants suppose
 REACH = 4.0  # times its usual length, from where on x with heavy-tailed noise is drawn in
 FARTHEST = 10.0  # levels from the middle, where heavy-tailed noise starts: beyond, paths land too late
-_CHURN = 0x63687572  # "chur": noise that a sampler adds
 
 
 @builds(spec.Denoise)
@@ -85,11 +83,7 @@ class Denoise(Generation):
         if self.preconditioning.reach is not None:
             begun = begun * over((FARTHEST / length(begun)).clamp(max=1.0), begun)
         start = float(levels[0]) * begun
-        added = None
-        if isinstance(self.solver, flows.Churn):
-            drawn = [Counter(step, 0, _CHURN).normal(0, len(noise), self.numbers) for step in range(steps)]
-            added = torch.from_numpy(np.stack(drawn)).view(steps, *noise.shape).to(noise.device)
-        return self.solver.sample(field, start, levels, added, seen)
+        return self.solver.sample(field, start, levels, self.added(self.solver, noise, steps), seen)
 
     def back(self, field: Field, steps: int) -> tuple[Field, torch.Tensor, LogDensity]:
         """From the least level of the grid, as if it were none, up to the kernel's noise at the highest."""

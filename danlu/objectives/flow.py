@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from danlu import flows, spec
 from danlu.data import Counter, Finite
 from danlu.data.points import Points
 from danlu.files.yaml import brief
-from danlu.flows.convert import Field
+from danlu.flows.convert import END, Field
 from danlu.flows.kernels import inside
 from danlu.flows.samplers import OneStep, Seen
 from danlu.nn import build, builds
@@ -47,7 +48,12 @@ class Flow(Generation):
     ) -> None:
         self.path: flows.Path = build(path)
         self.prior: flows.Prior = build(prior)
-        self.solver: OneStep = build(sampler)
+        self.solver: flows.Sampler = build(sampler)
+        if not isinstance(self.solver, OneStep) and not isinstance(self.path, flows.Plain):  # own ones
+            raise spec.SpecError(
+                f"sampler.kind = {sampler.kind} goes over noise levels, and path.kind = {path.kind} says of "
+                "none when it is there; derive the path from danlu.flows.Plain, or the sampler from OneStep"
+            )
         self.reflow = coupling if isinstance(coupling, specs.Reflow) else None
         self.coupling: flows.Coupling = flows.Independent() if self.reflow else build(coupling)
         self.teacher: tuple[Flow, nn.Module] | None = None
@@ -84,7 +90,7 @@ class Flow(Generation):
     def evaluations(self, steps: int) -> int:
         """How often the sampler asks for a velocity in ``steps`` steps."""
         start = torch.zeros(1, *self.shape)
-        return steps * self.walk(lambda x, t: torch.zeros_like(x), start, start[:, 0], 1).evaluations
+        return self.walk(lambda x, t: torch.zeros_like(x), start, start[:, 0], steps).evaluations
 
     def made(self, data: Any, classes: Any, uniform: Floats) -> Example:
         drawn = uniform[:, 2:]
@@ -127,11 +133,29 @@ class Flow(Generation):
     def walk(
         self, field: Field, noise: torch.Tensor, uniform: torch.Tensor, steps: int, seen: Seen | None = None
     ) -> flows.Solution:
-        """Equal steps of t, between the times at which a velocity is finite."""
+        """Equal steps of t, between the times at which a velocity is finite; or over the levels of these."""
         first, last = self.path.ends[0], 1 - self.path.ends[1]
         times = torch.linspace(first, last, steps + 1, dtype=torch.float64)
-        start = noise * float(self.path.total(torch.tensor(first, dtype=torch.float64))[1])
+        if not isinstance(self.solver, OneStep):
+            return self._over_levels(field, noise, times[:-1], seen)
+        start = noise * float(self.path.total(times[0])[1])
         return self.solver.flow(field, start, times, seen)
+
+    def _over_levels(
+        self, field: Field, noise: torch.Tensor, times: torch.Tensor, seen: Seen | None
+    ) -> flows.Solution:
+        """Of x/α, over the levels σ/α of ``times`` and at last 0, where data are; ``seen`` is given x. Where
+        α is 0 no level is finite, and the way begins a bit later: x there is noise all the same."""
+        assert isinstance(self.path, flows.Plain)
+        alpha, sigma, _ = self.path.scales(times.clamp(min=END))
+        levels = torch.cat([sigma / alpha, sigma.new_zeros(1)])
+        scales = iter([*alpha.tolist(), 1.0])
+        each = None if seen is None else lambda x: seen(next(scales) * x)
+        solver = self.solver
+        if isinstance(solver, flows.Churn):  # it raises levels by √2, and the path has none above its first
+            solver = replace(solver, high=min(solver.high, float(levels[0]) / math.sqrt(2)))
+        denoise, added = flows.denoiser_of(self.path, field), self.added(solver, noise, len(times))
+        return solver.sample(denoise, noise * float(levels[0]), levels, added, each)
 
     def back(self, field: Field, steps: int) -> tuple[Field, torch.Tensor, LogDensity]:
         """Against the time, to the prior as wide as the path's noise is there."""

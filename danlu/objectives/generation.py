@@ -40,6 +40,7 @@ for _union in (
         builds(_spec)(getattr(flows, _spec.__name__.removesuffix("Path")))
 
 _START, _PROBES = 0x73746172, 0x70726F62  # "star": where samples start; "prob"
+_CHURN = 0x63687572  # "chur": noise that a sampler adds
 _EXACT = 64  # numbers of a row, up to which a trace is exact
 _POINTS, _PICTURES = 400, 6  # that a terminal shows
 Classes = torch.Tensor | None
@@ -153,6 +154,14 @@ class Generation(Numbers):
             return untold + self.guidance * (found - untold)
 
         return field
+
+    def added(self, solver: flows.Sampler, noise: torch.Tensor, steps: int) -> torch.Tensor | None:
+        """What a stochastic ``solver`` adds to samples that begin as ``noise`` (count, …): (steps, count, …);
+        None for others."""
+        if not isinstance(solver, flows.Churn):
+            return None
+        drawn = [Counter(step, 0, _CHURN).normal(0, len(noise), self.numbers) for step in range(steps)]
+        return torch.from_numpy(np.stack(drawn)).view(steps, *noise.shape).to(noise.device)
 
     def noise_of(self, uniform: Floats) -> NDArray[np.float32]:
         """Noise of uniform numbers [rows, numbers], as the data are shaped."""

@@ -261,6 +261,9 @@ class Churn(Spec):
     inflate: PositiveFloat = 1.003
 
 
+OVER_LEVELS = ("dpm2", "dpm2m", "churn")  # of noise; the others go over times, too
+NOISY = ("smoothed", "bridge", "interpolant")  # paths with noise between their ends, which no level tells
+
 SAMPLER = Family("sampler", base=OwnPart, needs=("steps", "sample"))
 Sampler = Annotated[Euler | Heun | RungeKutta | DPM2 | DPM2M | Churn, SAMPLER]
 

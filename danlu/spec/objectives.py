@@ -18,6 +18,8 @@ from danlu.spec.base import (
 from danlu.spec.families import Family
 from danlu.spec.fit import Fit
 from danlu.spec.flows import (
+    NOISY,
+    OVER_LEVELS,
     Coupling,
     EDMWeight,
     Gaussian,
@@ -247,7 +249,8 @@ class Generation(Spec):
 class Flow(Generation):
     """Flow matching (Lipman et al. 2023): learn the velocity that carries noise to data along a ``path``.
     ``coupling``: which noise goes with which data of a batch. ``prior``: the law of the noise, which is free
-    (Su 2022, spaces.ac.cn/archives/9379). ``sampler``: in equal steps of time."""
+    (Su 2022, spaces.ac.cn/archives/9379). ``sampler``: in equal steps of time; those over noise levels go
+    over the levels σ/α of these times."""
 
     may_differ: ClassVar[tuple[str, ...]] = (*Generation.may_differ, "path", "coupling", "prior")
     kind: Literal["flow"] = "flow"
@@ -261,12 +264,22 @@ class Flow(Generation):
         return *super().metrics, STRAIGHTNESS
 
     @model_validator(mode="after")
-    def _over_times(self) -> Flow:
-        if self.sampler.kind not in ("euler", "heun", "rk4"):
+    def _has_levels(self) -> Flow:
+        sampler, path = self.sampler.kind, self.path.kind
+        if sampler in OVER_LEVELS and path in NOISY:
             raise ValueError(
-                f"sampler.kind = {self.sampler.kind} goes over noise levels, and kind = flow over times; "
-                "allowed: euler, heun, rk4"
+                f"sampler.kind = {sampler} goes over noise levels, and path.kind = {path} has noise between "
+                "its ends besides, so that no level says where it is; allowed: euler, heun, rk4"
             )
+        for field, kind, only in (
+            ("prior", self.prior.kind, "normal"),
+            ("coupling", self.coupling.kind, "independent"),
+        ):
+            if sampler == "churn" and kind != only:
+                raise ValueError(
+                    f"sampler.kind = churn adds normal noise that knows no data, and {field}.kind = {kind} "
+                    f"has other noise; set {field}.kind = {only}, or take euler, heun, rk4, dpm2 or dpm2m"
+                )
         return self
 
 

@@ -69,6 +69,9 @@ def test_the_seed_decides(runs: Path, capsys: CaptureFixture[str]) -> None:
         ("points", "euler", 3, 3),
         ("points", "heun", 3, 6),
         ("points", "rk4", 3, 12),
+        ("points", "dpm2", 3, 5),  # over the levels of these times, at last 0
+        ("points", "dpm2m", 3, 3),
+        ("points", "churn", 3, 5),
         ("images", "euler", 3, 3),
         ("images", "heun", 3, 5),  # the last step is Euler's
         ("images", "dpm2", 3, 5),
@@ -174,7 +177,6 @@ def test_no_file_of_the_user_is_overwritten(runs: Path, tmp_path: Path, capsys: 
         ("text", ["--class", "3"], "--class is not for this run"),
         ("text", ["--out", "x.npy"], "--out is not for this run"),
         ("classes", ["--count", "3"], "--count is not for this run, whose objective.kind = classify"),
-        ("points", ["--solver", "dpm2"], "goes over noise levels, and objective.kind = flow over times"),
         ("points", ["--solver", "hein"], "did you mean heun?"),
         ("points", ["--steps", "20000"], "objective.steps = 20000"),
         ("points", ["--steps", "0"], "--steps"),

@@ -8,8 +8,20 @@ from itertools import pairwise
 import pytest
 import torch
 
-from danlu.flows import DPM2, DPM2M, Churn, Euler, Geometric, Heun, Karras, Linear, RungeKutta, gaussian
-from tests.flows.cases import MIXTURE, name, normal, of
+from danlu.flows import (
+    DPM2,
+    DPM2M,
+    Churn,
+    Euler,
+    Geometric,
+    Heun,
+    Karras,
+    Linear,
+    RungeKutta,
+    denoiser_of,
+    gaussian,
+)
+from tests.flows.cases import MIXTURE, PLAIN, name, normal, of
 
 SAMPLERS = [Euler(), Heun(), DPM2(), DPM2M(), RungeKutta()]
 SD = 0.5
@@ -68,6 +80,44 @@ def test_order_on_a_velocity(sampler, order):
     ]
     for a, b in pairwise(errors):
         assert a / b == pytest.approx(2**order, rel=0.2)
+
+
+@pytest.mark.parametrize("path", PLAIN, ids=name)
+@pytest.mark.parametrize(
+    ("sampler", "order"),
+    [(Euler(), 1), (Heun(), 2), (DPM2(), 2), (DPM2M(), 2), (Churn(churn=0.0), 2)],
+    ids=name,
+)
+def test_order_on_a_flow_over_its_levels(sampler, order, path):
+    """N(.3, 2²) by its exact velocity, over the levels σ/α of equal steps of time from .1 to .9: quantiles
+    go to quantiles, and twice as many steps divide the error by 2^order."""
+    m, s = 0.3, 2.0
+    denoise = denoiser_of(path, gaussian(of(m), of(s)).velocity(path))
+
+    def off(n: int) -> float:
+        alpha, sigma, _ = path.scales(torch.linspace(0.1, 0.9, n + 1).double())
+        start, *_, end = levels = sigma / alpha
+        x = of(m + math.hypot(s, start))[None]
+        found = sampler.sample(denoise, x, levels, torch.zeros(n, 1, 1).double()).x.item()
+        return abs(found - (m + math.hypot(s, end)))
+
+    errors = [off(n) for n in (32, 64, 128, 256)]
+    ratios = [a / b / 2**order for a, b in pairwise(errors)]
+    assert all(abs(a - 1) < b for a, b in zip(ratios, (0.1, 0.05, 0.03), strict=True)), ratios
+
+
+@pytest.mark.parametrize("path", PLAIN, ids=name)
+@pytest.mark.parametrize("sampler", [*SAMPLERS, Churn(high=30.0)], ids=name)
+def test_a_flow_over_its_levels_is_diffusion(sampler, path):
+    """The velocity gives the samples of the denoiser of the same data (EDM's form), from where α is 0 to
+    data; churn does not raise levels above the path's highest, 50 of VE."""
+    first, last = path.ends
+    alpha, sigma, _ = path.scales(torch.linspace(first, 1 - last, 13).double()[:-1].clamp(min=1e-5))
+    levels = torch.cat([sigma / alpha, of(0.0)])
+    x, noise = levels[0] * normal(6, 2), normal(12, 6, 2, seed=3)
+    found = sampler.sample(denoiser_of(path, MIXTURE.velocity(path)), x, levels, noise).x
+    expected = sampler.sample(MIXTURE.denoiser, x, levels, noise).x
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=name)

@@ -76,9 +76,12 @@ def test_the_exact_velocity_has_the_least_loss(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("sampler", "steps"),
-    [(Heun(), 16), (RungeKutta(), 8), (Euler(), 100)],
+    [
+        (Heun(), 16), (RungeKutta(), 8), (Euler(), 100),
+        (specs.DPM2(), 32), (specs.DPM2M(), 40), (specs.Churn(churn=10), 64),
+    ],
     ids=lambda one: getattr(one, "kind", one),
-)
+)  # fmt: skip
 def test_the_exact_velocity_makes_data(sampler, steps: int) -> None:
     """Within three standard errors of what data are from themselves."""
     objective = made(sampler=sampler, steps=steps)
@@ -88,6 +91,43 @@ def test_the_exact_velocity_makes_data(sampler, steps: int) -> None:
     assert abs(found.value) < 3 * found.error
     judged = objective.judge(Exact(objective).eval())
     assert abs(judged["energy_distance"]) < 4 * found.error
+
+
+PLAIN = [Described().path, Trigonometric(), specs.VP(), specs.SubVP(), specs.VE()]
+LEVELS = [specs.DPM2(), specs.DPM2M(), specs.Churn(high=30.0)]
+
+
+@pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.kind)
+@pytest.mark.parametrize("sampler", LEVELS, ids=lambda one: one.kind)
+def test_samplers_over_levels_are_those_of_diffusion(path: Path, sampler) -> None:
+    """The levels are those of equal steps of time and 0; over them the exact denoiser gives the same samples
+    to 1e-10, and what is seen on the way is α times what the solver has."""
+    objective = made(path=path, sampler=sampler)
+    model, steps, rows = Exact(objective).eval(), 12, 5
+    noise = torch.randn(rows, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    seen: list[torch.Tensor] = []
+    found = objective.walk(lambda x, t: model(x, t), noise, noise[:, 0], steps, seen.append).x
+    first, last = objective.path.ends
+    times = torch.linspace(first, 1 - last, steps + 1, dtype=torch.float64)[:-1].clamp(min=1e-5)
+    alpha, sigma, _ = objective.path.scales(times)
+    levels, known = torch.cat([sigma / alpha, torch.zeros(1).double()]), []
+    expected = objective.solver.sample(
+        model.law.denoiser, levels[0] * noise, levels, objective.added(objective.solver, noise, steps),
+        known.append,
+    )  # fmt: skip
+    torch.testing.assert_close(found, expected.x, rtol=0, atol=1e-10)
+    for scale, x, y in zip([*alpha, 1.0], seen, known, strict=True):
+        torch.testing.assert_close(x, scale * y, rtol=0, atol=1e-8)
+    assert torch.equal(seen[-1], found)
+
+
+def test_churn_stays_on_the_path() -> None:
+    """It raises a level by √2 at most, and no level is above the path's highest, 50 of VE."""
+    settings = {"path": specs.VE(), "steps": 6}
+    found = made(sampler=specs.Churn(), **settings)
+    same = made(sampler=specs.Churn(high=50 / math.sqrt(2)), **settings)
+    model = Exact(found).eval()
+    assert np.array_equal(found.generate(model, 16), same.generate(model, 16))
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.kind)
@@ -228,7 +268,9 @@ def test_reflow_takes_the_pairs_of_its_teacher() -> None:
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
-@pytest.mark.parametrize("sampler", [Euler(), Heun(), RungeKutta()], ids=lambda one: one.kind)
+@pytest.mark.parametrize(
+    "sampler", [Euler(), Heun(), RungeKutta(), specs.DPM2(), specs.DPM2M()], ids=lambda one: one.kind
+)
 def test_reflow_counts_each_pass_of_its_teacher(sampler, guidance: float) -> None:
     """As often as the network is asked for an example, so often its FLOPs."""
     settings = {"conditional": True, "guidance": guidance, "sampler": sampler}
@@ -273,7 +315,9 @@ def test_a_coupling_of_the_batch_is_refused_under_accumulation() -> None:
 
 def test_what_cannot_be_is_refused_in_a_sentence() -> None:
     for words, sentence in [
-        (["objective.sampler=dpm2m"], "goes over noise levels"),
+        (["objective.sampler=dpm2m", "+bridge"], "has noise between its ends besides"),
+        (["objective.sampler=churn", "+uniform-prior"], r"prior\.kind = uniform has other noise"),
+        (["objective.sampler=churn", "+ot-coupling"], r"set objective\.coupling\.kind = independent"),
         (["objective.kind=causal"], "takes data of kind text"),
         (["data=text"], "objective.kind = flow takes data of kind"),
         (["model=decoder"], "is for a model of kind point-mlp or unet"),
