@@ -11,6 +11,7 @@ Tensors are (batch, …). Times and levels are numbers or (batch,). Random numbe
 from danlu.flows.characteristics import Characteristics, straight
 from danlu.flows.convert import convert, denoiser_of, velocity_of
 from danlu.flows.couplings import Coupling, Independent, OptimalTransport, reflow
+from danlu.flows.entropic import Entropic, sinkhorn
 from danlu.flows.exact import Mixture, gaussian
 from danlu.flows.isotropic import Isotropic, gravity
 from danlu.flows.kernels import Exponential, Gaussian, Kernel, Poisson, StudentT, Tanh, pfgm_official
@@ -56,6 +57,7 @@ __all__ = [
     "Coupling",
     "DataWeight",
     "EDMWeight",
+    "Entropic",
     "Euler",
     "Exponential",
     "Gaussian",
@@ -101,6 +103,7 @@ __all__ = [
     "log_likelihood",
     "pfgm_official",
     "reflow",
+    "sinkhorn",
     "straight",
     "straightness",
     "velocity_of",

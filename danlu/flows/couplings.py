@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,15 +19,20 @@ from danlu.flows.shapes import rows
 
 
 class Coupling(ABC):
-    """What every coupling has."""
+    """What every coupling has. ``draws``: whether it needs a uniform number in [0, 1) for each row."""
+
+    draws: ClassVar[bool] = False
 
     @abstractmethod
-    def order(self, noise: Tensor, data: Tensor) -> Tensor:
-        """Which row of ``data`` (batch, …) goes to each row of ``noise``: a permutation, (batch,) int64."""
+    def order(self, noise: Tensor, data: Tensor, uniform: Tensor | None = None) -> Tensor:
+        """Which row of ``data`` (batch, …) goes to each row of ``noise``, (batch,) int64: a permutation,
+        unless it is drawn, by ``uniform`` (batch,)."""
 
-    def pair(self, noise: Tensor, data: Tensor, *along: Tensor) -> tuple[Tensor, ...]:
+    def pair(
+        self, noise: Tensor, data: Tensor, *along: Tensor, uniform: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """``data`` and what belongs to it, (batch, …) each, in the order of ``noise``."""
-        order = self.order(noise, data)
+        order = self.order(noise, data) if uniform is None else self.order(noise, data, uniform)
         return tuple(each[order.to(each.device)] for each in (data, *along))
 
 
@@ -34,7 +40,7 @@ class Coupling(ABC):
 class Independent(Coupling):
     """As they come."""
 
-    def order(self, noise: Tensor, data: Tensor) -> Tensor:
+    def order(self, noise: Tensor, data: Tensor, uniform: Tensor | None = None) -> Tensor:
         return torch.arange(noise.shape[0])
 
 
@@ -44,14 +50,20 @@ class OptimalTransport(Coupling):
     2023): deterministic, and each row is used once. It is of this batch, not of the two laws: with a
     condition of the data it changes what noise a condition sees."""
 
-    def order(self, noise: Tensor, data: Tensor) -> Tensor:
+    def order(self, noise: Tensor, data: Tensor, uniform: Tensor | None = None) -> Tensor:
         from scipy.optimize import linear_sum_assignment
 
-        x, y = (rows(each).detach().cpu().double() for each in (noise, data))
-        cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
-        if not cost.isfinite().all():
-            raise ValueError("noise or data is not finite: no assignment has a least cost")
-        return torch.as_tensor(linear_sum_assignment(cost.numpy())[1])
+        return torch.as_tensor(linear_sum_assignment(squared_distances(noise, data).numpy())[1])
+
+
+def squared_distances(noise: Tensor, data: Tensor) -> Tensor:
+    """Of each row of ``noise`` from each of ``data``: (batch, batch), float64 on the CPU. Raises ValueError
+    where one is not finite."""
+    x, y = (rows(each).detach().cpu().double() for each in (noise, data))
+    cost = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
+    if not cost.isfinite().all():
+        raise ValueError("noise or data is not finite: no assignment has a least cost")
+    return cost
 
 
 def reflow(velocity: Field, noise: Tensor, times: Tensor, solver: OneStep) -> tuple[Tensor, Tensor]:

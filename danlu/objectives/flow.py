@@ -58,8 +58,10 @@ class Flow(Generation):
         self.coupling: flows.Coupling = flows.Independent() if self.reflow else build(coupling)
         self.teacher: tuple[Flow, nn.Module] | None = None
         self._taught = self._carried
-        self.group = "batch" if isinstance(coupling, specs.OptimalTransport) else None
-        super().__init__(source, normals=2 if self.path.noisy else 1, **settings)
+        whole = isinstance(coupling, specs.OptimalTransport | specs.Entropic)
+        self.group = "batch" if whole else None
+        self.draws = bool(getattr(self.coupling, "draws", False))  # an own coupling may not say it
+        super().__init__(source, normals=2 if self.path.noisy else 1, more=int(self.draws), **settings)
 
     def teach(self, teacher: Objective, model: nn.Module) -> None:
         """Take pairs from the flow of ``model``, trained by ``teacher``. Raises ``ValueError`` where it
@@ -93,7 +95,7 @@ class Flow(Generation):
         return self.walk(lambda x, t: torch.zeros_like(x), start, start[:, 0], steps).evaluations
 
     def made(self, data: Any, classes: Any, uniform: Floats) -> Example:
-        drawn = uniform[:, 2:]
+        drawn = uniform[:, 2 + self.draws :]
         noise, *between = np.split(drawn, drawn.shape[1] // self.numbers, axis=1)
         made = {
             "data": data,
@@ -101,6 +103,8 @@ class Flow(Generation):
             "times": uniform[:, 0].astype("float32"),
             "classes": self.told(classes, uniform[:, 1]),
         }
+        if self.draws:
+            made["pairs"] = uniform[:, 2].astype("float32")
         return made | {"between": super().noise_of(between[0])} if between else made
 
     def noise_of(self, uniform: Floats) -> NDArray[np.float32]:
@@ -112,7 +116,8 @@ class Flow(Generation):
         if model.training:
             if self.reflow is not None:
                 data = self._taught(noise, classes)
-            data, classes = self.coupling.pair(noise, data, classes)
+            drawn = {"uniform": example["pairs"]} if self.draws else {}
+            data, classes = self.coupling.pair(noise, data, classes, **drawn)
         t, between = example["times"], example.get("between")
         x, target = self.path.at(noise, data, t, between), self.path.target(noise, data, t, between)
         error = self.field(model, x, t, classes if self.conditional else None) - target

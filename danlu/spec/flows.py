@@ -280,6 +280,14 @@ class OptimalTransport(Spec):
     kind: Literal["ot"] = "ot"
 
 
+class Entropic(Spec):
+    """Each row of noise with a row of data that is drawn by the entropic plan of the batch. With ``epsilon``
+    = 2σ² and the path ``bridge`` of σ: a Schrödinger bridge (Tong et al. 2023, section 3.3)."""
+
+    kind: Literal["entropic"] = "entropic"
+    epsilon: PositiveFloat = 2.0
+
+
 class Reflow(Spec):
     """Noise and where the flow of another ``run`` takes it (Liu et al. 2022, section 2.2): pairs that make
     paths straighter. ``run``: the folder of a finished run on the same data; ``steps``: of its sampler."""
@@ -290,7 +298,7 @@ class Reflow(Spec):
 
 
 COUPLING = Family("coupling", base=OwnPart, needs=("order", "pair"))
-Coupling = Annotated[Independent | OptimalTransport | Reflow, COUPLING]
+Coupling = Annotated[Independent | OptimalTransport | Entropic | Reflow, COUPLING]
 
 
 # ---- laws of noise that a flow may start from

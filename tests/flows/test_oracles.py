@@ -26,6 +26,7 @@ from danlu.flows import (
     convert,
     denoiser_of,
     log_likelihood,
+    sinkhorn,
     velocity_of,
 )
 from tests.flows.cases import MIXTURE, name, normal, of, signs, uniform
@@ -121,6 +122,17 @@ def test_pot_finds_no_cheaper_plan():
     cost = torch.cdist(noise, data).square().numpy()
     weights = torch.full((60,), 1 / 60).double().numpy()
     assert (noise - paired).square().sum(1).mean().item() == pytest.approx(ot.emd2(weights, weights, cost))
+
+
+@pytest.mark.parametrize("epsilon", [0.2, 2.0])
+def test_pot_has_the_same_entropic_plan(epsilon):
+    ot = pytest.importorskip("ot", exc_type=ImportError)
+    cost = torch.cdist(normal(40, 2), normal(40, 2, seed=1)).square()
+    weights = torch.full((40,), 1 / 40).double().numpy()
+    plan = ot.sinkhorn(
+        weights, weights, cost.numpy(), epsilon, method="sinkhorn_log", numItermax=20_000, stopThr=1e-13
+    )
+    np.testing.assert_allclose(sinkhorn(cost, epsilon, off=1e-11).exp().numpy(), plan, rtol=0, atol=1e-9)
 
 
 # ---------------------------------------------------------------- flow_matching: paths and conversions

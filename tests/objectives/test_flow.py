@@ -307,8 +307,25 @@ def test_rows_beyond_the_places_count_for_nothing() -> None:
         torch.testing.assert_close(padded[name], value)
 
 
-def test_a_coupling_of_the_batch_is_refused_under_accumulation() -> None:
-    objective = made(coupling=OptimalTransport())
+def test_entropic_pairs_are_drawn_by_the_rows_own_numbers() -> None:
+    """They are a function of the example; a slice has its numbers; held-out pairs are as they come."""
+    objective = made(coupling=specs.Entropic(epsilon=0.5), path=Bridge(sigma=0.5))
+    example = objective.example(Draw(3, 7, 0, 0, 64))
+    part = objective.example(Draw(3, 7, 0, 17, 40))
+    for name, array in example.items():
+        assert np.array_equal(array[17:40], part[name]), name
+    plain = made(path=Bridge(sigma=0.5)).example(Draw(3, 7, 0, 0, 64))
+    assert set(example) - set(plain) == {"pairs"} and 0 <= example["pairs"].min() < example["pairs"].max() < 1
+    model = Exact(objective)
+    first, again = (objective.squares(model.train(), tensors(example)) for _ in range(2))
+    assert torch.equal(first, again) and not torch.equal(
+        first, objective.squares(model.eval(), tensors(example))
+    )
+
+
+@pytest.mark.parametrize("coupling", [OptimalTransport(), specs.Entropic()], ids=lambda one: one.kind)
+def test_a_coupling_of_the_batch_is_refused_under_accumulation(coupling) -> None:
+    objective = made(coupling=coupling)
     with pytest.raises(ValueError, match="a term of the loss spans the whole batch"):
         check_passes(objective, 256, 64)
 
