@@ -1,35 +1,16 @@
-"""The lab on images, where higher accuracy is better: every verb by its own command, on the 1,797 digits."""
+"""The lab on images, where higher accuracy is better: every verb on the 1,797 digits."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
-
 pytest.importorskip("sklearn")
 
 DIGITS = "digits train.steps=40 train.batch=32 train.evaluate_every=20 optimizer.lr=3e-3"
 LAZY = "optimizer.lr=1e-6"  # learns nothing, so that a tenth of the digits is right
-
-
-@pytest.fixture
-def danlu(tmp_path: Path) -> Any:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def run(*words: str) -> Any:
-        command = [sys.executable, "-m", "danlu", *words, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
 
 
 @pytest.mark.slow
