@@ -73,6 +73,8 @@ class World:
         self.runs = studies / "runs"
         return self
 
+    def say(self, text: str) -> None: ...
+
     def __enter__(self) -> World:
         return self
 

@@ -366,12 +366,13 @@ def test_the_regime_is_that_of_the_runs_behind_each_verdict(lab: Lab) -> None:
 def test_what_is_said_first(lab: Lab) -> None:
     lab.law = bowl(0.02)
     lab.ask("optimizer.beta2=0.9", seeds=2)
-    first, second, third = lab.said[:3]
+    first, second, third, fourth = lab.said[:4]
     assert first == f"is optimizer.beta2=0.9 better than {lab.on}? by held-out bits per byte, lower is better"
     assert second.startswith("4 runs: 4 in pairs of the same seed; up to 4 more")
-    assert third.startswith("about ") and "as fast as they are now" in third
+    assert third.startswith("measuring how long an update takes")
+    assert fourth.startswith("about ") and "as fast as they are now" in fourth
     lab.ask("optimizer.beta2=0.9", seeds=2)
-    assert [line for line in lab.said if line.startswith("about ")] == []  # all is there
+    assert [line for line in lab.said if line.startswith(("about ", "measuring "))] == []  # all is there
     lab.ask("swiglu", tune="lr", seeds=1)
     assert lab.said[1].startswith("22 runs: 20 to find the best rate of each side, 2 in pairs")
 
