@@ -271,14 +271,14 @@ class Flow(Generation):
                 f"sampler.kind = {sampler} goes over noise levels, and path.kind = {path} has noise between "
                 "its ends besides, so that no level says where it is; allowed: euler, heun, rk4"
             )
-        for field, kind, only in (
-            ("prior", self.prior.kind, "normal"),
-            ("coupling", self.coupling.kind, "independent"),
+        for field, kind, only, does in (
+            ("prior", self.prior.kind, "normal", "starts from other noise"),
+            ("coupling", self.coupling.kind, "independent", "pairs noise with data"),
         ):
             if sampler == "churn" and kind != only:
                 raise ValueError(
                     f"sampler.kind = churn adds normal noise that knows no data, and {field}.kind = {kind} "
-                    f"has other noise; set {field}.kind = {only}, or take euler, heun, rk4, dpm2 or dpm2m"
+                    f"{does}; set {field}.kind = {only}, or take euler, heun, rk4, dpm2 or dpm2m"
                 )
         return self
 

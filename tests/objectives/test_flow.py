@@ -333,8 +333,8 @@ def test_a_coupling_of_the_batch_is_refused_under_accumulation(coupling) -> None
 def test_what_cannot_be_is_refused_in_a_sentence() -> None:
     for words, sentence in [
         (["objective.sampler=dpm2m", "+bridge"], "has noise between its ends besides"),
-        (["objective.sampler=churn", "+uniform-prior"], r"prior\.kind = uniform has other noise"),
-        (["objective.sampler=churn", "+ot-coupling"], r"set objective\.coupling\.kind = independent"),
+        (["objective.sampler=churn", "+uniform-prior"], r"prior\.kind = uniform starts from other noise"),
+        (["objective.sampler=churn", "+ot-coupling"], "kind = ot pairs noise with data; set"),
         (["objective.kind=causal"], "takes data of kind text"),
         (["data=text"], "objective.kind = flow takes data of kind"),
         (["model=decoder"], "is for a model of kind point-mlp or unet"),

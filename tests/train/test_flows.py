@@ -30,6 +30,8 @@ RUNS = [
     [*WORDS, "objective.conditional=true"],
     [*WORDS, "objective.path=bridge"],
     [*WORDS, "+ot-coupling"],
+    [*WORDS, "+entropic-coupling"],
+    [*WORDS, "objective.sampler=dpm2m"],
     DENOISE,
     [*DENOISE, "+pfgm", "objective.conditional=true"],
     [*DENOISE, "+churn"],
@@ -115,9 +117,10 @@ def test_two_processes_are_one(tmp_path: Path, words: list[str]) -> None:
     small.assert_two_are_one(words, tmp_path)
 
 
-def test_a_coupling_is_refused_under_accumulation(tmp_path: Path) -> None:
+@pytest.mark.parametrize("coupling", ["+ot-coupling", "+entropic-coupling"])
+def test_a_coupling_is_refused_under_accumulation(tmp_path: Path, coupling: str) -> None:
     with pytest.raises(RunError, match="a term of the loss spans the whole batch"):
-        small.go(resolve([*WORDS, "+ot-coupling", "train.microbatch=8"]), tmp_path / "run")
+        small.go(resolve([*WORDS, coupling, "train.microbatch=8"]), tmp_path / "run")
 
 
 def test_a_run_shows_its_points(tmp_path: Path) -> None:
