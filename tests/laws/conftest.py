@@ -23,7 +23,7 @@ BY_AN_ERROR = (
     "no command to train: ",
     " is left out: ",
 )
-NAMES = (*LAWS, "loss", "accuracy", "perplexity")
+NAMES = (*LAWS, "loss", "accuracy", "perplexity", "by group")
 ROOT = Path(__file__).resolve().parents[2]
 
 
