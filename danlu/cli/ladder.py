@@ -50,6 +50,9 @@ def ladder(
             help="Tokens per parameter of each rung; for isoflop, of the middle size.",
         ),
     ] = 20.0,
+    far: Annotated[
+        bool, typer.Option("--far", help="Go on however far beyond the rungs the target is.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and exit.")] = False,
     studies: Studies = Path("studies"),
     study: StudyName = None,
@@ -68,7 +71,7 @@ def ladder(
     asked = Ladder(
         tuple(words or ()), budget=budget, rungs=rungs, seeds=seeds, rates=rates, design=design,
         tokens_per_parameter=tokens_per_parameter, hold_out=hold_out, target=target,
-        target_parameters=target_parameters,
+        target_parameters=target_parameters, far=far,
     )  # fmt: skip
     result = climb(
         asked, studies, name=study, dry_run=dry_run, queue_of=lambda folder: Queue(folder, workers=workers),
@@ -119,6 +122,9 @@ def _tell(result: dict[str, Any]) -> None:
     speak(f"\n{law['formula']}: {values}{scatter}")
     if (best := result["allocation"]) is not None and "a" in best:
         speak(f"best size ∝ C^{_interval(best['a'], 3)}, best data ∝ C^{_interval(best['b'], 3)}")
+    if (audit := result["audit"]) is not None:
+        speak(f"audit: {audit['dependence']['text']}")
+        speak(f"audit: {audit['looked']}")
     for one in result["held_out"]:
         speak(f"held out, {rounded(one['parameters'])} parameters: {one['sentence']}")
     if not result["held_out"]:
@@ -133,6 +139,8 @@ def _tell(result: dict[str, Any]) -> None:
     if target["metric"] is not None and result["metric"] != result["loss"]["name"]:
         say(f"          {_interval(target['metric'])} {result['unit']}")
     say(f"  {target['command']}")
+    if target["calibration"]:
+        speak(f"measured: {target['calibration']}")
     speak(f"\npoints in {result['points']}, drawn in {result['study']}/report.html")
 
 

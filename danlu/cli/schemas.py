@@ -124,7 +124,8 @@ SCHEMAS: dict[str, Schema] = {
         {
             **_PLAN, "metric": str, "unit": str, "better": str, "loss": {"name": str, "unit": str},
             "study": str, "points": str, "runs": [dict], "law": dict, "allocation": (dict, None),
-            "held_out": [dict], "target": {**_COUNTED, "loss": _ENDS, "command": str},
+            "held_out": [dict], "fit": str, "audit": (dict, None), "calibration": (_CALIBRATION, None),
+            "target": {**_COUNTED, "loss": _ENDS, "reach": _NUMBER, "calibration": str, "command": str},
         },
         _PLAN,
     )),
@@ -308,7 +309,7 @@ SCHEMAS: dict[str, Schema] = {
         "points": int, "hold_out": ({"by": str, "points": int, "errors": {...: float}}, None),
         "predictions": [{"at": {...: float}, "loss": (_CHAINED, None), "task_loss": (_CHAINED, None),
                          "accuracy": (_CHAINED, None)}],
-        "warnings": [_WARNED], **_READ,
+        "calibration": [str], "warnings": [_WARNED], **_READ,
     }),
     "laws influence": Schema(1, {
         "law": str, "points": int, "parameters": {...: float}, "decision": {...: _NUMBER}, "by": str,
@@ -328,7 +329,7 @@ SCHEMAS: dict[str, Schema] = {
         "published": [{"key": str, "name": str, "parameters": float, "tokens": float,
                        "tokens_per_parameter": float, "largest": _NUMBER, "trained": _NUMBER, "counts": str,
                        "source": str}],
-        "warnings": [_WARNED],
+        "calibration": str, "warnings": [_WARNED],
     }),
 }  # fmt: skip
 

@@ -49,7 +49,7 @@ STEPS = (
     Step(
         "Fit a law to small runs",
         "What would a large run reach? Small ones, a law, a test on the largest, a prediction.",
-        "ladder nano model.mixer.heads=8 --budget 1.5e12flop --target 1e14flop",
+        "ladder nano model.mixer.heads=8 --budget 1.5e12flop --target 1e13flop",
         "The law is fitted without the largest runs, and tested on them.",
     ),
     Step(

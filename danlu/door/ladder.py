@@ -72,6 +72,7 @@ def ladder(
     hold_out: int = 1,
     design: str = "chinchilla",
     tokens_per_parameter: float = 20.0,
+    far: bool = False,
     dry_run: bool = False,
     studies: str | os.PathLike[str] = STUDIES,
     study: str | None = None,
@@ -88,7 +89,7 @@ def ladder(
     asked = Asked(
         tuple(typed), budget=budget, rungs=rungs, seeds=seeds, rates=rates, design=design,
         tokens_per_parameter=tokens_per_parameter, hold_out=hold_out, target=target,
-        target_parameters=target_parameters,
+        target_parameters=target_parameters, far=far,
     )  # fmt: skip
     result = climb(
         asked, Path(studies), name=study, dry_run=dry_run,

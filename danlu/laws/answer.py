@@ -186,12 +186,12 @@ def answer(
             warnings += [Warned("not-identified", flat) for flat in unidentified(found)]
     if rungs and free_points:
         try:
-            held = hold_out(law, points, rungs, by=size_of(points), loss=found.loss, fixed=fixed)
+            held = hold_out(law, points, rungs, by=size_of(points, law), loss=found.loss, fixed=fixed)
         except LawError as error:
             warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
     measured = None
     few = calibrated or points.size <= MOST_POINTS
-    if draws is not None and few and (by := size_of(points)) is not None:
+    if draws is not None and few and (by := size_of(points, law)) is not None:
         with suppress(LawError):  # that it is not known is said where it is needed
             measured = calibrate(found, by=by, cluster=group)
     warnings.sort(key=weight)
@@ -199,9 +199,11 @@ def answer(
     return Answer(found, draws, intervals, held, spread, measured, warnings, checked)
 
 
-def size_of(points: Points) -> str | None:
-    """The column by which points are large."""
-    return next((name for name in SIZES if name in points), None)
+def size_of(points: Points, law: Law | None = None) -> str | None:
+    """The column by which points are large; under a ``law`` of one size that one, so that a place of the law
+    says how far beyond the points it is."""
+    own = [] if law is None or len(law.columns) > 1 else [name for name in law.columns if name in SIZES]
+    return next((name for name in (*own, *SIZES) if name in points), None)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from danlu.laws.doubt import clusters, resample, rungs_of
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit
 from danlu.laws.scatter import ends, scatter
-from danlu.laws.table import check
+from danlu.laws.table import SAME_SIZE, check
 
 REACHES = (1.0, 3.0, 10.0, 100.0, np.inf)  # how many times beyond the largest budget fitted to: the bands
 CUTS = 6  # fits to smaller budgets, at most
@@ -129,6 +129,21 @@ def calibrate(found: Fit, *, by: str, cluster: str | Array | None = None, seed: 
         if (at := (reach > low) & (reach <= high)).any()
     ]
     return Calibration(by, fits, float(reach.max()), tuple(bands))
+
+
+def beside(found: Fit, budgets: Sequence[float], cluster: str | Array | None = None) -> list[str]:
+    """What is known of extrapolations to ``budgets`` in FLOP by the fit's law, a sentence for each band
+    beyond the points; none where no smaller budget can be fitted."""
+    points = found.points.with_compute()
+    reaches = [budget / float(points["c"].max()) for budget in budgets]
+    if max(reaches, default=1.0) <= SAME_SIZE:
+        return []
+    try:
+        measured = calibrate(replace(found, points=points), by="c", cluster=cluster)
+    except LawError:
+        return []
+    bands = dict.fromkeys(measured.at(reach) for reach in reaches if reach > SAME_SIZE)
+    return [f"{found.law.name}: {band.said('compute')}" for band in bands if band is not None]
 
 
 def _limits(sizes: Array, free: int) -> list[float]:

@@ -15,12 +15,20 @@ MORE = 100.0  # times the largest compute, as far as accuracy is drawn
 Places = Sequence[tuple[Mapping[str, float], Mapping[str, Predicted]]]
 
 
-def html(found: Chain, held: Held | None, predicted: Places, source: str, warnings: Sequence[str]) -> str:
-    """The page; ``source`` names the data."""
+def html(
+    found: Chain,
+    held: Held | None,
+    predicted: Places,
+    source: str,
+    warnings: Sequence[str],
+    measured: Sequence[str] = (),
+) -> str:
+    """The page; ``source`` names the data; ``measured``: how extrapolations of the first link went."""
     first: list[Part] = [f"{found.points.size} points of {source}; {len(found.links[0].draws)} resamples."]
     first += [f"Warning: {warning}" for warning in warnings]
     first += [] if held is None else [f"{held_out(held)}."]
     first += [Table(place_rows(predicted))] if predicted else []
+    first += [f"Measured: {found.links[0].said}, {one}." for one in measured]
     first += [] if (whole := _whole(found)) is None else [whole]
     sections: list[tuple[str, list[Part]]] = [("", first)]
     for link in found.links:

@@ -24,6 +24,7 @@ from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss
 from danlu.laws.table import Points
 
 SCHEMA = "danlu.laws.fit/2"
+FILE = "law.json"  # the fit file in the folder of a ladder
 LOOSE = 1.0  # standard deviation, of ln θ or as a share of θ, from which on a normal law is no picture of it
 _NUMBER = (float, None)
 SHAPE: dict[str, Any] = {  # of what is read; None: it may be absent
@@ -104,12 +105,21 @@ class Saved:
 
 
 def load(path: Path) -> Saved:
-    """A fit file, of this version or of one before. Raises LawError or FileError, one sentence."""
+    """A fit file, of this version or of one before, or that of a ladder's folder. Raises LawError or
+    FileError, one sentence."""
+    path = inside(path)
     return parse(_one(path), path)
 
 
+def inside(path: Path) -> Path:
+    """The fit file in a ladder's folder; any other path as it is."""
+    return path / FILE if (path / FILE).is_file() else path
+
+
 def is_fit(path: Path) -> bool:
-    """Whether a JSON file holds fits, and not points; that of one group is called FILE.json#LABEL."""
+    """Whether a JSON file, or that of a ladder's folder, holds fits, and not points; that of one group is
+    called FILE.json#LABEL."""
+    path = inside(path)
     if not (path.suffix == ".json" or ".json#" in path.name):
         return False
     try:

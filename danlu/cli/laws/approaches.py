@@ -121,6 +121,7 @@ def _answer(
     from danlu.laws import Points, read
     from danlu.laws.approaches import sides
     from danlu.laws.beyond import beyond, limit
+    from danlu.laws.calibration import beside
     from danlu.laws.errors import LawError
 
     budgets = floats("--budget", budget)
@@ -132,14 +133,16 @@ def _answer(
     reach = beyond(Points(c=flops), ranges, None, far)[1] if budgets else []
     runs, told = _runs(got, run, needed=main == "envelope")
     labels = _together(got)
+    together = labels if runs is None else runs
     with Working() as working:
         working("comparing approaches")
-        found = sides(got.points, run=runs, by=labels if runs is None else runs, **options)
+        found = sides(got.points, run=runs, by=together, **options)
     if main not in found.frontiers:
         raise LawError(found.absent[main])
     one = found.frontiers[main]
+    measured = [] if found.fit is None else beside(found.fit, flops, together)
     warnings = [*got.warnings, *_mixed(got, found, labels), *one.warnings, *found.warnings, *reach]
-    notes = [*got.notes, *told]
+    notes = [*got.notes, *told, *(f"measured: {one}" for one in measured)]
 
     def json() -> dict[str, Any]:
         said = {"approach": main, **found.json(flops), "warnings": [one.json() for one in warnings]}
@@ -148,7 +151,7 @@ def _answer(
     def draw() -> str:
         from danlu.laws.approaches.report import html
 
-        return html(found, main, str(file), flops, warnings)
+        return html(found, main, str(file), flops, warnings, measured)
 
     def tell() -> None:
         _tell(main, found, flops, notes, warnings)

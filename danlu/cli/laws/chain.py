@@ -53,8 +53,9 @@ def chain(
 
     Example: danlu laws chain tasks.csv --column accuracy=hellaswag --guess 0.25 --ideal --at n=7e9,d=2e12
     """
-    from danlu.laws import LawError, Warned, read
+    from danlu.laws import LawError, Points, Warned, read
     from danlu.laws import chain as fitted
+    from danlu.laws.calibration import beside
     from danlu.laws.chain import hold_out as scored
 
     asked_at = read_places(at or [])
@@ -78,6 +79,10 @@ def chain(
                 warnings.append(Warned("not-scored", f"the extrapolation is not scored: {error}"))
         places = _places(found, asked_at)
         predicted = [(place, found.predict(place, far=far)) for place in places]
+    first = found.links[0]
+    spots = [Points({name: [value] for name, value in place.items()}).with_compute() for place in places]
+    budgets = [float(spot["c"][0]) for spot in spots if "c" in spot]
+    measured = beside(first.fit, budgets, groups) if first.sources == ("n", "d") else []
     warnings += dict.fromkeys(outside for place in places for outside in found.outside(place, far))
 
     def json() -> dict[str, Any]:
@@ -89,6 +94,7 @@ def chain(
                 {"at": place, **{name: one.json() for name, one in values.items()}}
                 for place, values in predicted
             ],
+            "calibration": measured,
             "warnings": [one.json() for one in warnings],
         } | got.json()
 
@@ -107,11 +113,13 @@ def chain(
         if predicted:
             say()
             print_table(spoken(place_rows(predicted), names=(0, 1)))
+        for one in measured:
+            say(f"measured: {first.said}, {one}")
 
     def draw() -> str:
         from danlu.laws.chain_report import html
 
-        return html(found, held, predicted, str(file), warnings)
+        return html(found, held, predicted, str(file), warnings, measured)
 
     end("laws chain", json, tell, draw, path=report, force=force, as_json=as_json)
 

@@ -88,7 +88,7 @@ def plan(
     ] = None,
     by: Annotated[
         str,
-        typer.Option("--by", help="A published fit of Chinchilla's law, or the JSON file of a fit."),
+        typer.Option("--by", help="A published fit of Chinchilla's law, a fit's JSON, or a ladder's folder."),
     ] = "besiroglu",
     utilisation: Annotated[
         float, typer.Option("--utilisation", help="Share of the GPU's FLOP/s that is reached.")
@@ -162,6 +162,8 @@ def plan(
     for heading, rows in _sections(made, run):
         speak(f"\n{heading}")
         print_table(spoken(rows), indent="  ", drop=(3,))
+    if made.measured:
+        speak(f"\nmeasured: {made.measured}")
     if report is not None:
         speak(f"drawn in {report}")
     if run is not None:
@@ -283,6 +285,7 @@ def _json(made: Plan, run: Planned | None, others: list[Any], warnings: list[Any
         "train": None
         if run is None
         else {"command": run.command, "recipe": list(run.words), "batch": run.experiment.train.batch},
+        "calibration": made.measured,
         "published": [{**one._asdict(), "tokens_per_parameter": one.ratio} for one in others],
         "warnings": [warning.json() for warning in warnings],
     }

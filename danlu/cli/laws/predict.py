@@ -25,7 +25,8 @@ from danlu.files.numbers import rounded
 
 def predict(
     source: Annotated[
-        Path, typer.Argument(metavar="FIT.json|FILE", help="A fit's JSON, or points to fit a law to.")
+        Path,
+        typer.Argument(metavar="FIT.json|FILE", help="A fit's JSON, a ladder's folder, or points to fit."),
     ],
     n: Annotated[
         str | None, typer.Option("--n", "--parameters", metavar="VALUES", help="Parameters: 7e9 or 1e9,7B.")
@@ -108,8 +109,10 @@ def _fit(
     from danlu.laws.answer import answer
     from danlu.laws.saved import is_fit
 
-    if is_fit(source):
-        of_points(source, law=law, column=column, where=where, unit=unit, cluster=cluster)
+    options = {"law": law, "column": column, "where": where, "unit": unit, "cluster": cluster}
+    of_folder = source.is_dir() and any(options.values())  # whose points are asked for, then
+    if is_fit(source) and not of_folder:
+        of_points(source, **options)
         return load(source), []
     wanted, asked = named(law or "chinchilla"), reading(None, None, None, column, where, unit)
     got = read(source, wanted=(*wanted.columns, wanted.target), **asked)

@@ -10,22 +10,26 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from danlu.files.json import write_json
 from danlu.files.write import write_atomically
 from danlu.lab import evidence
 from danlu.lab.budget import MEASURING, Budget, measure_pace
 from danlu.lab.errors import LabError
-from danlu.lab.ladder.law import Run, ends, fitted, held_out, points_of
+from danlu.lab.ladder.law import Run, ends, fitted, held_out, points_of, several
 from danlu.lab.ladder.plan import Pace, Plan, Rung, make_plan, pace_of
 from danlu.lab.ladder.shapes import Shapes
-from danlu.lab.ladder.target import aim, wanted
+from danlu.lab.ladder.target import aim, check_reach, wanted
 from danlu.lab.measures import value
 from danlu.lab.queue import Job, Outcome, Queue
 from danlu.lab.statistics import Interval
 from danlu.lab.study import STUDIES, Study
 from danlu.spec.metrics import Metric, loss_of
 from danlu.spec.words import in_full, resolve
+
+if TYPE_CHECKING:
+    from danlu.laws import Read
 
 POINTS = "points.csv"
 SAME = 1e-6  # relative; by so much proportions of metric and loss may differ
@@ -48,6 +52,7 @@ class Ladder:
     hold_out: int = 1
     target: str | None = None
     target_parameters: str | None = None
+    far: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -88,6 +93,8 @@ def climb(
 
         plan, unique = _planned(ladder, queue)
         on_plan(plan)
+        if not ladder.far:
+            check_reach(plan, *aimed)
         said = {
             **ladder.settings, "flops": plan.flops, "seconds": plan.seconds,
             "rungs": [rung.json() for rung in plan.rungs],
@@ -100,31 +107,38 @@ def climb(
     warnings += _repeats(plan, unique)
     metrics = plan.shapes.experiment.objective.metrics
     metric, loss = metrics[0], loss_of(metrics)
-    law = fitted(runs, ladder.design)
-    held = held_out(runs, ladder.design, ladder.hold_out)
+    several(len({run.rung.level for run in runs}))
+    write_atomically(study.path / POINTS, points_csv(runs, metric).encode())
+    got = points_of(study.path / POINTS, ladder.design)
+    law = fitted(got, ladder.design)
+    held = held_out(runs, got, ladder.design, ladder.hold_out)
     if any(one.inside is False for one in held):
         warnings.append("a held-out rung is outside its interval; the target may be further off")
     target = aim(plan, law, ladder.words, *aimed, _proportion(runs))
     if target.rung.tokens > unique:
         warnings.append(_repeated("the target", target.rung, unique))
-    write_atomically(study.path / POINTS, _csv(runs, metric).encode())
+    from danlu.lab.ladder.report import html
+    from danlu.laws.saved import FILE
+
+    write_json(study.path / FILE, law.file())
+    audit, calibration = law.answer.audit, law.answer.calibration
+    warnings += [str(one) for one in (*target.told.warnings, *got.warnings, *law.notes)]
     result = said | {
         "metric": metric.name, "unit": metric.unit, "better": metric.better,
         "loss": {"name": loss.name, "unit": loss.unit}, "counted": f"{plan.shapes.experiment.data.unit}s",
-        "study": str(study.path), "points": str(study.path / POINTS),
+        "study": str(study.path), "points": str(study.path / POINTS), "fit": str(study.path / FILE),
         "runs": [
             {"level": run.rung.level, "seed": run.seed, "parameters": run.parameters, "tokens": run.tokens,
              "flops": run.flops, "loss": run.loss, "metric": run.metric, "run": run.folder}
             for run in runs
         ],
-        "law": law.json(), "allocation": _allocation(runs, ladder.design),
+        "law": law.json(), "allocation": _allocation(got, ladder.design),
+        "audit": audit and audit.json(), "calibration": calibration and calibration.json(),
         "held_out": [one.json(loss.unit) for one in held], "target": target.json(),
-        "warnings": [*warnings, *law.notes],
+        "warnings": list(dict.fromkeys(warnings)),
     }  # fmt: skip
     study.save(result)
     evidence.keep(study.path, [Path(run.folder) for run in runs])
-    from danlu.lab.ladder.report import html
-
     write_atomically(study.report, html(plan, runs, law, held, target, result).encode())
     return result
 
@@ -205,21 +219,21 @@ def _repeated(what: str, rung: Rung, unique: int) -> str:
     return f"{what} sees the {unique:,} {unit}s that there are {times}; the law knows only fresh ones"
 
 
-def _allocation(runs: Sequence[Run], design: str) -> dict[str, Any] | None:
+def _allocation(got: Read, design: str) -> dict[str, Any] | None:
     """The exponents of the best size and data in compute, by IsoFLOP profiles."""
     if design != "isoflop":
         return None
     from danlu.laws import LawError, isoflop
 
     try:
-        found = isoflop(points_of(runs))
+        found = isoflop(got.points.with_columns(c=got.points["x" if "x" in got.points else "c"]))
     except LawError as error:
         return {"why": str(error)}
     a, b = (ends(Interval(one.value, one.low, one.high)) for one in (found.a, found.b))
     return {"a": a, "b": b, "refused": found.refused, "warnings": found.warnings}
 
 
-def _csv(runs: Sequence[Run], metric: Metric) -> str:
+def points_csv(runs: Sequence[Run], metric: Metric) -> str:
     """The points as ``danlu laws fit`` reads them."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")

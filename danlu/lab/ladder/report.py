@@ -12,6 +12,8 @@ from danlu.lab.configurations import beside, links
 from danlu.lab.ladder.law import HeldOut, LadderLaw, Run
 from danlu.lab.ladder.plan import Plan
 from danlu.lab.ladder.target import Target
+from danlu.laws.audit.drawn import parts as audit_parts
+from danlu.laws.beyond import WORDS
 
 SAMPLES = 60  # points of a curve
 
@@ -29,6 +31,9 @@ def html(
     draw = _profiles if plan.design == "isoflop" else _line
     unit = result["loss"]["unit"]
     said = [f"{one.rung.sized.parameters:,} parameters: {one.sentence(unit)}" for one in held]
+    audit, calibration = law.answer.audit, law.answer.calibration
+    by = WORDS.get(calibration.by, calibration.by) if calibration else ""
+    measured = [f"Measured: {band.said(by)}." for band in calibration.bands] if calibration else []
     heads = "parameters", result["counted"], "FLOP", "seed", result["loss"]["name"], result["metric"], "run"
     rows: list[tuple[Sequence[object], Sequence[Path | str]]] = []
     for run in runs:
@@ -47,7 +52,9 @@ def html(
                     Table([("", "value"), *((k, f"{v:.6g}") for k, v in law.fit.theta.items())]),
                 ],
             ),
-            ("To mind", result["warnings"]),
+            ("Audit", [] if audit is None else audit_parts(audit)),
+            ("Extrapolation", measured or ["Measured: no fit to smaller rungs has enough of them."]),
+            ("To mind", [f"Warning: {one}" for one in result["warnings"]]),
             ("What differs", [_differs(plan, target)]),
             ("Runs", [links(Path(result["study"]), heads, rows)]),
         ],
@@ -86,7 +93,7 @@ def _line(runs: Sequence[Run], law: LadderLaw, held: Sequence[HeldOut], target: 
     x = [math.exp(first + (last - first) * i / (SAMPLES - 1)) for i in range(SAMPLES)]
     curve = [law.at(0, 0, flops) for flops in x]
     chart.line(x, [one.value for one in curve], "law")
-    if law.freedom > 0:
+    if law.intervals != "none":
         low, high = [one.low for one in curve], [one.high for one in curve]
         chart.band(x, low, high, "law", means="the 95 % interval of the law")
     chart.dots([run.flops for run in runs], [run.loss for run in runs], "runs")
@@ -116,7 +123,7 @@ def _profiles(
         group = sorted((run for run in runs if run.rung.level == level), key=lambda run: run.parameters)
         label = f"{group[0].flops:.2g} FLOP"
         chart.dots([run.parameters for run in group], [run.loss for run in group], label)
-        values = [law.at(run.parameters, run.tokens, run.flops).value for run in group]
+        values = [law.value(run.parameters, run.tokens, run.flops) for run in group]
         chart.line([run.parameters for run in group], values, label)
     if held:
         chart.dots(

@@ -12,7 +12,7 @@ from typing import Any
 from danlu.files.yaml import brief
 from danlu.lab.budget import Budget
 from danlu.lab.errors import LabError
-from danlu.lab.ladder.law import LadderLaw, ends
+from danlu.lab.ladder.law import LadderLaw, Told, ends
 from danlu.lab.ladder.plan import Plan, Rung, make_rung
 from danlu.lab.ladder.shapes import Sized
 from danlu.lab.statistics import Interval
@@ -22,26 +22,34 @@ from danlu.spec.replay import MISSING, difference
 from danlu.spec.schema import Accepts, adapt
 from danlu.spec.words import resolve
 
-BEYOND = 10.0  # times the compute of the largest rung: the target where none is named
+BEYOND = (
+    10.0  # times the compute of the largest rung, where the law may go so far: the target if none is named
+)
 AROUND, TRIED = 8.0, 25  # sizes from the law's optimum/8 to ·8 are looked at, so many
 
 
 @dataclass(frozen=True)
 class Target:
-    """``loss``: what the law says, and the interval of one run; ``metric``: the same in the objective's first
-    metric, where that follows from the loss."""
+    """``told``: what the law says, with the interval of one run, and how far that is from the rungs;
+    ``metric``: its loss in the objective's first metric, where that follows from the loss."""
 
     rung: Rung
-    loss: Interval
+    told: Told
     metric: Interval | None
     command: str
     seconds: float | None
+
+    @property
+    def loss(self) -> Interval:
+        """Of one run."""
+        return self.told.loss
 
     def json(self) -> dict[str, Any]:
         """Plain values."""
         said = {key: value for key, value in self.rung.json().items() if key != "level"}
         return {
             **said, "loss": ends(self.loss), "metric": self.metric and ends(self.metric),
+            "reach": self.told.reach, "calibration": self.told.measured,
             "seconds": self.seconds, "command": self.command,
         }  # fmt: skip
 
@@ -67,6 +75,28 @@ def wanted(flops: str | None, parameters: str | None) -> tuple[float | None, int
     return None, size
 
 
+def check_reach(plan: Plan, flops: float | None, parameters: int | None) -> None:
+    """Raises LabError where the target lies farther beyond the largest rung than any fit to the rungs may go,
+    that is than they span (``danlu.laws.beyond.limit``). By IsoFLOP profiles the FLOP of a size are not known
+    before.
+    """
+    from danlu.laws.beyond import ALLOWED
+
+    if parameters is not None and plan.design == "chinchilla":
+        sized = plan.shapes.of_size(parameters)
+        flops = sized.flops * plan.per_parameter * sized.parameters
+    if flops is None:
+        return
+    compute = [rung.flops for rung in plan.rungs]
+    times, span = flops / max(compute), max(compute) / min(compute)
+    if times > max(ALLOWED, span):
+        raise LabError(
+            f"the target, {flops:.3g} FLOP, is {times:.3g} times the largest rung, and the rungs span "
+            f"{span:.3g} times: nothing would tell how wrong that is; aim nearer, give more rungs or budget, "
+            "or --far (far=True in Python)"
+        )
+
+
 def aim(
     plan: Plan,
     law: LadderLaw,
@@ -75,20 +105,21 @@ def aim(
     parameters: int | None,
     per_loss: float | None,
 ) -> Target:
-    """The run of ``flops``, or of a model of ``parameters``; neither: ten times the largest rung's FLOP.
+    """The run of ``flops``, or of a model of ``parameters``; neither: ten times the largest rung's FLOP, or
+    as many times as the law may go.
     ``per_loss``: the metric over the loss, where all runs agree in it."""
     if parameters is not None:
         sized = plan.shapes.of_size(parameters)
         tokens = _tokens_for(plan, law, sized)
     else:
-        flops = flops or BEYOND * max(rung.flops for rung in plan.rungs)
+        flops = flops or min(BEYOND, law.limit) * max(rung.flops for rung in plan.rungs)
         sized = _size_for(plan, law, flops)
         tokens = flops / sized.flops
     rung = make_rung(0, sized, tokens, plan.rate_of)
-    loss = law.at(sized.parameters, rung.tokens, rung.flops, runs=1)
-    metric = None if per_loss is None else Interval(*(per_loss * value for value in loss))
+    told = law.told(sized.parameters, rung.tokens, rung.flops)
+    metric = None if per_loss is None else Interval(*(per_loss * value for value in told.loss))
     seconds = None if plan.pace is None else rung.steps * plan.pace.of(sized)
-    return Target(rung, loss, metric, command(words, rung.experiment), seconds)
+    return Target(rung, told, metric, command(words, rung.experiment), seconds)
 
 
 def _size_for(plan: Plan, law: LadderLaw, flops: float) -> Sized:
@@ -106,7 +137,7 @@ def _size_for(plan: Plan, law: LadderLaw, flops: float) -> Sized:
         )
     sizes = (middle * AROUND ** (2 * i / (TRIED - 1) - 1) for i in range(TRIED))
     tried = dict.fromkeys(shapes.of_size(max(size, shapes.smallest().parameters)) for size in sizes)
-    return min(tried, key=lambda s: law.at(s.parameters, flops / s.flops, flops).value)
+    return min(tried, key=lambda s: law.value(s.parameters, flops / s.flops, flops))
 
 
 def _tokens_for(plan: Plan, law: LadderLaw, sized: Sized) -> float:

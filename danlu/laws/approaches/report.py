@@ -17,11 +17,20 @@ SAMPLES = 60
 COLOURS = {"isoflop": 0, "parametric": 1, "envelope": 2}
 
 
-def html(found: Sides, main: str, source: str, flops: Sequence[float], warnings: Sequence[str]) -> str:
-    """The page; ``main``: the approach that was asked for, ``source`` names the data."""
+def html(
+    found: Sides,
+    main: str,
+    source: str,
+    flops: Sequence[float],
+    warnings: Sequence[str],
+    measured: Sequence[str] = (),
+) -> str:
+    """The page; ``main``: the approach that was asked for, ``source`` names the data; ``measured``: how
+    extrapolations as far went."""
     one = found.frontiers[main]
     facts = f"{found.points.size} points of {source}; {'; '.join([one.approach, *one.notes])}."
     parts: list[Part] = [facts, *(f"Warning: {warning}" for warning in warnings), Table(table(found, flops))]
+    parts += [f"Measured: {said}." for said in measured]
     parts += [f"{name} is not possible: {why}" for name, why in found.absent.items()]
     parts += [f"Left out: {why}" for why in one.refused]
     drawings = [_profiles(found) if main == "isoflop" else _curves(found), *_frontier(found)]

@@ -22,6 +22,7 @@ TOLD = 8  # rows that a sentence names
 ALIKE = 3  # runs at one place, at the median, that make a sweep of something else
 ACTIVE = re.compile(r"(?:^|[\W_\d])(?:active|activated|act)(?:$|[\W_\d])|^n_?a$", re.IGNORECASE)
 EXPERTS = re.compile(r"(?:^|[\W_])(?:experts?|moe|topk)(?:$|[\W_])|^nume$", re.IGNORECASE)
+SEEDS = re.compile(r"(?:^|[\W_])seed$", re.IGNORECASE)
 
 
 def places(fit: Fit, table: Mapping[str, Sequence[Any]]) -> list[Warned]:
@@ -33,6 +34,7 @@ def places(fit: Fit, table: Mapping[str, Sequence[Any]]) -> list[Warned]:
         *unit_of(points),
         *overflown(points),
         *diverged(fit),
+        *swept(fit, table),
         *repeated(law, points),
         *experts(law, points, table),
     ]
@@ -78,7 +80,7 @@ def overflown(points: Points) -> list[Warned]:
 
 
 def diverged(fit: Fit) -> list[Warned]:
-    """Many rows far above the law; runs of several rates and batches at one place."""
+    """Many rows far above the law."""
     points, above = fit.points, -fit.residuals
     if fit.law.space != "log":
         return []
@@ -101,15 +103,26 @@ def diverged(fit: Fit) -> list[Warned]:
             f"{low if low == high else f'{low} to {high}'} above the law; "
             f"--where 'loss<{cut:.3g}' leaves {them if highest < worst else 'most of them'} out"
         )))  # fmt: skip
-    if {"n", "d"} <= points.keys():
-        _, count = np.unique(np.stack([points["n"], points["d"]]), axis=1, return_counts=True)
-        if np.median(count) >= ALIKE and len(count) > 1:
-            said.append(Warned("sweep", (
-                f"{points.size} rows stand at {len(count)} places (N, D), {np.median(count):.0f} each, as "
-                "in a sweep of rates and batches: a law of the best runs wants the lowest loss of each "
-                "place, not all; keep one row a place (--hull keeps the best for their compute alone)"
-            )))  # fmt: skip
     return said
+
+
+def swept(fit: Fit, table: Mapping[str, Sequence[Any]]) -> list[Warned]:
+    """Runs of several rates and batches at one place; what a column of seeds tells apart are repeats."""
+    points = fit.points
+    if fit.law.space != "log" or not {"n", "d"} <= points.keys():
+        return []
+    place = np.unique(np.stack([points["n"], points["d"]]), axis=1, return_inverse=True)[1].ravel()
+    count = np.bincount(place)
+    seeds = next((values for name, values in table.items() if SEEDS.search(name)), None)
+    if seeds is not None and len({*zip(place.tolist(), map(str, seeds), strict=True)}) == points.size:
+        return []
+    if np.median(count) < ALIKE or len(count) < 2:
+        return []
+    return [Warned("sweep", (
+        f"{points.size} rows stand at {len(count)} places (N, D), {np.median(count):.0f} each, as in a sweep "
+        "of rates and batches: a law of the best runs wants the lowest loss of each place, not all; keep one "
+        "row a place (--hull keeps the best for their compute alone)"
+    ))]  # fmt: skip
 
 
 def _above(log: float) -> str:

@@ -17,7 +17,6 @@ import numpy as np
 
 from danlu.laws.base import Array
 from danlu.laws.errors import Warned
-from danlu.laws.formulas.chinchilla import CHINCHILLA
 from danlu.laws.plan import optimum, repeated
 from danlu.laws.plan.asked import Asked, Question, Run, question
 from danlu.laws.plan.basis import DEFAULT, Basis, basis
@@ -26,6 +25,7 @@ from danlu.laws.plan.published import Division, divisions
 from danlu.laws.plan.reach import reach
 from danlu.laws.plan.settings import settings
 from danlu.laws.plan.wrong import wrong
+from danlu.laws.prediction import Prediction
 
 __all__ = ["Asked", "Basis", "Division", "Line", "Plan", "basis", "divisions", "plan"]
 
@@ -35,7 +35,8 @@ SEARCHED = 200  # resamples at most, where each optimum is searched for
 
 @dataclass(frozen=True)
 class Plan:
-    """``run``: what was found, numbers without intervals. ``lines``: all there is to say, in order."""
+    """``run``: what was found, numbers without intervals. ``lines``: all there is to say, in order.
+    ``measured``: what is known of extrapolations as far, as ``danlu.laws.predict`` says it, or ""."""
 
     asked: Asked
     asking: Question
@@ -43,6 +44,7 @@ class Plan:
     run: Run
     lines: list[Line]
     notes: list[Warned] = field(default_factory=list)
+    measured: str = ""
 
     def __getitem__(self, key: str) -> Line:
         """The line of that key. Raises KeyError."""
@@ -66,10 +68,10 @@ def plan(by: str | Path | Basis = DEFAULT, *, far: bool = False, **given: Any) -
     asking = question(asked, theta)
     run = asking.answer(theta)
     reached, warned = reach(run, found, far)
-    spread = _spread(asking, found)
+    spread, told = _spread(asking, found), None if repeating else found.told(run.n, run.d)
     lines, notes = _run(asked, run, spread, found.source), list[Warned]()
-    if not repeating:
-        lines += _measured(run, found)
+    if told is not None:
+        lines = _as_told(lines, told, found, given="loss" in asking.known)
     if asked.served:
         lines += _served(asked, run, spread, found)
     if repeating:
@@ -84,7 +86,7 @@ def plan(by: str | Path | Basis = DEFAULT, *, far: bool = False, **given: Any) -
     if found.draws is None:
         text = f"no intervals: {found.source.split(',')[0]} has neither a covariance nor draws"
         notes.append(Warned("no-intervals", text) if found.fitted is None else found.fitted.no_sample)
-    return Plan(asked, asking, found, run, lines, notes)
+    return Plan(asked, asking, found, run, lines, notes, "" if told is None else told.said[0])
 
 
 def _spread(asking: Question, found: Basis) -> Spread | None:
@@ -101,18 +103,24 @@ def _spread(asking: Question, found: Basis) -> Spread | None:
     return Spread(under(found.draws), under(without.theta), without.clusters)
 
 
-def _measured(run: Run, found: Basis) -> list[Line]:
-    """What the run itself will measure: about the law as runs of the fit are."""
-    if found.fitted is None or found.law is not CHINCHILLA:
-        return []
-    from danlu.laws.prediction import predict
+def _as_told(lines: list[Line], told: Prediction, found: Basis, given: bool) -> list[Line]:
+    """The loss of the run with the interval of the prediction, unless it is ``given``, and a line of what the
+    run itself will measure: about the law as runs of the fit are."""
+    made = [
+        line._replace(**_ends(told.mean_low, told.mean_high)) if line.key == "loss" and not given else line
+        for line in lines
+    ]
+    around = _ends(told.run_low, told.run_high)
+    if around["low"] is not None:
+        name = "loss that a run will measure"
+        line = Line("loss_run", name, float(told.value[0]), None, None, "nats/token", found.source, "run")
+        made.append(line._replace(**around))
+    return made
 
-    told = predict(found.fitted, {"n": float(run.n), "d": float(run.d)}, far=True)
-    low, high = (float(end[0]) if np.isfinite(end[0]) else None for end in (told.run_low, told.run_high))
-    if low is None or high is None:
-        return []
-    name = "loss that a run will measure"
-    return [Line("loss_run", name, float(told.value[0]), low, high, "nats/token", found.source, "run")]
+
+def _ends(low: Array, high: Array) -> dict[str, float | None]:
+    known = np.isfinite(low[0]) and np.isfinite(high[0])
+    return {"low": float(low[0]) if known else None, "high": float(high[0]) if known else None}
 
 
 def _run(asked: Asked, run: Run, spread: Spread | None, source: str) -> list[Line]:

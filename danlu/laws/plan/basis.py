@@ -13,7 +13,8 @@ from danlu.laws.base import Array, Law
 from danlu.laws.errors import LawError
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.formulas.repeated import DATA_CONSTRAINED
-from danlu.laws.saved import Saved, load
+from danlu.laws.prediction import Prediction, predict
+from danlu.laws.saved import Saved, inside, load
 
 DEFAULT = "besiroglu"
 # Of the points of Hoffmann et al. 2022, figure 4, as Epoch AI read them off: the 240 that Besiroglu et al.
@@ -62,6 +63,13 @@ class Basis:
             return self.exponent_error
         return float(np.std(allocation(self.draws[:, :5]).a, ddof=1))
 
+    def told(self, n: float | Array, d: float | Array) -> Prediction | None:
+        """What ``danlu laws predict`` says of runs of so many parameters and fresh tokens, with what
+        calibration widens; None where the law comes from no fit of ``chinchilla``."""
+        if self.fitted is None or self.law is not CHINCHILLA:
+            return None
+        return predict(self.fitted, {"n": n, "d": d}, far=True)
+
     def repeating(self, theta: Array) -> Array:
         """``theta`` (…, 5 or 7) with the worth of repetition, (…, 7): Muennighoff's, where it has none."""
         if theta.shape[-1] == 7:
@@ -72,9 +80,10 @@ class Basis:
 
 def basis(by: str | Path | Basis) -> Basis:
     """From the name of a published fit of Chinchilla's law, or the JSON file of a fit (of one of its groups,
-    FILE.json#LABEL)."""
+    FILE.json#LABEL), or the folder of a ladder."""
     if isinstance(by, Basis):
         return by
+    by = inside(Path(by)) if Path(by).is_dir() else by
     if ".json" not in str(by):
         if Path(by).suffix:
             raise LawError(

@@ -22,8 +22,9 @@ def html(
 ) -> str:
     """The page. ``sections``: the tables, by heading. ``command``: what starts the run."""
     law = f"{plan.basis.law.formula}, {plan.basis.source}"
+    measured = [f"Measured: {plan.measured}."] if plan.measured else []
     parts: list[tuple[str, list[Part]]] = [
-        ("", [law, *(f"Warning: {one}" for one in warnings), _sizes(plan)])
+        ("", [law, *(f"Warning: {one}" for one in warnings), *measured, _sizes(plan)])
     ]
     parts += [(heading, [table]) for heading, table in sections]
     if command is not None:
@@ -45,8 +46,12 @@ def _sizes(plan: Plan) -> Chart:
             f" Grey: the size chosen, {size.value:.3g}, and its 95 %, {size.low:.3g} to {size.high:.3g}."
         )
     chart = Chart("parameters", "loss, nats/token", caption=caption, log_x=True)
-    draws = plan.basis.draws
-    if draws is not None:
+    draws, told = plan.basis.draws, plan.basis.told(n, d) if plan.asked.unique_tokens is None else None
+    if told is not None and np.isfinite(told.mean_low).any():
+        there = np.isfinite(told.mean_low) & np.isfinite(told.mean_high)
+        ends_of = told.mean_low[there], told.mean_high[there]
+        chart.band(n[there], *ends_of, means="the 95 % interval of the loss", colour=1)
+    elif draws is not None:
         draws = draws[:200] if plan.asked.unique_tokens is None else plan.basis.repeating(draws[:200])
         spread = plan.asking.loss(draws[:, None, :], n, d)
         low, high = zip(*(ends(column) for column in spread.T), strict=True)

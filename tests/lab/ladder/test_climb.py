@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from danlu.cli.main import main
 from danlu.lab.errors import LabError
 from danlu.lab.ladder import Ladder, climb
 from danlu.lab.queue import Job
-from danlu.laws import read
+from danlu.laws import load, read
 from danlu.spec import Causal, Metric, resolve
 from danlu.spec.errors import SpecError
 from tests.chinese import left, texts
@@ -33,7 +34,7 @@ def ladder(words: tuple[str, ...], **settings: Any) -> Ladder:
 
 def test_a_known_law_is_found_and_predicts(tmp_path: Path, words: tuple[str, ...]) -> None:
     world = World(power, noise=0.002)
-    result = climb(ladder(words, seeds=2, target="1e15flop"), tmp_path / "studies", queue_of=world)
+    result = climb(ladder(words, seeds=2, target="1e15flop", far=True), tmp_path / "studies", queue_of=world)
     assert result["law"]["parameters"]["b"] == pytest.approx(0.11, abs=0.01)
     (held,) = result["held_out"]
     assert held["inside"] and abs(held["error"]) < 0.02 and held["runs"] == 2
@@ -48,7 +49,59 @@ def test_a_known_law_is_found_and_predicts(tmp_path: Path, words: tuple[str, ...
     assert result == json.loads(json.dumps(result, allow_nan=False))
     study = Path(result["study"])
     assert json.loads((study / "result.json").read_text()) == result
+    assert result["law"]["intervals"] == "student" and any("Student's" in one for one in result["warnings"])
+    with pytest.raises(LabError, match="--far"):
+        climb(ladder(words, seeds=2, target="1e15flop"), tmp_path / "studies", queue_of=world)
     assert "<svg" in (study / "report.html").read_text()
+
+
+@pytest.mark.parametrize("design", ["chinchilla", "isoflop"])
+def test_the_target_is_told_as_by_danlu_laws_predict(
+    tmp_path: Path, words: tuple[str, ...], design: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the ladder's folder, and of a fit to its points by hand: the same interval, to the last bit."""
+    world = World(power if design == "chinchilla" else chinchilla, noise=0.005)
+    asked = ladder(words, design=design, rungs=7 if design == "chinchilla" else 4, budget="1e15flop")
+    result = climb(asked, tmp_path / "studies", queue_of=world)
+    target, study = result["target"], Path(result["study"])
+    assert result["law"]["intervals"] == "resamples" and result["calibration"] and result["audit"]
+
+    def danlu(*words: object) -> Any:
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        assert not left.value.code
+        return json.loads(capsys.readouterr().out)
+
+    place = (
+        {"x": target["flops"]}
+        if design == "chinchilla"
+        else {"n": target["parameters"], "d": target["tokens"]}
+    )
+    at = "--at=" + ",".join(f"{name}={value!r}" for name, value in place.items())
+    column = ["--column", "x=c"] if design == "chinchilla" else []
+    (tmp_path / "hand.json").write_text(json.dumps(danlu(
+        "laws", "fit", study / "points.csv", "--law", result["law"]["law"], *column, "--loss", "mse", "--json"
+    )))  # fmt: skip
+    for source in (study, study / "law.json", tmp_path / "hand.json"):
+        (said,) = danlu("laws", "predict", source, at, "--far", "--json")["predictions"]
+        assert said["run"] == target["loss"], source
+        assert (said["reach"], said["calibration"]) == (target["reach"], target["calibration"])
+    assert result["calibration"] == load(study).calibration.json()
+    if design == "isoflop":
+        planned = danlu(
+            "laws",
+            "plan",
+            "--by",
+            study,
+            "--parameters",
+            place["n"],
+            "--tokens",
+            place["d"],
+            "--far",
+            "--json",
+        )
+        run_line = next(one for one in planned["plan"] if one["key"] == "loss_run")
+        assert {name: run_line[name] for name in ("value", "low", "high")} == target["loss"]
 
 
 @pytest.mark.parametrize("design", ["chinchilla", "isoflop"])
