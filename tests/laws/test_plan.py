@@ -19,7 +19,7 @@ from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
 from danlu.laws.formulas.smaller import overhead
 from danlu.laws.plan import Basis, plan
 from danlu.laws.plan.basis import POINTS
-from danlu.laws.plan.published import PORIAN, PUBLISHED, divisions
+from danlu.laws.plan.published import OLMO, PORIAN, PUBLISHED, divisions
 from danlu.laws.plan.settings import BATCH_COVARIANCE, RATE_COVARIANCE
 
 TRUTH = CHINCHILLA.theta("besiroglu")
@@ -329,6 +329,31 @@ def test_the_limit_is_that_of_predictions(tmp_path: Path) -> None:
     assert {"far-beyond", "beyond-points"} <= codes
 
 
+def test_a_plan_and_a_prediction_tell_one_interval_and_one_sentence(tmp_path: Path) -> None:
+    """Of one (N, D), to the last bit, where calibration widens; the law bends, so that it must."""
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e9, 6), np.geomspace(1e9, 1e11, 6)))
+    noise = np.random.default_rng(0).normal(1, 0.002, n.size)
+    loss = CHINCHILLA.predict(TRUTH, {"n": n, "d": d}) * (1 + 0.01 * np.log(n * d / 1e18) ** 2 / 10) * noise
+    found = answer(CHINCHILLA, Points(n=n, d=d, loss=loss), rungs=0, resamples=20)
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(found.json()))
+    fitted = load(path)
+    for asked in ({"parameters": 2e9, "tokens": 2e11}, {"parameters": 1e8, "tokens": 1e10}, {"flops": 3e21}):
+        # By the file, and by the folder of a ladder that it lies in.
+        planned, again = (plan(by, far=True, **asked) for by in (path, tmp_path))
+        said = predict(fitted, {"n": planned["parameters"].value, "d": planned["tokens"].value}, far=True)
+        assert planned["loss"][2:5] == (said.value[0], said.mean_low[0], said.mean_high[0])
+        assert planned["loss_run"][2:5] == (said.value[0], said.run_low[0], said.run_high[0])
+        assert planned.measured == again.measured == said.said[0]
+        assert planned["loss"][2:5] == again["loss"][2:5]
+        assert bool(said.said[0]) == (said.reach[0] > 1) and (said.widened[0] > 1) == (said.reach[0] > 1)
+    assert "predicted runs: intervals are made" in planned.measured
+    # What is given has no interval, and under few unique tokens nothing is known of extrapolations.
+    assert plan(path, loss=planned["loss"].value, far=True)["loss"].low is None
+    assert plan(path, flops=3e21, unique_tokens=1e10, far=True).measured == ""
+    assert plan("besiroglu", flops=1e22).measured == ""
+
+
 @pytest.mark.parametrize("name", ["besiroglu", "hoffmann"])
 def test_a_published_fit_has_its_limit(name: str) -> None:
     assert plan(name, flops=2e22)["reach_compute"].value == pytest.approx(2e22 / 1.3e22)
@@ -386,6 +411,16 @@ def test_published_divisions_are_those_of_the_papers() -> None:
     ratios = [d / n for n, d in (PUBLISHED["farseer"].divide(flops) for flops in (3e20, 1e22, 1e24))]
     assert 10 < ratios[0] < 40 and ratios == sorted(ratios)  # about 20, and growing: Li et al.'s figure 1b
     assert {one.key for one in divisions(1e22)} == set(PUBLISHED)
+
+
+def test_olmos_law_predicts_what_its_authors_publish() -> None:
+    """The file figures/step1_c4_main.csv of their code: C4 loss of 13B on 5T tokens. Measured was 2.4379."""
+    predicted = CHINCHILLA.predict(OLMO, {"n": np.array([13202396160.0]), "d": np.array([5000088518656.0])})
+    assert predicted[0] == pytest.approx(2.3443873053175697, rel=1e-7)
+    assert predicted[0] / 2.437876033782959 - 1 == pytest.approx(-0.03834843411636423, abs=1e-7)
+    (one,) = [one for one in divisions(1.96e21) if one.key == "olmo_c4"]
+    assert (one.parameters, one.tokens) == tuple(pytest.approx(float(x)) for x in optimum(OLMO, 1.96e21))
+    assert one.largest == 1 and one.counts == "without the input embedding"
 
 
 def test_porians_line_is_that_of_their_optima(scaling: Callable[[str], Path]) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FLOOR_FROM = 5  # levels from which on a floor is fitted: below, it cannot be told from the exponent
 LEVEL_COLUMN = "level"  # of the points
+OURS = {name: name for name in ("n", "d", "loss")}  # whatever the metric beside them is called
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,10 @@ def points_of(path: Path, design: str) -> Read:
 
     if design == "isoflop":
         with suppress(LawError):
-            return read(path)
+            return read(path, {**OURS, "c": "c"})
         # Of images a parameter counts many times, so that the FLOP are far from 6·N·D: they are x, too.
-        return read(path, {"x": "c"}, ("n", "d", "loss"))
-    return read(path, {"x": "c"}, ("x", "loss"))
+        return read(path, {**OURS, "x": "c"})
+    return read(path, {**OURS, "x": "c"}, ("x", "loss"))
 
 
 def fitted(got: Read, design: str) -> LadderLaw:
