@@ -1,4 +1,4 @@
-"""The pages that ``--report`` of the laws and a ladder write, in a real browser: wide, and narrow as a phone."""
+"""Pages of ``--report`` and of a ladder in a real browser: wide, and as narrow as a phone."""
 
 from __future__ import annotations
 
