@@ -72,6 +72,8 @@ def test_three_approaches(
     )
     code, out, _ = danlu(capsys, *words)
     assert code == 0 and "N_opt at 1e+22 FLOP" in out and f"drawn in {page}" in out
+    measured = r"chinchilla: \d+ to \d+ times beyond their largest compute, fits to the smaller ones missed by"
+    assert re.search(f"measured: {measured}", out) and re.search(f"Measured: {measured}", text)
 
 
 @pytest.mark.parametrize(

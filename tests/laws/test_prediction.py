@@ -10,7 +10,7 @@ from scipy import stats
 
 from danlu.laws import SQUARES, LawError, Points, fit, law, predict
 from danlu.laws.answer import Answer, answer
-from danlu.laws.calibration import Band, Calibration, calibrate, from_json
+from danlu.laws.calibration import Band, Calibration, beside, calibrate, from_json
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 from danlu.laws.prediction import where
 from danlu.laws.saved import Saved
@@ -51,6 +51,19 @@ def test_any_two_of_size_data_and_compute_are_one_place(found: Answer) -> None:
     assert one.value[0] == pytest.approx(float(CHINCHILLA.predict(found.fit.vector, {"n": [n], "d": [d]})[0]))
     many = predict(fitted, {"n": [1e9, n], "d": d})
     assert many.value[1] == pytest.approx(one.value[0]) and len(many.json()["predictions"]) == 2
+
+
+def test_what_is_known_of_budgets_is_said_beside_other_answers(found: Answer) -> None:
+    """By ``isoflop``, ``envelope`` and ``chain``: the sentence of the calibration, once for each band beyond
+    the points, whether they have their compute or it follows from sizes and data."""
+    largest = float(found.fit.points["c"].max())
+    assert found.calibration is not None and found.calibration.by == "c"
+    bands = [found.calibration.at(times) for times in (2.0, 50.0)]
+    said = [f"chinchilla: {band.said('compute')}" for band in bands if band is not None]
+    budgets = [times * largest for times in (0.1, 1.0, 2.0, 2.5, 50.0)]
+    assert len(said) == 2 and beside(found.fit, budgets) == said
+    bare = replace(found.fit, points=Points({name: found.fit.points[name] for name in ("n", "d", "loss")}))
+    assert beside(bare, budgets) == said and beside(bare, budgets[:2]) == beside(bare, []) == []
 
 
 def test_compute_alone_is_the_best_size() -> None:

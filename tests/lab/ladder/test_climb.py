@@ -112,7 +112,7 @@ def test_the_page_in_chinese_links_to_the_runs(
     world = World(power if design == "chinchilla" else chinchilla, noise=0.002)
     result = climb(ladder(words, design=design), tmp_path / "studies", queue_of=world)
     page = Path(result["study"], "report.html").read_text()
-    names = (*words, *(Path(run["run"]).name for run in result["runs"]), "none")
+    names = (*words, *(Path(run["run"]).name for run in result["runs"]), "none", "ln loss")
     assert '<html lang="zh-CN">' in page and left(texts(page), names) == []
     assert page.count('<a href="./') == len(result["runs"]) and "<td>model.width</td>" in page
 
