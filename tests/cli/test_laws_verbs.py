@@ -72,7 +72,9 @@ def test_three_approaches(
     )
     code, out, _ = danlu(capsys, *words)
     assert code == 0 and "N_opt at 1e+22 FLOP" in out and f"drawn in {page}" in out
-    measured = r"chinchilla: \d+ to \d+ times beyond their largest compute, fits to the smaller ones missed by"
+    measured = (
+        r"chinchilla: \d+ to \d+ times beyond their largest compute, fits to the smaller ones missed by"
+    )
     assert re.search(f"measured: {measured}", out) and re.search(f"Measured: {measured}", text)
 
 
@@ -122,6 +124,22 @@ def tasks(tmp_path: Path) -> Path:
     rows = [f"{x!r},{y!r}" for x, y in zip(loss.tolist(), accuracy.tolist(), strict=True)]
     path.write_text("\n".join(["val_loss,score", *rows]))
     return path
+
+
+def test_a_chain_says_how_extrapolations_of_its_loss_went(
+    capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path
+) -> None:
+    head, *rows = curves.read_text().splitlines()
+    scores = (0.25 + 0.7 / (1 + np.exp(4 * (float(row.rpartition(",")[2]) - 2.8))) for row in rows)
+    path = tmp_path / "scored.csv"
+    path.write_text(
+        "\n".join([f"{head},score", *(f"{row},{x!r}" for row, x in zip(rows, scores, strict=True))])
+    )
+    words = ["chain", path, "--column", "accuracy=score", "--resamples", 10, "--at"]
+    (said,) = json.loads(danlu(capsys, *words, "c=5e21", "--json")[1])["calibration"]
+    assert said.startswith("chinchilla: 3 to 10 times beyond their largest compute, fits to the smaller ones")
+    assert f"measured: loss of n and d, {said}" in danlu(capsys, *words, "c=5e21")[1]
+    assert json.loads(danlu(capsys, *words, "c=5e20", "--json")[1])["calibration"] == []
 
 
 def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path, tmp_path: Path) -> None:

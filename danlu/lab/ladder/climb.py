@@ -120,9 +120,10 @@ def climb(
     from danlu.lab.ladder.report import html
     from danlu.laws.saved import FILE
 
-    write_json(study.path / FILE, law.file())
-    audit, calibration = law.answer.audit, law.answer.calibration
-    warnings += [str(one) for one in (*target.told.warnings, *got.warnings, *law.notes)]
+    file = law.file()
+    write_json(study.path / FILE, file)
+    read_off = [one for one in got.warnings if one.code != "small-sizes"]  # which here are as they are
+    warnings += [str(one) for one in (*target.told.warnings, *read_off, *law.notes)]
     result = said | {
         "metric": metric.name, "unit": metric.unit, "better": metric.better,
         "loss": {"name": loss.name, "unit": loss.unit}, "counted": f"{plan.shapes.experiment.data.unit}s",
@@ -133,7 +134,7 @@ def climb(
             for run in runs
         ],
         "law": law.json(), "allocation": _allocation(got, ladder.design),
-        "audit": audit and audit.json(), "calibration": calibration and calibration.json(),
+        "audit": file["audit"], "calibration": file["calibration"],
         "held_out": [one.json(loss.unit) for one in held], "target": target.json(),
         "warnings": list(dict.fromkeys(warnings)),
     }  # fmt: skip
