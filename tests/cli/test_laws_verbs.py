@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def test_a_chain_says_how_extrapolations_of_its_loss_went(
     capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path
 ) -> None:
     head, *rows = curves.read_text().splitlines()
-    scores = (0.25 + 0.7 / (1 + np.exp(4 * (float(row.rpartition(",")[2]) - 2.8))) for row in rows)
+    scores = (0.25 + 0.7 / (1 + math.exp(4 * (float(row.rpartition(",")[2]) - 2.8))) for row in rows)
     path = tmp_path / "scored.csv"
     path.write_text(
         "\n".join([f"{head},score", *(f"{row},{x!r}" for row, x in zip(rows, scores, strict=True))])

@@ -16,6 +16,7 @@ from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, distinct
 LEVEL = 0.01  # of a false alarm of bending, for all tests together
 SHARE = 0.3  # of the scatter that the mean of an end is off, at least
 WINSOR = 3.0  # robust standard deviations: how much one residual may say
+FEWEST = 7  # rows: both ends have three at least, and the middle one
 SPREAD = 4.0  # ratio of D/N that size and data need to be told apart
 DRIFT = 0.1  # of ln C/6ND from the least to the largest budget
 
@@ -61,7 +62,7 @@ def lack_of_fit(
     bends = []
     for name, values in over.items():
         x = np.log(values[kept])
-        if free < 3 or np.ptp(x) < 1e-6:
+        if free < 3 or len(x) < FEWEST or np.ptp(x) < 1e-6:
             continue
         x = (x - x.mean()) / x.std()
         trend, bend = (_score(part, score, rows, group) for part in (x, x**2 - 1))
