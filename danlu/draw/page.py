@@ -21,6 +21,7 @@ LARGEST = 300_000  # letters of a figure that a page offers for papers
 STYLE = """:root{color-scheme:light dark}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;
 color:#222;background:#fff}
+h1,h2,p,figcaption{overflow-wrap:anywhere}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 td,th{padding:.15em 1.2em .15em 0;text-align:left;vertical-align:top}th{border-bottom:1px solid #999}
 figure{margin:1.5em 0}svg{max-width:100%;height:auto}figcaption,.save{color:#666}
