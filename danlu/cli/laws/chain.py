@@ -114,7 +114,7 @@ def chain(
             say()
             print_table(spoken(place_rows(predicted), names=(0, 1)))
         for one in measured:
-            say(f"measured: {first.said}, {one}")
+            speak(f"measured: {first.said}, {one}")
 
     def draw() -> str:
         from danlu.laws.chain_report import html
