@@ -106,21 +106,17 @@ def _spread(asking: Question, found: Basis) -> Spread | None:
 def _as_told(lines: list[Line], told: Prediction, found: Basis, given: bool) -> list[Line]:
     """The loss of the run with the interval of the prediction, unless it is ``given``, and a line of what the
     run itself will measure: about the law as runs of the fit are."""
-    made = [
-        line._replace(**_ends(told.mean_low, told.mean_high)) if line.key == "loss" and not given else line
-        for line in lines
-    ]
-    around = _ends(told.run_low, told.run_high)
-    if around["low"] is not None:
-        name = "loss that a run will measure"
-        line = Line("loss_run", name, float(told.value[0]), None, None, "nats/token", found.source, "run")
-        made.append(line._replace(**around))
+    low, high = _end(told.mean_low), _end(told.mean_high)
+    made = [line._replace(low=low, high=high) if line.key == "loss" and not given else line for line in lines]
+    low, high = _end(told.run_low), _end(told.run_high)
+    if low is not None and high is not None:
+        name, value = "loss that a run will measure", float(told.value[0])
+        made.append(Line("loss_run", name, value, low, high, "nats/token", found.source, "run"))
     return made
 
 
-def _ends(low: Array, high: Array) -> dict[str, float | None]:
-    known = np.isfinite(low[0]) and np.isfinite(high[0])
-    return {"low": float(low[0]) if known else None, "high": float(high[0]) if known else None}
+def _end(values: Array) -> float | None:
+    return float(values[0]) if np.isfinite(values[0]) else None
 
 
 def _run(asked: Asked, run: Run, spread: Spread | None, source: str) -> list[Line]:

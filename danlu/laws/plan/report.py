@@ -46,11 +46,11 @@ def _sizes(plan: Plan) -> Chart:
             f" Grey: the size chosen, {size.value:.3g}, and its 95 %, {size.low:.3g} to {size.high:.3g}."
         )
     chart = Chart("parameters", "loss, nats/token", caption=caption, log_x=True)
-    draws, told = plan.basis.draws, plan.basis.told(n, d) if plan.asked.unique_tokens is None else None
-    if told is not None and np.isfinite(told.mean_low).any():
-        there = np.isfinite(told.mean_low) & np.isfinite(told.mean_high)
-        ends_of = told.mean_low[there], told.mean_high[there]
-        chart.band(n[there], *ends_of, means="the 95 % interval of the loss", colour=1)
+    draws, said = plan.basis.draws, plan.basis.told(n, d) if plan.asked.unique_tokens is None else None
+    if said is not None and np.isfinite(said.mean_low).any():
+        known = np.isfinite(said.mean_low) & np.isfinite(said.mean_high)
+        around = said.mean_low[known], said.mean_high[known]
+        chart.band(n[known], *around, means="the 95 % interval of the loss", colour=1)
     elif draws is not None:
         draws = draws[:200] if plan.asked.unique_tokens is None else plan.basis.repeating(draws[:200])
         spread = plan.asking.loss(draws[:, None, :], n, d)
