@@ -180,7 +180,8 @@ class Attention(Mixer):
         for relative in self.relative:
             products = getattr(relative, "products", None)
             if products is None:
-                head = self.first if self.across is None else self.across.rank * q.shape[1]
+                # Of the heads that are this process's by its share, from the first on, those dealt to it.
+                head = self.first + (0 if self.across is None else self.across.rank * q.shape[1])
                 bias = _added(relative, q, k.shape[2], mask.causal, head)
         y = attend(
             q,

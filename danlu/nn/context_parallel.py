@@ -46,6 +46,12 @@ class ContextParallel:
         repeat = math.lcm(x.shape[1], self.count) // x.shape[1]
         return self.to_heads(x if repeat == 1 else x.repeat_interleave(repeat, dim=1))
 
+    def swap(self, parts: torch.Tensor) -> torch.Tensor:
+        """Give ``parts[i]`` to the i-th process, and take as the i-th part what that has for this one."""
+        found = torch.empty_like(parts)
+        dist.all_to_all_single(found, parts, group=self.group)
+        return found
+
     def own(self, x: torch.Tensor, dim: int) -> torch.Tensor:
         """This process's part of what all have whole, along ``dim``."""
         return x.chunk(self.count, dim)[self.rank]
@@ -66,7 +72,4 @@ class _Exchange(torch.autograd.Function):
 
 
 def _exchange(x: torch.Tensor, over: ContextParallel, give: int, take: int) -> torch.Tensor:
-    parts = torch.stack(x.chunk(over.count, give))
-    found = torch.empty_like(parts)
-    dist.all_to_all_single(found, parts, group=over.group)
-    return torch.cat(found.unbind(), take)
+    return torch.cat(over.swap(torch.stack(x.chunk(over.count, give))).unbind(), take)

@@ -84,8 +84,9 @@ class Layout:
         self.passes(demand.batch)
         if demand.heads % self.tensor:
             raise SpecError(f"tensor = {self.tensor} does not divide the {demand.heads} heads")
-        if demand.heads % self.context:
-            raise SpecError(f"context = {self.context} does not divide the {demand.heads} heads")
+        if demand.heads % (self.context * self.tensor):  # each tensor parallel one deals out its share
+            among = f"context = {self.context}" + (f" · tensor = {self.tensor}" if self.tensor > 1 else "")
+            raise SpecError(f"{among} does not divide the {demand.heads} heads")
         if demand.units % self.context:
             raise SpecError(f"context = {self.context} does not divide {demand.units} positions")
         if self.pipeline > len(demand.blocks):

@@ -94,7 +94,8 @@ def traffic(demand: Demand, layout: Layout, device: Device) -> list[Collective]:
     # DeepSpeed-Ulysses: queries, keys, values and what is mixed change from positions to heads and back.
     # Fewer heads of keys and values are fewer bytes, but each device needs one.
     turns = (12 if demand.recompute else 8) * len(blocks) * passes
-    keys = min(1.0, math.lcm(demand.keys, layout.context) / demand.heads)
+    heads, held = demand.heads // layout.tensor, max(1, demand.keys // layout.tensor)
+    keys = min(1.0, math.lcm(held, layout.context) / heads)
     size = turns * (1 + keys) / 2 * sent(stream / layout.tensor, "context")
     add("all_to_all", "heads for positions", "context", turns, size)
     add("send", "the stream between stages", "pipeline", 2 * passes, 2 * passes * stream)

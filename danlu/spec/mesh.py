@@ -68,73 +68,54 @@ class Mesh(Spec):
 
 def check_mesh(experiment: Experiment) -> None:
     """Raises ValueError for stages and stretches of positions that cannot be, for layers that tensor parallel
-    processes cannot divide, and for what looks into, or changes, layers of which they have a share alone."""
-    _check_apart(experiment)
-    train, tensor = experiment.train, experiment.train.mesh.tensor
-    if tensor == 1:
-        return
-    if not experiment.model.turn():
-        raise ValueError(
-            f"train.mesh.tensor = {tensor} divides heads and hidden units of blocks, and model.kind = "
-            f"{experiment.model.kind} has none; leave it out"
-        )
-    for mixer in (parts.mixer for parts in experiment.model.turn()):
-        for name in ("heads", "kv_heads", "state"):
-            count = getattr(mixer, name, None)
-            if count is not None and count % tensor and (name != "kv_heads" or tensor % count):
-                raise ValueError(
-                    f"train.mesh.tensor = {tensor} does not divide model.mixer.{name} = {count}; change one"
-                )
-    said = {
-        "train.compile": train.compile is True,
-        "train.quantize": train.quantize is not None,
-        "train.products": train.products is not None,
-        "train.internals_every": train.internals_every is not None,
-        "train.noise_every": train.noise_every is not None,
-        "train.precise_bn": train.precise_bn is not None,
-        "objective.teacher": getattr(experiment.objective, "teacher", None) is not None,
-    }
-    for field in (name for name, is_so in said.items() if is_so):
-        raise ValueError(
-            f"train.mesh.tensor = {tensor} does not go with {field}, which needs whole layers; leave one out"
-        )
-
-
-def _check_apart(experiment: Experiment) -> None:
-    """Raises ValueError where ``train.mesh`` asks for a pipeline, or for stretches of positions, and network
-    or training do not go with it."""
-    mesh, train = experiment.train.mesh, experiment.train
-    for axis in ("pipeline", "context"):
-        if (size := getattr(mesh, axis)) == 1:
-            continue
-        said = f"train.mesh.{axis} = {size}"
-        if mesh.tensor > 1:
-            raise ValueError(
-                f"{said} does not go with train.mesh.tensor = {mesh.tensor}; set one of them to 1"
-            )
-        without: dict[str, object] = {
-            "train.compile = true": train.compile is True,
-            f"train.internals_every = {train.internals_every}": train.internals_every,
-            f"train.noise_every = {train.noise_every}": train.noise_every,
-            f"train.precise_bn = {train.precise_bn}": train.precise_bn,
-            "objective.teacher": getattr(experiment.objective, "teacher", None),
-            "model.bottleneck": getattr(experiment.model, "bottleneck", None),
-            # Measured by a pass over whole rows through all layers, before the first update.
-            "model.residual = admin": isinstance(getattr(experiment.model, "residual", None), Admin),
-        }
-        if axis == "pipeline":
-            without |= {
-                "train.quantize": train.quantize,
-                f"train.weights = {train.weights}": train.weights == "bfloat16-stochastic",
-                "train.products = float8": train.products == "float8",
-            }
-        for field, on in without.items():
-            if on:
-                raise ValueError(f"{said} does not go with {field}; leave one out")
+    processes cannot divide, and for what needs that which no process has whole."""
+    mesh = experiment.train.mesh
+    for axis in ("tensor", "pipeline", "context"):
+        if (size := getattr(mesh, axis)) > 1:
+            for field, on, axes in _whole(experiment):
+                if on and axis in axes:
+                    raise ValueError(f"train.mesh.{axis} = {size} does not go with {field}; leave one out")
+    if mesh.tensor > 1:
+        _check_tensor(experiment)
     if mesh.pipeline > 1:
         _check_pipeline(experiment)
     if mesh.context > 1:
         _check_context(experiment)
+
+
+def _whole(experiment: Experiment) -> list[tuple[str, object, tuple[str, ...]]]:
+    """Fields, whether they are set, and the axes that they don't go with: processes divide there what these
+    look into or change, which is whole layers, all layers or all positions."""
+    train, model = experiment.train, experiment.model
+    layers, depth, positions = "tensor", "pipeline", "context"
+    every = layers, depth, positions
+    return [
+        ("train.compile = true", train.compile is True, every),
+        (f"train.internals_every = {train.internals_every}", train.internals_every, every),
+        (f"train.noise_every = {train.noise_every}", train.noise_every, every),
+        (f"train.precise_bn = {train.precise_bn}", train.precise_bn, every),
+        ("objective.teacher", getattr(experiment.objective, "teacher", None), every),
+        ("train.quantize", train.quantize, (layers, depth)),
+        ("train.products = float8", train.products == "float8", (layers, depth)),
+        ("train.weights = bfloat16-stochastic", train.weights == "bfloat16-stochastic", (depth,)),
+        ("model.bottleneck", getattr(model, "bottleneck", None), (depth, positions)),
+        # Measured by a pass over whole rows through all layers, before the first update.
+        ("model.residual = admin", isinstance(getattr(model, "residual", None), Admin), (depth, positions)),
+    ]
+
+
+def _check_tensor(experiment: Experiment) -> None:
+    said = f"train.mesh.tensor = {(size := experiment.train.mesh.tensor)}"
+    if not experiment.model.turn():
+        raise ValueError(
+            f"{said} divides heads and hidden units of blocks, and model.kind = {experiment.model.kind} has "
+            "none; leave it out"
+        )
+    for mixer in (parts.mixer for parts in experiment.model.turn()):
+        for name in ("heads", "kv_heads", "state"):
+            count = getattr(mixer, name, None)
+            if count is not None and count % size and (name != "kv_heads" or size % count):
+                raise ValueError(f"{said} does not divide model.mixer.{name} = {count}; change one")
 
 
 def _check_pipeline(experiment: Experiment) -> None:
@@ -155,8 +136,8 @@ def _check_pipeline(experiment: Experiment) -> None:
 
 
 def _check_context(experiment: Experiment) -> None:
-    model, objective, size = experiment.model, experiment.objective, experiment.train.mesh.context
-    said = f"train.mesh.context = {size}"
+    model, objective, mesh = experiment.model, experiment.objective, experiment.train.mesh
+    size, said = mesh.context, f"train.mesh.context = {mesh.context}"
     if model.kind not in ("decoder", "encoder"):
         raise ValueError(
             f"{said} divides the positions of decoders and encoders, and model.kind = {model.kind}; leave it "
@@ -180,8 +161,9 @@ def _check_context(experiment: Experiment) -> None:
                 f"{said} deals out heads of attention, and model.mixer.kind = {mixer.kind} has none; "
                 "allowed: attention, latent"
             )
-        if mixer.heads % size:
-            raise ValueError(f"{said} does not divide model.mixer.heads = {mixer.heads}")
+        if mixer.heads % (size * mesh.tensor):  # each tensor parallel one deals its share of them out
+            among = said if mesh.tensor == 1 else f"{said} · train.mesh.tensor = {mesh.tensor}"
+            raise ValueError(f"{among} does not divide model.mixer.heads = {mixer.heads}")
         if getattr(getattr(mixer, "weights", None), "kind", None) == "sinks":
             raise ValueError(
                 f"{said} does not go with model.mixer.weights = sinks, which has numbers of all heads"

@@ -23,11 +23,11 @@ from danlu.train.precision import total_norm
 
 
 class Known(nn.Module):
-    """A network whose output is known already: what an objective asks in the last stage."""
+    """A network whose ``output`` is known already: what an objective asks in the last stage, ``model``."""
 
-    def __init__(self, output: torch.Tensor, training: bool) -> None:
+    def __init__(self, output: torch.Tensor, model: Decoder, training: bool) -> None:
         super().__init__()
-        self.output = output
+        self.output, self.share = output, model.share
         self.train(training)
 
     def forward(self, *given: Any, **named: Any) -> torch.Tensor:
@@ -62,7 +62,7 @@ class Pipeline:
 
         def loss(number: int, output: torch.Tensor) -> torch.Tensor:
             nonlocal total
-            losses: Losses = self.objective.loss(Known(output, training=True), parts[number])
+            losses: Losses = self.objective.loss(Known(output, self.model, training=True), parts[number])
             total = total + losses.total.detach()
             return losses.minimised * weight
 
@@ -148,7 +148,7 @@ class Pipeline:
         output = self.model(x, **named)
         found: dict[str, torch.Tensor] = {}
         if self.model.ends:
-            found = self.objective.score(Known(output, training=False), example)
+            found = self.objective.score(Known(output, self.model, training=False), example)
         else:
             self._send(output)
         if self._names is None:

@@ -15,6 +15,7 @@ import torch
 import torch.nn as nn
 
 from danlu.nn import GLU, LRU, MLP, Attention, CrossAttention, LatentAttention, Mixer, VQAttention
+from danlu.nn.context_parallel import ContextParallel
 from danlu.nn.shares import Share, Units, divide
 from danlu.spec import QKNorm
 
@@ -27,6 +28,14 @@ class Threads:
     def __init__(self, count: int) -> None:
         self.count, self.box = count, [torch.zeros(())] * count
         self.barrier = threading.Barrier(count, timeout=20)
+
+    def told(self, rank: int, x: torch.Tensor) -> list[torch.Tensor]:
+        """What each of them brings here; all get all."""
+        self.box[rank] = x.clone()
+        self.barrier.wait()
+        found = list(self.box)
+        self.barrier.wait()
+        return found
 
     def run(self, work: Callable[[Share], Any]) -> list[Any]:
         found: list[Any] = [None] * self.count
@@ -55,11 +64,14 @@ class _Thread(Share):
         self.among = among
 
     def add(self, x: torch.Tensor) -> None:
-        self.among.box[self.rank] = x.clone()
-        self.among.barrier.wait()
-        total = torch.stack(self.among.box).sum(0)
-        self.among.barrier.wait()
-        x.copy_(total)
+        x.copy_(torch.stack(self.among.told(self.rank, x)).sum(0))
+
+
+class _Stretch(ContextParallel):
+    """A stretch of the positions; ``group`` are threads."""
+
+    def swap(self, parts: torch.Tensor) -> torch.Tensor:
+        return torch.stack([each[self.rank] for each in self.group.told(self.rank, parts)])
 
 
 def attention(**settings: Any) -> Attention:
@@ -77,6 +89,7 @@ PARTS: dict[str, Callable[[], nn.Module]] = {
     ),
     "norm": lambda: attention(qk_norm=QKNorm(gain=True, norm="layer", when="after"), weights="clipped"),
     "sinks": lambda: attention(weights="sinks", position="alibi"),
+    "alibi": lambda: attention(position="alibi", kv_heads=2),
     "t5": lambda: attention(position={"kind": "t5", "shared": False}),
     "kerple": lambda: attention(position="kerple"),
     "relative": lambda: attention(position="relative", sparse={"kind": "strided", "stride": 2}),
@@ -98,10 +111,13 @@ def of(make: Callable[[], nn.Module]) -> nn.Module:
     return part
 
 
-def passed(part: nn.Module, share: int = 1) -> dict[str, torch.Tensor]:
-    """Output, gradients, and what the part sets and gathers, of a loss that counts 1/share."""
+def passed(part: nn.Module, share: int = 1, over: ContextParallel | None = None) -> dict[str, torch.Tensor]:
+    """Output, gradients, and what the part sets and gathers, of a loss that counts 1/share; of a stretch of
+    the positions ``over`` several."""
     generator = torch.Generator().manual_seed(2)
-    x, weight = torch.randn(2, 2, 9, WIDTH, dtype=torch.float64, generator=generator)
+    x, weight = torch.randn(2, 2, 10, WIDTH, dtype=torch.float64, generator=generator)
+    if over is not None:
+        x, weight = over.own(x, 1), over.own(weight, 1)
     x.requires_grad_()
     if isinstance(part, CrossAttention):
         y = part.attend_to(x, *part.keys_and_values(x.flip(1)))
@@ -150,6 +166,39 @@ def test_shares_together_are_the_whole(name: str, count: int) -> None:
                 torch.stack(each).sum(0), value, rtol=1e-5 if "_new_" in key else 1e-10, atol=1e-11, msg=key
             )
     assert all(one.keys() == whole.keys() for one in found)
+
+
+ALONG = "attention grouped multi-query norms norm alibi t5 kerple relative rerope latent"
+
+
+@pytest.mark.parametrize("name", ALONG.split())
+def test_shares_of_stretches_are_the_whole(name: str) -> None:
+    """Two processes have half of the positions each, and of either half two compute half of the heads: by
+    the heads that are its own, each finds what positions add to their scores."""
+    make = PARTS[name]
+    whole = passed(of(make))
+    parts = [of(make) for _ in range(4)]
+    pairs = [[Threads(2) for _ in range(2)] for _ in range(2)]  # along tensor, and along context
+
+    def one(share: Share) -> dict[str, torch.Tensor]:
+        part: Any = parts[share.rank]
+        stretch, mine = divmod(share.rank, 2)
+        over = _Stretch(stretch, 2, pairs[1][mine])
+        part.divide(over)
+        assert divide([part], _Thread(mine, pairs[0][stretch])) == 1
+        return passed(part, 2, over)
+
+    found = Threads(4).run(one)
+    for key, value in whole.items():
+        each = [one[key] for one in found]
+        if key == "same y":
+            assert all(torch.equal(each[i], each[i + 1]) for i in (0, 2))
+            mine = torch.cat(each[::2], 1)
+        elif key == "sum x":
+            mine = torch.cat([each[i] + each[i + 1] for i in (0, 2)], 1)
+        else:
+            mine = torch.stack(each).sum(0)
+        torch.testing.assert_close(mine, value, rtol=1e-10, atol=1e-11, msg=key)
 
 
 def test_the_work_is_divided() -> None:

@@ -77,6 +77,9 @@ def test_tensor_context_pipeline_by_hand():
     assert found.bytes == 8 * 4 * 32 * (640 / 4) * 3 / 4
     few = by_kind(Layout(context=4), replace(DEMAND, keys=2))["all_to_all", "context"]
     assert few.bytes == found.bytes * (1 + 4 / 8) / 2  # two heads of keys are repeated for four devices
+    # Of eight heads each of two has four, and of the two of keys one, which is repeated for two devices.
+    few = by_kind(Layout(context=2, tensor=2), replace(DEMAND, keys=2))["all_to_all", "context"]
+    assert few.bytes == 8 * 4 * 32 * (640 / 4) * 1 / 2 * (1 + 2 / 4) / 2
     found = by_kind(Layout(pipeline=2))["send", "pipeline"]
     assert found.bytes == 2 * 32 * 640
 

@@ -41,6 +41,8 @@ CASES: dict[int, list[tuple[str, list[str]]]] = {
         ("pipeline=2", ["optimizer=muon", "model.tied=false", "objective.z_loss=0.01"]),
         # Sides of one gradient that are longer than its rank have equal eigenvalues, and rounding turns them.
         ("pipeline=2", ["optimizer=soap", "optimizer.longest=16"]),
+        *(("pipeline=2", [f"optimizer={rule}"]) for rule in ("sgd", "adam", "tiger", "schedule-free")),
+        ("pipeline=2", ["optimizer=amos", "schedule=constant"]),
         ("context=2", ["optimizer=adamw", "data.documents=separate"]),
         ("context=2", ["optimizer=adamw", "+qk-norm-width"]),
     ],
@@ -57,6 +59,15 @@ CASES: dict[int, list[tuple[str, list[str]]]] = {
         ("context=4", ["optimizer=adamw", "model.position=alibi", "objective.z_loss=0.01"]),
         ("context=2 pipeline=2", ["optimizer=adamw", "model.tied=true", FSDP]),
         ("replicate=2 context=2", ["optimizer=adamw", "model.mixer=latent", FSDP]),
+        ("replicate=2 pipeline=2", ["optimizer=adamw", "model.tied=true", FSDP]),
+        ("pipeline=2 tensor=2", ["optimizer=adamw", "model.tied=true", "objective.z_loss=0.01"]),
+        ("pipeline=2 tensor=2", ["optimizer=muon", "model.tied=false", "objective.smoothing=0.1", FSDP]),
+        ("context=2 tensor=2", ["optimizer=adamw", "model.position=alibi", "model.mixer.kv_heads=2"]),
+        ("context=2 tensor=2", ["optimizer=muon", "model.position=t5", "objective.z_loss=0.01", FSDP]),
+    ],
+    8: [
+        ("replicate=2 pipeline=2", ["optimizer=muon", "model.tied=true", FSDP]),
+        ("pipeline=2 context=2 tensor=2", ["optimizer=adamw", "model.tied=true"]),
     ],
 }
 
