@@ -16,7 +16,7 @@ TITLES = {
     "weights": "weights",
     "gradients": "gradients",
     "optimizer": "the optimizer's state",
-    "gathered": "gathered weights, buckets",
+    "gathered": "gathered weights",
     "copies": "copies of weights",
     "activations": "activations",
     "logits": "gradient of the logits",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from danlu.planning.demand import Demand
@@ -59,25 +60,44 @@ def best(
     split: bool = False,
 ) -> list[Tried]:
     """Every mesh: those that fit first, the fastest first (by the slow end of their range). ``rows``:
-    examples of a pass (None: the fastest that fit, of those that divide the batch)."""
+    examples of a pass (None: the fastest that fit, of those that divide the batch). Sharded gradients are
+    scattered after each pass where else too much would be held."""
     found = [
-        attempt(demand, replace(one, split=split), device, rows, mfu)
+        attempt(demand, replace(one, split=split), device, rows, mfu, (True, False))
         for one in layouts(devices, device.machine)
     ]
     return sorted(found, key=lambda one: (one.why is not None, one.step.seconds[1] if one.step else 0.0))
 
 
-def attempt(demand: Demand, layout: Layout, device: Device, rows: int | None, mfu: float | None) -> Tried:
-    """``layout`` with ``rows`` examples of a pass; None: the fastest of those that fit."""
+def attempt(
+    demand: Demand,
+    layout: Layout,
+    device: Device,
+    rows: int | None,
+    mfu: float | None,
+    held: Sequence[bool] = (),
+) -> Tried:
+    """``layout`` with ``rows`` examples of a pass; None: the fastest of those that fit. ``held``: what is
+    tried of that (left out: as it is in ``layout``)."""
     if demand.batch % layout.data:
         why = f"a batch of {demand.batch} is not a multiple of its {layout.data} parts"
         return Tried(layout, None, why)
     choices = divisors(demand.batch // layout.data) if rows is None else [rows]
-    tried = [_one(demand, replace(layout, rows=n), device, mfu) for n in choices]
+    tried = [
+        _one(demand, replace(layout, rows=n, held=whole), device, mfu)
+        for n in choices
+        for whole in held or [layout.held]
+        if whole or not held or _can_scatter(layout, demand.batch // layout.data // n)
+    ]
     fits = [one for one in tried if one.why is None and one.step]
     if fits:
         return min(fits, key=lambda one: one.step.seconds[1] if one.step else 0.0)
-    return tried[0]
+    return min(tried, key=lambda one: one.step.memory.total if one.step else math.inf)
+
+
+def _can_scatter(layout: Layout, passes: int) -> bool:
+    """Whether there are passes to scatter gradients after; in a pipeline they wait for the last."""
+    return layout.sharded and layout.pipeline == 1 and passes > 1
 
 
 def _one(demand: Demand, layout: Layout, device: Device, mfu: float | None) -> Tried:

@@ -25,8 +25,9 @@ class Layout:
     divided by ``context`` and whose layers, heads and hidden units, by ``tensor``. ``sharded``: weights are
     sharded (FSDP) within the ``shard`` · ``context`` · ``tensor`` devices of a replica; else every device
     has all of its stage's (DDP). ``split``: tensor parallel devices hold a part of each matrix (Megatron),
-    instead of gathering it. ``held``: gradients of an update's passes are summed whole, and divided once;
-    else after each pass. ``rows``: examples of one pass, of each part of a batch."""
+    instead of gathering it. ``held``: sharded gradients of an update's passes are summed whole, and scattered
+    once; else after each pass (``train.gradient_sync = pass``). ``rows``: examples of one pass, of each part
+    of a batch."""
 
     pipeline: int = 1
     replicate: int = 1

@@ -16,7 +16,7 @@ FRAGMENTS = 0.05  # of what is counted
 @dataclass(frozen=True)
 class Memory:
     """Bytes by what they are, on the device that holds the most. ``gathered``: whole weights and gradients of
-    the units at work, and DDP's buckets; ``copies``: of weights in the activations' type. ``allowance``: an
+    the units at work; ``copies``: of weights in the activations' type. ``allowance``: an
     assumption."""
 
     weights: float
@@ -78,7 +78,7 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int) -> Memory:
             gathered += 4 * n / apart
         copies = 0.0
     else:
-        gathered = demand.stored * n / layout.shards if layout.devices > 1 else 0.0  # DDP's buckets
+        gathered = 0.0  # gradients lie in DDP's buckets, and are not held beside them
         copies = demand.copies * share / layout.tensor
     in_flight = min(layout.pipeline - which, passes)  # one forward, one backward: passes that wait
     inner = [divided(demand.activations[i], demand.alike, layout) for i in blocks]

@@ -98,6 +98,8 @@ def _whole(experiment: Experiment) -> list[tuple[str, object, tuple[str, ...]]]:
         ("train.quantize", train.quantize, (layers, depth)),
         ("train.products = float8", train.products == "float8", (layers, depth)),
         ("train.weights = bfloat16-stochastic", train.weights == "bfloat16-stochastic", (depth,)),
+        # PyTorch's schedules sum once, behind the last pass.
+        ("train.gradient_sync = pass", train.gradient_sync == "pass", (depth,)),
         ("model.bottleneck", getattr(model, "bottleneck", None), (depth, positions)),
         # Measured by a pass over whole rows through all layers, before the first update.
         ("model.residual = admin", isinstance(getattr(model, "residual", None), Admin), (depth, positions)),

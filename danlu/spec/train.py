@@ -60,7 +60,10 @@ class Train(Spec):
     ``average``: of the weights over updates, kept and evaluated beside them. ``precise_bn``: evaluate, and
     save for use, with statistics of batch norms over so many batches of training, of the weights as they are;
     the running averages of training are not touched. ``quantize``: weights in few
-    bits from some moment on. ``outer``: workers that train apart and average once a round (left out: one).
+    bits from some moment on. ``gradient_sync``: when sharded gradients (``parallel = fsdp``) are summed over
+    processes: once an ``update``, until when every process keeps those of the whole network, or after each
+    ``pass``, which sends more and keeps shards alone. ``outer``: workers that train apart and average once a
+    round (left out: one).
     ``mesh``: what several processes divide among them beside rows and weights.
     """
 
@@ -92,6 +95,7 @@ class Train(Spec):
     noise_every: PositiveInt | None = None
     device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(check_device)] = "auto"
     parallel: Literal["ddp", "fsdp"] = "ddp"
+    gradient_sync: Literal["update", "pass"] = "update"
     mesh: Mesh = Mesh()
 
     def check_stages(self, rows: int) -> None:
@@ -164,6 +168,15 @@ class Train(Spec):
             raise ValueError(
                 f"mesh.replicate = {self.mesh.replicate} is of sharded weights, and parallel = "
                 f"{self.parallel} has replicas alone; set parallel = fsdp, or leave mesh.replicate out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shards_are_scattered(self) -> Self:
+        if self.gradient_sync == "pass" and self.parallel != "fsdp":
+            raise ValueError(
+                "gradient_sync = pass keeps shards of gradients alone, and parallel = "
+                f"{self.parallel} has whole ones; set parallel = fsdp, or leave gradient_sync out"
             )
         return self
 

@@ -90,7 +90,7 @@ def _asked(experiment: spec.Experiment, devices: int) -> Layout | None:
     sharded = train.parallel == "fsdp"
     shard = data // mesh.replicate if sharded else 1
     axes = (mesh.pipeline, data // shard, shard, mesh.context, mesh.tensor)
-    return Layout(*axes, sharded=sharded)
+    return Layout(*axes, sharded=sharded, held=train.gradient_sync == "update")
 
 
 def _allowed(one: Tried, experiment: spec.Experiment) -> Tried:
@@ -104,6 +104,7 @@ def _allowed(one: Tried, experiment: spec.Experiment) -> Tried:
         "mesh": {**mesh, "replicate": replicate},
         "parallel": "fsdp" if layout.sharded else "ddp",
         "microbatch": layout.rows,
+        "gradient_sync": "update" if layout.held else "pass",
     }
     try:
         validate(said).train.mesh.data(layout.devices)
@@ -159,7 +160,8 @@ def words(layout: Layout) -> str:
         size = getattr(layout, name)
         if size > 1 and (name != "replicate" or layout.sharded):
             said.append(f"train.mesh.{name}={size}")
-    return " ".join([*said, f"train.microbatch={layout.rows}"])
+    said.append(f"train.microbatch={layout.rows}")
+    return " ".join(said if layout.held else [*said, "train.gradient_sync=pass"])
 
 
 def _chosen(made: Step, updates: int | None, price: float | None) -> dict[str, Any]:

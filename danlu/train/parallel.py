@@ -252,7 +252,13 @@ def distribute(
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, own)
         ids = [group.device.index] if group.device.type == "cuda" else None
         over = None if group.axes is None else group.axes.stage.group
-        return model, DistributedDataParallel(model, device_ids=ids, process_group=over)
+        # Gradients that are there already move into DDP's buckets, and so are never held beside them.
+        for p in model.parameters():
+            p.grad = torch.zeros_like(p) if p.requires_grad else None
+        wrapped = DistributedDataParallel(
+            model, device_ids=ids, process_group=over, gradient_as_bucket_view=True
+        )
+        return model, wrapped
     from torch.distributed.device_mesh import init_device_mesh
 
     from danlu.train.materialise import materialise
@@ -316,10 +322,12 @@ def shard(model: Any, mesh: DeviceMesh, precision: str) -> None:
     fully_shard(model, mesh=mesh, mp_policy=replace(policy, cast_forward_inputs=False))
 
 
-def hold_gradients(model: Any, hold: bool) -> Any:
-    """A context for a backward pass that is not the update's last: gradients are summed over processes
-    once an update, not once a pass."""
+def hold_gradients(model: Any, hold: bool, scatter: bool = False) -> Any:
+    """A context for a backward pass, which is not the update's last where they ``hold``: gradients are summed
+    over processes once an update, not once a pass. ``scatter`` (FSDP2): within each group of shards they are
+    summed once a pass, so that no process keeps whole ones, and over replicas once an update."""
     if hasattr(model, "set_requires_gradient_sync"):  # FSDP2
-        model.set_requires_gradient_sync(not hold)
+        model.set_requires_gradient_sync(scatter or not hold)
+        model.set_requires_all_reduce(not hold)
         return nullcontext()
     return model.no_sync() if hold and hasattr(model, "no_sync") else nullcontext()

@@ -18,6 +18,7 @@ from danlu.models import Decoder
 from danlu.objectives import Losses, Objective
 from danlu.objectives.base import Tensors
 from danlu.optim.base import local
+from danlu.optim.pieces import batches
 from danlu.train.mesh import Axes
 from danlu.train.precision import total_norm
 
@@ -123,12 +124,12 @@ class Pipeline:
             return
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]
         for dtype in {g.dtype for g in grads}:
-            alike = [g for g in grads if g.dtype == dtype]
-            flat = torch.cat([g.flatten() for g in alike])
-            dist.all_reduce(flat, group=self.replicas.group)
-            flat.div_(self.replicas.count)
-            parts = flat.split([g.numel() for g in alike])
-            torch._foreach_copy_(alike, [p.view_as(g) for p, g in zip(parts, alike, strict=True)])
+            for some in batches([g for g in grads if g.dtype == dtype]):  # never all of them twice
+                flat = torch.cat([g.flatten() for g in some])
+                dist.all_reduce(flat, group=self.replicas.group)
+                flat.div_(self.replicas.count)
+                parts = flat.split([g.numel() for g in some])
+                torch._foreach_copy_(some, [p.view_as(g) for p, g in zip(parts, some, strict=True)])
 
     def norm(self) -> torch.Tensor:
         """The Euclidean norm of the gradients of all stages; a weight that two share counts once."""

@@ -55,6 +55,8 @@ class Update:
         train = made.experiment.train
         self.made, self.part, self.loss = made, part, loss or made.objective.loss
         self.named = made.named
+        self.bucketed = hasattr(made.wrapped, "reducer")  # gradients lie in DDP's buckets, and stay there
+        self.scatter = train.gradient_sync == "pass"
         self.sharded = made.pipeline is not None or any(hasattr(p, "full_tensor") for _, p in self.named)
         self.scale = LossScale.of(made.precision)
         self.rounding = rounding.steps(
@@ -118,7 +120,7 @@ class Update:
         for start in rows[::micro]:
             with self.part("data"):
                 example = self.example(Draw(made.experiment.train.seed, step, first, start, start + micro))
-            with hold_gradients(made.wrapped, hold=start + micro < rows.stop):
+            with hold_gradients(made.wrapped, start + micro < rows.stop, self.scatter):
                 with self.part("forward"):
                     losses = self.loss(made.wrapped, example)
                     whole = losses.minimised
@@ -166,7 +168,10 @@ class Update:
         """Let the network have the weights to evaluate and to save, where they lie apart."""
 
     def clear(self) -> None:
-        """Let go of the gradients."""
+        """Let go of the gradients; those in DDP's buckets become zeros."""
+        if self.bucketed:
+            torch._foreach_zero_(self._gradients())
+            return
         for _, p in self.named:
             p.grad = None
 

@@ -113,6 +113,19 @@ def test_words_of_plain_replicas_are_rows_alone() -> None:
     assert words(Layout(replicate=8, rows=2)) == "train.microbatch=2"
 
 
+def test_words_say_when_gradients_are_scattered() -> None:
+    from danlu.planning import Layout
+
+    said = words(Layout(shard=8, sharded=True, rows=1, held=False))
+    assert said == "train.parallel=fsdp train.microbatch=1 train.gradient_sync=pass"
+    whole, shards = (
+        found("--devices", "8", *said.split(), f"train.gradient_sync={when}")["chosen"]
+        for when in ("update", "pass")
+    )
+    assert shards["words"] == said and shards["passes"] == whole["passes"] == 4
+    assert shards["memory"]["gathered"] < whole["memory"]["gathered"]
+
+
 def test_the_page_runs() -> None:
     page = (ROOT / "docs" / "mesh-plan.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
 
-from danlu.planning import best, layouts
-from danlu.planning.best import divisors
+from danlu.planning import Layout, best, layouts
+from danlu.planning.best import attempt, divisors
 from tests.planning.small import DEMAND, DEVICE
 
 
@@ -45,6 +46,24 @@ def test_what_does_not_fit_says_how_much_it_takes():
     assert fits and all(one.sharded or one.pipeline > 1 for one in fits)
     ddp = next(one for one in found if one.layout.replicate == 4 and not one.layout.sharded)
     assert ddp.why is not None and "GB" in ddp.why
+
+
+def test_gradients_are_scattered_after_each_pass_where_they_do_not_fit_whole():
+    """Of a batch of which no device holds its part at once. Else once, which sends less."""
+    one = Layout(shard=4, sharded=True)
+    plenty = attempt(DEMAND, one, DEVICE, 2, None, (True, False))
+    assert plenty.why is None and plenty.layout.held and plenty.step.traffic
+    assert attempt(DEMAND, one, DEVICE, 8, None, (True, False)).layout.held  # in one pass
+    needed = plenty.step.memory.total - 1
+    short = DEVICE.model_copy(update={"memory": needed})
+    found = attempt(DEMAND, one, short, 2, None, (True, False))
+    assert found.why is None and not found.layout.held and found.step.memory.total < needed
+    assert found.step.seconds[0] > plenty.step.seconds[0]
+    assert attempt(DEMAND, one, short, 2, None).why is not None
+    # The words of an experiment say which; stages sum once.
+    assert not attempt(DEMAND, replace(one, held=False), DEVICE, 2, None).layout.held
+    staged = attempt(DEMAND, replace(one, pipeline=2, shard=2), DEVICE, 2, None, (False, True))
+    assert staged.layout.held
 
 
 def test_rows_are_those_asked_for():

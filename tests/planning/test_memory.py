@@ -20,10 +20,10 @@ def test_one_device_by_hand():
     assert found.total == pytest.approx(found.counted * (1 + FRAGMENTS) + CONTEXT)
 
 
-def test_ddp_holds_all_and_buckets():
+def test_ddp_holds_all_and_nothing_beside():
     one, many = memory(DEMAND, Layout()), memory(DEMAND, Layout(replicate=8))
     assert (many.weights, many.optimizer) == (one.weights, one.optimizer)
-    assert many.gathered == 4 * 5000
+    assert many.gathered == 0 and many.gradients == 4 * 5000
 
 
 def test_fsdp_by_hand():

@@ -41,6 +41,14 @@ def test_layers_that_cannot_be_divided_are_told(words: list[str], said: str) -> 
         resolve([*words, "train.mesh.tensor=3"])
 
 
+def test_whole_gradients_are_not_scattered() -> None:
+    assert resolve(["nano", "train.parallel=fsdp", "gradient_sync=pass"]).train.gradient_sync == "pass"
+    with pytest.raises(SpecError, match=r"ddp has whole ones; set train.parallel = fsdp, or leave"):
+        resolve(["nano", "train.gradient_sync=pass"])
+    with pytest.raises(SpecError, match=r"pipeline = 2 does not go with train\.gradient_sync = pass"):
+        resolve(["nano", "train.parallel=fsdp", "gradient_sync=pass", "pipeline=2", "microbatch=1"])
+
+
 def test_replicas_are_of_shards() -> None:
     assert resolve(["nano", "train.parallel=fsdp", "train.mesh.replicate=2"]).train.mesh.replicate == 2
     with pytest.raises(SpecError, match="replicas alone; set train"):

@@ -19,11 +19,12 @@ from danlu.planning import Layout, memory
 from danlu.planning.traffic import traffic
 from danlu.spec import Experiment, resolve
 from danlu.spec.devices import device
-from danlu.train.assemble import initial, objective_of, outline, outlined
+from danlu.train.assemble import Assembly, initial, objective_of, outline, outlined
 from danlu.train.costs import costs, example_of
 from danlu.train.demand import demand_of
 from danlu.train.errors import RunError
-from danlu.train.parallel import hold_gradients, shard
+from danlu.train.parallel import Processes, distribute, hold_gradients, shard
+from danlu.train.update import Update
 
 fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
 tracking = pytest.importorskip("torch.distributed._tools.fsdp2_mem_tracker")
@@ -40,17 +41,22 @@ def group() -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def sharded(experiment: Experiment) -> tuple[Objective, Any]:
+def sharded(experiment: Experiment, *sizes: int) -> tuple[Objective, Any]:
+    """Among all processes; ``sizes``: among replicas × shards."""
     objective = objective_of(experiment, outlined(experiment))
     model = initial(experiment, objective, "bfloat16")
-    shard(model, init_device_mesh("cpu", (PROCESSES,)), "bfloat16")
+    shard(model, init_device_mesh("cpu", sizes or (PROCESSES,)), "bfloat16")
     return objective, model
 
 
 class Said(TorchDispatchMode):
     """Calls and whole bytes of collectives."""
 
-    KINDS: ClassVar = {"_allgather_base_": ("all_gather", 0), "_reduce_scatter_base_": ("reduce_scatter", 1)}
+    KINDS: ClassVar = {
+        "_allgather_base_": ("all_gather", 0),
+        "_reduce_scatter_base_": ("reduce_scatter", 1),
+        "allreduce_": ("all_reduce", 0),
+    }
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,9 +66,10 @@ class Said(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__ if func.namespace == "c10d" else ""
         if name in self.KINDS:
-            kind, whole = self.KINDS[name]
+            kind, place = self.KINDS[name]
+            whole = args[place][0] if isinstance(args[place], list) else args[place]
             self.calls[kind] = self.calls.get(kind, 0) + 1
-            self.bytes[kind] = self.bytes.get(kind, 0) + args[whole].numel() * args[whole].element_size()
+            self.bytes[kind] = self.bytes.get(kind, 0) + whole.numel() * whole.element_size()
         return func(*args, **(kwargs or {}))
 
 
@@ -99,17 +106,24 @@ def test_fsdp_holds_what_is_predicted(group: None) -> None:
     )
 
 
+def sharded_parameters(model: Any) -> list[Any]:
+    """FSDP2's own records of them."""
+    found = []
+    for module in model.modules():
+        if isinstance(module, FSDPModule) and (own := module._get_fsdp_state()._fsdp_param_group):
+            found += own.fsdp_params
+    return found
+
+
 def test_fsdp_holds_whole_gradients_between_passes(group: None) -> None:
     objective, model = sharded(resolve(WORDS))
     with hold_gradients(model, True):
         backward(objective, model)
     numbers = 0
-    for module in model.modules():
-        if isinstance(module, FSDPModule) and (own := module._get_fsdp_state()._fsdp_param_group):
-            for p in own.fsdp_params:
-                assert p.unsharded_accumulated_grad is not None
-                assert p.unsharded_accumulated_grad.dtype == torch.float32
-                numbers += p.unsharded_accumulated_grad.numel()
+    for p in sharded_parameters(model):
+        assert p.unsharded_accumulated_grad is not None
+        assert p.unsharded_accumulated_grad.dtype == torch.float32
+        numbers += p.unsharded_accumulated_grad.numel()
     demand = demand_of(resolve(WORDS), H100)
     assert numbers == demand.parameters
     once, twice = (memory(demand, Layout(shard=PROCESSES, sharded=True, rows=rows)) for rows in (2, 1))
@@ -126,6 +140,64 @@ def test_fsdp_makes_the_calls_that_are_predicted(group: None) -> None:
     # What comes out of a gather, and goes into a scatter; each process sends 7/8 of it.
     sent = {kind: size * 7 / 8 for kind, size in seen.bytes.items()}
     assert sent == {one.kind: pytest.approx(one.bytes, rel=0.02) for one in found}
+
+
+@pytest.mark.parametrize("sizes", [(), (2, PROCESSES // 2)])
+def test_fsdp_scatters_after_each_pass_where_it_is_to(group: None, sizes: tuple[int, ...]) -> None:
+    """Then nobody holds a gradient whole; replicas sum once an update."""
+    objective, model = sharded(resolve(WORDS), *sizes)
+    with Said() as seen:
+        for hold in (True, False):
+            with hold_gradients(model, hold, scatter=True):
+                backward(objective, model, 1)
+            assert all(p.unsharded_accumulated_grad is None for p in sharded_parameters(model))
+    assert all(p.grad is not None for p in model.parameters())
+    replicate, shards = sizes or (1, PROCESSES)
+    layout = Layout(replicate=replicate, shard=shards, sharded=True, rows=1, held=False)
+    demand = demand_of(resolve(WORDS), H100)
+    found = {one.kind: one for one in traffic(demand, layout, H100)}
+    assert {kind: one.calls for kind, one in found.items()} == seen.calls
+    assert seen.calls["reduce_scatter"] == 2 * (len(demand.blocks) + 1)
+    scattered = found["reduce_scatter"].bytes
+    assert seen.bytes["reduce_scatter"] * (shards - 1) / shards == pytest.approx(scattered, rel=0.02)
+
+
+@pytest.mark.parametrize("microbatch", [1, 2])
+def test_ddp_holds_gradients_in_its_buckets_alone(group: None, microbatch: int) -> None:
+    """From the first pass to the last of every update, in one pass or in two."""
+    experiment = resolve([*WORDS, f"train.microbatch={microbatch}"])
+    objective = objective_of(experiment, outlined(experiment))
+    processes = Processes(0, PROCESSES, torch.device("cpu"))
+    model, wrapped = distribute(lambda: initial(experiment, objective, "bfloat16"), "ddp", processes, "")
+    rules = optim.build(experiment.optimizer, model, 1)
+    update = Update(Assembly(experiment, objective, model, wrapped, rules, "bfloat16", processes))
+    held: list[set[int]] = []
+
+    def example(draw: Any) -> dict[str, torch.Tensor]:
+        held.append(memory_of([p.grad for _, p in update.named]))
+        return given(objective, microbatch)
+
+    def summed(_: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+        buckets.update(memory_of([bucket.buffer()]))
+        done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+        done.set_result(bucket.buffer())
+        return done
+
+    update.example = example  # type: ignore[method-assign]
+    wrapped.register_comm_hook(None, summed)
+    for step in range(3):
+        buckets: set[int] = set()
+        update.gradients(step, 0, 2 * PROCESSES)
+        assert memory_of([p.grad for _, p in update.named]) == buckets
+        update.clear()
+        assert all(p.grad is not None and not p.grad.any() for _, p in update.named)
+    assert held[-1] == buckets and len(held) == 3 * 2 // microbatch
+    assert all(len(some) < len(update.named) for some in held)
+
+
+def memory_of(tensors: list[Any]) -> set[int]:
+    """Where the memory begins in which they lie."""
+    return {t.untyped_storage().data_ptr() for t in tensors}
 
 
 def test_parameters_flops_and_state_are_those_of_the_model() -> None:

@@ -54,6 +54,13 @@ def test_every_mesh_of_four(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_gradients_summed_after_each_pass_are_those_of_an_update(tmp_path: Path) -> None:
+    """Of replicas, and of parts of them, in two passes or four."""
+    given = ["train.microbatch=1", "train.gradient_sync=pass", "train.clip=0.3"]
+    check(tmp_path, 4, [(given, mesh) for mesh in ({"replicate": 1}, *EVERY[3:5])])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", [RULES[:5], RULES[5:]], ids=" ".join)
 def test_every_rule_on_replicas_of_tensor_parallel_shards(tmp_path: Path, rules: tuple[str, ...]) -> None:
     check(tmp_path, 4, [([f"optimizer={r}", *MORE.get(r, []), "schedule=constant"], EVERY[4]) for r in rules])
