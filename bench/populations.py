@@ -21,8 +21,8 @@ from danlu.spec import resolve
 from danlu.spec.experiment import Experiment
 from danlu.spec.words import split
 from danlu.train.population import train_together
+from danlu.train.reporter import Silent
 from danlu.train.run import train
-from danlu.train.trainer import Silent
 
 RUNS, SIZES, ROUNDS = 8, (2, 4, 8), 3
 NETWORKS = {

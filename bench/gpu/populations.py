@@ -11,7 +11,7 @@ from bench.gpu.resume import carry_out, distance
 from danlu.spec import resolve
 from danlu.train.metrics import read
 from danlu.train.population import train_together
-from danlu.train.trainer import Silent
+from danlu.train.reporter import Silent
 
 WARM, STEPS = 20, 60  # updates that are not counted, and all
 WORDS = (

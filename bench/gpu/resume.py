@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bench.gpu.place import Place, Row, workshop
-from danlu.train.trainer import Silent
+from danlu.train.reporter import Silent
 
 STEPS, SAVED, KILLED = 20, 10, 15  # updates; the checkpoint; where the process is killed
 WORDS = (

@@ -31,9 +31,10 @@ from danlu.train.interrupt import Interrupt
 from danlu.train.load import check_data
 from danlu.train.machine import pick_device, pick_precision
 from danlu.train.parallel import Processes
+from danlu.train.reporter import Silent
 from danlu.train.state import seed_of
 from danlu.train.teacher import teach
-from danlu.train.trainer import Silent, Trainer
+from danlu.train.trainer import Trainer
 
 WATCHING = Log, Evaluate, Checkpoint, LookInside, Noise  # callbacks that do not touch what trains
 ROWS = 4  # of a batch, that are looked at inside

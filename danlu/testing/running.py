@@ -12,8 +12,8 @@ from danlu.testing.place import STEPS
 from danlu.testing.report import Report, Wrong
 from danlu.train import checkpoint, metrics, store
 from danlu.train.interrupt import Interrupt
+from danlu.train.reporter import Silent
 from danlu.train.run import train
-from danlu.train.trainer import Silent
 
 
 def in_a_run(experiment: spec.Experiment, folder: Path, report: Report) -> None:

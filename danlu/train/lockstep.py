@@ -30,8 +30,9 @@ from danlu.train.members import Stacked
 from danlu.train.metrics import MetricsFile
 from danlu.train.parallel import Processes
 from danlu.train.reading import Reading
+from danlu.train.reporter import Reporter, Silent
 from danlu.train.run import Run, finished
-from danlu.train.trainer import Reporter, Silent, Trainer
+from danlu.train.trainer import Trainer
 
 Result = dict[str, Any] | Exception
 

@@ -19,7 +19,7 @@ from danlu.train.errors import RunError
 
 if TYPE_CHECKING:
     from danlu.train.interrupt import Interrupt
-    from danlu.train.trainer import Reporter
+    from danlu.train.reporter import Reporter
 
 # In what the members of a population may differ: numbers that each has of its own.
 OWN = ("train.seed", "train.clip", "optimizer.", "schedule.", "vary", "model.init.")

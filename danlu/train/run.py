@@ -38,9 +38,10 @@ from danlu.train.opened import open_folder
 from danlu.train.parallel import Processes, processes
 from danlu.train.plan import check_counts
 from danlu.train.regime import regime
+from danlu.train.reporter import Reporter
 from danlu.train.summary import Summary
 from danlu.train.teacher import check_teacher, teach
-from danlu.train.trainer import Reporter, Trainer
+from danlu.train.trainer import Trainer
 
 ceiling = cache(machine.ceiling)  # measured once a process, which may train many runs
 SIGNAL_EXIT = {"SIGTERM": 143, "SIGINT": 130}

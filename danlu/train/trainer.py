@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -30,24 +30,11 @@ from danlu.train.metrics import MetricsFile
 from danlu.train.plan import Plan
 from danlu.train.precision import LossScale
 from danlu.train.reading import Reading
+from danlu.train.reporter import Reporter
 from danlu.train.saving import Saver
 from danlu.train.standard import standard
 from danlu.train.state import TrainerState, seed_of
 from danlu.train.update import to_device
-
-
-class Reporter(Protocol):
-    """Takes rows and messages of a run; the command line draws them."""
-
-    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
-    def message(self, text: str) -> None: ...
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None: ...
-    def message(self, text: str) -> None: ...
 
 
 class Trainer:
@@ -98,6 +85,7 @@ class Trainer:
         self.reported: set[int] = set()  # steps whose evaluation is in the metrics already
         # Within, what is evaluated has statistics of batch norms that are its own (``train.precise_bn``).
         self.measured_anew: Callable[[], AbstractContextManager[Any]] = nullcontext
+        self.own = bool(own)  # whether there are callbacks of the user's
         self.callbacks = standard(self, own)
         self.saver = Saver(self)
 
@@ -130,13 +118,16 @@ class Trainer:
     def due(self) -> bool:
         """Do what comes between two updates. Whether there is another; if not, ``ended_by`` tells why."""
         while True:
-            self.last = self.group.share(self.progress() >= 1)
+            finished, signal = self._agreed()
+            self.last, before = finished, (self.state.evaluated, self.state.saved)
             try:
                 self._each(lambda callback: callback.between_updates(self))
             except Stopped:
                 self.save()
                 return self._end(self.interrupt.requested)
-            finished, signal = self.group.share((self.progress() >= 1, self.interrupt.requested))
+            # Asked again where that may have ended the run, or taken long: every process knows that alike.
+            if self.own or before != (self.state.evaluated, self.state.saved):
+                finished, signal = self._agreed()
             if finished and not self.last:
                 continue  # a callback ended it just now: it is evaluated and saved as at any end
             if finished or signal:
@@ -144,6 +135,10 @@ class Trainer:
                     self.save()
                 return self._end(None if finished else signal)
             return True
+
+    def _agreed(self) -> tuple[bool, str | None]:
+        """Whether the run is at its end, and the signal that it got, as the first process sees them."""
+        return self.group.share((self.progress() >= 1, self.interrupt.requested))  # type: ignore[no-any-return]
 
     def _end(self, signal: str | None) -> bool:
         self.ended_by = signal

@@ -8,12 +8,14 @@ import pytest
 import torch
 import torch.nn as nn
 
-from danlu import spec
+from danlu import optim, spec
 from danlu.models import build
 from danlu.models.decoder import Decoder
 from danlu.nn import Linear, RMSNorm
 from danlu.nn import build as build_part
 from danlu.nn.stacked import not_stackable, stack
+from danlu.optim.base import Rule
+from danlu.optim.stacked import StackedRules
 from danlu.spec.base import Spec
 
 SMALL: dict[str, Any] = {"layers": 2, "width": 16, "mixer": {"kind": "attention", "heads": 2}}
@@ -126,6 +128,45 @@ def test_on_a_cpu_it_is_so_to_the_bit(name: str, dtype: torch.dtype) -> None:
     for weight, grad in together.items():
         for k, one in enumerate(alone):
             assert torch.equal(grad[k], one[weight]), weight
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_member_trains_as_it_does_alone(name: str) -> None:
+    """Fifty updates by the rules of all as one, in float64, each member at a rate of its own."""
+    alone, members = ([made(NETWORKS[name], seed) for seed in (1, 2)] for _ in range(2))
+    together = stack(members)
+    weights = dict(together.named_parameters())
+    rules = [[rules_of(model, 0.01 * (k + 1)) for k, model in enumerate(of)] for of in (alone, members)]
+    stacked = StackedRules(rules[1], weights)
+    assert stacked.groups and not any(stacked.alone)
+    for _ in range(50):
+        ids, targets = torch.randint(VOCABULARY, (2, 4, CONTEXT)).unbind()
+
+        def loss(model: Any, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return nn.functional.cross_entropy(model(ids).flatten(0, 1), targets.flatten(), reduction="sum")
+
+        for k, model in enumerate(alone):
+            rows = slice(2 * k, 2 * k + 2)
+            model.zero_grad()
+            loss(model, ids[rows], targets[rows]).backward()
+            for rule in rules[0][k]:
+                rule.step()
+        together.zero_grad()
+        loss(together, ids, targets).backward()
+        stacked.step({n: p.grad for n, p in weights.items() if p.grad is not None}, [True, True])
+    for k, model in enumerate(alone):
+        for weight, p in model.named_parameters():
+            torch.testing.assert_close(weights[weight][k], p, rtol=1e-12, atol=1e-12, msg=weight)
+
+
+def rules_of(model: Any, lr: float) -> list[Rule]:
+    """AdamW's; what rounding leaves of a gradient that is zero, such as that of keys' biases, stays small
+    beside ``eps``."""
+    rules = optim.build(spec.AdamW(lr=lr, eps=1e-3), model)
+    for rule in rules:
+        rule.state_dtype = torch.float64
+    return rules
 
 
 def test_order_and_neighbours_change_nothing() -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from danlu.spec import resolve
 from danlu.train import run
 from danlu.train.callbacks import Callback
+from danlu.train.reporter import Silent
 from danlu.train.skipping import Spikes
-from danlu.train.trainer import Silent, Trainer
+from danlu.train.trainer import Trainer
 
 
 class OneSided(Callback):

@@ -12,6 +12,7 @@ import torch
 
 from danlu.lab.queue.group import free_port
 from danlu.spec import resolve
+from danlu.train import store
 from danlu.train.errors import RunError
 from danlu.train.parallel import Processes
 from danlu.train.plan import check_counts
@@ -62,6 +63,53 @@ def test_a_process_of_another_node_dies_and_the_run_goes_on(tmp_path: Path) -> N
     assert [node.returncode for node in nodes] == [0, 0], said
     assert (hooks / "taken").is_dir() and any("resuming after step" in text for text in said)
     small.assert_same(tmp_path / "killed", tmp_path / "whole")
+
+
+# When the first process puts a checkpoint in place, once, it asks torchrun to end, and waits for the signal
+# that torchrun hands on.
+ASKS_TO_END = """
+import os, signal, sys
+
+def hook(event, arguments):
+    if event != "os.rename" or not str(arguments[1]).endswith("checkpoints/step-4"):
+        return
+    try:
+        os.mkdir(os.path.join(os.path.dirname(__file__), "taken"))
+    except FileExistsError:
+        return
+    come, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told)
+    os.kill(os.getppid(), signal.SIGTERM)
+    os.read(come, 1)
+    signal.set_wakeup_fd(-1)
+
+if os.environ.get("RANK") == "0":
+    sys.addaudithook(hook)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT)
+def test_torchrun_is_asked_to_end_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM, as a scheduler sends it: the processes end with what they have saved, and the run is bit for
+    bit one that nothing disturbed."""
+    words = small.words(small.corpus(tmp_path), *RUN)
+    done = small.torchrun(words, tmp_path / "whole")
+    assert done.returncode == 0, done.stderr
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(ASKS_TO_END)
+    monkeypatch.setattr(small, "ROOT", os.pathsep.join([str(hooks), str(ROOT)]))
+    cut = small.torchrun(words, tmp_path / "cut")
+    assert cut.returncode != 0 and (hooks / "taken").is_dir()
+    assert "SIGTERM: saved step 4" in cut.stderr and cut.stderr.count("SIGTERM: saved step") == 1
+    assert store.latest_step(tmp_path / "cut") == 4 and not (tmp_path / "cut" / "summary.json").exists()
+    done = small.torchrun(words, tmp_path / "cut")
+    assert done.returncode == 0 and "resuming after step 4" in done.stderr, done.stderr
+    small.assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
 def of(count: int) -> Processes:

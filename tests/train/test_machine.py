@@ -28,7 +28,7 @@ from danlu.train.machine import (
     pick_precision,
     published,
 )
-from danlu.train.trainer import Silent
+from danlu.train.reporter import Silent
 
 CPU = torch.device("cpu")
 

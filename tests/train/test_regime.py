@@ -12,8 +12,8 @@ import pytest
 from danlu import data
 from danlu.spec.words import resolve
 from danlu.train.assemble import objective_of
+from danlu.train.reporter import Silent
 from danlu.train.run import train
-from danlu.train.trainer import Silent
 
 WORDS = "nano model.width=16 model.layers=1 train.steps=12 data.context=32 train.evaluate_tokens=2048"
 

@@ -18,7 +18,9 @@ from danlu.objectives import Causal, Losses
 from danlu.spec import resolve
 from danlu.train import callbacks, checkpoint, store, whole
 from danlu.train import update as updates
+from danlu.train.callbacks import Callback
 from danlu.train.errors import RunError
+from danlu.train.parallel import Processes
 from danlu.train.precision import LossScale
 from danlu.train.reading import Reading
 from danlu.train.run import train
@@ -32,6 +34,40 @@ ADAMW = ["optimizer=adamw", "train.log_every=1", "train.evaluate_tokens=200"]
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     return small.corpus(tmp_path)
+
+
+# ------------------------------------------------------------ processes
+
+
+def test_processes_agree_once_between_two_updates(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And once more where one evaluated or saved, or where there are callbacks of one's own, which may end
+    the run."""
+
+    class Own(Callback):
+        pass
+
+    asked: list[int] = []
+    share, begin = Processes.share, Trainer.begin
+
+    def counted(self: Processes, value: Any) -> Any:
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], bool):  # at its end, signal
+            asked[-1] += 1
+        return share(self, value)
+
+    def begun(self: Trainer) -> None:
+        asked.append(0)
+        begin(self)
+
+    monkeypatch.setattr(Processes, "share", counted)
+    monkeypatch.setattr(Trainer, "begin", begun)
+    for own, between in (([], [1, 1, 2, 1]), ([Own()], [2, 2, 2, 2])):
+        asked[:] = [0]
+        more = [*ADAMW, "train.steps=5", "train.evaluate_every=3"]
+        with small.quick():
+            train(resolve(small.words(corpus, *more)), tmp_path / f"{len(own)}", small.Told(), callbacks=own)
+        assert asked[1:5] == between
 
 
 # ------------------------------------------------------------ one update, however it is divided

@@ -142,8 +142,8 @@ def _train(job: Job, folder: Path, interrupt: Interrupt, device: int | None) -> 
 
 def trained(job: Job, folder: Path, interrupt: Interrupt) -> Any:
     """The summary of the run, trained; None in a process that is not the first of several."""
+    from danlu.train.reporter import Silent
     from danlu.train.run import train
-    from danlu.train.trainer import Silent
 
     now = time.perf_counter()
     # The queue reads how far a run is from its metrics; warnings are in environment.json.

@@ -68,15 +68,22 @@ class Local:
             if worker.job is None and worker.code not in (None, code):  # it was started before an edit
                 worker.end()
         self._workers = [worker for worker in self._workers if not worker.gone]
-        free = (worker for worker in self._workers if worker.job is None)
-        idle = next((worker for worker in free if not worker.group and not worker.leaving), None)
+        device = None if places is None else places[0]
+        idle = next((worker for worker in self._idle() if worker.device in (None, device)), None)
         if idle is None:
             idle = Worker()
             self._workers.append(idle)
-        device = None if places is None else places[0]
+        idle.device = device
         idle.give(first.hash, [to_task(*one, code, device) for one in some])
 
+    def _idle(self) -> list[Worker]:
+        """The workers that can be given something."""
+        return [one for one in self._workers if one.job is None and not one.group and not one.leaving]
+
     def events(self, seconds: float) -> list[Event]:
+        for worker in self._idle():
+            if worker.device is not None:  # its memory on the GPU counts as free, and it was given nothing
+                worker.dismiss()
         with selectors.DefaultSelector() as selector:
             for worker in self._workers:
                 selector.register(worker.answers, selectors.EVENT_READ, worker)

@@ -27,6 +27,7 @@ class Worker:
         self.job: str | None = None
         self.code: str | None = None  # what it has loaded: known when it is ready
         self.gone = self.leaving = False
+        self.device: int | None = None  # the GPU on which it holds memory, by its place
         self.group: Group | None = None  # that it is one of, for a single job
         self._said = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by end()

@@ -47,7 +47,7 @@ def main() -> None:
     while interrupt.requested is None and (tasks := inbox.get()) is not None:
         _tell(answers, carry_out_all(tasks, interrupt)._asdict())
         if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()  # for those who share the GPU
+            torch.cuda.empty_cache()  # for those who share the GPU; what is left goes with the process
     os._exit(0)  # nothing is left to write; taking PyTorch down would only take time
 
 

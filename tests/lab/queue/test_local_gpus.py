@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,12 +28,26 @@ class Told:
     def __init__(self, count: int = 1, names: Sequence[str] = ()) -> None:
         self.count, self.names, self.workers = count, list(names), [self] * count
         self.job: str | None = None
-        self.code = self.group = None
-        self.gone = False
+        self.code = self.group = self.device = None
+        self.gone = self.leaving = False
+        self.answers, self.said = os.pipe()
         self.made.append(self)
 
     def give(self, job: str, tasks: list[dict[str, Any]]) -> None:
         self.job, self.tasks = job, tasks
+
+    def dismiss(self) -> None:
+        self.leaving = True
+
+    def end_job(self) -> None:
+        """Let the queue hear that its job has ended."""
+        os.write(self.said, b".")
+
+    def listen(self) -> Event:
+        os.read(self.answers, 1)
+        job, self.job = self.job, None
+        assert job is not None
+        return Event(job, ["finished"])
 
 
 @pytest.fixture
@@ -84,6 +99,32 @@ def test_a_job_of_several_processes_has_a_gpu_for_each(make: Any, tmp_path: Path
     assert Told.made[0].tasks[0]["processes"] == 2 and Told.made[0].tasks[0]["device"] is None
     with pytest.raises(LabError, match="four takes 4 processes, and the queue has 3 GPUs"):
         here.room(Job(NANO.experiment, name="four", processes=4), 1, 1)
+
+
+def test_a_worker_that_was_on_a_gpu_ends_where_it_is_given_nothing(make: Any, tmp_path: Path) -> None:
+    """Its memory there counts as free. The next job on that GPU takes it over; one on another, or on none,
+    has a worker of its own."""
+    other = Job(resolve(["nano", "train.seed=1"]))
+    on_cpu = Job(resolve(["nano", "train.device=cpu"]))
+    here = make(room_for(2))
+    here.start([Start(NANO, tmp_path, 1)], "code")
+    (first,) = Told.made
+    assert here.events(0) == [] and not first.leaving  # it has work
+    first.end_job()
+    assert here.events(5) == [Event(NANO.hash, ["finished"])] and here._gpus.left() == [room_for(2)]
+    here.start([Start(other, tmp_path, 1)], "code")
+    assert first.job == other.hash and Told.made == [first]
+    first.end_job()
+    assert [event.job for event in here.events(5)] == [other.hash]
+    here.start([Start(on_cpu, tmp_path, 1)], "code")
+    _, second = Told.made
+    assert second.job == on_cpu.hash and second.device is None
+    second.end_job()
+    here.events(5)
+    assert first.leaving and not second.leaving
+    here.events(0)
+    here.start([Start(NANO, tmp_path, 1)], "code")  # one without memory on a GPU may have it
+    assert second.job == NANO.hash and second.device == 0 and Told.made == [first, second]
 
 
 def test_the_first_of_a_group_says_how_it_ended_and_one_death_ends_all() -> None:
