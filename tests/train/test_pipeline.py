@@ -42,7 +42,7 @@ CASES: dict[int, list[tuple[str, list[str]]]] = {
         # Sides of one gradient that are longer than its rank have equal eigenvalues, and rounding turns them.
         ("pipeline=2", ["optimizer=soap", "optimizer.longest=16"]),
         *(("pipeline=2", [f"optimizer={rule}"]) for rule in ("sgd", "adam", "tiger", "schedule-free")),
-        ("pipeline=2", ["optimizer=amos", "schedule=constant"]),
+        ("pipeline=2", ["optimizer=amos", "optimizer.lr=0.01", "schedule=constant"]),
         ("context=2", ["optimizer=adamw", "data.documents=separate"]),
         ("context=2", ["optimizer=adamw", "+qk-norm-width"]),
     ],
