@@ -148,6 +148,8 @@ def _shared(experiment: Experiment, memory: Memory, gpus: int) -> Experiment:
     said["train"]["batch"] = each * gpus if gpus <= batch else batch
     if gpus > 1 and memory.states + (memory.activations or 0) > memory.room:
         said["train"]["parallel"] = "fsdp"
+        if said["train"]["microbatch"] is not None:  # what is shared here are gradients, too
+            said["train"]["gradient_sync"] = "pass"
     return validate(said)
 
 

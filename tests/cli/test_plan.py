@@ -179,7 +179,9 @@ def test_memory_is_what_costs_counts(tmp_path: Path) -> None:
         plan(flops=3e14, far=True), ("nano", "layers=2"), room=run.memory.states / 3 + run.memory.activations
     )
     assert tight.memory.gpus == 3 and tight.memory.of_one <= tight.memory.room + 1
-    assert tight.experiment.train.parallel == "fsdp" and tight.experiment.train.batch % 3 == 0
+    train = tight.experiment.train
+    assert train.parallel == "fsdp" and train.batch % 3 == 0
+    assert train.gradient_sync == ("update" if train.microbatch is None else "pass")
 
 
 def test_a_device_says_its_rate_and_memory(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,8 @@ def sharded(experiment: Experiment, *sizes: int) -> tuple[Objective, Any]:
     """Among all processes; ``sizes``: among replicas × shards."""
     objective = objective_of(experiment, outlined(experiment))
     model = initial(experiment, objective, "bfloat16")
-    shard(model, init_device_mesh("cpu", sizes or (PROCESSES,)), "bfloat16")
+    names = ("replicate", "shard")[-len(sizes or (1,)) :]
+    shard(model, init_device_mesh("cpu", sizes or (PROCESSES,), mesh_dim_names=names), "bfloat16")
     return objective, model
 
 
