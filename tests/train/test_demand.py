@@ -178,14 +178,14 @@ def test_ddp_holds_gradients_in_its_buckets_alone(group: None, microbatch: int) 
         held.append(memory_of([p.grad for _, p in update.named]))
         return given(objective, microbatch)
 
-    def summed(_: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+    def summed(bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
         buckets.update(memory_of([bucket.buffer()]))
         done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
         done.set_result(bucket.buffer())
         return done
 
     update.example = example  # type: ignore[method-assign]
-    wrapped.register_comm_hook(None, summed)
+    wrapped.register_comm_hook(None, lambda _, bucket: summed(bucket))
     for step in range(3):
         buckets: set[int] = set()
         update.gradients(step, 0, 2 * PROCESSES)
