@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from danlu.files.json import read_object
 from danlu.lab.queue.group import free_port
 from danlu.spec import resolve
 from danlu.train import store
@@ -106,7 +107,8 @@ def test_torchrun_is_asked_to_end_and_the_same_command_goes_on(
     cut = small.torchrun(words, tmp_path / "cut")
     assert cut.returncode != 0 and (hooks / "taken").is_dir()
     assert "SIGTERM: saved step 4" in cut.stderr and cut.stderr.count("SIGTERM: saved step") == 1
-    assert store.latest_step(tmp_path / "cut") == 4 and not (tmp_path / "cut" / "summary.json").exists()
+    assert store.latest_step(tmp_path / "cut") == 4
+    assert read_object(tmp_path / "cut" / "summary.json", {})["stopped"] == "SIGTERM"
     done = small.torchrun(words, tmp_path / "cut")
     assert done.returncode == 0 and "resuming after step 4" in done.stderr, done.stderr
     small.assert_same(tmp_path / "cut", tmp_path / "whole")
