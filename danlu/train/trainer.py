@@ -138,7 +138,7 @@ class Trainer:
 
     def _agreed(self) -> tuple[bool, str | None]:
         """Whether the run is at its end, and the signal that it got, as the first process sees them."""
-        return self.group.share((self.progress() >= 1, self.interrupt.requested))  # type: ignore[no-any-return]
+        return self.group.share((self.progress() >= 1, self.interrupt.requested))
 
     def _end(self, signal: str | None) -> bool:
         self.ended_by = signal
