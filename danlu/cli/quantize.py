@@ -55,7 +55,11 @@ def quantize(
     ] = None,
     scale: Annotated[str, typer.Option("--scale", help="Type of the scales of integers.")] = "float16",
     ranges: Annotated[
-        str, typer.Option("--range", help="whole: nothing is clipped; error, square: of the least error.")
+        str,
+        typer.Option(
+            "--range",
+            help="whole: nothing is clipped; error, square: of the least error; percentile: 99.99.",
+        ),
     ] = "whole",
     activations: Annotated[
         str | None,

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from danlu.lab.errors import LabError
-from danlu.quantization import AWQ, GPTQ, RTN, Format, LeastError, Per, named
+from danlu.quantization import AWQ, GPTQ, RTN, Format, LeastError, Per, Percentile, named
 from danlu.quantization.kept import SCALE_TYPES, of_tokens
 from danlu.quantization.trained import Method
 from danlu.spec.errors import did_you_mean
 
 PREPARE, ROUND = ("rotate", "smoothquant"), ("rtn", "gptq", "awq")
-RANGES = {"whole": None, "error": LeastError(), "square": LeastError(power=2.0)}
-Range = Literal["whole", "error", "square"]
+RANGES = {
+    "whole": None, "error": LeastError(), "square": LeastError(power=2.0), "percentile": Percentile()
+}  # fmt: skip
+Range = Literal["whole", "error", "square", "percentile"]
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,19 @@ def test_methods(run: Path, tmp_path: Path, by: str) -> None:
     assert (found["notes"] != []) == ("rotate" in by)
 
 
+def test_a_percentile_clips_the_largest_weights(run: Path, tmp_path: Path) -> None:
+    """Of the tensor: nothing that the folder holds is beyond the 99.99th percentile, as some weights are."""
+    settings = Settings.of("int8", group="tensor", ranges="percentile")
+    quantize_folder(run, settings, tmp_path / "out")
+    exact, found = (load_run(folder).model.state_dict() for folder in (run, tmp_path / "out"))
+    changed = [name for name in exact if not torch.equal(exact[name], found[name])]
+    assert changed
+    for name in changed:
+        bound = torch.quantile(exact[name].abs().flatten(), 0.9999)
+        assert found[name].abs().max() < exact[name].abs().max()
+        assert found[name].abs().max() <= bound * (1 + 1 / 127)
+
+
 def test_sensitivity_is_of_each_layer_alone(run: Path, tmp_path: Path) -> None:
     settings = Settings.of("int3", group="8")
     found = quantize_folder(run, settings, tmp_path / "out", sensitivity=True)
@@ -142,7 +155,7 @@ GROUPS = "allowed: channel, tensor, or a number of weights that divides every ma
         (["--by", "gptq+rtn"], "rounds twice"),
         (["--by", "smoothquant"], "add --activations int8"),
         (["--scale", "int8"], "--scale = int8 is none of float16, float32"),
-        (["--range", "min"], "--range = min is none of whole, error, square"),
+        (["--range", "min"], "--range = min is none of whole, error, square, percentile"),
         (["--by", "awq", "--range", "error"], "awq finds ranges of its own"),
         (["model.width=32"], "changes what was trained"),
         (["--step", "7"], "steps with a checkpoint: 3"),
