@@ -1,6 +1,7 @@
 """Everything that only a GPU can say about danlu, in at most eight minutes.
 
     python -m bench.gpu [--device cpu] [--tiny] [--only parts,resume] [--deadline 440] [--out FOLDER]
+                        [--nanogpt CHECKOUT]
 
 Each section is a process of its own with its own limit: whatever happens in one, the others run. A JSON line
 is appended to ``gpu.jsonl`` in the folder before and after each; the table comes last, since of a long output
@@ -63,8 +64,9 @@ SECTIONS = (
         "compiled",
         "bench.gpu.steps.compiled",
         90,
-        "the same with compiled blocks; memory against what costs() says",
+        "the same compiled; memory against what costs() says",
     ),
+    Section("rival", "bench.gpu.rival.rows", 60, "nanoGPT's update beside danlu's, both compiled"),
     Section(
         "losses",
         "bench.gpu.losses.rows",
@@ -120,7 +122,10 @@ def carry_out(section: Section, arguments: argparse.Namespace, seconds: float) -
 
 def command(section: Section, arguments: argparse.Namespace, said: Path) -> list[str]:
     """What runs a section; ``said``: the file that it writes rows to."""
-    flags = ["--tiny"] * arguments.tiny + (["--warm", str(arguments.warm)] if arguments.warm else [])
+    flags = ["--tiny"] * arguments.tiny
+    for name in ("warm", "nanogpt"):
+        if getattr(arguments, name):
+            flags += [f"--{name}", str(getattr(arguments, name))]
     places = ["--out", str(arguments.out), "--rows", str(said), "--device", arguments.device]
     return [sys.executable, "-m", "bench.gpu.place", section.name, section.function, *places, *flags]
 
@@ -250,6 +255,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--deadline", type=float, default=440.0, help="seconds for everything")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or ROOT / ".gpu"))
     parser.add_argument("--warm", type=Path, help="a folder with mega-*.bin of an earlier run")
+    parser.add_argument("--nanogpt", type=Path, help="a checkout of github.com/karpathy/nanoGPT")
     arguments = parser.parse_args(words)
     known = [section.name for section in SECTIONS]
     for name in arguments.only or ():
@@ -257,6 +263,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"there is no section {name}; allowed: {', '.join(known)}")
     arguments.out = arguments.out.resolve()
     arguments.warm = arguments.warm and arguments.warm.resolve()
+    arguments.nanogpt = arguments.nanogpt and arguments.nanogpt.resolve()
     return arguments
 
 

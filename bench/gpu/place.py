@@ -32,11 +32,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Place:
-    """``device``; ``tiny``: every size small; ``out``: the folder of results."""
+    """``device``; ``tiny``: every size small; ``out``: the folder of results; ``nanogpt``: a checkout."""
 
     device: torch.device
     tiny: bool
     out: Path
+    nanogpt: Path | None = None
 
     @property
     def cuda(self) -> bool:
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--warm", type=Path)
+    parser.add_argument("--nanogpt", type=Path)
     arguments = parser.parse_args()
     mega = f"mega-{arguments.section}.bin"
     if arguments.warm and (arguments.warm / mega).is_file():
@@ -116,7 +118,8 @@ def main() -> None:
     module, _, name = arguments.function.rpartition(".")
     section = getattr(importlib.import_module(module), name)
     with arguments.rows.open("a", encoding="utf-8", buffering=1) as file:
-        for row in section(Place(torch.device(arguments.device), arguments.tiny, arguments.out)):
+        at = Place(torch.device(arguments.device), arguments.tiny, arguments.out, arguments.nanogpt)
+        for row in section(at):
             file.write(json.dumps(row) + "\n")
     if "torch._inductor" in sys.modules and (saved := torch.compiler.save_cache_artifacts()) is not None:
         (arguments.out / mega).write_bytes(saved[0])

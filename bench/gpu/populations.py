@@ -29,11 +29,21 @@ class Told(Silent):
         self.said.append(text)
 
 
+BAR = 50  # times as many experiments an hour as one at a time
+
+
 def rows(at: Place) -> Iterator[Row]:
     with workshop() as folder:
         yield alone(at, folder)
+        single, best = timed(at, 1, folder / "single", together=False), 0.0
+        yield single
         for count in at.size((1, 8, 64, 256), (1, 3)):
-            yield timed(at, count, folder / str(count))
+            row = timed(at, count, folder / str(count))
+            row["times one at a time"] = row["tok/s"] / single["tok/s"]
+            best = max(best, row["times one at a time"])
+            yield row
+        row = {"what": f"experiments an hour, at best, beside one at a time (bar {BAR})", "times": best}
+        yield row | ({"wrong": "below the bar"} if at.cuda and not at.tiny and best < BAR else {})
 
 
 def alone(at: Place, folder: Path) -> Row:
@@ -50,8 +60,9 @@ def alone(at: Place, folder: Path) -> Row:
     return row if off <= 1e-3 else row | {"wrong": "members disturb one another"}
 
 
-def timed(at: Place, count: int, folder: Path) -> Row:
-    """Tokens a second of so many members together, evaluation and checkpoints left out."""
+def timed(at: Place, count: int, folder: Path, *, together: bool = True) -> Row:
+    """Tokens a second of so many members together, or of one run alone; evaluation and checkpoints left
+    out."""
     warm, steps = at.size((WARM, STEPS), (1, 3))
     words = [
         *WORDS,
@@ -59,13 +70,17 @@ def timed(at: Place, count: int, folder: Path) -> Row:
         f"train.steps={steps}",
         f"train.log_every={steps - warm}",
     ]
-    members = [resolve([*words, f"train.seed={seed}"]) for seed in range(count)]
     told = Told()
-    train_together(members, [folder / str(seed) for seed in range(count)], reporter=told)
+    if together:
+        members = [resolve([*words, f"train.seed={seed}"]) for seed in range(count)]
+        train_together(members, [folder / str(seed) for seed in range(count)], reporter=told)
+    else:
+        carry_out(words, folder / "0", told)
     logged = [row for row in read(folder / "0" / "metrics.jsonl") if "loss" in row]
     (first,) = (row for row in logged if row["step"] == warm)
     last = logged[-1]
     rate = (last["tokens"] - first["tokens"]) / (last["seconds"] - first["seconds"])  # of a member's share
-    row: Row = {"what": f"{count} runs of nano at once", "tok/s": round(rate)}
+    what = f"{count} runs of nano at once" if together else "one run of nano alone"
+    row: Row = {"what": what, "tok/s": round(rate)}
     missing = [text for text in told.said if text.startswith("no CUDA graph")]
     return row | ({"wrong": missing[0]} if missing else {})

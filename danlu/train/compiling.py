@@ -77,12 +77,12 @@ def compile_blocks(experiment: spec.Experiment, blocks: Iterable[nn.Module], **h
         block.compile(**{"dynamic": False, **how})
 
 
-def compiled(experiment: spec.Experiment, objective: Objective) -> Compiled:
-    """What compiles at its first call; artefacts are kept in danlu's cache."""
+def compiled(experiment: spec.Experiment, objective: Objective, **how: Any) -> Compiled:
+    """What compiles at its first call; artefacts are kept in danlu's cache. ``how``: as ``compile_blocks``."""
     _begin(experiment)
     # Shapes are those of the experiment: a graph for each is faster than one for all.
-    loss: Any = torch.compile(objective.loss, dynamic=False)
-    score: Any = torch.compile(objective.score, dynamic=False)
+    loss: Any = torch.compile(objective.loss, **{"dynamic": False, **how})
+    score: Any = torch.compile(objective.score, **{"dynamic": False, **how})
     return Compiled(loss, score)
 
 
