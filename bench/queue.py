@@ -3,7 +3,8 @@
     python -m bench.queue [--nanogpt CHECKOUT --text FILE] [--runs 16] [--steps 300] [--quick]
 
 The runs are a grid of rates. Each side is timed from its command to its end, with the corpus prepared before.
-The commands have every core, one after another; the queue has as many workers as cores. With ``--nanogpt`` as
+The commands have every core, one after another; the queue has as many workers as cores, and trains several
+networks in each at once; compiled it trains each alone. With ``--nanogpt`` as
 many runs of its train.py, of danlu's shape and length, are driven by Optuna: a process a trial, as many at a
 time as there are cores, one thread each.
 """
@@ -23,9 +24,10 @@ from pathlib import Path
 from bench.common import ROOT, cores, danlu_command, machine, ratio, revision, save, show, spread, verdict
 from bench.time_to_quality import prepare
 
-BAR = 1.7  # on two cores
+BAR, TOGETHER = 1.7, 1.3  # on two cores: beside commands, and beside the queue with compiled runs
 LOWEST, HIGHEST = 1e-3, 3e-2  # rates
 COMMANDS, QUEUE = "one command after another", "the queue"
+COMPILED = "the queue, each run alone and compiled"
 OPTUNA, SAME = "Optuna and nanoGPT, a process a trial", "the queue, nanoGPT's shape"
 SHAPE = [
     "nanogpt-char", "model.layers=3", "model.width=64", "model.mixer.heads=4", "data.context=64",
@@ -125,8 +127,10 @@ def compare(arguments: argparse.Namespace, temporary: Path) -> dict[str, list[fl
     sides: dict[str, Side] = {
         COMMANDS: lambda folder: commands(count, nano, folder),
         QUEUE: lambda folder: worker("queue", count, nano, folder),
+        COMPILED: lambda folder: worker("queue", count, [*nano, "train.compile=true"], folder),
     }
     commands(1, [*nano, "train.steps=1"], temporary)  # prepares the corpus
+    commands(1, [*nano, "train.steps=1", "train.compile=true"], temporary)  # and fills the compiler's cache
     if arguments.nanogpt:
         checkout = temporary / "nanoGPT"
         shutil.copytree(arguments.nanogpt, checkout, ignore=shutil.ignore_patterns(".git"))
@@ -167,7 +171,10 @@ def main() -> None:
     about = machine(cores())
     with tempfile.TemporaryDirectory() as temporary:
         times = compare(arguments, Path(temporary))
-    ratios = {COMMANDS: ratio(times[COMMANDS], times[QUEUE]) | {"bar": BAR}}
+    ratios = {
+        COMMANDS: ratio(times[COMMANDS], times[QUEUE]) | {"bar": BAR},
+        COMPILED: ratio(times[COMPILED], times[QUEUE]) | {"bar": TOGETHER},
+    }
     if OPTUNA in times:
         ratios[OPTUNA] = ratio(times[OPTUNA], times[SAME])
     rows = [(name, f"{spread(seconds)['median']:.1f}") for name, seconds in times.items()]
