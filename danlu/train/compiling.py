@@ -78,7 +78,8 @@ def compile_blocks(experiment: spec.Experiment, blocks: Iterable[nn.Module], **h
 
 
 def compiled(experiment: spec.Experiment, objective: Objective, **how: Any) -> Compiled:
-    """What compiles at its first call; artefacts are kept in danlu's cache. ``how``: as ``compile_blocks``."""
+    """What compiles at its first call; artefacts are kept in danlu's cache. ``how``: for
+    ``torch.compile``."""
     _begin(experiment)
     # Shapes are those of the experiment: a graph for each is faster than one for all.
     loss: Any = torch.compile(objective.loss, **{"dynamic": False, **how})

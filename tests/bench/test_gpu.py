@@ -133,7 +133,8 @@ class Bare:
         return None if name.partition(".")[0] in missing else self.finder.find_spec(name, path, target)
 
 sys.meta_path[:] = map(Bare, sys.meta_path)
-import bench.gpu.parts, bench.gpu.attention, bench.gpu.steps, bench.gpu.losses, bench.gpu.populations, bench.gpu.rival
+import bench.gpu.parts, bench.gpu.attention, bench.gpu.steps, bench.gpu.losses, bench.gpu.populations
+import bench.gpu.rival
 import danlu.lab.queue.queue, danlu.lab.queue.local, danlu.lab.queue.worker, danlu.train.costs
 from bench.gpu.resume import carry_out
 carry_out(sys.argv[3:], sys.argv[2])
