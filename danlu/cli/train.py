@@ -85,6 +85,7 @@ def _counts(said: str | None) -> set[int]:
 
 def _tell(summary: dict[str, Any]) -> None:
     from danlu.spec import Metric
+    from danlu.train.folder import RunFolder
 
     seconds = {part: value for part, value in summary["active_seconds"].items() if value >= 0.05}
     metric, best, units = Metric.read(summary["metric"]), summary["best"], f"{summary['unit']}s"
@@ -105,6 +106,8 @@ def _tell(summary: dict[str, Any]) -> None:
         + ", ".join(f"{part} {value:.1f}" for part, value in seconds.items())
     )
     say(f"  run        {summary['run']}")
+    if pictures := RunFolder(summary["run"]).pictures():
+        say(f"  pictures   {pictures[-1]}" + (f", and {len(pictures) - 1:,} before" if pictures[1:] else ""))
     if summary["sample"]:
         say("\n  sample")
         for line in summary["sample"].splitlines():

@@ -16,6 +16,7 @@ from danlu.door.progress import follow
 from danlu.door.samples import Samples
 from danlu.draw import Chart, Displayed, Table
 from danlu.draw.page import Part
+from danlu.draw.picture import Stored
 from danlu.files.json import read_object
 from danlu.files.numbers import duration
 from danlu.lab.reading import run as reading
@@ -169,7 +170,8 @@ class Run(Displayed):
             rows.append(("best", f"{run.best:.4f} at step {run.best_step}"))
         rows.append(("active time", duration(run.seconds)))
         charts: Iterable[tuple[str | None, str]] = [("loss", "lower"), (run.metric_name, run.better)]
-        return [Table(rows), *(self._curve(name, better) for name, better in charts if name)]
+        made = [Stored(path, f"what it made, {path.stem.replace('-', ' ')}") for path in self._files.pictures()]
+        return [Table(rows), *(self._curve(name, better) for name, better in charts if name), *made[-1:]]
 
     def _curve(self, name: str, better: str) -> Chart:
         chart = Chart("steps", name, caption=f"{name} over steps", log_x=True, log_y=better == "lower")

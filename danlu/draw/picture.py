@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from danlu.draw.phrases import Words
 from danlu.draw.xml import text, uri
 from danlu.files.overwrite import MARK
+from danlu.files.read import read_bytes
 
 
 def png(pixels: bytes, width: int, height: int, channels: int) -> bytes:
@@ -58,3 +60,22 @@ class Picture:
 
     def _repr_html_(self) -> str:
         return self.svg()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture that lies in a file, ``.png`` or ``.svg``, on a page that holds it."""
+
+    path: Path
+    caption: str = ""
+
+    def reworded(self, words: Words) -> Stored:
+        """The same with its caption in other words."""
+        return replace(self, caption=words(self.caption))
+
+    def html(self) -> str:
+        """An image, in which no script runs."""
+        kind = "image/svg+xml" if self.path.suffix == ".svg" else "image/png"
+        said = text(self.caption)
+        image = f'<img alt="{said or text(self.path.name)}" src="{uri(kind, read_bytes(self.path))}">'
+        return f"<figure>{image}<figcaption>{said}</figcaption></figure>"

@@ -33,7 +33,7 @@ from danlu.objectives.base import Draw, Example, Losses, Sample, Tensors, beside
 from danlu.objectives.code_prior import CodePrior
 from danlu.objectives.likeness import Likeness
 from danlu.objectives.numbers import Floats, Numbers
-from danlu.objectives.pictures import scattered, shaded
+from danlu.objectives.pictures import inked, scattered, shaded
 from danlu.spec import autoencode as specs
 from danlu.spec import bottlenecks as bottleneck_specs
 
@@ -57,7 +57,7 @@ class Autoencode(Numbers):
     each of its whole numbers.
     """
 
-    term, loss_unit = "example", "nats"
+    term, loss_unit, pictured = "example", "nats", True
 
     def __init__(
         self,
@@ -250,9 +250,8 @@ class Autoencode(Numbers):
         lines += [f"{name.replace('_', ' ')}: {_said(value)}" for name, value in about.items()]
         data = {name: rows.tolist() for name, rows in shown.items()} | about
         if points:
-            return Sample("points", "\n".join(lines), data)
-        low, high = min(0.0, float(shown["data"].min())), max(1.0, float(shown["data"].max()))
-        scaled = {name: (rows - low) / (high - low) for name, rows in shown.items()}
+            return Sample("points", "\n".join(lines), data, points=shown)
+        scaled = {name: inked(rows, shown["data"]) for name, rows in shown.items()}
         return Sample("picture", "\n".join(lines), data, scaled)
 
     def _about(self, model: nn.Module, example: Tensors) -> dict[str, Any]:

@@ -54,13 +54,15 @@ class HeldOut:
 @dataclass(frozen=True)
 class Sample:
     """What a trained model shows. ``kind``: ``text``, ``picture`` or ``points``; ``text``: as a terminal
-    shows it; ``data``: the same as JSON takes it; ``pictures``: as a file does, rows of images [n, channels,
-    height, width], from 0 to 1, by what they are."""
+    shows it; ``data``: the same as JSON takes it; as a file does, by what they are: ``pictures``, rows of
+    images [n, channels, height, width] from 0 to 1, and ``points`` [n, numbers], the first of them those that
+    the others should be like."""
 
     kind: Literal["text", "picture", "points"]
     text: str
     data: Mapping[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    points: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Objective:
@@ -81,12 +83,14 @@ class Objective:
     - ``record``: what the data was made from, in JSON.
     - ``stackable``: whether ``loss`` and ``score`` of a network of several members (``danlu.nn.stacked``), by
       its attribute ``members``, give a number for each, (members,), where they are scalars of one network.
+    - ``pictured``: whether what ``sample`` shows, made in every process, is drawn after each evaluation.
     - ``along``: of an example, the arrays [rows, positions] of which a process that has a stretch of the
       positions needs that stretch alone, where every term of the loss belongs to one position; empty: the
       loss is not of this kind.
     """
 
     stackable: ClassVar[bool] = False
+    pictured: ClassVar[bool] = False
     metrics: ClassVar[tuple[Metric, ...]] = ()
     unit: str = "example"
     term: str = "example"

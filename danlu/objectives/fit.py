@@ -33,7 +33,7 @@ class Fit(Objective):
     nothing is cut off. Laplacians know them up to a harmonic function, and an affine one is added.
     """
 
-    term, loss_unit, output = "number", "", "numbers"
+    term, loss_unit, output, pictured = "number", "", "numbers", True
 
     def __init__(self, source: Signal, *, supervise: Literal["values", "gradients", "laplacians"]) -> None:
         self.source, self.record = source, source.record
@@ -151,7 +151,9 @@ class Fit(Objective):
         values = self.values(model)
         if values.ndim == 2:
             curve = np.stack([self.source.whole.coordinates[:, 0], values[:, 0]], 1)
-            return Sample("points", scattered(curve), {"points": curve.tolist()})
+            signal = np.stack([curve[:, 0], self.source.whole.values[:, 0]], 1)
+            points = {"the signal": signal, "as the network has it": curve}
+            return Sample("points", scattered(curve), {"points": curve.tolist()}, points=points)
         low, high = self.source.spec.range
         image = values.transpose(2, 0, 1)[None]  # as images are: channels, height, width
         scaled = (image - low) / (high - low)

@@ -22,7 +22,7 @@ from danlu.nn import builds
 from danlu.objectives.base import Losses, Sample, Tensors, beside
 from danlu.objectives.likeness import Likeness
 from danlu.objectives.numbers import Floats, Numbers, check_classes
-from danlu.objectives.pictures import scattered, shaded
+from danlu.objectives.pictures import inked, scattered, shaded
 from danlu.spec import flows as specs
 
 # The parts of a flow have the names of their specifications; danlu.flows does not know the registry.
@@ -42,7 +42,8 @@ for _union in (
 _START, _PROBES = 0x73746172, 0x70726F62  # "star": where samples start; "prob"
 _CHURN = 0x63687572  # "chur": noise that a sampler adds
 _EXACT = 64  # numbers of a row, up to which a trace is exact
-_POINTS, _PICTURES = 400, 6  # that a terminal shows
+_POINTS, _PICTURES = 400, 36  # that are shown, of pictures the first by a terminal
+_BESIDE = 6  # pictures on a terminal
 Classes = torch.Tensor | None
 LogDensity = Callable[[torch.Tensor], torch.Tensor]  # (batch, …) → (batch,)
 NONE = -1  # of classes: it is not told
@@ -57,6 +58,8 @@ class Generation(Numbers):
     With ``conditional``, the network is told the class of a row, but for a share ``unlabelled`` of them; a
     sample's field is then n + ``guidance`` · (c − n), of n without and c with the class (Ho & Salimans 2022).
     """
+
+    pictured = True
 
     def __init__(
         self,
@@ -178,9 +181,12 @@ class Generation(Numbers):
 
     def show(self, made: Floats) -> Sample:
         """Samples, as points or as pictures."""
+        data = self.source.held_out[0]
         if len(self.shape) == 1:
-            return Sample("points", scattered(made), {"points": made.tolist()})
-        return Sample("picture", shaded(made[:_PICTURES]), {"images": made.tolist()})
+            points = {"held-out data": data[: len(made)], "samples": made}
+            return Sample("points", scattered(made), {"points": made.tolist()}, points=points)
+        scaled = {"samples": inked(made, data)}
+        return Sample("picture", shaded(made[:_BESIDE]), {"images": made.tolist()}, scaled)
 
     def told(self, classes: Any, coin: Floats) -> Any:
         """The classes that the network is told."""

@@ -43,6 +43,12 @@ def _smaller(images: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
     return cut.reshape(n, height // down, down, width // factor, factor).mean((2, 4))
 
 
+def inked(images: Any, data: Any) -> NDArray[np.float64]:
+    """Images so that 0 is black and 1 is white: as they are, or as their ``data`` reach beyond."""
+    low, high = min(0.0, float(np.min(data, initial=0))), max(1.0, float(np.max(data, initial=1)))
+    return (np.asarray(images, np.float64) - low) / (high - low)
+
+
 def scattered(points: Any, width: int = 60, height: int = 24) -> str:
     """Points [n, numbers] by their first two numbers: the darker, the more. Of one number: how many there
     are."""

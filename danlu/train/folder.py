@@ -23,7 +23,9 @@ EXPERIMENT, ENVIRONMENT, METRICS = "experiment.yaml", "environment.json", "metri
 SUMMARY, LOCK = "summary.json", ".lock"
 THEIRS = "config.json"  # of a folder of transformers'
 IMPORTED = "imported.json"  # in the folder of a run that an imported model became
+SAMPLES = "samples"  # pictures of what the model made, by step
 LONGEST = 200  # letters of a new run's name, before its date
+_PICTURE = re.compile(r"step-([0-9]{1,18})\.(png|svg)")
 
 
 def is_foreign(folder: Path) -> bool:
@@ -53,10 +55,17 @@ class RunFolder:
         self.metrics = self.path / METRICS
         self.summary = self.path / SUMMARY
         self.checkpoints = self.path / store.CHECKPOINTS
+        self.samples = self.path / SAMPLES
         self._lock: Lock | None = None
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
+
+    def pictures(self) -> list[Path]:
+        """What the model made, as ``danlu.train.showing`` drew it, by step."""
+        found = self.samples.glob("step-*") if self.samples.is_dir() else ()
+        steps = {path: int(match[1]) for path in found if (match := _PICTURE.fullmatch(path.name))}
+        return sorted(steps, key=steps.__getitem__)
 
     def check(self) -> None:
         """Raises ``RunError`` where the folder is no run's."""

@@ -39,6 +39,7 @@ from danlu.train.parallel import Processes, processes
 from danlu.train.plan import check_counts
 from danlu.train.regime import regime
 from danlu.train.reporter import Reporter
+from danlu.train.showing import Show
 from danlu.train.summary import Summary
 from danlu.train.teacher import check_teacher, teach
 from danlu.train.trainer import Trainer
@@ -78,7 +79,8 @@ def train(
         keep_memory()
         with machine.multiplying(experiment.train, device), processes(device, experiment.train.mesh) as group:
             check_counts(experiment, counts, group)
-            run = Run(experiment, group, clock, heard, reporter, started, callbacks)
+            shows = [Show()] if sample else []
+            run = Run(experiment, group, clock, heard, reporter, started, [*callbacks, *shows])
             try:
                 return run.carry_out(folder, name, sample)
             except Ended:

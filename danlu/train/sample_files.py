@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.draw import Chart, Table, page
-from danlu.draw.figure import Drawing
+from danlu.draw.figure import Drawing, Figure
+from danlu.draw.language import language
 from danlu.draw.moving import MovingPictures, MovingPoints
 from danlu.draw.page import Part, Written
+from danlu.draw.phrases import words
 from danlu.draw.picture import Picture, png
 from danlu.draw.scatter import Point, Scatter
+from danlu.files.errors import cannot_write
 from danlu.files.overwrite import MARK, check_output
 from danlu.files.write import write_atomically
 from danlu.objectives import Sample
@@ -50,28 +53,52 @@ def moves(path: Path) -> bool:
 
 
 def save_shown(sample: Sample, run: Path, path: Path, *, force: bool = False) -> None:
-    """Write the pictures that a run of another kind shows, a row of each. Raises as ``check``, and
-    ``RunError`` where it shows none."""
-    if not sample.pictures:
+    """Write what a run of another kind shows, as ``drawing`` draws it. Raises as ``check``, and ``RunError``
+    where that is no picture."""
+    drawn, suffix = drawing(sample, f"{run}"), path.suffix.lower()
+    if drawn is None:
         raise RunError(f"{run} shows {sample.kind} and no pictures to write; --json prints the numbers")
-    if path.suffix.lower() not in _PICTURES:
-        raise RunError(
-            f"{path}: pictures are written as {either(_PICTURES)}; name such a file, or see --json"
-        )
+    endings = _PICTURES if isinstance(drawn, Picture) else _PICTURES[1:]
+    if suffix not in endings:
+        what = "pictures" if isinstance(drawn, Picture) else "points"
+        raise RunError(f"{path}: {what} are written as {either(endings)}; name such a file, or see --json")
+    if suffix == ".html":
+        made = page(f"What {run} shows", [("", [drawn])]).encode()
+    elif isinstance(drawn, Picture) and suffix == ".png":
+        made = drawn.data
+    else:
+        made = _marked(drawn).encode()
+    check_output(path, force)
+    write_atomically(path, made)
+
+
+def put(sample: Sample, folder: Path, step: int) -> Path | None:
+    """Draw what a run shows at a step into ``folder``, over what is there: ``step-N.png``, or of points
+    ``step-N.svg``. Where it is; None of a text. Raises ``FileError``."""
+    drawn = drawing(sample, f"step {step:,}")
+    if drawn is None:
+        return None
+    path = folder / f"step-{step}{'.png' if isinstance(drawn, Picture) else '.svg'}"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    write_atomically(path, drawn.data if isinstance(drawn, Picture) else _marked(drawn).encode())
+    return path
+
+
+def drawing(sample: Sample, title: str) -> Drawing | None:
+    """What a run shows: of pictures a row of each, of one kind a square; of points a panel of each; None of a
+    text."""
+    if sample.points:
+        return points({name: (rows, None) for name, rows in sample.points.items()}, title)
+    if not sample.pictures:
+        return None
     count = min(map(len, sample.pictures.values()))  # held-out data may be fewer than what is drawn
     rows = [row[:count] for row in sample.pictures.values()]
     columns = count if len(rows) > 1 else None
     caption = ", ".join(sample.pictures) if len(rows) > 1 else ""
-    drawn = pictures(np.concatenate(rows), columns=columns, title=f"{run}", caption=caption)
-    match path.suffix.lower():
-        case ".png":
-            made: bytes = drawn.data
-        case ".svg":
-            made = _marked(drawn).encode()
-        case _:
-            made = page(f"What {run} shows", [("", [drawn])]).encode()
-    check_output(path, force)
-    write_atomically(path, made)
+    return pictures(np.concatenate(rows), columns=columns, title=title, caption=caption)
 
 
 def figure(samples: Samples, title: str = "") -> Drawing:
@@ -79,23 +106,33 @@ def figure(samples: Samples, title: str = "") -> Drawing:
     caption = f"{len(samples.data):,} samples in {samples.steps} steps of {samples.solver}"
     if samples.pictures:
         return pictures(samples.data, _range(samples), title=title, caption=caption)
-    if samples.data.shape[1] == 1:
-        return _densities(samples, title, caption)
-    if samples.data.shape[1] > 2:
-        caption += f", the first two of {samples.data.shape[1]} numbers"
-    scatter = Scatter(title=title, caption=caption)
     told = samples.classes is not None
-    scatter.panel("held-out data", _clouds(samples.beside, samples.beside_classes if told else None, 0))
-    return scatter.panel("samples", _clouds(samples.data, samples.classes, 1))
+    data = samples.beside, samples.beside_classes if told else None
+    return points({"held-out data": data, "samples": (samples.data, samples.classes)}, title, caption)
 
 
-def _densities(samples: Samples, title: str, caption: str) -> Chart:
+def points(named: Mapping[str, tuple[Any, Any]], title: str = "", caption: str = "") -> Scatter | Chart:
+    """Points [n, numbers], each with their classes [n] or None, in panels on the scale of the first; of single
+    numbers how many there are."""
+    first, _ = next(iter(named.values()))
+    if first.shape[1] == 1:
+        return _densities({name: rows[:, 0] for name, (rows, _) in named.items()}, title, caption)
+    if first.shape[1] > 2:
+        said = f"the first two of {first.shape[1]} numbers"
+        caption = f"{caption}, {said}" if caption else said
+    scatter = Scatter(title=title, caption=caption)
+    for place, (name, (rows, classes)) in enumerate(named.items()):
+        scatter.panel(name, _clouds(rows, classes, place))
+    return scatter
+
+
+def _densities(named: Mapping[str, Any], title: str, caption: str) -> Chart:
     """Of single numbers, how many there are."""
-    both = np.concatenate([samples.beside[:, 0], samples.data[:, 0]])
-    edges = np.histogram_bin_edges(both, min(60, 5 + len(both) // 20))
+    whole = np.concatenate(list(named.values()))
+    edges = np.histogram_bin_edges(whole, min(60, 5 + len(whole) // 20))
     chart = Chart("value", "density", title=title, caption=caption)
-    for name, numbers in (("held-out data", samples.beside), ("samples", samples.data)):
-        heights, _ = np.histogram(numbers[:, 0], edges, density=True)
+    for name, numbers in named.items():
+        heights, _ = np.histogram(numbers, edges, density=True)
         chart.line((edges[:-1] + edges[1:]) / 2, heights, name)
     return chart
 
@@ -193,7 +230,9 @@ def _svg(samples: Samples) -> str:
 
 
 def _marked(drawn: Drawing) -> str:
-    """As a file of its own."""
+    """As a file of its own, in the language of who asks."""
+    said = words(language())
+    drawn = drawn.reworded(said) if isinstance(drawn, Figure | Picture) else drawn
     return drawn.svg().replace(">", f">{MARK}", 1)
 
 

@@ -26,7 +26,7 @@ from danlu.watch.place import Place
 DRAWN = 64 * MIB  # of metrics that are drawn while somebody waits
 LONGEST = 10_000  # letters of a sample
 AXES = {"steps": "steps", "time": "active time", "flops": "FLOPs", "tokens": "tokens"}
-PICTURES, CLOUDS = (".png",), (".npy",)
+PICTURES, CLOUDS = {".png": "image/png", ".svg": "image/svg+xml"}, (".npy",)
 MOST_POINTS = 5_000
 MOST_FILES = 60
 
@@ -177,7 +177,7 @@ def made(place: Place, run: Run) -> list[str]:
     found = []
     for folder in (run.path, run.path / "samples"):
         if folder.is_dir() and place.holds(folder):
-            found += [p for p in folder.iterdir() if p.suffix in PICTURES + CLOUDS and p.is_file()]
+            found += [p for p in folder.iterdir() if p.suffix in (*PICTURES, *CLOUDS) and p.is_file()]
     return [str(p.relative_to(run.path)) for p in sorted(found, key=_by_number)][-MOST_FILES:]
 
 

@@ -18,7 +18,7 @@ from danlu.lab.reading.run import METRICS, Run
 from danlu.lab.reading.table import said
 from danlu.watch import run as one
 from danlu.watch import runs as many
-from danlu.watch.guard import form_of
+from danlu.watch.guard import STILL, form_of
 from danlu.watch.live import mark_of
 from danlu.watch.page import SHOWN, address, drawing, html
 from danlu.watch.place import Place, StudyFolder, id_of
@@ -184,7 +184,8 @@ def made(request: Request) -> Response:
     if number >= len(found) or not place.holds(path := run.path / found[number]):
         raise HTTPException(404)
     if path.suffix in one.PICTURES:
-        return FileResponse(path, media_type="image/png")
+        kind = one.PICTURES[path.suffix]
+        return FileResponse(path, media_type=kind, headers={"content-security-policy": STILL})
     clouds = [(0, one.cloud(path))]
     return drawing(request, Scatter(caption=found[number]).panel(found[number], clouds))
 

@@ -21,6 +21,7 @@ from danlu.objectives import language
 from danlu.spec import resolve
 from danlu.train import checkpoint, evaluate, metrics, store
 from danlu.train import run as runs
+from danlu.train.folder import RunFolder
 from tests.conftest import LIMIT, ROOT
 
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "and", "then", "ran", "away", "from", "sky", "river"]
@@ -143,6 +144,12 @@ def assert_same(one: Path, other: Path, *, remembers: bool = True) -> None:
             bits = [t.contiguous().reshape(-1).view(torch.uint8) for t in (tensor, there[name])]
             assert tensor.dtype == there[name].dtype and torch.equal(*bits), f"{name} at step {step}"
     assert rows(one) == rows(other)
+    assert pictures(one) == pictures(other)
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    """What was drawn of what the run made."""
+    return {path.name: path.read_bytes() for path in RunFolder(folder).pictures()}
 
 
 def close(one: list[float], other: list[float], bound: float = 1e-5) -> None:

@@ -51,6 +51,8 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (summary["unit"], summary[f"{unit}s"], summary["metric"]["name"]) == (unit, 8 * 32, metric)
     dies_and_goes_on(experiment, tmp_path / "cut", monkeypatch)
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
+    ending = "png" if words is DIGITS else "svg"
+    assert list(small.pictures(tmp_path / "cut")) == [f"step-{step}.{ending}" for step in (4, 8)]
 
 
 @pytest.mark.parametrize("words", [WORDS, DENOISE, SLOW], ids=names)

@@ -115,12 +115,15 @@ def test_pictures_and_points_by_step(tmp_path: Path) -> None:
     os.symlink(secret, run / "samples" / "step-999.png")
     found = page(tmp_path, f"/run/{id_of(run)}")
     shown = [str(at["alt"]) for at in found.all("img") if "/made/" in str(at["src"])]
-    assert shown == [
+    assert shown == ["samples/bad.svg"] + [
         f"samples/step-{step}" for step in ("3.npy", "4.npy", "5.npy", "20.png", "100.png", "999.png")
     ]
     there, base = client(tmp_path), f"/run/{id_of(run)}/made"
-    assert [there.get(f"{base}/{k}").status_code for k in range(7)] == [200, 400, 400, 200, 200, 404, 404]
-    assert there.get(f"{base}/3").headers["content-type"] == "image/png"
+    codes = [there.get(f"{base}/{k}").status_code for k in range(8)]
+    assert codes == [200, 200, 400, 400, 200, 200, 404, 404]
+    assert there.get(f"{base}/4").headers["content-type"] == "image/png"
+    bad = there.get(f"{base}/0").headers  # whatever is in it, nothing runs
+    assert bad["content-type"] == "image/svg+xml" and bad["content-security-policy"] == STILL
 
 
 def test_several_runs_side_by_side(tmp_path: Path) -> None:
