@@ -170,8 +170,9 @@ class Run(Displayed):
             rows.append(("best", f"{run.best:.4f} at step {run.best_step}"))
         rows.append(("active time", duration(run.seconds)))
         charts: Iterable[tuple[str | None, str]] = [("loss", "lower"), (run.metric_name, run.better)]
-        made = [Stored(path, f"what it made, {path.stem.replace('-', ' ')}") for path in self._files.pictures()]
-        return [Table(rows), *(self._curve(name, better) for name, better in charts if name), *made[-1:]]
+        last = self._files.pictures()[-1:]
+        made = [Stored(path, f"what it made, {path.stem.replace('-', ' ')}") for path in last]
+        return [Table(rows), *(self._curve(name, better) for name, better in charts if name), *made]
 
     def _curve(self, name: str, better: str) -> Chart:
         chart = Chart("steps", name, caption=f"{name} over steps", log_x=True, log_y=better == "lower")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 from danlu.draw import palette
 from danlu.draw.figure import Figure
@@ -16,28 +17,44 @@ SIDE, LEFT, TOP, BELOW, GAP, RIGHT = 300, 44, 34, 30, 26, 12  # pixels of a pane
 ACROSS = 3  # panels of a row, at most
 _ROOM = 1.3  # the frame is so many times as wide as what is in the first panel
 
+HEAD, SPREAD = 0.35, 0.45  # of an arrow: its head's share of the length, and the angle to either side
+LEAST = 1.0  # pixels, below which an arrow has no head
+
 Point = tuple[float, float]
+Arrow = tuple[Point, Point]  # from, to
+
+
+class _Panel(NamedTuple):
+    name: str
+    clouds: list[tuple[int, list[Point]]]
+    arrows: list[Arrow]
 
 
 class Scatter(Figure):
-    """Panels of points. The first, in which the data belong, says what the frame is; points beyond it are
-    counted. ``title``, ``caption``: as of a chart."""
+    """Panels of points, or of arrows. The first, in which the data belong, says what the frame is; points
+    beyond it are counted. ``title``, ``caption``: as of a chart."""
 
     def __init__(self, *, title: str = "", caption: str = "") -> None:
         self.title, self.caption = title, caption
         self._across = ACROSS
         self._words: Words = words("en")
-        self._panels: list[tuple[str, list[tuple[int, list[Point]]]]] = []
+        self._panels: list[_Panel] = []
 
-    def panel(self, name: str, clouds: Iterable[tuple[int, Sequence[Point]]]) -> Self:
-        """A panel: clouds of points, each with the number of its colour."""
-        self._panels.append((name, [(colour, list(points)) for colour, points in clouds]))
+    def panel(
+        self,
+        name: str,
+        clouds: Iterable[tuple[int, Sequence[Point]]] = (),
+        arrows: Iterable[Arrow] = (),
+    ) -> Self:
+        """A panel: clouds of points, each with the number of its colour; arrows, which must be finite and
+        begin in the frame."""
+        self._panels.append(_Panel(name, [(colour, list(points)) for colour, points in clouds], [*arrows]))
         return self
 
     @property
     def frame(self) -> tuple[float, float, float, float]:
         """Of the first panel's points: least and largest x, then y, as far apart as each other."""
-        first = self._panels[0][1] if self._panels else []
+        first = self._panels[0].clouds if self._panels else []
         return around([point for _, points in first for point in points])
 
     def sized(self, width: int) -> Scatter:
@@ -51,7 +68,7 @@ class Scatter(Figure):
         other = copy.copy(self)
         other.english, other._words = self, words
         other.title, other.caption = words(self.title), words(self.caption)
-        other._panels = [(words(name), clouds) for name, clouds in self._panels]
+        other._panels = [panel._replace(name=words(panel.name)) for panel in self._panels]
         return other
 
     def svg(self) -> str:
@@ -59,16 +76,18 @@ class Scatter(Figure):
         columns, rows = min(count, self._across), -(-count // self._across)
         width = LEFT + columns * SIDE + (columns - 1) * GAP + RIGHT
         height = head + rows * (TOP + SIDE + BELOW)
-        said = text(self.title or self.caption or " and ".join(name for name, _ in self._panels))
+        said = text(self.title or self.caption or " and ".join(panel.name for panel in self._panels))
         parts = [opening(width, height, said)]
         if self.title:
             parts.append(f'<text x="{LEFT}" y="22" font-size="15">{text(self.title)}</text>')
-        for i, (name, clouds) in enumerate(self._panels):
+        for i, (name, clouds, arrows) in enumerate(self._panels):
             row, column = divmod(i, self._across)
             left, top = LEFT + column * (SIDE + GAP), head + TOP + row * (TOP + SIDE + BELOW)
             x, y = scales(self.frame, left, top)
             parts.append(f'<text x="{left}" y="{top - 10}" font-size="13">{text(name)}</text>')
             parts.append(grid(x, y, labelled=column == 0))
+            if arrows:
+                parts.append(f'<g class="{palette.name(1)}">{_drawn(arrows, x, y)}</g>')
             beyond = 0
             for colour, points in clouds:
                 inside = [p for p in points if within(p, self.frame)]
@@ -139,3 +158,31 @@ def cloud(points: Sequence[Point], across: Scale, up: Scale) -> str:
         f'<path d="{d}" fill="none" stroke="currentColor" stroke-width="3.4" stroke-linecap="round" '
         f'stroke-opacity="{opacity}"/>'
     )
+
+
+def arrows(points: Sequence[Point], vectors: Sequence[Point], longest: float) -> list[Arrow]:
+    """A field as arrows from its points, all of them in one proportion to its vectors, so that the longest is
+    ``longest``, in the unit of the points. Those that are not finite are left out."""
+    known = [(p, v) for p, v in zip(points, vectors, strict=True) if math.isfinite(math.hypot(*v))]
+    largest = max((math.hypot(*v) for _, v in known), default=0.0)
+    scale = longest / largest if largest else 0.0
+    return [((x, y), (x + scale * a, y + scale * b)) for (x, y), (a, b) in known]
+
+
+def _drawn(arrows: Sequence[Arrow], across: Scale, up: Scale) -> str:
+    """Arrows as one path: a line each, and a head, which shrinks with it."""
+    d = []
+    for begin, end in arrows:
+        (x, y), (a, b) = ((across.at(p[0]), up.at(p[1])) for p in (begin, end))
+        d.append(f"M{px(x)} {px(y)}L{px(a)} {px(b)}")
+        if math.hypot(a - x, b - y) >= LEAST:
+            left, right = (_turned(HEAD * (x - a), HEAD * (y - b), angle) for angle in (SPREAD, -SPREAD))
+            d.append(
+                f"M{px(a + left[0])} {px(b + left[1])}L{px(a)} {px(b)}L{px(a + right[0])} {px(b + right[1])}"
+            )
+    return f'<path d="{"".join(d)}" fill="none" stroke="currentColor" stroke-width="1.1" stroke-linecap="round"/>'
+
+
+def _turned(x: float, y: float, angle: float) -> Point:
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return cosine * x - sine * y, sine * x + cosine * y

@@ -172,6 +172,12 @@ class Flow(Generation):
 
         return field, torch.linspace(last, first, steps + 1, dtype=torch.float64), log_prior
 
+    @property
+    def shown_at(self) -> dict[str, float]:
+        first, last = self.path.ends[0], 1 - self.path.ends[1]
+        times = [first + share * (last - first) for share in (0, 0.35, 0.7, 0.95)]
+        return {f"field at t = {time:.2f}": time for time in times}
+
     def judge(self, model: nn.Module) -> dict[str, float]:
         return super().judge(model) | {"straightness": self.straightness(model)}
 

@@ -106,6 +106,24 @@ class Generation(Numbers):
         """The way from data to noise, for likelihoods: a velocity, its times or levels, and ln p of what
         stands at their end."""
 
+    @property
+    @abstractmethod
+    def shown_at(self) -> Mapping[str, float]:
+        """The times or levels at which the field is drawn, by what they are called, from noise to data."""
+
+    @torch.no_grad()
+    def directions(self, model: nn.Module, points: Floats, label: int = NONE) -> dict[str, Floats]:
+        """The velocity towards data at ``points`` [n, …], both as data are, at each of the times or levels
+        that are shown, by name; of a class where the network is told classes (``NONE``: of none)."""
+        x = beside(model, ((points - self.centre) / self.spread).astype(np.float32))
+        classes = self.classes_of(model, len(points), label)
+        velocity, times, _ = self.back(self.guided(model, classes), 1)
+        towards = self.spread if times[0] > times[-1] else -self.spread  # the way back begins at the data
+        return {
+            name: towards * velocity(x, torch.full_like(x[:, 0], at)).double().cpu().numpy()
+            for name, at in self.shown_at.items()
+        }
+
     def log_likelihood(self, model: nn.Module, data: Any, classes: Any, steps: int = 64) -> Floats:
         """ln p of ``data`` [n, …], scaled as data are, in nats: [n], by the change of variables; of the
         classes given, where the network is told classes. The trace is exact up to 64 numbers a row, and

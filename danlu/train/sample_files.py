@@ -18,7 +18,7 @@ from danlu.draw.moving import MovingPictures, MovingPoints
 from danlu.draw.page import Part, Written
 from danlu.draw.phrases import words
 from danlu.draw.picture import Picture, png
-from danlu.draw.scatter import Point, Scatter
+from danlu.draw.scatter import Point, Scatter, arrows
 from danlu.files.errors import cannot_write
 from danlu.files.overwrite import MARK, check_output
 from danlu.files.write import write_atomically
@@ -102,18 +102,22 @@ def drawing(sample: Sample, title: str) -> Drawing | None:
 
 
 def figure(samples: Samples, title: str = "") -> Drawing:
-    """Points beside data that were held out; images in a grid."""
+    """Points beside data that were held out, and of points of the plane the field; images in a grid."""
     caption = f"{len(samples.data):,} samples in {samples.steps} steps of {samples.solver}"
     if samples.pictures:
         return pictures(samples.data, _range(samples), title=title, caption=caption)
     told = samples.classes is not None
     data = samples.beside, samples.beside_classes if told else None
-    return points({"held-out data": data, "samples": (samples.data, samples.classes)}, title, caption)
+    drawn = points({"held-out data": data, "samples": (samples.data, samples.classes)}, title, caption)
+    for one in samples.fields:
+        assert isinstance(drawn, Scatter)
+        drawn.panel(one.name, arrows=arrows(_pairs(one.points), _pairs(one.vectors), one.cell))
+    return drawn
 
 
 def points(named: Mapping[str, tuple[Any, Any]], title: str = "", caption: str = "") -> Scatter | Chart:
-    """Points [n, numbers], each with their classes [n] or None, in panels on the scale of the first; of single
-    numbers how many there are."""
+    """Points [n, numbers], each with their classes [n] or None, in panels on the scale of the first; of
+    single numbers how many there are."""
     first, _ = next(iter(named.values()))
     if first.shape[1] == 1:
         return _densities({name: rows[:, 0] for name, (rows, _) in named.items()}, title, caption)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.draw.scatter import around
 from danlu.objectives import Generation, build
+from danlu.objectives.generation import NONE
 from danlu.spec.errors import did_you_mean
 from danlu.spec.words import validate
 from danlu.train.errors import RunError
@@ -18,9 +20,21 @@ from danlu.train.load import LoadedRun
 
 POINTS, IMAGES = 400, 36  # samples, where nothing else is said
 MOST = 2**24  # numbers of all samples together: they are made at once
+GRID = 14  # arrows beside each other in a field
 FRAMES = 200  # of a way that is kept, at most; SHOWN samples of each
 SHOWN = 400
 _UNTOLD = "the run's network is told no classes; train one with objective.conditional=true"
+
+
+@dataclass(frozen=True, eq=False)
+class FieldAt:
+    """Which way samples go at one time or noise level, which ``name`` says: ``vectors`` at ``points``, both
+    [n, 2], of a grid of squares as wide as ``cell``; as the run's data are."""
+
+    name: str
+    points: NDArray[np.float64]
+    vectors: NDArray[np.float64]
+    cell: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +45,7 @@ class Samples:
     network is told none; ``names``: of all classes. ``steps`` of ``solver`` asked the network ``evaluations``
     times for the whole batch, twice as often with guidance. ``way``: the first samples on their way from
     noise, [frames, some, …]; None where it was not asked for. ``beside``: as many held-out data, if there
-    are, and ``beside_classes``.
+    are, and ``beside_classes``. ``fields``: of points of the plane, from noise to data.
     """
 
     run: str
@@ -47,6 +61,7 @@ class Samples:
     beside: NDArray[np.float32]
     beside_classes: NDArray[np.int64]
     way: NDArray[np.float64] | None = None
+    fields: Sequence[FieldAt] = ()
 
     @property
     def pictures(self) -> bool:
@@ -118,7 +133,21 @@ def generate(
         beside=beside[:count],
         beside_classes=beside_classes[:count],
         way=_thinned(frames) if way else None,
+        fields=_fields(objective, run.model, beside[:count], number),
     )
+
+
+def _fields(objective: Generation, model: Any, data: NDArray[Any], number: int | None) -> list[FieldAt]:
+    """Over the frame of the data: of the class ``number``, or of no class where the network knows that. Empty
+    where data are no points of the plane."""
+    if objective.shape != (2,) or (objective.conditional and number is None and not objective.unlabelled):
+        return []
+    left, right, low, _ = around([(float(x), float(y)) for x, y in data])
+    cell = (right - left) / GRID
+    steps = (np.arange(GRID) + 0.5) * cell
+    points = np.stack(np.meshgrid(left + steps, low + steps), -1).reshape(-1, 2)
+    found = objective.directions(model, points, NONE if number is None else number)
+    return [FieldAt(name, points, vectors, cell) for name, vectors in found.items()]
 
 
 def _thinned(frames: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 import zlib
@@ -15,7 +16,18 @@ from hypothesis import strategies as st
 from danlu.draw import page
 from danlu.draw.moving import MovingPictures, MovingPoints, stills
 from danlu.draw.picture import Picture, png
-from danlu.draw.scatter import Point, Scatter, around, within
+from danlu.draw.scatter import (
+    GAP,
+    LEFT,
+    SIDE,
+    TOP,
+    Point,
+    Scatter,
+    around,
+    arrows,
+    scales,
+    within,
+)
 from danlu.files.overwrite import MARK
 from tests.draw.test_page import HOSTILE, read
 
@@ -38,6 +50,32 @@ def test_axes_are_equal_and_the_first_panel_is_inside(points: list[Point]) -> No
     left, right, low, high = frame = around(points)
     assert right - left == pytest.approx(high - low, rel=1e-4) and right > left
     assert all(within(point, frame) for point in points)
+
+
+@given(
+    st.lists(st.floats(-3, 3), min_size=4, max_size=4).filter(lambda a: max(map(abs, a)) > 0.1),
+    st.floats(0.1, 2),
+)
+def test_arrows_of_a_linear_field_are_that_field(matrix: list[float], longest: float) -> None:
+    """Each drawn line is the vector at its begin times one number, by which the longest is as long as said."""
+    a, b, c, d = matrix
+    grid = [(i / 2, j / 2) for i in range(-4, 5) for j in range(-4, 5)]
+    vectors = [(a * x + b * y, c * x + d * y) for x, y in grid]
+    scale = longest / max(math.hypot(*vector) for vector in vectors)
+    drawn = Scatter().panel("data", [(0, grid)]).panel("field", arrows=arrows(grid, vectors, longest))
+    across, up = scales(drawn.frame, LEFT + SIDE + GAP, TOP)
+    found = re.findall(r"M([-\d.]+) ([-\d.]+)L([-\d.]+) ([-\d.]+)(?=M|\")", drawn.svg())
+    assert len(found) == len(grid)
+    for (x, y), (u, v), ends in zip(grid, vectors, found, strict=True):
+        wanted = across.at(x), up.at(y), across.at(x + scale * u), up.at(y + scale * v)
+        assert [float(end) for end in ends] == pytest.approx(wanted, abs=0.051)  # tenths of a pixel
+    minidom.parseString(drawn.svg().encode())
+
+
+def test_arrows_that_are_not_finite_are_left_out() -> None:
+    there = arrows([(0.0, 0.0), (1.0, 0.0), (2.0, 0.0)], [(3.0, 4.0), (math.nan, 1.0), (0.0, math.inf)], 1.0)
+    assert there == [((0.0, 0.0), (pytest.approx(0.6), pytest.approx(0.8)))]
+    assert arrows([(1.0, 1.0)], [(0.0, 0.0)], 1.0) == [((1.0, 1.0), (1.0, 1.0))]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -297,3 +297,22 @@ def test_what_cannot_be_is_refused_in_a_sentence() -> None:
     ]:
         with pytest.raises(DanluError, match=sentence):
             resolve(["denoise-8gaussians", *words])
+
+
+class Zero(torch.nn.Module):
+    def forward(self, x, t, condition=None):
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize("kernel", KERNELS[:2])
+def test_the_drawn_field_leads_to_the_data(kernel) -> None:
+    """A network that answers 0 denoises x to c_skip x, so that samples go −dx/dσ = −σ/(σ² + σ_d²) (x − c)."""
+    objective = made(kernel=kernel)
+    points = np.random.default_rng(0).uniform(-1, 1, (20, 2))
+    found = objective.directions(Zero(), points)
+    levels = list(objective.shown_at.values())
+    assert levels == sorted(levels, reverse=True) and len(found) == 4
+    for name, level in objective.shown_at.items():
+        wanted = -level / (level**2 + 0.25) * (points - objective.centre)
+        assert found[name] == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+        assert f"{level * objective.spread:.2g}" in name

@@ -343,3 +343,27 @@ def test_what_cannot_be_is_refused_in_a_sentence() -> None:
         with pytest.raises(DanluError, match=sentence):
             resolve(["flow-8gaussians", *words])
     assert resolve(["flow-8gaussians", "objective.path=bridge"]).objective.path == Bridge()
+
+
+class Affine(torch.nn.Module):
+    """The velocity A x + t b."""
+
+    matrix = torch.tensor([[0.5, -2.0], [1.0, 0.25]])
+    moves = torch.tensor([3.0, -1.0])
+
+    def forward(self, x, t, condition=None):
+        return x @ self.matrix.T + t[:, None] * self.moves
+
+
+def test_the_drawn_field_is_the_velocity_as_data_are() -> None:
+    """dx/dt of x = c + s y is s (A y + t b) = A (x − c) + t s b, at each of the times that are shown."""
+    objective = made(path=Lipman(sigma=0.05))
+    points = np.random.default_rng(0).normal(size=(20, 2)) * 4
+    found = objective.directions(Affine(), points)
+    assert list(found) == list(objective.shown_at) and len(found) == 4
+    times = list(objective.shown_at.values())
+    assert times == sorted(times) and 0 <= times[0] < times[-1] < 1
+    for name, time in objective.shown_at.items():
+        wanted = (points - objective.centre) @ Affine.matrix.double().numpy().T
+        wanted += time * objective.spread * Affine.moves.double().numpy()
+        assert found[name] == pytest.approx(wanted, rel=1e-5, abs=1e-5)
