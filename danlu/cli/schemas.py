@@ -25,6 +25,7 @@ class Schema(NamedTuple):
 _NUMBER = (float, None)
 _ANY_NUMBER = (float, None, "NaN", "Infinity", "-Infinity")  # where a run's own files are printed
 _TEXT = (str, None)
+_MEASURED = {"value": _ANY_NUMBER, "unit": str, "better": str, "error": _ANY_NUMBER}
 _METRIC = {"name": _TEXT, "value": _NUMBER, "unit": _TEXT, "better": str}
 _MEAN = ({"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}, None)
 _COUNTED = {"parameters": int, "steps": int, "flops": float, "lr": _NUMBER}
@@ -103,9 +104,8 @@ _LAWS_FIT = {
 
 SCHEMAS: dict[str, Schema] = {
     "train": Schema(1, {
-        "run": str, "metric": {"name": str, "value": _ANY_NUMBER, "unit": str, "better": str},
-        "best": {"step": int, "value": _ANY_NUMBER},
-        "metrics": {...: {"value": _ANY_NUMBER, "unit": str, "better": str}},
+        "run": str, "metric": {"name": str, **_MEASURED}, "best": {"step": int, "value": _ANY_NUMBER},
+        "metrics": {...: _MEASURED},
         "loss": _ANY_NUMBER, "loss_unit": str, "term": str, "steps": int,
         "unit": str, "tokens": (int, None), "flops": float,
         "parameters": int, "utilisation": _NUMBER, "mfu": (float, None),

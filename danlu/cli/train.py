@@ -83,6 +83,10 @@ def _counts(said: str | None) -> set[int]:
     return set(map(int, parts))
 
 
+def _error(metric: dict[str, Any]) -> str:
+    return f" ± {metric['error']:.2g}" if "error" in metric else ""
+
+
 def _tell(summary: dict[str, Any]) -> None:
     from danlu.spec import Metric
     from danlu.train.folder import RunFolder
@@ -91,7 +95,7 @@ def _tell(summary: dict[str, Any]) -> None:
     metric, best, units = Metric.read(summary["metric"]), summary["best"], f"{summary['unit']}s"
     say()
     say(
-        f"  held-out   {summary['metric']['value']:.4f} {metric.words} "
+        f"  held-out   {summary['metric']['value']:.4f}{_error(summary['metric'])} {metric.words} "
         f"(best {best['value']:.4f} at step {best['step']})"
     )
     loss = f"{summary['loss']:.4f} {summary['loss_unit']}".rstrip()

@@ -176,11 +176,10 @@ def _drawn(arrows: Sequence[Arrow], across: Scale, up: Scale) -> str:
         (x, y), (a, b) = ((across.at(p[0]), up.at(p[1])) for p in (begin, end))
         d.append(f"M{px(x)} {px(y)}L{px(a)} {px(b)}")
         if math.hypot(a - x, b - y) >= LEAST:
-            left, right = (_turned(HEAD * (x - a), HEAD * (y - b), angle) for angle in (SPREAD, -SPREAD))
-            d.append(
-                f"M{px(a + left[0])} {px(b + left[1])}L{px(a)} {px(b)}L{px(a + right[0])} {px(b + right[1])}"
-            )
-    return f'<path d="{"".join(d)}" fill="none" stroke="currentColor" stroke-width="1.1" stroke-linecap="round"/>'
+            (u, v), (w, z) = (_turned(HEAD * (x - a), HEAD * (y - b), side) for side in (SPREAD, -SPREAD))
+            d.append(f"M{px(a + u)} {px(b + v)}L{px(a)} {px(b)}L{px(a + w)} {px(b + z)}")
+    style = 'fill="none" stroke="currentColor" stroke-width="1.1" stroke-linecap="round"'
+    return f'<path d="{"".join(d)}" {style}/>'
 
 
 def _turned(x: float, y: float, angle: float) -> Point:

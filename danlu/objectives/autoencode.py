@@ -36,6 +36,7 @@ from danlu.objectives.numbers import Floats, Numbers
 from danlu.objectives.pictures import inked, scattered, shaded
 from danlu.spec import autoencode as specs
 from danlu.spec import bottlenecks as bottleneck_specs
+from danlu.spec.metrics import Judge
 
 _DRAWN, _PRIOR = 0x6472617A, 0x7072696F  # "draz", "prio": draws of z in a bound, samples
 _ROWS = 4096  # that are decoded at a time
@@ -69,7 +70,7 @@ class Autoencode(Numbers):
         draws: int,
         prior: int,
         samples: int,
-        judge: Literal["energy", "frechet"],
+        judge: Judge,
     ) -> None:
         shades = getattr(source.spec, "shades", 0)
         size = math.prod(source.shape)

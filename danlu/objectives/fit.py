@@ -31,6 +31,9 @@ class Fit(Objective):
     within the range of the signal first. Gradients know the values up to a constant: with them a constant is
     added to each output that makes the error least, over the seen points and over the others apart, and
     nothing is cut off. Laplacians know them up to a harmonic function, and an affine one is added.
+
+    Where values are told, PSNR has the standard error of the delta method (``danlu.distances.psnr``), which
+    takes points as independent: neighbours are not, so that it is rather too small.
     """
 
     term, loss_unit, output, pictured = "number", "", "numbers", True
@@ -100,6 +103,7 @@ class Fit(Objective):
         for side in ("seen", "unseen"):
             weight = example[side].double()
             found[f"{side}/points"] = weight.sum()
+            found[f"{side}/fourth"] = (errors.square().mean(1).square() * weight).sum()
             for output, error in enumerate(errors.unbind(1)):
                 found[f"{side}/squares/{output}"] = (error.square() * weight).sum()
                 for i, one in enumerate(free):
@@ -115,11 +119,23 @@ class Fit(Objective):
         return {"values": [], "gradients": [one], "laplacians": [one, *coordinates.unbind(1)]}[self.told]
 
     def measure(self, sums: Mapping[str, float]) -> dict[str, float]:
-        return {
+        found = {
             "psnr": self._decibels("unseen", sums),
             "seen_psnr": self._decibels("seen", sums),
             "held_out_loss": sums["squares"] / (sums["unseen/points"] * self.count),
         }
+        if self.told == "values":
+            found |= {"psnr_error": self._error("unseen", sums), "seen_psnr_error": self._error("seen", sums)}
+        return found
+
+    def _error(self, side: str, sums: Mapping[str, float]) -> float:
+        """The standard error of the decibels, of points that are drawn afresh."""
+        points, outputs = sums[f"{side}/points"], range(self.source.spec.outputs)
+        mean = sum(sums[f"{side}/squares/{output}"] for output in outputs) / (points * len(outputs))
+        if mean == 0 or points < 2:
+            return 0.0 if mean == 0 else math.nan
+        variance = max(sums[f"{side}/fourth"] / points - mean**2, 0.0) / (points - 1)
+        return 10 / math.log(10) * math.sqrt(variance) / mean
 
     def _decibels(self, side: str, sums: Mapping[str, float]) -> float:
         points, outputs = sums[f"{side}/points"], range(self.source.spec.outputs)

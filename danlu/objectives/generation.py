@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from danlu.objectives.likeness import Likeness
 from danlu.objectives.numbers import Floats, Numbers, check_classes
 from danlu.objectives.pictures import inked, scattered, shaded
 from danlu.spec import flows as specs
+from danlu.spec.metrics import Judge
 
 # The parts of a flow have the names of their specifications; danlu.flows does not know the registry.
 for _union in (
@@ -70,7 +71,7 @@ class Generation(Numbers):
         guidance: float,
         steps: int,
         samples: int,
-        judge: Literal["energy", "frechet"],
+        judge: Judge,
         normals: int,
         more: int = 0,
         scaled: float = 1.0,

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from danlu.data import Finite
 from danlu.data.points import Points
-from danlu.distances import energy, frechet
+from danlu.distances import Distance, directions, energy, frechet, mmd, sliced, wasserstein
 from danlu.distances.digits import digit_features
 from danlu.objectives.numbers import Floats
+from danlu.spec.metrics import DISTANCES, Judge
+
+
+def _sliced(a: Floats, b: Floats) -> Distance:
+    return sliced(a, b, directions(a.shape[1]))
+
+
+def _paired(a: Floats, b: Floats) -> Distance:
+    count = min(len(a), len(b))
+    return wasserstein(a[:count], b[:count])
+
+
+_MEASURES: dict[Judge, Callable[[Floats, Floats], Distance]] = {
+    "energy": energy, "frechet": frechet, "sliced": _sliced, "w2": _paired, "mmd": mmd,
+}  # fmt: skip
 
 
 class Likeness:
-    """The distance of ``count`` samples from data: ``energy``, from what is held out (of endless points, from
-    as many fresh ones), or of digits ``frechet``, from all of them, as usual."""
+    """The distance of ``count`` samples from data, with its standard error against others of both: from what
+    is held out (of endless points, from as many fresh ones), or of digits, by ``frechet``, from all of
+    them, as usual."""
 
-    def __init__(self, source: Points | Finite, by: Literal["energy", "frechet"], count: int) -> None:
+    def __init__(self, source: Points | Finite, by: Judge, count: int) -> None:
         self.by = by
         if isinstance(source, Points):
             self.compared = source.fresh(2, count)[0]
@@ -26,9 +43,12 @@ class Likeness:
             self.compared = np.concatenate(parts) if by == "frechet" else parts[1]
 
     def metric(self, made: Floats) -> dict[str, float]:
-        """Of samples [count, …], scaled as data are."""
+        """Of samples [count, …], scaled as data are: its value, and its error by a name of its own."""
+        metric = DISTANCES[self.by]
+        found = _MEASURES[self.by](self._rows(made), self._rows(self.compared))
+        return {metric.name: found.value, metric.error: found.error}
+
+    def _rows(self, samples: Any) -> Floats:
         if self.by == "frechet":
-            features = digit_features(made.clip(0, 1)), digit_features(self.compared)
-            return {"frechet_distance": frechet(*features).value}
-        rows = made.reshape(len(made), -1), self.compared.reshape(len(self.compared), -1)
-        return {"energy_distance": energy(*rows).value}
+            return digit_features(samples.clip(0, 1))
+        return np.asarray(samples).reshape(len(samples), -1)

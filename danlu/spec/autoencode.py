@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from danlu.spec.base import ByKind, PositiveFloat, PositiveInt, Shorthand, Spec
 from danlu.spec.bottlenecks import Bottleneck, Gaussian, Plain
-from danlu.spec.metrics import DISTANCES, Metric
+from danlu.spec.metrics import DISTANCES, Judge, Metric, check_judge
 
 
 class Rise(Spec):
@@ -70,7 +70,12 @@ class Autoencode(Spec):
     draws: Annotated[PositiveInt, Field(le=10_000)] = 64
     prior: Annotated[PositiveInt, Field(le=10_000)] = 64
     samples: Annotated[PositiveInt, Field(ge=16, le=100_000)] = 2048
-    judge: Literal["energy", "frechet"] = "energy"
+    judge: Judge = "energy"
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        check_judge(self.judge, self.samples)
+        return self
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -28,6 +28,11 @@ class Metric:
         return 1 if self.better == "lower" else -1
 
     @property
+    def error(self) -> str:
+        """The name of its standard error, beside its own where one is known."""
+        return f"{self.name}_error"
+
+    @property
     def words(self) -> str:
         """The name as written in a sentence: "bits per byte"."""
         return self.name.replace("_", " ")
@@ -42,9 +47,10 @@ class Metric:
         """The value with its unit, four places: "2.2330 bits/byte"."""
         return f"{value:.4f} {self.unit}".rstrip()
 
-    def record(self, value: float | None = None) -> dict[str, Any]:
-        """As summary.json keeps it: name, value, unit, better."""
-        return {"name": self.name, "value": value, "unit": self.unit, "better": self.better}
+    def record(self, value: float | None = None, error: float | None = None) -> dict[str, Any]:
+        """As summary.json keeps it: name, value, unit, better; and its standard error, where it has one."""
+        found = {"name": self.name, "value": value, "unit": self.unit, "better": self.better}
+        return found if error is None else found | {"error": error}
 
     @classmethod
     def read(cls, recorded: Mapping[str, Any]) -> Metric:
@@ -64,12 +70,31 @@ def loss_of(metrics: Sequence[Metric]) -> Metric:
     return found[-1]
 
 
+Judge = Literal["energy", "frechet", "sliced", "w2", "mmd"]
+
 # How far samples are from data, by the name that an objective's ``judge`` has.
-DISTANCES = {
+DISTANCES: dict[Judge, Metric] = {
     "energy": Metric(
         "energy_distance", "", "lower", "energy distance of samples from held-out data, without bias"
     ),
     "frechet": Metric(
         "frechet_distance", "", "lower", "Fréchet distance of features of samples from those of all data"
     ),
+    "sliced": Metric(
+        "sliced_w2", "", "lower", "sliced W₂ of samples and held-out data, on 100 lines; biased up"
+    ),
+    "w2": Metric("w2", "", "lower", "W₂ of as many samples and held-out data, by assignment; biased up"),
+    "mmd": Metric(
+        "mmd", "", "lower", "MMD² of samples and held-out data, kernels as wide as 1/4, 1 and 4, without bias"
+    ),
 }
+MOST_ASSIGNED = 5_000  # samples that W₂ takes: its time grows with their cube
+
+
+def check_judge(judge: Judge, samples: int) -> None:
+    """Raises ``ValueError`` where there are too many samples for what judges them."""
+    if judge == "w2" and samples > MOST_ASSIGNED:
+        raise ValueError(
+            f"samples = {samples} are too many for judge = w2, which pairs each with one of the data; "
+            f"allowed: at most {MOST_ASSIGNED}, or judge = sliced"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -37,7 +37,7 @@ from danlu.spec.flows import (
     Sampler,
     Weight,
 )
-from danlu.spec.metrics import DISTANCES, Metric
+from danlu.spec.metrics import DISTANCES, Judge, Metric, check_judge
 from danlu.spec.teachers import Teacher
 
 ZLoss = NonNegativeFloat
@@ -226,7 +226,8 @@ class Generation(Spec):
     ``conditional``: the class of the data is given to the network, but for a share ``unlabelled`` of the
     rows, and samples follow n + ``guidance`` · (c − n), of the answers n without and c with the class.
     Samples are made in ``steps`` steps from the same noise each time; metrics are on ``samples`` of them.
-    ``judge``: what decides, the ``energy`` distance, or of digits the ``frechet`` distance.
+    ``judge``: what decides, the ``energy`` distance, ``sliced`` or exact ``w2``, ``mmd``, or of digits the
+    ``frechet`` distance.
     """
 
     models: ClassVar[tuple[str, ...]] = ("point-mlp", "unet", "field-patches")
@@ -239,7 +240,12 @@ class Generation(Spec):
     guidance: NonNegativeFloat = 1.0
     steps: Annotated[PositiveInt, Field(le=10_000)] = 8
     samples: Annotated[PositiveInt, Field(ge=16, le=100_000)] = 2048
-    judge: Literal["energy", "frechet"] = "energy"
+    judge: Judge = "energy"
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        check_judge(self.judge, self.samples)
+        return self
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -52,11 +52,13 @@ class WeightsAverage:
 
     def scores(self, score: Callable[[], dict[str, float]], metric: str) -> dict[str, float]:
         """The metrics that ``score`` finds of the weights; with ``metric`` of their average, where there is
-        one, as ``METRIC_average``."""
+        one, as ``METRIC_average``, and its error where it has one, as ``METRIC_average_error``."""
         found = score()
         if self.average is not None and self.average.seen:
             with self.in_place():
-                found[f"{metric}_average"] = score()[metric]
+                its = score()
+            names = [end for end in ("", "_error") if f"{metric}{end}" in its]
+            found |= {f"{metric}_average{end}": its[f"{metric}{end}"] for end in names}
         return found
 
     @contextmanager

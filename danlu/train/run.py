@@ -325,12 +325,13 @@ class Run:
                 units=now.units,
                 whole=signal is None,
             )
-        metric, every = trainer.metric, self.experiment.objective.metrics
+        metric, every, told = trainer.metric, self.experiment.objective.metrics, trainer.measured
+        error = told.get(f"{metric.name}_average_error", told.get(metric.error))
         found = Summary(
             run=os.fspath(folder.path),
-            metric=metric.record(now.metric),
+            metric=metric.record(now.metric, error),
             best={"step": now.best_step, "value": now.best},
-            metrics={m.name: m.record(trainer.measured.get(m.name)) for m in every},
+            metrics={m.name: m.record(told.get(m.name), told.get(m.error)) for m in every},
             loss=now.loss,
             term=self.objective.term,
             loss_unit=self.objective.loss_unit,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 _NUMBER = (float, None)
-_METRIC = {"value": _NUMBER, "unit": (str, None), "better": (str, None)}
+_METRIC = {"value": _NUMBER, "unit": (str, None), "better": (str, None), "error": _NUMBER}
 
 REGIME: dict[str, Any] = {
     "tokens_per_parameter": _NUMBER, "updates": int, "bits_below_chance": _NUMBER, "warmup": float,

@@ -10,8 +10,9 @@ from typing import Any
 class Summary:
     """What came of a run; ``record`` is ``summary.json``.
 
-    ``metric``: name, value, unit and ``better`` of the primary metric at the end; ``best``: step and
-    value; ``metrics``: value, unit and ``better`` of all, by name. ``loss``: of the last update, by
+    ``metric``: name, value, unit and ``better`` of the primary metric at the end, and its standard
+    ``error`` against fresh data where one is known; ``best``: step and value; ``metrics``: the same of
+    all, by name. ``loss``: of the last update, by
     ``term`` (nats a token of text). ``units``: trained on, of kind ``unit``. ``utilisation``: of the
     machine's measured ceiling of matrix products; ``mfu``: of the rate that the maker publishes (None:
     not known). ``sample``: what the model shows, as text. ``stopped``: the signal that ended it early.

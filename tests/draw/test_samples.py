@@ -57,7 +57,7 @@ def test_axes_are_equal_and_the_first_panel_is_inside(points: list[Point]) -> No
     st.floats(0.1, 2),
 )
 def test_arrows_of_a_linear_field_are_that_field(matrix: list[float], longest: float) -> None:
-    """Each drawn line is the vector at its begin times one number, by which the longest is as long as said."""
+    """Each drawn line is the vector where it begins times one number; the longest is as long as said."""
     a, b, c, d = matrix
     grid = [(i / 2, j / 2) for i in range(-4, 5) for j in range(-4, 5)]
     vectors = [(a * x + b * y, c * x + d * y) for x, y in grid]

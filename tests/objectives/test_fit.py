@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from danlu.data import prepare
+from danlu.distances import psnr
 from danlu.models import build as network
 from danlu.objectives import Draw, Fit, build
 from danlu.objectives.fit import with_gradients, with_laplacians
@@ -261,3 +262,15 @@ def test_samples_are_the_whole_signal() -> None:
     assert sample.kind == "points" and np.shape(sample.data["points"]) == (50, 2)
     whole = torch.from_numpy(objective.source.whole.coordinates)
     assert np.array(sample.data["points"])[:, 1] == pytest.approx(model(whole)[:, 0].tolist())
+
+
+@pytest.mark.parametrize("weight", [0.1, 3.0])
+def test_the_error_of_decibels_is_that_of_the_measure(weight: float) -> None:
+    """``danlu.distances.psnr``, of what is moved from [−1, 1] to [0, 1]."""
+    objective = made()
+    found = evaluate(Off(objective, weight), objective, objective.held_out(), ALONE, rows=7)
+    for name, part in (("psnr", objective.source.held_out), ("seen_psnr", objective.source.seen)):
+        answers = part.values + weight * part.coordinates[:, :1].astype(float) ** 2
+        wanted = psnr((np.clip(answers, -1, 1) + 1) / 2, (part.values + 1) / 2)
+        assert found[name] == pytest.approx(wanted.value, abs=1e-4)
+        assert found[f"{name}_error"] == pytest.approx(wanted.error, rel=1e-3) and wanted.error > 0

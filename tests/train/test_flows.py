@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from danlu.cli.main import app
 from danlu.lab.budget import flops
+from danlu.lab.reading.run import read_run
 from danlu.spec import resolve
 from danlu.train.costs import costs
 from danlu.train.errors import RunError
@@ -53,6 +54,22 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
     ending = "png" if words is DIGITS else "svg"
     assert list(small.pictures(tmp_path / "cut")) == [f"step-{step}.{ending}" for step in (4, 8)]
+
+
+def test_a_metric_of_samples_comes_with_its_error(tmp_path: Path) -> None:
+    """Beside it in the rows, with it in the summary, of the average where one decides; and among the facts of
+    a run."""
+    summary = small.go(resolve([*WORDS, "train.average=ema"]), tmp_path / "run")
+    row = next(row for row in reversed(small.rows(tmp_path / "run")) if "energy_distance" in row)
+    assert row["energy_distance_error"] > 0 < row["energy_distance_average_error"]
+    decides = summary["metric"]
+    assert (decides["value"], decides["error"]) == (
+        row["energy_distance_average"],
+        row["energy_distance_average_error"],
+    )
+    assert summary["metrics"]["energy_distance"]["error"] == row["energy_distance_error"]
+    assert "error" not in summary["metrics"]["held_out_loss"]
+    assert read_run(tmp_path / "run").value("energy_distance_error") == row["energy_distance_error"]
 
 
 @pytest.mark.parametrize("words", [WORDS, DENOISE, SLOW], ids=names)

@@ -181,7 +181,9 @@ def begin(folder: str | os.PathLike[str]) -> tuple[Record, Measured | None]:
         if failed:
             record["error"] = failed["error"]
         if summary and summary.get("stopped") is None:
-            others = {name: about["value"] for name, about in (summary.get("metrics") or {}).items()}
+            told = (summary.get("metrics") or {}).items()
+            others = {name: about["value"] for name, about in told}
+            others |= {f"{name}_error": about["error"] for name, about in told if "error" in about}
             record["measures"] = others | record["measures"]
             return record | {"ended": "finished"} | _of_summary(summary), None
         ended = "diverged" if failed.get("kind") == "diverged" else "failed" if failed else "stopped"
