@@ -50,7 +50,7 @@ def skip_update(model: nn.Module) -> None:
 
 def tell_rows(model: nn.Module, what: str, rows: Callable[[], torch.Tensor]) -> None:
     """Tell each module that asks, by having the attribute ``what``, of the rows of the next pass: their
-    ``row_keys`` or their ``row_weights``, (batch,). Nothing is made where none asks."""
+    ``row_keys``, ``row_weights`` or ``row_places``, (batch,). Nothing is made where none asks."""
     modules = _having(model, what)
     if modules:
         given = rows()

@@ -69,6 +69,7 @@ def evaluate(
             mine = own_positions(held_out.example(places, rows if padded else None), objective, group)
             example = to_device(mine, group.device)
             tell_rows(model, "row_weights", partial(_weights, len(places), example))
+            tell_rows(model, "row_places", partial(_places, places, example))
             for name, value in score(model, example).items():
                 sums[name] = sums[name] + value.double() if name in sums else value.double()
         for module in counted:
@@ -78,6 +79,15 @@ def evaluate(
         model.train(training)
     totals = group.sum_of_rows(torch.stack(list(sums.values()))).tolist()
     return {**objective.measure(dict(zip(sums, totals, strict=True))), **judged}
+
+
+def _places(places: range, example: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Where the rows of the example stand in the held-out set; of those that only fill it the first: (rows,)
+    int64."""
+    some = next(iter(example.values()))
+    stands = torch.zeros(len(some), dtype=torch.int64)
+    stands[: len(places)] = torch.tensor(places, dtype=torch.int64)
+    return stands.to(some.device)
 
 
 def _weights(count: int, example: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from danlu import spec
 from danlu.models import build, costs, generate
 from danlu.nn.auxiliary import auxiliary, tell_rows
-from danlu.nn.bottlenecks import Narrow, Usage
+from danlu.nn.bottlenecks import Narrow, Noise, Usage, information, keyed
 from danlu.optim.roles import named
 from danlu.spec.bottlenecks import FSQ, LFQ, VQ, Binary, Gaussian, Gumbel, Plain
 from tests.models.small import CONTEXT, VOCABULARY, small, tokens
@@ -129,6 +129,50 @@ def test_what_passed_is_told(bottleneck) -> None:
         assert told["active_units"] == int((mean.double().var(0, correction=0) > 0.01).sum())
     model.narrow.forget()
     assert math.isnan(model.narrow.told(lambda sums: sums).get("bottleneck_nats", math.nan))
+
+
+def test_information_is_of_the_vectors_that_were_kept_whoever_saw_them() -> None:
+    """One set in one pass, in two of which one is filled up, and by two processes: the same, and what
+    ``information`` says of the same vectors and draws; never above ln n."""
+    given = tokens(5)
+    model = made(spec.Encoder, bottleneck=Gaussian(size=4)).eval()
+    found: list[torch.Tensor] = []
+    model.narrow.down.register_forward_hook(lambda module, given, out: found.append(out))
+
+    def told(passes, others=None):
+        model.narrow.forget()
+        with torch.no_grad():
+            for places, fill in passes:
+                rows = [*places, *fill]
+                weights = torch.tensor([1.0] * len(places) + [0.0] * len(fill))
+                tell_rows(model, "row_weights", lambda: weights)  # noqa: B023
+                tell_rows(model, "row_places", lambda: torch.tensor(rows))  # noqa: B023
+                model(given[rows])
+        kept = model.narrow.kept.clone()
+        over_all = (
+            (lambda sums: sums) if others is None else lambda s: s + others if s.shape == kept.shape else s
+        )
+        return model.narrow.told(over_all), kept
+
+    whole, _ = told([(range(5), [])])
+    mean, log_variance = found[0].flatten(0, 1).double().chunk(2, -1)
+    noise = keyed(Noise("normal", 4), torch.arange(len(mean)), 1)[:, 0]
+    wanted = information(mean, log_variance, mean + (0.5 * log_variance).exp() * noise)
+    assert len(mean) == 5 * CONTEXT <= 16 * 5
+    assert whole["information"] == pytest.approx(wanted.information, rel=1e-9)
+    assert whole["information_cap"] == pytest.approx(math.log(len(mean)))
+    assert whole["information"] > 0
+    assert whole["information"] <= whole["information_cap"]
+    again, _ = told([(range(3), []), (range(3, 5), [0])])
+    assert again == pytest.approx(whole, rel=1e-5)
+    _, first = told([(range(0, 5, 2), [])])
+    both, _ = told([(range(1, 5, 2), [])], first)
+    for name in ("information", "information_cap"):
+        assert both[name] == pytest.approx(whole[name], rel=1e-5)
+    unplaced = made(spec.Encoder, bottleneck=Gaussian(size=4)).eval()
+    with torch.no_grad():
+        unplaced(given)
+    assert "information" not in unplaced.narrow.told(lambda sums: sums)
 
 
 def test_it_writes_as_it_reads() -> None:

@@ -33,7 +33,8 @@ def test_a_run_resumes_bit_for_bit(
     small.go(experiment, tmp_path / "whole")
     told = small.rows(tmp_path / "whole")[-1]
     names = {VQ: {"code_perplexity"}, GUMBEL: {"code_perplexity", "bottleneck_nats"}}
-    assert names.get(bottleneck, {"active_units", "bottleneck_nats"}) <= told.keys()
+    of_gaussian = {"active_units", "bottleneck_nats", "information", "information_cap"}
+    assert names.get(bottleneck, of_gaussian) <= told.keys()
     dies_and_goes_on(experiment, tmp_path / "cut", monkeypatch)
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
 
