@@ -268,8 +268,25 @@ def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
 
 
 def _on(idea: catalog.Idea) -> str:
-    """What an idea is tried on, as the sentence about an idea that does not fit goes on."""
-    return f"; by default +{idea.name} is tried on {idea.on}" if idea.on else ""
+    """What an idea is tried on, as the sentence about an idea that does not fit goes on; and how, where that
+    needs no more words."""
+    if not idea.on:
+        return ""
+    command = f": danlu train {idea.on} +{idea.name}" if _stands(idea) else ""
+    return f"; by default +{idea.name} is tried on {idea.on}{command}"
+
+
+def _stands(idea: catalog.Idea) -> bool:
+    """Whether the idea alone, over what it is tried on, is an experiment."""
+    draft = _Draft()
+    try:
+        draft.read(idea.on)
+        relative.check_needs(idea.needs, draft.values)
+        draft.lay(relative.fit(idea.patch, draft.values, Experiment)[0])
+        Experiment.model_validate(draft.values)
+    except (SpecError, ValidationError):
+        return False
+    return True
 
 
 def _stray(word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -186,3 +187,19 @@ def test_folders_and_other_files(write: Write) -> None:
 def test_a_mapping_from_python_is_checked_alike() -> None:
     with pytest.raises(SpecError, match=r"did you mean optimizer\.lr"):
         validate({"optimizer.lrr": 3.0})
+
+
+@pytest.mark.parametrize("idea", ["pfgm", "pfgm-plus", "tanh-kernel", "exponential-kernel"])
+def test_an_idea_that_does_not_fit_comes_with_the_command_that_does(idea: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        resolve(["flow-8gaussians", f"+{idea}"])
+    command = re.search(r"; by default \S+ is tried on \S+: danlu train (.*)$", str(refused.value))
+    assert command is not None
+    found = resolve(command[1])
+    assert found.objective.kind == "denoise" and f"+{idea}" in command[1]
+
+
+def test_no_command_where_it_would_need_more() -> None:
+    """A reflow names the run that it learns from."""
+    with pytest.raises(SpecError, match=r"; by default \+reflow is tried on flow-8gaussians$"):
+        resolve(["denoise-8gaussians", "+reflow"])

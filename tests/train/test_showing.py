@@ -39,7 +39,6 @@ def test_a_picture_is_what_the_checkpoint_of_its_step_makes(tmp_path: Path, word
         (tmp_path / "again").mkdir(exist_ok=True)
         again = put(shown, tmp_path / "again", step)
         assert again is not None and again.read_bytes() == path.read_bytes()
-        assert path.read_text().count("h0") == sum(map(len, shown.points.values()))
     if len(found) == 2:
         assert found[0].read_bytes() != found[1].read_bytes()
 
