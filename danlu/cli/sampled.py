@@ -62,7 +62,7 @@ def answered(loaded: LoadedRun, run: Path, out: Path | None, force: bool, as_jso
         from danlu.train.sample_files import save_shown
 
         save_shown(found, run, out, force=force)
-        tell(f"{out}: {', '.join(found.pictures)}")
+        tell(f"{out}: {', '.join(found.pictures or found.points)}")
     if as_json:
         data = found.data if out is None else {"out": str(out)}
         print_json("sample", {"run": str(run), "step": loaded.step, "kind": found.kind, **data})

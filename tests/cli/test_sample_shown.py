@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +81,24 @@ def test_an_autoencoder_is_written_as_rows(
         assert MARK in path.read_text() and "data:image/png;base64" in path.read_text()
 
 
+def test_a_tone_is_written_as_its_points(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signal and what the network makes of it, one panel each; a point beyond the first is counted."""
+    assert danlu("sample", str(runs / "chirp"), "--out", str(tmp_path / "x.svg")) == 0
+    drawn = (tmp_path / "x.svg").read_text()
+    beyond = re.findall(r">([\d,]+) beyond the frame<", drawn)
+    assert drawn.count("h0") + sum(int(n.replace(",", "")) for n in beyond) == 2 * 1024
+    assert ">the signal<" in drawn and ">as the network has it<" in drawn
+    assert danlu("sample", str(runs / "chirp"), "--out", str(tmp_path / "x.html")) == 0
+    assert ">the signal<" in (tmp_path / "x.html").read_text()
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     ("run", "words", "sentence"),
     [
-        ("chirp", ["--out", "x.png"], "shows points and no pictures to write; --json prints the numbers"),
+        ("chirp", ["--out", "x.png"], "x.png: points are written as .svg or .html; name such a file, or see"),
         (
             "distance",
             ["--out", "x.npy"],
