@@ -19,6 +19,7 @@ from danlu.door import ladder as ladders
 from danlu.door import sweep as sweeps
 from danlu.door.ladder import Ladder
 from danlu.door.record import Record
+from danlu.draw.picture import png
 from danlu.lab import queue
 from danlu.lab.statistics import Interval
 from danlu.lab.trial import study, timing
@@ -66,6 +67,16 @@ def test_runs_and_a_run(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in check(runs, charts=1) and runs.to_dict()[0]["metric"]["value"] == 0.75
     assert json.loads(json.dumps(runs.to_dict())) == runs.to_dict()
     assert check(danlu.runs(tmp_path, where=["steps=3"]), charts=0)
+
+
+def test_a_run_with_the_last_of_its_pictures(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", "nano", {1: 0.5})
+    (folder / "samples").mkdir()
+    for step in (9, 10):
+        (folder / "samples" / f"step-{step}.png").write_bytes(png(bytes([step]), 1, 1, 1))
+    html = check(danlu.run(folder), charts=2)
+    (shown,) = re.findall(r'png;base64,([^"]+)', html)
+    assert base64.b64decode(shown) == png(bytes([10]), 1, 1, 1) and "what it made, step 10" in html
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> Any:
