@@ -202,7 +202,7 @@ class Generation(Numbers):
         """Samples, as points or as pictures."""
         data = self.source.held_out[0]
         if len(self.shape) == 1:
-            points = {"held-out data": data[: len(made)], "samples": made}
+            points: dict[str, NDArray[Any]] = {"held-out data": data[: len(made)], "samples": made}
             return Sample("points", scattered(made), {"points": made.tolist()}, points=points)
         scaled = {"samples": inked(made, data)}
         return Sample("picture", shaded(made[:_BESIDE]), {"images": made.tolist()}, scaled)
