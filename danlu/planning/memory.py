@@ -73,7 +73,9 @@ def _stage(demand: Demand, layout: Layout, which: int, passes: int) -> Memory:
     if layout.sharded:
         unit = max(largest, ends) / apart
         # The ends stay gathered, two blocks are on their way; a unit's gradients whole, and again in float32.
-        gathered = demand.element * (ends + 2 * largest) / apart + (demand.element + 4) * unit
+        # PyTorch's stages keep what a backward pass has gathered until the next forward pass, or the end.
+        whole = n if layout.pipeline > 1 else ends + 2 * largest
+        gathered = demand.element * whole / apart + (demand.element + 4) * unit
         if passes > 1 and layout.held:
             gathered += 4 * n / apart
         copies = 0.0

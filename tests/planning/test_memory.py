@@ -66,6 +66,13 @@ def test_stages_have_all_layers_once():
     assert tied.parameters == 4500 and sum(stage(tied, Layout(pipeline=2), i)[1] for i in (0, 1)) == 1000
 
 
+def test_sharded_stages_have_all_their_weights_gathered():
+    layout = Layout(pipeline=2, shard=2, sharded=True, rows=4)
+    found = memory(DEMAND, layout)
+    assert found.weights == 4 * 2500 / 2  # of two blocks and an end
+    assert found.gathered == 2 * 2500 + 6 * 1000 + 4 * 2500  # and whole gradients of four passes
+
+
 def test_recomputing_keeps_inputs_and_one_block():
     found = memory(replace(DEMAND, recompute=True), Layout())
     assert found.activations == 4 * 640 + 9000 + 700

@@ -163,6 +163,30 @@ def test_fsdp_scatters_after_each_pass_where_it_is_to(group: None, sizes: tuple[
     assert seen.bytes["reduce_scatter"] * (shards - 1) / shards == pytest.approx(scattered, rel=0.02)
 
 
+def test_a_stage_has_all_its_weights_gathered_between_two_passes(group: None) -> None:
+    """Of a pipeline of one stage in two passes: what the backward pass gathered stays, and the gradients."""
+    from torch.distributed.pipelining import PipelineStage, Schedule1F1B
+
+    objective, model = sharded(resolve(WORDS))
+    alone = dist.new_group([0])
+    whole: list[int] = []
+
+    def look(*_: Any) -> None:
+        params = sharded_parameters(model)
+        whole.append(sum(p.unsharded_param.numel() for p in params if p.sharded_state.name == "UNSHARDED"))
+
+    tokens = given(objective, 2)["tokens"]
+    made = torch.empty(1, *tokens.shape[1:], objective.inputs[0], device="meta")
+    stage = PipelineStage(
+        model, 0, 1, torch.device("cpu"), input_args=tokens[:1].to("meta"), output_args=made, group=alone
+    )
+    model.blocks[0].register_forward_pre_hook(look)
+    Schedule1F1B(stage, 2, lambda output, target: output.sum(), scale_grads=False).step(
+        tokens, target=torch.arange(2), return_outputs=False
+    )
+    assert whole[1] == demand_of(resolve(WORDS), H100).parameters > whole[0]
+
+
 @pytest.mark.parametrize("microbatch", [1, 2])
 def test_ddp_holds_gradients_in_its_buckets_alone(group: None, microbatch: int) -> None:
     """From the first pass to the last of every update, in one pass or in two."""
