@@ -19,6 +19,7 @@ from danlu.laws.beyond import RATIO, with_ratio
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import LeftOut
 from danlu.laws.errors import LawError, Warned
+from danlu.laws.files.runs import POINTS
 from danlu.laws.scatter import Scatter
 from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss
 from danlu.laws.table import Points
@@ -112,8 +113,8 @@ def load(path: Path) -> Saved:
 
 
 def inside(path: Path) -> Path:
-    """The fit file in a ladder's folder; any other path as it is."""
-    return path / FILE if (path / FILE).is_file() else path
+    """The fit file in a ladder's folder, where it lies beside the points; any other path as it is."""
+    return path / FILE if (path / POINTS).is_file() and (path / FILE).is_file() else path
 
 
 def is_fit(path: Path) -> bool:

@@ -334,6 +334,26 @@ def test_predict_refuses_in_a_sentence(
     assert code == 2 and said in err and "Traceback" not in err
 
 
+def test_a_ladders_folder_is_its_fit_unless_its_points_are_asked_for(
+    capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path
+) -> None:
+    """Beside the points lies the fit file, here of another law; without points a folder is no ladder's."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "law.json").write_text(json.dumps({"law": "power", "parameters": {"a": 40.0, "b": 0.1}}))
+    code, _, err = danlu(capsys, "predict", folder, "--at", "x=1e12", "--json")
+    assert code == 2 and "holds no runs" in err
+    (folder / "points.csv").write_bytes(ladder.read_bytes())
+    (said,) = json.loads(danlu(capsys, "predict", folder, "--at", "x=1e12", "--json")[1])["predictions"]
+    assert said["value"] == pytest.approx(40.0 * 1e12**-0.1)
+    by_points = danlu(capsys, "predict", folder, "--law", "chinchilla", "--n", "1e9", "--d", "14B", "--json")
+    (said,) = json.loads(by_points[1])["predictions"]
+    expected = CHINCHILLA.predict(TRUTH, {"n": np.array([1e9]), "d": np.array([1.4e10])})
+    assert said["value"] == pytest.approx(float(expected[0]), rel=1e-6)
+    code, _, err = danlu(capsys, "plan", "--by", folder, "--flops", "1e20")
+    assert code == 2 and "but a plan needs chinchilla" in err
+
+
 def test_an_accuracy_is_no_loss(capsys: pytest.CaptureFixture[str], ladder: Path, tmp_path: Path) -> None:
     head, *rows = ladder.read_text().splitlines()
     path = tmp_path / "tasks.csv"

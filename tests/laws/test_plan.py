@@ -338,6 +338,7 @@ def test_a_plan_and_a_prediction_tell_one_interval_and_one_sentence(tmp_path: Pa
     found = answer(CHINCHILLA, Points(n=n, d=d, loss=loss).with_compute(), rungs=0, resamples=20)
     path = tmp_path / "law.json"
     path.write_text(json.dumps(found.json()))
+    (tmp_path / "points.csv").write_text("n,d,loss\n")
     fitted = load(path)
     for asked in ({"parameters": 2e9, "tokens": 2e11}, {"parameters": 1e8, "tokens": 1e10}, {"flops": 3e21}):
         # By the file, and by the folder of a ladder that it lies in.

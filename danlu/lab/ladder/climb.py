@@ -31,7 +31,6 @@ from danlu.spec.words import in_full, resolve
 if TYPE_CHECKING:
     from danlu.laws import Read
 
-POINTS = "points.csv"
 SAME = 1e-6  # relative; by so much proportions of metric and loss may differ
 PLANNED = 8.0  # the pace is measured at the recipe's size and at this share of it
 
@@ -108,6 +107,9 @@ def climb(
     metrics = plan.shapes.experiment.objective.metrics
     metric, loss = metrics[0], loss_of(metrics)
     several(len({run.rung.level for run in runs}))
+    from danlu.laws.files.runs import POINTS
+    from danlu.laws.saved import FILE
+
     write_atomically(study.path / POINTS, points_csv(runs, metric).encode())
     got = points_of(study.path / POINTS, ladder.design)
     law = fitted(got, ladder.design)
@@ -118,7 +120,6 @@ def climb(
     if target.rung.tokens > unique:
         warnings.append(_repeated("the target", target.rung, unique))
     from danlu.lab.ladder.report import html
-    from danlu.laws.saved import FILE
 
     file = law.file()
     write_json(study.path / FILE, file)
