@@ -32,11 +32,21 @@ def along(places: Points, ranges: Ranges, name: str) -> Array:
     return np.where(times <= SAME_SIZE, 1.0, times)
 
 
+def word(name: str, columns: Mapping[str, str] | None = None) -> str:
+    """What a column is called in sentences; ``columns``: what each of ours is in the file, where x is compute
+    or a size."""
+    return WORDS.get(name) or WORDS.get((columns or {}).get(name, ""), name)
+
+
 def beyond(
-    places: Points, ranges: Ranges, calibration: Calibration | None, far: bool
+    places: Points,
+    ranges: Ranges,
+    calibration: Calibration | None,
+    far: bool,
+    columns: Mapping[str, str] | None = None,
 ) -> tuple[Array, list[Warned]]:
     """How many times beyond the data each place lies, in the column or in D/N that is farthest, (places,),
-    and a warning for each of the two that lies beyond. 1 is within.
+    and a warning for each of the two that lies beyond. 1 is within. ``columns``: of ``word``.
 
     Within the ranges of n, d and c a model may still be far more, or less, over-trained than any measured
     one: so D/N has a range of its own, at a right angle to that of c.
@@ -48,7 +58,8 @@ def beyond(
         farthest = every.max(0)
         for i in np.flatnonzero(farthest > 1):
             column = names[int(every[:, i].argmax())]
-            warned.append(_warned(float(farthest[i]), column, ranges[column], tested, far))
+            said = word(column, columns), CODES[column == RATIO]
+            warned.append(_warned(float(farthest[i]), *said, ranges[column], tested, far))
         times = np.maximum(times, farthest)
     return times, warned
 
@@ -76,14 +87,17 @@ def limit(ends: tuple[float, float], calibration: Calibration | None = None) -> 
 
 
 def _warned(
-    times: float, column: str, ends: tuple[float, float], calibration: Calibration | None, far: bool
+    times: float,
+    what: str,
+    codes: tuple[str, str],
+    ends: tuple[float, float],
+    calibration: Calibration | None,
+    far: bool,
 ) -> Warned:
     low, high = ends
     most, why = limit(ends, calibration)
-    near_code, far_code = CODES[column == RATIO]
-    told = (
-        f"{WORDS.get(column, column)} is {times:.3g} times beyond what was measured ({low:.3g} to {high:.3g})"
-    )
+    near_code, far_code = codes
+    told = f"{what} is {times:.3g} times beyond what was measured ({low:.3g} to {high:.3g})"
     if times <= most:
         return Warned(near_code, f"{told}: the law itself may not hold there")
     if not far:

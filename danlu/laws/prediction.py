@@ -11,7 +11,7 @@ import numpy as np
 from danlu.files.json import finite
 from danlu.laws.base import Array, Law
 from danlu.laws.best import best_size
-from danlu.laws.beyond import NOT_KNOWN, WORDS, along, beyond
+from danlu.laws.beyond import NOT_KNOWN, along, beyond, word
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import Interval, stretched
 from danlu.laws.errors import LawError, Warned
@@ -99,13 +99,13 @@ def predict(
             warnings.append(Warned("no-scatter", "no interval of a new run: the scatter is not known"))
     if not ranges:
         warnings.append(NOT_KNOWN)
-    times, outside = beyond(there, ranges, calibration, far)
+    times, outside = beyond(there, ranges, calibration, far, fit.columns)
     warnings += outside
     widened, said = np.ones(there.size), [""] * there.size
     if calibration is not None:
         for i, farther in enumerate(along(there, ranges, calibration.by)):
             if (band := calibration.at(float(farther))) is not None:
-                said[i] = band.said(WORDS.get(calibration.by, calibration.by))
+                said[i] = band.said(word(calibration.by, fit.columns))
                 widened[i] = band.widen
     found = stretched(value, widened, found)
     return Prediction(

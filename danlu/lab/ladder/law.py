@@ -101,7 +101,9 @@ class LadderLaw:
     @cached_property
     def saved(self) -> Saved:
         """As ``danlu laws predict`` reads it."""
-        return self.answer.saved
+        from danlu.laws.saved import parse
+
+        return parse(self.file(), "the fit")
 
     def file(self) -> dict[str, Any]:
         """The fit file."""

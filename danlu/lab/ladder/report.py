@@ -13,7 +13,7 @@ from danlu.lab.ladder.law import HeldOut, LadderLaw, Run
 from danlu.lab.ladder.plan import Plan
 from danlu.lab.ladder.target import Target
 from danlu.laws.audit.drawn import parts as audit_parts
-from danlu.laws.beyond import WORDS
+from danlu.laws.beyond import word
 
 SAMPLES = 60  # points of a curve
 
@@ -32,7 +32,7 @@ def html(
     unit = result["loss"]["unit"]
     said = [f"{one.rung.sized.parameters:,} parameters: {one.sentence(unit)}" for one in held]
     audit, calibration = law.answer.audit, law.answer.calibration
-    by = WORDS.get(calibration.by, calibration.by) if calibration else ""
+    by = word(calibration.by, law.saved.columns) if calibration else ""
     measured = [f"Measured: {band.said(by)}." for band in calibration.bands] if calibration else []
     heads = "parameters", result["counted"], "FLOP", "seed", result["loss"]["name"], result["metric"], "run"
     rows: list[tuple[Sequence[object], Sequence[Path | str]]] = []

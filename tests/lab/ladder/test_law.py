@@ -181,12 +181,14 @@ def test_a_place_is_told_as_by_the_fit_and_the_prediction_of_the_same_points(
         place = {"x": c} if design == "chinchilla" else {"n": n, "d": d}
         told, said = mine.told(n, d, c), predict(by_hand.saved, place, far=True)
         assert told.loss == (said.value[0], said.run_low[0], said.run_high[0])
-        assert (told.reach, told.measured) == (said.reach[0], said.said[0])
+        # The file says that x is the compute.
+        assert (told.reach, told.measured) == (said.reach[0], said.said[0].replace("est x,", "est compute,"))
         alone = mine.at(n, d, c)
         assert alone == (said.value[0], said.mean_low[0], said.mean_high[0])
         several = mine.told(n, d, c, runs=4).loss
         assert told.loss.low <= several.low <= alone.low and alone.high <= several.high <= told.loss.high
     assert told.reach > 10 and told.measured and told.warnings[0].code in ("beyond", "far-beyond")
+    assert told.warnings[0].startswith("compute is ") and "largest compute," in told.measured
     audit = mine.answer.audit
     assert audit is not None and "sweep" not in {one.code for one in audit.said}  # seeds are repeats
 
