@@ -105,7 +105,8 @@ class RunFolder:
         return run
 
     def _settle(self, experiment_yaml: str, difference: Callable[[str, str], str]) -> None:
-        clean_aside(self.path)  # left by a process that was killed: under the lock nobody else writes here
+        for folder in (self.path, self.samples):
+            clean_aside(folder)  # left by a process that was killed: under the lock nobody else writes here
         store.clean(self.path)
         if self.experiment.exists():
             found = difference(read_text(self.experiment), experiment_yaml)

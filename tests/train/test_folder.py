@@ -86,10 +86,15 @@ def test_opening_removes_what_killed_processes_left(tmp_path):
     RunFolder.create_or_open(tmp_path, "a: 1\n").close()
     (tmp_path / ".0123456789abcdef.writing").write_text("{")
     os.utime(tmp_path / ".0123456789abcdef.writing", (1, 1))
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / ".fedcba9876543210.writing").write_text("<svg")
+    os.utime(tmp_path / "samples" / ".fedcba9876543210.writing", (1, 1))
     (tmp_path / "checkpoints" / ".writing-step-5").mkdir(parents=True)
     (tmp_path / "checkpoints" / ".mine").mkdir()
     RunFolder.create_or_open(tmp_path, "a: 1\n").close()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "checkpoints", "experiment.yaml"]
+    kept = sorted(p.name for p in tmp_path.iterdir())
+    assert kept == [".lock", "checkpoints", "experiment.yaml", "samples"]
+    assert not list((tmp_path / "samples").iterdir())
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [".mine"]
 
 
