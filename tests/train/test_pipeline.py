@@ -34,23 +34,25 @@ SIZE = [
     "train.evaluate_tokens=300",
 ]  # fmt: skip
 PLAIN, FSDP = "train.parallel=ddp", "train.parallel=fsdp"
-# By number of processes: what is divided, and of which networks.
-CASES: dict[int, list[tuple[str, list[str]]]] = {
-    2: [
+# By number of processes, and a name: what is divided, and of which networks.
+CASES: dict[str, list[tuple[str, list[str]]]] = {
+    "2": [
         ("pipeline=2", ["optimizer=adamw", "model.tied=true"]),
         ("pipeline=2", ["optimizer=muon", "model.tied=false", "objective.z_loss=0.01"]),
         # Sides of one gradient that are longer than its rank have equal eigenvalues, and rounding turns them.
         ("pipeline=2", ["optimizer=soap", "optimizer.longest=16"]),
-        *(("pipeline=2", [f"optimizer={rule}"]) for rule in ("sgd", "adam", "tiger", "schedule-free")),
-        ("pipeline=2", ["optimizer=amos", "optimizer.lr=0.01", "schedule=constant"]),
         ("context=2", ["optimizer=adamw", "data.documents=separate"]),
         ("context=2", ["optimizer=adamw", "+qk-norm-width"]),
     ],
-    3: [
+    "2 rules": [
+        *(("pipeline=2", [f"optimizer={rule}"]) for rule in ("sgd", "adam", "tiger", "schedule-free")),
+        ("pipeline=2", ["optimizer=amos", "optimizer.lr=0.01", "schedule=constant"]),
+    ],
+    "3": [
         ("pipeline=3", ["optimizer=lamb", "model.tied=true", "data.documents=separate"]),
         ("pipeline=3", ["optimizer=adamw", "model.position=learned", "model.norm=layer"]),
     ],
-    4: [
+    "4": [
         ("pipeline=2", ["optimizer=muon", "model.tied=true"]),
         ("pipeline=2", ["optimizer=adafactor", "model.tied=true", FSDP]),
         ("pipeline=4", ["optimizer=lion", "train.microbatch=2"]),
@@ -60,12 +62,14 @@ CASES: dict[int, list[tuple[str, list[str]]]] = {
         ("context=2 pipeline=2", ["optimizer=adamw", "model.tied=true", FSDP]),
         ("replicate=2 context=2", ["optimizer=adamw", "model.mixer=latent", FSDP]),
         ("replicate=2 pipeline=2", ["optimizer=adamw", "model.tied=true", FSDP]),
+    ],
+    "4 tensor": [
         ("pipeline=2 tensor=2", ["optimizer=adamw", "model.tied=true", "objective.z_loss=0.01"]),
         ("pipeline=2 tensor=2", ["optimizer=muon", "model.tied=false", "objective.smoothing=0.1", FSDP]),
         ("context=2 tensor=2", ["optimizer=adamw", "model.position=alibi", "model.mixer.kv_heads=2"]),
         ("context=2 tensor=2", ["optimizer=muon", "model.position=t5", "objective.z_loss=0.01", FSDP]),
     ],
-    8: [
+    "8": [
         ("replicate=2 pipeline=2", ["optimizer=muon", "model.tied=true", FSDP]),
         ("pipeline=2 context=2 tensor=2", ["optimizer=adamw", "model.tied=true"]),
     ],
@@ -148,20 +152,20 @@ def tell_what_is_not_finite(words: list[str], rank: int) -> None:
         update.apply(0, read)
 
 
-def main(corpus: str, number: str) -> None:
+def main(corpus: str, name: str) -> None:
     torch.set_num_threads(1)
-    count = int(number)
+    count = int(name.split()[0])
     with group() as rank:
-        for mesh, words in CASES[count]:
+        for mesh, words in CASES[name]:
             compare(mesh, small.words(Path(corpus), *SIZE, *words), rank, count)
-        if count == 2:
+        if name == "2":
             tell_what_is_not_finite(small.words(Path(corpus), *SIZE), rank)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", CASES)
-def test_processes_train_as_one(tmp_path: Path, count: int) -> None:
-    together(__file__, count, tmp_path, str(small.corpus(tmp_path)), str(count))
+@pytest.mark.parametrize("name", CASES)
+def test_processes_train_as_one(tmp_path: Path, name: str) -> None:
+    together(__file__, int(name.split()[0]), tmp_path, str(small.corpus(tmp_path)), name)
 
 
 RUN = [
