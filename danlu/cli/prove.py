@@ -122,8 +122,11 @@ def _prove(
     for name, claim in wanted.items():
         if said := needs.lacking(name, claim):
             raise LabError(said)
-        if said := needs.edited(claim, known.get(name)):
+        was = known.get(name)
+        if said := needs.edited(claim, was):
             tell(f"danlu: {said}")
+        elif was is not None and was.verdict != needs.NOT_RUN:
+            inform(f"danlu: {name}: {was.said} by {was.runs} runs of {was.date}; now it is tested again")
     width = max(map(len, chosen))
     found = [known[name] for name in chosen if name not in wanted and name in known]
     with Queue(studies, workers=workers) as queue:
