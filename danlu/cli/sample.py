@@ -109,13 +109,15 @@ def sample(
     what = f"objective.kind = {loaded.experiment.objective.kind}"
     if isinstance(loaded.objective, Language):
         taken = (*OF_TEXT, "steps") if isinstance(loaded.objective, MaskedDiffusion) else OF_TEXT
-        _refuse(context, [name for name in OF_MADE if name not in taken], f"{what} makes text", taken)
+        _refuse(
+            context, [name for name in OF_MADE if name not in taken], f"{what} makes text", (*taken, "seed")
+        )
         if cache is not None:
             _round_cache(loaded.model, cache)
         how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "steps": steps}
         written(loaded, run, prompt, {"count": tokens, "seed": seed, **how}, as_json, chat)
     elif isinstance(loaded.objective, Generation):
-        _refuse(context, OF_TEXT, f"{what} makes points or images", OF_MADE)
+        _refuse(context, OF_TEXT, f"{what} makes points or images", (*OF_MADE, "seed"))
         made = {"steps": steps, "solver": solver, "count": count, "label": class_, "guidance": guidance}
         generated(loaded, run, {"seed": seed, **made}, out, force, as_json)
     else:
@@ -142,7 +144,7 @@ def _refuse(context: typer.Context, options: Collection[str], why: str, others: 
     for name in options:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            allowed = ", ".join(map(_written, [*others, "step", "json"]))
+            allowed = ", ".join(map(_written, [*others, "step", "json", "with_"]))
             raise RunError(f"{_written(name)} is not for this run, whose {why}; allowed: {allowed}")
 
 

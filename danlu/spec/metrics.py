@@ -14,13 +14,15 @@ class Metric:
     """A number that an objective reports of held-out examples.
 
     ``name``: its key in metrics.jsonl and summary.json; ``unit``: printed behind a value, may be empty;
-    ``better``: which direction is better; ``text``: one sentence for a reader.
+    ``better``: which direction is better; ``text``: one sentence for a reader; ``judges``: whether it says
+    which of two networks is better, as a loss does not whose least value differs between them.
     """
 
     name: str
     unit: str
     better: Literal["lower", "higher"]
     text: str = ""
+    judges: bool = True
 
     @property
     def sign(self) -> int:

@@ -212,11 +212,19 @@ class Classify(Spec):
 
 
 SQUARES = Metric(
-    "held_out_loss", "", "lower", "mean squared error of a number, weighted as in training, held out"
+    "held_out_loss",
+    "",
+    "lower",
+    "mean squared error of a number, weighted as in training, held out",
+    judges=False,
 )
 
 STRAIGHTNESS = Metric(
-    "straightness", "", "lower", "∫E‖x₁ − x₀ − v‖² of its paths, where a number of the data has mean square 1"
+    "straightness",
+    "",
+    "lower",
+    "∫E‖x₁ − x₀ − v‖² of its paths, where a number of the data has mean square 1",
+    judges=False,
 )
 
 

@@ -105,7 +105,7 @@ def test_a_tone_is_written_as_its_points(
             "x.npy: pictures are written as .png, .svg or .html; name such a",
         ),
         ("distance", ["--out", "x.txt"], "x.txt: samples are written as "),
-        ("distance", ["--steps", "3"], "shows answers; allowed: --out, --force, --step, --json"),
+        ("distance", ["--steps", "3"], "shows answers; allowed: --out, --force, --step, --json, --with"),
     ],
 )
 def test_what_cannot_be_written_is_one_sentence(

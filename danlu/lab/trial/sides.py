@@ -105,7 +105,7 @@ class Runs:
         return {
             "by the best evaluation of each run": (first, lambda side, seed: self._said(side, seed, "best")),
             "by the weights that are not averaged": (first, self._at_end(first)),
-            **{f"by {metric.words}": (metric, self._at_end(metric)) for metric in others},
+            **{f"by {metric.words}": (metric, self._at_end(metric)) for metric in others if metric.judges},
         }
 
     def _at_end(self, metric: Metric) -> Value:

@@ -31,6 +31,7 @@ def asked(question: Question, ideas: Sequence[Idea], metric: Metric) -> list[str
         f"is {names} better than {question.on}? by held-out {metric.words}, {metric.better} is better",
         f"{rates + pairs} runs: {tuning}{pairs} in pairs of the same seed; up to {further} more where an "
         "update of the idea costs more or less",
+        *(["one pair has no interval, and so no verdict: --seeds 3 or more"] if question.seeds == 1 else []),
     ]
 
 
