@@ -108,7 +108,7 @@ def _prove(
 
     from danlu.files.json import to_json
     from danlu.lab.claims import book, needs, proof
-    from danlu.lab.claims.results import FOLDER, save
+    from danlu.lab.claims.results import FOLDER, NOT_RUN, save
     from danlu.lab.errors import LabError
     from danlu.lab.queue import Queue
 
@@ -125,7 +125,7 @@ def _prove(
         was = known.get(name)
         if said := needs.edited(claim, was):
             tell(f"danlu: {said}")
-        elif was is not None and was.verdict != needs.NOT_RUN:
+        elif was is not None and was.verdict != NOT_RUN:
             inform(f"danlu: {name}: {was.said} by {was.runs} runs of {was.date}; now it is tested again")
     width = max(map(len, chosen))
     found = [known[name] for name in chosen if name not in wanted and name in known]

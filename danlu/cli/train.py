@@ -93,9 +93,11 @@ def _tell(summary: dict[str, Any]) -> None:
 
     seconds = {part: value for part, value in summary["active_seconds"].items() if value >= 0.05}
     metric, best, units = Metric.read(summary["metric"]), summary["best"], f"{summary['unit']}s"
+    last = summary["metrics"].get(metric.name, summary["metric"])["value"]
+    of = "" if last == summary["metric"]["value"] else "of the averaged weights "
     say()
     say(
-        f"  held-out   {summary['metric']['value']:.4f}{_error(summary['metric'])} {metric.words} "
+        f"  held-out   {summary['metric']['value']:.4f}{_error(summary['metric'])} {metric.words} {of}"
         f"(best {best['value']:.4f} at step {best['step']})"
     )
     loss = f"{summary['loss']:.4f} {summary['loss_unit']}".rstrip()
