@@ -150,6 +150,13 @@ def _tell(entry: Entry, as_json: bool) -> None:
     if as_json:
         print_json("ledger", said)
     else:
+        from danlu.draw.language import language
+        from danlu.draw.phrases import words
+        from danlu.lab.ledger.table import in_words
+
+        said["statement"] = in_words(entry, language())
+        if entry.regime and entry.regime.early:
+            said["regime"]["early"] = [words(language())(why) for why in entry.regime.early]
         print_yaml(dump(said))
 
 

@@ -115,7 +115,9 @@ def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: in
             say(f"{chr(10) if place else ''}{headings[place]}:")
         rows = (table.group_rows if group else table.run_rows)(one[:most], names)
         drop = [] if names else [rows[0].index(name) for name in GIVING_WAY]
-        print_table([_headed(rows[0]), *rows[1:]], shorten=(0,), drop=drop)
+        print_table(
+            [_headed(rows[0]), *map(_stated, [rows[0]] * len(rows), rows[1:])], shorten=(0,), drop=drop
+        )
         most -= len(one)
 
 
@@ -128,6 +130,12 @@ def _in_words(row: tuple[str, ...]) -> tuple[str, ...]:
     if name not in HEADS and ", " not in name:
         return row
     return (said, *(told if name == "runs" else cells))
+
+
+def _stated(head: Sequence[str], row: Sequence[str]) -> list[str]:
+    """A row with the state in the language of who asks; else there are names and numbers."""
+    names = [i for i, name in enumerate(head) if name != "state"]
+    return spoken([head, row], names)[1]
 
 
 def _headed(names: Sequence[str]) -> list[str]:

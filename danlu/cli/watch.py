@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.output import say
+from danlu.cli.output import speak
 
 
 def watch(
@@ -34,4 +34,4 @@ def watch(
     """
     from danlu.watch.serve import serve
 
-    serve(folder, host=host, port=port, name=name, say=say)
+    serve(folder, host=host, port=port, name=name, say=speak)

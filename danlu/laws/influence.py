@@ -71,7 +71,7 @@ def influence(
     names, of = decision_of(fit, flops)
     points, known = fit.points, leverage(fit)
     error, step = _errors(fit, of)
-    sets = [(f"row {i + 1}", np.array([i])) for i in np.argsort(-step, kind="stable")[:most].tolist()]
+    sets = [(f"data row {i + 1}", np.array([i])) for i in np.argsort(-step, kind="stable")[:most].tolist()]
     single = len(sets)
     name, whole = _clusters(points, by, by_name)
     sets += [*whole, *groups]
@@ -115,7 +115,7 @@ def _clusters(
     elif name in points:
         made = [(f"{name} near {points[name][rows].mean():.3g}", rows) for rows in sets]
     else:
-        made = [(f"the {name} of row {rows[0] + 1}", rows) for rows in sets]
+        made = [(f"the {name} of data row {rows[0] + 1}", rows) for rows in sets]
     return by if isinstance(by, str) else name, made if len(made) > 1 else []
 
 

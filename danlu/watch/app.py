@@ -105,10 +105,11 @@ def make(
 
 def _wrong(request: Request, error: Exception) -> Response:
     """What a person can mend, in its own words."""
-    return html(request, "wrong.html", status=400, sentences=str(error).splitlines())
+    return html(request, "wrong.html", status=400, sentences=str(error).splitlines(), absent="")
 
 
 def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    said = "there is nothing at this address; it may have been moved or removed"
-    return html(request, "wrong.html", status=status, sentences=[said if status == 404 else str(error)])
+    absent = "There is nothing at this address; it may have been moved or removed." if status == 404 else ""
+    sentences = [] if absent else [str(error)]
+    return html(request, "wrong.html", status=status, sentences=sentences, absent=absent)

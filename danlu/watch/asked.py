@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from danlu.files.read import LIMIT, read_text
 from danlu.lab.claims.page import effect, reading
+from danlu.lab.ledger.table import in_words
 from danlu.lab.reading.table import said
 from danlu.lab.study import REPORT
 from danlu.lab.trial.answer import EQUAL
@@ -117,7 +118,7 @@ def _differences(request: Request, study: StudyFolder) -> list[dict[str, Any]]:
             found.append({
                 "title": f"{row['idea']}: variant − baseline over steps, {metric}",
                 "svg": address(f"/studies/{study.id}/difference.svg", query),
-                "caption": study_of.difference(over, metric, _better(row, metric)).caption,
+                "caption": study_of.difference(over, metric, _better(row, metric), row["metric"]).caption,
                 "head": head, "rows": rows, "of": len(rows),
             })  # fmt: skip
         runs = [
@@ -139,7 +140,8 @@ def difference_svg(request: Request) -> Response:
     linear = query.get("scale") == "linear"
     metric = query.get("metric", rows[0]["metric"])
     over = study_of.over_steps(of, metric)
-    return drawing(request, study_of.difference(over, metric, _better(rows[0], metric), linear))
+    better, judged = _better(rows[0], metric), rows[0]["metric"]
+    return drawing(request, study_of.difference(over, metric, better, judged, linear))
 
 
 def _better(row: Mapping[str, Any], metric: str) -> str:
@@ -210,7 +212,12 @@ def entry(request: Request) -> Response:
     if found is None:
         raise HTTPException(404)
     return html(
-        request, "entry.html", entry=found, facts=kept.facts(found), evidence=kept.evidence(place, found)
+        request,
+        "entry.html",
+        entry=found,
+        statement=in_words(found, language_of(request)),
+        facts=kept.facts(found),
+        evidence=kept.evidence(place, found),
     )
 
 
@@ -221,8 +228,8 @@ def book(request: Request) -> Response:
     for name, claim in claims.items():
         result = results.get(name)
         verdict = "not run" if result is None else result.said
-        about = "" if result is None or not result.effects else f"{effect(result)} {claim.unit}"
-        rows.append((name, statement("claims", name, claim.statement, language), verdict, about))
+        about = ("", "") if result is None or not result.effects else (effect(result), claim.unit)
+        rows.append((name, statement("claims", name, claim.statement, language), verdict, *about))
     return html(request, "book.html", rows=rows)
 
 
@@ -241,7 +248,7 @@ def claim(request: Request) -> Response:
         statement=statement("claims", name, claim.statement, language_of(request)),
         claim=claim,
         result=result,
-        effect="" if result is None or not result.effects else f"{effect(result)} {claim.unit}",
+        effect="" if result is None or not result.effects else effect(result),
         reading="" if result is None else reading(claim, result),
         premises=premises,
         effects=[(str(i), f"{x:.4g}") for i, x in enumerate(result.effects if result else ())],

@@ -46,9 +46,20 @@ def ledger(found: Sequence[Entry], everything: bool) -> Ledger:
     return Ledger([head[:-1], *(row[:-1] for row in body)], ids, len(found) - len(rows) + 1)
 
 
-def facts(entry: Entry) -> list[tuple[str, str]]:
-    """An entry, field by field."""
-    return [(name, _told(value)) for name, value in entry.written().items()]
+# What fields of an entry are called where their own name says too little.
+NAMES = {"e": "e-value", "judged": "code that judged", "sets": "fields that it sets", "by": "decided by",
+         "decided": "decided on", "scale": "largest run"}  # fmt: skip
+SAID = ("verdict", "at", "unit", "regime", "decision")  # whose values are words of danlu
+
+
+def facts(entry: Entry) -> list[tuple[str, str, bool]]:
+    """An entry, field by field, but for the statement: name, value, whether that is in danlu's words."""
+    told = {**entry.written(), "regime": str(entry.regime)} if entry.regime else entry.written()
+    return [
+        (NAMES.get(name, name), _told(value), name in SAID)
+        for name, value in told.items()
+        if name != "statement"
+    ]
 
 
 def _told(value: Any) -> str:

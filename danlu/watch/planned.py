@@ -52,6 +52,8 @@ LADDER = {
     "target": {"parameters": int, "flops": float, "loss": _ENDS, "command": str},
 }  # fmt: skip
 
+HELD = {"by": "those of the largest", "mean_error": "mean error"}  # what is said of points that are held out
+
 Rows = Sequence[Sequence[str]]
 
 
@@ -122,11 +124,11 @@ def _fit(path: Path, fit: Mapping[str, Any]) -> Paper:
         tables.append(("What the points span", [("column", "from", "to"), *ranges], 0))
     if fit["hold_out"]:
         held = [
-            (name, said(value))
+            (HELD.get(name, name), _shown(value) if isinstance(value, float) else said(value))
             for name, value in fit["hold_out"].items()
             if not isinstance(value, dict | list)
         ]
-        tables.append(("Points that the fit did not see", [("", ""), *held], 0))
+        tables.append(("Points that the fit did not see", [("", ""), *held], 1))
     audit = fit["audit"] or {"dependence": {"text": ""}, "findings": []}
     texts = [audit["dependence"]["text"], *(one["text"] for one in audit["findings"])]
     return Paper(

@@ -119,16 +119,16 @@ def over_steps(of: Sequence[Pair], metric: str) -> Over:
     return steps, {seed: [v[step] - b[step] for step in steps] for seed, (b, v) in curves.items()}
 
 
-def difference(over: Over, metric: str, better: str, linear: bool = False) -> Chart:
-    """The mean paired difference over steps with its 95 % t interval, a grey line for each seed. Raises
-    ``LabError`` where there is no pair."""
+def difference(over: Over, metric: str, better: str, judged: str, linear: bool = False) -> Chart:
+    """The mean paired difference over steps with its 95 % t interval, a grey line for each seed.
+    ``judged``: the metric that the verdict is about. Raises ``LabError`` where there is no pair."""
     steps, by_seed = over
     if not by_seed:
         raise LabError("no pair of this study has begun yet")
     alone = len(by_seed) < 2
     chart = Chart(
         "steps", f"variant − baseline, {metric}", log_x=not linear, height=340,
-        caption=f"{better} is better. Grey: each seed. The verdict is at the end.",
+        caption=f"{better} is better. Grey: each seed. {_about_verdict(metric, judged)}",
     ).rule(y=0)  # fmt: skip
     for seed, values in by_seed.items():
         chart.line(steps, values, f"seed {seed}" if alone else "", colour=0 if alone else MUTED)
@@ -140,6 +140,14 @@ def difference(over: Over, metric: str, better: str, linear: bool = False) -> Ch
         said = f"95 % t interval of the mean over {len(by_seed)} pairs, {each}"
         chart.band(steps, low, high, "mean", means=said, colour=0)
     return chart
+
+
+def _about_verdict(metric: str, judged: str) -> str:
+    if metric == judged:
+        return "The verdict is at the end."
+    unit = " in nats/token" if judged == "bits_per_byte" else ""
+    verdict = f"The verdict is about another quantity: held-out {judged.replace('_', ' ')} at the end."
+    return f"This is the training loss{unit}. {verdict}"
 
 
 def difference_rows(over: Over) -> list[tuple[str, ...]]:
@@ -243,9 +251,13 @@ def finding_rows(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """The findings as a table."""
     rows: list[tuple[str, ...]] = [("idea", "equal", "verdict", "difference", "interval", "p", "seeds")]
     for one in found:
+        about = (one["idea"], EQUAL.get(one["at"], one["at"]), said(one))
+        if not one["pairs"]:
+            rows.append((*about, "", "", "", ""))
+            continue
         low, high = one["interval"]
         rows.append((
-            one["idea"], EQUAL.get(one["at"], one["at"]), said(one), _number(one["difference"]),
+            *about, _number(one["difference"]),
             f"{_number(low)} … {_number(high)} ({one['level']:.3g})", f"{one['p']:.3g}" if one["p"] else "",
             str(len(one["pairs"])),
         ))  # fmt: skip

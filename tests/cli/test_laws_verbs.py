@@ -236,7 +236,7 @@ def test_influence(capsys: pytest.CaptureFixture[str], curves: Path) -> None:
     assert said["rows"][0]["rows"] == [len(rows)] and len(said["rows"]) == len(said["clusters"]) == 3
     assert set(said["decision"]) == {"D/N at 1e+22 FLOP"} and said["by"] == "n"
     code, out, _ = danlu(capsys, *words)
-    assert code == 0 and f"without row {len(rows)}" in out and "moves by, in errors" in out
+    assert code == 0 and f"without data row {len(rows)}" in out and "moves by, in errors" in out
     code, out, _ = danlu(capsys, *words[:-1], "huber:auto", "--json")
     wide = json.loads(out)["parameters"]
     assert code == 0 and wide != said["parameters"] and wide["E"] == pytest.approx(TRUTH[0], abs=0.05)

@@ -56,7 +56,7 @@ def test_the_verb_lists_the_newest_and_says_what_stood_before(
     assert "worse (early)" in said(capsys)[1] and "older" not in said(capsys)[1]
     add(book, regime=IN_REGIME, e=1e6)
     heading, row, last = said(capsys)[1].splitlines()
-    assert heading.split()[:6] == ["no", "idea", "on", "at", "updates", "verdict"]
+    assert heading.split()[:6] == ["no", "idea", "on", "equal", "updates", "verdict"]
     assert heading.split()[6:9] == ["date", "control", "before"] and "decision" not in heading
     assert row.split()[:6] == ["2", "qk-norm", "nano", "steps", "2,100", "better"]
     assert row.split()[7:10] == ["stands", "worse", "(early)"] and row.endswith("qk-norm-on-nano-2")

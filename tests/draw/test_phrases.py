@@ -30,7 +30,11 @@ def test_each_phrase_has_the_places_of_its_english_once() -> None:
 def test_each_is_set_as_chinese_is() -> None:
     """A space between Chinese and Latin letters or digits, and Chinese signs after Chinese."""
     for said, zh in EVERY:
-        assert re.search(rf"{HAN}|[（：，；]", zh) or zh == phrases.PLACE.sub(r"{\1}", said), said
+        assert (
+            re.search(rf"{HAN}|[（：，；]", zh)
+            or re.fullmatch(r"(\{\w+\}|\W)+", zh)
+            or zh == phrases.PLACE.sub(r"{\1}", said)
+        ), said
         assert not re.search(rf"{HAN}[A-Za-z0-9]|[A-Za-z0-9%]{HAN}|{HAN}[,;:.?!]", zh), zh
 
 

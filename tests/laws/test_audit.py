@@ -264,7 +264,7 @@ def test_named_rows_are_marked_in_the_drawings() -> None:
         said = [str(title.firstChild.nodeValue) for title in titles if title.firstChild is not None]
         for row in found.group.rows:  # its own sign: shifted rows lie above or below
             deviation = -found.group.deviations[row]
-            assert f"row {row + 1}: {deviation:+.1f} SD" in said
+            assert f"data row {row + 1}: {deviation:+.1f} SD" in said
     table = next(one for one in parts(found) if isinstance(one, Table))
     assert len(table.rows) == 1 + 5 + 3
 
@@ -344,7 +344,7 @@ def test_one_absurd_loss_is_named_and_hurts_nothing() -> None:
         warnings.simplefilter("error")
         found = answer(CHINCHILLA, points.with_columns(loss=loss), resamples=20)
     (said,) = [one for one in found.warnings if one.code == "diverged"]
-    assert "1 of 60 rows look diverged (row 7)" in said and "e+2" in said
+    assert "1 of 60 rows look diverged (data row 7)" in said and "e+2" in said
     assert "two-parts" not in {one.code for one in found.warnings}
 
 

@@ -37,7 +37,7 @@ def test_a_line_without_each_row_is_the_closed_form():
         without = beta + inverse @ X[i] * found.residuals[i] / (1 - hat[i])
         assert one.decision[0] == pytest.approx(np.exp(at @ without), rel=1e-7)
         assert one.leverage == pytest.approx(hat[i], rel=1e-6)
-        assert one.what == f"row {i + 1}"
+        assert one.what == f"data row {i + 1}"
 
 
 def test_clusters_are_left_out_whole():
@@ -59,7 +59,7 @@ def test_of_many_rows_those_are_kept_that_move_the_fit_most():
     points = line(1, 60)
     found = fit(POWER, points.with_columns(loss=points["loss"] * np.where(np.arange(60) == 58, 1.2, 1.0)))
     every, some = influence(found), influence(found, most=10)
-    assert every.rows[0].what == some.rows[0].what == "row 59"
+    assert every.rows[0].what == some.rows[0].what == "data row 59"
     assert len(every.rows) == 60 and len(some.rows) == 10
 
 

@@ -25,6 +25,11 @@ from danlu.cli.laws.columns import (
 from danlu.cli.laws.groups import of_groups
 from danlu.cli.output import Force, print_table, say, speak, spoken
 
+COUNTED = (
+    "data rows count from 1 below the headings, without those that are left out: data row 1 is line 2 of a "
+    "CSV file"
+)
+
 HoldOut = Annotated[
     int,
     typer.Option(
@@ -118,7 +123,7 @@ def fit(
     def tell() -> None:
         for note in got.notes:
             speak(note)
-        _print_audit(found.audit, found.warnings)
+        _print_audit(found.audit, found.warnings, counted=file.is_file())
         _print_fit(found)
 
     def draw() -> str:
@@ -137,9 +142,9 @@ def fit(
     )
 
 
-def _print_audit(audit: Any, warnings: list[Any]) -> None:
+def _print_audit(audit: Any, warnings: list[Any], counted: bool) -> None:
     """Before the fit: what puts it in doubt, the gravest first, what was looked for in vain, which rows
-    belong together, the fit with and without some."""
+    belong together, the fit with and without some; ``counted``: rows are those of a file."""
     from danlu.laws.errors import GRAVE, weight
 
     say()
@@ -154,6 +159,8 @@ def _print_audit(audit: Any, warnings: list[Any]) -> None:
     if audit.group is not None:
         from danlu.laws.audit.whole import beside
 
+        if counted:
+            speak(COUNTED)
         say()
         print_table(spoken(beside(audit)))
 

@@ -24,7 +24,7 @@ def show(
         if as_json:
             print_json("laws show", [_about(one) for one in LAWS.values()])
             return
-        rows = [("name", "predicts", "from", "paper")]
+        rows = [("name", "predicts", "of", "paper")]
         for one in LAWS.values():
             rows.append((one.name, one.target, ", ".join(one.columns), one.paper))
         print_table(spoken(rows, names=range(4)))

@@ -9,6 +9,7 @@ from danlu.lab.ledger.judgement import Judgement, Share, control
 from danlu.lab.ledger.memory import How, Match
 from danlu.lab.ledger.newest import current, length
 from danlu.lab.ledger.short import at, beds, numbers, subjects
+from danlu.spec.translated import statement
 
 Rows = list[tuple[str, ...]]
 
@@ -35,7 +36,7 @@ def listing(entries: Sequence[Entry], everything: bool = False) -> Rows:
     number, idea, bed = numbers(entries), subjects(shown), beds(shown)
     rows: Rows = [
         (
-            "no", "idea", "on", "at", "updates", "verdict", "date", "control", "before", "effect", "95 %",
+            "no", "idea", "on", "equal", "updates", "verdict", "date", "control", "before", "effect", "95 %",
             "seeds", "decision", "look again", "id",
         )
     ]  # fmt: skip
@@ -63,6 +64,12 @@ def listing(entries: Sequence[Entry], everything: bool = False) -> Rows:
     return list(zip(*columns, strict=True))
 
 
+def in_words(entry: Entry, language: str) -> str:
+    """The statement of the idea or claim, in ``language`` where the catalog has it so."""
+    shelf, name = ("claims", entry.claim) if entry.claim else ("ideas", (entry.idea or "").removeprefix("+"))
+    return statement(shelf, name, entry.statement, language)
+
+
 def meanings(rows: Rows) -> str | None:
     """What the words mean that stand beside the verdicts, a line each; None where there are none."""
     cells = {cell for row in rows[1:] for cell in row}
@@ -77,7 +84,7 @@ def likeness(matches: Sequence[Match], entries: Sequence[Entry]) -> Rows:
     shown = [match.entry for match in matches]
     number, idea, bed = numbers(entries), subjects(shown), beds(shown)
     rows: Rows = [
-        ("found by", "no", "idea", "on", "at", "verdict", "date", "effect", "seeds", "regime"),
+        ("found by", "no", "idea", "on", "equal", "verdict", "date", "effect", "seeds", "regime"),
     ]
     for match in matches:
         entry, id = match.entry, match.entry.id

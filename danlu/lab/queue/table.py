@@ -120,7 +120,8 @@ class Table:
 
     def _more(self, together: int) -> str:
         """With how many others a run is trained."""
-        return self._said(f"and {together - 1} more")
+        more = together - 1
+        return self._said(f"and {more} more run{'s' * (more > 1)}")
 
     def close(self) -> None:
         """Leave nothing of the table behind; ``draw`` begins it anew."""

@@ -64,9 +64,9 @@ def _chart(audit: Audit, name: str, values: Array, deviation: Array) -> Chart:
     ]:  # fmt: skip
         if len(rows):
             off[rows] = True
-            tips = [f"row {row + 1}: {deviation[row]:+.1f} SD" for row in rows]
+            tips = [f"data row {row + 1}: {deviation[row]:+.1f} SD" for row in rows]
             chart.dots(values[rows], shown[rows], label, tips=tips, colour=colour)
-    tips = [f"row {row + 1}: {deviation[row]:+.1f} SD" for row in np.flatnonzero(~off)]
+    tips = [f"data row {row + 1}: {deviation[row]:+.1f} SD" for row in np.flatnonzero(~off)]
     chart.dots(values[~off], shown[~off], "" if group is None else "others", tips=tips,
                colour=0 if group is None else MUTED)  # fmt: skip
     return chart.rule(y=0)

@@ -99,7 +99,7 @@ def diverged(fit: Fit) -> list[Warned]:
         rows += ", …" if off.sum() > TOLD else ""
         s, them = ("s", "them") if off.sum() > 1 else ("", "it")
         said.append(Warned("diverged", (
-            f"{off.sum()} of {points.size} rows look diverged (row{s} {rows}): "
+            f"{off.sum()} of {points.size} rows look diverged (data row{s} {rows}): "
             f"{low if low == high else f'{low} to {high}'} above the law; "
             f"--where 'loss<{cut:.3g}' leaves {them if highest < worst else 'most of them'} out"
         )))  # fmt: skip

@@ -85,7 +85,7 @@ class Audit:
                 )
             if size[row] > FAR:
                 asked.append(
-                    f"row {row + 1} lies {size[row]:.0f} off, but {r.size} rows are too few to call it"
+                    f"data row {row + 1} lies {size[row]:.0f} off, but {r.size} rows are too few to call it"
                 )
         if self.sources is None and r.size >= FEWEST:
             far = "ten" if r.size >= ENOUGH else "25"  # found in 20 of 20 sets of 60, and of 30 points
@@ -203,8 +203,8 @@ def _off(whole: Audit, one: Group) -> Warned:
     if len(one.others):
         s, be, move = ("", "is", "moves") if len(one.others) == 1 else ("s", "are", "move")
         named = ", ".join(str(row + 1) for row in sorted(one.others)[:TOLD])
-        other = f"; row{s} {named} {be} off too, but hardly {move} the fit"
-    row, are, them = ("row", "is", "it") if len(one.rows) == 1 else ("rows", "are", "them")
+        other = f"; data row{s} {named} {be} off too, but hardly {move} the fit"
+    row, are, them = ("data row", "is", "it") if len(one.rows) == 1 else ("data rows", "are", "them")
     low, high = f"{far.min():.0f}", f"{far.max():.0f}"
     far_off = low if low == high else f"{low} to {high}"
     still = "" if one.moves else ", less than a standard error"
