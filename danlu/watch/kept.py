@@ -15,6 +15,7 @@ from danlu.lab.claims.again import again
 from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.results import FOLDER, Result, kept
 from danlu.lab.ledger import Entry, read
+from danlu.lab.ledger.short import at
 from danlu.lab.ledger.table import listing
 from danlu.lab.reading.table import said
 from danlu.watch.place import Place, StudyFolder
@@ -48,13 +49,14 @@ def ledger(found: Sequence[Entry], everything: bool) -> Ledger:
 
 # What fields of an entry are called where their own name says too little.
 NAMES = {"e": "e-value", "judged": "code that judged", "sets": "fields that it sets", "by": "decided by",
-         "decided": "decided on", "scale": "largest run"}  # fmt: skip
+         "decided": "decided on", "scale": "largest run", "at": "at equal"}  # fmt: skip
 SAID = ("verdict", "at", "unit", "regime", "decision")  # whose values are words of danlu
 
 
 def facts(entry: Entry) -> list[tuple[str, str, bool]]:
     """An entry, field by field, but for the statement: name, value, whether that is in danlu's words."""
-    told = {**entry.written(), "regime": str(entry.regime)} if entry.regime else entry.written()
+    told = entry.written()
+    told |= {name: said for name, said in (("regime", str(entry.regime)), ("at", at(entry))) if name in told}
     return [
         (NAMES.get(name, name), _told(value), name in SAID)
         for name, value in told.items()

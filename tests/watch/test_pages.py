@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from danlu.draw.phrases import chinese
 from danlu.draw.picture import png
 from danlu.files.json import to_json, write_json
 from danlu.files.lock import Lock
@@ -26,7 +27,9 @@ from danlu.lab.trial.kept import keep
 from danlu.spec import Metric
 from danlu.watch.guard import STILL
 from danlu.watch.place import id_of
+from danlu.watch.studies import difference, finding_rows
 from danlu.watch.sweeps import Parallel
+from tests.chinese import left
 from tests.lab.reading.folders import make_run
 from tests.watch.pages import FROM_A_PAGE, KEYS, client, page
 
@@ -207,6 +210,18 @@ def test_paired_differences_over_steps_come_first(tmp_path: Path) -> None:
     assert "not for all steps together" in found.text
     drawn = svg(tmp_path, sources[0])
     assert "mean" in tips(drawn)
+
+
+def test_what_was_not_measured_has_empty_cells() -> None:
+    none = finding(0, at="time", verdict="not measured", difference=None, interval=[None, None], p=1.0)
+    assert finding_rows([none])[1] == ("+x", "active time", "not measured", "", "", "", "")
+
+
+@pytest.mark.parametrize(("metric", "other"), [("loss", True), ("bits_per_byte", False)])
+def test_a_figure_of_the_training_loss_says_that_it_is(metric: str, other: bool) -> None:
+    drawn = difference(([1.0, 2.0], {0: [0.1, 0.2], 1: [0.2, 0.3]}), metric, "lower", "bits_per_byte")
+    assert ("training loss in nats/token. The verdict is about another quantity" in drawn.caption) == other
+    assert left([chinese(drawn.caption)]) == []
 
 
 def test_a_verdict_is_never_without_its_regime(tmp_path: Path) -> None:

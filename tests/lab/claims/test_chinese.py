@@ -11,7 +11,7 @@ from danlu.draw.phrases import chinese
 from danlu.lab.claims import book
 from danlu.lab.claims.checks import Grounds
 from danlu.lab.claims.claim import Claim
-from danlu.lab.claims.page import effect
+from danlu.lab.claims.page import effect, reading
 from danlu.lab.claims.results import kept
 from danlu.lab.claims.rules import Rule
 from tests.chinese import left, numbers
@@ -21,6 +21,22 @@ from tests.lab.claims.small import result
 def test_every_unit_of_the_book_has_its_chinese() -> None:
     units = {claim.unit for claim in book.claims().values()}
     assert left(map(chinese, units), ("score", "grade")) == []
+
+
+def test_every_premise_of_the_book_has_its_chinese() -> None:
+    names = {premise.name for claim in book.claims().values() for premise in claim.premises}
+    assert [name for name in names if chinese(name) == name] == []
+
+
+def test_every_premise_that_is_kept_and_what_the_interval_says() -> None:
+    """The numbers are those of the English."""
+    claims: dict[str, Claim] = book.claims()
+    for name, one in kept(claims).items():
+        for premise in one.premises:
+            assert numbers(chinese(premise.said)) == numbers(premise.said)
+            assert "it must lie" not in chinese(premise.said)
+        said = reading(claims[name], one).removesuffix(claims[name].reading)
+        assert "interval" not in chinese(said.rstrip())
 
 
 def test_every_verdict_and_effect_that_is_kept() -> None:
