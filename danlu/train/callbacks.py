@@ -37,6 +37,7 @@ class Callback:
 
     name: ClassVar[str] = ""
     protects: Collection[int] = ()  # steps whose checkpoints are not removed
+    ends: ClassVar[bool] = True  # whether it may end the run: processes then agree after its hooks
 
     def before_update(self, run: Trainer) -> None:
         """``run.moment`` is that of the update; rates are set."""

@@ -20,6 +20,8 @@ class Show(Callback):
     ``samples/step-N.png`` or ``.svg``, where the objective is ``pictured``. A step's picture follows from its
     weights, so that a resumed run draws the same. A disk that takes none ends no run."""
 
+    ends = False
+
     def after_evaluation(self, run: Trainer, metrics: Mapping[str, float]) -> None:
         if not run.objective.pictured or any(map(math.isnan, metrics.values())):
             return
