@@ -130,17 +130,7 @@ def nanogpt_step(shape: Shape, row: Row, nanogpt: Path | None) -> Step:
     import torch
 
     assert nanogpt is not None
-    module = load(nanogpt / "model.py")
-    config = module.GPTConfig(
-        block_size=shape.context,
-        vocab_size=VOCABULARY,
-        n_layer=shape.layers,
-        n_head=shape.heads,
-        n_embd=shape.width,
-        dropout=0.0,
-        bias=False,
-    )
-    model = module.GPT(config)
+    model = nanogpt_model(nanogpt, shape, VOCABULARY)
     optimizer = model.configure_optimizers(0.1, 1e-3, (0.9, 0.99), "cpu")
     forward = torch.compile(model) if row.compiled else model
     (x, y), parameters = batch(shape), list(model.parameters())
@@ -151,6 +141,21 @@ def nanogpt_step(shape: Shape, row: Row, nanogpt: Path | None) -> Step:
         update(loss, parameters, optimizer)
 
     return step
+
+
+def nanogpt_model(checkout: Path, shape: Shape, vocabulary: int) -> Any:
+    """nanoGPT's network of that shape, without biases and dropout."""
+    module = load(checkout / "model.py")
+    config = module.GPTConfig(
+        block_size=shape.context,
+        vocab_size=vocabulary,
+        n_layer=shape.layers,
+        n_head=shape.heads,
+        n_embd=shape.width,
+        dropout=0.0,
+        bias=False,
+    )
+    return module.GPT(config)
 
 
 def load(path: Path) -> Any:

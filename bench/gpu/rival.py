@@ -9,7 +9,7 @@ import torch
 
 from bench.gpu.place import Place, Row
 from bench.gpu.steps import GPT2, Step
-from bench.step_time import load
+from bench.step_time import Shape, nanogpt_model
 from danlu import spec
 from danlu.train import compiling
 
@@ -25,19 +25,14 @@ def rows(at: Place) -> Iterator[Row]:
     step.loss = compiling.compiled(step.experiment, step.made.objective, backend=backend).loss
     ours = step.speed()
     yield {"what": f"danlu, {step}", **ours}
-    shape = step.experiment.model
-    assert isinstance(shape, spec.Decoder) and isinstance(shape.mixer, spec.Attention)
-    parts = load(at.nanogpt / "model.py")
-    config = parts.GPTConfig(
-        block_size=step.tokens // step.batch, vocab_size=step.vocabulary, n_layer=shape.layers,
-        n_head=shape.mixer.heads, n_embd=shape.width, dropout=0.0, bias=False,
-    )  # fmt: skip
+    network, context, words = step.experiment.model, step.tokens // step.batch, step.vocabulary
+    assert isinstance(network, spec.Decoder) and isinstance(network.mixer, spec.Attention)
+    shape = Shape(network.layers, network.width, network.mixer.heads, step.batch, context)
     del step
-    model = parts.GPT(config).to(at.device)
+    model = nanogpt_model(at.nanogpt, shape, words).to(at.device)
     rule = model.configure_optimizers(0.1, 1e-4, (0.9, 0.95), at.device.type)
     forward = torch.compile(model, backend=backend)
-    size = (at.size(BATCH, 2), config.block_size + 1)
-    ids = torch.randint(config.vocab_size, size, device=at.device)
+    ids = torch.randint(words, (shape.batch, context + 1), device=at.device)
 
     def update() -> None:
         with torch.autocast(at.device.type, torch.bfloat16):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from io import BufferedReader
+from typing import NamedTuple
 
 from danlu.files.errors import FileError, cannot_read
 
@@ -14,6 +15,24 @@ LARGE = 1 << 30  # of one that grows with a run: its metrics
 
 # Without O_NONBLOCK the opening of a pipe waits for somebody who writes into it.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Stamp(NamedTuple):
+    """By which a file is known to be as it was: a rewritten one has another ``inode``. ``size`` in bytes,
+    ``changed`` in nanoseconds."""
+
+    inode: int
+    size: int
+    changed: int
+
+
+def stamp(path: str | os.PathLike[str]) -> Stamp | None:
+    """Of a file as it is now; None where none is to be had."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return Stamp(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def open_file(path: str | os.PathLike[str]) -> BufferedReader:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -12,6 +10,7 @@ from starlette.responses import Response
 
 from danlu.draw.xml import text
 from danlu.files.errors import DanluError
+from danlu.files.read import stamp
 from danlu.lab.reading.run import METRICS, Run
 from danlu.lab.study import RESULT
 from danlu.watch import run as one
@@ -79,7 +78,7 @@ def study(request: Request) -> Response:
             runs = [run for row in kept(study.path) for run in row["runs"]]
             names = {run[side] for run in runs for side in ("baseline", "variant")}
             files += [run.path / METRICS for run in place.runs() if run.path.name in names]
-        return [_stamp(path) for path in files]
+        return [stamp(path) for path in files]
 
     return _stream(request, Changed(state))
 
@@ -92,14 +91,6 @@ def queue(request: Request) -> Response:
 
     def state() -> Any:
         studies = place.studies_folder
-        return place.version(), None if studies is None else _stamp(studies / JOURNAL)
+        return place.version(), None if studies is None else stamp(studies / JOURNAL)
 
     return _stream(request, Changed(state))
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns

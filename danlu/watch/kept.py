@@ -10,6 +10,7 @@ from typing import Any
 
 from danlu.draw import Chart
 from danlu.files.json import to_json
+from danlu.files.read import stamp
 from danlu.lab.claims import book
 from danlu.lab.claims.again import again
 from danlu.lab.claims.claim import Claim
@@ -85,7 +86,7 @@ def results(place: Place) -> tuple[dict[str, Claim], dict[str, Result]]:
     studies = place.studies_folder
     folder = None if studies is None or not place.holds(studies / FOLDER) else studies / FOLDER
     there = sorted(folder.glob("*.json")) if folder is not None and folder.is_dir() else []
-    return _results(folder, tuple((path.name, path.stat().st_mtime_ns) for path in there))
+    return _results(folder, tuple((path.name, stamp(path)) for path in there))
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from typing import Any
 from danlu.files.errors import FileError
 from danlu.files.json import misfit, read_object
 from danlu.files.numbers import duration, power, rounded
-from danlu.files.read import MIB
+from danlu.files.read import MIB, Stamp, stamp
 from danlu.lab.reading.run import Run
 from danlu.lab.reading.table import said
 from danlu.watch.place import Place, StudyFolder, id_of
@@ -80,16 +80,16 @@ def papers(place: Place) -> list[Paper]:
     found = []
     for path in sorted(place.folder.glob("*.json"))[:MOST]:
         try:
-            at = path.stat()
-            if path.is_file() and place.holds(path) and at.st_size < LARGEST:
-                found.append(_paper(path, (at.st_mtime_ns, at.st_size, at.st_ino)))
+            now = stamp(path)
+            if now is not None and now.size < LARGEST and path.is_file() and place.holds(path):
+                found.append(_paper(path, now))
         except (OSError, FileError):
             continue
     return [one for one in found if one is not None]
 
 
 @lru_cache(maxsize=2 * MOST)
-def _paper(path: Path, _: tuple[int, ...]) -> Paper | None:
+def _paper(path: Path, _: Stamp) -> Paper | None:
     """What the file holds, read once while it is as it was; None where that is no law and no plan."""
     content = read_object(path)
     kind = str(content.get("schema", "")).rpartition("/")[0]

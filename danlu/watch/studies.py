@@ -18,6 +18,7 @@ from danlu.draw.palette import MUTED
 from danlu.files.errors import FileError
 from danlu.files.json import misfit, read_json
 from danlu.files.numbers import duration, rounded
+from danlu.files.read import Stamp, stamp
 from danlu.lab.errors import LabError
 from danlu.lab.reading.curves import thinned
 from danlu.lab.reading.groups import differing, short_names, shown
@@ -213,14 +214,13 @@ def of_run(place: Place, run: Run) -> list[StudyFolder]:
     return [one for one in place.studies() if name in _names(place, one.path, _stamps(one.path))]
 
 
-def _stamps(study: Path) -> tuple[int, ...]:
+def _stamps(study: Path) -> tuple[Stamp | None, ...]:
     """Others, where the files that name its runs are others."""
-    files = (study / PAIRS, study / RESULT)
-    return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in files)
+    return stamp(study / PAIRS), stamp(study / RESULT)
 
 
 @lru_cache(maxsize=1000)
-def _names(place: Place, study: Path, _: tuple[int, ...]) -> frozenset[str]:
+def _names(place: Place, study: Path, _: tuple[Stamp | None, ...]) -> frozenset[str]:
     return frozenset(_named(study, result(place, StudyFolder(study, {}))))
 
 

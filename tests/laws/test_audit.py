@@ -74,14 +74,16 @@ def test_the_mixed_isoflop_file_is_told_apart(scaling: Callable[[str], Path]) ->
     assert {one.value for one in found.sources} == set(got.table["experiment"])
 
 
+def alarms(sets: int, rows: int, noise: str, seed: int) -> int:
+    """In how many sets of sound points a group is found."""
+    draws = (np.random.default_rng([number, seed]) for number in range(sets))
+    return sum(group(fitted(noisy(draw, rows, noise)[0])) is not None for draw in draws)
+
+
 @pytest.mark.parametrize("noise", NOISES)
 def test_sound_points_have_no_group(noise: str) -> None:
     # At a true 5 % more than 2 of 6 alarms come once in 450 times; test_rates_of_the_bench has more trials.
-    alarms = 0
-    for number in range(6):
-        points, _ = noisy(np.random.default_rng([number, 3]), 80, noise)
-        alarms += group(fitted(points)) is not None
-    assert alarms <= 2
+    assert alarms(6, 80, noise, 3) <= 2
 
 
 @pytest.mark.parametrize("kind", PLANTED)
@@ -99,11 +101,7 @@ def test_planted_rows_are_named(kind: str) -> None:
 @pytest.mark.parametrize("noise", NOISES)
 def test_false_alarms_of_the_bench(noise: str) -> None:
     """Below 5 % of 240 sound points, three binomial errors aside."""
-    alarms = 0
-    for number in range(60):
-        points, _ = noisy(np.random.default_rng([number, 5]), 240, noise)
-        alarms += group(fitted(points)) is not None
-    assert alarms <= stats.binom.ppf(0.999, 60, 0.05)
+    assert alarms(60, 240, noise, 5) <= stats.binom.ppf(0.999, 60, 0.05)
 
 
 ENDS, LIGHT = PLANTED[:2], ("normal", "unequal")  # groups at one end of an order; noise without heavy tails

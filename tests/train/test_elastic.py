@@ -18,6 +18,7 @@ from danlu.train.errors import RunError
 from danlu.train.parallel import Processes
 from danlu.train.plan import check_counts
 from tests.conftest import LIMIT, ROOT
+from tests.lab.queue.moments import at_a_checkpoint
 from tests.lab.queue.test_groups import KILLS_ANOTHER
 from tests.train import small
 
@@ -35,9 +36,7 @@ def test_a_process_of_another_node_dies_and_the_run_goes_on(tmp_path: Path) -> N
     words = small.words(small.corpus(tmp_path), *RUN)
     done = small.torchrun(words, tmp_path / "whole")
     assert done.returncode == 0, done.stderr
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(KILLS_ANOTHER)
+    hooks = at_a_checkpoint(tmp_path, KILLS_ANOTHER)
     paths = os.pathsep.join([str(hooks), str(ROOT)])
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1",
@@ -66,27 +65,17 @@ def test_a_process_of_another_node_dies_and_the_run_goes_on(tmp_path: Path) -> N
     small.assert_same(tmp_path / "killed", tmp_path / "whole")
 
 
-# When the first process puts a checkpoint in place, once, it asks torchrun to end, and waits for the signal
-# that torchrun hands on.
+# The first process asks torchrun to end, and waits for the signal that torchrun hands on.
 ASKS_TO_END = """
-import os, signal, sys
+import os, signal
 
-def hook(event, arguments):
-    if event != "os.rename" or not str(arguments[1]).endswith("checkpoints/step-4"):
-        return
-    try:
-        os.mkdir(os.path.join(os.path.dirname(__file__), "taken"))
-    except FileExistsError:
-        return
+def deed():
     come, told = os.pipe()
     os.set_blocking(told, False)
     signal.set_wakeup_fd(told)
     os.kill(os.getppid(), signal.SIGTERM)
     os.read(come, 1)
     signal.set_wakeup_fd(-1)
-
-if os.environ.get("RANK") == "0":
-    sys.addaudithook(hook)
 """
 
 
@@ -100,9 +89,7 @@ def test_torchrun_is_asked_to_end_and_the_same_command_goes_on(
     words = small.words(small.corpus(tmp_path), *RUN)
     done = small.torchrun(words, tmp_path / "whole")
     assert done.returncode == 0, done.stderr
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(ASKS_TO_END)
+    hooks = at_a_checkpoint(tmp_path, ASKS_TO_END)
     monkeypatch.setattr(small, "ROOT", os.pathsep.join([str(hooks), str(ROOT)]))
     cut = small.torchrun(words, tmp_path / "cut")
     assert cut.returncode != 0 and (hooks / "taken").is_dir()

@@ -22,9 +22,8 @@ from danlu.spec.replay import MISSING, difference
 from danlu.spec.schema import Accepts, adapt
 from danlu.spec.words import resolve
 
-BEYOND = (
-    10.0  # times the compute of the largest rung, where the law may go so far: the target if none is named
-)
+# Times the compute of the largest rung, where the law may go so far: the target if none is named.
+BEYOND = 10.0
 AROUND, TRIED = 8.0, 25  # sizes from the law's optimum/8 to ·8 are looked at, so many
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from danlu.files.filters import is_number
 from danlu.files.json import to_json
+from danlu.files.read import Stamp, stamp
 from danlu.lab.reading.run import METRICS
 from danlu.train.metrics import read
 
@@ -49,18 +50,18 @@ class Tail:
 
     folder: Path
     marks: list[Mark] = field(default_factory=list)
-    _stamp: tuple[int, int, int] | None = field(default=None, init=False)
+    _stamp: Stamp | None = field(default=None, init=False)
     _rows: list[dict[str, Any]] | None = field(default=None, init=False)  # that the last ``news`` read
 
     def news(self) -> News:
         """What is new since the last look. Raises ``RunError`` for a damaged file."""
         path = self.folder / METRICS
-        stamp = _stamp(path)
-        if stamp is not None and stamp == self._stamp:
+        now = stamp(path)
+        if now is not None and now == self._stamp:
             self._rows = None
             return News([])
         rows = self._rows = read(path)
-        self._stamp = stamp  # of before the reading: what was written meanwhile is looked for again
+        self._stamp = now  # of before the reading: what was written meanwhile is looked for again
         marks = list(_marks(rows))
         same = _common(self.marks, marks)
         back, first = None, same
@@ -77,15 +78,6 @@ class Tail:
             rows = read(self.folder / METRICS)
             self.marks = list(_marks(rows))
         return [flat(row) for row in rows]
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """By which a file is known to be as it was: a rewritten one has another number."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _marks(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mark]:

@@ -46,6 +46,33 @@ sys.addaudithook(hook)
 """
 
 
+# Of a run in several processes: what the first does, once, when it puts that checkpoint in place.
+AT_A_CHECKPOINT = """
+import os, sys
+
+def hook(event, arguments):
+    if event != "os.rename" or not str(arguments[1]).endswith("checkpoints/step-4"):
+        return
+    try:
+        os.mkdir(os.path.join(os.path.dirname(__file__), "taken"))
+    except FileExistsError:
+        return
+    deed()
+
+if os.environ.get("RANK") == "0":
+    sys.addaudithook(hook)
+"""
+
+
+def at_a_checkpoint(folder: Path, deed: str) -> Path:
+    """A folder for the path of Python, in ``folder``. ``deed``: the source of a function of that name, which
+    the first process calls when it puts the checkpoint of step 4 in place; ``taken`` in it is there then."""
+    hooks = folder / "hooks"
+    hooks.mkdir()
+    (hooks / "sitecustomize.py").write_text(deed + AT_A_CHECKPOINT)
+    return hooks
+
+
 class Moments:
     """``deeds`` of the processes that are started from now on, until ``over``: what they do, and the pattern
     of the file that they are about to put in place."""

@@ -16,20 +16,15 @@ from danlu.lab.queue.journal import JOURNAL, read
 from danlu.lab.queue.local import Local
 from danlu.spec import resolve
 from tests.lab.queue import studies
+from tests.lab.queue.moments import at_a_checkpoint
 from tests.train import small
 
 STEPS = 12
-# As ``tests.lab.queue.moments``: when the first process puts a checkpoint in place, once, another is killed.
+# The first process kills the second.
 KILLS_ANOTHER = """
-import glob, os, signal, sys
+import glob, os, signal
 
-def hook(event, arguments):
-    if event != "os.rename" or not str(arguments[1]).endswith("checkpoints/step-4"):
-        return
-    try:
-        os.mkdir(os.path.join(os.path.dirname(__file__), "taken"))
-    except FileExistsError:
-        return
+def deed():
     mine = open(f"/proc/{os.getpid()}/environ", "rb").read().split(b"\\0")
     port = next(one for one in mine if one.startswith(b"MASTER_PORT="))
     for path in glob.glob("/proc/[0-9]*/environ"):
@@ -39,9 +34,6 @@ def hook(event, arguments):
             continue
         if port in told and b"RANK=1" in told:
             os.kill(int(path.split("/")[2]), signal.SIGKILL)
-
-if os.environ.get("RANK") == "0":
-    sys.addaudithook(hook)
 """
 
 
@@ -73,9 +65,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, words: list[str]) -> Path:
 def test_one_of_them_dies_and_the_job_goes_on(
     tmp_path: Path, pair: Job, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hooks = tmp_path / "hooks"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(KILLS_ANOTHER)
+    hooks = at_a_checkpoint(tmp_path, KILLS_ANOTHER)
     paths = [str(hooks), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     (ended,) = studies.carried_out(tmp_path / "studies", [pair], workers=2)
