@@ -22,9 +22,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 import danlu
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -172,7 +169,7 @@ def interleave(
     commands: Mapping[str, Sequence[str]], rounds: int, seconds: float, threads: int
 ) -> dict[str, list[float]]:
     """Seconds per step of every rival in every round; the rivals take turns within a round."""
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     workers: list[Worker] = []
     try:
         for name, command in commands.items():
@@ -207,18 +204,26 @@ def save(name: str, results: Mapping[str, Any]) -> Path:
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    Console().print(f"written: {path.relative_to(ROOT)}", style="dim")
+    _console().print(f"written: {path.relative_to(ROOT)}", style="dim")
     return path
+
+
+def _console(*, stderr: bool = False) -> Any:
+    from rich.console import Console  # here: what a GPU machine measures needs torch alone
+
+    return Console(stderr=stderr)
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], about: Mapping[str, Any]) -> None:
     """Print one table, and below it the machine that it was measured on."""
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    console = Console()
+    console = _console()
     console.print(table)
     packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items() if number)
     console.print(

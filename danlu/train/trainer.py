@@ -85,8 +85,8 @@ class Trainer:
         self.reported: set[int] = set()  # steps whose evaluation is in the metrics already
         # Within, what is evaluated has statistics of batch norms that are its own (``train.precise_bn``).
         self.measured_anew: Callable[[], AbstractContextManager[Any]] = nullcontext
-        self.own = any(callback.ends for callback in own)  # the user's, that may end the run
         self.callbacks = standard(self, own)
+        self.own = any(callback.ends for callback in own)  # the user's, that may end the run
         self.saver = Saver(self)
 
     # ---------------------------------------------------------------- the loop

@@ -6,6 +6,8 @@ ideas, sources, commands.
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +95,9 @@ def _names() -> Iterator[str]:
         yield from (idea.name, idea.source or "")
     yield from (*(law.target for law in LAWS.values()), "accuracy", "ln loss", "ln n")
     yield from ("clusters-ignored", "on-nano")
+    # What ``doctor`` finds missing where not every extra is installed.
+    yield "pip install"
+    yield from (re.split(r"[^\w-]", one)[0] for one in importlib.metadata.requires("danlu") or ())
 
 
 NAMES = [name for name in dict.fromkeys(_names()) if len(name) > 2]

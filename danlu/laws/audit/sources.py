@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from danlu.laws.audit.groups import EXACT
 from danlu.laws.audit.parts import two_parts
 from danlu.laws.base import Array
 from danlu.laws.fit import Fit
@@ -177,7 +178,7 @@ def _two(fit: Fit) -> Sources | None:
     """Whether residuals fall in two parts: the split with the least variance within (Otsu 1979)."""
     r = np.sort(fit.residuals)
     n, k = len(r), np.arange(1, len(r))
-    if n < 20 or np.var(r) == 0:
+    if n < 20 or np.median(np.abs(r)) < EXACT:
         return None
     first = np.cumsum(r)[:-1]
     between = k * (n - k) / n**2 * (first / k - (r.sum() - first) / (n - k)) ** 2
