@@ -148,7 +148,10 @@ def where(law: Law, theta: Array, places: Mapping[str, Any]) -> Points:
     if "c" in points and "n" not in points and {"n", "d"} <= set(law.columns):
         points = points.with_columns(n=_best_size(law, theta, points)).with_compute()
     if missing := [name for name in law.columns if name not in points]:
-        raise LawError(f"{law.name} predicts from {', '.join(law.columns)}; give a value of {missing[0]}")
+        raise LawError(
+            f"{law.name} predicts from {', '.join(law.columns)}; give a value of {missing[0]} "
+            f"(--at {missing[0]}=…)"
+        )
     return points
 
 

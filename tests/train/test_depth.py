@@ -44,6 +44,12 @@ def test_the_change_grows_as_the_derivations_say(seed):
         assert not any(arm.warnings for arm in arms.values())
         assert {name: arms[name].slope for name in wanted} == pytest.approx(wanted, abs=0.15)
         assert arms["as it is"].slope > (0.7 if update == "sign" else 0.4)
+    # Admin begins as a norm before each branch does, up to ω being one number for all tokens (Liu et al.
+    # 2020, arXiv:2004.08249, section 4.1: x + f(norm(x)) over its own size is norm(ω·norm(x) + f(norm(x)))).
+    before, admin = depths(words, (4, 8, 16, 32), ["admin"])
+    assert admin.slope == pytest.approx(before.slope, abs=0.15)
+    for one, other in zip(admin.found, before.found, strict=True):
+        assert 1 / 1.5 < one.change / other.change < 1.5
     (_, none) = depths(words, (4, 8, 16), ["no-residual"], step=1e-7)
     (post,) = depths([*words, "model.placement=post"], (4, 8, 16), [], step=1e-7)
     assert none.slope > 0.7 and post.slope > 0.7

@@ -219,7 +219,7 @@ def _bent(bend: Bend) -> Warned:
     low, middle, high = bend.ends
     return Warned("lack-of-fit", (
         f"the residuals depend on {bend.over} (p = {bend.p:.1g}): measured is {low:+.2%}, {middle:+.2%} and "
-        f"{high:+.2%} off predicted in its lowest tenth, the middle and the highest tenth; the law bends "
+        f"{high:+.2%} off predicted in its lowest tenth, the middle and the highest tenth; the law may bend "
         "away from the points: try another law (danlu laws compare), or leave the far end out"
     ))  # fmt: skip
 
