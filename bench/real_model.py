@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.common import machine, save
 from danlu.interop.opened import opened
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "architecture.md"
@@ -63,6 +64,7 @@ def main() -> None:
         "largest elsewhere": max(float(s[:, 1:].abs().max()) for s in streams),
     }
     print(json.dumps(said, indent=2))
+    save("real_model", {"machine": machine(), "file": words.file.name, "text": words.text.name, **said})
 
 
 if __name__ == "__main__":

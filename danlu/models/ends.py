@@ -34,11 +34,15 @@ class Reduction(NamedTuple):
         def one(some: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
             return self.of(read(some), *given)
 
-        parts = zip(
-            x.flatten(0, 1).split(self.rows),
-            *(t.flatten().split(self.rows) for t in self.beside),
-            strict=True,
+        parts = list(
+            zip(
+                x.flatten(0, 1).split(self.rows),
+                *(t.flatten().split(self.rows) for t in self.beside),
+                strict=True,
+            )
         )
+        if x.is_meta:  # without numbers one part stands for all: of a large batch there are thousands
+            parts = parts[:1]
         again = torch.is_grad_enabled()
         made = [
             checkpoint(one, *part, use_reentrant=False, preserve_rng_state=False) if again else one(*part)
