@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from danlu.cli.options import Studies, StudyName, Workers
 from danlu.cli.output import print_json, print_table, say, speak, spoken
 from danlu.cli.show import AsJson, Words
-from danlu.files.numbers import rounded
+from danlu.files.numbers import in_words, rounded
 
 if TYPE_CHECKING:
     from danlu.lab.ladder.plan import Plan
@@ -75,7 +76,7 @@ def ladder(
     )  # fmt: skip
     result = climb(
         asked, studies, name=study, dry_run=dry_run, queue_of=lambda folder: Queue(folder, workers=workers),
-        on_plan=(lambda plan: None) if as_json else _tell_plan,
+        on_plan=(lambda plan: None) if as_json else partial(_tell_plan, estimate=dry_run),
     )  # fmt: skip
     if as_json:
         print_json("ladder", result)
@@ -86,7 +87,8 @@ def ladder(
         speak(f"note: {warning}")
 
 
-def _tell_plan(plan: Plan) -> None:
+def _tell_plan(plan: Plan, estimate: bool = False) -> None:
+    """``estimate`` how long it takes where that was not measured."""
     counted = f"{plan.shapes.experiment.data.unit}s"
     rows = [("level", "layers", "width", "parameters", counted, "steps", "FLOP", "growth", "rate", "time")]
     before: dict[int, float] = {}  # FLOP of the level below
@@ -104,6 +106,10 @@ def _tell_plan(plan: Plan) -> None:
     base = plan.rungs[0].experiment.network.base_width
     under = "" if base is None else f"; rates are those of width {base}, carried by muP"
     seconds = "" if plan.seconds is None else f", about {plan.seconds:.0f} s of training"
+    if estimate and plan.seconds is None:
+        from danlu.lab.forecast import speed
+
+        seconds = f", about {in_words(plan.flops / speed())} of one core or GPU at this machine's speed now"
     speak(f"{runs} runs, {plan.seeds} of each rung: {plan.flops:.4g} FLOP{seconds}{under}")
     sys.stdout.flush()
 

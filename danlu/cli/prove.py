@@ -10,6 +10,8 @@ import typer
 
 from danlu.cli import completion
 from danlu.cli.columns import padded
+from danlu.cli.dry_run import DryRun
+from danlu.cli.dry_run import show as show_forecast
 from danlu.cli.options import Studies, Workers
 from danlu.cli.output import Force, inform, print_json, print_table, say, signed, spoken, tell
 from danlu.cli.show import AsJson
@@ -65,6 +67,7 @@ def prove(
     ledger: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the verdicts to this ledger.")
     ] = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> int:
     """Test a claim of the field by experiments.
@@ -81,6 +84,9 @@ def prove(
     chosen = book.claims(names or None)
     if listing:
         _list(chosen, as_json)
+        return 0
+    if dry_run:
+        _would_prove(chosen, everything, studies, results, workers, seeds, as_json)
         return 0
     if write is not None:
         from danlu.files.overwrite import check_output
@@ -153,6 +159,31 @@ def _prove(
         seconds = sum(result.seconds for result in found if result.name in wanted)
         inform(f"{seconds:.0f} s of active time, each run on one core")
     return found
+
+
+def _would_prove(
+    chosen: dict[str, Claim],
+    everything: bool,
+    studies: Path,
+    folder: Path | None,
+    workers: int | None,
+    seeds: int | None,
+    as_json: bool,
+) -> None:
+    from danlu.lab.claims import book, needs
+    from danlu.lab.claims.forecast import forecast
+    from danlu.lab.claims.results import FOLDER, kept
+    from danlu.lab.errors import LabError
+
+    if everything:
+        folders = [studies / FOLDER, *([folder] if folder else [])]
+        chosen = needs.due(chosen, kept(book.with_bases(chosen), *folders))
+        if not chosen:
+            raise LabError("every claim of the book that fits here has its verdict; nothing would run")
+    for name, claim in chosen.items():
+        if said := needs.lacking(name, claim):
+            raise LabError(said)
+    show_forecast("prove", forecast(chosen, seeds), workers, as_json)
 
 
 def _kept(claims: dict[str, Claim], folders: list[Path], ledger: Path | None = None) -> dict[str, Result]:

@@ -33,6 +33,14 @@ _RUNG = {"level": int, "layers": int, "width": int, "tokens": int, **_COUNTED}
 _ENDS = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
 _RANGE = {"low": float, "high": float}
 _PLAN = {"words": [str], "budget": str, "flops": float, "rungs": [_RUNG], "warnings": [str]}
+_LEAST_MOST = {"least": float, "most": float}
+_FORECAST = {
+    "dry_run": bool, "asks": str, "arms": [{"name": str, "is": str}], "seeds": [int],
+    "parts": [{"arm": str, "for": str, "runs": {"least": int, "most": int}, "steps": (int, None),
+               "flops": _NUMBER, "seconds": _NUMBER}],
+    "runs": {"least": int, "most": int}, "flops": (_LEAST_MOST, None), "seconds": _LEAST_MOST, "workers": int,
+    "notes": [str],
+}  # fmt: skip
 _KERNEL = {"layers": [int], "mixer": str, "kernel": str, "why": str}
 _ENTRY = {"id": str, "date": str, "verdict": str, "statement": str, "seeds": int}
 _SHARE = {"count": int, "of": int, "low": float, "high": float}
@@ -112,14 +120,16 @@ SCHEMAS: dict[str, Schema] = {
         "active_seconds": {...: float}, "wall_seconds": float,
         "sample": _TEXT, "sent": (dict, None),
     }),
-    "try": Schema(1, [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}]),
-    "sweep": Schema(1, {
+    "try": Schema(1, (
+        [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}], _FORECAST,
+    )),
+    "sweep": Schema(1, ({
         "study": str, "report": str, "metric": str, "unit": str, "better": str, "fields": [str], "seeds": int,
         "trials": [{"number": int, "point": dict, "words": [str], "state": str, "value": _NUMBER}],
         "best": ({"number": int, "point": dict, "words": [str], "value": _NUMBER}, None), "border": [dict],
         "warnings": [str], "importance": dict, "isolation": dict, "study_variance": (dict, None),
         "counts": {...: int}, "spent": dict,
-    }),
+    }, _FORECAST)),
     "ladder": Schema(1, (
         {
             **_PLAN, "metric": str, "unit": str, "better": str, "loss": {"name": str, "unit": str},
@@ -133,6 +143,7 @@ SCHEMAS: dict[str, Schema] = {
         [{"name": str, "verdict": str, "effect": [_ANY_NUMBER], "effects": [_ANY_NUMBER], "seeds": int,
           "runs": int, "diverged": int, "failed": [str], "claim": dict}],
         [{"name": str, "statement": str, "statement_zh": _TEXT, "source": str}],
+        _FORECAST,
     )),
     "ledger": Schema(2, (
         [{"id": str, "reasons": [str]}],

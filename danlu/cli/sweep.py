@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.columns import padded
+from danlu.cli.dry_run import DryRun
+from danlu.cli.dry_run import show as show_forecast
 from danlu.cli.options import Studies, StudyName, Workers
 from danlu.cli.output import print_json, print_table, say, short, speak, spoken
 from danlu.cli.show import AsJson
@@ -50,6 +52,7 @@ def sweep(
     study: StudyName = None,
     workers: Workers = None,
     retry: Annotated[bool, typer.Option("--retry", help="Run failed runs again.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Run an experiment at many points of a space.
@@ -58,6 +61,12 @@ def sweep(
 
     Example: danlu sweep nano lr=1e-3..1e-1/2 layers=2,3
     """
+    if dry_run:
+        from danlu.lab.sweep.asked import ask, forecast
+
+        asked = ask(words or [], seeds=seeds, trials=trials, sampler=sampler, halving=halving, metric=metric)
+        show_forecast("sweep", forecast(asked), workers, as_json)
+        return
     from danlu.lab.queue import Queue
     from danlu.lab.queue.executors import cores
     from danlu.lab.sweep import sweep as carry_out

@@ -9,6 +9,8 @@ import typer
 
 from danlu.cli import completion
 from danlu.cli.drawn import FigureFile, check_figure, save
+from danlu.cli.dry_run import DryRun
+from danlu.cli.dry_run import show as show_forecast
 from danlu.cli.options import Ledger, Studies, Workers
 from danlu.cli.output import print_json, print_table, say, speak, spoken
 from danlu.cli.show import AsJson
@@ -78,6 +80,7 @@ def try_(
     workers: Workers = None,
     ledger: Ledger = Path("ledger.yaml"),
     figure: FigureFile = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Test whether an idea helps.
@@ -92,7 +95,7 @@ def try_(
     """
     check_figure(figure, force=False)
     if across_scale:
-        _across(context, tuple(ideas), rungs, seeds, studies, workers, ledger, figure, as_json)
+        _across(context, tuple(ideas), rungs, seeds, studies, workers, ledger, figure, dry_run, as_json)
         return
     if rungs is not None:
         from danlu.spec.errors import SpecError
@@ -101,6 +104,11 @@ def try_(
     from danlu.lab.trial import Question, try_ideas
 
     question = Question(tuple(ideas), on, seeds, budget, None if tune == "none" else tune, stop_early)
+    if dry_run:
+        from danlu.lab.trial.forecast import forecast
+
+        show_forecast("try", forecast(question), workers, as_json)
+        return
     answer = try_ideas(question, studies, workers=workers, book=ledger)
     from danlu.files.write import write_atomically
     from danlu.lab.trial.report import figure as main_figure
@@ -132,6 +140,7 @@ def _across(
     workers: int | None,
     ledger: Path,
     figure: Path | None,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     if figure is not None and len(ideas) > 1:
@@ -146,6 +155,11 @@ def _across(
     from danlu.lab.across import Question, try_across
 
     question = Question(ideas, context.params["on"], 4 if rungs is None else rungs, seeds)
+    if dry_run:
+        from danlu.lab.across.forecast import forecast
+
+        show_forecast("try", forecast(question), workers, as_json)
+        return
     answer = try_across(question, studies, workers=workers, book=ledger)
     from danlu.files.write import write_atomically
     from danlu.lab.across.report import figure as main_figure

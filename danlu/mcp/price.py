@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import singledispatch
 
-from danlu import spec
+from danlu.lab.forecast import Forecast
 from danlu.mcp.inside import Refused, check_values
 from danlu.mcp.questions import AcrossScale, Asked, Ladder, Laws, Sweep, Try
-
-CORNERS = 8  # points of a space that are counted; the dearest stands for all
 
 
 @dataclass(frozen=True)
@@ -35,67 +33,35 @@ def _(question: Laws) -> Price:
 @price.register
 def _(question: Try) -> Price:
     from danlu.lab import trial
-    from danlu.lab.budget import SHORT, Budget, bounded, flops
-    from danlu.lab.statistics.optimum import BEYOND
-    from danlu.lab.statistics.search import EXTENSIONS
-    from danlu.lab.trial.arms import is_of_rates, read_sides
-    from danlu.lab.tuning import Grid
+    from danlu.lab.trial.forecast import forecast
+    from danlu.lab.trial.study import read
 
     tune = None if question.tune == "none" else question.tune
     asked = trial.Question(
         question.ideas, question.on, question.seeds, question.budget, tune, question.stop_early
     )
-    asked.check()
-    baseline, variants = read_sides(asked.on, asked.ideas)
+    _, baseline, variants, _ = read(asked)
     for experiment in (baseline, *variants.values()):
         check_values(experiment.model_dump(mode="json"))
-    budget = Budget.parse(asked.budget) if asked.budget else Budget.of(baseline)
-    grid = Grid()
-    of_rates = all(is_of_rates(baseline, variant) for variant in variants.values())
-    rates = 0 if of_rates or not tune else (grid.points + BEYOND * EXTENSIONS) * grid.seeds
-    each = rates + question.seeds
-    # one that measures the speed; two further lengths of an idea, of equal FLOPs and of equal time
-    runs = 1 + each + len(variants) * (each + 2 * question.seeds)
-    if budget.unit == "seconds":
-        return Price(runs, None, "its runs are bounded by seconds; give budget in steps, tokens or FLOPs")
-    steps = budget.steps(baseline)
-    one, *others = (flops(bounded(experiment, steps)) for experiment in (baseline, *variants.values()))
-    of_ideas = sum((each + question.seeds) * other + question.seeds * one for other in others)
-    return Price(runs, flops(bounded(baseline, SHORT)) + each * one + of_ideas)
+    return _of(forecast(asked))
 
 
 @price.register
 def _(question: AcrossScale) -> Price:
     from danlu.lab.across import Question
-    from danlu.lab.across.rates import BESIDE
-    from danlu.lab.across.rungs import rungs
-    from danlu.lab.budget import SHORT, bounded, flops
-    from danlu.lab.statistics.optimum import BEYOND
-    from danlu.lab.statistics.search import EXTENSIONS
-    from danlu.lab.trial.arms import not_of_rates, read_sides
-    from danlu.lab.tuning import Grid
+    from danlu.lab.across.forecast import forecast
+    from danlu.lab.trial.arms import read_sides
 
     asked = Question(question.ideas, question.on, question.rungs, question.seeds)
     baseline, variants = read_sides(asked.on, asked.ideas)
     for experiment in (baseline, *variants.values()):
         check_values(experiment.model_dump(mode="json"))
-    not_of_rates(baseline, variants)
-    grid, sides, runs, total = Grid(), 1 + len(variants), 0, 0.0
-    cost = [flops(bounded(one, SHORT)) for one in (baseline, *variants.values())]
-    ratio = max(cost) / cost[0]
-    for rung in rungs(baseline, question.rungs):
-        rates = len(BESIDE) if rung.level else (grid.points + BEYOND * EXTENSIONS) * grid.seeds
-        count = sides * (rates + rung.pairs(question.seeds))
-        runs += 1 + count  # one that measures the pace
-        total += flops(bounded(rung.baseline, SHORT)) + count * ratio * rung.flops
-    return Price(runs, total)
+    return _of(forecast(asked))
 
 
 @price.register
 def _(question: Sweep) -> Price:
-    from itertools import islice
-
-    from danlu.lab.budget import flops
+    from danlu.lab.sweep.asked import COUNTED, ask, forecast
     from danlu.lab.sweep.space import Space
 
     space = Space.read(question.experiment)
@@ -103,15 +69,15 @@ def _(question: Sweep) -> Price:
         raise Refused(
             "train.seed is a dimension of the space, and the best of several seeds is luck; give seeds = 3"
         )
-    points = question.trials or space.size
-    if points == float("inf"):
+    if question.trials is None and space.size == float("inf"):
         raise Refused("the space has ranges, and so no end; say how many trials")
-    corners = list(islice(space.corners(), CORNERS))
-    experiments = [space.experiment(point) for point in corners]
-    for experiment in experiments:
-        check_values(experiment.model_dump(mode="json"))
-    runs = int(points) * question.seeds
-    return Price(runs, runs * max(map(flops, map(_in_steps, experiments))))
+    for point in space.corners()[:COUNTED]:
+        check_values(space.experiment(point).model_dump(mode="json"))
+    asked = ask(
+        question.experiment, seeds=question.seeds, trials=question.trials, sampler=question.sampler,
+        halving=question.halving, metric=question.metric,
+    )  # fmt: skip
+    return _of(forecast(asked))
 
 
 @price.register
@@ -132,8 +98,11 @@ def _(question: Ladder) -> Price:
     return Price(len(plan["rungs"]) * question.seeds, float(plan["flops"]))
 
 
-def _in_steps(experiment: spec.Experiment) -> spec.Experiment:
-    """Bounded by updates, as what is counted must be."""
-    from danlu.lab.budget import Budget, bounded
-
-    return bounded(experiment, Budget.of(experiment).steps(experiment))
+def _of(forecast: Forecast) -> Price:
+    """The most that it may come to."""
+    if forecast.flops is None:
+        return Price(
+            forecast.counts[1], None,
+            "its runs are bounded by seconds; give budget in steps, tokens or FLOPs",
+        )  # fmt: skip
+    return Price(forecast.counts[1], forecast.flops[1])

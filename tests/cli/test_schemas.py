@@ -26,10 +26,13 @@ from tests.fuzz import world
 COMMANDS = """
 train base.yaml --run made
 try optimizer.lr=0.01 --on base.yaml --seeds 2
+try optimizer.lr=0.01 --on base.yaml --dry-run
 sweep base.yaml optimizer.lr=0.01,0.02
+sweep base.yaml optimizer.lr=0.01,0.02 --dry-run
 ladder base.yaml --budget 6e9flop --rungs 3 --tokens-per-parameter 1
 ladder base.yaml --budget 6e9flop --rungs 3 --tokens-per-parameter 1 --dry-run
 prove claim.yaml
+prove claim.yaml --dry-run
 prove --list
 ledger
 ledger show optimizer

@@ -9,10 +9,10 @@ where it has no chance left to be shown better (a gate), unless all rungs are as
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from danlu import spec
 from danlu.files.json import read_object, write_json
@@ -25,6 +25,7 @@ from danlu.lab.across.rungs import GROWTH, MOST, Rung, rungs
 from danlu.lab.budget import MEASURING, measure_pace
 from danlu.lab.budget import flops as flops_of
 from danlu.lab.errors import LabError
+from danlu.lab.forecast import AROUND
 from danlu.lab.limits import SEEDS, within
 from danlu.lab.queue import Outcome, Queue
 from danlu.lab.queue.executors import cores
@@ -37,11 +38,12 @@ from danlu.lab.statistics.shrink import shrink, spread_of_ideas
 from danlu.lab.study import STUDIES, Study, folder_name
 from danlu.lab.trial import timing
 from danlu.lab.trial.arms import Idea, not_of_rates, read_sides
-from danlu.lab.trial.cost import AROUND, Cost, on_cores
+from danlu.lab.trial.cost import Cost, on_cores
 from danlu.lab.trial.kept import keep
 from danlu.lab.trial.question import PAIRS, bed_of, label, plain
 from danlu.lab.trial.sides import Runs, Side
 from danlu.lab.trial.timing import TIMING, Ratio
+from danlu.spec.metrics import Metric
 
 MEMORY = "times.json"  # ratios of seconds, by what they hold for
 REMEMBERED: dict[Any, Any] = {...: {"value": [float, float, float], "why": str}}
@@ -82,13 +84,7 @@ def try_across(
 
     Raises ``LabError``, ``SpecError``, ``DataError`` with one sentence, before anything runs where it can be
     known."""
-    within("--seeds", question.seeds, SEEDS, least=2)
-    baseline, variants = read_sides(question.on, question.ideas)
-    not_of_rates(baseline, variants)
-    planned = rungs(baseline, question.rungs)
-    for rung in planned:
-        for idea in variants:
-            rung.variant(idea.words)
+    baseline, variants, planned = read(question)
     asked = {"verb": "try", "across_scale": True, "ideas": list(question.ideas), "on": question.on}
     study = Study.open(studies, question.name, asked)
     if book is not None:
@@ -106,6 +102,34 @@ def try_across(
                 runs = [outcome.folder for outcome in climb.ended(one.idea)]
                 books.record(one, question.on, study, runs, book)
     return answer
+
+
+class Read(NamedTuple):
+    """A question's two sides at the first size, and all sizes."""
+
+    baseline: spec.Experiment
+    variants: dict[Idea, spec.Experiment]
+    rungs: list[Rung]
+
+
+def read(question: Question) -> Read:
+    """Raises ``LabError`` or ``SpecError`` with one sentence for what cannot be asked."""
+    within("--seeds", question.seeds, SEEDS, least=2)
+    baseline, variants = read_sides(question.on, question.ideas)
+    not_of_rates(baseline, variants)
+    planned = rungs(baseline, question.rungs)
+    for rung in planned:
+        for idea in variants:
+            rung.variant(idea.words)
+    return Read(baseline, variants, planned)
+
+
+def asks(question: Question, ideas: Iterable[str], metric: Metric) -> str:
+    """The question itself."""
+    return (
+        f"how much compute is {' or '.join(ideas)} worth, over sizes of {question.on}? by "
+        f"held-out {metric.words}, {metric.better} is better"
+    )
 
 
 class Climb:
@@ -131,11 +155,8 @@ class Climb:
 
     def begin(self, workers: int) -> None:
         """Say what is asked, and how long it takes where no idea ends early."""
-        say, metric = self.runs.queue.say, self.metric
-        say(
-            f"how much compute is {' or '.join(self._names)} worth, over sizes of {self.question.on}? by "
-            f"held-out {metric.words}, {metric.better} is better"
-        )
+        say = self.runs.queue.say
+        say(asks(self.question, self._names, self.metric))
         runs = [self._runs(rung) for rung in self.planned]
         sizes = ", ".join(f"{rung.parameters:,}" for rung in self.planned)
         say(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import fmean
@@ -13,9 +13,9 @@ from danlu.lab.errors import LabError
 from danlu.lab.measures import Measure, value
 from danlu.lab.queue import Job, Outcome
 from danlu.lab.queue.job import failed_outcome, failure, outcome
-from danlu.lab.sweep.space import Point, Space, said
+from danlu.lab.sweep.experiments import Experiments
+from danlu.lab.sweep.space import Space, said
 from danlu.lab.sweep.trials import Entry, Spent, State, Trial
-from danlu.spec import Experiment
 from danlu.train import metrics
 from danlu.train.folder import RunFolder
 
@@ -38,38 +38,21 @@ class Carrier:
     ``retry``: runs that failed before are tried again; else they count as failed.
     """
 
-    def __init__(self, space: Space, queue: Queue, *, seeds: int, measure: Measure, retry: bool) -> None:
-        self.space, self.metric = space, measure.metric
+    def __init__(
+        self, experiments: Experiments, queue: Queue, *, seeds: int, measure: Measure, retry: bool
+    ) -> None:
+        self.space, self.metric = experiments.space, measure.metric
         self._queue, self._seeds, self._retry = queue, seeds, retry
         self._measures = () if measure.reads else (measure.name,)
-        self._experiments: dict[tuple[str, int | None], Experiment] = {}
+        self._experiments = experiments
         self._jobs: dict[int, list[Job]] = {}  # of an entry, by its number: a job's hash takes a while
         self._ended: dict[str, Outcome] = {}  # by the experiment's hash
         self._submitted: set[str] = set()
 
-    def check(self, points: Iterable[Point], steps: int | None = None) -> None:
-        """Raises LabError, before anything runs, where a point is no experiment (of ``steps`` updates), or
-        where two points are scored by different metrics."""
-        metrics = {said(point): self._experiment(point, steps).objective.metrics[0] for point in points}
-        if len(set(metrics.values())) > 1:
-            (here, one), *others = metrics.items()
-            there, other = next((place, found) for place, found in others if found != one)
-            raise LabError(
-                f"{here} is scored by {one.name}, {there} by {other.name}; sweep over one of the two"
-            )
-
-    def steps(self, points: Iterable[Point]) -> int:
-        """The updates that a run takes at each of these. Raises LabError where they are not the same."""
-        found = {self._experiment(point).train.steps for point in points}
-        steps = found.pop() if len(found) == 1 else None
-        if steps is None:
-            raise LabError("rungs are counted in train.steps; set it, the same for all points, to halve")
-        return steps
-
     def jobs(self, entry: Entry) -> list[Job]:
         """The runs of an entry, one a seed, the seeds counted up from that of the experiment."""
         if entry.number not in self._jobs:
-            found = self._experiment(entry.point, entry.steps)
+            found = self._experiments(entry.point, entry.steps)
             name = f"{_base(self.space)} {said(entry.point)}"
             seeds = range(found.train.seed, found.train.seed + self._seeds)
             self._jobs[entry.number] = [Job(found.seeded(seed), self._measures, name) for seed in seeds]
@@ -113,12 +96,6 @@ class Carrier:
         for entry in entries:
             self.submit(entry)
         return [self.wait(entry) for entry in entries]
-
-    def _experiment(self, point: Point, steps: int | None = None) -> Experiment:
-        key = said(point), steps
-        if key not in self._experiments:
-            self._experiments[key] = self.space.experiment(point, steps)
-        return self._experiments[key]
 
     def _trial(self, entry: Entry, outcomes: Sequence[Outcome]) -> Trial:
         found = [value(one, self.metric.name) for one in outcomes if one.error is None]

@@ -10,16 +10,14 @@ from typing import Any
 
 from danlu.files.write import write_atomically
 from danlu.lab import evidence
-from danlu.lab.errors import LabError
-from danlu.lab.limits import POINTS, SEEDS, within
-from danlu.lab.measures import measure
 from danlu.lab.study import STUDIES, Study
 from danlu.lab.sweep import halving as halves
 from danlu.lab.sweep.analysis import border, isolation, study_variance
+from danlu.lab.sweep.asked import ask
 from danlu.lab.sweep.carry import Carrier, Queue
 from danlu.lab.sweep.importance import importance
 from danlu.lab.sweep.report import html
-from danlu.lab.sweep.search import Proposals, check_sampler, search
+from danlu.lab.sweep.search import Proposals, search
 from danlu.lab.sweep.space import Point, Space
 from danlu.lab.sweep.trials import STATES, Record, Spent, Trial, best_of, longest, most_at_once
 from danlu.lab.yardstick import why_apart
@@ -48,26 +46,10 @@ def sweep(
     there; they are not made again. Raises ``LabError`` before anything runs where the words span nothing, a
     point is no experiment, or the folder holds a study of another space.
     """
-    check_sampler(sampler)
-    space = Space.read(words)
-    if seeds > 1 and "train.seed" in space.names:
-        raise LabError("train.seed is a dimension of the space; leave --seeds out")
-    if trials is None and sampler != "random":
-        raise LabError(f"--sampler {sampler} needs to know how many trials: --trials 30")
-    if halving and sampler != "random":
-        raise LabError(f"--halving starts from a grid or from random trials; leave --sampler {sampler} out")
-    within("--seeds", seeds, SEEDS)
-    by = sampler if trials is not None else "grid"
-    if trials is not None or space.size < math.inf:
-        within("the number of trials", space.size if trials is None else trials, POINTS)
-    points = space.grid() if by == "grid" else space.drawn(trials or 0) if by == "random" else space.corners()
-    metrics = space.experiment(points[0]).objective.metrics
-    measured = measure(metric or metrics[0].name, metrics)
-    carrier = Carrier(space, queue, seeds=seeds, measure=measured, retry=retry)
-    carrier.check(points)
-    rungs = halves.plan(len(points), carrier.steps(points)) if halving else []
-    if halving:
-        carrier.check(points, rungs[0].steps)
+    asked_for = ask(words, seeds=seeds, trials=trials, sampler=sampler, halving=halving, metric=metric)
+    space, points, by = asked_for.space, asked_for.points, asked_for.by
+    measured, rungs = asked_for.measured, asked_for.rungs
+    carrier = Carrier(asked_for.experiments, queue, seeds=seeds, measure=measured, retry=retry)
 
     study = Study.open(studies, name or _name(space), _asked(space))
     with queue.alone(study.path):

@@ -9,13 +9,13 @@ from typing import Any
 
 from danlu.files.numbers import in_words, power
 from danlu.lab.errors import LabError
+from danlu.lab.forecast import AROUND
 from danlu.lab.queue import Outcome
 from danlu.lab.trial.question import Question
 from danlu.lab.trial.timing import TIMING
 from danlu.lab.tuning import FIRST_SEED, Grid
 
 YEAR = 365 * 86400  # seconds
-AROUND = 1.15  # what a run costs beyond its updates: evaluation, looking inside, beginning
 
 
 @dataclass(frozen=True)

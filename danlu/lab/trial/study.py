@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from danlu import spec
 from danlu.files.json import read_object, write_json
@@ -34,6 +34,7 @@ from danlu.lab.why import Why, why
 from danlu.spec.metrics import Metric
 
 RATE = "optimizer.lr"
+FIRST_LOOK = 2  # pairs before the first look of a study that may stop early
 REMEMBERED = {
     "steps": (int, None), "seconds_per_step": (float, None), "looks": ([int], None),
     "ratios": ({...: {...: {"value": [float, float, float], "why": str}}}, None),
@@ -54,11 +55,7 @@ def try_ideas(
 
     Raises ``LabError``, ``SpecError``, ``DataError`` with one sentence, before anything runs where it can be
     known."""
-    question.check()
-    baseline, variants = read_sides(question.on, question.ideas)
-    of_rates = {idea.name for idea, variant in variants.items() if is_of_rates(baseline, variant)}
-    if of_rates and question.tune:
-        question = _untuned(question, of_rates, len(variants))
+    question, baseline, variants, of_rates = read(question)
     asked = {key: value for key, value in asdict(question).items() if key != "seeds"}
     study = Study.open(studies, question.name, {"verb": "try", **asked, "ideas": list(question.ideas)})
     with Queue(studies, workers=workers, show=show) as queue:
@@ -75,6 +72,25 @@ def try_ideas(
     if book is not None:
         record(answer, book, baseline, variants)
     return answer
+
+
+class Read(NamedTuple):
+    """A question as it is carried out, its two sides, and the ideas that set nothing but a rate."""
+
+    question: Question
+    baseline: spec.Experiment
+    variants: dict[Idea, spec.Experiment]
+    of_rates: set[str]
+
+
+def read(question: Question) -> Read:
+    """Raises ``LabError`` or ``SpecError`` with one sentence for what cannot be asked."""
+    question.check()
+    baseline, variants = read_sides(question.on, question.ideas)
+    of_rates = {idea.name for idea, variant in variants.items() if is_of_rates(baseline, variant)}
+    if of_rates and question.tune:
+        question = _untuned(question, of_rates, len(variants))
+    return Read(question, baseline, variants, of_rates)
 
 
 def _untuned(question: Question, of_rates: set[str], ideas: int) -> Question:
@@ -251,8 +267,8 @@ class _Trial:
         return seeds
 
     def _looks(self, seeds: Sequence[int]) -> Iterator[list[int]]:
-        """The seeds between one look and the next: all at once, or two and then one by one."""
-        first = 2 if self.question.stop_early else len(seeds)
+        """The seeds between one look and the next: all at once, or the first and then one by one."""
+        first = FIRST_LOOK if self.question.stop_early else len(seeds)
         yield list(seeds[:first])
         yield from ([seed] for seed in seeds[first:])
 

@@ -22,13 +22,18 @@ from danlu.spec.words import resolve, split
 FEW = 40  # seeds: more are not proposed
 
 
+def asks(question: Question, ideas: Sequence[Idea], metric: Metric) -> str:
+    """The question itself."""
+    names = " or ".join(idea.name for idea in ideas)
+    return f"is {names} better than {question.on}? by held-out {metric.words}, {metric.better} is better"
+
+
 def asked(question: Question, ideas: Sequence[Idea], metric: Metric) -> list[str]:
     """What is said before anything runs."""
-    names = " or ".join(idea.name for idea in ideas)
     rates, pairs, further = planned(question)
     tuning = f"{rates} to find the best rate of each side, " if rates else ""
     return [
-        f"is {names} better than {question.on}? by held-out {metric.words}, {metric.better} is better",
+        asks(question, ideas, metric),
         f"{rates + pairs} runs: {tuning}{pairs} in pairs of the same seed; up to {further} more where an "
         "update of the idea costs more or less",
         *(["one pair has no interval, and so no verdict: --seeds 3 or more"] if question.seeds == 1 else []),

@@ -1,0 +1,47 @@
+"""What a study over sizes will run, counted before anything runs."""
+
+from __future__ import annotations
+
+from danlu.lab.across.rates import BESIDE, GRID
+from danlu.lab.across.study import Question, asks, bounded, read
+from danlu.lab.forecast import Alike, Forecast, differing
+from danlu.lab.statistics.optimum import BEYOND
+from danlu.lab.statistics.search import EXTENSIONS
+from danlu.lab.trial.forecast import RATE
+from danlu.lab.tuning import tunable
+
+GATED = 2  # rungs that every idea runs; whether it goes on is seen after these
+
+
+def forecast(question: Question) -> Forecast:
+    """Of ``try_across``. Raises what that raises before anything runs."""
+    baseline, variants, rungs = read(question)
+    runs = []
+    for rung in rungs:
+        pairs = rung.pairs(question.seeds)
+        sides = {"": rung.baseline, **{idea.name: rung.variant(idea.words) for idea in variants}}
+        size = f"{rung.parameters:,} parameters"
+        runs.append(Alike.measuring(f"{question.on}, {size}", rung.baseline))
+        for name, side in sides.items():
+            arm = f"{name or question.on}, {size}"
+            least = 1 if rung.level < GATED or not question.gates else 0
+            if tunable(side, GRID.field):
+                first = GRID.points * GRID.seeds
+                trials = (
+                    (len(BESIDE),) * 2 if rung.level else (first, first + BEYOND * EXTENSIONS * GRID.seeds)
+                )
+                runs.append(Alike.of(arm, RATE, side, rung.updates, least * trials[0], trials[1]))
+            runs.append(Alike.of(arm, "pairs of runs", bounded(side), rung.updates, least * pairs, pairs))
+    return Forecast(
+        asks=asks(question, [idea.name for idea in variants], baseline.objective.metrics[0]),
+        arms=[
+            (question.on, "the baseline"),
+            *((idea.name, differing(baseline, variant)) for idea, variant in variants.items()),
+        ],
+        runs=runs,
+        seeds=range(baseline.train.seed, baseline.train.seed + question.seeds),
+        notes=[
+            "an idea that has no chance left ends before the largest sizes",
+            "a size where the best rate is more than twice off is tuned anew, as the first one is",
+        ],
+    )

@@ -1,0 +1,50 @@
+"""What the test of claims will run, counted before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from danlu.lab.claims import experiment
+from danlu.lab.claims.claim import Claim
+from danlu.lab.claims.premises import Again
+from danlu.lab.forecast import Alike, Forecast
+from danlu.lab.statistics.optimum import BEYOND
+from danlu.lab.statistics.search import EXTENSIONS
+
+NOTES = (
+    "a claim ends early where a premise fails, and equal runs are made once",
+    "a claim whose margin is a share of compute takes runs of half the updates besides",
+)
+
+
+def forecast(claims: Mapping[str, Claim], seeds: int | None = None) -> Forecast:
+    """Of ``proof.prove``; ``seeds`` in place of each claim's own. Raises LabError where a claim cannot be
+    run."""
+    arms, runs, most = [], list[Alike](), 0
+    for name, claim in claims.items():
+        experiment.check(claim, seeds)
+        count = claim.seeds if seeds is None else seeds
+        most = max(most, count)
+        of = f"{name}: " if len(claims) > 1 else ""
+        for arm in claim.arms:
+            arms.append((f"{of}{arm}", experiment.typed(claim, arm)))
+            each = [experiment.experiment(claim, arm, point) for point in experiment.points(claim)]
+            if claim.tune is not None and arm in claim.tuned:
+                first = claim.tune.points * claim.tune.seeds
+                further = BEYOND * EXTENSIONS * claim.tune.seeds
+                what = f"the best {claim.tune.field}"
+                runs.append(
+                    Alike.of(f"{of}{arm}", what, each[0], each[0].train.steps or 1, first, first + further)
+                )
+            again = sum(isinstance(premise, Again) and premise.again == arm for premise in claim.premises)
+            for point, made in zip(experiment.points(claim), each, strict=True):
+                at = "the comparison" if point is None else f"{claim.field} = {point}"
+                least, all_of = count, count * (1 + again)
+                runs.append(Alike.of(f"{of}{arm}", at, made, made.train.steps or 1, least, all_of))
+    return Forecast(
+        asks=next(iter(claims.values())).statement if len(claims) == 1 else f"do {len(claims)} claims hold?",
+        arms=arms,
+        runs=runs,
+        seeds=range(most),
+        notes=NOTES,
+    )
