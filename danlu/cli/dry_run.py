@@ -18,8 +18,9 @@ DryRun = Annotated[
 ]
 
 
-def show(verb: str, forecast: Forecast, workers: int | None, as_json: bool) -> None:
-    """The forecast as the JSON of ``verb``, or as tables."""
+def show(forecast: Forecast, workers: int | None, as_json: bool, asks: str | None = None) -> None:
+    """The forecast as JSON, or as tables; ``asks``: the question in the language of who asks, where danlu has
+    it."""
     from functools import cache
 
     from danlu.lab.forecast import speed
@@ -27,18 +28,21 @@ def show(verb: str, forecast: Forecast, workers: int | None, as_json: bool) -> N
 
     at_once, known = workers or cores(), cache(speed)
     if as_json:
-        print_json(verb, forecast.json(at_once, known))
+        print_json("dry-run", forecast.json(at_once, known))
         return
-    speak(forecast.asks)
+    say(asks) if asks is not None else speak(forecast.asks)
     print_table(spoken(forecast.arms, names=(0,)), indent="  ", shorten=(1,))
     say()
-    rows = [("runs", "of", "for", "steps", "FLOPs of each")]
+    rows = [("runs", "arm", "what for", "steps", "FLOPs of each")]
     for one in forecast.runs:
         count = f"{one.least}" if one.least == one.most else f"{one.least} to {one.most}"
         steps = "" if one.steps is None else f"{one.steps:,}"
         each = "" if one.flops is None else power(f"{one.flops:.2g}")
         rows.append((count, one.arm, one.what, steps, each))
-    print_table(spoken(rows, names=(1,)), shorten=(1,), drop=(3,))
+    told = spoken(rows, names=(1,))
+    if not any(one.arm for one in forecast.runs):
+        told = [[count, *more] for count, _, *more in told]
+    print_table(told)
     say()
     if len(forecast.seeds) > 1:
         speak(f"seeds of what is compared: {forecast.seeds[0]} to {forecast.seeds[-1]}")

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu import __version__
-from danlu.cli import completion, show
+from danlu.cli import completion, show, wrong
 from danlu.cli.agents import agents
 from danlu.cli.curvature import curvature
 from danlu.cli.depth import depth
@@ -170,7 +170,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         tell("danlu: interrupted")
         return 130
     except Exception as error:
-        sentences = _sentences(error)
+        sentences = _sentences(error, sys.argv[1:] if arguments is None else arguments)
         if sentences is None:
             raise
         for sentence in filter(None, sentences.split("\n")):  # one told elsewhere is empty
@@ -178,11 +178,13 @@ def _run(arguments: Sequence[str] | None) -> int:
         return int(getattr(error, "exit_code", 2))
 
 
-def _sentences(error: Exception) -> str | None:
+def _sentences(error: Exception, arguments: Sequence[str]) -> str | None:
     """What to tell the person, or None if the error is a defect of ours."""
-    if hasattr(error, "format_message"):  # typer's: an option or a verb that does not exist
-        verb = getattr(getattr(error, "ctx", None), "command_path", "danlu")
-        said = error.format_message()
+    if hasattr(error, "format_message"):  # typer's: an option or a verb that does not exist, a wrong number
+        said = wrong.sentence(error)
+        verb = getattr(getattr(error, "ctx", None), "command_path", None)
+        if verb is None:
+            verb = " ".join(["danlu", *wrong.verb_of(arguments)])
         for one in laws.registered_commands if verb == "danlu" else ():
             if one.callback is not None and said == f"No such command '{one.callback.__name__}'.":
                 return f"{said} Did you mean danlu laws {one.callback.__name__}? (see danlu laws --help)"

@@ -170,10 +170,12 @@ def _would_prove(
     seeds: int | None,
     as_json: bool,
 ) -> None:
+    from danlu.draw.language import language
     from danlu.lab.claims import book, needs
     from danlu.lab.claims.forecast import forecast
     from danlu.lab.claims.results import FOLDER, kept
     from danlu.lab.errors import LabError
+    from danlu.spec.translated import statement
 
     if everything:
         folders = [studies / FOLDER, *([folder] if folder else [])]
@@ -183,7 +185,11 @@ def _would_prove(
     for name, claim in chosen.items():
         if said := needs.lacking(name, claim):
             raise LabError(said)
-    show_forecast("prove", forecast(chosen, seeds), workers, as_json)
+    asks = None
+    if len(chosen) == 1:
+        ((name, claim),) = chosen.items()
+        asks = statement("claims", name, claim.statement, language())
+    show_forecast(forecast(chosen, seeds), workers, as_json, asks)
 
 
 def _kept(claims: dict[str, Claim], folders: list[Path], ledger: Path | None = None) -> dict[str, Result]:

@@ -1,8 +1,9 @@
 """What ``--json`` prints, verb by verb: a version, and what is in it.
 
 The version of a verb counts up when something that was there goes, or means something else. What is added
-beside it changes no version, and is none of the shape's business (``danlu.files.json.misfit``). Every object
-that is printed says which it is, ``schema``, of a list each item (``danlu.cli.output.signed``).
+beside it changes no version, and is none of the shape's business (``danlu.files.json.misfit``). What several
+verbs print alike has a name of its own. Every object that is printed says which it is, ``schema``, of a list
+each item (``danlu.cli.output.signed``).
 """
 
 from __future__ import annotations
@@ -34,13 +35,6 @@ _ENDS = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
 _RANGE = {"low": float, "high": float}
 _PLAN = {"words": [str], "budget": str, "flops": float, "rungs": [_RUNG], "warnings": [str]}
 _LEAST_MOST = {"least": float, "most": float}
-_FORECAST = {
-    "dry_run": bool, "asks": str, "arms": [{"name": str, "is": str}], "seeds": [int],
-    "parts": [{"arm": str, "for": str, "runs": {"least": int, "most": int}, "steps": (int, None),
-               "flops": _NUMBER, "seconds": _NUMBER}],
-    "runs": {"least": int, "most": int}, "flops": (_LEAST_MOST, None), "seconds": _LEAST_MOST, "workers": int,
-    "notes": [str],
-}  # fmt: skip
 _KERNEL = {"layers": [int], "mixer": str, "kernel": str, "why": str}
 _ENTRY = {"id": str, "date": str, "verdict": str, "statement": str, "seeds": int}
 _SHARE = {"count": int, "of": int, "low": float, "high": float}
@@ -120,16 +114,21 @@ SCHEMAS: dict[str, Schema] = {
         "active_seconds": {...: float}, "wall_seconds": float,
         "sample": _TEXT, "sent": (dict, None),
     }),
-    "try": Schema(1, (
-        [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}], _FORECAST,
-    )),
-    "sweep": Schema(1, ({
+    "try": Schema(1, [{"idea": str, "metric": str, "unit": str, "better": str, "verdict": str}]),
+    "dry-run": Schema(1, {  # of try, sweep and prove
+        "asks": str, "arms": [{"name": str, "is": str}], "seeds": [int],
+        "parts": [{"arm": str, "for": str, "runs": {"least": int, "most": int}, "steps": (int, None),
+                   "flops": _NUMBER, "seconds": _NUMBER}],
+        "runs": {"least": int, "most": int}, "flops": (_LEAST_MOST, None), "seconds": _LEAST_MOST,
+        "workers": int, "notes": [str],
+    }),
+    "sweep": Schema(1, {
         "study": str, "report": str, "metric": str, "unit": str, "better": str, "fields": [str], "seeds": int,
         "trials": [{"number": int, "point": dict, "words": [str], "state": str, "value": _NUMBER}],
         "best": ({"number": int, "point": dict, "words": [str], "value": _NUMBER}, None), "border": [dict],
         "warnings": [str], "importance": dict, "isolation": dict, "study_variance": (dict, None),
         "counts": {...: int}, "spent": dict,
-    }, _FORECAST)),
+    }),
     "ladder": Schema(1, (
         {
             **_PLAN, "metric": str, "unit": str, "better": str, "loss": {"name": str, "unit": str},
@@ -143,7 +142,6 @@ SCHEMAS: dict[str, Schema] = {
         [{"name": str, "verdict": str, "effect": [_ANY_NUMBER], "effects": [_ANY_NUMBER], "seeds": int,
           "runs": int, "diverged": int, "failed": [str], "claim": dict}],
         [{"name": str, "statement": str, "statement_zh": _TEXT, "source": str}],
-        _FORECAST,
     )),
     "ledger": Schema(2, (
         [{"id": str, "reasons": [str]}],

@@ -65,7 +65,7 @@ def sweep(
         from danlu.lab.sweep.asked import ask, forecast
 
         asked = ask(words or [], seeds=seeds, trials=trials, sampler=sampler, halving=halving, metric=metric)
-        show_forecast("sweep", forecast(asked), workers, as_json)
+        show_forecast(forecast(asked), workers, as_json)
         return
     from danlu.lab.queue import Queue
     from danlu.lab.queue.executors import cores

@@ -107,7 +107,7 @@ def try_(
     if dry_run:
         from danlu.lab.trial.forecast import forecast
 
-        show_forecast("try", forecast(question), workers, as_json)
+        show_forecast(forecast(question), workers, as_json)
         return
     answer = try_ideas(question, studies, workers=workers, book=ledger)
     from danlu.files.write import write_atomically
@@ -158,7 +158,7 @@ def _across(
     if dry_run:
         from danlu.lab.across.forecast import forecast
 
-        show_forecast("try", forecast(question), workers, as_json)
+        show_forecast(forecast(question), workers, as_json)
         return
     answer = try_across(question, studies, workers=workers, book=ledger)
     from danlu.files.write import write_atomically

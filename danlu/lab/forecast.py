@@ -20,8 +20,9 @@ Speed = Callable[[], float]  # FLOP/s that updates reach
 
 @dataclass(frozen=True)
 class Alike:
-    """Runs that are alike: of ``arm``, to learn ``what``; ``least`` of them and at ``most``. ``steps`` and
-    ``flops`` of each (none: known when the speed is measured), or the ``seconds`` that bound each."""
+    """Runs that are alike: of ``arm`` (empty: there are none), to learn ``what``; ``least`` of them and at
+    ``most``. ``steps`` and ``flops`` of each (none: known when the speed is measured), or the ``seconds``
+    that bound each."""
 
     arm: str
     what: str
@@ -90,7 +91,6 @@ class Forecast:
         """As JSON."""
         flops, seconds = self.flops, self.seconds(workers, speed)
         return {
-            "dry_run": True,
             "asks": self.asks,
             "arms": [{"name": name, "is": what} for name, what in self.arms],
             "seeds": list(self.seeds),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 
 import click
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from danlu.cli.main import app
+from danlu.cli.main import app, main
 from danlu.spec import resolve
 
 
@@ -61,6 +62,28 @@ def test_the_examples_are_of_the_verb(verb: str, example: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["prove", "try", "sweep", "ladder"])
-def test_no_workers_are_refused_with_the_options(verb: str) -> None:
-    done = CliRunner().invoke(app, [verb, "nano", "--workers", "0"])
-    assert done.exit_code == 2 and "Invalid value for '--workers'" in done.output
+def test_no_workers_are_refused_with_the_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([verb, "nano", "--workers", "0"])
+    said = "--workers = 0; allowed: a whole number, 1 or more"
+    assert end.value.code == 2 and said in capsys.readouterr().err
+
+
+def numbers() -> Iterator[tuple[str, str]]:
+    """Verbs and their options of numbers, as their help says."""
+    for verb in VERBS:
+        said = CliRunner().invoke(app, [*verb.split()[1:], "--help"]).output
+        for option in re.findall(
+            r"^  (--[a-z-]+)(?:, --[a-z]+)* +(?:<(?:int|float)\b|INTEGER|FLOAT)", said, re.M
+        ):
+            yield verb, option
+
+
+@pytest.mark.parametrize(("verb", "option"), list(numbers()))
+def test_what_is_no_number_is_told_with_the_option_and_what_is_allowed(
+    verb: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*verb.split()[1:], option, "soon"])
+    found = re.escape(f"danlu: {option} = 'soon'; allowed: a ") + rf"(whole )?number.*\(see {verb} --help\)\n"
+    assert end.value.code == 2 and re.fullmatch(found, capsys.readouterr().err)

@@ -314,7 +314,7 @@ def test_predict_from_a_fit_and_from_points(
     [
         ((), "nothing to predict: give two of --n, --d and --c"),
         (("--n", "1e9"), "give a value of d"),
-        (("--n", "many", "--d", "1e9"), "n = many: it is a number above zero, such as 7e9 or 7B"),
+        (("--n", "many", "--d", "1e9"), "--n = 'many'; allowed: a number above zero, such as 7e9 or 7B"),
         (("--at", "x"), "--at x: it is names with numbers above zero, such as n=7e9,d=2e12"),
         (("--n", "1e9", "--at", "n=2e9,d=1e10"), "n is given twice, by --n and by --at"),
         (("--at", "n=1e9,2e9,d=1e9,2e9,3e9"), "as many values of each column, or one: n 2, d 3"),

@@ -143,8 +143,11 @@ def test_a_size_that_no_recipe_can_have_has_no_command(capsys: pytest.CaptureFix
         (("--flops", "1e22", "--gpu-memory", "-1"), "gpu-memory"),
         (("--loss", "2", "--flops", "1e20"), "cannot be reached"),
         (("--flops", "1e30"), "no answer without --far"),
-        (("--parameters", "seven"), "n = seven: it is a number above zero, such as 7e9 or 7B"),
-        (("--tokens", "7 FLOP"), "d = 7 FLOP: it is a number above zero"),
+        (
+            ("--parameters", "seven"),
+            "--parameters = 'seven'; allowed: a number above zero, such as 7e9 or 7B",
+        ),
+        (("--tokens", "7 FLOP"), "--tokens = '7 FLOP'; allowed: a number above zero"),
     ],
 )
 def test_wrong_input_is_one_sentence(

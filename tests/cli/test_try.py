@@ -71,7 +71,12 @@ def test_a_study_from_words_to_verdicts(tmp_path: Path) -> None:
         (["qk-norm", "--tune", "beta2"], "what can be tuned is lr"),
         (["model.norm.kind=rms"], "changes nothing on bed"),
         (["qk-norm", "--on", "nanno"], "did you mean nano?"),
-        ([], "Missing argument 'IDEA...'"),
+        (["qk-norm", "--seeds", "x"], "--seeds = 'x'; allowed: a whole number (see danlu try --help)"),
+        (["qk-norm", "--workers", "0"], "--workers = 0; allowed: a whole number, 1 or more"),
+        (["qk-norm", "--workers"], "--workers has no value; write --workers VALUE (see danlu try --help)"),
+        (["qk-norm", "--budgt", "60s"], "No such option: --budgt; did you mean --budget?"),
+        (["qk-norm", "--dry-run", "--seeds", "0"], "--seeds = 0; allowed: 1 to 1,000"),
+        ([], "IDEA... is missing (see danlu try --help)"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(

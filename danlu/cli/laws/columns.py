@@ -98,16 +98,17 @@ def floats(option: str, said: str | None) -> list[float]:
     return values
 
 
-def amount(ours: str) -> Callable[[str], float]:
-    """The reader of an option that is a number of one of our columns ("" of none): 7e9, 7B, 1.4T."""
+def amount(ours: str, option: str | None = None) -> Callable[[str], float]:
+    """The reader of an option that is a number of one of our columns ("" of none): 7e9, 7B, 1.4T. ``option``:
+    its name, where typer does not read it."""
 
     def number(text: str) -> float:
         from danlu.laws.files.units import number as read
 
         found = read(text, of=ours)
         if found is None:
-            said = f"{ours} = {text}" if ours else text
-            raise typer.BadParameter(f"{said}: it is a number above zero, such as 7e9 or 7B")
+            said = f"{option} = {text!r}" if option else repr(text)
+            raise typer.BadParameter(f"{said}; allowed: a number above zero, such as 7e9 or 7B")
         return found
 
     return number

@@ -62,7 +62,11 @@ def predict(
     from danlu.laws import predict as prediction_of
 
     given = {"n": n, "d": d, "c": c}
-    sizes = {name: [amount(name)(one) for one in said.split(",")] for name, said in given.items() if said}
+    sizes = {
+        name: [amount(name, f"--{name}")(one) for one in said.split(",")]
+        for name, said in given.items()
+        if said
+    }
     places = read_places(at or [])
     if not sizes and not places:
         raise LawError("nothing to predict: give two of --n, --d and --c, --c alone, or --at NAME=VALUES")

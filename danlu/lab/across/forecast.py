@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from danlu.lab.across.rates import BESIDE, GRID
 from danlu.lab.across.study import Question, asks, bounded, read
-from danlu.lab.forecast import Alike, Forecast, differing
+from danlu.lab.budget import SHORT
+from danlu.lab.forecast import TO_MEASURE, Alike, Forecast, differing
 from danlu.lab.statistics.optimum import BEYOND
 from danlu.lab.statistics.search import EXTENSIONS
 from danlu.lab.trial.forecast import RATE
@@ -21,17 +22,21 @@ def forecast(question: Question) -> Forecast:
         pairs = rung.pairs(question.seeds)
         sides = {"": rung.baseline, **{idea.name: rung.variant(idea.words) for idea in variants}}
         size = f"{rung.parameters:,} parameters"
-        runs.append(Alike.measuring(f"{question.on}, {size}", rung.baseline))
+        runs.append(Alike.of(question.on, f"{TO_MEASURE}, {size}", rung.baseline, SHORT, 1))
         for name, side in sides.items():
-            arm = f"{name or question.on}, {size}"
+            arm = name or question.on
             least = 1 if rung.level < GATED or not question.gates else 0
             if tunable(side, GRID.field):
                 first = GRID.points * GRID.seeds
                 trials = (
                     (len(BESIDE),) * 2 if rung.level else (first, first + BEYOND * EXTENSIONS * GRID.seeds)
                 )
-                runs.append(Alike.of(arm, RATE, side, rung.updates, least * trials[0], trials[1]))
-            runs.append(Alike.of(arm, "pairs of runs", bounded(side), rung.updates, least * pairs, pairs))
+                runs.append(
+                    Alike.of(arm, f"{RATE}, {size}", side, rung.updates, least * trials[0], trials[1])
+                )
+            runs.append(
+                Alike.of(arm, f"pairs of runs, {size}", bounded(side), rung.updates, least * pairs, pairs)
+            )
     return Forecast(
         asks=asks(question, [idea.name for idea in variants], baseline.objective.metrics[0]),
         arms=[

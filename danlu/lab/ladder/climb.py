@@ -18,9 +18,10 @@ from danlu.lab import evidence
 from danlu.lab.budget import MEASURING, Budget, measure_pace
 from danlu.lab.errors import LabError
 from danlu.lab.ladder.law import Run, ends, fitted, held_out, points_of, several
-from danlu.lab.ladder.plan import Pace, Plan, Rung, make_plan, pace_of
+from danlu.lab.ladder.plan import LEAST, Pace, Plan, Rung, make_plan, pace_of
 from danlu.lab.ladder.shapes import Shapes
 from danlu.lab.ladder.target import aim, check_reach, wanted
+from danlu.lab.limits import RUNGS, within
 from danlu.lab.measures import value
 from danlu.lab.queue import Job, Outcome, Queue
 from danlu.lab.statistics import Interval
@@ -79,6 +80,7 @@ def climb(
     """
     ladder = replace(ladder, words=tuple(in_full(ladder.words)))
     aimed = wanted(ladder.target, ladder.target_parameters)
+    within("--rungs", ladder.rungs, RUNGS, least=LEAST)
     if not 0 <= ladder.hold_out <= ladder.rungs - 2:
         raise LabError(
             f"hold-out = {ladder.hold_out} of {ladder.rungs} rungs; a law needs two of them at least: "

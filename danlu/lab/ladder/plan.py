@@ -17,6 +17,7 @@ from danlu.spec.experiment import Experiment
 
 GROWTH = 3.0  # in compute, from rung to rung
 SIZES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of an IsoFLOP profile, times the size in its middle
+LEAST = 3  # levels: fewer leave nothing to hold out
 DESIGNS = ("chinchilla", "isoflop")
 
 
@@ -208,7 +209,7 @@ def _distinct(plan: Plan) -> None:
 
 
 def _check(rungs: int, seeds: int, design: str, per_parameter: float) -> None:
-    within("--rungs", rungs, RUNGS, least=3)  # fewer leave nothing to hold out
+    within("--rungs", rungs, RUNGS, least=LEAST)
     within("--seeds", seeds, SEEDS)
     if design not in DESIGNS:
         hint = did_you_mean(design, DESIGNS) or ";"

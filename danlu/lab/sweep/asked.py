@@ -78,7 +78,7 @@ def forecast(asked: Asked) -> Forecast:
 
     def dearest(what: str, runs: int, steps: int | None) -> Alike:
         each = [asked.experiments(point, steps) for point in some]
-        counted = [Alike.of("a point", what, one, Budget.of(one).steps(one), runs) for one in each]
+        counted = [Alike.of("", what, one, Budget.of(one).steps(one), runs) for one in each]
         return max(counted, key=lambda one: one.flops or 0.0)
 
     if asked.rungs:
