@@ -16,9 +16,9 @@ from torch import Tensor
 
 from danlu import spec
 from danlu.nn.registry import builds
+from danlu.optim.few_bits import LEVELS
 
 Weights = list[Tensor]
-LEVELS = 2.0 ** torch.arange(-6, 1)  # of E3M0: seven powers of two, and zero
 
 
 class Team:
@@ -60,19 +60,6 @@ def nesterov(theta: Weights, velocity: Weights, delta: Weights, lr: float, momen
     torch._foreach_add_(velocity, delta)
     torch._foreach_add_(theta, delta, alpha=-lr)
     torch._foreach_add_(theta, velocity, alpha=-lr * momentum)
-
-
-def e3m0(x: Tensor) -> Tensor:
-    """``x`` rounded to four bits: a sign and three bits of exponent, no mantissa. Of the eight magnitudes one
-    is 0; the largest, the others halving from it, is the largest of the tensor. To the nearest.
-
-    Streaming DiLoCo (arXiv:2501.18512) has this format; one scale for a tensor is the form taken here.
-    """
-    scale = x.abs().max()
-    levels = torch.cat((LEVELS.new_zeros(1), LEVELS)).to(x)
-    middles = (levels[1:] + levels[:-1]) / 2
-    found = levels[torch.bucketize((x.abs() / scale).nan_to_num(0.0), middles)]
-    return found * scale * x.sign()
 
 
 class Outer:
@@ -117,20 +104,27 @@ class Outer:
 
 @builds(spec.DiLoCo)
 class DiLoCo(Outer):
-    """DiLoCo, streaming, with delay, with four bits: see ``danlu.spec.DiLoCo``.
+    """DiLoCo, streaming, with delay, with few bits: see ``danlu.spec.DiLoCo``.
 
     Fragment p is sent after the updates t ≡ p·H/P (rounded down) modulo H, and arrives ``delay`` updates
     later: v ← μv + Δ, θ ← θ − η(Δ + μv), of the workers θₘ ← αθₘ + (1 − α)θ (arXiv:2501.18512).
     Strided, as there: block i is of fragment i mod P; what is outside of the blocks goes with fragment 0,
     which is the form taken here. Differences are summed in full precision.
+
+    With error feedback a worker sends Q(e) of e ← βe + Δ and keeps e ← e − Q(e), as the authors' code of
+    MuLoCo does (which has ηΔ there and rounds the mean again: neither is done here, and norms are rounded
+    like all else). What is kept when the run ends is given up, as in that code.
     """
 
     def __init__(
         self, team: Team, theta: Weights, names: Sequence[str], *, fragments: int = 1, delay: int = 0,
-        mix: float = 0.0, bits: int | None = None, **more: Any,
+        mix: float = 0.0, bits: int | None = None, levels: str = "powers", feedback: float = 0.0, **more: Any,
     ) -> None:  # fmt: skip
         super().__init__(team, theta, names, **more)
         self.fragments, self.delay, self.mix, self.bits = fragments, delay, mix, bits
+        self.rounded, self.feedback = LEVELS[levels], feedback
+        for own in self.own if feedback else ():
+            own["error"] = [torch.zeros_like(t) for t in theta]
         self.places = places(names, fragments)
         self.shared = {"velocity": [torch.zeros_like(t) for t in theta]}
         if delay:
@@ -154,9 +148,21 @@ class DiLoCo(Outer):
         """Δ = θ − mean θₘ of a fragment, each worker's rounded before the mean."""
         theta = self.at(self.theta, places)
         each = [list(torch._foreach_sub(theta, self.at(weights, places))) for weights in self.team.weights]
-        if self.bits == 4:
-            each = [[e3m0(t) for t in one] for one in each]
+        if self.bits is not None:
+            each = [self.short(*pair, places) for pair in zip(each, self.own, strict=True)]
         return self.team.mean(each)
+
+    def short(self, delta: Weights, own: dict[str, Weights], places: list[int]) -> Weights:
+        """What a worker sends of ``delta``, in few bits."""
+        assert self.bits is not None
+        if not self.feedback:
+            return [self.rounded(t, self.bits) for t in delta]
+        error = self.at(own["error"], places)
+        torch._foreach_mul_(error, self.feedback)
+        torch._foreach_add_(error, delta)
+        found = [self.rounded(t, self.bits) for t in error]
+        torch._foreach_sub_(error, found)
+        return found
 
     def receive(self, fragment: int) -> None:
         """What was sent arrives."""

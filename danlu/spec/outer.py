@@ -26,8 +26,8 @@ class Rounds(Spec):
     lr: PositiveFloat = 0.7
     momentum: Probability = 0.9
 
-    def sent(self, parameters: int) -> float:
-        """Bytes that a worker gives away in a round."""
+    def sent(self, parameters: int, tensors: int = 0) -> float:
+        """Bytes that a worker gives away in a round, of so many numbers in so many tensors."""
         return 4.0 * parameters
 
 
@@ -38,17 +38,37 @@ class DiLoCo(Rounds):
 
     Streaming DiLoCo (Douillard et al. 2025, arXiv:2501.18512): ``fragments`` of the network take turns,
     layer i being of fragment i mod ``fragments``; a difference arrives ``delay`` updates after it was sent,
-    and a worker then keeps the share ``mix`` of its own weights. ``bits`` 4 rounds differences to E3M0.
+    and a worker then keeps the share ``mix`` of its own weights.
+
+    ``bits``: of a number that is sent, which is then one of a tensor's ``levels``: ``powers``, a sign and an
+    exponent (E3M0 of streaming DiLoCo, with four bits); ``linear``, equal distances; ``statistical``, means
+    of equal bins within six standard deviations (both: MuLoCo, Thérien et al. 2025, arXiv:2505.23725).
+    ``feedback``: the share of what rounding left out so far that is added to the next difference (error
+    feedback, β; there 0.9; 0: none).
     """
 
     kind: Literal["diloco"] = "diloco"
     fragments: PositiveInt = 1
     delay: Annotated[int, Field(ge=0)] = 0
     mix: Fraction = 0.0
-    bits: Literal[4] | None = None
+    bits: Literal[2, 4, 8] | None = None
+    levels: Literal["powers", "linear", "statistical"] = "powers"
+    feedback: Fraction = 0.0
 
-    def sent(self, parameters: int) -> float:
-        return parameters * (self.bits or 32) / 8
+    def sent(self, parameters: int, tensors: int = 0) -> float:
+        if self.bits is None:
+            return 4.0 * parameters
+        table = {"powers": 1, "linear": 2, "statistical": 2**self.bits}[self.levels]  # numbers of a tensor's
+        return parameters * self.bits / 8 + 4.0 * table * tensors
+
+    @model_validator(mode="after")
+    def _in_few_bits(self) -> Self:
+        for name, value, none in (("levels", self.levels, "powers"), ("feedback", self.feedback, 0.0)):
+            if self.bits is None and value != none:
+                raise ValueError(
+                    f"{name} = {value} is of differences in few bits, and bits is none; set bits to 2, 4 or 8"
+                )
+        return self
 
     @model_validator(mode="after")
     def _in_turn(self) -> Self:
@@ -83,7 +103,7 @@ class NoLoCo(Rounds):
     every: PositiveInt = 50
     momentum: Probability = 0.5
 
-    def sent(self, parameters: int) -> float:
+    def sent(self, parameters: int, tensors: int = 0) -> float:
         return 8.0 * parameters  # difference and slow weights
 
     @model_validator(mode="after")

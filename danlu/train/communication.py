@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from danlu import spec
@@ -49,19 +49,20 @@ def collectives(work: Callable[[], Any]) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda row: -row["seconds"])
 
 
-def sent(train: spec.Train, parameters: int, size: int) -> dict[str, float] | None:
-    """What a run of workers that train apart has to say, with examples of ``size`` units; None of others.
+def sent(train: spec.Train, tensors: Collection[int], size: int) -> dict[str, float] | None:
+    """What a run of workers that train apart has to say of ``tensors`` of so many numbers, with examples of
+    ``size`` units; None of others.
 
     ``bytes_per_unit``: that each of the ``workers`` gives away for a unit that all of them together train on,
     4N/(H·units of an update) of DiLoCo; ``data_parallel``: the same if gradients were summed at every update.
-    Not counted: scales of four-bit numbers (four bytes a tensor), loss and norm of an update (16 bytes), and
+    Tables of levels are counted; loss and norm of an update (16 bytes) are not, and neither is
     the mean of slow weights wherever a run is evaluated. In a ring each byte given is sent 2(M − 1)/M times.
     """
     if train.outer is None:
         return None
-    units = train.batch * size
+    units, parameters = train.batch * size, sum(tensors)
     return {
         "workers": train.outer.workers,
-        "bytes_per_unit": train.outer.sent(parameters) / (train.outer.every * units),
+        "bytes_per_unit": train.outer.sent(parameters, len(tensors)) / (train.outer.every * units),
         "data_parallel": 4 * parameters / units,
     }

@@ -81,7 +81,7 @@ def costs(experiment: spec.Experiment, vocabulary: int | None = None) -> dict[st
             "copies": copies,
             "recompute": train.recompute,
         },
-        "sent": sent(train, total, context),
+        "sent": sent(train, [p.numel() for p in model.parameters()], context),
         "intensity": {"training": 3 * whole * context * rows / moved, "decoding": decoding},
         "shape": advice(experiment.network, objective.vocabulary)
         if isinstance(objective, Language)

@@ -304,7 +304,7 @@ class Run:
     def _announce(self, trainer: Trainer, resumed: bool) -> None:
         choices = trainer.choices
         self.reporter.message(
-            f"{_parameters(trainer) / 1e6:.2f} M parameters · {self.objective.about()} · "
+            f"{sum(_tensors(trainer)) / 1e6:.2f} M parameters · {self.objective.about()} · "
             f"{choices.precision} on {choices.device} · {trainer.folder.path}"
         )
         if resumed:
@@ -312,6 +312,7 @@ class Run:
 
     def summary(self, trainer: Trainer, signal: str | None, sample: bool) -> dict[str, Any]:
         now, clock, folder = trainer.state, self.clock, trainer.folder
+        tensors = _tensors(trainer)
         with clock("other"):
             loaded = load_run(folder.path, now.step) if sample and not signal else None
             shown = None if loaded is None else loaded.objective.sample(loaded.model.to(self.group.device))
@@ -320,7 +321,7 @@ class Run:
                 self.objective,
                 trainer.held_out,
                 measured=trainer.measured,
-                parameters=_parameters(trainer),
+                parameters=sum(tensors),
                 steps=now.step,
                 units=now.units,
                 whole=signal is None,
@@ -342,21 +343,22 @@ class Run:
             utilisation=trainer.utilisation(),
             mfu=machine.of_published(trainer.utilisation(), trainer.choices, self.experiment.train.products),
             flops=trainer.made.flops_per_unit * now.units,
-            parameters=_parameters(trainer),
+            parameters=sum(tensors),
             active_seconds={part: round(value, 3) for part, value in clock.seconds.items()},
             wall_seconds=round(time.perf_counter() - self.started, 3),
             sample=None if shown is None else shown.text,
             stopped=signal,
-            sent=sent(self.experiment.train, _parameters(trainer), self.objective.size),
+            sent=sent(self.experiment.train, tensors, self.objective.size),
             regime=reached,
         ).record()
         write_json(folder.summary, found)
         return found
 
 
-def _parameters(trainer: Trainer) -> int:
-    """Of the network; what a teacher's hidden states are mapped by is none of it."""
-    return sum(p.numel() for p in without_maps(dict(trainer.made.whole.named_parameters())).values())
+def _tensors(trainer: Trainer) -> list[int]:
+    """How many numbers each parameter of the network has; what a teacher's hidden states are mapped by is
+    none of it."""
+    return [p.numel() for p in without_maps(dict(trainer.made.whole.named_parameters())).values()]
 
 
 def finished(trainer: Trainer) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from danlu import spec
 from danlu.nn.registry import build
 from danlu.optim import outer
-from danlu.optim.outer import Outer, Team, e3m0, nesterov, pairs, places
+from danlu.optim.outer import Outer, Team, nesterov, pairs, places
 
 NAMES = ["embedding.weight", "blocks.0.out.weight", "blocks.1.out.weight", "norm.weight"]
 SHAPES = [(5, 3), (4, 4), (4, 4), (7,)]
@@ -96,9 +96,10 @@ def test_without_momentum_it_is_plain_averaging() -> None:
         spec.DiLoCo(workers=4, every=5),
         spec.DiLoCo(workers=4, every=6, fragments=2, delay=2, mix=0.5),
         spec.DiLoCo(workers=4, every=5, bits=4),
+        spec.DiLoCo(workers=4, every=5, bits=2, levels="statistical", feedback=0.9),
         spec.Eager(workers=4, every=5),
     ],
-    ids=["diloco", "streaming", "4bit", "eager"],
+    ids=["diloco", "streaming", "4bit", "2bit", "eager"],
 )
 def test_the_order_of_workers_changes_nothing(s: spec.Outer) -> None:
     torch.testing.assert_close(train(s, 17, [2, 0, 3, 1]), train(s, 17), **EXACT)
@@ -243,17 +244,42 @@ def test_pairs_pair_everybody_and_change(workers: int) -> None:
     assert len(seen) == {2: 1, 6: 15}[workers]  # all the ways there are
 
 
-def test_e3m0_is_the_nearest_of_fifteen_numbers() -> None:
-    x = torch.randn(2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    largest = x.abs().max()
-    levels = torch.tensor([0.0, *(2.0**-k for k in range(7))], dtype=torch.float64) * largest
-    grid = torch.cat((levels, -levels))
-    wanted = grid[(x[:, None] - grid).abs().argmin(1)]
-    torch.testing.assert_close(e3m0(x), wanted, rtol=0, atol=0)
-    assert torch.equal(e3m0(e3m0(x)), e3m0(x))
-    assert torch.equal(e3m0(torch.zeros(3)), torch.zeros(3))
-    inside = x.abs() > largest / 64
-    assert ((e3m0(x) - x).abs()[inside] <= x.abs()[inside] / 3 * (1 + 1e-12)).all()
+@pytest.mark.parametrize("levels", ["powers", "linear", "statistical"])
+@pytest.mark.parametrize("beta", [1.0, 0.9])
+@pytest.mark.parametrize("more", [{}, {"fragments": 2, "delay": 2}], ids=["whole", "streaming"])
+def test_what_is_sent_and_what_is_kept_are_the_differences(levels: str, beta: float, more: dict) -> None:
+    """Error feedback loses nothing: with β = 1 all that a worker sent and what it keeps are the sum of its
+    differences; with less, what it kept fades by β a round. In float64, to 1e-12."""
+    s = spec.DiLoCo(workers=2, every=6, bits=2, levels=levels, feedback=beta, **more)
+    workers, theta, rule = team(s)
+    changes = [[torch.zeros_like(t) for t in theta] for _ in range(2)]
+    sent = [[torch.zeros_like(t) for t in theta] for _ in range(2)]
+    short = rule.short
+
+    def spy(delta: list[Tensor], own: dict[str, list[Tensor]], places: list[int]) -> list[Tensor]:
+        worker = next(number for number, one in enumerate(rule.own) if one is own)
+        found = short([t.clone() for t in delta], own, places)
+        for place, change, given in zip(places, delta, found, strict=True):
+            changes[worker][place].mul_(beta).add_(change)
+            sent[worker][place].mul_(beta).add_(given)
+        return found
+
+    rule.short = spy
+    for step in range(24):
+        for place, weights in enumerate(workers.weights):
+            move(weights, step, place)
+        rule.after(step + 1)
+    for worker, own in enumerate(rule.own):
+        for change, given, kept in zip(changes[worker], sent[worker], own["error"], strict=True):
+            assert float(kept.abs().max()) > 1e-3  # two bits do leave something out
+            torch.testing.assert_close(given + kept, change, **EXACT)
+
+
+def test_without_rounding_feedback_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round in which nothing is lost has nothing to give back: the same as in full precision."""
+    monkeypatch.setitem(outer.LEVELS, "linear", lambda x, bits: x.clone())
+    few = spec.DiLoCo(workers=3, every=5, bits=2, levels="linear", feedback=0.9)
+    torch.testing.assert_close(train(few, 20), train(spec.DiLoCo(workers=3, every=5), 20), **EXACT)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from danlu.objectives import Objective
 from danlu.optim.outer import pairs
 from danlu.spec import resolve
 from danlu.spec.errors import SpecError
-from danlu.train import assemble, checkpoint, store
+from danlu.train import assemble, checkpoint, communication, store
 from danlu.train import run as runs
 from danlu.train.apart import Apart
 from danlu.train.callbacks import Callback
@@ -36,6 +36,7 @@ KINDS = {
     "diloco": "{kind: diloco, workers: 4, every: 5}",
     "streaming": "{kind: diloco, workers: 4, every: 8, fragments: 2, delay: 2, mix: 0.5}",
     "4bit": "{kind: diloco, workers: 4, every: 5, bits: 4}",
+    "2bit": "{kind: diloco, workers: 4, every: 5, bits: 2, levels: statistical, feedback: 0.9}",
     "eager": "{kind: eager, workers: 4, every: 5}",
     "noloco": "{kind: noloco, workers: 4, every: 5}",
 }
@@ -311,6 +312,18 @@ def test_bytes_a_token_are_those_of_the_formula(tmp_path: Path, corpus: Path) ->
     assert small.run(corpus, tmp_path / "alone", *RUN)["sent"] is None
 
 
+@pytest.mark.parametrize(
+    ("more", "bits", "table"),
+    [("bits: 4", 4, 1), ("bits: 2, levels: linear", 2, 2), ("bits: 2, levels: statistical", 2, 4)],
+)
+def test_bytes_of_few_bits_have_tables_of_levels(more: str, bits: int, table: int) -> None:
+    """A float32 for each number of the table of a tensor."""
+    train = resolve(["tiny", f"train.outer={{kind: diloco, workers: 2, every: 5, {more}}}"]).train
+    found = communication.sent(train, [300, 17], 16)
+    assert found is not None
+    assert found["bytes_per_unit"] == (317 * bits / 8 + 2 * 4 * table) / (5 * train.batch * 16)
+
+
 # ------------------------------------------------------------ what does not go together
 
 
@@ -342,7 +355,9 @@ def test_bytes_a_token_are_those_of_the_formula(tmp_path: Path, corpus: Path) ->
         ),
         (["train.outer.delay=30"], "delay = 30: a fragment must arrive before the next one is sent"),
         (["train.outer={kind: noloco, workers: 1}"], "workers = 1 cannot be paired"),
-        (["train.outer.bits=3"], "is not 4 or none"),
+        (["train.outer.bits=3"], "is not 2, 4, 8 or none"),
+        (["train.outer.feedback=0.9"], "feedback = 0.9 is of differences in few bits, and bits is none"),
+        (["train.outer.levels=linear"], "levels = linear is of differences in few bits, and bits is none"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
