@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from danlu.nn import after_update
+from danlu.nn.stacked import not_stackable
+from danlu.objectives import Draw
 from danlu.train import averages
 from danlu.train.assemble import Assembly
 from danlu.train.callbacks import Callback, Tensors
 from danlu.train.errors import RunError
 from danlu.train.folding import FOLDED
+from danlu.train.population import pays, unbatched
 from danlu.train.precision import clip_on_device, first_non_finite, total_norm
 from danlu.train.reading import Reading
 from danlu.train.state import seed_of
-from danlu.train.update import HELP, Update
+from danlu.train.update import HELP, Update, to_device
 from danlu.train.workers import Workers
 
 if TYPE_CHECKING:
@@ -36,9 +40,11 @@ def averaged(update: Update) -> AbstractContextManager[None]:
 
 
 class Apart(Update):
-    """One inner update of every worker, one worker after another on its share of the batch: gradients of its
-    own loss by its own weights, clipped by their own norm. ``reading``: the mean of their losses, and of
-    their norms.
+    """One inner update of every worker on its share of the batch: gradients of its own loss by its own
+    weights, clipped by their own norm. ``reading``: the mean of their losses, and of their norms.
+
+    The passes of small networks are those of all workers here as one (``danlu.nn.stacked``), which on a CPU
+    is the same bit for bit; others have theirs one worker after another.
 
     ``leave_out`` leaves out the update of all workers; a round ends where it would have. Raises ``RunError``
     as ``Workers``, and where Tiger would fold gradients into a momentum that workers take in turn.
@@ -51,6 +57,9 @@ class Apart(Update):
                 RunError(f"train.outer needs the gradients of each worker, and {FOLDED}; set train.clip")
             )
         self.workers = Workers(made)
+        self.stacked = more.get("loss") is None and len(self.workers.mine) > 1 and self._small()
+        if self.stacked:
+            self.network = self.workers.stack(made.model)
         self.grads: list[list[torch.Tensor | None]] = []  # of each worker here, by parameter
         self.norms = torch.empty(0)
         self.step = 0
@@ -59,24 +68,68 @@ class Apart(Update):
         mine, _ = super().rows(batch)
         return mine, self.made.experiment.train.microbatch or batch // self.workers.count
 
+    def _small(self) -> bool:
+        """Whether the networks can be one, and are faster so."""
+        experiment = self.made.experiment
+        rows = experiment.train.microbatch or experiment.train.batch // self.workers.count
+        batched = unbatched(experiment) is None and not_stackable(self.made.model) is None
+        return batched and pays(experiment, rows)
+
     def gradients(self, step: int, first: int, batch: int) -> Reading:
         made, count = self.made, self.workers.count
         mine, micro = self.rows(batch)
         each, terms = batch // count, batch * made.objective.count
-        self.step, self.grads, norms, total = step, [], [], torch.zeros((), device=made.group.device)
-        for place, worker in enumerate(self.workers.mine):
-            rows = mine[place * each : (place + 1) * each]
-            torch.manual_seed(seed_of(made.experiment.train.seed, step, worker))
-            with self.workers.turn(place):
-                total = total + self._passes(step, first, rows, micro, count / terms)
-            self.grads.append([p.grad for _, p in self.named])
-            norms.append(total_norm(self._gradients()).double())
-            super().clear()
+        self.step, self.grads = step, []
+        rows = [mine[place * each : (place + 1) * each] for place in range(len(self.workers.mine))]
+        totals = (self._as_one if self.stacked else self._in_turn)(step, first, rows, micro, count / terms)
         with self.part("backward"):
+            norms = [total_norm([g for g in grads if g is not None]).double() for grads in self.grads]
             self.norms = torch.stack(norms)
+            total = torch.zeros((), device=made.group.device)
+            for one in totals:
+                total = total + one
             pair = torch.stack([total.double(), self.norms.sum() / count])
             self.reading = Reading(made.group.sum(pair), terms)
         return self.reading
+
+    def _in_turn(
+        self, step: int, first: int, rows: list[range], micro: int, share: float
+    ) -> Iterable[torch.Tensor]:
+        """``_passes`` of each worker here on its ``rows``: the sums of the losses; sets ``grads``."""
+        totals = []
+        for place, worker in enumerate(self.workers.mine):
+            torch.manual_seed(seed_of(self.made.experiment.train.seed, step, worker))
+            with self.workers.turn(place):
+                totals.append(self._passes(step, first, rows[place], micro, share))
+            self.grads.append([p.grad for _, p in self.named])
+            super().clear()
+        return totals
+
+    def _as_one(
+        self, step: int, first: int, rows: list[range], micro: int, share: float
+    ) -> Iterable[torch.Tensor]:
+        """The same in passes of all workers here as one."""
+        made = self.made
+        totals = torch.zeros(len(rows), device=made.group.device)
+        for start in range(0, len(rows[0]), micro):
+            with self.part("data"):
+                begins = [mine.start + start for mine in rows]
+                draws = [Draw(made.experiment.train.seed, step, first, b, b + micro) for b in begins]
+                parts = [made.objective.example(draw) for draw in draws]
+                joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                example = to_device(joined, made.group.device)
+            with self.part("forward"):
+                losses = made.objective.loss(self.network, example)
+                whole = losses.minimised
+            with self.part("backward"):
+                (whole * share).sum().backward()
+                totals = totals + losses.total.detach()
+        named = dict(self.network.named_parameters())
+        found = [named[name].grad for name in self.workers.names]
+        self.grads = [[None if g is None else g[place] for g in found] for place in range(len(rows))]
+        for p in named.values():
+            p.grad = None
+        return totals.unbind()
 
     def apply(self, step: int, read: Reading, *, count_losses: bool = False, note: str = "") -> bool:
         if not self.late:

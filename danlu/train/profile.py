@@ -147,7 +147,9 @@ def _by_part(made: Assembly, step: int) -> list[dict[str, Any]]:
         update.apply(step, loss)
         update.clear()
 
-    return parts(made.model, made.group.device, lambda: update.gradients(step, step * batch, batch), change)
+    return parts(
+        update.network, made.group.device, lambda: update.gradients(step, step * batch, batch), change
+    )
 
 
 class _Timer:

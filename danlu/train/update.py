@@ -46,6 +46,7 @@ class Update:
 
     ``part(name)`` is a context around what takes the time. ``loss``: what is called in place of the
     objective's own, such as a compiled form of it. ``reading``: loss and norm of the last gradients.
+    ``network``: that whose passes give the gradients.
     ``late``: whether ``apply`` steps without a look at them (``reads_late``); ``check`` then has one.
     ``first_pass``: where a caller set ``keeps_first``, the squared norm of the gradient of this process's
     first pass alone, of the mean loss over its examples, and their number; None where there is one pass.
@@ -55,6 +56,7 @@ class Update:
         train = made.experiment.train
         self.made, self.part, self.loss = made, part, loss or made.objective.loss
         self.named = made.named
+        self.network: torch.nn.Module = made.model
         self.bucketed = hasattr(made.wrapped, "reducer")  # gradients lie in DDP's buckets, and stay there
         self.scatter = train.gradient_sync == "pass"
         self.sharded = made.pipeline is not None or any(hasattr(p, "full_tensor") for _, p in self.named)

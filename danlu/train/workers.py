@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn as nn
 from torch import Tensor
 
 from danlu import optim
 from danlu.nn.registry import build
+from danlu.nn.stacked import stack
 from danlu.optim.outer import Outer, Team, Weights
 from danlu.train import checkpoint
 from danlu.train.assemble import Assembly
@@ -70,6 +72,17 @@ class Workers(Team):
             p.data = tensor
         for rule, state in zip(self.rules, states, strict=True):
             rule.state = state
+
+    def stack(self, model: nn.Module) -> nn.Module:
+        """One network (``danlu.nn.stacked``) of those of the workers here, of which ``model`` is one: their
+        weights are views of its from now on. Before anything else has them."""
+        made = stack([copy.deepcopy(model) for _ in self.mine])
+        named = dict(made.named_parameters())
+        for place, weights in enumerate(self.weights):
+            views = [named[name].data[place] for name in self.names]
+            torch._foreach_copy_(views, weights)
+            weights[:] = views
+        return made
 
     # ---------------------------------------------------------------- what they say
 

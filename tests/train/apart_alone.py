@@ -23,6 +23,11 @@ from danlu.train.state import seed_of
 from danlu.train.update import Update
 
 
+def as_said(experiment: Experiment, objective: Objective) -> Update:
+    """The updates of ``experiment`` in float32."""
+    return updates(assemble(experiment, objective))
+
+
 def exactly(experiment: Experiment, objective: Objective | None = None, group: Processes = ALONE) -> Update:
     """The updates of ``experiment`` in float64."""
     objective = objective or objective_of(experiment, data.prepare(experiment.data))
@@ -32,13 +37,17 @@ def exactly(experiment: Experiment, objective: Objective | None = None, group: P
     return updates(made)
 
 
-def train_(update: Update, steps: int) -> None:
-    """So many updates at the peak rate, with the random numbers that a trainer gives them."""
-    train = update.made.experiment.train
+def train_(update: Update, steps: int) -> list[tuple[float, float]]:
+    """So many updates at the peak rate, with the random numbers that a trainer gives them; loss and norm of
+    each."""
+    train, seen = update.made.experiment.train, []
     for step in range(steps):
         torch.manual_seed(seed_of(train.seed, step, 0))
-        update.apply(step, update.gradients(step, step * train.batch, train.batch))
+        read = update.gradients(step, step * train.batch, train.batch)
+        update.apply(step, read)
         update.clear()
+        seen.append((read.loss, read.norm))
+    return seen
 
 
 def go(update: Update, steps: int) -> None:

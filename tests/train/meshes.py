@@ -7,6 +7,7 @@ goes on from the checkpoint of the one before, and None is one process.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ import torch.distributed as dist
 from tests.many import group, together
 from tests.train import small
 
-UPDATES = 10
 BATCH = 8
 BOUND = 1e-10
 EXACT = {"float64": torch.float64}
@@ -49,7 +49,7 @@ def assembled(words: list[str], group: Any) -> Any:
     return assemble(experiment, objective_of(experiment, data.prepare(experiment.data)), "float64", group)
 
 
-def updated(made: Any, begin: int = 0, end: int = UPDATES) -> list[list[float]]:
+def updated(made: Any, begin: int, end: int) -> list[list[float]]:
     """Loss and norm of each update."""
     from danlu.train.trainer import seed_of
     from danlu.train.update import Update
@@ -93,11 +93,25 @@ def put_back(made: Any, folder: Path) -> None:
     optim.load_state_tensors(made.rules, kept["optimizer"])
 
 
+def alone(place: Path, every: list[list[str]], updates: int) -> dict[str, Path]:
+    """What one process does, losses and norms, and the weights in the end: by the words, the file that has
+    it. Each process trains some of them, before it joins the others."""
+    from danlu.train.parallel import ALONE
+
+    keys = list(dict.fromkeys(" ".join(words) for words in every))
+    files = {key: place / f"alone-{number}.pt" for number, key in enumerate(keys)}
+    for key in keys[int(os.environ["RANK"]) :: int(os.environ["WORLD_SIZE"])]:
+        words = next(words for words in every if " ".join(words) == key)
+        one = assembled([word for word in words if "gradient_sync" not in word], ALONE)  # it has no shards
+        torch.save((torch.tensor(updated(one, 0, updates), dtype=torch.float64), weights(one)), files[key])
+    return files
+
+
 def close(found: torch.Tensor, wanted: torch.Tensor, what: str, bound: float = BOUND) -> None:
     torch.testing.assert_close(found, wanted, rtol=bound, atol=bound, msg=lambda said: f"{what}: {said}")
 
 
-def work(place: Path, cases: list[Any]) -> None:
+def work(place: Path, cases: list[Any], updates: int) -> None:
     from danlu.spec import Mesh
     from danlu.train import sharded
     from danlu.train.mesh import axes_of
@@ -105,15 +119,10 @@ def work(place: Path, cases: list[Any]) -> None:
 
     torch.set_num_threads(1)
     prepare()
-    known: dict[str, Any] = {}
-    for words, _ in cases:  # by one process
-        if (key := " ".join(words)) not in known:
-            one = assembled(
-                [word for word in words if "gradient_sync" not in word], ALONE
-            )  # it has no shards
-            known[key] = torch.tensor(updated(one), dtype=torch.float64), weights(one)
+    known = alone(place, [words for words, _ in cases], updates)
     wrong = []
     with group() as rank:
+        dist.barrier()  # all are known
         count = dist.get_world_size()
 
         def on(words: list[str], mesh: dict[str, int]) -> Any:
@@ -132,11 +141,11 @@ def work(place: Path, cases: list[Any]) -> None:
                     folder = place / f"{number}"
                     if part:
                         put_back(made, folder)
-                    end = UPDATES * (part + 1) // len(meshes)
-                    found += updated(made, UPDATES * part // len(meshes), end)
+                    end = updates * (part + 1) // len(meshes)
+                    found += updated(made, updates * part // len(meshes), end)
                     if part + 1 < len(meshes):
                         sharded.save_sharded(folder, end, sharded.flatten(tensors(made)), {})
-                numbers, whole = known[" ".join(words)]
+                numbers, whole = torch.load(known[" ".join(words)])
                 close(torch.tensor(found, dtype=torch.float64), numbers, said)
                 for name, tensor in weights(made).items():
                     close(tensor, whole[name].to(tensor.dtype), f"{said}: {name}")
@@ -145,15 +154,15 @@ def work(place: Path, cases: list[Any]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def check(folder: Path, count: int, cases: list[tuple[list[str], Any]]) -> None:
+def check(folder: Path, count: int, cases: list[tuple[list[str], Any]], updates: int = 10) -> None:
     """Train ``cases`` by ``count`` processes, each of which compares with one."""
     path = small.corpus(folder)
     size = ["optimizer=adamw", f"train.batch={BATCH}", "train.steps=10", "model.layers=2"]
     given = [(small.words(path, *size, *words), mesh) for words, mesh in cases]
     (folder / "cases.json").write_text(json.dumps(given))
-    together(__file__, count, folder, str(folder))
+    together(__file__, count, folder, str(folder), str(updates))
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    work(folder, json.loads((folder / "cases.json").read_text()))
+    work(folder, json.loads((folder / "cases.json").read_text()), int(sys.argv[2]))

@@ -205,7 +205,8 @@ def test_what_is_saved_is_what_was_evaluated_where_a_callback_ends_a_run_in_a_ro
 )
 def test_a_run_that_is_killed_in_a_round_goes_on_bit_for_bit(tmp_path: Path, corpus: Path, kind: str) -> None:
     """A checkpoint of every update but the last is gone back to; the rest is the same."""
-    more = ["model.layers=2", "optimizer=muon", "model.dropout=0.1", f"train.outer={KINDS[kind]}"]
+    dropout = 0.1 if kind in ("eager", "4bit") else 0.0  # with it, each has passes of its own
+    more = ["model.layers=2", "optimizer=muon", f"model.dropout={dropout}", f"train.outer={KINDS[kind]}"]
     more += ["train.checkpoint_every=1", "train.keep=20", "train.evaluate_every=3", "train.steps=11"]
     small.run(corpus, tmp_path / "whole", *RUN, *more)
     for back in (3, 7):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from danlu import spec
 from danlu.spec import resolve
 from danlu.spec.errors import SpecError
 from tests.train.meshes import check
@@ -32,10 +34,22 @@ PARTS = [
 WORDS = ["model.bottleneck={kind: vq, size: 4, codes: 8, restart: 0.5}", "train.microbatch=2"]
 # Where one process has all rows, masks of dropout are those of one process too.
 ALONE = [["model.dropout=0.1"], ["+masked-lm", "model.norm={kind: batch, statistics: synchronised}"]]
-RULES = "adamw", "lion", "sgd", "muon", "soap", "adafactor", "lamb", "tiger", "amos", "schedule-free"
+RULES = tuple(
+    kind.model_fields["kind"].default
+    for kind in get_args(get_args(spec.Optimizer)[0])
+    if not issubclass(kind, spec.Solver)  # which train no blocks
+)
+# DDP, FSDP2 and each axis; what goes together.
+TWO: list[dict[str, int]] = [{}, {"replicate": 1}, TENSOR, {"pipeline": 2}]
+FOUR = [
+    {"replicate": 2, "tensor": 2},
+    {"pipeline": 2},
+    {"pipeline": 2, "replicate": 1},
+    {"pipeline": 2, "tensor": 2},
+]
 # A basis of a gradient's null space is any, and SOAP's updates depend on which: sides that have one are left
 # out. Adam's quotient of two small numbers would magnify what is left of it.
-MORE = {"soap": ["optimizer.longest=16", "optimizer.eps=1e-3", "optimizer.every=3"]}
+MORE = {"soap": ["optimizer.longest=16", "optimizer.eps=1e-2", "optimizer.every=3"]}
 
 
 @pytest.mark.slow
@@ -60,10 +74,21 @@ def test_gradients_summed_after_each_pass_are_those_of_an_update(tmp_path: Path)
     check(tmp_path, 4, [(given, mesh) for mesh in ({"replicate": 1}, *EVERY[3:5])])
 
 
+def by_rule(rules: tuple[str, ...], meshes: list[dict[str, int]]) -> list[tuple[list[str], Any]]:
+    more = ["schedule=constant", "train.microbatch=2"]
+    return [([f"optimizer={rule}", *MORE.get(rule, []), *more], mesh) for rule in rules for mesh in meshes]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("rules", [RULES[:5], RULES[5:]], ids=" ".join)
-def test_every_rule_on_replicas_of_tensor_parallel_shards(tmp_path: Path, rules: tuple[str, ...]) -> None:
-    check(tmp_path, 4, [([f"optimizer={r}", *MORE.get(r, []), "schedule=constant"], EVERY[4]) for r in rules])
+@pytest.mark.parametrize("rules", [RULES[::2], RULES[1::2]], ids=" ".join)
+def test_every_rule_on_every_kind_of_mesh(tmp_path: Path, rules: tuple[str, ...]) -> None:
+    check(tmp_path, 2, by_rule(rules, TWO))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", [RULES[::3], RULES[1::3], RULES[2::3]], ids=" ".join)
+def test_every_rule_where_two_kinds_go_together(tmp_path: Path, rules: tuple[str, ...]) -> None:
+    check(tmp_path, 4, by_rule(rules, FOUR), updates=5)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.queue.gpus import Estimates
 from danlu.lab.queue.job import Job
 from danlu.spec.experiment import Experiment
+from danlu.train.population import pays, refusal
 
 TOGETHER = "DANLU_TOGETHER"
 # Estimates by arithmetic, for one of today's large GPUs: some 300 kernels an update, 8 µs each to start; the
@@ -23,10 +24,7 @@ STARTING = 2.4e-3  # seconds
 LEAST = 9e-6  # seconds of a member, however small
 RATE = 2.8e14  # FLOP/s
 MOST = 256
-# Measured (bench/populations.py): times as fast as one by one, on a core of an AMD EPYC, by the numbers that
-# an activation of the stream has. 16 thousand, in groups of 2, 4 and 8: 1.4, 1.9, 2.2; 33 thousand: 1.3, 1.6,
-# 1.7; 66 thousand: 1.1, 1.25, 1.3.
-ON_A_CPU, NUMBERS = 8, 2**16
+ON_A_CPU = 8
 FASTER = 1.6  # what is told before a study
 
 
@@ -38,15 +36,11 @@ def that_pay(flops: float) -> int:
 
 def that_pay_on_a_cpu(experiment: Experiment) -> int:
     """How many runs pay as one on a core."""
-    width = getattr(experiment.model, "width", math.inf)
-    rows = experiment.train.microbatch or experiment.train.batch
-    return ON_A_CPU if rows * experiment.data.size * width <= NUMBERS else 1
+    return ON_A_CPU if pays(experiment, experiment.train.microbatch or experiment.train.batch) else 1
 
 
 def faster(experiment: Experiment) -> float:
     """About how many times as fast many runs of this graph are, on a CPU, as one by one."""
-    from danlu.train.population import refusal
-
     together = min(asked() or ON_A_CPU, that_pay_on_a_cpu(experiment))
     return FASTER if together > 1 and refusal([experiment]) is None else 1.0
 
