@@ -14,10 +14,10 @@ from danlu.nn.stacked import not_stackable
 from danlu.objectives import Draw
 from danlu.train import averages
 from danlu.train.assemble import Assembly
+from danlu.train.batched import pays, unbatched
 from danlu.train.callbacks import Callback, Tensors
 from danlu.train.errors import RunError
 from danlu.train.folding import FOLDED
-from danlu.train.population import pays, unbatched
 from danlu.train.precision import clip_on_device, first_non_finite, total_norm
 from danlu.train.reading import Reading
 from danlu.train.state import seed_of

@@ -15,7 +15,8 @@ from danlu.lab.errors import LabError
 from danlu.lab.queue.gpus import Estimates
 from danlu.lab.queue.job import Job
 from danlu.spec.experiment import Experiment
-from danlu.train.population import pays, refusal
+from danlu.train.batched import pays
+from danlu.train.population import refusal
 
 TOGETHER = "DANLU_TOGETHER"
 # Estimates by arithmetic, for one of today's large GPUs: some 300 kernels an update, 8 µs each to start; the
