@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from danlu.spec.base import ByKind, Fraction, PositiveFloat, PositiveInt, Probability, Shorthand, Spec
 from danlu.spec.norms import BatchNorm, BatchRenorm
@@ -13,6 +13,14 @@ from danlu.spec.quantize import Quantize
 if TYPE_CHECKING:
     from danlu.spec.experiment import Experiment
     from danlu.spec.train import Train
+
+
+def _whole(value: Any) -> Any:
+    """A number as a word of a command gives it, which ``Literal`` would compare as a string."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+Bits = Annotated[Literal[2, 4, 8], BeforeValidator(_whole)]
 
 
 class Rounds(Spec):
@@ -51,7 +59,7 @@ class DiLoCo(Rounds):
     fragments: PositiveInt = 1
     delay: Annotated[int, Field(ge=0)] = 0
     mix: Fraction = 0.0
-    bits: Literal[2, 4, 8] | None = None
+    bits: Bits | None = None
     levels: Literal["powers", "linear", "statistical"] = "powers"
     feedback: Fraction = 0.0
 

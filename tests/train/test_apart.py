@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from danlu import data
+from danlu import data, spec
 from danlu.objectives import Objective
 from danlu.optim.outer import pairs
 from danlu.spec import resolve
@@ -311,6 +311,14 @@ def test_bytes_a_token_are_those_of_the_formula(tmp_path: Path, corpus: Path) ->
         "data_parallel": 4 * summary["parameters"] / (8 * 16),
     }
     assert small.run(corpus, tmp_path / "alone", *RUN)["sent"] is None
+
+
+def test_bits_can_be_a_word_of_a_command() -> None:
+    outer = resolve(["tiny", "train.outer=diloco", "train.outer.bits=2"]).train.outer
+    assert outer == spec.DiLoCo(bits=2)
+    assert resolve(["tiny", "train.outer={kind: diloco, bits: 2}", "train.outer.bits=none"]).train.outer == (
+        spec.DiLoCo()
+    )
 
 
 @pytest.mark.parametrize(
