@@ -204,7 +204,7 @@ def _ideas_whole(names: list[str], on: str | None, as_json: bool) -> None:
         if on is None:
             say("".join(f"  {line}\n" for line in dump({"patch": said["patch"]}).splitlines()).rstrip())
         elif "refused" in said:
-            speak(f"  on {on}: {said['refused']}")
+            speak(f"  on {on} it does not apply: {said['refused']}")
         else:
             speak(f"  on {on}:")
             rows = [

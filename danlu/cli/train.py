@@ -87,6 +87,14 @@ def _error(metric: dict[str, Any]) -> str:
     return f" ± {metric['error']:.2g}" if "error" in metric else ""
 
 
+def _evaluating(seconds: dict[str, float]) -> str:
+    """Whether speed counts evaluation, and what share of the time that took."""
+    whole = sum(seconds.values())
+    if not whole or not seconds.get("evaluation"):
+        return ""
+    return f"; evaluation, which took {seconds['evaluation'] / whole:.0%} of the time, is not counted"
+
+
 def _tell(summary: dict[str, Any]) -> None:
     from danlu.spec import Metric
     from danlu.train.folder import RunFolder
@@ -106,6 +114,7 @@ def _tell(summary: dict[str, Any]) -> None:
         f"  speed      {summary[f'{units}_per_second']:,.0f} {units}/s, "
         f"{summary['utilisation']:.0%} of this machine's measured ceiling"
         + ("" if summary["mfu"] is None else f", MFU {summary['mfu']:.1%}")
+        + _evaluating(summary["active_seconds"])
     )
     say(
         f"  time       {summary['wall_seconds']:.1f} s: "

@@ -11,11 +11,14 @@ from danlu.files.read import open_file
 from danlu.files.write import write_atomically
 
 MARK = "<!-- written by danlu -->"  # a comment in HTML and in Markdown, near the beginning
+ARCHIVE = ".npz"  # whose comment, at its end, is the mark
+UNMARKED = (".npy", ".csv")  # that have no place for a mark: other programs would not read them
 _NEAR = 1000  # bytes
 
 
 def check_output(path: Path, force: bool = False) -> None:
     """Raises ``FileError`` unless ``path`` may be written: it is new, or holds ``MARK``, or ``force`` is set.
+    What cannot hold a mark is never taken for danlu's own.
 
     A folder, a device or a pipe is refused in any case, and so is a folder above it that is not there or
     cannot be written. To be called before the work that fills the file.
@@ -31,6 +34,14 @@ def check_output(path: Path, force: bool = False) -> None:
         raise FileError(f"{path} is a link that leads nowhere; remove it, or name another file")
     with open_file(path) as file:  # refuses what is no file
         ours = MARK.encode() in file.read(_NEAR)
+        if path.suffix.lower() == ARCHIVE:
+            file.seek(-min(len(MARK), file.seek(0, os.SEEK_END)), os.SEEK_END)
+            ours = file.read() == MARK.encode()
+    if not (ours or force) and path.suffix.lower() in UNMARKED:
+        raise FileError(
+            f"{path} is there already, and nothing in a {path.suffix} file says whether danlu wrote it; name "
+            "another file, or add --force to overwrite it"
+        )
     if not (ours or force):
         raise FileError(
             f"{path} is there already and bears no mark of danlu; name another file, or add --force to "

@@ -148,7 +148,9 @@ def _unknown(place: _Place, given: Mapping[str, Any], root: type[BaseModel]) -> 
     whole = (inside or root_name) + (f" (kind {kinds[0]})" if len(kinds) == 1 else "")
     sentence = f"{prefix}{wrong} is not a field of {whole}"
     if other := _kind_with(wrong, above, given, root):
-        sentence += f", but of kind {other}; write {inside}={other} first."
+        goes = _goes(above, other, given, root)
+        advice = f"; write {inside}={other} first." if goes else ", which does not go with the rest."
+        sentence += f", but of kind {other}{advice}"
     elif hint := " or ".join(_meant(wrong, prefix, fields, list(_walk(given, root)))):
         sentence += f"; did you mean {hint}?"
     else:
@@ -196,6 +198,22 @@ def _kind_with(wrong: str, above: list[str], given: Mapping[str, Any], root: typ
         to, value = found, value.get(name)
         part = to.spec_of(value)
     return next((kind for kind, spec in to.kinds.items() if wrong in spec.model_fields), None)
+
+
+def _goes(above: list[str], kind: str, given: Mapping[str, Any], root: type[BaseModel]) -> bool:
+    """Whether the experiment can have this kind of the part at ``above``: else to write it is no advice."""
+    changed: dict[str, Any] = {**given}
+    part = changed
+    for name in above[:-1]:
+        part[name] = {**part[name]}
+        part = part[name]
+    part[above[-1]] = {"kind": kind}
+    try:
+        root.model_validate(changed)
+    except ValidationError as error:
+        inside = tuple(above)
+        return all(tuple(map(str, one["loc"]))[: len(inside)] == inside for one in error.errors())
+    return True
 
 
 def label_of(name: str, labels: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from danlu.spec.errors import SpecError
 
@@ -93,10 +93,21 @@ DISTANCES: dict[Judge, Metric] = {
 MOST_ASSIGNED = 5_000  # samples that W₂ takes: its time grows with their cube
 
 
-def check_judge(judge: Judge, samples: int) -> None:
-    """Raises ``ValueError`` where there are too many samples for what judges them."""
-    if judge == "w2" and samples > MOST_ASSIGNED:
+class Sampled(Protocol):
+    """A specification whose ``samples`` are judged."""
+
+    judge: Judge
+    samples: int
+
+
+S = TypeVar("S", bound=Sampled)
+
+
+def check_judge(spec: S) -> S:
+    """A validator. Raises ``ValueError`` where there are too many samples for what judges them."""
+    if spec.judge == "w2" and spec.samples > MOST_ASSIGNED:
         raise ValueError(
-            f"samples = {samples} are too many for judge = w2, which pairs each with one of the data; "
+            f"samples = {spec.samples} are too many for judge = w2, which pairs each with one of the data; "
             f"allowed: at most {MOST_ASSIGNED}, or judge = sliced"
         )
+    return spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -250,10 +250,7 @@ class Generation(Spec):
     samples: Annotated[PositiveInt, Field(ge=16, le=100_000)] = 2048
     judge: Judge = "energy"
 
-    @model_validator(mode="after")
-    def _judged(self) -> Self:
-        check_judge(self.judge, self.samples)
-        return self
+    _judged = model_validator(mode="after")(check_judge)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

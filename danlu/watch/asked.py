@@ -94,6 +94,7 @@ def study(request: Request) -> Response:
         pairs=_differences(request, study),
         findings=findings,
         said=study_of.said,
+        band=study_of.BAND_SAID,
         beside=study_of.beside,
         equal=EQUAL,
         rows=study_of.finding_rows(findings),
@@ -118,15 +119,19 @@ def _differences(request: Request, study: StudyFolder) -> list[dict[str, Any]]:
             found.append({
                 "title": f"{row['idea']}: variant − baseline over steps, {metric}",
                 "svg": address(f"/studies/{study.id}/difference.svg", query),
-                "caption": study_of.difference(over, metric, _better(row, metric), row["metric"]).caption,
+                "caption": study_of.difference(
+                    over, metric, _better(row, metric), row["metric"], row.get("loss_unit")
+                ).caption,
                 "head": head, "rows": rows, "of": len(rows),
             })  # fmt: skip
         runs = [
             (seed, id_of(b.path), place.shown(b.path), id_of(v.path), place.shown(v.path))
             for seed, b, v in of
         ]
-        found.append({"idea": row["idea"], "runs": runs, "waiting": len(row["runs"]) - len(of),
-                      "drawn": bool(differences)})  # fmt: skip
+        found.append({
+            "idea": row["idea"], "runs": runs, "waiting": len(row["runs"]) - len(of),
+            "drawn": bool(differences), "why": study_of.not_drawn(differences, row["metric"]),
+        })  # fmt: skip
     return found
 
 
@@ -141,7 +146,9 @@ def difference_svg(request: Request) -> Response:
     metric = query.get("metric", rows[0]["metric"])
     over = study_of.over_steps(of, metric)
     better, judged = _better(rows[0], metric), rows[0]["metric"]
-    return drawing(request, study_of.difference(over, metric, better, judged, linear))
+    return drawing(
+        request, study_of.difference(over, metric, better, judged, rows[0].get("loss_unit"), linear)
+    )
 
 
 def _better(row: Mapping[str, Any], metric: str) -> str:

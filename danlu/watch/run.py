@@ -20,6 +20,7 @@ from danlu.lab.errors import LabError
 from danlu.lab.reading.curves import UNITS, Curve, check_axis, metrics_in, read_curve
 from danlu.lab.reading.run import METRICS, SUMMARY, Run
 from danlu.lab.reading.table import said
+from danlu.train.folder import SAMPLES
 from danlu.watch.page import envelope
 from danlu.watch.place import Place
 
@@ -175,7 +176,7 @@ def made(place: Place, run: Run) -> list[str]:
     """Names of the pictures and point clouds in the run's folder and its ``samples``, by the numbers in them
     (``step-100.png``), at most ``MOST_FILES``: the last."""
     found = []
-    for folder in (run.path, run.path / "samples"):
+    for folder in (run.path, run.path / SAMPLES):
         if folder.is_dir() and place.holds(folder):
             found += [p for p in folder.iterdir() if p.suffix in (*PICTURES, *CLOUDS) and p.is_file()]
     return [str(p.relative_to(run.path)) for p in sorted(found, key=_by_number)][-MOST_FILES:]

@@ -29,6 +29,7 @@ from danlu.lab.study import REPORT, RESULT
 from danlu.lab.trial.answer import EQUAL
 from danlu.lab.trial.kept import FILE as PAIRS
 from danlu.lab.trial.kept import kept
+from danlu.lab.why import BAND
 from danlu.watch.page import address
 from danlu.watch.place import Place, StudyFolder, id_of
 from danlu.watch.run import curve
@@ -56,6 +57,9 @@ ACROSS: dict[str, list[dict[str, Any]]] = {  # and of a trial over sizes
         "rungs": [{"gain": _GAIN, "rung": {"flops": float, "parameters": int}}],
     }],
 }  # fmt: skip
+
+
+BAND_SAID = f"{BAND[0].upper()}{BAND[1:]}."
 
 
 def result(place: Place, study: StudyFolder) -> Any:
@@ -120,16 +124,19 @@ def over_steps(of: Sequence[Pair], metric: str) -> Over:
     return steps, {seed: [v[step] - b[step] for step in steps] for seed, (b, v) in curves.items()}
 
 
-def difference(over: Over, metric: str, better: str, judged: str, linear: bool = False) -> Chart:
+def difference(
+    over: Over, metric: str, better: str, judged: str, loss_unit: str | None = None, linear: bool = False
+) -> Chart:
     """The mean paired difference over steps with its 95 % t interval, a grey line for each seed.
-    ``judged``: the metric that the verdict is about. Raises ``LabError`` where there is no pair."""
+    ``judged``: the metric that the verdict is about; ``loss_unit``: of the training loss. Raises ``LabError``
+    where there is no pair."""
     steps, by_seed = over
     if not by_seed:
         raise LabError("no pair of this study has begun yet")
     alone = len(by_seed) < 2
     chart = Chart(
         "steps", f"variant − baseline, {metric}", log_x=not linear, height=340,
-        caption=f"{better} is better. Grey: each seed. {_about_verdict(metric, judged)}",
+        caption=f"{better} is better. Grey: each seed. {_about_verdict(metric, judged, loss_unit)}",
     ).rule(y=0)  # fmt: skip
     for seed, values in by_seed.items():
         chart.line(steps, values, f"seed {seed}" if alone else "", colour=0 if alone else MUTED)
@@ -143,12 +150,19 @@ def difference(over: Over, metric: str, better: str, judged: str, linear: bool =
     return chart
 
 
-def _about_verdict(metric: str, judged: str) -> str:
+def _about_verdict(metric: str, judged: str, loss_unit: str | None) -> str:
     if metric == judged:
         return "The verdict is at the end."
-    unit = " in nats/token" if judged == "bits_per_byte" else ""
-    verdict = f"The verdict is about another quantity: held-out {judged.replace('_', ' ')} at the end."
-    return f"This is the training loss{unit}. {verdict}"
+    what = f"This is the training loss{f' in {loss_unit}' if loss_unit else ''}. " if metric == "loss" else ""
+    return f"{what}The verdict is about another quantity: held-out {judged.replace('_', ' ')} at the end."
+
+
+def not_drawn(differences: Mapping[str, Over], judged: str) -> str:
+    """Why the metric of the verdict has no figure over steps; empty where it has one, or nothing has."""
+    if not differences or judged in differences:
+        return ""
+    said = f"held-out {judged.replace('_', ' ')} was measured at fewer than two steps"
+    return f"The verdict's metric has no figure here: {said}; train.evaluate_every=N measures it on the way"
 
 
 def difference_rows(over: Over) -> list[tuple[str, ...]]:

@@ -118,6 +118,9 @@ def test_files_hold_the_samples(runs: Path, tmp_path: Path, capsys: CaptureFixtu
     assert alike(np.load(tmp_path / "x.npy", allow_pickle=False), expected)
     both = np.load(tmp_path / "x.npz", allow_pickle=False)
     assert alike(both["samples"], expected) and both["classes"].tolist() == [0, 1, 0, 1, 0]
+    assert (
+        out(capsys, *words, "--out", tmp_path / "x.npz") == ""
+    )  # danlu's own, by its mark, is written again
     with open(tmp_path / "x.csv", newline="", encoding="utf-8") as file:
         head, *rows = csv.reader(file)
     assert (head[0], head[47], head[48]) == ("x0", "x47", "class")

@@ -82,3 +82,23 @@ def test_the_verbs(
 def test_a_folder_that_is_not_there_is_told_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="No such file or directory"):
         check_output(tmp_path / "nowhere" / "page.html")
+
+
+@pytest.mark.parametrize("name", ["mine.npy", "mine.csv"])
+def test_of_what_holds_no_mark_nobody_knows_whose_it_is(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"1")
+    with pytest.raises(
+        FileError, match=rf"nothing in a \{path.suffix} file says whether danlu wrote it; .*--force"
+    ):
+        check_output(path)
+    check_output(path, force=True)
+
+
+def test_the_mark_of_an_archive_is_its_comment(tmp_path: Path) -> None:
+    path = tmp_path / "arrays.npz"
+    path.write_bytes(b"x" * 5_000 + MARK.encode())
+    check_output(path)
+    path.write_bytes(MARK.encode() + b"x" * 5_000)
+    with pytest.raises(FileError, match="bears no mark"):
+        check_output(path)

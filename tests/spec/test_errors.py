@@ -203,3 +203,20 @@ def test_no_command_where_it_would_need_more() -> None:
     """A reflow names the run that it learns from."""
     with pytest.raises(SpecError, match=r"; by default \+reflow is tried on flow-8gaussians$"):
         resolve(["denoise-8gaussians", "+reflow"])
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("flow-8gaussians model.mixer.heads=2", None),  # a flow of points has no decoder
+        ("flow-8gaussians +qk-norm", None),
+        ("flow-8gaussians objective.z_loss=1e-4", None),
+        ("digits-mlp model.mixer.qk_norm=rms", "write model.mixer=attention first"),
+        ("nano model.norm.bias=true", "write model.norm=layer first"),
+    ],
+)
+def test_another_kind_is_advised_where_it_can_be_had(words: str, advice: str | None) -> None:
+    with pytest.raises(SpecError) as caught:
+        resolve(words)
+    said = str(caught.value)
+    assert advice in said if advice else "write" not in said and "which does not go with the rest" in said

@@ -171,7 +171,7 @@ def trial(folder: Path, seeds: int = 3, *, ended: bool = True) -> Path:
         runs.append((seed, b, v))
     study.mkdir()
     write_json(study / "study.json", {"verb": "try", "ideas": ["x"], "on": "nano"})
-    keep(study, BITS, {("+x", "steps"): runs})
+    keep(study, [BITS], {("+x", "steps"): runs})
     if ended:
         write_json(study / "result.json", [finding(seeds)])
     return study
@@ -219,7 +219,9 @@ def test_what_was_not_measured_has_empty_cells() -> None:
 
 @pytest.mark.parametrize(("metric", "other"), [("loss", True), ("bits_per_byte", False)])
 def test_a_figure_of_the_training_loss_says_that_it_is(metric: str, other: bool) -> None:
-    drawn = difference(([1.0, 2.0], {0: [0.1, 0.2], 1: [0.2, 0.3]}), metric, "lower", "bits_per_byte")
+    drawn = difference(
+        ([1.0, 2.0], {0: [0.1, 0.2], 1: [0.2, 0.3]}), metric, "lower", "bits_per_byte", "nats/token"
+    )
     assert ("training loss in nats/token. The verdict is about another quantity" in drawn.caption) == other
     assert left([chinese(drawn.caption)]) == []
 

@@ -199,7 +199,7 @@ def test_a_study_over_sizes_links_its_runs(tmp_path: Path) -> None:
         rungs["+x", f"rung {level}"] = [(0, b, v)]
     study.mkdir(parents=True)
     write_json(study / "study.json", {"verb": "try", "across_scale": True})
-    keep(study, BITS, rungs)
+    keep(study, [BITS], rungs)
     found = page(tmp_path, f"/studies/{id_of(study)}")
     every = {f"/run/{id_of(pool / f'{side}-{level}')}" for side in ("base", "x") for level in range(2)}
     assert set(links(found)) == every and "over steps" not in found.text

@@ -207,7 +207,7 @@ class Climb:
         for name in run.keys() - {""}:
             pairs = [(seed, folder(baseline, seed), folder(run[name], seed)) for seed in seeds]
             self.pairs[name, f"rung {rung.level}"] = pairs
-        keep(self.study.path, self.metric, self.pairs)
+        keep(self.study.path, self.planned[0].baseline.objective.metrics, self.pairs)
 
     def _rate(self, rung: Rung, going: Sequence[Idea]) -> None:
         """Each side's rate at the rung."""

@@ -127,6 +127,7 @@ class _One:
         if due and (ended or not self.follow or self.kind.wants != "ended"):
             self._write(run, news, ended)
             kept.save(self._tail.marks, ended)
+        self._tail.forget()
         self.over = ended or not self.follow
 
     def _begin(self) -> None:

@@ -79,6 +79,10 @@ class Tail:
             self.marks = list(_marks(rows))
         return [flat(row) for row in rows]
 
+    def forget(self) -> None:
+        """Let go of the rows of the last look, for runs may be many and long."""
+        self._rows = None
+
 
 def _marks(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mark]:
     digest = hashlib.blake2b(digest_size=8)

@@ -35,19 +35,28 @@ def paired_over(pairs: Sequence[tuple[Curve, Curve]]) -> Over:
 
 
 def chart_of(
-    pairs: Mapping[str, Sequence[tuple[Curve, Curve]]], x: str, y: str, baseline: str, least: int
+    pairs: Mapping[str, Sequence[tuple[Curve, Curve]]],
+    x: str,
+    y: str,
+    baseline: str,
+    least: int,
+    more: str = "",
 ) -> Chart | None:
-    """Of the names whose pairs meet at ``least`` places or more; None where there is none."""
+    """Of the names whose pairs meet at ``least`` places or more; None where there is none. ``more``: what the
+    caption says besides."""
     over = {name: rows for name, some in pairs.items() if len(rows := paired_over(some)) >= least}
-    return chart(over, x, y, baseline, {name: len(pairs[name]) for name in over}) if over else None
+    return chart(over, x, y, baseline, {name: len(pairs[name]) for name in over}, more) if over else None
 
 
-def chart(over: Mapping[str, Over], x: str, y: str, baseline: str, pairs: Mapping[str, int]) -> Chart:
+def chart(
+    over: Mapping[str, Over], x: str, y: str, baseline: str, pairs: Mapping[str, int], more: str = ""
+) -> Chart:
     """A line and a band for each name in ``over``; zero is the baseline. ``pairs``: how many, by name."""
     counts = sorted(set(pairs.values()))
     said = " or ".join(map(str, counts))
     name = next(iter(over)) if len(over) == 1 else "each"
     caption = CAPTION.format(what=y, name=name, baseline=baseline, pairs=said)
+    caption = f"{caption} {more}".rstrip()
     drawn = Chart(x, f"difference in {y}", log_x=True, caption=caption).rule(y=0)
     for label, rows in over.items():
         xs = [place for place, _ in rows]

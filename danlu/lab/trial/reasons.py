@@ -22,11 +22,16 @@ def reasons(answer: Answer, finding: Finding) -> list[str | Table | Chart]:
     sides = answer.sides[idea, "steps"]
     rows = [HEAD, *map(_row, why.moved)]
     loss = "stays in its band" if why.loss_left is None else f"leaves its band at step {why.loss_left}"
+    metric = finding.pairs.metric
+    loss_itself = metric.unit.startswith(("bit", "nat"))  # if in another unit
+    about = "" if loss_itself else f" The verdict is about held-out {metric.words}."
+    rows = [HEAD, *map(_row, why.moved)]
     tests = [line for one in why.moved if (line := _test(answer, finding, one))]
     return [
         "These statistics differ most between the sides, in units of their noise over seeds. That they moved "
-        f"with the verdict is correlation: they may be its cause, its effect, or neither. The loss {loss}. "
-        "The band is where one more run of the baseline would be with 95 %.",
+        "with the verdict is correlation: they may be its cause, its effect, or neither. "
+        f"The training loss {loss}.{about} The band is where one more run of the baseline would be with "
+        "95 %: a change that ends within it may be chance.",
         Table(rows),
         *_ruled_out(why.still),
         *([Table([("what would test it", "command"), *dict.fromkeys(tests)])] if tests else []),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from danlu.lab.trial.terminal import details, table
 from danlu.lab.trial.words import answered
 from danlu.spec.metrics import loss_of
 
+LEAST = 3  # steps of a curve
+
 
 def report(answer: Answer, language: str | None = None) -> str:
     """The page, self-contained HTML, in ``language``."""
@@ -30,7 +32,7 @@ def report(answer: Answer, language: str | None = None) -> str:
         ("", [*answered(answer), f"{answer.what}.", Table([row[:-1] for row in table(answer)], names=(0,))]),
         ("Every pair", [differences(answer.findings)]),
         *([("The difference over the updates", [gain])] if (gain := gain_over_updates(answer)) else []),
-        ("Learning curves", [_curves(answer, f) for f in run]),
+        ("Learning curves", [chart for f in run for chart in _curves(answer, f)]),
         *((f"Why: {f.pairs.idea}", reasons(answer, f)) for f in run if f.why.moved or f.why.still),
         ("What differs", [_differs(answer)]),
         ("Runs", [_runs(answer)]),
@@ -67,15 +69,28 @@ def figure(answer: Answer) -> Chart:
 def gain_over_updates(answer: Answer) -> Chart | None:
     """The paired differences at equal steps, of the metric if it was evaluated on the way, else of the
     training loss; None where there are none."""
-    loss = loss_of(answer.metrics)
-    for name, said in ((answer.metric.name, _measured(answer)), ("loss", f"training loss, {loss.unit}")):
+    for name, said in ((answer.metric.name, _measured(answer)), ("loss", _training(answer))):
         pairs = {
             idea: [(read_curve(b, name), read_curve(v, name)) for b, v in _pairs(answer, idea).values()]
             for idea in _run(answer)
         }
-        if drawn := chart_of(pairs, "updates", said, answer.question.on, least=3):
+        more = _apart(answer) if name == "loss" else ""
+        if drawn := chart_of(pairs, "updates", said, answer.question.on, LEAST, more):
             return drawn
     return None
+
+
+def _apart(answer: Answer) -> str:
+    """Why what is drawn is not what the verdict is about."""
+    return (
+        f"The verdict is about held-out {answer.metric.words} at the end, which was measured at fewer than "
+        f"{LEAST} steps; train.evaluate_every=N measures it on the way."
+    )
+
+
+def _training(answer: Answer) -> str:
+    unit = loss_of(answer.metrics).unit
+    return f"training loss, {unit}" if unit else "training loss"
 
 
 def _measured(answer: Answer) -> str:
@@ -108,33 +123,38 @@ def _pairs(answer: Answer, idea: str) -> dict[int, tuple[Path, Path]]:
     return answer.runs.pairs(*answer.sides[idea, "steps"], found.pairs.seeds)
 
 
-def _curves(answer: Answer, finding: Finding) -> Chart:
+def _curves(answer: Answer, finding: Finding) -> Iterator[Chart]:
+    """Of both sides, the metric of the verdict first where it was measured on the way; then the training
+    loss."""
     idea = finding.pairs.idea
     sides = dict(zip((answer.question.on, idea), answer.sides[idea, "steps"], strict=True))
-    chart = Chart(
-        "updates",
-        f"training loss, {loss_of(answer.metrics).unit}",
-        log_y=True,
-        title=f"{idea} at equal steps",
-        caption="Means over seeds.",
-    )
-    for label, side in sides.items():
-        steps, means = _loss(answer, side, finding.pairs.seeds)
-        chart.line(steps, [mean for mean, _, _ in means], label)
-        if len(finding.pairs.seeds) > 1:
-            low, high = [low for _, low, _ in means], [high for *_, high in means]
-            chart.band(steps, low, high, label, means="95 % intervals of the means, at each step alone")
-    return chart
+    seeds = finding.pairs.seeds
+    for name, said in ((answer.metric.name, _measured(answer)), ("loss", _training(answer))):
+        curves = {label: _course(answer, side, seeds, name) for label, side in sides.items()}
+        if name != "loss" and any(len(steps) < LEAST for steps, _ in curves.values()):
+            continue
+        log = name == "loss" or answer.metric.better == "lower"
+        chart = Chart(
+            "updates", said, log_y=log, title=f"{idea} at equal steps", caption="Means over seeds."
+        )  # fmt: skip
+        for label, (steps, means) in curves.items():
+            chart.line(steps, [mean for mean, _, _ in means], label)
+            if len(seeds) > 1:
+                low, high = [low for _, low, _ in means], [high for *_, high in means]
+                chart.band(steps, low, high, label, means="95 % intervals of the means, at each step alone")
+        yield chart
 
 
-def _loss(answer: Answer, side: Side, seeds: Sequence[int]) -> tuple[list[float], list[tuple[float, ...]]]:
-    """The steps at which losses were written, and of each the mean over runs and its interval."""
+def _course(
+    answer: Answer, side: Side, seeds: Sequence[int], name: str
+) -> tuple[list[float], list[tuple[float, ...]]]:
+    """The steps at which it was written down, and of each the mean over runs and its interval."""
     rows = [
-        (step, loss)
+        (step, value)
         for seed in seeds
-        for step, loss in read_curve(answer.runs.outcome(side, seed).folder, "loss")
-        if math.isfinite(loss)
+        for step, value in read_curve(answer.runs.outcome(side, seed).folder, name)
+        if math.isfinite(value)
     ]
     of_steps = groupby(sorted(rows), lambda row: row[0])
-    by_step = {step: mean_interval([loss for _, loss in of]) for step, of in of_steps}
+    by_step = {step: mean_interval([value for _, value in of]) for step, of in of_steps}
     return list(by_step), list(by_step.values())

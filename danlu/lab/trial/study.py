@@ -195,7 +195,7 @@ class _Trial:
             for (idea, at), (side, seeds) in asked.items()
             if side is not None
         }
-        keep(self.study.path, self.metrics[0], found)
+        keep(self.study.path, self.metrics, found)
 
     @property
     def looking(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from danlu.lab.statistics import LEVEL
 from danlu.lab.trial.answer import EQUAL, Answer
 from danlu.lab.trial.findings import Finding
+from danlu.lab.why import BAND
 
 STRIP = 33  # letters
 HEAD = ("idea", "at equal", "verdict", "difference", "95 % interval")
@@ -93,6 +94,7 @@ def _of_idea(idea: str, found: Sequence[Finding]) -> Iterator[str]:
     elif first.why.moved:
         yield "  what moved most inside, at equal steps, in units of its noise over seeds:"
         yield from (f"    {m['score']:+6.1f}  {m['words']}; {m['when']}" for m in first.why.moved)
+        yield f"    ({BAND})"
     if first.why.moved:
         yield from (f"  did not move: {still['words']}" for still in first.why.still)
 

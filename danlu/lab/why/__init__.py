@@ -4,6 +4,6 @@ courses (what runs wrote of their insides, and the baseline's band) · moved (wh
 of their noise) · interventions (what holds a statistic still) · charts (lines by seed, layers over steps).
 """
 
-from danlu.lab.why.moved import TOP, Why, why
+from danlu.lab.why.moved import BAND, TOP, Why, why
 
-__all__ = ["TOP", "Why", "why"]
+__all__ = ["BAND", "TOP", "Why", "why"]

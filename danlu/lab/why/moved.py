@@ -14,6 +14,10 @@ from danlu.lab.why.courses import GRADIENT, LEAST, LOSS, Course, course, left_at
 from danlu.lab.why.interventions import intervention
 
 TOP = 5
+BAND = (  # what is said beside "ends within the baseline's band"
+    "the baseline's band is where one more run of the baseline would be with 95 %; a change that ends "
+    "within it may be chance"
+)
 STILL = 2.0  # a group whose statistics all have smaller scores did not move
 # Of each group that a reading may have to rule out: what it would mean that it moved.
 GROUPS = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import math
+import weakref
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -16,10 +18,11 @@ from danlu.files.json import from_json, to_json
 from danlu.files.lock import Lock
 from danlu.lab.errors import LabError
 from danlu.lab.publish import Exporter, exporter, publish
+from danlu.lab.publish import rows as reader
 from danlu.lab.publish.rows import Row, flat
 from danlu.lab.reading.run import Run
 from danlu.spec import plugins
-from danlu.train.metrics import truncate_after
+from danlu.train.metrics import read, truncate_after
 from tests.lab.reading.folders import make_run
 
 KEYS = ("loss", "lr", "bits_per_byte", "held_out_loss")
@@ -261,3 +264,30 @@ def test_an_extra_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(exporter, "find_spec", lambda name: None)
     with pytest.raises(LabError, match=r"needs the package pyarrow: pip install 'danlu\[data\]'"):
         publish([make_run(tmp_path / "one")], "parquet", tmp_path / "out")
+
+
+def test_between_looks_no_row_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many long runs that are followed: what a look read is let go before the next."""
+
+    class Held(list[Any]):
+        """A list that can be watched."""
+
+    seen: list[weakref.ref[Held]] = []
+
+    def watched(path: Path) -> Held:
+        found = Held(read(path))
+        seen.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(reader, "read", watched)
+    run = make_run(tmp_path / "one", scores=[2.0, 1.5], finished=False)
+    lock = Lock(run / ".lock", named=True)  # as the process that trains holds it
+    alive: list[int] = []
+
+    def wait() -> None:
+        gc.collect()
+        alive.append(sum(one() is not None for one in seen))
+        lock.release()
+
+    publish([run], "csv", tmp_path / "out", follow=True, wait=wait)
+    assert seen and alive == [0]

@@ -124,6 +124,7 @@ def test_nothing_runs_twice_and_the_result_is_kept(lab: Lab) -> None:
     assert [(f["idea"], f["at"], f["kind"]) for f in saved] == [
         ("model.layers=2", "steps", "t"), ("model.layers=2", "flops", "t"), ("model.layers=2", "time", "t"),
     ]  # fmt: skip
+    assert {row["loss_unit"] for row in kept(folder)} == {"nats/token"}  # for who draws the training loss
     pairs = {row["at"]: row["runs"] for row in kept(folder)}  # which runs they are, for who draws them
     assert pairs.keys() == {"steps", "flops", "time"}
     for at, runs in pairs.items():
