@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from danlu.cli.output import print_table, say
+from danlu.cli.output import print_table, speak, spoken
 
 ORDER = (
     "embedding",
@@ -35,7 +35,7 @@ def print_costs(found: dict[str, Any]) -> None:
     unit = found["unit"]
     rows_of = f"{found['rows']} × {found['context']}" if ids else f"{found['rows']}"
     known = f", vocabulary {ids['ids']:,} ({ids['known']})" if ids else ""
-    say(f"on {found['device']} in {found['precision']}, passes of {rows_of} {unit}s{known}\n")
+    speak(f"on {found['device']} in {found['precision']}, passes of {rows_of} {unit}s{known}\n")
     forward, parts = flops["forward"], parameters["parts"]
     whole = sum(forward.values())
     rows = [("", "parameters", "", f"FLOPs, {unit}", "")]
@@ -43,7 +43,7 @@ def print_costs(found: dict[str, Any]) -> None:
         if name not in parts and name not in forward:
             continue
         n, f = parts.get(name), forward.get(name)
-        label = "  pairs of positions" if name == "pairs" else name
+        label = {"pairs": "  pairs of positions", "other": "other parts"}.get(name, name)
         rows.append(
             (
                 label,
@@ -56,11 +56,12 @@ def print_costs(found: dict[str, Any]) -> None:
     rows.append(("all, forward", human(parameters["total"]), "", human(whole), ""))
     n = parameters["without_embeddings"]
     rows.append(("without embeddings; training", human(n), "", human(flops["training"]), ""))
-    print_table([(name, *(cell.rjust(13) for cell in cells)) for name, *cells in rows])
+    head, *others = spoken(rows)
+    print_table([head, *((name, *(cell.rjust(13) for cell in cells)) for name, *cells in others)])
     if flops["over_6n"] is not None:
-        say(f"training costs {flops['over_6n']:.2f} × 6N FLOPs for each {unit}, N without embeddings")
+        speak(f"training costs {flops['over_6n']:.2f} × 6N FLOPs for each {unit}, N without embeddings")
     if sent := found["sent"]:
-        say(
+        speak(
             f"each of {sent['workers']} workers sends {sent['bytes_per_unit']:.3g} bytes for each {unit}; "
             f"summing gradients at every update, {sent['data_parallel']:.3g}"
         )
@@ -72,45 +73,43 @@ def print_costs(found: dict[str, Any]) -> None:
 def _print_memory(found: dict[str, Any]) -> None:
     memory, cache, intensity = found["memory"], found["cache"], found["intensity"]
     again = ", blocks recomputed" if memory["recompute"] else ""
-    say("\nmemory of a training pass, without the optimizer's")
-    print_table(
-        [
-            ("weights, gradients", f"{human(memory['weights'], 'B')} each"),
-            (f"activations kept{again}", human(memory["activations"], "B")),
-            (f"copies of weights in {found['precision']}", human(memory["copies"], "B")),
-        ],
-        indent="  ",
-    )
+    speak("\nmemory of a training pass, without the optimizer's")
+    held = [
+        ("weights, gradients", f"{human(memory['weights'], 'B')} each"),
+        (f"activations kept{again}", human(memory["activations"], "B")),
+        (f"copies of weights in {found['precision']}", human(memory["copies"], "B")),
+    ]
+    print_table(spoken(held), indent="  ")
     rows = [("training", f"{intensity['training']:.0f}")]
     if cache is not None:
-        say("\ncache of one sequence in decoding")
+        speak("\ncache of one sequence in decoding")
         table = [("", "a further token", "at the context's end", "share of multi-head attention's")]
         for name, held in cache["bytes"].items():
             share = f"{held / cache['full'][name]:.1%}" if cache["full"][name] else ""
             table.append((name, human(cache["per_token"][name], "B"), human(held, "B"), share))
-        print_table(table, indent="  ")
+        print_table(spoken(table), indent="  ")
         for batch, value in intensity["decoding"].items():
             rows.append((f"decoding, batch {batch}", f"{value:.2f}" if value < 10 else f"{value:.0f}"))
-    say("\narithmetic intensity, FLOPs a byte")
-    print_table(rows, indent="  ")
+    speak("\narithmetic intensity, FLOPs a byte")
+    print_table(spoken(rows), indent="  ")
 
 
 def _print_shape(shape: dict[str, Any]) -> None:
-    say(f"\nshape among {shape['known']} known models")
+    speak(f"\nshape among {shape['known']} known models")
     table = [("", "here", "known", "median", "below", "above")]
     for name, ratio in shape["ratios"].items():
         low, middle, high = (_plain(ratio[key]) for key in ("lowest", "median", "highest"))
         counts = [str(ratio["below"]), str(ratio["above"])]
         table.append((name, _plain(ratio["value"]), f"{low} … {high}", middle, *counts))
-    print_table(table, indent="  ")
+    print_table(spoken(table), indent="  ")
     for one in shape["nearest"]:
         gated = " gated" if one["gated"] else ""
-        say(
+        speak(
             f"  near {one['name']} ({one['year']}, {human(one['parameters'])}): {one['layers']} layers of "
             f"{one['width']}, {one['heads']} heads of {one['head_size']}, inner width {one['hidden']}{gated}"
         )
     for warning in shape["warnings"]:
-        say(f"  mind: {warning}")
+        speak(f"  mind: {warning}")
 
 
 def _plain(number: float) -> str:
@@ -123,14 +122,14 @@ def print_kernels(found: list[dict[str, Any]]) -> None:
     for row in found:
         of = f"{row['of']} " if sides else ""
         layers = "layer" if len(row["layers"]) == 1 else "layers"
-        say(f"{of}{layers} {ranges(row['layers'])}: {row['mixer']} by {row['kernel']}")
-        say(f"  {row['why']}")
+        speak(f"{of}{layers} {ranges(row['layers'])}: {row['mixer']} by {row['kernel']}")
+        speak(f"  {row['why']}")
         measured = row["measured"]
         if measured is not None:
             times = [f"{name} {measured[name]:.3g} ms" for name in ("sdpa", "plain") if measured[name]]
             if measured["eager"]:
                 times.append(f"eager {measured['eager']:.3g} ms")
-            say(f"  at {measured['length']} positions: {', '.join(times)}")
+            speak(f"  at {measured['length']} positions: {', '.join(times)}")
 
 
 def ranges(numbers: list[int]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.drawn import Html, check, end
-from danlu.cli.output import Force, print_table, say
+from danlu.cli.output import Force, print_table, say, speak, spoken
 from danlu.cli.show import AsJson, Words
 from danlu.cli.working import Working
 
@@ -55,12 +55,13 @@ def depth(
     )
 
     def tell() -> None:
-        say(f"{said}\n")
-        print_table(table(arms), shorten=(0,))
+        speak(said)
         say()
-        print_table(slopes(arms), shorten=(0,))
+        print_table(spoken(table(arms)), shorten=(0,))
+        say()
+        print_table(spoken(slopes(arms)), shorten=(0,))
         for warning in (text for arm in arms for text in arm.warnings):
-            say(f"! {warning}")
+            speak(f"! {warning}")
 
     def draw() -> str:
         from danlu.lab.depths.page import html as drawn

@@ -9,7 +9,7 @@ import typer
 
 from danlu.cli.costs import human
 from danlu.cli.drawn import check, end
-from danlu.cli.output import Force, print_table, say
+from danlu.cli.output import Force, print_table, say, speak, spoken
 from danlu.cli.show import AsJson, Words
 
 
@@ -52,10 +52,12 @@ def _say(found: dict[str, Any]) -> None:
         name = f"{rail} {'  ' * row.depth}{row.name}{times}"
         cells = [human(node[key]) for key in ("parameters", "flops")]
         table.append((name, node["kind"] + once, passing(node), *cells, human(node["kept"], "B")))
-    say(_about(found) + "\n")
+    speak(_about(found))
+    say()
+    table[0] = tuple(spoken([table[0]])[0])  # type: ignore[assignment]
     print_table([(*row[:3], *(cell.rjust(10) for cell in row[3:])) for row in table], shorten=(1, 2))
     if any("¹" in row[1] for row in table):
-        say("\n¹ has no second derivative, but within danlu.nn.pure()")
+        speak("\n¹ has no second derivative, but within danlu.nn.pure()")
 
 
 def _about(found: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from danlu.cli.costs import ranges
-from danlu.cli.output import print_table, say
+from danlu.cli.output import print_table, say, spoken
 
 ALWAYS = ("lr", "weight_decay")
 
@@ -25,7 +25,7 @@ def print_groups(found: list[dict[str, Any]]) -> None:
         for name, value in settings.items():
             if name not in ALWAYS:
                 of_rule.setdefault(name, set()).add(_plain(value))
-    print_table(table)
+    print_table([*spoken(table[:1]), *table[1:]])
     say()
     for rule, settings in others.items():
         said = ", ".join(f"{name} {' or '.join(sorted(values))}" for name, values in settings.items())

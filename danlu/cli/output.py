@@ -48,6 +48,12 @@ def spoken(rows: Sequence[Sequence[str]], names: Collection[int] = ()) -> list[l
     ]
 
 
+def label(name: str, said: str, width: int = 11, indent: str = "  ") -> None:
+    """A line with what it is of at its left, in that language."""
+    ((name, said),) = spoken([(name, said)])
+    say(indent + padded(name, width) + said)
+
+
 def _words() -> Words:
     from danlu.draw.language import language
     from danlu.draw.phrases import words

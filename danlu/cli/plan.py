@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.costs import human
-from danlu.cli.output import print_json, print_table, say, tell
+from danlu.cli.output import inform, print_json, print_table, say, speak, spoken
 from danlu.cli.show import AsJson, Words
 from danlu.files.numbers import duration
 
@@ -64,7 +64,7 @@ def plan(
         print_json("plan", found)
         return
     for note in found["notes"]:
-        tell(f"note: {note}")
+        inform(f"note: {note}")
     _tell(found)
 
 
@@ -73,29 +73,30 @@ def _tell(found: dict[str, Any]) -> None:
     rows_of = (
         f"{found['batch']:,} × {found['units']:,} {unit}" if found["units"] > 1 else f"{found['batch']:,}"
     )
-    say(
+    speak(
         f"{human(found['parameters'])} parameters, updates of {rows_of}, {human(found['flops'], 'FLOP')}, on "
         f"{found['devices']} × {device['title'] or device['name']}, {found['precision']}"
     )
     if found["mfu"] is not None:
-        say(f"An estimate, by a measured MFU of {found['mfu']:.3g} on one device and published links.")
+        speak(f"An estimate, by a measured MFU of {found['mfu']:.3g} on one device and published links.")
     elif device["source"] == "measured here":
         low, high = (found["reached"][end] for end in ("low", "high"))
-        say(f"An estimate: of rates measured here, {low:.0%} to {high:.0%} is assumed to be reached.")
+        speak(f"An estimate: of rates measured here, {low:.0%} to {high:.0%} is assumed to be reached.")
     else:
         low, high = (found["reached"][end] for end in ("low", "high"))
-        say(f"An estimate: of published rates, published runs of others reached {low:.0%} to {high:.0%}.")
+        speak(f"An estimate: of published rates, published runs of others reached {low:.0%} to {high:.0%}.")
     fits = [one for one in found["meshes"] if one["why"] is None]
     others = [one for one in found["meshes"] if one["why"] is not None]
     if fits:
         say()
         head = ("", "rows", "memory", "an update", f"{unit}/s", "MFU")
-        print_table([head, *map(_row, fits[:SHOWN])])
+        print_table(spoken([head, *map(_row, fits[:SHOWN])], names=(0,)))
     if others:
         many = f"{len(others)} others are impossible" if fits else f"All {len(others)} meshes are impossible"
-        say(f"\n{many} or do not fit, such as")
+        speak(f"\n{many} or do not fit, such as")
         reasons = {one["why"]: one["said"] for one in reversed(others)}  # each once, by its first mesh
-        print_table([(said, why) for why, said in list(reasons.items())[::-1][:SHOWN]], indent="  ")
+        rows = [(said, why) for why, said in list(reasons.items())[::-1][:SHOWN]]
+        print_table(spoken(rows), indent="  ")
     if found["chosen"] is not None:
         _tell_chosen(found["chosen"], device["memory"], unit)
     if found["rounds"] is not None:
@@ -133,34 +134,34 @@ def _percent(pair: dict[str, float]) -> str:
 
 def _tell_chosen(one: dict[str, Any], room: float, unit: str) -> None:
     passes = f"{one['passes']} passes" if one["passes"] > 1 else "one pass"
-    say(f"\n{one['said']}: {one['words']} ({passes} an update)")
-    say(f"\nmemory of the fullest device, of {human(room, 'B')}")
+    speak(f"\n{one['said']}: {one['words']} ({passes} an update)")
+    speak(f"\nmemory of the fullest device, of {human(room, 'B')}")
     rows = [(title, human(one["memory"][name], "B")) for name, title in TITLES.items() if one["memory"][name]]
-    print_table(rows, indent="  ")
+    print_table(spoken(rows), indent="  ")
     work = one["work"]
-    say(f"\nwork of an update on one device at these rates; it is bound by {work['bound']}")
+    speak(f"\nwork of an update on one device at these rates; it is bound by {work['bound']}")
     kinds = (
         ("products", "products"),
         ("memory", "numbers that memory moves"),
         ("optimizer", "the optimizer"),
     )
-    print_table([(title, _seconds(_same(work[name]))) for name, title in kinds], indent="  ")
+    print_table(spoken([(title, _seconds(_same(work[name]))) for name, title in kinds]), indent="  ")
     if one["bubble"]:
-        say(f"  stages of the pipeline wait {one['bubble']:.0%} of that beside it")
+        speak(f"  stages of the pipeline wait {one['bubble']:.0%} of that beside it")
     if one["traffic"]:
-        say("\nwhat a device sends in an update")
+        speak("\nwhat a device sends in an update")
         head = ("", "calls", "bytes", "devices", "by itself", "")
         sent = [
             (f"{row['kind']}, {row['why']}", str(row["calls"]), human(row["bytes"], "B"), str(row["devices"]),
              _seconds(_same(row["seconds"])), "all wait" if row["waits"] else "beside work")
             for row in one["traffic"]
         ]  # fmt: skip
-        print_table([head, *sent], indent="  ")
-        say(f"  of which shows: {_seconds(one['exposed'])}")
+        print_table(spoken([head, *sent]), indent="  ")
+        speak(f"  of which shows: {_seconds(one['exposed'])}")
     if one["hours"] is not None:
         money = "" if one["money"] is None else f", {_ends(one['money'])} in money"
         low, high = (duration(3600 * one["hours"][end]) for end in ("low", "high"))
-        say(f"\nthe run, evaluations and checkpoints left out: {low} to {high}{money}")
+        speak(f"\nthe run, evaluations and checkpoints left out: {low} to {high}{money}")
 
 
 def _same(value: float) -> dict[str, float]:
@@ -168,7 +169,7 @@ def _same(value: float) -> dict[str, float]:
 
 
 def _tell_rounds(found: dict[str, Any]) -> None:
-    say(
+    speak(
         f"\n{found['workers']} such workers that talk every {found['every']} updates and send "
         f"{human(found['sent'], 'B')} each time: a simulation; links scatter by {found['jitter']:.0%}"
     )
@@ -182,4 +183,4 @@ def _tell_rounds(found: dict[str, Any]) -> None:
                 _seconds(_same(one["seconds"])),
             )
         )
-    print_table(rows, indent="  ")
+    print_table(spoken(rows), indent="  ")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.costs import human
-from danlu.cli.output import print_json, print_table, say, tell
+from danlu.cli.output import inform, print_json, print_table, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.cli.working import Working
 
@@ -124,22 +124,26 @@ def _tell(found: dict[str, Any]) -> None:
         ("before", f"{found['before']:.4f} {unit}".rstrip(), human(size["before"], "B")),
         ("after", f"{found['after']:.4f} {unit}".rstrip(), human(size["file"], "B")),
     ]
-    print_table(rows)
+    print_table(spoken(rows))
     error = "" if found["error"] is None else f" ± {1.96 * found['error']:.4f} (95 %)"
-    say(f"\n{name} {found['delta']:+.4f}{error}{unit and f' {unit}'}, in pairs over {found['passes']} passes")
+    speak(
+        f"\n{name} {found['delta']:+.4f}{error}{unit and f' {unit}'}, in pairs over {found['passes']} passes"
+    )
     if found["kl"] is not None:
-        say(f"KL(p ‖ p_q) {found['kl']:.4g} nats a token; another token is likeliest at {found['flips']:.2%}")
+        speak(
+            f"KL(p ‖ p_q) {found['kl']:.4g} nats a token; another token is likeliest at {found['flips']:.2%}"
+        )
     share = found["rounded"] / found["parameters"]
-    say(
+    speak(
         f"{found['rounded']:,} weights ({share:.0%} of all) at {found['bits']:.3g} bits: "
         f"{human(size['rounded'], 'B')} of the file"
     )
     if found["sensitivity"] is not None:
-        say("\none layer at a time")
-        print_table([_layer(row) for row in found["sensitivity"]], indent="  ")
+        speak("\none layer at a time")
+        print_table(spoken([_layer(row) for row in found["sensitivity"]]), indent="  ")
     for note in found["notes"]:
-        tell(note)
-    say(f"\nwritten as a run; try: danlu sample {shlex.quote(found['folder'])}")
+        inform(note)
+    speak(f"\nwritten as a run; try: danlu sample {shlex.quote(found['folder'])}")
 
 
 def _layer(row: dict[str, Any]) -> tuple[str, ...]:

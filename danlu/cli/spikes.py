@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.drawn import Html, check, end
-from danlu.cli.output import Force, print_table, say
+from danlu.cli.output import Force, print_table, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.cli.working import Working
 
@@ -81,50 +81,52 @@ def _tell(found: dict[str, Any]) -> None:
     rows = f"{found['rows']:,} row{'s' * (found['rows'] != 1)}"
     if not found["spikes"] and found["rows"] <= FEWEST:
         finer = "set train.log_every=1, or " * (every > 1)
-        say(
+        speak(
             f"{rows} of losses: too few to judge, as a loss is measured against at least {FEWEST} before it; "
             f"{finer}train for more updates"
         )
         return
     rows += f", each the mean of up to {every} updates" * (every > 1)
     if not found["spikes"]:
-        say(f"no spike in {rows}: no loss lies six deviations above the 128 before it")
+        speak(f"no spike in {rows}: no loss lies six deviations above the 128 before it")
     else:
-        say(f"spikes in {rows}")
+        speak(f"spikes in {rows}")
         table = [("step", "highest", "loss", "usual", "z")]
         for one in found["spikes"][:SHOWN]:
             steps = f"{one['first']}" if one["first"] == one["last"] else f"{one['first']}–{one['last']}"
             table.append(
                 (steps, f"{one['top']}", f"{one['loss']:.4g}", f"{one['usual']:.4g}", f"{one['z']:.1f}")
             )
-        print_table(table, indent="  ")
+        print_table(spoken(table), indent="  ")
         if (left := len(found["spikes"]) - SHOWN) > 0:
-            say(f"  … and {left} more; --json has all")
+            speak(f"  … and {left} more; --json has all")
     if every > 1:
-        say("train.log_every=1 shows every update")
+        speak("train.log_every=1 shows every update")
 
 
 def _tell_why(why: dict[str, Any]) -> None:
-    say(f"\nupdate {why['step']}: loss {why['loss']:.4g}, usually {why['usual']:.4g}, z = {why['z']:.1f}")
-    say(f"likely cause: {why['cause']}: {why['why']}")
-    say(f"\nrepeated: {READINGS[why['reading']]}")
+    speak(f"\nupdate {why['step']}: loss {why['loss']:.4g}, usually {why['usual']:.4g}, z = {why['z']:.1f}")
+    speak(f"likely cause: {why['cause']}: {why['why']}")
+    speak(f"\nrepeated: {READINGS[why['reading']]}")
     rows = [("", f"state of step {why['before']}", f"state of step {why['earlier']}")]
     half = len(why["table"]) // 2
     for now, before in zip(why["table"][:half], why["table"][half:], strict=True):
         name = f"batch {now['batch']}" + ("" if now["batch"] == why["step"] else " (another)")
         rows.append((name, _cell(now), _cell(before)))
-    print_table(rows, indent="  ")
-    say("\nchecks, in their order")
+    print_table(spoken(rows), indent="  ")
+    speak("\nchecks, in their order")
     signs = {True: "yes", False: "no", None: "–"}
-    print_table([(signs[one["found"]], one["name"], one["says"]) for one in why["checks"]], indent="  ")
+    print_table(
+        spoken([(signs[one["found"]], one["name"], one["says"]) for one in why["checks"]]), indent="  "
+    )
     if why["changes"]:
-        say(f"\nfrom step {why['earlier']} on with one change")
-        print_table([_change(one) for one in why["changes"]], indent="  ")
-        say("\nwhat to change next")
+        speak(f"\nfrom step {why['earlier']} on with one change")
+        print_table(spoken([_change(one) for one in why["changes"]], names=(0, 1)), indent="  ")
+        speak("\nwhat to change next")
         for one in why["next"]:
-            say(f"  {one}")
+            speak(f"  {one}")
     for note in why["notes"]:
-        say(f"note: {note}")
+        speak(f"note: {note}")
 
 
 def _cell(cell: dict[str, Any]) -> str:

@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.columns import padded
 from danlu.cli.dry_run import DryRun
 from danlu.cli.dry_run import show as show_forecast
 from danlu.cli.options import Studies, StudyName, Workers
-from danlu.cli.output import print_json, print_table, say, short, speak, spoken
+from danlu.cli.output import label, print_json, print_table, say, short, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.files.numbers import rounded
 
@@ -122,10 +121,8 @@ def _tell(result: dict[str, Any]) -> None:
         speak(f"\nTry next:\n  danlu train {shlex.join(result['best']['words'])}")
 
 
-def _line(label: str, said: str) -> None:
-    """A line with a label at its left."""
-    ((label, said),) = spoken([(label, said)])
-    say(padded(label, LABEL) + said)
+def _line(name: str, said: str) -> None:
+    label(name, said, LABEL, indent="")
 
 
 def _tell_trials(result: dict[str, Any]) -> None:

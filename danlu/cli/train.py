@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import say, signed, tell
+from danlu.cli.output import label, say, signed, speak, tell
 from danlu.cli.show import AsJson, Shrink, Words
 
 
@@ -104,33 +104,36 @@ def _tell(summary: dict[str, Any]) -> None:
     last = summary["metrics"].get(metric.name, summary["metric"])["value"]
     of = "" if last == summary["metric"]["value"] else "of the averaged weights "
     say()
-    say(
-        f"  held-out   {summary['metric']['value']:.4f}{_error(summary['metric'])} {metric.words} {of}"
-        f"(best {best['value']:.4f} at step {best['step']})"
+    label(
+        "held-out",
+        f"{summary['metric']['value']:.4f}{_error(summary['metric'])} {metric.words} {of}"
+        f"(best {best['value']:.4f} at step {best['step']})",
     )
     loss = f"{summary['loss']:.4f} {summary['loss_unit']}".rstrip()
-    say(f"  loss       {loss} per {summary['term']} after {summary['steps']:,} steps")
-    say(
-        f"  speed      {summary[f'{units}_per_second']:,.0f} {units}/s, "
+    label("loss", f"{loss} per {summary['term']} after {summary['steps']:,} steps")
+    label(
+        "speed",
+        f"{summary[f'{units}_per_second']:,.0f} {units}/s, "
         f"{summary['utilisation']:.0%} of this machine's measured ceiling"
         + ("" if summary["mfu"] is None else f", MFU {summary['mfu']:.1%}")
-        + _evaluating(summary["active_seconds"])
+        + _evaluating(summary["active_seconds"]),
     )
-    say(
-        f"  time       {summary['wall_seconds']:.1f} s: "
-        + ", ".join(f"{part} {value:.1f}" for part, value in seconds.items())
+    label(
+        "time",
+        f"{summary['wall_seconds']:.1f} s: "
+        + ", ".join(f"{part} {value:.1f}" for part, value in seconds.items()),
     )
-    say(f"  run        {summary['run']}")
+    label("run", str(summary["run"]))
     if pictures := RunFolder(summary["run"]).pictures():
-        say(f"  pictures   {pictures[-1]}" + (f", and {len(pictures) - 1:,} before" if pictures[1:] else ""))
+        label("pictures", f"{pictures[-1]}" + (f", and {len(pictures) - 1:,} before" if pictures[1:] else ""))
     if summary["sample"]:
-        say("\n  sample")
+        speak("\n  sample")
         for line in summary["sample"].splitlines():
             say(f"  │ {line}")
-    say("\nTry next:")
+    speak("\nTry next:")
     run = shlex.quote(str(summary["run"]))
     if summary["sample"] is not None:
         prompt = ' --prompt "def "' if summary["unit"] == "token" else ""
-        say(f"  danlu sample {run}{prompt}")
-    say("  danlu ideas                     # small changes to try on an experiment")
-    say(f"  danlu profile {run}  # where the time goes")
+        speak(f"  danlu sample {run}{prompt}")
+    speak("  danlu ideas                     # small changes to try on an experiment")
+    speak(f"  danlu profile {run}  # where the time goes")
