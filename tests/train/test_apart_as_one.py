@@ -38,7 +38,7 @@ def objective(words: list[str]) -> Objective:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", ["numbers", pytest.param("matrices", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_each_alone_bit_for_bit(
     words: list[str],
