@@ -127,5 +127,5 @@ def test_a_verb_says_no_english(words: str, folder: Path, monkeypatch: pytest.Mo
         assert done.exit_code == 0
         said[language] = done.output.splitlines()
     assert left(said["zh"], NAMES) == []
-    if not words.startswith(("ideas", "doctor")):  # words in digits; what is measured
+    if not (words.startswith(("ideas", "doctor")) or "--dry-run" in words):  # words in digits; measured speed
         assert numbers("\n".join(said["zh"])) == numbers("\n".join(said["en"]))
