@@ -24,11 +24,18 @@ def numpy_arrays(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     except (MemoryError, OSError, FileError):
         raise
     except Exception as error:  # NumPy raises whatever a damaged file leads it to
-        if "allow_pickle" in str(error) or "pickle" in str(error):
+        if "pickle" in str(error) and _is_numpys(path):
             why = "it holds objects, which are not unpickled; save numbers"
         else:
-            why = f"it is damaged, or no array ({str(error).splitlines()[0][:80] if str(error) else 'empty'})"
+            said = str(error) if _is_numpys(path) else "its first bytes are another file's"
+            why = f"it is damaged, or no array ({said.splitlines()[0][:80] if said else 'empty'})"
         raise DataError(f"{path} cannot be read as {path.suffix}: {why}") from error
+
+
+def _is_numpys(path: Path) -> bool:
+    """Whether it begins as a .npy or a .npz file does; numpy takes all else for a pickle."""
+    with open_file(path) as file:
+        return file.read(6).startswith((b"\x93NUMPY", b"PK"))
 
 
 def parquet_columns(path: Path) -> dict[str, Any]:

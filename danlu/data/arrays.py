@@ -140,8 +140,8 @@ def _rows(spec: Arrays, found: Any) -> NDArray[np.float32]:
     if not finite.all():
         first = int(np.argmin(finite))
         raise DataError(
-            f"{spec.file}, row {first}: a number is missing, not finite or beyond float32 (in "
-            f"{int((~finite).sum()):,} of {len(rows):,} rows); leave such rows out"
+            f"{spec.file}, row {first} (the first is 0): a number is missing, not finite or beyond float32 "
+            f"(in {int((~finite).sum()):,} of {len(rows):,} rows); leave such rows out"
         )
     return rows
 

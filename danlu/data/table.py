@@ -138,7 +138,7 @@ def _column(path: Path, table: Columns, name: str, field: str) -> Sequence[Any]:
             if field == "label":
                 what, more = "label", ""
             raise DataError(
-                f"{path}: the {what} {name!r} is missing in row {row}; fill it in, take the row out{more}"
+                f"{path}: the {what} {name!r} is missing in row {row}; fill it in, or take the row out{more}"
             )
     return table[name]
 

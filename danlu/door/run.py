@@ -68,7 +68,7 @@ class Run(Displayed):
 
     @property
     def state(self) -> str:
-        """``running``, ``finished``, ``stopped``, ``diverged``, ``failed`` or ``damaged``."""
+        """``running``, ``finished``, ``stopped``, ``imported``, ``diverged``, ``failed`` or ``damaged``."""
         return self._read.state
 
     @property

@@ -22,7 +22,10 @@ class _Reached(Exception):
 def blocks_of(model: nn.Module) -> Sequence[Block]:
     """The blocks of a decoder, an encoder or patches. Raises ValueError for other models."""
     if not isinstance(model, Decoder | Encoder | Patches):
-        raise ValueError(f"the model is a {type(model).__name__}; allowed: Decoder, Encoder, Patches")
+        raise ValueError(
+            f"the model is a {type(model).__name__}; allowed: decoder, encoder, patches, which have "
+            "blocks of a transformer"
+        )
     return model.blocks
 
 

@@ -115,7 +115,7 @@ def rows_of(x: Tensor, per: Per) -> Tensor:
     if per < 1 or size % per:
         allowed = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
         raise ValueError(
-            f"per = {per} does not divide the last dimension, {size} numbers, into groups; allowed: "
-            f"{allowed}, or tensor, channel, token"
+            f"groups of {per} do not divide the last dimension, {size} numbers; allowed: {allowed}, or "
+            "tensor, channel"
         )
     return x.reshape(-1, per)

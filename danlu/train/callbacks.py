@@ -8,6 +8,7 @@ of every checkpoint, and a resumed run goes on with it.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +26,7 @@ from danlu.train.internals import Look
 if TYPE_CHECKING:
     from danlu.train.trainer import Trainer
 
+PATIENCE = 10.0  # seconds of an evaluation without a word
 Tensors = dict[str, dict[str, torch.Tensor]]
 
 
@@ -267,6 +269,7 @@ class Evaluate(Callback):
     ``together``: what measures a run in place of ``alone``, where it is a member of a population."""
 
     together: Callable[[Trainer], dict[str, float]] | None = None
+    _told = False  # that it takes long
 
     def between_updates(self, run: Trainer) -> None:
         every, now = run.experiment.train.evaluate_every, run.state
@@ -288,6 +291,16 @@ class Evaluate(Callback):
 
     def alone(self, run: Trainer) -> dict[str, float]:
         """The held-out metrics of the weights as they are."""
+        began = time.perf_counter()
+
+        def stop() -> bool:
+            if not self._told and time.perf_counter() - began > PATIENCE:
+                self._told = True
+                run.reporter.message(
+                    f"evaluating at step {run.state.step:,}: more than {PATIENCE:g} s so far"
+                )
+            return run.interrupt.requested is not None
+
         with run.measured_anew():
             return evaluate(
                 run.made.wrapped,
@@ -295,7 +308,7 @@ class Evaluate(Callback):
                 run.held_out,
                 run.group,
                 rows=evaluation_rows(run.experiment, run.objective, run.group.data.count),
-                stop=lambda: run.interrupt.requested is not None,
+                stop=stop,
                 score=run.score,
                 padded=run.choices.compile,  # of other shapes there would be another graph
             )

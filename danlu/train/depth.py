@@ -73,7 +73,8 @@ def depth(experiment: spec.Experiment, step: float = 1e-6, update: Update = "sig
     stacks = [module for module in model.modules() if isinstance(module, Stack)]
     if not stacks:
         raise RunError(
-            f"model.kind = {experiment.model.kind} has no blocks; name an experiment of a transformer"
+            f"model.kind = {experiment.model.kind} has no blocks of a transformer; name an experiment "
+            "that has"
         )
     measure_omegas(model, experiment, objective)
     model = model.double().eval()

@@ -50,8 +50,14 @@ def evaluate(
 
     What is random in an example depends on its place alone. ``score``: in place of the objective's own.
     ``padded``: every pass has ``rows`` rows, of which some may count for nothing. Raises ``Stopped`` when
-    ``stop()`` turns true between two passes; with several processes it is only asked between evaluations.
+    ``stop()`` turns true between two passes, those of its judgement too, such as of a sampler; with several
+    processes it is only asked between evaluations.
     """
+
+    def ask(*_: Any) -> None:
+        if group.count == 1 and stop():
+            raise Stopped
+
     training, score = model.training, score or objective.score
     model.eval()
     counted = counting(model)
@@ -63,8 +69,7 @@ def evaluate(
         # Every process makes as many passes as the others: sharded weights are gathered together.
         data = group.data
         for start in range(0, held_out.count, rows * data.count):
-            if group.count == 1 and stop():
-                raise Stopped
+            ask()
             places = range(start, min(start + rows * data.count, held_out.count))[data.rank :: data.count]
             mine = own_positions(held_out.example(places, rows if padded else None), objective, group)
             example = to_device(mine, group.device)
@@ -74,7 +79,11 @@ def evaluate(
                 sums[name] = sums[name] + value.double() if name in sums else value.double()
         for module in counted:
             judged |= module.told(group.sum_of_rows)
-        judged |= objective.judge(model)
+        hook = model.register_forward_pre_hook(ask)
+        try:
+            judged |= objective.judge(model)
+        finally:
+            hook.remove()
     finally:
         model.train(training)
     totals = group.sum_of_rows(torch.stack(list(sums.values()))).tolist()

@@ -99,7 +99,8 @@ def generate(
         raise RunError(f"the run's objective is {asked.kind}, which generates neither points nor images")
     described, objective = _as_asked(run, steps, solver, guidance)
     count = (POINTS if len(objective.shape) == 1 else IMAGES) if count is None else count
-    if not 0 < count <= (most := MOST // objective.numbers):
+    most = MOST // objective.numbers
+    if not 0 < count <= most:
         raise RunError(f"count = {count}; allowed: 1 to {most:,} at once")
     names = getattr(objective.source, "names", None) or tuple(map(str, range(objective.classes)))
     number = None if label is None else _class(str(label), names, objective.conditional)

@@ -61,7 +61,8 @@ def by_content(experiment: spec.Experiment) -> spec.Experiment:
 
 
 def check(experiment: spec.Experiment) -> None:
-    """Raises ``RunError`` where the teacher of an experiment on text is no run, or has another objective."""
+    """Raises ``RunError`` where the teacher of an experiment on text is no run, has another objective, or
+    other blocks where these are set side by side."""
     said = named(experiment)
     if said is None or isinstance(getattr(experiment.objective, "coupling", None), Reflow):
         return
@@ -74,6 +75,18 @@ def check(experiment: spec.Experiment) -> None:
             raise RunError(
                 f"its objective is {there}, and this run's is {here}; name a teacher with objective={here}"
             )
+        if getattr(getattr(experiment.objective, "teacher", None), "blocks", None):
+            sizes = [
+                tuple(getattr(one.model, name, None) for name in ("layers", "width"))
+                for one in (experiment, teacher)
+            ]
+            if sizes[0] != sizes[1]:
+                (layers, width), (others, wide) = sizes
+                raise RunError(
+                    f"objective.teacher.blocks sets block beside block, and this network has {layers} layers "
+                    f"of width {width}, the teacher's {others} of {wide}; give it model.layers={others} "
+                    f"model.width={wide}, or objective.teacher.blocks=0"
+                )
     except DanluError as error:
         raise RunError(f"{said.field} = {said.run}: {error}") from None
 

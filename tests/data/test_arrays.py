@@ -113,8 +113,8 @@ def changed(row: int, value: float) -> Any:
 @pytest.mark.parametrize(
     ("array", "settings", "said"),
     [
-        (changed(7, np.nan), {}, r"row 7: a number is missing, not finite .* \(in 1 of 40 rows\)"),
-        (changed(3, 1e300), {}, "row 3: a number is missing, not finite or beyond float32"),
+        (changed(7, np.nan), {}, r"row 7 \(the first is 0\): a number is missing, .* \(in 1 of 40 rows\)"),
+        (changed(3, 1e300), {}, r"row 3 \(the first is 0\): .* not finite or beyond float32"),
         (np.array([{}, None] * 4), {}, "it holds objects, which are not unpickled"),
         (POINTS.astype(complex), {}, "holds complex128, no real numbers"),
         (np.array(["a", "b"] * 4), {}, "holds <U1, no real numbers"),
@@ -158,7 +158,7 @@ def test_columns_that_hold_no_numbers(tmp_path: Path) -> None:
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     file = tmp_path / "x.parquet"
     parquet.write_table(arrow.table({"a": [1.0, None, 3.0], "b": [1, 2, 3]}), file)
-    with pytest.raises(DataError, match="row 1: a number is missing"):
+    with pytest.raises(DataError, match=r"row 1 \(the first is 0\): a number is missing"):
         read(file)
     parquet.write_table(arrow.table({"a": [1.0, 2.0], "name": ["x", "y"]}), file)
     with pytest.raises(DataError, match="column name holds string, no numbers"):

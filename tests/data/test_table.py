@@ -77,7 +77,7 @@ def test_an_array_of_columns_has_numbered_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "more", "said"),
     [
-        ([(1, "red", "round", ""), *ROWS], {}, "the label 'kind' is missing in row 1; fill it in, take"),
+        ([(1, "red", "round", ""), *ROWS], {}, "the label 'kind' is missing in row 1; fill it in, or take"),
         ([*ROWS, ("", "red", "round", "no")], {}, "the column 'size' is missing in row 21"),
         (ROWS, {"categories": ("shape",)}, "the column 'colour' holds 'blue' in row 1, which is no"),
         ([("inf", "red", "round", "no"), *ROWS], {}, "'size' holds 'inf' in row 1, which is no number"),

@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from danlu.data import prepare
+from danlu.data import DataError, prepare
 from danlu.distances import DistanceError, directions, energy, frechet, mmd, sliced, wasserstein
 from danlu.distances.digits import digit_features
 from danlu.objectives.likeness import Likeness
@@ -23,6 +23,17 @@ MEASURES = {
     "w2": wasserstein,
     "mmd": lambda a, b: mmd(a, b, bandwidths=(0.25, 1, 4)),
 }
+
+
+def test_too_few_to_compare_with_are_told_before_anything_runs(tmp_path) -> None:
+    np.save(tmp_path / "few.npy", np.arange(6.0).reshape(3, 2))
+    source = prepare(
+        resolve(["flow-8gaussians", "data.kind=arrays", f"data.file={tmp_path / 'few.npy'}"]).data
+    )
+    with pytest.raises(
+        DataError, match=r"what is held out, and that is 1; allowed: 4 or more \(data.held_out"
+    ):
+        Likeness(source, "energy", 64)
 
 
 def test_each_judge_has_its_metric() -> None:

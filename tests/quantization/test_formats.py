@@ -233,9 +233,9 @@ def test_scales_of_sixteen_bits() -> None:
     [
         (
             lambda: quantize(normal(4, 48), named("int4", 32)),
-            r"per = 32 does not divide .* 48 numbers.*1, 2, 3",
+            r"groups of 32 do not divide .* 48 numbers.*1, 2, 3",
         ),
-        (lambda: quantize(normal(4, 48), named("mxfp4")), r"per = 32 does not divide"),
+        (lambda: quantize(normal(4, 48), named("mxfp4")), r"groups of 32 do not divide"),
         (lambda: named("int5-slim"), r"int5-slim is no format; did you mean int5-full"),
         (lambda: named("int1"), r"int1 is no format; did you mean int8"),
         (lambda: named("nvfp4", 32), r"nvfp4 has groups of 16 by definition"),

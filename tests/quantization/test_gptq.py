@@ -123,5 +123,5 @@ def test_more_inputs_than_tokens() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"hessian of shape \(3, 3\) for 48 inputs"):
         gptq(normal(10, 48), torch.eye(3), named("int4"))
-    with pytest.raises(ValueError, match="per = 32 does not divide"):
+    with pytest.raises(ValueError, match="groups of 32 do not divide"):
         gptq(normal(10, 48), torch.eye(48), named("int4", 32))

@@ -38,5 +38,5 @@ def test_tensors_that_do_not_fit_are_told() -> None:
             together({**tensors, f"w:{part}": tensors[f"w:{part}"][:-1]}, record)
     with pytest.raises(ValueError, match="w: its codes are missing"):
         together({}, record)
-    with pytest.raises(ValueError, match="w: per = 8 does not divide"):
+    with pytest.raises(ValueError, match="w: groups of 8 do not divide"):
         together(tensors, {"w": {**record["w"], "shape": [4, 33]}})

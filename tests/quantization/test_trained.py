@@ -104,12 +104,12 @@ def test_gptq_and_awq_cost_less_than_rounding_to_the_nearest() -> None:
     [
         (
             lambda: quantize_blocks(small(spec.EncoderDecoder, double=False), named("int4"), RTN()),
-            r"the model is a EncoderDecoder; allowed: Decoder, Encoder, Patches",
+            r"the model is an? EncoderDecoder; allowed: decoder, encoder, patches",
         ),
         (lambda: quantize_blocks(small(), named("int4"), GPTQ()), r"no inputs were given"),
         (
             lambda: quantize_blocks(small(), named("int4", 32), RTN()),
-            r"blocks.0.mixer.qkv.weight: per = 32 does not divide the last dimension, 16 numbers",
+            r"blocks.0.mixer.qkv.weight: groups of 32 do not divide the last dimension, 16 numbers",
         ),
     ],
 )

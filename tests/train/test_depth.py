@@ -158,7 +158,7 @@ def test_cosine():
 
 
 def test_what_has_no_depth_is_refused():
-    with pytest.raises(RunError, match=r"model.kind = siren has no blocks"):
+    with pytest.raises(RunError, match=r"model.kind = siren has no blocks of a transformer"):
         depth(resolve(["siren-chirp"]))
     for layers, step, update, said in (
         ((4,), 1e-6, "sign", "--layers = '4'; allowed: two or more"),

@@ -87,6 +87,7 @@ def test_a_teacher_counts_by_its_weights_and_not_by_its_place(world: Path, tmp_p
     [
         (["data.tokenizer=characters"], "it has another tokenizer"),
         (["data.context=32"], r"it was trained on contexts of 16, and data\.context = 32"),
+        (["objective.teacher.blocks=3", "model.layers=5"], r"this network has 5 layers of width"),
         (["objective.teacher.run=runs/nothing"], r"objective\.teacher\.run = runs/nothing: .* is not a run"),
     ],
 )

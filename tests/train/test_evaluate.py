@@ -13,6 +13,7 @@ import torch
 from danlu import data, objectives
 from danlu.models import Decoder, build
 from danlu.spec import Experiment, resolve
+from danlu.train.assemble import assemble, objective_of
 from danlu.train.evaluate import Stopped, evaluate
 from danlu.train.parallel import Processes
 from tests.train import small
@@ -109,6 +110,25 @@ def test_a_signal_ends_it_between_two_passes(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         evaluate(model, of, of.held_out(), ALONE, rows=1, stop=stop)
     assert len(asked) == 3 and model.training
+
+
+def test_a_signal_ends_it_while_samples_are_made() -> None:
+    """A sampler asks the network many times after the last held-out example was scored."""
+    experiment = resolve(["flow-8gaussians", "model.width=16", "objective.steps=5", "data.held_out=64"])
+    of = objective_of(experiment, data.prepare(experiment.data))
+    found = assemble(experiment, of).model
+    passes = [0]
+
+    def count(*_: object) -> None:
+        passes[0] += 1
+
+    found.register_forward_hook(count)
+    for last in (2, 4):
+        passes[0] = 0
+        with pytest.raises(Stopped):
+            evaluate(found, of, of.held_out(), ALONE, rows=64, stop=lambda last=last: passes[0] == last)
+        assert passes[0] == last
+    evaluate(found, of, of.held_out(), ALONE, rows=64)  # nothing is left that asks
 
 
 def test_documents_apart_are_scored_apart(tmp_path: Path) -> None:

@@ -254,5 +254,5 @@ def test_a_group_that_does_not_divide_and_a_model_without_blocks(text: Path) -> 
     from danlu import data
 
     experiment = resolve(small.words(text, "train.quantize={format: int4, group: 24}"))
-    with pytest.raises(RunError, match=r"train.quantize: blocks.0.mixer.qkv: per = 24 does not divide"):
+    with pytest.raises(RunError, match=r"train.quantize: blocks.0.mixer.qkv: groups of 24 do not divide"):
         network(experiment, objective_of(experiment, data.prepare(experiment.data)))

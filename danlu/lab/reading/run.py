@@ -27,7 +27,7 @@ from danlu.train import shapes
 
 # Names as in danlu.train.folder and danlu.lab.queue; importing those would cost more than reading the runs.
 EXPERIMENT, SUMMARY, METRICS, LOCK = "experiment.yaml", "summary.json", "metrics.jsonl", ".lock"
-FAILED, MEASURES = "failed.json", "measures.json"
+FAILED, MEASURES, IMPORTED = "failed.json", "measures.json", "imported.json"
 FILES = (EXPERIMENT, SUMMARY, METRICS, FAILED, MEASURES, ENVIRONMENT)  # what a record is made from
 
 SEED = "train.seed"
@@ -46,9 +46,10 @@ class Run:
     """A run's folder, read. Numbers that it does not hold (yet) are None.
 
     ``experiment``: its fields as JSON, which is parsed where ``fields`` are asked for: of most runs they
-    are not. ``ended``: finished, stopped, diverged, failed or damaged. ``metric``: the last held-out value
-    of what ``metric_name`` says, in ``unit``; ``better``: lower or higher. ``best``: the best so far, at
-    ``best_step``. ``measures``: the other metrics too. ``examples``: a hash of the held-out examples.
+    are not. ``ended``: finished, stopped, imported (weights from elsewhere, or in few bits, that were not
+    trained on), diverged, failed or damaged. ``metric``: the last held-out value of what ``metric_name``
+    says, in ``unit``; ``better``: lower or higher. ``best``: the best so far, at ``best_step``.
+    ``measures``: the other metrics too. ``examples``: a hash of the held-out examples.
     ``loss``: of training, last told. ``units``: how many it was trained on of what is ``counted``, tokens or
     images. ``seconds``: active ones. ``begun``: seconds since 1970. ``code``: what it is to the code that is
     here (``danlu.code.judge``); ``mark``: by which runs of equal code are known.
@@ -262,7 +263,8 @@ class Measured:
                 file.seek(self._offset)
                 text = file.read(LARGE + 1 - self._offset)
         except Missing:
-            return dict(self._record)
+            given = os.path.exists(os.path.join(os.path.dirname(self._path), IMPORTED))
+            return self._record | ({"ended": "imported"} if given and not self._record.get("error") else {})
         if self._offset + len(text) > LARGE:
             raise ValueError(f"{METRICS} is larger than the {LARGE / MIB:g} MiB allowed here")
         *lines, rest = text.split(b"\n")  # the last: torn, or to come

@@ -47,7 +47,7 @@ def test_a_planted_outlier_keeps_the_function_and_breaks_rounding(run: Path) -> 
         ("rounded:", "needs a name"),
         ("rounded:int9", "int9 is no format"),
         ("rounded:int8/rtn/channel/int8/x", "too many parts"),
-        ("rounded:int4/rtn/24", "per = 24 does not divide"),
+        ("rounded:int4/rtn/24", "groups of 24 do not divide"),
     ],
 )
 def test_mistakes(run: Path, name: str, sentence: str) -> None:

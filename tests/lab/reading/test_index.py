@@ -21,6 +21,7 @@ from danlu.lab.reading.index import INDEX, WORTH_IT, read_runs
 from danlu.lab.reading.run import Run, read_run
 from danlu.lab.reading.selection import select
 from danlu.lab.reading.table import run_json
+from danlu.train.folder import IMPORTED
 from tests.lab.reading.folders import ACCURACY, FLOPS_PER_TOKEN, make_run
 
 
@@ -53,6 +54,17 @@ def check(folder: Path) -> None:
     runs = read_runs([folder])
     assert {run.path: run for run in runs} == by_files(folder)
     assert [run.begun for run in runs] == sorted((run.begun for run in runs), reverse=True)
+
+
+def test_weights_from_elsewhere_are_imported_until_they_are_trained_on(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "small-int4", finished=False)
+    rows = (path / "metrics.jsonl").read_text(encoding="utf-8")
+    write_json(path / IMPORTED, {"special": {}, "files": {}})
+    assert read_run(path).state == "stopped"
+    (path / "metrics.jsonl").unlink()
+    assert read_run(path).state == "imported"
+    (path / "metrics.jsonl").write_text(rows, encoding="utf-8")
+    assert read_run(path).state == "stopped"
 
 
 def test_index_equals_rebuild(folder: Path, reads: list[str]) -> None:
