@@ -118,9 +118,11 @@ def _tell(summary: dict[str, Any]) -> None:
         + ("" if summary["mfu"] is None else f", MFU {summary['mfu']:.1%}")
         + _evaluating(summary["active_seconds"]),
     )
+    whole, now = sum(seconds.values()), summary["wall_seconds"]
+    before = whole > 1.05 * now + 0.1  # a run that went on: the parts are of all its sessions
     label(
         "time",
-        f"{summary['wall_seconds']:.1f} s: "
+        (f"{whole:.1f} s, {now:.1f} of them since it went on: " if before else f"{now:.1f} s: ")
         + ", ".join(f"{part} {value:.1f}" for part, value in seconds.items()),
     )
     label("run", str(summary["run"]))

@@ -234,10 +234,11 @@ class _Draft:
         raise SpecError("\n".join(lines))
 
     def _elsewhere(self, field: str) -> str:
-        """Where the idea that set a field, or what is in it, does fit."""
+        """Where the idea that set a field, or what is in it, does fit, if that is not here."""
         labels = [label for name, label in self.labels.items() if f"{name}.".startswith(f"{field}.")]
         named = {label.removeprefix("idea ") for label in labels if label.startswith("idea ")}
-        return "".join(_on(catalog.idea(name)) for name in sorted(named))
+        ideas, here = map(catalog.idea, sorted(named)), set(self.labels.values())
+        return "".join(_on(idea) for idea in ideas if f"recipe {idea.on}" not in here)
 
 
 def _open(word: str, folder: Path) -> tuple[str, str, dict[str, Any], Path]:
