@@ -32,8 +32,10 @@ def prepare_table(spec: Table) -> Labelled:
     path = expanded(spec.file)
     table = _read(path)
     lengths = {len(values) for values in table.values()}
-    if len(lengths) != 1 or not lengths - {0}:
-        raise DataError(f"{path} has columns of {sorted(lengths)} rows; each needs as many, and at least one")
+    if lengths <= {0}:
+        raise DataError(f"{path} holds no rows; save one row or more below the names of its columns")
+    if len(lengths) != 1:
+        raise DataError(f"{path} has columns of {sorted(lengths)} rows; each needs as many")
     labels = [str(value) for value in _column(path, table, spec.label, "label")]
     names = [name for name in table if name != spec.label] if spec.columns is None else list(spec.columns)
     if odd := [name for name in spec.categories if name not in names]:
@@ -60,6 +62,11 @@ def prepare_table(spec: Table) -> Labelled:
     if len(classes) < 2:
         raise DataError(
             f"{path}: the label {spec.label!r} is {classes[0]!r} in every row; it needs two classes"
+        )
+    if len(classes) > len(labels) / 2:
+        raise DataError(
+            f"{path}: the label {spec.label!r} has {len(classes):,} values in {len(labels):,} rows, as a "
+            "measured number or a name has; take a column of classes, or sort its values into a few"
         )
     place = {word: i for i, word in enumerate(classes)}
     counts = np.eye(len(classes))[[place[word] for word in labels]]

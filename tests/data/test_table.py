@@ -86,7 +86,12 @@ def test_an_array_of_columns_has_numbered_names(tmp_path: Path) -> None:
         (ROWS, {"categories": ("colours",)}, "data.categories: .* has no column 'colours'"),
         ([row for row in ROWS if row[3] == "no"], {}, "the label 'kind' is 'no' in every row; it needs two"),
         ([*ROWS, (1, "red")], {}, "row 21 has 2 values for 4 columns"),
-        ([], {}, "has columns of .0. rows; each needs as many, and at least one"),
+        ([], {}, "holds no rows; save one row or more"),
+        (
+            ROWS,
+            {"label": "size", "columns": ("colour",), "categories": ("colour",)},
+            "the label 'size' has 20 values in 20 rows, as a measured number",
+        ),
         (ROWS[:2], {"held_out": 0.1}, "data.held_out = 0.1 of the 2 rows of .* leaves a side without rows"),
     ],
 )  # fmt: skip
@@ -101,7 +106,7 @@ def test_bad_files_get_a_sentence(tmp_path: Path) -> None:
     for name, content, said in [
         ("t.csv", b"a,b\n\xff,1\n", "is not UTF-8 at byte 4"),
         ("t.csv", b"a,a\n1,2\n", "has two columns 'a'"),
-        ("t.csv", b"", "has columns of .* rows"),
+        ("t.csv", b"", "holds no rows"),
         ("t.npz", b"PK\x03\x04 no zip", "cannot be read as .npz"),
         ("t.npz", b"nothing", "cannot be read as .npz"),
         ("t.parquet", b"nothing", "cannot be read as Parquet"),
