@@ -87,7 +87,7 @@ def test_a_narrow_terminal_keeps_what_decides(
             name = f"runs/a-long-name-of-an-experiment-with-a-rate-of-{lr}/seed-{seed}"
             make_run(Path(name), f"nano optimizer.lr={lr} train.seed={seed}", {1: 3.0, 2: 2 + lr + seed / 10})
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((80, 24)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((80, 24)))
     monkeypatch.setenv("NO_COLOR", "1")
     _, out, err = danlu(capsys, "runs", "--group", "--sort", "best")
     assert (

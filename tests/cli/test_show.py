@@ -112,7 +112,7 @@ def test_an_idea_whole_and_what_it_changes() -> None:
     assert written.startswith("+mla  ") and "latent: = 4 * head_size" in written and "DeepSeek-V2" in written
     there = danlu("ideas", "+mla", "hwfa", "--on", "gpt2-124m").stdout
     assert "latent       – → 256             = 4 * head_size" in there
-    assert "on gpt2-124m: model.pattern.11.position = none has no effect" in there
+    assert "on gpt2-124m it does not apply: model.pattern.11.position = none has no effect" in there
     found = json.loads(danlu("ideas", "lion", "sgd", "--on", "llama-7b", "--json").stdout)
     assert {"field": "optimizer.lr", "before": 3e-4, "after": 6e-5, "rule": "adamw_lr / 5"} in found[0][
         "changes"
