@@ -54,9 +54,8 @@ def test_a_budget_in_flops_that_is_too_small_is_refused() -> None:
     folder = order(TRY, flops=1e6)
     assert keeper.keep(folder) == "refused"
     said = state(folder)
-    assert (
-        "1e+06 are left of the server's budget (--max-flops)" in said["why"] and said["planned"]["runs"] == 9
-    )
+    assert "1e+06 are left of the server's budget (--max-flops)" in said["why"]
+    assert said["planned"]["runs"] == 7  # up to three pairs, and one run whose pace is measured
     assert not Path("studies/runs").exists()
 
 
