@@ -114,7 +114,7 @@ def _prove(
 
     from danlu.files.json import to_json
     from danlu.lab.claims import book, needs, proof
-    from danlu.lab.claims.results import FOLDER, NOT_RUN, save
+    from danlu.lab.claims.results import NOT_RUN, save
     from danlu.lab.errors import LabError
     from danlu.lab.queue import Queue
 
@@ -122,7 +122,7 @@ def _prove(
         from danlu.lab.ledger import check
 
         check(ledger)
-    folders = [studies / FOLDER, *([folder] if folder else [])]
+    folders = _folders(studies, folder)
     known = _kept(book.with_bases(chosen), folders, ledger)
     wanted = needs.due(chosen, known) if everything else chosen
     for name, claim in wanted.items():
@@ -173,13 +173,12 @@ def _would_prove(
     from danlu.draw.language import language
     from danlu.lab.claims import book, needs
     from danlu.lab.claims.forecast import forecast
-    from danlu.lab.claims.results import FOLDER, kept
+    from danlu.lab.claims.results import kept
     from danlu.lab.errors import LabError
     from danlu.spec.translated import statement
 
     if everything:
-        folders = [studies / FOLDER, *([folder] if folder else [])]
-        chosen = needs.due(chosen, kept(book.with_bases(chosen), *folders))
+        chosen = needs.due(chosen, kept(book.with_bases(chosen), *_folders(studies, folder)))
         if not chosen:
             raise LabError("every claim of the book that fits here has its verdict; nothing would run")
     for name, claim in chosen.items():
@@ -190,6 +189,13 @@ def _would_prove(
         ((name, claim),) = chosen.items()
         asks = statement("claims", name, claim.statement, language())
     show_forecast(forecast(chosen, seeds), workers, as_json, asks)
+
+
+def _folders(studies: Path, folder: Path | None) -> list[Path]:
+    """Where results are kept: with the studies, and in ``folder``."""
+    from danlu.lab.claims.results import FOLDER
+
+    return [studies / FOLDER, *([folder] if folder else [])]
 
 
 def _kept(claims: dict[str, Claim], folders: list[Path], ledger: Path | None = None) -> dict[str, Result]:
@@ -281,9 +287,8 @@ def _write(file: Path, studies: Path, folder: Path | None, force: bool) -> None:
     from danlu.files.overwrite import write_output
     from danlu.lab.claims import book
     from danlu.lab.claims.page import page
-    from danlu.lab.claims.results import FOLDER
 
     claims = book.claims()
-    known = _kept(claims, [studies / FOLDER, *([folder] if folder else [])])
+    known = _kept(claims, _folders(studies, folder))
     write_output(file, page(claims, known, language()), force)
     tell(f"wrote {file}")

@@ -24,10 +24,10 @@ def numpy_arrays(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     except (MemoryError, OSError, FileError):
         raise
     except Exception as error:  # NumPy raises whatever a damaged file leads it to
-        if "pickle" in str(error) and _is_numpys(path):
+        said = str(error) if _is_numpys(path) else "its first bytes are another file's"
+        if "pickle" in said:
             why = "it holds objects, which are not unpickled; save numbers"
         else:
-            said = str(error) if _is_numpys(path) else "its first bytes are another file's"
             why = f"it is damaged, or no array ({said.splitlines()[0][:80] if said else 'empty'})"
         raise DataError(f"{path} cannot be read as {path.suffix}: {why}") from error
 

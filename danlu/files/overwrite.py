@@ -37,16 +37,11 @@ def check_output(path: Path, force: bool = False) -> None:
         if path.suffix.lower() == ARCHIVE:
             file.seek(-min(len(MARK), file.seek(0, os.SEEK_END)), os.SEEK_END)
             ours = file.read() == MARK.encode()
-    if not (ours or force) and path.suffix.lower() in UNMARKED:
-        raise FileError(
-            f"{path} is there already, and nothing in a {path.suffix} file says whether danlu wrote it; name "
-            "another file, or add --force to overwrite it"
-        )
     if not (ours or force):
-        raise FileError(
-            f"{path} is there already and bears no mark of danlu; name another file, or add --force to "
-            "overwrite it"
-        )
+        why = " and bears no mark of danlu"
+        if path.suffix.lower() in UNMARKED:
+            why = f", and nothing in a {path.suffix} file says whether danlu wrote it"
+        raise FileError(f"{path} is there already{why}; name another file, or add --force to overwrite it")
 
 
 def write_output(path: Path, text: str, force: bool = False) -> None:

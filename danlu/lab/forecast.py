@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,14 @@ def speed() -> float:
 
     device = pick_device("auto")
     return EAGER * ceiling(device, pick_precision("auto", device))
+
+
+def arms(
+    name: str, baseline: spec.Experiment, variants: Mapping[str, spec.Experiment]
+) -> list[tuple[str, str]]:
+    """Of a ``Forecast``: the baseline, called ``name``, and what each variant changes of it."""
+    changes = [(variant, differing(baseline, experiment)) for variant, experiment in variants.items()]
+    return [(name, "the baseline"), *changes]
 
 
 def differing(baseline: spec.Experiment, variant: spec.Experiment) -> str:

@@ -21,7 +21,7 @@ from pydantic import Field
 from danlu import spec
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome
-from danlu.lab.statistics.optimum import NEAR
+from danlu.lab.statistics.optimum import BEYOND, NEAR
 from danlu.lab.statistics.search import EXTENSIONS, Search
 from danlu.spec.base import PositiveInt, Spec
 
@@ -56,6 +56,12 @@ class Grid(Spec):
     def step(self) -> float:
         """Between two points, in octaves."""
         return math.log2(self.factor)
+
+    @property
+    def trials(self) -> tuple[int, int]:
+        """Runs of a side, at least and, with all points beyond, at most."""
+        least = self.points * self.seeds
+        return least, least + BEYOND * EXTENSIONS * self.seeds
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ class Run:
         """The data, unless they are given as ``source``, and what is made of them."""
         experiment, group = self.experiment, self.group
         try:
-            taught.check(experiment)  # before the data, which take longer
+            taught.check(experiment, group.count)  # before the data, which take longer
         except spec.DanluError as error:
             raise group.once(error) from None
         # Before the folder, so that a mistake in the data leaves none behind. The first process prepares

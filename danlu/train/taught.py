@@ -60,13 +60,16 @@ def by_content(experiment: spec.Experiment) -> spec.Experiment:
     return experiment.model_copy(update={"objective": objective.model_copy(update={part: changed})})
 
 
-def check(experiment: spec.Experiment) -> None:
+def check(experiment: spec.Experiment, processes: int) -> None:
     """Raises ``RunError`` where the teacher of an experiment on text is no run, has another objective, or
-    other blocks where these are set side by side."""
+    other blocks where these are set side by side, which needs one of ``processes``."""
     said = named(experiment)
     if said is None or isinstance(getattr(experiment.objective, "coupling", None), Reflow):
         return
     words, folder = words_of(said.run, experiment.train.seed), RunFolder(Path(said.run))
+    side_by_side = getattr(getattr(experiment.objective, "teacher", None), "blocks", None)
+    if side_by_side and processes > 1:
+        raise RunError("objective.teacher.blocks needs one process; set it to 0, or start without torchrun")
     try:
         if words is None:
             folder.check()
@@ -75,13 +78,10 @@ def check(experiment: spec.Experiment) -> None:
             raise RunError(
                 f"its objective is {there}, and this run's is {here}; name a teacher with objective={here}"
             )
-        if getattr(getattr(experiment.objective, "teacher", None), "blocks", None):
-            sizes = [
-                tuple(getattr(one.model, name, None) for name in ("layers", "width"))
-                for one in (experiment, teacher)
-            ]
-            if sizes[0] != sizes[1]:
-                (layers, width), (others, wide) = sizes
+        if side_by_side:
+            mine, theirs = experiment.network, teacher.network
+            layers, width, others, wide = mine.layers, mine.width, theirs.layers, theirs.width
+            if (layers, width) != (others, wide):
                 raise RunError(
                     f"objective.teacher.blocks sets block beside block, and this network has {layers} layers "
                     f"of width {width}, the teacher's {others} of {wide}; give it model.layers={others} "

@@ -38,9 +38,7 @@ def teach(
     said = taught.named(experiment)
     if said is None:
         return None
-    taught.check(experiment)
-    if group.count > 1 and getattr(getattr(experiment.objective, "teacher", None), "blocks", None):
-        raise RunError("objective.teacher.blocks needs one process; set it to 0, or start without torchrun")
+    taught.check(experiment, group.count)
     try:
         path = folder_of(said.run, experiment, objective)
         words = taught.words_of(said.run, experiment.train.seed)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from danlu.lab.across.rates import BESIDE, GRID
 from danlu.lab.across.study import Question, asks, bounded, read
 from danlu.lab.budget import SHORT
-from danlu.lab.forecast import TO_MEASURE, Alike, Forecast, differing
-from danlu.lab.statistics.optimum import BEYOND
-from danlu.lab.statistics.search import EXTENSIONS
+from danlu.lab.forecast import TO_MEASURE, Alike, Forecast, arms
 from danlu.lab.trial.forecast import RATE
 from danlu.lab.tuning import tunable
 
@@ -27,22 +25,14 @@ def forecast(question: Question) -> Forecast:
             arm = name or question.on
             least = 1 if rung.level < GATED or not question.gates else 0
             if tunable(side, GRID.field):
-                first = GRID.points * GRID.seeds
-                trials = (
-                    (len(BESIDE),) * 2 if rung.level else (first, first + BEYOND * EXTENSIONS * GRID.seeds)
-                )
-                runs.append(
-                    Alike.of(arm, f"{RATE}, {size}", side, rung.updates, least * trials[0], trials[1])
-                )
+                few, most = (len(BESIDE), len(BESIDE)) if rung.level else GRID.trials
+                runs.append(Alike.of(arm, f"{RATE}, {size}", side, rung.updates, least * few, most))
             runs.append(
                 Alike.of(arm, f"pairs of runs, {size}", bounded(side), rung.updates, least * pairs, pairs)
             )
     return Forecast(
         asks=asks(question, [idea.name for idea in variants], baseline.objective.metrics[0]),
-        arms=[
-            (question.on, "the baseline"),
-            *((idea.name, differing(baseline, variant)) for idea, variant in variants.items()),
-        ],
+        arms=arms(question.on, baseline, {idea.name: variant for idea, variant in variants.items()}),
         runs=runs,
         seeds=range(baseline.train.seed, baseline.train.seed + question.seeds),
         notes=[

@@ -8,8 +8,6 @@ from danlu.lab.claims import experiment
 from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.premises import Again
 from danlu.lab.forecast import Alike, Forecast
-from danlu.lab.statistics.optimum import BEYOND
-from danlu.lab.statistics.search import EXTENSIONS
 
 NOTES = (
     "a claim ends early where a premise fails, and equal runs are made once",
@@ -30,12 +28,8 @@ def forecast(claims: Mapping[str, Claim], seeds: int | None = None) -> Forecast:
             arms.append((f"{of}{arm}", experiment.typed(claim, arm)))
             each = [experiment.experiment(claim, arm, point) for point in experiment.points(claim)]
             if claim.tune is not None and arm in claim.tuned:
-                first = claim.tune.points * claim.tune.seeds
-                further = BEYOND * EXTENSIONS * claim.tune.seeds
-                what = f"the best {claim.tune.field}"
-                runs.append(
-                    Alike.of(f"{of}{arm}", what, each[0], each[0].train.steps or 1, first, first + further)
-                )
+                what, steps = f"the best {claim.tune.field}", each[0].train.steps or 1
+                runs.append(Alike.of(f"{of}{arm}", what, each[0], steps, *claim.tune.trials))
             again = sum(isinstance(premise, Again) and premise.again == arm for premise in claim.premises)
             for point, made in zip(experiment.points(claim), each, strict=True):
                 at = "the comparison" if point is None else f"{claim.field} = {point}"

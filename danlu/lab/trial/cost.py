@@ -56,7 +56,7 @@ def planned(question: Question) -> tuple[int, int, int]:
     """Runs that find the rates, runs of pairs, and further ones at most, where an update of an idea costs
     more or less than the baseline's."""
     sides, grid = 1 + len(question.ideas), Grid()
-    tuning = sides * grid.points * grid.seeds if question.tune else 0
+    tuning = sides * grid.trials[0] if question.tune else 0
     return tuning, sides * question.seeds, 2 * len(question.ideas) * question.seeds
 
 

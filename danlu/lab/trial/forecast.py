@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from danlu.lab.budget import Budget
-from danlu.lab.forecast import Alike, Forecast, differing
-from danlu.lab.statistics.optimum import BEYOND
-from danlu.lab.statistics.search import EXTENSIONS
+from danlu.lab.forecast import Alike, Forecast, arms
 from danlu.lab.trial.lengths import at_equal_flops
 from danlu.lab.trial.question import Question
 from danlu.lab.trial.sides import Side
@@ -37,8 +35,7 @@ def forecast(question: Question) -> Forecast:
     grid = Grid()
     for name, side in sides.items() if question.tune else ():
         if tunable(side, grid.field):
-            least, most = grid.points * grid.seeds, (grid.points + BEYOND * EXTENSIONS) * grid.seeds
-            alike(name, RATE, side, least, most, steps)
+            alike(name, RATE, side, *grid.trials, steps)
     first = min(FIRST_LOOK, question.seeds) if question.stop_early else question.seeds
     for name, side in sides.items():
         alike(name, PAIRS, side, first, question.seeds, steps)
@@ -52,10 +49,7 @@ def forecast(question: Question) -> Forecast:
         alike(name, AT_TIME, side, 0, question.seeds, steps)
     return Forecast(
         asks=asks(question, list(variants), baseline.objective.metrics[0]),
-        arms=[
-            (question.on, "the baseline"),
-            *((idea.name, differing(baseline, variant)) for idea, variant in variants.items()),
-        ],
+        arms=arms(question.on, baseline, {idea.name: variant for idea, variant in variants.items()}),
         runs=runs,
         seeds=range(baseline.train.seed, baseline.train.seed + question.seeds),
         notes=[
