@@ -136,3 +136,18 @@ def test_masks_made_in_inference_mode_serve_training():
     assert not mask.is_inference()
     assert not added.is_inference()
     assert boolean_mask(pattern, CPU) is mask  # made once
+
+
+def test_masks_made_in_a_transform_serve_another():
+    """What torch.func wraps is dead after the transform: kept, it would end the next one."""
+    pattern = MaskPattern(5, 5, window=2, prefix=1)
+    scores = torch.arange(25.0, dtype=torch.float64).reshape(5, 5)
+
+    def loss(x):
+        return (x + additive_mask(pattern, 0, 5, x.dtype, CPU)).softmax(-1)[:, 0].sum()
+
+    curvature = torch.func.hessian(loss)(scores)
+    x = scores.clone().requires_grad_()
+    (plainly,) = torch.autograd.grad(loss(x), x)
+    torch.testing.assert_close(torch.func.grad(loss)(scores), plainly)
+    assert torch.equal(torch.func.hessian(loss)(scores), curvature)
