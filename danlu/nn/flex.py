@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from danlu.nn.fused import filled, first
+from danlu.nn.kept import lasting
 from danlu.nn.masks import MaskPattern, sees
 from danlu.nn.stacked import each
 
@@ -100,7 +101,7 @@ def tiles(pattern: MaskPattern, documents: torch.Tensor | None, device: torch.de
         held: BlockMask = _HELD[key]
         return held
     batch = None if documents is None else len(documents)
-    with torch.inference_mode(False):
+    with lasting():
         made = create_block_mask(
             mask_mod(pattern, documents), batch, None, pattern.queries, pattern.keys, device=device
         )

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import ParamSpec
 
 import torch
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 Arguments = ParamSpec("Arguments")
 ROOM = 256 * 2**20  # bytes on a device: a mask of 16,384 positions
 
 
+def lasting() -> AbstractContextManager[None]:
+    """Within, tensors are made as if nothing were around: made in inference mode they could not be kept for a
+    backward pass, and what a transform of torch.func has wrapped is of no use after it."""
+    return torch.inference_mode(False) if torch.compiler.is_compiling() else _alone()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with temporarily_clear_interpreter_stack(), torch.inference_mode(False):
+        yield
+
+
 def kept(make: Callable[Arguments, torch.Tensor]) -> Callable[Arguments, torch.Tensor]:
     """A decorator: what the function made is kept by its arguments, the latest of it, at most ``ROOM`` bytes
     on a device. A compiled graph makes its own: a compiler does not look into caches, and a graph that filled
-    one would be compiled anew. What a transform of torch.func wraps, or a fake tensor, is not kept: it is of no
-    use after the call in which it was made."""
+    one would be compiled anew."""
     held: dict[Hashable, torch.Tensor] = {}
 
     @functools.wraps(make)
@@ -26,11 +39,8 @@ def kept(make: Callable[Arguments, torch.Tensor]) -> Callable[Arguments, torch.T
         key = (arguments, *more.items())
         tensor = held.get(key)
         if tensor is None:
-            with torch.inference_mode(False):  # what is made in it could not be kept for a backward pass
-                tensor = make(*arguments, **more)
-            if type(tensor) is not torch.Tensor or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-                return tensor
-            held[key] = tensor
+            with lasting():
+                tensor = held[key] = make(*arguments, **more)
             beside = [k for k, t in held.items() if t.device == tensor.device]
             size = sum(held[k].nbytes for k in beside)
             for k in beside:

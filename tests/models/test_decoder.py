@@ -7,9 +7,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.func import functional_call, grad
 
 from danlu import spec
 from danlu.nn import kernels, plain, rms_norm
+from danlu.nn.derivatives import pure
 from danlu.objectives import loss_sum
 from danlu.optim import by_role
 from tests.models.small import CONTEXT, EVERY, VOCABULARY, small, tokens
@@ -246,6 +248,27 @@ def test_every_parameter_learns(settings):
     loss_sum(model, tokens(8), tokens(8)).backward()
     for name, p in model.named_parameters():
         assert p.grad is not None and p.grad.abs().max() > 0, name
+
+
+@every_mixer
+def test_torch_func_differentiates_it_twice_and_again(settings):
+    """Masks and tables are kept from call to call; of what a transform wraps, none is left to the next."""
+    model, text = small(**settings).eval(), tokens()
+    names, weights = zip(*((name, p.detach()) for name, p in model.named_parameters()), strict=True)
+
+    def loss(share, *moved):
+        given = {name: p + share * p.sin() for name, p in zip(names, moved, strict=True)}
+        return functional_call(model, given, (text,)).square().mean()
+
+    def curvature():
+        return grad(lambda share: grad(loss)(share, *weights))(torch.zeros((), dtype=torch.float64))
+
+    found = curvature()
+    assert torch.equal(curvature(), found)
+    share = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    with pure():
+        (slope,) = torch.autograd.grad(loss(share, *weights), share, create_graph=True)
+        torch.testing.assert_close(torch.autograd.grad(slope, share)[0], found)
 
 
 @every_mixer

@@ -7,6 +7,7 @@ import torch.nn as nn
 
 from danlu import spec
 from danlu.nn.contracts import EmbeddingPosition
+from danlu.nn.kept import lasting
 from danlu.nn.registry import builds
 
 
@@ -72,6 +73,6 @@ class Sinusoidal(EmbeddingPosition):
             self._extend(max(start + count, 2 * len(self.table)))
         return self.table[start : start + count]
 
-    @torch.inference_mode(False)  # a table made in inference mode could not be kept for a backward pass
     def _extend(self, length: int) -> None:
-        self.table = self.vectors(torch.arange(length, device=self.table.device)).to(self.table.dtype)
+        with lasting():
+            self.table = self.vectors(torch.arange(length, device=self.table.device)).to(self.table.dtype)

@@ -9,6 +9,7 @@ import torch
 from danlu import spec
 from danlu.nn.contracts import HeadPosition
 from danlu.nn.derivatives import by_operators
+from danlu.nn.kept import lasting
 from danlu.nn.positions.scaling import frequencies
 from danlu.nn.registry import build, builds
 
@@ -102,13 +103,14 @@ class Rotary(HeadPosition):
             return self._made(start, stop, like.dtype, like.device)
         key = (start, stop, like.dtype, like.device)
         if self._cache is None or self._cache[0] != key:
-            self._cache = (key, *self._made(*key))
+            with lasting():
+                self._cache = (key, *self._made(*key))
         return self._cache[1], self._cache[2]
 
     def prepare(self, length: int, dtype: torch.dtype, device: torch.device) -> None:
-        self._prepared = self._made(0, length, dtype, device)
+        with lasting():
+            self._prepared = self._made(0, length, dtype, device)
 
-    @torch.inference_mode(False)  # a table made in inference mode could not be kept for a backward pass
     def _made(
         self, start: int, stop: int, dtype: torch.dtype, device: torch.device
     ) -> tuple[torch.Tensor, torch.Tensor]:
