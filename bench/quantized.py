@@ -37,7 +37,7 @@ def made(layers: int, width: int, kind: str) -> Any:
         for block in model.blocks:
             for linear in linear_maps(block).values():
                 rounded(linear, None, named("int8", "token"))
-        multiply_integers(model, weights)
+        multiply_integers(model, weights, least=0)
     return model
 
 

@@ -18,6 +18,7 @@ from danlu.quantization.products import OF_WEIGHTS, Whole, multiplies, round_and
 from danlu.quantization.quantized import Quantized, quantize
 
 Rounding = Callable[[Tensor], Tensor]  # an nn.Module where it learns something
+PAYS = 384 * 384  # weights of a map: below, rounding costs more than products save (bench/quantized.py)
 
 
 class Rounded(nn.Linear):
@@ -43,12 +44,21 @@ class Rounded(nn.Linear):
         return self.rounding(weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.active and self.integers is not None and isinstance(self.inputs, Integers):
+        if self.active and self._by_integers(x):
+            assert self.integers is not None and isinstance(self.inputs, Integers)
             return round_and_multiply(x, self.inputs, self.integers, self.bias)
         if self.active and self.inputs is not None:
             x = fake_quantize(x, self.inputs)
         y: Tensor = super().forward(x)
         return y
+
+    def _by_integers(self, x: Tensor) -> bool:
+        """Whether it has integers, where ``x`` is, and no gradient is asked for, of which they have none."""
+        if self.integers is None or self.integers.integers.device != x.device:
+            return False
+        weight = self._parameters["weight"]
+        assert weight is not None
+        return not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
 
 
 @cache
@@ -74,14 +84,16 @@ def rounded(
     linear.rounding, linear.inputs, linear.active = rounding, inputs, active
 
 
-def multiply_integers(model: nn.Module, weights: Mapping[str, Quantized]) -> int:
-    """Let the maps of ``model`` that round their inputs multiply int8 numbers with exact sums, where formats
-    allow it (``multiplies``); gives their number. The function stays as it was, to float32's rounding.
-    ``weights``: theirs, by name."""
+def multiply_integers(model: nn.Module, weights: Mapping[str, Quantized], *, least: int = PAYS) -> int:
+    """Let the maps of ``model`` that round their inputs, and have ``least`` weights or more, multiply int8
+    numbers with exact sums, where formats allow it (``multiplies``) and no gradient is asked for; gives their
+    number. The function stays as it was, to float32's rounding. ``weights``: theirs, by name."""
     count = 0
     for name, module in model.named_modules():
         q = weights.get(f"{name}.weight")
-        if isinstance(module, Rounded) and q is not None and multiplies(module.inputs, q.format):
+        if not isinstance(module, Rounded) or q is None or q.rows[0] * q.rows[1] < least:
+            continue
+        if multiplies(module.inputs, q.format):
             module.integers = whole(q, name, OF_WEIGHTS)
             count += 1
     return count

@@ -61,10 +61,12 @@ def load_run(path: Path, step: int | None = None, *, averaged: bool = True) -> L
     model = network(experiment, objective)
     where, weights = str(store.step_folder(path, step)), without_maps(tensors["model"])
     if quantized := state.get("quantized") or {}:
-        from danlu.train.quantized import exact_names, round_activations  # a folder of danlu quantize
+        from danlu.quantization import kept  # a folder of danlu quantize
+        from danlu.train.quantized import read, round_activations
 
-        weights = exact_names(weights, quantized, where)
-        round_activations(model, quantized)
+        held, inputs = read(weights, quantized, where)
+        weights = kept.plain(weights, held)
+        round_activations(model, held, inputs)
     checkpoint.fill(model, weights, where)
     if state.get("quantize"):
         from danlu.train.rounding import activate  # train.quantize has begun

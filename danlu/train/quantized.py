@@ -9,8 +9,8 @@ import torch
 import torch.nn as nn
 
 from danlu.files.json import misfit
-from danlu.quantization import kept
-from danlu.quantization.rounded import rounded
+from danlu.quantization import Format, Quantized, kept
+from danlu.quantization.rounded import multiply_integers, rounded
 from danlu.train.errors import RunError
 
 # Of a checkpoint's state: ``weights`` by name, ``activations`` that come into their maps, ``by`` what method,
@@ -20,24 +20,27 @@ RECORD = {
 }  # fmt: skip
 
 
-def exact_names(
+def read(
     tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any], where: str
-) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint in few bits under the names and with the numbers that the model has.
-    Raises ``RunError`` for a record or tensors that do not fit."""
+) -> tuple[dict[str, Quantized], Format | None]:
+    """The weights in few bits of a checkpoint, by name, and the format of what comes into their maps. Raises
+    ``RunError`` for a record or tensors that do not fit."""
     wrong = misfit(record, RECORD, "quantized")
     try:
         if wrong:
             raise ValueError(wrong)
-        return kept.plain(tensors, kept.together(tensors, record["weights"]))
+        inputs = record["activations"]
+        return kept.together(tensors, record["weights"]), inputs and kept.read_format(inputs)
     except ValueError as error:
         raise RunError(f"{where}: {error}; write the folder anew by danlu quantize") from None
 
 
-def round_activations(model: nn.Module, record: Mapping[str, Any]) -> None:
-    """Let the maps of ``model`` whose weights are in few bits round their inputs, if the record says so."""
-    if record["activations"] is not None:
-        format = kept.read_format(record["activations"])
-        for name, module in list(model.named_modules()):
-            if f"{name}.weight" in record["weights"] and isinstance(module, nn.Linear):
-                rounded(module, None, format)
+def round_activations(model: nn.Module, weights: Mapping[str, Quantized], format: Format | None) -> None:
+    """Let the maps of ``model`` that have these ``weights``, by name, round their inputs to ``format``, if
+    there is one; and multiply integers where that pays."""
+    if format is None:
+        return
+    for name, module in list(model.named_modules()):
+        if f"{name}.weight" in weights and isinstance(module, nn.Linear):
+            rounded(module, None, format)
+    multiply_integers(model, weights)

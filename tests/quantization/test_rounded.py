@@ -53,10 +53,19 @@ def test_products_of_integers_give_the_same_function(format: str, inputs: str) -
     for block in model.blocks:
         for linear in linear_maps(block).values():
             rounded(linear, None, named(inputs, "token"))
+    fake = model(text)
+    slopes = torch.autograd.grad(fake.square().mean(), list(model.parameters()))
+    assert multiply_integers(model, weights) == 0  # all are small
+    assert multiply_integers(model, weights, least=0) == len(weights)
     with torch.no_grad():
-        fake = model(text)
-        assert multiply_integers(model, weights) == len(weights)
         torch.testing.assert_close(model(text), fake, rtol=1e-4, atol=1e-4)
+        assert not torch.equal(model(text), fake)  # another order of sums
+    whole = model(text)  # a gradient is asked for
+    assert torch.equal(whole, fake)
+    for slope, one in zip(
+        torch.autograd.grad(whole.square().mean(), list(model.parameters())), slopes, strict=True
+    ):
+        assert torch.equal(slope, one)
 
 
 def test_groups_are_left_to_floating_point() -> None:
@@ -64,4 +73,4 @@ def test_groups_are_left_to_floating_point() -> None:
     weights = quantize_blocks(model, named("int8", 8), RTN())
     for linear in linear_maps(model.blocks[0]).values():
         rounded(linear, None, named("int8", "token"))
-    assert multiply_integers(model, weights) == 0
+    assert multiply_integers(model, weights, least=0) == 0

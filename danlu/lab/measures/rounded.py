@@ -13,7 +13,6 @@ from danlu.lab.quantized.work import round_model
 from danlu.models import Model
 from danlu.nn import Block
 from danlu.quantization import norm_seams
-from danlu.quantization.kept import described
 from danlu.train.quantized import round_activations
 
 PLANTED, LARGER = "planted", 100.0
@@ -38,9 +37,7 @@ def metric(run: Trained, how: str) -> float:
         made = round_model(run.experiment, model, run.objective, settings)
     except ValueError as error:
         raise LabError(f"{run.folder}: rounded:{how}: {error}") from None
-    if settings.activations is not None:
-        record = {"weights": made.weights, "activations": described(settings.activations)}
-        round_activations(made.model, record)
+    round_activations(made.model, made.weights, settings.activations)
     return run.score(made.model, run.objective, run.held_out)
 
 

@@ -95,7 +95,7 @@ def quantize_folder(
     with whole(out) as aside:
         file = write(aside, out, path, loaded, changed, made.model.state_dict(), made.weights, record)
         sizes = _sizes(loaded.model, made.model, made.weights, file)
-        round_activations(made.model, {"weights": made.weights, **record})
+        round_activations(made.model, made.weights, settings.activations)
         score = compare(
             loaded.model, made.model, objective, experiment, lambda n, of: tell("evaluating", n, of)
         )

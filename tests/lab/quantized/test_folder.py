@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from danlu.interop import Imported, to_huggingface
 from danlu.lab.quantized import Settings, quantize_folder
 from danlu.models import build
 from danlu.quantization import named, quantize
+from danlu.quantization.rounded import Rounded, multiply_integers
 from danlu.spec import resolve, validate
 from danlu.train.errors import RunError
 from danlu.train.load import LoadedRun, generate_text, load_run
@@ -97,6 +99,18 @@ def test_activations_are_rounded_in_the_folder_too(run: Path, tmp_path: Path) ->
     assert one.model.state_dict().keys() == other.model.state_dict().keys()
     assert not torch.allclose(logits(one), logits(other))
     assert generate_text(one, "the", count=3)
+
+
+def test_a_folder_multiplies_integers(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantize_folder(run, Settings.of("int8", activations="int8"), tmp_path / "out")
+    fake, all_of_them = load_run(tmp_path / "out"), partial(multiply_integers, least=0)
+    assert not any(one.integers for one in fake.model.modules() if isinstance(one, Rounded))  # all are small
+    monkeypatch.setattr("danlu.train.quantized.multiply_integers", all_of_them)
+    whole = load_run(tmp_path / "out")
+    maps = [one for one in whole.model.modules() if isinstance(one, Rounded)]
+    assert maps and all(one.integers for one in maps)
+    torch.testing.assert_close(logits(whole), logits(fake), rtol=1e-4, atol=1e-4)
+    assert generate_text(whole, "the", count=3) == generate_text(fake, "the", count=3)
 
 
 SLOW = [pytest.param(by, marks=pytest.mark.slow) for by in ("awq", "gptq", "rotate")]
