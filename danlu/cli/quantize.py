@@ -12,6 +12,7 @@ from danlu.cli.costs import human
 from danlu.cli.output import inform, print_json, print_table, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.cli.working import Working
+from danlu.spec.metrics import Metric
 
 
 def quantize(
@@ -118,7 +119,7 @@ def quantize(
 
 def _tell(found: dict[str, Any]) -> None:
     metric, size = found["metric"], found["bytes"]
-    name, unit = metric["name"], metric["unit"]
+    name, unit = Metric.read(metric).words, metric["unit"]
     rows = [
         ("", name, "size"),
         ("before", f"{found['before']:.4f} {unit}".rstrip(), human(size["before"], "B")),

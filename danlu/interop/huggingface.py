@@ -191,7 +191,10 @@ def choose(n: dict[str, Any], name: str | None = None) -> Family:
     said = "; ".join(
         f"{f} = {brief(wanted)} ({near} has {brief(has)})" for f, (wanted, has) in fields.items()
     )
-    raise InteropError(f"the model is not of {who}: {said}")
+    raise InteropError(
+        f"the model is not of {who}: {said}. A run with what {near} has can be written; the weights of this "
+        "one are in model.safetensors of its checkpoints"
+    )
 
 
 def _known() -> str:

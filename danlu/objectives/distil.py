@@ -55,6 +55,7 @@ class Distillation:
         self.settings = settings
         self.model: Any = None
         self.kept: SoftTargets | None = None
+        self.copied: list[str] = []  # the names of weights that ``begin`` has copied
         self._asked, self._said = self._ask, self._say
 
     def take(self, objective: Language, teacher: Any, model: nn.Module) -> None:
@@ -75,18 +76,17 @@ class Distillation:
         # This imports the compiler, as only taught runs may.
         self._asked, self._said = (torch.compiler.disable(one) for one in (self._ask, self._say))
 
-    def begin(self, model: nn.Module) -> list[str]:
-        """Copy the teacher's weights into ``model`` where names and shapes agree, if that is asked for; the
-        names that were copied."""
+    def begin(self, model: nn.Module) -> None:
+        """Copy the teacher's weights into ``model`` where names and shapes agree, if that is asked for."""
         if not self.settings.copy_weights:
-            return []
+            return
         given = self.model.state_dict()
         mine = model.state_dict()
         same = sorted(name for name in mine if name in given and given[name].shape == mine[name].shape)
         with torch.no_grad():
             for name in same:
                 local(mine[name]).copy_(own(given[name], mine[name]))
-        return same
+        self.copied = same
 
     def attach(self, model: nn.Module, seed: int) -> None:
         """Give the student the maps from its hidden states to the teacher's, if these are asked for."""

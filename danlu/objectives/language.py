@@ -318,7 +318,9 @@ class Language(Objective):
         return Sample("text", self.write(model, "", count=SAMPLE_TOKENS)) if self.continues else None
 
     def about(self) -> str:
-        return f"{len(self.source.train):,} training tokens of {self.source.spec.corpus}"
+        said = f"{len(self.source.train):,} training tokens of {self.source.spec.corpus}"
+        copied = [] if self.taught is None else self.taught.copied
+        return f"{said} · {len(copied)} tensors of weights begin as the teacher's" if copied else said
 
 
 def filled(example: Example, count: int, rows: int) -> Example:

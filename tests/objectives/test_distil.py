@@ -221,12 +221,14 @@ def test_blocks_of_the_same_network_are_where_the_teachers_are() -> None:
     assert of.taught is not None
     of.taught.take(of, objective(spec.Causal(), T), teacher)
     assert apart(of, student) > 0
-    copied = of.taught.begin(student)
-    assert copied == sorted(student.state_dict())
+    of.taught.begin(student)
+    assert of.taught.copied == sorted(student.state_dict())
+    assert of.about().endswith(f"{len(of.taught.copied)} tensors of weights begin as the teacher's")
     assert apart(of, student) == 0
     assert "matched" not in given(of, step=3)
     mixed = build(spec.Decoder(layers=2, width=16, mixer={"kind": "lru"}, position={"kind": "none"}), V, T)
-    copied = of.taught.begin(mixed)
+    of.taught.begin(mixed)
+    copied = of.taught.copied
     assert any("feed_forward" in name for name in copied) and not any(".mixer.qkv" in name for name in copied)
     assert apart(of, mixed.train()) > 0
     with pytest.raises(ValueError, match="give the student the teacher's layers"):
