@@ -61,4 +61,10 @@ def scattered(points: Any, width: int = 60, height: int = 24) -> str:
         points[:, 1], points[:, 0], (height, width), ((low[1], high[1]), (low[0], high[0]))
     )
     crowds = np.minimum(len(_CROWDS) - 1, counts).astype(int)
-    return "\n".join("".join(_CROWDS[c] for c in row).rstrip() for row in crowds[::-1])
+    lines = ["".join(_CROWDS[c] for c in row).rstrip() for row in crowds[::-1]]
+    return "\n".join(lines if points.shape[1] == 2 else [*lines, first_two(points.shape[1])])
+
+
+def first_two(numbers: int) -> str:
+    """What a picture of points of more numbers shows."""
+    return f"the first two of {numbers} numbers"

@@ -24,6 +24,7 @@ from danlu.files.errors import cannot_write
 from danlu.files.overwrite import MARK, check_output
 from danlu.files.write import write_atomically
 from danlu.objectives import Sample
+from danlu.objectives.pictures import first_two
 from danlu.spec.errors import either
 from danlu.train.errors import RunError
 from danlu.train.samples import Samples
@@ -123,7 +124,7 @@ def points(named: Mapping[str, tuple[Any, Any]], title: str = "", caption: str =
     if first.shape[1] == 1:
         return _densities({name: rows[:, 0] for name, (rows, _) in named.items()}, title, caption)
     if first.shape[1] > 2:
-        said = f"the first two of {first.shape[1]} numbers"
+        said = first_two(first.shape[1])
         caption = f"{caption}, {said}" if caption else said
     scatter = Scatter(title=title, caption=caption)
     for place, (name, (rows, classes)) in enumerate(named.items()):

@@ -12,6 +12,7 @@ from danlu.data import prepare
 from danlu.distances import energy
 from danlu.flows import Characteristics, Mixture, straight
 from danlu.objectives import Draw, Flow, build, check_passes
+from danlu.objectives.pictures import scattered
 from danlu.spec import DanluError
 from danlu.spec import Flow as Described
 from danlu.spec import flows as specs
@@ -367,3 +368,8 @@ def test_the_drawn_field_is_the_velocity_as_data_are() -> None:
         wanted = (points - objective.centre) @ Affine.matrix.double().numpy().T
         wanted += time * objective.spread * Affine.moves.double().numpy()
         assert found[name] == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+
+
+def test_a_picture_of_three_numbers_says_that_it_shows_two() -> None:
+    drawn = np.random.default_rng(0).normal(size=(50, 3))
+    assert scattered(drawn) == f"{scattered(drawn[:, :2])}\nthe first two of 3 numbers"

@@ -123,10 +123,13 @@ def following(answer: Answer) -> Iterator[str]:
     first = [of_idea[0] for of_idea in answer.by_idea.values()]
     if any(f.verdict == "void" for f in first):
         yield f"at the rates as they are, for an early verdict: {question.command(tune=None)}"
+    untuned = any(f.regime is not None and f.regime.tuned is False for f in first)
+    rates = {"tune": "lr"} if untuned else {}  # a verdict at rates that nobody sought is early, too
     if longer := _longer(answer):
-        yield f"in runs that are long enough: {question.command(budget=longer)}"
-    if any(f.regime is not None and f.regime.tuned is False for f in first):
-        yield f"each side at its own best rate: {question.command(tune='lr')}"
+        both = ", each side at its own best rate" if untuned else ""
+        yield f"in runs that are long enough{both}: {question.command(budget=longer, **rates)}"
+    elif untuned:
+        yield f"each side at its own best rate: {question.command(**rates)}"
     more = max((f.more for f in first if f.verdict == "not shown" and f.more), default=0)
     if 0 < more <= FEW:
         command = question.command(seeds=question.seeds + more)

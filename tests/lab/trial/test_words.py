@@ -95,6 +95,13 @@ def test_where_nothing_is_shown_it_says_what_would_have_been() -> None:
         ),
         ({"updates": 525}, ["in runs that are long enough: danlu try idea --budget '8000 steps'"]),
         ({"tuned": False}, ["each side at its own best rate: danlu try idea"]),
+        (
+            {"updates": 525, "tuned": False},
+            [
+                "in runs that are long enough, each side at its own best rate: "
+                "danlu try idea --budget '8000 steps'"
+            ],
+        ),
         ({"bits_below_chance": 0.1}, []),
     ],
 )
@@ -104,7 +111,7 @@ def test_an_early_verdict_says_why_and_what_helps(change: dict[str, Any], propos
         finding(BETTER, regime=early), tune=None if "tuned" in change else "lr"
     )
     assert "better (early) at equal steps" in sentence and "enough to speak" not in regime
-    assert why.endswith(early.early[0]) and following == [f"  next: {line}" for line in proposed]
+    assert why.endswith(early.early[-1]) and following == [f"  next: {line}" for line in proposed]
 
 
 def test_void_not_measured_and_diverged() -> None:
