@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # The tensors are small, and other workers use the other cores: where threads outnumber cores, two that wait
 # for each other take six times as long as one. Processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A shell that forbids compiled files would let each process that a test starts compile danlu anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ["DANLU_LANG"] = "en"  # what is printed does not follow the locale of who runs the tests
 
 LIMIT = 600.0  # seconds after which a process that a test started hangs, however busy the machine is

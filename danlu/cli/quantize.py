@@ -12,7 +12,6 @@ from danlu.cli.costs import human
 from danlu.cli.output import inform, print_json, print_table, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.cli.working import Working
-from danlu.spec.metrics import Metric
 
 
 def quantize(
@@ -118,6 +117,8 @@ def quantize(
 
 
 def _tell(found: dict[str, Any]) -> None:
+    from danlu.spec.metrics import Metric
+
     metric, size = found["metric"], found["bytes"]
     name, unit = Metric.read(metric).words, metric["unit"]
     rows = [

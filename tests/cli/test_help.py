@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 
 import click
 import pytest
@@ -72,9 +74,10 @@ def test_no_workers_are_refused_with_the_options(verb: str, capsys: pytest.Captu
 def numbers() -> Iterator[tuple[str, str]]:
     """Verbs and their options of numbers, as their help says."""
     for verb in VERBS:
-        said = CliRunner().invoke(app, [*verb.split()[1:], "--help"]).output
+        with redirect_stdout(StringIO()) as said:
+            ALL.main([*verb.split()[1:], "--help"], standalone_mode=False)
         for option in re.findall(
-            r"^  (--[a-z-]+)(?:, --[a-z]+)* +(?:<(?:int|float)\b|INTEGER|FLOAT)", said, re.M
+            r"^  (--[a-z-]+)(?:, --[a-z]+)* +(?:<(?:int|float)\b|INTEGER|FLOAT)", said.getvalue(), re.M
         ):
             yield verb, option
 
