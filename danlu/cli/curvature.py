@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.drawn import Html, check, end
-from danlu.cli.output import Force, print_table, say
+from danlu.cli.output import Force, print_table, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.cli.working import Working
 
@@ -65,7 +65,7 @@ def _say(found: dict[str, Any]) -> None:
     from danlu.train.curvature.page import with_error
 
     compared = found["float32"]
-    say(
+    speak(
         f"step {found['step']}: {found['examples']:,} examples ({found['units']:,} {found['unit']}s), "
         f"{found['parameters']:,} parameters, in {found['precision']} "
         f"(a product in float32 is off by {compared['error']:.0e}, in {compared['seconds']:.2g} s "
@@ -88,11 +88,11 @@ def _say(found: dict[str, Any]) -> None:
         ("sharpness", f"{found['sharpness']['rise']:.4g}",
          f"rise of the loss {found['sharpness']['radius']:g} up the gradient"),
     ]  # fmt: skip
-    print_table(rows)
+    print_table(spoken(rows))
     _say_edge(found)
     if noise is not None:
         _say_noise(noise, found)
-    say("\ntrace by part")
+    speak("\ntrace by part")
     whole = trace["value"] or 1.0
     print_table(
         [
@@ -108,36 +108,34 @@ def _say(found: dict[str, Any]) -> None:
 def _say_edge(found: dict[str, Any]) -> None:
     edge = found["edge"]
     if edge is None:
-        say("\nedge of stability: its place is known of SGD, Adam and AdamW after a first update")
+        speak("\nedge of stability: its place is known of SGD, Adam and AdamW after a first update")
         return
-    say(
+    speak(
         f"\nedge of stability: the largest eigenvalue times the rate is {edge['value']:.4g} under "
         f"{edge['rule']}; beyond {edge['threshold']:.4g} = {edge['formula']} a quadratic diverges"
     )
     if edge["lr_at_edge"] is not None:
-        say(f"  the last update had lr = {edge['lr']:.3g}; the edge is at lr = {edge['lr_at_edge']:.3g}")
+        speak(f"  the last update had lr = {edge['lr']:.3g}; the edge is at lr = {edge['lr_at_edge']:.3g}")
 
 
 def _say_noise(noise: dict[str, Any], found: dict[str, Any]) -> None:
     if noise["scale"] is None:
-        say(f"gradient noise: of {noise['batches']} batches of {noise['batch']} nothing is left but noise")
+        speak(f"gradient noise: of {noise['batches']} batches of {noise['batch']} nothing is left but noise")
         return
     units = found["units"] // found["examples"]
     about = f" ± {noise['error']:.2g}" if noise["error"] else ""
     tokens = f" ({noise['scale'] * units:,.0f} {found['unit']}s)" if units > 1 else ""
     curved = f"; by curvature tr(HΣ)/GᵀHG {noise['curved']:.3g}" if noise["curved"] else ""
-    say(f"gradient noise: tr Σ/|G|² = {noise['scale']:.3g}{about} examples{tokens}{curved}")
+    speak(f"gradient noise: tr Σ/|G|² = {noise['scale']:.3g}{about} examples{tokens}{curved}")
 
 
 def _say_sparsity(found: dict[str, Any]) -> None:
-    say("\nsecond derivatives that are exactly zero, from random columns")
-    print_table(
-        [
-            ("", "all", "within a part", "between parts"),
-            *(
-                (name, *(f"{one[key]:.1%}" for key in ("whole", "same", "other")))
-                for name, one in (("the loss", found["loss"]), ("one output, one example", found["logit"]))
-            ),
-        ],
-        indent="  ",
-    )
+    speak("\nsecond derivatives that are exactly zero, from random columns")
+    rows = [
+        ("", "all", "within a part", "between parts"),
+        *(
+            (name, *(f"{one[key]:.1%}" for key in ("whole", "same", "other")))
+            for name, one in (("the loss", found["loss"]), ("one output, one example", found["logit"]))
+        ),
+    ]
+    print_table(spoken(rows), indent="  ")

@@ -89,7 +89,7 @@ def _tell(found: dict[str, Any]) -> None:
     others = [one for one in found["meshes"] if one["why"] is not None]
     if fits:
         say()
-        head = ("", "rows", "memory", "an update", f"{unit}/s", "MFU")
+        head = ("", "rows a pass", "memory", "an update", f"{unit}/s", "MFU")
         print_table(spoken([head, *map(_row, fits[:SHOWN])], names=(0,)))
     if others:
         many = f"{len(others)} others are impossible" if fits else f"All {len(others)} meshes are impossible"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from danlu.cli.drawn import Html, check, end
-from danlu.cli.output import Force, print_table, say
+from danlu.cli.output import Force, print_table, say, speak, spoken
 from danlu.cli.show import AsJson, Words
 
 ADVICE = {
@@ -53,19 +53,20 @@ def _tell(found: dict[str, Any]) -> None:
     seconds, units = found["seconds"], f"{found['unit']}s"
     whole = sum(seconds.values())
     rows = [(part, f"{1e3 * value:8.2f} ms", f"{value / whole:5.1%}") for part, value in seconds.items()]
-    print_table([*rows, ("step", f"{1e3 * whole:8.2f} ms", f"{found[units + '_per_second']:,.0f} {units}/s")])
+    rows.append(("step", f"{1e3 * whole:8.2f} ms", f"{found[units + '_per_second']:,.0f} {units}/s"))
+    print_table(spoken(rows))
     part = found["bottleneck"]
-    say(f"\nbottleneck: {part}, {seconds[part] / whole:.0%} of the step. What shortens {ADVICE[part]}")
+    speak(f"\nbottleneck: {part}, {seconds[part] / whole:.0%} of the step. What shortens {ADVICE[part]}")
     if found["precision"] == "float32":
-        say("  train.precision = bfloat16 is faster where the hardware has it")
-    say(
+        speak("  train.precision = bfloat16 is faster where the hardware has it")
+    speak(
         f"roofline: {found['flops'] / 1e9:.1f} GFLOP and {found['bytes'] / 1e6:.0f} MB a step, "
         f"{found['intensity']:.0f} FLOP/byte; utilisation {found['utilisation']:.0%} of the "
         f"{found['ceiling'] / 1e9:.0f} GFLOP/s that a large {found['precision']} product reaches here"
         + ("" if found["mfu"] is None else f", MFU {found['mfu']:.1%} of the published rate")
     )
     ridge = found["ceiling"] / found["bandwidth"]
-    say(
+    speak(
         f"  {found['bound']}-bound: memory moves {found['bandwidth'] / 1e9:.1f} GB/s, "
         f"so that {ridge:.0f} FLOP/byte would balance the two"
     )
@@ -75,26 +76,24 @@ def _tell(found: dict[str, Any]) -> None:
         _tell_communication(found)
     for kernel in found["kernels"]:
         layers = f"{len(kernel['layers'])} layer" + ("s" if len(kernel["layers"]) > 1 else "")
-        say(f"{kernel['mixer']} in {layers}: {kernel['kernel']}, {kernel['why']}")
-    say("\ndearest operators")
-    print_table(
-        [(f"{o['share']:5.1%}", o["operator"], f"{o['calls']} calls") for o in found["operators"]],
-        indent="  ",
-    )
+        speak(f"{kernel['mixer']} in {layers}: {kernel['kernel']}, {kernel['why']}")
+    speak("\ndearest operators")
+    rows = [(f"{o['share']:5.1%}", o["operator"], f"{o['calls']} calls") for o in found["operators"]]
+    print_table(spoken(rows), indent="  ")
 
 
 def _tell_parts(found: dict[str, Any]) -> None:
     from danlu.train.roofline_page import cells, told
 
-    say("\nby part, forward and backward, run eagerly")
+    speak("\nby part, forward and backward, run eagerly")
     heading = ("", "ms", "GFLOP", "MB", "FLOP/byte", "GFLOP/s", "")
-    rows = [heading, *((*cells(part), told(part, found)) for part in found["parts"])]
+    rows = spoken([heading, *((*cells(part), told(part, found)) for part in found["parts"])])
     print_table([(name, *(c.rjust(9) for c in rest[:-1]), rest[-1]) for name, *rest in rows], indent="  ")
     say()
 
 
 def _tell_communication(found: dict[str, Any]) -> None:
-    say(f"\ncommunication of {found['processes']} processes, an update; it runs beside the backward pass")
+    speak(f"\ncommunication of {found['processes']} processes, an update; it runs beside the backward pass")
     rows = [
         (
             one["kind"],
@@ -104,5 +103,5 @@ def _tell_communication(found: dict[str, Any]) -> None:
         )
         for one in found["communication"]
     ]
-    print_table(rows, indent="  ")
+    print_table(spoken(rows), indent="  ")
     say()

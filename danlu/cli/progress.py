@@ -24,6 +24,7 @@ class Progress:
         self._told = 0.0
 
     def message(self, text: str) -> None:
+        text = self._line.said(text)
         if self._bar is not None:
             self._bar.console.print(escape(text), style="dim", highlight=False, markup=False)
         else:

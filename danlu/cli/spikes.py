@@ -105,6 +105,8 @@ def _tell(found: dict[str, Any]) -> None:
 
 
 def _tell_why(why: dict[str, Any]) -> None:
+    from danlu.spikes.report import CHECKED, SIGNS
+
     speak(f"\nupdate {why['step']}: loss {why['loss']:.4g}, usually {why['usual']:.4g}, z = {why['z']:.1f}")
     speak(f"likely cause: {why['cause']}: {why['why']}")
     speak(f"\nrepeated: {READINGS[why['reading']]}")
@@ -115,13 +117,11 @@ def _tell_why(why: dict[str, Any]) -> None:
         rows.append((name, _cell(now), _cell(before)))
     print_table(spoken(rows), indent="  ")
     speak("\nchecks, in their order")
-    signs = {True: "yes", False: "no", None: "–"}
-    print_table(
-        spoken([(signs[one["found"]], one["name"], one["says"]) for one in why["checks"]]), indent="  "
-    )
+    checks = [(SIGNS[one["found"]], one["name"], one["says"]) for one in why["checks"]]
+    print_table(spoken([CHECKED, *checks], names=(1,)), indent="  ")
     if why["changes"]:
         speak(f"\nfrom step {why['earlier']} on with one change")
-        print_table(spoken([_change(one) for one in why["changes"]], names=(0, 1)), indent="  ")
+        print_table(spoken([_change(one) for one in why["changes"]]), indent="  ")
         speak("\nwhat to change next")
         for one in why["next"]:
             speak(f"  {one}")

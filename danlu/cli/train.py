@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import label, say, signed, speak, tell
+from danlu.cli.output import inform, label, say, signed, speak
 from danlu.cli.show import AsJson, Shrink, Words
 
 
@@ -61,7 +61,7 @@ def train(
         done = f"saved step {summary['steps']}" if summary["steps"] else "nothing was trained yet"
         run = summary["run"]
         again = "begins anew" if run is None else f"with --run {shlex.quote(str(run))} continues"
-        tell(f"{stopped}: {done}; the same command {again}")
+        inform(f"{stopped}: {done}; the same command {again}")
         return SIGNAL_EXIT[stopped]
     if as_json:
         from danlu.files.json import to_json

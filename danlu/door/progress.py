@@ -33,7 +33,7 @@ class Plain(Silent):
         self._metric, self._line, self._shown_at = metric, Line(metric, unit), 0.0
 
     def message(self, text: str) -> None:
-        print(escape(text), file=sys.stderr, flush=True)
+        print(escape(self._line.said(text)), file=sys.stderr, flush=True)
 
     def row(self, row: dict[str, Any], progress: float, utilisation: float | None) -> None:
         text = self._line.of(row, progress, utilisation)
@@ -75,7 +75,7 @@ class Notebook(Plain):
         self._newest, self._output, self._shown = "", uuid4().hex, False
 
     def message(self, text: str) -> None:
-        self._messages.append(escape(text))
+        self._messages.append(escape(self._line.said(text)))
         self._display()
 
     def show(self, line: str) -> None:

@@ -10,6 +10,9 @@ from danlu.draw.page import Part
 from danlu.draw.scale import short
 from danlu.spikes.causes import SURPRISE
 
+CHECKED = ("signature", "cause", "what was found")
+SIGNS = {True: "there", False: "not there", None: "–"}  # of a check's signature
+
 
 def page(found: dict[str, Any]) -> str:
     """HTML of what ``danlu.spikes.study.study`` found."""
@@ -19,7 +22,7 @@ def page(found: dict[str, Any]) -> str:
         sections += [
             ("Why", [said, *_before(why)]),
             ("Batch or state", [_table(why)]),
-            ("Checks", [Table([("there", "cause", "what was found"), *map(_check, why["checks"])])]),
+            ("Checks", [Table([CHECKED, *map(_check, why["checks"])])]),
         ]
         if why["changes"]:
             sections.append(("One change at a time", [_changes(why)]))
@@ -65,14 +68,14 @@ def _before(why: dict[str, Any]) -> list[Part]:
 def _table(why: dict[str, Any]) -> Table:
     rows = [
         (f"{one['batch']}", f"{one['state']}", short(one["loss"]), f"{one['z']:.1f}",
-         "yes" if one["spikes"] else "no")
+         "spikes" if one["spikes"] else "no spike")
         for one in why["table"]
     ]  # fmt: skip
-    return Table([("batch of update", "state after step", "loss", "z", "spikes"), *rows])
+    return Table([("batch of update", "state after step", "loss", "z", "outcome"), *rows])
 
 
 def _check(check: dict[str, Any]) -> tuple[str, str, str]:
-    return {True: "yes", False: "no", None: "–"}[check["found"]], check["name"], check["says"]
+    return SIGNS[check["found"]], check["name"], check["says"]
 
 
 def _changes(why: dict[str, Any]) -> Table:
@@ -81,4 +84,4 @@ def _changes(why: dict[str, Any]) -> Table:
          "no spike" if one["cures"] else "spikes")
         for one in why["changes"]
     ]  # fmt: skip
-    return Table([("change", "words", "loss", "z", "outcome"), *rows])
+    return Table([("changed", "as typed", "loss", "z", "outcome"), *rows])

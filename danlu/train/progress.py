@@ -1,18 +1,22 @@
-"""How far a run is, as a line for a person. No torch here."""
+"""How far a run is, as a line for a person, in the person's language. No torch here."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from danlu.draw.language import language
+from danlu.draw.phrases import words
 from danlu.files.numbers import clock
 from danlu.spec.metrics import Metric
 
 
 class Line:
-    """``metric``: the one that decides; ``unit``: what the run is counted in."""
+    """``metric``: the one that decides; ``unit``: what the run is counted in. ``said``: what is told, in the
+    language of who asks."""
 
     def __init__(self, metric: Metric, unit: str) -> None:
+        self.said = words(language())
         self.metric, self.units = metric, f"{unit}s"
         self._first: tuple[float, int, float] | None = None  # when, units, progress: speed since then
         self._metric = ""
@@ -35,4 +39,4 @@ class Line:
             parts.append(f"{utilisation:.0%} of ceiling")
         if left is not None and progress < 1:
             parts.append(f"{clock(left)} left")
-        return " · ".join(part for part in parts if part)
+        return " · ".join(self.said(part) for part in parts if part)

@@ -113,8 +113,8 @@ class Table:
             self._update(state, standings, footer)
             return
         runs = [
-            f"{_run(one.folder)}{f' {self._more(one.together)}' if one.together > 1 else ''} {said}"
-            for one, said in zip(state.running, map(_words, standings), strict=True)
+            f"{_run(one.folder)}{f' {self._more(one.together)}' if one.together > 1 else ''} {self._at(at)}"
+            for one, at in zip(state.running, standings, strict=True)
         ]
         print(escape("; ".join([footer, *runs])), file=sys.stderr, flush=True)
 
@@ -122,6 +122,11 @@ class Table:
         """With how many others a run is trained."""
         more = together - 1
         return self._said(f"and {more} more run{'s' * (more > 1)}")
+
+    def _at(self, at: Standing) -> str:
+        """How far a run is, and its loss."""
+        loss = [] if at.loss is None else [self._said(f"loss {at.loss:.4f}")]
+        return ", ".join([f"{at.share:.0%}", *loss])
 
     def close(self) -> None:
         """Leave nothing of the table behind; ``draw`` begins it anew."""
@@ -177,11 +182,6 @@ class Table:
             )
             self._live.start()
         self._live.update(rows, refresh=True)
-
-
-def _words(at: Standing) -> str:
-    loss = f", loss {at.loss:.4f}" if at.loss is not None else ""
-    return f"{at.share:.0%}{loss}"
 
 
 def _run(folder: Path) -> str:
