@@ -24,6 +24,11 @@ def padded(text: str, size: int) -> str:
     return text + " " * (size - cells(text))
 
 
+def flush(text: str, size: int) -> str:
+    """The text with spaces before it, ``size`` cells wide: numbers stand to the right."""
+    return " " * (size - cells(text)) + text
+
+
 def shortened(text: str, size: int) -> str:
     """The text in at most ``size`` cells, its middle left out: of paths the ends differ."""
     if cells(text) <= size:

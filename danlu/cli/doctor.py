@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from danlu.cli.costs import human
-from danlu.cli.output import print_json, print_table, say, show_progress, speak, spoken
+from danlu.cli.output import print_json, print_table, show_progress, speak, spoken
 from danlu.cli.show import AsJson
 from danlu.files.numbers import in_words
 
@@ -49,7 +49,7 @@ def _tell(found: dict[str, Any], unsupported: str | None) -> None:
     ]
     print_table(spoken(rows))
     if unsupported:
-        say(unsupported)
+        speak(unsupported)
     for extra in missing:
         speak(f"  not installed: {', '.join(extra['missing'])}; pip install 'danlu[{extra['name']}]'")
     speak(

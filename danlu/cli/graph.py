@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from danlu.cli.columns import flush
 from danlu.cli.costs import human
 from danlu.cli.drawn import check, end
 from danlu.cli.output import Force, print_table, say, speak, spoken
@@ -55,7 +56,7 @@ def _say(found: dict[str, Any]) -> None:
     speak(_about(found))
     say()
     table[0] = tuple(spoken([table[0]])[0])  # type: ignore[assignment]
-    print_table([(*row[:3], *(cell.rjust(10) for cell in row[3:])) for row in table], shorten=(1, 2))
+    print_table([(*row[:3], *(flush(cell, 10) for cell in row[3:])) for row in table], shorten=(1, 2))
     if any("¹" in row[1] for row in table):
         speak("\n¹ has no second derivative, but within danlu.nn.pure()")
 

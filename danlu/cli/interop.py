@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.output import print_json, print_table, print_yaml, say, tell
+from danlu.cli.output import inform, print_json, print_table, print_yaml, speak, spoken
 from danlu.cli.show import AsJson
 
 
@@ -45,10 +45,10 @@ def import_(
         return
     print_yaml(dump({"model": fields}))
     for note in notes:
-        tell(note)
-    say(f"\n{parameters:,} parameters, context {imported.experiment.text.context:,}")
+        inform(note)
+    speak(f"\n{parameters:,} parameters, context {imported.experiment.text.context:,}")
     if to is not None:
-        say(f'written as a run; try: danlu sample {shlex.quote(str(to))} --prompt "…"')
+        speak(f'written as a run; try: danlu sample {shlex.quote(str(to))} --prompt "…"')
 
 
 def export(
@@ -90,7 +90,7 @@ def export(
     from danlu.interop import to_huggingface
 
     chosen = to_huggingface(run, to, family=family, step=step, force=force)
-    say(f"written as {chosen.model_type}; transformers.{chosen.architecture}.from_pretrained({str(to)!r})")
+    speak(f"written as {chosen.model_type}; transformers.{chosen.architecture}.from_pretrained({str(to)!r})")
 
 
 HOW = {
@@ -104,6 +104,7 @@ HOW = {
 def _deploy(run: Path, to: Path, step: int | None, fold: bool, precise: int) -> None:
     from danlu.lab.deployed.batch_norms import deploy
 
-    found = deploy(run, to, fold=fold, precise=precise, step=step, tell=tell)
-    print_table([(HOW[name], f"{found['metric']} {value:.6g}") for name, value in found["values"].items()])
-    say(f"written as a run; danlu compare, danlu sample and the measures read {to}")
+    found = deploy(run, to, fold=fold, precise=precise, step=step, tell=inform)
+    rows = [(HOW[name], f"{found['metric']} {value:.6g}") for name, value in found["values"].items()]
+    print_table(spoken(rows))
+    speak(f"written as a run; danlu compare, danlu sample and the measures read {to}")

@@ -30,7 +30,7 @@ from danlu.cli.ladder import ladder
 from danlu.cli.laws import laws
 from danlu.cli.ledger import ledger
 from danlu.cli.mcp import mcp
-from danlu.cli.output import print_json, say, tell
+from danlu.cli.output import print_json, say, speak, tell
 from danlu.cli.own import with_parts
 from danlu.cli.plan import plan
 from danlu.cli.profile import profile
@@ -128,7 +128,7 @@ def _danlu(
 
         say(f"danlu {__version__}")
         for entry in plugins.offered():
-            say(f"parts of {plugins.package(entry)}: {entry.value}")
+            speak(f"parts of {plugins.package(entry)}: {entry.value}")
     elif json_schema is not None:
         from danlu.cli import schemas
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from danlu.cli.columns import flush
 from danlu.cli.drawn import Html, check, end
 from danlu.cli.output import Force, print_table, say, speak, spoken
 from danlu.cli.show import AsJson, Words
@@ -88,7 +89,7 @@ def _tell_parts(found: dict[str, Any]) -> None:
     speak("\nby part, forward and backward, run eagerly")
     heading = ("", "ms", "GFLOP", "MB", "FLOP/byte", "GFLOP/s", "")
     rows = spoken([heading, *((*cells(part), told(part, found)) for part in found["parts"])])
-    print_table([(name, *(c.rjust(9) for c in rest[:-1]), rest[-1]) for name, *rest in rows], indent="  ")
+    print_table([(name, *(flush(c, 9) for c in rest[:-1]), rest[-1]) for name, *rest in rows], indent="  ")
     say()
 
 

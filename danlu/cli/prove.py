@@ -13,7 +13,7 @@ from danlu.cli.columns import padded
 from danlu.cli.dry_run import DryRun
 from danlu.cli.dry_run import show as show_forecast
 from danlu.cli.options import Studies, Workers
-from danlu.cli.output import Force, inform, print_json, print_table, say, signed, spoken, tell
+from danlu.cli.output import Force, inform, print_json, print_table, say, signed, spoken
 from danlu.cli.show import AsJson
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _prove(
             raise LabError(said)
         was = known.get(name)
         if said := needs.edited(claim, was):
-            tell(f"danlu: {said}")
+            inform(f"danlu: {said}")
         elif was is not None and was.verdict != NOT_RUN:
             inform(f"danlu: {name}: {was.said} by {was.runs} runs of {was.date}; now it is tested again")
     width = max(map(len, chosen))
@@ -208,7 +208,7 @@ def _kept(claims: dict[str, Claim], folders: list[Path], ledger: Path | None = N
         known[name] = now = again(claims[name], was)
         if now is was:
             continue
-        tell(f"danlu: {name}: judged again by the code that is here: {now.said}; it was {was.said}")
+        inform(f"danlu: {name}: judged again by the code that is here: {now.said}; it was {was.said}")
         for place in folders:
             save(place, now)
         if ledger is not None:
@@ -291,4 +291,4 @@ def _write(file: Path, studies: Path, folder: Path | None, force: bool) -> None:
     claims = book.claims()
     known = _kept(claims, _folders(studies, folder))
     write_output(file, page(claims, known, language()), force)
-    tell(f"wrote {file}")
+    inform(f"wrote {file}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from danlu.cli.output import print_table, say, tell
+from danlu.cli.output import inform, print_table, speak, spoken
 
 
 def publish(
@@ -41,7 +41,7 @@ def publish(
     from danlu.lab.publish.carry_out import publish as carry_out
     from danlu.lab.publish.exporter import find
 
-    told = carry_out(runs, to, out, follow=follow, warn=lambda sentence: tell(f"warning: {sentence}"))
+    told = carry_out(runs, to, out, follow=follow, warn=lambda sentence: inform(f"warning: {sentence}"))
     done = [one for one in told if not one.failed]
     if done:
         rows = [("run", "called", "rows", "taken back")]
@@ -54,8 +54,8 @@ def publish(
             )
             for one in done
         ]
-        print_table(rows, shorten=(0,))
+        print_table(spoken(rows, names=(0, 1)), shorten=(0,))
         place = out or OUT / to
-        say(f"\nin {place}{''.join(f'; {hint}' for hint in [find(to).hint.format(out=place)] if hint)}")
+        speak(f"\nin {place}{''.join(f'; {hint}' for hint in [find(to).hint.format(out=place)] if hint)}")
     if failed := len(told) - len(done):
         raise LabError(f"{failed} of {len(told)} runs are not published; the same command tries again")

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import print_json, print_table, short
+from danlu.cli.columns import flush, widths
+from danlu.cli.output import print_json, print_table, short, spoken
 from danlu.cli.show import AsJson
 from danlu.files.numbers import rounded
 
@@ -24,6 +25,7 @@ COLUMNS = {
     "lr": "lr",
     "optimizer": "optimizer",
 }
+FIELDS = ("layers", "width", "heads", "context", "lr", "optimizer")  # which stay as they are typed
 
 
 def recipes(
@@ -50,18 +52,16 @@ def recipes(
         by_name = {entry.name: entry for entry in found}
         print_json("recipes", [row | _about(by_name[row["name"]]) for row in rows])
         return
-    table = [list(COLUMNS.values()), *([_shown(key, row[key]) for key in COLUMNS] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    flush = [key not in ("name", "optimizer") for key in COLUMNS]  # to the right
-    print_table(
-        [
-            [
-                cell.rjust(width) if right else cell
-                for cell, width, right in zip(line, widths, flush, strict=True)
-            ]
-            for line in table
-        ]
-    )
+    (said,) = spoken([[*COLUMNS.values()]])
+    head = [key if key in FIELDS else zh for key, zh in zip(COLUMNS, said, strict=True)]
+    table = [head, *([_shown(key, row[key]) for key in COLUMNS] for row in rows)]
+    sizes = widths(table)
+    print_table([list(map(_placed, COLUMNS, line, sizes)) for line in table])
+
+
+def _placed(key: str, cell: str, size: int) -> str:
+    """A cell of a column: numbers stand to the right."""
+    return cell if key in ("name", "optimizer") else flush(cell, size)
 
 
 def _of(family: str | None, entries: list[Any]) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.options import Ledger, Studies
-from danlu.cli.output import print_json, print_table, say, speak, spoken, tell
+from danlu.cli.output import inform, print_json, print_table, say, speak, spoken
 from danlu.cli.show import AsJson
 
 
@@ -53,7 +53,7 @@ def referee(
     # So that what runs is ended, as by Ctrl-C; whoever calls from Python has the handler back.
     found = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        answer = judge(file, studies, pairs=pairs, book=ledger, tell=tell)
+        answer = judge(file, studies, pairs=pairs, book=ledger, tell=inform)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if found is None else found)
     write_atomically(answer.study.report, report(answer).encode())
@@ -67,7 +67,7 @@ def referee(
         return answer.exit_verdict if exit_verdict else answer.exit_code
     print_json("referee", answer.json())
     if answer.why:
-        tell(f"danlu: {answer.outcome}: {answer.why}")
+        inform(f"danlu: {answer.outcome}: {answer.why}")
     return answer.exit_verdict if exit_verdict else answer.exit_code
 
 
@@ -80,5 +80,5 @@ def _init(file: Path) -> int:
     if file.exists() or file.is_symlink():
         raise FileError(f"{file} is there already and stays as it is; name another file")
     write_atomically(file, (resources.files("danlu") / "catalog" / "referee.yaml").read_bytes())
-    tell(f"wrote {file}; correct its lines, then: danlu referee {shlex.quote(str(file))}")
+    inform(f"wrote {file}; correct its lines, then: danlu referee {shlex.quote(str(file))}")
     return 0

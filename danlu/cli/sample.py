@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import Force, tell
+from danlu.cli.output import Force, inform
 from danlu.cli.show import AsJson
 
 # Options of runs on text, and of runs that generate points or images.
@@ -105,7 +105,7 @@ def sample(
         check(out, force)
     loaded = load_run(run, step)
     if loaded.warning:
-        tell(f"warning: {loaded.warning}")
+        inform(f"warning: {loaded.warning}")
     what = f"objective.kind = {loaded.experiment.objective.kind}"
     if isinstance(loaded.objective, Language):
         taken = (*OF_TEXT, "steps") if isinstance(loaded.objective, MaskedDiffusion) else OF_TEXT

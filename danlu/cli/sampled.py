@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from danlu.cli.output import print_json, say, say_exactly, tell
+from danlu.cli.output import inform, print_json, say, say_exactly, tell
 
 if TYPE_CHECKING:
     from danlu.train.load import LoadedRun
@@ -25,7 +25,7 @@ def written(
         text = generate_text(loaded, prompt, **how)
     if unknown := unknown_characters(loaded, prompt):
         some = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
-        tell(f"the run's tokenizer does not know {some}; the model saw a placeholder there")
+        inform(f"the run's tokenizer does not know {some}; the model saw a placeholder there")
     if as_json:
         print_json("sample", {"run": str(run), "step": loaded.step, "prompt": prompt, "text": text})
     else:
@@ -50,7 +50,7 @@ def generated(
     if out is None:
         say(shown.text)
     made = f"{len(samples.data):,} samples in {samples.steps} steps of {samples.solver}, seed {samples.seed}"
-    tell(made if out is None else f"{out}: {made}")
+    inform(made if out is None else f"{out}: {made}")
 
 
 def answered(loaded: LoadedRun, run: Path, out: Path | None, force: bool, as_json: bool) -> None:

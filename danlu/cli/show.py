@@ -112,7 +112,7 @@ def diff(a: Side, b: Side, as_json: AsJson = False) -> None:
             found.append({"field": field} | {k: v for k, v in sides.items() if v is not MISSING})
         print_json("diff", found)
     elif one == two:
-        say("no difference")
+        speak("no difference")
     else:
         rows = [*book.published_of(a, b), *book.telling(one, two)]
         print_table([("", a, b), *((field, short(left), short(right)) for field, left, right in rows)])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from danlu.cli.options import Studies
-from danlu.cli.output import print_json, say
+from danlu.cli.output import print_json, speak
 from danlu.cli.show import AsJson
 
 
@@ -35,7 +35,7 @@ def trust(
         print_json("trust", [asdict(one) for one in found])
         return
     for one in found:
-        say(f"{one.run} made again ({one.again}) is the same bit for bit")
-        say(f"  {one.runs} runs by {one.file} as it was are taken as by the one that is here")
+        speak(f"{one.run} made again ({one.again}) is the same bit for bit")
+        speak(f"  {one.runs} runs by {one.file} as it was are taken as by the one that is here")
     if not found:
-        say(f"no run in {studies / 'runs'} differs from the code here in {file} alone")
+        speak(f"no run in {studies / 'runs'} differs from the code here in {file} alone")
