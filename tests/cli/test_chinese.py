@@ -79,7 +79,8 @@ LAW_VERBS = (
 OTHERS = (
     "ledger", "ledger all", "ledger judge", "ledger due", "ledger search qk-norm", "ledger search nothing",
     "show nano --costs", "show flow-8gaussians --costs", "show nano --kernels", "show nano --groups",
-    "graph nano", "plan nano --devices 2 --price 2", "depth nano --layers 1,2",
+    "graph nano", "plan nano --devices 2 --price 2", "depth nano --layers 1,2", "diff nano nano",
+    "plan tiny train.steps=9 --devices 8 --device h100", "recipes --family llama2",
     "try qk-norm swiglu --dry-run", "sweep nano lr=1e-3,1e-2 --dry-run",
     "ideas swiglu muon sgd gqa", "ideas gqa diloco --on tiny", "ideas", "doctor", "",
 )  # fmt: skip

@@ -7,8 +7,10 @@ from itertools import product
 
 import pytest
 
+from danlu.draw.phrases import chinese
 from danlu.planning import Layout, best, layouts
 from danlu.planning.best import attempt, divisors
+from tests.chinese import left, numbers
 from tests.planning.small import DEMAND, DEVICE
 
 
@@ -68,3 +70,16 @@ def test_gradients_are_scattered_after_each_pass_where_they_do_not_fit_whole():
 
 def test_rows_are_those_asked_for():
     assert {one.layout.rows for one in best(DEMAND, 4, DEVICE, rows=2) if one.step} == {2}
+
+
+def test_each_reason_has_its_chinese():
+    odd, wide = (replace(DEMAND, heads=n, keys=n, units=65) for n in (3, 12))
+    alone = DEVICE.model_copy(update={"network": None})
+    tight = DEVICE.model_copy(update={"memory": 1.5e9})
+    tries = [(odd, DEVICE, 4), (wide, DEVICE, 4), (replace(DEMAND, batch=2), DEVICE, 8), (DEMAND, alone, 8),
+             (DEMAND, tight, 8)]  # fmt: skip
+    why = {one.why for demand, device, n in tries for one in best(demand, n, device) if one.why}
+    ends = ("heads", "positions", "layers", "passes", "parts", "its network", "it takes")
+    assert [end for end in ends if not any(end in one for one in why)] == []
+    for one in why:
+        assert left([chinese(one)]) == [] and numbers(chinese(one)) == numbers(one)
