@@ -56,6 +56,7 @@ def publish(
         ]
         print_table(spoken(rows, names=(0, 1)), shorten=(0,))
         place = out or OUT / to
-        speak(f"\nin {place}{''.join(f'; {hint}' for hint in [find(to).hint.format(out=place)] if hint)}")
+        hint = find(to).hint.format(out=place)
+        speak(f"\nwritten to {place}" + f"; {hint}" * bool(hint))
     if failed := len(told) - len(done):
         raise LabError(f"{failed} of {len(told)} runs are not published; the same command tries again")

@@ -21,7 +21,8 @@ def test_it_says_what_was_written_and_what_was_not(
             main(["publish", "runs", "--to", "csv"])
         assert ended.value.code == 0
         lines = capsys.readouterr().out.splitlines()
-        assert lines[1].split(maxsplit=2) == ["runs/one", "one", said] and lines[-1] == "in published/csv"
+        assert lines[1].split(maxsplit=2) == ["runs/one", "one", said]
+        assert lines[-1] == "written to published/csv"
     assert Path("published/csv/one.csv").is_file()
     Path("there").mkdir()
     Path("there/one.csv").write_text("mine")

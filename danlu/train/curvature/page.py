@@ -83,7 +83,7 @@ def _numbers(found: dict[str, Any]) -> Table:
     ]
     if edge is not None:
         what = f"largest eigenvalue of √D H √D under {edge['rule']}; unstable beyond {edge['formula']}"
-        rows.append(("edge of stability", f"{edge['value']:.4g} of {edge['threshold']:.4g}", what))
+        rows.append(("edge of stability", f"{edge['value']:.4g}, edge at {edge['threshold']:.4g}", what))
     if noise is not None and noise["scale"] is not None:
         rows.append(("gradient noise scale", f"{noise['scale']:.3g}", "examples, tr Σ/|G|²"))
     return Table(rows)
