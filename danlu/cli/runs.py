@@ -112,7 +112,7 @@ def _print_lists(lists: list[list[Any]], names: list[str], group: bool, most: in
         if most <= 0:
             return
         if headings:
-            speak(f"{chr(10) if place else ''}{headings[place]}:")
+            speak(f"{chr(10) if place else ''}{headings[place]}")
         rows = (table.group_rows if group else table.run_rows)(one[:most], names)
         drop = [] if names else [rows[0].index(name) for name in GIVING_WAY]
         print_table(

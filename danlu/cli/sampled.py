@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from danlu.cli.output import inform, print_json, say, say_exactly, tell
+from danlu.cli.output import inform, print_json, say, say_exactly, speak, tell
 
 if TYPE_CHECKING:
     from danlu.train.load import LoadedRun
@@ -67,4 +67,4 @@ def answered(loaded: LoadedRun, run: Path, out: Path | None, force: bool, as_jso
         data = found.data if out is None else {"out": str(out)}
         print_json("sample", {"run": str(run), "step": loaded.step, "kind": found.kind, **data})
     elif out is None:
-        say(found.text)
+        speak(found.text)  # no model wrote it: what it draws has headings

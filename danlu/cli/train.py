@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from danlu.cli.output import inform, label, say, signed, speak
+from danlu.cli.output import inform, label, say, signed, speak, spoken
 from danlu.cli.show import AsJson, Shrink, Words
 
 
@@ -130,7 +130,10 @@ def _tell(summary: dict[str, Any]) -> None:
         label("pictures", f"{pictures[-1]}" + (f", and {len(pictures) - 1:,} before" if pictures[1:] else ""))
     if summary["sample"]:
         speak("\n  sample")
-        for line in summary["sample"].splitlines():
+        shown = [[line] for line in summary["sample"].splitlines()]
+        if summary["unit"] != "token":  # no model wrote it: what it draws has headings
+            shown = spoken(shown)
+        for (line,) in shown:
             say(f"  │ {line}")
     speak("\nTry next:")
     run = shlex.quote(str(summary["run"]))

@@ -96,10 +96,10 @@ class MovingPoints:
         ]
         still = Scatter()
         if self.beside:
-            still.panel(self.words("data"), [(0, self.beside)])
+            still.panel("data", [(0, self.beside)])
         for k in stills(len(self.frames)):
-            still.panel(self.words(f"step {k} of {len(self.frames) - 1}"), [(1, self.frames[k])])
-        return _moving(stage, tenths, still.svg(), self.caption, self.words)
+            still.panel(f"step {k} of {len(self.frames) - 1}", [(1, self.frames[k])])
+        return _moving(stage, tenths, still.reworded(self.words).svg(), self.caption, self.words)
 
 
 @dataclass(frozen=True)

@@ -125,8 +125,7 @@ class Table:
 
     def _at(self, at: Standing) -> str:
         """How far a run is, and its loss."""
-        loss = [] if at.loss is None else [self._said(f"loss {at.loss:.4f}")]
-        return ", ".join([f"{at.share:.0%}", *loss])
+        return self._said(f"{at.share:.0%}" + ("" if at.loss is None else f", loss {at.loss:.4f}"))
 
     def close(self) -> None:
         """Leave nothing of the table behind; ``draw`` begins it anew."""
