@@ -133,8 +133,8 @@ def _in_words(row: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _stated(head: Sequence[str], row: Sequence[str]) -> list[str]:
-    """A row with the state in the language of who asks; else there are names and numbers."""
-    names = [i for i, name in enumerate(head) if name != "state"]
+    """A row with state and code in the language of who asks; else there are names and numbers."""
+    names = [i for i, name in enumerate(head) if name not in ("state", "code")]
     return spoken([head, row], names)[1]
 
 

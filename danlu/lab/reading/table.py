@@ -19,7 +19,7 @@ Rows = list[tuple[str, ...]]  # the headings first
 
 LONGEST = 32  # letters of a field's value
 # Headings that are no fields, of these tables and of a comparison (danlu.lab.reading.report).
-HEADS = ("run", "runs", "state", "code", "steps", "best", "time", "FLOPs")
+HEADS = ("run", "runs", "state", "code", "steps", "metric", "best", "time", "FLOPs")
 
 
 def run_rows(runs: Sequence[Run], columns: Sequence[str] = ()) -> Rows:
