@@ -14,7 +14,7 @@ SEED = 20261128
 
 
 @pytest.mark.parametrize(
-    "numbers", [range(40), pytest.param(range(40, 150), marks=pytest.mark.slow)], ids=["first", "more"]
+    "numbers", [range(20), pytest.param(range(20, 150), marks=pytest.mark.slow)], ids=["first", "more"]
 )
 def test_hostile_files_and_words(numbers: range, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DANLU_CACHE", str(tmp_path / "cache"))

@@ -79,6 +79,7 @@ def test_accumulation_changes_nothing(tmp_path: Path, words: list[str]) -> None:
     small.close(small.losses(tmp_path / "32"), small.losses(tmp_path / "8"))
 
 
+@pytest.mark.slow
 def test_reflow_learns_from_a_run_and_from_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It resumes bit for bit, accumulates, and goes on with the teacher it began with alone."""
     small.go(resolve(WORDS), tmp_path / "first")

@@ -220,6 +220,7 @@ def test_death_between_checkpoints(
 # ------------------------------------------------------------ signals to the command
 
 
+@pytest.mark.slow
 def test_signals_to_the_command_set_its_exit_code(tmp_path: Path, corpus: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = small.words(corpus, "train.steps=1000000", "train.log_every=1")

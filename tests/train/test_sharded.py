@@ -179,6 +179,7 @@ def saved(tmp_path_factory):
     return one, two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1], ids=["one process", "two processes"])
 def test_one_process_without_a_group_reads_all(saved, which):
     folder = saved[which]
@@ -196,6 +197,7 @@ def test_one_process_without_a_group_reads_all(saved, which):
     compare(folder, template)
 
 
+@pytest.mark.slow
 def test_the_weights_of_both_are_the_same_model(saved):
     one, two = (load_full(folder, prefixes=("model/",))[0] for folder in saved)
     assert one.keys() == two.keys() and all(name.startswith("model/") for name in one)
@@ -203,6 +205,7 @@ def test_the_weights_of_both_are_the_same_model(saved):
         torch.testing.assert_close(one[name], two[name], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_nothing_is_pickled_and_each_process_wrote_its_own(saved):
     names = sorted(path.name for path in step_folder(saved[1], STEP).iterdir())
     assert names == [f"shard-0000{rank}-model-00001-of-00001.safetensors" for rank in (1, 2)] + ["state.json"]
