@@ -19,7 +19,7 @@ from typing import Any
 from bench.common import active_seconds, machine, ratio, save, seconds_of, show, spread, verdict
 
 BAR, SHARE = 15.0, 1.03  # seconds of inspect; of a run with looks over one without
-STEPS, LOOKS, ROUNDS = 1000, 10, 5
+STEPS, LOOKS, ROUNDS = 1000, 10, 3
 
 
 def main() -> None:
