@@ -127,6 +127,7 @@ def tasks(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_chain_says_how_extrapolations_of_its_loss_went(
     capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_the_files_that_make_tokens_are_named(ready, words):
     assert ran - around <= {f"data/{name}.py" for name in danlu.data.dataset.MAKERS}
 
 
+@pytest.mark.slow
 def test_the_same_text_gives_the_same_tokens_everywhere(ready, tmp_path):
     first = ready()
     program = """
@@ -255,6 +256,7 @@ def test_tokenizers_that_lose_text_say_so(ready, tmp_path):
     assert any("bits per byte are approximate" in line for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".txt", ".jsonl"])
 def test_text_larger_than_memory_streams(tmp_path, suffix):
     """24 MB of text take less than 12 MB, whether it is one document or many."""

@@ -97,6 +97,7 @@ def test_entropic_pairs_lie_between_the_assignment_and_chance():
     assert torch.equal(Entropic(epsilon=1e9).order(noise, data, (torch.arange(6) + 0.5) / 6), torch.arange(6))
 
 
+@pytest.mark.slow
 def test_entropic_pairs_are_drawn_by_the_plan():
     """As often as the plan says, within 4 standard errors; the same numbers draw the same pairs."""
     noise, data, n = normal(4, 2), normal(4, 2, seed=1), 4000

@@ -74,6 +74,7 @@ def test_generation_without_a_cache_of_ones_own() -> None:
         text.append(token)
 
 
+@pytest.mark.slow
 def test_compiled_it_agrees() -> None:
     model = model_of("model.norm=dyt", "model.feed_forward=low-rank", "model.position=decay")
     tokens = torch.arange(16)[None]

@@ -27,9 +27,11 @@ RESTARTS = "objective.bottleneck.restart=0.5"
     "words",
     [
         VAE,
-        [*VAE, "objective.anneal=cyclic", "objective.bottleneck.free_nats=0.1"],
+        pytest.param(
+            [*VAE, "objective.anneal=cyclic", "objective.bottleneck.free_nats=0.1"], marks=pytest.mark.slow
+        ),
         [*VQ, RESTARTS],
-        [*VQ, "objective.bottleneck=gumbel"],
+        pytest.param([*VQ, "objective.bottleneck=gumbel"], marks=pytest.mark.slow),
     ],
     ids=["vae", "annealed", "vq", "gumbel"],
 )
@@ -42,6 +44,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     small.assert_same(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [VAE, [*VQ, RESTARTS]], ids=["vae", "vq"])
 def test_accumulation_changes_nothing(tmp_path: Path, words: list[str]) -> None:
     for micro in (32, 8):

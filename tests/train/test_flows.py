@@ -25,19 +25,17 @@ WORDS, DENOISE = ["flow-8gaussians", *COMMON], ["denoise-8gaussians", *COMMON]
 DIGITS = [
     "flow-digits", *COMMON, "model.width=8", "model.scales=[1]", "model.groups=4", "objective.steps=2",
 ]  # fmt: skip
-SLOW = pytest.param(DIGITS, marks=pytest.mark.slow)
-RUNS = [
-    WORDS,
+MORE = [
     [*WORDS, "objective.conditional=true"],
     [*WORDS, "objective.path=bridge"],
     [*WORDS, "+ot-coupling"],
     [*WORDS, "+entropic-coupling"],
     [*WORDS, "objective.sampler=dpm2m"],
-    DENOISE,
     [*DENOISE, "+pfgm", "objective.conditional=true"],
     [*DENOISE, "+churn"],
-    SLOW,
+    DIGITS,
 ]
+RUNS = [WORDS, DENOISE, *(pytest.param(words, marks=pytest.mark.slow) for words in MORE)]
 
 
 def names(words: list[str]) -> str:
@@ -72,6 +70,7 @@ def test_a_metric_of_samples_comes_with_its_error(tmp_path: Path) -> None:
     assert read_run(tmp_path / "run").value("energy_distance_error") == row["energy_distance_error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [WORDS, DENOISE, SLOW], ids=names)
 def test_accumulation_changes_nothing(tmp_path: Path, words: list[str]) -> None:
     for micro in (32, 8):

@@ -153,7 +153,11 @@ def driver(folder: Path, seed: int, kills: int, words: list[str]) -> None:
     print(json.dumps({"deaths": deaths, "finished": finished, **whole}))
 
 
-@pytest.mark.parametrize(("kills", "more"), [(KILLS, []), (8, RAMP)], ids=["plain", "ramp"])
+@pytest.mark.parametrize(
+    ("kills", "more"),
+    [(KILLS, []), pytest.param(8, RAMP, marks=pytest.mark.slow)],
+    ids=["plain", "ramp"],
+)
 def test_deaths_leave_no_trace(tmp_path: Path, kills: int, more: list[str]) -> None:
     told = killed(tmp_path, kills, small.words(small.corpus(tmp_path), *RUN, *more))
     for place in ("prepare", "gradients", "to_device", "as_bytes", "publish", "replace", "write", "report"):

@@ -58,6 +58,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     small.assert_same(tmp_path / "whole", tmp_path / "cut", remembers=optimizer not in ("gis", "iis"))
 
 
+@pytest.mark.slow
 def test_two_processes_are_refused(tmp_path: Path) -> None:
     """An example is the whole training set, and is not cut."""
     done = small.torchrun(of_table(tmp_path, "train.steps=2"), tmp_path / "run")

@@ -37,6 +37,7 @@ def test_each_start_has_a_name_of_its_own(server, order):
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow
 def test_what_a_start_that_failed_has_left_is_not_taken(server):
     """One died before the first offered; one after it had answered; the first after its offer."""
     server.set("danlu/mark/1", "dead")

@@ -67,6 +67,7 @@ def test_images_are_classified(tmp_path: Path) -> None:
     assert "cats" in summary["sample"] or "dogs" in summary["sample"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "shape"),
     [("flow-8gaussians", (5,)), ("denoise-8gaussians", (4, 4)), ("flow-8gaussians", (2, 4, 4))],

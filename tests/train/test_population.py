@@ -78,6 +78,7 @@ def test_members_are_what_they_are_alone(tmp_path: Path) -> None:
     assert len({summary["metric"]["value"] for summary in summaries}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_order_and_neighbours_change_nothing(tmp_path: Path) -> None:
     first, second, third = members(tmp_path, "train.steps=8")
@@ -103,7 +104,8 @@ RULES = {
 @pytest.mark.parametrize(
     ("kind", "batched"),
     [(kind, True) for kind in ("adam", "adamw", "sgd", "lion", "muon")]
-    + [(kind, False) for kind in ("adamw", "muon", "tiger", "schedule-free")],
+    + [("adamw", False)]
+    + [pytest.param(kind, False, marks=pytest.mark.slow) for kind in ("muon", "tiger", "schedule-free")],
 )
 def test_any_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, batched: bool) -> None:
     """With microbatches, a ramp of the batch, and an update of the first member left out as a spike."""
@@ -173,6 +175,7 @@ def test_a_member_that_diverges_ends_alone(tmp_path: Path) -> None:
         assert_close(tmp_path / "together" / str(k), tmp_path / f"alone {k}", 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("batched", [False, True], ids=["one by one", "as one"])
 def test_half_of_the_members_gone_the_rest_are_a_smaller_batch(
@@ -204,6 +207,7 @@ def test_half_of_the_members_gone_the_rest_are_a_smaller_batch(
         assert_close(tmp_path / "together" / str(k), tmp_path / f"alone {k}", 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("float64")
 def test_members_resume_alone_and_runs_resume_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -336,6 +340,7 @@ def test_the_page_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert all((tmp_path / "runs" / f"member-{k}" / "summary.json").is_file() for k in range(6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_on_a_cpu_members_are_what_they_are_alone_to_the_bit(tmp_path: Path, precision: str) -> None:
     """Rows, weights and moments, whoever the neighbours are; at sizes as small networks have them."""

@@ -122,6 +122,7 @@ def test_a_run_without_a_folder_gets_one(
     assert store.list_steps(tmp_path / summary["run"]) == [1]
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused_and_told_who_trains(tmp_path: Path, corpus: Path) -> None:
     """Both are real processes: the first is stopped where it stands, with the run's folder open."""
     words = small.words(corpus, "train.steps=1000000", "train.log_every=1")

@@ -150,6 +150,7 @@ def test_a_side_that_is_untuned_voids(tmp_path: Path, monkeypatch: pytest.Monkey
     assert ledger.read(tmp_path / "ledger.yaml")[0].verdict == "void"
 
 
+@pytest.mark.slow
 def test_a_rate_off_the_line_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each rung the best rate lies elsewhere than the line says, and runs scatter by .01."""
     shift = {32: 0.0, 48: 0.3, 80: 0.1, 112: 0.5}
@@ -183,6 +184,7 @@ def test_a_rate_that_misses_at_the_top_is_tuned_there(
     assert top.baseline.trials == top.variant.trials >= 12
 
 
+@pytest.mark.slow
 def test_what_would_narrow_the_interval_is_told_and_a_second_look_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

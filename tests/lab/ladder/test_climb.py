@@ -104,6 +104,7 @@ def test_the_target_is_told_as_by_danlu_laws_predict(
         assert {name: run_line[name] for name in ("value", "low", "high")} == target["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", ["chinchilla", "isoflop"])
 def test_the_page_in_chinese_links_to_the_runs(
     tmp_path: Path, words: tuple[str, ...], design: str, monkeypatch: pytest.MonkeyPatch

@@ -24,6 +24,7 @@ def taken(folder: Path, name: str, silent: bool = False) -> float:
     return measure(name, run.experiment.objective.metrics).take(run)
 
 
+@pytest.mark.slow
 def test_a_flow_that_stands_still_has_the_density_of_its_noise(tmp_path: Path) -> None:
     """−ln p of N(0, spread²) at data with that mean square, and the entropy of the eight Gaussians below."""
     small.go(resolve(WORDS), tmp_path / "run")
@@ -36,6 +37,7 @@ def test_a_flow_that_stands_still_has_the_density_of_its_noise(tmp_path: Path) -
     assert above == pytest.approx(wanted + law.mean(), rel=1e-5) and above > 1
 
 
+@pytest.mark.slow
 def test_a_denoiser_and_classes(tmp_path: Path) -> None:
     small.go(resolve([*DENOISE, "objective.conditional=true"]), tmp_path / "run")
     assert math.isfinite(taken(tmp_path / "run", "nll"))

@@ -77,6 +77,7 @@ def test_what_was_run_is_found(corpus: Path, whole: tuple[Path, list[Outcome]]) 
     assert read(folder / JOURNAL) == before  # and nobody was started
 
 
+@pytest.mark.slow
 def test_divergence_is_a_result_and_a_failure_can_be_mended(tmp_path: Path, corpus: Path) -> None:
     words = small.words(corpus, *studies.RUN, f"train.steps={STEPS}", "train.clip=0")
     wild = Job(resolve([*words, "optimizer=sgd", "optimizer.lr=1e30"]), name="wild")
@@ -135,6 +136,7 @@ def test_a_worker_that_dies_while_it_has_nothing_to_do(
     studies.check(tmp_path, some, whole[0])
 
 
+@pytest.mark.slow
 def test_a_job_whose_process_always_dies_is_given_up(
     tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

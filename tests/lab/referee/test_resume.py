@@ -56,6 +56,7 @@ def test_more_pairs_after_a_look(tmp_path: Path) -> None:
     assert seeds[1][:3] == seeds[0]
 
 
+@pytest.mark.slow
 def test_a_file_that_git_was_not_told_of_makes_no_other_question(tmp_path: Path) -> None:
     """A log that grows, the question written anew with a larger budget and committed: the study goes on with
     its seeds, and the answer says what it left out. What git tracks makes another question."""
@@ -82,6 +83,7 @@ def test_a_file_that_git_was_not_told_of_makes_no_other_question(tmp_path: Path)
     assert ask(folder=".").study.path != first.study.path
 
 
+@pytest.mark.slow
 def test_what_the_ledger_is_told_of_questions_that_fail(tmp_path: Path) -> None:
     """What cannot start was not asked; what fails afterwards is answered: void, with its sentence; and it is
     one question still when it is answered in the end."""
@@ -110,6 +112,7 @@ def test_what_the_ledger_is_told_of_questions_that_fail(tmp_path: Path) -> None:
     assert ledger.judge(ledger.read(book)).asked == 2
 
 
+@pytest.mark.slow
 def test_another_scale_is_another_question_for_the_ledger(tmp_path: Path) -> None:
     """What was answered at one is not told as the answer at the other; the same is."""
     folder = make(tmp_path / "p", train_py=NOISY.replace('"--out"', '"--depth", type=int'))

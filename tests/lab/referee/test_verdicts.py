@@ -37,6 +37,7 @@ def sides(baseline: list[float], variant: list[float], **about: object) -> Sides
     return Sides("idea", both[0], both[1], tuple(range(len(baseline))), bool(about.get("seeded", True)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("common", [0.0, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_no_difference_is_found_where_there_is_none(common: float) -> None:
     """4,000 studies of five pairs, whether pairing is decided by a correlation of 0 or one of .9: verdicts in

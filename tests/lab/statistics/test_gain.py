@@ -101,6 +101,7 @@ def test_elasticity_and_how_it_answers_to_each_loss() -> None:
     np.testing.assert_allclose(sensitivity(x, losses), np.transpose(by_loss), rtol=0.05, atol=2.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gain", "shared"), [(1.05, 0.0), (1.05, 0.6), (1.25, 0.0), (0.8, 0.6), (1.6, 0.0), (0.6, 0.6)]
 )

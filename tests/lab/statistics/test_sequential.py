@@ -59,6 +59,7 @@ def never_covers(interval: Callable[[list[float]], Interval], sequences: int, lo
     )
 
 
+@pytest.mark.slow
 def test_looking_after_every_seed_is_safe_with_anytime_and_not_with_t() -> None:
     sequences = 1000
     found = never_covers(anytime, sequences, 30)

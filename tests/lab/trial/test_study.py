@@ -185,6 +185,7 @@ def test_the_first_pair_serves_where_nothing_differs(lab: Lab) -> None:
     assert "the runs of equal steps" in flops.note and "the runs of equal steps" in time.note
 
 
+@pytest.mark.slow
 def test_where_time_cannot_be_measured_it_is_said_and_tried_again(lab: Lab) -> None:
     lab.paces.append(math.nan)
     answer = lab.ask("model.layers=2")
@@ -200,6 +201,7 @@ def test_where_time_cannot_be_measured_it_is_said_and_tried_again(lab: Lab) -> N
     assert time.verdict != "not measured" and time.steps == (6, 3) and lab.timed == 2
 
 
+@pytest.mark.slow
 def test_a_ratio_holds_for_the_machine_that_it_was_measured_on(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +226,7 @@ def test_the_intervals_of_the_ratio_reach_the_verdict(lab: Lab) -> None:
     assert steps.pairs.doubt == (0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_adding_seeds_after_a_look_is_judged_as_looking(lab: Lab) -> None:
     assert {f.kind for f in lab.ask("optimizer.beta2=0.9").findings} == {"t"}
     more = lab.ask("optimizer.beta2=0.9", seeds=4)

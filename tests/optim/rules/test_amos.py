@@ -78,6 +78,7 @@ def jestimators():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_amos_is_jestimators(settings):
     """With v and b reduced over the last axis of matrices, all of vectors."""
