@@ -71,7 +71,7 @@ def test_a_metric_of_samples_comes_with_its_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [WORDS, DENOISE, SLOW], ids=names)
+@pytest.mark.parametrize("words", [WORDS, DENOISE, DIGITS], ids=names)
 def test_accumulation_changes_nothing(tmp_path: Path, words: list[str]) -> None:
     for micro in (32, 8):
         small.go(resolve([*words, f"train.microbatch={micro}"]), tmp_path / str(micro))
