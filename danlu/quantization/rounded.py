@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
@@ -91,7 +92,7 @@ def multiply_integers(model: nn.Module, weights: Mapping[str, Quantized], *, lea
     count = 0
     for name, module in model.named_modules():
         q = weights.get(f"{name}.weight")
-        if not isinstance(module, Rounded) or q is None or q.rows[0] * q.rows[1] < least:
+        if not isinstance(module, Rounded) or q is None or math.prod(q.shape) < least:
             continue
         if multiplies(module.inputs, q.format):
             module.integers = whole(q, name, OF_WEIGHTS)

@@ -341,7 +341,7 @@ def test_the_page_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_on_a_cpu_members_are_what_they_are_alone_to_the_bit(tmp_path: Path, precision: str) -> None:
     """Rows, weights and moments, whoever the neighbours are; at sizes as small networks have them."""
     text = tmp_path / "text.txt"

@@ -124,12 +124,12 @@ def following(answer: Answer) -> Iterator[str]:
     if any(f.verdict == "void" for f in first):
         yield f"at the rates as they are, for an early verdict: {question.command(tune=None)}"
     untuned = any(f.regime is not None and f.regime.tuned is False for f in first)
-    rates = {"tune": "lr"} if untuned else {}  # a verdict at rates that nobody sought is early, too
     if longer := _longer(answer):
-        both = ", each side at its own best rate" if untuned else ""
-        yield f"in runs that are long enough{both}: {question.command(budget=longer, **rates)}"
+        # A verdict at rates that nobody sought is early, too.
+        both, tune = (", each side at its own best rate", "lr") if untuned else ("", question.tune)
+        yield f"in runs that are long enough{both}: {question.command(budget=longer, tune=tune)}"
     elif untuned:
-        yield f"each side at its own best rate: {question.command(**rates)}"
+        yield f"each side at its own best rate: {question.command(tune='lr')}"
     more = max((f.more for f in first if f.verdict == "not shown" and f.more), default=0)
     if 0 < more <= FEW:
         command = question.command(seeds=question.seeds + more)

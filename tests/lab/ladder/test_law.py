@@ -103,7 +103,7 @@ def test_nothing_is_claimed_where_nothing_is_left_to_test(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds", [1, 2])
 def test_the_interval_of_a_held_out_rung_covers(seeds: int, tmp_path: Path) -> None:
     """95 % of held-out rungs lie inside. Of 300 fewer than 273 would with probability 1e-3 (binomial)."""
     made = ladder(seeds=seeds)
