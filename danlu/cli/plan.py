@@ -160,8 +160,9 @@ def _tell_chosen(one: dict[str, Any], room: float, unit: str) -> None:
         speak(f"  of which shows: {_seconds(one['exposed'])}")
     if one["hours"] is not None:
         money = "" if one["money"] is None else f", {_ends(one['money'])} in money"
-        low, high = (duration(3600 * one["hours"][end]) for end in ("low", "high"))
-        speak(f"\nthe run, evaluations and checkpoints left out: {low} to {high}{money}")
+        low, high = (max(0.1, 3600 * one["hours"][end]) for end in ("low", "high"))
+        takes = " to ".join(dict.fromkeys((duration(low), duration(high))))
+        speak(f"\nthe run, evaluations and checkpoints left out: {takes}{money}")
 
 
 def _same(value: float) -> dict[str, float]:

@@ -83,6 +83,11 @@ class Layout:
     def check(self, demand: Demand, device: Device) -> None:
         """Raises SpecError, a sentence, where a model cannot be divided so."""
         self.passes(demand.batch)
+        if demand.heads == 1 < max(self.tensor, self.context):
+            axis = "tensor" if self.tensor > 1 else "context"
+            raise SpecError(
+                f"{axis} = {getattr(self, axis)} deals out heads, and a layer has one head or none"
+            )
         if demand.heads % self.tensor:
             raise SpecError(f"tensor = {self.tensor} does not divide the {demand.heads} heads")
         if demand.heads % (self.context * self.tensor):  # each tensor parallel one deals out its share
@@ -94,7 +99,7 @@ class Layout:
             raise SpecError(f"pipeline = {self.pipeline} is more than the {len(demand.blocks)} layers")
         if self.pipeline > self.passes(demand.batch):
             raise SpecError(
-                f"pipeline = {self.pipeline} takes as many passes, and there are {self.passes(demand.batch)}"
+                f"pipeline = {self.pipeline} takes as many passes, and an update has {self.passes(demand.batch)}"
             )
         if self.tensor > device.machine:
             raise SpecError(f"tensor = {self.tensor} is more than the {device.machine} devices of a machine")

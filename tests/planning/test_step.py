@@ -70,13 +70,22 @@ def test_faster_links_and_devices_are_never_slower():
         (Layout(tensor=3), "tensor = 3 does not divide the 8 heads"),
         (Layout(tensor=8), "tensor = 8 is more than the 4 devices of a machine"),
         (Layout(context=16), "context = 16 does not divide the 8 heads"),
-        (Layout(pipeline=2, rows=32), "pipeline = 2 takes as many passes, and there are 1"),
+        (Layout(pipeline=2, rows=32), "pipeline = 2 takes as many passes, and an update has 1"),
         (Layout(pipeline=8), "pipeline = 8 is more than the 4 layers"),
     ],
 )
 def test_what_cannot_be_says_why(layout, why):
     with pytest.raises(SpecError, match=why):
         step(DEMAND, layout, DEVICE)
+
+
+@pytest.mark.parametrize(
+    ("layout", "axis"),
+    [(Layout(tensor=2), "tensor"), (Layout(tensor=2, context=2), "tensor"), (Layout(context=2), "context")],
+)
+def test_a_single_head_is_not_dealt_out(layout, axis):
+    with pytest.raises(SpecError, match=f"{axis} = 2 deals out heads, and a layer has one head or none"):
+        step(replace(DEMAND, heads=1), layout, DEVICE)
 
 
 def test_positions_are_divided_evenly():
