@@ -88,6 +88,10 @@ def misfit(value: Any, shape: Any, name: str = "") -> str:
     for any number that is no boolean, ``int`` for a whole one.
     """
     it = name or "it"
+    if isinstance(shape, type):
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = numeric if shape is float else isinstance(value, shape) and (numeric or shape is not int)
+        return "" if fits else f"{it} is {kind(value)}, not {_NAMES[shape]}"
     if isinstance(shape, Mapping):
         if not isinstance(value, dict):
             return f"{it} holds {kind(value)}, not a mapping"
@@ -114,11 +118,7 @@ def misfit(value: Any, shape: Any, name: str = "") -> str:
         return "" if "" in wrongs_of else wrongs_of[0]
     if isinstance(shape, str):
         return "" if value == shape else f"{it} is {value!r:.80}, not {shape}"
-    if shape is None:
-        return "" if value is None else f"{it} is {kind(value)}, not null"
-    numeric = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = numeric if shape is float else isinstance(value, shape) and (numeric or shape is not int)
-    return "" if fits else f"{it} is {kind(value)}, not {_NAMES[shape]}"
+    return "" if value is None else f"{it} is {kind(value)}, not null"
 
 
 _NAMES: dict[type, str] = {

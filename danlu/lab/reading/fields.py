@@ -19,6 +19,9 @@ _TEXT = re.compile(r"[A-Za-z/](?:[\w ./+-]*[\w./+-])?", re.ASCII)
 _WORDS: dict[str, Any] = {"null": None, "true": True, "false": False, "[]": [], "{}": {}}
 
 
+_NOTHING = object()  # stands after the colon
+
+
 class _Unusual(Exception):
     """A line that only the YAML reader may judge."""
 
@@ -36,39 +39,45 @@ def read_fields(text: str) -> Fields:
 
 def _lines(lines: list[str]) -> Fields:
     fields: Fields = {}
-    path: list[str] = []  # the mappings that the line is in
+    within = [""]  # what the names of a line begin with, by its depth
     i = 0
     while i < len(lines):
         line = lines[i]
         i += 1
         if not line:
             continue
-        match = _LINE.fullmatch(line)
-        if match is None:
+        depth, key, written = _line(line)
+        if depth >= len(within):
             raise _Unusual
-        indent, key, written = match.groups()
-        depth = len(indent) // 2
-        if len(indent) % 2 or depth > len(path):
-            raise _Unusual
-        del path[depth:]
-        name = ".".join((*path, key))
+        del within[depth + 1 :]
+        name = within[depth] + key
         if name in fields:
             raise _Unusual
-        if written is not None:
-            fields[name] = _scalar(written)
-        elif i < len(lines) and lines[i].startswith(f"{indent}- "):
+        if written is not _NOTHING:
+            fields[name] = written
+            continue
+        indent = "  " * depth
+        if i < len(lines) and lines[i].startswith(f"{indent}- "):
             start = i
             while i < len(lines) and lines[i].startswith((f"{indent}- ", f"{indent}  ")):
                 i += 1
             fields[name] = _yaml("\n".join(line[len(indent) :] for line in lines[start:i]))
         elif i < len(lines) and lines[i].startswith(f"{indent}  "):
-            path.append(key)
+            within.append(f"{name}.")
         else:
             raise _Unusual
     return fields
 
 
 @cache
+def _line(line: str) -> tuple[int, str, Any]:
+    """Its depth, its name and its value, or ``_NOTHING``. Runs share most of their lines."""
+    match = _LINE.fullmatch(line)
+    if match is None or len(match[1]) % 2:
+        raise _Unusual
+    return len(match[1]) // 2, match[2], _NOTHING if match[3] is None else _scalar(match[3])
+
+
 def _scalar(written: str) -> Any:
     if written in _WORDS:
         return _WORDS[written]

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +222,7 @@ def _counted(about: Mapping[str, Any]) -> str:
     return f"{about.get('unit') or 'token'}s"
 
 
+@cache  # of few names, asked for each of thousands of runs
 def _renamed(field: str) -> str:
     """A field by its name of today: an objective was a task until danlu 0.4."""
     return f"objective{field.removeprefix('task')}" if field.split(".")[0] == "task" else field
