@@ -78,10 +78,11 @@ def count(model: Network, vocabulary: int, context: int) -> int:
     norms = {"double": 4, "parallel": 1}.get(model.placement, 2)
     both = model.kind == "encoder-decoder"
     layers = 0
-    for i, parts in enumerate(model.parts()):
+    for i, parts in enumerate(turn := model.turn()):
         mixer = _mixer(model, parts)
         one = mixer + _feed_forward(model, parts) + norms * norm
-        layers += one + (mixer + norm + (encoder * one if i == 0 else 0) if both else 0)
+        times = len(range(i, model.layers, len(turn)))
+        layers += times * (one + both * (mixer + norm)) + (encoder * one if both and i == 0 else 0)
     ends = vocabulary * narrow * (1 if model.tied else 2) + vocabulary * model.readout_bias
     if model.embedding_width is not None:
         ends += 2 * width * narrow
