@@ -82,7 +82,7 @@ class Layout:
 
     def check(self, demand: Demand, device: Device) -> None:
         """Raises SpecError, a sentence, where a model cannot be divided so."""
-        self.passes(demand.batch)
+        passes = self.passes(demand.batch)
         if demand.heads == 1 < max(self.tensor, self.context):
             axis = "tensor" if self.tensor > 1 else "context"
             raise SpecError(
@@ -97,10 +97,8 @@ class Layout:
             raise SpecError(f"context = {self.context} does not divide {demand.units} positions")
         if self.pipeline > len(demand.blocks):
             raise SpecError(f"pipeline = {self.pipeline} is more than the {len(demand.blocks)} layers")
-        if self.pipeline > self.passes(demand.batch):
-            raise SpecError(
-                f"pipeline = {self.pipeline} takes as many passes, and an update has {self.passes(demand.batch)}"
-            )
+        if self.pipeline > passes:
+            raise SpecError(f"pipeline = {self.pipeline} takes as many passes, and an update has {passes}")
         if self.tensor > device.machine:
             raise SpecError(f"tensor = {self.tensor} is more than the {device.machine} devices of a machine")
         if self.devices > device.machine and device.network is None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from danlu.lab.budget import flops
 from danlu.lab.claims import experiment
 from danlu.lab.claims.claim import Claim
-from danlu.lab.claims.premises import Again
+from danlu.lab.claims.course import HALF
+from danlu.lab.claims.premises import Again, Inside
 from danlu.lab.forecast import Alike, Forecast
+from danlu.lab.statistics.optimum import BEYOND
 
-NOTES = (
-    "a claim ends early where a premise fails, and equal runs are made once",
-    "a claim whose margin is a share of compute takes runs of half the updates besides",
-)
+NOTE = "a claim ends early where a premise fails, and equal runs are made once"
 
 
 def forecast(claims: Mapping[str, Claim], seeds: int | None = None) -> Forecast:
@@ -30,15 +30,22 @@ def forecast(claims: Mapping[str, Claim], seeds: int | None = None) -> Forecast:
             if claim.tune is not None and arm in claim.tuned:
                 what, steps = f"the best {claim.tune.field}", each[0].train.steps or 1
                 runs.append(Alike.of(f"{of}{arm}", what, each[0], steps, *claim.tune.trials))
-            again = sum(isinstance(premise, Again) and premise.again == arm for premise in claim.premises)
+            twice = any(isinstance(premise, Again) and premise.again == arm for premise in claim.premises)
             for point, made in zip(experiment.points(claim), each, strict=True):
                 at = "the comparison" if point is None else f"{claim.field} = {point}"
-                least, all_of = count, count * (1 + again)
-                runs.append(Alike.of(f"{of}{arm}", at, made, made.train.steps or 1, least, all_of))
+                all_of = count * (1 + twice)
+                runs.append(Alike.of(f"{of}{arm}", at, made, made.train.steps or 1, all_of))
+            if beyond := sum(BEYOND * one.extend for one in claim.premises if isinstance(one, Inside)):
+                dearest = max(each, key=flops)
+                what, steps = f"{claim.field} beyond these", dearest.train.steps or 1
+                runs.append(Alike.of(f"{of}{arm}", what, dearest, steps, 0, beyond * count * (1 + twice)))
+            if claim.margin is not None and claim.margin.cec is not None and claim.margin.arm == arm:
+                half = max(1, (each[0].train.steps or 1) // 2)
+                runs.append(Alike.of(f"{of}{arm}", HALF, each[0], half, count))
     return Forecast(
         asks=next(iter(claims.values())).statement if len(claims) == 1 else f"do {len(claims)} claims hold?",
         arms=arms,
         runs=runs,
         seeds=range(most),
-        notes=NOTES,
+        notes=[NOTE],
     )

@@ -13,6 +13,7 @@ import pytest
 from danlu import data, spec
 from danlu.files.json import write_json
 from danlu.lab.claims import experiment, proof, seen
+from danlu.lab.claims.forecast import forecast
 from danlu.lab.errors import LabError
 from danlu.lab.queue import Job, Outcome
 from danlu.lab.statistics import paired
@@ -99,6 +100,40 @@ def test_the_effect_is_that_of_pairs() -> None:
     assert found.effects == pytest.approx([-2, -2, -2])
     assert found.effect == pytest.approx(tuple(paired(found.effects)))
     assert (found.verdict, found.seeds, found.runs) == ("holds", 3, 6)
+
+
+RATES = OVER | {"of": "argbest", "seeds": 4, "margin": {"value": 0.5, "why": "half an octave"}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        OVER,
+        {"tune": {"field": "optimizer.lr"}},
+        {"tune": {"field": "optimizer.lr", "arms": ["less"], "seeds": 3}},
+        {"premises": [{"name": "alike", "again": "less"}]},
+        {"margin": {"cec": 1.5, "arm": "more"}},
+        {"margin": {"cec": 1.5, "arm": "more"}, "tune": {"field": "optimizer.lr"}},
+        RATES | {"premises": [{"name": "tuned", "over": "optimizer.lr", "interior": True, "extend": 2}]},
+    ],
+)
+def test_as_many_runs_as_were_forecast(changes: dict[str, Any]) -> None:
+    """In as few as can be where the best rate is that of the recipe, and in more where it is not."""
+    one = claim(on="nano train.steps=8 optimizer.lr=2e-3", **changes)
+    said = forecast({"it": one})
+    for best in (1.0, 6.0):
+
+        def loss(e: Any, best: float = best) -> float:
+            off = math.log2(e.optimizer.lr / 2e-3 / best) ** 2
+            return 10 + layers_and_noise(e) + off - math.log2(e.train.steps)
+
+        queue = Runs(loss)
+        list(proof.prove({"it": one}, queue))
+        ran, (least, most) = len({job.hash for job in queue.asked}), said.counts
+        assert least <= ran <= most
+        if best == 1.0:
+            assert ran == least
 
 
 def test_equal_runs_are_run_once_and_counted_once() -> None:
