@@ -28,17 +28,19 @@ def report(answer: Answer, language: str | None = None) -> str:
     asked = answer.question
     title = f"Trial of {' and '.join(answer.by_idea)} on {asked.on}"
     run = [f for f in answer.findings if f.pairs.at == "steps" and f.pairs.seeds]
+    gain = gain_over_updates(answer)
     sections: list[tuple[str, Sequence[str | Table | Chart]]] = [
         ("", [*answered(answer), f"{answer.what}.", Table([row[:-1] for row in table(answer)], names=(0,))]),
-        ("Every pair", [differences(answer.findings)]),
-        *([("The difference over the updates", [gain])] if (gain := gain_over_updates(answer)) else []),
+        ("Every pair", [differences(answer.findings)] if run else []),
+        ("The difference over the updates", [gain] if gain else []),
         ("Learning curves", [chart for f in run for chart in _curves(answer, f)]),
         *((f"Why: {f.pairs.idea}", reasons(answer, f)) for f in run if f.why.moved or f.why.still),
-        ("What differs", [_differs(answer)]),
-        ("Runs", [_runs(answer)]),
+        ("The best rates", list(_rates(answer))),
+        ("What differs", [_differs(answer)] if run else []),
+        ("Runs", [_runs(answer)] if run else []),
         ("Details", [line for line in details(answer) if line]),
     ]
-    return page(title, sections, language)
+    return page(title, [section for section in sections if section[1]], language)
 
 
 def differences(findings: Sequence[Finding]) -> Chart:
@@ -142,6 +144,31 @@ def _curves(answer: Answer, finding: Finding) -> Iterator[Chart]:
             if len(seeds) > 1:
                 low, high = [low for _, low, _ in means], [high for *_, high in means]
                 chart.band(steps, low, high, label, means="95 % intervals of the means, at each step alone")
+        yield chart
+
+
+def _rates(answer: Answer) -> Iterator[Chart]:
+    """What was tried to find each side's rate, and where it was found."""
+    for idea, found in answer.by_idea.items():
+        tuned = found[0].tuned
+        if not tuned:
+            continue
+        means = [mean for seen in tuned.values() for mean in seen["curve"].values() if mean is not None]
+        chart = Chart(
+            next(iter(tuned.values()))["field"],
+            _measured(answer),
+            log_x=True,
+            log_y=answer.metric.better == "lower" and min(means, default=0.0) > 0,
+            title=idea,
+            caption="Means over the seeds that find the rates, which no pair uses. The vertical lines: the "
+            "rate of each side, where it was found.",
+        )
+        for side, seen in tuned.items():
+            rates = {float(rate): mean for rate, mean in seen["curve"].items() if mean is not None}
+            chart.line(rates, rates.values(), side)
+            chart.dots(rates, rates.values(), side)
+            if not seen["why"]:
+                chart.rule(x=seen["value"])
         yield chart
 
 

@@ -19,12 +19,13 @@ def table(answer: Answer) -> list[list[str]]:
     """The rows, the heading first: idea, equality, verdict, difference, interval, every difference a dot."""
     findings = answer.findings
     reach = max((abs(x) for f in findings for x in _drawn(f)), default=0.0)
-    scale = f"{-reach:.2g}".ljust(STRIP // 2) + "0" + f"{reach:.2g}".rjust(STRIP // 2)
+    scale = f"{-reach:.2g}".ljust(STRIP // 2) + "0" + f"{reach:.2g}".rjust(STRIP // 2) if reach else ""
     rows = [[*HEAD, scale]]
     for idea, of_idea in answer.by_idea.items():
         for i, f in enumerate(of_idea):
             name = idea if i == 0 else ""
-            rows.append([name, EQUAL[f.pairs.at], f.said, *_numbers(f), strip(f, reach)])
+            drawn = strip(f, reach) if reach else ""
+            rows.append([name, EQUAL[f.pairs.at], f.said, *_numbers(f), drawn])
     return rows
 
 

@@ -122,6 +122,9 @@ def following(answer: Answer) -> Iterator[str]:
         yield f"one pair decides nothing; with {PAIRS}: {question.command()}"
     first = [of_idea[0] for of_idea in answer.by_idea.values()]
     if any(f.verdict == "void" for f in first):
+        if lowest := _lowest(answer):
+            on = f"{question.on} {lowest}"
+            yield f"the search for the rates around the best that was tried: {question.command(on=on)}"
         yield f"at the rates as they are, for an early verdict: {question.command(tune=None)}"
     untuned = any(f.regime is not None and f.regime.tuned is False for f in first)
     if longer := _longer(answer):
@@ -139,6 +142,17 @@ def following(answer: Answer) -> Iterator[str]:
     if question.tune and any(f.verdict != "void" and not f.early for f in first) and _grows(question.on):
         larger = question.command("--across-scale", seeds=PAIRS, budget=None, stop_early=False)
         yield f"does it hold in larger models? {larger}"
+
+
+def _lowest(answer: Answer) -> str | None:
+    """Of the first side without a best rate, the best of those tried, as ``field=value``; none where the
+    search began there."""
+    sides = (side for of in answer.by_idea.values() for side in (of[0].tuned or {}).values() if side["why"])
+    for side in sides:
+        costs = {rate: answer.metric.sign * mean for rate, mean in side["curve"].items() if mean is not None}
+        if costs and float(best := min(costs, key=costs.__getitem__)) != side["value"]:
+            return f"{side['field']}={best}"
+    return None
 
 
 def _grows(on: str) -> bool:

@@ -295,9 +295,15 @@ def test_a_side_without_a_best_rate_voids_the_verdict(lab: Lab) -> None:
     for f in answer.findings:
         assert f.regime is None and "optimizer.lr is untuned: the lowest loss is at the high border" in f.note
     assert all(job.experiment.train.seed >= FIRST_SEED for job in lab.started)  # no pair is wasted on it
-    sentence, *_, following = answered(answer)
+    sentence, *_, nearer, following = answered(answer)
     assert "void, since " in sentence and following.endswith("--tune none")
-    assert "void" in report(answer)
+    farthest = 0.02 * 2**8  # two of the first five points lie above it, and three times two more
+    assert f" optimizer.lr={farthest:g}'" in nearer
+    page = report(answer)
+    assert "void" in page and "The best rates" in page and "rate of each side" in page
+    for empty in ("Every pair", "Learning curves", "What differs", "<h2>Runs"):  # nothing was compared
+        assert empty not in page
+    assert {row[-1] for row in table(answer)} == {""}
     (entry,) = ledger.read(lab.folder / "ledger.yaml")
     assert (entry.verdict, entry.seeds) == ("void", 0) and "untuned" in str(entry.why)
 
