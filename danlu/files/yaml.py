@@ -188,9 +188,9 @@ def _lines(value: Any) -> list[str] | None:
     for key, item in value.items() if mapping else enumerate(value):
         if mapping and not (type(key) is str and 0 < len(key) < 100 and key.isprintable()):
             return None
-        start, kind = f"{_scalar(str, key, key)}:" if mapping else "-", type(item)
+        start, kind = f"{_scalar("str", key, key)}:" if mapping else "-", type(item)
         if kind in (str, int, float, bool, type(None)):
-            found.append(f"{start} {_scalar(kind, item, repr(item))}")
+            found.append(f"{start} {_scalar(kind.__name__, item, repr(item))}")
         elif kind not in (dict, list, tuple):
             return None
         elif not item:
@@ -206,7 +206,7 @@ def _lines(value: Any) -> list[str] | None:
 
 
 @lru_cache(maxsize=4096)
-def _scalar(kind: type, value: Any, shown: str) -> str:
+def _scalar(kind: str, value: Any, shown: str) -> str:
     """As PyYAML writes it in a block; ``kind`` and ``shown`` tell 1, 1.0, True and −0.0 apart."""
     return _write([value], flow=False).removeprefix("- ").removesuffix("\n")
 
