@@ -188,7 +188,7 @@ def _lines(value: Any) -> list[str] | None:
     for key, item in value.items() if mapping else enumerate(value):
         if mapping and not (type(key) is str and 0 < len(key) < 100 and key.isprintable()):
             return None
-        start, kind = f"{_scalar("str", key, key)}:" if mapping else "-", type(item)
+        start, kind = f"{_scalar('str', key, key)}:" if mapping else "-", type(item)
         if kind in (str, int, float, bool, type(None)):
             found.append(f"{start} {_scalar(kind.__name__, item, repr(item))}")
         elif kind not in (dict, list, tuple):
