@@ -30,6 +30,7 @@ from danlu.train.shapes import ROW
 STREAMS = 32  # at once
 EVERY, PING = 1.0, 15.0  # seconds between two looks; of silence, before a comment
 SHARE, LONGEST = 0.005, 300.0  # of a core, that all looks may take; seconds between two, at most
+AROUND = 3.5e-4  # seconds of a core that a look takes besides its own: the loop, the thread, the answer
 CHUNK = MIB  # bytes of new rows at a time
 LONGEST_ID = 64
 LINE = b"\n"
@@ -65,7 +66,7 @@ class Streams:
             if told:
                 silent = 0.0
                 yield told
-            wait = min(max(self.every, took * self.open / SHARE), LONGEST)
+            wait = min(max(self.every, (took + AROUND) * self.open / SHARE), LONGEST)
             while wait > PING - silent:
                 await anyio.sleep(PING - silent)
                 wait, silent = wait - PING + silent, 0.0
