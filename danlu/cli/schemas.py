@@ -307,8 +307,9 @@ SCHEMAS: dict[str, Schema] = {
     "laws show": Schema(1, ([_LAW], _LAW)),
     "laws compare": Schema(2, {
         "hold_out": int, "warnings": [_WARNED], **_READ,
+        "points": int, "by": (str, None),
         "laws": [{"law": str, "target": str, "parameters": int, "mean_error": _NUMBER, "bias": _NUMBER,
-                  "why": str}],
+                  "worse": (bool, None), "why": str}],
     }),
     "laws isoflop": Schema(1, _APPROACHES),
     "laws envelope": Schema(1, _APPROACHES),

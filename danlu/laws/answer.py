@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -208,13 +208,18 @@ def size_of(points: Points, law: Law | None = None) -> str | None:
 
 @dataclass(frozen=True)
 class Score:
-    """``mean``: of the sizes of the errors on the held-out rungs; None where the law failed, and ``why``."""
+    """``mean``: of the sizes of the errors on the held-out rungs; None where the law failed, and ``why``.
+    ``held``: the points of these, the largest by ``by``. ``worse``: whether it is clearly worse than the
+    first law of the same target, by a paired t-interval of the sizes of the errors; None of the first."""
 
     law: Law
     parameters: int
     mean: float | None
     bias: float | None
     why: str = ""
+    held: int = 0
+    by: str = ""
+    worse: bool | None = None
 
 
 def compare(points: Points, *, rungs: int = 2) -> list[Score]:
@@ -222,14 +227,33 @@ def compare(points: Points, *, rungs: int = 2) -> list[Score]:
     laws = [one for one in LAWS.values() if {*one.columns, one.target} <= points.keys()]
     if not laws:
         raise LawError(f"no law predicts one of {', '.join(points)} from the others")
-    scores = []
+    scores, sizes = [], dict[str, Array]()
     for one in laws:
         try:
             held = hold_out(one, points, rungs, by=size_of(points))
-            scores.append(Score(one, len(one.parameters), held.mean, held.bias))
+            sizes[one.name] = np.abs(held.errors)
+            found = Score(one, len(one.parameters), held.mean, held.bias, "", held.held.size, held.by)
         except LawError as error:
-            scores.append(Score(one, len(one.parameters), None, None, str(error)))
-    return sorted(scores, key=lambda s: (s.law.target != "loss", s.mean is None, s.mean or 0.0))
+            found = Score(one, len(one.parameters), None, None, str(error))
+        scores.append(found)
+    scores.sort(key=lambda s: (s.law.target != "loss", s.mean is None, s.mean or 0.0))
+    first = {s.law.target: s.law.name for s in reversed(scores) if s.mean is not None}
+    return [
+        replace(s, worse=_worse(sizes[s.law.name], sizes[first[s.law.target]]))
+        if s.mean is not None and s.law.name != first[s.law.target]
+        else s
+        for s in scores
+    ]
+
+
+def _worse(these: Array, those: Array) -> bool:
+    """Whether errors at the same points are larger on average, beyond chance."""
+    from scipy.special import stdtrit
+
+    more = these - those
+    if more.size < 2:
+        return False
+    return bool(more.mean() > stdtrit(more.size - 1, 0.975) * more.std(ddof=1) / math.sqrt(more.size))
 
 
 def _left_out(without: LeftOut | None) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from scipy import stats
 from bench.audit import NOISES, PLANTED, TRUTH, noisy, plant
 from danlu.draw import Chart, Table
 from danlu.laws import Fit, Points, fit, law, read
-from danlu.laws.answer import answer
+from danlu.laws.answer import answer, compare
 from danlu.laws.audit import audit
 from danlu.laws.audit import dependence as dependences
 from danlu.laws.audit.drawn import parts
@@ -24,6 +24,7 @@ from danlu.laws.audit.groups import group
 from danlu.laws.audit.parts import two_parts
 from danlu.laws.audit.shape import lack_of_fit
 from danlu.laws.audit.sources import sources
+from danlu.laws.doubt import rungs_of
 from danlu.laws.errors import LawError, weight
 from danlu.laws.formulas.chinchilla import optimum
 from danlu.laws.table import same_size
@@ -331,6 +332,39 @@ def test_what_columns_and_values_say() -> None:
     assert "experts" in codes(points, num_experts=["8", "32"] * 30)
     swept = Points({name: np.repeat(column, 4) for name, column in points.items()})
     assert "sweep" in codes(swept)
+
+
+@pytest.mark.parametrize(
+    ("places", "factor", "apart"),
+    [([2, 9, 30, 50], 4, True), ([2, 9, 30, 50], 1.25, False), ([0, 1, 2, 3], 1.25, False)],
+)
+def test_a_bound_is_named_where_it_leaves_out_the_rows_that_are_off(
+    places: list[int], factor: float, apart: bool
+) -> None:
+    """Four times as high they are above all others; a quarter up among them."""
+    points, _ = noisy(np.random.default_rng(26), 60, "normal")
+    up = np.ones(60)
+    up[np.argsort(points["loss"])[places]] = factor
+    moved = points.with_columns(loss=points["loss"] * up)
+    (said,) = [str(one) for one in audit(fitted(moved)).said if one.code == "diverged"]
+    bound = re.search(r"loss<([\d.]+)'", said)
+    if apart:
+        assert bound is not None and "4 of 60 rows" in said
+        kept = moved["loss"] < float(bound[1])
+        assert (kept == (up == 1)).all()
+    else:
+        assert bound is None and "no bound leaves them out" in said
+
+
+def test_a_law_is_called_worse_only_where_that_is_no_chance() -> None:
+    """Of noisy points of Chinchilla's law, a law of N alone is; of two held-out points none is told apart."""
+    points, _ = noisy(np.random.default_rng(3), 120, "normal")
+    points = points.with_columns(c=6 * points["n"] * points["d"])
+    rungs = len(np.unique(rungs_of(points["c"]))) // 3
+    first, *others = (one for one in compare(points, rungs=rungs) if one.law.target == "loss" and one.held)
+    assert first.worse is None and first.law.name != "kaplan-n" and first.held >= rungs
+    assert {one.law.name: one.worse for one in others}["kaplan-n"] is True
+    assert not any(one.worse for one in compare(points, rungs=1) if one.held == 1)
 
 
 def test_one_absurd_loss_is_named_and_hurts_nothing() -> None:

@@ -32,15 +32,22 @@ def compare(
 
     got = read(file, wanted=(), **reading(n, d, c, column, where, unit))
     scores = scores_of(got.points, rungs=hold_out)
+    held, by = next(((s.held, s.by) for s in scores if s.held), (0, None))
     if as_json:
         laws_ = [
             {"law": s.law.name, "target": s.law.target, "parameters": s.parameters, "mean_error": s.mean,
-             "bias": s.bias, "why": s.why}
+             "bias": s.bias, "worse": s.worse, "why": s.why}
             for s in scores
         ]  # fmt: skip
         print_json(
             "laws compare",
-            {"hold_out": hold_out, "laws": laws_, "warnings": [one.json() for one in got.warnings]}
+            {
+                "hold_out": hold_out,
+                "points": held,
+                "by": by,
+                "laws": laws_,
+                "warnings": [one.json() for one in got.warnings],
+            }
             | got.json(),
         )
         return
@@ -50,7 +57,15 @@ def compare(
     rows = [("law", "predicts", "parameters", "mean error", "bias", "")]
     for s in scores:
         told = ("–", "–") if s.mean is None or s.bias is None else (f"{s.mean:.2%}", f"{s.bias:+.2%}")
-        rows.append((s.law.name, s.law.target, str(s.parameters), *told, s.why))
+        against = {None: s.why, True: "clearly worse than the first", False: "may be as good as the first"}[
+            s.worse
+        ]
+        rows.append((s.law.name, s.law.target, str(s.parameters), *told, against))
     print_table(spoken(rows, names=(0, 1)))
+    if held:
+        speak(
+            f"held out, the {held} points of the largest {by}; "
+            "clearly: by paired errors at these points, 95 %"
+        )
     for warning in got.warnings:
         speak(f"warning: {warning}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Law
 from danlu.laws.errors import Warned
@@ -18,6 +19,7 @@ RISES = 0.5  # rank correlation of loss with compute from which on it is no loss
 ABSURD = 1.0  # of ln loss: one row alone so far above the law has diverged
 ABOVE = 0.15  # of ln loss: rows as far above the law, and as many as DIVERGED of them, have diverged
 DIVERGED = 0.02
+MOST = 0.8  # share of such rows that a bound on the loss must leave out
 TOLD = 8  # rows that a sentence names
 ALIKE = 3  # runs at one place, at the median, that make a sweep of something else
 ACTIVE = re.compile(r"(?:^|[\W_\d])(?:active|activated|act)(?:$|[\W_\d])|^n_?a$", re.IGNORECASE)
@@ -91,19 +93,29 @@ def diverged(fit: Fit) -> list[Warned]:
         off = above > max(ABSURD, 10 * scale)
     below = (above < -max(ABOVE, 5 * scale)).sum()
     if off.any() and below < max(1, off.sum() / 4):
-        worst = points["loss"][off].min()
-        highest = points["loss"][~off].max()
-        cut = highest * 1.001 if highest < worst else np.quantile(points["loss"][~off], 0.99)
         low, high = (_above(float(above[off].min())), _above(float(above[off].max())))
         rows = ", ".join(str(row + 1) for row in np.flatnonzero(off)[:TOLD])
         rows += ", …" if off.sum() > TOLD else ""
-        s, them = ("s", "them") if off.sum() > 1 else ("", "it")
+        s = "s" if off.sum() > 1 else ""
         said.append(Warned("diverged", (
             f"{off.sum()} of {points.size} rows look diverged (data row{s} {rows}): "
-            f"{low if low == high else f'{low} to {high}'} above the law; "
-            f"--where 'loss<{cut:.3g}' leaves {them if highest < worst else 'most of them'} out"
+            f"{low if low == high else f'{low} to {high}'} above the law; {_without(points['loss'], off)}"
         )))  # fmt: skip
     return said
+
+
+def _without(loss: Array, off: NDArray[np.bool_]) -> str:
+    """How rows that are ``off`` are left out: by a bound on the loss where one tells nearly all of them from
+    the others."""
+    highest, worst = float(loss[~off].max()), float(loss[off].min())
+    if highest < worst:
+        between = (f"{min(1.001 * highest, (highest + worst) / 2):.{digits}g}" for digits in range(3, 18))
+        cut = next(text for text in between if highest < float(text) <= worst)
+        return f"--where 'loss<{cut}' leaves {'them' if off.sum() > 1 else 'it'} out"
+    bound = float(f"{np.quantile(loss[~off], 0.99):.3g}")
+    if (loss[off] >= bound).mean() > MOST:
+        return f"--where 'loss<{bound:g}' leaves most of them out"
+    return "others have losses as high, so that no bound leaves them out: look at these runs"
 
 
 def swept(fit: Fit, table: Mapping[str, Sequence[Any]]) -> list[Warned]:

@@ -115,6 +115,11 @@ RATES = OVER | {"of": "argbest", "seeds": 4, "margin": {"value": 0.5, "why": "ha
         {"premises": [{"name": "alike", "again": "less"}]},
         {"margin": {"cec": 1.5, "arm": "more"}},
         {"margin": {"cec": 1.5, "arm": "more"}, "tune": {"field": "optimizer.lr"}},
+        {
+            "arms": {"less": "model.layers=1", "more": "", "same": ""},
+            "premises": [{"name": "some layers", "arm": "same", "measure": "kurtosis", "rule": {"above": 0}}],
+            "tune": {"field": "optimizer.lr"},
+        },
         RATES | {"premises": [{"name": "tuned", "over": "optimizer.lr", "interior": True, "extend": 2}]},
     ],
 )
