@@ -91,9 +91,11 @@ def _tell(found: dict[str, Any]) -> None:
         say()
         head = ("", "rows a pass", "memory", "an update", f"{unit}/s", "MFU")
         print_table(spoken([head, *map(_row, fits[:SHOWN])], names=(0,)))
+        if len(fits) > SHOWN:
+            speak(f"and {len(fits) - SHOWN} more that are slower: --json")
     if others:
-        many = f"{len(others)} others are impossible" if fits else f"All {len(others)} meshes are impossible"
-        speak(f"\n{many} or do not fit, such as")
+        meshes = "1 mesh is" if len(others) == 1 else f"{len(others)} meshes are"
+        speak(f"\n{meshes} impossible or too large, such as")
         reasons = {one["why"]: one["said"] for one in reversed(others)}  # each once, by its first mesh
         rows = [(said, why) for why, said in list(reasons.items())[::-1][:SHOWN]]
         print_table(spoken(rows), indent="  ")

@@ -10,7 +10,8 @@ from danlu.lab.claims import experiment
 from danlu.lab.claims.checks import in_words
 from danlu.lab.claims.claim import CHAPTERS, Claim
 from danlu.lab.claims.results import NOT_RUN, VOID, Best, Result
-from danlu.lab.statistics import mean_interval, seeds_to_decide
+from danlu.lab.claims.verdict import interval
+from danlu.lab.statistics import NARROW, mean_interval, seeds_to_decide
 from danlu.lab.why.interventions import faster
 from danlu.spec.translated import statement
 
@@ -38,7 +39,7 @@ severity below .8 that the effect is as large as would matter.
 
 **What it does not mean.** Most networks here have less than a million parameters. A claim that holds is
 visible at that size. At another size the effect may be different. Each interval is wrong once in twenty
-times, so a few of the {count} verdicts are wrong.
+times, so a few of the verdicts are wrong.
 """
 
 
@@ -53,7 +54,7 @@ def page(claims: Mapping[str, Claim], results: Mapping[str, Result], language: s
     }
     parts = [
         MARK,
-        INTRODUCTION.format(count=len(claims), tally=tally(claims, current)),
+        INTRODUCTION.format(tally=tally(claims, current)),
         _surroundings(current.values()),
     ]
     for letter, title in CHAPTERS.items():
@@ -107,7 +108,7 @@ def reading(claim: Claim, result: Result) -> str:
     elif result.verdict == VOID:
         said = f"Void: {'; '.join(result.why)}."
     elif result.verdict == "holds":
-        said = f"The whole interval lies {rule}."
+        said = f"The whole {'90 % ' * (claim.holds.within is not None)}interval lies {rule}."
     elif result.verdict == "does not hold":
         said = f"No part of the interval lies {rule}."
     else:
@@ -184,8 +185,8 @@ def _section(name: str, claim: Claim, result: Result | None) -> str:
 def _found(claim: Claim, result: Result) -> Iterable[str]:
     for premise in result.premises:
         yield f"- Premise {'held' if premise.held else '**failed**'}: {premise.name}: {premise.said}"
-    about = f": {effect(result)} {claim.unit}, {result.seeds} seeds" if result.effects else ""
-    yield f"- Verdict: **{result.said}**{about}"
+    about = f": {effect(result)} {claim.unit}{_narrow(claim, result)}, {result.seeds} seeds"
+    yield f"- Verdict: **{result.said}**{about if result.effects else ''}"
     if result.severity and result.verdict == "holds":
         tested = "; ".join(
             f"{_beyond(claim, result, at)}: {severity:.2f}" for at, severity in result.severity
@@ -200,6 +201,16 @@ def _found(claim: Claim, result: Result) -> Iterable[str]:
             f"premises or a margin that first ran on {was.first}"
         )
     yield f"- Reading: {reading(claim, result)}"
+
+
+def _narrow(claim: Claim, result: Result) -> str:
+    """The interval that decides a rule ``within`` two numbers."""
+    if claim.holds.within is None:
+        return ""
+    found = interval(result.effects, NARROW, looked=any(look != result.seeds for look in result.looks))
+    if not math.isfinite(found.low):
+        return ""
+    return f" (90 %: {number(found.low)} to {number(found.high)})"
 
 
 def _inside(claim: Claim, result: Result) -> Iterable[str]:

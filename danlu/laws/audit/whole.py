@@ -173,7 +173,7 @@ def mixture(one: Sources) -> Warned:
     # What a shell and a filter take as it stands.
     plain = [source for source in one.sources if source.value and not set(source.value) & set("'\"<>=!~,")]
     value = max(plain or one.sources, key=lambda source: source.rows).value
-    apart = f"fit them apart: --group {one.column}, or --where '{one.column}={value}'"
+    apart = f"fit them apart: danlu laws fit --group {one.column}, or --where '{one.column}={value}'"
     if not one.scale:
         return Warned("mixed-counting", (
             f"rows differ in C/6ND by the column {one.column} ({told}): compute or size is counted in "
