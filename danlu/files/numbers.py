@@ -55,5 +55,5 @@ def clock(seconds: float) -> str:
 def in_words(seconds: float) -> str:
     """What is told in a sentence: 42 seconds, 12 minutes, 3.2 hours."""
     if seconds < 120:
-        return f"{seconds:.0f} seconds"
+        return f"{seconds:.0f} second{'s' * (round(seconds) != 1)}"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

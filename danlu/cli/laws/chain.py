@@ -36,7 +36,10 @@ def chain(
         bool, typer.Option("--ideal", help="Add a point: without loss every answer is right.")
     ] = False,
     hold_out: Annotated[
-        int, typer.Option("--hold-out", min=0, max=1000, help="Number of the largest sizes to predict.")
+        int,
+        typer.Option(
+            "--hold-out", min=0, max=1000, help="Number of the largest budgets, or sizes, to predict."
+        ),
     ] = 2,
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")

@@ -19,7 +19,10 @@ def compare(
     where: Where = None,
     unit: Unit = None,
     hold_out: Annotated[
-        int, typer.Option("--hold-out", min=1, max=1000, help="Number of the largest sizes to predict.")
+        int,
+        typer.Option(
+            "--hold-out", min=1, max=1000, help="Number of the largest budgets, or sizes, to predict."
+        ),
     ] = 2,
     as_json: AsJson = False,
 ) -> None:

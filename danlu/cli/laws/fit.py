@@ -33,7 +33,7 @@ COUNTED = (
 HoldOut = Annotated[
     int,
     typer.Option(
-        "--hold-out", min=0, max=1000, help="Number of the largest sizes to predict instead of fitting."
+        "--hold-out", min=0, max=1000, help="Number of the largest budgets, or sizes, to predict instead."
     ),
 ]
 

@@ -16,6 +16,7 @@ from danlu.lab.why.interventions import faster
 from danlu.spec.translated import statement
 
 VERDICTS = ("holds", "does not hold", "not shown", VOID, NOT_RUN)
+PLURAL = {"holds": "hold", "does not hold": "do not hold"}
 
 INTRODUCTION = """\
 # The book of claims
@@ -71,7 +72,8 @@ def page(claims: Mapping[str, Claim], results: Mapping[str, Result], language: s
 def tally(claims: Mapping[str, Claim], results: Mapping[str, Result]) -> str:
     """How many claims there are of each verdict, how many need a larger machine, are early, are weak."""
     verdicts = [results[name].verdict if name in results else NOT_RUN for name in claims]
-    counts = [f"{verdicts.count(said)} {said}" for said in VERDICTS if said in verdicts]
+    counted = {said: verdicts.count(said) for said in VERDICTS if said in verdicts}
+    counts = [f"{count} {said if count == 1 else PLURAL.get(said, said)}" for said, count in counted.items()]
     lines = [f"{len(claims)} claims: {', '.join(counts)}."]
     if needs := sum(claim.needs is not None and name not in results for name, claim in claims.items()):
         lines.append(f"Not run for want of a larger machine (*needs*): {needs}.")

@@ -101,7 +101,7 @@ def test_the_counts_stand_on_the_first_lines() -> None:
     text = page(claims, results)
     first = text.split("\n\n")[1]
     assert first == (
-        "5 claims: 2 holds, 1 void, 2 not run. Not run for want of a larger machine (*needs*): 1. Of 2 "
+        "5 claims: 2 hold, 1 void, 2 not run. Not run for want of a larger machine (*needs*): 1. Of 2 "
         "verdicts on an effect early: 1, weak: 1."
     )
     by_name = {row[0]: row for row in rows(text)}
