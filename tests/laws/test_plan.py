@@ -244,6 +244,9 @@ def test_epochs_are_warned_of_past_four_and_past_sixteen() -> None:
         assert found["epochs"].value == pytest.approx(epochs)
         said = {note.code for note in found.notes} & {"epochs-some", "epochs-many"}
         assert said == ({code} if code else set())
+    few, fresh = plan(flops=1e22, unique_tokens=5e9), plan(flops=1e22)
+    assert any(line.key.startswith("waste_exponent") for line in fresh.lines)  # where sizes do grow with C^a
+    assert not any(line.key.startswith("waste_exponent") for line in few.lines)
     worth = 1 + MUENNIGHOFF[5] * (1 - np.exp(-3 / MUENNIGHOFF[5]))  # four epochs, equation 5
     assert plan(parameters=1e9, tokens=4e10, unique_tokens=1e10)["worth"].value == pytest.approx(1e10 * worth)
 

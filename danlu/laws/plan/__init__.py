@@ -201,10 +201,21 @@ def _repeated(asked: Asked, run: Run, spread: Spread | None, found: Basis) -> tu
         line("unlimited_parameters", "parameters, if fresh tokens had no end", float(n), ""),
         line("unlimited_loss", "loss, if fresh tokens had no end", unlimited, "nats/token"),
     ]
+    if epochs <= repeated.FEW:
+        return lines, []
+    code, text = (
+        "epochs-some",
+        (f"up to {repeated.FEW:g} repeated tokens are nearly as good as fresh, then worth less and less"),
+    )
     if epochs > repeated.MANY:
-        text = f"past {repeated.MANY:g} a repeated token is worth little; new ones serve better than compute"
-        return lines, [Warned("epochs-many", f"{epochs:.3g} epochs: {text}")]
-    if epochs > repeated.FEW:
-        text = f"up to {repeated.FEW:g} repeated tokens are nearly as good as fresh, then worth less and less"
-        return lines, [Warned("epochs-some", f"{epochs:.3g} epochs: {text}")]
-    return lines, []
+        code, text = (
+            "epochs-many",
+            (f"past {repeated.MANY:g} a repeated token is worth little; new ones serve better than compute"),
+        )
+    said = [Warned(code, f"{epochs:.3g} epochs: {text}")]
+    if spread is not None:
+        said.append(Warned("repetition-doubt", (
+            "intervals leave out the doubt about repetition: the published runs do not tell whether a token "
+            "is used up after 15 epochs or after 50"
+        )))  # fmt: skip
+    return lines, said

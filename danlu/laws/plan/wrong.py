@@ -51,7 +51,8 @@ def wrong(asking: Question, basis: Basis, run: Run, size: Line) -> list[Line]:
                 lines.append(
                     Line(f"loss_size_{key}", said, loss, None, None, "nats/token", basis.source, GROUP)
                 )
-        lines += _exponent(basis, float(run.training))
+        if asking.unique is None or d <= asking.unique:  # else the best size does not grow with C^a
+            lines += _exponent(basis, float(run.training))
         if not served and asking.unique is None:
             lines += _smaller(basis)
     return lines
