@@ -81,7 +81,7 @@ def test_keys_are_ascii_and_stand_once(capsys: pytest.CaptureFixture[str]) -> No
     found = said(capsys, "--loss", "2.3", "--serve", "1e12", "--unique-tokens", "1e11", "--published")
     keys = [line["key"] for line in found["plan"]]
     assert len(keys) == len(set(keys)) and all(re.fullmatch(r"[a-z0-9_]+", key) for key in keys)
-    assert {"epochs", "serving_compute", "total_compute", "waste_exponent_low", "gpus_least"} <= set(keys)
+    assert {"epochs", "serving_compute", "total_compute", "repetition_loss", "gpus_least"} <= set(keys)
     assert {"llama_3", "kaplan"} <= {row["key"] for row in found["published"]}
     assert found["given"]["loss"] == 2.3 and found["parameters"]["alpha"] == 0.34781
 
