@@ -15,9 +15,8 @@ def again(claim: Claim, result: Result) -> Result:
     nothing of that is another. Premises, regime and margin stay as they were judged of the runs."""
     if result.verdict in (NOT_RUN, VOID) or not result.of(claim):
         return result
-    looked = any(look != result.seeds for look in result.looks)
     margin = math.nan if result.margin is None else result.margin
-    found = settle(claim.holds, result.effects, margin, looked=looked)
+    found = settle(claim.holds, result.effects, margin, looked=result.looked)
     effect = found.effect.value, found.effect.low, found.effect.high
     now = replace(result, verdict=found.verdict, effect=effect, severity=found.severity, weak=found.weak)
     return result if _same(now, result) else now

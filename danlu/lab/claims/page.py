@@ -209,7 +209,7 @@ def _narrow(claim: Claim, result: Result) -> str:
     """The interval that decides a rule ``within`` two numbers."""
     if claim.holds.within is None:
         return ""
-    found = interval(result.effects, NARROW, looked=any(look != result.seeds for look in result.looks))
+    found = interval(result.effects, NARROW, looked=result.looked)
     if not math.isfinite(found.low):
         return ""
     return f" (90 %: {number(found.low)} to {number(found.high)})"

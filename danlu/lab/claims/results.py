@@ -106,6 +106,11 @@ class Result:
     inside: Why = field(default_factory=Why)
 
     @property
+    def looked(self) -> bool:
+        """Whether a verdict on fewer or more seeds was seen before, which its intervals must allow for."""
+        return any(look != self.seeds for look in self.looks)
+
+    @property
     def said(self) -> str:
         """The verdict with what must be said beside it: ``holds (early, weak)``."""
         beside = [word for word, true in (("early", self.early), ("weak", self.weak)) if true]

@@ -203,15 +203,11 @@ def _repeated(asked: Asked, run: Run, spread: Spread | None, found: Basis) -> tu
     ]
     if epochs <= repeated.FEW:
         return lines, []
-    code, text = (
-        "epochs-some",
-        (f"up to {repeated.FEW:g} repeated tokens are nearly as good as fresh, then worth less and less"),
-    )
+    code = "epochs-some"
+    text = f"up to {repeated.FEW:g} repeated tokens are nearly as good as fresh, then worth less and less"
     if epochs > repeated.MANY:
-        code, text = (
-            "epochs-many",
-            (f"past {repeated.MANY:g} a repeated token is worth little; new ones serve better than compute"),
-        )
+        code = "epochs-many"
+        text = f"past {repeated.MANY:g} a repeated token is worth little; new ones serve better than compute"
     said = [Warned(code, f"{epochs:.3g} epochs: {text}")]
     if spread is not None:
         said.append(Warned("repetition-doubt", (
