@@ -184,14 +184,14 @@ def test_filters_stand_in_the_address(site: Site, browser: Browser) -> None:
     browser.go(site.home)
     every = browser.js(count)
     browser.driver.find_element("css selector", "input[name=where]").send_keys("state=running", ENTER)
-    browser.until(lambda: "1 runs" in browser.js(count), "one run fits")
+    browser.until(lambda: browser.js(count) == "1 run", "one run fits")
     link = browser.js("location.href")
     fields = browser.driver.find_elements("css selector", "input[name=where]")
     assert [field.get_property("value") for field in fields] == ["state=running", ""]
     browser.driver.back()
     browser.until(lambda: browser.js(count) == every, "back to all")
     browser.go(link)
-    assert "1 runs" in browser.js(count)
+    assert browser.js(count) == "1 run"
     browser.driver.find_element("css selector", "input[name=where]:not([value])").send_keys("nonsense", ENTER)
     browser.until(lambda: "NAME OPERATOR VALUE" in browser.js("document.body.innerText"), "it is said")
     assert [line for line in browser.log() if "status of 400" not in line] == []
@@ -243,7 +243,8 @@ def test_without_scripts(site: Site, browser: Browser) -> None:
     assert cells == ["1", "1.5", "2", "1"]
     browser.go(site.home)
     browser.driver.find_element("css selector", "input[name=where]").send_keys("name~run-1", ENTER)
-    browser.until(lambda: "1 runs" in browser.driver.page_source, "the form filters")
+    shown = "//*[@class='count'][normalize-space()='1 run']"
+    browser.until(lambda: browser.driver.find_element("xpath", shown), "the form filters")
     browser.go(f"{site.home}/queue")
     browser.driver.find_element("css selector", "button[aria-label='Pause live']").click()
     browser.until(lambda: asked(site.folder)[-1:] == [("live", "pause")], "the form writes")
