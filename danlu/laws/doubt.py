@@ -26,6 +26,7 @@ MOST = 10**8  # numbers of all resamples together
 FOLDS = 20  # fits that leave out clusters, at most
 FEW = 5  # clusters below which no interval is told
 SURE = 10  # clusters below which it is said how few there are
+LEAST = 39  # resamples from which on 95 % of further ones lie between the ends of some
 SAME_RUNG = 1.05  # values of a column that differ by less than this factor belong to one rung
 
 
@@ -117,8 +118,13 @@ class Draws:
 
 
 def cautions(draws: Draws, intervals: Mapping[str, Interval]) -> list[Warned]:
-    """What makes the intervals of ``resample`` less than they seem: few clusters, a bound in their way."""
+    """What makes the intervals of ``resample`` less than they seem: few clusters or resamples, a bound in
+    their way."""
     said: list[Warned] = []
+    if (drawn := len(draws.theta)) < LEAST:
+        share = (drawn - 1) / (drawn + 1)
+        told = f"{drawn} resamples give intervals of {share:.1%} at most, not of 95 %: take {LEAST} or more"
+        said.append(Warned("few-resamples", told))
     if draws.without is not None and draws.without.clusters < SURE:
         told = f"the intervals rest on {draws.without.clusters} clusters alone; more runs or sizes say more"
         said.append(Warned("few-clusters", told))

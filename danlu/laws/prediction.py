@@ -88,7 +88,7 @@ def predict(
     value = law.predict(theta, there)
     if not (np.isfinite(value).all() and (law.space == "linear" or (value > 0).all())):
         raise LawError(f"{law.name} has no finite {law.target} there")
-    warnings = [Warned(one.code, f"of the fit: {one}") for one in fit.warnings]
+    warnings = fit.told
     found = np.full((4, there.size), np.nan)
     if (draws := fit.sample()) is None:
         warnings.append(fit.no_sample)

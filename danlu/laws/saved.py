@@ -81,6 +81,11 @@ class Saved:
         return [name for name, one in zip(self.law.names, far & self.free, strict=True) if one]
 
     @property
+    def told(self) -> list[Warned]:
+        """The warnings of the fit, for who uses it: each says that it is of the fit."""
+        return [Warned(one.code, f"of the fit: {one}") for one in self.warnings]
+
+    @property
     def no_sample(self) -> Warned:
         """Why there is no ``sample``."""
         if self.loose:

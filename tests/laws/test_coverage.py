@@ -93,6 +93,15 @@ def test_too_few_clusters_are_refused_and_few_are_said() -> None:
     assert "few-clusters" in [one.code for one in said]
 
 
+def test_few_resamples_are_said() -> None:
+    """A further draw lies between the ends of B with probability (B − 1)/(B + 1)."""
+    points = shifted_runs(np.random.default_rng(0), runs=12)
+    for resamples, share in ((10, "81.8%"), (38, "94.9%"), (39, None)):
+        told = [one for one in answer(POWER, points, resamples=resamples, rungs=0).warnings
+                if one.code == "few-resamples"]  # fmt: skip
+        assert [share in one for one in told] == [True] * (share is not None)
+
+
 def test_an_interval_that_ends_at_a_bound_is_said() -> None:
     # The floor is far below what is measured: the points let it be nothing.
     x = np.geomspace(1e6, 1e9, 40)

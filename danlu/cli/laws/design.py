@@ -63,7 +63,8 @@ def design(
                 file, law=law, n=n, d=d, c=c, column=column, where=where, unit=unit, cluster=cluster,
                 resamples=resamples,
             )  # fmt: skip
-            known, warnings, said = _saved(file), list[Any](), dict[str, Any]()
+            known, said = _saved(file), dict[str, Any]()
+            warnings = known.told
         else:
             asked = reading(n, d, c, column, where, unit)
             known, warnings, said = _fitted(file, law or "chinchilla", asked, cluster, resamples or 200)

@@ -172,5 +172,5 @@ def _seconds(experiment: spec.Experiment) -> float:
     weights = 12 * layers * model.width**2 + 2 * 257 * model.width
     pairs = 4 * layers * model.width * context
     flops = 3 * train.batch * context * (2 * weights + pairs)
-    passes = 1 if train.outer is None else train.outer.workers
-    return START + (train.steps or 0) * (passes * layers * FOR_A_LAYER + flops / FLOPS)
+    # Workers apart are one population, whose layers are called once for all.
+    return START + (train.steps or 0) * (layers * FOR_A_LAYER + flops / FLOPS)
