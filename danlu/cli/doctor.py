@@ -62,5 +62,5 @@ def _said(one: dict[str, Any]) -> tuple[str, str]:
     if one["why"] is not None:
         return "", one["why"]
     seconds = one["seconds"]
-    time = in_words(seconds) if seconds < LONG else f"{seconds / 86400:,.0f} days"
+    time = in_words(max(1.0, seconds)) if seconds < LONG else f"{seconds / 86400:,.0f} days"
     return ("" if one["flops"] is None else human(one["flops"], "FLOP")), time

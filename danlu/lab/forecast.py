@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from danlu.lab.budget import SHORT, bounded
 from danlu.lab.budget import flops as flops_of
 
 AROUND = 1.15  # what a run costs beyond its updates: evaluation, looking inside, beginning
+BUSY = 0.5  # load for a core, from which on a measured speed is that of a busy machine
 TO_MEASURE = "how long an update takes"  # what a first, short run is for
 
 Speed = Callable[[], float]  # FLOP/s that updates reach
@@ -109,7 +111,8 @@ class Forecast:
         time = _between(*(in_words(max(1.0, one)) for one in seconds))
         cores = f"{workers} run{'s' * (workers > 1)} at a time"
         how = "" if flops is None else ", by counted FLOPs and this machine's speed now"
-        return [f"in all {_between(*map(str, runs))} runs{counted}", f"about {time}, {cores}{how}"]
+        told = [f"in all {_between(*map(str, runs))} runs{counted}", f"about {time}, {cores}{how}"]
+        return told if flops is None else told + busy()
 
 
 def speed() -> float:
@@ -120,6 +123,18 @@ def speed() -> float:
 
     device = pick_device("auto")
     return EAGER * ceiling(device, pick_precision("auto", device))
+
+
+def busy() -> list[str]:
+    """That other work runs on this machine, which ``speed`` is measured beside; nothing where it is quiet, or
+    where the system does not say."""
+    count = os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load < BUSY * count:
+        return []
+    return [
+        f"other work runs here (a load of {load:.1f} on {count} cores): when it is quiet, runs take less time"
+    ]
 
 
 def arms(
