@@ -141,7 +141,7 @@ def compare(words: Sequence[str], metric: str | None = None) -> Comparison:
         if {run.path.resolve() for run in side.runs} == {run.path.resolve() for run in other.runs}:
             raise LabError(f"{side.name} and {other.name} are the same runs; name two sides that differ")
     meetings = [_meet(sides, metric, axis) for axis in MEETINGS]
-    notes += [*_unmet(meetings), *_by_other_code(sides)]
+    notes += [*_unpaired(sides), *_unmet(meetings), *_by_other_code(sides)]
     return Comparison(
         sides,
         metric,
@@ -150,6 +150,21 @@ def compare(words: Sequence[str], metric: str | None = None) -> Comparison:
         [m for m in meetings if m.axis == END or _is_whole(m)],
         notes,
     )
+
+
+def _unpaired(sides: Sequence[Side]) -> list[str]:
+    """Of each further side that shares fewer than two seeds with the first, why its difference has no
+    interval; of mixed ones that is said already."""
+    first, *others = sides
+    seeds = {run.seed for run in first.counted}
+    said = []
+    for side in others:
+        common = len(seeds & {run.seed for run in side.counted})
+        if side.mixed or first.mixed or common > 1:
+            continue
+        why = "no seed" if common == 0 else "one seed alone"
+        said.append(f"{side.name}: {why} in common with {first.name}: no interval; give both the same seeds")
+    return said
 
 
 def _by_other_code(sides: Sequence[Side]) -> list[str]:

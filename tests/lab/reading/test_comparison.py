@@ -149,6 +149,9 @@ def test_what_is_not_paired_is_said(tmp_path: Path, sides: tuple[str, str]) -> N
     steps = next(meeting for meeting in found.meetings if meeting.axis == "steps")
     assert steps.pairs == [0, 0] and math.isinf(steps.differences[0].high)
     assert any("differ in optimizer.lr: nothing is paired" in note for note in found.notes)
+    assert [note for note in found.notes if "no interval" in note] == [
+        f"{tmp_path / 'c'}: no seed in common with {sides[0]}: no interval; give both the same seeds"
+    ]
 
 
 def test_where_nothing_meets_it_is_said(tmp_path: Path) -> None:
