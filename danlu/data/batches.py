@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.data.errors import DataError
+from danlu.data.noise import noised
 from danlu.data.tokens import Tokens
 
 Ids = NDArray[np.int64]
@@ -31,7 +32,7 @@ class Batches:
 
     Where the tokens have a ``limit``, the samples are the first ``limit // context`` of those that there
     would be without it, again and again, each time in another order: as far as the limit reaches, a run
-    reads what it would read without.
+    reads what it would read without. Where they have ``noise``, that share of them is others.
 
     ``separator``: the id that begins a document; needed only by ``document_ids``.
 
@@ -61,7 +62,8 @@ class Batches:
         if first < 0 or count < 0:
             raise ValueError(f"first {first} and count {count} must not be negative")
         out = np.empty((count, self.context + 1), np.int64)
-        begins = self.starts(first, count).tolist()
+        places = self.starts(first, count)
+        begins = places.tolist()
         for row, begin in enumerate(begins):
             out[row] = self.tokens.ids[begin : begin + self.context + 1]
         # A file too large to be verified when it is opened may be damaged; on an accelerator such an
@@ -69,6 +71,8 @@ class Batches:
         if out.size and int(out.max()) >= self.tokens.vocabulary:
             for row, begin in enumerate(begins):
                 self.tokens.check(out[row], begin)
+        if self.tokens.noise:
+            noised(out, places, self.tokens.noise, self.tokens.ids)
         return out[:, :-1].copy(), out[:, 1:].copy()
 
     def starts(self, first: int, count: int) -> Ids:

@@ -84,14 +84,12 @@ def prepare_text(spec: Text, *, cache: Path | None = None, progress: Progress | 
             f"the training text of {spec.corpus} makes {len(dataset.train)} tokens, too few for a context of "
             f"{spec.context}, which takes {spec.context + 1}: lower data.context or train on more text"
         )
-    if spec.tokens is None:
-        return dataset
-    if spec.tokens < spec.context:
+    if spec.tokens is not None and spec.tokens < spec.context:
         raise DataError(
             f"data.tokens = {spec.tokens} does not fill one window of data.context = {spec.context}; "
             "raise the one or lower the other"
         )
-    return replace(dataset, train=replace(dataset.train, limit=spec.tokens))
+    return replace(dataset, train=replace(dataset.train, limit=spec.tokens, noise=spec.noise))
 
 
 def _entry_name(spec: Text, corpus: Corpus) -> str:

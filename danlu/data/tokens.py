@@ -50,6 +50,7 @@ class Tokens:
 
     ``ids`` is a read-only array [len] of uint16 or uint32; ``hash`` is the SHA-256 that the header
     records, in hexadecimal. ``limit``: how many of them training makes do with (``data.tokens``); None: all.
+    ``noise``: which share of them training reads wrong (``data.noise``).
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Tokens:
     hash: str
     ids: NDArray[Any] = field(repr=False)
     limit: int | None = None
+    noise: float = 0.0
 
     def __len__(self) -> int:
         return int(self.ids.shape[0])

@@ -52,6 +52,8 @@ class Text(Spec):
     ``context``: tokens in a training sequence.
     ``tokens``: train on so many of the training text and no others, windows from all over it (left out: on
     all of it); what is held out stays.
+    ``noise``: the share of the training tokens that are wrong, each replaced by one from elsewhere in the
+    text: the same ones for every seed and in every epoch. What is held out stays clean.
     ``held_out``: the share of the text kept for evaluation, whole documents at a time.
     ``documents``: ``join`` packs documents one after another with a separator between them;
     ``separate`` also forbids attention across the separator.
@@ -65,6 +67,7 @@ class Text(Spec):
     tokenizer: Annotated[str, AfterValidator(_known_tokenizer)] = "bytes"
     context: PositiveInt = 256
     tokens: PositiveInt | None = None
+    noise: Probability = 0.0
     held_out: Share = 0.1
     documents: Literal["join", "separate"] = "join"
     vocabulary: PositiveInt | None = None
