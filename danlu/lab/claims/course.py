@@ -14,7 +14,6 @@ from statistics import stdev
 from typing import Any, Literal
 
 from danlu import spec
-from danlu.lab.budget import bounded
 from danlu.lab.claims import experiment
 from danlu.lab.claims.checks import AGAIN, Found, Grounds
 from danlu.lab.claims.claim import Claim
@@ -202,9 +201,7 @@ class _Way:
             return
         assert margin.arm is not None
         yield from self._carry_out([margin.arm], self.seeds)
-        made = self._experiment(margin.arm, None)
-        assert made.train.steps is not None
-        half = bounded(made, max(1, made.train.steps // 2), compile=made.train.compile)
+        half = experiment.halved(self._experiment(margin.arm, None))
         yield from self._add(
             {(HALF, seed, None): experiment.job(self.claim, margin.arm, half, seed) for seed in self.seeds}
         )

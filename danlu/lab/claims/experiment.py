@@ -149,6 +149,11 @@ def wanted(claim: Claim, arm: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def halved(made: spec.Experiment) -> spec.Experiment:
+    """With half of its updates, a whole schedule."""
+    return bounded(made, max(1, (made.train.steps or 1) // 2), compile=made.train.compile)
+
+
 def estimate(claim: Claim) -> float:
     """Seconds that the claim's runs take on two cores, by rule of thumb: at least, since a border may add
     trials. Equal runs count once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from danlu import spec
-from danlu.lab.budget import bounded, flops
+from danlu.lab.budget import flops
 from danlu.lab.claims import experiment
 from danlu.lab.claims.claim import Claim
 from danlu.lab.claims.course import HALF
@@ -50,8 +50,7 @@ def forecast(claims: Mapping[str, Claim], seeds: int | None = None) -> Forecast:
                 extra = beyond * count * (2 if arm in again else 1)
                 count_in(label, f"{claim.field} beyond these", max(each, key=flops), "beyond", 0, extra)
             if claim.margin is not None and claim.margin.cec is not None and claim.margin.arm == arm:
-                half = bounded(first, max(1, (first.train.steps or 1) // 2), compile=first.train.compile)
-                count_in(label, HALF, half, f"half {rates}", count, count)
+                count_in(label, HALF, experiment.halved(first), f"half {rates}", count, count)
             same = counted[f"compared {rates}", to_yaml(first)]
             said = experiment.typed(claim, arm)
             arms.append((label, said if same == label else f"{said} (the runs of {same})"))
