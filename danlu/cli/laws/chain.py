@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from danlu.cli.drawn import Report, check, end
-from danlu.cli.laws.columns import AsJson, C, Column, D, Far, File, N, Unit, Where, reading
+from danlu.cli.laws.columns import AsJson, C, Column, D, Far, File, HoldOut, N, Unit, Where, reading
 from danlu.cli.laws.places import At, joined, read_places
 from danlu.cli.output import Force, print_table, say, speak, spoken
 from danlu.cli.working import Working
@@ -35,12 +35,7 @@ def chain(
     ideal: Annotated[
         bool, typer.Option("--ideal", help="Add a point: without loss every answer is right.")
     ] = False,
-    hold_out: Annotated[
-        int,
-        typer.Option(
-            "--hold-out", min=0, max=1000, help="Number of the largest budgets, or sizes, to predict."
-        ),
-    ] = 2,
+    hold_out: HoldOut = 2,
     cluster: Annotated[
         str | None, typer.Option("--cluster", help="Draw points in groups, by this column: n, run_name.")
     ] = None,

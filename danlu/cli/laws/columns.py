@@ -29,6 +29,10 @@ Unit = Annotated[
 Minimised = Annotated[
     str, typer.Option("--loss", help="What is minimised, of ln loss: huber:WIDTH, huber:auto, mse or lad.")
 ]
+HoldOut = Annotated[
+    int,
+    typer.Option("--hold-out", min=0, max=1000, help="Number of the largest budgets, or sizes, to predict."),
+]
 Far = Annotated[bool, typer.Option("--far", help="Go on however far beyond the data it is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

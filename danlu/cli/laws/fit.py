@@ -14,6 +14,7 @@ from danlu.cli.laws.columns import (
     Column,
     D,
     File,
+    HoldOut,
     Minimised,
     N,
     Unit,
@@ -29,13 +30,6 @@ COUNTED = (
     "data rows count from 1 below the headings, without those that are left out: data row 1 is line 2 of a "
     "CSV file"
 )
-
-HoldOut = Annotated[
-    int,
-    typer.Option(
-        "--hold-out", min=0, max=1000, help="Number of the largest budgets, or sizes, to predict instead."
-    ),
-]
 
 
 def fit(
