@@ -18,6 +18,11 @@ def rounded(number: float, digits: int = 3) -> str:
     return f"{number:.{digits}g}"
 
 
+def times(ratio: float) -> str:
+    """A ratio in words: 1.25×, and 1.07e+10× where digits after the point say nothing."""
+    return f"{ratio:.2f}×" if ratio < 1000 else f"{ratio:.3g}×"
+
+
 def three_digits(number: float) -> float:
     """The number with three digits, which is what a rate or a share can claim."""
     return float(f"{number:.3g}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from danlu.draw import Chart, Table
+from danlu.files.numbers import times
 from danlu.inspection.table import in_words
 from danlu.lab.trial.answer import Answer
 from danlu.lab.trial.findings import Finding
@@ -47,9 +48,9 @@ def reasons(answer: Answer, finding: Finding) -> list[str | Table | Chart]:
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
     rest = one["without_first"]
     return (
-        in_words(one["name"]), f"{one['baseline']:.3g}", f"{one['variant']:.3g}", f"{one['ratio']:.2f}×",
+        in_words(one["name"]), f"{one['baseline']:.3g}", f"{one['variant']:.3g}", times(one["ratio"]),
         f"{one['score']:+.1f}", " ".join(f"{ratio:.2f}" for ratio in one["seeds"]),
-        "–" if rest is None else f"{rest:.2f}×", one["when"],
+        "–" if rest is None else times(rest), one["when"],
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from danlu.spec import Experiment
 
+NOTHING = 1e-6  # a gradient's norm that tells of a network through which none comes
 # Statistic → words that bound it on both sides, and what they do.
 BOUNDS = {
     "logits": ("+qk-norm", "bounds attention scores"),
@@ -23,19 +24,30 @@ BOUNDS = {
 }
 
 
-def intervention(name: str, baseline: float, ratio: float) -> dict[str, str] | None:
+def is_gradient(name: str) -> bool:
+    """Whether clipping bounds the statistic."""
+    return _statistic(name) in ("gradient", "gradient norm")
+
+
+def intervention(name: str, least: float) -> dict[str, str] | None:
     """``words`` to lay over both sides, and ``what`` they do; None where nothing in the catalog holds the
-    statistic still. Of updates it is the baseline alone (``arm``) at a rate that is ``ratio`` times its own
-    (``faster``), and there are no words. If the effect goes with the statistic, it went through it; if it
-    stays, it did not."""
-    statistic = name.partition("/")[0].removesuffix("-rest")
-    if statistic in ("gradient", "gradient norm"):
-        clip = float(f"{baseline * min(1.0, ratio) / 2:.2g}")
+    statistic still. Gradients are clipped to half of ``least``, the smallest norm of those that moved, unless
+    that is nothing. Of updates it is the baseline alone (``arm``) at another rate (``faster``), and there are
+    no words. If the effect goes with the statistic, it went through it; if it stays, it did not."""
+    statistic = _statistic(name)
+    if is_gradient(name):
+        if least < NOTHING:
+            return None
+        clip = float(f"{least / 2:.2g}")
         return {"words": f"train.clip={clip:g}", "what": "clips every update to one norm", "arm": "both"}
     if statistic == "update":
         return {"words": "", "what": "makes its updates as large", "arm": "baseline"}
     found = BOUNDS.get(name) or (None if name.endswith("/out") else BOUNDS.get(statistic))
     return None if found is None else {"words": found[0], "what": found[1], "arm": "both"}
+
+
+def _statistic(name: str) -> str:
+    return name.partition("/")[0].removesuffix("-rest")
 
 
 def faster(baseline: Experiment, ratio: float) -> str | None:

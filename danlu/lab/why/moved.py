@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any, NamedTuple
 
+from danlu.files.numbers import times
 from danlu.inspection.table import in_words, known, plus
 from danlu.lab.why.courses import GRADIENT, LEAST, LOSS, Course, course, left_at, octaves
-from danlu.lab.why.interventions import intervention
+from danlu.lab.why.interventions import intervention, is_gradient
 
 TOP = 5
 BAND = (  # what is said beside "ends within the baseline's band"
@@ -90,9 +91,12 @@ def why(pairs: Iterable[tuple[Path, Path]], top: int = TOP) -> Why:
             "when": _when(left, loss_left, len(seeds)),
             "text": _definition(name),
             "without_first": _without_first(name, seeds),
-            "test": intervention(name, one["baseline"], one["ratio"]),
         }
         moved.append(one)
+    least = min(
+        (min(one["baseline"], one["variant"]) for one in moved if is_gradient(one["name"])), default=0.0
+    )
+    moved = [one | {"test": intervention(one["name"], least)} for one in moved]
     return Why(moved, list(_still(changes, scores)), loss_left, len(seeds))
 
 
@@ -147,7 +151,7 @@ def _said(name: str, before: float, change: float, score: float) -> dict[str, An
     raised, ratio = 2**before, 2**change
     baseline, variant = raised - plus(name), raised * ratio - plus(name)
     verb = "rises" if ratio > 1 else "falls"
-    to = "" if plus(name) else f" to {ratio:.2f}×"  # a ratio of what was raised says little
+    to = "" if plus(name) else f" to {times(ratio)}"  # a ratio of what was raised says little
     return {
         "name": name,
         "baseline": baseline,

@@ -110,3 +110,24 @@ def test_a_larger_rate_is_not_ruled_out(tmp_path: Path) -> None:
     assert "update" not in {one["group"] for one in found.still}
     update = next(one for one in found.moved if one["name"].startswith("update/"))
     assert update["ratio"] == pytest.approx(1.5, rel=0.02) and update["test"]["arm"] == "baseline"
+
+
+@pytest.mark.parametrize(
+    ("baseline", "variant", "test"),
+    [
+        ((4.0, 1.0), (2.0, 0.5), {"train.clip=0.25"}),  # half of the smallest: it clips every update
+        ((4e-11, 1e-11), (2.0, 0.5), {None}),  # nothing comes through the baseline
+    ],
+)
+def test_gradients_that_moved_are_tested_by_one_clip(tmp_path: Path, baseline, variant, test) -> None:
+    pairs = []
+    for seed in range(3):
+        sides = []
+        for side, norms in enumerate((baseline, variant)):
+            inside = {f"gradient/blocks.{i}": norm * (1 + 0.01 * seed) for i, norm in enumerate(norms)}
+            rows = [{"step": 10, "loss": 2.0}, {"step": 10, "inside": inside}]
+            sides.append(run(tmp_path / f"{seed}-{side}", rows))
+        pairs.append((sides[0], sides[1]))
+    moved = [one for one in why(pairs).moved if one["name"].startswith("gradient/")]
+    assert len(moved) == 2 and {one["test"] and one["test"]["words"] for one in moved} == test
+    assert ("to 5e+10×" in moved[0]["words"]) == (None in test)
