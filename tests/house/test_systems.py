@@ -19,6 +19,7 @@ NT = {"_winapi", "msvcrt", "nt", "winreg"}
 # What Windows does not have, where it is never asked for on Windows, and why.
 KNOWN = {
     "danlu/lab/queue/executors.py": {"sched_getaffinity"},  # behind hasattr
+    "danlu/lab/forecast.py": {"getloadavg"},  # behind hasattr
     "danlu/lab/queue/on_slurm.py": {"SIGUSR2"},  # no queue there
     "danlu/lab/referee/process.py": {"SIGKILL", "WNOHANG", "killpg", "sysconf", "wait4"},  # no referee there
     "danlu/lab/trial/timing.py": {"sysconf"},  # after a look into /proc
