@@ -377,6 +377,8 @@ def test_one_absurd_loss_is_named_and_hurts_nothing() -> None:
         found = answer(CHINCHILLA, points.with_columns(loss=loss), resamples=20)
     (said,) = [one for one in found.warnings if one.code == "diverged"]
     assert "1 of 60 rows look diverged (data row 7)" in said and "e+2" in said
+    assert found.audit is not None
+    assert ("no other rows stand out" in found.audit.looked) == (found.audit.group is None)
     assert "two-parts" not in {one.code for one in found.warnings}
 
 

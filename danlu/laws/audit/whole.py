@@ -74,16 +74,17 @@ class Audit:
             return "there is no scatter about the law, so that no fault can be told by it"
         if self.group is None and (self.sources is None or not self.sources.scale):
             size, row = np.abs(r) / scale, int(np.argmax(np.abs(r)))
+            told = "diverged" in {one.code for one in self.said}
             if not searched(r.size, free):
                 asked.append(f"{r.size} points are too few to look for rows that are off")
             else:
                 least = max(GAPS[0][1], GAPS[0][2] * float(np.partition(size, -2)[-2]))
                 share = f" ({least * scale:.2g} of {'ln ' * (law.space == 'log')}{law.target})"
                 asked.append(
-                    f"no rows stand out: one alone would have from about {least:.0f} standard "
-                    f"deviations{share} on, several together from less"
+                    f"no {'other ' if told else ''}rows stand out: one alone would have from about "
+                    f"{least:.0f} standard deviations{share} on, several together from less"
                 )
-            if size[row] > FAR:
+            if size[row] > FAR and not told:
                 asked.append(
                     f"data row {row + 1} lies {size[row]:.0f} off, but {r.size} rows are too few to call it"
                 )
