@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -190,6 +191,29 @@ def test_eager_takes_its_own_now_and_the_others_a_round_later() -> None:
         torch.testing.assert_close(rule.own[0]["slow"], slow, **EXACT)
         torch.testing.assert_close(workers.weights[0], slow, **EXACT)
         before = other
+
+
+@pytest.mark.parametrize(("lr", "radius"), [(0.7, 1.142), (0.4, 0.994)])
+def test_eager_steps_overshoot_where_a_round_goes_all_the_way(lr: float, radius: float) -> None:
+    """Workers that are at their aim, 0, after each round: the slow weights grow as the recurrence of
+    docs/diloco.md does, by the largest root of its matrix."""
+    step = np.array([
+        [1 - lr * 1.9 / 4, -lr * 1.9 * 3 / 4, -lr * 0.81],
+        [1, 0, 0],
+        [1 / 4, 3 / 4, 0.9],
+    ])  # fmt: skip
+    assert max(abs(np.linalg.eigvals(step))) == pytest.approx(radius, abs=5e-4)
+    workers, theta, rule = team(spec.Eager(workers=4, every=1, lr=lr, momentum=0.9))
+    first = outer.copied(theta)
+    state = np.array([1.0, 0.0, 0.0])  # nothing of the others comes in the first round
+    for round in range(1, 60):
+        for weights in workers.weights:
+            torch._foreach_zero_(weights)
+        rule.after(round)
+        state = step @ state
+        rule.gather()
+        for found, one in zip(theta, first, strict=True):
+            torch.testing.assert_close(found, float(state[0]) * one, rtol=1e-9, atol=1e-9)
 
 
 def test_noloco_is_its_formula() -> None:
