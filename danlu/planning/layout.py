@@ -96,7 +96,8 @@ class Layout:
         if demand.units % self.context:
             raise SpecError(f"context = {self.context} does not divide {demand.units} positions")
         if self.pipeline > len(demand.blocks):
-            raise SpecError(f"pipeline = {self.pipeline} is more than the {len(demand.blocks)} layers")
+            layers = "one layer" if len(demand.blocks) == 1 else f"{len(demand.blocks)} layers"
+            raise SpecError(f"pipeline = {self.pipeline} is more than the {layers}")
         if self.pipeline > passes:
             raise SpecError(f"pipeline = {self.pipeline} takes as many passes, and an update has {passes}")
         if self.tensor > device.machine:

@@ -15,6 +15,8 @@ from danlu.spec.errors import SpecError, did_you_mean, either
 from danlu.spec.explain import explain
 
 REACHED = (0.38, 0.83)  # of devices without published runs: all that others reached
+IN_BYTES = ("memory", "bandwidth", "link", "network")
+LEAST = 1e5  # bytes, or bytes/s, below which a number was meant in another unit
 Rate = Literal["bfloat16", "float16", "float8", "tf32", "float32"]
 Type = Literal["bfloat16", "float16", "float32"]
 TYPES: tuple[Type, ...] = ("bfloat16", "float16", "float32")  # of activations; the first is taken
@@ -46,6 +48,9 @@ class Device(Spec):
     def _check(self) -> Self:
         if not any(name in self.peak for name in TYPES):
             raise ValueError(f"peak has no rate of a type that activations have; write {either(TYPES)}")
+        for name in IN_BYTES:
+            if (value := getattr(self, name)) is not None and value < LEAST:
+                raise ValueError(f"{name} = {value:g} is in bytes{'/s' * (name != 'memory')}: 32 GB are 32e9")
         low, high = self.reached
         if not 0 < low <= high:
             raise ValueError(
@@ -90,7 +95,12 @@ def recognised(driver: str) -> Device | None:
 def _of_file(word: str) -> Device:
     written = read_mapping(Path(word), word)
     try:
-        return Device.model_validate(written)
+        found = Device.model_validate(written)
+        if found.name in (known.name for known in devices()):
+            raise SpecError(
+                f"{word}: name = {found.name} is that of a device of the table; give yours another"
+            )
+        return found
     except ValidationError as error:
         sentences = explain(error, written, Device).values()
         raise SpecError("\n".join(f"{word}: {text}" for text in sentences)) from None

@@ -32,6 +32,9 @@ ALIASES = {
 }  # fmt: skip
 
 
+KEY = "[key]"  # how pydantic ends the place of a name in a mapping that is not allowed
+
+
 class _Place(NamedTuple):
     """Where a problem is: the path as a user writes it, the specification that the last name
     belongs to, what it accepts, and the specification that stands there (if one does)."""
@@ -52,6 +55,8 @@ def explain(error: ValidationError, given: Mapping[str, Any], root: type[BaseMod
             said.setdefault(name, _unknown(place, given, root))
         elif problem["type"] in ("value_error", "assertion_error"):
             said.setdefault(name, _refused(str(problem["ctx"]["error"]), name, place.part))
+        elif problem["loc"][-1] == KEY and place.to is not None:
+            said.setdefault(name, f"{name} is not known; allowed: {place.to.describe()}")
         elif problem["type"] == "missing":
             said.setdefault(name, _missing(name, place))
         else:
@@ -81,6 +86,12 @@ def _locate(loc: tuple[int | str, ...], root: type[BaseModel], given: Any) -> _P
             part = _standing(to, given, default)
         elif part is None and to is not None and element in to.kinds:
             part = to.kinds[element]
+        elif to is not None and to.entries is not None and element != KEY:
+            path.append(element)
+            given = given.get(element) if isinstance(given, Mapping) else None
+            names, to = to.entries
+            if loc[-1] == KEY:
+                to = names
     return _Place(path, owner, to, part)
 
 

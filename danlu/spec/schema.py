@@ -33,6 +33,7 @@ class Accepts:
     scalars: tuple[type, ...] = ()
     none: bool = False
     items: Accepts | None = None
+    entries: tuple[Accepts, Accepts] | None = None  # of a mapping: what its names and its values are
     bounds: tuple[str, ...] = ()
     family: Family | None = None  # that own parts may join: ``specs`` are danlu's
 
@@ -69,6 +70,9 @@ class Accepts:
         choices += self.kinds or [f"a mapping of {', '.join(s.model_fields)}" for s in self.specs]
         if self.items is not None:
             choices.append(f"a list, each {self.items.describe()}")
+        if self.entries is not None:
+            names, values = self.entries
+            choices.append(f"a mapping of {names.describe()}, each {values.describe()}")
         if self.none:
             choices.append("none")
         *rest, last = choices or ["anything"]
@@ -108,6 +112,7 @@ def _read(annotation: Any, metadata: Sequence[Any]) -> Accepts:
             scalars=tuple(dict.fromkeys(s for m in members for s in m.scalars)),
             none=any(m.none for m in members),
             items=next((m.items for m in members if m.items is not None), None),
+            entries=next((m.entries for m in members if m.entries is not None), None),
             bounds=tuple(dict.fromkeys(b for m in members for b in m.bounds)),
             family=next((m.family for m in members if m.family is not None), None),
         )
@@ -117,6 +122,9 @@ def _read(annotation: Any, metadata: Sequence[Any]) -> Accepts:
         return Accepts(words=tuple(str(word) for word in get_args(annotation)))
     if origin in (tuple, list):
         return Accepts(items=read(get_args(annotation)[0]))
+    if origin is dict:
+        name, value = map(read, get_args(annotation))
+        return Accepts(entries=(name, value))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return Accepts(specs=(annotation,))
     if annotation not in NAMES:

@@ -190,7 +190,7 @@ def _heads(experiment: spec.Experiment) -> tuple[int, int]:
     """What divides the heads of every layer (an LRU's states), and those of its keys and values; 1 where a
     layer has none."""
     network = experiment.model
-    if not isinstance(network, spec.Decoder | spec.Encoder):
+    if not isinstance(network, spec.Network):
         return 1, 1
     mixers = [one.mixer for one in network.parts() if not isinstance(one.mixer, NoMixer)]
     counts = []

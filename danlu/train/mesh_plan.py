@@ -15,7 +15,7 @@ from danlu.planning.memory import fewest
 from danlu.planning.roofline import Work
 from danlu.spec import validate
 from danlu.spec.devices import REACHED, Device
-from danlu.spec.outer import DiLoCo, Eager
+from danlu.spec.outer import DiLoCo, Eager, NoLoCo
 from danlu.train.assemble import objective_of, on_meta, outlined
 from danlu.train.demand import demand_of
 from danlu.train.divide import divide_parts
@@ -46,7 +46,8 @@ def mesh_plan(
     links (bits/s), simulated; ``notes``, sentences. Ranges have ``low`` and ``high``.
     """
     demand = demand_of(experiment, device)
-    device.rate(demand.precision)  # raises where there is none
+    for precision in (demand.precision, *(["float8"] if experiment.train.products == "float8" else [])):
+        device.rate(precision)  # raises where there is none
     asked = _asked(experiment, devices)
     tried = [_allowed(one, experiment) for one in best(demand, devices, device, mfu=mfu)]
     wanted = None if asked is None else attempt(demand, asked, device, experiment.train.microbatch, mfu)
@@ -237,12 +238,12 @@ def _nothing(demand: Demand, device: Device, tried: list[Tried]) -> str:
         one = refused[0]
         return f"what fits is refused, such as {one.layout.said()}: {one.why}"
     devices, least = tried[0].layout.devices, fewest(demand, device.memory)
-    help = "a smaller train.batch, train.recompute=true or more devices help"
     if least > devices:
         return (
             f"nothing fits: weights, gradients and the optimizer's state take {least} of {device.name} at "
-            f"least, activations left out; {help}"
+            "least, activations left out; more devices help"
         )
+    help = "a smaller train.batch, train.recompute=true or more devices help"
     made = [one.step for one in tried if one.step]
     if not made:
         return f"no mesh is possible, such as {tried[0].layout.said()}: {tried[0].why}"
@@ -251,6 +252,23 @@ def _nothing(demand: Demand, device: Device, tried: list[Tried]) -> str:
         f"nothing fits: {smallest.layout.said()} takes the least, {smallest.memory.total / 1e9:,.1f} GB, and "
         f"{device.name} has {device.memory / 1e9:,.0f}; {help}"
     )
+
+
+def _apart(experiment: spec.Experiment, demand: Demand, made: Step) -> list[str]:
+    """What is to be known of workers of ``train.outer``, beside ``_rounds``."""
+    outer, devices = experiment.train.outer, made.layout.devices
+    notes = []
+    if outer is not None and devices > 1:
+        notes.append(
+            f"each of the {outer.workers} workers is such a mesh, {outer.workers * devices} devices in "
+            "all; danlu itself trains a worker on one process alone"
+        )
+    if isinstance(outer, NoLoCo):
+        notes.append(
+            f"how long its {outer.workers} workers wait on slow links is not simulated: in each round of "
+            f"{outer.every} updates every one gives {outer.sent(demand.parameters):.3g} bytes to one other"
+        )
+    return notes
 
 
 def _notes(
@@ -271,6 +289,7 @@ def _notes(
         notes.append(f"{wanted.layout.said()}, which the experiment asks for, cannot be: {wanted.why}")
     if made is None:
         return [*notes, _nothing(demand, device, tried)]
+    notes += _apart(experiment, demand, made)
     if mfu is None and device.reached == REACHED:
         notes.append(f"no published runs on {device.name} are compared: its range is that of all devices")
     passes = made.layout.passes(demand.batch)

@@ -94,11 +94,51 @@ def test_nothing_fits_is_said_with_what_would_help(tmp_path: Path) -> None:
         (["--device", "none.yaml"], "none.yaml is missing"),
         (["--devices", "6", "train.mesh.tensor=4"], "a multiple of 4 processes, and there are 6"),
         (["--device", "t4", "train.precision=bfloat16"], "t4 has no published rate in bfloat16"),
+        (["--device", "t4", "train.products=float8"], "t4 has no published rate in float8"),
     ],
 )
 def test_mistakes_are_sentences(arguments: list[str], why: str) -> None:
     with pytest.raises(DanluError, match=re.escape(why)):
         run(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("peak: {bfloat16: -2e14}", "peak.bfloat16 = -200000000000000.0 is not a number greater than 0"),
+        ("peak: {bf61: 2e14}", "peak.bf61 is not known; allowed: bfloat16, float16, float8, tf32 or float32"),
+        ("peak: 3", "peak = 3 is not a mapping of bfloat16, float16, float8, tf32 or float32, each a number"),
+        ("memory: 32", "memory = 32 is in bytes: 32 GB are 32e9"),
+        ("link: 300", "link = 300 is in bytes/s: 32 GB are 32e9"),
+        ("name: h100", "name = h100 is that of a device of the table; give yours another"),
+    ],
+)
+def test_what_is_wrong_with_a_device_is_said(tmp_path: Path, change: str, why: str) -> None:
+    rows = {
+        "name": "name: mine", "peak": "peak: {bfloat16: 2.0e+14}", "memory": "memory: 8.0e+10",
+        "bandwidth": "bandwidth: 2.0e+12", "link": "link: 3.0e+11", "source": "source: me",
+    }  # fmt: skip
+    file = tmp_path / "mine.yaml"
+    file.write_text("\n".join(rows.values()))
+    assert found("--devices", "1", "--device", str(file))["device"]["name"] == "mine"
+    file.write_text("\n".join((rows | {change.partition(":")[0]: change}).values()))
+    with pytest.raises(DanluError, match=re.escape(why)):
+        run("--device", str(file))
+
+
+def test_workers_say_how_many_devices_they_are() -> None:
+    notes = " ".join(found("--devices", "2", "+noloco")["notes"])
+    assert "each of the 4 workers is such a mesh, 8 devices in all" in notes
+    assert "in each round of 50 updates every one gives" in notes
+    assert "each of the" not in " ".join(found("--devices", "1", "+diloco")["notes"])
+
+
+def test_heads_of_patches_are_dealt_out_too() -> None:
+    """A network of 4 heads on images: two devices may have two heads each, and positions are whole."""
+    said = CliRunner().invoke(app, ["plan", "digits", "--devices", "2", "--json"])
+    meshes = json.loads(said.stdout)["meshes"]
+    why = {axis: [one["why"] for one in meshes if one["mesh"][axis] == 2] for axis in ("tensor", "context")}
+    assert None in why["tensor"] and set(why["context"]) == {"context = 2 does not divide 1 positions"}
 
 
 def test_a_mesh_that_cannot_be_says_why_and_another_is_told() -> None:
