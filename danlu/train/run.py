@@ -298,7 +298,9 @@ class Run:
         # If a signal cut an evaluation off, and kill -9 the saving of its repetition, its row is there
         # already.
         name = trainer.metric.name
-        trainer.reported = {row["step"] for row in metrics_of(folder.metrics) if name in row}
+        rows = {row["step"]: row for row in metrics_of(folder.metrics) if name in row}
+        trainer.reported = set(rows)
+        trainer.measured = rows.get(trainer.state.evaluated, {})  # where its end was evaluated before
         return metrics
 
     def _announce(self, trainer: Trainer, resumed: bool) -> None:
