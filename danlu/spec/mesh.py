@@ -151,7 +151,7 @@ def _check_context(experiment: Experiment) -> None:
             "allowed: causal, prefix, masked"
         )
     if (length := experiment.text.context) % size:
-        raise ValueError(f"{said} does not divide data.context = {length}")
+        raise ValueError(f"{said} does not divide data.context = {length}; change one")
     if (kind := experiment.network.norm.kind) in ("instance", "batch", "batch-renorm"):
         raise ValueError(f"{said}, and model.norm = {kind} normalises over positions; use rms or layer")
     for parts in experiment.network.turn():

@@ -145,7 +145,11 @@ def check_outer(train: Train) -> None:
         return
     kind = f"outer.kind = {outer.kind}"
     if not train.mesh.plain:
-        raise ValueError(f"mesh does not go with {kind}: each worker holds its whole network; leave one out")
+        axis = next(name for name, size in train.mesh if size != 1)
+        raise ValueError(
+            f"mesh.{axis} = {getattr(train.mesh, axis)} does not go with {kind}: each worker holds its whole "
+            "network; leave one out"
+        )
     for name, (value, why) in _REFUSED.items():
         if getattr(train, name) == value:
             raise ValueError(f"{name} = {value} does not go with {kind}: {why}")
@@ -164,7 +168,10 @@ def check_outer(train: Train) -> None:
             )
     for name, count in train.batches().items():
         if count % outer.workers:
-            raise ValueError(f"{name} = {count} cannot be shared among outer.workers = {outer.workers}")
+            raise ValueError(
+                f"{name} = {count} cannot be shared among outer.workers = {outer.workers}; allowed: multiples "
+                f"of {outer.workers}"
+            )
         if train.microbatch is not None and count // outer.workers % train.microbatch:
             raise ValueError(
                 f"microbatch = {train.microbatch} does not divide the {count // outer.workers} sequences of "

@@ -132,7 +132,10 @@ class Train(Spec):
         for name, count in self.batches().items():
             each, left = divmod(count, processes)
             if left:
-                raise ValueError(f"train.{name} = {count} cannot be shared among {processes} processes")
+                raise ValueError(
+                    f"train.{name} = {count} cannot be shared among {processes} processes; allowed: multiples "
+                    f"of {processes}"
+                )
             if self.microbatch is not None and each % self.microbatch:
                 raise ValueError(
                     f"train.microbatch = {self.microbatch} does not divide the {each} sequences "

@@ -37,7 +37,7 @@ class Workers(Team):
             raise self.group.once(
                 RunError(
                     f"train.outer.workers = {outer.workers} cannot be shared among {self.group.count} "
-                    "processes"
+                    "processes; allowed: as many processes as divide it"
                 )
             )
         if moving := kept_buffers(made.model):
