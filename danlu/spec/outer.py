@@ -169,8 +169,8 @@ def check_outer(train: Train) -> None:
     for name, count in train.batches().items():
         if count % outer.workers:
             raise ValueError(
-                f"{name} = {count} cannot be shared among outer.workers = {outer.workers}; allowed: multiples "
-                f"of {outer.workers}"
+                f"{name} = {count} cannot be shared among outer.workers = {outer.workers}; allowed: "
+                f"multiples of {outer.workers}"
             )
         if train.microbatch is not None and count // outer.workers % train.microbatch:
             raise ValueError(

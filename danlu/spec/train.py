@@ -133,8 +133,8 @@ class Train(Spec):
             each, left = divmod(count, processes)
             if left:
                 raise ValueError(
-                    f"train.{name} = {count} cannot be shared among {processes} processes; allowed: multiples "
-                    f"of {processes}"
+                    f"train.{name} = {count} cannot be shared among {processes} processes; allowed: "
+                    f"multiples of {processes}"
                 )
             if self.microbatch is not None and each % self.microbatch:
                 raise ValueError(

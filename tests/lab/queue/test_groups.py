@@ -117,7 +117,10 @@ def test_the_mesh_says_how_many(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"processes": 3}, "train.batch = 8 cannot be shared among 3 processes"),
+        (
+            {"processes": 3},
+            "train.batch = 8 cannot be shared among 3 processes; allowed: multiples of 3",
+        ),
         ({"processes": -1}, "a job of -1 processes on 1 nodes; allowed: a multiple of the nodes"),
         ({"processes": 4, "nodes": 3}, "a job of 4 processes on 3 nodes; allowed: a multiple of the nodes"),
     ],
