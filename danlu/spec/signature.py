@@ -112,4 +112,4 @@ def _can_be_field(hint: Any) -> bool:
         return all(map(_can_be_field, get_args(hint)))
     if get_origin(hint) is tuple:
         return all(_can_be_field(item) for item in get_args(hint) if item is not ...)
-    return get_origin(hint) is not list and read(hint) != Accepts()
+    return get_origin(hint) not in (list, dict) and read(hint) != Accepts()

@@ -74,7 +74,7 @@ def test_rules(holds: dict[str, Any], bounds: tuple[float, float], words: str) -
         ),
         ({"contrast": {"less": 1, "moer": -1}}, "moer is no arm; there are less, more"),
         ({"measure": {"less": "loss"}}, "must name the arms of the contrast, less, more"),
-        ({"contrast": {"less": math.inf, "more": 1}}, "contrast = "),
+        ({"contrast": {"less": math.inf, "more": 1}}, "contrast.less = .inf is not a number"),
         (OVER | {"of": None}, "belong together"),
         ({"of": "drop"}, "belong together"),
         (OVER | {"of": "sensitivty"}, "did you mean sensitivity"),
