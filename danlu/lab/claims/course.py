@@ -17,7 +17,7 @@ from danlu import spec
 from danlu.lab.claims import experiment
 from danlu.lab.claims.checks import AGAIN, Found, Grounds
 from danlu.lab.claims.claim import Claim
-from danlu.lab.claims.premises import Again, Inside, Premise
+from danlu.lab.claims.premises import Again, Inside, Premise, by_margin
 from danlu.lab.claims.regime import least
 from danlu.lab.claims.results import NOT_RUN, VOID, Result
 from danlu.lab.claims.seen import Seen
@@ -244,11 +244,17 @@ class _Way:
         return Grounds(self.seen, seeds, self.ending.margin, self.ending.regime)
 
     def _check(self, arms: Sequence[str]) -> None:
-        """Judge the premises that wait for no other arms, and end it where one fails."""
+        """Judge the premises that wait for no other arms, nor for the margin, and end it where one fails."""
         if set(self.claim.contrast) <= set(arms):
             self.ending.regime = least(self.claim, self.seen, self.seeds, self.ending.tuned)
         grounds = self._grounds(self.seeds)
-        found = [grounds.judge(one) for one in self._premises() if self.claim.awaited(one) <= set(arms)]
+        margin = self.claim.margin
+        later = margin is not None and margin.cec is not None and math.isnan(self.ending.margin)
+        found = [
+            grounds.judge(one)
+            for one in self._premises()
+            if self.claim.awaited(one) <= set(arms) and not (later and by_margin(one))
+        ]
         self.ending.premises = found
         self._unless_failed()
         if fallen := [f"{one.name}: {one.said}" for one in found if not one.held]:

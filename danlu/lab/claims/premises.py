@@ -97,6 +97,12 @@ class Regime(_Premise):
         return {name: said for name in REGIME if (said := getattr(self, name)) is not None}
 
 
+def by_margin(premise: Any) -> bool:
+    """Whether it is judged by the claim's margin."""
+    rule = getattr(premise, "rule", None)
+    return rule is not None and rule.names_margin
+
+
 REGIME = ("tokens_per_parameter", "updates", "bits_below_chance", "warmup", "whole_schedule")
 
 

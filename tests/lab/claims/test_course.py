@@ -358,6 +358,22 @@ def test_what_compute_is_worth_is_the_slope_of_the_baseline() -> None:
     assert flat.verdict == "void" and "gains nothing by twice the updates" in flat.why[0]
 
 
+def test_a_premise_by_the_margin_waits_until_compute_has_told_it() -> None:
+    """The control, a wide arm as good as the narrow one, would be judged first, by a margin not known yet."""
+
+    def by_steps(e: Any) -> dict[str, float]:
+        return law(e) | {"metric": 3 - 0.2 * math.log(e.train.steps) + noise(e.train.seed) + e.model.layers}
+
+    same = {"name": "as good", "contrast": {"wide": 1, "more": -1}, "rule": {"above": "-margin"}}
+    one = claim(
+        on="nano train.steps=400", arms=SEVERAL, measure="bits_per_byte", premises=[same],
+        margin={"cec": 1.02, "arm": "more"}, sd=1e-3,
+    )  # fmt: skip
+    found, _ = proved(one, by_steps)
+    assert found.margin == pytest.approx(0.2 * math.log(1.02)) and found.verdict != "void"
+    assert [held.held for held in found.premises] == [True]
+
+
 def test_a_pass_that_shows_less_than_would_matter_is_weak() -> None:
     strong, _ = proved(claim(holds={"above": 0}, margin={"value": 1.0, "why": "a layer"}, sd=0.1))
     weak, _ = proved(claim(holds={"above": 0}, margin={"value": 2.5, "why": "more than a layer"}, sd=0.1))
