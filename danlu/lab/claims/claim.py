@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from danlu.lab.claims.premises import Again, Contrast, Inside, Measuring, Number, Premise
+from danlu.lab.claims.premises import Again, Contrast, Inside, Measuring, Number, Premise, by_margin
 from danlu.lab.claims.rules import Margin, Needs, Profile, Rule, Tune
 from danlu.lab.claims.values import Made
 from danlu.spec.base import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
@@ -184,8 +184,7 @@ class Claim(Spec):
             raise ValueError("a difference needs a margin, what would matter, and premises")
         if len(self.contrast) == 1 and self.margin is not None and self.margin.cec is not None:
             raise ValueError("margin.cec is of a difference; of a single arm's value say a value, and why")
-        rules = [self.holds, *(p.rule for p in self.premises if isinstance(p, Measuring) and p.rule)]
-        if self.margin is None and any(rule.names_margin for rule in rules):
+        if self.margin is None and (self.holds.names_margin or any(map(by_margin, self.premises))):
             raise ValueError("a rule names the margin, and there is none")
         if self.margin is not None and self.margin.cec is not None:
             _known("margin.arm", [self.margin.arm or ""], self.arms)

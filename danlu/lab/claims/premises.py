@@ -97,12 +97,6 @@ class Regime(_Premise):
         return {name: said for name in REGIME if (said := getattr(self, name)) is not None}
 
 
-def by_margin(premise: Any) -> bool:
-    """Whether it is judged by the claim's margin."""
-    rule = getattr(premise, "rule", None)
-    return rule is not None and rule.names_margin
-
-
 REGIME = ("tokens_per_parameter", "updates", "bits_below_chance", "warmup", "whole_schedule")
 
 
@@ -120,3 +114,8 @@ def with_kind(written: Any) -> Any:
 
 Measuring = Number | Contrast | Again  # those that take a measure of runs
 Premise = Annotated[Number | Contrast | Again | Inside | Regime, ByKind]
+
+
+def by_margin(premise: Premise) -> bool:
+    """Whether it is judged by the claim's margin."""
+    return isinstance(premise, Measuring) and premise.rule is not None and premise.rule.names_margin
