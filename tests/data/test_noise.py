@@ -1,4 +1,4 @@
-"""Wrong tokens by their places: a named reference, a share, frequencies, and the same for every reader."""
+"""Wrong tokens by their places: a share, frequencies, and the same for every reader."""
 
 from __future__ import annotations
 
@@ -6,15 +6,8 @@ import numpy as np
 from scipy import stats
 
 from danlu.data import Batches, Tokens, prepare
-from danlu.data.noise import _random, noised
+from danlu.data.noise import noised
 from danlu.spec import Text
-
-
-def test_random_numbers_are_splitmix64s() -> None:
-    """The first outputs of the generator's C code (Vigna 2015) from the seed 0."""
-    known = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC]
-    made = _random(np.arange(1, 5, dtype=np.uint64), np.uint64(0))
-    assert made.tolist() == [one >> 11 for one in known]
 
 
 def test_share_and_frequencies() -> None:
