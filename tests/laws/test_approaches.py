@@ -106,6 +106,21 @@ def test_profiles_cover_the_truth(method):
     assert n.low < optimum(THETA, 1e22)[0] < n.high
 
 
+@pytest.mark.parametrize("method", ["parabola", "akima"])
+def test_each_budgets_interval_covers_what_is_found_without_noise(method):
+    """Of 200 intervals of nominal 95 %, more than 88 % and less than all: a binomial has fewer or more once in
+    10⁴. Akima's curve takes the median of copies, whose noise is drawn twice, and so covers more."""
+    clean = profiles(reach=3.0, budgets=200)
+    truth = isoflop(clean, method=method, noise=0.0, resamples=20, tolerance=0.01).optima
+    noise = 0.002
+    drawn = noise * np.random.default_rng(1).standard_normal(clean.size)
+    points = clean.with_columns(loss=clean["loss"] + drawn)
+    found = isoflop(points, method=method, noise=noise, resamples=200, tolerance=0.01).optima
+    true = truth["n"][np.isin(truth["c"], found["c"])]
+    held = (found["n_low"] <= true) & (true <= found["n_high"])
+    assert 0.88 < held.mean() < 1
+
+
 def test_more_noise_is_more_doubt():
     errors = [isoflop(profiles(reach=3.0), noise=noise).a.error for noise in (0.0, 0.001, 0.004)]
     assert errors[0] < errors[1] < errors[2]

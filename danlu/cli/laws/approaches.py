@@ -169,10 +169,11 @@ def _tell(main: str, found: Any, flops: list[float], notes: list[str], warnings:
         speak(f"warning: {warning}")
     say()
     if main == "isoflop":
-        rows = [("FLOP", "N_opt", "D_opt", "D/N", "loss")]
+        rows = [("FLOP", "N_opt", "95 % by noise", "D_opt", "D/N", "loss")]
+        columns = (one.optima[name] for name in ("c", "n", "n_low", "n_high", "d", "loss"))
         rows += [
-            (f"{c:.3g}", f"{n:.3g}", f"{d:.3g}", f"{d / n:.3g}", f"{loss:.4g}")
-            for c, n, d, loss in zip(*(one.optima[name] for name in ("c", "n", "d", "loss")), strict=True)
+            (f"{c:.3g}", f"{n:.3g}", f"{low:.3g} to {high:.3g}", f"{d:.3g}", f"{d / n:.3g}", f"{loss:.4g}")
+            for c, n, low, high, d, loss in zip(*columns, strict=True)
         ]
         print_table(spoken(rows))
         for why in one.refused:

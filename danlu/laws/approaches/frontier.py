@@ -17,8 +17,9 @@ class Frontier:
     """How the best size and the tokens grow with compute.
 
     ``a``, ``b``: the exponents of N_opt and of D_opt. ``optima``: columns c, n, d and loss of the optima that
-    the lines were laid through (none for the parametric approach). ``lines``: (draws, 4), the intercept and
-    slope of ln n over ln c, then of ln d; the first is the estimate, the others are resamples.
+    the lines were laid through (none for the parametric approach); of profiles also n_low and n_high, the
+    interval of each by noise alone. ``lines``: (draws, 4), the intercept and slope of ln n over ln c, then of
+    ln d; the first is the estimate, the others are resamples.
     ``refused``: budgets without an optimum that can be used, a sentence each. ``warnings``: of the others.
     ``notes``: what was decided from the points: the noise and where it comes from, the runs.
     """

@@ -12,6 +12,7 @@ from danlu.laws.approaches.budgets import budgets
 from danlu.laws.approaches.frontier import Frontier, frontier, line, positive
 from danlu.laws.approaches.sizes import Sizes, by_size, scatter_of_repeats
 from danlu.laws.base import Array
+from danlu.laws.doubt import interval
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.table import Points
 
@@ -135,7 +136,8 @@ def isoflop(
     of repeated points, and where these are too few, that about the parabolas. ``weighted``: a budget counts
     by 1/variance of its noisy optima, the standard deviation at least a third of the gap between sizes.
     Resamples draw noise, and the scatter of optima from budget to budget that noise does not explain
-    (Student's t, two degrees less than budgets).
+    (Student's t, two degrees less than budgets). The optima's columns ``n_low`` and ``n_high`` are the ends of
+    each budget's own interval, by noise alone; a noisy copy without an optimum counts as beyond either end.
 
     A budget is refused where its optimum lies outside the sampled sizes (or does for half of its noisy
     copies), and an optimum near their end is warned of. Raises LawError where fewer than two are left.
@@ -152,7 +154,7 @@ def of_profiles(
     generator = np.random.default_rng(seed)
     rows, draws, weights = [], [], []
     for one in made.sizes:
-        best = _best(made, one, resamples, generator)
+        best = _best(made, one, resamples, generator, level)
         if isinstance(best, str):
             refused.append(best)
             continue
@@ -160,14 +162,14 @@ def of_profiles(
             warnings.append(Warned("off-centre", best.off))
         factor = np.interp(best.log_n, one.log_n, one.factor)
         log_c = np.log(one.flops)
-        rows.append([log_c, best.log_n, log_c - best.log_n - factor, best.loss])
+        rows.append([log_c, best.log_n, log_c - best.log_n - factor, best.loss, *best.ends])
         draws.append(best.copies)
         weights.append(best.weight if weighted else 1.0)
     if len(rows) < 2:
         more = [f"and {len(refused) - TOLD} more"] if len(refused) > TOLD else []
         told = "; ".join([*refused[:TOLD], *more])
         raise LawError(f"IsoFLOP profiles need optima of two budgets, not {len(rows)}{told and ': ' + told}")
-    log_c, log_n, log_d, loss = np.array(rows).T
+    log_c, log_n, log_d, loss, low, high = np.array(rows).T
     copies, count = np.array(draws).T, len(rows)
     weight = np.array(weights)
     beyond = _beyond(log_c, log_n, copies, weight)
@@ -183,7 +185,16 @@ def of_profiles(
     return frontier(
         f"isoflop, {made.method}",
         lines,
-        Points(c=np.exp(log_c), n=np.exp(log_n), d=np.exp(log_d), loss=loss),
+        Points(
+            {
+                "c": np.exp(log_c),
+                "n": np.exp(log_n),
+                "d": np.exp(log_d),
+                "loss": loss,
+                "n_low": np.exp(low),
+                "n_high": np.exp(high),
+            }
+        ),
         refused=refused,
         warnings=warnings,
         notes=[f"noise of the loss {made.noise:.3g}, {made.source}"],
@@ -193,16 +204,20 @@ def of_profiles(
 
 @dataclass(frozen=True)
 class _Best:
-    """``copies``: (copies,) ln N_opt of noisy profiles; ``weight``: 1/variance; ``off``: why off centre."""
+    """``copies``: (copies,) ln N_opt of noisy profiles, ``ends`` the interval they leave; ``weight``: 1/variance;
+    ``off``: why off centre."""
 
     log_n: float
     loss: float
     copies: Array
+    ends: tuple[float, float]
     weight: float
     off: str
 
 
-def _best(made: Profiles, one: Sizes, resamples: int, generator: np.random.Generator) -> _Best | str:
+def _best(
+    made: Profiles, one: Sizes, resamples: int, generator: np.random.Generator, level: float
+) -> _Best | str:
     """The optimum of one budget and those of noisy copies, or why there is none."""
     loss = one.losses(made.points["loss"][:, None], made.slope)
     noisy = loss + made.noise / np.sqrt(one.runs)[:, None] * generator.standard_normal((len(loss), resamples))
@@ -217,6 +232,8 @@ def _best(made: Profiles, one: Sizes, resamples: int, generator: np.random.Gener
     best, lowest = float(at[0]), float(value[0])
     if made.method == "akima":
         best, lowest = float(np.median(copies)), float(np.median(value[1:][inside]))
+    low, high = (interval(best, np.where(inside, at[1:], end), level) for end in (log_n[0], log_n[-1]))
+    ends = min(low.low, best), max(high.high, best)
     gap, spread = (log_n[-1] - log_n[0]) / (len(log_n) - 1), np.std(at[1:][inside])
     share, off = (best - log_n[0]) / (log_n[-1] - log_n[0]), ""
     if not CENTRE <= share <= 1 - CENTRE:
@@ -225,7 +242,7 @@ def _best(made: Profiles, one: Sizes, resamples: int, generator: np.random.Gener
             f"{one.flops:.3g} FLOP: the optimum, {np.exp(best):.3g}, is off centre, near the "
             f"{side} size sampled; sample beyond it"
         )
-    return _Best(best, lowest, copies, float((max(spread, gap / 3) / inside.mean()) ** -2), off)
+    return _Best(best, lowest, copies, ends, float((max(spread, gap / 3) / inside.mean()) ** -2), off)
 
 
 def _beyond(log_c: Array, log_n: Array, copies: Array, weight: Array) -> float:

@@ -104,12 +104,12 @@ def _frontier(found: Sides) -> list[Chart]:
             log_y=True,
         )
         for approach, one in found.frontiers.items():
-            ends = [_ends(one, budget, number) for budget in c]
-            low, value, high = zip(*ends, strict=True)
+            low, value, high = zip(*(_ends(one, budget, number) for budget in c), strict=True)
             chart.band(c, low, high, approach, means="95 % intervals", colour=COLOURS[approach])
             chart.line(c, value, approach, colour=COLOURS[approach])
             if approach == "isoflop":
-                chart.dots(one.optima["c"], one.optima[name], colour=COLOURS[approach])
+                ends = zip(one.optima["n_low"], one.optima["n_high"], strict=True) if name == "n" else ()
+                chart.dots(one.optima["c"], one.optima[name], y_ends=ends, colour=COLOURS[approach])
         charts.append(chart)
     return charts
 
