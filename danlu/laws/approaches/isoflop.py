@@ -136,8 +136,8 @@ def isoflop(
     of repeated points, and where these are too few, that about the parabolas. ``weighted``: a budget counts
     by 1/variance of its noisy optima, the standard deviation at least a third of the gap between sizes.
     Resamples draw noise, and the scatter of optima from budget to budget that noise does not explain
-    (Student's t, two degrees less than budgets). The optima's columns ``n_low`` and ``n_high`` are the ends of
-    each budget's own interval, by noise alone; a noisy copy without an optimum counts as beyond either end.
+    (Student's t, two degrees less than budgets). The optima's columns ``n_low`` and ``n_high`` are the ends
+    of each budget's own interval, by noise alone; a noisy copy without an optimum counts beyond either end.
 
     A budget is refused where its optimum lies outside the sampled sizes (or does for half of its noisy
     copies), and an optimum near their end is warned of. Raises LawError where fewer than two are left.
@@ -204,8 +204,8 @@ def of_profiles(
 
 @dataclass(frozen=True)
 class _Best:
-    """``copies``: (copies,) ln N_opt of noisy profiles, ``ends`` the interval they leave; ``weight``: 1/variance;
-    ``off``: why off centre."""
+    """``copies``: (copies,) ln N_opt of noisy profiles; ``ends``: the interval that these leave;
+    ``weight``: 1/variance; ``off``: why off centre."""
 
     log_n: float
     loss: float

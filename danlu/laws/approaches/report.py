@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -99,7 +99,7 @@ def _frontier(found: Sides) -> list[Chart]:
             "training compute, FLOP",
             axis,
             caption=f"The best {'size' if name == 'n' else 'data'} for each budget by each approach; "
-            "dots are the optima.",
+            "dots are the optima, with 95 % intervals by noise alone.",
             log_x=True,
             log_y=True,
         )
@@ -108,10 +108,18 @@ def _frontier(found: Sides) -> list[Chart]:
             chart.band(c, low, high, approach, means="95 % intervals", colour=COLOURS[approach])
             chart.line(c, value, approach, colour=COLOURS[approach])
             if approach == "isoflop":
-                ends = zip(one.optima["n_low"], one.optima["n_high"], strict=True) if name == "n" else ()
-                chart.dots(one.optima["c"], one.optima[name], y_ends=ends, colour=COLOURS[approach])
+                chart.dots(
+                    one.optima["c"], one.optima[name], y_ends=_noise(one, name), colour=COLOURS[approach]
+                )
         charts.append(chart)
     return charts
+
+
+def _noise(one: Frontier, name: str) -> Iterable[tuple[float, float]]:
+    """The interval of each optimum's n, or d, by noise alone; n times d is the budget's."""
+    n, low, high = (one.optima[key] for key in ("n", "n_low", "n_high"))
+    ends = (low, high) if name == "n" else (one.optima["d"] * n / high, one.optima["d"] * n / low)
+    return zip(*ends, strict=True)
 
 
 def _ends(one: Frontier, budget: float, number: int) -> tuple[float, float, float]:
