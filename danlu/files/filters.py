@@ -21,6 +21,7 @@ _COUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKmMbBgGtT])")
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
 }  # fmt: skip
+ROUNDING = 1e-12  # relative: 0.1 + 0.2 is 0.3
 _WORDS = {"none": None, "null": None, "true": True, "false": False}
 
 
@@ -80,7 +81,7 @@ def value_of(written: str) -> Any:
 
 def _equal(found: Any, wanted: Any) -> bool:
     if is_number(found) and is_number(wanted):
-        return found == wanted or (math.isnan(found) and math.isnan(wanted))
+        return math.isclose(found, wanted, rel_tol=ROUNDING) or (math.isnan(found) and math.isnan(wanted))
     return type(found) is type(wanted) and bool(found == wanted)
 
 

@@ -38,6 +38,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
 SHARES = tuple(f"w{i}" for i in range(1, 6))  # of domains in a mixture, which may be none
 COLUMNS |= {name: ("", f"share of domain {name[1:]} in the data") for name in SHARES}
 FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
+DIGITS = 12  # of a number in a text that count
 SIZES = ("n", "d")
 SAME_SIZE = 1.005  # sizes up to this factor apart are one
 
@@ -168,6 +169,17 @@ def ranks(values: Array) -> Array:
     """The place of each value among all, (points,), 1 the smallest; those that are equal share the mean."""
     _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(count) - (count - 1) / 2)[inverse]
+
+
+def label(cell: Any) -> str:
+    """What a cell says, by which rows are told apart; numbers that rounding alone parts are one."""
+    text = "" if cell is None else str(cell).strip()
+    if len(text) <= DIGITS or text.isdigit():
+        return text
+    try:
+        return f"{float(text):.{DIGITS}g}"
+    except ValueError:
+        return text
 
 
 def _among(bad: list[int]) -> str:

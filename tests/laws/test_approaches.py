@@ -108,8 +108,8 @@ def test_profiles_cover_the_truth(method):
 
 @pytest.mark.parametrize("method", ["parabola", "akima"])
 def test_each_budgets_interval_covers_what_is_found_without_noise(method):
-    """Of 200 intervals of nominal 95 %, more than 88 % and less than all: a binomial has fewer or more once in
-    10⁴. Akima's curve takes the median of copies, whose noise is drawn twice, and so covers more."""
+    """Of 200 intervals of nominal 95 %, more than 88 % and less than all: a binomial has fewer or more once
+    in 10⁴. Akima's curve takes the median of copies, whose noise is drawn twice, and so covers more."""
     clean = profiles(reach=3.0, budgets=200)
     truth = isoflop(clean, method=method, noise=0.0, resamples=20, tolerance=0.01).optima
     noise = 0.002

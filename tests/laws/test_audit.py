@@ -169,6 +169,24 @@ def test_compute_counted_in_two_ways() -> None:
     assert "drift" in codes(points.with_columns(c=drifting))
 
 
+def test_what_goes_by_size_is_no_other_way_of_counting() -> None:
+    """C/6ND of .74 to 1.07 by the size alone, in every batch; and a column that grows with size or data."""
+    draw = np.random.default_rng(5)
+    points, _ = noisy(draw, 200, "normal")
+    n = points["n"]
+    ratio = 0.74 * (n / n.min()) ** (np.log(1.07 / 0.74) / np.log(n.max() / n.min()))
+    batch = np.where(draw.random(200) < (n / n.max()) ** 0.5, "64", "16")  # larger ones have larger batches
+    counted = fitted(points.with_columns(c=6 * n * points["d"] * ratio))
+    assert sources(counted, {"batch": batch.tolist()}) is None
+    twice = points.with_columns(c=6 * n * points["d"] * ratio * np.where(batch == "64", 1.4, 1.0))
+    found = sources(fitted(twice), {"batch": batch.tolist()})
+    assert found is not None and found.column == "batch" and not found.scale
+    bent = points.with_columns(loss=points["loss"] * (1 + 0.03 * np.log(n / n.min())))
+    layers = np.round(4 * (n / n.min()) ** 0.33)
+    assert layers.max() <= 30
+    assert sources(fitted(bent), {"layers": [str(one) for one in layers]}) is None
+
+
 def test_a_law_that_bends_away_is_said_and_the_true_one_is_not() -> None:
     draw = np.random.default_rng(5)
     points, _ = noisy(draw, 240, "normal")

@@ -13,13 +13,15 @@ from danlu.laws.audit.groups import EXACT
 from danlu.laws.audit.parts import two_parts
 from danlu.laws.base import Array
 from danlu.laws.fit import Fit
-from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points, ranks
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points, label, ranks, same_size
 
 LEVEL = 0.01  # of a false alarm, for all columns together
 LEVELS = 30  # values that a column of sources has at most
 FEWEST = 4  # rows of a source
 EXPLAINED = 0.15  # share of the variance of residuals that a source explains at least
+SWEEPS = 30  # of effects of sizes and of values, one after the other
 COUNTED = 0.1  # by which ln C/6ND of sources differs at least
+FOLLOWS = 0.9  # rank correlation from which on a column of numbers is another name of size, data or compute
 APART = 0.83  # of a split in two; a normal distribution has .64, a uniform one .75
 SMALLER = 0.1  # share of the smaller part of such a split
 
@@ -57,7 +59,8 @@ def sources(
 
     The test is an analysis of variance of the normal scores of the residuals (Conover 1999, section 5.2), of
     the means of clusters where each lies within one value, at 1 % for all columns together. A column that
-    only names a size, a number of tokens or a budget is left out: the law knows these.
+    only names a size, a number of tokens or a budget, or grows with one (layers, steps), is left out: the law
+    knows these.
     """
     from scipy.special import ndtri
 
@@ -70,7 +73,7 @@ def sources(
     for name, level in columns.items():
         p, explained = _explained(score, level, cluster)
         scale = p < LEVEL / len(columns) and explained >= EXPLAINED
-        other = counted is not None and _otherwise(counted, level)
+        other = counted is not None and _otherwise(counted, level, fit.points)
         rank = explained + other
         if (scale or other) and (best is None or rank > best[0] + 0.02):
             best = rank, Sources(name, explained, scale, _told(fit, level, table[name], counted))
@@ -110,18 +113,27 @@ def _counted(points: Points) -> Array | None:
 
 def _levels(values: Sequence[Any], points: Points) -> NDArray[np.int64] | None:
     """The value of each row as a number, 0 …; −1 for values of few rows; None for no column of sources."""
-    texts = ["" if value is None else str(value).strip() for value in values]
-    names, level, count = np.unique(texts, return_inverse=True, return_counts=True)
+    names, level, count = np.unique([*map(label, values)], return_inverse=True, return_counts=True)
     if not 2 <= len(names) <= LEVELS or (count >= FEWEST).sum() < 2:
         return None
     level = np.where(count[level] >= FEWEST, level, -1)
-    whole = points.with_compute()
-    for name in ("n", "d", "c", "x"):
-        if name in whole:
-            spread = [np.ptp(np.log(whole[name][level == one])) for one in np.unique(level[level >= 0])]
-            if max(spread) < 0.05:
-                return None
+    whole, used = points.with_compute(), level >= 0
+    known = [np.log(whole[name]) for name in ("n", "d", "c", "x") if name in whole]
+    if any(max(np.ptp(one[level == value]) for value in np.unique(level[used])) < 0.05 for one in known):
+        return None
+    try:
+        number = ranks(names.astype(float)[level[used]])
+    except ValueError:  # texts
+        return level
+    if len(np.unique(number)) > 2 and any(_alike(number, ranks(one[used])) >= FOLLOWS for one in known):
+        return None
     return level
+
+
+def _alike(one: Array, other: Array) -> float:
+    """The size of their correlation; 0 where one is constant."""
+    one, other = one - one.mean(), other - other.mean()
+    return float(abs(one @ other) / max(np.sqrt((one @ one) * (other @ other)), 1e-300))
 
 
 def _explained(
@@ -148,18 +160,41 @@ def _explained(
     return float(fdtrc(between, free, F)), outer / max(inner + outer, 1e-300)
 
 
-def _otherwise(counted: Array, level: NDArray[np.int64]) -> bool:
-    """Whether the medians of ln C/6ND differ, and by more than rows of one value do."""
-    parts = [counted[level == one] for one in np.unique(level[level >= 0])]
-    middle = [float(np.median(part)) for part in parts]
+def _otherwise(counted: Array, level: NDArray[np.int64], points: Points) -> bool:
+    """Whether the middles of ln C/6ND differ, and by more than rows of one value do.
+
+    Where most rows have a size that several values have too, rows of one size are compared, by effects of
+    sizes and of values: what a network computes beside its weights goes by its size.
+    """
+    used = level >= 0
+    size, (_, level), counted = (
+        same_size(points["n"])[used],
+        np.unique(level[used], return_inverse=True),
+        counted[used],
+    )
+    pairs = np.unique(np.stack([size, level]), axis=1)
+    shared = np.bincount(pairs[0], minlength=size.max() + 1)[size] > 1
+    if 2 * shared.sum() > len(shared):
+        size, level, counted = size[shared], level[shared], counted[shared]
+        by_size = by_level = np.zeros(len(size))
+        for _ in range(SWEEPS):
+            by_size, by_level = _means(counted - by_level, size), _means(counted - by_size, level)
+        counted = counted - by_size
+    parts = [counted[level == one] for one in np.unique(level)]
+    middles = [float(np.median(part)) for part in parts]
     within = np.median([np.median(np.abs(part - np.median(part))) for part in parts])
-    return bool(np.ptp(middle) > max(COUNTED, 4 * within))
+    return bool(np.ptp(middles) > max(COUNTED, 4 * within))
+
+
+def _means(values: Array, group: NDArray[np.int64]) -> Array:
+    """The mean of each row's group, (points,)."""
+    return (np.bincount(group, values) / np.maximum(np.bincount(group), 1))[group]
 
 
 def _told(
     fit: Fit, level: NDArray[np.int64], values: Sequence[Any], counted: Array | None
 ) -> tuple[Source, ...]:
-    texts = np.array(["" if value is None else str(value).strip() for value in values])
+    texts = np.array([*map(label, values)])
     made = []
     for one in np.unique(level[level >= 0]):
         at = level == one

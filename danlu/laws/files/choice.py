@@ -17,7 +17,9 @@ from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN
 from danlu.spec.errors import either, nearest
 
 _SIZE = re.compile(r"(?<![A-Za-z0-9.])\d+(?:\.\d+)?[kKmMbB](?![A-Za-z0-9])")
-LISTED = 12  # columns in a sentence
+# 1p4b; and 1-4B where nothing stands before it: in llama-2-7b the 2 is a version
+_POINT = re.compile(r"(?:(?<![A-Za-z0-9.])(\d+)p(\d+)|^\W*(\d)[-_](\d{1,2}))(?=[kKmMbB](?![A-Za-z0-9]))")
+LISTED = 12  # columns, or sizes, in a sentence
 _LOOK = 1000  # cells that say what a column holds
 AGREE = 0.05  # C is so near to 6 N D, in ln, where the columns belong together …
 APART = 0.1  # … and so much farther, where they do not
@@ -61,7 +63,9 @@ def choose(
             made = f"size in {name}"
             table.columns[made] = cells
             names["n"] = Choice(made, units.get("n", OURS), "text")
-            said = f"n is the size that each text in column {name} names, such as {cells[0]}: sizes as called"
+            read = list(dict.fromkeys(cells))
+            told = ", ".join(read[:LISTED]) + (", …" if len(read) > LISTED else "")
+            said = f"n is the size that each text in column {name} names, as called: {told}"
             warnings.append(Warned("nominal-sizes", f"{said}; --n NAME names a column of counts"))
             break
     groups = _settled(groups, table, units, mark)
@@ -82,11 +86,16 @@ def choose(
 
 
 def _sizes(table: Table) -> Iterator[tuple[str, list[str]]]:
-    """Columns of text in which every row names one size, such as pythia-70m, and these."""
+    """Columns of text in which every row names one size, such as pythia-70m or 1-4B, and these."""
     for name, cells in table.columns.items():
-        found = [_SIZE.findall(cell) if isinstance(cell, str) else [] for cell in cells]
+        found = [_SIZE.findall(_pointed(cell)) if isinstance(cell, str) else [] for cell in cells]
         if all(len(sizes) == 1 for sizes in found):
             yield name, [sizes[0].upper() for sizes in found]
+
+
+def _pointed(cell: str) -> str:
+    """The same with a point in a size that is written without, as names of files and runs often are."""
+    return _POINT.sub(lambda at: f"{at[1] or at[3]}.{at[2] or at[4]}", cell)
 
 
 def _best(ours: str, free: Sequence[str], table: Table, wanted: Sequence[str]) -> list[Guess]:

@@ -22,7 +22,7 @@ from danlu.laws.files.names import guesses
 from danlu.laws.files.runs import read_folder
 from danlu.laws.files.tables import Table, of_chart
 from danlu.laws.files.units import blank, decimal_mark, given
-from danlu.laws.table import COLUMNS, Points
+from danlu.laws.table import COLUMNS, Points, label
 from danlu.spec.errors import did_you_mean
 
 MANY = 0.1  # of the rows skipped: a warning
@@ -77,7 +77,7 @@ class Read:
             there = dict.fromkeys([*self.points, *self.table])
             hint = did_you_mean(name, there) or f"; there are {', '.join(there)}"
             raise LawError(f"there is no column {name}{hint}")
-        labels = ["" if blank(value) else str(value) for value in self.table[said]]
+        labels = ["" if blank(value) else label(value) for value in self.table[said]]
         if "" in labels:
             raise LawError(f"column {said} is empty in point {labels.index('') + 1}: it has no group")
         return labels

@@ -381,6 +381,24 @@ def test_sizes_that_names_tell(tmp_path: Path) -> None:
         read(csv(tmp_path, text.replace("70m", "70m-2B")))
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("1-4B", 1.4e9), ("2_8b", 2.8e9), ("pythia-1p4b", 1.4e9), ("llama-2-7B", 7e9), ("12B", 1.2e10)],
+)
+def test_a_point_that_a_name_writes_otherwise(tmp_path: Path, name: str, size: float) -> None:
+    found = read(csv(tmp_path, f"model,tokens,loss\n70M,1e9,4\n{name},1e9,3\n"))
+    assert found.points["n"].tolist() == [7e7, pytest.approx(size)]
+    assert "as called: 70M, " in str(found.warnings[0])
+
+
+def test_numbers_that_rounding_parts_are_one(tmp_path: Path) -> None:
+    text = "n,d,loss,share\n1e6,1e7,3,0.02\n1e6,2e7,3,0.020000000000000004\n1e6,3e7,3,0.03\n"
+    path = csv(tmp_path, text)
+    assert read(path).texts("share") == ["0.02", "0.02", "0.03"]
+    assert read(path, where=["share=0.02"]).points.size == 2
+    assert read(path, where=["share!=0.02"]).points.size == 1
+
+
 def test_a_heading_over_two_lines(tmp_path: Path) -> None:
     found = read(csv(tmp_path, '"Model\nSize","Training\nTokens",loss\n1e6,1e7,3\n'))
     assert found.columns["n"].name == "Model Size"
