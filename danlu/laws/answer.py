@@ -57,6 +57,9 @@ class Answer:
         if self.draws is None or not self.intervals:
             return {name: Interval(value, None, None) for name, value in zip("Gab", best, strict=True)}
         found = self.draws.of(lambda theta: np.stack(allocation(theta), axis=-1))
+        # Widened intervals stay where a scale and two shares of one can lie.
+        highest = np.array([np.inf, 1.0, 1.0])
+        found = found._replace(low=np.maximum(found.low, 0.0), high=np.minimum(found.high, highest))
         return {
             name: Interval(*map(float, row))
             for name, row in zip("Gab", zip(*found, strict=True), strict=True)

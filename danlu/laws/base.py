@@ -44,6 +44,7 @@ class Parameter:
 
     ``low``, ``high``: between these, ends included, a fit looks for it.
     ``log``: it is positive and the fit moves its logarithm (for scales, which may span many powers of ten).
+    ``floor``: whatever the law predicts lies above it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Parameter:
     low: float = -np.inf
     high: float = np.inf
     log: bool = False
+    floor: bool = False
 
     def __post_init__(self) -> None:
         if self.log and self.low < 0:

@@ -46,7 +46,7 @@ def beyond(
     columns: Mapping[str, str] | None = None,
 ) -> tuple[Array, list[Warned]]:
     """How many times beyond the data each place lies, in the column or in D/N that is farthest, (places,),
-    and a warning for each of the two that lies beyond. 1 is within. ``columns``: of ``word``.
+    and warnings of places that lie beyond, one for each column. 1 is within. ``columns``: of ``word``.
 
     Within the ranges of n, d and c a model may still be far more, or less, over-trained than any measured
     one: so D/N has a range of its own, at a right angle to that of c.
@@ -55,11 +55,13 @@ def beyond(
     whole, times, warned = with_ratio(places), np.ones(places.size), list[Warned]()
     for names, tested in (([*places], calibration), ([RATIO], None)):
         every = np.array([along(whole, ranges, name) for name in names])
-        farthest = every.max(0)
-        for i in np.flatnonzero(farthest > 1):
-            column = names[int(every[:, i].argmax())]
-            said = word(column, columns), CODES[column == RATIO]
-            warned.append(_warned(float(farthest[i]), *said, ranges[column], tested, far))
+        farthest, which = every.max(0), every.argmax(0)
+        for place, column in enumerate(names):
+            if (outside := farthest[(farthest > 1) & (which == place)]).size:
+                codes = CODES[column == RATIO]
+                warned += _warned(
+                    outside, places.size, word(column, columns), codes, ranges[column], tested, far
+                )
         times = np.maximum(times, farthest)
     return times, warned
 
@@ -87,19 +89,29 @@ def limit(ends: tuple[float, float], calibration: Calibration | None = None) -> 
 
 
 def _warned(
-    times: float,
+    times: Array,
+    places: int,
     what: str,
     codes: tuple[str, str],
     ends: tuple[float, float],
     calibration: Calibration | None,
     far: bool,
-) -> Warned:
+) -> list[Warned]:
+    """Of places that lie so many ``times`` beyond the ends: of those within the limit, and of the others."""
     low, high = ends
     most, why = limit(ends, calibration)
-    near_code, far_code = codes
-    told = f"{what} is {times:.3g} times beyond what was measured ({low:.3g} to {high:.3g})"
-    if times <= most:
-        return Warned(near_code, f"{told}: the law itself may not hold there")
-    if not far:
-        raise LawError(f"{told}; {why}: no answer without --far (far=True in Python)")
-    return Warned(far_code, f"{told}; {why}: no measured error speaks for so far")
+
+    def told(some: Array) -> str:
+        said = " to ".join(dict.fromkeys(f"{one:.3g}" for one in (some.min(), some.max())))
+        at = f", at {some.size} of {places} places" if some.size > 1 else ""
+        return f"{what} is {said} times beyond what was measured ({low:.3g} to {high:.3g}){at}"
+
+    near, farther = times[times <= most], times[times > most]
+    if farther.size and not far:
+        raise LawError(f"{told(farther)}; {why}: no answer without --far (far=True in Python)")
+    made = []
+    if near.size:
+        made.append(Warned(codes[0], f"{told(near)}: the law itself may not hold there"))
+    if farther.size:
+        made.append(Warned(codes[1], f"{told(farther)}; {why}: no measured error speaks for so far"))
+    return made

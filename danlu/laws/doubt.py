@@ -100,7 +100,10 @@ class Draws:
         """The interval of each parameter, by name."""
         found = self.of(lambda theta: theta, level)
         # What is stretched may pass a bound, at which the resamples themselves stop.
-        low, high = (self.fit.law.natural(bound) for bound in self.fit.law.bounds)
+        law = self.fit.law
+        low, high = (law.natural(bound) for bound in law.bounds)
+        lowest = np.maximum(self.fit.points[law.target].min(), np.maximum(self.theta.max(0), self.fit.vector))
+        high = np.where([parameter.floor for parameter in law.parameters], np.minimum(high, lowest), high)
         found = found._replace(low=np.maximum(found.low, low), high=np.minimum(found.high, high))
         columns = zip(*found, strict=True)
         return {

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from danlu.laws import ABSOLUTE, HUBER, SQUARES, LawError, Points, fit, law
+from danlu.laws.answer import answer
 from danlu.laws.doubt import bootstrap, hold_out, jackknife, leverage, rungs_of
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.formulas.power import POWER
@@ -99,6 +100,22 @@ def test_intervals_cover_the_truth(law, truth, make):
 def test_intervals_cover_the_truth_in_500_draws(law, truth, make):
     share = covered(law, truth, make, 500, 400) / 500
     assert (share >= 0.92).all() and (share <= 0.98).all(), share
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_intervals_stay_where_their_quantities_can_lie(seed):
+    """Seven sizes whose runs differ by a tenth of the loss decide nothing, and are widened the most."""
+    draw, run = np.random.default_rng(seed), np.repeat(np.arange(7), 4)
+    n = np.geomspace(1e7, 1e8, 7)[run]
+    d = n * np.tile([5.0, 10.0, 20.0, 40.0], 7)
+    noise = 0.03 * draw.standard_normal(28) + 0.1 * draw.standard_normal(7)[run]
+    loss = CHINCHILLA.predict(CHINCHILLA.theta("besiroglu"), {"n": n, "d": d}) * np.exp(noise)
+    found = answer(CHINCHILLA, Points(n=n, d=d, loss=loss), cluster=run.astype(float), resamples=60)
+    floors = found.draws.theta[:, CHINCHILLA.place("E")]  # below the losses of each resample
+    assert 0 <= found.intervals["E"].low < found.intervals["E"].high <= max(loss.min(), floors.max())
+    assert found.allocation["G"].low >= 0
+    for name in "ab":
+        assert 0 <= found.allocation[name].low < found.allocation[name].high <= 1
 
 
 def test_clusters_are_drawn_whole():

@@ -105,6 +105,11 @@ def test_extrapolation_warns_and_far_is_refused(found: Answer) -> None:
         predict(fitted, {"c": top * limit * 1.1})
     far = predict(fitted, {"c": top * limit * 1.1}, far=True)
     assert [one.code for one in far.warnings] == ["far-beyond"]
+    # Of many places each kind is told once.
+    many = predict(fitted, {"c": top * np.array([0.5, 2.0, 5.0, 3.0, limit * 1.1, limit * 1.2])}, far=True)
+    assert [one.code for one in many.warnings] == ["beyond", "far-beyond"]
+    assert "is 2 to 5 times beyond" in str(many.warnings[0]) and "at 3 of 6 places" in str(many.warnings[0])
+    assert "at 2 of 6 places" in str(many.warnings[1])
     # Without calibration no farther than the root of the range.
     root = np.sqrt(top / fitted.ranges["c"][0])
     alone = replace(fitted, calibration=None)

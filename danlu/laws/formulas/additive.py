@@ -53,7 +53,7 @@ def additive(
         paper=paper,
         columns=columns,
         parameters=(
-            Parameter("E", "loss that remains", "nats/token", low=0),
+            Parameter("E", "loss that remains", "nats/token", low=0, floor=True),
             *(
                 Parameter(a, f"scale of the term in {of[x]}", log=True)
                 for a, x in zip(LETTERS, symbols, strict=True)

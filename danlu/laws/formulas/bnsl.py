@@ -129,7 +129,7 @@ def starts_for(breaks: int, signs: tuple[int, ...] | None = None) -> Starts:
 def _law(breaks: int, published: Mapping[str, Published], name: str = "", title: str = "", text: str = "",
          signs: tuple[int, ...] | None = None) -> Law:  # fmt: skip
     parameters = [
-        Parameter("a", "loss that remains", "nats/token", low=0),
+        Parameter("a", "loss that remains", "nats/token", low=0, floor=True),
         Parameter("b", "scale of what x takes away", "nats/token·x^c0", log=True, low=1e-99, high=1e99),
         Parameter("c0", "exponent before the first break", low=-10, high=10),
     ]

@@ -51,7 +51,7 @@ CHINCHILLA = register(
         paper="Hoffmann et al. 2022, arXiv:2203.15556, equation 2",
         columns=("n", "d"),
         parameters=(
-            Parameter("E", "loss of an endless model on endless data", "nats/token", low=0),
+            Parameter("E", "loss of an endless model on endless data", "nats/token", low=0, floor=True),
             Parameter("A", "scale of the model's term", "nats/token·parameters^α", log=True),
             Parameter("B", "scale of the data's term", "nats/token·tokens^β", log=True),
             Parameter("α", "exponent of the model's size", low=0, high=10),

@@ -69,7 +69,7 @@ COUPLED = register(
         paper="Busbridge et al. 2025, arXiv:2502.08606; Videau et al. 2026 (Skaling), arXiv:2608.07222",
         columns=("n", "d"),
         parameters=(
-            Parameter("E", "loss of an endless model on endless data", "nats/token", low=0),
+            Parameter("E", "loss of an endless model on endless data", "nats/token", low=0, floor=True),
             Parameter("A", "scale of the model's term", "parameters^α", log=True),
             Parameter("B", "scale of the data's term", "tokens^β", log=True),
             Parameter("α", "exponent of the model's size, inside", low=0, high=10),

@@ -139,7 +139,7 @@ FINE = register(
         paper=KRAJEWSKI,
         columns=("n", "d", "g"),
         parameters=(
-            Parameter("c", "loss of an endless model on endless data", "nats/token", low=0),
+            Parameter("c", "loss of an endless model on endless data", "nats/token", low=0, floor=True),
             Parameter("a", "scale of the model's term for endless granularity", log=True),
             Parameter("b", "scale of the data's term", log=True),
             Parameter("α", "exponent of the model's size", low=0, high=10),

@@ -61,7 +61,7 @@ OVERTRAINING = register(
         paper=f"{PAPER}, equation 4",
         columns=("n", "d"),
         parameters=(
-            Parameter("E", "loss of endless compute", "nats/token", low=0),
+            Parameter("E", "loss of endless compute", "nats/token", low=0, floor=True),
             Parameter("a", "scale of the model's term", "nats/token·FLOP^η", log=True),
             Parameter("b", "scale of the data's term", "nats/token·FLOP^η", log=True),
             Parameter("η", "exponent of compute", low=0, high=5),

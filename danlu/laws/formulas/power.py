@@ -78,7 +78,7 @@ POWER_FLOOR = register(
         parameters=(
             Parameter("a", "scale of what x takes away", "nats/token·x^b", log=True),
             Parameter("b", "exponent", low=0, high=10),
-            Parameter("c", "loss that remains", "nats/token", low=0),
+            Parameter("c", "loss that remains", "nats/token", low=0, floor=True),
         ),
         predict=predict_floor,
         gradient=gradient_floor,

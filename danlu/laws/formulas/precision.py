@@ -71,7 +71,7 @@ PRECISION = register(
         paper=f"{PAPER}, equation 3 and section 4",
         columns=("n", "d", *BITS),
         parameters=(
-            Parameter("E", "loss of an endless model on endless data", "nats/token", low=0),
+            Parameter("E", "loss of an endless model on endless data", "nats/token", low=0, floor=True),
             Parameter("A", "scale of the model's term", "nats/token·parameters^α", log=True),
             Parameter("B", "scale of the data's term", "nats/token·tokens^β", log=True),
             Parameter("α", "exponent of the model's size", low=0, high=10),

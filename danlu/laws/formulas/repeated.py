@@ -96,7 +96,7 @@ DATA_CONSTRAINED = register(
         paper="Muennighoff et al. 2023, arXiv:2305.16264, equations 5 and 6",
         columns=("n", "d", "u"),
         parameters=(
-            Parameter("E", "loss of an endless model on endless data", "nats/token", low=0),
+            Parameter("E", "loss of an endless model on endless data", "nats/token", low=0, floor=True),
             Parameter("A", "scale of the model's term", "nats/token·parameters^α", log=True),
             Parameter("B", "scale of the data's term", "nats/token·tokens^β", log=True),
             Parameter("α", "exponent of the model's size", low=1e-3, high=10),
