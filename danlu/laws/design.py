@@ -135,6 +135,16 @@ def design(
             "far-target", f"{target} is {at / largest:.3g} times the largest compute measured: that the law "
             "holds so far is a doubt that no run within this budget removes",
         ))  # fmt: skip
+    if "d/n" in (ranges or {}):
+        low, high = (ranges or {})["d/n"]
+        outside = [run.d / run.n for run in advised if not low <= run.d / run.n <= high]
+        if outside:
+            said = " to ".join(dict.fromkeys(f"{one:.3g}" for one in (min(outside), max(outside))))
+            warnings.append(Warned("beyond-ratio", (
+                f"of these runs {len(outside)} {'has' if len(outside) == 1 else 'have'} {said} tokens for "
+                f"each parameter, and {low:.3g} to {high:.3g} were measured: that the law holds there is a "
+                "guess"
+            )))  # fmt: skip
     value = float(aim.of(theta))
     return Design(target, value, TWO_SIDED * float(np.sqrt(first)), aim.log, advised, warnings)
 

@@ -381,7 +381,8 @@ def largest(values: Array, rungs: int, name: str) -> NDArray[np.bool_]:
     where there are not as many and one more."""
     rung = rungs_of(values)
     if not 0 < rungs <= rung.max():
-        raise LawError(f"of {rung.max() + 1} values of {name}, {rungs} cannot be held out")
+        there = int(rung.max()) + 1
+        raise LawError(f"of {there} value{'s' * (there != 1)} of {name}, {rungs} cannot be held out")
     return rung > rung.max() - rungs
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.answer import Answer, answer
+from danlu.laws.audit.shape import LEVEL, contradicted
 from danlu.laws.base import Array, Data, Law, Parameter, ascii_name
 from danlu.laws.doubt import HoldOut
-from danlu.laws.errors import LawError
+from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit
 from danlu.laws.gains import Gain, gains
 from danlu.laws.table import COLUMNS, Points
@@ -124,7 +125,7 @@ class Groups:
 
     ``answers``: of each group by its label, as if it had been fitted alone; where parameters are shared they
     come from one fit to all points, ``together``. ``shared``: these parameters' names. ``gains``: of each
-    group over ``baseline``.
+    group over ``baseline``. ``warnings``: groups that were left out, and that contradict what is shared.
     """
 
     law: Law
@@ -134,6 +135,7 @@ class Groups:
     shared: tuple[str, ...]
     together: Answer | None
     gains: Mapping[str, list[Gain]]
+    warnings: list[Warned] = field(default_factory=list)
 
     def parameter_rows(self) -> list[tuple[str, ...]]:
         """A table: parameter, group, value, 95 % from, to; one row for what is shared."""
@@ -192,7 +194,9 @@ def by_group(
     all groups have in common; with none (or None) each group is fitted alone. ``baseline``: a label; the
     first point's where not said. ``fixed``, ``cluster`` (points,), ``table`` and ``options`` are those
     of ``answer``.
-    Raises LawError for a parameter or a label that there is not, or a group of too few points.
+    A group that cannot be fitted alone is left out, with a warning. Raises LawError for a parameter or a
+    label that there is not, where the baseline or every other group cannot be fitted, or one has too few
+    points beside what is shared.
     """
     names = list(dict.fromkeys(labels))
     if len(labels) != points.size:
@@ -204,6 +208,7 @@ def by_group(
         raise LawError(f"no point has {column} = {baseline}; there are {', '.join(names)}")
     number = np.array([names.index(label) + 1 for label in labels])
     wanted = [law.names[law.place(name)] for name in shared or ()]
+    warnings = list[Warned]()
     if not wanted:
         together, answers = None, {}
         for i, label in enumerate(names, start=1):
@@ -215,14 +220,21 @@ def by_group(
                     law, points.take(at), fixed=fixed, cluster=some, table=rows, **options
                 )
             except LawError as error:
-                raise LawError(f"group {label}: {error}") from None
+                if label == baseline or len(names) == 2:
+                    mend = f"; --where '{column}!={label}' leaves it out"
+                    raise LawError(f"group {label}: {error}{mend}") from None
+                warnings.append(Warned("group-left-out", f"group {label} is left out: {error}"))
+        if len(names) > 1 and len(answers) == 1:
+            raise LawError(str(warnings[0]))
     else:
         made, places = grouped(law, names, wanted, fixed)
         least = int(made.own[places[0]].sum()) - len({law.place(name) for name in wanted})
         counts = np.bincount(number)[1:]
         if (few := np.flatnonzero(counts < least)).size:
+            label = names[few[0]]
             raise LawError(
-                f"group {names[few[0]]} has {counts[few[0]]} points for {least} parameters of its own"
+                f"group {label} has {counts[few[0]]} points for {least} parameters of its own; --where "
+                f"'{column}!={label}' leaves it out"
             )
         together = answer(
             made,
@@ -240,12 +252,20 @@ def by_group(
             j for j in range(places.shape[1]) if len(names) == 1 or (places[:, j] == places[0, j]).all()
         ]
         wanted = [law.names[j] for j in shared_places]
+        given = np.isin(np.arange(places.shape[1]), shared_places)
+        for i, (label, one) in enumerate(answers.items(), start=1):
+            name, p = contradicted(one.fit, given, None if cluster is None else cluster[number == i])
+            if p * len(names) < LEVEL:
+                warnings.append(Warned("shared-contradicts", (
+                    f"{label} contradicts the {name} that all share (p = {p:.1g}): gains rest on what is "
+                    "shared; share fewer parameters (--shared), or none"
+                )))  # fmt: skip
     found = {
-        label: gains(answers[label], answers[baseline], together=together is not None)
-        for label in names
+        label: gains(one, answers[baseline], together=together is not None)
+        for label, one in answers.items()
         if label != baseline
     }
-    return Groups(law, column, baseline, answers, tuple(wanted), together, found)
+    return Groups(law, column, baseline, answers, tuple(wanted), together, found, warnings)
 
 
 def _times(factor: float | None) -> str:

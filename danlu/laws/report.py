@@ -32,8 +32,8 @@ def groups_html(groups: Groups, source: str) -> str:
     law = groups.law
     said = f"Shared by all: {', '.join(groups.shared)}." if groups.shared else "Each group is fitted alone."
     first: list[Part] = [law.formula, law.text, law.paper, said]
-    if groups.together is not None:
-        first += [f"Warning: {warning}" for warning in groups.together.warnings]
+    together = [] if groups.together is None else groups.together.warnings
+    first += [f"Warning: {warning}" for warning in (*groups.warnings, *together)]
     if rows := groups.gain_rows():
         first.append(Table(rows))
     sections = [

@@ -171,6 +171,13 @@ def ranks(values: Array) -> Array:
     return (np.cumsum(count) - (count - 1) / 2)[inverse]
 
 
+def rank_correlation(one: Array, other: Array) -> float:
+    """Spearman's, of two columns, (points,) each; 0 where one is constant."""
+    a, b = (ranks(values) - (len(values) + 1) / 2 for values in (one, other))
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale else 0.0
+
+
 def label(cell: Any) -> str:
     """What a cell says, by which rows are told apart; numbers that rounding alone parts are one."""
     text = "" if cell is None else str(cell).strip()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from danlu.cli.main import main
@@ -17,6 +18,7 @@ from danlu.cli.schemas import SCHEMAS
 from danlu.files.json import misfit
 from danlu.lab.planned import RECIPES, planned, recipe_for
 from danlu.laws import plan
+from danlu.laws.formulas.chinchilla import optimum
 from danlu.spec.shrink import count
 from danlu.spec.words import resolve
 
@@ -99,6 +101,10 @@ def test_a_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     fit.write_text(json.dumps({"law": "chinchilla", "parameters": theta, "draws": draws}))
     code, out, _ = danlu(capsys, "--flops", "1e21", "--by", fit, "--report", page)
     assert code == 0 and f"drawn in {page}" in out
+    code, out, _ = danlu(capsys, "--flops", "1e21", "--by", fit, "--published")
+    n, d = optimum(np.array([*theta.values()]), 1e21)
+    own = next(line for line in out.splitlines() if line.startswith("this plan"))
+    assert code == 0 and f"{n / 1e9:.3g}B" in own and f"{d / n:.3g}" in own and fit.name in own
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"\b(src|href)=(?!.data:)|<script|@import", text) and text.count("<svg") == 1
     assert "danlu train" in text and "nan" not in text

@@ -348,6 +348,12 @@ def test_what_columns_and_values_say() -> None:
     assert "active-parameters" in codes(points, active_params=active)
     assert "active-parameters" not in codes(points, active_params=points["n"].tolist())
     assert "experts" in codes(points, num_experts=["8", "32"] * 30)
+    mixture = law("mixture-2")
+    share = np.linspace(0.1, 0.6, 12)
+    mixed = Points(w1=share, w2=0.8 - share, loss=2 + np.exp(-share))
+    assert "shares" in {one.code for one in audit(fit(mixture, mixed)).said}
+    whole = mixed.with_columns(w2=1 - share, c=np.full(12, 1e20))  # one compute has no rank
+    assert "shares" not in {one.code for one in audit(fit(mixture, whole)).said}
     swept = Points({name: np.repeat(column, 4) for name, column in points.items()})
     assert "sweep" in codes(swept)
 

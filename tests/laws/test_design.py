@@ -128,6 +128,23 @@ def test_targets_that_are_none(target):
         read_target(CHINCHILLA, target)
 
 
+def test_runs_beyond_the_measured_ratios_are_told():
+    points = runs()
+    fitted = fit(CHINCHILLA, points, loss=SQUARES)
+    covariance = SCATTER**2 * np.linalg.inv(information(points))
+    ratio = points["d"] / points["n"]
+    low, high = float(ratio.min()), float(ratio.max())
+    for ends in ({"d/n": (low, high)}, {}):
+        ranges = {"c": (1e17, 1e19), **ends}
+        found = design(
+            CHINCHILLA, fitted.vector, covariance, SCATTER, ranges, budget=1e19, target="b", runs=2
+        )
+        outside = [run.d / run.n for run in found.runs if not low <= run.d / run.n <= high]
+        said = [str(one) for one in found.warnings if one.code == "beyond-ratio"]
+        assert outside and len(said) == len(ends)
+        assert all(f"of these runs {len(outside)} " in one and f"{min(outside):.3g}" in one for one in said)
+
+
 def test_designs_say_what_they_cannot():
     covariance = np.eye(5)
     with pytest.raises(LawError, match="a design needs a law of n and d, not power of x"):

@@ -120,6 +120,34 @@ def test_a_loss_below_the_others_floor_is_never_reached():
     assert "> 1e9" in found.gain_rows()[-1]
 
 
+def test_a_group_that_contradicts_what_is_shared_is_named():
+    """Of twenty sets whose groups share what they are said to share none or one is named, at 1 % for each; of
+    five with another exponent of data, at 10 billion tokens equally good, all are."""
+    shared = ["E", "A", "alpha", "beta"]
+
+    def named(points: Points) -> set[str]:
+        found = by_group(CHINCHILLA, points, LABELS, shared=shared, resamples=0, rungs=0)
+        return {one.code for one in found.warnings}
+
+    assert sum(bool(named(recipes(seed))) for seed in range(20)) <= 1
+    flat = np.array([*TRUTH[:2], TRUTH[2] * 1e10**-0.1, TRUTH[3], TRUTH[4] - 0.1])
+    other = CHINCHILLA.predict(flat, {"n": N, "d": D})
+    for seed in range(5):
+        noise = np.exp(0.003 * np.random.default_rng(seed).standard_normal(len(N)))
+        loss = np.concatenate([recipes(seed)["loss"][: len(N)], other * noise])
+        assert named(recipes().with_columns(loss=loss)) == {"shared-contradicts"}
+
+
+def test_a_group_that_cannot_be_fitted_is_left_out():
+    points = recipes(4).take(np.r_[0 : 2 * len(N), 0:3])
+    found = by_group(CHINCHILLA, points, [*LABELS, *["odd"] * 3], resamples=0, rungs=0, column="mix")
+    assert set(found.answers) == {"old", "new"} and set(found.gains) == {"new"}
+    assert [one.code for one in found.warnings] == ["group-left-out"]
+    assert "group odd is left out: chinchilla has 5 parameters" in str(found.warnings[0])
+    with pytest.raises(LawError, match=r"group odd: .*; --where 'mix!=odd' leaves it out"):
+        by_group(CHINCHILLA, points, [*LABELS, *["odd"] * 3], baseline="odd", column="mix")
+
+
 def test_a_law_of_size_alone_gains_by_size():
     kaplan, n = law("kaplan-n"), np.geomspace(1e6, 1e9, 6)
     loss = np.concatenate([kaplan.predict(np.array([8.8e13, 0.076]), {"n": n * k}) for k in (1.0, 3.0)])

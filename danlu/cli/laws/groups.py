@@ -32,7 +32,7 @@ def of_groups(
 
     def json() -> dict[str, Any]:
         said: dict[str, Any] = found.json(draws) | got.json()
-        return said | {"warnings": [one.json() for one in got.warnings]}
+        return said | {"warnings": [one.json() for one in (*got.warnings, *found.warnings)]}
 
     def draw() -> str:
         from danlu.laws.report import groups_html
@@ -59,7 +59,7 @@ def _tell(law: Any, got: Any, found: Any) -> None:
     if rows := found.gain_rows():
         say()
         print_table(spoken(rows, names=(0,)))
-    for warning in got.warnings:
+    for warning in (*got.warnings, *found.warnings):
         speak(f"warning: {warning}")
     for label, one in fits.items():
         for warning in one.warnings:

@@ -151,7 +151,7 @@ def plan(
 
         sections = [(heading, Table([HEAD, *rows])) for heading, rows in _sections(made, run)]
         if others:
-            sections.append(("Published laws", Table(_published(others))))
+            sections.append(("Published laws", Table(_published(made, others))))
         write_output(report, html(made, sections, warnings, run.command if run else None), force)
     if as_json:
         print_json("laws plan", _json(made, run, others, warnings))
@@ -249,8 +249,15 @@ def _sections(made: Plan, run: Planned | None) -> list[tuple[str, list[tuple[str
     ]
 
 
-def _published(others: list[Any]) -> list[tuple[str, ...]]:
+def _published(made: Plan, others: list[Any]) -> list[tuple[str, ...]]:
+    """The division of the user's own fit, if it is by one, and those of published laws."""
+    from danlu.laws.plan.published import Division
     from danlu.laws.plan.report import number
+
+    if made.basis.fitted is not None:
+        n, d, source = float(made.run.n), float(made.run.d), made.basis.source
+        times = made["reach_compute"].value if "reach_compute" in made else None
+        others = [Division("plan", "this plan", n, d, times, None, "", source), *others]
 
     rows: list[tuple[str, ...]] = [
         ("", "parameters", "tokens", "per parameter", "over its largest run", "over its flagship", "by")
@@ -266,8 +273,10 @@ def _published(others: list[Any]) -> list[tuple[str, ...]]:
 def _print_published(made: Plan, others: list[Any]) -> None:
     from danlu.laws.plan.published import LEFT_OUT
 
+    for warning in made.notes:
+        speak(f"warning: {warning}")
     say(f"{float(made.run.training):.4g} FLOP")
-    print_table(spoken(_published(others), names=(0, 6)), drop=(6, 5))
+    print_table(spoken(_published(made, others), names=(0, 6)), drop=(6, 5))
     speak(LEFT_OUT)
 
 

@@ -69,7 +69,7 @@ def _run(name: str, values: Sequence[Any], size: int) -> Dependence | None:
 def _enough(one: Dependence, size: int, free: int, what: str) -> Dependence:
     assert one.labels is not None
     groups = int(one.labels.max()) + 1
-    shared = f"{size} rows share {groups} {what}s (column {one.cluster})"
+    shared = f"{size} rows share {groups} {what}{'s' * (groups != 1)} (column {one.cluster})"
     if groups < ENOUGH * free:
         text = f"{shared}, too few to draw by: rows are drawn by themselves"
         said = (

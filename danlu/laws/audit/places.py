@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from danlu.laws.base import Array, Law
 from danlu.laws.errors import Warned
 from danlu.laws.fit import Fit
-from danlu.laws.table import Points, ranks
+from danlu.laws.table import SHARES, Points, rank_correlation
 
 LOWEST, HIGHEST = 0.05, 20.0  # nats per token that a loss is looked for between
 RISES = 0.5  # rank correlation of loss with compute from which on it is no loss
@@ -21,6 +21,7 @@ ABOVE = 0.15  # of ln loss: rows as far above the law, and as many as DIVERGED o
 DIVERGED = 0.02
 MOST = 0.8  # share of such rows that a bound on the loss must leave out
 TOLD = 8  # rows that a sentence names
+UNSHARED = 0.02  # by which shares of domains may miss one, as they are rounded
 ALIKE = 3  # runs at one place, at the median, that make a sweep of something else
 ACTIVE = re.compile(r"(?:^|[\W_\d])(?:active|activated|act)(?:$|[\W_\d])|^n_?a$", re.IGNORECASE)
 EXPERTS = re.compile(r"(?:^|[\W_])(?:experts?|moe|topk)(?:$|[\W_])|^nume$", re.IGNORECASE)
@@ -39,6 +40,7 @@ def places(fit: Fit, table: Mapping[str, Sequence[Any]]) -> list[Warned]:
         *swept(fit, table),
         *repeated(law, points),
         *experts(law, points, table),
+        *shares(law, points),
     ]
 
 
@@ -56,7 +58,7 @@ def unit_of(points: Points) -> list[Warned]:
         )))  # fmt: skip
     over = next((name for name in ("c", "n", "d") if name in whole), None)
     if over is not None and points.size > 5:
-        rank = float(np.corrcoef(ranks(whole[over]), ranks(loss))[0, 1])
+        rank = rank_correlation(whole[over], loss)
         if rank > RISES:
             said.append(Warned("rising-loss", (
                 f"the loss rises with {over} (rank correlation {rank:.2f}): is it an accuracy or another "
@@ -132,8 +134,8 @@ def swept(fit: Fit, table: Mapping[str, Sequence[Any]]) -> list[Warned]:
         return []
     return [Warned("sweep", (
         f"{points.size} rows stand at {len(count)} places (N, D), {np.median(count):.0f} each, as in a sweep "
-        "of rates and batches: a law of the best runs wants the lowest loss of each place, not all; keep one "
-        "row a place (--hull keeps the best for their compute alone)"
+        "of rates, batches or other settings: a law of the best runs wants the lowest loss of each place, "
+        "not all; keep one row a place (--hull keeps the best for their compute alone)"
     ))]  # fmt: skip
 
 
@@ -178,6 +180,19 @@ def experts(law: Law, points: Points, table: Mapping[str, Sequence[Any]]) -> lis
             "kind, --law moe-experts or moe-granularity takes all"
         ))]  # fmt: skip
     return []
+
+
+def shares(law: Law, points: Points) -> list[Warned]:
+    """Shares of domains that do not sum to one."""
+    if not {*law.columns} <= {*SHARES}:
+        return []
+    total = np.sum([points[name] for name in law.columns], axis=0)
+    if (np.abs(total - 1) <= UNSHARED).all():
+        return []
+    return [Warned("shares", (
+        f"the shares of a row sum to {total.min():.3g} to {total.max():.3g}, not to 1: a domain is left out, "
+        "or they are per cent"
+    ))]  # fmt: skip
 
 
 def _numbers(values: Sequence[Any]) -> Array | None:

@@ -74,6 +74,30 @@ def lack_of_fit(
     return bends
 
 
+def contradicted(fit: Fit, given: NDArray[np.bool_], cluster: Array | None = None) -> tuple[str, float]:
+    """Of parameters that the points did not decide alone (``given``, (parameters,)), the one that they would
+    move most surely, and p, for all of these together: score tests as of ``lack_of_fit``; "", 1 where none
+    can be tested."""
+    from scipy.special import stdtr
+
+    free = np.flatnonzero(fit.free)
+    rows = residual_rows(fit).T
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=0), 1e-300)
+    group = np.arange(len(rows)) if cluster is None else np.unique(cluster, return_inverse=True)[1]
+    left = int(group.max()) + 1 - len(free)
+    if left < 3 or not given[free].any():
+        return "", 1.0
+    scale = max(1.4826 * float(np.median(np.abs(fit.residuals))), 1e-12)
+    score, own = np.clip(-fit.residuals / scale, -WINSOR, WINSOR), rows[:, ~given[free]]
+    found = {
+        place: abs(_score(row, score, own, group))
+        for place, row in zip(free, rows.T, strict=True)
+        if given[place]
+    }
+    most = max(found, key=found.__getitem__)
+    return fit.law.names[most], min(1.0, 2 * len(found) * float(stdtr(left, -found[most])))
+
+
 def _score(x: Array, score: Array, rows: Array, group: NDArray[np.int64]) -> float:
     """Student's t of x beside the gradient's rows; 0 where the gradient explains it all."""
     left = x - rows @ np.linalg.lstsq(rows, x, rcond=None)[0]

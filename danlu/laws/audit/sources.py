@@ -13,7 +13,7 @@ from danlu.laws.audit.groups import EXACT
 from danlu.laws.audit.parts import two_parts
 from danlu.laws.base import Array
 from danlu.laws.fit import Fit
-from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points, label, ranks, same_size
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points, label, rank_correlation, ranks, same_size
 
 LEVEL = 0.01  # of a false alarm, for all columns together
 LEVELS = 30  # values that a column of sources has at most
@@ -64,6 +64,8 @@ def sources(
     """
     from scipy.special import ndtri
 
+    if cluster is None and "n" in fit.points:
+        cluster = same_size(fit.points["n"])  # what a column of sizes explains, sizes must
     counted = _counted(fit.points)
     score = ndtri(ranks(fit.residuals) / (len(fit.residuals) + 1))
     best: tuple[float, Sources] | None = None
@@ -122,18 +124,14 @@ def _levels(values: Sequence[Any], points: Points) -> NDArray[np.int64] | None:
     if any(max(np.ptp(one[level == value]) for value in np.unique(level[used])) < 0.05 for one in known):
         return None
     try:
-        number = ranks(names.astype(float)[level[used]])
+        number = names.astype(float)[level[used]]
     except ValueError:  # texts
         return level
-    if len(np.unique(number)) > 2 and any(_alike(number, ranks(one[used])) >= FOLLOWS for one in known):
+    if len(np.unique(number)) > 2 and any(
+        abs(rank_correlation(number, one[used])) >= FOLLOWS for one in known
+    ):
         return None
     return level
-
-
-def _alike(one: Array, other: Array) -> float:
-    """The size of their correlation; 0 where one is constant."""
-    one, other = one - one.mean(), other - other.mean()
-    return float(abs(one @ other) / max(np.sqrt((one @ one) * (other @ other)), 1e-300))
 
 
 def _explained(

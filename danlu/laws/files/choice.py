@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from danlu.laws.errors import LawError, Warned
-from danlu.laws.files.names import TRAIN, UNKNOWN, WIDE, Guess, guesses, near, not_nats
+from danlu.laws.files.names import TRAIN, UNKNOWN, WIDE, Guess, guesses, met, near, not_nats, words_of
 from danlu.laws.files.tables import Table
 from danlu.laws.files.units import OURS, Unit, blank, decimal_mark, fits, number, unit
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN
@@ -21,6 +22,7 @@ _SIZE = re.compile(r"(?<![A-Za-z0-9.])\d+(?:\.\d+)?[kKmMbB](?![A-Za-z0-9])")
 _POINT = re.compile(r"(?:(?<![A-Za-z0-9.])(\d+)p(\d+)|^\W*(\d)[-_](\d{1,2}))(?=[kKmMbB](?![A-Za-z0-9]))")
 LISTED = 12  # columns, or sizes, in a sentence
 _LOOK = 1000  # cells that say what a column holds
+RANK = attrgetter("rank")
 AGREE = 0.05  # C is so near to 6 N D, in ln, where the columns belong together …
 APART = 0.1  # … and so much farther, where they do not
 
@@ -82,6 +84,11 @@ def choose(
         names[ours] = Choice(first, units.get(ours, group[0].unit), "name", tuple(others[:3]))
         if ours in wanted:
             warnings += _guessed(ours, group[0])
+        if ours == "n" and {"e", "g"} & {*wanted} and "total" in words_of(first)[0]:
+            warnings.append(Warned("active-parameters", (
+                f"{first} counts all parameters, by its name; this law counts those that a token meets: "
+                "--n NAME"
+            )))  # fmt: skip
     return names, notes, warnings
 
 
@@ -101,6 +108,8 @@ def _pointed(cell: str) -> str:
 def _best(ours: str, free: Sequence[str], table: Table, wanted: Sequence[str]) -> list[Guess]:
     """The columns of numbers whose names are nearest to ours, those of equal cells once."""
     found = [guess for guess in guesses(ours, free) if _numbers(table.columns[guess.name], ours)]
+    if ours == "n" and {"e", "g"} & {*wanted}:  # laws of experts count what a token meets
+        found = sorted((one._replace(rank=0 if met(one.name) else one.rank + 1) for one in found), key=RANK)
     found = [guess for guess in found if guess.rank < UNKNOWN or ours in wanted]
     best = [guess for guess in found if guess.rank == found[0].rank]
     out: list[Guess] = []
@@ -210,6 +219,8 @@ def absent(path: object, missing: Sequence[str], table: Table) -> str:
     if what := not_nats(next(iter(close.get("loss", ())), "")):
         mend += " --unit loss=perplexity" if what == "perplexity" else f", which is {what} and not nats"
     ways = f"; {table.mend}" if table.mend else ""
+    if "d" in missing and (steps := [one.name for one in guesses("s", table.columns)]):
+        ways += f"; updates are tokens by {option('d', steps[0])} --unit d=TOKENS_OF_AN_UPDATE"
     if list(missing) == ["loss"] and close["loss"] and {*map(not_nats, close["loss"])} == {"accuracy"}:
         mend = "danlu laws chain goes from a loss to an accuracy, and reads both"
         return f"{path} has no column for {told}, but accuracies: {mend}; there are {listed(table)}"

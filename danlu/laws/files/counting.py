@@ -14,6 +14,7 @@ from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
 SUSPICIOUS = 2.0  # C is this far from 6 N D in every point: a warning …
 WRONG_UNIT = 100.0  # … and this far: refused, since no way of counting parameters explains it.
 MIDDLE = (5, 95)  # percent of the points; if they differ by WRONG_UNIT, C is none of these runs'
+FEW = 0.01  # tokens for each parameter: fewer are another unit
 SMALL = 1e4  # a largest size below this has forgotten its unit
 
 
@@ -53,5 +54,16 @@ def small(sizes: Array) -> list[Warned]:
     """A warning where sizes are too small to be parameters."""
     if sizes.max() >= SMALL:
         return []
-    said = f"the largest size is {sizes.max():g} parameters; if that is millions, --unit n=M"
+    said = f"the largest size is {sizes.max():g} parameters; --unit n=M or n=B tells millions or billions"
     return [Warned("small-sizes", said)]
+
+
+def few(sizes: Array, tokens: Array) -> list[Warned]:
+    """A warning where no run can have read so few tokens for its size."""
+    most = float((tokens / sizes).max())
+    if most >= FEW:
+        return []
+    return [Warned("few-tokens", (
+        f"there are at most {most:.2g} tokens for each parameter: if d counts updates, --unit "
+        "d=TOKENS_OF_AN_UPDATE; if billions, --unit d=B"
+    ))]  # fmt: skip

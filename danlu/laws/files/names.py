@@ -118,6 +118,7 @@ _NEAR = {
     "n": ("param", "weights"), "d": ("token", "sample", "example", "dataset"), "loss": ("loss", "nll"),
     "c": ("flop", "compute", "macs"), "s": ("step", "iter"), "x": ("size", "example", "sample", "token"),
 }  # fmt: skip
+_ACTIVE = frozenset(("active", "activated", "dense"))
 EXACT = {  # of columns that few laws have
     "width": ("width", "d_model", "hidden_size", "n_embd"),
     "depth": ("depth", "layers", "num_layers", "n_layers", "n_layer"),
@@ -242,6 +243,11 @@ def guesses(ours: str, names: Iterable[str]) -> list[Guess]:
     """The columns that may be ours, the best first."""
     found = [guess for name in names if (guess := rank(ours, name)) is not None]
     return sorted(found, key=lambda guess: guess.rank)
+
+
+def met(name: str) -> bool:
+    """Whether a heading says that its parameters are those which one token meets."""
+    return not _ACTIVE.isdisjoint(_split(name))
 
 
 def near(ours: str, names: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from danlu.laws.base import Array
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import rows
 from danlu.laws.files.choice import Choice, absent, called, choose, option
-from danlu.laws.files.counting import contradiction, small
+from danlu.laws.files.counting import contradiction, few, small
 from danlu.laws.files.formats import read_table
 from danlu.laws.files.names import guesses
 from danlu.laws.files.runs import read_folder
@@ -181,6 +181,7 @@ def read(
             del values["c"]
     if "n" in values and not os.path.isdir(path):
         warnings += small(values["n"])
+        warnings += few(values["n"], values["d"]) if "d" in values else []
     points = Points(values).with_compute()
     told = {ours: names[ours] for ours in values}
     notes = [*(_note(ours, choice) for ours, choice in told.items()), *notes]

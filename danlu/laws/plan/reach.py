@@ -44,5 +44,5 @@ def reach(run: Run, basis: Basis, far: bool) -> tuple[list[Line], list[Warned]]:
     warned = [one for one in said if one.code != "beyond"]  # which the next sentence says of every column
     if over_or_under:
         text = f"the law goes beyond the runs it was fitted to: {', '.join(over_or_under)}"
-        warned.append(Warned("beyond-points", f"{text}: the law itself may not hold there"))
+        warned.append(Warned("beyond-points", f"{text}; the law itself may not hold there"))
     return lines, warned

@@ -399,6 +399,27 @@ def test_numbers_that_rounding_parts_are_one(tmp_path: Path) -> None:
     assert read(path, where=["share!=0.02"]).points.size == 1
 
 
+def test_too_few_tokens_for_any_run_are_told(tmp_path: Path) -> None:
+    path = csv(tmp_path, "n,step,loss\n1e7,1000,4\n2e7,2000,3\n")
+    with pytest.raises(LawError, match="--d step --unit d=TOKENS_OF_AN_UPDATE"):
+        read(path)
+    assert [one.code for one in read(path, {"d": "step"}).warnings] == ["few-tokens"]
+    found = read(path, {"d": "step"}, units={"d": "524288"})
+    assert found.points["d"][0] == 524288e3 and not found.warnings
+
+
+def test_laws_of_experts_take_what_a_token_meets(tmp_path: Path) -> None:
+    text = "total_params,{}_params,experts,loss\n8e9,1e9,8,3\n16e9,1e9,16,2.9\n"
+    for word in ("active", "dense"):
+        path = csv(tmp_path, text.format(word))
+        found = read(path, wanted=("n", "e", "loss"))
+        assert found.columns["n"].name == f"{word}_params" and not found.warnings
+    assert read(path, wanted=("n", "loss")).columns["n"].name == "total_params"
+    alone = csv(tmp_path, text.format("free").replace("free_params", "price"))
+    found = read(alone, wanted=("n", "e", "loss"))
+    assert [one.code for one in found.warnings] == ["active-parameters"]
+
+
 def test_a_heading_over_two_lines(tmp_path: Path) -> None:
     found = read(csv(tmp_path, '"Model\nSize","Training\nTokens",loss\n1e6,1e7,3\n'))
     assert found.columns["n"].name == "Model Size"
