@@ -187,6 +187,18 @@ def test_what_goes_by_size_is_no_other_way_of_counting() -> None:
     assert sources(fitted(bent), {"layers": [str(one) for one in layers]}) is None
 
 
+def test_checkpoints_are_told_from_sources() -> None:
+    kaplan, draw = law("kaplan-n"), np.random.default_rng(7)
+    n = np.tile(np.geomspace(1e6, 1e9, 12), 6)
+    step = np.repeat([0, 1000, 2000, 3000, 4000, 5000], 12)
+    loss = kaplan.predict(np.array([8.8e13, 0.076]), {"n": n}) * (1 + 500 / (step + 100))
+    points = Points(n=n, loss=loss * np.exp(0.003 * draw.standard_normal(72)))
+    for column, told in (("train_step", True), ("lab", False)):
+        said = audit(fit(kaplan, points), {column: [str(one) for one in step]}).said
+        (mixed,) = [str(one) for one in said if one.code == "mixed-sources"]
+        assert ("--where 'train_step=5000'" in mixed) == told and ("--group lab" in mixed) != told
+
+
 def test_a_law_that_bends_away_is_said_and_the_true_one_is_not() -> None:
     draw = np.random.default_rng(5)
     points, _ = noisy(draw, 240, "normal")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -13,12 +14,13 @@ from danlu.laws.audit.groups import EXACT, GAPS, Group, group, searched
 from danlu.laws.audit.parts import FEWEST
 from danlu.laws.audit.places import places
 from danlu.laws.audit.shape import Bend, design, lack_of_fit
-from danlu.laws.audit.sources import Sources, sources
+from danlu.laws.audit.sources import Source, Sources, sources
 from danlu.laws.base import Array
 from danlu.laws.errors import Warned, weight
 from danlu.laws.fit import Fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 
+CHECKPOINTS = re.compile(r"(?:^|[\W_])(?:step|iteration|iter|update|checkpoint|epoch)s?(?:$|[\W_])", re.I)
 BUDGETS = (1.0, 10.0, 100.0)  # times the largest compute
 FAR = 6.0  # standard deviations from which on the most remote row is told, though nobody can call it
 ENOUGH = 60  # points from which on two sources show from ten standard deviations on
@@ -180,10 +182,26 @@ def mixture(one: Sources) -> Warned:
             f"rows differ in C/6ND by the column {one.column} ({told}): compute or size is counted in "
             f"several ways; {apart}"
         ))  # fmt: skip
+    if CHECKPOINTS.search(one.column) and (last := _last(plain)):
+        return Warned("mixed-sources", (
+            f"the rows are checkpoints at several values of the column {one.column}, which explains "
+            f"{one.explained:.0%} of the residuals: keep the last of each run, such as --where "
+            f"'{one.column}={last}'"
+        ))  # fmt: skip
     return Warned("mixed-sources", (
         f"the rows are of several sources by the column {one.column}, which explains {one.explained:.0%} of "
         f"the residuals ({told}); one law of all of them means nothing; {apart}"
     ))  # fmt: skip
+
+
+def _last(found: Sequence[Source]) -> str:
+    """The largest number that as many rows have as the middle one; "" where they are no numbers."""
+    try:
+        number = {source: float(source.value) for source in found}
+    except ValueError:
+        return ""
+    enough = float(np.median([source.rows for source in found])) if found else 0.0
+    return max((s for s in found if s.rows >= enough), key=number.__getitem__).value if found else ""
 
 
 def _off(whole: Audit, one: Group) -> Warned:

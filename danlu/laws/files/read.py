@@ -111,8 +111,8 @@ def read(
     ``chosen``: the file's names of columns, by ours (n, d, c, loss, …), where they should not be guessed.
     ``wanted``: ours that are needed; others are taken along where they hold numbers and nothing else. Empty:
     whatever there is, but n, d and loss of every point where there are such columns.
-    ``where``: filters such as ``family=gpt`` or ``loss<5``, of the file's columns or ours. ``units``: of
-    ours, such as c: GFLOP, where the file does not say them.
+    ``where``: filters such as ``family=gpt`` or ``loss<5``, of the file's columns or ours, ``d/n`` too.
+    ``units``: of ours, such as c: GFLOP, where the file does not say them.
     One of n, d and c that is wanted and absent is computed by C = 6 N D; a note says so. Rows that hold
     nothing where something is needed are skipped, and counted, and so are copies of others.
     Raises LawError or FileError, one sentence, where the file cannot be read, a wanted column is absent or
@@ -190,6 +190,8 @@ def read(
 
     of_ours = [one for one in filters if one not in of_file]
     ours_alone = Table({name: points[name].tolist() for name in points})
+    if {"n", "d"} <= points.keys():
+        ours_alone.columns["d/n"] = (points["d"] / points["n"]).tolist()
     left = rows.kept(ours_alone, of_ours, ".", table)
     points, table = points.take(np.array(left)), rows.take(table, left)
     if where:

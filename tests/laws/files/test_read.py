@@ -399,6 +399,11 @@ def test_numbers_that_rounding_parts_are_one(tmp_path: Path) -> None:
     assert read(path, where=["share!=0.02"]).points.size == 1
 
 
+def test_rows_are_kept_by_tokens_per_parameter(tmp_path: Path) -> None:
+    path = csv(tmp_path, "n,d,loss\n1e7,1e8,4\n1e7,1e9,3\n")
+    assert read(path, where=["d/n>20"]).points["d"].tolist() == [1e9]
+
+
 def test_too_few_tokens_for_any_run_are_told(tmp_path: Path) -> None:
     path = csv(tmp_path, "n,step,loss\n1e7,1000,4\n2e7,2000,3\n")
     with pytest.raises(LawError, match="--d step --unit d=TOKENS_OF_AN_UPDATE"):
