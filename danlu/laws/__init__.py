@@ -12,7 +12,7 @@ A law is one instance of ``Law``: a formula, its parameters, three functions ove
 - Laws: ``base``, ``formulas``; ``restrict`` holds, ties and bounds parameters.
 - Points: ``table``, ``files``; ``hull`` chooses those on the lower hull.
 - Fits: ``solve`` (and ``corners``) descend from many starts at once, ``fit`` says what came of it.
-- Doubt of a fit: ``doubt`` (resamples, intervals, held-out points), ``profiles`` (what is not identified),
+- Doubt of a fit: ``doubt`` (resamples, intervals), ``held_out``, ``profiles`` (what is not identified),
   ``scatter`` (of runs), ``calibration`` (how far extrapolations missed), ``audit``, ``influence``.
 - Answers: ``answer`` (a fit with its doubt), ``saved`` (the fit file), ``report`` (the page), ``groups`` and
   ``gains`` (one law over groups of points).
@@ -45,12 +45,13 @@ from danlu.laws.base import LAWS, Law, Parameter, Published, grid, law, register
 from danlu.laws.calibration import Band, Calibration, calibrate
 from danlu.laws.chain import Chain, chain
 from danlu.laws.design import Design, design
-from danlu.laws.doubt import Draws, HoldOut, Interval, bootstrap, hold_out, jackknife, leverage, resample
+from danlu.laws.doubt import Draws, Interval, bootstrap, jackknife, leverage, resample
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import Column, Read, read
 from danlu.laws.fit import Fit, fit, objective, refit, residuals
 from danlu.laws.gains import Gain
 from danlu.laws.groups import Groups, by_group, grouped
+from danlu.laws.held_out import HoldOut, hold_out
 from danlu.laws.hull import lower_hull
 from danlu.laws.influence import influence
 from danlu.laws.plan import Plan, plan

@@ -17,10 +17,11 @@ from danlu.laws.audit.groups import EXACT
 from danlu.laws.audit.whole import Audit, audit
 from danlu.laws.base import LAWS, Array, Law, ascii_name
 from danlu.laws.calibration import MOST_POINTS, Calibration, calibrate
-from danlu.laws.doubt import Draws, HoldOut, Interval, LeftOut, cautions, clusters, hold_out, resample
+from danlu.laws.doubt import Draws, Interval, LeftOut, cautions, clusters, resample
 from danlu.laws.errors import LawError, Warned, weight
 from danlu.laws.fit import Fit, fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
+from danlu.laws.held_out import HoldOut, hold_out
 from danlu.laws.profiles import unidentified
 from danlu.laws.saved import SCHEMA, Saved, loss_json, parse, ranges
 from danlu.laws.scatter import Scatter, scatter

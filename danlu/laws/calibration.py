@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from danlu.files.json import finite
 from danlu.laws.base import Array
-from danlu.laws.doubt import clusters, resample, rungs_of
+from danlu.laws.doubt import clusters, resample
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit
+from danlu.laws.held_out import rungs_of
 from danlu.laws.scatter import ends, scatter
 from danlu.laws.table import SAME_SIZE, check
 

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Law
 from danlu.laws.beyond import beyond, with_ratio
-from danlu.laws.doubt import Interval, interval, largest, redrawn
+from danlu.laws.doubt import Interval, interval, redrawn
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit, refit
 from danlu.laws.formulas.chains import ACCURACY, TASK_ERROR
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 from danlu.laws.formulas.power import POWER_FLOOR
+from danlu.laws.held_out import largest
 from danlu.laws.table import Points
 
 Form = Literal["sigmoid", "exponential"]

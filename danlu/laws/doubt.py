@@ -1,4 +1,4 @@
-"""How far to trust a fit: resamples of its points, their influence, and the prediction of points held out.
+"""How far to trust a fit: resamples of its points, and their influence.
 
 Intervals come from ``resample``. Its idea in three sentences. The residuals of each cluster of points are
 taken from a fit that did not see this cluster, so that they are as large as errors. A resample keeps or turns
@@ -16,18 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from danlu.laws.base import Array, Law
+from danlu.laws.base import Array
 from danlu.laws.errors import LawError, Warned
-from danlu.laws.fit import Fit, fit, refit, residuals
+from danlu.laws.fit import Fit, refit, residuals
 from danlu.laws.solve import Solution
-from danlu.laws.table import Points, alike
+from danlu.laws.table import Points
 
 MOST = 10**8  # numbers of all resamples together
 FOLDS = 20  # fits that leave out clusters, at most
 FEW = 5  # clusters below which no interval is told
 SURE = 10  # clusters below which it is said how few there are
 LEAST = 39  # resamples from which on 95 % of further ones lie between the ends of some
-SAME_RUNG = 1.05  # values of a column that differ by less than this factor belong to one rung
 
 
 class Interval(NamedTuple):
@@ -353,52 +352,3 @@ def leverage(fit: Fit) -> Leverage:
     with np.errstate(divide="ignore", invalid="ignore"):
         standardised = fit.residuals * root / (scale * np.sqrt(np.maximum(1 - share, 0)))
     return Leverage(share, fit.residuals, standardised)
-
-
-@dataclass(frozen=True)
-class HoldOut:
-    """A fit without the largest rungs, and how it predicts them.
-
-    ``errors``: (held,), prediction/measured − 1. ``mean``: of their sizes. ``bias``: their mean.
-    """
-
-    fit: Fit
-    by: str
-    held: Points
-    predicted: Array
-    errors: Array
-    mean: float
-    bias: float
-
-
-def rungs_of(values: Array) -> NDArray[np.int64]:
-    """The rung of each value, (points,), 0 the smallest: values within 5 % of a rung's smallest are of it."""
-    return alike(values, SAME_RUNG)
-
-
-def largest(values: Array, rungs: int, name: str) -> NDArray[np.bool_]:
-    """Which values are of the so many largest rungs, (points,); ``name``: of the column, for the LawError
-    where there are not as many and one more."""
-    rung = rungs_of(values)
-    if not 0 < rungs <= rung.max():
-        there = int(rung.max()) + 1
-        raise LawError(f"of {there} value{'s' * (there != 1)} of {name}, {rungs} cannot be held out")
-    return rung > rung.max() - rungs
-
-
-def hold_out(law: Law, points: Points, rungs: int = 2, *, by: str | None = None, **options: Any) -> HoldOut:
-    """Fit without the largest rungs and predict them.
-
-    ``by``: the column whose largest values are held out, the law's first column where not said.
-    ``options``: of ``fit`` (``loss``, ``starts``, ``fixed``).
-    Raises LawError where too few points are left.
-    """
-    column = by or law.columns[0]
-    if column not in points:
-        raise LawError(f"there is no column {column} to hold out by; there are {', '.join(points)}")
-    held = largest(points[column], rungs, column)
-    found = fit(law, points.take(~held), **options)
-    rest = points.take(held)
-    predicted = found.predict(rest)
-    errors = predicted / rest[law.target] - 1
-    return HoldOut(found, column, rest, predicted, errors, float(np.abs(errors).mean()), float(errors.mean()))

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from danlu.laws.answer import Answer, answer
 from danlu.laws.audit.shape import LEVEL, contradicted
 from danlu.laws.base import Array, Data, Law, Parameter, ascii_name
-from danlu.laws.doubt import HoldOut
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.fit import Fit, fit
 from danlu.laws.gains import Gain, gains
+from danlu.laws.held_out import HoldOut
 from danlu.laws.table import COLUMNS, Points
 
 GROUP = "group"  # the column that says of which group a point is: 1 to as many as there are

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from danlu.laws.audit.whole import BUDGETS
 from danlu.laws.base import Array
-from danlu.laws.doubt import clusters, leverage, residual_rows, rungs_of
+from danlu.laws.doubt import clusters, leverage, residual_rows
 from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, refit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
+from danlu.laws.held_out import rungs_of
 from danlu.laws.table import Points
 
 EXACT = 400  # points up to which every row is left out in turn; of more, those that may move the fit most

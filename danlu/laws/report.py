@@ -11,10 +11,11 @@ from danlu.files.numbers import rounded
 from danlu.laws.answer import Answer, size_of
 from danlu.laws.audit.drawn import parts as audit_parts
 from danlu.laws.base import Array
-from danlu.laws.doubt import Draws, rungs_of
+from danlu.laws.doubt import Draws
 from danlu.laws.fit import Fit
 from danlu.laws.formulas.chinchilla import CHINCHILLA, optimum
 from danlu.laws.groups import Groups
+from danlu.laws.held_out import rungs_of
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
 CURVES = 6  # at most so many in one drawing

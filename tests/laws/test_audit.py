@@ -24,9 +24,9 @@ from danlu.laws.audit.groups import group
 from danlu.laws.audit.parts import two_parts
 from danlu.laws.audit.shape import lack_of_fit
 from danlu.laws.audit.sources import sources
-from danlu.laws.doubt import rungs_of
 from danlu.laws.errors import LawError, weight
 from danlu.laws.formulas.chinchilla import optimum
+from danlu.laws.held_out import rungs_of
 from danlu.laws.table import same_size
 
 CHINCHILLA = law("chinchilla")

@@ -10,9 +10,10 @@ from scipy import stats
 
 from danlu.laws import ABSOLUTE, HUBER, SQUARES, LawError, Points, fit, law
 from danlu.laws.answer import answer
-from danlu.laws.doubt import bootstrap, hold_out, jackknife, leverage, rungs_of
+from danlu.laws.doubt import bootstrap, jackknife, leverage
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation
 from danlu.laws.formulas.power import POWER
+from danlu.laws.held_out import hold_out, rungs_of
 from danlu.laws.profiles import profile, significant, unidentified
 
 # Besiroglu et al. 2024, arXiv:2404.10102, 4,000 resamples: standard errors and 95 % intervals.
