@@ -35,7 +35,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "error": ("", "share of a task's answers that are wrong"),
     "accuracy": ("", "share of a task's answers that are right"),
 }
-SHARES = tuple(f"w{i}" for i in range(1, 6))  # of domains in a mixture, which may be none
+SHARES = tuple(f"w{i}" for i in range(1, 8))  # of domains in a mixture, which may be none
 COLUMNS |= {name: ("", f"share of domain {name[1:]} in the data") for name in SHARES}
 FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
 DIGITS = 12  # of a number in a text that count

@@ -46,7 +46,7 @@ WIDTH, DEPTH, D_W = plane(np.geomspace(256, 3072, 4), np.geomspace(3, 80, 4), TO
 N_F, D_F = plane(np.geomspace(1e8, 1e10, 6), np.geomspace(1e9, 5e11, 6))
 N_E, E_N = plane(np.geomspace(1e7, 1e9, 4), [1, 2, 8, 32, 128, 512])
 N_G, D_G, G_N = plane(SIZES[::2], TOKENS[::2], [1.0, 2.0, 4.0, 16.0])
-SHARES = np.random.default_rng(0).dirichlet(np.ones(5), 30)
+SHARES = np.random.default_rng(0).dirichlet(np.ones(7), 30)
 
 
 def shares(domains: int) -> dict[str, Array]:
@@ -88,6 +88,8 @@ CASES: dict[str, Case] = {
     "mixture-3": Case((2.1, 0.3, -1.4, -0.5), shares(3)),
     "mixture-4": Case((2.1, 0.3, -1.4, -0.5, 0.8), shares(4)),
     "mixture-5": Case((2.1, 0.3, -1.4, -0.5, 0.8, -2.0), shares(5)),
+    "mixture-6": Case((2.1, 0.3, -1.4, -0.5, 0.8, -2.0, 0.5), shares(6)),
+    "mixture-7": Case((2.1, 0.3, -1.4, -0.5, 0.8, -2.0, 0.5, -0.9), shares(7)),
     "overtraining": Case((1.73, 157.0, 246.0, 0.127), {"n": N, "d": D}),
     "batch-hyperbola": Case((5e3, 1e6), {"b": np.geomspace(1e4, 1e8, 9)}),
     "critical-batch": Case((2.1e8, 0.21), {"loss": np.linspace(1.5, 6.0, 9)}),

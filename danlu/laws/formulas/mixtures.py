@@ -56,7 +56,7 @@ def mixture(domains: int) -> Law:
         paper="Ye et al. 2024, arXiv:2403.16952",
         columns=columns,
         parameters=(
-            Parameter("c", "loss that no mixture passes", "nats/token", low=0),
+            Parameter("c", "loss that no mixture passes", "nats/token", low=0, floor=True),
             *(Parameter(name, f"rate of domain {j}") for j, name in enumerate(names, start=1)),
         ),
         predict=predict,
@@ -67,4 +67,4 @@ def mixture(domains: int) -> Law:
     )
 
 
-MIXTURES = tuple(register(mixture(domains)) for domains in range(2, 6))
+MIXTURES = tuple(register(mixture(domains)) for domains in range(2, 8))
