@@ -185,6 +185,16 @@ def test_what_goes_by_size_is_no_other_way_of_counting() -> None:
     layers = np.round(4 * (n / n.min()) ** 0.33)
     assert layers.max() <= 30
     assert sources(fitted(bent), {"layers": [str(one) for one in layers]}) is None
+    # Heads that go by the size, but not with it: six sizes that bend away are no sources, two labs are.
+    few = points.with_columns(n=np.geomspace(1e7, 1e9, 6)[np.arange(200) % 6])
+    heads = np.array([8, 12, 12, 16, 8, 16])[np.arange(200) % 6]
+    loss = CHINCHILLA.predict(TRUTH, few) * np.exp(0.003 * draw.standard_normal(200) + 0.001 * (heads - 12))
+    of_size = fitted(few.with_columns(loss=loss))
+    assert sources(of_size, {"heads": [str(one) for one in heads]}) is None
+    labs = ["ours" if one == 8 else "theirs" for one in heads]
+    of_labs = fitted(few.with_columns(loss=loss * np.where(heads == 8, 1.1, 1.0)))
+    found = sources(of_labs, {"lab": labs})
+    assert found is not None and found.column == "lab" and found.scale
 
 
 def test_checkpoints_are_told_from_sources() -> None:

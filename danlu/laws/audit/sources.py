@@ -64,16 +64,16 @@ def sources(
     """
     from scipy.special import ndtri
 
-    if cluster is None and "n" in fit.points:
-        cluster = same_size(fit.points["n"])  # what a column of sizes explains, sizes must
     counted = _counted(fit.points)
     score = ndtri(ranks(fit.residuals) / (len(fit.residuals) + 1))
     best: tuple[float, Sources] | None = None
     columns = {
         name: one for name, values in table.items() if (one := _levels(values, fit.points)) is not None
     }
-    for name, level in columns.items():
-        p, explained = _explained(score, level, cluster)
+    sizes = same_size(fit.points["n"]) if "n" in fit.points else None
+    for name, (level, numbers) in columns.items():
+        # Numbers, as of heads, may say something of the size, and then sizes are what varies.
+        p, explained = _explained(score, level, sizes if cluster is None and numbers else cluster)
         scale = p < LEVEL / len(columns) and explained >= EXPLAINED
         other = counted is not None and _otherwise(counted, level, fit.points)
         rank = explained + other
@@ -113,8 +113,9 @@ def _counted(points: Points) -> Array | None:
     return ratio if np.abs(ratio).max() > 1e-6 else None
 
 
-def _levels(values: Sequence[Any], points: Points) -> NDArray[np.int64] | None:
-    """The value of each row as a number, 0 …; −1 for values of few rows; None for no column of sources."""
+def _levels(values: Sequence[Any], points: Points) -> tuple[NDArray[np.int64], bool] | None:
+    """The value of each row as a number, 0 …; −1 for values of few rows; and whether the values are numbers.
+    None for no column of sources."""
     names, level, count = np.unique([*map(label, values)], return_inverse=True, return_counts=True)
     if not 2 <= len(names) <= LEVELS or (count >= FEWEST).sum() < 2:
         return None
@@ -126,12 +127,12 @@ def _levels(values: Sequence[Any], points: Points) -> NDArray[np.int64] | None:
     try:
         number = names.astype(float)[level[used]]
     except ValueError:  # texts
-        return level
+        return level, False
     if len(np.unique(number)) > 2 and any(
         abs(rank_correlation(number, one[used])) >= FOLLOWS for one in known
     ):
         return None
-    return level
+    return level, True
 
 
 def _explained(
