@@ -29,6 +29,7 @@ from danlu.laws.solve import HUBER, Loss
 from danlu.laws.table import Points
 
 SIZES = ("c", "n", "d", "x")  # by the first that is there, the largest rungs are held out
+TELLING = 5  # points held out from which on a law may be as good as another
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,8 @@ def size_of(points: Points, law: Law | None = None) -> str | None:
 class Score:
     """``mean``: of the sizes of the errors on the held-out rungs; None where the law failed, and ``why``.
     ``held``: the points of these, the largest by ``by``. ``worse``: whether it is clearly worse than the
-    first law of the same target, by a paired t-interval of the sizes of the errors; None of the first."""
+    first law of the same target, by a paired t-interval of the sizes of the errors; None of the first, and
+    where too few points are held out to tell, which ``why`` says."""
 
     law: Law
     parameters: int
@@ -243,21 +245,25 @@ def compare(points: Points, *, rungs: int = 2) -> list[Score]:
     scores.sort(key=lambda s: (s.law.target != "loss", s.mean is None, s.mean or 0.0))
     first = {s.law.target: s.law.name for s in reversed(scores) if s.mean is not None}
     return [
-        replace(s, worse=_worse(sizes[s.law.name], sizes[first[s.law.target]]))
+        replace(s, **_against(sizes[s.law.name], sizes[first[s.law.target]]))
         if s.mean is not None and s.law.name != first[s.law.target]
         else s
         for s in scores
     ]
 
 
-def _worse(these: Array, those: Array) -> bool:
-    """Whether errors at the same points are larger on average, beyond chance."""
+def _against(these: Array, those: Array) -> dict[str, Any]:
+    """Whether errors at the same points are larger on average, beyond chance, or why that cannot be told."""
     from scipy.special import stdtrit
 
     more = these - those
-    if more.size < 2:
-        return False
-    return bool(more.mean() > stdtrit(more.size - 1, 0.975) * more.std(ddof=1) / math.sqrt(more.size))
+    if more.size > 1 and more.mean() > stdtrit(more.size - 1, 0.975) * more.std(ddof=1) / math.sqrt(
+        more.size
+    ):
+        return {"worse": True}
+    if more.size < TELLING:
+        return {"why": f"{more.size} points held out are too few to tell (--hold-out)"}
+    return {"worse": False}
 
 
 def _left_out(without: LeftOut | None) -> dict[str, Any] | None:

@@ -136,9 +136,9 @@ class Chain:
             values, runs = link.apply(link.draws, spread), link.apply(link.draws, new, missed)
             if link.target == "accuracy":
                 value, values, runs = (np.clip(one, 0, 1) for one in (value, values, runs))
-            tail = (1 - level) / 2
-            low, high = np.quantile(runs, [tail, 1 - tail], axis=0)
-            found[link.target] = Predicted(interval(value[0], values, level), low, high)
+            law, run = interval(value[0], values, level), interval(value[0], runs, level)
+            # What the law leaves open, a run of it does.
+            found[link.target] = Predicted(law, np.minimum(run.low, law.low), np.maximum(run.high, law.high))
             best, spread, new = ({link.target: one} for one in (value, values, runs))
         return found
 
@@ -264,7 +264,7 @@ def _fits(
         raise LawError(f"a chain needs a column accuracy; there are {', '.join(points)}")
     if ((wrong := points["accuracy"]) < 0).any() or (wrong > 1).any():
         bad = wrong[(wrong < 0) | (wrong > 1)][0]
-        raise LawError(f"accuracy holds {bad:g}; it is a share from 0 to 1 (of per cent, a hundredth)")
+        raise LawError(f"accuracy holds {bad:g}; it is a share from 0 to 1 (--unit accuracy=% of per cent)")
     losses = [name for name in through or LOSSES if name in points]
     if not losses or (through and len(losses) < len(through)):
         wanted = " or ".join(through or LOSSES)

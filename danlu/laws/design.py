@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from danlu.laws.base import Array, Law
-from danlu.laws.beyond import beyond
+from danlu.laws.beyond import along, beyond
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import Interval
 from danlu.laws.errors import LawError, Warned
@@ -27,7 +27,7 @@ Rank = Literal["run", "flop"]
 RANKS: tuple[Rank, ...] = ("run", "flop")
 SIZES = 40  # of candidates, for each compute
 CHEAPER = (1.0, 0.3, 0.1, 0.03)  # shares of the budget that a candidate may cost
-WIDER = 2.0  # candidates' tokens per parameter are at most so many times beyond those measured,
+SPREAD, WIDER = 4.0, 2.0  # where D/N hardly varies, candidates go so many times beyond what was measured,
 AROUND = 10.0  # and where those are not known, so many times around the law's best
 FAR = 30.0  # times the largest compute measured, from which on the law itself is the doubt
 TWO_SIDED = 1.96
@@ -117,7 +117,7 @@ def design(
     x = x * np.where(law.logs, theta, 1.0)[:, None]
     flops = FLOPS_PER_PARAMETER_AND_TOKEN * n * d
     now, left, advised = covariance, float(g @ covariance @ g), []
-    first = left
+    first, wide = left, _wide(target, ranges or {}, calibration)
     if not left > 0:
         raise LawError(f"{target} is certain already: no free parameter moves it")
     for _ in range(runs):
@@ -127,7 +127,7 @@ def design(
         best = int(np.argmax(fall if rank == "run" else fall / flops))
         now = now - np.outer(toward[:, best], toward[:, best]) / spread[best]
         left = float(g @ now @ g)
-        half = TWO_SIDED * float(np.sqrt(left))
+        half = wide * TWO_SIDED * float(np.sqrt(left))
         advised.append(Run(float(n[best]), float(d[best]), float(flops[best]), float(fall[best]), half))
     largest = (ranges or {}).get("c", (0.0, 0.0))[1]
     if largest and (at := _compute(target)) and at > FAR * largest:
@@ -137,26 +137,38 @@ def design(
         ))  # fmt: skip
     if "d/n" in (ranges or {}):
         low, high = (ranges or {})["d/n"]
-        outside = [run.d / run.n for run in advised if not low <= run.d / run.n <= high]
-        if outside:
-            said = " to ".join(dict.fromkeys(f"{one:.3g}" for one in (min(outside), max(outside))))
+        slack = 1 + 1e-9  # of rounding
+        odd = [run.d / run.n for run in advised if not low / slack <= run.d / run.n <= high * slack]
+        if odd:
+            said = " to ".join(dict.fromkeys(f"{one:.3g}" for one in (min(odd), max(odd))))
             warnings.append(Warned("beyond-ratio", (
-                f"of these runs {len(outside)} {'has' if len(outside) == 1 else 'have'} {said} tokens for "
+                f"of these runs {len(odd)} {'has' if len(odd) == 1 else 'have'} {said} tokens for "
                 f"each parameter, and {low:.3g} to {high:.3g} were measured: that the law holds there is a "
                 "guess"
             )))  # fmt: skip
     value = float(aim.of(theta))
-    return Design(target, value, TWO_SIDED * float(np.sqrt(first)), aim.log, advised, warnings)
+    return Design(target, value, wide * TWO_SIDED * float(np.sqrt(first)), aim.log, advised, warnings)
+
+
+def _wide(target: str, ranges: Mapping[str, tuple[float, float]], calibration: Calibration | None) -> float:
+    """By what ``danlu.laws.predict`` widens the interval of a loss as far beyond the points."""
+    at = _compute(target)
+    if calibration is None or calibration.by != "c" or not at or not target.startswith("loss"):
+        return 1.0
+    band = calibration.at(float(along(Points(c=[at]), ranges, "c")[0]))
+    return 1.0 if band is None else band.widen
 
 
 def candidates(
     budget: float, ranges: Mapping[str, tuple[float, float]], best: float = 20.0
 ) -> tuple[Array, Array]:
-    """n and d of runs that cost the budget or a part of it, (candidates,) each, with about as many tokens per
-    parameter as the points have, or a little beyond. ``best``: the ratio around which to look where the
-    ranges do not tell ``d/n``."""
+    """n and d of runs that cost the budget or a part of it, (candidates,) each, with as many tokens per
+    parameter as the points have, or a little beyond where these hardly differ. ``best``: the ratio around
+    which to look where the ranges do not tell ``d/n``."""
     if "d/n" in ranges:
-        low, high = ranges["d/n"][0] / WIDER, ranges["d/n"][1] * WIDER
+        low, high = ranges["d/n"]
+        wider = WIDER if high / low < SPREAD else 1.0
+        low, high = low / wider, high * wider
     else:
         low, high = best / AROUND, best * AROUND
     flops = np.repeat(budget * np.array(CHEAPER), SIZES)

@@ -110,10 +110,10 @@ class Saved:
         return np.where(self.free, self.law.natural(np.clip(made, *self.law.bounds)), self.theta)
 
 
-def load(path: Path) -> Saved:
+def load(path: Path | str) -> Saved:
     """A fit file, of this version or of one before, or that of a ladder's folder. Raises LawError or
     FileError, one sentence."""
-    path = inside(path)
+    path = inside(Path(path))
     return parse(_one(path), path)
 
 
@@ -185,6 +185,8 @@ def _one(path: Path) -> Any:
     whole = path.with_name(name) if name and not path.exists() else path
     said = read_json(whole)
     if not isinstance(said, Mapping) or not isinstance(groups := said.get("groups"), Mapping):
+        if whole != path:
+            raise LawError(f"{whole} holds one fit and no groups; leave out #{label}")
         return said
     if label not in groups:
         raise LawError(

@@ -110,6 +110,15 @@ def test_warnings_come_before_what_they_put_in_doubt(
     assert 0 < text.index("Warning: column outlier marks") < text.index("<table")
 
 
+def test_an_influence_far_beyond_the_points_is_refused(
+    capsys: pytest.CaptureFixture[str], curves: Path
+) -> None:
+    code, out, err = danlu(capsys, "influence", curves, "--budget", "1e40", "--most", 1)
+    assert (code, out) == (2, "") and "no answer without --far" in err
+    code, out, err = danlu(capsys, "influence", curves, "--budget", "1e40", "--most", 1, "--far")
+    assert code == 0 and "times beyond what was measured" in out
+
+
 def test_an_envelope_asks_for_the_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text("n,d,loss\n" + "\n".join(f"{n}e6,2e8,{4 - n / 10}" for n in range(1, 9)))
@@ -183,6 +192,8 @@ def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path, tmp_path: Path) 
         (["--guess", "chance"], "--guess chance: a share such as 0.25, or free"),
         (["--column", "accuracy=absent"], "there is no column absent"),
         (["--at", "s=3"], "the chain begins at loss, not at s"),
+        (["--through", "other"], "--through = 'other'; allowed: loss, task_loss, both"),
+        (["--through", "both"], "no column for task_loss"),
         (["--at", "loss=0.1"], "loss is 22 times beyond what was measured (2.2 to 4); these data carry √"),
     ],
 )

@@ -378,6 +378,9 @@ def test_what_columns_and_values_say() -> None:
     assert "shares" not in {one.code for one in audit(fit(mixture, whole)).said}
     swept = Points({name: np.repeat(column, 4) for name, column in points.items()})
     assert "sweep" in codes(swept)
+    cut = Points(swept, g=np.tile([1.0, 2.0, 4.0, 8.0], points.size))  # which a law of granularity knows
+    found = audit(fit(law("moe-granularity"), cut)).said
+    assert "sweep" not in {one.code for one in found}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from danlu.laws import SQUARES, LawError, Points, design, fit, law
+from danlu.laws.calibration import Band, Calibration
 from danlu.laws.design import candidates, read_target
 from danlu.laws.doubt import residual_rows
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
@@ -128,21 +129,41 @@ def test_targets_that_are_none(target):
         read_target(CHINCHILLA, target)
 
 
-def test_runs_beyond_the_measured_ratios_are_told():
+def test_runs_have_the_measured_ratios_or_say_so():
+    """Within the ratios that the points have; where these hardly differ beyond them, which is told."""
     points = runs()
     fitted = fit(CHINCHILLA, points, loss=SQUARES)
     covariance = SCATTER**2 * np.linalg.inv(information(points))
-    ratio = points["d"] / points["n"]
-    low, high = float(ratio.min()), float(ratio.max())
-    for ends in ({"d/n": (low, high)}, {}):
-        ranges = {"c": (1e17, 1e19), **ends}
+    middle = float(np.median(points["d"] / points["n"]))
+    for low, high in ((middle / 5, middle * 5), (middle / 1.5, middle * 1.5)):
+        ranges = {"c": (1e17, 1e19), "d/n": (low, high)}
         found = design(
             CHINCHILLA, fitted.vector, covariance, SCATTER, ranges, budget=1e19, target="b", runs=2
         )
-        outside = [run.d / run.n for run in found.runs if not low <= run.d / run.n <= high]
+        ratios = [run.d / run.n for run in found.runs]
         said = [str(one) for one in found.warnings if one.code == "beyond-ratio"]
-        assert outside and len(said) == len(ends)
-        assert all(f"of these runs {len(outside)} " in one and f"{min(outside):.3g}" in one for one in said)
+        if high / low > 4:
+            assert not said and all(low * 0.999 < one < high * 1.001 for one in ratios)
+        else:
+            odd = [one for one in ratios if not low < one < high]
+            assert odd and f"of these runs {len(odd)} " in said[0] and f"{min(odd):.3g}" in said[0]
+
+
+def test_the_interval_of_a_design_is_that_of_the_prediction():
+    """Calibration widens both, and the shares by which runs narrow it stay."""
+    points = runs()
+    fitted = fit(CHINCHILLA, points, loss=SQUARES)
+    covariance = SCATTER**2 * np.linalg.inv(information(points))
+    ranges = {"c": (1e17, 1e19), "d/n": (5.0, 80.0)}
+    bands = (Band(1.0, 3.0, 50, 45, 0.01, 0.0, 1.0), Band(3.0, 10.0, 50, 40, 0.01, 0.0, 1.5))
+    known = Calibration("c", 5, 10.0, bands)
+    options = {"budget": 1e19, "target": "loss@8e19", "runs": 2}
+    plain = design(CHINCHILLA, fitted.vector, covariance, SCATTER, ranges, **options)
+    wide = design(CHINCHILLA, fitted.vector, covariance, SCATTER, ranges, calibration=known, **options)
+    assert wide.half == pytest.approx(1.5 * plain.half)
+    for one, other in zip(wide.runs, plain.runs, strict=True):
+        assert (one.n, one.d, one.fall) == (other.n, other.d, other.fall)
+        assert one.half == pytest.approx(1.5 * other.half)
 
 
 def test_designs_say_what_they_cannot():

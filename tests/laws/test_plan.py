@@ -399,6 +399,19 @@ def test_step_laws_intervals_are_those_of_its_bootstrap(scaling: Callable[[str],
     assert found["updates_step_law"].low == pytest.approx(1.4e11 / found["batch_step_law"].high)
 
 
+def test_settings_far_from_their_runs_are_told() -> None:
+    """Step Law's runs have 4 to 100 billion tokens and 210 million to 1.1 billion parameters."""
+    for parameters, tokens, told in ((5e8, 1e10, ""), (2e6, 7e7, "smallest"), (7e10, 1.4e12, "largest")):
+        notes = [str(one) for one in plan(parameters=parameters, tokens=tokens, far=True).notes]
+        said = [one for one in notes if one.startswith("batch and rate of Li et al. 2025 (Step Law)")]
+        assert [told in one for one in said] == [True] * bool(told)
+
+
+def test_numbers_of_a_plan_are_numbers() -> None:
+    with pytest.raises(LawError, match=r"flops must be a number above zero and below 1e\+60, not '1e22'"):
+        plan(flops="1e22")
+
+
 def test_published_divisions_are_those_of_the_papers() -> None:
     """Rows of Hoffmann et al.'s tables, Llama 3's prediction, and each paper's own exponent."""
     tokens = {"chinchilla_1": (5.76e23, 67e9, 1.5e12), "chinchilla_2": (6.88e23, 67e9, 1.7e12),

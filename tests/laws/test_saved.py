@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from danlu.files.json import write_json
-from danlu.laws import LAWS, LawError, Points, Warned, fit, law, load, predict, resample, scatter
+from danlu.laws import LAWS, LawError, Points, Warned, fit, law, load, predict, read, resample, scatter
 from danlu.laws.answer import Answer, answer
 from danlu.laws.base import ascii_name
 
@@ -118,6 +118,16 @@ def test_what_is_fixed_stays(found: Answer, tmp_path: Path) -> None:
     sample = read.sample(10)
     assert list(read.free) == [True] * 4 + [False] and sample is not None
     assert (sample[:, 4] == read.theta[4]).all() and len(np.unique(sample[:, 3])) == 10
+
+
+def test_a_file_of_one_fit_has_no_groups(found: Answer, tmp_path: Path) -> None:
+    path = tmp_path / "fit.json"
+    write_json(path, found.json())
+    assert load(str(path)).points == found.fit.points.size
+    with pytest.raises(LawError, match="holds one fit and no groups; leave out #new"):
+        load(f"{path}#new")
+    with pytest.raises(LawError, match="is a fit, and points are needed"):
+        read(path)
 
 
 def test_names_of_every_law_are_ascii_and_apart() -> None:

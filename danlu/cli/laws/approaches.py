@@ -45,9 +45,7 @@ def isoflop(
     ] = False,
     noise: Annotated[
         float | None,
-        typer.Option(
-            "--noise", min=0, help="Scatter of the loss between runs. Default: from repeated points."
-        ),
+        typer.Option("--noise", min=0, help="Scatter of the loss of runs, in nats. Default: by repeats."),
     ] = None,
     lowest: Annotated[
         bool, typer.Option("--lowest", help="Of runs of one point take the lowest loss, not the mean.")

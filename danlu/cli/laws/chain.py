@@ -24,7 +24,7 @@ def chain(
     at: At = None,
     through: Annotated[
         str | None,
-        typer.Option("--through", help="The losses between: loss, task_loss or both. Default: all."),
+        typer.Option("--through", help="The losses between: loss, task_loss, or both. Default: all."),
     ] = None,
     form: Annotated[
         Literal["sigmoid", "exponential"], typer.Option("--form", help="The law of accuracy.")
@@ -58,17 +58,21 @@ def chain(
 
     asked_at = read_places(at or [])
     check(report, force)
-    losses = through.split(",") if through else None
+    losses = _losses(through)
     asked = reading(n, d, c, column, where, unit)
-    got = read(file, wanted=tuple(dict.fromkeys([*asked["chosen"], *(losses or ()), "accuracy"])), **asked)
+    wanted = dict.fromkeys([*asked["chosen"], *(losses or ()), "accuracy"])
+    try:  # a loss on some data, too, where there is no better one
+        got = read(file, wanted=(*wanted, *({"loss"} - {*wanted})), **asked)
+    except LawError:
+        got = read(file, wanted=tuple(wanted), **asked)
     options: dict[str, Any] = {
         "through": losses, "form": form, "guess": _share(guess), "ideal": ideal,
     }  # fmt: skip
     with Working() as working:
         working("fitting every link")
-        groups = None if cluster is None else got.labels(cluster)
+        groups, doubts = _together(got, cluster)
         found = fitted(got.points, **options, resamples=resamples, by=groups)
-        warnings = [*got.warnings, *found.warnings]
+        warnings = [*got.warnings, *found.warnings, *doubts, *_audited(found.links[0], got.others)]
         held = None
         if hold_out:
             try:
@@ -120,6 +124,41 @@ def chain(
         return html(found, held, predicted, str(file), warnings, measured)
 
     end("laws chain", json, tell, draw, path=report, force=force, as_json=as_json)
+
+
+def _losses(through: str | None) -> list[str] | None:
+    """The losses to go through, by ``--through``; all that are there where nothing was said."""
+    from danlu.laws import LawError
+    from danlu.laws.chain import LOSSES
+
+    if through is None:
+        return None
+    named = [*LOSSES] if through == "both" else through.split(",")
+    if wrong := [name for name in named if name not in LOSSES]:
+        raise LawError(f"--through = {wrong[0]!r}; allowed: {', '.join(LOSSES)}, both")
+    return named
+
+
+def _together(got: Any, cluster: str | None) -> tuple[Any, list[Any]]:
+    """Labels of rows that belong together, by ``--cluster``, else as they are found; and what is wrong with
+    them."""
+    from danlu.laws import law
+    from danlu.laws.audit.dependence import NONE, found
+
+    if cluster is not None:
+        return (None if cluster == NONE else got.labels(cluster)), []
+    one = found(got.points, got.others, len(law("chinchilla").parameters))
+    return (None if one.labels is None else one.labels.astype(float)), [one.warned] if one.warned else []
+
+
+def _audited(link: Any, table: Any) -> list[Any]:
+    """What the audit says of the first link, where that is a loss of size and data."""
+    from danlu.laws import Warned, audit
+
+    if link.sources != ("n", "d"):
+        return []
+    said = [one for one in audit(link.fit, table).said if one.code != "clusters-ignored"]
+    return [Warned(one.code, f"{link.said}: {one}") for one in said]
 
 
 def _places(found: Any, asked: list[dict[str, list[float]]]) -> list[dict[str, float]]:

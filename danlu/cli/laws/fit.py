@@ -25,6 +25,7 @@ from danlu.cli.laws.columns import (
 )
 from danlu.cli.laws.groups import of_groups
 from danlu.cli.output import Force, print_table, say, speak, spoken
+from danlu.cli.working import Working
 
 COUNTED = (
     "data rows count from 1 below the headings, without those that are left out: data row 1 is line 2 of a "
@@ -110,7 +111,9 @@ def fit(
         return
     if shared is not None:
         raise danlu.laws.LawError(f"--shared {shared}: it needs --group COLUMN, whose groups share it")
-    found = answer(wanted, got.points, **options)
+    with Working() as working:
+        working("fitting and resampling")
+        found = answer(wanted, got.points, **options)
     found.warnings.extend(got.warnings)
     found.warnings.sort(key=weight)
 

@@ -11,6 +11,7 @@ from danlu.cli.laws.columns import (
     C,
     Column,
     D,
+    Far,
     File,
     Minimised,
     N,
@@ -43,6 +44,7 @@ def influence(
             "--budget", metavar="FLOP,…", help="Budgets to decide: 1e21,1e23. Default: by the points."
         ),
     ] = None,
+    far: Far = False,
     most: Annotated[
         int, typer.Option("--most", min=1, max=100_000, help="Number of rows and of clusters to list.")
     ] = 10,
@@ -56,6 +58,7 @@ def influence(
     from danlu.laws import influence as measured
     from danlu.laws.audit import dependence
     from danlu.laws.audit.groups import group
+    from danlu.laws.beyond import beyond
     from danlu.laws.influence import EXACT
 
     least = minimised(loss)
@@ -63,6 +66,10 @@ def influence(
     needed = (*wanted.columns, wanted.target)
     got = danlu.laws.read(file, wanted=needed, **reading(n, d, c, column, where, unit))
     labels = None if cluster is None else got.labels(cluster)
+    reach = []
+    if asked and "c" in (whole := got.points.with_compute()):
+        ends = {"c": (float(whole["c"].min()), float(whole["c"].max()))}
+        reach = beyond(danlu.laws.Points(c=asked), ends, None, far)[1]
     with Working() as working:
         working("fitting without each row")
         fitted = danlu.laws.fit(wanted, got.points, loss=least)
@@ -80,7 +87,7 @@ def influence(
             most=max(most, EXACT),
             flops=asked or None,
         )
-    warnings = [*got.warnings, *fitted.warnings]
+    warnings = [*got.warnings, *fitted.warnings, *reach]
     parts = {"rows": found.rows[:most], "clusters": found.clusters[:most], "groups": found.groups}
     if as_json:
         print_json("laws influence", {

@@ -121,11 +121,13 @@ def _without(loss: Array, off: NDArray[np.bool_]) -> str:
 
 
 def swept(fit: Fit, table: Mapping[str, Sequence[Any]]) -> list[Warned]:
-    """Runs of several rates and batches at one place; what a column of seeds tells apart are repeats."""
+    """Runs of several rates and batches at one place, of all that the law knows; what a column of seeds tells
+    apart are repeats."""
     points = fit.points
     if fit.law.space != "log" or not {"n", "d"} <= points.keys():
         return []
-    place = np.unique(np.stack([points["n"], points["d"]]), axis=1, return_inverse=True)[1].ravel()
+    columns = dict.fromkeys(("n", "d", *fit.law.columns))
+    place = np.unique(np.stack([points[name] for name in columns]), axis=1, return_inverse=True)[1].ravel()
     count = np.bincount(place)
     seeds = next((values for name, values in table.items() if SEEDS.search(name)), None)
     if seeds is not None and len({*zip(place.tolist(), map(str, seeds), strict=True)}) == points.size:

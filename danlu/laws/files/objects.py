@@ -40,6 +40,11 @@ def from_json(path: Path, text: str) -> dict[str, list[Any]]:
         raise LawError(
             f"{path} cannot be read as JSON: {error}; mend it there, or save the table as CSV"
         ) from None
+    if isinstance(value, dict) and "law" in value and ("parameters" in value or "groups" in value):
+        raise LawError(
+            f"{path} is a fit, and points are needed: give the file that it was fitted to; of fits there are "
+            "danlu laws predict, design, and plan --by"
+        )
     found = _shaped(value, path)
     if found is None:
         raise LawError(

@@ -68,7 +68,7 @@ def plan(by: str | Path | Basis = DEFAULT, *, far: bool = False, **given: Any) -
     asking = question(asked, theta)
     run = asking.answer(theta)
     reached, warned = reach(run, found, far)
-    spread, told = _spread(asking, found), None if repeating else found.told(run.n, run.d)
+    spread, told = _spread(asking, found), found.told(run.n, run.d, asked.unique_tokens)
     lines, notes = _run(asked, run, spread, found.source), list[Warned]()
     if told is not None:
         lines = _as_told(lines, told, found, given="loss" in asking.known)
@@ -181,7 +181,8 @@ def _served(asked: Asked, run: Run, spread: Spread | None, found: Basis) -> list
 
 def _repeated(asked: Asked, run: Run, spread: Spread | None, found: Basis) -> tuple[list[Line], list[Warned]]:
     """How often the data are read, what that costs, and what would be done if they had no end."""
-    unique, group, source = asked.unique_tokens, "repeated data", repeated.SOURCE
+    unique, group = asked.unique_tokens, "repeated data"
+    source = repeated.SOURCE if found.borrowed else found.source
     assert unique is not None
     theta = found.repeating(found.theta)
     epochs = float(run.d) / unique
@@ -204,12 +205,14 @@ def _repeated(asked: Asked, run: Run, spread: Spread | None, found: Basis) -> tu
     if epochs <= repeated.FEW:
         return lines, []
     code = "epochs-some"
-    text = f"up to {repeated.FEW:g} repeated tokens are nearly as good as fresh, then worth less and less"
+    text = (
+        f"tokens read up to {repeated.FEW:g} times are nearly as good as fresh ones, then worth less and less"
+    )
     if epochs > repeated.MANY:
         code = "epochs-many"
         text = f"past {repeated.MANY:g} a repeated token is worth little; new ones serve better than compute"
     said = [Warned(code, f"{epochs:.3g} epochs: {text}")]
-    if spread is not None:
+    if spread is not None and found.borrowed:
         said.append(Warned("repetition-doubt", (
             "intervals leave out the doubt about repetition: the published runs do not tell whether a token "
             "is used up after 15 epochs or after 50"

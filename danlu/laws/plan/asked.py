@@ -52,6 +52,8 @@ class Asked:
             value = getattr(self, field.name)
             if value is None or (field.name == "serve" and value == 0):
                 continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise LawError(f"{field.name} must be a number above zero and below {MOST:g}, not {value!r}")
             if not 0 < value < MOST:
                 name = field.name.replace("_", "-")
                 raise LawError(f"{name} must be a number above zero and below {MOST:g}, not {value:g}")

@@ -63,12 +63,19 @@ class Basis:
             return self.exponent_error
         return float(np.std(allocation(self.draws[:, :5]).a, ddof=1))
 
-    def told(self, n: float | Array, d: float | Array) -> Prediction | None:
-        """What ``danlu laws predict`` says of runs of so many parameters and fresh tokens, with what
-        calibration widens; None where the law comes from no fit of ``chinchilla``."""
-        if self.fitted is None or self.law is not CHINCHILLA:
+    @property
+    def borrowed(self) -> bool:
+        """Whether what repetition is worth comes from elsewhere, as the law's own fit does not know it."""
+        return self.law is CHINCHILLA
+
+    def told(self, n: float | Array, d: float | Array, unique: float | None = None) -> Prediction | None:
+        """What ``danlu laws predict`` says of runs of so many parameters and tokens, of which ``unique`` are
+        different (all of them where not said), with what calibration widens; None where the law comes from no
+        fit that knows as much."""
+        if self.fitted is None or self.borrowed != (unique is None):
             return None
-        return predict(self.fitted, {"n": n, "d": d}, far=True)
+        place = {"n": n, "d": d} if unique is None else {"n": n, "d": d, "u": np.minimum(unique, d)}
+        return predict(self.fitted, place, far=True)
 
     def repeating(self, theta: Array) -> Array:
         """``theta`` (…, 5 or 7) with the worth of repetition, (…, 7): Muennighoff's, where it has none."""

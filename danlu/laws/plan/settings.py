@@ -45,8 +45,12 @@ def settings(run: Run, many: Run | None) -> tuple[list[Line], list[Warned]]:
             Line(f"lr_{stem}", "peak learning rate", *rate, "", source, GROUP),
         ]
         beyond = max(float(at[column][0]) / high for column, (_, high) in RANGES[key].items())
-        if beyond > 1:
-            text = f"batch and rate of {source} are for {beyond:.3g} times the largest run they come from"
+        short = min(float(at[column][0]) / low for column, (low, _) in RANGES[key].items())
+        if beyond > 1 or short < 1:
+            where = (beyond, "largest") if beyond > 1 else (short, "smallest")
+            text = (
+                f"batch and rate of {source} are for {where[0]:.3g} times the {where[1]} run they come from"
+            )
             notes.append(Warned(f"settings-{key}", text))
     return lines, notes
 
