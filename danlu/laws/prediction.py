@@ -105,8 +105,9 @@ def predict(
     if calibration is not None:
         for i, farther in enumerate(along(there, ranges, calibration.by)):
             if (band := calibration.at(float(farther))) is not None:
-                said[i] = band.said(word(calibration.by, fit.columns))
                 widened[i] = band.widen
+                if farther <= calibration.farthest:  # what was measured nearer by says nothing of it
+                    said[i] = band.said(word(calibration.by, fit.columns))
     found = stretched(value, widened, found)
     return Prediction(
         law=law,

@@ -105,6 +105,9 @@ def test_extrapolation_warns_and_far_is_refused(found: Answer) -> None:
         predict(fitted, {"c": top * limit * 1.1})
     far = predict(fitted, {"c": top * limit * 1.1}, far=True)
     assert [one.code for one in far.warnings] == ["far-beyond"]
+    measured = top * fitted.calibration.farthest
+    assert predict(fitted, {"c": measured * 0.9}, far=True).said[0]
+    assert not predict(fitted, {"c": measured * 1.1}, far=True).said[0]
     # Of many places each kind is told once.
     many = predict(fitted, {"c": top * np.array([0.5, 2.0, 5.0, 3.0, limit * 1.1, limit * 1.2])}, far=True)
     assert [one.code for one in many.warnings] == ["beyond", "far-beyond"]

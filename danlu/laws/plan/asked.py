@@ -96,8 +96,9 @@ class Asked:
         (first, value), *others = found.items()
         for said, other in others:
             if abs(np.log(other / value)) > SAME:
+                own = "" if self.flops is not None else f" is {value:.3g} FLOP"
                 raise LawError(
-                    f"{first} is {value:.3g} FLOP, but {said} is {other:.3g}, at {self.flops_per_second:g} "
+                    f"{first}{own}, but {said} is {other:.3g}, at {self.flops_per_second:g} "
                     f"FLOP/s and a utilisation of {self.utilisation:g}; leave one of them out"
                 )
         return value
