@@ -192,7 +192,7 @@ def by_group(
 
     ``labels``: (points,), the group of each. ``column``: what they are called. ``shared``: parameters that
     all groups have in common; with none (or None) each group is fitted alone. ``baseline``: a label; the
-    first point's where not said. ``fixed``, ``cluster`` (points,), ``table`` and ``options`` are those
+    first that is fitted where not said. ``fixed``, ``cluster`` (points,), ``table`` and ``options`` are those
     of ``answer``.
     A group that cannot be fitted alone is left out, with a warning. Raises LawError for a parameter or a
     label that there is not, where the baseline or every other group cannot be fitted, or one has too few
@@ -203,8 +203,7 @@ def by_group(
         raise LawError(f"there must be one label for each of {points.size} points, not {len(labels)}")
     if len(names) > MOST:
         raise LawError(f"{column} has {len(names)} different values; at most {MOST} groups are fitted")
-    baseline = names[0] if baseline is None else baseline
-    if baseline not in names:
+    if baseline is not None and baseline not in names:
         raise LawError(f"no point has {column} = {baseline}; there are {', '.join(names)}")
     number = np.array([names.index(label) + 1 for label in labels])
     wanted = [law.names[law.place(name)] for name in shared or ()]
@@ -220,11 +219,11 @@ def by_group(
                     law, points.take(at), fixed=fixed, cluster=some, table=rows, **options
                 )
             except LawError as error:
-                if label == baseline or len(names) == 2:
+                if label == baseline or len(names) <= 2:
                     mend = f"; --where '{column}!={label}' leaves it out"
                     raise LawError(f"group {label}: {error}{mend}") from None
                 warnings.append(Warned("group-left-out", f"group {label} is left out: {error}"))
-        if len(names) > 1 and len(answers) == 1:
+        if len(names) > 1 and len(answers) <= 1:
             raise LawError(str(warnings[0]))
     else:
         made, places = grouped(law, names, wanted, fixed)
@@ -260,6 +259,7 @@ def by_group(
                     f"{label} contradicts the {name} that all share (p = {p:.1g}): gains rest on what is "
                     "shared; share fewer parameters (--shared), or none"
                 )))  # fmt: skip
+    baseline = next(iter(answers)) if baseline is None else baseline
     found = {
         label: gains(one, answers[baseline], together=together is not None)
         for label, one in answers.items()

@@ -144,6 +144,9 @@ def test_a_group_that_cannot_be_fitted_is_left_out():
     assert set(found.answers) == {"old", "new"} and set(found.gains) == {"new"}
     assert [one.code for one in found.warnings] == ["group-left-out"]
     assert "group odd is left out: chinchilla has 5 parameters" in str(found.warnings[0])
+    first = points.take(np.r_[2 * len(N) : points.size, 0 : 2 * len(N)])
+    found = by_group(CHINCHILLA, first, [*["odd"] * 3, *LABELS], resamples=0, rungs=0)
+    assert found.baseline == "old" and set(found.gains) == {"new"}
     with pytest.raises(LawError, match=r"group odd: .*; --where 'mix!=odd' leaves it out"):
         by_group(CHINCHILLA, points, [*LABELS, *["odd"] * 3], baseline="odd", column="mix")
 

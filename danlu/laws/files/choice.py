@@ -18,8 +18,10 @@ from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN
 from danlu.spec.errors import either, nearest
 
 _SIZE = re.compile(r"(?<![A-Za-z0-9.])\d+(?:\.\d+)?[kKmMbB](?![A-Za-z0-9])")
-# 1p4b; and 1-4B where nothing stands before it: in llama-2-7b the 2 is a version
-_POINT = re.compile(r"(?:(?<![A-Za-z0-9.])(\d+)p(\d+)|^\W*(\d)[-_](\d{1,2}))(?=[kKmMbB](?![A-Za-z0-9]))")
+# 1p4b; and 1-4B, or "Group: 1-4B", where no name stands before it: in llama-2-7b the 2 is a version
+_POINT = re.compile(
+    r"(?:(?<![A-Za-z0-9.])(\d+)p(\d+)|(?:^|:)\W*(\d)[-_](\d{1,2}))(?=[kKmMbB](?![A-Za-z0-9]))"
+)
 LISTED = 12  # columns, or sizes, in a sentence
 _LOOK = 1000  # cells that say what a column holds
 RANK = attrgetter("rank")
@@ -102,7 +104,7 @@ def _sizes(table: Table) -> Iterator[tuple[str, list[str]]]:
 
 def _pointed(cell: str) -> str:
     """The same with a point in a size that is written without, as names of files and runs often are."""
-    return _POINT.sub(lambda at: f"{at[1] or at[3]}.{at[2] or at[4]}", cell)
+    return _POINT.sub(lambda at: f" {at[1] or at[3]}.{at[2] or at[4]}", cell)
 
 
 def _best(ours: str, free: Sequence[str], table: Table, wanted: Sequence[str]) -> list[Guess]:

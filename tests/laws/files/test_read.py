@@ -383,7 +383,7 @@ def test_sizes_that_names_tell(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("1-4B", 1.4e9), ("2_8b", 2.8e9), ("pythia-1p4b", 1.4e9), ("llama-2-7B", 7e9), ("12B", 1.2e10)],
+    [("1-4B", 1.4e9), ("2_8b", 2.8e9), ("pythia-1p4b", 1.4e9), ("llama-2-7B", 7e9), ("Group: 1-4B_x", 1.4e9)],
 )
 def test_a_point_that_a_name_writes_otherwise(tmp_path: Path, name: str, size: float) -> None:
     found = read(csv(tmp_path, f"model,tokens,loss\n70M,1e9,4\n{name},1e9,3\n"))
