@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from danlu.cli.drawn import Report, check, end
-from danlu.cli.laws.columns import AsJson, C, Column, D, Far, File, N, Unit, Where, floats, reading
+from danlu.cli.laws.columns import AsJson, C, Column, D, Far, File, N, Unit, Where, belonging, floats, reading
 from danlu.cli.output import Force, print_table, say, speak, spoken
 from danlu.cli.working import Working
 
@@ -116,7 +116,7 @@ def _answer(
     force: bool,
     as_json: bool,
 ) -> None:
-    from danlu.laws import Points, read
+    from danlu.laws import Points, law, read
     from danlu.laws.approaches import sides
     from danlu.laws.beyond import beyond, limit
     from danlu.laws.calibration import beside
@@ -130,7 +130,7 @@ def _answer(
     flops = budgets or [float(f"{times * largest:.2g}") for times in (1, min(10.0, limit(ranges["c"])[0]))]
     reach = beyond(Points(c=flops), ranges, None, far)[1] if budgets else []
     runs, told = _runs(got, run, needed=main == "envelope")
-    labels = _together(got)
+    labels = belonging(got, None, len(law("chinchilla").parameters)).labels
     together = labels if runs is None else runs
     with Working() as working:
         working("comparing approaches")
@@ -185,14 +185,6 @@ def _tell(main: str, found: Any, flops: list[float], notes: list[str], warnings:
 def _upright(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Columns as rows: approaches are few, and what is said of each is wide."""
     return list(zip(*rows, strict=True))
-
-
-def _together(got: Any) -> Any:
-    """Which rows are of one run or size, or None."""
-    from danlu.laws import law
-    from danlu.laws.audit.dependence import found
-
-    return found(got.points, got.others, len(law("chinchilla").parameters)).labels
 
 
 def _mixed(got: Any, found: Any, labels: Any) -> list[Any]:

@@ -7,7 +7,20 @@ from typing import Annotated, Any, Literal
 import typer
 
 from danlu.cli.drawn import Report, check, end
-from danlu.cli.laws.columns import AsJson, C, Column, D, Far, File, HoldOut, N, Unit, Where, reading
+from danlu.cli.laws.columns import (
+    AsJson,
+    C,
+    Column,
+    D,
+    Far,
+    File,
+    HoldOut,
+    N,
+    Unit,
+    Where,
+    belonging,
+    reading,
+)
 from danlu.cli.laws.places import At, joined, read_places
 from danlu.cli.output import Force, print_table, say, speak, spoken
 from danlu.cli.working import Working
@@ -51,7 +64,7 @@ def chain(
 
     Example: danlu laws chain tasks.csv --column accuracy=hellaswag --guess 0.25 --ideal --at n=7e9,d=2e12
     """
-    from danlu.laws import LawError, Points, Warned, read
+    from danlu.laws import LawError, Points, Warned, law, read
     from danlu.laws import chain as fitted
     from danlu.laws.calibration import beside
     from danlu.laws.chain import hold_out as scored
@@ -70,9 +83,10 @@ def chain(
     }  # fmt: skip
     with Working() as working:
         working("fitting every link")
-        groups, doubts = _together(got, cluster)
+        together = belonging(got, cluster, len(law("chinchilla").parameters))
+        groups = None if together.labels is None else together.labels.astype(float)
         found = fitted(got.points, **options, resamples=resamples, by=groups)
-        warnings = [*got.warnings, *found.warnings, *doubts, *_audited(found.links[0], got.others)]
+        warnings = [*got.warnings, *found.warnings, *_audited(found.links[0], got.others, together)]
         held = None
         if hold_out:
             try:
@@ -139,26 +153,14 @@ def _losses(through: str | None) -> list[str] | None:
     return named
 
 
-def _together(got: Any, cluster: str | None) -> tuple[Any, list[Any]]:
-    """Labels of rows that belong together, by ``--cluster``, else as they are found; and what is wrong with
-    them."""
-    from danlu.laws import law
-    from danlu.laws.audit.dependence import NONE, found
-
-    if cluster is not None:
-        return (None if cluster == NONE else got.labels(cluster)), []
-    one = found(got.points, got.others, len(law("chinchilla").parameters))
-    return (None if one.labels is None else one.labels.astype(float)), [one.warned] if one.warned else []
-
-
-def _audited(link: Any, table: Any) -> list[Any]:
-    """What the audit says of the first link, where that is a loss of size and data."""
+def _audited(link: Any, table: Any, together: Any) -> list[Any]:
+    """What the audit says of the first link, where that is a loss of size and data; else what is wrong with
+    rows that belong together."""
     from danlu.laws import Warned, audit
 
     if link.sources != ("n", "d"):
-        return []
-    said = [one for one in audit(link.fit, table).said if one.code != "clusters-ignored"]
-    return [Warned(one.code, f"{link.said}: {one}") for one in said]
+        return [] if together.warned is None else [together.warned]
+    return [Warned(one.code, f"{link.said}: {one}") for one in audit(link.fit, table, together).said]
 
 
 def _places(found: Any, asked: list[dict[str, list[float]]]) -> list[dict[str, float]]:

@@ -88,6 +88,15 @@ def together(got: Any, cluster: str | None) -> dict[str, Any]:
     return {"table": got.others, "cluster": labels, "cluster_name": cluster}
 
 
+def belonging(got: Any, cluster: str | None, free: int) -> Any:
+    """Which rows belong together, for ``free`` parameters: by ``--cluster``, else as they are found."""
+    from danlu.laws.audit import dependence
+
+    if cluster is None:
+        return dependence.found(got.points, got.others, free)
+    return dependence.none() if cluster == dependence.NONE else dependence.asked(cluster, got.labels(cluster))
+
+
 def floats(option: str, said: str | None) -> list[float]:
     """Numbers above zero with commas between them, FLOP as ``amount`` reads them. Raises LawError for
     anything else."""

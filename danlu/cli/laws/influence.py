@@ -17,6 +17,7 @@ from danlu.cli.laws.columns import (
     N,
     Unit,
     Where,
+    belonging,
     floats,
     minimised,
     reading,
@@ -56,7 +57,6 @@ def influence(
     """
     import danlu.laws
     from danlu.laws import influence as measured
-    from danlu.laws.audit import dependence
     from danlu.laws.audit.groups import group
     from danlu.laws.beyond import beyond
     from danlu.laws.influence import EXACT
@@ -65,7 +65,7 @@ def influence(
     wanted, asked = danlu.laws.law(law), floats("--budget", budget)
     needed = (*wanted.columns, wanted.target)
     got = danlu.laws.read(file, wanted=needed, **reading(n, d, c, column, where, unit))
-    labels = None if cluster is None else got.labels(cluster)
+    together = belonging(got, cluster, len(wanted.parameters))
     reach = []
     if asked and "c" in (whole := got.points.with_compute()):
         ends = {"c": (float(whole["c"].min()), float(whole["c"].max()))}
@@ -73,11 +73,6 @@ def influence(
     with Working() as working:
         working("fitting without each row")
         fitted = danlu.laws.fit(wanted, got.points, loss=least)
-        together = (
-            dependence.found(got.points, got.others, len(wanted.parameters))
-            if labels is None or cluster is None
-            else dependence.asked(cluster, labels)
-        )
         off = group(fitted, together.labels)
         found = measured(
             fitted,
