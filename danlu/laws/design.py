@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from danlu.laws.audit.shape import SPREAD
 from danlu.laws.base import Array, Law
 from danlu.laws.beyond import along, beyond
 from danlu.laws.calibration import Calibration
@@ -27,7 +28,7 @@ Rank = Literal["run", "flop"]
 RANKS: tuple[Rank, ...] = ("run", "flop")
 SIZES = 40  # of candidates, for each compute
 CHEAPER = (1.0, 0.3, 0.1, 0.03)  # shares of the budget that a candidate may cost
-SPREAD, WIDER = 4.0, 2.0  # where D/N hardly varies, candidates go so many times beyond what was measured,
+WIDER = 2.0  # where D/N hardly varies, candidates go so many times beyond what was measured,
 AROUND = 10.0  # and where those are not known, so many times around the law's best
 FAR = 30.0  # times the largest compute measured, from which on the law itself is the doubt
 TWO_SIDED = 1.96
@@ -108,16 +109,17 @@ def design(
         )
     if not 0 < budget < np.inf:
         raise LawError(f"budget = {budget:g}; it is the FLOP of one run, above zero")
-    warnings = beyond(Points(c=[budget]), ranges or {}, calibration, far)[1]
+    ranges = ranges or {}
+    warnings = beyond(Points(c=[budget]), ranges, calibration, far)[1]
     aim = read_target(law, target)
     g = law.slopes(lambda t: (np.log(aim.of(t)) if aim.log else aim.of(t))[..., None], theta)[:, 0]
     size, data = optimum(theta, budget) if law.name == CHINCHILLA.name else (1.0, 20.0)
-    n, d = candidates(budget, ranges or {}, float(data / size))
+    n, d = candidates(budget, ranges, float(data / size))
     x = law.gradient(theta, {"n": n, "d": d}) / law.predict(theta, {"n": n, "d": d})
     x = x * np.where(law.logs, theta, 1.0)[:, None]
     flops = FLOPS_PER_PARAMETER_AND_TOKEN * n * d
     now, left, advised = covariance, float(g @ covariance @ g), []
-    first, wide = left, _wide(target, ranges or {}, calibration)
+    first, wide = left, _wide(target, ranges, calibration)
     if not left > 0:
         raise LawError(f"{target} is certain already: no free parameter moves it")
     for _ in range(runs):
@@ -129,14 +131,14 @@ def design(
         left = float(g @ now @ g)
         half = wide * TWO_SIDED * float(np.sqrt(left))
         advised.append(Run(float(n[best]), float(d[best]), float(flops[best]), float(fall[best]), half))
-    largest = (ranges or {}).get("c", (0.0, 0.0))[1]
+    largest = ranges.get("c", (0.0, 0.0))[1]
     if largest and (at := _compute(target)) and at > FAR * largest:
         warnings.append(Warned(
             "far-target", f"{target} is {at / largest:.3g} times the largest compute measured: that the law "
             "holds so far is a doubt that no run within this budget removes",
         ))  # fmt: skip
-    if "d/n" in (ranges or {}):
-        low, high = (ranges or {})["d/n"]
+    if "d/n" in ranges:
+        low, high = ranges["d/n"]
         slack = 1 + 1e-9  # of rounding
         odd = [run.d / run.n for run in advised if not low / slack <= run.d / run.n <= high * slack]
         if odd:

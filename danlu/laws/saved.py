@@ -19,6 +19,7 @@ from danlu.laws.beyond import RATIO, with_ratio
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import LeftOut
 from danlu.laws.errors import LawError, Warned
+from danlu.laws.files import objects
 from danlu.laws.files.runs import POINTS
 from danlu.laws.scatter import Scatter
 from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss
@@ -132,7 +133,7 @@ def is_fit(path: Path) -> bool:
         said = read_json(path.with_name(path.name.partition(".json")[0] + ".json"))
     except FileError:
         return False  # who reads points says better what is wrong with it
-    return isinstance(said, Mapping) and "law" in said and ("parameters" in said or "groups" in said)
+    return objects.is_fit(said)
 
 
 def parse(said: Any, path: Path | str) -> Saved:

@@ -75,7 +75,7 @@ def sources(
         # Numbers, as of heads, may say something of the size, and then sizes are what varies.
         p, explained = _explained(score, level, sizes if cluster is None and numbers else cluster)
         scale = p < LEVEL / len(columns) and explained >= EXPLAINED
-        other = counted is not None and _otherwise(counted, level, fit.points)
+        other = counted is not None and sizes is not None and _otherwise(counted, level, sizes)
         rank = explained + other
         if (scale or other) and (best is None or rank > best[0] + 0.02):
             best = rank, Sources(name, explained, scale, _told(fit, level, table[name], counted))
@@ -159,18 +159,15 @@ def _explained(
     return float(fdtrc(between, free, F)), outer / max(inner + outer, 1e-300)
 
 
-def _otherwise(counted: Array, level: NDArray[np.int64], points: Points) -> bool:
+def _otherwise(counted: Array, level: NDArray[np.int64], size: NDArray[np.int64]) -> bool:
     """Whether the middles of ln C/6ND differ, and by more than rows of one value do.
 
     Where most rows have a size that several values have too, rows of one size are compared, by effects of
     sizes and of values: what a network computes beside its weights goes by its size.
     """
     used = level >= 0
-    size, (_, level), counted = (
-        same_size(points["n"])[used],
-        np.unique(level[used], return_inverse=True),
-        counted[used],
-    )
+    size, counted = size[used], counted[used]
+    level = np.unique(level[used], return_inverse=True)[1]
     pairs = np.unique(np.stack([size, level]), axis=1)
     shared = np.bincount(pairs[0], minlength=size.max() + 1)[size] > 1
     if 2 * shared.sum() > len(shared):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def from_json(path: Path, text: str) -> dict[str, list[Any]]:
         raise LawError(
             f"{path} cannot be read as JSON: {error}; mend it there, or save the table as CSV"
         ) from None
-    if isinstance(value, dict) and "law" in value and ("parameters" in value or "groups" in value):
+    if is_fit(value):
         raise LawError(
             f"{path} is a fit, and points are needed: give the file that it was fitted to; of fits there are "
             "danlu laws predict, design, and plan --by"
@@ -52,6 +52,11 @@ def from_json(path: Path, text: str) -> dict[str, list[Any]]:
             "what pandas writes"
         )
     return found
+
+
+def is_fit(value: Any) -> bool:
+    """Whether what a JSON file says is a fit of a law, or one for each group, and not points."""
+    return isinstance(value, Mapping) and "law" in value and ("parameters" in value or "groups" in value)
 
 
 def _shaped(value: Any, path: Path) -> dict[str, list[Any]] | None:
