@@ -15,6 +15,7 @@ Ranges = Mapping[str, tuple[float, float]]
 RATIO = "d/n"
 WORDS = {"c": "compute", "n": "size", "d": "data", RATIO: "tokens per parameter, D/N,"}
 CODES = ("beyond", "far-beyond"), ("beyond-ratio", "far-ratio")  # of columns, and of D/N
+SIDES = "beyond", "below"
 ALLOWED = 3.0  # times beyond the data, where one always may go
 NOT_KNOWN = Warned(
     "no-ranges",
@@ -25,10 +26,15 @@ NOT_KNOWN = Warned(
 def along(places: Points, ranges: Ranges, name: str) -> Array:
     """How many times above the largest, or below the smallest, value a column lies, (places,); 1 within, and
     where it is no other size."""
+    return np.maximum(*_sides(places, ranges, name))
+
+
+def _sides(places: Points, ranges: Ranges, name: str) -> Array:
+    """``along`` of each side, above and below, (2, places)."""
     if name not in places or name not in ranges:
-        return np.ones(places.size)
+        return np.ones((2, places.size))
     low, high = ranges[name]
-    times = np.maximum(places[name] / high, low / places[name])
+    times = np.array([places[name] / high, low / places[name]])
     return np.where(times <= SAME_SIZE, 1.0, times)
 
 
@@ -46,7 +52,8 @@ def beyond(
     columns: Mapping[str, str] | None = None,
 ) -> tuple[Array, list[Warned]]:
     """How many times beyond the data each place lies, in the column or in D/N that is farthest, (places,),
-    and warnings of places that lie beyond, one for each column. 1 is within. ``columns``: of ``word``.
+    and warnings of places that lie beyond, one for each column and side. 1 is within. ``columns``: of
+    ``word``.
 
     Within the ranges of n, d and c a model may still be far more, or less, over-trained than any measured
     one: so D/N has a range of its own, at a right angle to that of c.
@@ -57,11 +64,10 @@ def beyond(
         every = np.array([along(whole, ranges, name) for name in names])
         farthest, which = every.max(0), every.argmax(0)
         for place, column in enumerate(names):
-            if (outside := farthest[(farthest > 1) & (which == place)]).size:
-                codes = CODES[column == RATIO]
-                warned += _warned(
-                    outside, places.size, word(column, columns), codes, ranges[column], tested, far
-                )
+            for side, each in zip(SIDES, _sides(whole, ranges, column), strict=True):
+                if (outside := each[(each > 1) & (which == place)]).size:
+                    codes, what = CODES[column == RATIO], f"{word(column, columns)} is {{}} times {side}"
+                    warned += _warned(outside, places.size, what, codes, ranges[column], tested, far)
         times = np.maximum(times, farthest)
     return times, warned
 
@@ -97,14 +103,15 @@ def _warned(
     calibration: Calibration | None,
     far: bool,
 ) -> list[Warned]:
-    """Of places that lie so many ``times`` beyond the ends: of those within the limit, and of the others."""
+    """Of places that lie so many ``times`` beyond the ends: of those within the limit, and of the others.
+    ``what`` is so: ``compute is {} times beyond``."""
     low, high = ends
     most, why = limit(ends, calibration)
 
     def told(some: Array) -> str:
         said = " to ".join(dict.fromkeys(f"{one:.3g}" for one in (some.min(), some.max())))
         at = f", at {some.size} of {places} places" if some.size > 1 else ""
-        return f"{what} is {said} times beyond what was measured ({low:.3g} to {high:.3g}){at}"
+        return f"{what.format(said)} what was measured ({low:.3g} to {high:.3g}){at}"
 
     near, farther = times[times <= most], times[times > most]
     if farther.size and not far:

@@ -17,6 +17,10 @@ class LawError(DanluError):
     """Points that a law cannot be fitted to, or a question that a law cannot answer."""
 
 
+class NoColumnError(LawError):
+    """A file that lacks a column which is needed."""
+
+
 class Warned(str):
     """A warning: a sentence for people, which this text is, and a ``code`` for programs.
 

@@ -194,7 +194,7 @@ def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path, tmp_path: Path) 
         (["--at", "s=3"], "the chain begins at loss, not at s"),
         (["--through", "other"], "--through = 'other'; allowed: loss, task_loss, both"),
         (["--through", "both"], "no column for task_loss"),
-        (["--at", "loss=0.1"], "loss is 22 times beyond what was measured (2.2 to 4); these data carry √"),
+        (["--at", "loss=0.1"], "loss is 22 times below what was measured (2.2 to 4); these data carry √"),
     ],
 )
 def test_mistakes_in_a_chain(
@@ -203,6 +203,17 @@ def test_mistakes_in_a_chain(
     base = [] if "--column" in words else ["--column", "accuracy=score"]
     code, out, err = danlu(capsys, "chain", tasks, *base, "--resamples", 10, "--hold-out", 0, *words)
     assert (code, out) == (2, "") and said in err
+
+
+def test_a_chain_does_not_choose_between_two_losses(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = [
+        f"{n:g},{20 * n:g},{4 - i / 10},{4.1 - i / 9},{0.3 + i / 20}" for i, n in enumerate((1e8, 3e8, 1e9))
+    ]
+    (tmp_path / "two.csv").write_text("\n".join(["n,d,val_loss,eval_loss,accuracy", *rows]))
+    code, out, err = danlu(capsys, "chain", tmp_path / "two.csv", "--resamples", 10)
+    assert (code, out) == (2, "") and "loss may be any of the columns val_loss, eval_loss" in err
 
 
 @pytest.mark.slow

@@ -138,7 +138,8 @@ def _answer(
     if main not in found.frontiers:
         raise LawError(found.absent[main])
     one = found.frontiers[main]
-    measured = [] if found.fit is None else beside(found.fit, flops, together)
+    # By default the first of two is the largest itself, but for rounding.
+    measured = [] if found.fit is None else beside(found.fit, budgets or flops[-1:], together)
     warnings = [*got.warnings, *_mixed(got, found, labels), *one.warnings, *found.warnings, *reach]
     notes = [*got.notes, *told, *(f"measured: {one}" for one in measured)]
 

@@ -68,6 +68,7 @@ def chain(
     from danlu.laws import chain as fitted
     from danlu.laws.calibration import beside
     from danlu.laws.chain import hold_out as scored
+    from danlu.laws.errors import NoColumnError
 
     asked_at = read_places(at or [])
     check(report, force)
@@ -76,7 +77,7 @@ def chain(
     wanted = dict.fromkeys([*asked["chosen"], *(losses or ()), "accuracy"])
     try:  # a loss on some data, too, where there is no better one
         got = read(file, wanted=(*wanted, *({"loss"} - {*wanted})), **asked)
-    except LawError:
+    except NoColumnError:
         got = read(file, wanted=tuple(wanted), **asked)
     options: dict[str, Any] = {
         "through": losses, "form": form, "guess": _share(guess), "ideal": ideal,

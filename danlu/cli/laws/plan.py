@@ -250,11 +250,12 @@ def _sections(made: Plan, run: Planned | None) -> list[tuple[str, list[tuple[str
 
 
 def _published(made: Plan, others: list[Any]) -> list[tuple[str, ...]]:
-    """The division of the user's own fit, if it is by one, and those of published laws."""
+    """The plan's division, where it is by the user's own fit or more than compute was given, and those of
+    published laws."""
     from danlu.laws.plan.published import Division
     from danlu.laws.plan.report import number
 
-    if made.basis.fitted is not None:
+    if made.basis.fitted is not None or not made.asking.at_the_optimum:
         n, d, source = float(made.run.n), float(made.run.d), made.basis.source
         times = made["reach_compute"].value if "reach_compute" in made else None
         others = [Division("plan", "this plan", n, d, times, None, "", source), *others]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from danlu.laws.base import Array, Law
 from danlu.laws.errors import Warned
+from danlu.laws.files.names import met
 from danlu.laws.fit import Fit
 from danlu.laws.table import SHARES, Points, rank_correlation
 
@@ -23,7 +24,7 @@ MOST = 0.8  # share of such rows that a bound on the loss must leave out
 TOLD = 8  # rows that a sentence names
 UNSHARED = 0.02  # by which shares of domains may miss one, as they are rounded
 ALIKE = 3  # runs at one place, at the median, that make a sweep of something else
-ACTIVE = re.compile(r"(?:^|[\W_\d])(?:active|activated|act)(?:$|[\W_\d])|^n_?a$", re.IGNORECASE)
+MET = 0.001, 0.95  # of parameters, the shares that a token may meet where it does not meet all
 EXPERTS = re.compile(r"(?:^|[\W_])(?:experts?|moe|topk)(?:$|[\W_])|^nume$", re.IGNORECASE)
 SEEDS = re.compile(r"(?:^|[\W_])seed$", re.IGNORECASE)
 
@@ -165,10 +166,10 @@ def experts(law: Law, points: Points, table: Mapping[str, Sequence[Any]]) -> lis
     if "n" not in points or {"e", "g"} & {*law.columns}:
         return []
     for name, values in table.items():
-        if not ACTIVE.search(name) or (active := _numbers(values)) is None:
+        if not met(name) or (active := _numbers(values)) is None:
             continue
         share = float(np.median(active / points["n"]))
-        if (active <= points["n"] * 1.001).all() and share < 0.95:
+        if (active <= points["n"] * 1.001).all() and MET[0] < share < MET[1]:
             return [Warned("active-parameters", (
                 f"the size counts all parameters, but a token meets {share:.0%} of them (column {name}): C "
                 f"is 6 times active parameters times D; --n '{name}' takes these, and the laws of experts "

@@ -118,7 +118,7 @@ _NEAR = {
     "n": ("param", "weights"), "d": ("token", "sample", "example", "dataset"), "loss": ("loss", "nll"),
     "c": ("flop", "compute", "macs"), "s": ("step", "iter"), "x": ("size", "example", "sample", "token"),
 }  # fmt: skip
-_ACTIVE = frozenset(("active", "activated", "dense"))
+_ACTIVE = frozenset(("active", "activated", "act", "dense"))
 EXACT = {  # of columns that few laws have
     "width": ("width", "d_model", "hidden_size", "n_embd"),
     "depth": ("depth", "layers", "num_layers", "n_layers", "n_layer"),
@@ -247,7 +247,8 @@ def guesses(ours: str, names: Iterable[str]) -> list[Guess]:
 
 def met(name: str) -> bool:
     """Whether a heading says that its parameters are those which one token meets."""
-    return not _ACTIVE.isdisjoint(_split(name))
+    words = _split(name)
+    return not _ACTIVE.isdisjoint(words) or "".join(words) == "na"
 
 
 def near(ours: str, names: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from danlu.files.filters import parse_filter
 from danlu.laws.base import Array
-from danlu.laws.errors import LawError, Warned
+from danlu.laws.errors import LawError, NoColumnError, Warned
 from danlu.laws.files import rows
 from danlu.laws.files.choice import Choice, absent, called, choose, option
 from danlu.laws.files.counting import contradiction, few, small
@@ -137,7 +137,7 @@ def read(
         ours = min(lost)
         raise LawError(f"--unit {ours}: there is no column for {ours}; {option(ours, 'NAME')} names one")
     if missing := [ours for ours in wanted if ours not in names and not _computed(ours, names)]:
-        raise LawError(absent(path, missing, table))
+        raise NoColumnError(absent(path, missing, table))
     needed = _needed(names, chosen, core)
 
     columns = {ours: rows.numbers(ours, choice, table, places, mark) for ours, choice in names.items()}

@@ -74,9 +74,9 @@ class Asked:
         """Of one GPU."""
         return self.utilisation * self.flops_per_second * 3600
 
-    def compute(self) -> float | None:
-        """The FLOP that were asked for, by themselves, by money, or by hours and GPUs; None where by none.
-        Raises LawError where two of them contradict each other."""
+    def compute(self) -> tuple[str, float | None]:
+        """The FLOP that were asked for, by themselves, by money, or by hours and GPUs, and in what words;
+        None where by none. Raises LawError where two of them contradict each other."""
         found: dict[str, float] = {}
         if self.flops is not None:
             found[f"flops = {self.flops:g}"] = self.flops
@@ -92,7 +92,7 @@ class Asked:
                 self.hours * self.gpus * self.flops_per_hour
             )
         if not found:
-            return None
+            return "", None
         (first, value), *others = found.items()
         for said, other in others:
             if abs(np.log(other / value)) > SAME:
@@ -101,7 +101,7 @@ class Asked:
                     f"{first}{own}, but {said} is {other:.3g}, at {self.flops_per_second:g} "
                     f"FLOP/s and a utilisation of {self.utilisation:g}; leave one of them out"
                 )
-        return value
+        return first if self.flops is not None else f"{first} ({value:.4g} FLOP)", value
 
 
 class Run(NamedTuple):
@@ -124,12 +124,20 @@ class Run(NamedTuple):
 class Question:
     """What is known of a run: one or two of its numbers, and what the law is asked under.
 
-    ``known``: of n, d, c and loss, in this order. ``served``, ``unique``: as in ``Asked``.
+    ``known``: of n, d, c and loss, in this order. ``served``, ``unique``: as in ``Asked``. ``budget``: in
+    what words c was given.
     """
 
     known: dict[str, float]
     served: float
     unique: float | None
+    budget: str
+
+    def said(self) -> str:
+        """What is known, in the words in which it was given."""
+        return " and ".join(
+            self.budget if name == "c" else f"{NAMES[name]} = {value:g}" for name, value in self.known.items()
+        )
 
     def loss(self, theta: Array, n: Array, d: Array) -> Array:
         """The law's loss of a run, (…,); theta (…, 5), (…, 7) where tokens repeat."""
@@ -216,28 +224,30 @@ def question(asked: Asked, theta: Array) -> Question:
     ``theta``: (5,) or (7,), the law. Raises LawError, one sentence, where the numbers contradict each other
     or no run can have them.
     """
-    given = {"n": asked.parameters, "d": asked.tokens, "c": asked.compute(), "loss": asked.loss}
+    budget, compute = asked.compute()
+    given = {"n": asked.parameters, "d": asked.tokens, "c": compute, "loss": asked.loss}
     known = {name: value for name, value in given.items() if value is not None}
     if not known:
         alone = [name for name in ("hours", "gpus") if getattr(asked, name) is not None]
         said = f"{alone[0]} alone say no compute" if alone else "none is given"
         raise LawError(f"a plan starts from one or two of {STARTS}; {said}")
     first = dict(list(known.items())[:2])
-    asking = Question(first, asked.served, asked.unique_tokens)
+    asking = Question(first, asked.served, asked.unique_tokens, budget)
     run = asking.answer(theta)
     if not all(np.isfinite(float(value)) for value in (run.n, run.d, run.loss, run.training)):
         raise LawError(_impossible(asking, theta))
     if min(float(run.n), float(run.d)) < 1:
         raise LawError(
-            f"{_said(first)} would be a model of {float(run.n):.3g} parameters on {float(run.d):.3g} tokens, "
-            "and no run has less than one of each; give more"
+            f"{asking.said()} would be a model of {float(run.n):.3g} parameters on {float(run.d):.3g} "
+            "tokens, and no run has less than one of each; give more"
         )
     found = {"n": run.n, "d": run.d, "c": run.flops, "loss": run.loss}
     for name, value in list(known.items())[2:]:
         if abs(np.log(float(found[name]) / value)) > SAME:
-            said = " and ".join(f"{NAMES[one]} = {amount:g}" for one, amount in first.items())
+            other = budget if name == "c" and asked.flops is None else f"{value:g}"
             raise LawError(
-                f"{said} make {NAMES[name]} = {float(found[name]):.4g}, not {value:g}; leave one of them out"
+                f"{asking.said()} make {NAMES[name]} = {float(found[name]):.4g}, not {other}; leave one of "
+                "them out"
             )
     return asking
 
@@ -257,16 +267,17 @@ def _impossible(asking: Question, theta: Array) -> str:
         if asking.served and "c" in known:
             least = SERVING * asking.served * known.get("n", 1.0)
             return (
-                f"flops = {known['c']:g} do not even serve {asking.served:g} tokens, which takes "
-                f"{least:.3g}; give more"
+                f"{asking.budget} do not even serve {asking.served:g} tokens, which takes {least:.3g} FLOP, "
+                f"{least / known['c']:.3g} times as much"
             )
-        return f"the law has no finite size, compute and tokens for {_said(known)}"
+        return f"the law has no finite size, compute and tokens for {asking.said()}"
     if "c" in known:
         n, d = asking.best(theta, "c", known["c"])
         reached = float(asking.loss(theta, n, d))
-        needed = optimum.cost(*asking.best(theta, "loss", loss), asking.served)
-        enough = f"; it takes {float(needed):.3g}" if np.isfinite(needed) else ""
-        return f"loss = {loss:g} cannot be reached with flops = {known['c']:g}: at best {reached:.4g}{enough}"
+        needed = float(optimum.cost(*asking.best(theta, "loss", loss), asking.served))
+        enough = f"; it takes {needed:.3g} FLOP, {needed / known['c']:.3g} times as much"
+        enough = enough if np.isfinite(needed) else ""
+        return f"loss = {loss:g} cannot be reached with {asking.budget}: at best {reached:.4g}{enough}"
     if len(known) == 1:
         return (
             f"loss = {loss:g} cannot be reached with unique-tokens = {asking.unique:g}, however often they "
@@ -279,7 +290,3 @@ def _impossible(asking: Question, theta: Array) -> str:
         f"loss = {loss:g} cannot be reached with {NAMES[other]} = {known[other]:g} and any number of {what}: "
         f"it stays above {floor:.4g}; ask for a higher loss, or give more {NAMES[other]}"
     )
-
-
-def _said(known: dict[str, float]) -> str:
-    return " and ".join(f"{NAMES[name]} = {value:g}" for name, value in known.items())
