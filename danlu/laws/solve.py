@@ -288,19 +288,21 @@ class _Batch:
             inner = inner - psi
             tilt = psi / law.predict(theta, self.data)
         factor = np.where(law.logs, theta, 1.0)
-        bend = law.curvature(theta, self.data, tilt) * factor[..., :, None] * factor[..., None, :]
         k = range(len(law.parameters))
-        bend[..., k, k] += np.where(law.logs, np.matmul(J, psi[..., None])[..., 0], 0.0)
-        return np.matmul(J * inner[..., None, :], J.mT) + bend
+        with np.errstate(all="ignore"):  # the step takes care of what is not finite
+            bend = law.curvature(theta, self.data, tilt) * factor[..., :, None] * factor[..., None, :]
+            bend[..., k, k] += np.where(law.logs, np.matmul(J, psi[..., None])[..., 0], 0.0)
+            return np.matmul(J * inner[..., None, :], J.mT) + bend
 
     def _bend(self, u: Array, psi: Array) -> Array:
         """Σᵢ psiᵢ·∂²residualᵢ by central differences of the Jacobian."""
         k = u.shape[-1]
         out = np.empty((*u.shape, k))
-        for j in range(k):
-            h = np.zeros_like(u)
-            h[..., j] = 1e-5 * np.maximum(np.abs(u[..., j]), 1e-2)
-            _, above = self.residuals(u + h, rows=True)
-            _, below = self.residuals(u - h, rows=True)
-            out[..., j] = np.matmul(above - below, psi[..., None])[..., 0] / (2 * h[..., j, None])
+        with np.errstate(over="ignore", invalid="ignore"):
+            for j in range(k):
+                h = np.zeros_like(u)
+                h[..., j] = 1e-5 * np.maximum(np.abs(u[..., j]), 1e-2)
+                _, above = self.residuals(u + h, rows=True)
+                _, below = self.residuals(u - h, rows=True)
+                out[..., j] = np.matmul(above - below, psi[..., None])[..., 0] / (2 * h[..., j, None])
         return 0.5 * (out + out.mT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.laws.base import Array, Data, Law, Parameter, Published, grid, register
-from danlu.laws.formulas.terms import decay, decay_rows
+from danlu.laws.formulas.terms import add_decay_curvature, decay, decay_rows
 
 CLARK = "Clark et al. 2022, arXiv:2202.01169"
 KRAJEWSKI = "Krajewski et al. 2024, arXiv:2402.07871"
@@ -117,6 +117,21 @@ def gradient_fine(theta: Array, data: Data) -> Array:
     return np.stack([np.ones_like(a), a, by_b, by_alpha, by_beta, by_g * size, by_gamma * size], axis=-2)
 
 
+def curvature_fine(theta: Array, data: Data, weight: Array) -> Array:
+    out = np.zeros((*theta.shape, 7))
+    add_decay_curvature(out, (1, 3), theta[..., 1], theta[..., 3], data["n"], weight)
+    add_decay_curvature(out, (2, 4), theta[..., 2], theta[..., 4], data["d"], weight)
+    # g·G^−γ·N^−α is e to what is linear in α, ln g and γ; in g itself it does not bend.
+    cut = weight * _scale(theta, data)[0] * decay(np.ones(theta.shape[:-1]), theta[..., 3], data["n"])
+    logs = -np.log(data["n"]), 1 / theta[..., 5, None], -np.log(data["g"])
+    rows = np.stack([row + 0 * cut for row in logs], axis=-2)
+    bend = np.matmul(rows * cut[..., None, :], rows.mT)
+    bend[..., 1, 1] = 0
+    places = np.array((3, 5, 6))
+    out[..., places[:, None], places] += bend
+    return out
+
+
 def starts_fine(data: Data, target: Array) -> Array:
     """Exponents and a floor on a grid; each term half of the rest, a fifth of the model's by the cut."""
     exponents = (0.1, 0.25, 0.6)
@@ -149,6 +164,7 @@ FINE = register(
         ),
         predict=predict_fine,
         gradient=gradient_fine,
+        curvature=curvature_fine,
         starts=starts_fine,
         distinct={"n": 3, "d": 3, "g": 3},
         published={

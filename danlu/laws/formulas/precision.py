@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from danlu.laws.base import Array, Data, Law, Parameter, Published, grid, register
-from danlu.laws.formulas.terms import decay, decay_rows
+from danlu.laws.formulas.terms import add_decay_curvature, decay, decay_rows
 
 PAPER = "Kumar et al. 2024, arXiv:2411.04330"
 BITS = ("pw", "pa", "pkv")  # of weights, activations and the attention cache
@@ -34,19 +34,49 @@ def predict(theta: Array, data: Data) -> Array:
     return E[..., None] + decay(A, alpha, _n_eff(theta, data)) + decay(B, beta, data["d"])
 
 
+def _slopes(theta: Array, data: Data) -> tuple[list[Array], list[Array]]:
+    """The first and second derivatives of ln(1 − e^(−P/γ)) to γ, for each of the bits."""
+    first, second = [], []
+    for j, name in zip((5, 6, 7), BITS, strict=True):
+        gamma = theta[..., j, None]
+        x = data[name] / gamma
+        with np.errstate(over="ignore", invalid="ignore"):
+            left = 1 / np.expm1(x)
+            first.append(-x / gamma * left)
+            second.append(x / gamma**2 * left * (2 - x * (1 + left)))
+    return first, second
+
+
 def gradient(theta: Array, data: Data) -> Array:
     _, A, B, alpha, beta = np.moveaxis(theta[..., :5], -1, 0)
     n = _n_eff(theta, data)
     by_A, by_alpha = decay_rows(A, alpha, n)
     by_B, by_beta = decay_rows(B, beta, data["d"])
-    size = decay(A, alpha, n)
-    rows = [np.ones_like(by_A), by_A, by_B, by_alpha, by_beta]
-    for j, name in zip((5, 6, 7), BITS, strict=True):
-        gamma = theta[..., j, None]
-        # d ln(1 − e^(−P/γ))/dγ, times −α·A·N_eff^−α
-        with np.errstate(over="ignore"):
-            rows.append(alpha[..., None] * size * data[name] / gamma**2 / np.expm1(data[name] / gamma))
-    return np.stack(rows, axis=-2)
+    bend = -alpha[..., None] * decay(A, alpha, n)
+    by_bits = [bend * slope for slope in _slopes(theta, data)[0]]
+    return np.stack([np.ones_like(by_A), by_A, by_B, by_alpha, by_beta, *by_bits], axis=-2)
+
+
+def curvature(theta: Array, data: Data, weight: Array) -> Array:
+    _, A, B, alpha, beta = np.moveaxis(theta[..., :5], -1, 0)
+    out = np.zeros((*theta.shape, 8))
+    add_decay_curvature(out, (2, 4), B, beta, data["d"], weight)
+    # The model's term is e^v; it bends by ∂v·∂v + ∂²v, and in A itself not at all.
+    n = _n_eff(theta, data)
+    term, (first, second) = weight * decay(A, alpha, n), _slopes(theta, data)
+    rows = np.stack(
+        [1 / A[..., None] + 0 * n, -np.log(n), *(-alpha[..., None] * one for one in first)], axis=-2
+    )
+    bend = np.matmul(rows * term[..., None, :], rows.mT)
+    bend[..., 0, 0] = 0
+    for j, (slope, more) in enumerate(zip(first, second, strict=True), 2):
+        cross = np.sum(term * slope, axis=-1)
+        bend[..., 1, j] -= cross
+        bend[..., j, 1] -= cross
+        bend[..., j, j] -= alpha * np.sum(term * more, axis=-1)
+    places = np.array((1, 3, 5, 6, 7))
+    out[..., places[:, None], places] += bend
+    return out
 
 
 def starts(data: Data, target: Array) -> Array:
@@ -82,6 +112,7 @@ PRECISION = register(
         ),
         predict=predict,
         gradient=gradient,
+        curvature=curvature,
         starts=starts,
         distinct={"n": 3, "d": 3},
         published={
