@@ -53,8 +53,9 @@ def plan(
     Examples: danlu plan llama-7b --devices 64; danlu plan gpt2-124m --device rtx-4090 --devices 2
     """
     from danlu.spec import resolve
+    from danlu.spec.devices import HERE
     from danlu.spec.devices import device as known
-    from danlu.train.here import HERE, here
+    from danlu.train.here import here
     from danlu.train.mesh_plan import mesh_plan
 
     experiment = resolve(words or [])

@@ -14,6 +14,7 @@ from danlu.spec.base import Fraction, PositiveFloat, PositiveInt, Spec
 from danlu.spec.errors import SpecError, did_you_mean, either
 from danlu.spec.explain import explain
 
+HERE = "here"  # the name of the machine that a command runs on, as it is measured
 REACHED = (0.38, 0.83)  # of devices without published runs: all that others reached
 IN_BYTES = ("memory", "bandwidth", "link", "network")
 LEAST = 1e5  # bytes, or bytes/s, below which a number was meant in another unit
@@ -57,6 +58,11 @@ class Device(Spec):
                 f"reached = [{low}, {high}] is not a low and a high share; allowed: 0 < low ≤ high"
             )
         return self
+
+    @property
+    def type(self) -> Type:
+        """Of activations: the first of ``TYPES`` that it has a rate of."""
+        return next(name for name in TYPES if name in self.peak)
 
     def rate(self, precision: str) -> float:
         """Its FLOP/s in ``precision``. Raises SpecError where none is published."""

@@ -18,7 +18,7 @@ from danlu.optim.build import build
 from danlu.optim.rules.muon import Muon, orthogonalise
 from danlu.optim.rules.soap import SOAP
 from danlu.planning import Demand
-from danlu.spec.devices import TYPES, Device
+from danlu.spec.devices import Device
 from danlu.spec.mixers import LRU, NoMixer
 from danlu.train.assemble import outline, outlined, training_flops
 from danlu.train.costs import example_of
@@ -35,7 +35,7 @@ def demand_of(experiment: spec.Experiment, device: Device, vocabulary: int | Non
     blocks."""
     precision = experiment.train.precision
     if precision == "auto":
-        precision = next(name for name in TYPES if name in device.peak)
+        precision = device.type
     train = experiment.train.model_copy(update={"device": device.processor, "precision": precision})
     experiment = experiment.model_copy(update={"train": train})
     objective, model, place, _ = outline(experiment, outlined(experiment, vocabulary))

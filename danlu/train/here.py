@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from danlu.spec.devices import Device, recognised
+from danlu.spec.devices import HERE, Device, recognised
 from danlu.train.machine import ceiling, fast_bfloat16, pick_device
 from danlu.train.memory import available
 from danlu.train.profile import bandwidth
 
-HERE = "here"
 ASSUMED = (0.2, 0.9)  # of measured ceilings: small networks reach little of them, large ones most
 
 

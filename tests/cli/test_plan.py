@@ -19,6 +19,7 @@ from danlu.files.json import misfit
 from danlu.lab.planned import RECIPES, planned, recipe_for
 from danlu.laws import plan
 from danlu.laws.formulas.chinchilla import optimum
+from danlu.spec.devices import HERE, device
 from danlu.spec.shrink import count
 from danlu.spec.words import resolve
 
@@ -191,6 +192,19 @@ def test_memory_is_what_costs_counts(tmp_path: Path) -> None:
     train = tight.experiment.train
     assert train.parallel == "fsdp" and train.batch % 3 == 0
     assert train.gradient_sync == ("update" if train.microbatch is None else "pass")
+
+
+def test_the_machine_here_says_its_rate_and_memory(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a CPU, whose activations are of 32 bits; what is measured is taken as it comes."""
+    measured = device("h100").model_copy(update={"name": HERE, "peak": {"float32": 2e11}, "memory": 3e10})
+    monkeypatch.setattr("danlu.train.here.here", lambda: measured)
+    found = said(capsys, "--flops", "1e19", "--device", "here")
+    assert found["given"]["flops_per_second"] == 2e11
+    hours = next(line["value"] for line in found["plan"] if line["key"] == "gpu_hours")
+    assert hours == pytest.approx(1e19 / (0.4 * 2e11 * 3600))
+    assert any("GPUs of 30 GB" in line["name"] for line in found["plan"])
 
 
 def test_a_device_says_its_rate_and_memory(capsys: pytest.CaptureFixture[str]) -> None:

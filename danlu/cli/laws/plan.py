@@ -95,7 +95,11 @@ def plan(
     ] = 0.4,
     device: Annotated[
         str | None,
-        typer.Option("--device", metavar="NAME", help="The GPU, for its FLOP/s and memory: h100, a100-40, …"),
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="The GPU, for its FLOP/s and memory: h100, a100-40, …, or here: measured.",
+        ),
     ] = None,
     flops_per_second: Annotated[
         Number,
@@ -171,13 +175,18 @@ def plan(
 
 
 def _device(name: str | None) -> tuple[float, float]:
-    """FLOP/s and memory of a device of the table."""
+    """FLOP/s and memory of a device of the table, or as measured here."""
     if name is None:
         return 1e15, 80e9
-    from danlu.spec.devices import device
+    from danlu.spec.devices import HERE, device
 
-    one = device(name)
-    return one.rate("bfloat16" if "bfloat16" in one.peak else "float16"), one.memory
+    if name == HERE:
+        from danlu.train.here import here
+
+        one = here()
+    else:
+        one = device(name)
+    return one.rate(one.type), one.memory
 
 
 HEAD = ("", "value", "95 %", "by")
