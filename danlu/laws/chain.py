@@ -268,7 +268,10 @@ def _fits(
     losses = [name for name in through or LOSSES if name in points]
     if not losses or (through and len(losses) < len(through)):
         wanted = " or ".join(through or LOSSES)
-        mend = f"name it with --column {(through or LOSSES)[0]}=NAME; without a loss there is no chain"
+        mend = (
+            f"name it with --column {(through or LOSSES)[0]}=NAME; without a loss there is no chain, but danlu "
+            "laws fit --law task-compute takes accuracy by compute alone"
+        )
         raise LawError(f"a chain needs a column {wanted}; there are {', '.join(points)}; {mend}")
     first = ("n", "d") if {"n", "d"} <= points.keys() else ("c",) if "c" in points else ()
     steps = [(first, losses[0])] if first else []

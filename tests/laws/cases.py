@@ -99,6 +99,7 @@ CASES: dict[str, Case] = {
     "batch-c": Case((0.292, 0.3271), {"c": np.geomspace(1e17, 1e20, 6)}),
     "transfer": Case((0.31,), {"loss": np.linspace(2.0, 4.0, 5)}),
     "task-error": Case((0.86, 2.6, 0.72), {"loss": np.linspace(2.0, 5.0, 12)}),
+    "task-compute": Case((0.62, 1.9, 22.4, 0.24), {"c": np.geomspace(1e20, 1e25, 15)}),
     "task-accuracy": Case((0.62, -5.1, 0.95, 0.24), {"loss": np.linspace(0.3, 2.2, 15)}),
 }
 

@@ -224,7 +224,7 @@ def absent(path: object, missing: Sequence[str], table: Table) -> str:
     if "d" in missing and (steps := [one.name for one in guesses("s", table.columns)]):
         ways += f"; updates are tokens by {option('d', steps[0])} --unit d=TOKENS_OF_AN_UPDATE"
     if list(missing) == ["loss"] and close["loss"] and {*map(not_nats, close["loss"])} == {"accuracy"}:
-        mend = "danlu laws chain goes from a loss to an accuracy, and reads both"
+        mend = "danlu laws chain goes from a loss to an accuracy, and --law task-compute from compute"
         return f"{path} has no column for {told}, but accuracies: {mend}; there are {listed(table)}"
     return f"{path} has no column for {told}: name it with {mend}{ways}{nearest_}; there are {listed(table)}"
 

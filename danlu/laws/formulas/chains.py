@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from danlu.laws.base import Array, Data, Law, Parameter, grid, register
@@ -86,30 +89,33 @@ TASK_ERROR = register(
 )
 
 
-def _sigmoid(theta: Array, loss: Array) -> tuple[Array, Array]:
+def _sigmoid(theta: Array, x: Array) -> tuple[Array, Array]:
     _, k, x0, _ = np.moveaxis(theta, -1, 0)[..., None]
-    return 0.5 * (1 + np.tanh(0.5 * k * (loss - x0))), loss - x0
+    return 0.5 * (1 + np.tanh(0.5 * k * (x - x0))), x - x0
 
 
-def predict_accuracy(theta: Array, data: Data) -> Array:
-    return theta[..., 0, None] * _sigmoid(theta, data["loss"])[0] + theta[..., 3, None]
+def _climb(x: Callable[[Data], Array], sign: float) -> dict[str, Any]:
+    """The functions of a law a/(1 + e^(−k·(x − x₀))) + b of one quantity; ``sign``: that of k."""
 
+    def predict(theta: Array, data: Data) -> Array:
+        return theta[..., 0, None] * _sigmoid(theta, x(data))[0] + theta[..., 3, None]
 
-def gradient_accuracy(theta: Array, data: Data) -> Array:
-    a, k, _, _ = np.moveaxis(theta, -1, 0)[..., None]
-    s, beyond = _sigmoid(theta, data["loss"])
-    slope = a * s * (1 - s)
-    return np.stack([s, slope * beyond, -slope * k, np.ones_like(s)], axis=-2)
+    def gradient(theta: Array, data: Data) -> Array:
+        a, k, _, _ = np.moveaxis(theta, -1, 0)[..., None]
+        s, beyond = _sigmoid(theta, x(data))
+        slope = a * s * (1 - s)
+        return np.stack([s, slope * beyond, -slope * k, np.ones_like(s)], axis=-2)
 
+    def starts(data: Data, target: Array) -> Array:
+        """Steepness and middle on a grid; height and floor of the range of the points or beyond."""
+        along = sign * x(data)
+        spread = np.ptp(along)
+        middles = sign * np.linspace(along.min(), along.max() + 0.5 * spread, 7)
+        made = grid((1.0, 1.5, 3.0), sign * np.array([2.0, 5.0, 15.0]) / spread, middles, (0.0, 1.0))
+        a, b = made[:, 0] * np.ptp(target), made[:, 3] * target.min()
+        return np.stack([a, made[:, 1], made[:, 2], b], axis=-1)
 
-def starts_accuracy(data: Data, target: Array) -> Array:
-    """Steepness and middle on a grid; height and floor of the range of the points or beyond."""
-    loss = data["loss"]
-    spread = np.ptp(loss)
-    middles = np.linspace(loss.min() - 0.5 * spread, loss.max(), 7)
-    made = grid((1.0, 1.5, 3.0), np.array([-2.0, -5.0, -15.0]) / spread, middles, (0.0, 1.0))
-    a, b = made[:, 0] * np.ptp(target), made[:, 3] * target.min()
-    return np.stack([a, made[:, 1], made[:, 2], b], axis=-1)
+    return {"predict": predict, "gradient": gradient, "starts": starts}
 
 
 ACCURACY = register(
@@ -128,10 +134,30 @@ ACCURACY = register(
             Parameter("L₀", "loss half-way up", "nats"),
             Parameter("b", "accuracy of chance", low=0, high=1),
         ),
-        predict=predict_accuracy,
-        gradient=gradient_accuracy,
-        starts=starts_accuracy,
         distinct={"loss": 4},
+        **_climb(lambda data: data["loss"], -1.0),
+    )
+)
+
+TASK_COMPUTE = register(
+    Law(
+        name="task-compute",
+        title="Task accuracy of compute",
+        formula="accuracy = a/(1 + e^(−k·(log₁₀ C − c₀))) + b",
+        text="Accuracy climbs from chance to its ceiling as compute grows past 10^c₀, in one family of "
+        "models. With a loss at hand danlu laws chain says more.",
+        paper="Ruan et al. 2024, arXiv:2405.10938, section 3: the logit is linear in log compute",
+        columns=("c",),
+        target="accuracy",
+        space="linear",
+        parameters=(
+            Parameter("a", "height from chance to the ceiling", low=0, high=2),
+            Parameter("k", "steepness", "1/decade", low=0, high=1e3),
+            Parameter("c₀", "log₁₀ of the compute half-way up", "", low=0, high=60),
+            Parameter("b", "accuracy of chance", low=0, high=1),
+        ),
+        distinct={"c": 4},
+        **_climb(lambda data: np.log10(data["c"]), 1.0),
     )
 )
 
