@@ -269,8 +269,8 @@ def _fits(
     if not losses or (through and len(losses) < len(through)):
         wanted = " or ".join(through or LOSSES)
         mend = (
-            f"name it with --column {(through or LOSSES)[0]}=NAME; without a loss there is no chain, but danlu "
-            "laws fit --law task-compute takes accuracy by compute alone"
+            f"name it with --column {(through or LOSSES)[0]}=NAME; without a loss there is no chain, but "
+            "danlu laws fit --law task-compute takes accuracy by compute alone"
         )
         raise LawError(f"a chain needs a column {wanted}; there are {', '.join(points)}; {mend}")
     first = ("n", "d") if {"n", "d"} <= points.keys() else ("c",) if "c" in points else ()

@@ -95,7 +95,8 @@ def _sigmoid(theta: Array, x: Array) -> tuple[Array, Array]:
 
 
 def _climb(x: Callable[[Data], Array], sign: float) -> dict[str, Any]:
-    """The functions of a law a/(1 + e^(−k·(x − x₀))) + b of one quantity; ``sign``: that of k."""
+    """The functions of a law a/(1 + e^(−k·(x − x₀))) + b of one quantity, so that the logit of the share of
+    the climb is linear in it; ``sign``: that of k."""
 
     def predict(theta: Array, data: Data) -> Array:
         return theta[..., 0, None] * _sigmoid(theta, x(data))[0] + theta[..., 3, None]
@@ -146,7 +147,7 @@ TASK_COMPUTE = register(
         formula="accuracy = a/(1 + e^(−k·(log₁₀ C − c₀))) + b",
         text="Accuracy climbs from chance to its ceiling as compute grows past 10^c₀, in one family of "
         "models. With a loss at hand danlu laws chain says more.",
-        paper="Ruan et al. 2024, arXiv:2405.10938, section 3: the logit is linear in log compute",
+        paper="Ruan et al. 2024, arXiv:2405.10938, section 3",
         columns=("c",),
         target="accuracy",
         space="linear",
