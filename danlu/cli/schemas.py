@@ -91,7 +91,8 @@ _LAWS_FIT = {
     "schema": "danlu.laws.fit/2", "law": str, "points": int, "parameters": {...: _NUMBER},
     "fixed": [str], "intervals": {...: {**_ENDS, "error": _NUMBER}},
     "coordinates": [str], "covariance": ([[_NUMBER]], None), "ranges": {...: [float]},
-    "scatter": {"within": _NUMBER, "between": _NUMBER, "cluster": _TEXT, "clusters": int},
+    "scatter": {"within": _NUMBER, "between": _NUMBER, "cluster": _TEXT, "clusters": int,
+                "trend": ({"column": str, "slope": float, "at": float, "most": float}, None)},
     "loss": {"kind": str, "delta": _NUMBER}, "objective": _NUMBER, "residuals": [_NUMBER],
         "audit": ({
             "dependence": {"cluster": _TEXT, "text": str}, "findings": [_WARNED],

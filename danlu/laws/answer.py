@@ -16,6 +16,7 @@ from danlu.laws.audit.dependence import found as dependence
 from danlu.laws.audit.groups import EXACT
 from danlu.laws.audit.whole import Audit, audit
 from danlu.laws.base import LAWS, Array, Law, ascii_name
+from danlu.laws.beyond import word
 from danlu.laws.calibration import MOST_POINTS, Calibration, calibrate
 from danlu.laws.doubt import Draws, Interval, LeftOut, cautions, clusters, resample
 from danlu.laws.errors import LawError, Warned, weight
@@ -110,7 +111,7 @@ class Answer:
             "coordinates": [f"ln {p}" if log else p for p, log in zip(keys, found.law.logs, strict=True)],
             "covariance": None if covariance is None else covariance.tolist(),
             "ranges": ranges(found.points, found.law),
-            "scatter": self.scatter._asdict(),
+            "scatter": self.scatter.json(),
             "loss": loss_json(found.loss),
             "objective": found.objective,
             "starts": found.starts,
@@ -201,6 +202,12 @@ def answer(
             measured = calibrate(found, by=by, cluster=group)
     warnings.sort(key=weight)
     spread = scatter(found, group, together.cluster)
+    if not exact and (trend := spread.trend) is not None:
+        end = "largest" if trend.slope > 0 else "smallest"
+        warnings.append(Warned("uneven-scatter", (
+            f"runs scatter {trend.most:.2g} times as far at the {end} {word(trend.column)} as in the mean: "
+            "intervals of new runs are as wide there"
+        )))  # fmt: skip
     return Answer(found, draws, intervals, held, spread, measured, warnings, checked)
 
 

@@ -115,7 +115,7 @@ def calibrate(found: Fit, *, by: str, cluster: str | Array | None = None, seed: 
             continue
         above = points.take(~below)
         predicted = part.predict(above)
-        spread = scatter(part, group[below])
+        spread = scatter(part, group[below])._replace(trend=None)
         far = ends(law, part.vector, draws.theta, draws.without, spread, above)
         fits += 1
         reaches.append(above[by] / limit)

@@ -89,12 +89,14 @@ def predict(
     if not (np.isfinite(value).all() and (law.space == "linear" or (value > 0).all())):
         raise LawError(f"{law.name} has no finite {law.target} there")
     warnings = fit.told
-    found = np.full((4, there.size), np.nan)
+    found, uneven = np.full((4, there.size), np.nan), None
     if (draws := fit.sample()) is None:
         warnings.append(fit.no_sample)
     else:
         known = fit.scatter or Scatter(np.nan, np.nan, 1)
-        found = np.array(ends(law, theta, draws, fit.without, known, there))
+        found = np.array(ends(law, theta, draws, fit.without, known._replace(trend=None), there))
+        if known.trend is not None:
+            uneven = ends(law, theta, draws, fit.without, known, there)
         if fit.scatter is None:
             warnings.append(Warned("no-scatter", "no interval of a new run: the scatter is not known"))
     if not ranges:
@@ -109,6 +111,8 @@ def predict(
                 if farther <= calibration.farthest:  # what was measured nearer by says nothing of it
                     said[i] = band.said(word(calibration.by, fit.columns))
     found = stretched(value, widened, found)
+    if uneven is not None:  # calibration, of even scatter, and this one answer for the same: the wider holds
+        found[2:] = np.minimum(found[2], uneven.run_low), np.maximum(found[3], uneven.run_high)
     return Prediction(
         law=law,
         places=there,

@@ -21,7 +21,7 @@ from danlu.laws.doubt import LeftOut
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.files import objects
 from danlu.laws.files.runs import POINTS
-from danlu.laws.scatter import Scatter
+from danlu.laws.scatter import Scatter, Trend
 from danlu.laws.solve import ABSOLUTE, HUBER, SQUARES, Loss
 from danlu.laws.table import Points
 
@@ -37,7 +37,16 @@ SHAPE: dict[str, Any] = {  # of what is read; None: it may be absent
     "covariance": ([[float]], None),
     "fixed": ([str], None),
     "ranges": ({...: [float]}, None),
-    "scatter": ({"within": _NUMBER, "between": _NUMBER, "cluster": (str, None), "clusters": int}, None),
+    "scatter": (
+        {
+            "within": _NUMBER,
+            "between": _NUMBER,
+            "cluster": (str, None),
+            "clusters": int,
+            "trend": ({"column": str, "slope": float, "at": float, "most": float}, None),
+        },
+        None,
+    ),
     "loss": ({"kind": str, "delta": _NUMBER}, None),
     "draws": ([[float]], None),
     "left_out": ({"clusters": int, "parameters": [[float]]}, None),
@@ -209,7 +218,9 @@ def _scatter(said: Mapping[str, Any] | None) -> Scatter | None:
     if said is None:
         return None
     within, between = (math.nan if said[name] is None else said[name] for name in ("within", "between"))
-    return Scatter(within, between, said["clusters"], said["cluster"])
+    trend = said.get("trend")
+    known = None if trend is None else Trend(**trend)
+    return Scatter(within, between, said["clusters"], said["cluster"], known)
 
 
 def _left_out(path: Path | str, said: Mapping[str, Any] | None, width: int) -> LeftOut | None:

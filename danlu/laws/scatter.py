@@ -4,35 +4,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from danlu.laws.base import Array, Law
 from danlu.laws.doubt import LeftOut, basis, clusters, interval, residual_rows, widening
 from danlu.laws.fit import Fit
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
 
 NOISES = 40  # quantiles that stand for the noise of a new run
+UNEQUAL = 0.01  # the level at which the scatter is said to follow the size
+FEWEST = 12  # points or clusters that tell it
+
+
+class Trend(NamedTuple):
+    """How the scatter follows a ``column`` (c: 6·N·D): it is (value/``at``)^``slope`` times its mean;
+    ``most``: the largest of these factors among the points."""
+
+    column: str
+    slope: float
+    at: float
+    most: float
+
+    def times(self, places: Mapping[str, Array]) -> Array:
+        """By what the mean scatter is multiplied at ``places``, (places,): as among the points, not beyond,
+        and by one at least, for where noise is small the error of the law itself is left."""
+        return np.clip((_along(places, self.column) / self.at) ** self.slope, 1.0, self.most)
 
 
 class Scatter(NamedTuple):
-    """Standard deviations about the law, in the unit of its residuals (of ln loss, as a rule).
+    """Standard deviations about the law, in the unit of its residuals (of ln loss, as a rule); where they
+    follow the size, in the mean over the points.
 
     ``within``: of points of one cluster about their own level; NaN where there are too few points to tell,
     and of all points about the law where ``between`` is NaN. ``between``: of the levels of clusters about the
     law; 0 where each point is a cluster of its own, NaN where there are too few clusters to tell.
     ``clusters``: how many there are. ``cluster``: the column that they come from, where one is known.
+    ``trend``: how they follow the size; None where that cannot be told from chance.
     """
 
     within: float
     between: float
     clusters: int
     cluster: str | None = None
+    trend: Trend | None = None
+
+    def json(self) -> dict[str, Any]:
+        """Plain values."""
+        return self._asdict() | {"trend": None if self.trend is None else self.trend._asdict()}
 
     @property
     def total(self) -> float:
         """Of one point of a new cluster; what of it is known, NaN where nothing is."""
         return math.hypot(self.within, 0.0 if math.isnan(self.between) else self.between)
+
+
+def _along(places: Mapping[str, Array], column: str) -> Array:
+    """A column, or compute where there are size and data, (places,)."""
+    if column == "c" and {"n", "d"} <= places.keys():
+        return np.asarray(FLOPS_PER_PARAMETER_AND_TOKEN * places["n"] * places["d"])
+    return np.asarray(places[column])
 
 
 def scatter(fit: Fit, by: str | Array | None = None, cluster: str | None = None) -> Scatter:
@@ -45,6 +77,11 @@ def scatter(fit: Fit, by: str | Array | None = None, cluster: str | None = None)
     in both variances; these are set equal to what is found (Henderson 1953, doi:10.2307/3001853, method 3).
     Exact for least squares of a linear law with equal weights, near it for others.
     """
+    found = _levels(fit, by)
+    return found._replace(cluster=cluster, trend=_trend(fit, by))
+
+
+def _levels(fit: Fit, by: str | Array | None) -> Scatter:
     used = fit.weights > 0
     group = np.unique(clusters(fit.points, by)[used], return_inverse=True)[1]
     r, count = _tamed(fit.residuals[used]), np.bincount(group).astype(float)
@@ -52,7 +89,7 @@ def scatter(fit: Fit, by: str | Array | None = None, cluster: str | None = None)
     Q = basis(residual_rows(fit)[:, used])
     squares, left = float(r @ r), n - Q.shape[1]
     if g == n:
-        return Scatter(math.sqrt(squares / left) if left > 0 else math.nan, 0.0, g, cluster)
+        return Scatter(math.sqrt(squares / left) if left > 0 else math.nan, 0.0, g)
     inside = np.zeros((g, Q.shape[1]))
     np.add.at(inside, group, Q)  # Z′Q
     A = np.diag(count) - inside @ inside.T  # Z′MZ
@@ -62,16 +99,52 @@ def scatter(fit: Fit, by: str | Array | None = None, cluster: str | None = None)
         [g - float(np.sum(inside**2 / count[:, None])), float(np.sum(A**2 / count))],
     ])  # fmt: skip
     if left <= 0:
-        return Scatter(math.nan, math.nan, g, cluster)
+        return Scatter(math.nan, math.nan, g)
     scale = np.abs(equations).max(0)
     if equations[1].min() <= 1e-9 or np.linalg.cond(equations / scale) > 1e9:
-        return Scatter(math.sqrt(squares / left), math.nan, g, cluster)
+        return Scatter(math.sqrt(squares / left), math.nan, g)
     within, between = np.linalg.solve(equations, [squares, means])
     if between < 0:
         within, between = squares / left, 0.0
     if within < 0:
         within, between = 0.0, means / equations[1, 1]
-    return Scatter(math.sqrt(within), math.sqrt(between), g, cluster)
+    return Scatter(math.sqrt(within), math.sqrt(between), g)
+
+
+def _trend(fit: Fit, by: str | Array | None) -> Trend | None:
+    """By least squares of ln |residual|, of clusters in the mean, over the logarithm of the size (Harvey
+    1976, doi:10.2307/1913974). The slope is made smaller by the share of its square that chance has (1/F)."""
+    from scipy.special import fdtrc
+
+    columns = fit.law.columns
+    column = "c" if {"n", "d"} <= {*columns} else columns[0]
+    used = fit.weights > 0
+    x = _along(fit.points, column)
+    x = x[used]
+    if not (x > 0).all():
+        return None
+    leverage = np.sum(basis(residual_rows(fit)[:, used]) ** 2, axis=-1)
+    size = np.abs(fit.residuals[used]) / np.sqrt(np.maximum(1 - leverage, 0.1))
+    group = np.unique(clusters(fit.points, by)[used], return_inverse=True)[1]
+    count = np.bincount(group)
+    if len(count) < FEWEST or not np.median(size) > 0:
+        return None
+    y = np.bincount(group, np.log(size + 0.1 * np.median(size))) / count
+    z = np.bincount(group, np.log(x)) / count
+    y, z = y - y.mean(), z - z.mean()
+    free, squares = len(count) - 2, float(z @ z)
+    if not squares > 1e-12 * len(count):
+        return None
+    slope = float(z @ y) / squares
+    rest = float(np.sum((y - slope * z) ** 2)) / free
+    F = slope**2 * squares / rest if rest > 0 else math.inf
+    if fdtrc(1, free, F) > UNEQUAL:
+        return None
+    slope *= 1 - 1 / F
+    times = np.exp(slope * (np.log(x) - np.log(x).mean()))
+    mean = math.sqrt(float(np.mean(times**2)))
+    at = math.exp(float(np.log(x).mean()) + math.log(mean) / slope)
+    return Trend(column, slope, at, float(times.max()) / mean)
 
 
 class Ends(NamedTuple):
@@ -110,8 +183,10 @@ def ends(
             value, found = np.log(value), np.log(found)
     found = value + wider * (found - value)
     freedom = max(1, spread.clusters - draws.shape[-1], spread.clusters // 2)
-    noise = spread.total * stdtrit(freedom, (np.arange(NOISES) + 0.5) / NOISES)
-    new = (found[:, None] + noise[:, None]).reshape(-1, found.shape[-1])
+    noise = spread.total * stdtrit(freedom, (np.arange(NOISES) + 0.5) / NOISES)[:, None]
+    if spread.trend is not None:
+        noise = noise * spread.trend.times(places)
+    new = (found[:, None] + noise).reshape(-1, found.shape[-1])
     mean, run = interval(value, found, level), interval(value, new, level)
     # Quantiles of more numbers lie further in; but what a run measures is never surer than the law.
     both = np.stack([

@@ -52,6 +52,44 @@ def test_points_of_their_own_have_one_scatter():
     assert known.within == pytest.approx(math.sqrt(np.sum(found.residuals**2) / 58))
 
 
+def growing(generator, slope, points=80):
+    """Points of a power law whose noise grows as x^slope, 1 % in the middle."""
+    x = np.geomspace(1e6, 1e9, points)
+    noise = 0.01 * (x / 10**7.5) ** slope * generator.standard_normal(points)
+    return Points(x=x, loss=20 * x**-0.1 * np.exp(noise))
+
+
+def spread_of(points, by=None):
+    return scatter(fit(POWER, points, loss=SQUARES, starts=np.array([[20.0, 0.1]])), by)
+
+
+@pytest.mark.parametrize("slope", [0.25, -0.25])
+def test_the_scatter_follows_the_size(slope):
+    generator = np.random.default_rng(2)
+    found = [spread_of(growing(generator, slope)) for _ in range(40)]
+    # ln |noise| has the variance π²/8: of 80 points the slope's error is .06, of the mean of 40 slopes .01. A
+    # sixteenth, 1/F, is taken away as chance's, more by the floor of ln |residual| and where none is told.
+    slopes = [0.0 if one.trend is None else one.trend.slope for one in found]
+    assert 0.65 < np.mean(slopes) / slope < 1.03
+    one = next(one.trend for one in found if one.trend is not None)
+    x = np.geomspace(1e6, 1e9, 80)
+    times = (x / one.at) ** one.slope
+    assert np.mean(times**2) == pytest.approx(1) and times.max() == pytest.approx(one.most)
+    far = one.times({"x": np.array([1e5, 1e10])})
+    assert sorted(far) == pytest.approx([1, one.most])  # no more than among the points, and never less than 1
+    end = np.mean([s.total * (1 if s.trend is None else s.trend.most) for s in found])
+    assert end == pytest.approx(0.01 * 10 ** (1.5 * abs(slope)), rel=0.25)
+
+
+def test_an_even_scatter_seldom_has_a_trend():
+    generator = np.random.default_rng(3)
+    alone = [spread_of(growing(generator, 0)).trend is not None for _ in range(300)]
+    # At a level of 1 %: more than 9 of 300 has a chance of .1 %.
+    assert sum(alone) <= 9
+    shared = [spread_of(runs(generator, 20, 6), "run").trend is not None for _ in range(200)]
+    assert sum(shared) <= 7
+
+
 def test_too_few_points_tell_nothing():
     points = runs(np.random.default_rng(0))
     nothing = scatter(fit(POWER, points.take([0, 59]), loss=SQUARES))
