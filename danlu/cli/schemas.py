@@ -85,7 +85,7 @@ _COST = {
 _CALIBRATION = {
     "by": str, "fits": int, "farthest": _NUMBER,
     "bands": [{"above": _NUMBER, "up_to": _NUMBER, "runs": int, "held": int, "error": _NUMBER,
-               "bias": _NUMBER, "widen": _NUMBER}],
+               "bias": _NUMBER, "widen": _NUMBER, "scored": int}],
 }  # fmt: skip
 _LAWS_FIT = {
     "schema": "danlu.laws.fit/2", "law": str, "points": int, "parameters": {...: _NUMBER},

@@ -15,7 +15,7 @@ from danlu.laws.audit.dependence import NONE, asked, none
 from danlu.laws.audit.dependence import found as dependence
 from danlu.laws.audit.groups import EXACT
 from danlu.laws.audit.whole import Audit, audit
-from danlu.laws.base import LAWS, Array, Law, ascii_name
+from danlu.laws.base import LAWS, Array, Law, Parameter, ascii_name
 from danlu.laws.beyond import word
 from danlu.laws.calibration import MOST_POINTS, Calibration, calibrate
 from danlu.laws.doubt import Draws, Interval, LeftOut, cautions, clusters, resample
@@ -67,6 +67,13 @@ class Answer:
             name: Interval(*map(float, row))
             for name, row in zip("Gab", zip(*found, strict=True), strict=True)
         }
+
+    def meaning(self, parameter: Parameter) -> str:
+        """What a parameter means, and its unit; that of a loss which is none in nats is its own."""
+        unit = parameter.unit
+        if "not-nats" in {one.code for one in self.warnings}:
+            unit = unit.replace("nats/token", "unit of the loss")
+        return f"{parameter.meaning}, {unit}" if unit else parameter.meaning
 
     def cells(self, parameter: str) -> tuple[str, str, str]:
         """A parameter's value and the ends of its interval as tables have them; what is held says so."""

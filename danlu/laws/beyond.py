@@ -13,7 +13,7 @@ from danlu.laws.table import SAME_SIZE, Points
 
 Ranges = Mapping[str, tuple[float, float]]
 RATIO = "d/n"
-WORDS = {"c": "compute", "n": "size", "d": "data", RATIO: "tokens per parameter, D/N,"}
+WORDS = {"c": "compute", "n": "size", "d": "data", RATIO: "tokens per parameter, D/N"}
 CODES = ("beyond", "far-beyond"), ("beyond-ratio", "far-ratio")  # of columns, and of D/N
 SIDES = "beyond", "below"
 ALLOWED = 3.0  # times beyond the data, where one always may go
@@ -65,8 +65,10 @@ def beyond(
         farthest, which = every.max(0), every.argmax(0)
         for place, column in enumerate(names):
             for side, each in zip(SIDES, _sides(whole, ranges, column), strict=True):
-                if (outside := each[(each > 1) & (which == place)]).size:
-                    codes, what = CODES[column == RATIO], f"{word(column, columns)} is {{}} times {side}"
+                at = (each > 1) & (which == place)
+                if at.any():
+                    codes, what = CODES[column == RATIO], (word(column, columns), side)
+                    outside = np.array([each[at], whole[column][at]])
                     warned += _warned(outside, places.size, what, codes, ranges[column], tested, far)
         times = np.maximum(times, farthest)
     return times, warned
@@ -95,25 +97,28 @@ def limit(ends: tuple[float, float], calibration: Calibration | None = None) -> 
 
 
 def _warned(
-    times: Array,
+    outside: Array,
     places: int,
-    what: str,
+    what: tuple[str, str],
     codes: tuple[str, str],
     ends: tuple[float, float],
     calibration: Calibration | None,
     far: bool,
 ) -> list[Warned]:
-    """Of places that lie so many ``times`` beyond the ends: of those within the limit, and of the others.
-    ``what`` is so: ``compute is {} times beyond``."""
+    """Of places ``outside`` the ends, how many times and their values, (2, places): of those within the
+    limit, and of the others. ``what``: the column and the side."""
     low, high = ends
+    times = outside[0]
     most, why = limit(ends, calibration)
 
     def told(some: Array) -> str:
-        said = " to ".join(dict.fromkeys(f"{one:.3g}" for one in (some.min(), some.max())))
-        at = f", at {some.size} of {places} places" if some.size > 1 else ""
-        return f"{what.format(said)} what was measured ({low:.3g} to {high:.3g}){at}"
+        so_far, value = (" to ".join(dict.fromkeys(f"{one:.3g}" for one in (x.min(), x.max()))) for x in some)
+        at = f", at {some.shape[1]} of {places} places" if some.shape[1] > 1 else ""
+        return (
+            f"{what[0]} = {value} is {so_far} times {what[1]} what was measured ({low:.3g} to {high:.3g}){at}"
+        )
 
-    near, farther = times[times <= most], times[times > most]
+    near, farther = outside[:, times <= most], outside[:, times > most]
     if farther.size and not far:
         raise LawError(f"{told(farther)}; {why}: no answer without --far (far=True in Python)")
     made = []

@@ -17,7 +17,7 @@ from danlu.laws.errors import LawError
 from danlu.laws.fit import Fit, fit
 from danlu.laws.held_out import rungs_of
 from danlu.laws.scatter import ends, scatter
-from danlu.laws.table import SAME_SIZE, check
+from danlu.laws.table import SAME_SIZE, Points, check
 
 REACHES = (1.0, 3.0, 10.0, 100.0, np.inf)  # how many times beyond the largest budget fitted to: the bands
 CUTS = 6  # fits to smaller budgets, at most
@@ -27,7 +27,7 @@ MOST_POINTS = 1000  # more than these are calibrated where asked, not with every
 SHAPE: dict[str, Any] = {  # of its JSON
     "by": str, "fits": int, "farthest": float,
     "bands": [{"above": float, "up_to": (float, None), "runs": int, "held": int, "error": float,
-               "bias": float, "widen": (float, None)}],
+               "bias": float, "widen": (float, None), "scored": (int, None)}],
 }  # fmt: skip
 UNLIKELY = 0.1  # fewer held than this probability allows intervals of 95 % make them wider
 
@@ -35,9 +35,10 @@ UNLIKELY = 0.1  # fewer held than this probability allows intervals of 95 % make
 class Band(NamedTuple):
     """Predictions of runs ``above`` to ``up_to`` times the largest budget that was fitted to.
 
-    ``runs``: how many. ``held``: how many lay within the 95 % interval of a new run. ``error``: the mean of
-    |predicted/measured − 1|; ``bias``: that of predicted/measured − 1. ``widen``: by what to multiply the
-    intervals (in logarithms) for 95 % of the runs to lie within; 1 where enough did.
+    ``runs``: how many. ``held``: how many of the ``scored`` lay within the 95 % interval of a new run; where
+    a smaller fit has too few clusters for intervals, its runs are not scored (None: all are). ``error``: the
+    mean of |predicted/measured − 1|; ``bias``: that of predicted/measured − 1. ``widen``: by what to multiply
+    the intervals (in logarithms) for 95 % of the runs to lie within; 1 where enough did.
     """
 
     above: float
@@ -47,14 +48,19 @@ class Band(NamedTuple):
     error: float
     bias: float
     widen: float
+    scored: int | None = None
 
     def said(self, size: str) -> str:
         """A sentence; ``size``: what the budgets are of."""
         reach = f"{self.above:g} to {self.up_to:g}" if np.isfinite(self.up_to) else f"over {self.above:g}"
+        scored = self.runs if self.scored is None else self.scored
         told = (
             f"{reach} times beyond their largest {size}, fits to the smaller ones missed by {self.error:.2%} "
-            f"on average, and their 95 % intervals held {self.held} of {self.runs} predicted runs"
+            "on average"
         )
+        if not scored:
+            return f"{told}; they have too few clusters for intervals"
+        told = f"{told}, and their 95 % intervals held {self.held} of {scored} predicted runs"
         return told if self.widen == 1 else f"{told}: intervals are made {self.widen:.3g} times as wide"
 
 
@@ -109,18 +115,15 @@ def calibrate(found: Fit, *, by: str, cluster: str | Array | None = None, seed: 
         below = points[by] <= limit
         try:
             part = _refitted(found, below, seed)
-            draws = resample(part, RESAMPLES, by=group[below], seed=seed)
         except LawError as error:
             why = error
             continue
         above = points.take(~below)
         predicted = part.predict(above)
-        spread = scatter(part, group[below])._replace(trend=None)
-        far = ends(law, part.vector, draws.theta, draws.without, spread, above)
         fits += 1
         reaches.append(above[by] / limit)
         ratios.append(predicted / above[law.target])
-        scores.append(_score(above[law.target], predicted, far.run_low, far.run_high, law.space == "log"))
+        scores.append(_scores(part, above, group[below], seed))
     if not fits:
         raise LawError(f"no fit to smaller budgets can be scored: {why or 'there are too few'}")
     reach, ratio, score = (np.concatenate(column) for column in (reaches, ratios, scores))
@@ -173,6 +176,19 @@ def _refitted(found: Fit, which: NDArray[np.bool_], seed: int) -> Fit:
     return fit(law, points, loss=found.loss, weights=found.weights[which], starts=starts, fixed=fixed)
 
 
+def _scores(part: Fit, above: Points, group: Array, seed: int) -> Array:
+    """``_score`` of the runs above; NaN where the part has too few clusters for intervals."""
+    law = part.law
+    try:
+        draws = resample(part, RESAMPLES, by=group, seed=seed)
+    except LawError:
+        return np.full(above.size, np.nan)
+    spread = scatter(part, group)._replace(trend=None)
+    far = ends(law, part.vector, draws.theta, draws.without, spread, above)
+    measured = above[law.target]
+    return _score(measured, part.predict(above), far.run_low, far.run_high, law.space == "log")
+
+
 def _score(measured: Array, predicted: Array, low: Array, high: Array, logs: bool) -> Array:
     """How far each run lies from its prediction, in the half width of its interval on that side."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -186,11 +202,12 @@ def _score(measured: Array, predicted: Array, low: Array, high: Array, logs: boo
 def _band(low: float, high: float, ratio: Array, score: Array) -> Band:
     from scipy.special import bdtr
 
-    runs, held = len(score), int((score <= 1).sum())
+    known = score[~np.isnan(score)]
+    scored, held = len(known), int((known <= 1).sum())
     widen = 1.0
-    if bdtr(held, runs, 0.95) < UNLIKELY:
+    if scored and bdtr(held, scored, 0.95) < UNLIKELY:
         # The ⌈.95·(n + 1)⌉-th smallest, or the largest: what would have held them (Vovk et al. 2005).
-        place = min(runs, int(np.ceil(0.95 * (runs + 1)))) - 1
-        widen = max(1.0, float(np.sort(score)[place]))
+        place = min(scored, int(np.ceil(0.95 * (scored + 1)))) - 1
+        widen = max(1.0, float(np.sort(known)[place]))
     off = ratio - 1
-    return Band(low, high, runs, held, float(np.abs(off).mean()), float(off.mean()), widen)
+    return Band(low, high, len(score), held, float(np.abs(off).mean()), float(off.mean()), widen, scored)

@@ -8,7 +8,6 @@ time: Fedorov 1972; Chaloner and Verdinelli 1995, doi:10.1214/ss/1177009939).
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +20,7 @@ from danlu.laws.beyond import along, beyond
 from danlu.laws.calibration import Calibration
 from danlu.laws.doubt import Interval
 from danlu.laws.errors import LawError, Warned
+from danlu.laws.files.units import number
 from danlu.laws.formulas.chinchilla import CHINCHILLA, allocation, optimum
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, Points
 
@@ -37,11 +37,12 @@ TWO_SIDED = 1.96
 @dataclass(frozen=True)
 class Target:
     """A quantity that follows from the parameters. ``of``: (…, parameters) to (…); ``log``: its interval is
-    relative, so that the logarithm counts."""
+    relative, so that the logarithm counts; ``flops``: at which it lies, 0 where it lies at none."""
 
     name: str
     of: Callable[[Array], Array]
     log: bool
+    flops: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def design(
     x = x * np.where(law.logs, theta, 1.0)[:, None]
     flops = FLOPS_PER_PARAMETER_AND_TOKEN * n * d
     now, left, advised = covariance, float(g @ covariance @ g), []
-    first, wide = left, _wide(target, ranges, calibration)
+    first, wide = left, _wide(aim, ranges, calibration)
     if not left > 0:
         raise LawError(f"{target} is certain already: no free parameter moves it")
     for _ in range(runs):
@@ -132,7 +133,7 @@ def design(
         half = wide * TWO_SIDED * float(np.sqrt(left))
         advised.append(Run(float(n[best]), float(d[best]), float(flops[best]), float(fall[best]), half))
     largest = ranges.get("c", (0.0, 0.0))[1]
-    if largest and (at := _compute(target)) and at > FAR * largest:
+    if largest and (at := aim.flops) > FAR * largest:
         warnings.append(Warned(
             "far-target", f"{target} is {at / largest:.3g} times the largest compute measured: that the law "
             "holds so far is a doubt that no run within this budget removes",
@@ -152,12 +153,13 @@ def design(
     return Design(target, value, wide * TWO_SIDED * float(np.sqrt(first)), aim.log, advised, warnings)
 
 
-def _wide(target: str, ranges: Mapping[str, tuple[float, float]], calibration: Calibration | None) -> float:
+def _wide(
+    target: Target, ranges: Mapping[str, tuple[float, float]], calibration: Calibration | None
+) -> float:
     """By what ``danlu.laws.predict`` widens the interval of a loss as far beyond the points."""
-    at = _compute(target)
-    if calibration is None or calibration.by != "c" or not at or not target.startswith("loss"):
+    if calibration is None or calibration.by != "c" or not target.flops or not target.name.startswith("loss"):
         return 1.0
-    band = calibration.at(float(along(Points(c=[at]), ranges, "c")[0]))
+    band = calibration.at(float(along(Points(c=[target.flops]), ranges, "c")[0]))
     return 1.0 if band is None else band.widen
 
 
@@ -189,12 +191,14 @@ def read_target(law: Law, said: str) -> Target:
     what, at, where = said.partition("@")
     try:
         if at and "=" in where:
-            pairs = (pair.split("=") for pair in where.split(","))
-            place = {key.strip(): np.array([_positive(value)]) for key, value in pairs}
+            pairs = (map(str.strip, pair.split("=")) for pair in where.split(","))
+            place = {key: np.array([_positive(value, key)]) for key, value in pairs}
             if what == "loss" and set(place) == set(law.columns):
-                return Target(said, lambda theta: law.predict(theta, place)[..., 0], log=True)
+                flops = float(Points(place).with_compute().get("c", np.zeros(1))[0])
+                return Target(said, lambda theta: law.predict(theta, place)[..., 0], log=True, flops=flops)
         elif at and law.name == CHINCHILLA.name and what in ("loss", "n", "d"):
-            return Target(said, _at_best(what, _positive(where)), log=True)
+            flops = _positive(where, "c")
+            return Target(said, _at_best(what, flops), log=True, flops=flops)
         elif law.name == CHINCHILLA.name and what in ("a", "b"):
             return Target(said, lambda theta: getattr(allocation(theta), what), log=False)
         elif not at:
@@ -209,9 +213,10 @@ def read_target(law: Law, said: str) -> Target:
     )
 
 
-def _positive(said: str) -> float:
-    value = float(said)
-    if not 0 < value < np.inf:
+def _positive(said: str, of: str) -> float:
+    """A number of one of our columns, with its unit: 7B."""
+    value = number(said, of=of)
+    if value is None or not 0 < value < np.inf:
         raise ValueError(said)
     return value
 
@@ -225,11 +230,3 @@ def _at_best(what: str, flops: float) -> Callable[[Array], Array]:
         return E + A * n**-alpha + B * d**-beta
 
     return of
-
-
-def _compute(target: str) -> float:
-    """The FLOP at which a target lies, 0 where it lies at none."""
-    if pair := re.fullmatch(r"loss@n=([^,]+),\s*d=(.+)", target):
-        return FLOPS_PER_PARAMETER_AND_TOKEN * float(pair[1]) * float(pair[2])
-    at = target.partition("@")[2]
-    return float(at) if at and "=" not in at else 0.0

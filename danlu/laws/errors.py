@@ -8,8 +8,9 @@ from danlu.spec.errors import DanluError
 GRAVE = (
     "not-nats", "loss-unit", "rising-loss", "train-loss", "overflow", "small-sizes", "flop-count",
     "no-freedom", "exact", "mixed-sources", "two-parts", "diverged", "sweep", "mixed-counting",
-    "active-parameters", "experts", "repeated-data", "off-together", "not-at-rest", "one-start",
-    "equal-starts", "at-bound", "no-intervals", "lack-of-fit", "not-identified",
+    "active-parameters", "non-embedding", "experts", "repeated-data", "held-contradicts", "floor-above",
+    "off-together", "not-at-rest", "one-start", "equal-starts", "at-bound", "no-intervals", "lack-of-fit",
+    "not-identified",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from danlu.laws.base import Array, Law
+from danlu.laws.base import Array, Law, Parameter
 from danlu.laws.errors import LawError, Warned
 from danlu.laws.solve import HUBER, Loss, Solution, solve
 from danlu.laws.table import Points, check
@@ -176,6 +176,7 @@ def _begin(
         if not np.isfinite(value) or (law.parameters[place].log and value <= 0):
             allowed = "a number above zero" if law.parameters[place].log else "a number"
             raise LawError(f"{name} = {value:g} cannot be: it is {allowed}")
+        _possible(law.parameters[place], value, points[law.target])
         free[place], values[place] = False, value
     check(law, points, held=len(free) - int(free.sum()))
     if not free.any():
@@ -186,6 +187,17 @@ def _begin(
     for place, value in values.items():
         begin[:, place] = value
     return (np.unique(begin, axis=0) if values else begin), free
+
+
+def _possible(parameter: Parameter, value: float, target: Array) -> None:
+    """Raises LawError for a value to be held that the law, or what was measured, cannot have."""
+    if not parameter.low <= value <= parameter.high:
+        raise LawError(f"{parameter.name} = {value:g}; allowed: from {parameter.low:g} to {parameter.high:g}")
+    if parameter.floor and value >= np.median(target):
+        raise LawError(
+            f"{parameter.name} = {value:g} is above half of what was measured; it is a floor: allowed: below "
+            f"{target.min():.4g}, the lowest"
+        )
 
 
 def _weights(weights: Array | None, size: int) -> Array:
@@ -218,18 +230,27 @@ def _report(
             f"the fit of {law.name} has not come to rest: gradient {found.gradient[best]:.1e} "
             f"after {found.iterations[best]} steps",
         )
-    if len(found.objective) > 1 and agreeing == 1:
+    others = int(equal.sum()) - agreeing
+    if len(found.objective) > 1 and agreeing == 1 and not others:
         warn("one-start", f"only one of {len(found.objective)} starts found these parameters of {law.name}")
-    if (others := int(equal.sum()) - agreeing) > 0:
-        warn(
-            "equal-starts",
-            f"{others} starts fit as well with other parameters: the points cannot tell them apart",
-        )
+    if others > 0:
+        warn("equal-starts", (
+            f"{others} start{'s fit' if others > 1 else ' fits'} as well with other parameters: the points "
+            "cannot tell them apart"
+        ))  # fmt: skip
     low, high = law.bounds
     inner = law.inner(vector)
-    for parameter, value, below, above, moves in zip(law.parameters, inner, low, high, free, strict=True):
+    still = law.own & ~free
+    rows = zip(law.parameters, inner, low, high, free, still, strict=True)
+    for parameter, value, below, above, moves, held_there in rows:
+        held = law.named(vector)[parameter.name]
+        if parameter.floor and held_there and held > (least := points[law.target].min()):
+            warn("floor-above", (
+                f"{parameter.name} = {held:g}, a floor, is held above the lowest that was measured, "
+                f"{least:.4g}"
+            ))  # fmt: skip
         if moves and (value <= below or value >= above):
-            warn("at-bound", f"{parameter.name} is at its bound, {law.named(vector)[parameter.name]:g}")
+            warn("at-bound", f"{parameter.name} is at its bound, {held:g}")
     if points.size == int(free.sum()):
         warn(
             "no-freedom",

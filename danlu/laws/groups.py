@@ -144,7 +144,7 @@ class Groups:
             shared = parameter.name in self.shared
             for label, one in list(self.answers.items())[: 1 if shared else None]:
                 cells = one.cells(parameter.name)
-                rows.append((parameter.name, "all" if shared else label, *cells, parameter.meaning))
+                rows.append((parameter.name, "all" if shared else label, *cells, one.meaning(parameter)))
         return rows
 
     def gain_rows(self) -> list[tuple[str, ...]]:

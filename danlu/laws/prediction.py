@@ -150,9 +150,10 @@ def where(law: Law, theta: Array, places: Mapping[str, Any]) -> Points:
             raise LawError(
                 f"n, d and c contradict C = 6·N·D by a factor of {ratio.max():.3g}; give two of them"
             )
-    if "c" in points and "n" not in points and {"n", "d"} <= set(law.columns):
+    others = [name for name in law.columns if name not in (*SIZES, *points)]
+    if "c" in points and "n" not in points and {"n", "d"} <= set(law.columns) and not others:
         points = points.with_columns(n=_best_size(law, theta, points)).with_compute()
-    if missing := [name for name in law.columns if name not in points]:
+    if missing := others or [name for name in law.columns if name not in points]:
         raise LawError(
             f"{law.name} predicts from {', '.join(law.columns)}; give a value of {missing[0]} "
             f"(--at {missing[0]}=…)"

@@ -13,6 +13,7 @@ from danlu.laws.fit import Fit
 from danlu.laws.solve import solve
 
 DECADE = 10.0
+NEAR = 2.0  # times: a bound so near is no end of a walk
 STEPS = 24  # values of a profile
 
 
@@ -38,7 +39,7 @@ def significant(fit: Fit, parameter: str, *, level: float = 0.95) -> float:
     rows = residual_rows(fit)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-300)
     H = (rows * inner) @ rows.T + 1e-12 * inner.sum() / n * np.eye(k)
-    a = np.linalg.solve(H, np.eye(k)[int(fit.free[:j].sum())])
+    a = np.linalg.lstsq(H, np.eye(k)[int(fit.free[:j].sum())], rcond=None)[0]
     scatter = np.sum((w * loss.slope(r) * (a @ rows)) ** 2) * n / (n - k)
     return float(stdtrit(n - k, (1 + level) / 2) ** 2 * scatter / (2 * (a @ H @ a)))
 
@@ -125,7 +126,7 @@ def unidentified(fit: Fit, *, level: float = 0.95, factor: float = DECADE) -> li
         (j, end)
         for j in np.flatnonzero(fit.free).tolist()
         for times in (1 / factor, factor)
-        if (end := float(np.clip(fit.vector[j] * times, low[j], high[j]))) != fit.vector[j]
+        if _moves(fit.vector[j], end := float(np.clip(fit.vector[j] * times, low[j], high[j])))
     ]
     if not ends:
         return []
@@ -137,6 +138,11 @@ def unidentified(fit: Fit, *, level: float = 0.95, factor: float = DECADE) -> li
         if least < threshold:
             flat.append(Flat(fit.law.names[j], end / fit.vector[j], least / size, threshold / size))
     return flat
+
+
+def _moves(value: float, end: float) -> bool:
+    """Whether the way to an end says something: one to a bound close by tells no power of ten."""
+    return not 1 / NEAR < end / value < NEAR if value and end / value > 0 else end != value
 
 
 def _far(fit: Fit, ends: list[tuple[int, float]]) -> list[float]:

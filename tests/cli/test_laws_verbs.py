@@ -194,7 +194,10 @@ def test_chain(capsys: pytest.CaptureFixture[str], tasks: Path, tmp_path: Path) 
         (["--at", "s=3"], "the chain begins at loss, not at s"),
         (["--through", "other"], "--through = 'other'; allowed: loss, task_loss, both"),
         (["--through", "both"], "no column for task_loss"),
-        (["--at", "loss=0.1"], "loss is 22 times below what was measured (2.2 to 4); these data carry √"),
+        (
+            ["--at", "loss=0.1"],
+            "loss = 0.1 is 22 times below what was measured (2.2 to 4); these data carry √",
+        ),
     ],
 )
 def test_mistakes_in_a_chain(

@@ -178,7 +178,7 @@ def test_chains_say_what_they_cannot():
     points = made()
     with pytest.raises(LawError, match="the chain begins at c; n and d; loss; task_loss, not at s"):
         chain(points, resamples=10).predict({"s": 3.0})
-    with pytest.raises(LawError, match=r"compute is .* times beyond .*: no answer without --far"):
+    with pytest.raises(LawError, match=r"compute = .* is .* times beyond .*: no answer without --far"):
         chain(points, resamples=10).predict({"c": 1e30})
     with pytest.raises(LawError, match="a chain needs a column accuracy"):
         chain(Points({name: points[name] for name in ("n", "d", "loss")}))

@@ -40,7 +40,7 @@ def sound(found: Answer) -> Saved:
 
 def test_a_prediction_repeats_what_puts_its_fit_in_doubt(found: Answer) -> None:
     said = predict(found.saved, {"n": 1e9, "d": 1e10}).warnings
-    assert [one.code for one in said] == [one.code for one in found.warnings] == ["clusters-ignored"]
+    assert [one.code for one in said] == [one.code for one in found.warnings] == ["few-clusters"]
     assert said[0] == f"of the fit: {found.warnings[0]}"
 
 
@@ -134,7 +134,7 @@ def test_tokens_per_parameter_are_an_extrapolation_of_their_own(found: Answer) -
         assert (one.widened == 1).all()  # calibration, of budgets, tells nothing of it
     # The root of four is less than what is always allowed.
     for ratio in (121, 3.3):
-        with pytest.raises(LawError, match=r"D/N, is .* \(10 to 40\); .* √4 = 2 times, and 3 are always"):
+        with pytest.raises(LawError, match=r"D/N = .* is .* \(10 to 40\); .* √4 = 2 times, and 3 are always"):
             predict(fitted, {"n": n, "d": n * ratio})
         far = predict(fitted, {"n": n, "d": n * ratio}, far=True)
         assert [warned.code for warned in far.warnings] == ["far-ratio"]

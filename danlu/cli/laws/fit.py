@@ -170,8 +170,7 @@ def _print_fit(found: Any) -> None:
     say(f"\n{title}, {one.law.paper}\n{one.law.formula}\n")
     rows = [("", "value", "95 % from", "to", "meaning")]
     for parameter in one.law.parameters:
-        unit = f", {parameter.unit}" if parameter.unit else ""
-        rows.append((parameter.name, *found.cells(parameter.name), f"{parameter.meaning}{unit}"))
+        rows.append((parameter.name, *found.cells(parameter.name), found.meaning(parameter)))
     meanings = {
         "G": "N_opt = G·(C/6)^a",
         "a": "how the best size grows with compute",
@@ -196,4 +195,6 @@ def _print_fit(found: Any) -> None:
 def _ends(value: float, ends: Any) -> tuple[str, str, str]:
     if ends is None or ends.low is None:
         return f"{value:.6g}", "", ""
+    if ends.low == ends.high:
+        return f"{value:.6g}", "fixed", ""
     return f"{value:.6g}", f"{ends.low:.4g}", f"{ends.high:.4g}"

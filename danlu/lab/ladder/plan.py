@@ -129,7 +129,7 @@ def make_plan(
     """
     _check(rungs, seeds, design, per_parameter)
     if budget.unit not in ("flop", "seconds") or (budget.unit == "seconds" and measured is None):
-        raise LabError(f"budget = {budget} of a ladder is in FLOP or seconds, such as 1e15flop or 600s")
+        raise LabError(f"budget = {budget}; of a ladder it is in FLOP or seconds, such as 1e15flop or 600s")
     recipe = shapes.recipe
     tokens = _tokens_of(recipe.experiment) or per_parameter * recipe.parameters
     rate_of = rated(rates, recipe, tokens)

@@ -64,9 +64,9 @@ class Pair:
             f"N_opt at {self.flops:.3g} FLOP by a factor of {self.ratio:.2f} (p = {self.p:.2g}, level "
             f"{LEVEL:g} of all pairs)"
         )
-        rest = "within chance" if self.explained >= LEVEL else "still more than chance"
-        bias = f"{self.expected:+.3f} of it is the methods' bias"
-        return f"{said}; {bias}, the rest {rest}"
+        if self.explained >= LEVEL:
+            return f"{said}; the methods' bias explains it (a by {self.expected:+.3f})"
+        return f"{said}; the methods' bias does not explain it (a by {self.expected:+.3f})"
 
 
 @dataclass(frozen=True)

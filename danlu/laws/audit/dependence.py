@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from danlu.laws.base import Array
+from danlu.laws.doubt import FEW
 from danlu.laws.errors import Warned
 from danlu.laws.table import Points, same_size
 
 # Columns that name a run, whatever the case.
 RUNS = ("run", "run_name", "run_id", "runid", "run name", "exp_name", "experiment_name", "model_name", "name")
 NONE = "none"  # the name of a cluster that asks for none
-ENOUGH = 2  # clusters for each free parameter: fewer cannot carry intervals
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def _enough(one: Dependence, size: int, free: int, what: str) -> Dependence:
     assert one.labels is not None
     groups = int(one.labels.max()) + 1
     shared = f"{size} rows share {groups} {what}{'s' * (groups != 1)} (column {one.cluster})"
-    if groups < ENOUGH * free:
+    if groups < (least := max(FEW, free)):
         text = f"{shared}, too few to draw by: rows are drawn by themselves"
         said = (
-            f"{shared}, fewer than the {ENOUGH * free} that intervals of {free} parameters need: rows are "
-            "drawn one by one, and intervals may be too narrow"
+            f"{shared}, fewer than the {least} that intervals of {free} parameters need: rows are drawn one "
+            "by one, and where rows of one are off together, intervals are far too narrow"
         )
         return Dependence(None, None, text, Warned("clusters-ignored", said))
     return Dependence(one.cluster, one.labels, f"{shared}: rows of one are drawn together")

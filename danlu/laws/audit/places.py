@@ -32,6 +32,8 @@ SEEDS = re.compile(r"(?:^|[\W_])seed$", re.IGNORECASE)
 def places(fit: Fit, table: Mapping[str, Sequence[Any]]) -> list[Warned]:
     """What looks wrong with the columns of a fit; ``table``: the file's other columns, a value each row."""
     law, points = fit.law, fit.points
+    if law.target in ("lr", "b"):  # of the best runs as well
+        return swept(fit, table)
     if law.target != "loss":
         return []
     return [

@@ -74,7 +74,9 @@ def lack_of_fit(
     return bends
 
 
-def contradicted(fit: Fit, given: NDArray[np.bool_], cluster: Array | None = None) -> tuple[str, float]:
+def contradicted(
+    fit: Fit, given: NDArray[np.bool_], cluster: Array | NDArray[np.int64] | None = None
+) -> tuple[str, float]:
     """Of parameters that the points did not decide alone (``given``, (parameters,)), the one that they would
     move most surely, and p, for all of these together: score tests as of ``lack_of_fit``; "", 1 where none
     can be tested."""

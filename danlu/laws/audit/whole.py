@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from danlu.laws.audit.dependence import Dependence, found
 from danlu.laws.audit.groups import EXACT, GAPS, Group, group, searched
 from danlu.laws.audit.parts import FEWEST
 from danlu.laws.audit.places import places
-from danlu.laws.audit.shape import Bend, design, lack_of_fit
+from danlu.laws.audit.shape import LEVEL, Bend, contradicted, design, lack_of_fit
 from danlu.laws.audit.sources import Source, Sources, sources
 from danlu.laws.base import Array
 from danlu.laws.errors import Warned, weight
@@ -149,10 +150,23 @@ def audit(
     if off is not None:
         said.append(_off(whole, off))
     said += [_bent(bend) for bend in bends if bend.matters]
+    said += _held(fit, dependence.labels)
     said += design(fit)
     said += [] if dependence.warned is None else [dependence.warned]
     said.sort(key=weight)
     return whole
+
+
+def _held(fit: Fit, cluster: NDArray[np.int64] | None) -> list[Warned]:
+    """A held value that the points contradict."""
+    held = fit.law.own & ~fit.free
+    name, p = contradicted(replace(fit, free=fit.law.own), held, cluster)
+    if not name or p >= LEVEL:
+        return []
+    return [Warned("held-contradicts", (
+        f"the points contradict {name} = {fit.theta[name]:g}, which is held (p = {p:.1g}); without it they "
+        "say another value, and all other parameters make up for it"
+    ))]  # fmt: skip
 
 
 def _ratio(theta: Array, flops: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from danlu.laws.errors import LawError, Warned
-from danlu.laws.files.names import TRAIN, UNKNOWN, WIDE, Guess, guesses, met, near, not_nats, words_of
+from danlu.laws.files.names import TRAIN, UNKNOWN, WIDE, Guess, guesses, met, near, not_nats, rank, words_of
 from danlu.laws.files.tables import Table
 from danlu.laws.files.units import OURS, Unit, blank, decimal_mark, fits, number, unit
 from danlu.laws.table import COLUMNS, FLOPS_PER_PARAMETER_AND_TOKEN
@@ -55,6 +55,9 @@ def choose(
             found = own
         names[ours] = Choice(said, units.get(ours, found), "chosen")
         warnings += _measures(ours, said, units)
+        guess = rank("loss", said) if ours == "loss" else None
+        if guess is not None and guess.rank >= TRAIN:
+            warnings.append(Warned("train-loss", f"{said} is a loss on training data, by its name"))
     taken = {choice.name for choice in names.values()}
     groups = {
         ours: group
@@ -174,9 +177,11 @@ def _guessed(ours: str, guess: Guess) -> list[Warned]:
 
 def _measures(ours: str, name: str, units: Mapping[str, Unit]) -> list[Warned]:
     """A warning where the chosen loss is, by its name, none in nats."""
-    what = not_nats(name) if ours == "loss" and "loss" not in units else ""
-    if not what:
+    what = not_nats(name) if ours == "loss" else ""
+    if not what or ("loss" in units and "byte" not in what):
         return []
+    if "loss" in units:
+        return [Warned("not-nats", f"{name} is {what}, by its name: no unit makes that a loss per token")]
     mend = (
         "--unit loss=perplexity takes its logarithm"
         if what == "perplexity"
@@ -221,6 +226,8 @@ def absent(path: object, missing: Sequence[str], table: Table) -> str:
     if what := not_nats(next(iter(close.get("loss", ())), "")):
         mend += " --unit loss=perplexity" if what == "perplexity" else f", which is {what} and not nats"
     ways = f"; {table.mend}" if table.mend else ""
+    if "d" in missing and (epochs := [name for name in near("d", table.columns) if "epoch" in name.lower()]):
+        ways += f"; {epochs[0]} is of one epoch: write a column of it times the epochs"
     if "d" in missing and (steps := [one.name for one in guesses("s", table.columns)]):
         ways += f"; updates are tokens by {option('d', steps[0])} --unit d=TOKENS_OF_AN_UPDATE"
     if list(missing) == ["loss"] and close["loss"] and {*map(not_nats, close["loss"])} == {"accuracy"}:
@@ -234,7 +241,7 @@ def _near(ours: str, table: Table) -> list[str]:
     if ours == "loss":
         other = [name for name in numeric if not_nats(name)]
         return [*other, *(name for name in near(ours, numeric) if name not in other)]
-    return near(ours, numeric)
+    return [name for name in near(ours, numeric) if ours != "d" or "epoch" not in name.lower()]
 
 
 def listed(table: Table) -> str:

@@ -9,12 +9,17 @@ import numpy as np
 
 from danlu.laws.base import Array
 from danlu.laws.errors import LawError, Warned
-from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
+from danlu.laws.formulas.kaplan import PF_DAY
+from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN, same_size
 
 SUSPICIOUS = 2.0  # C is this far from 6 N D in every point: a warning …
 WRONG_UNIT = 100.0  # … and this far: refused, since no way of counting parameters explains it.
 MIDDLE = (5, 95)  # percent of the points; if they differ by WRONG_UNIT, C is none of these runs'
 FEW = 0.01  # tokens for each parameter: fewer are another unit
+UNITS = {"PF-days": PF_DAY, "GFLOP": 1e9, "TFLOP": 1e12, "PFLOP": 1e15, "EFLOP": 1e18, "ZFLOP": 1e21}
+LIKELY = 0.3, 3000.0  # tokens for each parameter
+GAP = 0.02  # of ln C/6ND between two ways of counting
+SIZES_APART = 3  # sizes that show it
 SMALL = 1e4  # a largest size below this has forgotten its unit
 
 
@@ -42,6 +47,8 @@ def contradiction(values: Mapping[str, Array], needed: bool) -> tuple[Warned | N
 
 def _mend(factor: float) -> str:
     """The unit that would explain it."""
+    if 1 / SUSPICIOUS < factor * PF_DAY < SUSPICIOUS:
+        return "; --unit c=PF-days would mend it"
     power = round(math.log10(factor) / 3) * 3
     if abs(math.log10(factor) - power) > math.log10(SUSPICIOUS):
         return "; --unit n=M, --unit d=B or --unit c=GFLOP tells it"
@@ -50,11 +57,54 @@ def _mend(factor: float) -> str:
     return f"; --unit n=1e{power} or --unit d=1e{power} would mend it"
 
 
-def small(sizes: Array) -> list[Warned]:
+def computed(made: str, values: Mapping[str, Array]) -> None:
+    """Raises LawError where no run can have what C = 6 N D makes of the two others: one has another unit.
+    ``made``: n or d; ``values``: of all three."""
+    if made not in ("n", "d"):
+        return
+    ratio = values["d"] / values["n"]
+    if values["n"].max() >= 1 and ratio.max() >= FEW:
+        return
+    middle = float(np.median(ratio))
+    would = {name: middle * factor if made == "d" else middle / factor for name, factor in UNITS.items()}
+    ways = [name for name, found in would.items() if LIKELY[0] < found < LIKELY[1]]
+    mend = f"--unit c={ways[0]} would mend it" if ways else "--unit c=PF-days or c=GFLOP tells it"
+    raise LawError(
+        f"C = 6·N·D makes {'tokens' if made == 'd' else 'parameters'} of at most {values[made].max():.3g}, "
+        f"for C is {values['c'].max():.3g} at most, and that is not in FLOP; {mend}"
+    )
+
+
+def two_ways(values: Mapping[str, Array]) -> list[Warned]:
+    """A warning where C/6ND of one size has two values, in several sizes: FLOP are counted in two ways. Two
+    are rows that lie ``GAP`` apart, each within a fifth of that."""
+    counted = np.log(values["c"] / (FLOPS_PER_PARAMETER_AND_TOKEN * values["n"] * values["d"]))
+    size = same_size(values["n"])
+    found, most = 0, 0.0
+    for one in range(size.max() + 1):
+        row = np.sort(counted[size == one])
+        if len(row) < 3:
+            continue
+        step = np.diff(row)
+        gap, at = float(step.max()), int(step.argmax())
+        if gap > GAP and max(row[at] - row[0], row[-1] - row[at + 1]) < gap / 5:
+            found, most = found + 1, max(most, gap)
+    if found < SIZES_APART:
+        return []
+    return [Warned("mixed-counting", (
+        f"C/6ND has two values in each of {found} sizes, up to {math.expm1(most):.0%} apart: some rows count "
+        "FLOP that others leave out, such as those of embeddings; count all alike, or leave the column of "
+        "FLOP out, and C = 6·N·D is taken"
+    ))]  # fmt: skip
+
+
+def small(sizes: Array, tokens: Array | None = None) -> list[Warned]:
     """A warning where sizes are too small to be parameters."""
     if sizes.max() >= SMALL:
         return []
     said = f"the largest size is {sizes.max():g} parameters; --unit n=M or n=B tells millions or billions"
+    if tokens is not None and tokens.max() < SMALL:
+        said = f"{said}, and at most {tokens.max():g} tokens the same of d"
     return [Warned("small-sizes", said)]
 
 

@@ -251,6 +251,12 @@ def met(name: str) -> bool:
     return not _ACTIVE.isdisjoint(words) or "".join(words) == "na"
 
 
+def unembedded(name: str) -> bool:
+    """Whether a heading says that its parameters leave out embeddings."""
+    words = {*words_of(name)[0]}
+    return "nonemb" in words or {"non", "embed"} <= words
+
+
 def near(ours: str, names: Iterable[str]) -> list[str]:
     """Columns whose headings remind of ours, but mean something else, such as a logarithm or examples."""
     return [name for name in names if any(word in name.lower() for word in _NEAR.get(ours, ()))]

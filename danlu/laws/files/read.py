@@ -16,15 +16,16 @@ from danlu.laws.base import Array
 from danlu.laws.errors import LawError, NoColumnError, Warned
 from danlu.laws.files import rows
 from danlu.laws.files.choice import Choice, absent, called, choose, option
-from danlu.laws.files.counting import contradiction, few, small
+from danlu.laws.files.counting import computed, contradiction, few, small, two_ways
 from danlu.laws.files.formats import read_table
-from danlu.laws.files.names import guesses
+from danlu.laws.files.names import TRAIN, guesses, rank, unembedded
 from danlu.laws.files.runs import read_folder
 from danlu.laws.files.tables import Table, of_chart
 from danlu.laws.files.units import blank, decimal_mark, given
 from danlu.laws.table import COLUMNS, Points, label
 from danlu.spec.errors import did_you_mean
 
+TIED = ("n", "d", "c")  # two of which say the third
 MANY = 0.1  # of the rows skipped: a warning
 
 
@@ -125,6 +126,17 @@ def read(
     for ours, theirs in chosen.items():
         if other := next((one for one in chosen if one != ours and chosen[one] == theirs), None):
             raise LawError(f"column {theirs} cannot be both {ours} and {other}; name another one for either")
+    later = {
+        ours: theirs
+        for ours, theirs in chosen.items()
+        if theirs in TIED and ours not in TIED and called(theirs, table.columns) is None
+    }
+    if later:  # x=c, of a file that says n and d
+        chosen = {ours: theirs for ours, theirs in chosen.items() if ours not in later}
+        wanted = [
+            *(one for one in wanted if one not in later),
+            *(one for one in TIED if one not in later.values()),
+        ]
     filters = [parse_filter(one) for one in where]
     mark = _mark(table, chosen)
     of_file = [one for one in filters if called(one.name, table.columns)]
@@ -179,15 +191,27 @@ def read(
         warnings += [warned] if warned else []
         if drop:
             del values["c"]
+        else:
+            warnings += two_ways(values)
     if "n" in values and not os.path.isdir(path):
-        warnings += small(values["n"])
+        warnings += small(values["n"], values.get("d"))
         warnings += few(values["n"], values["d"]) if "d" in values else []
     points = Points(values).with_compute()
     told = {ours: names[ours] for ours in values}
     notes = [*(_note(ours, choice) for ours, choice in told.items()), *notes]
     if made := [name for name in points if name not in values]:
+        computed(made[0], points)
         notes.append(f"{made[0]} ({COLUMNS[made[0]][1]}) is computed by C = 6·N·D")
+        if made[0] == "c" and "n" in told and unembedded(told["n"].name):
+            warnings.append(Warned("non-embedding", (
+                f"{told['n'].name} leaves out embeddings, by its name: C = 6·N·D then counts too little of "
+                "small models, and the best size grows faster with it; name the column of all parameters "
+                "(--n), or one of FLOP (--c)"
+            )))  # fmt: skip
 
+    if missed := [theirs for theirs in later.values() if theirs not in points]:
+        raise LawError(f"there is no column {missed[0]}, nor what it is computed from")
+    points = points.with_columns(**{ours: points[theirs] for ours, theirs in later.items()})
     of_ours = [one for one in filters if one not in of_file]
     ours_alone = Table({name: points[name].tolist() for name in points})
     if {"n", "d"} <= points.keys():
@@ -196,15 +220,19 @@ def read(
     points, table = points.take(np.array(left)), rows.take(table, left)
     if where:
         notes.append(f"{points.size} points are left by --where {', '.join(where)}")
-    warnings += rows.marked(table)
+    warnings += [*rows.marked(table), *rows.same(points)]
     plain = {o: Column(one.name, one.unit.name, one.unit.factor, one.why) for o, one in told.items()}
+    plain |= {ours: Column(theirs, "", 1.0, "chosen") for ours, theirs in later.items()}
     return Read(points, plain, skipped, tuple(where), notes, warnings, table.columns)
 
 
 def _note(ours: str, choice: Choice) -> str:
     unit = f", in {choice.unit.said}" if choice.unit.factor != 1 else ""
     others = f" (not {', '.join(choice.others)})" if choice.others else ""
-    return f"{ours} ({COLUMNS[ours][1]}) is the column {choice.name}{unit}{others}"
+    what = COLUMNS[ours][1]
+    if ours == "loss" and (guess := rank(ours, choice.name)) is not None and guess.rank >= TRAIN:
+        what = "loss on training data"
+    return f"{ours} ({what}) is the column {choice.name}{unit}{others}"
 
 
 def _mark(table: Table, chosen: Mapping[str, str]) -> str:

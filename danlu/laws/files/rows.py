@@ -15,6 +15,7 @@ from danlu.laws.errors import LawError, Warned
 from danlu.laws.files.choice import Choice, called, listed
 from danlu.laws.files.tables import Table
 from danlu.laws.files.units import blank, number
+from danlu.laws.table import Points
 from danlu.spec.errors import did_you_mean
 
 POSITIVE = ("n", "d", "c", "s", "b", "u", "lr")
@@ -113,6 +114,25 @@ def copies(table: Table) -> list[int]:
             found.append(place)
         seen.add(cells)
     return found
+
+
+def same(points: Points) -> list[Warned]:
+    """A warning of rows whose numbers are those of another to the last digit, a loss of five or more among
+    them, though a name or an index tells them apart."""
+    if "loss" not in points or points.size < 2:
+        return []
+    order, first = np.unique(np.stack([*points.values()]), axis=1, return_inverse=True)[1], []
+    seen: set[int] = set()
+    for place, (label, loss) in enumerate(zip(order.ravel().tolist(), points["loss"].tolist(), strict=True)):
+        if label in seen and float(f"{loss:.4g}") != loss:
+            first.append(place + 1)
+        seen.add(label)
+    if not first:
+        return []
+    return [Warned("same-numbers", (
+        f"{len(first)} of {points.size} rows have all numbers of another one to the last digit, data row "
+        f"{first[0]} the first: where they are copies under another name, keep one of each"
+    ))]  # fmt: skip
 
 
 def marked(table: Table) -> list[Warned]:

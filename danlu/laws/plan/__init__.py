@@ -81,6 +81,8 @@ def plan(by: str | Path | Basis = DEFAULT, *, far: bool = False, **given: Any) -
     lines, notes = lines + more, notes + said
     lines += wrong(asking, found, run, next(line for line in lines if line.key == "parameters"))
     lines, notes = lines + reached, [*warned, *notes]
+    if found.fitted is not None and "not-nats" in {one.code for one in found.fitted.warnings}:
+        lines = [one._replace(unit=one.unit.replace("nats/token", "unit of the fit")) for one in lines]
     if found.fitted is not None:
         notes += [Warned(one.code, f"of the fit: {one}") for one in found.fitted.warnings]
     if found.draws is None:
@@ -143,7 +145,7 @@ def _run(asked: Asked, run: Run, spread: Spread | None, source: str) -> list[Lin
     if (gpus := asked.gpus) is not None:
         tell("hours", f"hours on {gpus:g} GPUs", "h", lambda r: hours(r) / gpus, speed)
     elif (clock := asked.hours) is not None:
-        tell("gpus", f"GPUs for {clock:g} hours", "", lambda r: hours(r) / clock, speed)
+        tell("gpus", f"GPUs for {clock:g} hours, at least", "", lambda r: hours(r) / clock, speed)
     if (price := asked.price) is not None:
         said = f"{price:g} an hour"
         if asked.served:
@@ -171,10 +173,10 @@ def _served(asked: Asked, run: Run, spread: Spread | None, found: Basis) -> list
         n, d = optimum.best(theta, "loss", loss)
         there = "of the best of the same loss in training"
         lines += [
-            line("serving_size", f"size, {there}", run.n / n, ""),
-            line("serving_tokens", f"tokens, {there}", run.d / d, ""),
+            line("serving_size", f"size, {there}", run.n / n, "times"),
+            line("serving_tokens", f"tokens, {there}", run.d / d, "times"),
             line("serving_saving", "cost, serving included, " + there,
-                 run.flops / optimum.cost(n, d, asked.served), ""),
+                 run.flops / optimum.cost(n, d, asked.served), "times"),
         ]  # fmt: skip
     return lines
 

@@ -261,7 +261,8 @@ def _impossible(asking: Question, theta: Array) -> str:
     loss = known.get("loss")
     if loss is not None and loss <= E:
         return (
-            f"loss = {loss:g} is not above the law's floor E = {E:.4g}, which no model passes; ask for more"
+            f"loss = {loss:g} nats/token is not above the law's floor E = {E:.4g}, which no model passes; "
+            "ask for more"
         )
     if loss is None:
         if asking.served and "c" in known:
@@ -286,6 +287,11 @@ def _impossible(asking: Question, theta: Array) -> str:
     other, most, what = ("n", "d", "tokens") if "n" in known else ("d", "n", "parameters")
     endless = {other: np.array(known[other]), most: np.array(1e100)}
     floor = float(asking.loss(theta, endless["n"], endless["d"]))
+    if asking.unique is not None:
+        return (
+            f"loss = {loss:g} cannot be reached with {NAMES[other]} = {known[other]:g} and unique-tokens = "
+            f"{asking.unique:g}: it stays above {floor:.4g}; more different tokens are needed"
+        )
     return (
         f"loss = {loss:g} cannot be reached with {NAMES[other]} = {known[other]:g} and any number of {what}: "
         f"it stays above {floor:.4g}; ask for a higher loss, or give more {NAMES[other]}"
