@@ -240,6 +240,40 @@ def test_one_ratio_and_few_sizes_are_said() -> None:
     assert {"narrow-ratio", "few-values", "clusters-ignored"} <= codes(points)
 
 
+def test_a_held_value_that_the_points_contradict_is_named() -> None:
+    draw, alarms = np.random.default_rng(31), 0
+    for number in range(30):
+        points, _ = noisy(draw, 60, "normal")
+        true = fit(CHINCHILLA, points, starts=TRUTH[None], fixed={"E": TRUTH[0]})
+        alarms += "held-contradicts" in {one.code for one in audit(true, dependence=dependences.none()).said}
+        if number < 5:
+            wrong = fit(CHINCHILLA, points, starts=TRUTH[None], fixed={"E": 1.2, "alpha": 0.6})
+            said = [
+                one
+                for one in audit(wrong, dependence=dependences.none()).said
+                if one.code == "held-contradicts"
+            ]
+            assert len(said) == 1 and "which is held" in said[0]
+    assert alarms <= 2  # at 1 % more come once in 300 trials
+    for name, value, what in (("E", -1, "allowed: from 0 to inf"), ("alpha", -1, "allowed: from 0 to 10"),
+                              ("E", 99, "it is a floor: allowed: below")):  # fmt: skip
+        with pytest.raises(LawError, match=what):
+            fit(CHINCHILLA, points, fixed={name: value})
+    low = float(points["loss"].min())
+    above = fit(CHINCHILLA, points, starts=TRUTH[None], fixed={"E": low * 1.01})
+    assert "floor-above" in {one.code for one in above.warnings}
+
+
+def test_a_sweep_is_told_under_a_law_of_the_best_rates() -> None:
+    n, d = (axis.ravel() for axis in np.meshgrid(np.geomspace(1e7, 1e9, 5), np.geomspace(1e9, 1e11, 4)))
+    n, d = np.repeat(n, 8), np.repeat(d, 8)
+    lr = np.tile(np.geomspace(0.1, 10, 8), 20) * (n / 1e6) ** -0.5
+    points = Points(n=n, d=d, lr=lr, loss=CHINCHILLA.predict(TRUTH, {"n": n, "d": d}))
+    assert "sweep" in {one.code for one in audit(fit(law("rate-nd"), points)).said}
+    best = points.take(np.arange(3, 160, 8))
+    assert "sweep" not in {one.code for one in audit(fit(law("rate-nd"), best)).said}
+
+
 def test_rows_of_one_run_or_size_belong_together() -> None:
     points, _ = noisy(np.random.default_rng(7), 60, "normal")
     runs = [f"run {i // 3}" for i in range(60)]

@@ -109,3 +109,26 @@ def test_an_interval_that_ends_at_a_bound_is_said() -> None:
     found = answer(law("power-floor"), Points(x=x, loss=(20 * x**-0.1 + 0.8) * noise), rungs=0, resamples=60)
     assert found.intervals["c"].low == 0.0
     assert "interval-at-bound" in [one.code for one in found.warnings]
+
+
+@pytest.mark.slow
+def test_six_runs_carry_the_intervals_that_an_answer_has_by_itself() -> None:
+    """Six runs for five parameters: drawn row by row, some 25 % of the intervals held the truth."""
+    generator, held = np.random.default_rng(11), np.zeros(3)
+    run = np.repeat(np.arange(6), 10)
+    n = np.geomspace(3e7, 2e9, 6)[run]
+    d = n * np.tile(np.geomspace(5, 100, 10), 6)
+    far = {"n": np.array([1e10]), "d": np.array([2e11])}
+    for _ in range(25):
+        noise = 0.004 * generator.standard_normal(6)[run] + 0.001 * generator.standard_normal(60)
+        points = Points(n=n, d=d, loss=CHINCHILLA.predict(TRUTH, {"n": n, "d": d}) * np.exp(noise))
+        found = answer(CHINCHILLA, points, rungs=0, resamples=40, table={"run": run.tolist()})
+        assert found.draws is not None and {one.code for one in found.warnings} >= {"few-clusters"}
+        ends = found.draws.predict(far)
+        held += [
+            found.intervals["E"].low <= TRUTH[0] <= found.intervals["E"].high,
+            found.intervals["α"].low <= TRUTH[3] <= found.intervals["α"].high,
+            ends.low[0] <= CHINCHILLA.predict(TRUTH, far)[0] <= ends.high[0],
+        ]
+    # Fewer than this of 25 happens with a coverage of .92 once in a thousand trials.
+    assert held.min() >= stats.binom.ppf(1e-3, 25, 0.92)

@@ -17,7 +17,7 @@ WRONG_UNIT = 100.0  # … and this far: refused, since no way of counting parame
 MIDDLE = (5, 95)  # percent of the points; if they differ by WRONG_UNIT, C is none of these runs'
 FEW = 0.01  # tokens for each parameter: fewer are another unit
 UNITS = {"PF-days": PF_DAY, "GFLOP": 1e9, "TFLOP": 1e12, "PFLOP": 1e15, "EFLOP": 1e18, "ZFLOP": 1e21}
-LIKELY = 0.3, 3000.0  # tokens for each parameter
+LIKELY, USUAL = (0.3, 3000.0), 20.0  # tokens for each parameter
 GAP = 0.02  # of ln C/6ND between two ways of counting
 SIZES_APART = 3  # sizes that show it
 SMALL = 1e4  # a largest size below this has forgotten its unit
@@ -67,8 +67,9 @@ def computed(made: str, values: Mapping[str, Array]) -> None:
         return
     middle = float(np.median(ratio))
     would = {name: middle * factor if made == "d" else middle / factor for name, factor in UNITS.items()}
-    ways = [name for name, found in would.items() if LIKELY[0] < found < LIKELY[1]]
-    mend = f"--unit c={ways[0]} would mend it" if ways else "--unit c=PF-days or c=GFLOP tells it"
+    nearest = min(UNITS, key=lambda name: abs(math.log(would[name] / USUAL)))
+    likely = LIKELY[0] < would[nearest] < LIKELY[1]
+    mend = f"--unit c={nearest} would mend it" if likely else "--unit c=PF-days or c=GFLOP tells it"
     raise LawError(
         f"C = 6·N·D makes {'tokens' if made == 'd' else 'parameters'} of at most {values[made].max():.3g}, "
         f"for C is {values['c'].max():.3g} at most, and that is not in FLOP; {mend}"

@@ -209,8 +209,6 @@ def read(
                 "(--n), or one of FLOP (--c)"
             )))  # fmt: skip
 
-    if missed := [theirs for theirs in later.values() if theirs not in points]:
-        raise LawError(f"there is no column {missed[0]}, nor what it is computed from")
     points = points.with_columns(**{ours: points[theirs] for ours, theirs in later.items()})
     of_ours = [one for one in filters if one not in of_file]
     ours_alone = Table({name: points[name].tolist() for name in points})

@@ -474,3 +474,73 @@ def test_published_files_are_read_or_say_what_to_name(scaling: Callable[[str], P
         return
     with pytest.raises(LawError, match=expected):
         read(scaling(name))
+
+
+def made(tmp_path: Path, heading: str, row: Callable[[float, float, float, int], str]) -> Path:
+    """Five sizes at six ratios, with losses of six digits, by ``row`` of n, d, loss and number."""
+    places = [(n, ratio * n) for n in (2e7, 5e7, 1e8, 5e8, 1e9) for ratio in (5, 10, 20, 40, 80, 160)]
+    rows = [row(n, d, 1.7 + 400 / n**0.34 + 410 / d**0.28, i) for i, (n, d) in enumerate(places)]
+    return csv(tmp_path, "\n".join([heading, *rows]))
+
+
+def test_compute_in_another_unit_makes_no_tokens(tmp_path: Path) -> None:
+    days = made(
+        tmp_path, "params,compute,loss", lambda n, d, loss, i: f"{n},{6 * n * d / 8.64e19},{loss:.6f}"
+    )
+    with pytest.raises(LawError, match=r"makes tokens of at most .* --unit c=PF-days would mend it"):
+        read(days)
+    mended = read(days, units={"c": "PF-days"}).points
+    assert (mended["d"] / mended["n"]).max() == pytest.approx(160, rel=1e-6)
+    giga = made(tmp_path, "tokens,compute,loss", lambda n, d, loss, i: f"{d},{6 * n * d / 1e18},{loss:.6f}")
+    with pytest.raises(LawError, match=r"makes parameters of at most .* --unit c=EFLOP would mend it"):
+        read(giga)
+    whole = "params,tokens,compute,loss"
+    days = made(tmp_path, whole, lambda n, d, loss, i: f"{n},{d},{6 * n * d / 8.64e19},{loss:.6f}")
+    with pytest.raises(LawError, match="--unit c=PF-days would mend it"):
+        read(days)
+
+
+def test_flop_counted_in_two_ways_are_told(tmp_path: Path) -> None:
+    def row(n: float, d: float, loss: float, i: int, more: float = 1.3) -> str:
+        return f"{n},{d},{6 * n * d * (more if i % 2 else 1)},{loss:.6f}"
+
+    heading = "params,tokens,flops,loss"
+    assert "mixed-counting" in {one.code for one in read(made(tmp_path, heading, row)).warnings}
+    # One way of its own for each size, and FLOP that were read off a figure, are none.
+    own = made(tmp_path, heading, lambda n, d, loss, i: f"{n},{d},{6 * n * d * (1 + 1e7 / n)},{loss:.6f}")
+    assert "mixed-counting" not in {one.code for one in read(own).warnings}
+    noise = np.random.default_rng(0).normal(1, 0.03, 30)
+    off = made(tmp_path, heading, lambda n, d, loss, i: f"{n},{d},{6 * n * d * noise[i]},{loss:.6f}")
+    assert "mixed-counting" not in {one.code for one in read(off).warnings}
+
+
+def test_what_names_and_numbers_give_away(tmp_path: Path) -> None:
+    def codes(path: Path, **chosen: str) -> set[str]:
+        return {one.code for one in read(path, chosen).warnings}
+
+    plain = made(tmp_path, "params,tokens,loss", lambda n, d, loss, i: f"{n},{d},{loss:.6f}")
+    assert codes(plain) == set()
+    bare = made(tmp_path, "# Params (excl. emb.),tokens,loss", lambda n, d, loss, i: f"{n},{d},{loss:.6f}")
+    assert codes(bare) == {"non-embedding"}
+    train = made(tmp_path, "params,tokens,train/loss", lambda n, d, loss, i: f"{n},{d},{loss:.6f}")
+    assert codes(train, loss="train/loss") == {"train-loss"}
+    assert "loss (loss on training data) is the column train/loss" in read(train).notes
+    twins = made(tmp_path, "id,params,tokens,loss", lambda n, d, loss, i: f"{i},{n},{d},{loss:.6f}")
+    twins.write_text(
+        twins.read_text() + "\n" + "\n".join(f"9{row}" for row in twins.read_text().split("\n")[1:6])
+    )
+    assert codes(twins) == {"same-numbers"}
+    epochs = made(tmp_path, "params,tokens_per_epoch,loss", lambda n, d, loss, i: f"{n},{d},{loss:.6f}")
+    with pytest.raises(
+        LawError, match="tokens_per_epoch is of one epoch: write a column of it times the epochs"
+    ):
+        read(epochs)
+
+
+def test_a_law_of_one_size_takes_compute_that_the_file_does_not_say(tmp_path: Path) -> None:
+    path = made(tmp_path, "params,tokens,loss", lambda n, d, loss, i: f"{n},{d},{loss:.6f}")
+    found = read(path, {"x": "c"}, wanted=("x", "loss"))
+    np.testing.assert_array_equal(found.points["x"], 6 * found.points["n"] * found.points["d"])
+    assert found.columns["x"].name == "c"
+    with pytest.raises(LawError, match="has no column for d"):
+        read(csv(tmp_path, "size,loss\n1,3\n2,2"), {"x": "c"}, wanted=("x", "loss"))
