@@ -213,7 +213,7 @@ def answer(
         end = "largest" if trend.slope > 0 else "smallest"
         warnings.append(Warned("uneven-scatter", (
             f"runs scatter {trend.most:.2g} times as far at the {end} {word(trend.column)} as in the mean: "
-            "intervals of new runs are as wide there"
+            "intervals of new runs are that much wider there"
         )))  # fmt: skip
     return Answer(found, draws, intervals, held, spread, measured, warnings, checked)
 
