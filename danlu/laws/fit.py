@@ -240,17 +240,16 @@ def _report(
         ))  # fmt: skip
     low, high = law.bounds
     inner = law.inner(vector)
-    still = law.own & ~free
-    rows = zip(law.parameters, inner, low, high, free, still, strict=True)
-    for parameter, value, below, above, moves, held_there in rows:
-        held = law.named(vector)[parameter.name]
-        if parameter.floor and held_there and held > (least := points[law.target].min()):
+    rows = zip(law.parameters, inner, low, high, free, law.own & ~free, strict=True)
+    for parameter, value, below, above, moves, fixed in rows:
+        told = law.named(vector)[parameter.name]
+        if parameter.floor and fixed and told > (least := points[law.target].min()):
             warn("floor-above", (
-                f"{parameter.name} = {held:g}, a floor, is held above the lowest that was measured, "
+                f"{parameter.name} = {told:g}, a floor, is held above the lowest that was measured, "
                 f"{least:.4g}"
             ))  # fmt: skip
         if moves and (value <= below or value >= above):
-            warn("at-bound", f"{parameter.name} is at its bound, {held:g}")
+            warn("at-bound", f"{parameter.name} is at its bound, {told:g}")
     if points.size == int(free.sum()):
         warn(
             "no-freedom",

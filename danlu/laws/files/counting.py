@@ -81,9 +81,9 @@ def two_ways(values: Mapping[str, Array]) -> list[Warned]:
     are rows that lie ``GAP`` apart, each within a fifth of that."""
     counted = np.log(values["c"] / (FLOPS_PER_PARAMETER_AND_TOKEN * values["n"] * values["d"]))
     size = same_size(values["n"])
+    order = np.lexsort((counted, size))
     found, most = 0, 0.0
-    for one in range(size.max() + 1):
-        row = np.sort(counted[size == one])
+    for row in np.split(counted[order], np.flatnonzero(np.diff(size[order])) + 1):
         if len(row) < 3:
             continue
         step = np.diff(row)
