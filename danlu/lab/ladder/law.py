@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FLOOR_FROM = 5  # levels from which on a floor is fitted: below, it cannot be told from the exponent
 LEVEL_COLUMN = "level"  # of the points
+TOO_FEW = {"no-intervals", "clusters-ignored"}  # of warnings: the sizes cannot be drawn again
 OURS = {name: name for name in ("n", "d", "loss")}  # whatever the metric beside them is called
 
 
@@ -85,7 +86,7 @@ class LadderLaw:
     @property
     def intervals(self) -> str:
         """How they come about: ``resamples``, ``student`` or ``none``."""
-        if self.answer.draws is not None:
+        if self.answer.draws is not None and not TOO_FEW & {one.code for one in self.answer.warnings}:
             return "resamples"
         return "student" if self.freedom > 0 else "none"
 
@@ -95,7 +96,7 @@ class LadderLaw:
         warned = self.answer.warnings
         if self.intervals == "student":
             few = "the sizes are too few to be drawn again: intervals are Student's, about a law that holds"
-            return [*self.floor, few, *(one for one in warned if one.code != "no-intervals")]
+            return [*self.floor, few, *(one for one in warned if one.code not in TOO_FEW)]
         return [*self.floor, *warned]
 
     @cached_property

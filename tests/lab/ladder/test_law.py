@@ -191,7 +191,7 @@ def test_a_place_is_told_as_by_the_fit_and_the_prediction_of_the_same_points(
         if times == 5.0 and design == "chinchilla":
             assert "largest compute," in told.measured
     assert told.reach > 10 and told.warnings[0].code in ("beyond", "far-beyond")
-    assert told.warnings[0].startswith("compute is ")
+    assert told.warnings[0].startswith("compute = ")
     # Farther than any smaller budget could be tested, no error is told as measured, and the warning says so.
     calibration = mine.answer.calibration
     assert (calibration.farthest < told.reach) == (not told.measured)
