@@ -246,7 +246,7 @@ def test_design(capsys: pytest.CaptureFixture[str], curves: Path, tmp_path: Path
     code, _, err = danlu(capsys, "design", tmp_path / "fit.json", "--budget", "-1", "--target", "a")
     assert code == 2 and "budget = -1" in err
     code, _, err = danlu(capsys, "design", tmp_path / "fit.json", "--budget", "1e-5", "--target", "a")
-    assert code == 2 and "times beyond what was measured" in err and "no answer without --far" in err
+    assert code == 2 and "times below what was measured" in err and "no answer without --far" in err
     code, _, err = danlu(capsys, "design", tmp_path / "fit.json", *words[2:6], "--resamples", 20)
     assert code == 2 and "--resamples is of points" in err
 
