@@ -74,7 +74,7 @@ def parts(answer: Answer, source: str) -> list[Part]:
 def _parameters(answer: Answer) -> Table:
     rows = [("", "value", "95 % from", "to", "meaning")]
     for parameter in answer.fit.law.parameters:
-        rows.append((parameter.name, *answer.cells(parameter.name), parameter.meaning))
+        rows.append((parameter.name, *answer.cells(parameter.name), answer.meaning(parameter)))
     return Table(rows)
 
 
