@@ -189,12 +189,15 @@ def _upright(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _mixed(got: Any, found: Any, labels: Any) -> list[Any]:
-    """A warning where the file mixes sources."""
+    """A warning where the file mixes sources, and one of a sweep, of which profiles take the best alone."""
+    from danlu.laws.audit.places import swept
     from danlu.laws.audit.sources import sources
     from danlu.laws.audit.whole import mixture
 
-    mixed = None if found.fit is None else sources(found.fit, got.others, labels)
-    return [] if mixed is None else [mixture(mixed)]
+    if found.fit is None:
+        return []
+    mixed = sources(found.fit, got.others, labels)
+    return [*swept(found.fit, got.others), *([] if mixed is None else [mixture(mixed)])]
 
 
 def _runs(got: Any, run: str | None, needed: bool) -> tuple[Any, list[str]]:
