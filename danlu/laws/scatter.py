@@ -14,8 +14,8 @@ from danlu.laws.fit import Fit
 from danlu.laws.table import FLOPS_PER_PARAMETER_AND_TOKEN
 
 NOISES = 40  # quantiles that stand for the noise of a new run
-UNEQUAL = 0.01  # the level at which the scatter is said to follow the size
-FEWEST = 12  # points or clusters that tell it
+UNEQUAL = 0.01  # the level at which the scatter is said to follow columns
+FEWEST = 10  # degrees of freedom that tell it
 
 
 class Trend(NamedTuple):
@@ -111,39 +111,46 @@ def _levels(fit: Fit, by: str | Array | None) -> Scatter:
     return Scatter(math.sqrt(within), math.sqrt(between), g)
 
 
-def _trend(fit: Fit, by: str | Array | None) -> Trend | None:
-    """By least squares of ln |residual|, of clusters in the mean, over the logarithm of the size (Harvey
-    1976, doi:10.2307/1913974). The slope is made smaller by the share of its square that chance has (1/F)."""
+def powers(log_size: Array, logs: Array) -> tuple[Array, float] | None:
+    """How residuals follow columns as a product of powers: the slopes, (columns,), of the logarithms of their
+    sizes, (rows,), over ``logs``, (columns, rows), by least squares, and F; None where that cannot be told
+    from chance (Harvey 1976, doi:10.2307/1913974)."""
     from scipy.special import fdtrc
 
+    X = np.stack([np.ones(len(log_size)), *(one - one.mean() for one in logs)], axis=-1)
+    slopes, rest = np.linalg.lstsq(X, log_size, rcond=None)[:2]
+    free, columns = len(X) - X.shape[1], X.shape[1] - 1
+    if not len(rest) or free < FEWEST or not columns:
+        return None
+    explained = np.sum((log_size - log_size.mean()) ** 2) - rest[0]
+    F = float(explained / columns / (rest[0] / free)) if rest[0] > 0 else math.inf
+    return None if fdtrc(columns, free, F) > UNEQUAL else (slopes[1:], F)
+
+
+def _trend(fit: Fit, by: str | Array | None) -> Trend | None:
+    """By ``powers`` of the size, of clusters in the mean; the slope is made smaller by the share of its
+    square that chance has (1/F)."""
     columns = fit.law.columns
     column = "c" if {"n", "d"} <= {*columns} else columns[0]
     used = fit.weights > 0
-    x = _along(fit.points, column)
-    x = x[used]
+    x = _along(fit.points, column)[used]
     if not (x > 0).all():
         return None
     leverage = np.sum(basis(residual_rows(fit)[:, used]) ** 2, axis=-1)
     size = np.abs(fit.residuals[used]) / np.sqrt(np.maximum(1 - leverage, 0.1))
     group = np.unique(clusters(fit.points, by)[used], return_inverse=True)[1]
     count = np.bincount(group)
-    if len(count) < FEWEST or not np.median(size) > 0:
+    if not np.median(size) > 0:
         return None
-    y = np.bincount(group, np.log(size + 0.1 * np.median(size))) / count
-    z = np.bincount(group, np.log(x)) / count
-    y, z = y - y.mean(), z - z.mean()
-    free, squares = len(count) - 2, float(z @ z)
-    if not squares > 1e-12 * len(count):
+    log_size, log_x = np.log(size + 0.1 * np.median(size)), np.log(x)
+    found = powers(np.bincount(group, log_size) / count, (np.bincount(group, log_x) / count)[None])
+    if found is None:
         return None
-    slope = float(z @ y) / squares
-    rest = float(np.sum((y - slope * z) ** 2)) / free
-    F = slope**2 * squares / rest if rest > 0 else math.inf
-    if fdtrc(1, free, F) > UNEQUAL:
-        return None
-    slope *= 1 - 1 / F
-    times = np.exp(slope * (np.log(x) - np.log(x).mean()))
+    slope = float(found[0][0]) * (1 - 1 / found[1])
+    middle = float(log_x.mean())
+    times = np.exp(slope * (log_x - middle))
     mean = math.sqrt(float(np.mean(times**2)))
-    at = math.exp(float(np.log(x).mean()) + math.log(mean) / slope)
+    at = math.exp(middle + math.log(mean) / slope)
     return Trend(column, slope, at, float(times.max()) / mean)
 
 

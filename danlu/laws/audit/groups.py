@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from danlu.laws.base import Array
 from danlu.laws.doubt import residual_rows
 from danlu.laws.fit import Fit, refit, residuals
+from danlu.laws.scatter import powers
 from danlu.laws.table import Points
 
 Rows = NDArray[np.int64]
@@ -31,7 +32,6 @@ TAILS = (2.0, 3.0, 4.0, 6.0, 10.0, 30.0)  # degrees of freedom that the noise ma
 BEFORE = np.log((0.25, 0.3, 0.2, 0.1, 0.1, 0.05))  # … and their weights before the points speak
 SURE = 200  # rows whose middle may speak for the tails: more rows of a wrong family would be too sure
 SIMULATED = 400
-UNEQUAL = 0.01  # the level at which the scatter is said to depend on the columns
 RESAMPLES = 40  # for the standard errors by which a fit's movement is told
 EXACT = 1e-8  # residuals as small are no noise, so that nothing can be told by it
 OFF = 1e-3  # a row is off the law where noise of its kind gets so far with this chance
@@ -197,21 +197,16 @@ def _chances(
 def _spread(fit: Fit, deviation: Array, kept: NDArray[np.bool_]) -> Array:
     """How the size of deviations depends on the law's columns, (points,), as a product of powers; 1 where
     that cannot be told from chance."""
-    from scipy.special import fdtrc
-
     columns = [np.log(fit.points[name]) for name in fit.law.columns if (fit.points[name] > 0).all()]
-    X = np.stack([np.ones(len(deviation)), *columns], axis=-1)
-    X[:, 1:] -= X[kept, 1:].mean(0)
-    y = np.log(np.abs(deviation) + 0.1 * np.median(np.abs(deviation)))
-    slopes, rest = np.linalg.lstsq(X[kept], y[kept], rcond=None)[:2]
-    free = int(kept.sum()) - X.shape[1]
-    if not len(rest) or free < 10 or X.shape[1] < 2:
-        return np.ones(len(y))
-    explained = np.sum((y[kept] - y[kept].mean()) ** 2) - rest[0]
-    F = explained / (X.shape[1] - 1) / (rest[0] / free)
-    if fdtrc(X.shape[1] - 1, free, F) > UNEQUAL:
-        return np.ones(len(y))
-    return np.exp(np.clip(X[:, 1:] @ slopes[1:], -np.log(10), np.log(10)))
+    if not columns:
+        return np.ones(len(deviation))
+    logs = np.stack(columns)
+    size = np.abs(deviation)
+    found = powers(np.log(size[kept] + 0.1 * np.median(size)), logs[:, kept])
+    if found is None:
+        return np.ones(len(deviation))
+    away = logs - logs[:, kept].mean(-1, keepdims=True)
+    return np.exp(np.clip(found[0] @ away, -np.log(10), np.log(10)))
 
 
 def _correlation(z: Array, kept: NDArray[np.bool_], cluster: NDArray[np.int64] | None) -> float:
